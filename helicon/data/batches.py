@@ -1,0 +1,161 @@
+"""Batch t from the corpora: a function of (data, seed, t) alone.
+
+Shapes: B sequences, T tokens of the longest of them, A coordinate axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from helicon.data.corpus import Corpus
+from helicon.modalities import registry
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+
+GROUP = 16  # batches among which sequences are sorted by length, to waste little on padding
+
+
+class Batch(NamedTuple):
+    """One layout's sequences: ids [B, T], rows [B, T, A], targets [B, T] (NO_TARGET: nothing to learn)."""
+
+    layout: int
+    ids: Tensor
+    rows: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How training examples vary. augment: whether the media change (transposition, tempo ...).
+
+    drop: how often each word of a condition is left out. plan: how often the model is told where in the piece it is.
+    """
+
+    augment: bool = True
+    drop: float = 0.1
+    plan: float = 0.5
+
+
+NONE = Variation(augment=False, drop=0.0, plan=0.0)
+
+
+def collate(index: int, packed: Sequence[Packed]) -> Batch:
+    """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target."""
+    longest = max(len(p.ids) for p in packed)
+    ids = np.zeros((len(packed), longest), np.int64)
+    rows = np.zeros((len(packed), longest, packed[0].rows.shape[1]), np.int64)
+    targets = np.full((len(packed), longest), NO_TARGET, np.int64)
+    for i, p in enumerate(packed):
+        ids[i, : len(p.ids)], rows[i, : len(p.ids)], targets[i, : len(p.ids)] = p.ids, p.rows, p.targets
+    return Batch(index, torch.from_numpy(ids), torch.from_numpy(rows), torch.from_numpy(targets))
+
+
+class Stream:
+    """The endless sequence of training windows of one corpus: each epoch visits every window of every example once."""
+
+    def __init__(self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation) -> None:
+        self.corpus, self.sequencer, self.layout = corpus, sequencer, layout
+        self.seed, self.batch, self.how = seed, batch, how
+        self.room = sequencer.room(layout)
+        self.train = corpus.select(held=False)
+        self.lengths = np.asarray(corpus.lengths(layout.last.name))
+        # room + 1 targets fit into a window; the target after the last token is `stop`
+        windows = 1 if layout.last.length is not None else np.maximum(1, -(-(self.lengths[self.train] + 1) // (self.room + 1)))
+        self.windows = np.repeat(self.train, windows)
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def rows(self, t: int) -> list[tuple[int, int]]:
+        """(number in the stream, example) of batch t: neighbours in length within a group of batches."""
+        group, place = divmod(t, GROUP)
+        numbers = np.arange(group * GROUP * self.batch, (group + 1) * GROUP * self.batch)
+        epochs, entries = np.divmod(numbers, len(self.windows))
+        examples = np.array([self._order(int(e))[i] for e, i in zip(epochs, entries)])
+        by_length = np.argsort(np.minimum(self.lengths[examples], self.room), kind="stable")
+        chosen = np.random.default_rng((self.seed, 1, group)).permutation(GROUP)[place]
+        picked = by_length[chosen * self.batch : (chosen + 1) * self.batch]
+        return [(int(numbers[i]), int(examples[i])) for i in picked]
+
+    def window(self, number: int, example: int) -> Packed:
+        """The window of that number, with its own random changes."""
+        rng = np.random.default_rng((self.seed, 2, number))
+        ids = self.corpus.example(example)
+        if self.how.augment:
+            ids = augmented(self.sequencer, ids, rng)
+        for slot, tokenizer in self.sequencer.tokenizers.items():
+            if slot in ids and self.how.drop and hasattr(tokenizer, "drop"):
+                ids[slot] = tokenizer.drop(ids[slot], rng, self.how.drop)  # type: ignore[attr-defined]
+        length = len(ids[self.layout.last.name])
+        last = max(0, length - self.room) if self.layout.last.length is None else 0
+        # Beyond the ends and clipped back, so that beginnings and endings are seen as often as the middle
+        start = int(np.clip(rng.integers(-self.room // 2, last + self.room // 2 + 1), 0, last))
+        return self.sequencer.pack(self.layout, ids, start, plan=bool(rng.random() < self.how.plan))
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._epochs:
+            order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.windows)
+            self._epochs = {**{e: o for e, o in self._epochs.items() if e >= epoch - 2}, epoch: order}
+        return self._epochs[epoch]
+
+
+def augmented(sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change."""
+    changes = {}
+    for slot in list(ids):
+        modality, tokenizer = registry.for_slot(slot), sequencer.tokenizers[slot]
+        if modality.draw_change is None or not hasattr(tokenizer, "augment"):
+            continue
+        if modality.name not in changes:
+            changes[modality.name] = modality.draw_change(rng)
+        ids[slot] = tokenizer.augment(ids[slot], changes[modality.name])  # type: ignore[attr-defined]
+    return ids
+
+
+class TrainBatches(IterableDataset[Batch]):
+    """Batches `first`, `first + 1`, ... without end; layouts take turns.
+
+    Of each batch a process of several takes every `world`-th sequence from `rank` on.
+    """
+
+    def __init__(self, streams: Sequence[Stream], first: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.streams, self.first, self.rank, self.world = list(streams), first, rank, world
+
+    def batch(self, t: int) -> Batch:
+        """Batch t, or this process' share of it."""
+        index = t % len(self.streams)
+        stream = self.streams[index]
+        rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
+        return collate(index, [stream.window(number, example) for number, example in rows])
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        step, t = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
+        while True:
+            yield self.batch(t)
+            t += step
+
+
+def held_out_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout) -> Iterator[Packed]:
+    """Windows in which every token of the held-out examples is a target once, with half a window before it where it can."""
+    room, name = sequencer.room(layout), layout.last.name
+    half = max(1, room // 2)
+    for example in corpus.select(held=True):
+        ids = corpus.example(int(example))
+        length = len(ids[name])
+        start, known = 0, 0  # `known` targets of the last slot are scored already
+        while True:
+            packed = sequencer.pack(layout, ids, start, plan=False)
+            targets = packed.targets.copy()
+            if start:
+                targets[: layout.prefix - 1 + known - start] = NO_TARGET
+            yield Packed(packed.ids, packed.rows, targets)
+            known = start + room + 1
+            if layout.last.length is not None or known > length:
+                break
+            start = min(start + half, max(0, length - room))

@@ -1,0 +1,294 @@
+"""A folder to tokenizers and token shards: read on all cores, fitted once, cached under a key of everything they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import helicon
+from helicon.data.corpus import VERSION, Corpus, CorpusError, read_corpus, write_corpus
+from helicon.data.files import DataError, Entry, Scan, scan, split
+from helicon.formats.files import write_json
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import Tokenizer
+
+KEPT_BYTES = 64 << 20  # files up to this size in all stay in memory between fitting and encoding
+POOL_FROM_BYTES = 2 << 20  # below this, starting processes costs more than it saves
+PREPARED = "prepared.json"
+
+Media = dict[str, Any]  # modality name -> media object
+Read = tuple[Media | None, str, dict[str, int]]  # media or None, reason it was passed over, counts of what was repaired
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name."""
+
+    path: Path
+    layouts: tuple[str, ...]
+    tokenizers: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Path | None = None
+    held_out: float = 0.05
+    cache: Path | None = None
+
+
+@dataclass
+class Prepared:
+    """Tokenizers of all slots, a corpus for each layout, and what happened to the files."""
+
+    tokenizers: dict[str, Tokenizer]
+    choices: dict[str, str]
+    corpora: list[Corpus]
+    files: int
+    skipped: dict[str, str]
+    repaired: dict[str, int]
+
+    def summary(self) -> str:
+        """Lines for people: files found and passed over with reasons, repairs, tokens."""
+        lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
+        lines += [f"  skipped  {name}: {reason}" for name, reason in list(self.skipped.items())[:20]]
+        lines += [f"  ... and {len(self.skipped) - 20} more"] if len(self.skipped) > 20 else []
+        if self.repaired:
+            lines.append("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(self.repaired.items())))
+        for corpus in self.corpora:
+            train, held = corpus.tokens(held=False), corpus.tokens(held=True)
+            lines.append(
+                f"tokens     {train:,} to train on, {held:,} held out ({len(corpus.select(True))} of {len(corpus)} pieces)"
+                f" for `{corpus.layout}`"
+            )
+        return "\n".join(lines)
+
+
+def default_cache() -> Path:
+    """$HELICON_CACHE, or `helicon` in the user's cache folder."""
+    if "HELICON_CACHE" in os.environ:
+        return Path(os.environ["HELICON_CACHE"])
+    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "helicon"
+
+
+def prepare(
+    source: Source, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None
+) -> Prepared:
+    """Tokenizers and shards of a source, from the cache where it is whole.
+
+    `adopted` tokenizers are used as they are, grown by the labels of the folder. DataError when nothing can be read.
+    """
+    layouts = [Layout.parse(spec) for spec in source.layouts]
+    scans = [scan(source.path, _modalities(layout), source.manifest) for layout in layouts]
+    adopted = dict(adopted or {})
+    folder = (source.cache or default_cache()) / _key(source, scans, adopted)
+    try:
+        prepared = _load(folder)
+        say(f"cache      {folder}")
+        return prepared
+    except CorpusError as fault:
+        if folder.exists():
+            say(f"cache      {fault}: built again")
+    return _build(source, layouts, scans, adopted, folder)
+
+
+def _modalities(layout: Layout) -> list[Modality]:
+    """Those of the layout's slots, once each, in order."""
+    return list({registry.for_slot(slot.name).name: registry.for_slot(slot.name) for slot in layout.slots}.values())
+
+
+def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:
+    states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
+    parts = [
+        helicon.__version__, VERSION, source.layouts, sorted(source.tokenizers.items()), sorted(source.options.items()),
+        source.held_out, str(source.path.resolve()), states, [[e.stamps for e in found.entries] for found in scans],
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _load(folder: Path) -> Prepared:
+    try:
+        index = json.loads((folder / PREPARED).read_text(encoding="utf-8"))
+        choices = index["choices"]
+        tokenizers = {s: registry.factory(s, choices[s]).from_state(state) for s, state in index["states"].items()}
+        corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
+        return Prepared(tokenizers, choices, corpora, index["files"], index["skipped"], index["repaired"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
+
+
+def _build(
+    source: Source, layouts: Sequence[Layout], scans: Sequence[Scan], adopted: Mapping[str, Tokenizer], folder: Path
+) -> Prepared:
+    readers = [_Reader(found.entries, _modalities(layout), source.options) for layout, found in zip(layouts, scans)]
+    skipped = {name: reason for found in scans for name, reason in found.skipped.items()}
+    surveys: dict[str, list[Any]] = {}
+    for reader in readers:
+        for _, media in reader.read("reading"):
+            for name, thing in media.items():
+                surveys.setdefault(name, []).append(registry.get(name).survey(thing))
+        skipped.update(reader.skipped)
+    for layout, reader in zip(layouts, readers):
+        if not reader.good:
+            first = next(iter(reader.skipped.items()))
+            raise DataError(
+                f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; {first[0]}: {first[1]}"
+            )
+    tokenizers, choices = _fit(source, layouts, surveys, adopted)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        counts = [
+            _encode(building / str(i), layout, reader, tokenizers, source.held_out)
+            for i, (layout, reader) in enumerate(zip(layouts, readers))
+        ]
+        repaired: dict[str, int] = {}
+        for count in [*counts, *(reader.repaired for reader in readers)]:
+            for what, n in count.items():
+                repaired[what] = repaired.get(what, 0) + n
+        index = {
+            "corpora": len(layouts), "choices": choices, "files": sum(len(reader.good) for reader in readers),
+            "skipped": skipped, "repaired": repaired,
+            "states": {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()},
+        }  # fmt: skip
+        write_json(building / PREPARED, index)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return _load(folder)
+
+
+def _fit(
+    source: Source, layouts: Sequence[Layout], surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
+) -> tuple[dict[str, Tokenizer], dict[str, str]]:
+    """A tokenizer for each slot: adopted and grown, or fitted to the surveys of its medium."""
+    tokenizers: dict[str, Tokenizer] = {}
+    choices: dict[str, str] = {}
+    for slot in dict.fromkeys(slot.name for layout in layouts for slot in layout.slots):
+        modality = registry.for_slot(slot)
+        choices[slot] = source.tokenizers.get(slot) or next(iter(modality.slots[slot]))
+        factory = registry.factory(slot, choices[slot])
+        found = surveys[modality.name]
+        if slot in adopted:
+            tokenizers[slot] = factory.grow(adopted[slot], found)
+        else:
+            siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
+            tokenizers[slot] = factory.fit(found, siblings=siblings, **source.options)
+    return tokenizers, choices
+
+
+def _encode(
+    folder: Path, layout: Layout, reader: _Reader, tokenizers: Mapping[str, Tokenizer], held_out: float
+) -> dict[str, int]:
+    """Writes the corpus of one layout; gives what encoding lost, counted."""
+    sizes = {slot.name: len(tokenizers[slot.name].block) for slot in layout.slots}
+    lost: dict[str, int] = {}
+
+    def rows() -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+        for entry, media in reader.read("tokenising"):
+            for name, piece in _documents(layout, entry, media):
+                ids = {}
+                for slot in sizes:
+                    ids[slot], counts = registry.for_slot(slot).encode(tokenizers[slot], piece)
+                    length = next(s.length for s in layout.slots if s.name == slot)
+                    if length is not None and len(ids[slot]) > length:
+                        counts = {**counts, f"{slot} tokens cut": len(ids[slot]) - length}
+                        ids[slot] = ids[slot][:length]
+                    for what, n in counts.items():
+                        lost[what] = lost.get(what, 0) + n
+                if len(ids[layout.last.name]):
+                    yield name, entry.label, ids
+                else:
+                    lost["pieces without anything in them"] = lost.get("pieces without anything in them", 0) + 1
+
+    found = list(rows())
+    held = split([name for name, _, _ in found], held_out)
+    write_corpus(folder, str(layout), ((n, label, out, ids) for (n, label, ids), out in zip(found, held)), sizes)
+    return lost
+
+
+def _documents(layout: Layout, entry: Entry, media: Media) -> Iterable[tuple[str, dict[str, Any]]]:
+    """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""
+    modality = registry.for_slot(layout.last.name)
+    if len(media) > 1 or layout.last.length is not None:
+        return [(entry.name, media)]
+    parts = modality.documents(media[modality.name])
+    if len(parts) == 1:
+        return [(entry.name, {modality.name: parts[0]})]
+    return [(f"{entry.name}#{i}", {modality.name: part}) for i, part in enumerate(parts)]
+
+
+class _Reader:
+    """Reads entries on all cores, in order; those of a small set are read once and kept."""
+
+    def __init__(self, entries: Sequence[Entry], modalities: Sequence[Modality], options: Mapping[str, Any]) -> None:
+        self.entries, self.modalities, self.options = list(entries), list(modalities), dict(options)
+        self.good: list[Entry] = []
+        self.skipped: dict[str, str] = {}
+        self.repaired: dict[str, int] = {}
+        self._bytes = sum(path.stat().st_size for entry in entries for path in entry.files.values())
+        self._kept: list[Media] | None = None
+
+    def read(self, what: str) -> Iterator[tuple[Entry, Media]]:
+        """Entries and their media; the first pass learns which are good."""
+        if self._kept is not None:
+            yield from zip(self.good, self._kept)
+            return
+        first = not self.good
+        entries, kept = self.entries if first else self.good, []
+        bar = tqdm(self._results(entries), total=len(entries), desc=what, unit=" files", leave=False, disable=None)
+        for entry, (media, reason, repaired) in zip(entries, bar):
+            if media is None:
+                self.skipped[str(next(iter(entry.files.values())))] = reason
+                continue
+            if first:
+                self.good.append(entry)
+                for event, n in repaired.items():
+                    self.repaired[event] = self.repaired.get(event, 0) + n
+            if self._bytes <= KEPT_BYTES:
+                kept.append(media)
+            yield entry, media
+        if self._bytes <= KEPT_BYTES:
+            self._kept = kept
+
+    def _results(self, entries: Sequence[Entry]) -> Iterator[Read]:
+        tasks = [(entry, [modality.name for modality in self.modalities], self.options) for entry in entries]
+        cores = os.cpu_count() or 1
+        if self._bytes < POOL_FROM_BYTES or cores == 1 or not hasattr(sys.modules["__main__"], "__file__"):
+            yield from map(read_entry, tasks)
+            return
+        # Spawned, because a forked child of a process whose threads hold locks can hang
+        with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(read_entry, tasks, chunksize=max(1, min(32, len(tasks) // (4 * cores))))
+
+
+def read_entry(task: tuple[Entry, Sequence[str], Mapping[str, Any]]) -> Read:
+    """Reads the files of one entry; a file that cannot be read gives its reason instead of an exception."""
+    entry, names, options = task
+    media: Media = {}
+    repaired: dict[str, int] = {}
+    for name in names:
+        modality = registry.get(name)
+        try:
+            if name in entry.files:
+                media[name], counts = modality.read(entry.files[name], entry.label, options)
+            else:
+                media[name], counts = modality.from_text(entry.texts[0]), {}
+        except (OSError, ValueError) as error:
+            return None, " ".join(str(error).split()), {}
+        for what, n in counts.items():
+            repaired[what] = repaired.get(what, 0) + n
+    return media, "", repaired

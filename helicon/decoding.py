@@ -1,0 +1,198 @@
+"""The sampling loop: prefill, then one token a step, a new window when the context is full; ids in, ids out.
+
+Shapes: B items, N tokens of the longest history, V tokens of the slot, `stop` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helicon.gpt.cache import Cache
+from helicon.gpt.model import GPT
+from helicon.gpt.sampler import Method, Noise, draw
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import Coords, State
+from helicon.tokenizers.sequencer import Sequencer
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one item starts from: ids of the fixed slots, ids of the last slot's beginning, wishes for its grammar."""
+
+    given: Mapping[str, np.ndarray]
+    prime: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw: the chain of methods, the seed, the most tokens to make, the share of a full window that is kept."""
+
+    chain: tuple[Method, ...] = ()
+    seed: int = 0
+    max_tokens: int | None = None
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap < 1:
+            raise ValueError(f"overlap must be above 0 and below 1, got {self.overlap}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"tokens must be 1 or more, got {self.max_tokens}")
+
+
+OnStep = Callable[[Tensor, Tensor], None]  # ids [B] drawn this step, bool [B] whether each is a token of its item
+
+
+@torch.inference_mode()
+def decode(
+    gpt: GPT, sequencer: Sequencer, layout: Layout, prompts: Sequence[Prompt], sampling: Sampling,
+    items: Sequence[int] | None = None, on_step: OnStep | None = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """Local ids of each item's last slot, its prime included, without `stop`.
+
+    Noise depends on (seed, item) alone; `items` are the items' numbers, 0, 1, ... unless told.
+    """
+    run = _Run(gpt.eval(), sequencer, layout, prompts, sampling)
+    noise = Noise(sampling.seed, range(len(prompts)) if items is None else items)
+    done = run.full()
+    hidden, step = run.prefill(), 0
+    while not bool(done.all()):
+        if step == sampling.max_tokens:
+            break
+        logits = gpt.logits(hidden, run.rows)
+        ids = draw(logits, run.allowed(logits.device), run.seen, noise[step].to(logits.device), sampling.chain).cpu()
+        done = done | (ids == run.stop)
+        if on_step:
+            on_step(ids, ~done)
+        run.append(ids, ~done)
+        done = done | run.full()
+        if not bool(done.all()):
+            hidden, step = run.advance(ids), step + 1
+    return run.histories()
+
+
+class _Run:
+    """State of a batch: histories, grammar, positions, cache. Finished rows stand still."""
+
+    def __init__(
+        self, gpt: GPT, sequencer: Sequencer, layout: Layout, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> None:
+        self.gpt, self.sequencer, self.layout, self.overlap = gpt, sequencer, layout, sampling.overlap
+        self.rows = sequencer.schema.vocabulary.slice(layout.last.name)
+        self.stop = self.rows.stop - self.rows.start - 1
+        self.automaton, self.room = sequencer.automaton(layout), sequencer.room(layout)
+        self.prefixes = [sequencer.prefix(layout, prompt.given) for prompt in prompts]
+        self.length = torch.tensor([len(prompt.prime) for prompt in prompts])
+        self.each = torch.arange(len(prompts))
+        self.window = torch.zeros_like(self.length)  # first token of each row's window
+        self.ids = torch.zeros(len(prompts), int(self.length.max()) + 1, dtype=torch.int64)
+        weight = gpt.head_weight
+        self.seen = torch.zeros(len(prompts), self.stop + 1, dtype=torch.bool, device=weight.device)
+        self.state: State = {}
+        self.coords: dict[str, Tensor] = {}
+        for row, prompt in enumerate(prompts):
+            prime = torch.as_tensor(prompt.prime, dtype=torch.int64)
+            self.ids[row, : len(prime)] = prime
+            self.seen[row, prime.to(weight.device)] = True
+        if self.automaton is not None:
+            self._start(prompts, sampling.max_tokens)
+        shape, length = gpt.shape, min(sequencer.context, layout.prefix + self.room)
+        head = shape.width // shape.heads
+        self.cache = Cache(shape.layers, len(prompts), shape.heads, length, head, weight.device, weight.dtype)
+
+    def _start(self, prompts: Sequence[Prompt], max_tokens: int | None) -> None:
+        """Steps each row's grammar through its prime, keeping the coordinates."""
+        assert self.automaton is not None
+        states, traces = [], []
+        for row, prompt in enumerate(prompts):
+            state = self.automaton.constrain(self.automaton.start(1), **prompt.wishes)
+            trace = [self.automaton.coords(state)]
+            for i in range(int(self.length[row])):
+                state = self.automaton.step(state, self.ids[row, i : i + 1])
+                trace.append(self.automaton.coords(state))
+            states.append(self.automaton.constrain(state, tokens=max_tokens))
+            traces.append(trace)
+        self.state = {key: torch.cat([state[key] for state in states]) for key in states[0]}
+        # coords[axis][row, i] belongs to the first i tokens, so entry 0 is the start of the piece
+        self.coords = {axis: torch.zeros(self.ids.shape[0], self.ids.shape[1] + 1, dtype=torch.int64) for axis in traces[0][0]}
+        for row, trace in enumerate(traces):
+            for axis, values in self.coords.items():
+                values[row, : len(trace)] = torch.cat([coords[axis] for coords in trace])
+
+    def histories(self) -> list[np.ndarray]:
+        """Ids of each row."""
+        return [self.ids[row, : int(n)].numpy().copy() for row, n in enumerate(self.length)]
+
+    def full(self) -> Tensor:
+        """bool [B]: rows whose fixed slot has all its tokens."""
+        length = self.layout.last.length
+        return torch.zeros(len(self.length), dtype=torch.bool) if length is None else self.length >= length
+
+    def allowed(self, device: torch.device) -> Tensor | None:
+        """bool [B, V]: what the grammar lets follow."""
+        return None if self.automaton is None else self.automaton.allowed(self.state).to(device)
+
+    def prefill(self) -> Tensor:
+        """Hidden states [B, C] at each row's last token; windows that are full are first cut to the kept share."""
+        keep = max(1, int(self.room * self.overlap))
+        over = self.length - self.window > self.room
+        self.window = torch.where(over, self.length - keep, self.window)
+        fed = [self._window(row) for row in range(len(self.length))]
+        longest, device = max(len(ids) for ids, _ in fed), self.gpt.head_weight.device
+        ids = torch.zeros(len(fed), longest, dtype=torch.int64)
+        rows = torch.zeros(len(fed), longest, fed[0][1].shape[1], dtype=torch.int64)
+        for row, (row_ids, row_rows) in enumerate(fed):
+            ids[row, : len(row_ids)] = torch.as_tensor(row_ids)
+            rows[row, : len(row_ids)] = torch.as_tensor(row_rows)
+        last = torch.tensor([len(row_ids) - 1 for row_ids, _ in fed], device=device)
+        hidden = self.gpt(ids.to(device), rows.to(device), self.layout.prefix, self.cache)
+        return hidden[torch.arange(len(fed), device=device), last]
+
+    def _window(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        first, end = int(self.window[row]), int(self.length[row])
+        ids = self.ids[row, first:end].numpy() + self.rows.start
+        coords: Coords = {axis: values[row, first + 1 : end + 1].numpy() for axis, values in self.coords.items()}
+        origin: Coords = {axis: values[row, first].numpy() for axis, values in self.coords.items()}
+        rows = self.sequencer.last_rows(self.layout, coords, origin, np.arange(end - first))
+        prefix_ids, prefix_rows = self.prefixes[row]
+        return np.concatenate([prefix_ids, ids]), np.concatenate([prefix_rows, rows])
+
+    def append(self, ids: Tensor, going: Tensor) -> None:
+        """Adds a token to each row that goes on."""
+        self._grow()
+        self.ids[self.each[going], self.length[going]] = ids[going]
+        self.seen[self.each[going].to(self.seen.device), ids[going].to(self.seen.device)] = True
+        self.length = self.length + going
+        if self.automaton is not None:
+            stepped = self.automaton.step(self.state, ids.clamp(max=self.stop - 1))
+            self.state = {key: _where(going, stepped[key], old) for key, old in self.state.items()}
+            for axis, values in self.automaton.coords(self.state).items():
+                self.coords[axis][self.each, self.length] = values
+
+    def advance(self, ids: Tensor) -> Tensor:
+        """Hidden states [B, C] that follow the tokens just added. A row that has ended is fed its last place again."""
+        if bool((self.length - self.window > self.room).any()):
+            return self.prefill()
+        coords: Coords = {axis: values[self.each, self.length].numpy() for axis, values in self.coords.items()}
+        origin: Coords = {axis: values[self.each, self.window].numpy() for axis, values in self.coords.items()}
+        place = (self.length - self.window - 1).clamp(min=0)
+        rows = torch.as_tensor(self.sequencer.last_rows(self.layout, coords, origin, place.numpy()))
+        device, prefix = self.gpt.head_weight.device, self.layout.prefix
+        fed = (ids.clamp(max=self.stop) + self.rows.start).to(device)
+        return self.gpt.step(fed, rows.to(device), (place + prefix).to(device), prefix, self.cache)
+
+    def _grow(self) -> None:
+        if int(self.length.max()) + 1 >= self.ids.shape[1]:
+            more = max(256, self.ids.shape[1])
+            self.ids = torch.nn.functional.pad(self.ids, (0, more))
+            self.coords = {axis: torch.nn.functional.pad(values, (0, more)) for axis, values in self.coords.items()}
+
+
+def _where(going: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(going.view(-1, *[1] * (new.dim() - 1)), new, old)

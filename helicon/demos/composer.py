@@ -1,0 +1,164 @@
+"""A composer of short pieces of simple counterpoint, for trying a model out on music that nobody has to download.
+
+A piece is a few phrases of four bars, such as A A B A. A phrase has a progression of chords, ends on the dominant
+(open) or the tonic (closed), and its four voices are led through the chords; then the style dresses them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helicon.demos.harmony import DOMINANT, SUBDOMINANT, SUBMEDIANT, SUPERTONIC, TONIC, lead, progression
+from helicon.demos.styles import LABELS, STYLES, TICKS_PER_QUARTER, Plan, decide
+from helicon.demos.texture import FALL, RISE, TURN_DOWN, TURN_UP, WALK, Event, Slot, accompaniment, drums, melody
+from helicon.formats.midi import write_midi
+from helicon.formats.score import DRUMS, Score
+
+BARS = 4  # of a phrase
+_LOUDNESS = {"melody": 88, "bass": 72, "chords": 56, "drums": 56}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The music of one letter of a form. degrees, voices [chords, 4]: by ending. cells, figures: of the melody, by slot."""
+
+    degrees: dict[str, list[int]]
+    voices: dict[str, np.ndarray]
+    cells: list[tuple[int, ...]]
+    figures: list[str]
+
+
+def compose(seed: int, label: str | None = None) -> Score:
+    """The piece of that seed, in the style `label`, or in any: the same arguments give the same piece.
+
+    10 to 30 seconds; onsets and ends on a grid of sixteenth notes, rounded to 10 ms; velocities are multiples of 8.
+    """
+    return _composed(seed, label)[1]
+
+
+def write_folder(directory: str | os.PathLike[str], pieces: int, seed: int) -> list[Path]:
+    """Writes `directory/LABEL/LABEL-0001.mid` and on, the styles in turn, and returns the paths.
+
+    Each file carries its description as text.
+    """
+    paths = []
+    for i in range(pieces):
+        label = LABELS[i % len(LABELS)]
+        # Far enough apart that folders of different seeds have no piece in common.
+        plan, score = _composed(seed * 1_000_003 + i, label)
+        paths.append(Path(directory) / label / f"{label}-{i // len(LABELS) + 1:04}.mid")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        write_midi(score, paths[-1], text=plan.caption)
+    return paths
+
+
+def _composed(seed: int, label: str | None) -> tuple[Plan, Score]:
+    rng = random.Random(seed)
+    plan = decide(label if label is not None else rng.choice(LABELS), rng)
+    themes = {letter: _theme(plan, letter, rng) for letter in sorted({letter for letter, _ in plan.form})}
+    heard: set[str] = set()
+    events: list[tuple[Event, int]] = []
+    for number, (letter, ending) in enumerate(plan.form):
+        theme = _varied(themes[letter], plan, rng) if letter in heard else themes[letter]
+        heard.add(letter)
+        closing = number == len(plan.form) - 1
+        louder = 8 * closing - 8 * (letter == "B")
+        phrase = _phrase(plan, theme, number * BARS * plan.metre.bar, ending, closing)
+        events += [(event, _velocity(event, plan, louder)) for event in phrase]
+    return plan, _score(plan, events)
+
+
+def _theme(plan: Plan, letter: str, rng: random.Random) -> Theme:
+    """Chords, voices and motif of a letter. Both endings follow the same first half."""
+    count = BARS * plan.metre.bar // plan.metre.slot
+    body = count // 2
+    start = TONIC if letter == "A" else rng.choice((SUBMEDIANT, SUBDOMINANT))
+    before = SUBDOMINANT if plan.key.minor else rng.choice((SUBDOMINANT, SUPERTONIC))
+    # Where a bar has two chords, the last one of a phrase lasts a whole bar.
+    closed, opened = ([before, DOMINANT, TONIC], [TONIC, before, DOMINANT]) if count == 8 else ([DOMINANT, TONIC], [])
+    opened = opened or [before, DOMINANT]
+    degrees = progression(plan.key, start, body, (closed[0], opened[0]), rng)
+    # The phrase rises and falls once, B higher than A.
+    low, high = (67, 72) if letter == "A" else (70, 76)
+    contour = [low + (high - low) * math.sin(math.pi * i / (count - 1)) + rng.uniform(-1.5, 1.5) for i in range(count)]
+    first = lead(plan.key, degrees, contour, rng)
+    endings = {"closed": closed, "open": opened}
+    voices = {
+        name: np.concatenate([first, lead(plan.key, ending, contour[body:], rng, before=first[-1])])
+        for name, ending in endings.items()
+    }
+    cells, figures = _motif(plan, count, rng)
+    return Theme({name: degrees + ending for name, ending in endings.items()}, voices, cells, figures)
+
+
+def _motif(plan: Plan, count: int, rng: random.Random) -> tuple[list[tuple[int, ...]], list[str]]:
+    """Rhythm and figure of each slot: two of each, in turn, so that the phrase is about something."""
+    cells = rng.sample(STYLES[plan.label].cells[plan.metre.slot], 2)
+    figures = rng.sample(_figures(plan), 2)
+    order = rng.choice(((0, 1, 0, 1), (0, 0, 1, 1), (0, 1, 0, 0)))
+    chosen = [order[i % 4] for i in range(count)]
+    return [cells[i] for i in chosen], [figures[i] for i in chosen]
+
+
+def _figures(plan: Plan) -> tuple[str, ...]:
+    """Chorales go by step; other styles also leap within the chord."""
+    return (WALK, WALK, TURN_DOWN) if plan.label == "chorale" else (WALK, WALK, TURN_UP, TURN_DOWN, RISE, FALL)
+
+
+def _varied(theme: Theme, plan: Plan, rng: random.Random) -> Theme:
+    """The theme with another rhythm and figure in one slot."""
+    cells, figures, at = list(theme.cells), list(theme.figures), rng.randrange(len(theme.cells) - 2)
+    cells[at] = rng.choice(STYLES[plan.label].cells[plan.metre.slot])
+    figures[at] = rng.choice(_figures(plan))
+    return Theme(theme.degrees, theme.voices, cells, figures)
+
+
+def _phrase(plan: Plan, theme: Theme, tick: int, ending: str, closing: bool) -> Iterable[Event]:
+    """All parts of a phrase that begins at `tick`."""
+    degrees, voices = theme.degrees[ending], theme.voices[ending]
+    slot, end = plan.metre.slot, tick + BARS * plan.metre.bar
+    starts = [tick + i * slot for i in range(len(degrees))]
+    lengths = [slot] * (len(degrees) - 1) + [end - starts[-1]]
+    slots = [Slot(*each) for each in zip(starts, lengths, degrees, voices)]
+    yield from melody(slots, theme.cells, theme.figures, plan.key)
+    yield from accompaniment(slots, plan.label, plan.metre, plan.key, held=closing)
+    if STYLES[plan.label].drums:
+        yield from drums(tick, BARS, plan.label, plan.metre, closing)
+
+
+def _velocity(event: Event, plan: Plan, louder: int) -> int:
+    """Louder on the first beat and in the middle of a phrase; a multiple of 8."""
+    bar, tick = divmod(event.tick, plan.metre.bar)
+    accent = 8 * (tick == 0) + 8 * (bar % BARS in (1, 2))
+    return min(max(_LOUDNESS[event.part] + accent + louder, 24), 120)
+
+
+def _score(plan: Plan, events: list[tuple[Event, int]]) -> Score:
+    """Events as notes in seconds. A note that another of its instrument and pitch interrupts is cut short there."""
+    programs = {"melody": plan.ensemble.melody, "chords": plan.ensemble.chords, "bass": plan.ensemble.bass}
+    programs["drums"] = DRUMS
+    notes: dict[tuple[int, int, int], tuple[int, int]] = {}  # (program, pitch, tick) -> ticks, velocity
+    for event, velocity in events:
+        lift = plan.ensemble.lift if event.part == "melody" else 0
+        # The melody comes first, and wins where two parts strike the same note.
+        notes.setdefault((programs[event.part], event.pitch + lift, event.tick), (event.ticks, velocity))
+    ordered = sorted(notes)
+    rows = []
+    for this, following in zip(ordered, [*ordered[1:], (-1, -1, -1)]):
+        ticks, velocity = notes[this]
+        end = this[2] + ticks
+        if following[:2] == this[:2]:
+            end = min(end, following[2])
+        rows.append((_seconds(this[2], plan), _seconds(end, plan), this[1], velocity, this[0]))
+    return Score.of(*zip(*rows), tempo_bpm=plan.tempo_bpm, label=plan.label)
+
+
+def _seconds(tick: int, plan: Plan) -> float:
+    return round(tick / TICKS_PER_QUARTER * 60 / plan.tempo_bpm, 2)

@@ -1,0 +1,131 @@
+"""Keys, chords, progressions, and four voices led from chord to chord.
+
+Shapes: M ways to voice a chord, 4 voices: bass, tenor, alto, soprano. Pitches are MIDI notes, pitch classes 0 (C) - 11.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_NAMES = ("C", "C sharp", "D", "E flat", "E", "F", "F sharp", "G", "A flat", "A", "B flat", "B")
+_MAJOR, _MINOR, _HARMONIC_MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 8, 11)
+TONIC, SUPERTONIC, MEDIANT, SUBDOMINANT, DOMINANT, SUBMEDIANT = range(6)
+
+_FOLLOWS = {  # which chords may come after a chord; listed twice, twice as likely
+    TONIC: (SUBDOMINANT, SUBDOMINANT, DOMINANT, DOMINANT, SUBMEDIANT, SUPERTONIC),
+    SUPERTONIC: (DOMINANT,),
+    MEDIANT: (SUBMEDIANT, SUBDOMINANT),
+    SUBDOMINANT: (DOMINANT, DOMINANT, TONIC, SUPERTONIC),
+    DOMINANT: (TONIC, TONIC, SUBMEDIANT),
+    SUBMEDIANT: (SUBDOMINANT, SUPERTONIC, MEDIANT),
+}
+_RANGES = ((38, 57), (50, 67), (57, 74), (62, 81))  # lowest and highest note of each voice
+
+
+@dataclass(frozen=True)
+class Key:
+    """A major or minor key on a pitch class."""
+
+    tonic: int
+    minor: bool
+
+    @property
+    def name(self) -> str:
+        return f"{_NAMES[self.tonic]} {'minor' if self.minor else 'major'}"
+
+    def scale(self, degree: int) -> tuple[int, ...]:
+        """The seven pitch classes, from the tonic up, that go with the chord on a degree.
+
+        In minor the dominant raises the seventh of the scale, so that it leads to the tonic.
+        """
+        steps = _MAJOR if not self.minor else _HARMONIC_MINOR if degree == DOMINANT else _MINOR
+        return tuple((self.tonic + step) % 12 for step in steps)
+
+    def chord(self, degree: int) -> tuple[int, int, int]:
+        """Pitch classes of the triad on a degree: root, third, fifth."""
+        scale = self.scale(degree)
+        return scale[degree], scale[(degree + 2) % 7], scale[(degree + 4) % 7]
+
+
+def progression(key: Key, start: int, length: int, then: Sequence[int], rng: random.Random) -> list[int]:
+    """Degrees of `length` chords from `start` on, the last of which may be followed by each of the degrees in `then`."""
+    while True:
+        degrees = [start]
+        while len(degrees) < length:
+            degrees.append(rng.choice([degree for degree in _FOLLOWS[degrees[-1]] if _is_used(key, degree)]))
+        if all(degree in _FOLLOWS[degrees[-1]] for degree in then):
+            return degrees
+
+
+def _is_used(key: Key, degree: int) -> bool:
+    """The supertonic of a minor key is diminished and is left out."""
+    return not (key.minor and degree == SUPERTONIC)
+
+
+def lead(
+    key: Key, degrees: Sequence[int], contour: Sequence[float], rng: random.Random, before: np.ndarray | None = None
+) -> np.ndarray:
+    """int [chords, 4]: the smoothest voices for the chords, found by dynamic programming over all ways to voice each.
+
+    contour: where the soprano would like to be at each chord, MIDI pitch. before: [4], voices that sound just before.
+    """
+    choices, costs, parents = [], [], []
+    for degree, wish in zip(degrees, contour):
+        voicings_M4 = _voicings(key, degree)
+        cost_M = _standing_cost(voicings_M4, key.chord(degree), wish)
+        cost_M = cost_M + [2.0 * rng.random() for _ in cost_M]  # so that equal harmony need not sound equal
+        previous_M4 = choices[-1] if choices else before[None] if before is not None else None
+        if previous_M4 is not None:
+            through_MM = _moving_cost(previous_M4, voicings_M4) + (costs[-1][:, None] if choices else 0.0)
+            parents.append(through_MM.argmin(0))
+            cost_M = cost_M + through_MM.min(0)
+        choices.append(voicings_M4)
+        costs.append(cost_M)
+    best = int(costs[-1].argmin())
+    led = [choices[-1][best]]
+    for i in range(len(choices) - 1, 0, -1):
+        best = int(parents[i if before is not None else i - 1][best])
+        led.append(choices[i - 1][best])
+    return np.array(led[::-1])
+
+
+def _voicings(key: Key, degree: int) -> np.ndarray:
+    """int [M, 4]: ascending voices within their ranges that sound the whole triad, its root or third in the bass."""
+    root, third, fifth = key.chord(degree)
+    leading = (key.tonic + 11) % 12
+    notes = [[p for p in range(low, high + 1) if p % 12 in (root, third, fifth)] for low, high in _RANGES]
+    notes[0] = [p for p in notes[0] if p % 12 != fifth]
+    found = [
+        voices
+        for voices in itertools.product(*notes)
+        if voices[0] + 2 < voices[1] < voices[2] < voices[3]
+        and voices[2] - voices[1] <= 12
+        and voices[3] - voices[2] <= 12
+        and {p % 12 for p in voices} == {root, third, fifth}
+        and [p % 12 for p in voices].count(leading) < 2
+    ]
+    return np.array(found)
+
+
+def _standing_cost(voicings_M4: np.ndarray, chord: tuple[int, int, int], wish: float) -> np.ndarray:
+    """float [M]: far from the wished soprano; inverted; the third doubled."""
+    third_M4 = voicings_M4 % 12 == chord[1]
+    return 1.2 * np.abs(voicings_M4[:, 3] - wish) + 3.0 * third_M4[:, 0] + 2.0 * (third_M4.sum(1) > 1)
+
+
+def _moving_cost(before_M4: np.ndarray, after_N4: np.ndarray) -> np.ndarray:
+    """float [M, N]: leaps, least welcome outside the bass; parallel fifths and octaves; a soprano that stays."""
+    moved_MN4 = after_N4[None] - before_M4[:, None]
+    leaps_MN4 = np.abs(moved_MN4)
+    cost_MN = leaps_MN4 @ np.array([0.3, 1.0, 1.0, 0.6]) + 0.5 * np.maximum(leaps_MN4[..., 3] - 4, 0) ** 2
+    cost_MN = cost_MN + 1.5 * (moved_MN4[..., 3] == 0) + 4.0 * (leaps_MN4[..., 0] > 9)
+    for low, high in itertools.combinations(range(4), 2):
+        open_M = np.isin((before_M4[:, high] - before_M4[:, low]) % 12, (0, 7))
+        together_MN = (moved_MN4[..., low] == moved_MN4[..., high]) & (moved_MN4[..., low] != 0)
+        cost_MN = cost_MN + 40.0 * (open_M[:, None] & together_MN)
+    return cost_MN

@@ -1,0 +1,143 @@
+"""What a made-up piece is decided to be before a note is written: style, key, metre, tempo, instruments, form."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from helicon.demos.harmony import Key
+
+TICKS_PER_QUARTER = 4  # the grid: sixteenth notes
+SHORTEST_S, LONGEST_S = 10.0, 29.5
+
+
+@dataclass(frozen=True)
+class Metre:
+    """Ticks in a bar, and in a slot, the time of one chord."""
+
+    name: str
+    bar: int
+    slot: int
+
+
+COMMON, WALTZ, JIG = Metre("4/4", 16, 8), Metre("3/4", 12, 12), Metre("6/8", 12, 6)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Who plays: General MIDI programs of melody, chords and bass; `lift`, semitones that the melody is moved up."""
+
+    name: str
+    melody: int
+    chords: int
+    bass: int
+    lift: int = 0
+
+
+@dataclass(frozen=True)
+class Style:
+    """A kind of piece. cells: rhythms of the melody within a slot, by the slot's ticks. drums: whether there are any."""
+
+    metres: tuple[Metre, ...]
+    tempos_bpm: tuple[int, int]
+    ensembles: tuple[Ensemble, ...]
+    cells: dict[int, tuple[tuple[int, ...], ...]]
+    drums: bool = False
+
+
+STYLES = {
+    "chorale": Style(
+        metres=(COMMON, WALTZ),
+        tempos_bpm=(70, 100),
+        ensembles=(
+            Ensemble("piano", 0, 0, 0),
+            Ensemble("organ", 19, 19, 19),
+            Ensemble("strings", 48, 48, 48),
+            Ensemble("piano and strings", 0, 48, 48),
+        ),
+        cells={8: ((4, 4), (4, 2, 2), (6, 2)), 12: ((4, 4, 4), (8, 4), (4, 4, 2, 2))},
+    ),
+    "duet": Style(
+        metres=(COMMON, WALTZ, JIG),
+        tempos_bpm=(80, 120),
+        ensembles=(
+            Ensemble("flute and guitar", 73, 24, 24, lift=12),
+            Ensemble("violin and piano", 40, 0, 0, lift=12),
+            Ensemble("clarinet and piano", 71, 0, 0),
+            Ensemble("piano", 0, 0, 0),
+        ),
+        cells={
+            6: ((4, 2), (2, 2, 2), (3, 1, 2)),
+            8: ((4, 2, 2), (2, 2, 2, 2), (6, 2), (4, 4)),
+            12: ((4, 4, 4), (6, 2, 4), (4, 2, 2, 4), (8, 2, 2)),
+        },
+    ),
+    "dance": Style(
+        metres=(COMMON, WALTZ, JIG),
+        tempos_bpm=(100, 140),
+        ensembles=(
+            Ensemble("flute, guitar, bass and drums", 73, 24, 32, lift=12),
+            Ensemble("violin, piano, bass and drums", 40, 0, 32, lift=12),
+            Ensemble("piano, guitar, bass and drums", 0, 25, 32),
+        ),
+        cells={
+            6: ((4, 2), (2, 2, 2)),
+            8: ((2, 2, 2, 2), (4, 2, 2), (2, 4, 2)),
+            12: ((4, 4, 4), (6, 2, 4), (4, 2, 2, 2, 2)),
+        },
+        drums=True,
+    ),
+    "march": Style(
+        metres=(COMMON,),
+        tempos_bpm=(100, 125),
+        ensembles=(
+            Ensemble("trumpet, brass, tuba and drums", 56, 61, 58),
+            Ensemble("clarinet, horns, tuba and drums", 71, 60, 58),
+            Ensemble("piano and drums", 0, 0, 0),
+        ),
+        cells={8: ((3, 1, 4), (3, 1, 2, 2), (4, 4), (6, 2))},
+        drums=True,
+    ),
+}
+LABELS = tuple(STYLES)
+
+# Phrases of four bars: a letter for its music, and whether it ends open, on the dominant, or closed, on the tonic.
+FORMS = (
+    (("A", "open"), ("A", "closed")),
+    (("A", "open"), ("B", "open"), ("A", "closed")),
+    (("A", "open"), ("A", "closed"), ("B", "open"), ("A", "closed")),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided about a piece but its notes."""
+
+    label: str
+    key: Key
+    metre: Metre
+    tempo_bpm: int
+    ensemble: Ensemble
+    form: tuple[tuple[str, str], ...]
+
+    @property
+    def caption(self) -> str:
+        """The piece in words."""
+        return (
+            f"{self.label} in {self.key.name} for {self.ensemble.name}, {self.metre.name}, "
+            f"{self.tempo_bpm} quarter notes a minute"
+        )
+
+
+def decide(label: str, rng: random.Random) -> Plan:
+    """Draws a plan in the style of that name; ValueError if there is none."""
+    if label not in STYLES:
+        raise ValueError(f"no style {label!r}; there are {', '.join(LABELS)}")
+    style = STYLES[label]
+    minor = rng.random() < 0.4
+    key = Key(rng.choice((9, 2, 4, 7, 0) if minor else (0, 7, 2, 5, 10, 9)), minor)
+    metre = rng.choice(style.metres)
+    tempo_bpm = rng.randrange(style.tempos_bpm[0], style.tempos_bpm[1] + 1, 5)
+    phrase_s = 4 * metre.bar / TICKS_PER_QUARTER * 60 / tempo_bpm
+    form = rng.choice([form for form in FORMS if SHORTEST_S <= len(form) * phrase_s <= LONGEST_S])
+    return Plan(label, key, metre, tempo_bpm, rng.choice(style.ensembles), form)

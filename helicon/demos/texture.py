@@ -1,0 +1,148 @@
+"""Notes from led voices: a melody that moves through the soprano, an accompaniment below it, drums."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from helicon.demos.harmony import Key
+from helicon.demos.styles import Metre
+
+LOWEST_BASS, HIGHEST_MELODY = 36, 84
+KICK, SNARE, HAT, CYMBAL = 36, 38, 42, 49
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The time of one chord, on the grid. voices: [4] pitches: bass, tenor, alto, soprano."""
+
+    tick: int
+    ticks: int
+    degree: int
+    voices: np.ndarray
+
+
+@dataclass(frozen=True)
+class Event:
+    """A note on the grid. part: "melody", "chords", "bass" or "drums"."""
+
+    tick: int
+    ticks: int
+    pitch: int
+    part: str
+
+
+# How a melody gets through a slot: along the scale to the next slot's note, around its own, or over the chord's notes.
+WALK, TURN_UP, TURN_DOWN, RISE, FALL = "walk", "turn up", "turn down", "rise", "fall"
+_OFFSETS = {
+    TURN_UP: (0, 1, 0, -1, 0, 1),
+    TURN_DOWN: (0, -1, 0, 1, 0, -1),
+    RISE: (0, 1, 2, 1, 0, 1),
+    FALL: (0, -1, -2, -1, 0, -1),
+}
+
+# Accompaniment of a slot by style and ticks: (tick, ticks, voices). b, t, a: bass, tenor, alto. f: the fifth below the
+# bass. B, A: bass and alto on their way to the next slot.
+_ACCOMPANIMENT = {
+    ("chorale", 8): ((0, 4, "bta"), (4, 4, "BtA")),
+    ("chorale", 12): ((0, 4, "bta"), (4, 4, "bta"), (8, 4, "BtA")),
+    ("duet", 6): ((0, 2, "b"), (2, 2, "t"), (4, 2, "a")),
+    ("duet", 8): ((0, 2, "b"), (2, 2, "t"), (4, 2, "a"), (6, 2, "t")),
+    ("duet", 12): ((0, 2, "b"), (2, 2, "t"), (4, 2, "a"), (6, 2, "t"), (8, 2, "a"), (10, 2, "t")),
+    ("dance", 6): ((0, 4, "b"), (4, 2, "ta")),
+    ("dance", 8): ((0, 4, "b"), (2, 2, "ta"), (4, 4, "f"), (6, 2, "ta")),
+    ("dance", 12): ((0, 8, "b"), (4, 3, "ta"), (8, 3, "ta")),
+    ("march", 8): ((0, 3, "b"), (2, 1, "ta"), (4, 3, "f"), (6, 1, "ta")),
+}
+_DRUMS = {  # (tick, note) of a bar
+    ("dance", "4/4"): ((0, KICK), (4, SNARE), (6, HAT), (8, KICK), (12, SNARE), (14, HAT)),
+    ("dance", "3/4"): ((0, KICK), (4, HAT), (8, HAT), (10, HAT)),
+    ("dance", "6/8"): ((0, KICK), (4, HAT), (6, SNARE), (10, HAT)),
+    ("march", "4/4"): ((0, KICK), (4, SNARE), (8, KICK), (10, SNARE), (12, SNARE)),
+}
+
+
+def melody(slots: Sequence[Slot], cells: Sequence[Sequence[int]], figures: Sequence[str], key: Key) -> Iterator[Event]:
+    """The soprano, moved in each slot by a rhythm (its cell, ticks) and a figure; the last slot is one long note."""
+    for i, slot in enumerate(slots[:-1]):
+        tick = slot.tick
+        pitches = _figure(figures[i], slot, int(slots[i + 1].voices[3]), len(cells[i]), key)
+        for ticks, pitch in zip(cells[i], pitches, strict=True):
+            yield Event(tick, ticks, pitch, "melody")
+            tick += ticks
+    yield Event(slots[-1].tick, slots[-1].ticks, int(slots[-1].voices[3]), "melody")
+
+
+def _figure(figure: str, slot: Slot, goal: int, count: int, key: Key) -> list[int]:
+    """`count` pitches that begin at the slot's soprano; those that would leave the melody's range stay there."""
+    start, alto = int(slot.voices[3]), int(slot.voices[2])
+    ladder = _ladder(key.chord(slot.degree) if figure in (RISE, FALL) else key.scale(slot.degree))
+    at = bisect_left(ladder, start)
+    way = bisect_left(ladder, goal) - at
+    if figure == WALK and way:
+        offsets = [round(way * j / count) for j in range(count)]
+    else:
+        offsets = [_OFFSETS[TURN_DOWN if figure == WALK else figure][j] for j in range(count)]
+    pitches = [ladder[at + offset] for offset in offsets]
+    return [pitch if alto < pitch <= HIGHEST_MELODY else start for pitch in pitches]
+
+
+def _ladder(pitch_classes: Sequence[int]) -> list[int]:
+    """All MIDI pitches of these classes, ascending."""
+    return [pitch for pitch in range(128) if pitch % 12 in pitch_classes]
+
+
+def accompaniment(slots: Sequence[Slot], label: str, metre: Metre, key: Key, held: bool) -> Iterator[Event]:
+    """Bass and chords in the style's pattern. `held`: the last slot is one long chord, as at the end of a piece."""
+    for i, slot in enumerate(slots):
+        last = i == len(slots) - 1
+        if last and held:
+            yield from _strike(slot, slot, 0, slot.ticks, "bta", key)
+            continue
+        for start in range(0, slot.ticks, metre.slot):
+            for tick, ticks, voices in _ACCOMPANIMENT[label, metre.slot]:
+                yield from _strike(slot, slot if last else slots[i + 1], start + tick, ticks, voices, key)
+
+
+def _strike(slot: Slot, following: Slot, tick: int, ticks: int, voices: str, key: Key) -> Iterator[Event]:
+    bass, tenor, alto, soprano = (int(pitch) for pitch in slot.voices)
+    for voice in voices:
+        if voice == "b":
+            pitch = bass
+        elif voice == "B":
+            pitch = _passing(bass, int(following.voices[0]), (LOWEST_BASS - 1, tenor), key, slot.degree)
+        elif voice == "f":
+            rooted = bass % 12 == key.chord(slot.degree)[0] and bass - 5 >= LOWEST_BASS
+            pitch = bass - 5 if rooted else bass
+        elif voice == "t":
+            pitch = tenor
+        elif voice == "a":
+            pitch = alto
+        else:
+            pitch = _passing(alto, int(following.voices[2]), (tenor, soprano), key, slot.degree)
+        yield Event(slot.tick + tick, ticks, pitch, "bass" if voice in "bBf" else "chords")
+
+
+def _passing(pitch: int, goal: int, between: tuple[int, int], key: Key, degree: int) -> int:
+    """The scale's note between two a third apart, if it lies strictly between the other voices; else the pitch itself."""
+    ladder = _ladder(key.scale(degree))
+    at, to = bisect_left(ladder, pitch), bisect_left(ladder, goal)
+    middle = ladder[(at + to) // 2]
+    return middle if abs(to - at) == 2 and between[0] < middle < between[1] else pitch
+
+
+def drums(start_tick: int, bars: int, label: str, metre: Metre, closing: bool) -> Iterator[Event]:
+    """A phrase of drums: a cymbal to begin with, a fill to lead on, or, `closing`, one stroke in the last bar."""
+    for bar in range(bars):
+        tick, last = start_tick + bar * metre.bar, bar == bars - 1
+        if last and closing:
+            yield from (Event(tick + metre.bar - metre.bar // 2, 1, note, "drums") for note in (KICK, CYMBAL))
+            continue
+        if bar == 0:
+            yield Event(tick, 1, CYMBAL, "drums")
+        fill = metre.bar - 4 if last else metre.bar
+        yield from (Event(tick + at, 1, note, "drums") for at, note in _DRUMS[label, metre.name] if at < fill)
+        yield from (Event(tick + at, 1, SNARE, "drums") for at in range(fill, metre.bar, 1 if label == "march" else 2))

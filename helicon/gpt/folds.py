@@ -1,0 +1,130 @@
+"""Folds: rectangles of an attention matrix that plain kernels compute without wasted work.
+
+A sparse pattern is a union of disjoint folds. Each names some query rows and some key rows as *views* of the sequence,
+so nothing is copied on the way in, and what a kernel returns is added straight into the view on the way out.
+The folds of a pattern cover exactly the pairs its predicate allows, and no row of a fold is without a key.
+
+Shapes: B batch, H heads, T tokens, D features; a view has G groups (folded into the batch) of R rows.
+L is the stride of a pattern: the slot is cut into blocks of L tokens, the last of which may be ragged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some offsets of some cells, a cell being `size` tokens, from `origin` on: a group a cell, or `across`, an offset.
+
+    `summary=(L, C)` keeps of each stretch of L rows the last C.
+    """
+
+    size: int
+    cells: range
+    offsets: range
+    across: bool = False
+    summary: tuple[int, int] | None = None
+    origin: int = 0
+
+    def view(self, x_BHTD: Tensor) -> Tensor:
+        """[B, H, T, D] -> [B, G, H, R, D], or [B, G, H, R / L, C, D] of a summary; always a view."""
+        start = self.origin + self.cells.start * self.size + self.offsets.start
+        stop = self.origin + (self.cells.stop - 1) * self.size + self.offsets.stop
+        x_BHcDo = x_BHTD[:, :, start:stop].unfold(2, len(self.offsets), self.size)
+        if self.across:
+            return x_BHcDo.permute(0, 4, 1, 2, 3)
+        x_BcHoD = x_BHcDo.permute(0, 2, 1, 4, 3)
+        if self.summary is None:
+            return x_BcHoD
+        stride, width = self.summary
+        return x_BcHoD.unflatten(3, (-1, stride))[..., stride - width :, :]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Every group's queries against its keys: all of them, or row r sees keys 0..r (`causal`), or a boolean mask."""
+
+    queries: Tile
+    keys: Tile
+    causal: bool = False
+    mask_RK: Tensor | None = None
+
+
+def sequence_folds(slot_folds: Iterable[Fold], length: int, prefix: int) -> tuple[Fold, ...]:
+    """The folds of a slot, moved behind its prefix; before them, one of all queries against the prefix keys, causal."""
+    if prefix == 0:
+        return tuple(slot_folds)
+    queries, keys = (Tile(length, range(1), range(stop)) for stop in (length, prefix))
+    moved = (
+        replace(fold, queries=replace(fold.queries, origin=prefix), keys=replace(fold.keys, origin=prefix))
+        for fold in slot_folds
+    )
+    return Fold(queries, keys, causal=True), *moved
+
+
+def block_folds(length: int, stride: int) -> Iterator[Fold]:
+    """Each block, causal."""
+    for tile in _blocks(length, stride):
+        yield Fold(tile, tile, causal=True)
+
+
+def previous_folds(length: int, stride: int) -> Iterator[Fold]:
+    """Each block against the whole block before it."""
+    for tile in _blocks(length, stride, first=1):
+        yield Fold(tile, _before(tile))
+
+
+def previous_tail_folds(length: int, stride: int) -> Iterator[Fold]:
+    """What a window of L tokens reaches in the block before: offset o sees offsets o + 1 .. L - 1."""
+    for tile in _blocks(length, stride, first=1, high=stride - 1):
+        mask_RK = torch.ones(len(tile.offsets), stride - 1, dtype=torch.bool).triu()
+        yield Fold(tile, _before(tile, range(1, stride)), mask_RK=mask_RK)
+
+
+def column_folds(length: int, stride: int, strict: bool = False) -> Iterator[Fold]:
+    """Each offset across the blocks, causal; `strict` leaves out the query's own token."""
+    whole, rest = divmod(length, stride)
+    for offsets, blocks in (range(rest), whole + 1), (range(rest, stride), whole):
+        if offsets and blocks > strict:
+            queries = Tile(stride, range(int(strict), blocks), offsets, across=True)
+            keys = Tile(stride, range(blocks - strict), offsets, across=True)
+            yield Fold(queries, keys, causal=True)
+
+
+def own_summary_folds(length: int, stride: int, width: int) -> Iterator[Fold]:
+    """The last C offsets of each block among themselves, causal."""
+    for tile in _blocks(length, stride, low=stride - width):
+        yield Fold(tile, tile, causal=True)
+
+
+def earlier_summary_folds(length: int, stride: int, width: int) -> Iterator[Fold]:
+    """Every query against the last C offsets of all earlier blocks.
+
+    Halving: at level s, the second s blocks of each 2s see the summaries of the first s. Every pair of blocks meets at
+    exactly one level, so log2(T / L) unmasked folds do exact work with no mask of T rows.
+    """
+    half = stride
+    while half < length:
+        for tile in _blocks(length, 2 * half, low=half):
+            keys = Tile(2 * half, tile.cells, range(half), summary=(stride, width))
+            yield Fold(tile, keys)
+        half *= 2
+
+
+def _blocks(length: int, stride: int, first: int = 0, low: int = 0, high: int | None = None) -> Iterator[Tile]:
+    """Offsets low .. high - 1 of the whole blocks from `first` on, then those of the ragged last block, if any."""
+    whole, rest = divmod(length, stride)
+    top = stride if high is None else high
+    for cells, stop in (range(first, whole), top), (range(max(first, whole), whole + 1), min(rest, top)):
+        if cells and stop > low:
+            yield Tile(stride, cells, range(low, stop))
+
+
+def _before(tile: Tile, offsets: range | None = None) -> Tile:
+    """The same number of blocks, one earlier, whole unless told."""
+    return Tile(tile.size, range(tile.cells.start - 1, tile.cells.stop - 1), offsets or range(tile.size))

@@ -1,0 +1,201 @@
+"""The GPT: a pre-norm decoder over ids and coordinates (GPT-2's, arXiv:1904.10509's and LlamaGen's variants).
+
+Shapes: B batch, T tokens, A coordinate axes, C width, H heads, D head width, V vocabulary rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helicon.gpt.attention import attend, attend_cached
+from helicon.gpt.cache import Cache
+from helicon.gpt.patterns import AttentionPattern, parse_patterns
+
+MLP_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "relu2": lambda x: F.relu(x).square(),
+    "swiglu": lambda x: F.silu(x.chunk(2, dim=-1)[0]) * x.chunk(2, dim=-1)[1],
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a GPT is made of, apart from its vocabulary and coordinate tables.
+
+    pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.
+    dropout: at the end of each residual branch only, where it keeps the fused attention kernels.
+    """
+
+    layers: int = 6
+    width: int = 256
+    heads: int = 4
+    pattern: str = "dense"
+    mlp: Literal["gelu", "quick_gelu", "relu2", "swiglu"] = "gelu"
+    norm: Literal["layer", "rms"] = "layer"
+    tied: bool = True
+    bias: bool = True
+    qk_norm: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        parse_patterns(self.pattern, self.layers)
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden width: 4 C, or 8/3 C rounded up to 64 for swiglu, whose two halves cost as much."""
+        return -(-8 * self.width // 3 // 64) * 64 if self.mlp == "swiglu" else 4 * self.width
+
+
+def make_norm(shape: Shape, width: int) -> nn.Module:
+    """LayerNorm or RMSNorm, eps 1e-5."""
+    return nn.LayerNorm(width, eps=1e-5, bias=shape.bias) if shape.norm == "layer" else nn.RMSNorm(width, eps=1e-5)
+
+
+def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
+    """Rotary position embedding (eq. 34, arXiv:2104.09864), half-split form."""
+    half = x_BHTD.shape[-1] // 2
+    rates = 10000.0 ** (-torch.arange(half, device=x_BHTD.device, dtype=torch.float32) / half)
+    angle = position_BT[:, None, :, None].float() * rates
+    cos, sin = angle.cos().to(x_BHTD.dtype), angle.sin().to(x_BHTD.dtype)
+    a, b = x_BHTD[..., :half], x_BHTD[..., half : 2 * half]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos, x_BHTD[..., 2 * half :]], dim=-1)
+
+
+class Attention(nn.Module):
+    """Causal self-attention under one pattern."""
+
+    def __init__(self, shape: Shape, pattern: AttentionPattern, rope: bool) -> None:
+        super().__init__()
+        self.heads, self.pattern, self.rope = shape.heads, pattern, rope
+        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.bias)
+        self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
+        head = shape.width // shape.heads
+        self.q_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+        self.k_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+
+    def _project(self, x_BTC: Tensor, position_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(x_BTC).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        return (rotate(q, position_BT), rotate(k, position_BT), v) if self.rope else (q, k, v)
+
+    def forward(self, x_BTC: Tensor, position_BT: Tensor, prefix: int, cache: Cache | None, layer: int) -> Tensor:
+        q, k, v = self._project(x_BTC, position_BT)
+        if cache is not None:
+            cache.store(layer, k, v)
+        return self.out(attend(q, k, v, self.pattern, prefix).transpose(1, 2).flatten(2))
+
+    def step(self, x_BC: Tensor, position_B: Tensor, prefix: int, cache: Cache, layer: int) -> Tensor:
+        """One new token a row, at `position_B`, against the cache."""
+        q, k, v = self._project(x_BC[:, None], position_B[:, None])
+        cache.store_at(layer, k[:, :, 0], v[:, :, 0], position_B)
+        k_cache, v_cache = cache.layer(layer)
+        return self.out(attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, prefix).flatten(1))
+
+
+class MLP(nn.Module):
+    """Two linear layers around an activation (swiglu: three, the first two as one)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.activation = MLP_ACTIVATIONS[shape.mlp]
+        self.up = nn.Linear(shape.width, shape.mlp_width * (2 if shape.mlp == "swiglu" else 1), bias=shape.bias)
+        self.out = nn.Linear(shape.mlp_width, shape.width, bias=shape.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.activation(self.up(x)))
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, shape: Shape, pattern: AttentionPattern, rope: bool) -> None:
+        super().__init__()
+        self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern, rope)
+        self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, position: Tensor, prefix: int, cache: Cache | None = None, layer: int = 0) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm_1(x), position, prefix, cache, layer))
+        return x + self.dropout(self.mlp(self.norm_2(x)))
+
+    def step(self, x: Tensor, position: Tensor, prefix: int, cache: Cache, layer: int) -> Tensor:
+        x = x + self.attention.step(self.norm_1(x), position, prefix, cache, layer)
+        return x + self.mlp(self.norm_2(x))
+
+
+class GPT(nn.Module):
+    """Ids and coordinates in, hidden states out; `logits` computes only the rows of the vocabulary that are asked for.
+
+    rows are of one table of `places` rows that holds the coordinates of all axes; a token's are summed. So every
+    parameter has a gradient at every step, whatever slots a batch has.
+    `checkpoint` recomputes each layer in backward instead of keeping its activations.
+    """
+
+    def __init__(self, shape: Shape, vocabulary_size: int, places: int, rope: bool = False) -> None:
+        super().__init__()
+        self.shape, self.checkpoint = shape, False
+        self.tokens = nn.Embedding(vocabulary_size, shape.width)
+        self.places = nn.Embedding(places, shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
+        patterns = parse_patterns(shape.pattern, shape.layers)
+        self.layers = nn.ModuleList(Layer(shape, pattern, rope) for pattern in patterns)
+        self.norm = make_norm(shape, shape.width)
+        self.head = None if shape.tied else nn.Linear(shape.width, vocabulary_size, bias=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """N(0, .02); the last linear of each residual branch scaled by 1/sqrt(2 layers) (GPT-2)."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            nn.init.normal_(parameter, std=0.02 / (2 * self.shape.layers) ** 0.5 if name.endswith("out.weight") else 0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """[V, C], tied to the token embedding or its own."""
+        return self.tokens.weight if self.head is None else self.head.weight
+
+    def embed(self, ids: Tensor, rows: Tensor) -> Tensor:
+        """Token embedding plus the sum of its coordinates' embeddings: ids [...], rows [..., A] -> [..., C]."""
+        x = self.tokens(ids)
+        if rows.shape[-1]:
+            x = x + F.embedding_bag(rows.flatten(0, -2), self.places.weight, mode="sum").view_as(x)
+        return self.dropout(x)
+
+    def forward(self, ids_BT: Tensor, rows_BTA: Tensor, prefix: int, cache: Cache | None = None) -> Tensor:
+        """Hidden states [B, T, C] after the final norm. Keys and values go into `cache` when one is given (prefill)."""
+        x = self.embed(ids_BT, rows_BTA)
+        position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        for i, layer in enumerate(self.layers):
+            if self.checkpoint and self.training:
+                x = torch.utils.checkpoint.checkpoint(layer, x, position, prefix, use_reentrant=False)
+            else:
+                x = layer(x, position, prefix, cache, i)
+        return self.norm(x)
+
+    def step(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, prefix: int, cache: Cache) -> Tensor:
+        """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows."""
+        x = self.embed(ids_B, rows_BA)
+        for i, layer in enumerate(self.layers):
+            x = layer.step(x, position_B, prefix, cache, i)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor, rows: slice) -> Tensor:
+        """[..., rows]: the slice of the output matrix that belongs to the slot at hand."""
+        return F.linear(hidden, self.head_weight[rows])
+
+    def parameter_count(self) -> int:
+        """Distinct parameters, embeddings included."""
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,158 @@
+"""Sampling methods as small frozen objects, and the draw that turns logits and one uniform number into a token.
+
+Shapes: B batch, V tokens of the slot at hand, `stop` included, S steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+FORBIDDEN = float("-inf")
+
+
+class Method(Protocol):
+    """Logits to logits; a chain of methods shapes the distribution that is drawn from."""
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        """Changed logits; `seen_BV` is true for tokens that occurred in the slot so far."""
+        ...
+
+
+@dataclass(frozen=True)
+class RepetitionPenalty:
+    """Divides positive logits of tokens seen before by `factor`, multiplies negative ones (arXiv:1909.05858, section 4.1)."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _require(self.factor > 0, "repetition_penalty", self.factor, "above 0 (1 changes nothing)")
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        changed = torch.where(logits_BV > 0, logits_BV / self.factor, logits_BV * self.factor)
+        return torch.where(seen_BV, changed, logits_BV)
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """Divides the logits; 0 leaves only the most likely token (greedy)."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _require(self.value >= 0, "temperature", self.value, "0 or more")
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        if self.value == 0:
+            best = logits_BV.argmax(-1, keepdim=True)
+            return torch.full_like(logits_BV, FORBIDDEN).scatter(-1, best, 0.0)
+        return logits_BV / self.value
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Keeps the k most likely tokens, and any tied with the last of them."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        _require(self.k >= 1, "top_k", self.k, "1 or more")
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        least = logits_BV.topk(min(self.k, logits_BV.shape[-1])).values[..., -1:]
+        return logits_BV.masked_fill(logits_BV < least, FORBIDDEN)
+
+
+@dataclass(frozen=True)
+class TopP:
+    """Keeps the smallest set of most likely tokens whose probabilities sum to at least p (arXiv:1904.09751)."""
+
+    p: float
+
+    def __post_init__(self) -> None:
+        _require(0 < self.p <= 1, "top_p", self.p, "above 0 and at most 1")
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        ordered, order = logits_BV.sort(descending=True, stable=True)
+        probability = ordered.softmax(-1)
+        late = probability.cumsum(-1) - probability >= self.p
+        return ordered.masked_fill(late, FORBIDDEN).gather(-1, order.argsort(-1))
+
+
+@dataclass(frozen=True)
+class MinP:
+    """Keeps tokens at least `p` times as likely as the most likely one (arXiv:2407.01082)."""
+
+    p: float
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.p <= 1, "min_p", self.p, "between 0 and 1")
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        probability = logits_BV.softmax(-1)
+        return logits_BV.masked_fill(probability < self.p * probability.amax(-1, keepdim=True), FORBIDDEN)
+
+
+def methods(
+    temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+    min_p: float | None = None, repetition_penalty: float | None = None,
+) -> tuple[Method, ...]:  # fmt: skip
+    """The chain in its usual order: penalty, temperature, top-k, top-p, min-p. ValueError names a value out of range."""
+    chain: list[Method] = [RepetitionPenalty(repetition_penalty)] if repetition_penalty is not None else []
+    chain.append(Temperature(temperature))
+    chain.extend([TopK(top_k)] if top_k is not None else [])
+    chain.extend([TopP(top_p)] if top_p is not None else [])
+    chain.extend([MinP(min_p)] if min_p is not None else [])
+    return tuple(chain)
+
+
+def draw(
+    logits_BV: Tensor, allowed_BV: Tensor | None, seen_BV: Tensor, uniform_B: Tensor, chain: Sequence[Method]
+) -> Tensor:
+    """Tokens [B] by inverse CDF: the first whose cumulative probability exceeds the row's uniform number.
+
+    Forbidden tokens have no probability whatever the methods do. The sum runs in float64, so that rounding cannot
+    choose a token that has none.
+    """
+    logits = logits_BV.double()
+    if allowed_BV is not None:
+        logits = logits.masked_fill(~allowed_BV, FORBIDDEN)
+    for method in chain:
+        logits = method(logits, seen_BV)
+    cdf = logits.softmax(-1).cumsum(-1)
+    return (cdf <= uniform_B.double()[:, None] * cdf[:, -1:]).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+class Noise:
+    """Uniform numbers of each item: its own CPU generator, seeded by (seed, item); step t consumes entry t."""
+
+    CHUNK = 1024
+
+    def __init__(self, seed: int, items: Sequence[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(_mix(seed, item)) for item in items]
+        self._table = torch.empty(len(items), 0, dtype=torch.float64)
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Uniform numbers [B] of one step, in [0, 1), float64, on CPU."""
+        while step >= self._table.shape[1]:
+            more = [torch.rand(self.CHUNK, generator=g, dtype=torch.float64) for g in self._generators]
+            self._table = torch.cat([self._table, torch.stack(more)], dim=1)
+        return self._table[:, step]
+
+
+def _mix(seed: int, item: int) -> int:
+    """A 63-bit seed; splitmix64's finaliser, so that neighbouring items share nothing."""
+    mask = (1 << 64) - 1
+    x = (seed * 0x9E3779B97F4A7C15 + (item + 1) * 0xD1B54A32D192ED03) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return (x ^ (x >> 31)) >> 1
+
+
+def _require(holds: bool, name: str, value: float, accepted: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {accepted}, got {value}")

@@ -1,0 +1,54 @@
+"""All modalities: those of the entry-point group `helicon.modalities`, of whatever package, and those registered by hand."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib.metadata import entry_points
+
+from helicon.modalities.base import Modality
+from helicon.tokenizers.names import unknown
+
+GROUP = "helicon.modalities"
+_by_hand: dict[str, Modality] = {}
+
+
+def register(modality: Modality) -> Modality:
+    """Adds a modality for this process, in place of another of its name. Returned, so that a module can keep it."""
+    _by_hand[modality.name] = modality
+    return modality
+
+
+def all_modalities() -> dict[str, Modality]:
+    """Name -> modality, in order of name; one registered by hand goes before an installed one."""
+    return dict(sorted({**_installed(), **_by_hand}.items()))
+
+
+def get(name: str) -> Modality:
+    """The modality of that name; ValueError names those nearest to it."""
+    modalities = all_modalities()
+    if name not in modalities:
+        raise ValueError(unknown("modality", name, modalities))
+    return modalities[name]
+
+
+def for_slot(slot: str) -> Modality:
+    """The modality that has a slot; ValueError names the slots nearest to it."""
+    owners = {name: modality for modality in all_modalities().values() for name in modality.slots}
+    if slot not in owners:
+        raise ValueError(unknown("slot", slot, owners))
+    return owners[slot]
+
+
+@cache
+def _installed() -> dict[str, Modality]:
+    """Those of installed packages, loaded once. One that cannot be loaded is passed over with a warning."""
+    found = {}
+    for point in entry_points(group=GROUP):
+        try:
+            modality = point.load()
+        except Exception as error:  # another package's code: whatever it raises, the rest must work
+            warnings.warn(f"modality {point.name!r} of {point.value} does not load: {error}", stacklevel=2)
+            continue
+        found[modality.name] = modality
+    return found

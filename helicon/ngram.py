@@ -1,0 +1,92 @@
+"""Count-based baselines that a trained model must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What was seen after contexts of one length.
+
+    contexts: keys of the contexts seen, ascending; a context's id is its row here. total, types: [contexts], tokens and
+    different tokens seen after it. pairs: keys (context id * vocabulary + token), ascending, each seen `count` times.
+    """
+
+    contexts: np.ndarray
+    total: np.ndarray
+    types: np.ndarray
+    pairs: np.ndarray
+    count: np.ndarray
+
+
+class WittenBell:
+    """An n-gram model of the given order (1: unigram, 2: bigram), interpolated down to uniform over the vocabulary.
+
+    p(w | h) = (c(h w) + t(h) p(w | h')) / (c(h) + t(h)), where c counts, t(h) is the number of different tokens seen
+    after h, and h' is h without its oldest token; p(w | h) = p(w | h') if h was never seen. Below the unigram lies
+    1 / vocabulary_size. Sequences are padded with a begin symbol, which is never predicted.
+    (Witten & Bell, IEEE Trans. Inf. Theory 37(4), 1991, method C; interpolated as in Chen & Goodman, TR-10-98, 1998,
+    section 2.6.)
+    """
+
+    def __init__(self, order: int, vocabulary_size: int) -> None:
+        """ValueError unless both are at least 1."""
+        if order < 1 or vocabulary_size < 1:
+            raise ValueError(f"order and vocabulary_size must be at least 1, got {order} and {vocabulary_size}")
+        self.order, self.vocabulary_size = order, vocabulary_size
+        self._levels: list[_Counts] = []  # by length of context: 0 .. order-1
+
+    def fit(self, sequences: Sequence[np.ndarray]) -> WittenBell:
+        """Counts the sequences of ids, [T] each, in place of what was counted before; returns the model itself."""
+        self._levels = []
+        checked = [ids for ids in map(self._checked, sequences) if len(ids)]
+        if not checked:
+            return self
+        tokens, older = np.concatenate(checked), np.concatenate([self._older(ids) for ids in checked])
+        ids = np.zeros(len(tokens), np.int64)  # ids of each token's context, of the length at hand
+        for length in range(self.order):
+            keys = ids if length == 0 else ids * (self.vocabulary_size + 1) + older[:, length - 1]
+            contexts, ids = np.unique(keys, return_inverse=True)
+            pairs, count = np.unique(ids * self.vocabulary_size + tokens, return_counts=True)
+            total = np.bincount(ids, minlength=len(contexts))
+            types = np.bincount(pairs // self.vocabulary_size, minlength=len(contexts))
+            self._levels.append(_Counts(contexts, total, types, pairs, count))
+        return self
+
+    def nats(self, sequence: np.ndarray) -> np.ndarray:
+        """float64 [T]: -log p of each token of a sequence of ids, [T], given those before it."""
+        tokens = self._checked(sequence)
+        older = self._older(tokens)
+        p = np.full(len(tokens), 1.0 / self.vocabulary_size)
+        ids, seen = np.zeros(len(tokens), np.int64), np.ones(len(tokens), bool)
+        for length, level in enumerate(self._levels):
+            keys = ids if length == 0 else ids * (self.vocabulary_size + 1) + older[:, length - 1]
+            ids, found = _rows(level.contexts, keys)
+            seen &= found  # a context whose shorter part is new is new too
+            rows, found = _rows(level.pairs, ids * self.vocabulary_size + tokens)
+            total, types, count = level.total[ids], level.types[ids], np.where(found, level.count[rows], 0)
+            p = np.where(seen, (count + types * p) / (total + types), p)
+        return -np.log(p)
+
+    def _checked(self, sequence: np.ndarray) -> np.ndarray:
+        """int64 [T]. ValueError for an id outside the vocabulary."""
+        ids = np.asarray(sequence, np.int64).reshape(-1)
+        if len(ids) and not 0 <= ids.min() <= ids.max() < self.vocabulary_size:
+            raise ValueError(f"ids must lie in 0 .. {self.vocabulary_size - 1}, got {ids.min()} .. {ids.max()}")
+        return ids
+
+    def _older(self, tokens: np.ndarray) -> np.ndarray:
+        """int64 [T, order - 1]: column j is the token j + 1 places before; the begin symbol is `vocabulary_size`."""
+        padded = np.concatenate([np.full(self.order, self.vocabulary_size), tokens])
+        columns = [padded[self.order - j : len(padded) - j] for j in range(1, self.order)]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(tokens), 0), np.int64)
+
+
+def _rows(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each key among `sorted_keys`, and whether it is there; any valid row if it is not."""
+    rows = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    return rows, sorted_keys[rows] == keys

@@ -1,0 +1,84 @@
+"""A vocabulary is declared as an ordered tuple of named blocks; every offset derives from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Block:
+    """Named tokens `0 .. len(tokens)-1`. In a vocabulary each block has one more row, `stop`, after its last token."""
+
+    name: str
+    tokens: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.tokens)) != len(self.tokens):
+            twice = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
+            raise ValueError(f"block {self.name!r} names a token twice: {', '.join(twice[:5])}")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Token name -> local id."""
+        return {token: i for i, token in enumerate(self.tokens)}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Blocks laid end to end: local id i of block b is row `slice(b).start + i`; its `stop` is the last row of the slice."""
+
+    blocks: tuple[Block, ...]
+
+    def __post_init__(self) -> None:
+        names = [block.name for block in self.blocks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"block names must differ, got {names}")
+
+    @cached_property
+    def _slices(self) -> dict[str, slice]:
+        slices, start = {}, 0
+        for block in self.blocks:
+            slices[block.name] = slice(start, start + len(block) + 1)
+            start += len(block) + 1
+        return slices
+
+    def __len__(self) -> int:
+        return sum(len(block) + 1 for block in self.blocks)
+
+    def slice(self, name: str) -> slice:
+        """Rows of a block, its `stop` included."""
+        if name not in self._slices:
+            raise KeyError(f"no block {name!r}; the vocabulary has {', '.join(self._slices)}")
+        return self._slices[name]
+
+    def stop(self, name: str) -> int:
+        """Row of a block's `stop`: the end of an open slot and the filler of a fixed one."""
+        return self.slice(name).stop - 1
+
+    def block(self, name: str) -> Block:
+        """The block of that name."""
+        self.slice(name)
+        return next(block for block in self.blocks if block.name == name)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all block and token names in order: equal fingerprints mean the same ids."""
+        names = json.dumps([[block.name, block.tokens] for block in self.blocks], ensure_ascii=True)
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+    def rows_from(self, other: Vocabulary) -> Iterable[tuple[int, int]]:
+        """(row here, row in `other`) for every token, `stop` included, that both name in a block of the same name."""
+        theirs = {block.name: block for block in other.blocks}
+        for block in self.blocks:
+            if block.name not in theirs:
+                continue
+            here, there, index = self.slice(block.name).start, other.slice(block.name).start, theirs[block.name].index
+            yield from ((here + i, there + index[t]) for i, t in enumerate(block.tokens) if t in index)
+            yield self.stop(block.name), other.stop(block.name)

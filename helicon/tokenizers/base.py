@@ -1,0 +1,96 @@
+"""The seam between media and ids: what a tokenizer is, and the grammar (automaton) it may carry.
+
+Shapes: B batch, T tokens, V tokens of the block, without its `stop` row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+from helicon.sequence.vocabulary import Block
+
+Media = TypeVar("Media")
+State = dict[str, Tensor]  # every value has B as its first dimension, so rows can be selected and copied
+Coords = Mapping[str, Any]  # name -> int64 array or tensor; the names are the automaton's affair
+
+
+class Automaton(Protocol):
+    """Grammar and coordinates of an id stream, over tensors: one scan in training, one step at a time in decoding.
+
+    Coordinates belong to a token once it is consumed: they are a function of the ids up to and including it, hence
+    causal, except for those of a *plan*: in training taken from the whole piece, in decoding from what was asked for.
+
+    An automaton may also have `constrain(state, **wishes) -> State`, which narrows what `allowed` lets through.
+    """
+
+    axes: Mapping[str, int]  # name -> size of a coordinate table; rows are 0 .. size-1
+
+    def start(self, batch: int) -> State:
+        """State before the first token, on CPU."""
+        ...
+
+    def step(self, state: State, ids_B: Tensor) -> State:
+        """State after one more token a row; total: a token outside the grammar is taken as well as it can be.
+
+        Id V, `stop`, changes nothing.
+        """
+        ...
+
+    def allowed(self, state: State) -> Tensor:
+        """bool [B, V + 1]: which tokens may come next; the last column is `stop`. At least one is always allowed."""
+        ...
+
+    def coords(self, state: State) -> Coords:
+        """Raw coordinates of the token consumed last, counted from the start of the piece: int64 [B] each."""
+        ...
+
+    def scan(self, ids_T: np.ndarray, plan: bool = True) -> Coords:
+        """`coords` after each token of one piece at once, int64 [T] each: the fast path of `step` in a loop.
+
+        Without `plan` the coordinates that look ahead are 0.
+        """
+        ...
+
+    def position(self, coords: Coords, origin: Coords) -> Coords:
+        """Rows of the tables named in `axes`, clipped to their sizes, for raw coordinates seen from a window.
+
+        `origin` are the raw coordinates just before the window (those of `start` for the first one). Arrays and
+        tensors alike.
+        """
+        ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol[Media]):
+    """Media to local ids `0 .. V-1` and back.
+
+    `encode(decode(ids)) == ids` for canonical ids. `decode` is total. A tokenizer may also have
+    `augment(ids, change) -> ids`, equal to encoding the changed media, and `parse(text) -> media` for what is typed.
+    """
+
+    block: Block
+    automaton: Automaton | None
+
+    def encode(self, media: Media) -> np.ndarray:
+        """int64 [T], local ids."""
+        ...
+
+    def decode(self, ids: np.ndarray) -> Media:
+        """Media of any id sequence; ids outside `0 .. V-1` raise ValueError."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able state; `from_state` of the same class gives back an equal tokenizer."""
+        ...
+
+
+def check_ids(ids: Any, size: int) -> np.ndarray:
+    """int64 array of `ids`; ValueError when one is outside `0 .. size-1`."""
+    ids = np.asarray(ids, np.int64)
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        raise ValueError(f"ids must be 0 .. {size - 1}, got {ids.min()} .. {ids.max()}")
+    return ids

@@ -1,0 +1,263 @@
+"""Instrument tables: which instrument, volume and pitch, or which wait, each id of a music block stands for.
+
+A table declares rows; every id derives from their order. `MUSENET` is the table of the deployed MuseNet;
+`general_midi` makes one from the General MIDI families found in a folder.
+
+Shapes: V ids of the block, I instruments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from helicon.formats.score import DRUMS
+from helicon.tokenizers.survey import MusicSurvey
+
+PITCHES = 128
+LONGEST_WAIT = 128  # units, in one token
+UNITS_PER_SECOND = 100
+VOLUMES = tuple(range(24, 121, 8))
+FAMILIES = (
+    "piano", "chromatic", "organ", "guitar", "bass", "strings", "ensemble", "brass",
+    "reed", "pipe", "lead", "pad", "effects", "ethnic", "percussive", "sounds",
+)  # fmt: skip  # eight programs each, in the order of General MIDI
+_STEPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+
+
+def pitch_name(pitch: int) -> str:
+    """Name of a MIDI pitch, with sharps.
+
+    As in MuseNet's published sample the octave's number turns over at A, not at C: in it B4 is below D4. We read the
+    label C4 as middle C (60), which makes the B just below it (59) B4 and the A above it (69) A5.
+    """
+    return f"{_STEPS[pitch % 12]}{(pitch + 3) // 12 - 1}"
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One row of a table.
+
+    programs: those that it plays, General MIDI or DRUMS; it is written with the first.
+    levels: volumes in the order of their ids, 128 pitches each; level 0 is the note-off, which drums lack.
+    group: its word in an instruments set.
+    """
+
+    name: str
+    programs: tuple[int, ...]
+    levels: tuple[int, ...]
+    group: str
+
+    def __post_init__(self) -> None:
+        if not self.programs or not self.volumes:
+            raise ValueError(f"instrument {self.name!r} needs a program and a volume")
+        if self.is_drums == (0 in self.levels):
+            raise ValueError(f"instrument {self.name!r}: note-offs (level 0) are for all but drums")
+        if set("_: ") & set(self.name + self.group):
+            raise ValueError(f"instrument {self.name!r}: names and groups may not contain '_', ':' or spaces")
+
+    @property
+    def is_drums(self) -> bool:
+        """Whether it is hit rather than held."""
+        return DRUMS in self.programs
+
+    @property
+    def volumes(self) -> tuple[int, ...]:
+        """Volumes of its note-ons, ascending."""
+        return tuple(sorted(level for level in self.levels if level))
+
+
+@dataclass(frozen=True)
+class InstrumentTable:
+    """Instruments in the order of their ids, then waits 1 .. LONGEST_WAIT; `groups` in the order of a set's words.
+
+    The arrays are lookups by id ([V]) or by instrument ([I]), for vectorised encoding and for the grammar.
+    """
+
+    instruments: tuple[Instrument, ...]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        programs = [program for row in self.instruments for program in row.programs]
+        if not self.instruments or len(set(programs)) != len(programs):
+            raise ValueError("a table needs instruments, and a program may belong to one of them only")
+        if set(self.groups) != {row.group for row in self.instruments}:
+            raise ValueError(f"groups {self.groups} are not those of the instruments")
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """Names of all ids, such as `piano:v72:G1` and `wait:12`."""
+        names = [pitch_name(pitch) for pitch in range(PITCHES)]
+        events = [f"{row.name}:v{level}:{name}" for row in self.instruments for level in row.levels for name in names]
+        return (*events, *(f"wait:{n}" for n in range(1, LONGEST_WAIT + 1)))
+
+    @cached_property
+    def _levels(self) -> np.ndarray:
+        """int64 [rows, 2]: instrument and level of each run of 128 ids."""
+        return np.array([(i, level) for i, row in enumerate(self.instruments) for level in row.levels], np.int64)
+
+    @cached_property
+    def first_wait(self) -> int:
+        """Id of `wait:1`."""
+        return len(self._levels) * PITCHES
+
+    @cached_property
+    def wait(self) -> np.ndarray:
+        """[V]: units of a wait, 0 for events."""
+        waits = np.arange(1, LONGEST_WAIT + 1)
+        return np.concatenate([np.zeros(self.first_wait, np.int64), waits])
+
+    @cached_property
+    def instrument(self) -> np.ndarray:
+        """[V]: index of the instrument, -1 for waits."""
+        return np.concatenate([np.repeat(self._levels[:, 0], PITCHES), np.full(LONGEST_WAIT, -1)])
+
+    @cached_property
+    def volume(self) -> np.ndarray:
+        """[V]: volume of a note-on, 0 for note-offs, -1 for waits."""
+        return np.concatenate([np.repeat(self._levels[:, 1], PITCHES), np.full(LONGEST_WAIT, -1)])
+
+    @cached_property
+    def pitch(self) -> np.ndarray:
+        """[V]: MIDI pitch, -1 for waits."""
+        return np.concatenate([np.tile(np.arange(PITCHES), len(self._levels)), np.full(LONGEST_WAIT, -1)])
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """[V]: place in the order of events within one tick, -1 for waits.
+
+        Drums, then ascending pitch; at one pitch the later instrument of the table first (violin before piano).
+        """
+        count = len(self.instruments)
+        melodic = PITCHES + self.pitch * count + (count - 1 - self.instrument)
+        rank = np.where(self.instrument == self.drums, self.pitch, melodic)
+        return np.where(self.wait > 0, -1, rank)
+
+    @cached_property
+    def drums(self) -> int:
+        """Index of the drums, or I where there are none."""
+        return next((i for i, row in enumerate(self.instruments) if row.is_drums), len(self.instruments))
+
+    @cached_property
+    def by_program(self) -> np.ndarray:
+        """[129]: instrument that plays a program, -1 where none can.
+
+        A program of no row goes to the row of piano, or else to the first that is not drums; drums have no substitute.
+        """
+        melodic = [i for i, row in enumerate(self.instruments) if not row.is_drums]
+        piano = [i for i in melodic if 0 in self.instruments[i].programs]
+        table = np.full(DRUMS + 1, (piano + melodic + [-1])[0])
+        table[DRUMS] = -1
+        for i, row in enumerate(self.instruments):
+            table[list(row.programs)] = i
+        return table
+
+    @cached_property
+    def has_program(self) -> np.ndarray:
+        """bool [129]: programs that a row of the table names."""
+        return np.isin(np.arange(DRUMS + 1), [program for row in self.instruments for program in row.programs])
+
+    @cached_property
+    def on(self) -> np.ndarray:
+        """[I, 128]: id of a note-on at pitch 0 with the volume nearest to a velocity; halfway goes up."""
+        velocities = np.arange(PITCHES)[:, None]
+        rows = []
+        for i, row in enumerate(self.instruments):
+            volumes = np.array(row.volumes[::-1])
+            rows.append(self.on_by_bin[i][len(volumes) - 1 - np.abs(velocities - volumes).argmin(1)])
+        return np.stack(rows)
+
+    @cached_property
+    def on_by_bin(self) -> np.ndarray:
+        """[I, most volumes]: id of a note-on at pitch 0 with the n-th lowest volume, -1 beyond the last."""
+        table = np.full((len(self.instruments), max(len(row.volumes) for row in self.instruments)), -1)
+        for i, row in enumerate(self.instruments):
+            table[i, : len(row.volumes)] = [self._run(i, volume) for volume in row.volumes]
+        return table
+
+    @cached_property
+    def bin(self) -> np.ndarray:
+        """[V]: index of a note-on's volume in `on_by_bin`, -1 for all else."""
+        bins = np.full(len(self.wait), -1)
+        for row in self.on_by_bin:
+            for n, first in enumerate(row[row >= 0]):
+                bins[first : first + PITCHES] = n
+        return bins
+
+    @cached_property
+    def off(self) -> np.ndarray:
+        """[I]: id of the note-off at pitch 0, -1 for drums."""
+        return np.array([-1 if row.is_drums else self._run(i, 0) for i, row in enumerate(self.instruments)])
+
+    def _run(self, instrument: int, level: int) -> int:
+        return PITCHES * int(np.flatnonzero((self._levels == (instrument, level)).all(1))[0])
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able."""
+        rows = [[row.name, list(row.programs), list(row.levels), row.group] for row in self.instruments]
+        return {"instruments": rows, "groups": list(self.groups)}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> InstrumentTable:
+        """Inverse of `state`."""
+        rows = [Instrument(name, tuple(p), tuple(levels), group) for name, p, levels, group in state["instruments"]]
+        return InstrumentTable(tuple(rows), tuple(state["groups"]))
+
+
+def _programs(first: int, *ranges: tuple[int, int]) -> tuple[int, ...]:
+    """`first`, then the rest of the ranges, ends included."""
+    return (first, *(p for low, high in ranges for p in range(low, high + 1) if p != first))
+
+
+def _musenet() -> InstrumentTable:
+    named: Sequence[tuple[str, tuple[int, ...], str]] = [
+        ("violin", _programs(40, (40, 41), (44, 45), (48, 51)), "strings"),
+        ("cello", _programs(42, (42, 43)), "strings"),
+        ("bass", _programs(32, (32, 39)), "bass"),
+        ("guitar", _programs(24, (24, 31)), "guitar"),
+        ("flute", _programs(73, (72, 79)), "winds"),
+        ("clarinet", _programs(71, (64, 71)), "winds"),
+        ("trumpet", _programs(56, (56, 63)), "winds"),
+        ("harp", (46,), "harp"),
+    ]
+    taken = {program for _, programs, _ in named for program in programs}
+    piano = Instrument("piano", tuple(p for p in range(DRUMS) if p not in taken), (0, *VOLUMES), "piano")
+    held = [Instrument(name, programs, (80, 0), group) for name, programs, group in named]
+    drums = Instrument("drums", (DRUMS,), (80,), "drums")
+    groups = ("piano", "strings", "bass", "guitar", "harp", "winds", "drums")
+    return InstrumentTable((piano, *held, drums), groups)
+
+
+MUSENET = _musenet()
+
+
+def general_midi(survey: MusicSurvey, margin: int = 1) -> InstrumentTable:
+    """Table of the General MIDI families that a survey found, with the volumes found in each.
+
+    margin: volume bins more on each side, room for augmentation. A family is written with its commonest program.
+    ValueError when the survey has no notes.
+    """
+    if not survey.notes:
+        raise ValueError("no notes to choose instruments from")
+    rows = []
+    for i, name in enumerate(FAMILIES):
+        family = range(8 * i, 8 * i + 8)
+        if any(survey.notes[program] for program in family):
+            commonest = max(family, key=lambda program: (survey.notes[program], -program))
+            volumes = _volumes(survey, family, margin)
+            rows.append(Instrument(name, _programs(commonest, (family[0], family[-1])), (0, *volumes), name))
+    if survey.notes[DRUMS]:
+        rows.append(Instrument("drums", (DRUMS,), _volumes(survey, [DRUMS], margin), "drums"))
+    return InstrumentTable(tuple(rows), tuple(row.name for row in rows))
+
+
+def _volumes(survey: MusicSurvey, programs: Sequence[int], margin: int) -> tuple[int, ...]:
+    found = [survey.velocities[program] for program in programs if program in survey.velocities]
+    low, high = min(low for low, _ in found), max(high for _, high in found)
+    nearest = [min(VOLUMES, key=lambda volume: (abs(volume - velocity), -volume)) for velocity in (low, high)]
+    first, last = (VOLUMES.index(volume) for volume in nearest)
+    return VOLUMES[max(0, first - margin) : last + 1 + margin]

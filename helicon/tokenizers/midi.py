@@ -1,0 +1,182 @@
+"""MuseNet's events: scores to ids such as `piano:v72:G1` and `wait:12`, one token an event, and back.
+
+What is lost: times become units of 10 ms, velocities the nearest of an instrument's volumes, programs the instrument
+that plays them; notes of one instrument, pitch and onset become one, and a note ends where the next of its key begins.
+
+Shapes: T tokens, N notes, E events (note-ons and note-offs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from helicon.formats.score import ReadReport, Score
+from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.augment import Change
+from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.instruments import LONGEST_WAIT, PITCHES, UNITS_PER_SECOND, InstrumentTable
+from helicon.tokenizers.music_grammar import LONGEST_GAP, MusicAutomaton
+from helicon.tokenizers.names import unknown
+
+HIT = 10  # units that a drum is written with, since its events have no end
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass
+class _Notes:
+    """Notes in units, in order of key (instrument and pitch) and onset, at most one of a key at a time."""
+
+    instrument: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    onset: np.ndarray
+    end: np.ndarray
+    next: np.ndarray  # onset of the next note of the key, or _NEVER
+
+
+class MidiTokenizer:
+    """Scores to events of a table, and back.
+
+    Canonical ids: the events between two waits are in order of `InstrumentTable.rank`; a pause is `wait:128` and then
+    one wait for the rest, a minute at most; every note ends; no wait comes last.
+    """
+
+    def __init__(self, table: InstrumentTable) -> None:
+        self.table = table
+        self.block = Block("music", table.tokens)
+        self.automaton = MusicAutomaton(table)
+
+    def encode(self, media: Score) -> np.ndarray:
+        """int64 [T]: canonical ids."""
+        return self.encode_with_report(media)[0]
+
+    def encode_with_report(self, score: Score) -> tuple[np.ndarray, ReadReport]:
+        """Canonical ids, and what was lost beyond the rounding of times and volumes."""
+        report, table = ReadReport(), self.table
+        notes = self._notes(score, report)
+        off = (table.off[notes.instrument] >= 0) & (notes.end < notes.next)
+        on_ids = table.on[notes.instrument, notes.velocity] + notes.pitch
+        off_ids = table.off[notes.instrument[off]] + notes.pitch[off]
+        ids_E = np.concatenate([on_ids, off_ids])
+        ticks_E = np.concatenate([notes.onset, notes.end[off]])
+        order = np.lexsort((table.rank[ids_E], ticks_E))
+        gaps_E = np.diff(ticks_E[order], prepend=0)
+        report.add("pauses longer than a minute cut", int(np.count_nonzero(gaps_E > LONGEST_GAP)))
+        return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP)), report
+
+    def decode(self, ids: np.ndarray) -> Score:
+        """Score of any ids; ValueError for ids outside the block.
+
+        An off of a silent note is ignored, a note-on ends the note of its key, and what still sounds ends with the last
+        token. Every note lasts a unit at least.
+        """
+        table, ids = self.table, check_ids(ids, len(self.block))
+        clock = np.cumsum(table.wait[ids])
+        total = int(clock[-1]) if len(clock) else 0
+        is_event = table.wait[ids] == 0
+        ids_E, time_E = ids[is_event], clock[is_event]
+        instrument, pitch = table.instrument[ids_E], table.pitch[ids_E]
+        key = instrument * PITCHES + pitch
+        order = np.argsort(key, kind="stable")
+        next_time = np.full(len(ids_E), total)
+        same = key[order][1:] == key[order][:-1]
+        next_time[order[:-1][same]] = time_E[order[1:][same]]
+        end_E = np.where(instrument == table.drums, np.minimum(time_E + HIT, next_time), next_time)
+        on = table.volume[ids_E] > 0
+        programs = np.array([row.programs[0] for row in table.instruments])
+        return Score.of(
+            time_E[on] / UNITS_PER_SECOND,
+            np.maximum(end_E, time_E + 1)[on] / UNITS_PER_SECOND,
+            pitch[on],
+            table.volume[ids_E][on],
+            programs[instrument[on]],
+        )
+
+    def augment(self, ids: np.ndarray, change: Change) -> np.ndarray:
+        """Canonical ids of the changed piece, from canonical ids.
+
+        The transposition is reduced until no melodic note leaves 0 .. 127; volumes stay in their instrument's range.
+        """
+        table, ids = self.table, np.asarray(ids, np.int64)
+        melodic = (table.wait[ids] == 0) & (table.instrument[ids] != table.drums)
+        pitches = table.pitch[ids[melodic]]
+        shift = int(np.clip(change.transpose, -pitches.min(), PITCHES - 1 - pitches.max())) if len(pitches) else 0
+        # Ranks keep their order under both, so the moved ids are canonical again.
+        moved = ids + np.where(melodic, shift, 0)
+        on = table.bin[ids] >= 0
+        instrument, volumes = table.instrument[ids[on]], (table.on_by_bin >= 0).sum(1)
+        bins = np.clip(table.bin[ids[on]] + change.volume, 0, volumes[instrument] - 1)
+        moved[on] = table.on_by_bin[instrument, bins] + table.pitch[moved[on]]
+        if change.tempo == 1:
+            return moved
+        score = self.decode(moved)
+        return self.encode(replace(score, onset_s=score.onset_s / change.tempo, end_s=score.end_s / change.tempo))
+
+    def to_words(self, ids: np.ndarray) -> list[str]:
+        """Token names; ValueError for ids outside the block."""
+        return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
+
+    def from_words(self, words: Iterable[str]) -> np.ndarray:
+        """Inverse of `to_words`; ValueError names a word that is no token and those nearest to it."""
+        index, ids = self.block.index, []
+        for word in words:
+            if word not in index:
+                raise ValueError(unknown("event", word, self.block.tokens))
+            ids.append(index[word])
+        return np.array(ids, np.int64)
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able."""
+        return self.table.state()
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> MidiTokenizer:
+        """Inverse of `state`."""
+        return MidiTokenizer(InstrumentTable.from_state(state))
+
+    def _notes(self, score: Score, report: ReadReport) -> _Notes:
+        """Notes of the table's instruments, unisons merged (the loudest and longest counts) and overlaps cut."""
+        table = self.table
+        instrument = table.by_program[score.program]
+        kept = instrument >= 0
+        replaced = kept & ~table.has_program[score.program]
+        report.add("notes given to a substitute instrument", int(np.count_nonzero(replaced)))
+        report.add("notes without an instrument dropped", int(np.count_nonzero(~kept)))
+        instrument, pitch, velocity = instrument[kept], score.pitch[kept].astype(np.int64), score.velocity[kept]
+        onset = np.maximum(_units(score.onset_s[kept]), 0)
+        end = np.maximum(_units(score.end_s[kept]), onset + 1)
+
+        key = instrument * PITCHES + pitch
+        order = np.lexsort((onset, key))
+        key, onset = key[order], onset[order]
+        new = np.ones(len(key), bool)
+        new[1:] = (key[1:] != key[:-1]) | (onset[1:] != onset[:-1])
+        first = np.flatnonzero(new)
+        report.add("unisons merged", len(key) - len(first))
+        if len(first):
+            end, velocity = np.maximum.reduceat(end[order], first), np.maximum.reduceat(velocity[order], first)
+        key, onset = key[first], onset[first]
+        following = np.full(len(key), _NEVER)
+        following[:-1] = np.where(key[1:] == key[:-1], onset[1:], _NEVER)
+        instrument, pitch = key // PITCHES, key % PITCHES
+        overlaps = (end > following) & (instrument != table.drums)
+        report.add("overlapping notes shortened", int(np.count_nonzero(overlaps)))
+        return _Notes(instrument, pitch, velocity, onset, np.minimum(end, following), following)
+
+    def _with_waits(self, ids_E: np.ndarray, gaps_E: np.ndarray) -> np.ndarray:
+        """int64 [T]: each event after the waits of the gap before it, whole ones first."""
+        rest = gaps_E % LONGEST_WAIT
+        at = np.cumsum(gaps_E // LONGEST_WAIT + (rest > 0) + 1) - 1
+        ids = np.full(at[-1] + 1 if len(at) else 0, self.table.first_wait + LONGEST_WAIT - 1)
+        ids[at] = ids_E
+        ids[at[rest > 0] - 1] = self.table.first_wait + rest[rest > 0] - 1
+        return ids
+
+
+def _units(seconds: np.ndarray) -> np.ndarray:
+    """int64: nearest units of 10 ms, halves up."""
+    return np.floor(np.asarray(seconds, np.float64) * UNITS_PER_SECOND + 0.5).astype(np.int64)

@@ -1,0 +1,102 @@
+"""Pieces as text, and as the numbers of the deployed MuseNet.
+
+Text: `bach piano_strings start tempo90 piano:v72:G1 ... wait:12`, in the order of MuseNet's published sample. Numbers:
+events and waits, then start, end and end of sample, instruments sets, labels. Sets are in order of their bit mask, piano
+the lowest bit. Which label has which of the service's numbers is not known: the order of ours is our own. Its tempo words
+are not known to have numbers at all: ours follow the labels.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from helicon.formats.score import Score
+from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.instruments import MUSENET
+from helicon.tokenizers.midi import MidiTokenizer
+from helicon.tokenizers.names import unknown
+from helicon.tokenizers.style import START, TEMPOS_BPM, Style, StyleTokenizer, all_sets
+
+END, END_OF_SAMPLE = "end", "end-of-sample"
+LABEL_PLACES = 610
+LABELS = (
+    "bach", "beethoven", "bluegrass", "brahms", "broadway", "chopin", "clementi", "country", "debussy", "disney",
+    "frank-sinatra", "grieg", "haydn", "jazz", "journey", "lady-gaga", "liszt", "mendelssohn", "mozart", "mussorgsky",
+    "rachmaninoff", "ravel", "schubert", "schumann", "tchaikovsky", "the-beatles", "video",
+)  # fmt: skip
+
+
+@cache
+def events() -> MidiTokenizer:
+    """The tokenizer of the deployed table."""
+    return MidiTokenizer(MUSENET)
+
+
+@cache
+def deployed_words() -> tuple[str, ...]:
+    """Word of every number: 0-4095 events, 4096 start, ... 4099 sets, 4226 labels (and places for more), 4836 tempos."""
+    spare = (f"label{n}" for n in range(len(LABELS), LABEL_PLACES))
+    tempos = (f"tempo{bpm}" for bpm in TEMPOS_BPM)
+    return (*MUSENET.tokens, START, END, END_OF_SAMPLE, *all_sets(MUSENET), *LABELS, *spare, *tempos)
+
+
+@cache
+def _number_of() -> dict[str, int]:
+    return {word: number for number, word in enumerate(deployed_words())}
+
+
+@cache
+def _header() -> StyleTokenizer:
+    return StyleTokenizer(MUSENET, LABELS, all_sets(MUSENET))
+
+
+def header(score: Score, label: str | None = None) -> list[str]:
+    """Words before the events: label, instruments set, `start` and tempo; a label or set that there is not is left out."""
+    style = _header().style_of(score)
+    words = [_header().label_word(label or style.label or ""), _header().set_word(style.instruments)]
+    tempo = _header().to_words(_header().encode(style))[2]
+    return [*filter(None, words), START, tempo]
+
+
+def parse_header(text: str) -> Style:
+    """Style of the words of `header`; any word may be the label. ValueError when they say a thing twice."""
+    return _header().parse(text, any_label=True)
+
+
+def musenet_text(score: Score, label: str | None = None) -> str:
+    """A piece as text, with `label` or the score's own."""
+    return " ".join([*header(score, label), *events().to_words(events().encode(score))])
+
+
+def parse_musenet(text: str) -> tuple[Style, np.ndarray]:
+    """Style and event ids of a text: inverse of `musenet_text`. ValueError names a word that is no event."""
+    words = [word for word in text.split() if word not in (END, END_OF_SAMPLE)]
+    first = next((i for i, word in enumerate(words) if ":" in word), len(words))
+    return parse_header(" ".join(words[:first])), events().from_words(words[first:])
+
+
+def parse_score(text: str) -> Score:
+    """Score of a text, with its label and tempo."""
+    style, ids = parse_musenet(text)
+    return style.applied_to(events().decode(ids))
+
+
+def text_to_numbers(text: str) -> np.ndarray:
+    """int64 [T]: the deployed table's numbers; header words that have none are left out.
+
+    ValueError names an event that there is not.
+    """
+    numbers = []
+    for word in text.split():
+        if word in _number_of():
+            numbers.append(_number_of()[word])
+        elif ":" in word:
+            raise ValueError(unknown("event", word, MUSENET.tokens))
+    return np.array(numbers, np.int64)
+
+
+def numbers_to_text(numbers: np.ndarray) -> str:
+    """Inverse of `text_to_numbers`; ValueError for numbers outside the table."""
+    return " ".join(deployed_words()[n] for n in check_ids(numbers, len(deployed_words())))

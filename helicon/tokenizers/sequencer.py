@@ -1,0 +1,160 @@
+"""Local ids of all slots to what the model is fed, and back: the one place where layouts, tokenizers and grammars meet.
+
+Shapes: T tokens fed, A coordinate axes of the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from helicon.sequence.layout import TASK, Layout, Schema
+from helicon.tokenizers.base import Automaton, Coords, Tokenizer
+
+NO_TARGET = -1
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One training sequence: ids int64 [T] fed, rows int64 [T, A] of the coordinate table, targets int64 [T].
+
+    A target is the vocabulary row that comes next, or NO_TARGET where there is nothing to learn.
+    """
+
+    ids: np.ndarray
+    rows: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Span:
+    """Positions whose next token belongs to `slot`, and the vocabulary rows that it is one of."""
+
+    slot: str
+    positions: slice
+    rows: slice
+
+
+class Sequencer:
+    """Layouts, the tokenizer of each slot, and the schema that follows from both."""
+
+    def __init__(
+        self, layouts: list[Layout], tokenizers: Mapping[str, Tokenizer], context: int, positions: str = "flat"
+    ) -> None:
+        self.tokenizers = dict(tokenizers)
+        axes = {name: dict(t.automaton.axes) for name, t in self.tokenizers.items() if t.automaton}
+        blocks = {name: t.block for name, t in self.tokenizers.items()}
+        self.schema = Schema(tuple(layouts), blocks, axes, context, positions)
+
+    @property
+    def context(self) -> int:
+        """Tokens fed at most."""
+        return self.schema.context
+
+    @cached_property
+    def _axis_index(self) -> dict[str, int]:
+        return {axis: i for i, axis in enumerate(self.schema.axes)}
+
+    def automaton(self, layout: Layout) -> Automaton | None:
+        """The grammar of the slot that is made."""
+        return self.tokenizers[layout.last.name].automaton
+
+    def room(self, layout: Layout) -> int:
+        """Tokens of the last slot that can be fed."""
+        return layout.room(self.context)
+
+    def prefix(self, layout: Layout, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids [prefix] and rows [prefix, A] of the task token and the fixed slots; a slot not given is all filler.
+
+        ValueError when a slot is given more ids than it has places.
+        """
+        vocabulary, length = self.schema.vocabulary, layout.prefix
+        ids = np.empty(length, np.int64)
+        rows = np.zeros((length, len(self.schema.axes)), np.int64)
+        ids[0] = vocabulary.slice(TASK).start + vocabulary.block(TASK).index[str(layout)]
+        for slot in layout.slots[:-1]:
+            local = np.asarray(given.get(slot.name, ()), np.int64)
+            start, size = layout.starts[slot.name], slot.length or 0
+            if len(local) > size:
+                raise ValueError(f"slot {slot} takes {size} tokens, got {len(local)}")
+            ids[start : start + len(local)] = vocabulary.slice(slot.name).start + self._checked(slot.name, local)
+            ids[start + len(local) : start + size] = vocabulary.stop(slot.name)
+            filler = self._axis_index[f"{slot.name}.filler"]
+            rows[start + len(local) : start + size, filler] = np.arange(len(local), size) + 1
+        return ids, self._placed(rows, np.arange(length))
+
+    def last_rows(self, layout: Layout, coords: Coords, origin: Coords, places: np.ndarray) -> np.ndarray:
+        """Rows [N, A] of N tokens of the last slot, which stand at `places` [N] of their windows.
+
+        `origin` are the coordinates just before a window: one for all tokens, or one each.
+        """
+        rows = np.zeros((len(places), len(self.schema.axes)), np.int64)
+        automaton = self.automaton(layout)
+        if automaton is not None:
+            for axis, values in automaton.position(coords, origin).items():
+                rows[:, self._axis_index[f"{layout.last.name}.{axis}"]] = np.asarray(values) + 1
+        return self._placed(rows, places + layout.prefix)
+
+    def pack(self, layout: Layout, example: Mapping[str, np.ndarray], start: int = 0, plan: bool = True) -> Packed:
+        """The sequence of an example whose last slot is read from token `start` on, cut at the context.
+
+        Coordinates are scanned from the start of the piece. `plan` tells the model where in the piece it stands.
+        """
+        vocabulary, room = self.schema.vocabulary, self.room(layout)
+        name, local = layout.last.name, np.asarray(example[layout.last.name], np.int64)
+        ids, rows = self.prefix(layout, example)
+        window = vocabulary.slice(name).start + self._checked(name, local[start : start + room + 1])
+        ends = start + room + 1 > len(local) and (layout.last.length is None or len(local) < layout.last.length)
+        if ends:
+            window = np.append(window, vocabulary.stop(name))
+        fed = len(window) - 1
+        coords, origin = self._scan(layout, local, start, fed, plan)
+        whole = np.concatenate([ids, window])
+        targets = whole[1:].copy()
+        targets[self._fillers(layout, ids)] = NO_TARGET
+        return Packed(whole[:-1], np.concatenate([rows, self.last_rows(layout, coords, origin, np.arange(fed))]), targets)
+
+    def spans(self, layout: Layout, fed: int) -> list[Span]:
+        """For each slot the positions that predict it, among the first `fed`."""
+        spans = []
+        for slot in layout.slots:
+            start = layout.starts[slot.name]
+            end = fed + 1 if slot is layout.last else start + (slot.length or 0)
+            spans.append(Span(slot.name, slice(start - 1, end - 1), self.schema.vocabulary.slice(slot.name)))
+        return spans
+
+    def _checked(self, name: str, local: np.ndarray) -> np.ndarray:
+        size = len(self.schema.blocks[name])
+        if len(local) and (local.min() < 0 or local.max() >= size):
+            raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {local.min()} .. {local.max()}")
+        return local
+
+    def _placed(self, rows: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Rows with the places of tokens in the sequence written in, counted from the start of the one table."""
+        axes = self.schema.position_axes
+        if "position" in axes:
+            rows[:, self._axis_index["position"]] = position
+        elif "column" in axes:
+            rows[:, self._axis_index["row"]] = position // axes["column"]
+            rows[:, self._axis_index["column"]] = position % axes["column"]
+        return rows + np.array(list(self.schema.axis_starts.values()), np.int64)
+
+    def _scan(self, layout: Layout, local: np.ndarray, start: int, fed: int, plan: bool) -> tuple[Coords, Coords]:
+        automaton = self.automaton(layout)
+        if automaton is None:
+            return {}, {}
+        coords = automaton.scan(local[: start + fed] if not plan else local, plan)
+        origin = {axis: values[start - 1] if start else values.dtype.type(0) for axis, values in coords.items()}
+        return {axis: values[start : start + fed] for axis, values in coords.items()}, origin
+
+    def _fillers(self, layout: Layout, ids: np.ndarray) -> np.ndarray:
+        """Positions whose target is a filler after the first `stop` of its slot."""
+        found = []
+        for slot in layout.slots[:-1]:
+            start, size = layout.starts[slot.name], slot.length or 0
+            stops = np.flatnonzero(ids[start : start + size] == self.schema.vocabulary.stop(slot.name))
+            found.extend(start - 1 + stops[1:])
+        return np.asarray(found, np.int64)

@@ -1,0 +1,52 @@
+"""What a folder of scores holds, in a few kilobytes: enough to choose instruments, volumes, labels and sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from helicon.formats.score import Score
+
+
+@dataclass
+class MusicSurvey:
+    """Counts over scores, which add up.
+
+    notes: program -> notes. velocities: program -> (lowest, highest). sets: programs of a piece, ascending -> pieces.
+    labels: label as given -> pieces.
+    """
+
+    notes: Counter[int] = field(default_factory=Counter)
+    velocities: dict[int, tuple[int, int]] = field(default_factory=dict)
+    sets: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(score: Score) -> MusicSurvey:
+        """Survey of one score."""
+        programs, notes = np.unique(score.program, return_counts=True)
+        survey = MusicSurvey(Counter(dict(zip(programs.tolist(), notes.tolist()))))
+        for program in programs.tolist():
+            velocity = score.velocity[score.program == program]
+            survey.velocities[program] = (int(velocity.min()), int(velocity.max()))
+        if len(programs):
+            survey.sets[tuple(programs.tolist())] = 1
+        if score.label:
+            survey.labels[score.label] = 1
+        return survey
+
+    @staticmethod
+    def merged(surveys: Iterable[MusicSurvey]) -> MusicSurvey:
+        """The sum of any number of surveys."""
+        total = MusicSurvey()
+        for survey in surveys:
+            total.notes.update(survey.notes)
+            total.sets.update(survey.sets)
+            total.labels.update(survey.labels)
+            for program, (low, high) in survey.velocities.items():
+                lowest, highest = total.velocities.get(program, (low, high))
+                total.velocities[program] = (min(low, lowest), max(high, highest))
+        return total

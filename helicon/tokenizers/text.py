@@ -1,0 +1,95 @@
+"""Text to bytes or to byte pairs, exactly and back, whatever the script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.base import check_ids
+
+BYTES = 256
+
+
+def _utf8(text: str) -> bytes:
+    """UTF-8 of a text; ValueError for half of a surrogate pair, which has none."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        what = f"U+{ord(text[error.start]):04X} at character {error.start}"
+        raise ValueError(f"text holds {what}, half of a surrogate pair, which UTF-8 cannot hold") from None
+
+
+class BytesTokenizer:
+    """A token for each byte of UTF-8, named by its character where that can be seen (`A`), or else `0x0A`."""
+
+    automaton = None
+
+    def __init__(self, block: str = "text") -> None:
+        self.block = Block(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
+
+    def encode(self, media: str) -> np.ndarray:
+        """int64 [bytes]; ValueError for text that UTF-8 cannot hold."""
+        return np.frombuffer(_utf8(media), np.uint8).astype(np.int64)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Text of any bytes; what is not UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
+        return check_ids(ids, BYTES).astype(np.uint8).tobytes().decode(errors="replace")
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"block": self.block.name}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> BytesTokenizer:
+        """Inverse of `state`."""
+        return BytesTokenizer(state["block"])
+
+
+class BpeTokenizer:
+    """Byte-level byte pair encoding (GPT-2): any text has ids, and frequent stretches are one token.
+
+    Token names are the library's: each byte as one visible character, `Ġ` for a space.
+    """
+
+    automaton = None
+
+    def __init__(self, tokenizer: Tokenizer, block: str = "text") -> None:
+        self._tokenizer = tokenizer
+        names = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        self.block = Block(block, tuple(name for name, _ in names))
+
+    @staticmethod
+    def train(texts: Iterable[str], size: int, block: str = "text") -> BpeTokenizer:
+        """Learns at most `size` tokens, the 256 bytes among them. ValueError for a smaller size, or lone surrogates."""
+        if size < BYTES:
+            raise ValueError(f"size must be at least {BYTES}, the number of bytes, got {size}")
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+        tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)  # type: ignore[call-arg]
+        tokenizer.train_from_iterator((text for text in texts if _utf8(text)), trainer)
+        return BpeTokenizer(tokenizer, block)
+
+    def encode(self, media: str) -> np.ndarray:
+        """int64 [T]; ValueError for text that UTF-8 cannot hold."""
+        _utf8(media)
+        return np.array(self._tokenizer.encode(media).ids, np.int64)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Text of any ids; bytes that are not UTF-8 become U+FFFD. ValueError for ids outside the block."""
+        return self._tokenizer.decode(check_ids(ids, len(self.block)).tolist(), skip_special_tokens=False)
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able: the library's own form."""
+        return {"block": self.block.name, "bpe": json.loads(self._tokenizer.to_str())}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> BpeTokenizer:
+        """Inverse of `state`."""
+        return BpeTokenizer(Tokenizer.from_str(json.dumps(state["bpe"])), state["block"])

@@ -1,0 +1,200 @@
+"""What happens around a training: the run folder, checkpoints, the bundle, samples, progress, signals."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+import helicon
+from helicon.bundle import save_bundle
+from helicon.data.batches import Batch
+from helicon.formats.files import write_text
+from helicon.training.checkpoints import check_writable
+from helicon.training.module import GPTModule
+
+
+class RunFolder(pl.Callback):
+    """Claims RUN before the first step: it can be written to, and its config is on record."""
+
+    def __init__(self, run: Path, config: str, resuming: bool) -> None:
+        self.run, self.config, self.resuming = run, config, resuming
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit" and trainer.is_global_zero:
+            check_writable(self.run)
+            if not self.resuming:
+                write_text(self.run / "config.yaml", self.config)
+
+
+class KeepBundle(pl.Callback):
+    """Keeps RUN/model, the weights of the best held-out loss so far (of the last step, where nothing is held out)."""
+
+    def __init__(self, run: Path) -> None:
+        self.run, self.best = run, float("inf")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = trainer.callback_metrics.get("val/loss")
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and loss is not None and float(loss) < self.best:
+            self.best = float(loss)
+            self._save(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.best == float("inf"):
+            self._save(trainer, pl_module)
+
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, GPTModule)
+        if trainer.is_global_zero:
+            notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
+            notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
+            save_bundle(pl_module.bundle(notes), self.run / "model")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class KeepCheckpoints(pl.Callback):
+    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one turn out damaged; saved every `minutes` and at the end."""
+
+    def __init__(self, run: Path, minutes: float = 5.0) -> None:
+        self.folder, self.seconds = run / "checkpoints", 60 * minutes
+        self.saved_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        due = torch.tensor(time.monotonic() - self.saved_at > self.seconds)
+        if trainer.strategy.broadcast(bool(due)) if trainer.world_size > 1 else bool(due):
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: pl.Trainer) -> Path:
+        """Saves now; the last checkpoint becomes the previous one."""
+        last = self.folder / "last.ckpt"
+        if trainer.is_global_zero and last.exists():
+            last.replace(self.folder / "previous.ckpt")
+        trainer.save_checkpoint(last)
+        self.saved_at = time.monotonic()
+        return last
+
+
+class StopOnSignal(pl.Callback):
+    """Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second one ends it at once."""
+
+    def __init__(self, checkpoints: KeepCheckpoints) -> None:
+        self.checkpoints, self.signal = checkpoints, 0
+        self._before: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: whoever runs the thread handles signals
+                return
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.signal:
+            raise SystemExit(128 + number)
+        self.signal = number
+        print("\nstopping after this step; once more stops at once", file=sys.stderr)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.signal:
+            last = self.checkpoints.save(trainer)
+            self._restore()
+            raise Interrupted(self.signal, last)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
+
+
+class Interrupted(BaseException):
+    """A run that was told to stop; its checkpoint is saved. Not an Exception, so that nothing takes it for a failure."""
+
+    def __init__(self, number: int, checkpoint: Path) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number, self.checkpoint = number, checkpoint
+
+
+class Progress(pl.Callback):
+    """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
+
+    def __init__(self, out: Any = None) -> None:
+        self.out = out or sys.stderr
+        self.terminal = self.out.isatty()
+        self.tokens = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, GPTModule)
+        self.start, self.printed, self.tokens, self.begun = time.monotonic(), 0.0, 0.0, pl_module.progress()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self.tokens += batch.ids.numel() * trainer.world_size
+        now = time.monotonic()
+        if now - self.printed > (0.5 if self.terminal else 10.0):
+            self.printed = now
+            self._print(trainer, pl_module, end="" if self.terminal else "\n")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._print(trainer, pl_module, end="\n")
+
+    def _print(self, trainer: pl.Trainer, module: pl.LightningModule, end: str) -> None:
+        assert isinstance(module, GPTModule)
+        if not trainer.is_global_zero:
+            return
+        seconds, done = time.monotonic() - self.start, module.progress()
+        rate = (done - self.begun) / seconds if seconds else 0.0
+        left = (1 - done) / rate if rate > 0 else 0.0
+        metrics = trainer.callback_metrics
+        losses = [f"{name} {float(value):.3f}" for name, value in sorted(metrics.items()) if name.startswith("train/")]
+        held = [f"held-out {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else []
+        speed = f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s"
+        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *losses, *held, speed, f"ETA {clock(left)}"]
+        print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """1:05 or 2:00:05."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+class Samples(pl.Callback):
+    """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time."""
+
+    def __init__(self, run: Path, write: Callable[[GPTModule, Path], None], share: float = 0.05) -> None:
+        self.folder, self.write, self.share = run / "samples", write, share
+        self.spent = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, GPTModule)
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
+            return
+        begun = time.monotonic()
+        if self.spent > self.share * (begun - self.start):
+            return
+        with torch.random.fork_rng(devices=[]):
+            self.write(pl_module, self.folder / f"step-{trainer.global_step:06d}")
+        pl_module.train()
+        self.spent += time.monotonic() - begun

@@ -1,0 +1,78 @@
+"""Checkpoints for resuming: written whole or not at all, read without ever running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from helicon.formats.files import atomic_write
+from helicon.training.errors import TrainingError
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """torch.save beside the target, flushed to disk, renamed over it; the old file stays until the new one is whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        try:
+            with atomic_write(path) as temporary:
+                torch.save(checkpoint, temporary)
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(f"{path}: the checkpoint could not be written ({error}); the one before is intact") from error
+
+    def load_checkpoint(
+        self, path: Any, map_location: Callable[..., Any] | Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a checkpoint, on CPU. TrainingError when it is damaged or would run code."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such checkpoint") from None
+    except pickle.UnpicklingError as error:
+        reason = "holds objects that would run code when loaded; only tensors and plain values are accepted"
+        if "Unsupported global" not in str(error) and "unsupported" not in str(error).lower():
+            reason = "is damaged"
+        raise TrainingError(f"{path}: refused, the file {reason}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise TrainingError(f"{path}: damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise TrainingError(f"{path}: refused, not a training checkpoint")
+    if "_instantiator" in checkpoint.get("hyper_parameters", {}):
+        raise TrainingError(f"{path}: refused, its hyperparameters name code to run (_instantiator)")
+    return checkpoint
+
+
+def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
+    """The newest checkpoint of a run that can be read, and what is wrong with newer ones. TrainingError when none can."""
+    found = sorted((run / "checkpoints").glob("*.ckpt"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
+    faults = []
+    for path in found:
+        try:
+            read_checkpoint(path)
+            return path, faults
+        except TrainingError as fault:
+            faults.append(str(fault))
+    raise TrainingError("; ".join(faults) if faults else f"{run}: no checkpoint to resume from in {run / 'checkpoints'}")
+
+
+def check_writable(folder: Path) -> None:
+    """TrainingError unless files can be made in `folder`, before any work is done for nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot write there ({error.strerror})") from None

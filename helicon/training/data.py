@@ -1,0 +1,146 @@
+"""The Lightning data module: a folder of files as batches of sequences."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from helicon.bundle import Bundle, load_bundle
+from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate, held_out_windows
+from helicon.data.files import DataError
+from helicon.data.prepare import Prepared, Source, prepare
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import Sequencer
+
+
+class SequenceData(pl.LightningDataModule):
+    """Any folder, searched recursively, tokenised once into a cache; batch t is a function of (data, seed, t).
+
+    Args:
+        path: folder (or one file) to train on.
+        layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
+        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}; the first one a slot can have unless named.
+        manifest: CSV or JSONL with columns file, label, text, instead of searching the folder.
+        context: tokens fed at most; follows --model.context.
+        positions: follows --model.positions.
+        batch_size: sequences a step, over all processes.
+        seed: of batches, changes and dropout.
+        held_out: share of the files, by a hash of their names, that is never trained on.
+        augment: whether music is transposed, made louder or softer, faster or slower at random.
+        drop: how often each word of a condition is left out.
+        plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
+        pedal: whether the sustain pedal extends notes.
+        vocabulary: tokens of a text vocabulary that is learned (bpe).
+        workers: loader processes; results do not depend on their number.
+        val_batches: batches of held-out windows that a validation looks at, spread evenly.
+        cache: folder of the token cache; $HELICON_CACHE or the user's cache folder unless given.
+        adopt: bundle whose tokenizers and weights are the start (fine-tuning).
+    """
+
+    def __init__(
+        self,
+        path: str,
+        layouts: list[str],
+        tokenizers: dict[str, str] | None = None,
+        manifest: str | None = None,
+        context: int = 512,
+        positions: str = "flat",
+        batch_size: int = 16,
+        seed: int = 0,
+        held_out: float = 0.05,
+        augment: bool = True,
+        drop: float = 0.1,
+        plan: float = 0.5,
+        pedal: Literal["extend", "drop"] = "extend",
+        vocabulary: int = 4096,
+        workers: int = 0,
+        val_batches: int = 16,
+        cache: str | None = None,
+        adopt: str | None = None,
+    ) -> None:
+        super().__init__()
+        options = {"pedal": pedal, "vocabulary": vocabulary, "augment": augment}
+        self.source = Source(
+            Path(path), tuple(layouts), dict(tokenizers or {}), options,
+            Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
+        )  # fmt: skip
+        self.layouts = [Layout.parse(layout) for layout in layouts]
+        self.context, self.positions = context, positions
+        self.batch_size, self.seed, self.workers, self.val_batches = batch_size, seed, workers, val_batches
+        self.variation = Variation(augment, drop, plan)
+        self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
+        self.prepared: Prepared | None = None
+        self._sequencer: Sequencer | None = None
+
+    @property
+    def sequencer(self) -> Sequencer:
+        """Layouts and tokenizers, once prepared."""
+        assert self._sequencer is not None, "setup() comes first"
+        return self._sequencer
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Slot -> name of its tokenizer."""
+        assert self.prepared is not None
+        return self.prepared.choices
+
+    def prepare_data(self) -> None:
+        """Fits the tokenizers and builds the token cache (on one process)."""
+        self._prepare(say=lambda line: print(line, file=sys.stderr))
+
+    def setup(self, stage: str) -> None:
+        """Opens the cache."""
+        self.prepared = self.prepared or self._prepare()
+        if self._sequencer is None:
+            self._sequencer = Sequencer(self.layouts, self.prepared.tokenizers, self.context, self.positions)
+        for corpus in self.prepared.corpora:
+            train = len(corpus.select(held=False))
+            if stage == "fit" and not train:
+                raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
+
+    def _prepare(self, say: Any = lambda line: None) -> Prepared:
+        adopted = self.adopted.sequencer.tokenizers if self.adopted else None
+        self.prepared = prepare(self.source, adopted, say)
+        return self.prepared
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches from the step that the trainer stands at."""
+        trainer = self.trainer
+        assert trainer is not None and self.prepared is not None
+        if self.batch_size % trainer.world_size:
+            raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
+        streams = [
+            Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation)
+            for corpus, layout in zip(self.prepared.corpora, self.layouts)
+        ]
+        first = trainer.global_step * trainer.accumulate_grad_batches
+        batches = TrainBatches(streams, first, trainer.global_rank, trainer.world_size)
+        return DataLoader(batches, batch_size=None, num_workers=self.workers, persistent_workers=False)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Held-out windows, at most `val_batches` batches of them."""
+        return self._held_out(self.val_batches)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """All held-out windows."""
+        return self._held_out(None)
+
+    def _held_out(self, limit: int | None) -> DataLoader[Batch]:
+        assert self.prepared is not None and self.trainer is not None
+        batches: list[Batch] = []
+        for index, (corpus, layout) in enumerate(zip(self.prepared.corpora, self.layouts)):
+            windows = sorted(held_out_windows(corpus, self.sequencer, layout), key=lambda p: len(p.ids))
+            batches += [collate(index, group) for group in chunks(windows, self.batch_size)]
+        if limit is not None and len(batches) > limit:
+            batches = [batches[i * len(batches) // limit] for i in range(limit)]
+        mine = batches[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader(mine, batch_size=None)  # type: ignore[arg-type]
+
+
+def chunks(items: list[Any], size: int) -> list[list[Any]]:
+    """Items in lists of `size`, the last one perhaps shorter."""
+    return [items[i : i + size] for i in range(0, len(items), size)]

@@ -1,0 +1,189 @@
+"""The `fit` family: LightningCLI on the concrete classes of a preset's task, with run folders that are never overwritten."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jsonargparse import ArgumentParser
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from helicon.tokenizers.names import unknown
+from helicon.presets import preset_path
+from helicon.training.callbacks import (
+    Interrupted,
+    KeepBundle,
+    KeepCheckpoints,
+    Progress,
+    RunFolder,
+    Samples,
+    StopOnSignal,
+)
+from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint
+from helicon.training.data import SequenceData
+from helicon.training.errors import TrainingError
+from helicon.training.metrics import MetricsLogger
+from helicon.training.module import GPTModule
+from helicon.training.samples import write_samples
+
+# task -> the concrete classes that its presets configure
+TASKS: dict[str, tuple[type[pl.LightningModule], type[pl.LightningDataModule]]] = {"gpt": (GPTModule, SequenceData)}
+
+DEFAULTS = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "gradient_clip_val": 1.0,
+    "max_epochs": -1,
+    "val_check_interval": 200,
+    "log_every_n_steps": 10,
+}
+
+
+class HeliconTrainer(pl.Trainer):
+    """Lightning's Trainer, which can also build the token cache alone."""
+
+    def prepare(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
+        """Fits the tokenizers and builds the token cache."""
+        datamodule.prepare_data()
+
+
+class UsageError(ValueError):
+    """An argument that is not known or not accepted; the message names it and what would be."""
+
+
+class Parser(LightningArgumentParser):
+    """Errors in one line, with the nearest option; no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        raise UsageError(explain(message, self)) from ex
+
+
+def explain(message: str, parser: ArgumentParser) -> str:
+    """A parser's complaint in one line, with the nearest option where one is not known."""
+    line = " ".join(message.split())
+    wrong = re.search(r"(?:[Uu]nrecognized arguments: |[Kk]ey )\"?'?(-*[\w.-]+)", line)
+    known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
+    if wrong and known:
+        options = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+        for sub in _subparsers(parser):
+            options += [name for action in sub._actions for name in action.option_strings if name.startswith("--")]
+        return unknown("option", wrong[1] if wrong[1].startswith("-") else f"--{wrong[1]}", sorted(set(options)))
+    return re.sub(r"^Parser key ", "--", line)
+
+
+def _subparsers(parser: ArgumentParser) -> list[ArgumentParser]:
+    action = getattr(parser, "_subcommands_action", None)
+    return list(action._name_parser_map.values()) if action else []
+
+
+class HeliconCLI(LightningCLI):
+    """`fit`, `validate`, `test`, `prepare` as LightningCLI users know them; adds --name, --runs, --task, --samples."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--task", type=str, default="gpt", help="which classes are configured; presets say")
+        parser.add_argument("--name", type=str | None, default=None, help="folder in --runs; else TASK-N")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--samples", type=bool, default=True, help="whether samples are made as it trains")
+        parser.link_arguments("model.context", "data.context")
+        parser.link_arguments("model.positions", "data.positions")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {**LightningCLI.subcommands(), "prepare": {"model", "datamodule"}}
+
+    def _chosen(self, name: str) -> Any:
+        return self._get(self.config, name)
+
+    def before_instantiate_classes(self) -> None:
+        """Chooses the run folder."""
+        self.resume = self._chosen("ckpt_path") if self.subcommand == "fit" else None
+        if self.resume:
+            self.run_folder = Path(self.resume).parent.parent
+        else:
+            self.run_folder = choose_run(Path(self._chosen("runs")), self._chosen("name"), self._default_name())
+
+    def _default_name(self) -> str:
+        return re.sub(r"[^\w-]+", "-", " and ".join(self._chosen("data").layouts[0].split()[-1:])).strip("-") or "run"
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
+        config = self._get(self.config_init, "trainer")
+        if self.subcommand == "fit":
+            keep = KeepCheckpoints(self.run_folder)
+            text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_link_targets=False)
+            ours: list[pl.Callback] = [RunFolder(self.run_folder, text, bool(self.resume)), KeepBundle(self.run_folder)]
+            ours += [Samples(self.run_folder, write_samples)] if self._chosen("samples") else []
+            config["callbacks"] = [*(config.get("callbacks") or []), *ours, Progress(), keep, StopOnSignal(keep)]
+            kwargs["logger"] = MetricsLogger(self.run_folder)
+        plugins = config.get("plugins") or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
+        kwargs["default_root_dir"] = str(self.run_folder)
+        return super().instantiate_trainer(**kwargs)
+
+
+def choose_run(runs: Path, name: str | None, default: str) -> Path:
+    """`runs/NAME`, which must be empty or new, or the first free `runs/DEFAULT-N`."""
+    if name:
+        run = runs / name
+        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+            raise TrainingError(f"{run} has something in it; another --name, or resume it: helicon train --resume {run}")
+        return run
+    number = 1
+    while (runs / f"{default}-{number}").exists():
+        number += 1
+    return runs / f"{default}-{number}"
+
+
+def resolve_configs(args: Sequence[str]) -> list[str]:
+    """Arguments with preset names after --config replaced by the packaged files."""
+    resolved, take = [], False
+    for arg in args:
+        if take:
+            resolved.append(str(preset_path(arg)))
+        elif arg.startswith("--config="):
+            resolved.append(f"--config={preset_path(arg.partition('=')[2])}")
+        else:
+            resolved.append(arg)
+        take = arg == "--config"
+    return resolved
+
+
+def run_lightning(command: str, args: Sequence[str]) -> Path:
+    """Runs `fit`, `validate`, `test` or `prepare` with LightningCLI's arguments; gives the run folder.
+
+    UsageError for arguments that are not accepted; TrainingError for what stops a run.
+    """
+    torch.set_float32_matmul_precision("high")
+    module, data = TASKS["gpt"]
+    cli = HeliconCLI(
+        module, data, trainer_class=HeliconTrainer, trainer_defaults=DEFAULTS, save_config_callback=None,
+        seed_everything_default=False, args=[command, *resolve_configs(args)], parser_class=Parser,
+        auto_configure_optimizers=False,
+    )  # fmt: skip
+    return cli.run_folder
+
+
+def resume_arguments(run: Path) -> list[str]:
+    """Arguments of `fit` that go on with a run from its newest readable checkpoint; says so if that is not the last."""
+    checkpoint, faults = latest_checkpoint(run)
+    for fault in faults:
+        print(f"{fault}; going on from {checkpoint}", file=sys.stderr)
+    return ["--config", str(run / "config.yaml"), "--ckpt_path", str(checkpoint)]
+
+
+def exit_status(interrupted: Interrupted) -> int:
+    """130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + signal.Signals(interrupted.number).value

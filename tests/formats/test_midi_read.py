@@ -1,0 +1,378 @@
+"""Reading MIDI: each case is a small file in hex, with what a musician would read there beside it.
+
+In all of them a quarter has 480 ticks (83 60 = 480, 81 70 = 240, 87 40 = 960) and lasts half a second unless a tempo says
+otherwise; 3C is middle C, 40 a velocity of 64.
+"""
+
+import struct
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+from helicon.formats.midi import read_midi, read_midi_bytes
+from helicon.formats.midi_bytes import MAX_BYTES, MidiError
+from helicon.formats.score import DRUMS, ReadReport, Score
+
+END = "00 FF 2F 00 | end of track"
+C_FOR_A_QUARTER = "00 90 3C 40 | C on\n83 60 80 3C 40 | C off"
+
+
+def events(*lines: str) -> bytes:
+    """Bytes of hex lines; what follows a | is for people."""
+    return b"".join(bytes.fromhex(line.split("|")[0]) for text in lines for line in text.splitlines())
+
+
+def track(*lines: str, length: int | None = None) -> bytes:
+    """A track chunk; length: what the chunk claims, the truth by default."""
+    body = events(*lines)
+    return b"MTrk" + struct.pack(">L", len(body) if length is None else length) + body
+
+
+def midi(*tracks: bytes, kind: int = 1, ntrks: int | None = None, division: int = 480) -> bytes:
+    """A file; ntrks: the number of tracks it claims, the truth by default."""
+    return b"MThd" + struct.pack(">LHHH", 6, kind, len(tracks) if ntrks is None else ntrks, division) + b"".join(tracks)
+
+
+def notes(score: Score) -> list[tuple[float, float, int, int, int]]:
+    """(onset_s, end_s, pitch, velocity, program) of each note, times rounded to a microsecond."""
+    columns = (np.round(score.onset_s, 6), np.round(score.end_s, 6), score.pitch, score.velocity, score.program)
+    return list(zip(*(column.tolist() for column in columns)))
+
+
+def read(*tracks: bytes, pedal: str = "extend", **header: int) -> tuple[list[tuple], ReadReport]:
+    score, report = read_midi_bytes(midi(*tracks, **header), pedal)  # type: ignore[arg-type]
+    return notes(score), report
+
+
+C = (0.0, 0.5, 60, 64, 0)
+E = (0.0, 0.5, 64, 64, 0)
+
+
+def test_one_note() -> None:
+    score, report = read_midi_bytes(midi(track(C_FOR_A_QUARTER, END)))
+    assert notes(score) == [C]
+    assert (score.tempo_bpm, score.label, report.counts, report.text) == (120.0, None, {}, "")
+
+
+def test_running_status_and_velocity_0_is_note_off() -> None:
+    assert read(track("00 90 3C 40 | C on", "83 60 3C 00 | C again with velocity 0", END))[0] == [C]
+
+
+def test_type_0_with_two_tracks_is_merged() -> None:
+    two = (track(C_FOR_A_QUARTER, END), track("00 90 40 40 | E on", "83 60 80 40 40 | E off", END))
+    assert read(*two, kind=0)[0] == [C, E]
+
+
+def test_type_2_is_concatenated() -> None:
+    fast = track("00 FF 51 03 03 D0 90 | tempo: 250,000 us a quarter", C_FOR_A_QUARTER, "83 60 FF 2F 00 | end")
+    found, report = read(fast, track(C_FOR_A_QUARTER, END), kind=2)
+    assert found == [(0.0, 0.25, 60, 64, 0), (0.5, 1.0, 60, 64, 0)]  # the second has no tempo of its own: 120
+    assert report.counts == {"patterns of a type 2 file joined": 2}
+
+
+def test_type_2_tempo_is_the_mean_over_the_patterns() -> None:
+    fast = track("00 FF 51 03 03 D0 90 | tempo: 240 quarters a minute", C_FOR_A_QUARTER, END)
+    assert read_midi_bytes(midi(fast, track(C_FOR_A_QUARTER, END), kind=2))[0].tempo_bpm == pytest.approx(160.0)
+
+
+def test_unknown_type_is_read_as_type_1() -> None:
+    found, report = read(track(C_FOR_A_QUARTER, END), kind=3)
+    assert (found, report.counts) == ([C], {"unknown file types read as type 1": 1})
+
+
+@pytest.mark.parametrize(("frames", "fps"), [(24, 24), (25, 25), (29, 30000 / 1001), (30, 30)])
+def test_smpte_division_counts_frames(frames: int, fps: float) -> None:
+    tempo = "00 FF 51 03 03 D0 90 | a tempo, which means nothing here"
+    score, _ = read_midi_bytes(midi(track(tempo, C_FOR_A_QUARTER, END), division=(256 - frames) << 8 | 40))
+    assert score.end_s == pytest.approx([480 / (fps * 40)])
+    assert score.tempo_bpm == pytest.approx(120.0)
+
+
+@pytest.mark.parametrize("division", [0, 0xE800, 0x8001])
+def test_impossible_division_is_refused(division: int) -> None:
+    with pytest.raises(MidiError, match="division"):
+        read(track(C_FOR_A_QUARTER, END), division=division)
+
+
+def test_overlapping_with_two_offs_is_first_in_first_out() -> None:
+    body = "00 90 3C 40 | C on\n83 60 90 3C 50 | C on, louder\n83 60 80 3C 00 | off\n83 60 80 3C 00 | off"
+    assert read(track(body, END))[0] == [(0.0, 1.0, 60, 64, 0), (0.5, 1.5, 60, 80, 0)]
+
+
+def test_overlapping_with_one_off_closes_the_rest_at_the_end_of_track() -> None:
+    body = "00 90 3C 40 | C on\n83 60 90 3C 50 | C on, louder\n83 60 80 3C 00 | off\n83 60 FF 2F 00 | end"
+    found, report = read(track(body))
+    assert found == [(0.0, 1.0, 60, 64, 0), (0.5, 1.5, 60, 80, 0)]
+    assert report.counts == {"hanging notes": 1}
+
+
+def test_hanging_note_is_closed_at_the_end_of_its_track() -> None:
+    long_track = track("87 40 FF 2F 00 | end after two quarters")
+    found, report = read(track("00 90 3C 40 | C on, never off", "83 60 FF 2F 00 | end after one"), long_track)
+    assert (found, report.counts) == ([C], {"hanging notes": 1})
+
+
+def test_off_without_a_note_is_counted() -> None:
+    assert read(track(C_FOR_A_QUARTER, "00 80 3C 00", END))[1].counts == {"note offs without a note": 1}
+
+
+def test_zero_length_gets_10_ms() -> None:
+    found, report = read(track("00 90 3C 40 | C on", "00 80 3C 40 | C off at once", END))
+    assert (found, report.counts) == ([(0.0, 0.01, 60, 64, 0)], {"notes of no length": 1})
+
+
+def test_off_in_a_later_track_ends_the_older_note_at_the_same_tick() -> None:
+    new = track("83 60 90 3C 50 | C on", "83 60 80 3C 00 | C off", END)
+    old = track(C_FOR_A_QUARTER, END)
+    assert read(new, old)[0] == read(old, new)[0] == [C, (0.5, 1.0, 60, 80, 0)]
+
+
+def test_tempos_of_all_tracks_make_one_map() -> None:
+    body = "00 90 3C 40 | C on\n87 40 80 3C 40 | C off after two quarters"
+    tempo = track("83 60 FF 51 03 0F 42 40 | after a quarter: 1,000,000 us a quarter", END)
+    score, _ = read_midi_bytes(midi(track(body, END), tempo))
+    assert score.end_s == pytest.approx([0.5 + 1.0])
+    assert score.tempo_bpm == pytest.approx(80.0)  # two quarters in 1.5 s
+
+
+def test_last_tempo_at_a_tick_holds() -> None:
+    tempos = "00 FF 51 03 0F 42 40 | 1,000,000 us\n00 FF 51 03 03 D0 90 | 250,000 us"
+    assert read(track(tempos, C_FOR_A_QUARTER, END))[0] == [(0.0, 0.25, 60, 64, 0)]
+
+
+def test_tempo_0_is_ignored() -> None:
+    found, report = read(track("00 FF 51 03 00 00 00 | tempo 0", C_FOR_A_QUARTER, END))
+    assert (found, report.counts) == ([C], {"tempos of 0 ignored": 1})
+
+
+def test_program_on_another_track_counts_from_its_tick_on() -> None:
+    body = "00 90 3C 40 | C on\n83 60 80 3C 40 | off\n00 90 3C 40 | C on\n83 60 80 3C 40 | off"
+    programs = track("00 C0 28 | violin\n83 60 C0 49 | after a quarter: flute", END)
+    truth = [(0.0, 0.5, 60, 64, 40), (0.5, 1.0, 60, 64, 73)]
+    assert read(track(body, END), programs)[0] == read(programs, track(body, END))[0] == truth
+
+
+def test_program_is_that_of_the_onset() -> None:
+    body = "00 C0 28 | violin\n00 90 3C 40 | C on\n81 70 C0 49 | flute, while C sounds\n81 70 80 3C 40 | C off"
+    assert read(track(body, END))[0] == [(0.0, 0.5, 60, 64, 40)]
+
+
+def test_ports_have_channels_of_their_own() -> None:
+    first = track("00 C0 28 | violin on channel 1", C_FOR_A_QUARTER, END)
+    second = track("00 FF 21 01 01 | port 1", "00 C0 49 | flute on channel 1", C_FOR_A_QUARTER, END)
+    assert read(first, second)[0] == [(0.0, 0.5, 60, 64, 40), (0.0, 0.5, 60, 64, 73)]
+
+
+def test_channel_10_is_drums_whatever_its_program() -> None:
+    drum = "00 C9 28 | violin?\n00 99 24 40 | bass drum\n83 60 89 24 40 | off"
+    assert read(track(drum, END))[0] == [(0.0, 0.5, 36, 64, DRUMS)]
+
+
+PEDALLED = "00 B0 40 7F | pedal down\n00 90 3C 40 | C on\n83 60 80 3C 40 | C off after a quarter"
+
+
+@pytest.mark.parametrize(
+    ("after", "end_s"),
+    [
+        ("83 60 B0 40 00 | pedal up\n83 60 FF 2F 00", 1.0),
+        ("83 60 B0 79 00 | all controllers reset\n83 60 FF 2F 00", 1.0),
+        ("83 60 B0 40 40 | still down at 64\n83 60 FF 2F 00", 1.5),
+        ("83 60 B0 40 3F | up at 63\n83 60 FF 2F 00", 1.0),
+        ("83 60 B1 40 00 | another channel's pedal\n83 60 FF 2F 00", 1.5),
+        ("87 40 FF 2F 00 | end of track", 1.5),
+    ],
+)
+def test_pedal_extends(after: str, end_s: float) -> None:
+    found, report = read(track(PEDALLED, after))
+    assert (found, report.counts) == ([(0.0, end_s, 60, 64, 0)], {})
+    assert read(track(PEDALLED, after), pedal="drop")[0] == [C]
+
+
+def test_pedal_holds_until_the_pitch_is_struck_again() -> None:
+    again = "83 60 90 3C 50 | C on again\n83 60 80 3C 00 | off\n83 60 B0 40 00 | pedal up"
+    assert read(track(PEDALLED, again, END))[0] == [(0.0, 1.0, 60, 64, 0), (1.0, 2.0, 60, 80, 0)]
+
+
+def test_another_program_does_not_end_what_the_pedal_holds() -> None:
+    again = "83 60 C0 28 | violin\n00 90 3C 50 | C on\n83 60 80 3C 00 | off\n83 60 B0 40 00 | pedal up"
+    assert read(track(PEDALLED, again, END))[0] == [(0.0, 2.0, 60, 64, 0), (1.0, 2.0, 60, 80, 40)]
+
+
+def test_off_after_the_next_strike_does_not_ring_on() -> None:
+    body = "00 B0 40 7F | pedal down\n00 90 3C 40\n83 60 90 3C 50 | struck again\n00 80 3C 00 | the first one's off"
+    after = "83 60 80 3C 00 | off\n83 60 B0 40 00 | pedal up"
+    assert read(track(body, after, END))[0] == [C, (0.5, 1.5, 60, 80, 0)]
+
+
+def test_pedal_option_is_checked() -> None:
+    with pytest.raises(ValueError, match="'extend' or 'drop'"):
+        read(track(END), pedal="hold")
+
+
+GOOD = midi(track(C_FOR_A_QUARTER, END))
+XMF = b"XFIH" + struct.pack(">L", 3) + b"abc"  # Yamaha's
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        (b"RIFF" + struct.pack("<L", len(GOOD) + 12) + b"RMIDdata" + struct.pack("<L", len(GOOD)) + GOOD, 1),
+        (b"mail header\r\n\r\n" + GOOD, 1),
+        (GOOD[:14] + XMF + GOOD[14:], 1),
+        (GOOD + XMF, 1),
+        (GOOD + b"\0\0\0", 0),
+        (GOOD[:14] + b"XFIH\xff\xff\xff\xff" + GOOD[14:], 1),
+    ],
+    ids=["RIFF", "junk", "alien chunk", "alien chunk at the end", "padding", "alien chunk of 4 GiB"],
+)
+def test_what_is_not_midi_is_skipped(data: bytes, counts: int) -> None:
+    score, report = read_midi_bytes(data)
+    assert notes(score) == [C]
+    assert len(report.counts) == counts
+
+
+@pytest.mark.parametrize("size", [0, 5, 7, 1000, 0xFFFFFFFF])
+def test_header_length_is_not_believed(size: int) -> None:
+    assert notes(read_midi_bytes(GOOD[:4] + struct.pack(">L", size) + GOOD[8:])[0]) == [C]
+
+
+@pytest.mark.parametrize("ntrks", [0, 2, 32768, 65535])
+def test_wrong_number_of_tracks(ntrks: int) -> None:
+    found, report = read(track(C_FOR_A_QUARTER, END), ntrks=ntrks)
+    assert (found, report.counts) == ([C], {"wrong numbers of tracks": 1})
+
+
+@pytest.mark.parametrize("length", [0, 4, 200, 0xFFFFFFFF])
+def test_wrong_track_length(length: int) -> None:
+    second = track("00 90 40 40 | E on", "83 60 80 40 40 | E off", END)
+    found, report = read(track(C_FOR_A_QUARTER, END, length=length), second)
+    assert (found, report.counts) == ([C, E], {"wrong track lengths": 1})
+
+
+def test_length_of_one_track_that_holds_all_others() -> None:
+    second = track("00 90 40 40 | E on", "83 60 80 40 40 | E off", END)
+    first = track(C_FOR_A_QUARTER, END)
+    assert read(track(C_FOR_A_QUARTER, END, length=len(first) - 8 + len(second)), second)[0] == [C, E]
+
+
+@pytest.mark.parametrize("cut", [4, 5, 7, 8])
+def test_truncated_track_keeps_what_is_there(cut: int) -> None:
+    found, report = read(track(C_FOR_A_QUARTER, END)[:-cut])  # the last event is then an E of nothing, or C's off
+    assert [note[:1] + note[2:] for note in found] == [(0.0, 60, 64, 0)]
+    assert sum(report.counts[fault] for fault in report.counts if fault.startswith("tracks")) == 1
+
+
+def test_one_bad_track_does_not_cost_the_others() -> None:
+    bad = track("00 90 40 40 | E on", "83 60 80 40 40 | E off", "00 F4 | no such status", C_FOR_A_QUARTER, END)
+    found, report = read(bad, track(C_FOR_A_QUARTER, END))
+    assert (found, report.counts) == ([C, E], {"tracks broken off at an undefined status": 1})
+
+
+def test_data_before_any_status() -> None:
+    assert read(track("00 3C 40", END), track(C_FOR_A_QUARTER, END))[0] == [C]
+
+
+def test_nothing_sounds_after_the_end_of_track() -> None:
+    found, report = read(track(C_FOR_A_QUARTER, END, "00 90 40 40 | E on", "83 60 80 40 40 | E off"))
+    assert (found, report.counts) == ([C], {"tracks that go on after their end": 1})
+
+
+def test_data_bytes_are_clipped() -> None:
+    found, report = read(track("00 90 3C FF | C on with velocity 255", "83 60 80 3C 40 | C off", END))
+    assert (found, report.counts) == ([(0.0, 0.5, 60, 127, 0)], {"data bytes clipped": 1})
+
+
+def test_bad_key_signature_is_ignored() -> None:
+    found, report = read(track("00 FF 59 02 40 09 | 64 sharps, mode 9", C_FOR_A_QUARTER, END))
+    assert (found, report.counts) == ([C], {"bad key signatures": 1})
+
+
+def test_events_without_sound_keep_their_time() -> None:
+    body = "81 70 F0 03 41 10 F7 | sysex\n00 E0 00 40 | bend\n81 70 FF 06 02 F3 41 | a marker"
+    assert read(track(body, C_FOR_A_QUARTER, END))[0] == [(0.5, 1.0, 60, 64, 0)]
+
+
+def test_bad_meta_events_are_ignored() -> None:
+    body = "00 FF 51 01 05 | a short tempo\n00 FF 21 00 | a port without number\n00 FF 58 01 04 | half a metre"
+    assert read(track(body, C_FOR_A_QUARTER, END))[0] == [C]
+
+
+def test_huge_delta() -> None:
+    found, _ = read(track("FF FF FF 7F 90 3C 40 | C on after 268,435,455 ticks", "83 60 80 3C 40 | C off", END))
+    assert found == [(pytest.approx(279620.265625), pytest.approx(279620.765625), 60, 64, 0)]
+
+
+def test_number_of_five_bytes_ends_the_track() -> None:
+    assert read(track(C_FOR_A_QUARTER, "FF FF FF FF 7F 90 3C 40", END))[0] == [C]
+
+
+@pytest.mark.parametrize("text", ["café".encode("latin1"), b"\xff\xfe", b"helicon: \xff"], ids=repr)
+def test_foreign_text_never_fails(text: bytes) -> None:
+    event = b"\0\xff\x01" + bytes([len(text)]) + text
+    data = midi(track(event.hex(), C_FOR_A_QUARTER, END))
+    assert read_midi_bytes(data)[1].text == ("�" if text.startswith(b"helicon") else "")
+
+
+def test_piece_without_notes() -> None:
+    score, _ = read_midi_bytes(midi(track("00 FF 51 03 0F 42 40 | 60 quarters a minute", END)))
+    assert (len(score), score.tempo_bpm) == (0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\x89PNG\r\n\x1a\n", "not a MIDI file"),
+        (b"MThd\0\0\0\6\0\1", "ends inside its header"),
+        (midi(), "no track"),
+        (bytes(MAX_BYTES + 1), "more than"),
+    ],
+)
+def test_what_cannot_be_read_is_named(data: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mid").write_bytes(data)
+    with pytest.raises(MidiError, match=reason) as error:
+        read_midi(tmp_path / "a.mid")
+    assert "\n" not in str(error.value)
+
+
+def real_files(folder: Path) -> list[Path]:
+    files = sorted((folder / "midi").rglob("*.mid"))
+    assert len(files) == 1173
+    return files
+
+
+def agrees_with_symusic(path: Path) -> None:
+    """Onsets and pitches are those that symusic reads (it drops hanging notes, so files with those are left out)."""
+    symusic = pytest.importorskip("symusic")
+    score, report = read_midi(path)
+    assert len(score), path
+    if "hanging notes" in report.counts:
+        return
+    theirs = [(n.start, n.pitch) for t in symusic.Score(str(path), ttype="second").tracks for n in t.notes]
+    ours = sorted(zip(score.onset_s, score.pitch))
+    theirs.sort()
+    assert len(ours) == len(theirs), path
+    np.testing.assert_allclose([t for t, _ in ours], [t for t, _ in theirs], atol=1e-3, err_msg=str(path))
+    assert sorted(p for _, p in ours) == sorted(p for _, p in theirs), path
+
+
+def test_sample_of_real_files(shared_data: Path) -> None:
+    for path in real_files(shared_data)[::30]:
+        agrees_with_symusic(path)
+
+
+@pytest.mark.slow
+def test_all_real_files(shared_data: Path) -> None:
+    for path in real_files(shared_data):
+        agrees_with_symusic(path)
+
+
+def test_pedal_of_a_real_piece_lengthens_but_never_moves_notes(shared_data: Path) -> None:
+    path = real_files(shared_data)[0]
+    extended, dropped = read_midi(path)[0], read_midi(path, pedal="drop")[0]
+    np.testing.assert_array_equal(extended.onset_s, dropped.onset_s)
+    assert extended.seconds >= dropped.seconds
+    assert np.sum(extended.end_s - extended.onset_s) > np.sum(dropped.end_s - dropped.onset_s)
+    assert len(dropped) == sum(m.type == "note_on" and m.velocity > 0 for m in mido.MidiFile(path).merged_track)

@@ -1,8 +1,8 @@
-"""Sparse attention against dense: time of forward + backward in one process, fp32, 8 heads x 64, medians after a warm-up.
+"""Sparse attention against dense: forward + backward in one process, fp32, 8 heads x 64, medians after a warm-up.
 
-    python benchmarks/attention.py                     # every pattern, ratios to dense causal SDPA; about 3 minutes
-    python benchmarks/attention.py --length 4096 --prefix 4
-    python benchmarks/attention.py --scaling           # time and peak memory of `strided` from 2k to 16k tokens; 1 minute
+python benchmarks/attention.py                             # every pattern against dense causal SDPA, 2 to 4 minutes
+python benchmarks/attention.py --length 4096 --prefix 4
+python benchmarks/attention.py --scaling                   # time and peak memory of `strided`, 2k to 16k tokens
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ def print_ratios(args: argparse.Namespace) -> None:
     """One row a pattern: how many times faster than dense, then the medians behind the ratio."""
     names = ["local:L", "block:L", "previous:L", "column:L", "summary:L,C", "strided:L", "fixed:L,C"]
     specs = [name.replace("L", str(args.block)).replace("C", str(args.summary)) for name in names]
-    dense_s = median_s(training_step(dense, args.length), args.repeats)
+    steps = [training_step(dense, args.length)]
+    steps += [training_step(sparse(spec, args.prefix), args.length) for spec in specs]
+    dense_s, *sparse_s = medians_s(steps, args.repeats)
     print(f"| pattern, {args.length} tokens | x dense | ms |\n|---|---:|---:|\n| dense | 1.0 | {dense_s * 1e3:.0f} |")
-    for spec in specs:
-        seconds = median_s(training_step(sparse(spec, args.prefix), args.length), args.repeats)
-        print(f"| {spec} | {dense_s / seconds:.1f} | {seconds * 1e3:.0f} |", flush=True)
+    for spec, seconds in zip(specs, sparse_s, strict=True):
+        print(f"| {spec} | {dense_s / seconds:.1f} | {seconds * 1e3:.0f} |")
 
 
 def print_scaling(args: argparse.Namespace) -> None:
@@ -77,7 +78,7 @@ def measure_point(args: argparse.Namespace) -> dict[str, float]:
     attention = sparse(f"strided:{args.block}", args.prefix)
     training_step(attention, 2 * args.block)()  # what threads and libraries allocate once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = median_s(training_step(attention, args.length), args.repeats)
+    (seconds,) = medians_s([training_step(attention, args.length)], args.repeats)
     return {"seconds": seconds, "bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * RSS_BYTES}
 
 
@@ -100,14 +101,15 @@ def training_step(attention: Attention, length: int) -> Callable[[], object]:
     return lambda: torch.autograd.grad(attention(q, k, v), (q, k, v), grad)
 
 
-def median_s(step: Callable[[], object], repeats: int) -> float:
-    """Median wall time of a call, one warm-up aside."""
-    times = []
+def medians_s(steps: list[Callable[[], object]], repeats: int) -> list[float]:
+    """Median wall time of each, a warm-up aside; taken in turns, so that a busy spell of the machine hits all alike."""
+    times: list[list[float]] = [[] for _ in steps]
     for _ in range(repeats + 1):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+        for step, spent in zip(steps, times, strict=True):
+            start = time.perf_counter()
+            step()
+            spent.append(time.perf_counter() - start)
+    return [statistics.median(spent[1:]) for spent in times]
 
 
 def log_log_slope(lengths: tuple[int, ...], values: list[float]) -> float:

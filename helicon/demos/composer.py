@@ -27,7 +27,10 @@ _LOUDNESS = {"melody": 88, "bass": 72, "chords": 56, "drums": 56}
 
 @dataclass(frozen=True)
 class Theme:
-    """The music of one letter of a form. degrees, voices [chords, 4]: by ending. cells, figures: of the melody, by slot."""
+    """The music of one letter of a form.
+
+    degrees, voices ([chords, 4] pitches): by ending. cells, figures: rhythm and way of the melody in each slot.
+    """
 
     degrees: dict[str, list[int]]
     voices: dict[str, np.ndarray]
@@ -79,23 +82,25 @@ def _theme(plan: Plan, letter: str, rng: random.Random) -> Theme:
     """Chords, voices and motif of a letter. Both endings follow the same first half."""
     count = BARS * plan.metre.bar // plan.metre.slot
     body = count // 2
-    start = TONIC if letter == "A" else rng.choice((SUBMEDIANT, SUBDOMINANT))
+    starts = (TONIC,) if letter == "A" else (SUBMEDIANT, SUBDOMINANT)
     before = SUBDOMINANT if plan.key.minor else rng.choice((SUBDOMINANT, SUPERTONIC))
-    # Where a bar has two chords, the last one of a phrase lasts a whole bar.
-    closed, opened = ([before, DOMINANT, TONIC], [TONIC, before, DOMINANT]) if count == 8 else ([DOMINANT, TONIC], [])
-    opened = opened or [before, DOMINANT]
-    degrees = progression(plan.key, start, body, (closed[0], opened[0]), rng)
+    if count == 2 * BARS:  # two chords a bar, of which the last lasts a whole bar
+        closed, opened = [before, DOMINANT, TONIC], [SUBDOMINANT, TONIC, DOMINANT]
+    else:
+        closed, opened = [DOMINANT, TONIC], [before, DOMINANT]
+    degrees = progression(plan.key, starts, body, (closed[0], opened[0]), rng)
     # The phrase rises and falls once, B higher than A.
     low, high = (67, 72) if letter == "A" else (70, 76)
     contour = [low + (high - low) * math.sin(math.pi * i / (count - 1)) + rng.uniform(-1.5, 1.5) for i in range(count)]
     first = lead(plan.key, degrees, contour, rng)
-    endings = {"closed": closed, "open": opened}
+    home = 64 + (plan.key.tonic - 64) % 12  # a closed phrase would like to end on the tonic in the soprano, too
+    endings = {"closed": (closed, [*contour[body : body + len(closed) - 1], home]), "open": (opened, contour[body:])}
     voices = {
-        name: np.concatenate([first, lead(plan.key, ending, contour[body:], rng, before=first[-1])])
-        for name, ending in endings.items()
+        name: np.concatenate([first, lead(plan.key, ending, wishes, rng, before=first[-1])])
+        for name, (ending, wishes) in endings.items()
     }
     cells, figures = _motif(plan, count, rng)
-    return Theme({name: degrees + ending for name, ending in endings.items()}, voices, cells, figures)
+    return Theme({name: degrees + ending for name, (ending, _) in endings.items()}, voices, cells, figures)
 
 
 def _motif(plan: Plan, count: int, rng: random.Random) -> tuple[list[tuple[int, ...]], list[str]]:

@@ -9,6 +9,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -17,12 +18,12 @@ _MAJOR, _MINOR, _HARMONIC_MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 TONIC, SUPERTONIC, MEDIANT, SUBDOMINANT, DOMINANT, SUBMEDIANT = range(6)
 
 _FOLLOWS = {  # which chords may come after a chord; listed twice, twice as likely
-    TONIC: (SUBDOMINANT, SUBDOMINANT, DOMINANT, DOMINANT, SUBMEDIANT, SUPERTONIC),
+    TONIC: (SUBDOMINANT, SUBDOMINANT, DOMINANT, DOMINANT, SUBMEDIANT, SUPERTONIC, TONIC),
     SUPERTONIC: (DOMINANT,),
     MEDIANT: (SUBMEDIANT, SUBDOMINANT),
     SUBDOMINANT: (DOMINANT, DOMINANT, TONIC, SUPERTONIC),
     DOMINANT: (TONIC, TONIC, SUBMEDIANT),
-    SUBMEDIANT: (SUBDOMINANT, SUPERTONIC, MEDIANT),
+    SUBMEDIANT: (SUBDOMINANT, SUPERTONIC, MEDIANT, DOMINANT),
 }
 _RANGES = ((38, 57), (50, 67), (57, 74), (62, 81))  # lowest and highest note of each voice
 
@@ -52,14 +53,18 @@ class Key:
         return scale[degree], scale[(degree + 2) % 7], scale[(degree + 4) % 7]
 
 
-def progression(key: Key, start: int, length: int, then: Sequence[int], rng: random.Random) -> list[int]:
-    """Degrees of `length` chords from `start` on, the last of which may be followed by each of the degrees in `then`."""
-    while True:
-        degrees = [start]
-        while len(degrees) < length:
-            degrees.append(rng.choice([degree for degree in _FOLLOWS[degrees[-1]] if _is_used(key, degree)]))
-        if all(degree in _FOLLOWS[degrees[-1]] for degree in then):
-            return degrees
+def progression(key: Key, starts: Sequence[int], length: int, then: Sequence[int], rng: random.Random) -> list[int]:
+    """Degrees of `length` chords from one of `starts` on; any of the degrees in `then` may follow the last.
+
+    ValueError if there is no such progression.
+    """
+    paths = [[start] for start in starts]
+    for _ in range(length - 1):
+        paths = [[*path, degree] for path in paths for degree in _FOLLOWS[path[-1]] if _is_used(key, degree)]
+    paths = [path for path in paths if all(degree in _FOLLOWS[path[-1]] for degree in then)]
+    if not paths:
+        raise ValueError(f"no {length} chords lead from {starts} to {then} in {key.name}")
+    return rng.choice(paths)
 
 
 def _is_used(key: Key, degree: int) -> bool:
@@ -94,6 +99,7 @@ def lead(
     return np.array(led[::-1])
 
 
+@cache
 def _voicings(key: Key, degree: int) -> np.ndarray:
     """int [M, 4]: ascending voices within their ranges that sound the whole triad, its root or third in the bass."""
     root, third, fifth = key.chord(degree)

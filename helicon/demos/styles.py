@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from helicon.demos.harmony import Key
 
 TICKS_PER_QUARTER = 4  # the grid: sixteenth notes
-SHORTEST_S, LONGEST_S = 10.0, 29.5
+SHORTEST_S, LONGEST_S = 18.0, 29.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Style:
 STYLES = {
     "chorale": Style(
         metres=(COMMON, WALTZ),
-        tempos_bpm=(70, 100),
+        tempos_bpm=(70, 110),
         ensembles=(
             Ensemble("piano", 0, 0, 0),
             Ensemble("organ", 19, 19, 19),
@@ -62,7 +62,7 @@ STYLES = {
         tempos_bpm=(80, 120),
         ensembles=(
             Ensemble("flute and guitar", 73, 24, 24, lift=12),
-            Ensemble("violin and piano", 40, 0, 0, lift=12),
+            Ensemble("violin and piano", 40, 0, 0),
             Ensemble("clarinet and piano", 71, 0, 0),
             Ensemble("piano", 0, 0, 0),
         ),
@@ -77,7 +77,7 @@ STYLES = {
         tempos_bpm=(100, 140),
         ensembles=(
             Ensemble("flute, guitar, bass and drums", 73, 24, 32, lift=12),
-            Ensemble("violin, piano, bass and drums", 40, 0, 32, lift=12),
+            Ensemble("violin, piano, bass and drums", 40, 0, 32),
             Ensemble("piano, guitar, bass and drums", 0, 25, 32),
         ),
         cells={

@@ -49,9 +49,9 @@ _OFFSETS = {
 _ACCOMPANIMENT = {
     ("chorale", 8): ((0, 4, "bta"), (4, 4, "BtA")),
     ("chorale", 12): ((0, 4, "bta"), (4, 4, "bta"), (8, 4, "BtA")),
-    ("duet", 6): ((0, 2, "b"), (2, 2, "t"), (4, 2, "a")),
-    ("duet", 8): ((0, 2, "b"), (2, 2, "t"), (4, 2, "a"), (6, 2, "t")),
-    ("duet", 12): ((0, 2, "b"), (2, 2, "t"), (4, 2, "a"), (6, 2, "t"), (8, 2, "a"), (10, 2, "t")),
+    ("duet", 6): ((0, 4, "b"), (2, 2, "t"), (4, 2, "ta")),
+    ("duet", 8): ((0, 8, "b"), (2, 2, "ta"), (4, 2, "t"), (6, 2, "ta")),
+    ("duet", 12): ((0, 12, "b"), (2, 2, "t"), (4, 2, "ta"), (6, 2, "t"), (8, 2, "ta"), (10, 2, "t")),
     ("dance", 6): ((0, 4, "b"), (4, 2, "ta")),
     ("dance", 8): ((0, 4, "b"), (2, 2, "ta"), (4, 4, "f"), (6, 2, "ta")),
     ("dance", 12): ((0, 8, "b"), (4, 3, "ta"), (8, 3, "ta")),
@@ -127,7 +127,7 @@ def _strike(slot: Slot, following: Slot, tick: int, ticks: int, voices: str, key
 
 
 def _passing(pitch: int, goal: int, between: tuple[int, int], key: Key, degree: int) -> int:
-    """The scale's note between two a third apart, if it lies strictly between the other voices; else the pitch itself."""
+    """The scale's note between two a third apart, if it lies between the other voices; else the pitch itself."""
     ladder = _ladder(key.scale(degree))
     at, to = bisect_left(ladder, pitch), bisect_left(ladder, goal)
     middle = ladder[(at + to) // 2]
@@ -135,11 +135,11 @@ def _passing(pitch: int, goal: int, between: tuple[int, int], key: Key, degree: 
 
 
 def drums(start_tick: int, bars: int, label: str, metre: Metre, closing: bool) -> Iterator[Event]:
-    """A phrase of drums: a cymbal to begin with, a fill to lead on, or, `closing`, one stroke in the last bar."""
+    """A phrase of drums: a cymbal to begin with, a fill to lead on, or, `closing`, one stroke with the last chord."""
     for bar in range(bars):
         tick, last = start_tick + bar * metre.bar, bar == bars - 1
         if last and closing:
-            yield from (Event(tick + metre.bar - metre.bar // 2, 1, note, "drums") for note in (KICK, CYMBAL))
+            yield from (Event(tick, 1, note, "drums") for note in (KICK, CYMBAL))
             continue
         if bar == 0:
             yield Event(tick, 1, CYMBAL, "drums")

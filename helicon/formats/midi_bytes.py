@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from helicon.formats.score import ReadReport
 
-MAX_BYTES = 4_000_000  # each byte of notes costs some 150 bytes of memory and 5 us: 0.6 GB, 20 s
+MAX_BYTES = 4_000_000  # each byte of notes costs some 200 bytes of memory and 4 us: 0.9 GB, 15 s
 MAX_TRACKS = 32767  # mido reads the number of tracks as a signed 16-bit integer
 MAX_TEXT_BYTES = 1_000_000  # mido refuses longer messages
 FRAMES_PER_SECOND = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}

@@ -1,29 +1,20 @@
-"""What a medium is to the rest of the library: how its files are read, written and shown, and which tokenizers it has."""
+"""What a medium is to the rest of the library: how its files are read, written and shown, and its tokenizers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from helicon.formats.score import ReadReport
 from helicon.tokenizers.base import Tokenizer
 
 
-@dataclass(frozen=True)
-class TokenizerKind:
-    """A way to tokenize a slot.
-
-    fit(surveys, **options): a tokenizer for the media that were surveyed; surveys come once, in order, and may be many.
-    from_state(state): the tokenizer whose `state()` it was.
-    """
-
-    fit: Callable[..., Tokenizer]
-    from_state: Callable[[dict[str, Any]], Tokenizer]
-
-
-def _itself(media: Any) -> Any:
+def _as_it_is(media: Any, *others: Any) -> Any:
     return media
 
 
@@ -31,8 +22,8 @@ def _alone(media: Any) -> list[Any]:
     return [media]
 
 
-def _unlabelled(media: Any, label: str) -> Any:
-    return media
+def _not_from_text(text: str) -> Any:
+    raise ValueError("this medium is not made from text")
 
 
 def _only(parts: Mapping[str, Any]) -> Any:
@@ -45,39 +36,68 @@ def _no_preview(media: Any, path: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Modality:
-    """One binding per medium; what is left out has a default that suits a medium of one slot.
+class TokenizerKind:
+    """A way to tokenize a slot.
 
-    name: as in `helicon train NAME`. suffixes: lower case, with the dot; files are written with `suffix`.
+    make(surveys, ...): a tokenizer fitted to what was surveyed; further parameters have defaults and are options.
+    from_state(state): the tokenizer whose `state()` it was. grow(tokenizer, surveys): the same with tokens added that
+    the surveys ask for.
+    """
+
+    make: Callable[..., Tokenizer]
+    from_state: Callable[[dict[str, Any]], Tokenizer]
+    grow: Callable[..., Tokenizer] = _as_it_is
+
+    def fit(self, surveys: Sequence[Any], **options: Any) -> Tokenizer:
+        """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
+        return self.make(surveys, **_accepted(self.make, options))
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One binding per medium. What is left out has a default that suits a medium of one slot.
+
+    name: as in `helicon train NAME`. suffixes: lower case, with the dot; files are written with the first.
+    read_file(path, ...): media, and what was dropped or repaired on the way; further parameters have defaults and are
+    options. OSError, or a ValueError of one line, without the path, that says why not.
+    write(media, path): whole or not at all.
     slots: slot -> tokenizer's name -> kind; the first is used unless another is asked for.
-    read(path, **options): the media of a file. OSError, or ValueError of one line that says why not.
-    read_with_report: like `read`, with what was dropped and repaired on the way.
-    write(media, path): whole or not at all. preview(media, path): files that show the media or let it be heard, beside
-    `path` with other suffixes; the list of them.
-    documents(media): pieces that become one example each. survey(media): what `fit` needs to know of the media, small and
-    picklable; by default the media. labelled(media, label): media that know their label, if they have none of their own.
-    join(parts): media of what was decoded from each slot of a modality with several.
-    draw_change(rng): a random change for `augment` of its tokenizers; None when there is nothing to change.
+    preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
+    documents(media): the parts that become one example each. from_text(text): media that a caption is.
+    survey(media): what fitting needs to know, small and picklable; by default the media.
+    labelled(media, label): media that know their label, unless they have one.
+    join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
     """
 
     name: str
-    suffix: str
-    read: Callable[..., Any]
+    suffixes: tuple[str, ...]
+    read_file: Callable[..., tuple[Any, ReadReport]]
     write: Callable[[Any, Path], None]
     slots: Mapping[str, Mapping[str, TokenizerKind]]
-    suffixes: frozenset[str] = frozenset()
     preview: Callable[[Any, Path], list[Path]] = _no_preview
-    documents: Callable[[Any], Iterable[Any]] = _alone
-    survey: Callable[[Any], Any] = _itself
-    labelled: Callable[[Any, str], Any] = _unlabelled
+    documents: Callable[[Any], list[Any]] = _alone
+    from_text: Callable[[str], Any] = _not_from_text
+    survey: Callable[[Any], Any] = _as_it_is
+    labelled: Callable[[Any, str], Any] = _as_it_is
     join: Callable[[Mapping[str, Any]], Any] = _only
     draw_change: Callable[..., Any] | None = None
-    report: Callable[..., tuple[Any, ReadReport]] | None = field(default=None)
 
-    def __post_init__(self) -> None:
-        # The dataclass is frozen, and a modality of one suffix should not have to name it twice.
-        object.__setattr__(self, "suffixes", self.suffixes | {self.suffix})
+    def read(
+        self, path: Path, label: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Any, dict[str, int]]:
+        """Media of a file, and counts of what was dropped or repaired. Options of other media are passed over."""
+        media, report = self.read_file(path, **_accepted(self.read_file, options or {}))
+        return (self.labelled(media, label) if label else media), report.counts
 
-    def read_with_report(self, path: Path, **options: Any) -> tuple[Any, ReadReport]:
-        """Media and what was dropped and repaired in reading them."""
-        return self.report(path, **options) if self.report else (self.read(path, **options), ReadReport())
+    def encode(self, tokenizer: Tokenizer, media: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
+        """Local ids of this medium's part of an example (modality name -> media), and counts of what was lost."""
+        with_report = getattr(tokenizer, "encode_with_report", None)
+        if with_report is None:
+            return tokenizer.encode(media[self.name]), {}
+        ids, report = with_report(media[self.name])
+        return ids, report.counts
+
+
+def _accepted(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a function has parameters for."""
+    return {name: options[name] for name in inspect.signature(function).parameters if name in options}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,34 +11,26 @@ from helicon.formats.midi import Pedal, read_midi, write_midi
 from helicon.formats.score import ReadReport, Score
 from helicon.modalities.base import Modality, TokenizerKind
 from helicon.tokenizers.augment import draw_change
-from helicon.tokenizers.instruments import MUSENET, InstrumentTable, general_midi
+from helicon.tokenizers.instruments import MUSENET, general_midi
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.musenet import header, parse_header
-from helicon.tokenizers.style import StyleTokenizer, all_sets, found_sets, slug
+from helicon.tokenizers.style import StyleTokenizer, all_sets, slug
 from helicon.tokenizers.survey import MusicSurvey
 
 SAMPLE_RATE = 22050  # of the sound of a preview
 
-# Tokenizer's name -> its table, and the instruments sets that a style can ask for.
-PRESETS: dict[str, tuple[Callable[[MusicSurvey], InstrumentTable], Callable[..., tuple[str, ...]]]] = {
-    "music": (general_midi, found_sets),
-    "musenet": (lambda survey: MUSENET, lambda table, survey: all_sets(table)),
-}
 
+def read_file(path: Path, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
+    """Score of a MIDI file, labelled if we wrote it, and what was dropped and repaired on the way.
 
-def read(path: Path, pedal: Pedal = "extend") -> Score:
-    """Score of a MIDI file. `extend` lets notes ring as long as the sustain pedal holds them, `drop` ignores it."""
-    return read_with_report(path, pedal)[0]
-
-
-def read_with_report(path: Path, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
-    """Score, labelled if we wrote the file, and what was dropped and repaired on the way."""
+    `extend` lets notes ring as long as the sustain pedal holds them, `drop` ignores it.
+    """
     score, report = read_midi(path, pedal)
     try:
         label = parse_header(report.text).label
-    except ValueError:  # a text of some other writer
+    except ValueError:  # not a header that we wrote
         label = None
-    return replace(score, label=label or score.label), report
+    return replace(score, label=label), report
 
 
 def write(media: Score, path: Path) -> None:
@@ -67,27 +59,38 @@ def join(parts: Mapping[str, Any]) -> Score:
     return parts["style"].applied_to(parts["music"]) if "style" in parts else parts["music"]
 
 
-def _fit_events(preset: str) -> Callable[..., MidiTokenizer]:
-    table_of, _ = PRESETS[preset]
-    return lambda surveys, **options: MidiTokenizer(table_of(MusicSurvey.merged(surveys), **options))
+def fit_music(surveys: Iterable[MusicSurvey], volume_margin: int = 1) -> MidiTokenizer:
+    """Events of the General MIDI families found, with `volume_margin` steps of volume more for augmentation."""
+    return MidiTokenizer(general_midi(MusicSurvey.merged(surveys), volume_margin))
 
 
-def fit_style(surveys: Iterable[MusicSurvey], preset: str = "music", max_labels: int = 1024) -> StyleTokenizer:
-    """Labels of the folder, and instruments sets for events of the tokenizer `preset`."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    table_of, sets_of = PRESETS[preset]
+def fit_musenet(surveys: Iterable[MusicSurvey]) -> MidiTokenizer:
+    """Events of the deployed MuseNet, whatever was found."""
+    return MidiTokenizer(MUSENET)
+
+
+def fit_style(
+    surveys: Iterable[MusicSurvey], siblings: Mapping[str, str] | None = None, max_labels: int = 1024
+) -> StyleTokenizer:
+    """Labels found, and sets of the instruments that the tokenizer of the slot `music`, named in `siblings`, has.
+
+    A style of General MIDI has words for the sets found, one of MuseNet for all of its own.
+    """
     survey = MusicSurvey.merged(surveys)
-    table = table_of(survey)
-    return StyleTokenizer.fit(table, survey, sets_of(table, survey), max_labels)
+    if (siblings or {}).get("music") == "musenet":
+        return StyleTokenizer.fit(MUSENET, survey, all_sets(MUSENET), max_labels)
+    return StyleTokenizer.fit(general_midi(survey), survey, max_labels=max_labels)
+
+
+def grow_style(tokenizer: StyleTokenizer, surveys: Iterable[MusicSurvey]) -> StyleTokenizer:
+    """With the labels found added."""
+    return tokenizer.grow(sorted(MusicSurvey.merged(surveys).labels))
 
 
 MUSIC = Modality(
     name="music",
-    suffix=".mid",
-    suffixes=frozenset({".midi", ".kar", ".rmi"}),
-    read=read,
-    report=read_with_report,
+    suffixes=(".mid", ".midi", ".kar", ".rmi"),
+    read_file=read_file,
     write=write,
     preview=preview,
     survey=MusicSurvey.of,
@@ -95,7 +98,10 @@ MUSIC = Modality(
     join=join,
     draw_change=draw_change,
     slots={
-        "music": {preset: TokenizerKind(_fit_events(preset), MidiTokenizer.from_state) for preset in PRESETS},
-        "style": {"style": TokenizerKind(fit_style, StyleTokenizer.from_state)},
+        "music": {
+            "music": TokenizerKind(fit_music, MidiTokenizer.from_state),
+            "musenet": TokenizerKind(fit_musenet, MidiTokenizer.from_state),
+        },
+        "style": {"style": TokenizerKind(fit_style, StyleTokenizer.from_state, grow_style)},
     },
 )

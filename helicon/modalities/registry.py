@@ -1,4 +1,4 @@
-"""All modalities: those of the entry-point group `helicon.modalities`, of whatever package, and those registered by hand."""
+"""All modalities: those of the entry-point group `helicon.modalities`, and those registered by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from functools import cache
 from importlib.metadata import entry_points
 
-from helicon.modalities.base import Modality
+from helicon.modalities.base import Modality, TokenizerKind
 from helicon.tokenizers.names import unknown
 
 GROUP = "helicon.modalities"
@@ -38,6 +38,14 @@ def for_slot(slot: str) -> Modality:
     if slot not in owners:
         raise ValueError(unknown("slot", slot, owners))
     return owners[slot]
+
+
+def factory(slot: str, name: str) -> TokenizerKind:
+    """The kind of tokenizer of that name for a slot; ValueError names those that there are."""
+    kinds = for_slot(slot).slots[slot]
+    if name not in kinds:
+        raise ValueError(unknown(f"tokenizer for {slot}", name, kinds))
+    return kinds[name]
 
 
 @cache

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from helicon.formats.files import write_text
+from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerKind
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
 
 DOCUMENT_BYTES = 1 << 14
 
 
-def read(path: Path) -> str:
+def read_file(path: Path) -> tuple[str, ReadReport]:
     """Text of a UTF-8 file, without a byte order mark; ValueError for other encodings."""
     try:
-        return Path(path).read_bytes().decode().removeprefix("\ufeff")
+        return Path(path).read_bytes().decode().removeprefix("\ufeff"), ReadReport()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
 
@@ -25,9 +26,9 @@ def write(media: str, path: Path) -> None:
     write_text(path, media)
 
 
-def documents(media: str) -> Iterator[str]:
+def documents(media: str) -> list[str]:
     """Stretches of at most 16 KiB that end with a line where one ends, or else with a character."""
-    data, start = media.encode(), 0
+    data, start, parts = media.encode(), 0, []
     while start < len(data):
         end = start + DOCUMENT_BYTES
         if end < len(data):
@@ -35,27 +36,33 @@ def documents(media: str) -> Iterator[str]:
             while not line_end and data[end] & 0xC0 == 0x80:  # the middle of a character
                 end -= 1
             end = line_end or end
-        yield data[start:end].decode()
+        parts.append(data[start:end].decode())
         start = end
+    return parts
 
 
-def fit_bpe(texts: Iterable[str], size: int = 8192, block: str = "text") -> BpeTokenizer:
+def fit_bpe(texts: Iterable[str], vocabulary_size: int = 8192) -> BpeTokenizer:
     """Byte pairs of the texts given."""
-    return BpeTokenizer.train(texts, size, block)
+    return BpeTokenizer.train(texts, vocabulary_size)
 
 
-def fit_bytes(texts: Iterable[str], block: str = "text") -> BytesTokenizer:
+def fit_bytes(texts: Iterable[str]) -> BytesTokenizer:
     """Nothing to learn."""
-    return BytesTokenizer(block)
+    return BytesTokenizer()
+
+
+def from_text(text: str) -> str:
+    """A caption is the medium itself."""
+    return text
 
 
 TEXT = Modality(
     name="text",
-    suffix=".txt",
-    suffixes=frozenset({".md"}),
-    read=read,
+    suffixes=(".txt", ".md"),
+    read_file=read_file,
     write=write,
     documents=documents,
+    from_text=from_text,
     slots={
         "text": {
             "bpe": TokenizerKind(fit_bpe, BpeTokenizer.from_state),

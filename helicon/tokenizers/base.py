@@ -27,7 +27,10 @@ class Automaton(Protocol):
     An automaton may also have `constrain(state, **wishes) -> State`, which narrows what `allowed` lets through.
     """
 
-    axes: Mapping[str, int]  # name -> size of a coordinate table; rows are 0 .. size-1
+    @property
+    def axes(self) -> Mapping[str, int]:
+        """Name -> size of a coordinate table, whose rows are 0 .. size-1."""
+        ...
 
     def start(self, batch: int) -> State:
         """State before the first token, on CPU."""
@@ -69,11 +72,19 @@ class Tokenizer(Protocol[Media]):
     """Media to local ids `0 .. V-1` and back.
 
     `encode(decode(ids)) == ids` for canonical ids. `decode` is total. A tokenizer may also have
-    `augment(ids, change) -> ids`, equal to encoding the changed media, and `parse(text) -> media` for what is typed.
+    `augment(ids, change) -> ids`, equal to encoding the changed media; `encode_with_report(media)`, which also gives a
+    ReadReport of what was lost; and `parse(text) -> media` for what is typed.
     """
 
-    block: Block
-    automaton: Automaton | None
+    @property
+    def block(self) -> Block:
+        """Its tokens' names."""
+        ...
+
+    @property
+    def automaton(self) -> Automaton | None:
+        """Grammar and coordinates of its ids, if it has any."""
+        ...
 
     def encode(self, media: Media) -> np.ndarray:
         """int64 [T], local ids."""

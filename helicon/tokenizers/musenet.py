@@ -1,9 +1,9 @@
 """Pieces as text, and as the numbers of the deployed MuseNet.
 
-Text: `bach piano_strings start tempo90 piano:v72:G1 ... wait:12`, in the order of MuseNet's published sample. Numbers:
-events and waits, then start, end and end of sample, instruments sets, labels. Sets are in order of their bit mask, piano
-the lowest bit. Which label has which of the service's numbers is not known: the order of ours is our own. Its tempo words
-are not known to have numbers at all: ours follow the labels.
+Text: `bach piano_strings start tempo90 piano:v72:G1 ... wait:12`, as in the published sample of MuseNet. Numbers:
+events and waits, then start, end and end of sample, instruments sets, labels. Sets are in order of their bit mask,
+piano the lowest bit. Which label has which of the service's numbers is not known: the order of ours is our own. Tempo
+words are not known to have numbers there at all: ours follow the labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def events() -> MidiTokenizer:
 
 @cache
 def deployed_words() -> tuple[str, ...]:
-    """Word of every number: 0-4095 events, 4096 start, ... 4099 sets, 4226 labels (and places for more), 4836 tempos."""
+    """Word of every number: 0 events, 4096 start, 4099 sets, 4226 labels (and places for more), 4836 tempos."""
     spare = (f"label{n}" for n in range(len(LABELS), LABEL_PLACES))
     tempos = (f"tempo{bpm}" for bpm in TEMPOS_BPM)
     return (*MUSENET.tokens, START, END, END_OF_SAMPLE, *all_sets(MUSENET), *LABELS, *spare, *tempos)
@@ -53,7 +53,7 @@ def _header() -> StyleTokenizer:
 
 
 def header(score: Score, label: str | None = None) -> list[str]:
-    """Words before the events: label, instruments set, `start` and tempo; a label or set that there is not is left out."""
+    """Words before the events: label, instruments set, `start`, tempo; what there is none of is left out."""
     style = _header().style_of(score)
     words = [_header().label_word(label or style.label or ""), _header().set_word(style.instruments)]
     tempo = _header().to_words(_header().encode(style))[2]

@@ -160,8 +160,8 @@ class MusicAutomaton:
         # The limit is reached by something that happens there: a note that ends, or a drum. So in the last unit before
         # it the last note must go on, and a silence without drums may not be waited out.
         hold = (left == 1) & (held == 1) & ~drums
-        ons = state["instruments"][:, of.on_instrument]
-        offs = state["sounding"][:, of.off_key] & ~hold[:, None]
+        ons = state["instruments"].index_select(1, of.on_instrument)
+        offs = state["sounding"].index_select(1, of.off_key) & ~hold[:, None]
         events = (ons | offs) & (of.rank > state["rank"][:, None])
 
         longest = torch.minimum(left - (~sounds & ~drums).long(), LONGEST_GAP - state["gap"])

@@ -1,0 +1,217 @@
+"""The command line: what can be typed, told in a second; the work itself is imported once it is known what to do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NoReturn
+
+import helicon
+
+WAYS_IN = """\
+Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
+
+  helicon demo music                        make music, train on it for a minute, listen to the result
+  helicon train music DIR --minutes 30      train on your own MIDI files; ends with a page and the next command
+  helicon train text DIR                    the same for text files
+  helicon generate RUN -n 4 --seed 7        new pieces from a run or a bundle
+  helicon generate RUN --prime start.mid    continue a piece
+  helicon tokenize song.mid                 a piece as MuseNet's words; detokenize is the way back
+  helicon eval RUN --data.path DIR          how well a model knows other files
+  helicon info RUN                          what is in a model
+  helicon doctor                            what this machine has, and what would help
+  helicon fit --config music --data.path DIR   the same training for Lightning users (validate, test, prepare)
+
+`helicon COMMAND --help` tells more.
+"""
+
+LIGHTNING = ("fit", "validate", "test", "prepare")
+
+
+class CommandError(Exception):
+    """A wrong command line; the message is one line."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, whose errors are one line with the nearest option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(" ".join(message.split()))
+
+    def unrecognised(self, words: Sequence[str]) -> NoReturn:
+        """Says which word is not known and which options are near it."""
+        word = words[0].partition("=")[0]
+        options = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        near = get_close_matches(word, options, n=3, cutoff=0.5)
+        raise CommandError(f"unknown argument {word!r}; " + (f"nearest: {', '.join(near)}" if near else f"see {self.prog} --help"))
+
+
+def _sampling_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--temperature", type=float, default=1.0, help="1 is the model's own distribution, 0 the likeliest token")
+    add("--top-k", type=int, help="only the K likeliest tokens")
+    add("--top-p", type=float, help="only the likeliest tokens that make up P of the probability")
+    add("--min-p", type=float, help="only tokens at least P times as likely as the likeliest")
+    add("--repetition-penalty", type=float, help="above 1, tokens that occurred before are less likely")
+    add("--overlap", type=float, default=0.5, help="share of a full context that is kept when the window moves on")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("world", choices=["music"], help="which made-up world")
+    parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="training time (default: %(default)s)")
+    parser.add_argument("--pieces", type=int, default=300, help="pieces to compose (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("task", nargs="?", help="music, text, music-and-text, text-to-music")
+    add("path", nargs="?", help="folder of files, searched recursively")
+    add("--minutes", type=float, help="training time; shapes the learning rate too (default: 10)")
+    add("--size", default="auto", help="auto, tiny, small, medium, large or any shape preset (default: auto)")
+    add("--name", help="folder in runs/ (default: TASK-N)")
+    add("--from", dest="adopt", metavar="BUNDLE", help="fine-tune this run or bundle")
+    add("--resume", metavar="RUN", help="go on with a run that was stopped")
+    add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text")
+    add("--seed", type=int, default=0)
+    add("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+
+
+def _generate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="RUN_OR_BUNDLE")
+    add("-n", "--count", type=int, default=1, help="how many items")
+    add("--seed", type=int, default=0, help="item i depends on (seed, i) alone")
+    add("--prime", metavar="FILE", help="a file to continue")
+    add("--keep", metavar="8s|0.5", help="how much of it to keep")
+    add("--seconds", type=float, help="how long, exactly")
+    add("--tokens", type=int, help="at most so many new tokens")
+    add("--to", metavar="SLOT", help="which slot to make, for models that make several")
+    _sampling_options(parser)
+    add("--stream", action="store_true", help="print tokens as they come")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    add("--dtype", default="fp32", choices=["fp32", "bf16", "fp64"])
+    add("-o", "--out", default="out", help="folder to write (default: %(default)s)")
+    parser.epilog = "Every slot of the model's layouts is an option too, e.g. --style 'chopin piano tempo90' or --text 'once'."
+
+
+def _tokenize(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--ids", action="store_true", help="print numbers instead of words")
+    parser.add_argument("--run", metavar="RUN", help="use this run's or bundle's vocabulary instead of MuseNet's")
+
+
+def _detokenize(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="what `tokenize` printed; one piece a line")
+    parser.add_argument("-o", "--out", required=True, help="file to write; more lines get numbered names")
+    parser.add_argument("--ids", action="store_true", help="the file holds numbers")
+    parser.add_argument("--run", metavar="RUN", help="whose vocabulary")
+
+
+def _eval(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="RUN_OR_BUNDLE")
+    add("--data.path", dest="path", required=True, metavar="DIR", help="folder to evaluate on, all of it")
+    add("--data.manifest", dest="manifest", metavar="FILE")
+    add("--heldout", action="store_true", help="only the files that a training on DIR would hold out")
+    add("--obedience", type=int, default=0, metavar="N", help="also generate N pieces for each known style and measure them")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    add("--json", action="store_true", help="print JSON")
+
+
+def _info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN_OR_BUNDLE")
+    parser.add_argument("--json", action="store_true")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true")
+
+
+# command -> (one line, its options, module:function that does it)
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "demo": ("train on a small made-up world and show the result", _demo, "helicon.commands.demo:demo"),
+    "train": ("train on a folder of files", _train, "helicon.commands.train:train"),
+    "generate": ("make new media", _generate, "helicon.commands.generate:generate"),
+    "tokenize": ("print files as tokens", _tokenize, "helicon.commands.tokens:tokenize"),
+    "detokenize": ("make files from printed tokens", _detokenize, "helicon.commands.tokens:detokenize"),
+    "eval": ("measure a model on a folder", _eval, "helicon.commands.evaluate:evaluate"),
+    "info": ("what is in a model", _info, "helicon.commands.info:info"),
+    "doctor": ("what this machine has", _doctor, "helicon.commands.doctor:doctor"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; gives the exit status. Errors are one line unless HELICON_TRACEBACK is set."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(WAYS_IN)
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"helicon {helicon.__version__}")
+        return 0
+    try:
+        return run(args[0], args[1:])
+    except CommandError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output is gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("HELICON_TRACEBACK"):
+            raise
+        return _fail(_told(error), 1)
+
+
+def run(command: str, args: Sequence[str]) -> int:
+    """Dispatches one command."""
+    if command in LIGHTNING:
+        return _call("helicon.commands.fit:lightning", command, list(args))
+    if command not in COMMANDS:
+        near = get_close_matches(command, [*COMMANDS, *LIGHTNING], n=3, cutoff=0.4)
+        raise CommandError(f"unknown command {command!r}; " + (f"nearest: {', '.join(near)}" if near else "see helicon --help"))
+    line, options, target = COMMANDS[command]
+    parser = Parser(prog=f"helicon {command}", description=line)
+    options(parser)
+    parsed, rest = parser.parse_known_args(list(args))
+    if rest and command not in ("generate", "train"):
+        parser.unrecognised(rest)
+    parsed.rest, parsed.parser = rest, parser
+    return _call(target, parsed)
+
+
+def _call(target: str, *args: Any) -> int:
+    """Imports `module:function` and calls it; says so first, since PyTorch takes seconds to load."""
+    module, _, name = target.partition(":")
+    if "torch" not in sys.modules and sys.stderr.isatty():
+        print("loading PyTorch ...", file=sys.stderr)
+    return getattr(import_module(module), name)(*args) or 0
+
+
+def _told(error: Exception) -> str:
+    """An exception in one line; its type where it does not speak for itself."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    ours = isinstance(error, (ValueError, RuntimeError)) and text
+    return text if ours else f"{type(error).__name__}: {text} (HELICON_TRACEBACK=1 shows where)"
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"helicon: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

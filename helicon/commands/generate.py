@@ -1,0 +1,92 @@
+"""`helicon generate`: media from a run or a bundle."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from helicon.bundle import Bundle, load_bundle
+from helicon.cli import CommandError
+from helicon.generate import Request, choose_device, choose_layout, generate as make, write_results
+from helicon.tokenizers.sequencer import Sequencer
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+def generate(args: Namespace) -> int:
+    """Runs the command."""
+    request = Request(
+        args.count, args.seed, slot_values(args.rest, args.parser), args.to, Path(args.prime) if args.prime else None,
+        args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
+        args.repetition_penalty, args.overlap,
+    )  # fmt: skip
+    device = choose_device(args.device)
+    bundle = load_bundle(Path(args.model), device)
+    bundle.gpt.to(DTYPES[args.dtype])
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"-o {out}: is a file, a folder is needed")
+    watch = Watch(bundle, request, args.stream)
+    items = make(bundle, request, watch.on_step)
+    watch.end()
+    page = write_results(items, out, bundle, request, args.model, command_line(args))
+    print(f"wrote {len(items)} to {out}; look at {page}", file=sys.stderr)
+    return 0
+
+
+def slot_values(rest: Sequence[str], parser: object) -> dict[str, str]:
+    """`--SLOT VALUE` pairs, which no other option took."""
+    values, words = {}, list(rest)
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        if not name.startswith("--") or not (equals or words):
+            raise CommandError(f"unknown argument {name!r}; slots are given as --SLOT VALUE, options: helicon generate --help")
+        values[name[2:]] = value if equals else words.pop(0)
+    return values
+
+
+def command_line(args: Namespace) -> str:
+    """The command with its next seed, to go on with."""
+    parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
+    for name, value in slot_values(args.rest, args.parser).items():
+        parts += [f"--{name}", value]
+    for name in ("prime", "keep", "seconds", "tokens", "to"):
+        parts += [f"--{name}", str(getattr(args, name))] if getattr(args, name) is not None else []
+    return shlex.join(parts)
+
+
+class Watch:
+    """Tells how the sampling goes: tokens, tokens a second; with --stream the tokens themselves."""
+
+    def __init__(self, bundle: Bundle, request: Request, stream: bool) -> None:
+        self.sequencer: Sequencer = bundle.sequencer
+        self.slot = choose_layout(bundle, request).last.name
+        self.stream, self.steps, self.tokens = stream, 0, 0
+        self.start = self.printed = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+
+    def on_step(self, ids_B: Tensor, real_B: Tensor) -> None:
+        """Counts; prints words of each item's token, or the text itself for one item of text."""
+        self.steps, self.tokens = self.steps + 1, self.tokens + int(real_B.sum())
+        if self.stream:
+            for item in real_B.nonzero().flatten().tolist():
+                word = self.sequencer.tokenizers[self.slot].block.tokens[int(ids_B[item])]
+                print(f"{item}\t{word}" if len(ids_B) > 1 else word, flush=True)
+        elif self.terminal and time.monotonic() - self.printed > 0.5:
+            self.printed = time.monotonic()
+            print(f"\r\x1b[K{self._line()}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """The last line."""
+        print(("\r\x1b[K" if self.terminal else "") + self._line(), file=sys.stderr)
+
+    def _line(self) -> str:
+        seconds = time.monotonic() - self.start
+        return f"{self.tokens:,} tokens, {self.tokens / max(seconds, 1e-9):,.0f} a second"

@@ -1,0 +1,209 @@
+"""Media in, media out: what is asked for becomes prompts, what is sampled becomes files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import helicon
+from helicon.bundle import Bundle
+from helicon.decoding import OnStep, Prompt, Sampling, decode
+from helicon.formats.files import write_json
+from helicon.formats.page import PageItem, write_page
+from helicon.gpt.sampler import methods
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.names import unknown
+
+
+class RequestError(ValueError):
+    """What was asked for cannot be made by this model; the message names it and says what can."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make.
+
+    given: slot -> what was typed for it (words, text or a file). to: the slot to make, where a model makes several.
+    prime: a file to continue. keep: how much of it, `8s` or a share such as `0.5`; all of it unless given.
+    seconds, tokens: how long; as long as the model likes, at most its context, unless given.
+    """
+
+    count: int = 1
+    seed: int = 0
+    given: Mapping[str, str] = field(default_factory=dict)
+    to: str | None = None
+    prime: Path | None = None
+    keep: str | None = None
+    seconds: float | None = None
+    tokens: int | None = None
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise RequestError(f"-n must be 1 or more, got {self.count}")
+        if self.keep is not None and self.prime is None:
+            raise RequestError("--keep says how much of --prime FILE to keep; no --prime was given")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it."""
+
+    number: int
+    media: Any
+    ids: np.ndarray
+    modality: Modality
+
+
+def choose_layout(bundle: Bundle, request: Request) -> Layout:
+    """The first layout that makes `to` and has a place for everything given; RequestError names what there is."""
+    layouts = bundle.schema.layouts
+    slots = {slot.name for layout in layouts for slot in layout.slots}
+    for name in [*request.given, *([request.to] if request.to else [])]:
+        if name not in slots:
+            raise RequestError(f"{unknown('slot', name, sorted(slots))} (this model: {'; '.join(map(str, layouts))})")
+    made = [layout for layout in layouts if request.to in (None, layout.last.name)]
+    if request.prime is not None:
+        made = [m for m in made if request.prime.suffix.lower() in registry.for_slot(m.last.name).suffixes]
+        if not made:
+            accepted = {s for layout in layouts for s in registry.for_slot(layout.last.name).suffixes}
+            raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
+    for layout in made:
+        if set(request.given) <= {slot.name for slot in layout.slots}:
+            return layout
+    asked = " and ".join(f"--{name}" for name in request.given) or "nothing given"
+    raise RequestError(f"no layout of this model takes {asked}; it has: {'; '.join(map(str, layouts))}")
+
+
+def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Prompt, dict[str, Any]]:
+    """What every item starts from, and the media of the conditions by slot."""
+    tokenizers = bundle.sequencer.tokenizers
+    conditions = {slot.name: _typed(bundle, slot.name, request) for slot in layout.slots[:-1]}
+    given, wishes = {}, {}
+    for slot in layout.slots[:-1]:
+        tokenizer, media = tokenizers[slot.name], conditions[slot.name]
+        given[slot.name] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
+        if slot.length is not None and len(given[slot.name]) > slot.length:
+            raise RequestError(f"--{slot.name}: {len(given[slot.name])} tokens, this model takes {slot.length}")
+        wishes.update(tokenizer.wishes(media) if hasattr(tokenizer, "wishes") and media is not None else {})
+    automaton = tokenizers[layout.last.name].automaton
+    if request.seconds is not None:
+        if automaton is None:
+            raise RequestError(f"--seconds: {layout.last.name} has no time; --tokens N says how much to make")
+        wishes["seconds"] = request.seconds
+    return Prompt(given, _prime(bundle, layout, request), wishes), conditions
+
+
+def _typed(bundle: Bundle, slot: str, request: Request) -> Any:
+    """Media of a condition: of a file of that name, of the words typed, or None when it is left out."""
+    tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot)
+    text = request.given.get(slot)
+    path = Path(text or "")
+    if text and path.suffix.lower() in modality.suffixes and path.is_file():
+        return modality.read(path)[0]
+    parse: Callable[[str], Any] | None = getattr(tokenizer, "parse", None) or modality.typed
+    if parse is None:
+        if text is None:
+            return None
+        raise RequestError(f"--{slot} {text}: no such file; {' '.join(sorted(modality.suffixes))} files are accepted")
+    return parse(text or "")
+
+
+def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
+    """Ids that the made slot begins with."""
+    name = layout.last.name
+    modality, tokenizer = registry.for_slot(name), bundle.sequencer.tokenizers[name]
+    if request.prime is not None:
+        if not request.prime.is_file():
+            raise RequestError(f"--prime {request.prime}: no such file")
+        media, _ = modality.read(request.prime)
+        return tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
+    if name in request.given:
+        return tokenizer.encode(_typed(bundle, name, request))
+    return np.zeros(0, np.int64)
+
+
+def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) -> list[Item]:
+    """`count` items; each depends on (weights, request, seed, its number) alone.
+
+    RequestError for what this model cannot make; ValueError names a setting out of range.
+    """
+    layout = choose_layout(bundle, request)
+    prompt, conditions = make_prompt(bundle, layout, request)
+    chain = methods(
+        request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty
+    )  # fmt: skip
+    longest = request.tokens
+    if longest is None and request.seconds is None:
+        longest = max(1, bundle.sequencer.room(layout) - len(prompt.prime) + 1)
+    sampling = Sampling(chain, request.seed, longest, request.overlap)
+    made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * request.count, sampling, on_step=on_step)
+    modality = registry.for_slot(layout.last.name)
+    items = []
+    for number, ids in enumerate(made):
+        parts = {slot: media for slot, media in conditions.items() if slot in modality.slots and media is not None}
+        parts[layout.last.name] = bundle.sequencer.tokenizers[layout.last.name].decode(ids)
+        items.append(Item(number, modality.join(parts), ids, modality))
+    return items
+
+
+def write_items(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str) -> list[PageItem]:
+    """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page."""
+    page = []
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
+    for item in items:
+        path = out / f"{item.number:03d}{item.modality.suffixes[0]}"
+        item.modality.write(item.media, path)
+        previews = item.modality.preview(item.media, path)
+        record = {
+            "helicon": helicon.__version__, "model": model, "model_hash": bundle.hash(), "item": item.number,
+            "seed": request.seed, "tokens": len(item.ids), "settings": settings,
+        }  # fmt: skip
+        write_json(path.with_suffix(".json"), record)
+        page.append(page_item(item, path, previews, out))
+    return page
+
+
+def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> PageItem:
+    """An item as a page shows it: the first preview of each kind, text itself, links to all files."""
+    of_kind: dict[str, Path] = {}
+    for preview in previews:
+        kind = "image" if preview.suffix in (".png", ".jpg") else "audio" if preview.suffix in (".wav", ".flac") else ""
+        of_kind.setdefault(kind, preview.relative_to(folder))
+    files = [path.relative_to(folder), path.with_suffix(".json").relative_to(folder)]
+    text = item.media if isinstance(item.media, str) else None
+    return PageItem(
+        f"Item {item.number}", f"{len(item.ids)} tokens", of_kind.get("audio"), of_kind.get("image"), text, files
+    )
+
+
+def write_results(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str, command: str) -> Path:
+    """All items and `index.html`; gives the page's path."""
+    page = write_items(items, out, bundle, request, model)
+    settings = {name: value for name, value in asdict(request).items() if value not in (None, {}, ())}
+    settings |= {"model": model, "model hash": bundle.hash(), "helicon": helicon.__version__}
+    title = f"{len(items)} {'item' if len(items) == 1 else 'items'} from {Path(model).name}"
+    write_page(out / "index.html", title, "", page, settings=settings, next_steps=[command])
+    return out / "index.html"
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA, else Apple's MPS, else the CPU; RequestError when the one asked for is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if not there.get(name, False):
+        raise RequestError(f"--device {name}: not on this machine; there is: {', '.join(k for k in there if there[k])}")
+    return torch.device(name)

@@ -1,0 +1,18 @@
+"""A sample of what the model makes so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helicon.generate import Request, generate
+from helicon.training.module import GPTModule
+
+
+def write_samples(module: GPTModule, path: Path) -> None:
+    """Writes one item of each layout as PATH-SLOT with its previews."""
+    bundle = module.bundle({})
+    for layout in bundle.schema.layouts:
+        (item,) = generate(bundle, Request(seed=module.global_step, to=layout.last.name, tokens=256))
+        target = path.with_name(f"{path.name}-{layout.last.name}{item.modality.suffixes[0]}")
+        item.modality.write(item.media, target)
+        item.modality.preview(item.media, target)

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helicon.formats.plots import loss_curve, piano_roll
+from helicon.formats.score import DRUMS, Score
+
+BLUE, GREY = (0x2F, 0x6F, 0xB7), (0x4A, 0x4A, 0x4A)
+PIECE = Score.of([0, 1, 2, 0], [1, 2, 4, 0.1], [60, 64, 67, 36], [127, 127, 127, 127], [0, 0, 0, DRUMS])
+
+
+def colors(path) -> set:
+    return {tuple(color) for color in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).tolist()}
+
+
+def test_a_piano_roll_is_1000_pixels_wide_and_shows_each_family(tmp_path):
+    piano_roll(PIECE, tmp_path / "roll.png")
+    with Image.open(tmp_path / "roll.png") as image:
+        assert (image.format, image.width) == ("PNG", 1000)
+    assert colors(tmp_path / "roll.png") >= {BLUE, GREY}
+
+
+@pytest.mark.parametrize("keep", [[], [3], [0, 1]])
+def test_a_piano_roll_of_nothing_of_drums_and_of_pitches_alone(tmp_path, keep):
+    columns = (PIECE.onset_s, PIECE.end_s, PIECE.pitch, PIECE.velocity, PIECE.program)
+    order = [list(PIECE.program).index(DRUMS) if i == 3 else i for i in keep]
+    piano_roll(Score.of(*(column[order] for column in columns)), tmp_path / "roll.png")
+    assert (tmp_path / "roll.png").stat().st_size > 1000
+
+
+def test_loss_curves_leave_out_what_is_not_finite(tmp_path):
+    steps = np.arange(500)
+    train = np.where(steps % 50 == 7, np.nan, 2 + np.exp(-steps / 50))
+    series = {"train": (steps, train), "held out": ([0, 250, 499], [3.0, 2.3, float("inf")])}
+    loss_curve(500, series, tmp_path / "loss.png", levels={"bigram": 2.5}, title="loss")
+    assert BLUE in colors(tmp_path / "loss.png")
+    loss_curve(0, {}, tmp_path / "empty.png")
+
+
+def test_the_same_picture_is_the_same_bytes(tmp_path):
+    for name in ("a.png", "b.png"):
+        piano_roll(PIECE, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert b"matplotlib" not in (tmp_path / "a.png").read_bytes()
+
+
+def test_importing_plots_does_not_import_matplotlib():
+    code = "import sys, helicon.formats.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

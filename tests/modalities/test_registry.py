@@ -1,0 +1,92 @@
+"""Modalities are found by name and by slot, and one of a user's own takes one short file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helicon.formats.score import ReadReport
+from helicon.modalities import registry
+from helicon.modalities.base import Modality, TokenizerKind
+from helicon.sequence.vocabulary import Block
+
+
+class Directions:
+    """Moves on a map, `N`, `E`, `S`, `W`: the smallest tokenizer there is."""
+
+    block = Block("moves", ("N", "E", "S", "W"))
+    automaton = None
+
+    def encode(self, media: str) -> np.ndarray:
+        return np.array([self.block.index[c] for c in media], np.int64)
+
+    def decode(self, ids: np.ndarray) -> str:
+        return "".join(self.block.tokens[i] for i in ids)
+
+    def state(self) -> dict:
+        return {}
+
+
+def read_moves(path: Path) -> tuple[str, ReadReport]:
+    return path.read_text().strip(), ReadReport()
+
+
+MOVES = Modality(
+    name="moves",
+    suffixes=(".moves",),
+    read_file=read_moves,
+    write=lambda media, path: path.write_text(media) and None,
+    slots={"moves": {"plain": TokenizerKind(lambda surveys: Directions(), lambda state: Directions())}},
+)
+
+
+@pytest.fixture
+def moves(monkeypatch):
+    monkeypatch.setattr(registry, "_by_hand", {})
+    return registry.register(MOVES)
+
+
+def test_built_in_modalities_are_found():
+    assert {"music", "text"} <= set(registry.all_modalities())
+    assert registry.get("music").suffixes[0] == ".mid"
+    assert registry.for_slot("style").name == registry.for_slot("music").name == "music"
+
+
+def test_names_that_are_not_known():
+    with pytest.raises(ValueError, match="'musik'; nearest: music"):
+        registry.get("musik")
+    with pytest.raises(ValueError, match="unknown slot 'txt'; nearest: text"):
+        registry.for_slot("txt")
+    with pytest.raises(ValueError, match="unknown tokenizer for text 'bp'; nearest: bpe"):
+        registry.factory("text", "bp")
+
+
+def test_a_modality_of_ones_own(moves, tmp_path):
+    path = tmp_path / "a.moves"
+    moves.write("NNES", path)
+    media, counts = registry.for_slot("moves").read(path, label="trips", options={"pedal": "drop"})
+    kind = registry.factory("moves", "plain")
+    tokenizer = kind.from_state(json.loads(json.dumps(kind.fit([moves.survey(media)], vocabulary_size=3).state())))
+    ids, lost = moves.encode(tokenizer, {"moves": media})
+    assert (media, counts, ids.tolist(), lost) == ("NNES", {}, [0, 0, 1, 2], {})
+    assert moves.join({"moves": tokenizer.decode(ids)}) == "NNES"
+    assert moves.documents(media) == ["NNES"]
+    assert moves.preview(media, path) == []
+    assert kind.grow(tokenizer, []) is tokenizer
+    with pytest.raises(ValueError, match="not made from text"):
+        moves.from_text("north")
+
+
+def test_what_does_not_load_is_passed_over(monkeypatch):
+    class Broken:
+        name, value = "broken", "nowhere:X"
+
+        def load(self):
+            raise ImportError("no module named nowhere")
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Broken()])
+    with pytest.warns(UserWarning, match=r"'broken' of nowhere:X does not load: no module"):
+        assert registry._installed.__wrapped__() == {}

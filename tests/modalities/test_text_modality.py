@@ -1,0 +1,56 @@
+"""Text files: exact, and cut into documents at line ends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helicon.modalities import text
+from helicon.modalities.text import TEXT
+
+
+def test_files_come_back_exactly(tmp_path):
+    path = tmp_path / "a.txt"
+    for content in ("", "one\r\ntwo\n", "🎵 שלום\0"):
+        TEXT.write(content, path)
+        assert TEXT.read(path) == (content, {})
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_bytes(b"\xef\xbb\xbfhello")
+    assert TEXT.read(path)[0] == "hello"
+
+
+def test_other_encodings_are_refused_with_the_place(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"^not UTF-8 at byte 3$"):
+        TEXT.read(path)
+
+
+def test_documents_end_at_line_ends():
+    line = "x" * 1000 + "\n"
+    parts = TEXT.documents(line * 40)
+    assert [len(part) for part in parts] == [16 * 1001, 16 * 1001, 8 * 1001]
+    assert TEXT.documents("") == []
+
+
+@given(st.text(alphabet="a\n🎵é", max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_documents_join_to_the_whole(content):
+    before, text.DOCUMENT_BYTES = text.DOCUMENT_BYTES, 7
+    try:
+        parts = TEXT.documents(content)
+    finally:
+        text.DOCUMENT_BYTES = before
+    assert "".join(parts) == content
+    assert all(0 < len(part.encode()) <= 7 for part in parts)
+
+
+def test_a_caption_is_text_and_fits_ignore_options_of_others():
+    assert TEXT.from_text("a red apple") == "a red apple"
+    tokenizer = TEXT.slots["text"]["bpe"].fit(["aa aa aa"], vocabulary_size=258, siblings={}, pedal="drop")
+    assert tokenizer.decode(tokenizer.encode("aa é")) == "aa é"
+    assert len(TEXT.slots["text"]["bytes"].fit([], vocabulary_size=9).block) == 256

@@ -14,7 +14,7 @@ def quiet() -> None:
     """Silences advice of Lightning's that does not apply to endless, seeded, memory-mapped batches."""
     import logging
 
-    for pattern in (".*does not have many workers.*", ".*IterableDataset.*", ".*isinstance.treespec.*", ".*no `val_dataloader`.*"):
+    for pattern in (".*does not have many workers.*", ".*IterableDataset.*", ".*isinstance.treespec.*", ".*args parameter is intended.*"):
         warnings.filterwarnings("ignore", pattern)
     warnings.filterwarnings("ignore", category=FutureWarning)
     for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):

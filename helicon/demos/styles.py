@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from helicon.demos.harmony import Key
 
 TICKS_PER_QUARTER = 4  # the grid: sixteenth notes
-SHORTEST_S, LONGEST_S = 18.0, 29.5
+LONGEST_S = 29.5
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Style:
-    """A kind of piece. cells: rhythms of the melody within a slot, by the slot's ticks. drums: whether there are any."""
+    """A kind of piece. cells: rhythms of the melody within a slot, by the slot's ticks. drums: whether any play."""
 
     metres: tuple[Metre, ...]
     tempos_bpm: tuple[int, int]
@@ -102,7 +102,7 @@ STYLES = {
 LABELS = tuple(STYLES)
 
 # Phrases of four bars: a letter for its music, and whether it ends open, on the dominant, or closed, on the tonic.
-FORMS = (
+FORMS = (  # from short to long; a piece has the longest that its tempo leaves time for
     (("A", "open"), ("A", "closed")),
     (("A", "open"), ("B", "open"), ("A", "closed")),
     (("A", "open"), ("A", "closed"), ("B", "open"), ("A", "closed")),
@@ -139,5 +139,5 @@ def decide(label: str, rng: random.Random) -> Plan:
     metre = rng.choice(style.metres)
     tempo_bpm = rng.randrange(style.tempos_bpm[0], style.tempos_bpm[1] + 1, 5)
     phrase_s = 4 * metre.bar / TICKS_PER_QUARTER * 60 / tempo_bpm
-    form = rng.choice([form for form in FORMS if SHORTEST_S <= len(form) * phrase_s <= LONGEST_S])
+    form = [form for form in FORMS if len(form) * phrase_s <= LONGEST_S][-1]
     return Plan(label, key, metre, tempo_bpm, rng.choice(style.ensembles), form)

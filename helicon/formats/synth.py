@@ -22,7 +22,7 @@ _LOUD, _KNEE = 0.5, 0.7  # the level that loud pieces are turned down to; the le
 # (delay in seconds, gain) of a Schroeder reverberator: four combs side by side, then an all-pass.
 _COMBS = ((0.0297, 0.74), (0.0371, 0.72), (0.0411, 0.70), (0.0437, 0.69))
 _ALL_PASS = (0.0051, 0.6)
-_WET = 0.05
+_WET = 0.03
 
 
 def render(score: Score, sample_rate: int = 22050) -> np.ndarray:

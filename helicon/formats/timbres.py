@@ -36,7 +36,7 @@ FAMILIES: dict[str, Timbre] = {  # eight programs each, in the order of General 
     "bass": Timbre((1, 0.6, 0.3, 0.15, 0.08), 0.005, 0.08, 0.9, 2.0, level=1.3),
     "strings": Timbre((1, 0.6, 0.45, 0.3, 0.22, 0.16, 0.1, 0.07), 0.04, 0.14, vibrato=0.004, level=0.75),
     "ensemble": Timbre((1, 0.55, 0.4, 0.25, 0.16, 0.1, 0.06), 0.06, 0.25, detune=0.003, level=0.7),
-    "brass": Timbre((1, 0.85, 0.65, 0.45, 0.3, 0.2, 0.12, 0.08), 0.025, 0.09, vibrato=0.002, level=0.75),
+    "brass": Timbre((1, 0.75, 0.6, 0.45, 0.3, 0.2, 0.12, 0.08), 0.025, 0.09, vibrato=0.002, level=0.75),
     "reed": Timbre((1, 0.15, 0.55, 0.12, 0.3, 0.08, 0.12), 0.02, 0.08, vibrato=0.002, level=0.75),
     "pipe": Timbre((1, 0.25, 0.12, 0.04), 0.03, 0.1, vibrato=0.004),
     "synth lead": Timbre((1, 0.5, 0.33, 0.25, 0.2, 0.17, 0.14), 0.008, 0.08, detune=0.002, level=0.65),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ def _alone(media: Any) -> list[Any]:
     return [media]
 
 
-def _not_from_text(text: str) -> Any:
-    raise ValueError("this medium is not made from text")
+def _all_or_nothing(media: Any, amount: str) -> Any:
+    raise ValueError(f"cannot keep {amount} of this medium, only all of it")
 
 
 def _only(parts: Mapping[str, Any]) -> Any:
@@ -63,7 +64,8 @@ class Modality:
     write(media, path): whole or not at all.
     slots: slot -> tokenizer's name -> kind; the first is used unless another is asked for.
     preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
-    documents(media): the parts that become one example each. from_text(text): media that a caption is.
+    documents(media): the parts that become one example each. typed(text): media of a caption, or of words typed; None
+    for a medium that words cannot be. keep(media, amount): its beginning, of `8s` or a share such as `0.5`.
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
     join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
@@ -76,7 +78,8 @@ class Modality:
     slots: Mapping[str, Mapping[str, TokenizerKind]]
     preview: Callable[[Any, Path], list[Path]] = _no_preview
     documents: Callable[[Any], list[Any]] = _alone
-    from_text: Callable[[str], Any] = _not_from_text
+    typed: Callable[[str], Any] | None = None
+    keep: Callable[[Any, str], Any] = _all_or_nothing
     survey: Callable[[Any], Any] = _as_it_is
     labelled: Callable[[Any, str], Any] = _as_it_is
     join: Callable[[Mapping[str, Any]], Any] = _only
@@ -89,6 +92,12 @@ class Modality:
         media, report = self.read_file(path, **_accepted(self.read_file, options or {}))
         return (self.labelled(media, label) if label else media), report.counts
 
+    def from_text(self, text: str) -> Any:
+        """Media of a caption; ValueError where words cannot be that medium."""
+        if self.typed is None:
+            raise ValueError(f"{self.name} is not made from text")
+        return self.typed(text)
+
     def encode(self, tokenizer: Tokenizer, media: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
         """Local ids of this medium's part of an example (modality name -> media), and counts of what was lost."""
         with_report = getattr(tokenizer, "encode_with_report", None)
@@ -96,6 +105,17 @@ class Modality:
             return tokenizer.encode(media[self.name]), {}
         ids, report = with_report(media[self.name])
         return ids, report.counts
+
+
+def amount_of(amount: str, whole: float, unit: str = "") -> float:
+    """How much of `whole` an amount is: `8s`, in the unit `s`, is 8; `0.5` is half. ValueError says what is accepted."""
+    match = re.fullmatch(r"(\d*\.?\d+)([a-z]*)", amount.strip())
+    if match and unit and match[2] == unit:
+        return float(match[1])
+    if match and not match[2] and 0 < float(match[1]) <= 1:
+        return float(match[1]) * whole
+    accepted = f"an amount such as 8{unit}, or a share" if unit else "a share"
+    raise ValueError(f"cannot keep {amount!r}: {accepted} between 0 and 1 is accepted")
 
 
 def _accepted(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from helicon.formats.midi import Pedal, read_midi, write_midi
 from helicon.formats.score import ReadReport, Score
-from helicon.modalities.base import Modality, TokenizerKind
+from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.augment import draw_change
 from helicon.tokenizers.instruments import MUSENET, general_midi
 from helicon.tokenizers.midi import MidiTokenizer
@@ -54,6 +54,11 @@ def labelled(media: Score, label: str) -> Score:
     return media if media.label else replace(media, label=slug(label) or None)
 
 
+def keep(media: Score, amount: str) -> Score:
+    """The notes that begin in the first seconds (`8s`) or share of the piece, cut where that ends."""
+    return media.between(0.0, amount_of(amount, media.seconds, "s"))
+
+
 def join(parts: Mapping[str, Any]) -> Score:
     """The score, with label and tempo of the style if there is one."""
     return parts["style"].applied_to(parts["music"]) if "style" in parts else parts["music"]
@@ -95,6 +100,7 @@ MUSIC = Modality(
     preview=preview,
     survey=MusicSurvey.of,
     labelled=labelled,
+    keep=keep,
     join=join,
     draw_change=draw_change,
     slots={

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helicon.formats.files import write_text
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerKind
+from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
 
 DOCUMENT_BYTES = 1 << 14
@@ -51,9 +51,14 @@ def fit_bytes(texts: Iterable[str]) -> BytesTokenizer:
     return BytesTokenizer()
 
 
-def from_text(text: str) -> str:
-    """A caption is the medium itself."""
+def typed(text: str) -> str:
+    """What is typed is the medium itself."""
     return text
+
+
+def keep(media: str, amount: str) -> str:
+    """The first share of the characters."""
+    return media[: round(amount_of(amount, len(media)))]
 
 
 TEXT = Modality(
@@ -62,7 +67,8 @@ TEXT = Modality(
     read_file=read_file,
     write=write,
     documents=documents,
-    from_text=from_text,
+    typed=typed,
+    keep=keep,
     slots={
         "text": {
             "bpe": TokenizerKind(fit_bpe, BpeTokenizer.from_state),

@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, V tokens of the block, without its `stop` row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -23,8 +23,6 @@ class Automaton(Protocol):
 
     Coordinates belong to a token once it is consumed: they are a function of the ids up to and including it, hence
     causal, except for those of a *plan*: in training taken from the whole piece, in decoding from what was asked for.
-
-    An automaton may also have `constrain(state, **wishes) -> State`, which narrows what `allowed` lets through.
     """
 
     @property
@@ -34,6 +32,14 @@ class Automaton(Protocol):
 
     def start(self, batch: int) -> State:
         """State before the first token, on CPU."""
+        ...
+
+    @property
+    def constrain(self) -> Callable[..., State]:
+        """constrain(state, tokens=None, **wishes): state in which `allowed` lets less through.
+
+        tokens: how many may still come. Further wishes are the medium's own; None leaves things as they are.
+        """
         ...
 
     def step(self, state: State, ids_B: Tensor) -> State:
@@ -73,7 +79,8 @@ class Tokenizer(Protocol[Media]):
 
     `encode(decode(ids)) == ids` for canonical ids. `decode` is total. A tokenizer may also have
     `augment(ids, change) -> ids`, equal to encoding the changed media; `encode_with_report(media)`, which also gives a
-    ReadReport of what was lost; and `parse(text) -> media` for what is typed.
+    ReadReport of what was lost; `parse(text) -> media` for what is typed; and `wishes(media)`, what that media asks of
+    the automaton of the slot that is made.
     """
 
     @property

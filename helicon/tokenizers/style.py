@@ -122,6 +122,10 @@ class StyleTokenizer:
         values = {kind: value for kind, value in found.items() if kind != START and value is not None}
         return Style(**values)
 
+    def wishes(self, style: Style) -> dict[str, Any]:
+        """What a style asks of the grammar of the music that follows."""
+        return {"instruments": style.instruments} if style.instruments else {}
+
     def _meaning(self, word: str, any_label: bool) -> tuple[str, Any]:
         """Field of `Style` and its value; a value of None leaves it open."""
         known = slug(word)

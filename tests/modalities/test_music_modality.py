@@ -63,6 +63,13 @@ def test_a_preview_is_a_picture_and_a_sound(tmp_path):
     assert all(path.stat().st_size > 1000 for path in files)
 
 
+def test_a_beginning_is_kept():
+    assert MUSIC.keep(piece(), "0.75s").end_s.tolist() == [0.5, 0.75]
+    assert len(MUSIC.keep(piece(), "0.5")) == 2
+    with pytest.raises(ValueError, match="'8m': an amount such as 8s, or a share"):
+        MUSIC.keep(piece(), "8m")
+
+
 def test_music_without_style_joins_to_itself():
     score = piece()
     assert MUSIC.join({"music": score}) is score

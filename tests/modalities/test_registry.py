@@ -76,8 +76,10 @@ def test_a_modality_of_ones_own(moves, tmp_path):
     assert moves.documents(media) == ["NNES"]
     assert moves.preview(media, path) == []
     assert kind.grow(tokenizer, []) is tokenizer
-    with pytest.raises(ValueError, match="not made from text"):
+    with pytest.raises(ValueError, match="moves is not made from text"):
         moves.from_text("north")
+    with pytest.raises(ValueError, match="only all of it"):
+        moves.keep(media, "0.5")
 
 
 def test_what_does_not_load_is_passed_over(monkeypatch):

@@ -51,6 +51,10 @@ def test_documents_join_to_the_whole(content):
 
 def test_a_caption_is_text_and_fits_ignore_options_of_others():
     assert TEXT.from_text("a red apple") == "a red apple"
+    assert TEXT.keep("a red apple", "0.5") == "a red "
+    for wrong in ("8s", "1.5", "0", "half"):
+        with pytest.raises(ValueError, match="a share between 0 and 1"):
+            TEXT.keep("a red apple", wrong)
     tokenizer = TEXT.slots["text"]["bpe"].fit(["aa aa aa"], vocabulary_size=258, siblings={}, pedal="drop")
     assert tokenizer.decode(tokenizer.encode("aa é")) == "aa é"
     assert len(TEXT.slots["text"]["bytes"].fit([], vocabulary_size=9).block) == 256

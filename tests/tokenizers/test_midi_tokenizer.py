@@ -31,7 +31,8 @@ def test_one_note():
 
 def test_order_within_a_tick():
     got = words(
-        (0, 1, 67, 80, 0), (0, 1, 67, 80, 40), (0, 1, 67, 80, 42), (0, 1, 60, 80, 46), (0, 1, 90, 1, DRUMS), (0, 1, 36, 1, DRUMS)
+        (0, 1, 67, 80, 0), (0, 1, 67, 80, 40), (0, 1, 67, 80, 42), (0, 1, 60, 80, 46),
+        (0, 1, 90, 1, DRUMS), (0, 1, 36, 1, DRUMS),
     )  # fmt: skip
     assert got.split()[:6] == [
         "drums:v80:C2", "drums:v80:F#6", "harp:v80:C4", "cello:v80:G4", "violin:v80:G4", "piano:v80:G4",

@@ -18,6 +18,15 @@ musenet = TOKENIZERS["musenet"]
 STOP = len(musenet.block)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def walk(automaton: MusicAutomaton, state, generator, steps: int, kinds: bool) -> list[list[int]]:
     """Ids of each row, sampled among what is allowed until `stop`, which is then -1 at the end; uniformly, or with each
 

@@ -57,7 +57,8 @@ def test_parse_takes_words_in_any_order_and_keeps_the_tempo():
     assert musenet.parse("") == musenet.parse("any-label any-tempo") == Style()
     assert musenet.parse("strings_piano").instruments == style.instruments
     assert words(musenet.parse("violin_piano")) == ["any-label", "piano_strings", "any-tempo"]
-    assert musenet.parse("violin").instruments == ("violin",)
+    assert musenet.wishes(musenet.parse("violin")) == {"instruments": ("violin",)}
+    assert musenet.wishes(Style()) == {}
     assert words(musenet.parse("tempo999")) == ["any-label", "any-instruments", "tempo300"]
 
 

@@ -15,7 +15,8 @@ CORPUS = ["the cat sat on the mat, the cat sat on the hat\n"] * 40 + ["zwölf Bo
 bpe = BpeTokenizer.train(CORPUS, 290)
 BOTH = [bpe, BytesTokenizer()]
 AWKWARD = [
-    "", " ", "  two  spaces ", "a red apple", "🎵👩🏽‍🎤 emoji", "שלום עולם, مرحبا", "nul\0inside", "tab\tand\r\nnewline\n", "é vs é",
+    "", " ", "  two  spaces ", "a red apple", "🎵👩🏽‍🎤 emoji", "שלום עולם, مرحبا", "nul\0inside",
+    "tab\tand\r\nnewline\n", "é vs é",
     "\ufeffbom", "<|endoftext|>", "\x7f\x80",
 ]  # fmt: skip
 

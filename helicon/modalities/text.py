@@ -41,9 +41,9 @@ def documents(media: str) -> list[str]:
     return parts
 
 
-def fit_bpe(texts: Iterable[str], vocabulary_size: int = 8192) -> BpeTokenizer:
+def fit_bpe(texts: Iterable[str], vocabulary: int = 8192) -> BpeTokenizer:
     """Byte pairs of the texts given."""
-    return BpeTokenizer.train(texts, vocabulary_size)
+    return BpeTokenizer.train(texts, vocabulary)
 
 
 def fit_bytes(texts: Iterable[str]) -> BytesTokenizer:

@@ -55,6 +55,6 @@ def test_a_caption_is_text_and_fits_ignore_options_of_others():
     for wrong in ("8s", "1.5", "0", "half"):
         with pytest.raises(ValueError, match="a share between 0 and 1"):
             TEXT.keep("a red apple", wrong)
-    tokenizer = TEXT.slots["text"]["bpe"].fit(["aa aa aa"], vocabulary_size=258, siblings={}, pedal="drop")
+    tokenizer = TEXT.slots["text"]["bpe"].fit(["aa aa aa"], vocabulary=258, siblings={}, pedal="drop")
     assert tokenizer.decode(tokenizer.encode("aa é")) == "aa é"
-    assert len(TEXT.slots["text"]["bytes"].fit([], vocabulary_size=9).block) == 256
+    assert len(TEXT.slots["text"]["bytes"].fit([], vocabulary=9).block) == 256

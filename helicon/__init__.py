@@ -1,3 +1,56 @@
-"""One GPT for every medium: files become token sequences, a GPT learns them, and what it samples becomes files again."""
+"""One GPT for every medium: files become token sequences, a GPT learns them, and its samples become files again."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from helicon.api import load, sample, save, train
+    from helicon.bundle import Bundle
+    from helicon.formats.score import ReadReport, Score
+    from helicon.generate import Item
+    from helicon.modalities.base import Modality, TokenizerKind
+    from helicon.modalities.registry import register
+    from helicon.sequence.vocabulary import Block
 
 __version__ = "0.1.0"
+
+# name -> where it is. Imported when first asked for: `import helicon` and `helicon --help` must not load PyTorch.
+_EXPORTS = {
+    "Block": "helicon.sequence.vocabulary",
+    "Bundle": "helicon.bundle",
+    "Item": "helicon.generate",
+    "Modality": "helicon.modalities.base",
+    "ReadReport": "helicon.formats.score",
+    "Score": "helicon.formats.score",
+    "TokenizerKind": "helicon.modalities.base",
+    "load": "helicon.api",
+    "register": "helicon.modalities.registry",
+    "sample": "helicon.api",
+    "save": "helicon.api",
+    "train": "helicon.api",
+}
+
+__all__ = [
+    "Block",
+    "Bundle",
+    "Item",
+    "Modality",
+    "ReadReport",
+    "Score",
+    "TokenizerKind",
+    "load",
+    "register",
+    "sample",
+    "save",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'helicon' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

@@ -161,6 +161,7 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
 
 def write_items(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str) -> list[PageItem]:
     """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page."""
+    out.mkdir(parents=True, exist_ok=True)
     page = []
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
     for item in items:

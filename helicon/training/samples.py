@@ -14,5 +14,6 @@ def write_samples(module: GPTModule, path: Path) -> None:
     for layout in bundle.schema.layouts:
         (item,) = generate(bundle, Request(seed=module.global_step, to=layout.last.name, tokens=256))
         target = path.with_name(f"{path.name}-{layout.last.name}{item.modality.suffixes[0]}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         item.modality.write(item.media, target)
         item.modality.preview(item.media, target)

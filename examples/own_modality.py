@@ -1,0 +1,57 @@
+"""A modality of one's own: drum patterns in `.steps` files, a line of `x` and `-` for each of three drums.
+
+python examples/own_modality.py FOLDER_OF_STEPS_FILES [STEPS]
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import helicon
+
+Pattern = list[str]  # kick, snare and hat, each such as "x---x---"
+
+
+class StepTokenizer:
+    """One token a step: which of the drums sound."""
+
+    block = helicon.Block("steps", tuple(map("".join, product("-x", repeat=3))))
+    automaton = None  # every sequence of steps is a pattern: no grammar is needed
+
+    def encode(self, media: Pattern) -> np.ndarray:
+        return np.array([self.block.index["".join(step)] for step in zip(*media)], np.int64)
+
+    def decode(self, ids: np.ndarray) -> Pattern:
+        return ["".join(self.block.tokens[i][drum] for i in ids) for drum in range(3)]
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+def read(path: Path) -> tuple[Pattern, helicon.ReadReport]:
+    lines = path.read_text(encoding="utf-8").split()
+    if len(lines) != 3 or len({*map(len, lines)}) != 1 or {*"".join(lines)} - {*"x-"}:
+        raise ValueError("not three lines of equal length of x and -")
+    return lines, helicon.ReadReport()
+
+
+def write(media: Pattern, path: Path) -> None:
+    path.write_text("\n".join(media) + "\n", encoding="utf-8")
+
+
+KIND = helicon.TokenizerKind(make=lambda patterns: StepTokenizer(), from_state=lambda state: StepTokenizer())
+helicon.register(helicon.Modality("steps", (".steps",), read, write, slots={"steps": {"steps": KIND}}))
+
+
+def main(folder: Path, steps: int = 300) -> None:
+    """Trains on the patterns of a folder and writes four new ones."""
+    run = helicon.train(folder, task="steps", size="tiny", steps=steps)
+    for path in helicon.save(helicon.sample(helicon.load(run), count=4), run / "patterns"):
+        print(path, path.read_text(encoding="utf-8"), sep="\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -1,0 +1,112 @@
+"""The library in a few calls: `train` a folder into a run, `load` its model, `sample` media from it, `save` them.
+
+They are `helicon.train` and so on, imported when first used, so that `import helicon` does not load PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from helicon.bundle import Bundle, load_bundle
+from helicon.commands.fit import quiet
+from helicon.generate import Item, Request, choose_device, generate
+from helicon.presets import preset_names, preset_path
+from helicon.training.plan import clock
+from helicon.training.run import run_lightning
+
+AnyPath = str | os.PathLike[str]
+MINUTES = 10.0
+STEPS_BETWEEN_VALIDATIONS = 200
+
+
+def train(
+    folder: AnyPath,
+    task: str = "music",
+    *,
+    size: str | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    name: str | None = None,
+    runs: AnyPath = "runs",
+    seed: int = 0,
+    options: Sequence[str] = (),
+) -> Path:
+    """Trains on a folder, searched recursively; gives the run's folder, which `load` takes.
+
+    task: a preset such as `music`, `text` or `text-to-music`, or a layout such as `text[32] music`, whose slots may be
+    those of a modality of your own. size: a preset with the model's shape, `small` unless given or the task has its own.
+    minutes, steps: how long, 10 minutes unless given; the learning rate follows whichever ends first.
+    name: folder in `runs`; an empty or a new one.
+    options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
+    """
+    preset = yaml.safe_load(preset_path(task).read_text(encoding="utf-8")) if task in preset_names() else {}
+    size = size or (None if "layers" in preset.get("model", {}) else "small")
+    arguments = ["--config", task] if preset else []
+    arguments += ["--config", size] if size else []
+    # Again, since a published shape has layouts too
+    arguments += ["--data.layouts", json.dumps(preset["data"]["layouts"] if preset else [task])]
+    arguments += ["--data.path", os.fspath(folder), "--data.seed", str(seed), "--runs", os.fspath(runs)]
+    arguments += ["--name", name] if name else []
+    if steps is not None:
+        between = max(1, min(STEPS_BETWEEN_VALIDATIONS, steps // 4))
+        arguments += ["--trainer.max_steps", str(steps), "--trainer.val_check_interval", str(between)]
+    if minutes is not None or steps is None:
+        arguments += ["--trainer.max_time", clock(max(1, round(60 * (MINUTES if minutes is None else minutes))))]
+    quiet()
+    return run_lightning("fit", [*arguments, *options])
+
+
+def load(path: AnyPath, device: str = "auto") -> Bundle:
+    """The model of a run or a bundle folder, on `cpu`, `cuda`, `mps` or the best there is."""
+    return load_bundle(Path(path), choose_device(device))
+
+
+def sample(
+    model: Bundle,
+    count: int = 1,
+    seed: int = 0,
+    *,
+    prime: AnyPath | None = None,
+    keep: str | None = None,
+    seconds: float | None = None,
+    tokens: int | None = None,
+    to: str | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    overlap: float = 0.5,
+    **given: str,
+) -> list[Item]:
+    """New media; item i depends on (weights, request, seed, i) alone.
+
+    prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
+    where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
+    The rest shapes the draw as the options of `helicon generate` do.
+    """
+    path = Path(prime) if prime is not None else None
+    return generate(
+        model,
+        Request(
+            count, seed, given, to, path, keep, seconds, tokens, temperature, top_k, top_p, min_p, repetition_penalty,
+            overlap,
+        ),
+    )  # fmt: skip
+
+
+def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:
+    """Writes each item as `folder/NNN.suffix`, with its previews beside it; gives the paths of the items."""
+    paths = []
+    for item in items:
+        path = Path(folder) / f"{item.number:03d}{item.modality.suffixes[0]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        item.modality.write(item.media, path)
+        item.modality.preview(item.media, path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,81 @@
+"""Each example runs as its user would run it, on a small folder."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helicon.demos.composer import write_folder
+from helicon.formats.midi import read_midi
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ONE_SECOND_OF_TRAINING = "0.02"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Where the examples run and leave their runs."""
+    folder = tmp_path_factory.mktemp("home")
+    write_folder(folder / "midi", 8, seed=3)
+    return folder
+
+
+def run(home: Path, example: str, *arguments: str | Path) -> list[str]:
+    """Lines that an example prints."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / example, *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "HELICON_CACHE": str(home / "cache")},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def trained(home) -> list[str]:
+    return run(home, "train_on_a_folder.py", home / "midi", ONE_SECOND_OF_TRAINING)
+
+
+def test_train_on_a_folder(home, trained):
+    assert len(trained) == 4
+    for line in trained:
+        assert (home / line).with_suffix(".wav").stat().st_size
+        read_midi(home / line)
+
+
+def test_continue_a_piece(home, trained):
+    piece = next((home / "midi").rglob("*.mid"))
+    lines = run(home, "continue_a_piece.py", home / Path(trained[0]).parents[1], piece, "9")
+    assert len(lines) == 2
+    for line in lines:
+        path, _, told = line.partition(": ")
+        assert abs(float(told.split(", ")[1].removesuffix(" s")) - 9) < 1
+        given, made = read_midi(piece)[0].between(0.0, 7.0), read_midi(Path(path))[0].between(0.0, 7.0)
+        assert sorted(made.pitch) == sorted(given.pitch)
+
+
+def test_own_modality(home):
+    source = (EXAMPLES / "own_modality.py").read_text(encoding="utf-8")
+    assert len(source.splitlines()) < 60
+    rng = random.Random(5)
+    (home / "steps").mkdir()
+    for i in range(24):
+        kick, hat = rng.choice(["x---x---", "x--x--x-"]), rng.choice(["x-x-x-x-", "xxxxxxxx"])
+        (home / "steps" / f"{i:02}.steps").write_text(f"{kick * 2}\n{'----x---' * 2}\n{hat * 2}\n")
+    (home / "steps" / "bad.steps").write_text("x-o\n")
+    lines = run(home, "own_modality.py", home / "steps", "60")
+    files = sorted(home.glob("runs/*/patterns/*.steps"))
+    assert len(files) == 4
+    for path in files:
+        drums = path.read_text().split("\n")
+        assert len({len(drum) for drum in drums[:3]}) == 1
+    assert sum(line.endswith(".steps") for line in lines) == 4

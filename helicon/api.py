@@ -39,7 +39,8 @@ def train(
     """Trains on a folder, searched recursively; gives the run's folder, which `load` takes.
 
     task: a preset such as `music`, `text` or `text-to-music`, or a layout such as `text[32] music`, whose slots may be
-    those of a modality of your own. size: a preset with the model's shape, `small` unless given or the task has its own.
+    those of a modality of your own.
+    size: a preset with the model's shape, `small` unless given or the task has its own.
     minutes, steps: how long, 10 minutes unless given; the learning rate follows whichever ends first.
     name: folder in `runs`; an empty or a new one.
     options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.

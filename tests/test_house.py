@@ -1,0 +1,101 @@
+"""The house rules: style, types, imports that run down only, and a package that carries what it needs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECKS = {
+    "style": ["-m", "ruff", "check", "."],
+    "format": ["-m", "ruff", "format", "--check", "."],
+    "types": ["-m", "pyright", "--pythonpath", sys.executable],
+    "imports": ["-c", "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"],
+}
+
+
+def python(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_house_rules(check):
+    done = python(*CHECKS[check])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_importing_helicon_does_not_load_pytorch():
+    heavy = "{'torch', 'numpy', 'pytorch_lightning', 'jsonargparse'}"
+    done = python("-c", f"import sys, helicon, helicon.cli; print(sorted({heavy} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_every_name_of_the_library_is_there():
+    done = python("-c", "import helicon; [getattr(helicon, name) for name in helicon.__all__]")
+    assert done.returncode == 0, done.stderr
+    exported = python("-c", "import helicon; print(sorted(helicon.__all__) == sorted(helicon._EXPORTS))")
+    assert exported.stdout.strip() == "True"
+
+
+def test_generating_does_not_load_lightning():
+    done = python("-c", "import sys, helicon.generate; print('pytorch_lightning' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_tokenizers_is_the_library_of_that_name():
+    done = python("-c", "import tokenizers; print(tokenizers.Tokenizer.__module__, tokenizers.__file__)")
+    assert "site-packages" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory) -> Path:
+    """Folder of the wheel and the source archive, built from a copy: building leaves files behind."""
+    folder = tmp_path_factory.mktemp("package")
+    copy = folder / "source"
+    shutil.copytree(ROOT / "helicon", copy / "helicon", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
+    build = "from setuptools import build_meta as b; b.build_wheel('..'); b.build_sdist('..')"
+    done = python("-c", build, cwd=copy)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def needed() -> set[str]:
+    """Files that must be in a package, as paths from the root."""
+    found = [*ROOT.glob("helicon/**/*.py"), *ROOT.glob("helicon/presets/*.yaml"), ROOT / "helicon" / "py.typed"]
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+def test_the_wheel_is_whole(packages):
+    (wheel,) = packages.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert needed() <= names
+    assert {"helicon/data/files.py", "helicon/presets/music.yaml"} <= needed()
+    assert not {name for name in names if name.startswith(("tests/", "examples/", "docs/"))}
+
+
+def test_the_source_archive_is_whole(packages):
+    (source,) = packages.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert needed() | {"README.md", "LICENSE", "pyproject.toml"} <= names
+
+
+def test_nothing_of_the_package_is_ignored_by_git():
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a checkout")
+    paths = "\n".join(sorted(needed()))
+    done = subprocess.run(
+        ["git", "check-ignore", "--stdin"], cwd=ROOT, input=paths, capture_output=True, text=True, check=False
+    )
+    assert not done.stdout

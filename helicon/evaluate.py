@@ -1,16 +1,29 @@
-"""How good a model is: nats a token of each slot, over every held-out token once."""
+"""How good a model is: nats a token of each slot, and of each note, second or character of a folder of files."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import log
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
-from helicon.data.batches import Batch
+from helicon.bundle import Bundle
+from helicon.data.batches import Batch, collate, scored_windows
+from helicon.data.corpus import Corpus
+from helicon.data.files import DataError, scan
+from helicon.data.prepare import Prepared, Source, modalities_of, prepare
 from helicon.gpt.model import GPT
-from helicon.tokenizers.sequencer import Sequencer
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import Packed, Sequencer
+
+POOL = 32  # batches among which windows are sorted by length, to waste little on padding
 
 
 def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[str]) -> dict[str, tuple[Tensor, int]]:
@@ -30,3 +43,97 @@ def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[st
         total = F.cross_entropy(logits.float(), targets[real] - span.rows.start, reduction="sum")
         nats[span.slot] = (total, int(real.sum()))
     return nats
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Loss of the made slot of one layout, its conditions given.
+
+    pieces: examples scored. targets: tokens predicted, each once, the `stop` of every piece among them. nats: sum of
+    -log p over them. units: what else the media hold, such as {"note": 812, "second": 90.5}.
+    """
+
+    layout: str
+    slot: str
+    pieces: int
+    targets: int
+    nats: float
+    units: dict[str, float]
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean over the targets."""
+        return self.nats / max(1, self.targets)
+
+    def as_json(self) -> dict[str, Any]:
+        """Keys such as `nats_per_note` and `bits_per_second`."""
+        found: dict[str, Any] = {"slot": self.slot, "pieces": self.pieces, "tokens": self.targets, "nats": self.nats}
+        found["units"] = dict(self.units)
+        for unit, amount in {"token": self.targets, **self.units}.items():
+            if amount:
+                found[f"nats_per_{unit}"] = self.nats / amount
+                found[f"bits_per_{unit}"] = self.nats / amount / log(2)
+        return found
+
+
+def open_folder(bundle: Bundle, path: Path, manifest: Path | None = None) -> tuple[Prepared, list[Layout]]:
+    """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
+
+    Labels that the model does not know are left open. DataError when there are files for none of the layouts.
+    """
+    layouts, fault = [], None
+    for layout in bundle.schema.layouts:
+        try:
+            scan(path, modalities_of(layout), manifest)
+            layouts.append(layout)
+        except DataError as error:
+            fault = fault or error
+    if fault and not layouts:
+        raise fault
+    specs = tuple(map(str, layouts))
+    # Notes are held by the pedal, as in training by default
+    source = Source(path, specs, bundle.choices, {"pedal": "extend"}, manifest, grow=False)
+    return prepare(source, bundle.sequencer.tokenizers), layouts
+
+
+def measure(
+    bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], held: bool = False, batch: int = 16
+) -> list[Figures]:  # fmt: skip
+    """Figures of each layout over all examples, or over those that a training on them holds out."""
+    figures = []
+    for corpus, layout in zip(prepared.corpora, layouts):
+        examples = [int(i) for i in (corpus.select(held=True) if held else range(len(corpus)))]
+        name, units = layout.last.name, {}
+        tokenizer = bundle.sequencer.tokenizers[name]
+        if hasattr(tokenizer, "units"):
+            for example in examples:
+                for unit, amount in tokenizer.units(corpus.example(example)[name]).items():  # type: ignore[attr-defined]
+                    units[unit] = units.get(unit, 0.0) + amount
+        nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch)
+        figures.append(Figures(str(layout), name, len(examples), targets, nats, units))
+    return figures
+
+
+@torch.inference_mode()
+def corpus_nats(
+    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, examples: Sequence[int], batch: int = 16
+) -> tuple[float, int]:  # fmt: skip
+    """(nats, targets) of the made slot of some examples, dropout off, without telling the model where a piece ends."""
+    index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
+    gpt.eval()
+    bar = tqdm(examples, desc="measuring", unit=" pieces", leave=False, disable=None)
+    windows = (window for example in bar for window in scored_windows(corpus, sequencer, layout, example))
+    nats, targets = 0.0, 0
+    for group in _batches(windows, batch):
+        tensors = collate(index, group)
+        moved = Batch(index, *(tensor.to(device) for tensor in tensors[1:]))
+        total, count = slot_nats(gpt, sequencer, moved, {layout.last.name})[layout.last.name]
+        nats, targets = nats + float(total), targets + count
+    return nats, targets
+
+
+def _batches(windows: Iterable[Packed], size: int) -> Iterator[list[Packed]]:
+    """Batches of windows of like length; only a pool of them is in memory at a time."""
+    windows = iter(windows)
+    while pool := sorted(islice(windows, POOL * size), key=lambda window: len(window.ids)):
+        yield from (pool[i : i + size] for i in range(0, len(pool), size))

@@ -142,20 +142,25 @@ class TrainBatches(IterableDataset[Batch]):
 
 
 def held_out_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout) -> Iterator[Packed]:
-    """Windows in which every token of the held-out examples is a target once, with half a window before it where it can."""
+    """`scored_windows` of all held-out examples."""
+    for example in corpus.select(held=True):
+        yield from scored_windows(corpus, sequencer, layout, int(example))
+
+
+def scored_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout, example: int) -> Iterator[Packed]:
+    """Windows in which every token of an example is a target once, with half a window before it where it can."""
     room, name = sequencer.room(layout), layout.last.name
     half = max(1, room // 2)
-    for example in corpus.select(held=True):
-        ids = corpus.example(int(example))
-        length = len(ids[name])
-        start, known = 0, 0  # `known` targets of the last slot are scored already
-        while True:
-            packed = sequencer.pack(layout, ids, start, plan=False)
-            targets = packed.targets.copy()
-            if start:
-                targets[: layout.prefix - 1 + known - start] = NO_TARGET
-            yield Packed(packed.ids, packed.rows, targets)
-            known = start + room + 1
-            if layout.last.length is not None or known > length:
-                break
-            start = min(start + half, max(0, length - room))
+    ids = corpus.example(example)
+    length = len(ids[name])
+    start, known = 0, 0  # `known` targets of the last slot are scored already
+    while True:
+        packed = sequencer.pack(layout, ids, start, plan=False)
+        targets = packed.targets.copy()
+        if start:
+            targets[: layout.prefix - 1 + known - start] = NO_TARGET
+        yield Packed(packed.ids, packed.rows, targets)
+        known = start + room + 1
+        if layout.last.length is not None or known > length:
+            break
+        start = min(start + half, max(0, length - room))

@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.names import unknown
 
 KEPT_BYTES = 64 << 20  # files up to this size in all stay in memory between fitting and encoding
 POOL_FROM_BYTES = 2 << 20  # below this, starting processes costs more than it saves
@@ -36,7 +37,10 @@ Read = tuple[Media | None, str, dict[str, int]]  # media or None, reason it was 
 
 @dataclass(frozen=True)
 class Source:
-    """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name."""
+    """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
+
+    grow: whether adopted tokenizers learn the labels of the folder; one that is measured on it does not.
+    """
 
     path: Path
     layouts: tuple[str, ...]
@@ -45,6 +49,7 @@ class Source:
     manifest: Path | None = None
     held_out: float = 0.05
     cache: Path | None = None
+    grow: bool = True
 
 
 @dataclass
@@ -83,16 +88,22 @@ def default_cache() -> Path:
 
 
 def prepare(
-    source: Source, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None
-) -> Prepared:
+    source: Source, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None,
+    kept: Mapping[str, Tokenizer] | None = None,
+) -> Prepared:  # fmt: skip
     """Tokenizers and shards of a source, from the cache where it is whole.
 
-    `adopted` tokenizers are used as they are, grown by the labels of the folder. DataError when nothing can be read.
+    `adopted` tokenizers are used as they are, grown by the labels of the folder if the source says so. `kept` ones are
+    those that an earlier call gave: no others are used, also if the folder has changed since. DataError when nothing
+    can be read.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    scans = [scan(source.path, _modalities(layout), source.manifest) for layout in layouts]
+    scans = [scan(source.path, modalities_of(layout), source.manifest) for layout in layouts]
     adopted = dict(adopted or {})
     folder = (source.cache or default_cache()) / _key(source, scans, adopted)
+    if kept is not None and not _holds(folder, kept):
+        source, adopted = replace(source, grow=False), dict(kept)
+        folder = folder.with_name(_key(source, scans, adopted))
     try:
         prepared = _load(folder)
         say(f"cache      {folder}")
@@ -103,7 +114,7 @@ def prepare(
     return _build(source, layouts, scans, adopted, folder)
 
 
-def _modalities(layout: Layout) -> list[Modality]:
+def modalities_of(layout: Layout) -> list[Modality]:
     """Those of the layout's slots, once each, in order."""
     return list({registry.for_slot(slot.name).name: registry.for_slot(slot.name) for slot in layout.slots}.values())
 
@@ -111,10 +122,29 @@ def _modalities(layout: Layout) -> list[Modality]:
 def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:
     states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
     parts = [
-        helicon.__version__, VERSION, source.layouts, sorted(source.tokenizers.items()), sorted(source.options.items()),
-        source.held_out, str(source.path.resolve()), states, [[e.stamps for e in found.entries] for found in scans],
+        helicon.__version__, VERSION, source.layouts, _choices(source), sorted(source.options.items()),
+        source.held_out, str(source.path.resolve()), states, source.grow,
+        [[entry.stamps for entry in found.entries] for found in scans],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _choices(source: Source) -> dict[str, str]:
+    """Slot -> tokenizer's name, for each slot of the source's layouts."""
+    slots = dict.fromkeys(slot.name for spec in source.layouts for slot in Layout.parse(spec).slots)
+    for slot in source.tokenizers:
+        if slot not in slots:
+            raise DataError(f"tokenizer {source.tokenizers[slot]}: {unknown('slot', slot, slots)}")
+    return {slot: source.tokenizers.get(slot) or next(iter(registry.for_slot(slot).slots[slot])) for slot in slots}
+
+
+def _holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
+    """Whether a whole cache was made with these tokenizers."""
+    try:
+        found = _load(folder).tokenizers
+    except CorpusError:
+        return False
+    return {s: t.state() for s, t in found.items()} == {s: t.state() for s, t in kept.items()}
 
 
 def _load(folder: Path) -> Prepared:
@@ -124,14 +154,14 @@ def _load(folder: Path) -> Prepared:
         tokenizers = {s: registry.factory(s, choices[s]).from_state(state) for s, state in index["states"].items()}
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(tokenizers, choices, corpora, index["files"], index["skipped"], index["repaired"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
 
 
 def _build(
     source: Source, layouts: Sequence[Layout], scans: Sequence[Scan], adopted: Mapping[str, Tokenizer], folder: Path
 ) -> Prepared:
-    readers = [_Reader(found.entries, _modalities(layout), source.options) for layout, found in zip(layouts, scans)]
+    readers = [_Reader(found.entries, modalities_of(layout), source.options) for layout, found in zip(layouts, scans)]
     skipped = {name: reason for found in scans for name, reason in found.skipped.items()}
     surveys: dict[str, list[Any]] = {}
     for reader in readers:
@@ -145,7 +175,7 @@ def _build(
             raise DataError(
                 f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; {first[0]}: {first[1]}"
             )
-    tokenizers, choices = _fit(source, layouts, surveys, adopted)
+    tokenizers, choices = _fit(source, surveys, adopted)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -172,18 +202,17 @@ def _build(
 
 
 def _fit(
-    source: Source, layouts: Sequence[Layout], surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
+    source: Source, surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, Tokenizer], dict[str, str]]:
     """A tokenizer for each slot: adopted and grown, or fitted to the surveys of its medium."""
     tokenizers: dict[str, Tokenizer] = {}
-    choices: dict[str, str] = {}
-    for slot in dict.fromkeys(slot.name for layout in layouts for slot in layout.slots):
+    choices = _choices(source)
+    for slot in choices:
         modality = registry.for_slot(slot)
-        choices[slot] = source.tokenizers.get(slot) or next(iter(modality.slots[slot]))
         factory = registry.factory(slot, choices[slot])
         found = surveys[modality.name]
         if slot in adopted:
-            tokenizers[slot] = factory.grow(adopted[slot], found)
+            tokenizers[slot] = factory.grow(adopted[slot], found) if source.grow else adopted[slot]
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
             tokenizers[slot] = factory.fit(found, siblings=siblings, **source.options)

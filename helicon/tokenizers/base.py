@@ -79,8 +79,9 @@ class Tokenizer(Protocol[Media]):
 
     `encode(decode(ids)) == ids` for canonical ids. `decode` is total. A tokenizer may also have
     `augment(ids, change) -> ids`, equal to encoding the changed media; `encode_with_report(media)`, which also gives a
-    ReadReport of what was lost; `parse(text) -> media` for what is typed; and `wishes(media)`, what that media asks of
-    the automaton of the slot that is made.
+    ReadReport of what was lost; `parse(text) -> media` for what is typed; `wishes(media)`, what that media asks of
+    the automaton of the slot that is made; `units(ids) -> {"note": 812.0, "second": 90.5}`, what a loss can be told by
+    beside tokens; and `describe()`, JSON-able, for people who ask what it knows.
     """
 
     @property

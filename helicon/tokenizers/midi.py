@@ -129,6 +129,16 @@ class MidiTokenizer:
             ids.append(index[word])
         return np.array(ids, np.int64)
 
+    def units(self, ids: np.ndarray) -> dict[str, float]:
+        """What a loss can be told by: notes that begin, and seconds up to the last token."""
+        ids = np.asarray(ids, np.int64)
+        notes, waited = np.count_nonzero(self.table.volume[ids] > 0), self.table.wait[ids].sum()
+        return {"note": float(notes), "second": float(waited) / UNITS_PER_SECOND}
+
+    def describe(self) -> dict[str, Any]:
+        """For people: the volumes of each instrument."""
+        return {"instruments": {row.name: list(row.volumes) for row in self.table.instruments}}
+
     def state(self) -> dict[str, Any]:
         """JSON-able."""
         return self.table.state()

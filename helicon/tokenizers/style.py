@@ -173,6 +173,11 @@ class StyleTokenizer:
         new = [label for label in dict.fromkeys(map(slug, labels)) if label and label not in self.labels]
         return StyleTokenizer(self.table, (*self.labels, *new), self.sets, self.tempos_bpm)
 
+    def describe(self) -> dict[str, Any]:
+        """For people: the words of each kind."""
+        tempos = f"{min(self.tempos_bpm)} to {max(self.tempos_bpm)} quarters a minute, {len(self.tempos_bpm)} words"
+        return {"labels": list(self._label_of), "instrument sets": list(self.sets), "tempos": tempos}
+
     def state(self) -> dict[str, Any]:
         """JSON-able."""
         lists = {"labels": list(self.labels), "sets": list(self.sets), "tempos_bpm": list(self.tempos_bpm)}

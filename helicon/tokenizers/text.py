@@ -24,6 +24,10 @@ def _utf8(text: str) -> bytes:
         raise ValueError(f"text holds {what}, half of a surrogate pair, which UTF-8 cannot hold") from None
 
 
+def _units(text: str) -> dict[str, float]:
+    return {"byte": float(len(text.encode())), "character": float(len(text))}
+
+
 class BytesTokenizer:
     """A token for each byte of UTF-8, named by its character where that can be seen (`A`), or else `0x0A`."""
 
@@ -39,6 +43,10 @@ class BytesTokenizer:
     def decode(self, ids: np.ndarray) -> str:
         """Text of any bytes; what is not UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
         return check_ids(ids, BYTES).astype(np.uint8).tobytes().decode(errors="replace")
+
+    def units(self, ids: np.ndarray) -> dict[str, float]:
+        """What a loss can be told by."""
+        return _units(self.decode(ids))
 
     def state(self) -> dict[str, Any]:
         """JSON-able."""
@@ -84,6 +92,10 @@ class BpeTokenizer:
     def decode(self, ids: np.ndarray) -> str:
         """Text of any ids; bytes that are not UTF-8 become U+FFFD. ValueError for ids outside the block."""
         return self._tokenizer.decode(check_ids(ids, len(self.block)).tolist(), skip_special_tokens=False)
+
+    def units(self, ids: np.ndarray) -> dict[str, float]:
+        """What a loss can be told by."""
+        return _units(self.decode(ids))
 
     def state(self) -> dict[str, Any]:
         """JSON-able: the library's own form."""

@@ -1,0 +1,91 @@
+"""`helicon eval`: how well a model knows the files of a folder, and whether it does as it is asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from helicon.bundle import load_bundle
+from helicon.cli import CommandError
+from helicon.evaluate import Figures, measure, open_folder
+from helicon.generate import choose_device
+from helicon.obedience.measure import measure_obedience
+
+
+def evaluate(args: Namespace) -> int:
+    """Runs the command."""
+    bundle = load_bundle(Path(args.model), choose_device(args.device))
+    prepared, layouts = open_folder(bundle, Path(args.path), Path(args.manifest) if args.manifest else None)
+    if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
+        raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")
+    figures = measure(bundle, prepared, layouts, args.heldout)
+    obedience = None
+    if args.obedience:
+        obedience = measure_obedience(bundle, prepared, layouts, args.obedience, args.seconds, args.seed)
+    if args.json:
+        report: dict[str, Any] = {
+            "model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout,
+            "files": prepared.files, "skipped": prepared.skipped, "repaired": prepared.repaired,
+            "layouts": {found.layout: found.as_json() for found in figures},
+        }  # fmt: skip
+        print(json.dumps(report | ({"obedience": obedience} if obedience else {}), indent=1, sort_keys=True))
+        return 0
+    print(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
+    for name, reason in prepared.skipped.items():
+        print(f"  skipped  {name}: {reason}", file=sys.stderr)
+    print("\n".join(line for found in figures for line in table(found)))
+    if obedience:
+        print("\n".join(obedience_table(obedience)))
+    return 0
+
+
+def table(found: Figures) -> list[str]:
+    """Aligned lines: one for each unit that the loss can be told by."""
+    report = found.as_json()
+    side = f"{found.pieces:,} pieces, {found.targets:,} tokens"
+    lines = [f"layout     {found.layout}   {side}", f"{'':10} {'number':>12} {'nats each':>12} {'bits each':>12}"]
+    for unit, amount in {"token": found.targets, **found.units}.items():
+        nats, bits = report.get(f"nats_per_{unit}"), report.get(f"bits_per_{unit}")
+        cells = "".join(f" {value:12.4f}" if value is not None else f" {'-':>12}" for value in (nats, bits))
+        lines.append(f"{unit:10} {amount:12,.0f}{cells}")
+    return lines
+
+
+def obedience_table(report: dict[str, Any]) -> list[str]:
+    """What was asked, how often it was done, and what the same measurement says of real pieces."""
+    words, label, tempo = report["instruments"], report.get("label"), report["tempo"]
+    lines = [
+        f"obedience  {report['pieces']} pieces of {report['seconds']:g} s",
+        f"  sounds   {_percent(words['pieces_without_others'])} of pieces have no sound outside the set asked",
+        f"  tempo    written: largest error {_percent(tempo['written_largest_error'])}",
+        *_tempo_lines(tempo),
+    ]
+    if not label:
+        return [*lines, "  label    not measured: fewer than two labels that the model knows have enough pieces"]
+    lines += [
+        f"  label    real excerpts named right: {_percent(label['real_accuracy'])}, chance {_percent(label['chance'])}",
+        f"           asked by label alone: {_percent(label['hit_rate'])}; with the whole header of a real piece:"
+        f" {_percent(label['hit_rate_whole_header'])}",
+        f"  {'':18} {'real pieces':>12} {'real right':>11} {'asked':>7} {'hit':>7} {'hit, header':>12}",
+    ]
+    for name, row in label["labels"].items():
+        cells = f"{_percent(row['real_recall']):>11} {row['asked']:>7} {_percent(row['hit']):>7}"
+        lines.append(f"  {name:18} {row['real_pieces']:>12} {cells} {_percent(row['hit_whole_header']):>12}")
+    return lines
+
+
+def _tempo_lines(tempo: dict[str, Any]) -> Iterable[str]:
+    """Rows for generated pieces, for real ones, and for generated ones against a tempo that was not asked for them."""
+    for key, name in (("made", "made"), ("real", "real"), ("another", "made, against another's tempo")):
+        row = tempo[key]
+        if row["pieces"]:
+            median, within = _percent(row["median_error"]), _percent(row["within_3_percent"])
+            yield f"           heard, {name}: median error {median}, within 3 %: {within} of {row['pieces']}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

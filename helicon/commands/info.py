@@ -1,0 +1,91 @@
+"""`helicon info`: what is in a model."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from helicon.bundle import Bundle, find_bundle, load_bundle
+
+WIDTH = 110  # columns of a line for people
+LONGEST = 600  # characters of a list before it is cut; --json has all of it
+
+
+def info(args: Namespace) -> int:
+    """Runs the command."""
+    report = describe(load_bundle(Path(args.model)), find_bundle(Path(args.model)))
+    print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(report)))
+    return 0
+
+
+def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    """JSON-able. Parameters without embeddings leave out the tables of tokens and coordinates, and an output matrix."""
+    gpt, schema = bundle.gpt, bundle.schema
+    total = gpt.parameter_count()
+    tables = [gpt.tokens.weight, gpt.places.weight, *([] if gpt.head is None else [gpt.head.weight])]
+    return {
+        "bundle": str(folder),
+        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "hash": bundle.hash(),
+        "notes": bundle.notes,
+        "layouts": [str(layout) for layout in schema.layouts],
+        "context": schema.context,
+        "positions": schema.positions,
+        "shape": asdict(gpt.shape),
+        "parameters": total,
+        "parameters_without_embeddings": total - sum(table.numel() for table in tables),
+        "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},
+        "blocks": {block.name: len(block) for block in schema.vocabulary.blocks},
+        "coordinates": dict(schema.axes),
+        "tokenizers": {
+            slot: {"name": name, **_described(bundle.sequencer.tokenizers[slot])}
+            for slot, name in bundle.choices.items()
+        },
+    }
+
+
+def _described(tokenizer: Any) -> dict[str, Any]:
+    """What a tokenizer says of itself, if it says anything."""
+    return tokenizer.describe() if hasattr(tokenizer, "describe") else {}
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report for people: a name, then its value, wrapped under itself."""
+    shape, vocabulary = report["shape"], report["vocabulary"]
+    rest = ", ".join(f"{k} {v}" for k, v in shape.items() if k not in ("layers", "width", "heads"))
+    shown = {
+        "bundle": f"{report['bundle']}   {report['bytes'] / 1e6:,.1f} MB, weights {report['hash']}",
+        "made by": _text(report["notes"]) or "no notes",
+        "layouts": "; ".join(report["layouts"]),
+        "context": f"{report['context']} tokens, positions {report['positions']}",
+        "shape": f"{shape['layers']} layers, width {shape['width']}, {shape['heads']} heads; {rest}",
+        "parameters": f"{report['parameters']:,}; {report['parameters_without_embeddings']:,} without embeddings",
+        "vocabulary": f"{vocabulary['size']:,} rows, {vocabulary['fingerprint']}; {_text(report['blocks'])}",
+        "coordinates": _text(report["coordinates"]),
+    }
+    found = [line for name, text in shown.items() for line in _wrapped(name, text)]
+    for slot, tokenizer in report["tokenizers"].items():
+        found += _wrapped(slot, f"tokenizer {tokenizer['name']}")
+        for name, value in tokenizer.items():
+            count = f" ({len(value)})" if isinstance(value, (list, dict)) else ""
+            found += _wrapped(f"  {name}", f"{_text(value) or 'none'}{count}") if name != "name" else []
+    return found
+
+
+def _text(value: Any) -> str:
+    """Lists and mappings as one line of words, cut where it gets long."""
+    if isinstance(value, dict):
+        parts = {name: "/".join(map(str, inner)) if isinstance(inner, list) else inner for name, inner in value.items()}
+        value = [f"{name} {inner}" for name, inner in parts.items()]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= LONGEST else text[: text.rfind(",", 0, LONGEST)] + ", ..."
+
+
+def _wrapped(name: str, text: str) -> list[str]:
+    """Lines of a value, in a column of its own."""
+    first, *more = wrap(text, WIDTH - 18, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{name:<17} {first}", *(f"{'':18}{line}" for line in more)]

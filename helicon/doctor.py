@@ -1,0 +1,123 @@
+"""What this machine has, and for each thing that is missing one line that says what would help."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import helicon
+from helicon.data.prepare import default_cache
+
+PACKAGES = (
+    "torch", "pytorch-lightning", "jsonargparse", "numpy", "mido", "tokenizers", "soundfile", "safetensors",
+    "matplotlib", "pillow", "pyyaml",
+)  # fmt: skip
+OPTIONAL = {"symusic": "only tests need it, which compare its reading of MIDI files with ours"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and what to do where that is not all one could wish for."""
+
+    name: str
+    found: str
+    fix: str = ""
+
+
+def examine(runs: Path) -> list[Finding]:
+    """All findings; `runs` is the folder that training would write to."""
+    parts: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _devices, _tools)
+    return [finding for part in parts for finding in part()] + [_cache(default_cache()), _run_folder(runs)]
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("helicon", helicon.__version__)
+    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _packages() -> Iterator[Finding]:
+    for name in PACKAGES:
+        version = _version(name)
+        yield Finding(name, version or "missing", "" if version else f"pip install {name}")
+    for name, what in OPTIONAL.items():
+        version = _version(name)
+        yield Finding(name, version or "not installed", "" if version else f"optional: pip install {name} ({what})")
+
+
+def _devices() -> Iterator[Finding]:
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    set_by = next((f" (set by {name})" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)), "")
+    few = f"unset OMP_NUM_THREADS, or set it to {cores // 2 or 1} or more" if set_by and threads < cores // 2 else ""
+    capability = torch.backends.cpu.get_cpu_capability()
+    yield Finding("cpu", f"{cores} cores, {threads} threads{set_by}, {capability}", few)
+    yield Finding("bf16 on cpu", "computed in hardware" if _bf16_in_hardware() else "emulated, slower than fp32", "")
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(i)
+            bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+            yield Finding(f"cuda:{i}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {bf16}")
+    else:
+        cpu_build = torch.version.cuda is None and platform.system() != "Darwin"
+        fix = "if there is an NVIDIA GPU: install a CUDA build of torch, see pytorch.org" if cpu_build else ""
+        yield Finding("cuda", f"no GPU seen by torch {torch.__version__}", fix)
+    if torch.backends.mps.is_available():
+        yield Finding("mps", "Apple GPU")
+
+
+def _bf16_in_hardware() -> bool:
+    """Whether the CPU multiplies bf16 itself; False where torch cannot tell."""
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(test() for test in tests if test)
+
+
+def _tools() -> Iterator[Finding]:
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
+    compiler = next((path for path in map(shutil.which, names) if path), None)
+    fix = "optional: torch.compile on a CPU needs one, e.g. apt install g++, xcode-select --install"
+    yield Finding("c++ compiler", compiler or f"none ({', '.join(names)})", "" if compiler else fix)
+
+
+def _cache(folder: Path) -> Finding:
+    """The token cache; it may be deleted at any time."""
+    fault = unwritable(folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    free = shutil.disk_usage(_existing(folder)).free
+    found = f"{folder}, {size / 1e6:,.0f} MB used, {free / 1e9:,.0f} GB free"
+    fix = "set HELICON_CACHE to a folder of yours" if fault else ""
+    return Finding("token cache", f"{found}; {fault}" if fault else found, fix)
+
+
+def _run_folder(folder: Path) -> Finding:
+    fault = unwritable(folder)
+    found = f"{folder}; {fault}" if fault else f"{folder}, writable"
+    return Finding("runs", found, "--runs FOLDER, or start in a folder of yours" if fault else "")
+
+
+def unwritable(folder: Path) -> str:
+    """Why no file can be made in a folder, or in the one it would be made in; empty if one can."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            return ""
+    except OSError as error:
+        return f"cannot be written to ({error.strerror})"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next((f for f in (folder.absolute(), *folder.absolute().parents) if f.exists()), Path("/"))
+
+
+def _version(package: str) -> str | None:
+    """Of the metadata, so that nothing has to be imported, which costs seconds for some."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

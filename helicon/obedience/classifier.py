@@ -1,0 +1,60 @@
+"""Multinomial logistic regression: small enough that nobody asks what it learned.
+
+Shapes: N examples, F features, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Labels and what tells them apart: weight [F, K] and bias [K] over features less `mean`, by `scale` (each [F])."""
+
+    labels: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def predict(self, features_NF: np.ndarray) -> list[str]:
+        """The likeliest label of each example."""
+        scores_NK = self._scaled(features_NF) @ self.weight + self.bias
+        return [self.labels[i] for i in scores_NK.argmax(1)]
+
+    def _scaled(self, features_NF: np.ndarray) -> np.ndarray:
+        # What lies far outside anything seen must not outvote all the rest
+        return np.clip((features_NF - self.mean) / self.scale, -5.0, 5.0)
+
+
+def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: float = 0.1) -> Classifier:
+    """Fits by L-BFGS: mean cross-entropy and half of `penalty` times the squared weights.
+
+    Every label weighs the same, however many its examples. ValueError unless there are two labels at least.
+    """
+    names = tuple(sorted(set(labels)))
+    if len(names) < 2:
+        raise ValueError(f"two labels at least are needed, got {', '.join(names) or 'none'}")
+    target_N = torch.tensor([names.index(label) for label in labels])
+    weight_K = len(labels) / (len(names) * torch.bincount(target_N).double())
+    mean, scale = features_NF.mean(0), features_NF.std(0)
+    blank = Classifier(names, mean, np.where(scale > 1e-9, scale, 1.0), np.zeros((1, 1)), np.zeros(1))
+    x_NF = torch.from_numpy(blank._scaled(features_NF))
+    weight = torch.zeros(x_NF.shape[1], len(names), dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(x_NF @ weight + bias, target_N, weight_K) + penalty / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return Classifier(names, mean, blank.scale, weight.detach().numpy(), bias.detach().numpy())

@@ -98,7 +98,7 @@ def read_corpus(folder: Path) -> Corpus:
         }
         held = np.array(index["held"], bool)
         return Corpus(index["layout"], index["names"], index["labels"], held, arrays["ids"], arrays["offsets"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
 
 

@@ -71,21 +71,32 @@ class KeepCheckpoints(pl.Callback):
         self.saved_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        due = torch.tensor(time.monotonic() - self.saved_at > self.seconds)
-        if trainer.strategy.broadcast(bool(due)) if trainer.world_size > 1 else bool(due):
+        if between_steps(trainer) and anywhere(trainer, time.monotonic() - self.saved_at > self.seconds):
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> Path:
-        """Saves now; the last checkpoint becomes the previous one."""
-        last = self.folder / "last.ckpt"
-        if trainer.is_global_zero and last.exists():
-            last.replace(self.folder / "previous.ckpt")
-        trainer.save_checkpoint(last)
+        """Saves now; once that is done the last checkpoint becomes the previous one."""
+        last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
+        trainer.save_checkpoint(following)
+        if trainer.is_global_zero:
+            if last.exists():
+                last.replace(self.folder / "previous.ckpt")
+            following.replace(last)
         self.saved_at = time.monotonic()
         return last
+
+
+def between_steps(trainer: pl.Trainer) -> bool:
+    """Whether no gradients are waiting for more batches: a checkpoint does not hold them."""
+    return not trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def anywhere(trainer: pl.Trainer, holds: bool) -> bool:
+    """Whether it holds on any of the processes, which must do the same."""
+    return holds if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(holds, all=False)
 
 
 class StopOnSignal(pl.Callback):
@@ -93,9 +104,11 @@ class StopOnSignal(pl.Callback):
 
     def __init__(self, checkpoints: KeepCheckpoints) -> None:
         self.checkpoints, self.signal = checkpoints, 0
+        self._saved: Path | None = None
         self._before: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # By now Lightning has put in a handler of its own, which would end the run without a checkpoint
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._note)
@@ -109,10 +122,13 @@ class StopOnSignal(pl.Callback):
         print("\nstopping after this step; once more stops at once", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if self.signal:
-            last = self.checkpoints.save(trainer)
+        if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
+            self._saved = self.checkpoints.save(trainer)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self._saved:  # only now are the metrics of the last step written and its validation done
             self._restore()
-            raise Interrupted(self.signal, last)
+            raise Interrupted(self.signal or signal.SIGTERM, self._saved)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._restore()

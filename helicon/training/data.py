@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate, held_out_windows
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
+from helicon.modalities import registry
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
 
 
@@ -63,18 +68,23 @@ class SequenceData(pl.LightningDataModule):
         adopt: str | None = None,
     ) -> None:
         super().__init__()
-        options = {"pedal": pedal, "vocabulary": vocabulary, "augment": augment}
+        self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
+        # A volume that louder or softer can lead to has a word only where pieces are varied
+        options = {"pedal": pedal, "vocabulary_size": vocabulary, "volume_margin": int(augment)}
+        slots = {slot.name for layout in layouts for slot in Layout.parse(layout).slots}
+        adopted = {slot: name for slot, name in self.adopted.choices.items() if slot in slots} if self.adopted else {}
+        choices = {**(tokenizers or {}), **adopted}
         self.source = Source(
-            Path(path), tuple(layouts), dict(tokenizers or {}), options,
+            Path(path), tuple(layouts), choices, options,
             Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
         )  # fmt: skip
         self.layouts = [Layout.parse(layout) for layout in layouts]
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers, self.val_batches = batch_size, seed, workers, val_batches
         self.variation = Variation(augment, drop, plan)
-        self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
+        self._kept: dict[str, Tokenizer] | None = None
 
     @property
     def sequencer(self) -> Sequencer:
@@ -104,8 +114,19 @@ class SequenceData(pl.LightningDataModule):
 
     def _prepare(self, say: Any = lambda line: None) -> Prepared:
         adopted = self.adopted.sequencer.tokenizers if self.adopted else None
-        self.prepared = prepare(self.source, adopted, say)
+        self.prepared = prepare(self.source, adopted, say, self._kept)
         return self.prepared
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tokenizers, for a checkpoint: what a run has fitted once it never fits again."""
+        states = {slot: tokenizer.state() for slot, tokenizer in self.sequencer.tokenizers.items()}
+        return {"choices": dict(self.choices), "states": json.dumps(states)}
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
+        choices, states = state["choices"], json.loads(state["states"])
+        self._kept = {slot: registry.factory(slot, choices[slot]).from_state(states[slot]) for slot in choices}
+        self.source = replace(self.source, tokenizers=choices)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step that the trainer stands at."""
@@ -117,9 +138,9 @@ class SequenceData(pl.LightningDataModule):
             Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation)
             for corpus, layout in zip(self.prepared.corpora, self.layouts)
         ]
-        first = trainer.global_step * trainer.accumulate_grad_batches
-        batches = TrainBatches(streams, first, trainer.global_rank, trainer.world_size)
-        return DataLoader(batches, batch_size=None, num_workers=self.workers, persistent_workers=False)
+        batches = TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
+        where = lambda: trainer.global_step * trainer.accumulate_grad_batches  # noqa: E731
+        return TrainLoader(batches, where, self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Held-out windows, at most `val_batches` batches of them."""
@@ -137,8 +158,29 @@ class SequenceData(pl.LightningDataModule):
             batches += [collate(index, group) for group in chunks(windows, self.batch_size)]
         if limit is not None and len(batches) > limit:
             batches = [batches[i * len(batches) // limit] for i in range(limit)]
-        mine = batches[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(mine, batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)
+
+
+class TrainLoader(DataLoader[Batch]):
+    """Begins, each time it is asked to, with the batch that the training has come to."""
+
+    def __init__(self, batches: TrainBatches, where: Callable[[], int], workers: int) -> None:
+        super().__init__(batches, batch_size=None, num_workers=workers)
+        self.where = where
+
+    def __iter__(self) -> Any:
+        self.dataset.first = self.where()  # type: ignore[attr-defined]
+        return super().__iter__()
+
+
+class Share(IterableDataset[Batch]):
+    """A process' own batches; a list would be shared out once more by Lightning."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
 
 
 def chunks(items: list[Any], size: int) -> list[list[Any]]:

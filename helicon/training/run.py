@@ -25,7 +25,7 @@ from helicon.training.callbacks import (
     Samples,
     StopOnSignal,
 )
-from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint
+from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.metrics import MetricsLogger
@@ -107,13 +107,26 @@ class HeliconCLI(LightningCLI):
     def _chosen(self, name: str) -> Any:
         return self._get(self.config, name)
 
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: our checkpoints hold no hyperparameters, and no others are to be opened by Lightning."""
+
     def before_instantiate_classes(self) -> None:
-        """Chooses the run folder."""
-        self.resume = self._chosen("ckpt_path") if self.subcommand == "fit" else None
+        """Chooses the run folder. What resumes or measures a checkpoint has that of the checkpoint."""
+        self.resume = self._get(self.config, "ckpt_path")
         if self.resume:
-            self.run_folder = Path(self.resume).parent.parent
-        else:
+            self.run_folder = Path(self.resume).absolute().parent.parent
+            self.checkpoint = read_checkpoint(Path(self.resume))
+        elif self.subcommand == "fit":
             self.run_folder = choose_run(Path(self._chosen("runs")), self._chosen("name"), self._default_name())
+        else:
+            self.run_folder = Path(self._chosen("runs"))
+
+    def instantiate_classes(self) -> None:
+        """The data module of a checkpoint keeps its tokenizers."""
+        super().instantiate_classes()
+        tokenizers = self.checkpoint.get(type(self.datamodule).__qualname__) if self.resume else None
+        if tokenizers:
+            self.datamodule.keep(tokenizers)
 
     def _default_name(self) -> str:
         return re.sub(r"[^\w-]+", "-", " and ".join(self._chosen("data").layouts[0].split()[-1:])).strip("-") or "run"
@@ -167,13 +180,26 @@ def run_lightning(command: str, args: Sequence[str]) -> Path:
     UsageError for arguments that are not accepted; TrainingError for what stops a run.
     """
     torch.set_float32_matmul_precision("high")
+    return _cli(HeliconCLI, command, args).run_folder
+
+
+def read_arguments(command: str, args: Sequence[str]) -> HeliconCLI:
+    """Model, data module and trainer as `run_lightning` would have them, without running anything."""
+    return _cli(_Unstarted, command, args)
+
+
+class _Unstarted(HeliconCLI):
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Leaves it at that."""
+
+
+def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCLI:
     module, data = TASKS["gpt"]
-    cli = HeliconCLI(
+    return kind(
         module, data, trainer_class=HeliconTrainer, trainer_defaults=DEFAULTS, save_config_callback=None,
         seed_everything_default=False, args=[command, *resolve_configs(args)], parser_class=Parser,
         auto_configure_optimizers=False,
     )  # fmt: skip
-    return cli.run_folder
 
 
 def resume_arguments(run: Path) -> list[str]:

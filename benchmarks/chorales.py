@@ -1,0 +1,77 @@
+"""Held-out nats a token of a GPT after so many minutes, against an order-5 interpolated Witten-Bell n-gram.
+
+    python benchmarks/chorales.py FOLDER_OF_MIDI [--minutes 10] [fit options such as --model.lr 0.003]
+
+Both are trained on the same files and scored on the same targets: every token and the end of every held-out piece. The
+GPT sees its style slot (label, instruments, tempo) and no plan; the n-gram sees the five tokens before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helicon.bundle import load_bundle
+from helicon.commands.fit import quiet
+from helicon.data.batches import collate, held_out_windows
+from helicon.data.prepare import Source, prepare
+from helicon.evaluate import slot_nats
+from helicon.ngram import WittenBell
+from helicon.training.run import run_lightning
+
+
+def main() -> None:
+    """Trains, measures, prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--runs", default=tempfile.gettempdir())
+    args, rest = parser.parse_known_args()
+    quiet()
+    begun = time.monotonic()
+    seconds = round(args.minutes * 60)
+    run = run_lightning(
+        "fit",
+        ["--config", "music", "--config", args.size, "--data.path", str(args.path), "--runs", args.runs]
+        + ["--trainer.max_time", f"00:{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"]
+        + ["--trainer.precision", "bf16-mixed", "--samples", "false", *rest],
+    )
+    took = time.monotonic() - begun
+    bundle = load_bundle(run)
+    prepared = prepare(
+        Source(args.path, ("style[3] music",), bundle.choices), kept=bundle.sequencer.tokenizers, say=print
+    )
+    (layout,), (corpus,) = bundle.schema.layouts, prepared.corpora
+    windows = list(held_out_windows(corpus, bundle.sequencer, layout))
+    total = count = 0.0
+    with torch.inference_mode():
+        for i in range(0, len(windows), 16):
+            nats, n = slot_nats(bundle.gpt.eval(), bundle.sequencer, collate(0, windows[i : i + 16]), ["music"])["music"]
+            total, count = total + float(nats), count + n
+    size = len(bundle.schema.blocks["music"]) + 1
+    pieces = {held: [_ended(corpus, i, size) for i in corpus.select(held)] for held in (False, True)}
+    table = {"gpt": total / count}
+    for order in (1, 2, 3, 5):
+        model = WittenBell(order, size).fit(pieces[False])
+        nats = np.concatenate([model.nats(piece) for piece in pieces[True]])
+        assert len(nats) == count, (len(nats), count)
+        table[f"order {order}"] = float(nats.mean())
+    print(f"trained {took / 60:.1f} minutes in all, {bundle.gpt.parameter_count():,} parameters, {int(count):,} targets")
+    print(json.dumps({name: round(value, 4) for name, value in table.items()}))
+    print(f"ratio to order 5: {table['gpt'] / table['order 5']:.3f}")
+
+
+def _ended(corpus: object, index: int, size: int) -> np.ndarray:
+    """A piece with its end, as the GPT is scored on."""
+    return np.append(corpus.example(int(index))["music"], size - 1)  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

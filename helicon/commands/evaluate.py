@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +35,9 @@ def evaluate(args: Namespace) -> int:
         return 0
     print(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
     for name, reason in prepared.skipped.items():
-        print(f"  skipped  {name}: {reason}", file=sys.stderr)
+        print(f"  skipped  {name}: {reason}")
+    if prepared.repaired:
+        print("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
     print("\n".join(line for found in figures for line in table(found)))
     if obedience:
         print("\n".join(obedience_table(obedience)))

@@ -45,6 +45,8 @@ def test_uniform_text_model_costs_log_257_nats_a_byte_and_a_stop(
     assert found["bits_per_character"] == pytest.approx(45 * log(257) / log(2) / 40, rel=1e-5)
     assert report["files"] == 2
     assert list(report["skipped"].values()) == ["not UTF-8 at byte 0"]
+    assert main(["eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data")]) == 0
+    assert "c.txt: not UTF-8 at byte 0" in capsys.readouterr().out
 
 
 def test_uniform_music_model_by_note_and_second(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

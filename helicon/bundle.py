@@ -1,4 +1,4 @@
-"""A model on disk, whole: safetensors weights and one JSON of layouts, vocabulary and tokenizers. No code is ever loaded."""
+"""A model on disk, whole: safetensors weights and one JSON of layouts, vocabulary and tokenizers. No code is loaded."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     vocabulary = sequencer.schema.vocabulary
     if (len(vocabulary), vocabulary.fingerprint) != (expected["size"], expected["fingerprint"]):
         raise BundleError(
-            f"{folder / CONFIG}: its tokenizers give a vocabulary of {len(vocabulary)} tokens ({vocabulary.fingerprint}), "
-            f"it was saved with {expected['size']} ({expected['fingerprint']})"
+            f"{folder / CONFIG}: its tokenizers give a vocabulary of {len(vocabulary)} tokens "
+            f"({vocabulary.fingerprint}), it was saved with {expected['size']} ({expected['fingerprint']})"
         )
     with torch.device("meta"):
         gpt = make_gpt(shape, sequencer.schema)
@@ -166,4 +166,5 @@ def _check_safetensors(path: Path) -> None:
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise BundleError(f"{path}: its safetensors header is damaged") from None
     if 8 + length + max(ends, default=0) != size:
-        raise BundleError(f"{path}: {size} bytes, its header says {8 + length + max(ends, default=0)}: truncated or changed")
+        claimed = 8 + length + max(ends, default=0)
+        raise BundleError(f"{path}: {size} bytes, its header says {claimed}: truncated or changed")

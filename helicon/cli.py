@@ -50,7 +50,8 @@ class Parser(argparse.ArgumentParser):
         word = words[0].partition("=")[0]
         options = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         near = get_close_matches(word, options, n=3, cutoff=0.5)
-        raise CommandError(f"unknown argument {word!r}; " + (f"nearest: {', '.join(near)}" if near else f"see {self.prog} --help"))
+        advice = f"nearest: {', '.join(near)}" if near else f"see {self.prog} --help"
+        raise CommandError(f"unknown argument {word!r}; {advice}")
 
 
 def _sampling_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,9 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     add("--dtype", default="fp32", choices=["fp32", "bf16", "fp64"])
     add("-o", "--out", default="out", help="folder to write (default: %(default)s)")
-    parser.epilog = "Every slot of the model's layouts is an option too, e.g. --style 'chopin piano tempo90' or --text 'once'."
+    parser.epilog = (
+        "Every slot of the model's layouts is an option too, e.g. --style 'chopin piano tempo90' or --text 'once'."
+    )
 
 
 def _tokenize(parser: argparse.ArgumentParser) -> None:
@@ -181,7 +184,8 @@ def run(command: str, args: Sequence[str]) -> int:
         return _call("helicon.commands.fit:lightning", command, list(args))
     if command not in COMMANDS:
         near = get_close_matches(command, [*COMMANDS, *LIGHTNING], n=3, cutoff=0.4)
-        raise CommandError(f"unknown command {command!r}; " + (f"nearest: {', '.join(near)}" if near else "see helicon --help"))
+        advice = f"nearest: {', '.join(near)}" if near else "see helicon --help"
+        raise CommandError(f"unknown command {command!r}; {advice}")
     line, options, target = COMMANDS[command]
     parser = Parser(prog=f"helicon {command}", description=line)
     options(parser)

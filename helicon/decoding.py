@@ -120,7 +120,8 @@ class _Run:
             traces.append(trace)
         self.state = {key: torch.cat([state[key] for state in states]) for key in states[0]}
         # coords[axis][row, i] belongs to the first i tokens, so entry 0 is the start of the piece
-        self.coords = {axis: torch.zeros(self.ids.shape[0], self.ids.shape[1] + 1, dtype=torch.int64) for axis in traces[0][0]}
+        rows, length = self.ids.shape
+        self.coords = {axis: torch.zeros(rows, length + 1, dtype=torch.int64) for axis in traces[0][0]}
         for row, trace in enumerate(traces):
             for axis, values in self.coords.items():
                 values[row, : len(trace)] = torch.cat([coords[axis] for coords in trace])

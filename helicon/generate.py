@@ -97,7 +97,8 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
         given[slot.name] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
         if slot.length is not None and len(given[slot.name]) > slot.length:
             raise RequestError(f"--{slot.name}: {len(given[slot.name])} tokens, this model takes {slot.length}")
-        wishes.update(tokenizer.wishes(media) if hasattr(tokenizer, "wishes") and media is not None else {})
+        wishes_of = getattr(tokenizer, "wishes", None)
+        wishes.update(wishes_of(media) if wishes_of and media is not None else {})
     automaton = tokenizers[layout.last.name].automaton
     if request.seconds is not None:
         if automaton is None:

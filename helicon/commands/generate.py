@@ -14,7 +14,8 @@ from torch import Tensor
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.cli import CommandError
-from helicon.generate import Request, choose_device, choose_layout, generate as make, write_results
+from helicon.generate import Request, choose_device, choose_layout, write_results
+from helicon.generate import generate as make
 from helicon.tokenizers.sequencer import Sequencer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
@@ -47,7 +48,9 @@ def slot_values(rest: Sequence[str], parser: object) -> dict[str, str]:
     while words:
         name, equals, value = words.pop(0).partition("=")
         if not name.startswith("--") or not (equals or words):
-            raise CommandError(f"unknown argument {name!r}; slots are given as --SLOT VALUE, options: helicon generate --help")
+            raise CommandError(
+                f"unknown argument {name!r}; slots are given as --SLOT VALUE, see helicon generate --help"
+            )
         values[name[2:]] = value if equals else words.pop(0)
     return values
 

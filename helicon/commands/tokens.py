@@ -69,7 +69,8 @@ def detokenize(args: Namespace) -> int:
     lines = [line for line in Path(args.file).read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
         raise CommandError(f"{args.file}: empty; one piece a line is expected, as `helicon tokenize` prints")
-    decode: Callable[[str], tuple[Any, Modality]] = _from_musenet(args.ids) if bundle is None else _from_bundle(bundle, args.ids)
+    decode: Callable[[str], tuple[Any, Modality]]
+    decode = _from_musenet(args.ids) if bundle is None else _from_bundle(bundle, args.ids)
     for number, line in enumerate(lines):
         try:
             media, modality = decode(line)

@@ -60,14 +60,17 @@ def collate(index: int, packed: Sequence[Packed]) -> Batch:
 class Stream:
     """The endless sequence of training windows of one corpus: each epoch visits every window of every example once."""
 
-    def __init__(self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation) -> None:
+    def __init__(
+        self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation
+    ) -> None:
         self.corpus, self.sequencer, self.layout = corpus, sequencer, layout
         self.seed, self.batch, self.how = seed, batch, how
         self.room = sequencer.room(layout)
         self.train = corpus.select(held=False)
         self.lengths = np.asarray(corpus.lengths(layout.last.name))
         # room + 1 targets fit into a window; the target after the last token is `stop`
-        windows = 1 if layout.last.length is not None else np.maximum(1, -(-(self.lengths[self.train] + 1) // (self.room + 1)))
+        whole = layout.last.length is not None
+        windows = 1 if whole else np.maximum(1, -(-(self.lengths[self.train] + 1) // (self.room + 1)))
         self.windows = np.repeat(self.train, windows)
         self._epochs: dict[int, np.ndarray] = {}
 

@@ -1,4 +1,4 @@
-"""Token shards on disk: the ids of every slot of every example, memory-mapped, with names, labels and the held-out split."""
+"""Token shards on disk: the ids of every slot of every example, memory-mapped; names, labels, the held-out split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Examples of one layout. ids: slot -> one flat array of local ids; offsets: slot -> int64 [examples + 1] into it."""
+    """Examples of one layout. ids: slot -> flat array of local ids; offsets: slot -> int64 [examples + 1] into it."""
 
     layout: str
     names: list[str]
@@ -77,7 +77,9 @@ def write_corpus(
             with atomic_write(path) as temporary:
                 np.save(temporary, array)
             checksums[path.name] = _checksum(path)
-    index = {"version": VERSION, "layout": layout, "names": names, "labels": labels, "held": held, "checksums": checksums}
+    index = {
+        "version": VERSION, "layout": layout, "names": names, "labels": labels, "held": held, "checksums": checksums,
+    }  # fmt: skip
     write_json(folder / INDEX, index)
     return read_corpus(folder)
 

@@ -19,7 +19,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One example: its name relative to the root without suffix, a file for each modality, its label, texts of a manifest."""
+    """One example: name relative to the root without suffix, a file for each modality, label, texts of a manifest."""
 
     name: str
     files: dict[str, Path]
@@ -82,7 +82,7 @@ def _from_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
 
 def _from_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> Scan:
     if not manifest.is_file():
-        raise DataError(f"{manifest}: no such manifest; a CSV or JSONL file with the columns file, label, text is accepted")
+        raise DataError(f"{manifest}: no such manifest; a CSV or JSONL file with columns file, label, text is needed")
     entries, skipped = [], {}
     texts = next((m for m in modalities if m.name == "text"), None)
     for row in _rows(manifest):
@@ -95,7 +95,8 @@ def _from_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -
         caption = tuple(text) if isinstance(text, list) else (str(text),) if text else ()
         group = {modality.name: path}
         for other in modalities:
-            beside = [s for s in sorted(other.suffixes) if path.with_suffix(s).is_file()] if other is not modality else []
+            others = sorted(other.suffixes) if other is not modality else []
+            beside = [suffix for suffix in others if path.with_suffix(suffix).is_file()]
             if beside and not (other is texts and caption):
                 group[other.name] = path.with_suffix(beside[0])
         if all(m.name in group or (m is texts and caption) for m in modalities):
@@ -117,7 +118,8 @@ def _rows(manifest: Path) -> Iterable[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 raise DataError(f"{manifest}, line {number}: not JSON ({error.msg})") from None
             if not isinstance(row, dict):
-                raise DataError(f'{manifest}, line {number}: not an object such as {{"file": "a.mid", "label": "bach"}}')
+                example = '{"file": "a.mid", "label": "bach"}'
+                raise DataError(f"{manifest}, line {number}: not an object such as {example}")
             if row:
                 yield row
 
@@ -136,6 +138,6 @@ def split(names: Sequence[str], fraction: float) -> list[bool]:
     held = [x < fraction for x in shares]
     if fraction > 0 and len(names) > 1 and not any(held):
         held[shares.index(min(shares))] = True
-    if all(held) and len(names) > 1:
+    if held and all(held):  # something is needed to train on
         held[shares.index(max(shares))] = False
     return held

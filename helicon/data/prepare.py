@@ -1,4 +1,4 @@
-"""A folder to tokenizers and token shards: read on all cores, fitted once, cached under a key of everything they depend on."""
+"""A folder to tokenizers and token shards: read on all cores, fitted once, cached by all they depend on."""
 
 from __future__ import annotations
 
@@ -72,10 +72,8 @@ class Prepared:
             lines.append("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(self.repaired.items())))
         for corpus in self.corpora:
             train, held = corpus.tokens(held=False), corpus.tokens(held=True)
-            lines.append(
-                f"tokens     {train:,} to train on, {held:,} held out ({len(corpus.select(True))} of {len(corpus)} pieces)"
-                f" for `{corpus.layout}`"
-            )
+            pieces = f"{len(corpus.select(True))} of {len(corpus)} pieces"
+            lines.append(f"tokens     {train:,} to train on, {held:,} held out ({pieces}) for `{corpus.layout}`")
         return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class RepetitionPenalty:
-    """Divides positive logits of tokens seen before by `factor`, multiplies negative ones (arXiv:1909.05858, section 4.1)."""
+    """Divides positive logits of tokens seen before by `factor`, multiplies negative ones (arXiv:1909.05858, 4.1)."""
 
     factor: float
 
@@ -101,7 +101,7 @@ def methods(
     temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
     min_p: float | None = None, repetition_penalty: float | None = None,
 ) -> tuple[Method, ...]:  # fmt: skip
-    """The chain in its usual order: penalty, temperature, top-k, top-p, min-p. ValueError names a value out of range."""
+    """The chain in its usual order: penalty, temperature, top-k, top-p, min-p. ValueError names a wrong value."""
     chain: list[Method] = [RepetitionPenalty(repetition_penalty)] if repetition_penalty is not None else []
     chain.append(Temperature(temperature))
     chain.extend([TopK(top_k)] if top_k is not None else [])

@@ -86,13 +86,14 @@ class Layout:
         if self.last.length is None:
             return room
         if room < self.last.length - 1:
-            raise ValueError(f"layout {str(self)!r} needs a context of {self.prefix + self.last.length - 1}, got {context}")
+            needed = self.prefix + self.last.length - 1
+            raise ValueError(f"layout {str(self)!r} needs a context of {needed}, got {context}")
         return self.last.length - 1
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The layouts one model carries, the blocks and coordinate axes of their slots, and how many tokens are fed at most.
+    """The layouts one model carries, the blocks and axes of their slots, and how many tokens are fed at most.
 
     axes: slot -> axis -> table size, of each slot's grammar. positions: `flat`, `grid:L` (one table for i // L and
     one for i mod L: Sparse Transformer's "attention embeddings", arXiv:1904.10509 section 5.3) or `rope` (no table).

@@ -32,7 +32,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Blocks laid end to end: local id i of block b is row `slice(b).start + i`; its `stop` is the last row of the slice."""
+    """Blocks end to end: local id i of block b is row `slice(b).start + i`; `stop` is the last row of the slice."""
 
     blocks: tuple[Block, ...]
 

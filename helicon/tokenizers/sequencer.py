@@ -115,7 +115,8 @@ class Sequencer:
         whole = np.concatenate([ids, window])
         targets = whole[1:].copy()
         targets[self._fillers(layout, ids)] = NO_TARGET
-        return Packed(whole[:-1], np.concatenate([rows, self.last_rows(layout, coords, origin, np.arange(fed))]), targets)
+        last = self.last_rows(layout, coords, origin, np.arange(fed))
+        return Packed(whole[:-1], np.concatenate([rows, last]), targets)
 
     def spans(self, layout: Layout, fed: int) -> list[Span]:
         """For each slot the positions that predict it, among the first `fed`."""

@@ -28,7 +28,7 @@ class SequenceData(pl.LightningDataModule):
     Args:
         path: folder (or one file) to train on.
         layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
-        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}; the first one a slot can have unless named.
+        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}; the first of a slot unless named.
         manifest: CSV or JSONL with columns file, label, text, instead of searching the folder.
         context: tokens fed at most; follows --model.context.
         positions: follows --model.positions.
@@ -68,6 +68,8 @@ class SequenceData(pl.LightningDataModule):
         adopt: str | None = None,
     ) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
         self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
         # A volume that louder or softer can lead to has a word only where pieces are varied
         options = {"pedal": pedal, "vocabulary_size": vocabulary, "volume_margin": int(augment)}
@@ -131,7 +133,8 @@ class SequenceData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step that the trainer stands at."""
         trainer = self.trainer
-        assert trainer is not None and self.prepared is not None
+        assert trainer is not None
+        assert self.prepared is not None
         if self.batch_size % trainer.world_size:
             raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
         streams = [
@@ -151,7 +154,8 @@ class SequenceData(pl.LightningDataModule):
         return self._held_out(None)
 
     def _held_out(self, limit: int | None) -> DataLoader[Batch]:
-        assert self.prepared is not None and self.trainer is not None
+        assert self.prepared is not None
+        assert self.trainer is not None
         batches: list[Batch] = []
         for index, (corpus, layout) in enumerate(zip(self.prepared.corpora, self.layouts)):
             windows = sorted(held_out_windows(corpus, self.sequencer, layout), key=lambda p: len(p.ids))

@@ -24,7 +24,8 @@ def adopt_weights(gpt: GPT, schema: Schema, source: Bundle) -> None:
             continue
         if name not in theirs or theirs[name].shape != tensor.shape:
             found = list(theirs[name].shape) if name in theirs else "nothing"
-            raise TrainingError(f"cannot start from that bundle: it has {found} for {name}, this model {list(tensor.shape)}")
+            here = list(tensor.shape)
+            raise TrainingError(f"cannot start from that bundle: it has {found} for {name}, this model {here}")
         tensor.copy_(theirs[name])
     here, there = zip(*schema.vocabulary.rows_from(source.schema.vocabulary))
     for name in tables:

@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row a value (step, metric, value), appended to and never rewritten, so that resuming keeps it."""
+"""metrics.csv of a run: one row a value (step, metric, value), appended to and never rewritten: resuming keeps it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only
 
 HEADER = ["step", "metric", "value"]
 

@@ -1,8 +1,8 @@
-"""Muon for the matrices of the layers and AdamW for all else, as one optimizer: Lightning steps one by itself, not two."""
+"""Muon for the matrices of the layers and AdamW for all else, as one optimizer: Lightning steps one by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0, so that five steps bring sing
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values within about .7 to 1.2, by Newton-Schulz in bfloat16.
+    """The nearest semi-orthogonal matrix, roughly: singular values within .7 to 1.2, by Newton-Schulz in bfloat16.
 
     Plain products: on a CPU the fused forms (addmm) of bfloat16 are many times slower.
     """
@@ -28,10 +28,10 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised: every direction of a weight matrix moves equally far (kellerjordan.github.io/posts/muon).
+    """Momentum, orthogonalised: every direction of a matrix moves equally far (kellerjordan.github.io/posts/muon).
 
-    An update is scaled to the size that AdamW's would have, .2 sqrt(longer side) (arXiv:2502.16982, eq. 4), so that both
-    take the same rates and weight decay. Matrices only.
+    An update is scaled to the size that AdamW's would have, .2 sqrt(longer side) (arXiv:2502.16982, eq. 4), so that
+    both take the same rates and weight decay. Matrices only.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.95) -> None:
@@ -55,7 +55,7 @@ class MuonAdamW(Optimizer):
     """Muon over `matrices` and AdamW over `rest`; the groups of both are its own, so schedulers see them all."""
 
     def __init__(
-        self, matrices: list[Tensor], rest: list[Tensor], lr: float, weight_decay: float, beta2: float
+        self, matrices: Sequence[Tensor], rest: Sequence[Tensor], lr: float, weight_decay: float, beta2: float
     ) -> None:
         self.muon = Muon(matrices, lr, weight_decay)
         self.adamw = AdamW(rest, lr=lr, betas=(0.9, beta2), weight_decay=0.0, fused=True)

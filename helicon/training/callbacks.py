@@ -127,10 +127,13 @@ class StopOnSignal(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         if self._saved:  # only now are the metrics of the last step written and its validation done
-            self._restore()
             raise Interrupted(self.signal or signal.SIGTERM, self._saved)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    # Before Lightning puts back what was there before its own; `teardown` would come after that
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()
 
     def _restore(self) -> None:

@@ -23,7 +23,9 @@ class AtomicCheckpointIO(CheckpointIO):
             with atomic_write(path) as temporary:
                 torch.save(checkpoint, temporary)
         except (OSError, RuntimeError) as error:
-            raise TrainingError(f"{path}: the checkpoint could not be written ({error}); the one before is intact") from error
+            raise TrainingError(
+                f"{path}: the checkpoint could not be written ({error}); the one before is intact"
+            ) from error
 
     def load_checkpoint(
         self, path: Any, map_location: Callable[..., Any] | Any | None = None, weights_only: bool | None = None
@@ -45,8 +47,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if "Unsupported global" not in str(error) and "unsupported" not in str(error).lower():
             reason = "is damaged"
         raise TrainingError(f"{path}: refused, the file {reason}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path}: damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # whatever a reader of zip files and pickles comes upon in bytes that are neither
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"{path}: damaged or no checkpoint ({reason})") from None
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise TrainingError(f"{path}: refused, not a training checkpoint")
     if "_instantiator" in checkpoint.get("hyper_parameters", {}):
@@ -66,7 +69,9 @@ def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
             return path, faults
         except TrainingError as fault:
             faults.append(str(fault))
-    raise TrainingError("; ".join(faults) if faults else f"{run}: no checkpoint to resume from in {run / 'checkpoints'}")
+    raise TrainingError(
+        "; ".join(faults) if faults else f"{run}: no checkpoint to resume from in {run / 'checkpoints'}"
+    )
 
 
 def check_writable(folder: Path) -> None:

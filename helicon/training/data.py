@@ -72,7 +72,7 @@ class SequenceData(pl.LightningDataModule):
             raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
         self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
         # A volume that louder or softer can lead to has a word only where pieces are varied
-        options = {"pedal": pedal, "vocabulary_size": vocabulary, "volume_margin": int(augment)}
+        options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment)}
         slots = {slot.name for layout in layouts for slot in Layout.parse(layout).slots}
         adopted = {slot: name for slot, name in self.adopted.choices.items() if slot in slots} if self.adopted else {}
         choices = {**(tokenizers or {}), **adopted}

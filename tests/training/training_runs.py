@@ -1,0 +1,56 @@
+"""What a test of training says in one line: a tiny fit, what it logged, what it weighs, and a stop at a step."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from helicon.commands.fit import quiet
+from helicon.training.checkpoints import read_checkpoint
+from helicon.training.module import GPTModule
+from helicon.training.run import run_lightning
+
+quiet()
+
+TINY = [
+    "--model.layers=2", "--model.width=32", "--model.heads=2", "--model.context=64", "--data.batch_size=4",
+    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=12", "--trainer.val_check_interval=6",
+    "--trainer.log_every_n_steps=1", "--samples=false",
+]  # fmt: skip
+
+
+def arguments(midi: Path, runs: Path, name: str, *extra: str) -> list[str]:
+    """Arguments of `helicon fit`; a later one wins."""
+    return ["--config", "music", "--data.path", str(midi), "--runs", str(runs), "--name", name, *TINY, *extra]
+
+
+def fit(midi: Path, runs: Path, name: str, *extra: str) -> Path:
+    """The folder of a finished run."""
+    return run_lightning("fit", arguments(midi, runs, name, *extra))
+
+
+def weights(run: Path, checkpoint: str = "last.ckpt") -> dict[str, Tensor]:
+    """The weights of a run's checkpoint."""
+    return read_checkpoint(run / "checkpoints" / checkpoint)["state_dict"]
+
+
+@contextmanager
+def signalled_at(step: int, number: int = signal.SIGTERM) -> Iterator[None]:
+    """Raises a signal as the step begins, once."""
+    begin, raised = GPTModule.on_train_batch_start, []
+
+    def on_train_batch_start(self: GPTModule, batch, batch_idx: int) -> None:
+        if self.global_step == step and not raised:
+            raised.append(step)
+            signal.raise_signal(number)
+        begin(self, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GPTModule, "on_train_batch_start", on_train_batch_start)
+        yield
+    assert raised, f"step {step} never came"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
+from pathlib import Path
 
 from helicon.cli import CommandError
 from helicon.training.callbacks import Interrupted
@@ -14,24 +16,30 @@ def quiet() -> None:
     """Silences advice of Lightning's that does not apply to endless, seeded, memory-mapped batches."""
     import logging
 
-    for pattern in (".*does not have many workers.*", ".*IterableDataset.*", ".*isinstance.treespec.*", ".*args parameter is intended.*"):
-        warnings.filterwarnings("ignore", pattern)
+    advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "args parameter is", "sync_dist")
+    for pattern in advice:
+        warnings.filterwarnings("ignore", f".*{pattern}.*")
     warnings.filterwarnings("ignore", category=FutureWarning)
     for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def lightning(command: str, args: list[str]) -> int:
-    """Runs one of LightningCLI's commands."""
+def run_or_stop(command: str, args: list[str]) -> tuple[Path, int]:
+    """Runs one of LightningCLI's commands: the run folder, and 0, or 130 or 143 if it was told to stop."""
     quiet()
     try:
-        run = run_lightning(command, args)
+        return run_lightning(command, args), 0
     except UsageError as error:
         raise CommandError(str(error)) from error
     except Interrupted as stop:
         run = stop.checkpoint.parent.parent
-        print(f"{stop}; go on with: helicon train --resume {run}", file=sys.stderr)
-        return exit_status(stop)
-    if command == "fit":
+        print(f"{stop}; go on with: helicon train --resume {shlex.quote(str(run))}", file=sys.stderr)
+        return run, exit_status(stop)
+
+
+def lightning(command: str, args: list[str]) -> int:
+    """Runs one of LightningCLI's commands from the command line."""
+    run, status = run_or_stop(command, args)
+    if command == "fit" and not status:
         print(f"model      {run / 'model'}\nnext       helicon generate {run} -n 4 -o out", file=sys.stderr)
-    return 0
+    return status

@@ -1,0 +1,145 @@
+"""The page a training ends with: what the model makes, how the loss went, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+import helicon
+from helicon.bundle import Bundle, load_bundle
+from helicon.data.prepare import Prepared
+from helicon.demos.baselines import baselines
+from helicon.formats.page import PageItem, write_page
+from helicon.formats.plots import loss_curve
+from helicon.generate import Request, generate, write_items
+from helicon.modalities import registry
+from helicon.sequence.layout import Layout
+from helicon.training.metrics import read_metrics
+
+COUNT = 4  # items on a page
+SECONDS = 20.0  # of an item, where a medium has time
+COUNTED_TOKENS = 3_000_000  # above this, counting n-grams takes too long for a line in a picture
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request and what its items are called. folder: below the page's."""
+
+    folder: str
+    request: Request
+    title: str = ""
+
+
+def write_result(
+    page: Path, run: Path, prepared: Prepared, *, title: str, intro: str = "", asked: Sequence[Asked] | None = None,
+    settings: Mapping[str, object] | None = None, next_steps: Sequence[str] = (),
+) -> Path:  # fmt: skip
+    """Generates what is asked for beside `page`, draws the loss curves and writes the page, which it returns."""
+    bundle = load_bundle(run)
+    items = make_items(bundle, asked if asked is not None else requests(bundle, prepared), page.parent, str(run))
+    figures = [
+        (f"Loss of the slot `{slot}` over the training", picture.relative_to(page.parent))
+        for slot, picture in draw_losses(run, prepared, page.parent).items()
+    ]
+    told = {**(settings or {}), **model_settings(bundle, prepared)}
+    write_page(page, title, intro, items, figures, told, next_steps)
+    return page
+
+
+def requests(bundle: Bundle, prepared: Prepared) -> list[Asked]:
+    """Four items in all, of every layout; conditions that can be typed are those of held-out examples."""
+    asked = []
+    each = max(1, COUNT // len(bundle.schema.layouts))
+    for index, layout in enumerate(bundle.schema.layouts):
+        name = layout.last.name
+        length = _length(bundle, layout)
+        folder = "generated" if len(bundle.schema.layouts) == 1 else f"generated/{name}"
+        given = _conditions(bundle, prepared, index, layout, each)
+        if not given:
+            asked.append(Asked(folder, Request(each, to=name, **length)))
+        for number, values in enumerate(given):
+            title = ", ".join(values.values())
+            asked.append(Asked(f"{folder}/{number}", Request(1, number, values, name, **length), title))
+    return asked
+
+
+def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
+    """A medium with time lasts so long; another gets what fits the context."""
+    return {"seconds": SECONDS} if bundle.sequencer.automaton(layout) is not None else {}
+
+
+def _conditions(bundle: Bundle, prepared: Prepared, index: int, layout: Layout, count: int) -> list[dict[str, str]]:
+    """Captions of held-out examples, or of any, for the slots before the last that words can fill."""
+    typed = [s.name for s in layout.slots[:-1] if registry.for_slot(s.name).typed is not None]
+    corpus = prepared.corpora[index]
+    held = corpus.select(held=True)
+    examples = (held if len(held) else corpus.select(held=False))[:count]
+    tokenizers = bundle.sequencer.tokenizers
+    words = [{slot: tokenizers[slot].decode(corpus.example(int(i))[slot]) for slot in typed} for i in examples]
+    return [each for each in words if each]
+
+
+def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str) -> list[PageItem]:
+    """Generates and writes each request into its own folder; items for a page in `folder`."""
+    shown = []
+    with tqdm(desc="generating", unit=" tokens", leave=False, disable=None) as bar:
+
+        def count(ids: Tensor, real: Tensor) -> None:
+            bar.update(int(real.sum()))
+
+        for number, each in enumerate(asked):
+            bar.set_postfix_str(f"{number} of {len(asked)} done")
+            items = generate(bundle, each.request, count)
+            page = write_items(items, folder / each.folder, bundle, each.request, model)
+            shown += [_moved(item, each) for item in page]
+    return shown
+
+
+def _moved(item: PageItem, asked: Asked) -> PageItem:
+    """The item with its paths seen from the page's folder."""
+    inside = Path(asked.folder)
+    audio, image = (inside / path if path is not None else None for path in (item.audio, item.image))
+    title = asked.title or item.title
+    return replace(item, title=title, audio=audio, image=image, files=[inside / path for path in item.files])
+
+
+def draw_losses(run: Path, prepared: Prepared, folder: Path) -> dict[str, Path]:
+    """Made slot -> picture of its loss curve, with the levels that counting reaches."""
+    metrics, pictures = read_metrics(run), {}
+    steps = max((steps[-1] for steps, _ in metrics.values()), default=0)
+    for corpus in prepared.corpora:
+        slot = Layout.parse(corpus.layout).last.name
+        names = {"training": f"train/{slot}", "held out": f"val/{slot}"}
+        series = {shown: metrics[name] for shown, name in names.items() if name in metrics}
+        if not series or slot in pictures:
+            continue
+        few = corpus.tokens(held=False) <= COUNTED_TOKENS
+        counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
+        pictures[slot] = folder / f"loss-{slot}.png"
+        best = {"best held out": min(metrics[f"val/{slot}"][1])} if f"val/{slot}" in metrics else {}
+        loss_curve(steps, series, pictures[slot], levels={**counted, **best})
+    return pictures
+
+
+def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
+    """Rows of the page's table."""
+    shape, notes = bundle.gpt.shape, bundle.notes
+    told: dict[str, object] = {
+        "files": f"{prepared.files:,} read, {len(prepared.skipped):,} skipped",
+        "tokens": f"{sum(c.tokens(False) for c in prepared.corpora):,} to train on, "
+        f"{sum(c.tokens(True) for c in prepared.corpora):,} held out",
+        "layouts": "; ".join(map(str, bundle.schema.layouts)),
+        "vocabulary": f"{len(bundle.schema.vocabulary):,} tokens",
+        "model": f"{shape.layers} layers of width {shape.width}, {shape.heads} heads, pattern {shape.pattern}, "
+        f"{bundle.gpt.parameter_count() / 1e6:.1f} M parameters",
+        "context": f"{bundle.schema.context:,} tokens",
+        "steps": f"{notes.get('step', 0):,}",
+    }
+    if "heldout_loss" in notes:
+        told["held-out loss"] = f"{notes['heldout_loss']:.3f} nats a token"
+    return {**told, "model hash": bundle.hash(), "helicon": helicon.__version__}

@@ -1,0 +1,113 @@
+"""Which size of model, number format and validations suit a machine, a folder and the minutes there are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import yaml
+
+from helicon.presets import preset_names, preset_path
+from helicon.tokenizers.names import unknown
+
+# size -> tokens below which it would learn them by heart before it learns the style
+NEEDS_TOKENS = {"tiny": 0, "small": 30_000, "medium": 5_000_000, "large": 200_000_000}
+NEEDS_STEPS = 300  # fewer optimizer steps than this leave a model worse than a smaller one that had more
+# Floating-point operations a second that training reaches, about: of one CPU thread, of a whole GPU
+CPU_THREAD_FLOPS, GPU_FLOPS = 25e9, {"cuda": 60e12, "mps": 2e12}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What training runs on. threads: of the CPU."""
+
+    device: str = "cpu"
+    threads: int = 1
+    bf16: bool = False
+
+    @property
+    def flops(self) -> float:
+        """Operations a second, about."""
+        if self.device in GPU_FLOPS:
+            return GPU_FLOPS[self.device]
+        return CPU_THREAD_FLOPS * self.threads * (2 if self.bf16 else 1)
+
+    @staticmethod
+    def of(device: str) -> Machine:
+        """This machine, training on `device`."""
+        return Machine(device, torch.get_num_threads() or os.cpu_count() or 1, has_bf16(device))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A size, and why."""
+
+    name: str
+    reason: str
+
+
+def choose_size(machine: Machine, tokens: int, minutes: float, vocabulary: int) -> Choice:
+    """The largest size that the folder has tokens for and that gets its steps in the minutes."""
+    chosen = Choice("tiny", "the smallest")
+    for name in list(NEEDS_TOKENS)[1:]:
+        steps = expected_steps(machine, preset(name), vocabulary, minutes)
+        if tokens < NEEDS_TOKENS[name]:
+            return Choice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
+        if steps < NEEDS_STEPS:
+            return Choice(chosen.name, f"{name} would get about {steps:,} steps in {minutes:g} min on this machine")
+        chosen = Choice(name, f"about {steps:,} steps in {minutes:g} min on {machine.device}, and {tokens:,} tokens")
+    return chosen
+
+
+def expected_steps(machine: Machine, config: dict[str, Any], vocabulary: int, minutes: float) -> int:
+    """Optimizer steps in the minutes: 6 operations a parameter and token, the output matrix included."""
+    model = config["model"]
+    parameters = 12 * model["layers"] * model["width"] ** 2 + vocabulary * model["width"]
+    tokens = model["context"] * config.get("data", {}).get("batch_size", 16)
+    return int(60 * minutes * machine.flops / (6 * parameters * tokens))
+
+
+def validation_seconds(minutes: float, steps: int) -> int:
+    """Between looks at the held-out part: 3 to 20 looks a run, at least some 50 steps apart."""
+    return max(1, round(60 * minutes / min(20, max(3, steps // 50))))
+
+
+def learning_rate(width: int) -> float:
+    """The highest rate for a model of that width, which the packaged shapes follow about."""
+    return min(3e-3, 0.4 / width)
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware, faster than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+        return bool(amx or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    return False
+
+
+def preset(name: str) -> dict[str, Any]:
+    """A packaged config, or the file of that name."""
+    return yaml.safe_load(preset_path(name).read_text(encoding="utf-8"))
+
+
+def is_task(name: str) -> bool:
+    """Whether a preset says what is trained; one that does not is a shape."""
+    return bool((preset(name).get("data") or {}).get("layouts"))
+
+
+def check_size(name: str) -> None:
+    """ValueError unless `name` is `auto` or a preset with a shape."""
+    shapes = [each for each in preset_names() if (preset(each).get("model") or {}).get("layers")]
+    if name != "auto" and name not in shapes:
+        raise ValueError(unknown("size", name, ["auto", *shapes]))
+
+
+def check_task(name: str) -> None:
+    """ValueError unless `name` is a preset, or a config file, that says what is trained."""
+    tasks = [each for each in preset_names() if is_task(each)]
+    if name not in tasks and not (name.endswith((".yaml", ".yml")) and is_task(name)):
+        raise ValueError(unknown("task", name, tasks))

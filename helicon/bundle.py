@@ -22,6 +22,7 @@ from helicon.sequence.layout import Layout, Schema
 from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 1
+FLOATS = {"F64", "F32", "F16", "BF16"}
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
 
 
@@ -102,25 +103,26 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         tokenizers = {slot: registry.factory(slot, choices[slot]).from_state(states[slot]) for slot in choices}
         layouts = [Layout.parse(spec) for spec in config["layouts"]]
         sequencer = Sequencer(layouts, tokenizers, int(config["context"]), str(config["positions"]))
-        shape, expected = Shape(**config["shape"]), config["vocabulary"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{folder / CONFIG}: not a bundle this version can read ({error!r})") from None
-    vocabulary = sequencer.schema.vocabulary
-    if (len(vocabulary), vocabulary.fingerprint) != (expected["size"], expected["fingerprint"]):
+        vocabulary, expected = sequencer.schema.vocabulary, config["vocabulary"]
+        saved = expected["size"], expected["fingerprint"]
+        with torch.device("meta"):
+            gpt = make_gpt(Shape(**config["shape"]), sequencer.schema)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error) if type(error) is ValueError else repr(error)
+        raise BundleError(f"{folder / CONFIG}: not a bundle this version can read ({reason})") from None
+    if (len(vocabulary), vocabulary.fingerprint) != saved:
         raise BundleError(
             f"{folder / CONFIG}: its tokenizers give a vocabulary of {len(vocabulary)} tokens "
-            f"({vocabulary.fingerprint}), it was saved with {expected['size']} ({expected['fingerprint']})"
+            f"({vocabulary.fingerprint}), it was saved with {saved[0]} ({saved[1]})"
         )
-    with torch.device("meta"):
-        gpt = make_gpt(shape, sequencer.schema)
     gpt.load_state_dict(_checked_weights(folder / WEIGHTS, gpt, device), assign=True)
-    return Bundle(gpt, sequencer, choices, config.get("notes", {}))
+    return Bundle(gpt.eval(), sequencer, choices, config.get("notes", {}))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
@@ -134,7 +136,9 @@ def _checked_weights(path: Path, gpt: GPT, device: torch.device | str) -> dict[s
     expected = {name: tuple(tensor.shape) for name, tensor in gpt.state_dict().items()}
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: tuple(item.get_shape()) for name, item in slices.items()}
+            kinds = {name: item.get_dtype() for name, item in slices.items()}
             problems = [f"missing {name}" for name in expected.keys() - found.keys()]
             problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
             problems += [
@@ -142,6 +146,7 @@ def _checked_weights(path: Path, gpt: GPT, device: torch.device | str) -> dict[s
                 for name, shape in expected.items()
                 if name in found and found[name] != shape
             ]
+            problems += [f"{name} holds {kinds[name]}" for name in expected if kinds.get(name, "F32") not in FLOATS]
             if problems:
                 more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
                 raise BundleError(f"{path}: weights do not fit the config: {'; '.join(sorted(problems)[:4])}{more}")

@@ -56,7 +56,8 @@ def decode(
 ) -> list[np.ndarray]:  # fmt: skip
     """Local ids of each item's last slot, its prime included, without `stop`.
 
-    Noise depends on (seed, item) alone; `items` are the items' numbers, 0, 1, ... unless told.
+    Noise depends on (seed, item) alone; `items` are the items' numbers, 0, 1, ... unless told. ValueError for ids that
+    the slots do not have, or more of them than a slot takes.
     """
     run = _Run(gpt.eval(), sequencer, layout, prompts, sampling)
     noise = Noise(sampling.seed, range(len(prompts)) if items is None else items)
@@ -65,8 +66,8 @@ def decode(
     while not bool(done.all()):
         if step == sampling.max_tokens:
             break
-        logits = gpt.logits(hidden, run.rows)
-        ids = draw(logits, run.allowed(logits.device), run.seen, noise[step].to(logits.device), sampling.chain).cpu()
+        logits = gpt.logits(hidden, run.rows).to(run.device)
+        ids = draw(logits, run.allowed(), run.seen, noise[step].to(run.device), sampling.chain).cpu()
         done = done | (ids == run.stop)
         if on_step:
             on_step(ids, ~done)
@@ -88,36 +89,46 @@ class _Run:
         self.stop = self.rows.stop - self.rows.start - 1
         self.automaton, self.room = sequencer.automaton(layout), sequencer.room(layout)
         self.prefixes = [sequencer.prefix(layout, prompt.given) for prompt in prompts]
-        self.length = torch.tensor([len(prompt.prime) for prompt in prompts])
+        primes = [self._prime(prompt) for prompt in prompts]
+        self.length = torch.tensor([len(prime) for prime in primes])
         self.each = torch.arange(len(prompts))
         self.window = torch.zeros_like(self.length)  # first token of each row's window
         self.ids = torch.zeros(len(prompts), int(self.length.max()) + 1, dtype=torch.int64)
         weight = gpt.head_weight
-        self.seen = torch.zeros(len(prompts), self.stop + 1, dtype=torch.bool, device=weight.device)
+        # Where tokens are drawn, in float64, which MPS does not have
+        self.device = torch.device("cpu") if weight.device.type == "mps" else weight.device
+        self.seen = torch.zeros(len(prompts), self.stop + 1, dtype=torch.bool, device=self.device)
         self.state: State = {}
         self.coords: dict[str, Tensor] = {}
-        for row, prompt in enumerate(prompts):
-            prime = torch.as_tensor(prompt.prime, dtype=torch.int64)
+        for row, prime in enumerate(primes):
             self.ids[row, : len(prime)] = prime
-            self.seen[row, prime.to(weight.device)] = True
+            self.seen[row, prime.to(self.device)] = True
         if self.automaton is not None:
             self._start(prompts, sampling.max_tokens)
         shape, length = gpt.shape, min(sequencer.context, layout.prefix + self.room)
         head = shape.width // shape.heads
         self.cache = Cache(shape.layers, len(prompts), shape.heads, length, head, weight.device, weight.dtype)
 
+    def _prime(self, prompt: Prompt) -> Tensor:
+        last = self.layout.last
+        if last.length is not None and len(prompt.prime) > last.length:
+            raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prompt.prime)}")
+        return torch.as_tensor(self.sequencer.checked(last.name, np.asarray(prompt.prime, np.int64)))
+
     def _start(self, prompts: Sequence[Prompt], max_tokens: int | None) -> None:
         """Steps each row's grammar through its prime, keeping the coordinates."""
         assert self.automaton is not None
-        states, traces = [], []
+        stepped: dict[int, tuple[State, list[Coords]]] = {}  # often all rows have the same prompt
         for row, prompt in enumerate(prompts):
+            if id(prompt) in stepped:
+                continue
             state = self.automaton.constrain(self.automaton.start(1), **prompt.wishes)
             trace = [self.automaton.coords(state)]
             for i in range(int(self.length[row])):
                 state = self.automaton.step(state, self.ids[row, i : i + 1])
                 trace.append(self.automaton.coords(state))
-            states.append(self.automaton.constrain(state, tokens=max_tokens))
-            traces.append(trace)
+            stepped[id(prompt)] = self.automaton.constrain(state, tokens=max_tokens), trace
+        states, traces = zip(*(stepped[id(prompt)] for prompt in prompts))
         self.state = {key: torch.cat([state[key] for state in states]) for key in states[0]}
         # coords[axis][row, i] belongs to the first i tokens, so entry 0 is the start of the piece
         rows, length = self.ids.shape
@@ -135,9 +146,9 @@ class _Run:
         length = self.layout.last.length
         return torch.zeros(len(self.length), dtype=torch.bool) if length is None else self.length >= length
 
-    def allowed(self, device: torch.device) -> Tensor | None:
+    def allowed(self) -> Tensor | None:
         """bool [B, V]: what the grammar lets follow."""
-        return None if self.automaton is None else self.automaton.allowed(self.state).to(device)
+        return None if self.automaton is None else self.automaton.allowed(self.state).to(self.device)
 
     def prefill(self) -> Tensor:
         """Hidden states [B, C] at each row's last token; windows that are full are first cut to the kept share."""

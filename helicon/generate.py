@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -112,14 +113,22 @@ def _typed(bundle: Bundle, slot: str, request: Request) -> Any:
     tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot)
     text = request.given.get(slot)
     path = Path(text or "")
-    if text and path.suffix.lower() in modality.suffixes and path.is_file():
-        return modality.read(path)[0]
+    # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
+    if text and path.suffix.lower() in modality.suffixes and os.path.isfile(text):
+        return _read(modality, path)
     parse: Callable[[str], Any] | None = getattr(tokenizer, "parse", None) or modality.typed
     if parse is None:
         if text is None:
             return None
         raise RequestError(f"--{slot} {text}: no such file; {' '.join(sorted(modality.suffixes))} files are accepted")
     return parse(text or "")
+
+
+def _read(modality: Modality, path: Path) -> Any:
+    try:
+        return modality.read(path)[0]
+    except ValueError as error:
+        raise RequestError(f"{path}: {error}") from None
 
 
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
@@ -129,7 +138,7 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
     if request.prime is not None:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
-        media, _ = modality.read(request.prime)
+        media = _read(modality, request.prime)
         return tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
     if name in request.given:
         return tokenizer.encode(_typed(bundle, name, request))
@@ -148,7 +157,8 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     )  # fmt: skip
     longest = request.tokens
     if longest is None and request.seconds is None:
-        longest = max(1, bundle.sequencer.room(layout) - len(prompt.prime) + 1)
+        room = bundle.sequencer.room(layout) + 1
+        longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
     sampling = Sampling(chain, request.seed, longest, request.overlap)
     made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * request.count, sampling, on_step=on_step)
     modality = registry.for_slot(layout.last.name)
@@ -163,14 +173,14 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
 def write_items(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str) -> list[PageItem]:
     """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page."""
     out.mkdir(parents=True, exist_ok=True)
-    page = []
+    page, model_hash = [], bundle.hash()
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
     for item in items:
         path = out / f"{item.number:03d}{item.modality.suffixes[0]}"
         item.modality.write(item.media, path)
         previews = item.modality.preview(item.media, path)
         record = {
-            "helicon": helicon.__version__, "model": model, "model_hash": bundle.hash(), "item": item.number,
+            "helicon": helicon.__version__, "model": model, "model_hash": model_hash, "item": item.number,
             "seed": request.seed, "tokens": len(item.ids), "settings": settings,
         }  # fmt: skip
         write_json(path.with_suffix(".json"), record)

@@ -44,7 +44,9 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
 
     ValueError for NaN and infinity, which JSON does not have.
     """
-    write_text(path, json.dumps(obj, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(obj, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    # A name of a file that is not UTF-8 holds half surrogates, which JSON can only escape
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -5,6 +5,7 @@ Shapes: B batch, V tokens of the slot at hand, `stop` included, S steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,7 +31,7 @@ class RepetitionPenalty:
     factor: float
 
     def __post_init__(self) -> None:
-        _require(self.factor > 0, "repetition_penalty", self.factor, "above 0 (1 changes nothing)")
+        _require(0 < self.factor < math.inf, "repetition_penalty", self.factor, "above 0 (1 changes nothing)")
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
         changed = torch.where(logits_BV > 0, logits_BV / self.factor, logits_BV * self.factor)
@@ -44,13 +45,14 @@ class Temperature:
     value: float
 
     def __post_init__(self) -> None:
-        _require(self.value >= 0, "temperature", self.value, "0 or more")
+        _require(0 <= self.value < math.inf, "temperature", self.value, "0 or more")
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
         if self.value == 0:
             best = logits_BV.argmax(-1, keepdim=True)
             return torch.full_like(logits_BV, FORBIDDEN).scatter(-1, best, 0.0)
-        return logits_BV / self.value
+        # The largest is 0 before and after, so no temperature, however small, makes infinities or NaN of it
+        return (logits_BV - logits_BV.amax(-1, keepdim=True)) / self.value
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,11 @@ def draw(
     for method in chain:
         logits = method(logits, seen_BV)
     cdf = logits.softmax(-1).cumsum(-1)
-    return (cdf <= uniform_B.double()[:, None] * cdf[:, -1:]).sum(-1).clamp(max=logits.shape[-1] - 1)
+    # Below the whole sum also when rounding up would reach it: the last step of the CDF belongs to a possible token
+    threshold = (uniform_B.double()[:, None] * cdf[:, -1:]).minimum(
+        cdf[:, -1:].nextafter(torch.zeros_like(cdf[:, -1:]))
+    )
+    return (cdf <= threshold).sum(-1)
 
 
 class Noise:

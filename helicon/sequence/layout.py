@@ -117,7 +117,8 @@ class Schema:
     def vocabulary(self) -> Vocabulary:
         """A block of task tokens, then the block of each slot in order of first use."""
         names = dict.fromkeys(slot.name for layout in self.layouts for slot in layout.slots)
-        return Vocabulary((Block(TASK, tuple(map(str, self.layouts))), *(self.blocks[name] for name in names)))
+        slots = (Block(name, self.blocks[name].tokens) for name in names)
+        return Vocabulary((Block(TASK, tuple(map(str, self.layouts))), *slots))
 
     @cached_property
     def position_axes(self) -> dict[str, int]:

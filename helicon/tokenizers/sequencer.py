@@ -80,7 +80,7 @@ class Sequencer:
             start, size = layout.starts[slot.name], slot.length or 0
             if len(local) > size:
                 raise ValueError(f"slot {slot} takes {size} tokens, got {len(local)}")
-            ids[start : start + len(local)] = vocabulary.slice(slot.name).start + self._checked(slot.name, local)
+            ids[start : start + len(local)] = vocabulary.slice(slot.name).start + self.checked(slot.name, local)
             ids[start + len(local) : start + size] = vocabulary.stop(slot.name)
             filler = self._axis_index[f"{slot.name}.filler"]
             rows[start + len(local) : start + size, filler] = np.arange(len(local), size) + 1
@@ -106,7 +106,7 @@ class Sequencer:
         vocabulary, room = self.schema.vocabulary, self.room(layout)
         name, local = layout.last.name, np.asarray(example[layout.last.name], np.int64)
         ids, rows = self.prefix(layout, example)
-        window = vocabulary.slice(name).start + self._checked(name, local[start : start + room + 1])
+        window = vocabulary.slice(name).start + self.checked(name, local[start : start + room + 1])
         ends = start + room + 1 > len(local) and (layout.last.length is None or len(local) < layout.last.length)
         if ends:
             window = np.append(window, vocabulary.stop(name))
@@ -127,7 +127,8 @@ class Sequencer:
             spans.append(Span(slot.name, slice(start - 1, end - 1), self.schema.vocabulary.slice(slot.name)))
         return spans
 
-    def _checked(self, name: str, local: np.ndarray) -> np.ndarray:
+    def checked(self, name: str, local: np.ndarray) -> np.ndarray:
+        """Local ids of a slot as they are; ValueError when one is outside its block."""
         size = len(self.schema.blocks[name])
         if len(local) and (local.min() < 0 or local.max() >= size):
             raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {local.min()} .. {local.max()}")

@@ -70,7 +70,7 @@ class KeepCheckpoints(pl.Callback):
         self.folder, self.seconds = run / "checkpoints", 60 * minutes
         self.saved_at = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if between_steps(trainer) and anywhere(trainer, time.monotonic() - self.saved_at > self.seconds):
             self.save(trainer)
 
@@ -121,11 +121,11 @@ class StopOnSignal(pl.Callback):
         self.signal = number
         print("\nstopping after this step; once more stops at once", file=sys.stderr)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
             self._saved = self.checkpoints.save(trainer)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if self._saved:  # only now are the metrics of the last step written and its validation done
             raise Interrupted(self.signal or signal.SIGTERM, self._saved)
 

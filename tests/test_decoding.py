@@ -1,0 +1,242 @@
+"""Sampling a token at a time is the whole forward pass, whatever the pattern, the batch and the window."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from helicon.bundle import make_gpt
+from helicon.decoding import Prompt, Sampling, _Run, decode
+from helicon.demos.composer import compose
+from helicon.gpt.model import GPT, Shape
+from helicon.gpt.sampler import methods
+from helicon.modalities.music import MUSIC
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import Sequencer
+from helicon.tokenizers.text import BytesTokenizer
+
+PATTERNS = [
+    "dense",
+    "local:7",
+    "block:8",
+    "previous:8",
+    "column:5",
+    "summary:8,3",
+    "strided:6",
+    "fixed:8,2",
+    "dense,local:7",
+]
+CHAIN = methods(1.5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pieces() -> list[dict[str, np.ndarray]]:
+    """Four pieces as ids of the slots `style` and `music`."""
+    tokenizers = music_tokenizers()
+    return [{slot: t.encode(compose(seed)) for slot, t in tokenizers.items()} for seed in range(4)]
+
+
+def music_tokenizers():
+    surveys = [MUSIC.survey(compose(seed)) for seed in range(4)]
+    return {slot: next(iter(kinds.values())).fit(surveys, siblings={}) for slot, kinds in MUSIC.slots.items()}
+
+
+def sequencer_of(*layouts: str, context: int = 40, positions: str = "flat") -> Sequencer:
+    tokenizers = {**music_tokenizers(), "text": BytesTokenizer()}
+    parsed = [Layout.parse(layout) for layout in layouts]
+    slots = {slot.name for layout in parsed for slot in layout.slots}
+    return Sequencer(parsed, {slot: tokenizers[slot] for slot in slots}, context, positions)
+
+
+def untrained(sequencer: Sequencer, pattern: str = "dense", dtype: torch.dtype = torch.float32) -> GPT:
+    """With weights large enough that hidden states depend on everything."""
+    torch.manual_seed(3)
+    gpt = make_gpt(Shape(layers=2, width=32, heads=2, pattern=pattern), sequencer.schema).to(dtype)
+    for parameter in gpt.parameters():
+        parameter.data.mul_(4 if parameter.dim() > 1 else 1)
+    return gpt
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Hidden states, lengths and window starts of every step of the decodings that follow."""
+    steps = []
+    for name in ("prefill", "advance"):
+        inner = getattr(_Run, name)
+
+        def outer(self, *args, inner=inner):
+            hidden = inner(self, *args)
+            steps.append((hidden, self.length.clone(), self.window.clone()))
+            return hidden
+
+        monkeypatch.setattr(_Run, name, outer)
+    return steps
+
+
+def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, tolerance) -> set[int]:
+    """Compares 50 random positions; gives the window starts that were seen."""
+    places = [(step, row) for step in range(len(steps)) for row in range(len(made))]
+    # A row that has ended is not looked at any more
+    places = [(s, r) for s, r in places if s == 0 or steps[s][1][r] > steps[s - 1][1][r]]
+    places = [(s, r) for s, r in places if steps[s][1][r] != layout.last.length]
+    for step, row in random.Random(0).sample(places, min(50, len(places))):
+        hidden, length, window = (tensor[row] for tensor in steps[step])
+        example = {**prompts[row].given, layout.last.name: made[row][: int(length)]}
+        packed = sequencer.pack(layout, example, start=int(window), plan=False)
+        assert len(packed.ids) == layout.prefix + int(length) - int(window) <= sequencer.context
+        with torch.no_grad():
+            whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.prefix)
+        torch.testing.assert_close(hidden, whole[0, -1], atol=tolerance, rtol=0)
+    return {int(start) for _, _, windows in steps for start in windows}
+
+
+# One sparse pattern is enough for the other tables of positions
+CASES = [(p, "flat") for p in PATTERNS] + [(p, q) for p in ("dense", "strided:6") for q in ("grid:6", "rope")]
+
+
+@pytest.mark.parametrize(("pattern", "positions"), CASES)
+def test_cached_decoding_is_the_whole_forward(monkeypatch, pieces, pattern, positions):
+    sequencer = sequencer_of("style[3] music", positions=positions)
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, pattern)
+    primes = [piece["music"][:n] for piece, n in zip(pieces, (0, 1, 21, 90))]
+    prompts = [Prompt({"style": piece["style"]}, prime) for piece, prime in zip(pieces, primes)]
+    steps = watched(monkeypatch)
+    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=1, max_tokens=90, overlap=0.4))
+    starts = check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
+    assert len(starts) > 4  # the window moved, also during the decoding
+    for prime, ids in zip(primes, made):
+        assert np.array_equal(ids[: len(prime)], prime)
+        assert len(prime) < len(ids) <= len(prime) + 90
+
+
+@pytest.mark.parametrize("spec", ["text", "text[30]", "style[3] text[20]", "text[5] style[3] music"])
+def test_every_kind_of_layout_decodes_as_it_was_trained(monkeypatch, pieces, spec):
+    sequencer = sequencer_of(spec, "text" if spec != "text" else "music")
+    layout, gpt = sequencer.schema.layout(spec), untrained(sequencer, "strided:6")
+    given = {"style": pieces[0]["style"], "text": np.frombuffer(b"ode", np.uint8).astype(np.int64)}
+    given = {slot.name: given[slot.name] for slot in layout.slots[:-1]}
+    primes = (
+        [np.arange(n) + 60 for n in (0, 3, 11)]
+        if layout.last.name == "text"
+        else [pieces[0]["music"][:n] for n in (0, 9)]
+    )
+    prompts = [Prompt(given, prime) for prime in primes]
+    steps = watched(monkeypatch)
+    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=60))
+    check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
+    for prime, ids in zip(primes, made):
+        assert np.array_equal(ids[: len(prime)], prime)
+        assert ids.min() >= 0
+        assert ids.max() < len(sequencer.tokenizers[layout.last.name].block)
+        assert len(ids) <= min(layout.last.length or 999, len(prime) + 60)
+    if layout.last.length is not None:
+        assert max(map(len, made)) == layout.last.length
+
+
+@pytest.mark.parametrize("spec", ["style[3] music", "text", "text[40]"])
+def test_an_item_is_the_same_alone_and_among_others(pieces, spec):
+    sequencer = sequencer_of(spec)
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, "fixed:8,2", torch.float64)
+    given = {"style": pieces[1]["style"]} if "style" in spec else {}
+    primes = [pieces[i % 4]["music"][: 9 * i] if "music" in spec else np.arange(3 * i) + 60 for i in range(8)]
+    sampling = Sampling(CHAIN, seed=5, max_tokens=70, overlap=0.3)
+    together = decode(gpt, sequencer, layout, [Prompt(given, prime) for prime in primes], sampling)
+    (alone,) = decode(gpt, sequencer, layout, [Prompt(given, primes[3])], sampling, items=[3])
+    assert np.array_equal(alone, together[3])
+    (other,) = decode(gpt, sequencer, layout, [Prompt(given, primes[3])], sampling, items=[4])
+    assert not np.array_equal(other, alone)
+
+
+def test_the_same_prompt_for_all_is_stepped_through_once(monkeypatch, pieces):
+    sequencer = sequencer_of("music")
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    automaton = type(sequencer.automaton(layout))
+    calls, step = [], automaton.step
+    monkeypatch.setattr(automaton, "step", lambda *args: (calls.append(1), step(*args))[1])
+    prompt = Prompt({}, pieces[0]["music"][:200])
+    made = decode(gpt, sequencer, layout, [prompt] * 8, Sampling(CHAIN, max_tokens=40))
+    assert len(calls) <= 240
+    assert len({tuple(ids) for ids in made}) > 1
+
+
+@pytest.mark.parametrize(("wish", "tokens"), [({"seconds": 2.0}, None), ({}, 12), ({"instruments": ("piano",)}, 40)])
+def test_any_weights_give_whole_pieces(wish, tokens):
+    sequencer = sequencer_of("music")
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    for ids in decode(gpt, sequencer, layout, [Prompt({}, wishes=wish)] * 4, Sampling(CHAIN, max_tokens=tokens)):
+        tokenizer = sequencer.tokenizers["music"]
+        assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
+        assert len(ids) <= (tokens or 10**9)
+        if "seconds" in wish:
+            assert tokenizer.decode(ids).seconds == pytest.approx(2.0, abs=0.011)
+
+
+def test_steps_are_told_as_they_come(pieces):
+    sequencer = sequencer_of("music")
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    heard: list[list[int]] = [[], []]
+
+    def on_step(ids: torch.Tensor, real: torch.Tensor) -> None:
+        for row in real.nonzero().flatten().tolist():
+            heard[row].append(int(ids[row]))
+
+    prompts = [Prompt({}), Prompt({}, pieces[0]["music"][:6])]
+    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=30), on_step=on_step)
+    assert [ids.tolist() for ids in made] == [heard[0], [*pieces[0]["music"][:6].tolist(), *heard[1]]]
+
+
+def test_repetition_is_counted_from_the_prime_on():
+    sequencer = sequencer_of("text")
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    seen: list[set[int]] = []
+
+    def look(logits_BV: torch.Tensor, seen_BV: torch.Tensor) -> torch.Tensor:
+        seen.append(set(seen_BV[0].nonzero().flatten().tolist()))
+        return logits_BV
+
+    (ids,) = decode(gpt, sequencer, layout, [Prompt({}, np.array([65, 66]))], Sampling((look,), max_tokens=4))
+    assert seen == [{65, 66}, *({*ids[: 2 + n].tolist()} for n in range(1, len(seen)))]
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "prime", "message"),
+    [
+        ("style[3] music", {"style": np.arange(4)}, [], r"slot style\[3\] takes 3 tokens, got 4"),
+        ("style[3] music", {"style": np.array([999])}, [], "slot style: ids must be 0 .. "),
+        ("text[8]", {}, range(9), r"slot text\[8\] takes 8 tokens, got 9"),
+        ("text", {}, [256], r"slot text: ids must be 0 .. 255, got 256 .. 256"),
+        ("text", {}, [3, -1], r"slot text: ids must be 0 .. 255, got -1 .. 3"),
+    ],
+)
+def test_ids_that_cannot_be_are_refused_before_the_embedding(spec, given, prime, message):
+    sequencer = sequencer_of(spec)
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    with pytest.raises(ValueError, match=message):
+        decode(gpt, sequencer, layout, [Prompt(given, np.array(prime, np.int64))], Sampling(CHAIN, max_tokens=2))
+
+
+@pytest.mark.parametrize("setting", [{"overlap": 0.0}, {"overlap": 1.0}, {"max_tokens": 0}])
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(ValueError, match="must be"):
+        Sampling(**setting)
+
+
+@pytest.mark.parametrize("overlap", [0.01, 0.99])
+def test_the_window_moves_whatever_is_kept_of_it(overlap):
+    sequencer = sequencer_of("text", context=8)
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    (ids,) = decode(gpt, sequencer, layout, [Prompt({})], Sampling(CHAIN, seed=2, max_tokens=30, overlap=overlap))
+    assert len(ids) > 8

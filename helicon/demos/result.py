@@ -42,10 +42,7 @@ def write_result(
     """Generates what is asked for beside `page`, draws the loss curves and writes the page, which it returns."""
     bundle = load_bundle(run)
     items = make_items(bundle, asked if asked is not None else requests(bundle, prepared), page.parent, str(run))
-    figures = [
-        (f"Loss of the slot `{slot}` over the training", picture.relative_to(page.parent))
-        for slot, picture in draw_losses(run, prepared, page.parent).items()
-    ]
+    figures = [(text, picture.relative_to(page.parent)) for text, picture in draw_losses(run, prepared, page.parent)]
     told = {**(settings or {}), **model_settings(bundle, prepared)}
     write_page(page, title, intro, items, figures, told, next_steps)
     return page
@@ -59,7 +56,7 @@ def requests(bundle: Bundle, prepared: Prepared) -> list[Asked]:
         name = layout.last.name
         length = _length(bundle, layout)
         folder = "generated" if len(bundle.schema.layouts) == 1 else f"generated/{name}"
-        given = _conditions(bundle, prepared, index, layout, each)
+        given = _conditions(prepared, index, layout, each)
         if not given:
             asked.append(Asked(folder, Request(each, to=name, **length)))
         for number, values in enumerate(given):
@@ -73,13 +70,13 @@ def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
     return {"seconds": SECONDS} if bundle.sequencer.automaton(layout) is not None else {}
 
 
-def _conditions(bundle: Bundle, prepared: Prepared, index: int, layout: Layout, count: int) -> list[dict[str, str]]:
+def _conditions(prepared: Prepared, index: int, layout: Layout, count: int) -> list[dict[str, str]]:
     """Captions of held-out examples, or of any, for the slots before the last that words can fill."""
     typed = [s.name for s in layout.slots[:-1] if registry.for_slot(s.name).typed is not None]
     corpus = prepared.corpora[index]
     held = corpus.select(held=True)
     examples = (held if len(held) else corpus.select(held=False))[:count]
-    tokenizers = bundle.sequencer.tokenizers
+    tokenizers = prepared.tokenizers
     words = [{slot: tokenizers[slot].decode(corpus.example(int(i))[slot]) for slot in typed} for i in examples]
     return [each for each in words if each]
 
@@ -108,8 +105,8 @@ def _moved(item: PageItem, asked: Asked) -> PageItem:
     return replace(item, title=title, audio=audio, image=image, files=[inside / path for path in item.files])
 
 
-def draw_losses(run: Path, prepared: Prepared, folder: Path) -> dict[str, Path]:
-    """Made slot -> picture of its loss curve, with the levels that counting reaches."""
+def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:
+    """(caption, picture) of the loss curve of each slot that is made, with the levels that counting reaches."""
     metrics, pictures = read_metrics(run), {}
     steps = max((steps[-1] for steps, _ in metrics.values()), default=0)
     for corpus in prepared.corpora:
@@ -120,10 +117,11 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> dict[str, Path]:
             continue
         few = corpus.tokens(held=False) <= COUNTED_TOKENS
         counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
-        pictures[slot] = folder / f"loss-{slot}.png"
-        best = {"best held out": min(metrics[f"val/{slot}"][1])} if f"val/{slot}" in metrics else {}
-        loss_curve(steps, series, pictures[slot], levels={**counted, **best})
-    return pictures
+        best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on what is held out" if f"val/{slot}" in metrics else ""
+        levels = "; dashed: what counting tokens and pairs of them reaches" if counted else ""
+        pictures[slot] = (f"Loss of {slot} over the training{best}{levels}.", folder / f"loss-{slot}.png")
+        loss_curve(steps, series, pictures[slot][1], levels=counted)
+    return list(pictures.values())
 
 
 def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:

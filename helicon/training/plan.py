@@ -24,6 +24,7 @@ from helicon.training.sizes import (
     check_task,
     choose_size,
     expected_steps,
+    is_task,
     learning_rate,
     preset,
     validation_seconds,
@@ -36,8 +37,8 @@ Say = Callable[[str], None]
 class Wanted:
     """What was asked for.
 
-    steps: at most so many in the minutes. size: `auto` or a shape preset. adopt: bundle to fine-tune. rest: arguments of
-    `fit`, which go before what is chosen here.
+    steps: at most so many in the minutes. size: `auto` or a shape preset. adopt: bundle to fine-tune. rest: of `fit`,
+    which go before what is chosen here.
     """
 
     task: str
@@ -92,6 +93,8 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     choice = _size(wanted, source, machine, tokens, vocabulary)
     say(f"size       {choice.name}: {choice.reason}")
     shape = ["--config", choice.name] if choice.name not in (wanted.task, "as adopted") else []
+    if shape and is_task(choice.name):  # a published shape has layouts too, but the task says what is trained
+        shape += ["--data.layouts", json.dumps(preset(wanted.task)["data"]["layouts"])]
     arguments = [*first, *shape, *own, *_time(wanted)]
     arguments += ["--trainer.precision", "bf16-mixed" if machine.bf16 else "32-true"]
 

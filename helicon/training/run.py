@@ -1,4 +1,4 @@
-"""The `fit` family: LightningCLI on the concrete classes of a preset's task, with run folders that are never overwritten."""
+"""The `fit` family: LightningCLI on the concrete classes of a preset's task; run folders are never overwritten."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from helicon.tokenizers.names import unknown
 from helicon.presets import preset_path
+from helicon.tokenizers.names import unknown
 from helicon.training.callbacks import (
     Interrupted,
     KeepBundle,
@@ -28,6 +28,7 @@ from helicon.training.callbacks import (
 from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
+from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
 from helicon.training.samples import write_samples
@@ -152,7 +153,7 @@ def choose_run(runs: Path, name: str | None, default: str) -> Path:
     if name:
         run = runs / name
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise TrainingError(f"{run} has something in it; another --name, or resume it: helicon train --resume {run}")
+            raise TrainingError(f"{run} has something in it; choose another --name, or helicon train --resume {run}")
         return run
     number = 1
     while (runs / f"{default}-{number}").exists():
@@ -180,6 +181,7 @@ def run_lightning(command: str, args: Sequence[str]) -> Path:
     UsageError for arguments that are not accepted; TrainingError for what stops a run.
     """
     torch.set_float32_matmul_precision("high")
+    keep_freed_memory()
     return _cli(HeliconCLI, command, args).run_folder
 
 

@@ -20,7 +20,8 @@ from helicon.sequence.layout import Layout, Schema
 from helicon.training.data import SequenceData
 from helicon.training.metrics import read_metrics
 from helicon.training.module import GPTModule
-from helicon.training.run import DEFAULTS, HeliconCLI, HeliconTrainer, Parser, run_lightning
+from helicon.training.plan import Wanted, make_plan
+from helicon.training.run import DEFAULTS, HeliconCLI, HeliconTrainer, Parser, read_arguments, run_lightning
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released
 # weights of GPT-1 and GPT-2. MuseNet's width and size are not published.
@@ -140,6 +141,15 @@ def test_a_tiny_twin_learns(name, tmp_path, monkeypatch):
     assert len(losses) == 3
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
+
+
+def test_a_published_shape_learns_what_the_task_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
+    write_folder(tmp_path / "files", 4, seed=2)
+    plan = make_plan(Wanted("music", tmp_path / "files", size="gpt3-tiny", runs=tmp_path), lambda line: None)
+    fit = read_arguments("fit", plan.arguments)
+    assert [str(layout) for layout in fit.datamodule.layouts] == ["style[3] music"]
+    assert fit.model.shape.pattern == "dense,local:32"
 
 
 def test_a_preset_that_is_not_known():

@@ -73,17 +73,24 @@ class Stream:
         windows = 1 if whole else np.maximum(1, -(-(self.lengths[self.train] + 1) // (self.room + 1)))
         self.windows = np.repeat(self.train, windows)
         self._epochs: dict[int, np.ndarray] = {}
+        self._group: tuple[int, np.ndarray] | None = None
 
     def rows(self, t: int) -> list[tuple[int, int]]:
         """(number in the stream, example) of batch t: neighbours in length within a group of batches."""
         group, place = divmod(t, GROUP)
+        if self._group is None or self._group[0] != group:
+            self._group = group, self._batches(group)
+        return [(int(number), int(example)) for number, example in self._group[1][place]]
+
+    def _batches(self, group: int) -> np.ndarray:
+        """(number, example) of a group of batches, int64 [GROUP, batch, 2]."""
         numbers = np.arange(group * GROUP * self.batch, (group + 1) * GROUP * self.batch)
-        epochs, entries = np.divmod(numbers, len(self.windows))
-        examples = np.array([self._order(int(e))[i] for e, i in zip(epochs, entries)])
+        epochs = numbers // len(self.windows)
+        examples = np.concatenate([self._order(e) for e in range(epochs[0], epochs[-1] + 1)])
+        examples = examples[numbers - epochs[0] * len(self.windows)]
         by_length = np.argsort(np.minimum(self.lengths[examples], self.room), kind="stable")
-        chosen = np.random.default_rng((self.seed, 1, group)).permutation(GROUP)[place]
-        picked = by_length[chosen * self.batch : (chosen + 1) * self.batch]
-        return [(int(numbers[i]), int(examples[i])) for i in picked]
+        rows = np.stack([numbers, examples], axis=1)[by_length].reshape(GROUP, self.batch, 2)
+        return rows[np.random.default_rng((self.seed, 1, group)).permutation(GROUP)]
 
     def window(self, number: int, example: int) -> Packed:
         """The window of that number, with its own random changes."""

@@ -1,0 +1,181 @@
+"""Batch t is a function of (data, seed, t), whoever makes it; held-out windows score every token once."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from helicon.data.batches import GROUP, NONE, Batch, Stream, TrainBatches, Variation, collate, held_out_windows
+from helicon.data.corpus import Corpus, write_corpus
+from helicon.data.prepare import Source, prepare
+from helicon.demos.composer import write_folder
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+from helicon.tokenizers.text import BytesTokenizer
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory) -> tuple[list[Corpus], Sequencer]:
+    """Two layouts over six composed pieces."""
+    folder = tmp_path_factory.mktemp("music")
+    write_folder(folder / "midi", 6, seed=2)
+    layouts = ("style[3] music", "music")
+    found = prepare(Source(folder / "midi", layouts, held_out=0.4, cache=folder / "cache"))
+    return found.corpora, Sequencer([Layout.parse(x) for x in layouts], found.tokenizers, 50)
+
+
+def streams(music, batch: int = 6, seed: int = 4, how: Variation | None = None) -> list[Stream]:
+    corpora, sequencer = music
+    how = how or Variation(augment=True, drop=0.3, plan=0.5)
+    return [Stream(c, sequencer, x, seed, batch, how) for c, x in zip(corpora, sequencer.schema.layouts)]
+
+
+def texts(
+    folder: Path, lengths: list[int], held: list[bool], context: int, layout: str = "text"
+) -> tuple[Corpus, Sequencer]:
+    """Example i is the bytes i, i, ... so that a token tells where it is from."""
+    rows = [(f"t{i}", None, held[i], {"text": np.full(n, i % 256)}) for i, n in enumerate(lengths)]
+    corpus = write_corpus(folder, layout, rows, {"text": 256})
+    return corpus, Sequencer([Layout.parse(layout)], {"text": BytesTokenizer()}, context)
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    return a.layout == b.layout and all(torch.equal(x, y) for x, y in zip(a[1:], b[1:]))
+
+
+@pytest.mark.parametrize("workers", [0, 2, 3])
+def test_batches_do_not_depend_on_the_number_of_workers(music, workers):
+    expected = [TrainBatches(streams(music)).batch(t) for t in range(5, 17)]
+    loader = DataLoader(TrainBatches(streams(music), first=5), batch_size=None, num_workers=workers)
+    found = list(itertools.islice(loader, 12))
+    assert all(equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert [batch.layout for batch in found[:4]] == [1, 0, 1, 0]
+    assert not equal(found[0], found[2])
+
+
+def test_shares_of_two_processes_are_the_whole(music):
+    whole = TrainBatches(streams(music))
+    shares = [TrainBatches(streams(music), rank=rank, world=2) for rank in (0, 1)]
+    for t in (0, 3, 40):
+        expected, parts = whole.batch(t), [share.batch(t) for share in shares]
+        for i in range(6):
+            part, n = parts[i % 2], parts[i % 2].ids.shape[1]
+            assert torch.equal(part.ids[i // 2], expected.ids[i, :n])
+            assert torch.equal(part.targets[i // 2], expected.targets[i, :n])
+            assert (expected.targets[i, n:] == NO_TARGET).all()
+
+
+def test_the_seed_changes_everything(music):
+    assert not equal(TrainBatches(streams(music)).batch(0), TrainBatches(streams(music, seed=5)).batch(0))
+
+
+def test_every_epoch_visits_every_window_of_every_example(tmp_path):
+    lengths = [3, 100, 40, 0, 9, 33]
+    corpus, sequencer = texts(tmp_path, lengths, [False] * 5 + [True], 11)
+    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 3, NONE)
+    # Contexts of 11 hold the task token and 10 letters: 11 targets a window, `stop` among them
+    wanted = {0: 1, 1: 10, 2: 4, 3: 1, 4: 1}
+    rows = [row for t in range(2 * GROUP) for row in stream.rows(t)]
+    assert sorted(number for number, _ in rows) == list(range(2 * GROUP * 3))
+    by_number = [example for _, example in sorted(rows)]
+    epochs = [by_number[i : i + 17] for i in range(0, len(by_number) - 16, 17)]
+    assert len(epochs) == 5
+    for epoch in epochs:
+        assert {i: epoch.count(i) for i in set(epoch)} == wanted
+    assert len({tuple(epoch) for epoch in epochs}) == 5
+
+
+def test_batches_are_of_like_lengths(tmp_path):
+    lengths = np.random.default_rng(0).integers(1, 100, 400).tolist()
+    corpus, sequencer = texts(tmp_path, lengths, [False] * 400, 100)
+    batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 8, NONE)])
+    padded = np.mean([(batches.batch(t).targets == NO_TARGET).double().mean() for t in range(2 * GROUP)])
+    assert padded < 0.1
+
+
+def test_windows_reach_the_beginning_and_the_end(tmp_path):
+    corpus, sequencer = texts(tmp_path, [300], [False], 21)
+    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 4, NONE)
+    stop = sequencer.schema.vocabulary.stop("text")
+    windows = [stream.window(number, 0) for number in range(300)]
+    assert all(len(window.ids) == 21 for window in windows)
+    assert 5 < sum(int(window.targets[-1] == stop) for window in windows) < 40
+
+
+def test_fewer_examples_than_a_batch_are_enough(tmp_path):
+    corpus, sequencer = texts(tmp_path, [5, 6], [False, False], 11)
+    batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)])
+    assert batches.batch(7).ids.shape[0] == 16
+
+
+def test_words_are_dropped_and_pieces_changed_at_random(music):
+    sequencer = music[1]
+    plain, varied = streams(music, how=NONE)[0], streams(music, how=Variation(augment=True, drop=0.5, plan=1.0))[0]
+    style, words = sequencer.schema.vocabulary.slice("style"), sequencer.tokenizers["style"]
+    number, example = plain.rows(0)[0]
+    assert np.array_equal(plain.window(number, example).ids, plain.window(number, example).ids)
+    fed = [varied.window(n, example).ids[1:4] - style.start for n in range(200)]
+    left_open = np.mean([[word.startswith("any-") for word in words.to_words(ids)] for ids in fed], axis=0)
+    assert left_open == pytest.approx([0.5] * 3, abs=0.15)
+    assert len({tuple(varied.window(n, example).ids[4:20].tolist()) for n in range(50)}) > 30
+    part = list(sequencer.schema.axes).index("music.part")
+    first = sequencer.schema.axis_starts["music.part"]
+    assert (varied.window(0, example).rows[4:, part] > first + 1).all()
+    assert (plain.window(0, example).rows[4:, part] == first + 1).all()
+
+
+@pytest.mark.parametrize("context", [2, 3, 7, 12])
+def test_held_out_windows_score_every_token_once(tmp_path, context):
+    lengths = [0, 1, 5, 6, 7, 13, 50, 99]
+    corpus, sequencer = texts(tmp_path, [*lengths, 40], [True] * 8 + [False], context)
+    stop = sequencer.schema.vocabulary.stop("text")
+    start = sequencer.schema.vocabulary.slice("text").start
+    scored = np.concatenate([w.targets for w in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])])
+    scored = scored[scored != NO_TARGET].tolist()
+    assert scored.count(stop) == len(lengths)
+    assert [scored.count(start + i) for i in range(9)] == [*lengths, 0]
+
+
+def test_held_out_windows_follow_the_piece(tmp_path):
+    """Letters in order, so that each target must be the one after what is fed."""
+    rows = [("a", None, True, {"text": np.arange(100)})]
+    corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
+    sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 9)
+    windows = list(held_out_windows(corpus, sequencer, sequencer.schema.layouts[0]))
+    start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    heard = []
+    for number, window in enumerate(windows):
+        places = np.flatnonzero(window.targets != NO_TARGET)
+        assert number == 0 or places[0] >= 4  # half a window comes before
+        for place in places:
+            before, target = window.ids[place], window.targets[place]
+            heard.append(int(target))
+            if place:
+                assert target == (before + 1 if before - start < 99 else stop)
+    assert heard == [*range(start, start + 100), stop]
+
+
+def test_collate_pads_with_what_is_never_learned():
+    a = Packed(np.array([1, 2, 3]), np.ones((3, 2), np.int64), np.array([2, 3, 4]))
+    b = Packed(np.array([1]), np.ones((1, 2), np.int64), np.array([5]))
+    batch = collate(7, [a, b])
+    assert batch.layout == 7
+    assert batch.ids.tolist() == [[1, 2, 3], [1, 0, 0]]
+    assert batch.targets.tolist() == [[2, 3, 4], [5, NO_TARGET, NO_TARGET]]
+    assert batch.rows[1].tolist() == [[1, 1], [0, 0], [0, 0]]
+
+
+def test_finding_a_batch_costs_little(tmp_path):
+    corpus, sequencer = texts(tmp_path, [5] * 30_000, [False] * 30_000, 11)
+    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 64, NONE)
+    stream.rows(0)
+    start = time.perf_counter()
+    for t in range(GROUP):
+        stream.rows(t)
+    assert (time.perf_counter() - start) / GROUP < 0.001  # 50 microseconds on a quiet machine

@@ -1,0 +1,194 @@
+"""A folder becomes tokenizers and shards, once; what is damaged is built again, what cannot be read passed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helicon.data.files import DataError
+from helicon.data.prepare import Prepared, Source, prepare
+from helicon.demos.composer import write_folder
+from helicon.modalities.music import MUSIC
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pieces")
+    write_folder(folder, 6, seed=1)
+    return folder
+
+
+@pytest.fixture
+def source(pieces, tmp_path) -> Source:
+    shutil.copytree(pieces, tmp_path / "midi")
+    return Source(tmp_path / "midi", ("style[3] music",), held_out=0.3, cache=tmp_path / "cache")
+
+
+def prepared(source: Source, **others) -> tuple[Prepared, list[str]]:
+    said: list[str] = []
+    return prepare(source, say=said.append, **others), said
+
+
+def ids(prepared: Prepared) -> list[dict[str, list[int]]]:
+    (corpus,) = prepared.corpora
+    return [{slot: array.tolist() for slot, array in corpus.example(i).items()} for i in range(len(corpus))]
+
+
+def test_every_piece_is_its_tokens(source):
+    found, _ = prepared(source)
+    (corpus,) = found.corpora
+    assert (found.files, found.skipped, len(corpus)) == (6, {}, 6)
+    assert corpus.names == sorted(p.relative_to(source.path).as_posix() for p in source.path.rglob("*.mid"))
+    assert corpus.labels == [name.split("/")[0] for name in corpus.names]
+    for i, name in enumerate(corpus.names):
+        score, _ = MUSIC.read(source.path / name, name.split("/")[0])
+        for slot, tokenizer in found.tokenizers.items():
+            assert np.array_equal(corpus.example(i)[slot], tokenizer.encode(score))
+    assert corpus.tokens(held=True) + corpus.tokens(held=False) == sum(corpus.lengths("music"))
+    assert "6 read, 0 skipped" in found.summary()
+
+
+def test_a_second_time_comes_from_the_cache(source, monkeypatch):
+    first, said = prepared(source)
+    assert said == []
+    monkeypatch.setattr("helicon.data.prepare.read_entry", lambda task: pytest.fail("a file was read again"))
+    again, said = prepared(source)
+    assert said[0].startswith("cache ")
+    assert ids(again) == ids(first)
+    assert {s: t.state() for s, t in again.tokenizers.items()} == {s: t.state() for s, t in first.tokenizers.items()}
+
+
+def damage_ids(folder: Path) -> None:
+    path = folder / "0" / "music.ids.npy"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def cut(folder: Path) -> None:
+    (folder / "0" / "style.offsets.npy").write_bytes(b"\x93NUMPY")
+
+
+def older(folder: Path) -> None:
+    index = json.loads((folder / "0" / "corpus.json").read_text())
+    (folder / "0" / "corpus.json").write_text(json.dumps({**index, "version": 0}))
+
+
+def half_built(folder: Path) -> None:
+    (folder / "prepared.json").unlink()
+
+
+def nonsense(folder: Path) -> None:
+    (folder / "prepared.json").write_text('{"choices": [], "states": [], "corpora": 1}')
+
+
+@pytest.mark.parametrize(
+    "harm", [damage_ids, cut, older, half_built, nonsense, lambda f: (f / "prepared.json").write_text("[")]
+)
+def test_a_damaged_cache_is_built_again(source, harm):
+    first = ids(prepared(source)[0])
+    (folder,) = source.cache.iterdir()
+    harm(folder)
+    again, said = prepared(source)
+    assert said
+    assert said[0].endswith("built again")
+    assert ids(again) == first
+    assert [path.name for path in source.cache.iterdir()] == [folder.name]
+    assert len(prepared(source)[1]) == 1
+
+
+def test_a_build_that_fails_leaves_nothing(source, monkeypatch):
+    def fail(path, thing):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("helicon.data.prepare.write_json", fail)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(source)
+    assert list(source.cache.iterdir()) == []
+
+
+def test_any_change_is_another_cache(source):
+    sizes = [len(list(source.cache.iterdir())) for _ in [prepared(source)]]
+    file = next(source.path.rglob("*.mid"))
+    os.utime(file, (1, 1))
+    for changed in (source, Source(source.path, ("music",), cache=source.cache),
+                    Source(source.path, source.layouts, {"music": "musenet"}, cache=source.cache),
+                    Source(source.path, source.layouts, {}, {"pedal": "drop"}, cache=source.cache)):  # fmt: skip
+        prepared(changed)
+        sizes.append(len(list(source.cache.iterdir())))
+    assert sizes == [1, 2, 3, 4, 5]
+
+
+def test_bad_files_are_passed_over_with_their_reasons(source):
+    good = ids(prepared(source)[0])
+    (source.path / "zeros.mid").write_bytes(b"\0" * 100)
+    (source.path / "empty.mid").write_bytes(b"")
+    whole = next(source.path.rglob("*-0001.mid")).read_bytes()
+    (source.path / "head.mid").write_bytes(whole[:10])
+    found, _ = prepared(source)
+    assert sorted(Path(name).name for name in found.skipped) == ["empty.mid", "head.mid", "zeros.mid"]
+    assert all(reason and "\n" not in reason for reason in found.skipped.values())
+    assert found.files == 6
+    assert ids(found) == good
+    assert "6 read, 3 skipped" in found.summary()
+    assert "zeros.mid: " in found.summary()
+
+
+def test_a_folder_of_bad_files_only_names_one(tmp_path):
+    (tmp_path / "a.mid").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
+        prepare(Source(tmp_path, ("music",), cache=tmp_path / "cache"))
+
+
+def test_texts_in_any_script_and_names_in_none(tmp_path):
+    texts = {"emoji": "😀 🎹", "right-to-left": "שלום עליכם", "nul": "a\0b", "long": "x" * 1_000_000, "empty": ""}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_bytes(text.encode())
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    if os.name != "nt":
+        (tmp_path / os.fsdecode(b"\xff.txt")).write_bytes(b"name")
+    found, _ = prepared(Source(tmp_path, ("text",), {"text": "bytes"}, cache=tmp_path / "cache"))
+    (corpus,) = found.corpora
+    whole: dict[str, str] = {}
+    for i, name in enumerate(corpus.names):
+        part = found.tokenizers["text"].decode(corpus.example(i)["text"])
+        whole[name.split(".")[0]] = whole.get(name.split(".")[0], "") + part
+    assert {name: whole[name] for name in texts if name != "empty"} == {n: t for n, t in texts.items() if n != "empty"}
+    assert list(found.skipped.values()) == ["not UTF-8 at byte 0"]
+    assert all(len(path.name) < 60 for path in (tmp_path / "cache").rglob("*"))
+
+
+def test_captions_may_all_be_empty(source):
+    for path in list(source.path.rglob("*.mid")):
+        path.with_suffix(".txt").write_text("")
+    found, _ = prepared(Source(source.path, ("text[4] music",), {"text": "bytes"}, cache=source.cache))
+    assert found.corpora[0].lengths("text").tolist() == [0] * 6
+
+
+def test_a_caption_longer_than_its_slot_is_cut_and_counted(source):
+    for path in list(source.path.rglob("*.mid")):
+        path.with_suffix(".txt").write_text("ode to joy")
+    found, _ = prepared(Source(source.path, ("text[4] music",), {"text": "bytes"}, cache=source.cache))
+    assert found.corpora[0].example(0)["text"].tolist() == list(b"ode ")
+    assert found.repaired["text tokens cut"] == 6 * 6
+
+
+def test_kept_tokenizers_are_used_as_they_are(source):
+    first, _ = prepared(source)
+    write_folder(source.path / "other", 1, seed=5)
+    kept, _ = prepared(source, kept=first.tokenizers)
+    assert len(kept.corpora[0]) == 7
+    assert kept.tokenizers["style"].block == first.tokenizers["style"].block
+    assert prepared(source)[0].tokenizers["style"].block != first.tokenizers["style"].block
+
+
+def test_a_pool_of_processes_reads_the_same(source, monkeypatch):
+    first = ids(prepared(source)[0])
+    monkeypatch.setattr("helicon.data.prepare.POOL_FROM_BYTES", 0)
+    shutil.rmtree(source.cache)
+    assert ids(prepared(source)[0]) == first

@@ -39,9 +39,11 @@ def main() -> None:
     seconds = round(args.minutes * 60)
     run = run_lightning(
         "fit",
-        ["--config", "music", "--config", args.size, "--data.path", str(args.path), "--runs", args.runs]
-        + ["--trainer.max_time", f"00:{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"]
-        + ["--trainer.precision", "bf16-mixed", "--samples", "false", *rest],
+        [
+            *("--config", "music", "--config", args.size, "--data.path", str(args.path), "--runs", args.runs),
+            *("--trainer.max_time", f"00:{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"),
+            *("--trainer.precision", "bf16-mixed", "--samples", "false", *rest),
+        ],
     )
     took = time.monotonic() - begun
     bundle = load_bundle(run)
@@ -53,7 +55,9 @@ def main() -> None:
     total = count = 0.0
     with torch.inference_mode():
         for i in range(0, len(windows), 16):
-            nats, n = slot_nats(bundle.gpt.eval(), bundle.sequencer, collate(0, windows[i : i + 16]), ["music"])["music"]
+            nats, n = slot_nats(bundle.gpt.eval(), bundle.sequencer, collate(0, windows[i : i + 16]), ["music"])[
+                "music"
+            ]
             total, count = total + float(nats), count + n
     size = len(bundle.schema.blocks["music"]) + 1
     pieces = {held: [_ended(corpus, i, size) for i in corpus.select(held)] for held in (False, True)}
@@ -63,7 +67,9 @@ def main() -> None:
         nats = np.concatenate([model.nats(piece) for piece in pieces[True]])
         assert len(nats) == count, (len(nats), count)
         table[f"order {order}"] = float(nats.mean())
-    print(f"trained {took / 60:.1f} minutes in all, {bundle.gpt.parameter_count():,} parameters, {int(count):,} targets")
+    print(
+        f"trained {took / 60:.1f} minutes in all, {bundle.gpt.parameter_count():,} parameters, {int(count):,} targets"
+    )
     print(json.dumps({name: round(value, 4) for name, value in table.items()}))
     print(f"ratio to order 5: {table['gpt'] / table['order 5']:.3f}")
 

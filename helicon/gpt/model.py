@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from helicon.gpt.attention import attend, attend_cached
 from helicon.gpt.cache import Cache
@@ -157,7 +158,9 @@ class GPT(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 continue
-            nn.init.normal_(parameter, std=0.02 / (2 * self.shape.layers) ** 0.5 if name.endswith("out.weight") else 0.02)
+            nn.init.normal_(
+                parameter, std=0.02 / (2 * self.shape.layers) ** 0.5 if name.endswith("out.weight") else 0.02
+            )
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -180,7 +183,7 @@ class GPT(nn.Module):
         position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         for i, layer in enumerate(self.layers):
             if self.checkpoint and self.training:
-                x = torch.utils.checkpoint.checkpoint(layer, x, position, prefix, use_reentrant=False)
+                x = checkpoint(layer, x, position, prefix, use_reentrant=False)
             else:
                 x = layer(x, position, prefix, cache, i)
         return self.norm(x)
@@ -189,7 +192,7 @@ class GPT(nn.Module):
         """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows."""
         x = self.embed(ids_B, rows_BA)
         for i, layer in enumerate(self.layers):
-            x = layer.step(x, position_B, prefix, cache, i)
+            x = cast(Layer, layer).step(x, position_B, prefix, cache, i)
         return self.norm(x)
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:

@@ -64,7 +64,7 @@ class KeepBundle(pl.Callback):
 
 
 class KeepCheckpoints(pl.Callback):
-    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one turn out damaged; saved every `minutes` and at the end."""
+    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes` and at the end."""
 
     def __init__(self, run: Path, minutes: float = 5.0) -> None:
         self.folder, self.seconds = run / "checkpoints", 60 * minutes
@@ -143,7 +143,7 @@ class StopOnSignal(pl.Callback):
 
 
 class Interrupted(BaseException):
-    """A run that was told to stop; its checkpoint is saved. Not an Exception, so that nothing takes it for a failure."""
+    """A run that was told to stop, its checkpoint saved. Not an Exception, so that nothing takes it for a failure."""
 
     def __init__(self, number: int, checkpoint: Path) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")

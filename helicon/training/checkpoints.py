@@ -58,7 +58,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint of a run that can be read, and what is wrong with newer ones. TrainingError when none can."""
+    """The newest checkpoint of a run that can be read, and what is wrong with newer ones; TrainingError if none can."""
     # A name with a dot before it is a file that was never finished
     found = [path for path in (run / "checkpoints").glob("*.ckpt") if not path.name.startswith(".")]
     found.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)

@@ -33,7 +33,7 @@ class GPTModule(pl.LightningModule):
         layers: number of layers.
         width: width of the residual stream.
         heads: attention heads; must divide the width.
-        pattern: attention patterns tiled over the layers, e.g. `dense`, `dense,local:128`, `strided:128`, `fixed:128,32`.
+        pattern: attention patterns tiled over the layers, e.g. `dense,local:128`, `strided:128`, `fixed:128,32`.
         mlp: activation of the feed-forward layers.
         norm: normalisation of each residual branch's input.
         tied: whether the output matrix is the token embedding.

@@ -112,7 +112,8 @@ def test_coordinates_of_music_count_from_the_piece_but_time_from_the_window():
     music = MidiTokenizer(MUSENET)
     made = Sequencer([Layout.parse("music")], {"music": music}, 6, "rope")
     (layout,), axes = made.schema.layouts, list(made.schema.axes)
-    ids = music.from_words(["piano:v80:C4", "piano:v80:E4", "wait:40", "piano:v80:G4", "wait:20", "piano:v80:B4", "wait:5"])
+    words = ("piano:v80:C4", "piano:v80:E4", "wait:40", "piano:v80:G4", "wait:20", "piano:v80:B4", "wait:5")
+    ids = music.from_words(words)
 
     def rows(start: int, plan: bool) -> dict[str, list[int]]:
         found = made.pack(layout, {"music": ids}, start, plan)

@@ -1,0 +1,181 @@
+"""A model on disk is whole: it comes back as it was, or says in one line what is wrong with which file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helicon.bundle import CONFIG, WEIGHTS, Bundle, BundleError, load_bundle, make_gpt, save_bundle
+from helicon.demos.composer import compose
+from helicon.gpt.model import Shape
+from helicon.modalities import registry
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import Sequencer
+from helicon.tokenizers.text import BpeTokenizer
+
+
+def small_bundle(shape: Shape | None = None, positions: str = "flat") -> Bundle:
+    """Untrained, for music, text and both."""
+    surveys = [registry.get("music").survey(compose(seed)) for seed in range(3)]
+    choices = {"music": "music", "style": "style", "text": "bpe"}
+    tokenizers = {
+        slot: registry.factory(slot, choices[slot]).fit(surveys, siblings=choices) for slot in ("music", "style")
+    }
+    tokenizers["text"] = BpeTokenizer.train(["ode to joy, ode to joy"], 262)
+    layouts = [Layout.parse(spec) for spec in ("style[3] music", "text", "text[8] style[3] music")]
+    sequencer = Sequencer(layouts, tokenizers, 64, positions)
+    torch.manual_seed(0)
+    return Bundle(make_gpt(shape or Shape(2, 32, 2), sequencer.schema), sequencer, choices, {"step": 3})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_bundle(small_bundle(), tmp_path / "run" / "model")
+    return tmp_path / "run" / "model"
+
+
+SHAPES = [
+    Shape(2, 32, 2), Shape(2, 32, 4, "dense,strided:8", "swiglu", "rms", tied=False, bias=False, qk_norm=True),
+    Shape(1, 16, 1, "fixed:8,2", "relu2", dropout=0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("positions", ["flat", "grid:8", "rope"])
+def test_a_bundle_comes_back_as_it_was(tmp_path, shape, positions):
+    bundle = small_bundle(shape, positions)
+    save_bundle(bundle, tmp_path / "model")
+    for path in (tmp_path, tmp_path / "model"):  # as a run, and by itself
+        again = load_bundle(path)
+        assert (again.gpt.shape, again.choices, again.notes) == (shape, bundle.choices, {"step": 3})
+        assert again.hash() == bundle.hash()
+        assert again.schema.vocabulary == bundle.schema.vocabulary
+        assert again.schema.axes == bundle.schema.axes
+        layout = again.schema.layouts[0]
+        example = {slot: t.encode(compose(5)) for slot, t in again.sequencer.tokenizers.items() if slot != "text"}
+        packed, expected = (b.sequencer.pack(layout, example) for b in (again, bundle))
+        assert packed.ids.tolist() == expected.ids.tolist()
+        logits = []
+        for model in (again.gpt.eval(), bundle.gpt.eval()):
+            hidden = model(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.prefix)
+            logits.append(model.logits(hidden, slice(None)))
+        assert torch.equal(*logits)
+
+
+def test_dropout_is_off_in_what_was_loaded(folder):
+    assert not load_bundle(folder).gpt.training
+
+
+def test_the_hash_tells_every_weight():
+    bundle = small_bundle()
+    before = bundle.hash()
+    bundle.gpt.norm.bias.data[3] += 1e-6
+    assert bundle.hash() != before
+
+
+def test_saving_again_replaces_whole_files(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fail(thing):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("helicon.bundle.save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_bundle(small_bundle(), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def weights(change):
+    def harm(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        change(tensors)
+        save_file(tensors, folder / WEIGHTS)
+
+    return harm
+
+
+def raw(change):
+    return lambda folder: (folder / WEIGHTS).write_bytes(change((folder / WEIGHTS).read_bytes()))
+
+
+def config(change):
+    def harm(folder: Path) -> None:
+        read = json.loads((folder / CONFIG).read_text())
+        change(read)
+        (folder / CONFIG).write_text(json.dumps(read))
+
+    return harm
+
+
+def text(content: bytes):
+    return lambda folder: (folder / CONFIG).write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": (raw(lambda data: data[:-100]), WEIGHTS, "truncated or changed"),
+    "cut in the header": (raw(lambda data: data[:50]), WEIGHTS, "truncated"),
+    "empty": (raw(lambda data: b""), WEIGHTS, "truncated"),
+    "trailing bytes": (raw(lambda data: data + b"\0"), WEIGHTS, "truncated or changed"),
+    "a huge header": (raw(lambda data: struct.pack("<Q", 1 << 62) + data[8:]), WEIGHTS, "header claims"),
+    "a header of nonsense": (raw(lambda data: data[:8] + b"x" + data[9:]), WEIGHTS, "header is damaged"),
+    "a header that is a list": (raw(lambda data: struct.pack("<Q", 2) + b"[]"), WEIGHTS, "header is damaged"),
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "missing"),
+    "a missing tensor": (weights(lambda t: t.pop("norm.weight")), WEIGHTS, "missing norm.weight"),
+    "an unknown tensor": (weights(lambda t: t.update(x=torch.ones(1))), WEIGHTS, "unexpected x"),
+    "another shape": (
+        weights(lambda t: t.update({"norm.weight": torch.ones(31)})), WEIGHTS,
+        "norm.weight is [31], the config says [32]",
+    ),
+    "whole numbers": (
+        weights(lambda t: t.update({"norm.weight": torch.ones(32, dtype=torch.int32)})), WEIGHTS, "norm.weight holds I32",
+    ),
+    "another width": (config(lambda c: c["shape"].update(width=64)), WEIGHTS, "the config says"),
+    "another vocabulary": (
+        config(lambda c: c["tokenizers"]["style"]["state"]["labels"].append("new")), CONFIG, "it was saved with",
+    ),
+    "a renamed token": (
+        config(lambda c: c["tokenizers"]["style"]["state"]["labels"].__setitem__(0, "new")), CONFIG, "it was saved with",
+    ),
+    "not JSON": (text(b"{"), CONFIG, "not JSON"),
+    "not text": (text(b"\xff\xfe\x00"), CONFIG, "not JSON"),
+    "deep JSON": (text(b"[" * 100_000), CONFIG, "not JSON"),
+    "a list": (text(b"[]"), CONFIG, "bundle format 'list'"),
+    "a later format": (config(lambda c: c.update(format=99)), CONFIG, "bundle format 99"),
+    "no layouts": (config(lambda c: c.pop("layouts")), CONFIG, "not a bundle this version can read"),
+    "an odd layout": (config(lambda c: c.update(layouts=["music style[3]"])), CONFIG, "only the last slot"),
+    "an unknown setting": (config(lambda c: c["shape"].update(magic=1)), CONFIG, "not a bundle this version can read"),
+    "an impossible width": (config(lambda c: c["shape"].update(width=33)), CONFIG, "not a multiple of heads"),
+    "an unknown modality": (
+        config(lambda c: c["tokenizers"].update(smell=c["tokenizers"]["text"])), CONFIG, "unknown slot 'smell'",
+    ),
+    "an unknown tokenizer": (
+        config(lambda c: c["tokenizers"]["text"].update(name="byte")), CONFIG, "'byte'; nearest: bytes",
+    ),
+    "a broken tokenizer": (
+        config(lambda c: c["tokenizers"]["text"].update(state={})), CONFIG, "not a bundle this version can read",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", DAMAGE)
+def test_damage_is_one_line_that_names_the_file(folder, harm):
+    change, file, message = DAMAGE[harm]
+    change(folder)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    assert str(folder / file) in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_what_is_no_bundle_is_said(tmp_path):
+    with pytest.raises(BundleError, match="nowhere: no such run or bundle"):
+        load_bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"neither a bundle \(bundle.json, model.safetensors\) nor a run"):
+        load_bundle(tmp_path)

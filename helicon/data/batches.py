@@ -5,9 +5,9 @@ Shapes: B sequences, T tokens of the longest of them, A coordinate axes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,12 +35,14 @@ class Batch(NamedTuple):
 class Variation:
     """How training examples vary. augment: whether the media change (transposition, tempo ...).
 
+    changes: ranges of these changes, by name, where the medium's own do not suit.
     drop: how often each word of a condition is left out. plan: how often the model is told where in the piece it is.
     """
 
     augment: bool = True
     drop: float = 0.1
     plan: float = 0.5
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 NONE = Variation(augment=False, drop=0.0, plan=0.0)
@@ -97,7 +99,7 @@ class Stream:
         rng = np.random.default_rng((self.seed, 2, number))
         ids = self.corpus.example(example)
         if self.how.augment:
-            ids = augmented(self.sequencer, ids, rng)
+            ids = augmented(self.sequencer, ids, rng, self.how.changes)
         for slot, tokenizer in self.sequencer.tokenizers.items():
             if slot in ids and self.how.drop and hasattr(tokenizer, "drop"):
                 ids[slot] = tokenizer.drop(ids[slot], rng, self.how.drop)  # type: ignore[attr-defined]
@@ -114,7 +116,9 @@ class Stream:
         return self._epochs[epoch]
 
 
-def augmented(sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def augmented(
+    sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator, ranges: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
     """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change."""
     changes = {}
     for slot in list(ids):
@@ -122,7 +126,7 @@ def augmented(sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.G
         if modality.draw_change is None or not hasattr(tokenizer, "augment"):
             continue
         if modality.name not in changes:
-            changes[modality.name] = modality.draw_change(rng)
+            changes[modality.name] = modality.draw_change(rng, **ranges)
         ids[slot] = tokenizer.augment(ids[slot], changes[modality.name])  # type: ignore[attr-defined]
     return ids
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 import helicon
 from helicon.data.corpus import VERSION, Corpus, CorpusError, read_corpus, write_corpus
 from helicon.data.files import DataError, Entry, Scan, scan, split
+from helicon.data.reading import Media, Reader
 from helicon.formats.files import write_json
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -27,12 +23,7 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import unknown
 
-KEPT_BYTES = 64 << 20  # files up to this size in all stay in memory between fitting and encoding
-POOL_FROM_BYTES = 2 << 20  # below this, starting processes costs more than it saves
 PREPARED = "prepared.json"
-
-Media = dict[str, Any]  # modality name -> media object
-Read = tuple[Media | None, str, dict[str, int]]  # media or None, reason it was passed over, counts of what was repaired
 
 
 @dataclass(frozen=True)
@@ -159,7 +150,7 @@ def _load(folder: Path) -> Prepared:
 def _build(
     source: Source, layouts: Sequence[Layout], scans: Sequence[Scan], adopted: Mapping[str, Tokenizer], folder: Path
 ) -> Prepared:
-    readers = [_Reader(found.entries, modalities_of(layout), source.options) for layout, found in zip(layouts, scans)]
+    readers = [Reader(found.entries, modalities_of(layout), source.options) for layout, found in zip(layouts, scans)]
     skipped = {name: reason for found in scans for name, reason in found.skipped.items()}
     surveys: dict[str, list[Any]] = {}
     for reader in readers:
@@ -218,7 +209,7 @@ def _fit(
 
 
 def _encode(
-    folder: Path, layout: Layout, reader: _Reader, tokenizers: Mapping[str, Tokenizer], held_out: float
+    folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer], held_out: float
 ) -> dict[str, int]:
     """Writes the corpus of one layout; gives what encoding lost, counted."""
     sizes = {slot.name: len(tokenizers[slot.name].block) for slot in layout.slots}
@@ -256,66 +247,3 @@ def _documents(layout: Layout, entry: Entry, media: Media) -> Iterable[tuple[str
     if len(parts) == 1:
         return [(entry.name, {modality.name: parts[0]})]
     return [(f"{entry.name}#{i}", {modality.name: part}) for i, part in enumerate(parts)]
-
-
-class _Reader:
-    """Reads entries on all cores, in order; those of a small set are read once and kept."""
-
-    def __init__(self, entries: Sequence[Entry], modalities: Sequence[Modality], options: Mapping[str, Any]) -> None:
-        self.entries, self.modalities, self.options = list(entries), list(modalities), dict(options)
-        self.good: list[Entry] = []
-        self.skipped: dict[str, str] = {}
-        self.repaired: dict[str, int] = {}
-        self._bytes = sum(path.stat().st_size for entry in entries for path in entry.files.values())
-        self._kept: list[Media] | None = None
-
-    def read(self, what: str) -> Iterator[tuple[Entry, Media]]:
-        """Entries and their media; the first pass learns which are good."""
-        if self._kept is not None:
-            yield from zip(self.good, self._kept)
-            return
-        first = not self.good
-        entries, kept = self.entries if first else self.good, []
-        bar = tqdm(self._results(entries), total=len(entries), desc=what, unit=" files", leave=False, disable=None)
-        for entry, (media, reason, repaired) in zip(entries, bar):
-            if media is None:
-                self.skipped[str(next(iter(entry.files.values())))] = reason
-                continue
-            if first:
-                self.good.append(entry)
-                for event, n in repaired.items():
-                    self.repaired[event] = self.repaired.get(event, 0) + n
-            if self._bytes <= KEPT_BYTES:
-                kept.append(media)
-            yield entry, media
-        if self._bytes <= KEPT_BYTES:
-            self._kept = kept
-
-    def _results(self, entries: Sequence[Entry]) -> Iterator[Read]:
-        tasks = [(entry, [modality.name for modality in self.modalities], self.options) for entry in entries]
-        cores = os.cpu_count() or 1
-        if self._bytes < POOL_FROM_BYTES or cores == 1 or not hasattr(sys.modules["__main__"], "__file__"):
-            yield from map(read_entry, tasks)
-            return
-        # Spawned, because a forked child of a process whose threads hold locks can hang
-        with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(read_entry, tasks, chunksize=max(1, min(32, len(tasks) // (4 * cores))))
-
-
-def read_entry(task: tuple[Entry, Sequence[str], Mapping[str, Any]]) -> Read:
-    """Reads the files of one entry; a file that cannot be read gives its reason instead of an exception."""
-    entry, names, options = task
-    media: Media = {}
-    repaired: dict[str, int] = {}
-    for name in names:
-        modality = registry.get(name)
-        try:
-            if name in entry.files:
-                media[name], counts = modality.read(entry.files[name], entry.label, options)
-            else:
-                media[name], counts = modality.from_text(entry.texts[0]), {}
-        except (OSError, ValueError) as error:
-            return None, " ".join(str(error).split()), {}
-        for what, n in counts.items():
-            repaired[what] = repaired.get(what, 0) + n
-    return media, "", repaired

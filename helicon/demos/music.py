@@ -68,7 +68,7 @@ def plan_world(world: World, say: Callable[[str], None]) -> Plan:
     Small batches and few looks at the held-out pieces, so that a minute has some hundred steps.
     """
     rest = ["--data.tokenizers", '{"music": "musenet"}', "--data.batch_size", "8", "--data.val_batches", "8"]
-    rest += ["--samples", "false"]
+    rest += ["--data.changes", '{"tempo": [1, 1], "volume": [0, 0]}', "--samples", "false"]
     minutes = SLOWEST * world.minutes
     return make_plan(
         Wanted("music", world.folder, minutes, world.steps, "tiny", "run", world.out, seed=world.seed, rest=rest), say

@@ -36,6 +36,7 @@ class SequenceData(pl.LightningDataModule):
         seed: of batches, changes and dropout.
         held_out: share of the files, by a hash of their names, that is never trained on.
         augment: whether music is transposed, made louder or softer, faster or slower at random.
+        changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
         drop: how often each word of a condition is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
         pedal: whether the sustain pedal extends notes.
@@ -58,6 +59,7 @@ class SequenceData(pl.LightningDataModule):
         seed: int = 0,
         held_out: float = 0.05,
         augment: bool = True,
+        changes: dict[str, list[float]] | None = None,
         drop: float = 0.1,
         plan: float = 0.5,
         pedal: Literal["extend", "drop"] = "extend",
@@ -83,7 +85,7 @@ class SequenceData(pl.LightningDataModule):
         self.layouts = [Layout.parse(layout) for layout in layouts]
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers, self.val_batches = batch_size, seed, workers, val_batches
-        self.variation = Variation(augment, drop, plan)
+        self.variation = Variation(augment, drop, plan, changes or {})
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
         self._kept: dict[str, Tokenizer] | None = None

@@ -56,7 +56,7 @@ def test_every_piece_is_its_tokens(source):
 def test_a_second_time_comes_from_the_cache(source, monkeypatch):
     first, said = prepared(source)
     assert said == []
-    monkeypatch.setattr("helicon.data.prepare.read_entry", lambda task: pytest.fail("a file was read again"))
+    monkeypatch.setattr("helicon.data.reading.read_entry", lambda task: pytest.fail("a file was read again"))
     again, said = prepared(source)
     assert said[0].startswith("cache ")
     assert ids(again) == ids(first)
@@ -189,6 +189,6 @@ def test_kept_tokenizers_are_used_as_they_are(source):
 
 def test_a_pool_of_processes_reads_the_same(source, monkeypatch):
     first = ids(prepared(source)[0])
-    monkeypatch.setattr("helicon.data.prepare.POOL_FROM_BYTES", 0)
+    monkeypatch.setattr("helicon.data.reading.POOL_FROM_BYTES", 0)
     shutil.rmtree(source.cache)
     assert ids(prepared(source)[0]) == first

@@ -24,11 +24,13 @@ def tokenize(args: Namespace) -> int:
     faults = 0
     for name in args.files:
         try:
-            print(_line(Path(name), bundle, args.ids))
+            line = _line(Path(name), bundle, args.ids)
         except (OSError, ValueError) as error:
             faults += 1
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             print(f"helicon: {name}: {reason}", file=sys.stderr)
+            continue
+        print(line)  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0
 
 

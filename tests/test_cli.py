@@ -1,0 +1,143 @@
+"""The command line: ways in within a second, errors in a line."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import helicon
+from helicon.cli import COMMANDS, LIGHTNING, WAYS_IN, main
+
+ROOT = Path(helicon.__file__).parent
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+def test_help_does_not_wait_for_pytorch():
+    code = "import sys; from helicon.cli import main; main(['--help']); print({'torch', 'numpy'} & sys.modules.keys())"
+    assert python(code).splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_of_a_command_neither(command):
+    code = (
+        f"import sys; from helicon.cli import main\ntry: main(['{command}', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    assert python(code).splitlines()[-1] == "False"
+
+
+def test_help_comes_within_a_second():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "helicon.cli", "--help"], capture_output=True, check=True, timeout=60)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
+
+
+def test_only_training_imports_lightning():
+    """In any way: also within a function."""
+    found = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] in ("pytorch_lightning", "lightning") for name in names):
+                found.add(path.relative_to(ROOT).parts[0])
+    assert found == {"training"}
+
+
+def test_generating_does_without_lightning():
+    code = "import sys, helicon.generate, helicon.commands.generate; print('pytorch_lightning' in sys.modules)"
+    assert python(code) == "False"
+
+
+@pytest.mark.parametrize("args", [[], ["-h"], ["--help"], ["help"]])
+def test_bare_helicon_shows_the_ways_in(capsys, args):
+    assert main(args) == 0
+    assert capsys.readouterr().out.strip() == WAYS_IN.strip()
+    assert all(command in WAYS_IN for command in [*COMMANDS, *LIGHTNING])
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"helicon {helicon.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["generat"], "unknown command 'generat'; nearest: generate"),
+        (["xyzzy"], "unknown command 'xyzzy'; see helicon --help"),
+        (["tokenize", "--idz", "a.mid"], "unknown argument '--idz'; nearest: --ids"),
+        (["tokenize"], "the following arguments are required: FILE"),
+        (["generate", "x", "--dev", "cpu"], "x: no such run or bundle"),
+        (["generate", "nowhere"], "nowhere: no such run or bundle"),
+        (["tokenize", "nowhere.mid"], "nowhere.mid: No such file or directory"),
+        (["detokenize", "nowhere.txt", "-o", "a.mid"], "nowhere.txt: No such file or directory"),
+        (["fit", "--config", "music"], "path"),
+        (["fit", "--config", "nowhere.yaml", "--data.path", "x"], "unknown preset or config file 'nowhere.yaml'"),
+        (["fit", "--config", "music", "--data.path", "nowhere"], "nowhere: no such file or folder"),
+        (["fit", "--config", "music", "--data.path", ".", "--ckpt_path", "x/y.ckpt"], "y.ckpt: no such checkpoint"),
+    ],
+)
+def test_an_error_is_one_line(capsys, tmp_path, monkeypatch, args, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(args) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert error.startswith("helicon: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rest_of_the_files_goes_on(capsys, tmp_path):
+    from helicon.demos.composer import write_folder
+
+    paths = write_folder(tmp_path, 2, seed=1)
+    (tmp_path / "bad.mid").write_bytes(b"no")
+    assert main(["tokenize", str(paths[0]), str(tmp_path / "bad.mid"), str(paths[1])]) == 1
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2
+    assert f"{tmp_path / 'bad.mid'}: " in said.err
+
+
+def test_a_traceback_comes_when_asked_for(monkeypatch):
+    monkeypatch.setenv("HELICON_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="no such run or bundle"):
+        main(["generate", "nowhere"])
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    from helicon.demos.composer import write_folder
+
+    path = write_folder(tmp_path, 1, seed=1)[0]
+    command = [sys.executable, "-m", "helicon.cli", "tokenize", *[str(path)] * 300]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.read(10)
+        done.stdout.close()
+        assert done.stderr.read() == b""
+        assert done.wait(60) == 0
+
+
+def test_a_folder_is_prepared_alone(tmp_path, capsys, monkeypatch):
+    from helicon.demos.composer import write_folder
+
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "midi", 3, seed=1)
+    args = ["--config", "music", "--data.path", "midi", "--data.cache", "cache"]
+    assert main(["prepare", *args]) == 0
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "midi"]

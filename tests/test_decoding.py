@@ -13,7 +13,7 @@ from helicon.bundle import make_gpt
 from helicon.decoding import Prompt, Sampling, _Run, decode
 from helicon.demos.composer import compose
 from helicon.gpt.model import GPT, Shape
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import Noise, methods
 from helicon.modalities.music import MUSIC
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -195,6 +195,23 @@ def test_steps_are_told_as_they_come(pieces):
     prompts = [Prompt({}), Prompt({}, pieces[0]["music"][:6])]
     made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=30), on_step=on_step)
     assert [ids.tolist() for ids in made] == [heard[0], [*pieces[0]["music"][:6].tolist(), *heard[1]]]
+
+
+def test_step_t_draws_with_entry_t_of_the_items_noise(monkeypatch):
+    sequencer = sequencer_of("text")
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
+    heard = []
+
+    def drawn(logits, allowed, seen, uniform, chain):
+        heard.append(uniform.tolist())
+        return torch.zeros(2, dtype=torch.int64)
+
+    monkeypatch.setattr("helicon.decoding.draw", drawn)
+    prompts = [Prompt({}), Prompt({}, np.arange(30))]
+    decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=9, max_tokens=20), items=[4, 2])
+    noise = Noise(9, [4, 2])
+    assert heard == [noise[step].tolist() for step in range(20)]
+    assert len({tuple(uniform) for uniform in heard}) == 20
 
 
 def test_repetition_is_counted_from_the_prime_on():

@@ -125,6 +125,7 @@ def test_coordinates_of_music_count_from_the_piece_but_time_from_the_window():
     assert whole["music.time"] == [0, 1, 1, 1 + 40 // 16, 1 + 40 // 16, 1 + 60 // 16]
     assert whole["music.tick"] == [0, 1, 1, 1 + 40 % 16, 1 + 40 % 16, 1 + 60 % 16]
     assert whole["music.part"] == [0, 1, 1, 1, 1, 1]
+    assert rows(2, plan=False)["music.time"] == [0, *[1 + t // 16 for t in (40, 40, 60, 60, 65)]]  # E4 came at 0
     later = rows(3, plan=True)  # from G4 on, which comes 40 units after the start
     assert later["music.time"] == [0, *[1 + t // 16 for t in (0, 20, 20, 25)]]
     assert later["music.part"] == [0, *[1 + 1 + t * 128 // 65 for t in (40, 60, 60)], 1 + 128]

@@ -62,6 +62,18 @@ def test_accumulated_batches_count_as_one(midi_folder, tmp_path, monkeypatch):
         torch.testing.assert_close(gradient, (first[name] + second[name]) / 2, atol=1e-6, rtol=1e-4)
 
 
+def test_dropout_differs_from_batch_to_batch(midi_folder, tmp_path, monkeypatch):
+    step, seeds = GPTModule.training_step, []
+
+    def training_step(self: GPTModule, batch, batch_idx):
+        seeds.append(torch.initial_seed())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(GPTModule, "training_step", training_step)
+    fit(midi_folder, tmp_path, "run", "--trainer.max_steps=3", "--trainer.accumulate_grad_batches=2")
+    assert len(set(seeds)) == len(seeds) == 6
+
+
 def test_a_second_pass_over_the_loader_goes_on_where_the_first_ended(midi_folder, tmp_path):
     """Lightning's `limit_train_batches` makes epochs of an endless stream."""
     one = fit(midi_folder, tmp_path, "one", "--trainer.limit_val_batches=0", "--model.dropout=0")

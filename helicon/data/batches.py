@@ -41,7 +41,7 @@ class Variation:
 
     augment: bool = True
     drop: float = 0.1
-    plan: float = 0.5
+    plan: float = 0.3
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 

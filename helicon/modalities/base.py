@@ -108,7 +108,7 @@ class Modality:
 
 
 def amount_of(amount: str, whole: float, unit: str = "") -> float:
-    """How much of `whole` an amount is: `8s`, in the unit `s`, is 8; `0.5` is half. ValueError says what is accepted."""
+    """How much of `whole` an amount is: `8s` in the unit `s` is 8, `0.5` is half. ValueError says what is taken."""
     match = re.fullmatch(r"(\d*\.?\d+)([a-z]*)", amount.strip())
     if match and unit and match[2] == unit:
         return float(match[1])

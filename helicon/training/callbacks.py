@@ -39,6 +39,11 @@ class KeepBundle(pl.Callback):
     def __init__(self, run: Path) -> None:
         self.run, self.best = run, float("inf")
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        # Lightning validates when it is told to stop, not when its steps run out: the last ones may be the best
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loss = trainer.callback_metrics.get("val/loss")
         if trainer.state.fn == "fit" and not trainer.sanity_checking and loss is not None and float(loss) < self.best:

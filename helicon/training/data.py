@@ -61,7 +61,7 @@ class SequenceData(pl.LightningDataModule):
         augment: bool = True,
         changes: dict[str, list[float]] | None = None,
         drop: float = 0.1,
-        plan: float = 0.5,
+        plan: float = 0.3,
         pedal: Literal["extend", "drop"] = "extend",
         vocabulary: int = 4096,
         workers: int = 0,

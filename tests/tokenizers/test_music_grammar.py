@@ -28,9 +28,9 @@ def one_thread():
 
 
 def walk(automaton: MusicAutomaton, state, generator, steps: int, kinds: bool) -> list[list[int]]:
-    """Ids of each row, sampled among what is allowed until `stop`, which is then -1 at the end; uniformly, or with each
+    """Ids of each row, sampled among what is allowed; -1 at the end where `stop` came.
 
-    kind of token (note-on, note-off, wait, stop) as likely as another, so that walks are not all note-ons.
+    kinds: note-ons, note-offs, waits and stop are equally likely, so that walks are not all note-ons.
     """
     table = automaton.table
     kind = np.append(np.where(table.wait > 0, 2, np.where(table.volume > 0, 0, 1)), 3)

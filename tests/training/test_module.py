@@ -162,3 +162,8 @@ def test_fewer_pieces_than_a_batch_are_enough(tmp_path):
     write_folder(tmp_path / "midi", 2, seed=1)
     run = fit(tmp_path / "midi", tmp_path, "run", "--data.batch_size=8", "--trainer.max_steps=2")
     assert len(read_metrics(run)["train/music"][1]) == 2
+
+
+def test_the_last_steps_are_validated_too(midi_folder, tmp_path):
+    run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=5", "--trainer.val_check_interval=3")
+    assert read_metrics(run)["val/loss"][0] == [2, 4]

@@ -76,7 +76,7 @@ def validation_seconds(minutes: float, steps: int) -> int:
 
 def learning_rate(width: int) -> float:
     """The highest rate for a model of that width, which the packaged shapes follow about."""
-    return min(3e-3, 0.4 / width)
+    return min(6e-3, 1 / width)
 
 
 def has_bf16(device: str) -> bool:

@@ -147,8 +147,9 @@ def _adopted(wanted: Wanted, source: Bundle) -> list[str]:
     chosen = {slot: name for slot, name in source.choices.items() if slot in slots}
     shape = {name: json.dumps(v) if isinstance(v, bool) else str(v) for name, v in asdict(source.gpt.shape).items()}
     shape |= {"context": str(source.schema.context), "positions": source.schema.positions}
-    shape["lr"] = f"{learning_rate(source.gpt.shape.width) / 3:.2g}"
+    shape["lr"] = f"{learning_rate(source.gpt.shape.width) / 2:.2g}"
     words = [word for name, value in shape.items() for word in (f"--model.{name}", value)]
+    words += ["--data.batch_size", "8"]  # few pieces: many small steps rather than few large ones
     words += ["--data.layouts", json.dumps(layouts), "--data.tokenizers", json.dumps(chosen)]
     return [*words, "--data.adopt", str(find_bundle(wanted.adopt))]
 

@@ -39,7 +39,9 @@ class KeepBundle(pl.Callback):
     def __init__(self, run: Path) -> None:
         self.run, self.best = run, float("inf")
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
         # Lightning validates when it is told to stop, not when its steps run out: the last ones may be the best
         if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True

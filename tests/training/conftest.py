@@ -31,7 +31,7 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")  # module: also for what a module trains once
 def one_thread() -> Iterator[None]:
     """Small tensors: threads would only wait for each other."""
     before = torch.get_num_threads()

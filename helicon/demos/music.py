@@ -26,7 +26,7 @@ On pieces that it never saw it needs {gpt:.2f} nats a token; counting tokens nee
 
 
 STEPS_A_MINUTE = 450
-SAFER: dict[str, Any] = {"temperature": 0.9, "top_p": 0.97}  # a model this young errs often
+SAFER: dict[str, Any] = {"temperature": 0.8, "top_p": 0.9}  # a model this young errs often
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
 
 

@@ -23,6 +23,7 @@ from helicon.data.batches import collate, held_out_windows
 from helicon.data.prepare import Source, prepare
 from helicon.evaluate import slot_nats
 from helicon.ngram import WittenBell
+from helicon.training.plan import clock
 from helicon.training.run import run_lightning
 
 
@@ -36,12 +37,11 @@ def main() -> None:
     args, rest = parser.parse_known_args()
     quiet()
     begun = time.monotonic()
-    seconds = round(args.minutes * 60)
     run = run_lightning(
         "fit",
         [
             *("--config", "music", "--config", args.size, "--data.path", str(args.path), "--runs", args.runs),
-            *("--trainer.max_time", f"00:{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"),
+            *("--trainer.max_time", clock(round(args.minutes * 60))),
             *("--trainer.precision", "bf16-mixed", "--samples", "false", *rest),
         ],
     )

@@ -192,7 +192,7 @@ def run(command: str, args: Sequence[str]) -> int:
     parsed, rest = parser.parse_known_args(list(args))
     if rest and command not in ("generate", "train"):
         parser.unrecognised(rest)
-    parsed.rest, parsed.parser = rest, parser
+    parsed.rest = rest
     return _call(target, parsed)
 
 

@@ -1,8 +1,10 @@
 """What tests of several folders share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +14,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared/data beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="module")  # module: also for what a module makes once
+def one_thread() -> Iterator[None]:
+    """Small tensors: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,6 +18,8 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PATTERNS = [
     "dense",
     "local:7",
@@ -31,15 +32,6 @@ PATTERNS = [
     "dense,local:7",
 ]
 CHAIN = methods(1.5)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

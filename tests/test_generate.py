@@ -22,16 +22,9 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABELS = ("chorale", "dance", "duet")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def untrained(*layouts: str, context: int = 64) -> Bundle:

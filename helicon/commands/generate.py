@@ -24,7 +24,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 def generate(args: Namespace) -> int:
     """Runs the command."""
     request = Request(
-        args.count, args.seed, slot_values(args.rest, args.parser), args.to, Path(args.prime) if args.prime else None,
+        args.count, args.seed, slot_values(args.rest), args.to, Path(args.prime) if args.prime else None,
         args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
         args.repetition_penalty, args.overlap,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def generate(args: Namespace) -> int:
     return 0
 
 
-def slot_values(rest: Sequence[str], parser: object) -> dict[str, str]:
+def slot_values(rest: Sequence[str]) -> dict[str, str]:
     """`--SLOT VALUE` pairs, which no other option took."""
     values, words = {}, list(rest)
     while words:
@@ -58,7 +58,7 @@ def slot_values(rest: Sequence[str], parser: object) -> dict[str, str]:
 def command_line(args: Namespace) -> str:
     """The command with its next seed, to go on with."""
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
-    for name, value in slot_values(args.rest, args.parser).items():
+    for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
     for name in ("prime", "keep", "seconds", "tokens", "to"):
         parts += [f"--{name}", str(getattr(args, name))] if getattr(args, name) is not None else []
@@ -71,13 +71,13 @@ class Watch:
     def __init__(self, bundle: Bundle, request: Request, stream: bool) -> None:
         self.sequencer: Sequencer = bundle.sequencer
         self.slot = choose_layout(bundle, request).last.name
-        self.stream, self.steps, self.tokens = stream, 0, 0
+        self.stream, self.tokens = stream, 0
         self.start = self.printed = time.monotonic()
         self.terminal = sys.stderr.isatty()
 
     def on_step(self, ids_B: Tensor, real_B: Tensor) -> None:
         """Counts; prints words of each item's token, or the text itself for one item of text."""
-        self.steps, self.tokens = self.steps + 1, self.tokens + int(real_B.sum())
+        self.tokens += int(real_B.sum())
         if self.stream:
             for item in real_B.nonzero().flatten().tolist():
                 word = self.sequencer.tokenizers[self.slot].block.tokens[int(ids_B[item])]

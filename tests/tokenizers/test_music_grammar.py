@@ -13,18 +13,11 @@ from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.music_grammar import MusicAutomaton
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOKENIZERS = {name: MidiTokenizer(table) for name, table in TABLES.items()}
 musenet = TOKENIZERS["musenet"]
 STOP = len(musenet.block)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def walk(automaton: MusicAutomaton, state, generator, steps: int, kinds: bool) -> list[list[int]]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from helicon.gpt.attention import attend
 from helicon.gpt.patterns import parse_pattern
+from helicon.sequence.layout import Frame
 
 HEADS, FEATURES = 8, 64
 SCALING_LENGTHS = (2048, 4096, 8192, 16384)
@@ -48,7 +49,7 @@ def main() -> None:
 
 def print_ratios(args: argparse.Namespace) -> None:
     """One row a pattern: how many times faster than dense, then the medians behind the ratio."""
-    names = ["local:L", "block:L", "previous:L", "column:L", "summary:L,C", "strided:L", "fixed:L,C"]
+    names = ["local:L", "block:L", "previous:L", "column:L", "summary:L,C", "strided:L", "fixed:L,C", "conv:11,L"]
     specs = [name.replace("L", str(args.block)).replace("C", str(args.summary)) for name in names]
     steps = [training_step(dense, args.length)]
     steps += [training_step(sparse(spec, args.prefix), args.length) for spec in specs]
@@ -91,7 +92,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def sparse(spec: str, prefix: int) -> Attention:
     pattern = parse_pattern(spec)
-    return lambda q, k, v: attend(q, k, v, pattern, prefix)
+    return lambda q, k, v: attend(q, k, v, pattern, Frame(prefix))
 
 
 def training_step(attention: Attention, length: int) -> Callable[[], object]:

@@ -83,20 +83,23 @@ def sample(
     min_p: float | None = None,
     repetition_penalty: float | None = None,
     overlap: float = 0.5,
+    guidance: float = 1.0,
+    best_of: int | None = None,
     **given: str,
 ) -> list[Item]:
     """New media; item i depends on (weights, request, seed, i) alone.
 
     prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
     where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
-    The rest shapes the draw as the options of `helicon generate` do.
+    guidance: above 1, heeds what is given more than the model would. best_of: how many to make, of which the `count`
+    that fit it best are kept. The rest shapes the draw as the options of `helicon generate` do.
     """
     path = Path(prime) if prime is not None else None
     return generate(
         model,
         Request(
             count, seed, given, to, path, keep, seconds, tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-            overlap,
+            overlap, guidance, best_of,
         ),
     )  # fmt: skip
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 import helicon
-from helicon.formats.files import atomic_write, write_json
+from helicon.formats.files import write_json
+from helicon.formats.weights import WeightsError, hash_weights, read_weights, write_weights
 from helicon.gpt.model import GPT, Shape
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout, Schema
+from helicon.tokenizers.base import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 1
-FLOATS = {"F64", "F32", "F16", "BF16"}
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
+TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
 
 
 class BundleError(ValueError):
@@ -46,10 +44,7 @@ class Bundle:
 
     def hash(self) -> str:
         """Hash of all weights: 16 hexadecimal digits."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.gpt.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return hash_weights(self.gpt.state_dict())
 
 
 def make_gpt(shape: Shape, schema: Schema) -> GPT:
@@ -60,9 +55,10 @@ def make_gpt(shape: Shape, schema: Schema) -> GPT:
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Writes `folder`, each file whole or not at all: the weights first, so that a new JSON never has old weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.gpt.state_dict().items()}
-    with atomic_write(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(save(weights))
+    write_weights(folder / WEIGHTS, bundle.gpt.state_dict())
+    for slot, tokenizer in bundle.sequencer.tokenizers.items():
+        if tensors := tokenizer_weights(tokenizer):
+            write_weights(folder / TOKENIZER_WEIGHTS.format(slot=slot), tensors)
     schema = bundle.schema
     write_json(
         folder / CONFIG,
@@ -100,7 +96,10 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     try:
         choices = {slot: str(item["name"]) for slot, item in config["tokenizers"].items()}
         states = {slot: item["state"] for slot, item in config["tokenizers"].items()}
-        tokenizers = {slot: registry.factory(slot, choices[slot]).from_state(states[slot]) for slot in choices}
+        tokenizers = {
+            slot: registry.restored(slot, choices[slot], states[slot], _codec_weights(folder, slot, device))
+            for slot in choices
+        }
         layouts = [Layout.parse(spec) for spec in config["layouts"]]
         sequencer = Sequencer(layouts, tokenizers, int(config["context"]), str(config["positions"]))
         vocabulary, expected = sequencer.schema.vocabulary, config["vocabulary"]
@@ -108,15 +107,24 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         with torch.device("meta"):
             gpt = make_gpt(Shape(**config["shape"]), sequencer.schema)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        reason = str(error) if type(error) is ValueError else repr(error)
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
         raise BundleError(f"{folder / CONFIG}: not a bundle this version can read ({reason})") from None
     if (len(vocabulary), vocabulary.fingerprint) != saved:
         raise BundleError(
             f"{folder / CONFIG}: its tokenizers give a vocabulary of {len(vocabulary)} tokens "
             f"({vocabulary.fingerprint}), it was saved with {saved[0]} ({saved[1]})"
         )
-    gpt.load_state_dict(_checked_weights(folder / WEIGHTS, gpt, device), assign=True)
+    try:
+        gpt.load_state_dict(read_weights(folder / WEIGHTS, gpt.state_dict(), device), assign=True)
+    except WeightsError as error:
+        raise BundleError(str(error)) from None
     return Bundle(gpt.eval(), sequencer, choices, config.get("notes", {}))
+
+
+def _codec_weights(folder: Path, slot: str, device: torch.device | str) -> dict[str, Tensor] | None:
+    """Tensors of a slot's tokenizer, where it has any."""
+    path = folder / TOKENIZER_WEIGHTS.format(slot=slot)
+    return read_weights(path, device=device) if path.exists() else None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -128,48 +136,3 @@ def _read_config(path: Path) -> dict[str, Any]:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise BundleError(f"{path}: bundle format {found!r}; this version of helicon reads format {FORMAT}")
     return config
-
-
-def _checked_weights(path: Path, gpt: GPT, device: torch.device | str) -> dict[str, Tensor]:
-    """Tensors of the file once their names and shapes are those of the model."""
-    _check_safetensors(path)
-    expected = {name: tuple(tensor.shape) for name, tensor in gpt.state_dict().items()}
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            found = {name: tuple(item.get_shape()) for name, item in slices.items()}
-            kinds = {name: item.get_dtype() for name, item in slices.items()}
-            problems = [f"missing {name}" for name in expected.keys() - found.keys()]
-            problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
-            problems += [
-                f"{name} is {list(found[name])}, the config says {list(shape)}"
-                for name, shape in expected.items()
-                if name in found and found[name] != shape
-            ]
-            problems += [f"{name} holds {kinds[name]}" for name in expected if kinds.get(name, "F32") not in FLOATS]
-            if problems:
-                more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-                raise BundleError(f"{path}: weights do not fit the config: {'; '.join(sorted(problems)[:4])}{more}")
-            return {name: file.get_tensor(name) for name in expected}
-    except SafetensorError as error:
-        raise BundleError(f"{path}: not a readable safetensors file ({error})") from None
-
-
-def _check_safetensors(path: Path) -> None:
-    """Header and length agree before anything is allocated; the library itself accepts some trailing bytes."""
-    if not path.is_file():
-        raise BundleError(f"{path}: missing; a bundle needs {WEIGHTS} beside {CONFIG}")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if len(head) < 8 or length > min(size - 8, 100_000_000):
-            raise BundleError(f"{path}: truncated, or its header claims {length} bytes of a file of {size}")
-        try:
-            header = json.loads(file.read(length))
-            ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise BundleError(f"{path}: its safetensors header is damaged") from None
-    if 8 + length + max(ends, default=0) != size:
-        claimed = 8 + length + max(ends, default=0)
-        raise BundleError(f"{path}: {size} bytes, its header says {claimed}: truncated or changed")

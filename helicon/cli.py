@@ -17,9 +17,12 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 
   helicon demo music                        make music, train on it for a minute, listen to the result
   helicon train music DIR --minutes 30      train on your own MIDI files; ends with a page and the next command
-  helicon train text DIR                    the same for text files
+  helicon train text DIR                    the same for text files, with image for pictures
+  helicon train text-to-image DIR           captions to pictures, from NAME.txt beside NAME.png
+  helicon train image-codec DIR             a VQ-VAE; helicon reconstruct RUN PICTURE... shows what it keeps
   helicon generate RUN -n 4 --seed 7        new pieces from a run or a bundle
-  helicon generate RUN --prime start.mid    continue a piece
+  helicon generate RUN --prime start.mid    continue a piece, or --prime picture.png --keep 0.5 complete a picture
+  helicon generate RUN --text "..." -n 9    pictures for a caption; --image picture.png --to text writes captions
   helicon tokenize song.mid                 a piece as MuseNet's words; detokenize is the way back
   helicon eval RUN --data.path DIR          how well a model knows other files
   helicon info RUN                          what is in a model
@@ -61,6 +64,8 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
     add("--top-p", type=float, help="only the likeliest tokens that make up P of the probability")
     add("--min-p", type=float, help="only tokens at least P times as likely as the likeliest")
     add("--repetition-penalty", type=float, help="above 1, tokens that occurred before are less likely")
+    add("--guidance", type=float, default=1.0, help="above 1, heeds what is given more than the model would")
+    add("--best-of", type=int, metavar="N", help="make N and keep those that fit what is given best")
     add("--overlap", type=float, default=0.5, help="share of a full context that is kept when the window moves on")
 
 
@@ -74,14 +79,14 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("task", nargs="?", help="music, text, music-and-text, text-to-music")
+    add("task", nargs="?", help="music, text, image, image-codec, text-to-image, text-and-image, text-to-music ...")
     add("path", nargs="?", help="folder of files, searched recursively")
     add("--minutes", type=float, help="training time; shapes the learning rate too (default: 10)")
     add("--size", default="auto", help="auto, tiny, small, medium, large or any shape preset (default: auto)")
     add("--name", help="folder in runs/ (default: TASK-N)")
     add("--from", dest="adopt", metavar="BUNDLE", help="fine-tune this run or bundle")
     add("--resume", metavar="RUN", help="go on with a run that was stopped")
-    add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text")
+    add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text; COCO JSON")
     add("--seed", type=int, default=0)
     add("--runs", default="runs", help="folder of all runs (default: %(default)s)")
 
@@ -104,6 +109,14 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Every slot of the model's layouts is an option too, e.g. --style 'chopin piano tempo90' or --text 'once'."
     )
+
+
+def _reconstruct(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="RUN_OR_BUNDLE", help="of a codec, or of a model that has one")
+    add("files", nargs="+", metavar="PICTURE")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    add("-o", "--out", default="out", help="folder to write (default: %(default)s)")
 
 
 def _tokenize(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +159,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "demo": ("train on a small made-up world and show the result", _demo, "helicon.commands.demo:demo"),
     "train": ("train on a folder of files", _train, "helicon.commands.train:train"),
     "generate": ("make new media", _generate, "helicon.commands.generate:generate"),
+    "reconstruct": (
+        "show what a codec makes of pictures",
+        _reconstruct,
+        "helicon.commands.reconstruct:reconstruct",
+    ),
     "tokenize": ("print files as tokens", _tokenize, "helicon.commands.tokens:tokenize"),
     "detokenize": ("make files from printed tokens", _detokenize, "helicon.commands.tokens:detokenize"),
     "eval": ("measure a model on a folder", _eval, "helicon.commands.evaluate:evaluate"),

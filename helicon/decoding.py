@@ -5,6 +5,7 @@ Shapes: B items, N tokens of the longest history, V tokens of the slot, `stop` i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,16 +33,23 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw: the chain of methods, the seed, the most tokens to make, the share of a full window that is kept."""
+    """How to draw: the chain of methods, the seed, the most tokens to make, the share of a full window that is kept.
+
+    guidance: how much further than from the model without its conditions to the model with them (arXiv:2207.12598,
+    eq. 6, where w is one less); 1 is the model with them.
+    """
 
     chain: tuple[Method, ...] = ()
     seed: int = 0
     max_tokens: int | None = None
     overlap: float = 0.5
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.overlap < 1:
             raise ValueError(f"overlap must be above 0 and below 1, got {self.overlap}")
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance must be 0 or more, got {self.guidance}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"tokens must be 1 or more, got {self.max_tokens}")
 
@@ -59,23 +67,29 @@ def decode(
     Noise depends on (seed, item) alone; `items` are the items' numbers, 0, 1, ... unless told. ValueError for ids that
     the slots do not have, or more of them than a slot takes.
     """
-    run = _Run(gpt.eval(), sequencer, layout, prompts, sampling)
-    noise = Noise(sampling.seed, range(len(prompts)) if items is None else items)
-    done = run.full()
+    # With guidance each prompt is there twice, the second time without its conditions; both are fed the same tokens
+    count, copies = len(prompts), 1 if sampling.guidance == 1 else 2
+    bare = [Prompt({}, prompt.prime, prompt.wishes) for prompt in prompts] if copies == 2 else []
+    run = _Run(gpt.eval(), sequencer, layout, [*prompts, *bare], sampling)
+    noise = Noise(sampling.seed, range(count) if items is None else items)
+    done = run.full()[:count]
     hidden, step = run.prefill(), 0
     while not bool(done.all()):
         if step == sampling.max_tokens:
             break
-        logits = gpt.logits(hidden, run.rows).to(run.device)
-        ids = draw(logits, run.allowed(), run.seen, noise[step].to(run.device), sampling.chain).cpu()
+        logits, allowed = gpt.logits(hidden, run.rows).to(run.device), run.allowed()
+        if copies == 2:
+            given, free = logits.float().chunk(2)
+            logits, allowed = torch.lerp(free, given, sampling.guidance), None if allowed is None else allowed[:count]
+        ids = draw(logits, allowed, run.seen[:count], noise[step].to(run.device), sampling.chain).cpu()
         done = done | (ids == run.stop)
         if on_step:
             on_step(ids, ~done)
-        run.append(ids, ~done)
-        done = done | run.full()
+        run.append(ids.repeat(copies), ~done.repeat(copies))
+        done = done | run.full()[:count]
         if not bool(done.all()):
-            hidden, step = run.advance(ids), step + 1
-    return run.histories()
+            hidden, step = run.advance(ids.repeat(copies)), step + 1
+    return run.histories()[:count]
 
 
 class _Run:
@@ -85,8 +99,8 @@ class _Run:
         self, gpt: GPT, sequencer: Sequencer, layout: Layout, prompts: Sequence[Prompt], sampling: Sampling
     ) -> None:
         self.gpt, self.sequencer, self.layout, self.overlap = gpt, sequencer, layout, sampling.overlap
-        self.rows = sequencer.schema.vocabulary.slice(layout.last.name)
-        self.stop = self.rows.stop - self.rows.start - 1
+        self.rows = sequencer.schema.rows(layout.last)
+        self.stop = len(sequencer.schema.blocks[layout.last.name])
         self.automaton, self.room = sequencer.automaton(layout), sequencer.room(layout)
         self.prefixes = [sequencer.prefix(layout, prompt.given) for prompt in prompts]
         primes = [self._prime(prompt) for prompt in prompts]
@@ -97,7 +111,8 @@ class _Run:
         weight = gpt.head_weight
         # Where tokens are drawn, in float64, which MPS does not have
         self.device = torch.device("cpu") if weight.device.type == "mps" else weight.device
-        self.seen = torch.zeros(len(prompts), self.stop + 1, dtype=torch.bool, device=self.device)
+        width = self.rows.stop - self.rows.start
+        self.seen = torch.zeros(len(prompts), width, dtype=torch.bool, device=self.device)
         self.state: State = {}
         self.coords: dict[str, Tensor] = {}
         for row, prime in enumerate(primes):
@@ -148,7 +163,9 @@ class _Run:
 
     def allowed(self) -> Tensor | None:
         """bool [B, V]: what the grammar lets follow."""
-        return None if self.automaton is None else self.automaton.allowed(self.state).to(self.device)
+        if self.automaton is None:
+            return None
+        return self.automaton.allowed(self.state)[:, : self.seen.shape[1]].to(self.device)
 
     def prefill(self) -> Tensor:
         """Hidden states [B, C] at each row's last token; windows that are full are first cut to the kept share."""
@@ -163,7 +180,7 @@ class _Run:
             ids[row, : len(row_ids)] = torch.as_tensor(row_ids)
             rows[row, : len(row_ids)] = torch.as_tensor(row_rows)
         last = torch.tensor([len(row_ids) - 1 for row_ids, _ in fed], device=device)
-        hidden = self.gpt(ids.to(device), rows.to(device), self.layout.prefix, self.cache)
+        hidden = self.gpt(ids.to(device), rows.to(device), self.layout.frame, self.cache)
         return hidden[torch.arange(len(fed), device=device), last]
 
     def _window(self, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,9 +212,9 @@ class _Run:
         origin: Coords = {axis: values[self.each, self.window].numpy() for axis, values in self.coords.items()}
         place = (self.length - self.window - 1).clamp(min=0)
         rows = torch.as_tensor(self.sequencer.last_rows(self.layout, coords, origin, place.numpy()))
-        device, prefix = self.gpt.head_weight.device, self.layout.prefix
+        device, frame = self.gpt.head_weight.device, self.layout.frame
         fed = (ids.clamp(max=self.stop) + self.rows.start).to(device)
-        return self.gpt.step(fed, rows.to(device), (place + prefix).to(device), prefix, self.cache)
+        return self.gpt.step(fed, rows.to(device), (place + frame.prefix).to(device), frame, self.cache)
 
     def _grow(self) -> None:
         if int(self.length.max()) + 1 >= self.ids.shape[1]:

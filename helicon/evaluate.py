@@ -21,6 +21,7 @@ from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
 from helicon.gpt.model import GPT
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import reading
 from helicon.tokenizers.sequencer import Packed, Sequencer
 
 POOL = 32  # batches among which windows are sorted by length, to waste little on padding
@@ -32,7 +33,7 @@ def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[st
     Only positions with a target reach the output matrix, and only the slot's rows of it are computed.
     """
     layout = sequencer.schema.layouts[batch.layout]
-    hidden = gpt(batch.ids, batch.rows, layout.prefix)
+    hidden = gpt(batch.ids, batch.rows, layout.frame)
     nats = {}
     for span in sequencer.spans(layout, batch.ids.shape[1]):
         if span.slot not in slots:
@@ -92,7 +93,8 @@ def open_folder(bundle: Bundle, path: Path, manifest: Path | None = None) -> tup
         raise fault
     specs = tuple(map(str, layouts))
     # Notes are held by the pedal, as in training by default
-    source = Source(path, specs, bundle.choices, {"pedal": "extend"}, manifest, grow=False)
+    options = {"pedal": "extend", **reading(bundle.sequencer.tokenizers.values())}
+    source = Source(path, specs, bundle.choices, options, manifest, grow=False)
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
 
@@ -130,6 +132,13 @@ def corpus_nats(
         total, count = slot_nats(gpt, sequencer, moved, {layout.last.name})[layout.last.name]
         nats, targets = nats + float(total), targets + count
     return nats, targets
+
+
+def codebook_figures(counts_K: Tensor) -> tuple[float, float]:
+    """(share of the codes that occur, perplexity: as many equally frequent ones would carry as much), of counts [K]."""
+    shares = counts_K.double() / counts_K.sum().clamp(min=1)
+    entropy = -(shares * shares.clamp(min=1e-300).log()).sum()
+    return float((counts_K > 0).double().mean()), float(entropy.exp())
 
 
 def _batches(windows: Iterable[Packed], size: int) -> Iterator[list[Packed]]:

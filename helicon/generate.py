@@ -19,7 +19,9 @@ from helicon.formats.page import PageItem, write_page
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
+from helicon.scoring import fit_to_conditions
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import reading
 from helicon.tokenizers.names import unknown
 
 
@@ -34,6 +36,8 @@ class Request:
     given: slot -> what was typed for it (words, text or a file). to: the slot to make, where a model makes several.
     prime: a file to continue. keep: how much of it, `8s` or a share such as `0.5`; all of it unless given.
     seconds, tokens: how long; as long as the model likes, at most its context, unless given.
+    guidance: above 1, how much more to heed what is given. best_of: how many to make, of which `count` are kept: those
+    that fit what is given best.
     """
 
     count: int = 1
@@ -50,8 +54,12 @@ class Request:
     min_p: float | None = None
     repetition_penalty: float | None = None
     overlap: float = 0.5
+    guidance: float = 1.0
+    best_of: int | None = None
 
     def __post_init__(self) -> None:
+        if self.best_of is not None and self.best_of < self.count:
+            raise RequestError(f"--best-of {self.best_of}: the best {self.count} are to be kept of at least as many")
         if self.count < 1:
             raise RequestError(f"-n must be 1 or more, got {self.count}")
         if self.keep is not None and self.prime is None:
@@ -60,12 +68,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Item:
-    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it."""
+    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it.
+
+    score: how well it fits what was given, of items that were ranked.
+    """
 
     number: int
     media: Any
     ids: np.ndarray
     modality: Modality
+    score: float | None = None
 
 
 def choose_layout(bundle: Bundle, request: Request) -> Layout:
@@ -91,7 +103,7 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
 def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Prompt, dict[str, Any]]:
     """What every item starts from, and the media of the conditions by slot."""
     tokenizers = bundle.sequencer.tokenizers
-    conditions = {slot.name: _typed(bundle, slot.name, request) for slot in layout.slots[:-1]}
+    conditions = {slot.name: _condition(bundle, slot.name, request) for slot in layout.slots[:-1]}
     given, wishes = {}, {}
     for slot in layout.slots[:-1]:
         tokenizer, media = tokenizers[slot.name], conditions[slot.name]
@@ -108,14 +120,20 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
     return Prompt(given, _prime(bundle, layout, request), wishes), conditions
 
 
+def _condition(bundle: Bundle, slot: str, request: Request) -> Any:
+    """Media of a slot before the last, as they are beside other media, or None."""
+    media = _typed(bundle, slot, request)
+    return None if media is None else registry.for_slot(slot).paired(media)
+
+
 def _typed(bundle: Bundle, slot: str, request: Request) -> Any:
-    """Media of a condition: of a file of that name, of the words typed, or None when it is left out."""
+    """Media of what was given: of a file of that name, of the words typed, or None when it is left out."""
     tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot)
     text = request.given.get(slot)
     path = Path(text or "")
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
     if text and path.suffix.lower() in modality.suffixes and os.path.isfile(text):
-        return _read(modality, path)
+        return _read(modality, path, bundle)
     parse: Callable[[str], Any] | None = getattr(tokenizer, "parse", None) or modality.typed
     if parse is None:
         if text is None:
@@ -124,9 +142,9 @@ def _typed(bundle: Bundle, slot: str, request: Request) -> Any:
     return parse(text or "")
 
 
-def _read(modality: Modality, path: Path) -> Any:
+def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
     try:
-        return modality.read(path)[0]
+        return modality.read(path, options=reading(bundle.sequencer.tokenizers.values()))[0]
     except ValueError as error:
         raise RequestError(f"{path}: {error}") from None
 
@@ -138,8 +156,11 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
     if request.prime is not None:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
-        media = _read(modality, request.prime)
-        return tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
+        media = _read(modality, request.prime, bundle)
+        ids = tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
+        if layout.last.length is not None and len(ids) >= layout.last.length:
+            raise RequestError(f"--prime {request.prime}: nothing is left to make; --keep 0.5 keeps half of it")
+        return ids
     if name in request.given:
         return tokenizer.encode(_typed(bundle, name, request))
     return np.zeros(0, np.int64)
@@ -159,32 +180,56 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     if longest is None and request.seconds is None:
         room = bundle.sequencer.room(layout) + 1
         longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
-    sampling = Sampling(chain, request.seed, longest, request.overlap)
-    made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * request.count, sampling, on_step=on_step)
-    modality = registry.for_slot(layout.last.name)
-    items = []
-    for number, ids in enumerate(made):
-        parts = {slot: media for slot, media in conditions.items() if slot in modality.slots and media is not None}
-        parts[layout.last.name] = bundle.sequencer.tokenizers[layout.last.name].decode(ids)
-        items.append(Item(number, modality.join(parts), ids, modality))
-    return items
+    if request.guidance != 1 and not layout.slots[:-1]:
+        raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
+    sampling = Sampling(chain, request.seed, longest, request.overlap, request.guidance)
+    candidates = request.best_of or request.count
+    made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * candidates, sampling, on_step=on_step)
+    ranked = _ranked(bundle, layout, prompt, made, request)
+    modality, name = registry.for_slot(layout.last.name), layout.last.name
+    media = modality.decode(bundle.sequencer.tokenizers[name], [made[number] for number, _ in ranked])
+    known = {slot: media for slot, media in conditions.items() if slot in modality.slots and media is not None}
+    return [
+        Item(number, modality.join({**known, name: each}), made[number], modality, score)
+        for (number, score), each in zip(ranked, media)
+    ]
+
+
+def _ranked(
+    bundle: Bundle, layout: Layout, prompt: Prompt, made: list[np.ndarray], request: Request
+) -> list[tuple[int, float | None]]:  # fmt: skip
+    """(number, score) of the candidates that are kept: all, or the best ones first."""
+    if request.best_of is None:
+        return [(number, None) for number in range(len(made))]
+    given = {slot: ids for slot, ids in prompt.given.items() if len(ids)}
+    if not given or layout.last.length is None:
+        raise RequestError("--best-of ranks what is made by how well it fits what is given: a caption, for a picture")
+    scores = fit_to_conditions(bundle, layout, given, made).tolist()
+    best = sorted(range(len(made)), key=lambda number: -scores[number])
+    return [(number, scores[number]) for number in best[: request.count]]
 
 
 def write_items(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str) -> list[PageItem]:
-    """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page."""
+    """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page.
+
+    Several of a medium that has sheets are shown on one, too.
+    """
     out.mkdir(parents=True, exist_ok=True)
     page, model_hash = [], bundle.hash()
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
-    for item in items:
-        path = out / f"{item.number:03d}{item.modality.suffixes[0]}"
+    for place, item in enumerate(items):
+        path = out / f"{place:03d}{item.modality.suffixes[0]}"
         item.modality.write(item.media, path)
         previews = item.modality.preview(item.media, path)
         record = {
             "helicon": helicon.__version__, "model": model, "model_hash": model_hash, "item": item.number,
             "seed": request.seed, "tokens": len(item.ids), "settings": settings,
+            **({} if item.score is None else {"score": item.score}),
         }  # fmt: skip
         write_json(path.with_suffix(".json"), record)
         page.append(page_item(item, path, previews, out))
+    if len(items) > 1:
+        items[0].modality.sheet([item.media for item in items], out / "sheet.png")
     return page
 
 

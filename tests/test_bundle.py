@@ -62,7 +62,7 @@ def test_a_bundle_comes_back_as_it_was(tmp_path, shape, positions):
         assert packed.ids.tolist() == expected.ids.tolist()
         logits = []
         for model in (again.gpt.eval(), bundle.gpt.eval()):
-            hidden = model(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.prefix)
+            hidden = model(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
             logits.append(model.logits(hidden, slice(None)))
         assert torch.equal(*logits)
 
@@ -84,7 +84,7 @@ def test_saving_again_replaces_whole_files(folder, monkeypatch):
     def fail(thing):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("helicon.bundle.save", fail)
+    monkeypatch.setattr("helicon.formats.weights.save", fail)
     with pytest.raises(OSError, match="No space left"):
         save_bundle(small_bundle(), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

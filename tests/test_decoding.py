@@ -47,7 +47,7 @@ def music_tokenizers():
 
 
 def sequencer_of(*layouts: str, context: int = 40, positions: str = "flat") -> Sequencer:
-    tokenizers = {**music_tokenizers(), "text": BytesTokenizer()}
+    tokenizers = {**music_tokenizers(), "text": BytesTokenizer(), "image": BytesTokenizer()}  # a byte a pixel
     parsed = [Layout.parse(layout) for layout in layouts]
     slots = {slot.name for layout in parsed for slot in layout.slots}
     return Sequencer(parsed, {slot: tokenizers[slot] for slot in slots}, context, positions)
@@ -89,7 +89,7 @@ def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps
         packed = sequencer.pack(layout, example, start=int(window), plan=False)
         assert len(packed.ids) == layout.prefix + int(length) - int(window) <= sequencer.context
         with torch.no_grad():
-            whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.prefix)
+            whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
         torch.testing.assert_close(hidden, whole[0, -1], atol=tolerance, rtol=0)
     return {int(start) for _, _, windows in steps for start in windows}
 
@@ -135,6 +135,19 @@ def test_every_kind_of_layout_decodes_as_it_was_trained(monkeypatch, pieces, spe
         assert len(ids) <= min(layout.last.length or 999, len(prime) + 60)
     if layout.last.length is not None:
         assert max(map(len, made)) == layout.last.length
+
+
+@pytest.mark.parametrize("pattern", ["row", "column", "conv:3", "block,conv:5"])
+@pytest.mark.parametrize("spec", ["image[4x4]", "text[5] image[4x4]", "text[5] image[3x2x3]", "text[5] image[9]"])
+def test_a_grid_decodes_as_it_was_trained(monkeypatch, spec, pattern):
+    sequencer = sequencer_of(spec)
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, pattern)
+    given = {"text": np.frombuffer(b"ode", np.uint8).astype(np.int64)} if "text" in spec else {}
+    prompts = [Prompt(given, np.arange(n) + 60) for n in (0, 3, 7)]
+    steps = watched(monkeypatch)
+    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=2))
+    check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
+    assert max(map(len, made)) == layout.last.length
 
 
 @pytest.mark.parametrize("spec", ["style[3] music", "text", "text[40]"])

@@ -26,7 +26,7 @@ def generate(args: Namespace) -> int:
     request = Request(
         args.count, args.seed, slot_values(args.rest), args.to, Path(args.prime) if args.prime else None,
         args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
-        args.repetition_penalty, args.overlap,
+        args.repetition_penalty, args.overlap, args.guidance, args.best_of,
     )  # fmt: skip
     device = choose_device(args.device)
     bundle = load_bundle(Path(args.model), device)
@@ -60,8 +60,10 @@ def command_line(args: Namespace) -> str:
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
     for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
-    for name in ("prime", "keep", "seconds", "tokens", "to"):
-        parts += [f"--{name}", str(getattr(args, name))] if getattr(args, name) is not None else []
+    for name in ("prime", "keep", "seconds", "tokens", "to", "top_k", "top_p", "best_of"):
+        value = getattr(args, name)
+        parts += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    parts += ["--guidance", f"{args.guidance:g}"] if args.guidance != 1 else []
     return shlex.join(parts)
 
 

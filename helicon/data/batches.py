@@ -36,7 +36,8 @@ class Variation:
     """How training examples vary. augment: whether the media change (transposition, tempo ...).
 
     changes: ranges of these changes, by name, where the medium's own do not suit.
-    drop: how often each word of a condition is left out. plan: how often the model is told where in the piece it is.
+    drop: how often a condition is left out, each word of a style by itself. plan: how often the model is told where
+    in the piece it is.
     """
 
     augment: bool = True
@@ -97,17 +98,24 @@ class Stream:
     def window(self, number: int, example: int) -> Packed:
         """The window of that number, with its own random changes."""
         rng = np.random.default_rng((self.seed, 2, number))
-        ids = self.corpus.example(example)
+        ids = self.corpus.example(example, rng)
         if self.how.augment:
             ids = augmented(self.sequencer, ids, rng, self.how.changes)
-        for slot, tokenizer in self.sequencer.tokenizers.items():
-            if slot in ids and self.how.drop and hasattr(tokenizer, "drop"):
-                ids[slot] = tokenizer.drop(ids[slot], rng, self.how.drop)  # type: ignore[attr-defined]
+        if self.how.drop:
+            self._drop(ids, rng)
         length = len(ids[self.layout.last.name])
         last = max(0, length - self.room) if self.layout.last.length is None else 0
         # Beyond the ends and clipped back, so that beginnings and endings are seen as often as the middle
         start = int(np.clip(rng.integers(-self.room // 2, last + self.room // 2 + 1), 0, last))
         return self.sequencer.pack(self.layout, ids, start, plan=bool(rng.random() < self.how.plan))
+
+    def _drop(self, ids: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+        """Leaves out some of what is known: words of a style one by one, other conditions as a whole."""
+        for slot, tokenizer in self.sequencer.tokenizers.items():
+            if slot in ids and hasattr(tokenizer, "drop"):
+                ids[slot] = tokenizer.drop(ids[slot], rng, self.how.drop)  # type: ignore[attr-defined]
+            elif slot in ids and slot != self.layout.last.name and rng.random() < self.how.drop:
+                del ids[slot]
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:

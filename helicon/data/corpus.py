@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ import numpy as np
 
 from helicon.formats.files import atomic_write, write_json
 
-VERSION = 1
+VERSION = 2
 INDEX = "corpus.json"
+MAGIC = b"\x93NUMPY\x01\x00"  # of NEP 1
+HEADER = re.compile(rb"\{'descr': '([<>|][iu][1248])', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n")
+
+Ids = np.ndarray | Sequence[np.ndarray]  # of a slot: one array, or its variants
 
 
 class CorpusError(ValueError):
@@ -23,7 +28,11 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Examples of one layout. ids: slot -> flat array of local ids; offsets: slot -> int64 [examples + 1] into it."""
+    """Examples of one layout.
+
+    ids: slot -> flat array of local ids of all variants. offsets: slot -> int64 [variants + 1] into it.
+    variants: slot -> int64 [examples + 1] into the variants, for slots of which some example has several.
+    """
 
     layout: str
     names: list[str]
@@ -31,20 +40,29 @@ class Corpus:
     held: np.ndarray
     ids: Mapping[str, np.ndarray]
     offsets: Mapping[str, np.ndarray]
+    variants: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def example(self, index: int) -> dict[str, np.ndarray]:
-        """Local ids of each slot, int64."""
-        return {
-            slot: np.asarray(ids[self.offsets[slot][index] : self.offsets[slot][index + 1]], np.int64)
-            for slot, ids in self.ids.items()
-        }
+    def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+        """Local ids of each slot, int64: the first variant, or one drawn by `rng`.
+
+        One number is drawn for all slots, so that those of one medium are of the same variant, and none where no slot
+        has variants.
+        """
+        draw = rng.random() if rng is not None and self.variants else 0.0
+        found = {}
+        for slot, ids in self.ids.items():
+            first, end = self.variants[slot][index : index + 2] if slot in self.variants else (index, index + 1)
+            start, stop = self.offsets[slot][first + int(draw * (end - first)) :][:2]
+            found[slot] = np.asarray(ids[start:stop], np.int64)
+        return found
 
     def lengths(self, slot: str) -> np.ndarray:
-        """Tokens of a slot in each example, int64 [examples]."""
-        return np.diff(self.offsets[slot])
+        """Tokens of a slot in each example, of its first variant, int64 [examples]."""
+        lengths = np.diff(self.offsets[slot])
+        return lengths[self.variants[slot][:-1]] if slot in self.variants else lengths
 
     def select(self, held: bool) -> np.ndarray:
         """Indices of the held-out examples, or of those to train on."""
@@ -56,32 +74,52 @@ class Corpus:
 
 
 def write_corpus(
-    folder: Path, layout: str, rows: Iterable[tuple[str, str | None, bool, Mapping[str, np.ndarray]]],
+    folder: Path, layout: str, rows: Iterable[tuple[str, str | None, bool, Mapping[str, Ids]]],
     block_sizes: Mapping[str, int],
 ) -> Corpus:  # fmt: skip
-    """Writes (name, label, held out, ids of each slot) as shards; the index, with checksums, comes last."""
+    """Writes (name, label, held out, ids of each slot) as shards; the index, with checksums, comes last.
+
+    Ids of a slot are an array, or a list of several: variants of which one is used at a time. ValueError for ids that
+    the slot's block does not have.
+    """
     names, labels, held = [], [], []
     parts: dict[str, list[np.ndarray]] = {slot: [] for slot in block_sizes}
+    counts: dict[str, list[int]] = {slot: [0] for slot in block_sizes}
     for name, label, out, ids in rows:
         names.append(name)
         labels.append(label)
         held.append(bool(out))
         for slot, size in block_sizes.items():
-            parts[slot].append(np.asarray(ids[slot]).astype(np.uint16 if size <= 1 << 16 else np.uint32))
+            given = ids[slot]
+            variants = [given] if isinstance(given, np.ndarray) else list(given)
+            if not variants:
+                raise ValueError(f"{name}: no ids for the slot {slot}")
+            parts[slot] += [narrow(variant, size, f"{name}: {slot}") for variant in variants]
+            counts[slot].append(len(variants))
+    arrays = {}
+    for slot, found in parts.items():
+        arrays[f"{slot}.ids"] = np.concatenate(found) if found else np.zeros(0, np.uint8)
+        arrays[f"{slot}.offsets"] = np.array([0, *map(len, found)], np.int64).cumsum()
+        if len(found) > len(names):
+            arrays[f"{slot}.variants"] = np.array(counts[slot], np.int64).cumsum()
     checksums = {}
-    for slot, arrays in parts.items():
-        lengths = np.array([0, *map(len, arrays)], np.int64)
-        flat = np.concatenate(arrays) if arrays else np.zeros(0, np.uint16)
-        for kind, array in (("ids", flat), ("offsets", lengths.cumsum())):
-            path = folder / f"{slot}.{kind}.npy"
-            with atomic_write(path) as temporary:
-                np.save(temporary, array)
-            checksums[path.name] = _checksum(path)
+    for name, array in arrays.items():
+        path = folder / f"{name}.npy"
+        with atomic_write(path) as temporary:
+            np.save(temporary, array)
+        checksums[path.name] = _checksum(path)
     index = {
         "version": VERSION, "layout": layout, "names": names, "labels": labels, "held": held, "checksums": checksums,
     }  # fmt: skip
     write_json(folder / INDEX, index)
     return read_corpus(folder)
+
+
+def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
+    """Ids as the smallest type for those of a block of `size` tokens; ValueError, beginning with `what`, for others."""
+    if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+        raise ValueError(f"{what} ids must be from 0 to {size - 1}, got {ids.min()} to {ids.max()}")
+    return ids.astype(np.min_scalar_type(max(0, size - 1)))
 
 
 def read_corpus(folder: Path) -> Corpus:
@@ -90,18 +128,46 @@ def read_corpus(folder: Path) -> Corpus:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["version"] != VERSION:
             raise CorpusError(f"{folder}: version {index['version']}, this is {VERSION}")
-        for name, checksum in index["checksums"].items():
+        arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
+        for name, checksum in sorted(index["checksums"].items()):
             if _checksum(folder / name) != checksum:
                 raise CorpusError(f"{folder / name}: checksum differs")
-        slots = sorted({name.split(".")[0] for name in index["checksums"]})
-        arrays = {
-            kind: {s: np.load(folder / f"{s}.{kind}.npy", mmap_mode="r", allow_pickle=False) for s in slots}
-            for kind in ("ids", "offsets")
-        }
-        held = np.array(index["held"], bool)
-        return Corpus(index["layout"], index["names"], index["labels"], held, arrays["ids"], arrays["offsets"])
-    except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
+            slot, kind, _ = name.split(".")
+            arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")
+        names, labels, held = index["names"], index["labels"], np.array(index["held"], bool)
+        whole = len(names) == len(labels) == len(held)
+        for slot, ids in arrays["ids"].items():
+            variants = arrays["variants"].get(slot, np.arange(len(names) + 1))
+            offsets = arrays["offsets"][slot]
+            whole &= len(variants) == len(names) + 1 and (np.diff(variants) > 0).all()
+            whole &= _fit(variants, len(offsets) - 1) and _fit(offsets, len(ids))
+        if not whole:
+            raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
+        return Corpus(index["layout"], names, labels, held, **arrays)
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
+
+
+def _fit(offsets: np.ndarray, total: int) -> bool:
+    """Whether they go from 0 up to the total."""
+    return offsets[0] == 0 and offsets[-1] == total and bool((np.diff(offsets) >= 0).all())
+
+
+def _mapped(path: Path, kind: str) -> np.ndarray:
+    """A row of numbers of numpy's kind `u` or `i`, memory-mapped. CorpusError unless the file is as its header says.
+
+    The header is checked before anything is allocated by it: it may be forged.
+    """
+    with path.open("rb") as file:
+        magic, length = file.read(8), int.from_bytes(file.read(2), "little")
+        header = HEADER.fullmatch(file.read(length))
+        start = file.tell()
+    if magic != MAGIC or header is None:
+        raise CorpusError(f"{path}: not a row of numbers as they are written")
+    dtype, count = np.dtype(header[1].decode()), int(header[2])
+    if dtype.kind != kind or start + count * dtype.itemsize != path.stat().st_size:
+        raise CorpusError(f"{path}: {path.stat().st_size} bytes, which are not {count} numbers of the kind {dtype}")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _checksum(path: Path) -> int:

@@ -2,126 +2,73 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path, PurePath, PurePosixPath
 
+from helicon.data.entries import DataError, Scan, accepted, matched
+from helicon.data.manifest import scan_manifest
+from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
 from helicon.modalities.base import Modality
-
-
-class DataError(ValueError):
-    """A folder or manifest that cannot be trained on; the message names it and says what would be accepted."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One example: name relative to the root without suffix, a file for each modality, label, texts of a manifest."""
-
-    name: str
-    files: dict[str, Path]
-    label: str | None = None
-    texts: tuple[str, ...] = ()
-
-    @property
-    def stamps(self) -> list[Any]:
-        """What the token cache depends on: each file's suffix, size and time of change, the label and the texts."""
-        stats = {m: (p.suffix, p.stat().st_size, p.stat().st_mtime_ns) for m, p in sorted(self.files.items())}
-        return [self.name, stats, self.label, self.texts]
-
-
-@dataclass
-class Scan:
-    """Entries in order of name, and the files that were passed over with the reason."""
-
-    entries: list[Entry]
-    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> Scan:
     """Finds the examples that have a file of each modality, by equal stem in the same folder, searched recursively.
 
-    The label is the name of the first folder below the root. A manifest (CSV or JSONL with the columns `file` and
-    optionally `label` and `text`) lists the files instead. DataError when nothing is found.
+    Tar files are shards, whose files are found in them. The label is the name of the first folder below the root. A
+    manifest lists the files instead (see `scan_manifest`). DataError when nothing is found.
     """
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
-    found = _from_manifest(root, modalities, manifest) if manifest else _from_folder(root, modalities)
+    found = scan_manifest(root, modalities, manifest) if manifest else _scan_folder(root, modalities)
     if not found.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
         pairs = " as pairs of equal stem" if len(modalities) > 1 else ""
-        raise DataError(f"{manifest or root}: no files to train on{pairs}; accepted suffixes are {suffixes}")
+        passed = [f"; passed over: {name}: {reason}" for name, reason in found.skipped.items()][:1]
+        raise DataError(
+            f"{manifest or root}: no files to train on{pairs}; accepted suffixes are {suffixes}{''.join(passed)}"
+        )
+    found.entries.sort(key=lambda entry: entry.name)
     return found
 
 
-def _from_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
-    files: dict[str, dict[str, Path]] = {}
-    skipped: dict[str, str] = {}
+def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
+    found, groups = Scan([]), {}
     base = root if root.is_dir() else root.parent
     for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        modality = next((m for m in modalities if path.suffix.lower() in m.suffixes), None)
-        relative = path.relative_to(base)
-        if modality is None or not path.is_file() or any(part.startswith(".") for part in relative.parts):
+        relative, name = path.relative_to(base), path.name.lower()
+        if any(part.startswith(".") for part in relative.parts):
             continue
-        # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
-        name = relative.with_suffix("").as_posix() if len(modalities) > 1 else relative.as_posix()
-        files.setdefault(name, {})[modality.name] = path
-    entries = []
-    for name, group in sorted(files.items()):
-        missing = [m.name for m in modalities if m.name not in group]
-        if missing:
-            skipped.update({str(p): f"no {' or '.join(missing)} file of the same stem" for p in group.values()})
-        else:
-            parts = name.split("/")
-            entries.append(Entry(name, group, parts[0] if len(parts) > 1 else None))
-    return Scan(entries, skipped)
+        if name.endswith(COMPRESSED_SUFFIXES) and path.is_file():
+            found.skipped[str(path)] = COMPRESSED
+        elif name.endswith(SUFFIX) and path.is_file():
+            _scan_shard(path, relative, modalities, found)
+        elif accepted(path, modalities) and path.is_file():
+            # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
+            stem = relative.with_suffix("") if len(modalities) > 1 else relative
+            groups.setdefault(stem, []).append(path)
+    for stem, files in groups.items():
+        entry = matched(stem.as_posix(), _label(stem), files, modalities, found.skipped)
+        found.entries += [entry] if entry else []
+    return found
 
 
-def _from_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> Scan:
-    if not manifest.is_file():
-        raise DataError(f"{manifest}: no such manifest; a CSV or JSONL file with columns file, label, text is needed")
-    entries, skipped = [], {}
-    texts = next((m for m in modalities if m.name == "text"), None)
-    for row in _rows(manifest):
-        path = root / str(row.get("file") or "")
-        modality = next((m for m in modalities if path.suffix.lower() in m.suffixes), None)
-        if modality is None or not path.is_file():
-            skipped[str(path)] = "not a file" if modality else "not of an accepted suffix"
-            continue
-        text = row.get("text")
-        caption = tuple(text) if isinstance(text, list) else (str(text),) if text else ()
-        group = {modality.name: path}
-        for other in modalities:
-            others = sorted(other.suffixes) if other is not modality else []
-            beside = [suffix for suffix in others if path.with_suffix(suffix).is_file()]
-            if beside and not (other is texts and caption):
-                group[other.name] = path.with_suffix(beside[0])
-        if all(m.name in group or (m is texts and caption) for m in modalities):
-            label = row.get("label")
-            entries.append(Entry(Path(str(row["file"])).as_posix(), group, str(label) if label else None, caption))
-        else:
-            skipped[str(path)] = "no file of the same stem for each modality"
-    return Scan(sorted(entries, key=lambda entry: entry.name), skipped)
+def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], found: Scan) -> None:
+    """Adds the samples of a shard. Their names begin with the shard's; the shard itself is no folder for a label."""
+    members, faults = read_shard(shard)
+    found.skipped.update(faults)
+    groups: dict[str, list[Member]] = {}
+    for member in members:
+        if accepted(member, modalities):
+            groups.setdefault(member.key, []).append(member)
+    for key, files in groups.items():
+        label = _label(PurePosixPath(relative.parent.as_posix()) / key)
+        entry = matched(f"{relative.with_suffix('').as_posix()}/{key}", label, files, modalities, found.skipped)
+        found.entries += [entry] if entry else []
 
 
-def _rows(manifest: Path) -> Iterable[dict[str, Any]]:
-    with manifest.open(encoding="utf-8", newline="") as lines:
-        if manifest.suffix.lower() == ".csv":
-            yield from csv.DictReader(lines)
-            return
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line) if line.strip() else {}
-            except json.JSONDecodeError as error:
-                raise DataError(f"{manifest}, line {number}: not JSON ({error.msg})") from None
-            if not isinstance(row, dict):
-                example = '{"file": "a.mid", "label": "bach"}'
-                raise DataError(f"{manifest}, line {number}: not an object such as {example}")
-            if row:
-                yield row
+def _label(path: PurePath) -> str | None:
+    return path.parts[0] if len(path.parts) > 1 else None
 
 
 def share(name: str) -> float:

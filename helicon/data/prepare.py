@@ -9,21 +9,27 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import helicon
-from helicon.data.corpus import VERSION, Corpus, CorpusError, read_corpus, write_corpus
-from helicon.data.files import DataError, Entry, Scan, scan, split
-from helicon.data.reading import Media, Reader
+from helicon.data.corpus import VERSION, Corpus, CorpusError, Ids, narrow, read_corpus, write_corpus
+from helicon.data.entries import DataError, Entry, Scan
+from helicon.data.files import scan, split
+from helicon.data.reading import Alternatives, Media, Reader, variants
 from helicon.formats.files import write_json
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import unknown
+from helicon.tokenizers.sequencer import grids
 
 PREPARED = "prepared.json"
+TOGETHER = 64  # pieces that a tokenizer encodes at a time
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def prepare(
         source, adopted = replace(source, grow=False), dict(kept)
         folder = folder.with_name(_key(source, scans, adopted))
     try:
-        prepared = _load(folder)
+        prepared = _load(folder, adopted)
         say(f"cache      {folder}")
         return prepared
     except CorpusError as fault:
@@ -130,21 +136,29 @@ def _choices(source: Source) -> dict[str, str]:
 def _holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
     """Whether a whole cache was made with these tokenizers."""
     try:
-        found = _load(folder).tokenizers
+        found = _load(folder, kept).tokenizers
     except CorpusError:
         return False
     return {s: t.state() for s, t in found.items()} == {s: t.state() for s, t in kept.items()}
 
 
-def _load(folder: Path) -> Prepared:
+def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
+    """What a cache holds. Tokenizers whose states are those of `adopted` ones are these, as codecs have weights too."""
     try:
         index = json.loads((folder / PREPARED).read_text(encoding="utf-8"))
-        choices = index["choices"]
-        tokenizers = {s: registry.factory(s, choices[s]).from_state(state) for s, state in index["states"].items()}
+        choices, tokenizers = index["choices"], {}
+        for slot, state in index["states"].items():
+            same = slot in adopted and _plain(adopted[slot].state()) == state
+            tokenizers[slot] = adopted[slot] if same else registry.factory(slot, choices[slot]).from_state(state)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(tokenizers, choices, corpora, index["files"], index["skipped"], index["repaired"])
-    except (OSError, LookupError, TypeError, AttributeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
+
+
+def _plain(state: Any) -> Any:
+    """A state as it comes back from JSON."""
+    return json.loads(json.dumps(state))
 
 
 def _build(
@@ -156,7 +170,8 @@ def _build(
     for reader in readers:
         for _, media in reader.read("reading"):
             for name, thing in media.items():
-                surveys.setdefault(name, []).append(registry.get(name).survey(thing))
+                told = variants(paired(name, thing) if len(media) > 1 else thing)
+                surveys.setdefault(name, []).extend(map(registry.get(name).survey, told))
         skipped.update(reader.skipped)
     for layout, reader in zip(layouts, readers):
         if not reader.good:
@@ -165,6 +180,7 @@ def _build(
                 f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; {first[0]}: {first[1]}"
             )
     tokenizers, choices = _fit(source, surveys, adopted)
+    layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -187,7 +203,7 @@ def _build(
         os.replace(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return _load(folder)
+    return _load(folder, tokenizers)
 
 
 def _fit(
@@ -213,35 +229,56 @@ def _encode(
 ) -> dict[str, int]:
     """Writes the corpus of one layout; gives what encoding lost, counted."""
     sizes = {slot.name: len(tokenizers[slot.name].block) for slot in layout.slots}
+    room = {slot.name: slot.length for slot in layout.slots}
     lost: dict[str, int] = {}
 
-    def rows() -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
-        for entry, media in reader.read("tokenising"):
-            for name, piece in _documents(layout, entry, media):
-                ids = {}
-                for slot in sizes:
-                    ids[slot], counts = registry.for_slot(slot).encode(tokenizers[slot], piece)
-                    length = next(s.length for s in layout.slots if s.name == slot)
-                    if length is not None and len(ids[slot]) > length:
-                        counts = {**counts, f"{slot} tokens cut": len(ids[slot]) - length}
-                        ids[slot] = ids[slot][:length]
-                    for what, n in counts.items():
-                        lost[what] = lost.get(what, 0) + n
-                if len(ids[layout.last.name]):
-                    yield name, entry.label, ids
+    def cut(slot: str, ids: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
+        length = room[slot]
+        over = max(0, len(ids) - length) if length is not None else 0
+        for what, n in {**counts, **({f"{slot} tokens cut": over} if over else {})}.items():
+            lost[what] = lost.get(what, 0) + n
+        # Narrow, since all of them are in memory before they are written
+        return narrow(ids[:length], sizes[slot], slot)
+
+    def rows() -> Iterator[tuple[str, str, str | None, Mapping[str, Ids]]]:
+        pieces = ((n, e, piece) for e, media in reader.read("tokenising") for n, piece in _documents(layout, e, media))
+        while group := list(islice(pieces, TOGETHER)):
+            encoded: list[dict[str, Ids]] = [{} for _ in group]
+            for slot in sizes:
+                modality = registry.for_slot(slot)
+                several = [variants(piece[modality.name]) for _, _, piece in group]
+                flat = modality.encode(tokenizers[slot], [media for media_of in several for media in media_of])
+                cuts = (cut(slot, ids, counts) for ids, counts in flat)
+                for found, media_of in zip(encoded, several):
+                    own = list(islice(cuts, len(media_of)))
+                    found[slot] = own[0] if len(own) == 1 else own
+            for (name, entry, _), ids in zip(group, encoded):
+                made = ids[layout.last.name]
+                if any(map(len, [made] if isinstance(made, np.ndarray) else made)):
+                    yield name, next(iter(entry.files.values())).suffix, entry.label, ids
                 else:
                     lost["pieces without anything in them"] = lost.get("pieces without anything in them", 0) + 1
 
     found = list(rows())
-    held = split([name for name, _, _ in found], held_out)
+    # By stem: what belongs to one picture is on one side, whatever stages it is trained in
+    held = split([name.removesuffix(suffix) for name, suffix, _, _ in found], held_out)
+    found = [(name, label, ids) for name, _, label, ids in found]
     write_corpus(folder, str(layout), ((n, label, out, ids) for (n, label, ids), out in zip(found, held)), sizes)
     return lost
+
+
+def paired(name: str, media: Any) -> Any:
+    """Media of a modality, or each of its alternatives, as they are beside other media."""
+    modality = registry.get(name)
+    return Alternatives(map(modality.paired, media)) if isinstance(media, Alternatives) else modality.paired(media)
 
 
 def _documents(layout: Layout, entry: Entry, media: Media) -> Iterable[tuple[str, dict[str, Any]]]:
     """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""
     modality = registry.for_slot(layout.last.name)
-    if len(media) > 1 or layout.last.length is not None:
+    if len(media) > 1:
+        return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
+    if layout.last.length is not None:
         return [(entry.name, media)]
     parts = modality.documents(media[modality.name])
     if len(parts) == 1:

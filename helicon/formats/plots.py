@@ -86,6 +86,22 @@ def loss_curve(
     _save(figure, path)
 
 
+def curves(
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | os.PathLike[str], *, label: str
+) -> None:  # fmt: skip
+    """Writes a PNG, 1000 pixels wide, of values over the steps of a training. series: name -> (steps, values)."""
+    figure = _figure(3.4)
+    axes = figure.subplots()
+    _clean(axes)
+    for color, (name, (x, y)) in zip(_LINES * (1 + len(series) // len(_LINES)), series.items()):
+        axes.plot(x, y, color=color, linewidth=1.8, marker="o", markersize=3, label=name)
+    axes.set_xlim(0)
+    axes.set_xlabel("step")
+    axes.set_ylabel(label)
+    axes.legend(frameon=False, labelcolor=_INK, fontsize=11)
+    _save(figure, path)
+
+
 def _draw_pitches(axes: Axes, score: Score, chosen: np.ndarray) -> None:
     """Notes as bars one semitone high, on lines at every C."""
     _clean(axes)

@@ -1,7 +1,8 @@
 """Causal attention under a pattern, three ways: masked (the oracle), folded (training), a token at a time (cached).
 
-A sequence is `prefix` tokens, dense and causal among themselves and seen by everything after, then the slot the pattern
-lives in: its index 0 is position `prefix`. A query that may see no key gives 0.
+A sequence is `frame.prefix` tokens, dense and causal among themselves and seen by everything after, then the slot the
+pattern lives in, perhaps a grid of `frame.row` tokens a row: its index 0 is position `frame.prefix`. A query that may
+see no key gives 0.
 
 Shapes: B batch, H heads, T tokens, D features, K keys a query gathers.
 """
@@ -14,28 +15,35 @@ from torch import Tensor
 
 from helicon.gpt.folded import attend_folds, flash_folds
 from helicon.gpt.folds import sequence_folds
-from helicon.gpt.patterns import AttentionPattern, Dense
+from helicon.gpt.pattern_base import AttentionPattern, WrittenPattern
+from helicon.gpt.stride_patterns import Dense
+from helicon.sequence.layout import Frame
+
+ONE_SLOT = Frame()  # nothing before it, and no grid
 
 
-def attend_dense(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int = 0) -> Tensor:
+def attend_dense(
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: WrittenPattern, frame: Frame = ONE_SLOT
+) -> Tensor:
     """The oracle: all T x T scores, masked by the predicate."""
-    index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device) - prefix
+    bound = pattern.bound(frame.row)
+    index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device) - frame.prefix
     query_T1, key_T, slot_T = index_T[:, None], index_T, index_T.clamp(min=0)
     in_prefix_TT = (key_T < 0) & (key_T <= query_T1)
-    in_slot_TT = (key_T >= 0) & (query_T1 >= 0) & pattern.allows(slot_T[:, None], slot_T)
+    in_slot_TT = (key_T >= 0) & (query_T1 >= 0) & bound.allows(slot_T[:, None], slot_T)
     scores_BHTT = q_BHTD @ k_BHTD.mT * q_BHTD.shape[-1] ** -0.5
     return _softmax(scores_BHTT, in_prefix_TT | in_slot_TT) @ v_BHTD
 
 
-def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int = 0) -> Tensor:
+def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: WrittenPattern, frame: Frame = ONE_SLOT) -> Tensor:
     """What `attend_dense` gives, fold by fold: time and memory follow the pattern instead of T x T."""
-    device, length = q_BHTD.device.type, q_BHTD.shape[2]
-    if isinstance(pattern, Dense) or length <= prefix:
+    bound, device, length = pattern.bound(frame.row), q_BHTD.device.type, q_BHTD.shape[2]
+    if isinstance(bound, Dense) or length <= frame.prefix:
         return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
     if torch.is_autocast_enabled(device):  # scaled_dot_product_attention does this for itself
         dtype = torch.get_autocast_dtype(device)
         q_BHTD, k_BHTD, v_BHTD = q_BHTD.to(dtype), k_BHTD.to(dtype), v_BHTD.to(dtype)
-    folds = sequence_folds(pattern.folds(length - prefix), length, prefix)
+    folds = sequence_folds(bound.folds(length - frame.prefix), length, frame.prefix)
     return (flash_folds if device == "cpu" else attend_folds)(q_BHTD, k_BHTD, v_BHTD, folds)
 
 
@@ -44,8 +52,8 @@ def attend_cached(
     k_cache_BHTD: Tensor,
     v_cache_BHTD: Tensor,
     position_B: Tensor,
-    pattern: AttentionPattern,
-    prefix: int = 0,
+    pattern: WrittenPattern,
+    frame: Frame = ONE_SLOT,
     limit: int | None = None,
 ) -> Tensor:
     """One new token a row, its own key and value already in the (contiguous) cache at `position_B`: [B, H, D].
@@ -53,11 +61,11 @@ def attend_cached(
     A sparse pattern reads the prefix and its own key list only. `limit` is a number of tokens that no position reaches;
     given, it spares a GPU the wait for the largest position.
     """
-    limit = int(position_B.max()) + 1 if limit is None else limit
-    if isinstance(pattern, Dense):
+    bound, limit = pattern.bound(frame.row), int(position_B.max()) + 1 if limit is None else limit
+    if isinstance(bound, Dense):
         valid_BK = torch.arange(limit, device=position_B.device) <= position_B[:, None]
         return _attend_rows(q_BHD, k_cache_BHTD[:, :, :limit], v_cache_BHTD[:, :, :limit], valid_BK)
-    index_BK, valid_BK = _cached_keys(position_B, pattern, prefix, limit)
+    index_BK, valid_BK = _cached_keys(position_B, bound, frame.prefix, limit)
     return _attend_rows(q_BHD, _gather(k_cache_BHTD, index_BK), _gather(v_cache_BHTD, index_BK), valid_BK)
 
 

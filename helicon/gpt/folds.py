@@ -96,6 +96,16 @@ def column_folds(length: int, stride: int, strict: bool = False) -> Iterator[Fol
             yield Fold(queries, keys, causal=True)
 
 
+def neighbour_folds(length: int, stride: int, reach: int) -> Iterator[Fold]:
+    """Each block against itself and each of the `reach` before it: offset o sees o - reach .. o + reach, up to self."""
+    for rise in range(min(reach, length // stride) + 1):
+        for tile in _blocks(length, stride, first=rise):
+            keys = _before(tile, tile.offsets if rise == 0 else None, rise)
+            shift_RK = torch.arange(len(keys.offsets)) - torch.arange(len(tile.offsets))[:, None]
+            mask_RK = (shift_RK >= -reach) & (shift_RK <= (reach if rise else 0))
+            yield Fold(tile, keys, mask_RK=mask_RK)
+
+
 def own_summary_folds(length: int, stride: int, width: int) -> Iterator[Fold]:
     """The last C offsets of each block among themselves, causal."""
     for tile in _blocks(length, stride, low=stride - width):
@@ -125,6 +135,6 @@ def _blocks(length: int, stride: int, first: int = 0, low: int = 0, high: int | 
             yield Tile(stride, cells, range(low, stop))
 
 
-def _before(tile: Tile, offsets: range | None = None) -> Tile:
-    """The same number of blocks, one earlier, whole unless told."""
-    return Tile(tile.size, range(tile.cells.start - 1, tile.cells.stop - 1), offsets or range(tile.size))
+def _before(tile: Tile, offsets: range | None = None, by: int = 1) -> Tile:
+    """The same number of blocks, `by` earlier, whole unless told."""
+    return Tile(tile.size, range(tile.cells.start - by, tile.cells.stop - by), offsets or range(tile.size))

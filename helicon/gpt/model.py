@@ -16,7 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from helicon.gpt.attention import attend, attend_cached
 from helicon.gpt.cache import Cache
-from helicon.gpt.patterns import AttentionPattern, parse_patterns
+from helicon.gpt.pattern_base import WrittenPattern
+from helicon.gpt.patterns import parse_patterns
+from helicon.sequence.layout import Frame
 
 MLP_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
@@ -74,7 +76,7 @@ def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Causal self-attention under one pattern."""
 
-    def __init__(self, shape: Shape, pattern: AttentionPattern, rope: bool) -> None:
+    def __init__(self, shape: Shape, pattern: WrittenPattern, rope: bool) -> None:
         super().__init__()
         self.heads, self.pattern, self.rope = shape.heads, pattern, rope
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.bias)
@@ -88,18 +90,18 @@ class Attention(nn.Module):
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         return (rotate(q, position_BT), rotate(k, position_BT), v) if self.rope else (q, k, v)
 
-    def forward(self, x_BTC: Tensor, position_BT: Tensor, prefix: int, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x_BTC: Tensor, position_BT: Tensor, frame: Frame, cache: Cache | None, layer: int) -> Tensor:
         q, k, v = self._project(x_BTC, position_BT)
         if cache is not None:
             cache.store(layer, k, v)
-        return self.out(attend(q, k, v, self.pattern, prefix).transpose(1, 2).flatten(2))
+        return self.out(attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2))
 
-    def step(self, x_BC: Tensor, position_B: Tensor, prefix: int, cache: Cache, layer: int) -> Tensor:
+    def step(self, x_BC: Tensor, position_B: Tensor, frame: Frame, cache: Cache, layer: int) -> Tensor:
         """One new token a row, at `position_B`, against the cache."""
         q, k, v = self._project(x_BC[:, None], position_B[:, None])
         cache.store_at(layer, k[:, :, 0], v[:, :, 0], position_B)
         k_cache, v_cache = cache.layer(layer)
-        return self.out(attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, prefix).flatten(1))
+        return self.out(attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, frame).flatten(1))
 
 
 class MLP(nn.Module):
@@ -118,18 +120,18 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, shape: Shape, pattern: AttentionPattern, rope: bool) -> None:
+    def __init__(self, shape: Shape, pattern: WrittenPattern, rope: bool) -> None:
         super().__init__()
         self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern, rope)
         self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)
         self.dropout = nn.Dropout(shape.dropout)
 
-    def forward(self, x: Tensor, position: Tensor, prefix: int, cache: Cache | None = None, layer: int = 0) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm_1(x), position, prefix, cache, layer))
+    def forward(self, x: Tensor, position: Tensor, frame: Frame, cache: Cache | None = None, layer: int = 0) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm_1(x), position, frame, cache, layer))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
-    def step(self, x: Tensor, position: Tensor, prefix: int, cache: Cache, layer: int) -> Tensor:
-        x = x + self.attention.step(self.norm_1(x), position, prefix, cache, layer)
+    def step(self, x: Tensor, position: Tensor, frame: Frame, cache: Cache, layer: int) -> Tensor:
+        x = x + self.attention.step(self.norm_1(x), position, frame, cache, layer)
         return x + self.mlp(self.norm_2(x))
 
 
@@ -177,22 +179,22 @@ class GPT(nn.Module):
             x = x + F.embedding_bag(rows.flatten(0, -2), self.places.weight, mode="sum").view_as(x)
         return self.dropout(x)
 
-    def forward(self, ids_BT: Tensor, rows_BTA: Tensor, prefix: int, cache: Cache | None = None) -> Tensor:
+    def forward(self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, cache: Cache | None = None) -> Tensor:
         """Hidden states [B, T, C] after the final norm. Keys and values go into `cache` when one is given (prefill)."""
         x = self.embed(ids_BT, rows_BTA)
         position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         for i, layer in enumerate(self.layers):
             if self.checkpoint and self.training:
-                x = checkpoint(layer, x, position, prefix, use_reentrant=False)
+                x = checkpoint(layer, x, position, frame, use_reentrant=False)
             else:
-                x = layer(x, position, prefix, cache, i)
+                x = layer(x, position, frame, cache, i)
         return self.norm(x)
 
-    def step(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, prefix: int, cache: Cache) -> Tensor:
+    def step(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache) -> Tensor:
         """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows."""
         x = self.embed(ids_B, rows_BA)
         for i, layer in enumerate(self.layers):
-            x = cast(Layer, layer).step(x, position_B, prefix, cache, i)
+            x = cast(Layer, layer).step(x, position_B, frame, cache, i)
         return self.norm(x)
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:

@@ -1,266 +1,64 @@
-"""Attention patterns: which keys a query may see. One dataclass a pattern, one row of `PATTERNS`.
-
-Indices count from the start of the slot the pattern lives in; every pattern is causal. `allows` is the definition;
-`folds` (training) and `keys` (cached decoding) are two executions of it, each tested against it.
-
-The one-factor patterns are those of Sparse Transformer (arXiv:1904.10509, section 4.2) and Jukebox (arXiv:2005.00341,
-appendix A.2); L is their stride and C the width of a summary. A window is L keys *including self*, as released code has
-it; the paper's text counts L + 1.
-
-Shapes: B batch, K keys of a list.
-"""
+"""Attention patterns as they are written: `strided:128`, `column`, `(row,column,row,row)*15,row,column,row,conv:11`."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+import re
+from dataclasses import fields
 from itertools import cycle, islice
-from typing import Any, ClassVar, Protocol
-
-import torch
-from torch import Tensor
-
-from helicon.gpt import folds
-from helicon.gpt.folds import Fold
-
-KeyList = tuple[Tensor, Tensor]  # index_BK and valid_BK; where not valid the index means nothing
-
-
-class AttentionPattern(Protocol):
-    """What the attention functions ask of a pattern."""
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        """Whether each query may see each key: integer indices that broadcast, to a boolean."""
-        ...
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        """Disjoint folds that cover exactly the allowed pairs of a slot of that length."""
-        ...
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        """Each query's keys, none twice, for queries below `length`."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Spec:
-    """What all patterns share: numbers that must be positive, and a spec such as `local:128`."""
-
-    form: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        if any(number < 1 for number in astuple(self)):
-            raise ValueError(f"{self}: the numbers of {self.form} must be at least 1")
-
-    def __str__(self) -> str:
-        name, colon, _ = self.form.partition(":")
-        return name + colon + ",".join(map(str, astuple(self)))
-
-
-@dataclass(frozen=True)
-class Dense(_Spec):
-    """All keys up to the query."""
-
-    form = "dense"
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return key <= query
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.block_folds(length, length)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
-        return index_BK, index_BK <= query_B[:, None]
-
-
-@dataclass(frozen=True)
-class Local(_Spec):
-    """The last L keys, self included."""
-
-    stride: int
-    form = "local:L"
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (key > query - self.stride)
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from folds.block_folds(length, self.stride)
-        yield from folds.previous_tail_folds(length, self.stride)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        index_BK = query_B[:, None] - torch.arange(min(self.stride, length), device=query_B.device)
-        return index_BK, index_BK >= 0
-
-
-@dataclass(frozen=True)
-class Block(_Spec):
-    """The query's own block of L up to itself (Jukebox: row)."""
-
-    stride: int
-    form = "block:L"
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (key // self.stride == query // self.stride)
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.block_folds(length, self.stride)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        offset_K = torch.arange(min(self.stride, length), device=query_B.device)
-        index_BK = _block_start(query_B, self.stride) + offset_K
-        return index_BK, index_BK <= query_B[:, None]
-
-
-@dataclass(frozen=True)
-class Previous(_Spec):
-    """The whole block before the query's; nothing in block 0, where Jukebox attends to zero padding."""
-
-    stride: int
-    form = "previous:L"
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return key // self.stride == query // self.stride - 1
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.previous_folds(length, self.stride)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        offset_K = torch.arange(min(self.stride, length), device=query_B.device)
-        index_BK = _block_start(query_B, self.stride) - self.stride + offset_K
-        return index_BK, index_BK >= 0
-
-
-@dataclass(frozen=True)
-class Column(_Spec):
-    """Every L-th key back from the query, self included (Sparse Transformer's strided factor 2)."""
-
-    stride: int
-    form = "column:L"
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & ((query - key) % self.stride == 0)
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.column_folds(length, self.stride)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        row_K = torch.arange(_ceil_div(length, self.stride), device=query_B.device)
-        index_BK = query_B[:, None] % self.stride + row_K * self.stride
-        return index_BK, index_BK <= query_B[:, None]
-
-
-@dataclass(frozen=True)
-class Summary(_Spec):
-    """The last C offsets of every block of L, up to the query (fixed factor 2); nothing before the first of them."""
-
-    stride: int
-    width: int
-    form = "summary:L,C"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.width > self.stride:
-            raise ValueError(f"{self}: the summary C of {self.form} must fit in its block L")
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (key % self.stride >= self.stride - self.width)
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from folds.earlier_summary_folds(length, self.stride, self.width)
-        yield from folds.own_summary_folds(length, self.stride, self.width)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        end_M1 = torch.arange(1, _ceil_div(length, self.stride) + 1, device=query_B.device)[:, None] * self.stride
-        offset_C = torch.arange(self.width, device=query_B.device) - self.width
-        index_BK = (end_M1 + offset_C).flatten().expand(len(query_B), -1)
-        return index_BK, index_BK <= query_B[:, None]
-
-
-@dataclass(frozen=True)
-class Strided(_Spec):
-    """local:L and column:L in one softmax (Sparse Transformer strided, merged)."""
-
-    stride: int
-    form = "strided:L"
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return Local(self.stride).allows(query, key) | Column(self.stride).allows(query, key)
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from Local(self.stride).folds(length)
-        yield from folds.column_folds(length, self.stride, strict=True)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        near_BK, near_valid_BK = Local(self.stride).keys(query_B, length)
-        far_BK, far_valid_BK = Column(self.stride).keys(query_B, length)
-        not_self_BK = far_BK < query_B[:, None]
-        return torch.cat([near_BK, far_BK], 1), torch.cat([near_valid_BK, far_valid_BK & not_self_BK], 1)
-
-
-@dataclass(frozen=True)
-class Fixed(_Spec):
-    """block:L and summary:L,C in one softmax (Sparse Transformer fixed, merged)."""
-
-    stride: int
-    width: int
-    form = "fixed:L,C"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        Summary(self.stride, self.width)  # the same bound on C
-
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return Block(self.stride).allows(query, key) | Summary(self.stride, self.width).allows(query, key)
-
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from folds.block_folds(length, self.stride)
-        yield from folds.earlier_summary_folds(length, self.stride, self.width)
-
-    def keys(self, query_B: Tensor, length: int) -> KeyList:
-        own_BK, own_valid_BK = Block(self.stride).keys(query_B, length)
-        far_BK, far_valid_BK = Summary(self.stride, self.width).keys(query_B, length)
-        earlier_BK = far_BK < _block_start(query_B, self.stride)
-        return torch.cat([own_BK, far_BK], 1), torch.cat([own_valid_BK, far_valid_BK & earlier_BK], 1)
-
+from typing import Any
+
+from helicon.gpt.grid_patterns import Conv, Row, Unbound
+from helicon.gpt.pattern_base import WrittenPattern
+from helicon.gpt.stride_patterns import Block, Column, Dense, Fixed, Local, Previous, Strided, Summary
 
 PATTERNS: dict[str, type[Any]] = {
-    pattern.form.partition(":")[0]: pattern
-    for pattern in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed)
+    pattern.name(): pattern for pattern in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed, Row, Conv)
 }
+_PIECE = re.compile(r"\s*(?:\((?P<list>[^()]*)\)\s*\*\s*(?P<times>[1-9]\d*)|(?P<item>[^(),*]*))\s*,")
 
 
-def parse_pattern(spec: str) -> AttentionPattern:
-    """`strided:128` -> Strided(128); `str` is the inverse."""
-    name, _, numbers = spec.strip().partition(":")
+def parse_pattern(spec: str) -> WrittenPattern:
+    """`strided:128` -> Strided(128), `column` -> Unbound(Column); `str` is the inverse. ValueError lists the forms."""
+    name, colon, numbers = spec.strip().partition(":")
     if name not in PATTERNS:
         near = difflib.get_close_matches(name, PATTERNS, n=1, cutoff=0)
         forms = ", ".join(pattern.form for pattern in PATTERNS.values())
         raise ValueError(f"no attention pattern {name!r}, did you mean {near[0]!r}? There are {forms}")
     pattern = PATTERNS[name]
-    words = numbers.split(",") if numbers else []
-    wanted = len(fields(pattern))
-    if len(words) != wanted or not all(word.strip().isdecimal() for word in words):
+    words = numbers.split(",") if colon else []
+    missing = len(fields(pattern)) - len(words)
+    if missing not in (0, int("[" in pattern.form)) or not all(word.strip().isdecimal() for word in words):
         raise ValueError(f"cannot read attention pattern {spec!r}: write {pattern.form} with whole numbers")
-    return pattern(*map(int, words))
+    try:
+        return Unbound(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
+    except ValueError as error:
+        raise ValueError(f"{spec.strip()}: {error}") from None
 
 
-def parse_patterns(spec: str, layers: int) -> tuple[AttentionPattern, ...]:
-    """`dense,local:128` -> one pattern a layer, the list repeated; a bare number belongs to the item before it."""
+def parse_patterns(spec: str, layers: int) -> tuple[WrittenPattern, ...]:
+    """`dense,local:128` -> one pattern a layer, the list repeated, or cut when it is longer.
+
+    A bare number belongs to the item before it; `(a,b)*3` is a, b, a, b, a, b.
+    """
+    return tuple(islice(cycle([parse_pattern(item) for item in _items(spec, layers)]), layers))
+
+
+def _items(spec: str, layers: int) -> list[str]:
+    """The specs of a list, no list within it repeated more often than `layers`."""
     items: list[str] = []
-    for piece in spec.split(","):
-        if items and piece.strip().isdecimal():
-            items[-1] += "," + piece
+    text, position, open_item = spec + ",", 0, False
+    while position < len(text):
+        piece = _PIECE.match(text, position)
+        if piece is None:
+            raise ValueError(
+                f"cannot read attention patterns {spec!r}: write a list as a,b and a repeated one as (a,b)*3"
+            )
+        if piece["times"]:
+            items += _items(piece["list"], layers) * min(int(piece["times"]), layers)
+        elif open_item and piece["item"].strip().isdecimal():
+            items[-1] += "," + piece["item"].strip()
         else:
-            items.append(piece)
-    return tuple(islice(cycle([parse_pattern(item) for item in items]), layers))
-
-
-def _block_start(query_B: Tensor, stride: int) -> Tensor:
-    """[B] -> [B, 1], the first index of each query's block."""
-    return (query_B - query_B % stride)[:, None]
-
-
-def _ceil_div(length: int, stride: int) -> int:
-    return -(-length // stride)
+            items.append(piece["item"].strip())
+        position, open_item = piece.end(), piece["times"] is None
+    return items

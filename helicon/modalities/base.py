@@ -32,6 +32,14 @@ def _only(parts: Mapping[str, Any]) -> Any:
     return media
 
 
+def _nothing_there(path: Path, device: Any) -> None:
+    return None
+
+
+def _no_sheet(media: Sequence[Any], path: Path) -> None:
+    return None
+
+
 def _no_preview(media: Any, path: Path) -> list[Path]:
     return []
 
@@ -41,13 +49,15 @@ class TokenizerKind:
     """A way to tokenize a slot.
 
     make(surveys, ...): a tokenizer fitted to what was surveyed; further parameters have defaults and are options.
-    from_state(state): the tokenizer whose `state()` it was. grow(tokenizer, surveys): the same with tokens added that
-    the surveys ask for.
+    from_state(state): the tokenizer whose `state()` it was; of one that has `weights()`, from_state(state, weights).
+    grow(tokenizer, surveys): the same with tokens added that the surveys ask for. open(path, device): the tokenizer
+    that lies there as a run or bundle of its own, None when it is none of this kind.
     """
 
     make: Callable[..., Tokenizer]
-    from_state: Callable[[dict[str, Any]], Tokenizer]
+    from_state: Callable[..., Tokenizer]
     grow: Callable[..., Tokenizer] = _as_it_is
+    open: Callable[[Path, Any], Tokenizer | None] = _nothing_there
 
     def fit(self, surveys: Sequence[Any], **options: Any) -> Tokenizer:
         """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
@@ -64,11 +74,13 @@ class Modality:
     write(media, path): whole or not at all.
     slots: slot -> tokenizer's name -> kind; the first is used unless another is asked for.
     preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
-    documents(media): the parts that become one example each. typed(text): media of a caption, or of words typed; None
+    documents(media): the parts that become one example each. paired(media): media as they are beside other media, such
+    as a caption without the end of its line. typed(text): media of a caption, or of words typed; None
     for a medium that words cannot be. keep(media, amount): its beginning, of `8s` or a share such as `0.5`.
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
     join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
+    sheet(media, path): a PNG of many at once. raw: name of the tokenizer that takes media as they are, for codecs.
     """
 
     name: str
@@ -78,12 +90,15 @@ class Modality:
     slots: Mapping[str, Mapping[str, TokenizerKind]]
     preview: Callable[[Any, Path], list[Path]] = _no_preview
     documents: Callable[[Any], list[Any]] = _alone
+    paired: Callable[[Any], Any] = _as_it_is
     typed: Callable[[str], Any] | None = None
     keep: Callable[[Any, str], Any] = _all_or_nothing
     survey: Callable[[Any], Any] = _as_it_is
     labelled: Callable[[Any, str], Any] = _as_it_is
     join: Callable[[Mapping[str, Any]], Any] = _only
     draw_change: Callable[..., Any] | None = None
+    sheet: Callable[[Sequence[Any], Path], Path | None] = _no_sheet
+    raw: str | None = None
 
     def read(
         self, path: Path, label: str | None = None, options: Mapping[str, Any] | None = None
@@ -98,13 +113,20 @@ class Modality:
             raise ValueError(f"{self.name} is not made from text")
         return self.typed(text)
 
-    def encode(self, tokenizer: Tokenizer, media: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
-        """Local ids of this medium's part of an example (modality name -> media), and counts of what was lost."""
+    def encode(self, tokenizer: Tokenizer, media: Sequence[Any]) -> list[tuple[np.ndarray, dict[str, int]]]:
+        """Local ids of each of some media, and counts of what was lost."""
+        together = getattr(tokenizer, "encode_many", None)
+        if together is not None:
+            return [(ids, {}) for ids in together(media)]
         with_report = getattr(tokenizer, "encode_with_report", None)
         if with_report is None:
-            return tokenizer.encode(media[self.name]), {}
-        ids, report = with_report(media[self.name])
-        return ids, report.counts
+            return [(tokenizer.encode(each), {}) for each in media]
+        return [(ids, report.counts) for ids, report in map(with_report, media)]
+
+    def decode(self, tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
+        """Media of each of some id sequences."""
+        together = getattr(tokenizer, "decode_many", None)
+        return together(ids) if together is not None else [tokenizer.decode(each) for each in ids]
 
 
 def amount_of(amount: str, whole: float, unit: str = "") -> float:

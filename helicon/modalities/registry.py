@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from helicon.modalities.base import Modality, TokenizerKind
+from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import unknown
 
 GROUP = "helicon.modalities"
@@ -46,6 +52,21 @@ def factory(slot: str, name: str) -> TokenizerKind:
     if name not in kinds:
         raise ValueError(unknown(f"tokenizer for {slot}", name, kinds))
     return kinds[name]
+
+
+def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> Tokenizer:
+    """The tokenizer of that name whose `state()`, and `weights()` if it has any, these were."""
+    kind = factory(slot, name)
+    return kind.from_state(state, weights) if weights else kind.from_state(state)
+
+
+def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] | None:
+    """(name of its kind, tokenizer on a device) of the run or bundle at a path, if it is a tokenizer for that slot."""
+    for name, kind in for_slot(slot).slots[slot].items():
+        tokenizer = kind.open(path, device)
+        if tokenizer is not None:
+            return name, tokenizer
+    return None
 
 
 @cache

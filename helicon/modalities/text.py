@@ -51,6 +51,11 @@ def fit_bytes(texts: Iterable[str]) -> BytesTokenizer:
     return BytesTokenizer()
 
 
+def paired(media: str) -> str:
+    """A caption is one line without spaces around it."""
+    return " ".join(media.split())
+
+
 def typed(text: str) -> str:
     """What is typed is the medium itself."""
     return text
@@ -67,6 +72,7 @@ TEXT = Modality(
     read_file=read_file,
     write=write,
     documents=documents,
+    paired=paired,
     typed=typed,
     keep=keep,
     slots={

@@ -12,12 +12,16 @@ from math import prod
 from helicon.sequence.vocabulary import Block, Vocabulary
 
 TASK = "task"
-_SLOT = re.compile(r"([a-z][a-z0-9_-]*)(?:\[(\d+(?:x\d+)*)\])?")
+GRID_AXES = ("row", "column", "channel")
+_SLOT = re.compile(r"([a-z][a-z0-9_-]*)(?:\[(\d+(?:x\d+)*|)\])?")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A stretch of a sequence that one tokenizer fills: of fixed length, perhaps a grid, or open (length None)."""
+    """A stretch of a sequence that one tokenizer fills: of fixed length, perhaps a grid, or open (length None).
+
+    An empty shape, `image[]`, is to be that of the tokenizer's grid. A grid is whole or left out as a whole.
+    """
 
     name: str
     shape: tuple[int, ...] | None = None
@@ -27,8 +31,21 @@ class Slot:
         """Tokens of a fixed slot; None when open."""
         return prod(self.shape) if self.shape else None
 
+    @property
+    def grid(self) -> dict[str, int]:
+        """Axis -> its length, of a slot of two or more dimensions; else empty."""
+        return dict(zip(GRID_AXES, self.shape)) if self.shape and len(self.shape) > 1 else {}
+
     def __str__(self) -> str:
-        return f"{self.name}[{'x'.join(map(str, self.shape))}]" if self.shape else self.name
+        return self.name if self.shape is None else f"{self.name}[{'x'.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the last slot begins, and the tokens of one row of its grid, None when it is no grid."""
+
+    prefix: int = 0
+    row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +65,31 @@ class Layout:
             match = _SLOT.fullmatch(word)
             if not match:
                 raise ValueError(f"layout {spec!r}: {word!r} is not `name`, `name[length]` or `name[rowsxcolumns]`")
-            slots.append(Slot(match[1], tuple(map(int, match[2].split("x"))) if match[2] else None))
+            shape = None if match[2] is None else tuple(map(int, filter(None, match[2].split("x"))))
+            slots.append(Slot(match[1], shape))
         names = [slot.name for slot in slots]
         if not slots or len(set(names)) != len(names) or TASK in names:
             raise ValueError(f"layout {spec!r}: one or more slots of different names (not {TASK!r}) are needed")
         if any(slot.shape is None for slot in slots[:-1]) or any(0 in (slot.shape or ()) for slot in slots):
             raise ValueError(f"layout {spec!r}: only the last slot may be open, and no slot may be empty")
+        if any(len(slot.shape or ()) > len(GRID_AXES) for slot in slots):
+            raise ValueError(f"layout {spec!r}: a grid has at most {', '.join(GRID_AXES)}")
+        return Layout(tuple(slots))
+
+    def filled(self, shapes: Mapping[str, tuple[int, ...]]) -> Layout:
+        """The layout whose slots have the shapes that their tokenizers' grids have.
+
+        ValueError where it says another, or leaves it to a tokenizer that has none.
+        """
+        slots = []
+        for slot in self.slots:
+            shape = shapes.get(slot.name)
+            if slot.shape == () and shape is None:
+                raise ValueError(f"layout {str(self)!r}: the tokenizer of {slot.name} makes no grid; give its length")
+            if slot.shape and shape and slot.shape != shape:
+                grid = "x".join(map(str, shape))
+                raise ValueError(f"layout {str(self)!r}: the tokenizer of {slot.name} makes grids of {grid}")
+            slots.append(Slot(slot.name, shape or slot.shape))
         return Layout(tuple(slots))
 
     def __str__(self) -> str:
@@ -78,6 +114,17 @@ class Layout:
         """Positions before the last slot, the task token included."""
         return self.starts[self.last.name]
 
+    @cached_property
+    def frame(self) -> Frame:
+        """What attention knows of a layout; `image[32x32]` has rows of 32 tokens, `image[32x32x3]` of 96."""
+        shape = self.last.shape or ()
+        return Frame(self.prefix, prod(shape[1:]) if len(shape) > 1 else None)
+
+    @property
+    def fed(self) -> int | None:
+        """Tokens fed when all slots are full: the last one never is. None when the last slot is open."""
+        return None if self.last.length is None else self.prefix + self.last.length - 1
+
     def room(self, context: int) -> int:
         """Tokens of the last slot that are fed when at most `context` are; ValueError when the rest leaves none."""
         if context <= self.prefix:
@@ -86,8 +133,7 @@ class Layout:
         if self.last.length is None:
             return room
         if room < self.last.length - 1:
-            needed = self.prefix + self.last.length - 1
-            raise ValueError(f"layout {str(self)!r} needs a context of {needed}, got {context}")
+            raise ValueError(f"layout {str(self)!r} needs a context of {self.fed}, got {context}")
         return self.last.length - 1
 
 
@@ -95,8 +141,9 @@ class Layout:
 class Schema:
     """The layouts one model carries, the blocks and axes of their slots, and how many tokens are fed at most.
 
-    axes: slot -> axis -> table size, of each slot's grammar. positions: `flat`, `grid:L` (one table for i // L and
-    one for i mod L: Sparse Transformer's "attention embeddings", arXiv:1904.10509 section 5.3) or `rope` (no table).
+    slot_axes: slot -> axis -> table size, of each slot's grammar. positions: `flat`, `grid:L` (one table for i // L and
+    one for i mod L: Sparse Transformer's "attention embeddings", arXiv:1904.10509 section 5.3), `axes` (a table for the
+    place in a slot; a grid has only its own axes) or `rope` (no table). Grids have their axes whatever it is.
     """
 
     layouts: tuple[Layout, ...]
@@ -126,11 +173,14 @@ class Schema:
         kind, _, length = self.positions.partition(":")
         if self.positions == "flat":
             return {"position": self.context}
+        if self.positions == "axes":
+            plain = [(y, slot) for y in self.layouts for slot in y.slots if not slot.grid]
+            return {"position": 1 + max((slot.length or self.context - y.prefix for y, slot in plain), default=0)}
         if self.positions == "rope":
             return {}
         if kind == "grid" and length.isdecimal() and int(length) > 0:
             return {"row": -(-self.context // int(length)), "column": int(length)}
-        raise ValueError(f"positions {self.positions!r} is not `flat`, `grid:L` or `rope`")
+        raise ValueError(f"positions {self.positions!r} is not `flat`, `grid:L`, `axes` or `rope`")
 
     @cached_property
     def axes(self) -> dict[str, int]:
@@ -142,10 +192,10 @@ class Schema:
         axes = dict(self.position_axes)
         for layout in self.layouts:
             for slot in layout.slots:
-                if slot.length is not None:
+                if slot.length is not None and not (slot.grid and slot is layout.last):  # a grid that is made is whole
                     name = f"{slot.name}.filler"
                     axes[name] = max(axes.get(name, 0), slot.length + 1)
-                for axis, size in self.slot_axes.get(slot.name, {}).items():
+                for axis, size in {**slot.grid, **self.slot_axes.get(slot.name, {})}.items():
                     axes[f"{slot.name}.{axis}"] = size + 1
         return axes
 
@@ -153,6 +203,11 @@ class Schema:
     def axis_starts(self) -> dict[str, int]:
         """Axis -> its first row in the one table that holds all axes, whose size is `places`."""
         return dict(zip(self.axes, accumulate(self.axes.values(), initial=0)))
+
+    def rows(self, slot: Slot) -> slice:
+        """Rows of the vocabulary that a token of the slot is one of: with `stop`, unless the slot is a grid."""
+        rows = self.vocabulary.slice(slot.name)
+        return slice(rows.start, rows.stop - 1) if slot.grid else rows
 
     @property
     def places(self) -> int:

@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, V tokens of the block, without its `stop` row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -81,7 +81,9 @@ class Tokenizer(Protocol[Media]):
     `augment(ids, change) -> ids`, equal to encoding the changed media; `encode_with_report(media)`, which also gives a
     ReadReport of what was lost; `parse(text) -> media` for what is typed; `wishes(media)`, what that media asks of
     the automaton of the slot that is made; `units(ids) -> {"note": 812.0, "second": 90.5}`, what a loss can be told by
-    beside tokens; and `describe()`, JSON-able, for people who ask what it knows.
+    beside tokens; `describe()`, JSON-able, for people who ask what it knows; `shape`, rows and columns of the grid
+    that its ids fill; `reading`, options with which files are to be read for it; `encode_many` and `decode_many`, of
+    several at once; and `weights()`, tensors that belong to its state.
     """
 
     @property
@@ -105,6 +107,16 @@ class Tokenizer(Protocol[Media]):
     def state(self) -> dict[str, Any]:
         """JSON-able state; `from_state` of the same class gives back an equal tokenizer."""
         ...
+
+
+def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """Tensors that a tokenizer needs beside its `state()`: none of most."""
+    return tokenizer.weights() if hasattr(tokenizer, "weights") else {}  # type: ignore[attr-defined]
+
+
+def reading(tokenizers: Iterable[Tokenizer]) -> dict[str, Any]:
+    """Options with which files have to be read for these tokenizers."""
+    return {name: value for tokenizer in tokenizers for name, value in getattr(tokenizer, "reading", {}).items()}
 
 
 def check_ids(ids: Any, size: int) -> np.ndarray:

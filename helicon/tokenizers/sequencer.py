@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from helicon.sequence.layout import TASK, Layout, Schema
+from helicon.sequence.layout import TASK, Layout, Schema, Slot
 from helicon.tokenizers.base import Automaton, Coords, Tokenizer
 
 NO_TARGET = -1
@@ -38,13 +38,26 @@ class Span:
     rows: slice
 
 
+def grids(tokenizers: Mapping[str, Tokenizer]) -> dict[str, tuple[int, ...]]:
+    """Slot -> shape of its tokenizer's grid, of those that have one."""
+    return {slot: tuple(t.shape) for slot, t in tokenizers.items() if hasattr(t, "shape")}  # type: ignore[attr-defined]
+
+
 class Sequencer:
-    """Layouts, the tokenizer of each slot, and the schema that follows from both."""
+    """Layouts, the tokenizer of each slot, and the schema that follows from both.
+
+    context: tokens fed at most; where all layouts are of fixed length, just as many as those have.
+    """
 
     def __init__(
         self, layouts: list[Layout], tokenizers: Mapping[str, Tokenizer], context: int, positions: str = "flat"
     ) -> None:
         self.tokenizers = dict(tokenizers)
+        layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
+        # What never changes its length is fed whole
+        lengths = [layout.fed for layout in layouts]
+        fixed = [length for length in lengths if length is not None]
+        context = max(fixed) if len(fixed) == len(layouts) else max([context, *fixed])
         axes = {name: dict(t.automaton.axes) for name, t in self.tokenizers.items() if t.automaton}
         blocks = {name: t.block for name, t in self.tokenizers.items()}
         self.schema = Schema(tuple(layouts), blocks, axes, context, positions)
@@ -69,7 +82,7 @@ class Sequencer:
     def prefix(self, layout: Layout, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Ids [prefix] and rows [prefix, A] of the task token and the fixed slots; a slot not given is all filler.
 
-        ValueError when a slot is given more ids than it has places.
+        ValueError when a slot is given more ids than it has places, or a part of a grid.
         """
         vocabulary, length = self.schema.vocabulary, layout.prefix
         ids = np.empty(length, np.int64)
@@ -80,11 +93,14 @@ class Sequencer:
             start, size = layout.starts[slot.name], slot.length or 0
             if len(local) > size:
                 raise ValueError(f"slot {slot} takes {size} tokens, got {len(local)}")
+            if slot.grid and 0 < len(local) < size:
+                raise ValueError(f"slot {slot} takes all of its {size} tokens or none, got {len(local)}")
             ids[start : start + len(local)] = vocabulary.slice(slot.name).start + self.checked(slot.name, local)
             ids[start + len(local) : start + size] = vocabulary.stop(slot.name)
             filler = self._axis_index[f"{slot.name}.filler"]
             rows[start + len(local) : start + size, filler] = np.arange(len(local), size) + 1
-        return ids, self._placed(rows, np.arange(length))
+            self._mark_grid(rows[start : start + len(local)], slot, np.arange(len(local)))
+        return ids, self._placed(rows, layout, np.arange(length))
 
     def last_rows(self, layout: Layout, coords: Coords, origin: Coords, places: np.ndarray) -> np.ndarray:
         """Rows [N, A] of N tokens of the last slot, which stand at `places` [N] of their windows.
@@ -96,7 +112,8 @@ class Sequencer:
         if automaton is not None:
             for axis, values in automaton.position(coords, origin).items():
                 rows[:, self._axis_index[f"{layout.last.name}.{axis}"]] = np.asarray(values) + 1
-        return self._placed(rows, places + layout.prefix)
+        self._mark_grid(rows, layout.last, places)
+        return self._placed(rows, layout, places + layout.prefix)
 
     def pack(self, layout: Layout, example: Mapping[str, np.ndarray], start: int = 0, plan: bool = True) -> Packed:
         """The sequence of an example whose last slot is read from token `start` on, cut at the context.
@@ -114,7 +131,7 @@ class Sequencer:
         coords, origin = self._scan(layout, local, start, fed, plan)
         whole = np.concatenate([ids, window])
         targets = whole[1:].copy()
-        targets[self._fillers(layout, ids)] = NO_TARGET
+        targets[self._fillers(layout, ids, example)] = NO_TARGET
         last = self.last_rows(layout, coords, origin, np.arange(fed))
         return Packed(whole[:-1], np.concatenate([rows, last]), targets)
 
@@ -124,7 +141,7 @@ class Sequencer:
         for slot in layout.slots:
             start = layout.starts[slot.name]
             end = fed + 1 if slot is layout.last else start + (slot.length or 0)
-            spans.append(Span(slot.name, slice(start - 1, end - 1), self.schema.vocabulary.slice(slot.name)))
+            spans.append(Span(slot.name, slice(start - 1, end - 1), self.schema.rows(slot)))
         return spans
 
     def checked(self, name: str, local: np.ndarray) -> np.ndarray:
@@ -134,10 +151,21 @@ class Sequencer:
             raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {local.min()} .. {local.max()}")
         return local
 
-    def _placed(self, rows: np.ndarray, position: np.ndarray) -> np.ndarray:
+    def _mark_grid(self, rows: np.ndarray, slot: Slot, places: np.ndarray) -> None:
+        """Writes where in its grid each token stands, if the slot is one."""
+        if slot.grid and len(places):
+            for axis, values in zip(slot.grid, np.unravel_index(places, tuple(slot.grid.values()))):
+                rows[:, self._axis_index[f"{slot.name}.{axis}"]] = values + 1
+
+    def _placed(self, rows: np.ndarray, layout: Layout, position: np.ndarray) -> np.ndarray:
         """Rows with the places of tokens in the sequence written in, counted from the start of the one table."""
         axes = self.schema.position_axes
-        if "position" in axes:
+        if self.schema.positions == "axes":
+            for slot in layout.slots:
+                offset = position - layout.starts[slot.name]
+                inside = (offset >= 0) & (offset < (slot.length or self.context)) & (not slot.grid)
+                rows[inside, self._axis_index["position"]] = offset[inside] + 1
+        elif "position" in axes:
             rows[:, self._axis_index["position"]] = position
         elif "column" in axes:
             rows[:, self._axis_index["row"]] = position // axes["column"]
@@ -152,11 +180,11 @@ class Sequencer:
         origin = {axis: values[start - 1] if start else values.dtype.type(0) for axis, values in coords.items()}
         return {axis: values[start : start + fed] for axis, values in coords.items()}, origin
 
-    def _fillers(self, layout: Layout, ids: np.ndarray) -> np.ndarray:
-        """Positions whose target is a filler after the first `stop` of its slot."""
+    def _fillers(self, layout: Layout, ids: np.ndarray, example: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Positions whose target is a filler: after the first `stop` of its slot, or of a slot that is left out."""
         found = []
         for slot in layout.slots[:-1]:
             start, size = layout.starts[slot.name], slot.length or 0
             stops = np.flatnonzero(ids[start : start + size] == self.schema.vocabulary.stop(slot.name))
-            found.extend(start - 1 + stops[1:])
+            found.extend(start - 1 + (stops[1:] if slot.name in example else stops))
         return np.asarray(found, np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 import helicon
-from helicon.bundle import save_bundle
-from helicon.data.batches import Batch
 from helicon.formats.files import write_text
+from helicon.training.base import RunModule
 from helicon.training.checkpoints import check_writable
-from helicon.training.module import GPTModule
 
 
 class RunFolder(pl.Callback):
@@ -40,7 +37,7 @@ class KeepBundle(pl.Callback):
         self.run, self.best = run, float("inf")
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning validates when it is told to stop, not when its steps run out: the last ones may be the best
         if 0 < trainer.max_steps <= trainer.global_step:
@@ -57,11 +54,11 @@ class KeepBundle(pl.Callback):
             self._save(trainer, pl_module)
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, GPTModule)
+        assert isinstance(pl_module, RunModule)
         if trainer.is_global_zero:
             notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
             notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
-            save_bundle(pl_module.bundle(notes), self.run / "model")
+            pl_module.save(self.run / "model", notes)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -163,16 +160,17 @@ class Progress(pl.Callback):
     def __init__(self, out: Any = None) -> None:
         self.out = out or sys.stderr
         self.terminal = self.out.isatty()
-        self.tokens = 0.0
+        self.amount = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, GPTModule)
-        self.start, self.printed, self.tokens, self.begun = time.monotonic(), 0.0, 0.0, pl_module.progress()
+        assert isinstance(pl_module, RunModule)
+        self.start, self.printed, self.amount, self.begun = time.monotonic(), 0.0, 0, pl_module.progress()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.tokens += batch.ids.numel() * trainer.world_size
+        assert isinstance(pl_module, RunModule)
+        self.amount += pl_module.amount(batch) * trainer.world_size
         now = time.monotonic()
         if now - self.printed > (0.5 if self.terminal else 10.0):
             self.printed = now
@@ -182,17 +180,15 @@ class Progress(pl.Callback):
         self._print(trainer, pl_module, end="\n")
 
     def _print(self, trainer: pl.Trainer, module: pl.LightningModule, end: str) -> None:
-        assert isinstance(module, GPTModule)
+        assert isinstance(module, RunModule)
         if not trainer.is_global_zero:
             return
         seconds, done = time.monotonic() - self.start, module.progress()
         rate = (done - self.begun) / seconds if seconds else 0.0
         left = (1 - done) / rate if rate > 0 else 0.0
-        metrics = trainer.callback_metrics
-        losses = [f"{name} {float(value):.3f}" for name, value in sorted(metrics.items()) if name.startswith("train/")]
-        held = [f"held-out {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else []
-        speed = f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s"
-        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *losses, *held, speed, f"ETA {clock(left)}"]
+        speed = f"{self.amount / max(seconds, 1e-9):,.0f} {module.unit}/s"
+        told = module.headline(trainer.callback_metrics)
+        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *told, speed, f"ETA {clock(left)}"]
         print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
 
 
@@ -206,21 +202,21 @@ def clock(seconds: float) -> str:
 class Samples(pl.Callback):
     """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time."""
 
-    def __init__(self, run: Path, write: Callable[[GPTModule, Path], None], share: float = 0.05) -> None:
-        self.folder, self.write, self.share = run / "samples", write, share
+    def __init__(self, run: Path, share: float = 0.05) -> None:
+        self.folder, self.share = run / "samples", share
         self.spent = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.start = time.monotonic()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, GPTModule)
+        assert isinstance(pl_module, RunModule)
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         begun = time.monotonic()
         if self.spent > self.share * (begun - self.start):
             return
         with torch.random.fork_rng(devices=[]):
-            self.write(pl_module, self.folder / f"step-{trainer.global_step:06d}")
+            pl_module.write_samples(self.folder / f"step-{trainer.global_step:06d}")
         pl_module.train()
         self.spent += time.monotonic() - begun

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.base import Tokenizer, tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
 
@@ -28,8 +28,10 @@ class SequenceData(pl.LightningDataModule):
     Args:
         path: folder (or one file) to train on.
         layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
-        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}; the first of a slot unless named.
-        manifest: CSV or JSONL with columns file, label, text, instead of searching the folder.
+        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
+            {image: runs/image-codec-1}; the first of a slot unless named.
+        tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for.
+        manifest: CSV or JSONL with columns file, label, text, or COCO-style JSON, instead of searching the folder.
         context: tokens fed at most; follows --model.context.
         positions: follows --model.positions.
         batch_size: sequences a step, over all processes.
@@ -37,10 +39,12 @@ class SequenceData(pl.LightningDataModule):
         held_out: share of the files, by a hash of their names, that is never trained on.
         augment: whether music is transposed, made louder or softer, faster or slower at random.
         changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
-        drop: how often each word of a condition is left out.
+        drop: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
         pedal: whether the sustain pedal extends notes.
         vocabulary: tokens of a text vocabulary that is learned (bpe).
+        size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
+        colours: of a palette that is learned.
         workers: loader processes; results do not depend on their number.
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
         cache: folder of the token cache; $HELICON_CACHE or the user's cache folder unless given.
@@ -52,6 +56,7 @@ class SequenceData(pl.LightningDataModule):
         path: str,
         layouts: list[str],
         tokenizers: dict[str, str] | None = None,
+        tokenizer: str | None = None,
         manifest: str | None = None,
         context: int = 512,
         positions: str = "flat",
@@ -64,6 +69,8 @@ class SequenceData(pl.LightningDataModule):
         plan: float = 0.3,
         pedal: Literal["extend", "drop"] = "extend",
         vocabulary: int = 4096,
+        size: int | None = None,
+        colours: int = 512,
         workers: int = 0,
         val_batches: int = 16,
         cache: str | None = None,
@@ -73,11 +80,19 @@ class SequenceData(pl.LightningDataModule):
         if batch_size < 1:
             raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
         self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
+        slots = list(dict.fromkeys(slot.name for layout in layouts for slot in Layout.parse(layout).slots))
+        chosen = {**named_tokenizer(slots, tokenizer), **(tokenizers or {})}
+        self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
+        choices = {**chosen, **{slot: kind for slot, (kind, _) in self._given.items()}}
+        if self.adopted:
+            choices |= {slot: name for slot, name in self.adopted.choices.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
-        options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment)}
-        slots = {slot.name for layout in layouts for slot in Layout.parse(layout).slots}
-        adopted = {slot: name for slot, name in self.adopted.choices.items() if slot in slots} if self.adopted else {}
-        choices = {**(tokenizers or {}), **adopted}
+        options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
+        options |= {} if size is None else {"size": size}
+        for slot, known in self._adopted().items():
+            for name, value in getattr(known, "reading", {}).items():
+                if options.setdefault(name, value) != value:
+                    raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
         self.source = Source(
             Path(path), tuple(layouts), choices, options,
             Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
@@ -89,6 +104,11 @@ class SequenceData(pl.LightningDataModule):
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
         self._kept: dict[str, Tokenizer] | None = None
+
+    def _adopted(self) -> dict[str, Tokenizer]:
+        """Tokenizers that are used as they are: those of a codec, and of a bundle that is fine-tuned."""
+        given = {slot: tokenizer for slot, (_, tokenizer) in self._given.items()}
+        return {**given, **(self.adopted.sequencer.tokenizers if self.adopted else {})}
 
     @property
     def sequencer(self) -> Sequencer:
@@ -117,19 +137,20 @@ class SequenceData(pl.LightningDataModule):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
 
     def _prepare(self, say: Any = lambda line: None) -> Prepared:
-        adopted = self.adopted.sequencer.tokenizers if self.adopted else None
-        self.prepared = prepare(self.source, adopted, say, self._kept)
+        self.prepared = prepare(self.source, self._adopted(), say, self._kept)
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:
         """Tokenizers, for a checkpoint: what a run has fitted once it never fits again."""
-        states = {slot: tokenizer.state() for slot, tokenizer in self.sequencer.tokenizers.items()}
-        return {"choices": dict(self.choices), "states": json.dumps(states)}
+        tokenizers = self.sequencer.tokenizers
+        states = {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()}
+        weights = {slot: tokenizer_weights(tokenizer) for slot, tokenizer in tokenizers.items()}
+        return {"choices": dict(self.choices), "states": json.dumps(states), "weights": weights}
 
     def keep(self, state: dict[str, Any]) -> None:
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
-        choices, states = state["choices"], json.loads(state["states"])
-        self._kept = {slot: registry.factory(slot, choices[slot]).from_state(states[slot]) for slot in choices}
+        choices, states, weights = state["choices"], json.loads(state["states"]), state["weights"]
+        self._kept = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.source = replace(self.source, tokenizers=choices)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -141,7 +162,7 @@ class SequenceData(pl.LightningDataModule):
             raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
         streams = [
             Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation)
-            for corpus, layout in zip(self.prepared.corpora, self.layouts)
+            for corpus, layout in zip(self.prepared.corpora, self.sequencer.schema.layouts)
         ]
         batches = TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
         where = lambda: trainer.global_step * trainer.accumulate_grad_batches  # noqa: E731
@@ -159,7 +180,7 @@ class SequenceData(pl.LightningDataModule):
         assert self.prepared is not None
         assert self.trainer is not None
         batches: list[Batch] = []
-        for index, (corpus, layout) in enumerate(zip(self.prepared.corpora, self.layouts)):
+        for index, (corpus, layout) in enumerate(zip(self.prepared.corpora, self.sequencer.schema.layouts)):
             windows = sorted(held_out_windows(corpus, self.sequencer, layout), key=lambda p: len(p.ids))
             batches += [collate(index, group) for group in chunks(windows, self.batch_size)]
         if limit is not None and len(batches) > limit:
@@ -167,10 +188,28 @@ class SequenceData(pl.LightningDataModule):
         return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)
 
 
-class TrainLoader(DataLoader[Batch]):
+def named_tokenizer(slots: Sequence[str], name: str | None) -> dict[str, str]:
+    """The one slot that a tokenizer of that name, or a codec at that path, is for; DataError where it is not one."""
+    if name is None:
+        return {}
+    known = {slot: registry.for_slot(slot).slots[slot] for slot in slots}
+    found = [slot for slot in slots if name in known[slot] or registry.opened(slot, Path(name))]
+    if len(found) != 1:
+        names = sorted({kind for kinds in known.values() for kind in kinds})
+        what = "no run of a codec" if not found else f"for more than one of {', '.join(found)}; say --data.tokenizers"
+        raise DataError(f"--data.tokenizer {name}: {what}; there are {', '.join(names)}, or a run of a codec")
+    return {found[0]: name}
+
+
+def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
+    """The tokenizer of a codec's run or bundle, unless `name` is that of a kind."""
+    return None if name in registry.for_slot(slot).slots[slot] else registry.opened(slot, Path(name))
+
+
+class TrainLoader(DataLoader[Any]):
     """Begins, each time it is asked to, with the batch that the training has come to."""
 
-    def __init__(self, batches: TrainBatches, where: Callable[[], int], workers: int) -> None:
+    def __init__(self, batches: IterableDataset[Any], where: Callable[[], int], workers: int) -> None:
         super().__init__(batches, batch_size=None, num_workers=workers)
         self.where = where
 
@@ -179,13 +218,13 @@ class TrainLoader(DataLoader[Batch]):
         return super().__iter__()
 
 
-class Share(IterableDataset[Batch]):
+class Share(IterableDataset[Any]):
     """A process' own batches; a list would be shared out once more by Lightning."""
 
-    def __init__(self, batches: list[Batch]) -> None:
+    def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.batches)
 
 

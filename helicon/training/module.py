@@ -5,31 +5,30 @@ Shapes: B sequences, T tokens, N positions of one slot that have a target.
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
-from helicon.bundle import Bundle, make_gpt
+from helicon.bundle import Bundle, make_gpt, save_bundle
 from helicon.data.batches import Batch
 from helicon.evaluate import slot_nats
 from helicon.gpt.model import GPT, Shape
 from helicon.tokenizers.names import unknown
+from helicon.training.base import RunModule
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.grow import adopt_weights
-from helicon.training.optimizers import MuonAdamW
+from helicon.training.samples import write_samples
 
 
-class GPTModule(pl.LightningModule):
+class GPTModule(RunModule):
     """A GPT, its loss and its optimizer. The network is built once the data say what the vocabulary is.
 
     Args:
-        context: tokens fed at most.
-        positions: `flat`, `grid:L` or `rope`.
+        context: tokens fed at most; of layouts whose slots are all fixed, as many as they have.
+        positions: `flat`, `grid:L`, `axes` or `rope`.
         layers: number of layers.
         width: width of the residual stream.
         heads: attention heads; must divide the width.
@@ -46,7 +45,7 @@ class GPTModule(pl.LightningModule):
         warmup: share of the training that the rate rises linearly.
         weight_decay: of weight matrices; embeddings, norms and biases have none.
         beta2: AdamW's second decay rate (the first is .9).
-        slot_weights: weight of each slot's loss; the slot that is made has 1 and conditions 0 unless named.
+        slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
         recompute: whether activations are recomputed in backward, to save memory.
     """
 
@@ -73,11 +72,9 @@ class GPTModule(pl.LightningModule):
         slot_weights: dict[str, float] | None = None,
         recompute: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
         self.shape = Shape(layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout)
-        self.context, self.positions, self.recompute = context, positions, recompute
-        self.optimizer, self.lr, self.final_lr, self.warmup = optimizer, lr, final_lr, warmup
-        self.weight_decay, self.beta2 = weight_decay, beta2
+        self.recompute = recompute
         self.slot_weights = dict(slot_weights or {})
         self.gpt: GPT | None = None
         self._sums: dict[str, Tensor] = {}
@@ -109,36 +106,36 @@ class GPTModule(pl.LightningModule):
         assert self.gpt is not None
         return Bundle(self.gpt, self.data.sequencer, self.data.choices, notes)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout depends on (seed, batch, process) alone, so a resumed run repeats the uninterrupted one."""
-        several = self.trainer.accumulate_grad_batches
-        number = self.global_step * several + batch_idx % several
-        torch.manual_seed((self.data.seed * 1_000_003 + number) * 1009 + self.global_rank)
+    def save(self, folder: Path, notes: dict[str, Any]) -> None:
+        """Writes the bundle."""
+        save_bundle(self.bundle(notes), folder)
+
+    def write_samples(self, path: Path) -> None:
+        """Writes one item of each layout."""
+        write_samples(self.bundle({}), path, self.global_step)
+
+    def amount(self, batch: Batch) -> int:
+        """Tokens fed."""
+        return batch.ids.numel()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the slots' weighted losses over a constant, the positions a full batch has."""
+        """Sum of the slots' losses by weight, each over a constant: the positions that a full batch has for it."""
         assert self.gpt is not None
         layout = self.data.sequencer.schema.layouts[batch.layout]
         nats = slot_nats(self.gpt, self.data.sequencer, batch, self._weighted(layout))
-        loss = sum((self._weight(layout, slot) * total for slot, (total, _) in nats.items()), self._nothing())
-        loss = loss / (batch.ids.shape[0] * self.context)
+        lengths = {slot.name: slot.length or self.data.sequencer.room(layout) for slot in layout.slots}
+        losses = (self._weight(layout, slot) * total / lengths[slot] for slot, (total, _) in nats.items())
+        loss = sum(losses, self._nothing()) / batch.ids.shape[0]
         # Over all processes, so that each logs the same and all of them stop where one would
         sums = torch.stack([torch.stack([total.detach(), total.new_tensor(count)]) for total, count in nats.values()])
         sums = self.trainer.strategy.reduce(sums, reduce_op="sum") if self.trainer.world_size > 1 else sums
-        self._stop_unless_finite("loss", sums[:, 0].sum(), batch_idx)
+        self.stop_unless_finite("loss", sums[:, 0].sum(), batch_idx)
         for slot, (total, count) in zip(nats, sums):
             self.log(f"train/{slot}", total / count.clamp(min=1), batch_size=1)
         return loss
 
     def _nothing(self) -> Tensor:
         return torch.zeros((), device=self.device)
-
-    def _stop_unless_finite(self, what: str, value: Tensor, batch_idx: int) -> None:
-        if not torch.isfinite(value):
-            raise TrainingError(
-                f"{what} is {value.item()} at step {self.global_step}, batch {batch_idx}: training stops, the last "
-                f"checkpoint is kept. A lower --model.lr usually helps"
-            )
 
     def _weight(self, layout: Any, slot: str) -> float:
         return self.slot_weights.get(slot, 1.0 if slot == layout.last.name else 0.0)
@@ -180,40 +177,8 @@ class GPTModule(pl.LightningModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, with a warm-up and a cosine over the steps or the minutes that the run has."""
+        """Matrices of the layers apart from embeddings, norms and biases."""
         assert self.gpt is not None
         decayed = [p for n, p in self.gpt.named_parameters() if p.dim() > 1 and not n.startswith(("tokens", "places"))]
         ids = {id(p) for p in decayed}
-        rest = [p for p in self.gpt.parameters() if id(p) not in ids]
-        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        if self.optimizer == "muon":
-            optimizer: torch.optim.Optimizer = MuonAdamW(decayed, rest, self.lr, self.weight_decay, self.beta2)
-        else:
-            optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
-    ) -> None:
-        """Clips by the norm of all gradients. Lightning's own hook refuses fused optimizers under mixed precision."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or math.inf)
-        if self.trainer.precision != "16-mixed":  # whose scaler skips such a step by itself
-            self._stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
-
-    def _rate(self, step: int) -> float:
-        done = self.progress(step)
-        if done < self.warmup:
-            return (done + 1e-3) / (self.warmup + 1e-3)
-        fall = min(1.0, (done - self.warmup) / max(1e-9, 1 - self.warmup))
-        return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * fall))
-
-    def progress(self, step: int | None = None) -> float:
-        """Share of the run that is done: of its steps, or of its time, whichever is further."""
-        trainer, shares = self.trainer, [0.0]
-        if trainer.max_steps and trainer.max_steps > 0:
-            shares.append((self.global_step if step is None else step) / trainer.max_steps)
-        timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
-        if timer is not None and timer._duration:
-            shares.append(timer.time_elapsed() / timer._duration)
-        return min(1.0, max(shares))
+        return self.scheduled(decayed, [p for p in self.gpt.parameters() if id(p) not in ids])

@@ -31,7 +31,7 @@ class Muon(Optimizer):
     """Momentum, orthogonalised: every direction of a matrix moves equally far (kellerjordan.github.io/posts/muon).
 
     An update is scaled to the size that AdamW's would have, .2 sqrt(longer side) (arXiv:2502.16982, eq. 4), so that
-    both take the same rates and weight decay. Matrices only.
+    both take the same rates and weight decay. Matrices, and kernels of convolutions as matrices [outputs, the rest].
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.95) -> None:
@@ -46,9 +46,10 @@ class Muon(Optimizer):
                 state = self.state[parameter]
                 mean = state.setdefault("momentum", torch.zeros_like(parameter))
                 mean.lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalised(parameter.grad.lerp(mean, group["momentum"]))  # Nesterov
+                matrix = parameter.grad.lerp(mean, group["momentum"]).flatten(1)  # Nesterov
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+                update = orthogonalised(matrix).view_as(parameter)
+                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
 
 
 class MuonAdamW(Optimizer):

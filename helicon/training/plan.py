@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,8 @@ import torch
 from helicon.bundle import Bundle, find_bundle, load_bundle, make_gpt
 from helicon.data.prepare import Prepared
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.sequencer import grids
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.module import GPTModule
@@ -90,7 +92,8 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     machine = Machine.of(config.trainer.strategy.root_device.type)
     vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in data.prepared.tokenizers.values())
     tokens = sum(corpus.tokens(held=False) for corpus in data.prepared.corpora)
-    choice = _size(wanted, source, machine, tokens, vocabulary)
+    fixed = fixed_length(data.layouts, data.prepared.tokenizers)
+    choice = _size(wanted, source, machine, tokens, vocabulary, fixed)
     say(f"size       {choice.name}: {choice.reason}")
     shape = ["--config", choice.name] if choice.name not in (wanted.task, "as adopted") else []
     if shape and is_task(choice.name):  # a published shape has layouts too, but the task says what is trained
@@ -102,7 +105,8 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     module: GPTModule = config.model
     config.datamodule.prepared = data.prepared
     config.datamodule.setup("fit")
-    parts = {"layers": module.shape.layers, "width": module.shape.width, "context": module.context}
+    context = config.datamodule.sequencer.context
+    parts = {"layers": module.shape.layers, "width": module.shape.width, "context": context}
     shaped = {"model": parts, "data": {"batch_size": config.datamodule.batch_size}}
     expected = expected_steps(machine, shaped, vocabulary, wanted.minutes)
     every = str(max(1, wanted.steps // 10)) if wanted.steps else clock(validation_seconds(wanted.minutes, expected))
@@ -110,7 +114,7 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     with torch.device("meta"):
         count = make_gpt(module.shape, config.datamodule.sequencer.schema).parameter_count()
     precision = config.trainer.precision
-    say(f"model      {count / 1e6:.1f} M parameters, {module.context} tokens of context, {machine.device}, {precision}")
+    say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {machine.device}, {precision}")
     return Plan([*arguments, *wanted.rest], run, config.datamodule, data.prepared, count)
 
 
@@ -120,14 +124,22 @@ def _where(wanted: Wanted, run: Path) -> list[str]:
     return [*where, *(["--runs", str(wanted.runs)] if wanted.runs != Path("runs") else [])]
 
 
-def _size(wanted: Wanted, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int) -> Choice:
+def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer]) -> int | None:
+    """Tokens of a sequence, where no slot is open, whatever the context of a size."""
+    lengths = [layout.filled(grids(tokenizers)).fed for layout in layouts]
+    return None if None in lengths else max(length for length in lengths if length is not None)
+
+
+def _size(
+    wanted: Wanted, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int, fixed: int | None
+) -> Choice:  # fmt: skip
     if source is not None:
         return Choice("as adopted", f"that of {wanted.adopt}")
     if wanted.size != "auto":
         return Choice(wanted.size, "as asked")
     if (preset(wanted.task).get("model") or {}).get("layers"):
         return Choice(wanted.task, "the preset's own")
-    return choose_size(machine, tokens, wanted.minutes, vocabulary)
+    return choose_size(machine, tokens, wanted.minutes, vocabulary, fixed)
 
 
 def _adopted(wanted: Wanted, source: Bundle) -> list[str]:

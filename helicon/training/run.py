@@ -11,6 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -26,15 +27,22 @@ from helicon.training.callbacks import (
     StopOnSignal,
 )
 from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
+from helicon.training.codec import CodecModule
+from helicon.training.codec_data import CodecData
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
-from helicon.training.samples import write_samples
 
-# task -> the concrete classes that its presets configure
-TASKS: dict[str, tuple[type[pl.LightningModule], type[pl.LightningDataModule]]] = {"gpt": (GPTModule, SequenceData)}
+# task -> the concrete classes that its presets configure, and arguments that follow others
+Classes = tuple[type[pl.LightningModule], type[pl.LightningDataModule], dict[str, str]]
+TASKS: dict[str, Classes] = {
+    "gpt": (
+        GPTModule, SequenceData, {"model.context": "data.context", "model.positions": "data.positions"},
+    ),
+    "codec": (CodecModule, CodecData, {}),
+}  # fmt: skip
 
 DEFAULTS = {
     "logger": False,
@@ -91,15 +99,18 @@ def _subparsers(parser: ArgumentParser) -> list[ArgumentParser]:
 
 
 class HeliconCLI(LightningCLI):
-    """`fit`, `validate`, `test`, `prepare` as LightningCLI users know them; adds --name, --runs, --task, --samples."""
+    """`fit`, `validate`, `test`, `prepare` as LightningCLI users know them; adds --name, --runs, --task and so on."""
+
+    task = "gpt"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--task", type=str, default="gpt", help="which classes are configured; presets say")
         parser.add_argument("--name", type=str | None, default=None, help="folder in --runs; else TASK-N")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--codec", type=str | None, default=None, help="preset that `helicon train` trains first")
         parser.add_argument("--samples", type=bool, default=True, help="whether samples are made as it trains")
-        parser.link_arguments("model.context", "data.context")
-        parser.link_arguments("model.positions", "data.positions")
+        for source, target in TASKS[self.task][2].items():
+            parser.link_arguments(source, target)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -130,7 +141,9 @@ class HeliconCLI(LightningCLI):
             self.datamodule.keep(tokenizers)
 
     def _default_name(self) -> str:
-        return re.sub(r"[^\w-]+", "-", " and ".join(self._chosen("data").layouts[0].split()[-1:])).strip("-") or "run"
+        data = self._chosen("data")
+        made = data.layouts[0].split()[-1] if "layouts" in data else f"{CodecData.medium}-{self.task}"
+        return re.sub(r"[^\w-]+", "-", made).strip("-") or "run"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
@@ -139,7 +152,7 @@ class HeliconCLI(LightningCLI):
             keep = KeepCheckpoints(self.run_folder)
             text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_link_targets=False)
             ours: list[pl.Callback] = [RunFolder(self.run_folder, text, bool(self.resume)), KeepBundle(self.run_folder)]
-            ours += [Samples(self.run_folder, write_samples)] if self._chosen("samples") else []
+            ours += [Samples(self.run_folder)] if self._chosen("samples") else []
             config["callbacks"] = [*(config.get("callbacks") or []), *ours, Progress(), keep, StopOnSignal(keep)]
             kwargs["logger"] = MetricsLogger(self.run_folder)
         plugins = config.get("plugins") or []
@@ -195,11 +208,28 @@ class _Unstarted(HeliconCLI):
         """Leaves it at that."""
 
 
+def task_of(args: Sequence[str]) -> str:
+    """Which classes arguments configure: what --task says, or the first config that says it. UsageError for others."""
+    words, task = list(args), None
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        value = value if equals else following
+        if name == "--task":
+            task = value
+        elif name == "--config" and task is None:
+            task = (yaml.safe_load(Path(value).read_text(encoding="utf-8")) or {}).get("task")
+    if task is not None and task not in TASKS:
+        raise UsageError(unknown("task", str(task), TASKS))
+    return task or "gpt"
+
+
 def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCLI:
-    module, data = TASKS["gpt"]
-    return kind(
+    args = resolve_configs(args)
+    task = task_of(args)
+    module, data, _ = TASKS[task]
+    return type(kind.__name__, (kind,), {"task": task})(
         module, data, trainer_class=HeliconTrainer, trainer_defaults=DEFAULTS, save_config_callback=None,
-        seed_everything_default=False, args=[command, *resolve_configs(args)], parser_class=Parser,
+        seed_everything_default=False, args=[command, *args], parser_class=Parser,
         auto_configure_optimizers=False,
     )  # fmt: skip
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from helicon.bundle import Bundle
 from helicon.generate import Request, generate
-from helicon.training.module import GPTModule
 
 
-def write_samples(module: GPTModule, path: Path) -> None:
+def write_samples(bundle: Bundle, path: Path, seed: int) -> None:
     """Writes one item of each layout as PATH-SLOT with its previews."""
-    bundle = module.bundle({})
     for layout in bundle.schema.layouts:
-        (item,) = generate(bundle, Request(seed=module.global_step, to=layout.last.name, tokens=256))
+        (item,) = generate(bundle, Request(seed=seed, to=layout.last.name, tokens=256))
         target = path.with_name(f"{path.name}-{layout.last.name}{item.modality.suffixes[0]}")
         target.parent.mkdir(parents=True, exist_ok=True)
         item.modality.write(item.media, target)

@@ -48,11 +48,18 @@ class Choice:
     reason: str
 
 
-def choose_size(machine: Machine, tokens: int, minutes: float, vocabulary: int) -> Choice:
-    """The largest size that the folder has tokens for and that gets its steps in the minutes."""
+def choose_size(
+    machine: Machine, tokens: int, minutes: float, vocabulary: int, fixed: int | None = None
+) -> Choice:  # fmt: skip
+    """The largest size that the folder has tokens for and that gets its steps in the minutes.
+
+    fixed: tokens of a sequence, where that does not depend on the size.
+    """
     chosen = Choice("tiny", "the smallest")
     for name in list(NEEDS_TOKENS)[1:]:
-        steps = expected_steps(machine, preset(name), vocabulary, minutes)
+        config = preset(name)
+        config["model"]["context"] = fixed or config["model"]["context"]
+        steps = expected_steps(machine, config, vocabulary, minutes)
         if tokens < NEEDS_TOKENS[name]:
             return Choice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
         if steps < NEEDS_STEPS:
@@ -96,7 +103,12 @@ def preset(name: str) -> dict[str, Any]:
 
 def is_task(name: str) -> bool:
     """Whether a preset says what is trained; one that does not is a shape."""
-    return bool((preset(name).get("data") or {}).get("layouts"))
+    return trains_codec(name) or bool((preset(name).get("data") or {}).get("layouts"))
+
+
+def trains_codec(name: str) -> bool:
+    """Whether a preset trains a codec, not a GPT."""
+    return preset(name).get("task") == "codec"
 
 
 def check_size(name: str) -> None:

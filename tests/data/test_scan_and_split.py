@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from helicon.data.files import DataError, scan, split
+from helicon.data.entries import DataError
+from helicon.data.files import scan, split
+from helicon.formats.score import ReadReport
+from helicon.modalities.base import Modality
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
+
+PICTURE = Modality(
+    "picture", (".png", ".jpg"), lambda path: (path.read_bytes(), ReadReport()), lambda m, p: None, slots={}
+)
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -44,31 +51,35 @@ def test_one_file_is_a_folder_of_one(tmp_path):
     assert [entry.name for entry in scan(tmp_path / "a.mid", [MUSIC]).entries] == ["a.mid"]
 
 
-CSV = "file,label,text\nb.mid,Bach,slow\na.mid,,\nno.mid,x,\nd.doc,x,\n"
-JSONL = (
-    '{"file": "b.mid", "label": "Bach", "text": "slow"}\n\n{"file": "a.mid"}\n{"file": "no.mid"}\n{"file": "d.doc"}\n'
-)
-
-
-@pytest.mark.parametrize(("name", "content"), [("m.csv", CSV), ("m.jsonl", JSONL)])
-def test_a_manifest_lists_the_files(tmp_path, name, content):
-    touch(tmp_path, "a.mid", "b.mid", "c.mid", "d.doc")
-    (tmp_path / name).write_text(content)
-    found = scan(tmp_path, [MUSIC], tmp_path / name)
-    assert [(entry.name, entry.label) for entry in found.entries] == [("a.mid", None), ("b.mid", "Bach")]
+def test_a_picture_and_a_caption_alone_are_named(tmp_path):
+    touch(tmp_path, "a.png", "a.txt", "b.png", "c.txt")
+    found = scan(tmp_path, [TEXT, PICTURE])
+    assert [entry.name for entry in found.entries] == ["a"]
     assert found.skipped == {
-        str(tmp_path / "no.mid"): "not a file", str(tmp_path / "d.doc"): "not of an accepted suffix",
-    }  # fmt: skip
-    captioned = scan(tmp_path, [TEXT, MUSIC], tmp_path / name)
-    assert [(entry.name, entry.texts) for entry in captioned.entries] == [("b.mid", ("slow",))]
+        str(tmp_path / "b.png"): "no text file of the same stem",
+        str(tmp_path / "c.txt"): "no picture file of the same stem",
+    }
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '"a.mid"', "\ufffd"])
-def test_a_manifest_line_that_is_no_object_is_named(tmp_path, line):
-    touch(tmp_path, "a.mid")
-    (tmp_path / "m.jsonl").write_text('{"file": "a.mid"}\n' + line)
-    with pytest.raises(DataError, match=r"m\.jsonl, line 2: not"):
-        scan(tmp_path, [MUSIC], tmp_path / "m.jsonl")
+def test_of_two_pictures_of_one_stem_the_first_suffix_is_used(tmp_path):
+    touch(tmp_path, "a.jpg", "a.png", "a.txt", "a.md", "b.jpg", "b.png")
+    found = scan(tmp_path, [TEXT, PICTURE])
+    assert [entry.files for entry in found.entries] == [{"text": tmp_path / "a.txt", "picture": tmp_path / "a.png"}]
+    assert found.skipped == {
+        str(tmp_path / "a.jpg"): "the .png file of the same stem is used",
+        str(tmp_path / "a.md"): "the .txt file of the same stem is used",
+        str(tmp_path / "b.jpg"): "no text file of the same stem",
+        str(tmp_path / "b.png"): "no text file of the same stem",
+    }
+    assert [entry.name for entry in scan(tmp_path, [PICTURE]).entries] == ["a.jpg", "a.png", "b.jpg", "b.png"]
+
+
+def test_pictures_of_one_stem_in_two_folders_stay_apart(tmp_path):
+    touch(tmp_path, "x/a.png", "x/a.txt", "y/a.jpg", "y/a.txt", "a.png", "a.txt")
+    found = scan(tmp_path, [TEXT, PICTURE])
+    assert [entry.name for entry in found.entries] == ["a", "x/a", "y/a"]
+    assert found.entries[2].files == {"text": tmp_path / "y/a.txt", "picture": tmp_path / "y/a.jpg"}
+    assert found.skipped == {}
 
 
 def test_an_empty_folder_names_itself_and_what_is_accepted(tmp_path):
@@ -76,8 +87,12 @@ def test_an_empty_folder_names_itself_and_what_is_accepted(tmp_path):
         scan(tmp_path, [MUSIC])
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         scan(tmp_path / "nowhere", [MUSIC])
-    with pytest.raises(DataError, match=r"m\.csv: no such manifest"):
-        scan(tmp_path, [MUSIC], tmp_path / "m.csv")
+
+
+def test_when_nothing_is_left_the_first_reason_is_told(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    with pytest.raises(DataError, match=r"as pairs of equal stem; .*; passed over: .*a\.png: no text file of the same"):
+        scan(tmp_path, [TEXT, PICTURE])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")

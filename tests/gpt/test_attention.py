@@ -9,11 +9,15 @@ import torch.nn.functional as F
 from helicon.gpt.attention import attend, attend_cached, attend_dense
 from helicon.gpt.folded import attend_folds
 from helicon.gpt.folds import sequence_folds
-from helicon.gpt.patterns import AttentionPattern, parse_pattern
+from helicon.gpt.pattern_base import WrittenPattern
+from helicon.gpt.patterns import parse_pattern
+from helicon.sequence.layout import Frame
 
 SPECS = ["dense", "local:8", "block:8", "previous:8", "column:8", "summary:8,3", "strided:8", "fixed:8,2", "strided:1"]
+SPECS += ["row", "row:3", "block", "column", "conv:3", "conv:5,8", "conv:15"]
+ROW = 6  # tokens of a row of the grid
 PREFIXES = [0, 1, 5]
-SLOTS = [0, 1, 5, 8, 13, 40, 61]  # shorter than a block, whole blocks, ragged
+SLOTS = [0, 1, 5, 8, 13, 40, 61]  # shorter than a block or row, whole blocks, ragged
 
 every_pattern = pytest.mark.parametrize("pattern", [parse_pattern(spec) for spec in SPECS], ids=str)
 every_prefix = pytest.mark.parametrize("prefix", PREFIXES)
@@ -33,18 +37,19 @@ def with_gradients(attention, q, k, v, grad):
     return out, *torch.autograd.grad(out, (q, k, v), grad)
 
 
-def compare(fast, pattern: AttentionPattern, prefix: int, tensors, forward: float, backward: float) -> None:
-    out, *grads = with_gradients(lambda q, k, v: fast(q, k, v, pattern, prefix), *tensors)
-    true_out, *true_grads = with_gradients(lambda q, k, v: attend_dense(q, k, v, pattern, prefix), *tensors)
+def compare(fast, pattern: WrittenPattern, frame: Frame, tensors, forward: float, backward: float) -> None:
+    out, *grads = with_gradients(lambda q, k, v: fast(q, k, v, pattern, frame), *tensors)
+    true_out, *true_grads = with_gradients(lambda q, k, v: attend_dense(q, k, v, pattern, frame), *tensors)
     torch.testing.assert_close(out, true_out, atol=forward, rtol=0)
     for got, true in zip(grads, true_grads, strict=True):
         torch.testing.assert_close(got, true, atol=backward, rtol=0)
 
 
-def attend_by_products(q, k, v, pattern, prefix):
+def attend_by_products(q, k, v, pattern, frame):
     """What `attend` does on devices other than a CPU."""
     length = q.shape[2]
-    return attend_folds(q, k, v, sequence_folds(pattern.folds(length - prefix), length, prefix))
+    slot_folds = pattern.bound(frame.row).folds(length - frame.prefix)
+    return attend_folds(q, k, v, sequence_folds(slot_folds, length, frame.prefix))
 
 
 def test_the_oracle_on_a_case_done_by_hand():
@@ -52,7 +57,7 @@ def test_the_oracle_on_a_case_done_by_hand():
     q = k = torch.zeros(1, 1, 6, 1)
     v = torch.tensor([1.0, 2, 4, 8, 16, 32]).view(1, 1, 6, 1)
     pattern = parse_pattern("previous:2")
-    assert attend_dense(q, k, v, pattern, prefix=1).flatten().tolist() == pytest.approx([1, 1, 1, 7 / 3, 7 / 3, 25 / 3])
+    assert attend_dense(q, k, v, pattern, Frame(1)).flatten().tolist() == pytest.approx([1, 1, 1, 7 / 3, 7 / 3, 25 / 3])
     assert attend_dense(q, k, v, pattern).flatten().tolist() == pytest.approx([0, 0, 1.5, 1.5, 6, 6])
 
 
@@ -62,36 +67,48 @@ def test_the_oracle_of_dense_is_torchs():
     torch.testing.assert_close(attend_dense(q, k, v, parse_pattern("dense")), expected)
 
 
+@pytest.mark.parametrize("spec", ["row", "block", "column", "conv:3"])
+@pytest.mark.parametrize("attention", [attend, attend_dense])
+def test_without_a_grid_its_patterns_are_dense(spec, attention):
+    q, k, v, _ = inputs(17)
+    expected = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    torch.testing.assert_close(attention(q, k, v, parse_pattern(spec), Frame(3)), expected)
+    rows = slice(None), slice(None), 12
+    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), torch.tensor([12, 12]), parse_pattern(spec), Frame(3))
+    torch.testing.assert_close(out, expected[rows])
+
+
 @every_pattern
 @every_prefix
 @every_slot
 def test_folded_is_the_oracle(pattern, prefix, slot):
     if prefix + slot:
-        compare(attend, pattern, prefix, inputs(prefix + slot), forward=1e-5, backward=1e-4)
+        compare(attend, pattern, Frame(prefix, ROW), inputs(prefix + slot), forward=1e-5, backward=1e-4)
 
 
 @every_pattern
 @every_prefix
 def test_folded_is_exact_in_float64(pattern, prefix):
-    compare(attend, pattern, prefix, inputs(prefix + 45, torch.float64), forward=1e-13, backward=1e-12)
+    compare(attend, pattern, Frame(prefix, ROW), inputs(prefix + 45, torch.float64), forward=1e-13, backward=1e-12)
 
 
 @every_pattern
 def test_folded_follows_the_oracle_in_bfloat16(pattern):
-    compare(attend, pattern, 5, inputs(5 + 45, torch.bfloat16), forward=0.05, backward=0.15)
+    compare(attend, pattern, Frame(5, ROW), inputs(5 + 45, torch.bfloat16), forward=0.05, backward=0.15)
 
 
 @every_pattern
 @every_prefix
 @pytest.mark.parametrize("slot", [1, 8, 45])
 def test_folds_by_matrix_products_are_exact(pattern, prefix, slot):
-    compare(attend_by_products, pattern, prefix, inputs(prefix + slot, torch.float64), forward=1e-13, backward=1e-12)
+    tensors = inputs(prefix + slot, torch.float64)
+    compare(attend_by_products, pattern, Frame(prefix, ROW), tensors, forward=1e-13, backward=1e-12)
 
 
-@pytest.mark.parametrize("spec", ["strided:3", "fixed:4,2", "previous:3"])
+@pytest.mark.parametrize("spec", ["strided:3", "fixed:4,2", "previous:3", "conv:3"])
 def test_folded_passes_gradcheck(spec):
     q, k, v = (torch.randn(1, 1, 11, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    assert torch.autograd.gradcheck(lambda *qkv: attend(*qkv, parse_pattern(spec), 1), (q, k, v))
+    assert torch.autograd.gradcheck(lambda *qkv: attend(*qkv, parse_pattern(spec), Frame(1, 4)), (q, k, v))
 
 
 def test_autocast_joins_mixed_types():
@@ -106,12 +123,12 @@ def test_autocast_joins_mixed_types():
 @pytest.mark.parametrize("limit", [None, 64])
 def test_a_cached_step_is_the_uncached_row(pattern, prefix, limit):
     q, k, v, _ = (x.detach() for x in inputs(64))
-    uncached = attend(q, k, v, pattern, prefix)
+    uncached = attend(q, k, v, pattern, Frame(prefix, ROW))
     k_cache, v_cache = k.contiguous(), v.contiguous()
     for first in range(64):
         position_B = torch.tensor([first, (first * 7 + 3) % 64])  # ragged, the prefix included
         rows = torch.arange(2), slice(None), position_B
-        out = attend_cached(q[rows], k_cache, v_cache, position_B, pattern, prefix, limit)
+        out = attend_cached(q[rows], k_cache, v_cache, position_B, pattern, Frame(prefix, ROW), limit)
         torch.testing.assert_close(out, uncached[rows], atol=1e-4, rtol=0)
 
 
@@ -121,8 +138,8 @@ def test_a_cached_step_is_the_uncached_row(pattern, prefix, limit):
 @every_prefix
 def test_every_execution_on_a_gpu(pattern, prefix):
     q, k, v, grad = inputs(prefix + 45, torch.float64, "cuda")
-    compare(attend, pattern, prefix, (q, k, v, grad), forward=1e-12, backward=1e-11)
+    compare(attend, pattern, Frame(prefix, ROW), (q, k, v, grad), forward=1e-12, backward=1e-11)
     position_B = torch.tensor([prefix + 44, 3], device="cuda")
     rows = torch.arange(2, device="cuda"), slice(None), position_B
-    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), position_B, pattern, prefix)
-    torch.testing.assert_close(out, attend_dense(q, k, v, pattern, prefix)[rows], atol=1e-12, rtol=0)
+    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), position_B, pattern, Frame(prefix, ROW))
+    torch.testing.assert_close(out, attend_dense(q, k, v, pattern, Frame(prefix, ROW))[rows], atol=1e-12, rtol=0)

@@ -1,11 +1,17 @@
-"""Patterns drawn as a reader would check them against the papers: a row a query, a column a key, X where it is seen."""
+"""Patterns drawn as a reader would check them against the papers: a row a query, a column a key, X where it is seen.
+
+Those of a grid are drawn in test_grid_patterns.py.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from helicon.gpt.patterns import PATTERNS, Dense, Local, Strided, Summary, parse_pattern, parse_patterns
+from helicon.gpt.grid_patterns import Unbound
+from helicon.gpt.pattern_base import AttentionPattern
+from helicon.gpt.patterns import PATTERNS, parse_pattern, parse_patterns
+from helicon.gpt.stride_patterns import Column, Dense, Local, Strided, Summary
 
 DRAWN = {
     "dense": """
@@ -83,47 +89,57 @@ DRAWN = {
 }
 
 EDGES = ["local:1", "block:1", "previous:1", "column:1", "strided:1", "summary:1,1", "summary:4,4", "fixed:4,4"]
-SPECS = [*DRAWN, *EDGES]
+GRID = ["row", "row:1", "row:7", "block", "column", "conv:1", "conv:3", "conv:5", "conv:9", "conv:3,6"]
+SPECS = [*DRAWN, *EDGES, *GRID]
+LENGTHS = [1, 3, 4, 13, 24]
+ROWS = [1, 2, 3, 4, 13]  # tokens of a grid's row: narrower than a kernel, ragged, no whole row
 
 
-def matrix(spec: str, length: int) -> torch.Tensor:
+def matrix(pattern: AttentionPattern, length: int) -> torch.Tensor:
     index = torch.arange(length)
-    return parse_pattern(spec).allows(index[:, None], index)
+    return pattern.allows(index[:, None], index)
+
+
+def executed(spec: str) -> set[AttentionPattern]:
+    """The patterns that a spec is in grids of several widths: most are but one."""
+    return {parse_pattern(spec).bound(row) for row in ROWS}
 
 
 @pytest.mark.parametrize("spec", DRAWN)
 def test_the_predicate_is_the_papers_figure(spec):
-    drawn = ["".join("X" if seen else "." for seen in row) for row in matrix(spec, 8)]
+    drawn = ["".join("X" if seen else "." for seen in row) for row in matrix(parse_pattern(spec).bound(None), 8)]
     assert drawn == DRAWN[spec].split()
 
 
 def test_every_pattern_is_drawn():
-    assert {spec.partition(":")[0] for spec in DRAWN} == set(PATTERNS)
+    assert {spec.partition(":")[0] for spec in DRAWN} == set(PATTERNS) - {"row", "conv"}
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("length", [1, 3, 4, 13, 24])
+@pytest.mark.parametrize("length", LENGTHS)
 def test_key_lists_name_each_allowed_key_once(spec, length):
-    index_TK, valid_TK = parse_pattern(spec).keys(torch.arange(length), length)
-    seen = torch.zeros(length, length, dtype=torch.long)
-    for query in range(length):
-        seen[query].index_add_(0, index_TK[query, valid_TK[query]], torch.ones(int(valid_TK[query].sum())).long())
-    assert torch.equal(seen, matrix(spec, length).long())
+    for pattern in executed(spec):
+        index_TK, valid_TK = pattern.keys(torch.arange(length), length)
+        seen = torch.zeros(length, length, dtype=torch.long)
+        for query in range(length):
+            seen[query].index_add_(0, index_TK[query, valid_TK[query]], torch.ones(int(valid_TK[query].sum())).long())
+        assert torch.equal(seen, matrix(pattern, length).long())
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("length", [1, 3, 4, 13, 24])
+@pytest.mark.parametrize("length", LENGTHS)
 def test_folds_cover_each_allowed_pair_once(spec, length):
     position = torch.arange(length)[None, None, :, None]
-    seen = torch.zeros(length, length, dtype=torch.long)
-    for fold in parse_pattern(spec).folds(length):
-        rows = [tile.view(position).flatten(0, 2).flatten(1) for tile in (fold.queries, fold.keys)]
-        for query_R, key_K in zip(*rows, strict=True):
-            pairs = torch.ones(len(query_R), len(key_K), dtype=torch.long)
-            pairs = pairs.tril() if fold.causal else pairs if fold.mask_RK is None else pairs * fold.mask_RK
-            assert pairs.any(1).all(), "a query row without a key"
-            seen[query_R[:, None], key_K] += pairs
-    assert torch.equal(seen, matrix(spec, length).long())
+    for pattern in executed(spec):
+        seen = torch.zeros(length, length, dtype=torch.long)
+        for fold in pattern.folds(length):
+            rows = [tile.view(position).flatten(0, 2).flatten(1) for tile in (fold.queries, fold.keys)]
+            for query_R, key_K in zip(*rows, strict=True):
+                pairs = torch.ones(len(query_R), len(key_K), dtype=torch.long)
+                pairs = pairs.tril() if fold.causal else pairs if fold.mask_RK is None else pairs * fold.mask_RK
+                assert pairs.any(1).all(), "a query row without a key"
+                seen[query_R[:, None], key_K] += pairs
+        assert torch.equal(seen, matrix(pattern, length).long())
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -139,23 +155,61 @@ def test_a_bare_number_belongs_to_the_item_before_it():
     assert parse_patterns("summary:128, 8,strided:64", 2) == (Summary(128, 8), Strided(64))
 
 
+def test_a_list_in_brackets_is_repeated():
+    column = Unbound(Column)
+    assert parse_patterns("(dense,column)*2, local:3", 7) == (*[Dense(), column] * 2, Local(3), Dense(), column)
+    assert parse_patterns("dense, ( summary:8, 2 , dense ) * 2", 5) == (Dense(), *[Summary(8, 2), Dense()] * 2)
+    assert parse_patterns("(dense)*1000000000000,column", 3) == (Dense(),) * 3
+
+
+def test_dalles_layers_can_be_written():
+    # arXiv:2102.12092, appendix B: layer i of 64 is column when (i - 2) mod 4 = 0, else row; the last is conv
+    order = ["column" if (i - 2) % 4 == 0 else "row" for i in range(1, 64)] + ["conv:11"]
+    for spec in ",".join(order), "(row,column,row,row)*15,row,column,row,conv:11":
+        assert list(map(str, parse_patterns(spec, 64))) == order
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("stride:128", "no attention pattern 'stride', did you mean 'strided'? There are dense, local:L, block:L"),
+        ("stride:128", "no attention pattern 'stride', did you mean 'strided'? There are dense, local:L, block[:L]"),
+        ("stride:128", "strided:L, fixed:L,C, row[:W], conv:K[,W]"),
         ("", "no attention pattern '', did you mean"),
         ("local", "cannot read attention pattern 'local': write local:L with whole numbers"),
         ("local:x", "write local:L"),
         ("local:8,8", "write local:L"),
         ("dense:8", "write dense"),
         ("fixed:128", "write fixed:L,C"),
+        ("column:", "cannot read attention pattern 'column:': write column[:L] with whole numbers"),
+        ("column:8,8", "write column[:L]"),
+        ("conv", "cannot read attention pattern 'conv': write conv:K[,W] with whole numbers"),
+        ("conv:3,8,8", "write conv:K[,W]"),
         ("local:0", "local:0: the numbers of local:L must be at least 1"),
+        ("row:0", "row:0: the numbers of row[:W] must be at least 1"),
+        ("conv:0", "conv:0: the numbers of conv:K[,W] must be at least 1"),
+        ("conv:4", "conv:4: the kernel K of conv:K[,W] must be odd"),
+        ("conv:4,32", "conv:4,32: the kernel K of conv:K[,W] must be odd"),
         ("summary:8,9", "summary:8,9: the summary C of summary:L,C must fit in its block L"),
         ("fixed:8,9", "must fit in its block L"),
     ],
 )
 def test_a_wrong_spec_is_explained_in_one_line(spec, message):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the message is checked whole below)
-        parse_pattern(spec)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for read in parse_pattern, lambda spec: parse_patterns(spec, 4):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011  (the message is checked whole below)
+            read(spec)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spec", ["(dense", "dense)", "(dense)", "(dense)*", "(dense)*0", "(dense)*x", "(dense)*2dense", "((row)*2,dense)*2"]
+)
+def test_wrong_brackets_are_explained(spec):
+    with pytest.raises(ValueError, match=r"write a list as a,b and a repeated one as \(a,b\)\*3"):
+        parse_patterns(spec, 4)
+
+
+@pytest.mark.parametrize(("spec", "name"), [("()*2", ""), ("(dense,)*2", ""), ("dense,", ""), ("(conv:3)*2,5", "5")])
+def test_an_item_that_is_none_is_named(spec, name):
+    with pytest.raises(ValueError, match=f"no attention pattern '{name}'"):
+        parse_patterns(spec, 4)

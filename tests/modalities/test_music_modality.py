@@ -48,7 +48,7 @@ def test_tokenizers_fit_surveys_and_agree_on_instruments(preset):
     siblings = {"music": preset, "style": "style"}
     fitted = {slot: kind.fit(surveys, siblings=siblings, pedal="extend") for slot, kind in kinds.items()}
     again = {slot: kinds[slot].from_state(tokenizer.state()) for slot, tokenizer in fitted.items()}
-    ids = {slot: MUSIC.encode(tokenizer, {"music": piece("bach")})[0] for slot, tokenizer in again.items()}
+    ids = {slot: MUSIC.encode(tokenizer, [piece("bach")])[0][0] for slot, tokenizer in again.items()}
     score = MUSIC.join({slot: again[slot].decode(ids[slot]) for slot in ids})
     assert (score.label, score.tempo_bpm, len(score)) == ("bach", 90.0, 3)
     names = again["style"].decode(ids["style"]).instruments

@@ -70,7 +70,7 @@ def test_a_modality_of_ones_own(moves, tmp_path):
     media, counts = registry.for_slot("moves").read(path, label="trips", options={"pedal": "drop"})
     kind = registry.factory("moves", "plain")
     tokenizer = kind.from_state(json.loads(json.dumps(kind.fit([moves.survey(media)], vocabulary_size=3).state())))
-    ids, lost = moves.encode(tokenizer, {"moves": media})
+    ((ids, lost),) = moves.encode(tokenizer, [media])
     assert (media, counts, ids.tolist(), lost) == ("NNES", {}, [0, 0, 1, 2], {})
     assert moves.join({"moves": tokenizer.decode(ids)}) == "NNES"
     assert moves.documents(media) == ["NNES"]

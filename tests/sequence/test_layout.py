@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helicon.sequence.layout import Layout, Schema, Slot
+from helicon.sequence.layout import Frame, Layout, Schema, Slot
 from helicon.sequence.vocabulary import Block
 
 
@@ -19,6 +19,20 @@ def test_slots_follow_the_task_token():
     assert [slot.length for slot in layout.slots] == [5, 6, None]
     assert layout.starts == {"text": 1, "image": 6, "music": 12}
     assert layout.prefix == 12
+
+
+@pytest.mark.parametrize(
+    ("spec", "frame"),
+    [
+        ("music", Frame(1, None)),
+        ("text[5] music", Frame(6, None)),
+        ("image[2x3] text[8]", Frame(7, None)),
+        ("text[5] image[2x3]", Frame(6, 3)),
+        ("image[2x3x4]", Frame(1, 12)),
+    ],
+)
+def test_the_frame_is_where_the_last_slot_begins_and_the_row_of_its_grid(spec, frame):
+    assert Layout.parse(spec).frame == frame
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,7 @@ def test_tables_of_positions():
     assert schema("music", positions="rope").position_axes == {}
     assert schema("music", positions="grid:6").position_axes == {"row": 4, "column": 6}
     for wrong in ("flat:3", "grid", "grid:0", "grid:x", "sin"):
-        with pytest.raises(ValueError, match="is not `flat`, `grid:L` or `rope`"):
+        with pytest.raises(ValueError, match="is not `flat`, `grid:L`, `axes` or `rope`"):
             schema("music", positions=wrong)
 
 

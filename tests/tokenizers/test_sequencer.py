@@ -48,6 +48,12 @@ def test_a_full_slot_has_no_stop():
 def test_a_slot_left_out_is_all_filler():
     found = packed("text[4] tale", {"tale": [4]})
     assert found.ids.tolist() == [0, 7, 7, 7, 7, 12]
+    assert found.targets.tolist() == [NO, NO, NO, NO, 12, 13]
+
+
+def test_a_slot_with_nothing_in_it_ends_at_once():
+    found = packed("text[4] tale", {"text": [], "tale": [4]})
+    assert found.ids.tolist() == [0, 7, 7, 7, 7, 12]
     assert found.targets.tolist() == [7, NO, NO, NO, 12, 13]
 
 

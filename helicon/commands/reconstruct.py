@@ -1,0 +1,67 @@
+"""`helicon reconstruct`: media through a codec and back, side by side with what they were."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helicon.bundle import load_bundle
+from helicon.cli import CommandError
+from helicon.formats.files import write_json
+from helicon.formats.sheets import before_and_after
+from helicon.generate import choose_device
+from helicon.modalities import registry
+from helicon.tokenizers.base import Tokenizer, reading
+
+
+def reconstruct(args: Namespace) -> int:
+    """Writes a PNG for each picture, `before-and-after.png` and a JSON; a bad file is named, the others go on."""
+    tokenizer = codec_of(Path(args.model), args.device)
+    modality, out = registry.get("image"), Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"-o {out}: is a file, a folder is needed")
+    names, media = [], []
+    faults = 0
+    for name in args.files:
+        try:
+            media.append(modality.read(Path(name), options=reading([tokenizer]))[0])
+            names.append(name)
+        except (OSError, ValueError) as error:
+            faults += 1
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            print(f"helicon: {name}: {reason}", file=sys.stderr)
+    if not media:
+        raise CommandError("none of the pictures could be read")
+    ids = [found for found, _ in modality.encode(tokenizer, media)]
+    after = modality.decode(tokenizer, ids)
+    report = []
+    for number, (name, picture, codes) in enumerate(zip(names, after, ids)):
+        target = out / f"{number:03d}-{Path(name).stem}.png"
+        modality.write(picture, target)
+        report.append({"file": name, "written": target.name, "psnr": psnr(media[number], picture), "codes": len(codes)})
+        print(f"{name}: PSNR {report[-1]['psnr']:.2f} dB, {len(codes)} codes", file=sys.stderr)
+    before_and_after(list(zip(media, after)), out / "before-and-after.png")
+    write_json(out / "reconstruct.json", {"model": args.model, "pictures": report})
+    print(f"wrote {len(report)} to {out}; look at {out / 'before-and-after.png'}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def codec_of(path: Path, device: str) -> Tokenizer:
+    """The codec of a run or bundle, or the one that a model of pictures has."""
+    found = registry.opened("image", path, choose_device(device))
+    if found:
+        return found[1]
+    tokenizers: dict[str, Any] = load_bundle(path, choose_device(device)).sequencer.tokenizers
+    if "image" not in tokenizers:
+        raise CommandError(f"{path}: a model without pictures; the run of a codec or of an image model is needed")
+    return tokenizers["image"]
+
+
+def psnr(before: np.ndarray, after: np.ndarray) -> float:
+    """Peak signal to noise ratio of uint8 pictures, in dB; 99 where they are the same."""
+    error = float(np.mean((before.astype(np.float64) - after.astype(np.float64)) ** 2))
+    return 10 * float(np.log10(255**2 / error)) if error else 99.0

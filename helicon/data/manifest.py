@@ -1,0 +1,172 @@
+"""Manifests: CSV, JSONL and COCO-style JSON that list files with their labels and captions."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helicon.data.entries import DataError, Entry, File, Scan, accepted
+from helicon.data.shards import shown
+from helicon.modalities.base import Modality
+
+KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
+ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'
+COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}'
+NO_TEXT = "not a string of Unicode characters"
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which JSON can escape and UTF-8 cannot hold
+
+Skip = Callable[[str, str], None]  # (what is passed over, reason)
+
+
+@dataclass
+class Row:
+    """A file as its manifest names it, its label, and its captions in order."""
+
+    file: str
+    label: str | None = None
+    texts: list[str] = field(default_factory=list)
+
+
+def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> Scan:
+    """The examples that a manifest lists; file names are relative to `root`.
+
+    Captions, of which a file may have several, are media of the first modality that words can be. What is not in the
+    manifest is looked for beside the file, by its stem. DataError when the manifest cannot be read.
+    """
+    if not manifest.is_file():
+        raise DataError(f"{manifest}: no such manifest; {KINDS} is needed")
+    found = Scan([])
+    said = next((m for m in modalities if m.typed is not None), None)
+    for row in _merged(manifest, found.skipped.__setitem__):
+        path = root / row.file
+        modality = accepted(path, modalities)
+        if modality is None or not _is_file(path):
+            found.skipped[shown(str(path))] = "not a file" if modality else "not of an accepted suffix"
+            continue
+        files: dict[str, File] = {modality.name: path}
+        others = [m for m in modalities if m is not modality and not (m is said and row.texts)]
+        for other in others:
+            beside = [p for p in map(path.with_suffix, other.suffixes) if _is_file(p)]
+            files |= {other.name: beside[0]} if beside else {}
+        missing = [m for m in others if m.name not in files]
+        if missing:
+            captions = "no caption and " if said in missing else ""
+            names = " or ".join(m.name for m in missing)
+            found.skipped[shown(str(path))] = f"{captions}no {names} file of the same stem"
+        else:
+            found.entries.append(Entry(row.file, files, row.label, tuple(row.texts)))
+    return found
+
+
+def _merged(manifest: Path, skip: Skip) -> list[Row]:
+    """One row a file: captions of further rows are added to those of the first. DataError names the fault's line."""
+    read = {".csv": _csv, ".json": _coco}.get(manifest.suffix.lower(), _jsonl)
+    rows: dict[str, Row] = {}
+    try:
+        for row in read(manifest, skip):
+            first = rows.setdefault(row.file, Row(row.file))
+            first.label = first.label or row.label
+            first.texts += row.texts
+    except UnicodeDecodeError as error:
+        raise DataError(f"{manifest}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise DataError(f"{manifest}: {error.strerror}") from None
+    return list(rows.values())
+
+
+def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
+    with manifest.open(encoding="utf-8-sig", newline="") as lines:
+        table = csv.DictReader(lines)
+        try:
+            if "file" not in (table.fieldnames or []):
+                columns = shown(", ".join(table.fieldnames or [])[:200]) or "none"
+                raise DataError(f"{manifest}: no column `file`; there are: {columns}")
+            for row in table:
+                where = f"{manifest}, line {table.line_num}"
+                if None in row:
+                    skip(where, "more values than columns; a text that has commas needs quotes")
+                else:
+                    yield from _row(row, where, skip)
+        except csv.Error as error:
+            raise DataError(f"{manifest}, line {table.reader.line_num}: {error}") from None
+
+
+def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
+    with manifest.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                where = f"{manifest}, line {number}"
+                row = _json(line, where)
+                if not isinstance(row, dict):
+                    raise DataError(f"{where}: not an object such as {ROW}")
+                yield from _row(row, where, skip)
+
+
+def _row(row: dict[str, Any], where: str, skip: Skip) -> Iterator[Row]:
+    file, label = row.get("file"), row.get("label")
+    given = row.get("text") or row.get("caption") or []
+    texts = given if isinstance(given, list) else [given]
+    if not isinstance(file, str) or not file:
+        skip(where, "no file is named")
+    elif not all(_is_text(text) for text in texts):
+        skip(where, f"its text is {NO_TEXT}")
+    else:
+        yield Row(Path(file).as_posix(), None if label in (None, "") else str(label), [text for text in texts if text])
+
+
+def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
+    """Captions in order of their annotations' ids, or as they stand where one has no number for an id.
+
+    Annotations of other kinds, such as boxes, are passed over.
+    """
+    data = _json(manifest.read_text(encoding="utf-8-sig"), str(manifest))
+    images, annotations = (data.get(k) if isinstance(data, dict) else None for k in ("images", "annotations"))
+    if not isinstance(images, list) or not isinstance(annotations, list):
+        raise DataError(f"{manifest}: not COCO-style JSON such as {COCO}")
+    rows: dict[str, Row] = {}
+    for number, image in enumerate(images):
+        name = image.get("file_name") if isinstance(image, dict) and "id" in image else None
+        if not isinstance(name, str) or not name:
+            skip(f"{manifest}, images[{number}]", "no id or no file_name")
+        elif str(image["id"]) in rows:
+            skip(f"{manifest}, images[{number}]", "its id is that of an image before it")
+        else:
+            rows[str(image["id"])] = Row(Path(name).as_posix())
+    captions = [(i, a) for i, a in enumerate(annotations) if isinstance(a, dict) and "caption" in a]
+    if all(isinstance(caption.get("id"), int) for _, caption in captions):
+        captions.sort(key=lambda pair: pair[1]["id"])
+    for number, caption in captions:
+        row, text = rows.get(str(caption.get("image_id"))), caption["caption"]
+        if row is None:
+            skip(f"{manifest}, annotations[{number}]", "a caption of no image: its image_id is not in the list")
+        elif not text or not _is_text(text):
+            skip(f"{manifest}, annotations[{number}]", f"its caption is {NO_TEXT}")
+        else:
+            row.texts.append(text)
+    yield from rows.values()
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f" at line {error.lineno}" if error.lineno > 1 else ""
+        raise DataError(f"{where}: not JSON ({error.msg}{place})") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets as deep
+        raise DataError(f"{where}: not JSON that can be read ({error})") from None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not SURROGATE.search(value)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system takes
+        return False

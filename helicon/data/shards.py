@@ -1,0 +1,180 @@
+"""Tar shards (webdataset): their files are found by the headers and read in place; nothing is unpacked by its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tarfile import HeaderError, TarInfo
+from typing import Any, BinaryIO, NamedTuple
+
+SUFFIX = ".tar"
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+COMPRESSED = "compressed shard: refused, its files cannot be read in place; store it as plain .tar"
+MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
+PICKLES = frozenset({".pkl", ".pickle", ".pyd", ".pth", ".pt"})
+BLOCK = 512
+LONGEST_NAME = 1 << 20  # bytes of an extended header, which is read whole
+COPIED = 1 << 20  # bytes at a time
+UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# Types of headers (POSIX.1-2001 and GNU's)
+PLAIN, FOLDER = (b"0", b"\0", b"7"), b"5"
+WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes, whatever size they give
+LONG_NAME, LONG_LINK = b"L", b"K"
+EXTENDED, EXTENDED_FOR_ALL = (b"x", b"X"), b"g"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A plain file in a shard: `size` bytes from byte `offset` on. Its name is never used as a path."""
+
+    shard: Path
+    name: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return shown(f"{self.shard}:{self.name}")
+
+    @property
+    def suffix(self) -> str:
+        """What follows the last dot, with it."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def key(self) -> str:
+        """What the files of one sample share: the name up to the first dot of its last part."""
+        folder, slash, base = self.name.rpartition("/")
+        return folder + slash + base.partition(".")[0]
+
+    @property
+    def stamp(self) -> list[Any]:
+        """Suffix, place, and the size and time of change of the shard."""
+        shard = self.shard.stat()
+        return [self.suffix, self.offset, self.size, shard.st_size, shard.st_mtime_ns]
+
+    @contextmanager
+    def unpacked(self) -> Iterator[Path]:
+        """A temporary file of the same suffix and content, for the time of the block. OSError names what fails."""
+        handle, name = tempfile.mkstemp(prefix="helicon-", suffix=self.suffix.lower())
+        try:
+            with os.fdopen(handle, "wb") as copy, self.shard.open("rb") as shard:
+                shard.seek(self.offset)
+                left = self.size
+                while left:
+                    data = shard.read(min(left, COPIED))
+                    if not data:
+                        raise OSError(f"{self.shard}: shorter than when it was searched")
+                    copy.write(data)
+                    left -= len(data)
+            yield Path(name)
+        finally:
+            os.unlink(name)
+
+
+class Header(NamedTuple):
+    """A file of a tar: its name and type as tar has them, and where its bytes are."""
+
+    name: str
+    kind: bytes
+    offset: int
+    size: int
+
+
+def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
+    """Plain files of a shard in order, hidden ones aside, and what is passed over with the reason.
+
+    Of a damaged shard the files before the damage are given. Pickles, links, devices and names that lead out of the
+    shard are passed over.
+    """
+    found: list[Member] = []
+    skipped: dict[str, str] = {}
+    try:
+        with shard.open("rb") as file:
+            for header in _headers(file, shard.stat().st_size):
+                path = PurePosixPath(header.name)
+                member = Member(shard, str(path), header.offset, header.size)
+                if header.kind == FOLDER or any(part.startswith(".") and part != ".." for part in path.parts):
+                    continue
+                reason = _refused(header, path)
+                if reason:
+                    skipped[str(member)] = reason
+                else:
+                    found.append(member)
+    except (OSError, ValueError) as error:
+        before = f"; the {len(found)} files before that are used" if found else ""
+        skipped[str(shard)] = f"{error}{before}"
+    return found, skipped
+
+
+def _refused(header: Header, path: PurePosixPath) -> str:
+    if path.suffix.lower() in PICKLES:
+        return "pickle in a shard: refused"
+    if header.kind not in PLAIN:
+        return "not a plain file in a shard: refused"
+    if path.is_absolute() or ".." in path.parts:
+        return "name that leads out of its shard: refused"
+    return ""
+
+
+def _headers(file: BinaryIO, length: int) -> Iterator[Header]:
+    """Headers of a tar of `length` bytes; ValueError at the first that is damaged, or whose file is cut off.
+
+    Python's own reader follows chains of headers by recursion and reads what a header claims; this one does neither.
+    """
+    place, extended = 0, {}
+    while place < length or not length:
+        file.seek(place)
+        block = file.read(BLOCK)
+        if len(block) == BLOCK and not any(block):
+            return
+        header = _parsed(block, place)
+        offset, claimed = place + BLOCK, extended.get("size", str(header.size))
+        readable = claimed.isdecimal() and len(claimed) < 20
+        size = 0 if header.type in WITHOUT_DATA else int(claimed) if readable else -1
+        if not 0 <= size <= length - offset:
+            raise ValueError(f"cut off or damaged: the file at byte {place} is not whole")
+        if header.type == LONG_NAME or header.type in EXTENDED:
+            if size > LONGEST_NAME:
+                raise ValueError(f"damaged: a name of {size} bytes at byte {place}")
+            data = file.read(size)
+            long_name = {"path": data.partition(b"\0")[0].decode("utf-8", "surrogateescape")}
+            extended |= long_name if header.type == LONG_NAME else _records(data, place)
+        elif header.type not in (LONG_LINK, EXTENDED_FOR_ALL):
+            yield Header(extended.get("path", header.name), header.type, offset, size)
+            extended = {}
+        place = offset + -(-size // BLOCK) * BLOCK
+
+
+def _parsed(block: bytes, place: int) -> TarInfo:
+    try:
+        return TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except HeaderError:
+        if place:
+            raise ValueError(f"cut off or damaged: no tar header at byte {place}") from None
+        raise ValueError(COMPRESSED if block.startswith(MAGIC) else "not a tar file") from None
+
+
+def _records(data: bytes, place: int) -> dict[str, str]:
+    r"""Records `LENGTH KEY=VALUE\n` of an extended header (POSIX.1-2001, pax); ValueError where there are none."""
+    found, start, last = {}, 0, len(data.rstrip(b"\0"))
+    while start < last:
+        space = data.find(b" ", start, start + 20)
+        digits = data[start : max(start, space)]
+        end = start + int(digits) if digits.isdigit() else start
+        if not space < end <= len(data) or data[end - 1 : end] != b"\n":
+            raise ValueError(f"damaged: an extended header at byte {place} that cannot be read")
+        key, _, value = data[space + 1 : end - 1].decode("utf-8", "surrogateescape").partition("=")
+        found[key] = value
+        start = end
+    return found
+
+
+def shown(name: str) -> str:
+    """A name that fits into a line and onto any terminal: control characters and lone surrogates are escaped."""
+    return UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], name)

@@ -1,0 +1,81 @@
+"""The page that the training of a codec ends with: reconstructions, and how quality and use of the codebook went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import helicon
+from helicon.formats.page import PageItem, write_page
+from helicon.formats.plots import curves
+from helicon.formats.sheets import before_and_after
+from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
+from helicon.training.codec_data import CodecData
+from helicon.training.metrics import read_metrics
+from helicon.vqvae.storage import CodecBundle, load_codec
+
+SHOWN = 24  # held-out pictures
+
+
+def write_codec_result(
+    page: Path, run: Path, data: CodecData, settings: Mapping[str, object], next_steps: Sequence[str]
+) -> tuple[Path, str]:  # fmt: skip
+    """Writes the page beside its pictures; gives its path and the last figures in one line."""
+    bundle, metrics = load_codec(run), read_metrics(run)
+    data.setup("fit")
+    items = []
+    examples = data.held[:SHOWN] if len(data.held) else data.pictures.corpus.select(held=False)[:SHOWN]
+    if len(examples):
+        before = data.pictures.batch(examples)
+        after = bundle.codec.decode(bundle.codec.encode(pixels_to_tensor(before)))
+        sheet = page.with_name("reconstructions.png")
+        before_and_after(list(zip(before.permute(0, 2, 3, 1).numpy(), tensor_to_pixels(after))), sheet)
+        shown = "pictures it never saw" if len(data.held) else "pictures it was trained on"
+        items.append(PageItem("Before and after", f"{len(examples)} {shown}", image=sheet.name, files=[sheet.name]))
+    figures = _draw(metrics, page.parent)
+    last = {name: values[-1] for name, (_, values) in metrics.items() if values}
+    line = summary(last)
+    told = {**settings, **_settings(bundle, data), "held out": line, "helicon": helicon.__version__}
+    write_page(page, f"What {run.name} learned", line, items, figures, told, next_steps)
+    return page, line
+
+
+def summary(last: Mapping[str, float]) -> str:
+    """Quality on what is held out, in one line."""
+    if "val/psnr" not in last:
+        return "not measured: too few steps, or nothing held out"
+    return (
+        f"PSNR {last['val/psnr']:.2f} dB, {last['val/loss']:.4f} of the mean picture's squared error, "
+        f"{100 * last['val/usage']:.1f} % of the codes used, perplexity {last['val/perplexity']:.0f}"
+    )
+
+
+def _draw(metrics: Mapping[str, tuple[list[int], list[float]]], folder: Path) -> list[tuple[str, Path]]:
+    """(caption, picture below the page's folder) of quality and of the codebook over the training."""
+    wanted = {
+        "psnr.png": ("PSNR of held-out pictures, dB", {"held out": "val/psnr"}),
+        "codes.png": (
+            "Perplexity of the codes: as many equally frequent ones would carry as much",
+            {"held out": "val/perplexity", "training": "train/perplexity"},
+        ),
+    }
+    drawn = []
+    for name, (caption, series) in wanted.items():
+        found = {shown: metrics[key] for shown, key in series.items() if key in metrics}
+        if found:
+            curves(found, folder / name, label=caption.partition(":")[0])
+            drawn.append((caption, Path(name)))
+    return drawn
+
+
+def _settings(bundle: CodecBundle, data: CodecData) -> dict[str, object]:
+    shape = bundle.codec.shape
+    assert data.prepared is not None
+    return {
+        "files": f"{data.prepared.files:,} read, {len(data.prepared.skipped):,} skipped",
+        "codec": f"{shape.quantizer}, {bundle.codec.codebook_size} codes, one for {shape.factor} x {shape.factor} pixels",
+        "network": f"width {shape.width}, {shape.blocks} blocks, likelihood {shape.likelihood}",
+        "pictures": f"{bundle.size} x {bundle.size} pixels",
+        "steps": f"{bundle.notes.get('step', 0):,}",
+        "fingerprint": bundle.fingerprint(),
+    }

@@ -1,0 +1,203 @@
+"""A world of pictures with a caption each: two coloured shapes, and how they stand to each other.
+
+Shapes: S height and width of a picture, N of a stamp, in pixels; 3 channels: red, green, blue.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from helicon.formats.image import write_image
+
+BACKGROUND = (248, 247, 243)
+COLOURS = {
+    "red": (206, 28, 48),
+    "orange": (244, 112, 16),
+    "yellow": (246, 198, 10),
+    "green": (40, 150, 60),
+    "cyan": (44, 190, 216),
+    "blue": (40, 80, 214),
+    "purple": (142, 60, 180),
+    "black": (30, 30, 34),
+}
+# Which points are inside a shape; x to the right, y down, both -1 to 1 in the shape's box.
+SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "circle": lambda x, y: x**2 + y**2 <= 1,
+    "square": lambda x, y: np.maximum(abs(x), abs(y)) <= 1,
+    "triangle": lambda x, y: abs(x) <= (y + 1) / 2,
+    "diamond": lambda x, y: abs(x) + abs(y) <= 1,
+    "cross": lambda x, y: np.minimum(abs(x - y), abs(x + y)) <= 0.4,
+    "ring": lambda x, y: abs((x**2 + y**2) ** 0.5 - 0.75) <= 0.25,
+}
+SIZES = {"small": 9, "large": 14}  # sides of a shape's box; these lengths and those below: pixels of a picture of 32
+OPPOSITES = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
+RELATIONS = tuple(OPPOSITES)
+
+SIDE = 32
+SMALLEST_SIDE = 16
+_MARGIN, _GAP, _LARGEST_GAP, _JITTER = 1, 2, 5, 2
+_SUBSAMPLES = 8  # a pixel's side is sampled at that many places
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A shape in a picture."""
+
+    size: str
+    colour: str
+    shape: str
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.colour} {self.shape}"
+
+
+def _check(kind: str, word: str, words: Iterable[str]) -> None:
+    if word not in words:
+        raise ValueError(f"no {kind} {word!r}; there are {', '.join(words)}")
+
+
+THINGS = tuple(Thing(*words) for words in product(SIZES, COLOURS, SHAPES))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two things of different colours, and where the first is, seen from the second. ValueError for anything else."""
+
+    first: Thing
+    relation: str
+    second: Thing
+
+    def __post_init__(self) -> None:
+        for thing in (self.first, self.second):
+            _check("size", thing.size, SIZES)
+            _check("colour", thing.colour, COLOURS)
+            _check("shape", thing.shape, SHAPES)
+        _check("relation", self.relation, RELATIONS)
+        if self.first.colour == self.second.colour:
+            raise ValueError(f"both things are {self.first.colour}; their colours must differ")
+
+    @property
+    def caption(self) -> str:
+        """The scene in words, such as "a large red circle above a small blue square"."""
+        return f"a {self.first} {self.relation} a {self.second}"
+
+    @property
+    def turned(self) -> Scene:
+        """The same picture, told from its second thing."""
+        return Scene(self.second, OPPOSITES[self.relation], self.first)
+
+
+_THING = f"a ({'|'.join(SIZES)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})"
+_CAPTION = re.compile(f"{_THING} ({'|'.join(RELATIONS)}) {_THING}")
+
+
+def parse_caption(text: str) -> Scene:
+    """The scene of a caption; ValueError if it is none."""
+    found = _CAPTION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            f"cannot read {text!r}; captions are like 'a large red circle above a small blue square', with "
+            f"{', '.join((*SIZES, *COLOURS, *SHAPES, *RELATIONS))}"
+        )
+    words = found.groups()
+    return Scene(Thing(*words[:3]), words[3], Thing(*words[4:]))
+
+
+def draw(scene: Scene, rng: np.random.Generator, size: int = SIDE) -> np.ndarray:
+    """uint8 [S, S, 3]: the scene, its things at places a few pixels from the usual; S is `size`.
+
+    ValueError if that is less than 16.
+    """
+    if size < SMALLEST_SIDE:
+        raise ValueError(f"a picture of {size} pixels is too small for two shapes; at least {SMALLEST_SIDE}")
+    told = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
+    stamps = [stamp(thing.shape, scaled(SIZES[thing.size], size)) for thing in (told.first, told.second)]
+    along = _in_a_row(len(stamps[0]), len(stamps[1]), size, rng)
+    jitter = scaled(_JITTER, size)
+    across = [(size - len(each)) // 2 + int(rng.integers(-jitter, jitter + 1)) for each in stamps]
+    picture_SS3 = np.full((size, size, 3), BACKGROUND, np.float64)
+    for stamp_NN, thing, at, aside in zip(stamps, (told.first, told.second), along, across):
+        row, column = (at, aside) if told.relation == "above" else (aside, at)
+        under = picture_SS3[row : row + len(stamp_NN), column : column + len(stamp_NN)]
+        under += stamp_NN[..., None] * (COLOURS[thing.colour] - under)
+    return picture_SS3.round().astype(np.uint8)
+
+
+def _in_a_row(first: int, second: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Where two stamps of these lengths begin along a side: within margins, a gap between them, about the middle."""
+    room = size - 2 * scaled(_MARGIN, size) - first - second
+    least, most = scaled(_GAP, size), scaled(_LARGEST_GAP, size)
+    gap = int(rng.integers(least, max(least, min(most, room)) + 1))
+    middle = (size - first - gap - second) // 2
+    jitter = min(scaled(_JITTER, size), max(middle - scaled(_MARGIN, size), 0))
+    start = middle + int(rng.integers(-jitter, jitter + 1))
+    return start, start + first + gap
+
+
+def scaled(length: int, size: int) -> int:
+    """A length in a picture of 32 pixels, in one of `size`."""
+    return round(length * size / SIDE)
+
+
+@cache
+def stamp(shape: str, side: int) -> np.ndarray:
+    """float [N, N] in 0 .. 1: how much of each pixel the shape covers; N is `side`. Read only."""
+    at = (np.arange(side * _SUBSAMPLES) + 0.5) / (side * _SUBSAMPLES) * 2 - 1
+    inside = SHAPES[shape](at[None, :], at[:, None])
+    covered_NN = inside.reshape(side, _SUBSAMPLES, side, _SUBSAMPLES).mean((1, 3))
+    covered_NN.setflags(write=False)
+    return covered_NN
+
+
+def _held_out() -> frozenset[tuple[Thing, str]]:
+    """A fifth of the combinations of a thing with where it is: those of the smallest hash of their words."""
+    combinations = list(product(THINGS, RELATIONS))
+    combinations.sort(key=lambda each: sha256(f"{each[0]} {each[1]}".encode()).digest())
+    return frozenset(combinations[: len(combinations) // 5])
+
+
+HELD_OUT = _held_out()
+
+
+def is_held_out(scene: Scene) -> bool:
+    """Whether either thing, where it is seen from the other, is a combination that no training scene shows."""
+    return any((told.first, told.relation) in HELD_OUT for told in (scene, scene.turned))
+
+
+def training_scene(rng: np.random.Generator) -> Scene:
+    """A scene drawn from those that are not held out, each as likely."""
+    return _scene(rng, held_out=False)
+
+
+def held_out_scene(rng: np.random.Generator) -> Scene:
+    """A scene drawn from those held out, each as likely."""
+    return _scene(rng, held_out=True)
+
+
+def _scene(rng: np.random.Generator, held_out: bool) -> Scene:
+    while True:
+        first, second = (THINGS[i] for i in rng.integers(len(THINGS), size=2))
+        relation = RELATIONS[rng.integers(len(RELATIONS))]
+        if first.colour != second.colour and is_held_out(scene := Scene(first, relation, second)) == held_out:
+            return scene
+
+
+def write_folder(folder: str | os.PathLike[str], pictures: int, seed: int) -> list[Path]:
+    """Writes `folder/00001.png`, its caption `00001.txt`, and on: training scenes. Gives the paths of the pictures."""
+    paths = [Path(folder) / f"{i + 1:05}.png" for i in range(pictures)]
+    for i, path in enumerate(paths):
+        rng = np.random.default_rng((seed, i))
+        scene = training_scene(rng)
+        write_image(draw(scene, rng), path)
+        # Thousands, and made again in a moment: not worth waiting for the disk
+        path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8", newline="\n")
+    return paths

@@ -1,0 +1,191 @@
+"""Picture files <-> pixels in memory: uint8 arrays [H, W, 3], RGB.
+
+Whatever a file holds becomes 8-bit RGB, upright, on white. The decoders are Pillow's; which of them may run is decided
+here by a file's first bytes, and how large a picture may be before anything is decoded.
+
+Shape suffixes: H rows, W columns, C the three channels.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from helicon.formats.files import atomic_write
+from helicon.formats.image_pixels import check_pixels, middle_square, rgb_pixels, upright
+from helicon.formats.score import ReadReport
+
+MAX_BYTES = 200_000_000  # of a file
+MAX_SQUARE = 8000  # pixels a side of what is asked for
+MAX_PIXELS = MAX_SQUARE**2  # of a picture: 1 GiB is enough to read it. From 89 million on Pillow would warn
+MAX_SIDE = 65_535  # as of JPEG: a row is converted at a time
+DRAFT = 4  # a JPEG is decoded at 1/2, 1/4 or 1/8 as long as this many times the size asked for is left
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 258, 262, 274, 322, 323  # TIFF's and EXIF's tags
+
+# Decoders are called directly: Image.open would warn of large pictures before it could be asked how large they are.
+_DECODERS: dict[str, Callable[[BytesIO], ImageFile]] = {
+    "PNG": PngImageFile, "JPEG": JpegImageFile, "WEBP": WebPImageFile, "GIF": GifImageFile, "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+}  # fmt: skip
+_SIGNATURES = (  # offset, bytes there, what the file is
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"), (0, b"\xff\xd8\xff", "JPEG"), (0, b"GIF8", "GIF"), (8, b"WEBP", "WEBP"),
+    (0, b"BM", "BMP"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"), (0, b"II+\0", "TIFF"), (0, b"MM\0+", "TIFF"),
+    # Known by name only, so that people see what they have
+    (0, b"%!PS", "PostScript (EPS)"), (0, b"\xc5\xd0\xd3\xc6", "PostScript (EPS)"), (0, b"%PDF", "PDF"),
+    (0, b"8BPS", "Photoshop"), (4, b"ftyp", "HEIC, AVIF or video"), (0, b"\0\0\1\0", "Windows icon"),
+    (0, b"<", "web page or SVG"),
+)  # fmt: skip
+_TIFF_SUFFIXES = (".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", *_TIFF_SUFFIXES)
+
+
+class ImageError(ValueError):
+    """A file that is no picture, or none that can be read; the message is one line and names no path."""
+
+
+def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, ReadReport]:
+    """Pixels [H, W, 3] of a picture file, and counts of what was left out or changed on the way.
+
+    size: the shorter side is scaled to it (antialiased, bicubic) and the middle cut out: [size, size, 3].
+    Of an animation or a file of several pages the first is taken; colour profiles are not applied. A suffix may be
+    that of another kind of picture, as many in the wild are, but TIFF files, and only they, are named .tif or .tiff.
+    Raises ImageError for what cannot be read, OSError if it cannot be opened.
+    """
+    if size is not None and not 1 <= size <= MAX_SQUARE:
+        raise ValueError(f"a size of {size} pixels: 1 to {MAX_SQUARE} are accepted")
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ImageError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
+    with open(path, "rb") as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if n_bytes > MAX_BYTES:
+            raise ImageError(f"{n_bytes:,} bytes are more than the {MAX_BYTES:,} that a picture file may have")
+        data = file.read(n_bytes)
+    kind, report = _kind(data, suffix), ReadReport()
+    try:
+        pixels_HWC, extent, orientation = _decode(data, kind, size, report)
+    except ImageError:
+        raise
+    except Exception as error:  # of any type: Pillow lets through whatever its parsers stumble over
+        raise ImageError(f"a broken {kind} file: {_reason(error)}") from error
+    if size is not None:
+        pixels_HWC = middle_square(pixels_HWC, extent, size)
+    return np.ascontiguousarray(upright(pixels_HWC, orientation)), report
+
+
+def write_image(pixels_HWC: np.ndarray, path: Path | str) -> None:
+    """Writes pixels [H, W, 3] as a PNG file, whole or not at all; the same bytes for the same pixels."""
+    check_pixels(pixels_HWC)
+    with atomic_write(path) as temporary:
+        Image.fromarray(pixels_HWC).save(temporary, format="PNG")
+
+
+def _kind(data: bytes, suffix: str) -> str:
+    """Which decoder a file is for, by its first bytes."""
+    if not data:
+        raise ImageError("the file is empty")
+    kind = next((kind for at, start, kind in _SIGNATURES if data.startswith(start, at)), None)
+    accepted = [kind for kind in _DECODERS if (kind == "TIFF") == (suffix in _TIFF_SUFFIXES)]
+    if kind not in accepted:
+        found = f"a {kind} file named {suffix}" if kind else "not a picture file"
+        raise ImageError(f"{found}: accepted under that name: {', '.join(accepted)}")
+    return kind
+
+
+def _reason(error: Exception) -> str:
+    """What an exception of Pillow's says, in one line and for people."""
+    text = " ".join(str(error).split())[:200]
+    match error:
+        case IndexError() | EOFError() | struct.error():
+            return "it ends early"
+        case KeyError():
+            return f"missing, or of no known meaning: {text}"
+        case MemoryError():
+            return "it does not fit into memory"
+        case Image.DecompressionBombError():
+            return f"more pixels than a picture may have, {MAX_PIXELS:,}"
+    return "its header describes no picture" if text == "not identified by this driver" else text or repr(error)
+
+
+def _decode(
+    data: bytes, kind: str, size: int | None, report: ReadReport
+) -> tuple[np.ndarray, tuple[float, float], int]:
+    """Pixels [H, W, 3] as they lie in the file; their width and height; the EXIF orientation that is left to apply.
+
+    Width and height are not whole numbers where a JPEG was decoded at a fraction of its size.
+    """
+    if kind == "GIF":
+        _check_size(*_gif_size(data))
+    image = _DECODERS[kind](BytesIO(data))
+    _check_size(*image.size)
+    drafted, levels, turned = None, (0, 255), 1
+    if isinstance(image, PngImageFile):
+        levels = (0, 2 ** data[24] - 1)  # its bit depth
+    elif isinstance(image, JpegImageFile) and size is not None:
+        drafted = image.draft(None, (DRAFT * size, DRAFT * size))
+    elif isinstance(image, TiffImageFile):
+        levels = _tiff_levels(image)
+        turned = _orientation(image)  # Pillow turns these itself, as it loads them
+    image.load()
+    orientation = _orientation(image)
+    report.add("turned as its EXIF says", (turned, orientation) != (1, 1))
+    pixels_HWC = rgb_pixels(image, levels, report)
+    with suppress(Exception):  # faults in what follows the first frame
+        if getattr(image, "is_animated", False):
+            report.add("first page of several" if kind == "TIFF" else "first frame of an animation")
+    return pixels_HWC, drafted[1][2:] if drafted else image.size, orientation
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        most = f"{MAX_PIXELS:,} in all or {MAX_SIDE:,} a side"
+        raise ImageError(f"{width:,} x {height:,} pixels are more than a picture may have, {most}")
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """Width and height, of the screen or to the first frame's corner: Pillow widens the screen as it opens a file.
+
+    IndexError or struct.error where the file ends early.
+    """
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)  # after the palette of the screen
+    while data[at] != ord(","):
+        if data[at] != ord("!"):
+            at += 1
+            continue
+        at += 2
+        while data[at]:  # blocks of an extension
+            at += data[at] + 1
+    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    return max(width, left + frame_width), max(height, top + frame_height)
+
+
+def _tiff_levels(image: TiffImageFile) -> tuple[int, int]:
+    """The samples that are black and white. ImageError for those that say neither, and for tiles too large."""
+    _check_size(image.tag_v2.get(TILE_WIDTH, 1), image.tag_v2.get(TILE_HEIGHT, 1))
+    if image.mode in ("I", "F"):
+        raise ImageError("samples of 32 bits or with a sign, none known to be white: up to 16 bits are accepted")
+    white = 2 ** image.tag_v2.get(BITS_PER_SAMPLE, (8,))[0] - 1
+    return (white, 0) if image.tag_v2.get(PHOTOMETRIC) == 0 else (0, white)
+
+
+def _orientation(image: ImageFile) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where the EXIF data are broken or silent."""
+    with suppress(Exception):
+        orientation = image.getexif().get(ORIENTATION)
+        return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    return 1

@@ -1,0 +1,61 @@
+"""Sheets of pictures: many in one PNG, to be looked at.
+
+Pictures are uint8 arrays [H, W, 3], RGB. Small ones are enlarged by whole factors, so that every pixel stays a square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from helicon.formats.image import write_image
+from helicon.formats.image_pixels import check_pixels
+
+GAP, PAIR_GAP = 4, 12  # pixels between pictures, and between pairs of them
+SMALLEST = 96  # pixels of a picture's longer side on a sheet
+
+
+def enlarged(pixels_HWC: np.ndarray, smallest: int = 256) -> np.ndarray:
+    """The picture, its pixels repeated as often as its longer side needs to have at least `smallest` pixels."""
+    check_pixels(pixels_HWC)
+    factor = max(1, math.ceil(smallest / max(pixels_HWC.shape[:2])))
+    return pixels_HWC.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def contact_sheet(
+    pictures: Sequence[np.ndarray], path: Path | str, *, columns: int | None = None, smallest: int = SMALLEST
+) -> None:
+    """Writes a PNG of pictures in rows, as near to a square as can be unless the number of columns is given.
+
+    Small ones are `enlarged`; each lies in the middle of its cell.
+    """
+    write_image(_grid([enlarged(picture, smallest) for picture in pictures], columns, GAP), path)
+
+
+def before_and_after(pairs: Sequence[tuple[np.ndarray, np.ndarray]], path: Path | str) -> None:
+    """Writes a PNG of pairs in rows, the first picture of each left and the second right, as in a contact sheet."""
+    pictures = [_grid([enlarged(picture, SMALLEST) for picture in pair], 2, GAP) for pair in pairs]
+    write_image(_grid(pictures, None, PAIR_GAP), path)
+
+
+def _grid(pictures: Sequence[np.ndarray], columns: int | None, gap: int) -> np.ndarray:
+    """Pictures row by row on white, `gap` pixels apart, in cells as large as the largest."""
+    if not pictures:
+        raise ValueError("no picture for a sheet: 1 or more are accepted")
+    if columns is not None and columns < 1:
+        raise ValueError(f"a sheet of {columns} columns: 1 or more are accepted")
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    # A side of n columns of this width is about one of n * width / height rows
+    columns = columns or max(1, round(math.sqrt(len(pictures) * height / width)))
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    sheet_HWC = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        top = row * (height + gap) + (height - picture.shape[0]) // 2
+        left = column * (width + gap) + (width - picture.shape[1]) // 2
+        sheet_HWC[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet_HWC

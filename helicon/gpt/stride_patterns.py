@@ -1,0 +1,197 @@
+"""Dense attention, and the patterns of a stride.
+
+Those of one factor are Sparse Transformer's (arXiv:1904.10509, section 4.2) and Jukebox's (arXiv:2005.00341, A.2).
+
+L is the stride and C the width of a summary. A window is L keys *including self*, as released code has it; the paper's
+text counts L + 1.
+
+Shapes: B batch, K keys of a list, M blocks, C offsets of a summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from helicon.gpt import folds
+from helicon.gpt.folds import Fold
+from helicon.gpt.pattern_base import KeyList, Spec
+
+
+@dataclass(frozen=True)
+class Dense(Spec):
+    """All keys up to the query."""
+
+    form = "dense"
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return key <= query
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        return folds.block_folds(length, length)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
+        return index_BK, index_BK <= query_B[:, None]
+
+
+@dataclass(frozen=True)
+class Local(Spec):
+    """The last L keys, self included."""
+
+    stride: int
+    form = "local:L"
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (key > query - self.stride)
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        yield from folds.block_folds(length, self.stride)
+        yield from folds.previous_tail_folds(length, self.stride)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        index_BK = query_B[:, None] - torch.arange(min(self.stride, length), device=query_B.device)
+        return index_BK, index_BK >= 0
+
+
+@dataclass(frozen=True)
+class Block(Spec):
+    """The query's own block of L up to itself (Jukebox: row)."""
+
+    stride: int
+    form = "block[:L]"
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (key // self.stride == query // self.stride)
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        return folds.block_folds(length, self.stride)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        offset_K = torch.arange(min(self.stride, length), device=query_B.device)
+        index_BK = _block_start(query_B, self.stride) + offset_K
+        return index_BK, index_BK <= query_B[:, None]
+
+
+@dataclass(frozen=True)
+class Previous(Spec):
+    """The whole block before the query's; nothing in block 0, where Jukebox attends to zero padding."""
+
+    stride: int
+    form = "previous:L"
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return key // self.stride == query // self.stride - 1
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        return folds.previous_folds(length, self.stride)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        offset_K = torch.arange(min(self.stride, length), device=query_B.device)
+        index_BK = _block_start(query_B, self.stride) - self.stride + offset_K
+        return index_BK, index_BK >= 0
+
+
+@dataclass(frozen=True)
+class Column(Spec):
+    """Every L-th key back from the query, self included (Sparse Transformer's strided factor 2; DALL·E's column)."""
+
+    stride: int
+    form = "column[:L]"
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & ((query - key) % self.stride == 0)
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        return folds.column_folds(length, self.stride)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        row_K = torch.arange(ceil_div(length, self.stride), device=query_B.device)
+        index_BK = query_B[:, None] % self.stride + row_K * self.stride
+        return index_BK, index_BK <= query_B[:, None]
+
+
+@dataclass(frozen=True)
+class Summary(Spec):
+    """The last C offsets of every block of L, up to the query (fixed factor 2); nothing before the first of them."""
+
+    stride: int
+    width: int
+    form = "summary:L,C"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width > self.stride:
+            raise ValueError(f"the summary C of {self.form} must fit in its block L")
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (key % self.stride >= self.stride - self.width)
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        yield from folds.earlier_summary_folds(length, self.stride, self.width)
+        yield from folds.own_summary_folds(length, self.stride, self.width)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        end_M1 = torch.arange(1, ceil_div(length, self.stride) + 1, device=query_B.device)[:, None] * self.stride
+        offset_C = torch.arange(self.width, device=query_B.device) - self.width
+        index_BK = (end_M1 + offset_C).flatten().expand(len(query_B), -1)
+        return index_BK, index_BK <= query_B[:, None]
+
+
+@dataclass(frozen=True)
+class Strided(Spec):
+    """local:L and column:L in one softmax (Sparse Transformer strided, merged)."""
+
+    stride: int
+    form = "strided:L"
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return Local(self.stride).allows(query, key) | Column(self.stride).allows(query, key)
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        yield from Local(self.stride).folds(length)
+        yield from folds.column_folds(length, self.stride, strict=True)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        near_BK, near_valid_BK = Local(self.stride).keys(query_B, length)
+        far_BK, far_valid_BK = Column(self.stride).keys(query_B, length)
+        not_self_BK = far_BK < query_B[:, None]
+        return torch.cat([near_BK, far_BK], 1), torch.cat([near_valid_BK, far_valid_BK & not_self_BK], 1)
+
+
+@dataclass(frozen=True)
+class Fixed(Spec):
+    """block:L and summary:L,C in one softmax (Sparse Transformer fixed, merged)."""
+
+    stride: int
+    width: int
+    form = "fixed:L,C"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Summary(self.stride, self.width)  # the same bound on C
+
+    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+        return Block(self.stride).allows(query, key) | Summary(self.stride, self.width).allows(query, key)
+
+    def folds(self, length: int) -> Iterator[Fold]:
+        yield from folds.block_folds(length, self.stride)
+        yield from folds.earlier_summary_folds(length, self.stride, self.width)
+
+    def keys(self, query_B: Tensor, length: int) -> KeyList:
+        own_BK, own_valid_BK = Block(self.stride).keys(query_B, length)
+        far_BK, far_valid_BK = Summary(self.stride, self.width).keys(query_B, length)
+        earlier_BK = far_BK < _block_start(query_B, self.stride)
+        return torch.cat([own_BK, far_BK], 1), torch.cat([own_valid_BK, far_valid_BK & earlier_BK], 1)
+
+
+def _block_start(query_B: Tensor, stride: int) -> Tensor:
+    """[B] -> [B, 1], the first index of each query's block."""
+    return (query_B - query_B % stride)[:, None]
+
+
+def ceil_div(length: int, stride: int) -> int:
+    return -(-length // stride)

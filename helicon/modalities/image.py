@@ -1,0 +1,105 @@
+"""Pictures. The slot `image` holds colour clusters, bytes, or the codes of a learned codec, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helicon.formats.image import SUFFIXES, read_image, write_image
+from helicon.formats.score import ReadReport
+from helicon.modalities.base import Modality, TokenizerKind, amount_of
+from helicon.tokenizers.codes import CodesTokenizer
+from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
+from helicon.tokenizers.rgb import RgbTokenizer
+from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
+
+SIZE = 32  # pixels each way, unless told
+
+
+def read_file(path: Path, size: int = SIZE) -> tuple[np.ndarray, ReadReport]:
+    """Pixels [size, size, 3] of a picture file, scaled and cropped to the middle."""
+    return read_image(path, size)
+
+
+def preview(media: np.ndarray, path: Path) -> list[Path]:
+    """The picture with its pixels enlarged until one can see them."""
+    from helicon.formats.sheets import enlarged
+
+    if not len(media):
+        return []
+    large = path.with_name(f"{path.stem}-large.png")
+    write_image(enlarged(media), large)
+    return [large]
+
+
+def sheet(media: Sequence[np.ndarray], path: Path) -> Path | None:
+    """A contact sheet."""
+    from helicon.formats.sheets import contact_sheet
+
+    pictures = [picture for picture in media if len(picture)]
+    if pictures:
+        contact_sheet(pictures, path)
+    return path if pictures else None
+
+
+def keep(media: np.ndarray, amount: str) -> np.ndarray:
+    """The top share of the rows, at least one."""
+    return media[: max(1, round(amount_of(amount, len(media))))]
+
+
+def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = 512) -> PaletteTokenizer:
+    """Clusters of the colours found."""
+    return PaletteTokenizer.fit(surveys, size, colours)
+
+
+def fit_rgb(surveys: Iterable[np.ndarray], size: int = SIZE) -> RgbTokenizer:
+    """Nothing to learn."""
+    return RgbTokenizer(size)
+
+
+def fit_codes(surveys: Iterable[np.ndarray]) -> NoReturn:
+    """A codec is trained, not fitted: ValueError says how."""
+    raise ValueError("codes need a codec: train one with `helicon train image-codec DIR`, then --data.tokenizer RUN")
+
+
+def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
+    """The tokenizer of a codec."""
+    weights = lasting(bundle.codec)
+    return CodesTokenizer(bundle.codec, bundle.size, bundle.codec.shape.factor, bundle.config(), weights, block)
+
+
+def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:
+    """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
+    if weights is None:
+        raise ValueError("the weights of the codec are missing")
+    return codes_of(CodecBundle.restore(state["codec"], weights), state["block"])
+
+
+def open_codes(path: Path, device: torch.device | str = "cpu") -> CodesTokenizer | None:
+    """The tokenizer of a codec's run or bundle; None when there is none at that path."""
+    return codes_of(load_codec(path, device)) if find_codec(path) else None
+
+
+IMAGE = Modality(
+    name="image",
+    suffixes=SUFFIXES,
+    read_file=read_file,
+    write=write_image,
+    preview=preview,
+    sheet=sheet,
+    survey=sample_pixels,
+    keep=keep,
+    raw="rgb",
+    slots={
+        "image": {
+            "palette": TokenizerKind(fit_palette, PaletteTokenizer.from_state),
+            "rgb": TokenizerKind(fit_rgb, RgbTokenizer.from_state),
+            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes),
+        }
+    },
+)

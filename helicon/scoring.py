@@ -1,0 +1,58 @@
+"""How likely a model finds what is there: nats of a slot, item by item; and the ranking of candidates by it.
+
+Shapes: B items of one layout and length, T tokens, N targets of a slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from helicon.bundle import Bundle
+from helicon.sequence.layout import Layout
+
+AT_A_TIME = 32
+
+
+@torch.inference_mode()
+def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np.ndarray]], slot: str) -> Tensor:
+    """-log p of a slot's tokens given what is before them, float64 [B]; examples have equally long slots.
+
+    A slot that an example lacks is all filler.
+    """
+    gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
+    device, found = gpt.head_weight.device, []
+    for start in range(0, len(examples), AT_A_TIME):
+        packed = [sequencer.pack(layout, example, plan=False) for example in examples[start : start + AT_A_TIME]]
+        ids, rows, targets = (
+            torch.from_numpy(np.stack([getattr(p, name) for p in packed])).to(device)
+            for name in ("ids", "rows", "targets")
+        )
+        (span,) = (span for span in sequencer.spans(layout, ids.shape[1]) if span.slot == slot)
+        hidden = gpt(ids, rows, layout.frame)[:, span.positions]
+        targets = targets[:, span.positions]
+        logits = gpt.logits(hidden, span.rows).float().transpose(1, 2)
+        wanted = (targets - span.rows.start).where(targets >= 0, -1)
+        found.append(F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none").double().sum(-1).cpu())
+    return torch.cat(found)
+
+
+def fit_to_conditions(
+    bundle: Bundle, layout: Layout, given: Mapping[str, np.ndarray], made: Sequence[np.ndarray]
+) -> Tensor:  # fmt: skip
+    """How well each of what was made fits what was given, float64 [B]: log p(given | made), up to a constant.
+
+    By a layout of the same model that goes the other way, if there is one, as DALL·E's candidates were ranked by
+    another model, CLIP; otherwise by Bayes' rule, log p(made | given) - log p(made).
+    """
+    name = layout.last.name
+    for other in bundle.schema.layouts:
+        if other.last.name in given and {slot.name for slot in other.slots} <= {name, *given}:
+            examples = [{**given, name: ids} for ids in made]
+            return -item_nats(bundle, other, examples, other.last.name)
+    known = item_nats(bundle, layout, [{**given, name: ids} for ids in made], name)
+    return item_nats(bundle, layout, [{name: ids} for ids in made], name) - known

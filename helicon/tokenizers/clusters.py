@@ -1,0 +1,187 @@
+"""Clusters of colours: k-means, and the nearest centroid of any colour, exactly.
+
+Colours are uint8 RGB; centroids lie in [-1, 1], where a channel's value v is v / 127.5 - 1 (iGPT, Chen et al. 2020).
+
+Shapes: N colours, K centroids, M cells (cubes of 8 x 8 x 8 colours), P pairs of a cell and a centroid.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+LEVELS = np.arange(256) / 127.5 - 1  # where a channel's values lie
+UNKNOWN = 65535  # an entry of a table that is not filled yet
+_CELL = 8
+_CELL_BITS = 0xF8F8F8  # of a colour's code: those that the colours of a cell share
+_HALF = (_CELL - 1) / 2
+_CHUNK = 1 << 15  # colours, or distances, worked on at once: few enough for the cache
+_RUNS, _PART = 8, 1 << 14  # starts of k-means, and colours that they see
+_ENOUGH = 3e-5  # Lloyd's rounds end with one that gains less, relative; all others would gain about 0.1 %
+
+
+def pack(colours_N3: np.ndarray) -> np.ndarray:
+    """int64 [N]: each colour as one number, its code: red * 65536 + green * 256 + blue."""
+    codes_N = colours_N3[:, 0].astype(np.int64)
+    for channel in (1, 2):
+        codes_N <<= 8
+        codes_N |= colours_N3[:, channel]
+    return codes_N
+
+
+def unpack(codes_N: np.ndarray) -> np.ndarray:
+    """uint8 [N, 3], inverse of `pack`."""
+    return np.stack([codes_N >> 16, codes_N >> 8 & 255, codes_N & 255], axis=1).astype(np.uint8)
+
+
+class NearestCentroid:
+    """Finds the centroid at the least squared distance, computed in float64; of equally near ones the first.
+
+    In a cell few centroids come into question. Let m be its middle, a the centroid nearest to m, h half its edge: over
+    the cell, |x - b|^2 - |x - a|^2 is linear in x and at least |m - b|^2 - |m - a|^2 - 2 h |b - a|_1. If that is more
+    than 0, the plane half-way between a and b misses the cell, and b is nearest to none of its colours.
+    """
+
+    def __init__(self, centroids_K3: np.ndarray) -> None:
+        self._centroids_K3 = np.asarray(centroids_K3, np.float64)
+        channels = self._centroids_K3.T
+        self._squares = [((LEVELS[:, None] - c_K) ** 2).ravel() for c_K in channels]  # [256 * K] each
+        self._reach_KK = np.full((len(centroids_K3),) * 2, 1e-9)  # far more than float64 rounds away
+        for c_K in channels:
+            self._reach_KK += 2 * _HALF / 127.5 * np.abs(c_K[:, None] - c_K)
+
+    def __call__(self, colours_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centroid, int64 [N], and squared distance, [N], of uint8 colours; quickest where cells are not mixed."""
+        ids_N, least_N = np.empty(len(colours_N3), np.int64), np.empty(len(colours_N3))
+        for i in range(0, len(ids_N), _CHUNK):
+            ids_N[i : i + _CHUNK], least_N[i : i + _CHUNK] = self._nearest(colours_N3[i : i + _CHUNK])
+        return ids_N, least_N
+
+    def _nearest(self, colours_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cells_M, cell_N = np.unique(pack(colours_N3) & _CELL_BITS, return_inverse=True)
+        counts_M, candidates_P = self._candidates(cells_M)
+        # Colours with most candidates first, so that those with an i-th one are the first few.
+        order_N = np.argsort(-counts_M[cell_N], kind="stable")
+        cell_N = cell_N[order_N]
+        ranks_N = -counts_M[cell_N]
+        rows_3N = colours_N3[order_N].T.astype(np.int64) * len(self._centroids_K3)
+        first_N = (np.cumsum(counts_M) - counts_M)[cell_N]
+        best_N = candidates_P[first_N]
+        least_N = self._distances(rows_3N, best_N)
+        for i in range(1, counts_M.max()):
+            n = np.searchsorted(ranks_N, -i)
+            other_n = candidates_P[first_N[:n] + i]
+            distance_n = self._distances(rows_3N[:, :n], other_n)
+            nearer_n = distance_n < least_N[:n]
+            np.copyto(least_N[:n], distance_n, where=nearer_n)
+            np.copyto(best_N[:n], other_n, where=nearer_n)
+        place_N = np.empty_like(order_N)
+        place_N[order_N] = np.arange(len(order_N))
+        return best_N[place_N], least_N[place_N]
+
+    def _distances(self, rows_3N: np.ndarray, ids_N: np.ndarray) -> np.ndarray:
+        red_N, green_N, blue_N = (squares[row_N + ids_N] for squares, row_N in zip(self._squares, rows_3N))
+        return red_N + green_N + blue_N
+
+    def _candidates(self, cells_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int16 [M], int64 [P]: how many centroids each cell has, and which: cell by cell, ascending."""
+        middles_M3 = (unpack(cells_M) + _HALF) / 127.5 - 1
+        counts, candidates, step = [], [], max(1, _CHUNK // len(self._centroids_K3))
+        for middles_m3 in (middles_M3[i : i + step] for i in range(0, len(cells_M), step)):
+            # |m - c|^2 without |m|^2, which all centroids share
+            away_mK = (self._centroids_K3**2).sum(1) - 2 * middles_m3 @ self._centroids_K3.T
+            keep_mK = away_mK - away_mK.min(1, keepdims=True) <= self._reach_KK[away_mK.argmin(1)]
+            counts.append(keep_mK.sum(1, dtype=np.int16))
+            candidates.append(np.nonzero(keep_mK)[1])
+        return np.concatenate(counts), np.concatenate(candidates)
+
+
+class NearestTable:
+    """The nearest centroids of all 256^3 colours, 33.5 MB, filled cell by cell as their colours first come up."""
+
+    def __init__(self, centroids_K3: np.ndarray) -> None:
+        self._nearest = NearestCentroid(centroids_K3)
+        self._table = np.full(1 << 24, UNKNOWN, np.uint16)
+
+    def __call__(self, colours_N3: np.ndarray) -> np.ndarray:
+        """int64 [N] for uint8 colours."""
+        ids_N = np.empty(len(colours_N3), np.int64)
+        for i in range(0, len(ids_N), _CHUNK):
+            codes_n = pack(colours_N3[i : i + _CHUNK])
+            found_n = self._table.take(codes_n, mode="clip")  # which is quicker than checking every code
+            if found_n.max() == UNKNOWN:
+                self._fill(np.unique(codes_n[found_n == UNKNOWN] & _CELL_BITS))
+                found_n = self._table.take(codes_n, mode="clip")
+            ids_N[i : i + _CHUNK] = found_n
+        return ids_N
+
+    def _fill(self, cells_M: np.ndarray) -> None:
+        inside = pack(np.indices((_CELL,) * 3).reshape(3, -1).T)
+        step = _CHUNK // len(inside)
+        for i in range(0, len(cells_M), step):
+            codes = (cells_M[i : i + step, None] | inside).ravel()
+            self._table[codes] = self._nearest(unpack(codes))[0]
+
+
+def kmeans(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """float64 [k, 3]: centroids of N > k distinct uint8 colours, each of which counts `weights_N` times.
+
+    Runs on a part of the colours from several starts; Lloyd's rounds on all colours from the best of them.
+    """
+    rng, weights_N = np.random.default_rng(seed), weights_N.astype(np.float64)
+    by_cell = np.argsort(pack(colours_N3) & _CELL_BITS, kind="stable")
+    colours_N3, weights_N = colours_N3[by_cell], weights_N[by_cell]
+    part = np.sort(rng.permutation(len(by_cell))[: max(_PART, 16 * k)])
+    colours_n3, weights_n = colours_N3[part], weights_N[part]
+    starts = (plus_plus(colours_n3, weights_n, k, rng) for _ in range(_RUNS))
+    best_K3, _ = min((lloyd(colours_n3, weights_n, start_K3) for start_K3 in starts), key=lambda run: run[1])
+    return lloyd(colours_N3, weights_N, best_K3)[0]
+
+
+def plus_plus(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """float64 [k, 3]: colours drawn by what they cost, the squared distance to the nearest one drawn before.
+
+    k-means++ (Arthur and Vassilvitskii 2007), with the best of 2 + ln k draws for each, as in scikit-learn.
+    """
+    points_3N = np.ascontiguousarray(LEVELS[colours_N3.T])
+    least_N, chosen = np.full(len(weights_N), 12.0), []  # from black to white; nothing is further apart
+    for draws in [1] + [2 + int(math.log(k))] * (k - 1):
+        sums_N = np.cumsum(weights_N * least_N)
+        drawn = np.searchsorted(sums_N, rng.random(draws) * sums_N[-1], side="right")
+        best = drawn[np.argmin(_costs_with(points_3N[:, drawn], points_3N, weights_N, least_N))]
+        np.minimum(least_N, sum((x_N - x_N[best]) ** 2 for x_N in points_3N), out=least_N)
+        chosen.append(best)
+    return points_3N[:, chosen].T
+
+
+def _costs_with(draws_3D: np.ndarray, points_3N: np.ndarray, weights_N: np.ndarray, least_N: np.ndarray) -> np.ndarray:
+    """float64 [D]: what all colours cost once one of D draws joins those before, |x - d|^2 as |x|^2 - 2 x d + |d|^2."""
+    costs_D, squares_D1 = np.zeros(draws_3D.shape[1]), (draws_3D**2).sum(0)[:, None]
+    for i in range(0, len(weights_N), _CHUNK // 4):
+        points_3n, weights_n, least_n = (of_all[..., i : i + _CHUNK // 4] for of_all in (points_3N, weights_N, least_N))
+        distances_Dn = -2 * draws_3D.T @ points_3n
+        distances_Dn += (points_3n**2).sum(0)
+        distances_Dn += squares_D1
+        costs_D += np.minimum(distances_Dn, least_n, out=distances_Dn) @ weights_n
+    return costs_D
+
+
+def lloyd(colours_N3: np.ndarray, weights_N: np.ndarray, centroids_K3: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centroids, float64 [K, 3], moved to the means of their colours until that gains next to nothing; their cost.
+
+    A centroid without colours moves to one that costs most.
+    """
+    points_3N, before = np.ascontiguousarray(LEVELS[colours_N3.T]), math.inf
+    while True:
+        ids_N, costs_N = NearestCentroid(centroids_K3)(colours_N3)
+        costs_N *= weights_N
+        cost = float(costs_N.sum())
+        if before - cost <= _ENOUGH * cost:
+            return centroids_K3, cost
+        before = cost
+        mass_K = np.bincount(ids_N, weights_N, len(centroids_K3))
+        sums_3K = np.stack([np.bincount(ids_N, weights_N * x_N, len(centroids_K3)) for x_N in points_3N])
+        centroids_K3 = (sums_3K / np.maximum(mass_K, 1)).T
+        if (empty := np.empty(0, int)).size:
+            centroids_K3[empty] = points_3N.T[np.argsort(-costs_N, kind="stable")[: len(empty)]]

@@ -1,0 +1,125 @@
+"""Codes of a learned codec as tokens: what wraps a network of `vqvae` into a tokenizer.
+
+Shapes: B pictures, C channels, H x W pixels, h x w codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.pixels import pixels_to_tensor, stacked, tensor_to_pixels
+
+AT_A_TIME = 64  # pictures that a codec takes at once; what comes out does not depend on it
+
+
+class Codec(Protocol):
+    """A network whose codes are tokens; see `helicon.vqvae.codec`."""
+
+    @property
+    def codebook_size(self) -> int: ...
+    def encode(self, media: Tensor) -> Tensor: ...
+    def decode(self, codes: Tensor) -> Tensor: ...
+
+
+class CodesTokenizer:
+    """Pictures of `size` pixels each way to rows of codes, each standing for `factor` pixels each way, and back.
+
+    weights: of the codec, to be kept with what uses its codes. config: JSON-able, with their fingerprint.
+    """
+
+    automaton = None
+
+    def __init__(
+        self, codec: Codec, size: int, factor: int, config: Mapping[str, Any], weights: Mapping[str, Tensor],
+        block: str = "image",
+    ) -> None:  # fmt: skip
+        if size % factor:
+            raise ValueError(f"pictures of {size} pixels are no multiple of the codec's {factor}")
+        self.codec, self.size, self.factor = codec, size, factor
+        self._config, self._weights = dict(config), dict(weights)
+        digits = len(str(codec.codebook_size - 1))
+        self.block = Block(block, tuple(f"v{i:0{digits}}" for i in range(codec.codebook_size)))
+        self.device = next((tensor.device for tensor in weights.values()), torch.device("cpu"))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of codes."""
+        return self.size // self.factor, self.size // self.factor
+
+    @property
+    def reading(self) -> dict[str, int]:
+        """Options with which files are to be read."""
+        return {"size": self.size}
+
+    def encode(self, media: np.ndarray) -> np.ndarray:
+        """int64 [rows * columns] of uint8 [rows * factor, size, 3]; ValueError for other sizes."""
+        return self.encode_many([media])[0]
+
+    def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """`encode` of each."""
+        for picture in media:
+            rows, rest = divmod(picture.shape[0], self.factor) if picture.ndim == 3 else (0, 1)
+            if picture.shape[1:] != (self.size, 3) or rest or not 1 <= rows <= self.shape[0]:
+                wanted = f"{self.size} columns and a multiple of {self.factor} rows up to {self.size}"
+                raise ValueError(f"a picture of shape {list(picture.shape)}; {wanted} are accepted")
+        found: list[np.ndarray] = []
+        for group in _alike(media):
+            codes_Bhw = self.codec.encode(pixels_to_tensor(stacked(group).to(self.device)))
+            found += list(codes_Bhw.flatten(1).cpu().numpy())
+        return found
+
+    def decode(self, ids: np.ndarray) -> np.ndarray:
+        """uint8 [rows * factor, size, 3] of any number of ids; a last row that is not whole ends with code 0."""
+        return self.decode_many([ids])[0]
+
+    def decode_many(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """`decode` of each, many at once on the codec's device."""
+        columns = self.shape[1]
+        grids = []
+        for each in ids:
+            local = check_ids(each, len(self.block))
+            grid = np.zeros(-(-len(local) // columns) * columns, np.int64)
+            grid[: len(local)] = local
+            grids.append(grid.reshape(-1, columns))
+        found: list[np.ndarray] = []
+        for group in _alike(grids):
+            if not len(group[0]):
+                found += [np.zeros((0, self.size, 3), np.uint8) for _ in group]
+                continue
+            codes_Bhw = torch.from_numpy(np.stack(group)).to(self.device)
+            found += list(tensor_to_pixels(self.codec.decode(codes_Bhw)))
+        return found
+
+    def units(self, ids: np.ndarray) -> dict[str, float]:
+        """What a loss can be told by."""
+        return {"pixel": float(len(ids) * self.factor**2), "dimension": float(len(ids) * self.factor**2 * 3)}
+
+    def describe(self) -> dict[str, Any]:
+        """For people."""
+        return {"size": self.size, "codec": self._config["fingerprint"], **self._config["shape"]}
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able; the weights apart."""
+        return {"block": self.block.name, "codec": self._config}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The codec's."""
+        return self._weights
+
+
+def _alike(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Neighbours of one shape together, at most AT_A_TIME."""
+    groups: list[list[np.ndarray]] = []
+    for array in arrays:
+        if groups and groups[-1][0].shape == array.shape and len(groups[-1]) < AT_A_TIME:
+            groups[-1].append(array)
+        else:
+            groups.append([array])
+    return groups

@@ -1,0 +1,136 @@
+"""Pictures as colours of a palette: one token a pixel, no dithering (iGPT, Chen et al. 2020).
+
+A palette is fitted to pictures by k-means on (red, green, blue), each in [-1, 1]: v / 127.5 - 1. iGPT has 512 colours.
+
+Shapes: N pixels or colours, K colours of the palette.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, kmeans, pack, unpack
+from helicon.tokenizers.rgb import check_picture, rows_of
+
+MOST_COLOURS = 4096
+RANGE = (-1.0, 1.0)  # of the centroids, from black to white
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class PaletteTokenizer:
+    """Pictures of `size` columns to the nearest colours of a palette, `c000` and so on, row by row.
+
+    A fitted palette shows K different colours, each of which comes back as itself; in a palette from elsewhere two
+    centroids may show one colour.
+    """
+
+    automaton = None
+
+    def __init__(self, centroids: np.ndarray, size: int, block: str = "image") -> None:
+        """centroids: [K, 3] in [-1, 1], K up to 4096, kept as float32; ValueError for others."""
+        self.centroids = np.array(centroids, np.float32)
+        if self.centroids.ndim != 2 or self.centroids.shape[1] != 3 or not 1 <= len(self.centroids) <= MOST_COLOURS:
+            raise ValueError(f"centroids of shape {list(self.centroids.shape)}: [1 .. {MOST_COLOURS}, 3] is accepted")
+        if not (np.abs(self.centroids) <= 1).all():
+            raise ValueError(f"centroids must be within {list(RANGE)}: value / 127.5 - 1 of each channel")
+        self.colours = shown(self.centroids)  # uint8 [K, 3]
+        digits = len(str(len(self.colours) - 1))
+        self.block = Block(block, tuple(f"c{i:0{digits}}" for i in range(len(self.colours))))
+        self.shape = (size, size)  # rows, columns of a whole picture
+        self.reading = {"size": size}
+        self._key = self.centroids.tobytes()  # not the table itself: it is large, and generating often needs none
+
+    @staticmethod
+    def fit(samples: Iterable[np.ndarray], size: int, colours: int = 512, seed: int = 0) -> PaletteTokenizer:
+        """Palette of uint8 pixels [N, 3] of each sample, from dark to light; fewer colours if there are no more.
+
+        ValueError without pixels, or for a number of colours outside 1 .. 4096.
+        """
+        if not 1 <= colours <= MOST_COLOURS:
+            raise ValueError(f"colours must be 1 .. {MOST_COLOURS}, got {colours}")
+        unique_N3, weights_N = _counted(samples)
+        if not len(unique_N3):
+            raise ValueError("no pixels to fit a palette to")
+        centroids_K3 = LEVELS[unique_N3]
+        if len(unique_N3) > colours:
+            centroids_K3 = kmeans(unique_N3, weights_N, colours, seed)
+            centroids_K3 = _told_apart(centroids_K3.astype(np.float32), unique_N3, weights_N)
+        return PaletteTokenizer(centroids_K3[np.argsort(centroids_K3 @ LUMA, kind="stable")], size)
+
+    def encode(self, media: np.ndarray) -> np.ndarray:
+        """int64 [rows * size] of uint8 [rows, size, 3], 1 .. size rows; ValueError for any other shape."""
+        return _table(self._key)(check_picture(media, self.shape[1]).reshape(-1, 3))
+
+    def decode(self, ids: np.ndarray) -> np.ndarray:
+        """uint8 [rows, size, 3] of any number of ids, the last row filled up with white; ValueError for other ids."""
+        return rows_of(self.colours[check_ids(ids, len(self.block))].ravel(), self.shape[1])
+
+    def units(self, ids: np.ndarray) -> dict[str, float]:
+        """What a loss can be told by."""
+        return {"pixel": float(len(ids))}
+
+    def describe(self) -> dict[str, Any]:
+        """For people: how many colours, and the size of its pictures."""
+        return {"colours": len(self.block), **self.reading}
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able; float32 survives as decimals."""
+        palette = {"range": list(RANGE), "centroids": self.centroids.tolist()}
+        return {"block": self.block.name, **self.reading, **palette}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> PaletteTokenizer:
+        """Inverse of `state`; ValueError for centroids of another range."""
+        if tuple(state["range"]) != RANGE:
+            raise ValueError(f"the palette's range must be {list(RANGE)}, got {state['range']}")
+        return PaletteTokenizer(np.array(state["centroids"], np.float32), state["size"], state["block"])
+
+
+def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
+    """uint8 [count, 3]: pixels of a picture [rows, columns, 3], always the same ones; all, if they are fewer."""
+    pixels_N3 = picture.reshape(-1, 3)
+    if len(pixels_N3) <= count:
+        return pixels_N3
+    return pixels_N3[np.random.default_rng(0).choice(len(pixels_N3), count, replace=False, shuffle=False)]
+
+
+def shown(centroids_K3: np.ndarray) -> np.ndarray:
+    """uint8 [K, 3]: the colours of centroids in [-1, 1]."""
+    return np.rint(127.5 * (centroids_K3.astype(np.float64) + 1)).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)  # tokenizers of equal palettes share one
+def _table(centroids: bytes) -> NearestTable:
+    return NearestTable(np.frombuffer(centroids, np.float32).reshape(-1, 3))
+
+
+def _counted(samples: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of all samples, uint8 [N, 3], and how many pixels have each, int64 [N]."""
+    counts = np.zeros(1 << 24, np.int64)
+    for sample in samples:
+        codes, times = np.unique(pack(sample), return_counts=True)
+        counts[codes] += times
+    codes_N = np.flatnonzero(counts)
+    return unpack(codes_N), counts[codes_N]
+
+
+def _told_apart(centroids_K3: np.ndarray, colours_N3: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
+    """float32 [K, 3]: centroids that show K different colours, the nearest centroid of each being its own.
+
+    Of those that show the same colour one stays; the others move to colours that cost most. One whose colour is nearer
+    to another centroid moves to that colour, where it is in nobody's way: colours are a level apart or more, a centroid
+    and its colour less than one.
+    """
+    shown_k3, first_k = np.unique(shown(centroids_K3), axis=0, return_index=True)
+    _, distances_N = NearestCentroid(LEVELS[shown_k3])(colours_N3)
+    added = np.argsort(-weights_N * distances_N, kind="stable")[: len(centroids_K3) - len(shown_k3)]
+    kept_k3 = centroids_K3[first_k]
+    strays_k = NearestCentroid(kept_k3)(shown_k3)[0] != np.arange(len(kept_k3))
+    kept_k3[strays_k] = LEVELS[shown_k3[strays_k]]
+    return np.concatenate([kept_k3, LEVELS[colours_N3[added]].astype(np.float32)])

@@ -1,0 +1,28 @@
+"""Pictures as tensors that codecs take, and back.
+
+Shapes: B pictures, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def pixels_to_tensor(pixels_BCHW: Tensor) -> Tensor:
+    """0 .. 255 to [-1, 1], float32, channels last in memory, where convolutions are fastest."""
+    return (pixels_BCHW.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def stacked(pictures: Sequence[np.ndarray]) -> Tensor:
+    """uint8 pictures [H, W, 3] of one size -> uint8 [B, 3, H, W]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def tensor_to_pixels(media_BCHW: Tensor) -> np.ndarray:
+    """[-1, 1] to uint8 [B, H, W, C], rounded."""
+    pixels = ((media_BCHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,97 @@
+"""What every training here shares: a rate that follows steps or minutes, seeded noise, no step on NaN.
+
+The callbacks know modules by this alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Timer
+from torch import Tensor
+
+from helicon.training.errors import TrainingError
+from helicon.training.optimizers import MuonAdamW
+
+
+class RunModule(pl.LightningModule):
+    """A network that a run trains. What is trained says how it is saved, shown and told of."""
+
+    unit = "tokens"  # what `amount` counts
+
+    def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
+        super().__init__()
+        self.optimizer, self.lr, self.final_lr, self.warmup = optimizer, lr, final_lr, warmup
+        self.weight_decay, self.beta2 = weight_decay, beta2
+
+    def save(self, folder: Path, notes: dict[str, Any]) -> None:
+        """Writes the model as it stands to `folder`, whole, with what else is known of it."""
+        raise NotImplementedError
+
+    def write_samples(self, path: Path) -> None:
+        """Writes PATH-... with suffixes of its own: what the model makes so far."""
+        raise NotImplementedError
+
+    def amount(self, batch: Any) -> int:
+        """How many of `unit` a batch holds."""
+        raise NotImplementedError
+
+    def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
+        """Words of the progress line."""
+        losses = [f"{name} {float(value):.3f}" for name, value in sorted(metrics.items()) if name.startswith("train/")]
+        return [*losses, *([f"held-out {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else [])]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Noise depends on (seed, batch, process) alone, so a resumed run repeats the uninterrupted one."""
+        several = self.trainer.accumulate_grad_batches
+        number = self.global_step * several + batch_idx % several
+        seed = self.trainer.datamodule.seed  # type: ignore[attr-defined]
+        torch.manual_seed((seed * 1_000_003 + number) * 1009 + self.global_rank)
+
+    def stop_unless_finite(self, what: str, value: Tensor, batch_idx: int) -> None:
+        """TrainingError that names the step, for NaN and infinity."""
+        if not torch.isfinite(value):
+            raise TrainingError(
+                f"{what} is {value.item()} at step {self.global_step}, batch {batch_idx}: training stops, the last "
+                f"checkpoint is kept. A lower --model.lr usually helps"
+            )
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips by the norm of all gradients. Lightning's own hook refuses fused optimizers under mixed precision."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or math.inf)
+        if self.trainer.precision != "16-mixed":  # whose scaler skips such a step by itself
+            self.stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
+
+    def scheduled(self, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
+        """The optimizer, with a warm-up and a cosine over the steps or the minutes that the run has."""
+        if self.optimizer == "muon":
+            optimizer: torch.optim.Optimizer = MuonAdamW(matrices, rest, self.lr, self.weight_decay, self.beta2)
+        else:
+            groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+            optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        done = self.progress(step)
+        if done < self.warmup:
+            return (done + 1e-3) / (self.warmup + 1e-3)
+        fall = min(1.0, (done - self.warmup) / max(1e-9, 1 - self.warmup))
+        return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * fall))
+
+    def progress(self, step: int | None = None) -> float:
+        """Share of the run that is done: of its steps, or of its time, whichever is further."""
+        trainer, shares = self.trainer, [0.0]
+        if trainer.max_steps and trainer.max_steps > 0:
+            shares.append((self.global_step if step is None else step) / trainer.max_steps)
+        timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
+        if timer is not None and timer._duration:
+            shares.append(timer.time_elapsed() / timer._duration)
+        return min(1.0, max(shares))

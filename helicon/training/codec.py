@@ -1,0 +1,200 @@
+"""The Lightning module that trains a codec on batches of pictures.
+
+Shapes: B pictures, C channels, H x W pixels, h x w codes, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from math import log10
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from helicon.evaluate import codebook_figures
+from helicon.formats.sheets import before_and_after
+from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
+from helicon.training.base import RunModule
+from helicon.training.codec_data import CodecData
+from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
+from helicon.vqvae.storage import CodecBundle, save_codec
+
+SHOWN = 12  # held-out pictures in the grid
+
+
+class CodecModule(RunModule):
+    """A codec, its loss and its optimizer.
+
+    Args:
+        factor: how many times smaller the code grid is, each way: 4, 8, 16.
+        width: channels at the code grid, a multiple of 8.
+        blocks: residual blocks at the code grid, on either side.
+        quantizer: `ema` (VQ-VAE), `gumbel` (DALL·E's dVAE) or `fsq` (finite scalar quantization).
+        codes: size of the codebook; fsq has as many as its levels make.
+        code_width: channels of a code.
+        levels: of fsq.
+        likelihood: `l2`, `l1` or DALL·E's `logit-laplace`.
+        decay: of the moving averages of ema.
+        commitment: weight of ema's pull on the encoder.
+        kl: weight of gumbel's divergence from equally used codes.
+        optimizer: `muon` for the kernels with AdamW for the rest, or `adamw` for all.
+        lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
+        final_lr: share of `lr` at the end.
+        warmup: share of the training that the rate rises linearly.
+        weight_decay: of kernels.
+        beta2: AdamW's second decay rate (the first is .9).
+        drop_unused: whether codes that no training picture has are dropped at the end.
+    """
+
+    unit = "pictures"
+
+    def __init__(
+        self,
+        factor: int = 4,
+        width: int = 128,
+        blocks: int = 2,
+        quantizer: Literal["ema", "gumbel", "fsq"] = "ema",
+        codes: int = 512,
+        code_width: int = 16,
+        levels: list[int] | None = None,
+        likelihood: Literal["l2", "l1", "logit-laplace"] = "l2",
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        kl: float = 1e-3,
+        optimizer: Literal["muon", "adamw"] = "adamw",
+        lr: float = 1e-3,
+        final_lr: float = 0.02,
+        warmup: float = 0.03,
+        weight_decay: float = 1e-4,
+        beta2: float = 0.99,
+        drop_unused: bool = False,
+    ) -> None:
+        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
+        own = {"levels": tuple(levels)} if levels else {}
+        self.shape = CodecShape(factor, width, blocks, quantizer, codes, code_width, likelihood=likelihood, **own)
+        self.decay, self.commitment, self.kl, self.drop_unused = decay, commitment, kl, drop_unused
+        self.codec: Codec | None = None
+
+    @property
+    def data(self) -> CodecData:
+        """The data module that is trained on."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, CodecData)
+        return data
+
+    def configure_model(self) -> None:
+        """Builds the codec."""
+        if self.codec is not None:
+            return
+        if self.data.size % self.shape.factor:
+            raise ValueError(f"--data.size {self.data.size} is not a multiple of --model.factor {self.shape.factor}")
+        torch.manual_seed(self.data.seed)
+        self.codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
+        self.codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._counts = torch.zeros(self.codec.codebook_size, dtype=torch.float64)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Reconstruction and quantizer's loss of a batch uint8 [B, C, H, W]."""
+        assert self.codec is not None
+        self.codec.quantizer.progress = self.progress()
+        seen = self.codec(pixels_to_tensor(batch))
+        self.stop_unless_finite("loss", seen.loss.detach(), batch_idx)
+        self._counts += torch.bincount(seen.codes.flatten(), minlength=len(self._counts)).cpu()
+        self.log("train/loss", seen.loss.detach(), batch_size=1)
+        return seen.loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts adding up squared errors and codes."""
+        assert self.codec is not None
+        self._errors = torch.zeros(2, dtype=torch.float64)
+        self._held = torch.zeros_like(self._counts)
+        self._mean = pixels_to_tensor(self.data.mean[None]).double()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Adds a batch's squared error, that of the mean picture, and its codes."""
+        assert self.codec is not None
+        media = pixels_to_tensor(batch)
+        codes = self.codec.encode(media)
+        errors = [(self.codec.decode(codes) - media).square().sum(), (media - self._mean.to(media)).square().sum()]
+        self._errors += torch.stack(errors).double().cpu()
+        self._held += torch.bincount(codes.flatten(), minlength=len(self._held)).cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/loss`, the share of the mean picture's squared error that is left, PSNR, usage and perplexity.
+
+        Those of training codes are over the batches since the last validation. Before there is a codebook, nothing.
+        """
+        assert self.codec is not None
+        if not getattr(self.codec.quantizer, "started", True):
+            return
+        reduce = lambda x: self.trainer.strategy.reduce(x.float().to(self.device), reduce_op="sum").double().cpu()  # noqa: E731
+        (error, whole), held, train = reduce(self._errors), reduce(self._held), reduce(self._counts)
+        values = float(held.sum()) * self.shape.factor**2 * 3
+        figures = {"val/loss": float(error / whole), "val/psnr": 10 * log10(4 * values / max(float(error), 1e-12))}
+        for side, counts in {"val": held, "train": train}.items():
+            if counts.sum():
+                usage, perplexity = codebook_figures(counts)
+                figures |= {f"{side}/usage": usage, f"{side}/perplexity": perplexity}
+        for name, value in figures.items():
+            self.log(name, value, rank_zero_only=True)
+        self._counts.zero_()
+
+    test_step = validation_step
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_epoch_end = on_validation_epoch_end
+
+    def configure_optimizers(self) -> Any:
+        """Kernels apart from norms, biases and codebooks."""
+        assert self.codec is not None
+        kernels = [p for p in self.codec.parameters() if p.dim() > 2]
+        return self.scheduled(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
+
+    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
+        """The codec as it stands."""
+        assert self.codec is not None
+        return CodecBundle(self.codec, self.data.medium, self.data.size, notes)
+
+    def save(self, folder: Path, notes: dict[str, Any]) -> None:
+        """Writes the codec; without the codes that training pictures lack, if they are to be dropped."""
+        bundle = self.bundle(notes)
+        if self.drop_unused:
+            bundle.codec = deepcopy(bundle.codec)
+            bundle.codec.keep(self._used(bundle.codec))
+        save_codec(bundle, folder)
+
+    def _used(self, codec: Codec) -> Tensor:
+        """bool [K]: codes that some training picture has."""
+        pictures = self.data.pictures
+        used = torch.zeros(codec.codebook_size, dtype=torch.bool)
+        train = pictures.corpus.select(held=False)
+        for start in range(0, len(train), 256):
+            batch = pictures.batch(train[start : start + 256]).to(self.device)
+            used[codec.encode(pixels_to_tensor(batch)).unique().cpu()] = True
+        return used
+
+    def write_samples(self, path: Path) -> None:
+        """PATH-reconstructions.png: held-out pictures before and after."""
+        assert self.codec is not None
+        if not getattr(self.codec.quantizer, "started", True):
+            return
+        self.codec.eval()
+        before = self.data.pictures.batch(self.data.held[:SHOWN]).to(self.device)
+        after = self.codec.decode(self.codec.encode(pixels_to_tensor(before)))
+        pairs = list(zip(before.permute(0, 2, 3, 1).cpu().numpy(), tensor_to_pixels(after)))
+        before_and_after(pairs, path.with_name(f"{path.name}-reconstructions.png"))
+
+    def amount(self, batch: Tensor) -> int:
+        """Pictures."""
+        return len(batch)
+
+    def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
+        """How good reconstructions of held-out pictures are, and how much of the codebook they use."""
+        words = [f"loss {float(metrics['train/loss']):.4f}"] if "train/loss" in metrics else []
+        if "val/psnr" in metrics:
+            words += [f"error {float(metrics['val/loss']):.4f}", f"PSNR {float(metrics['val/psnr']):.2f} dB"]
+            words += [f"codes used {100 * float(metrics['val/usage']):.0f} %"]
+            words += [f"perplexity {float(metrics['val/perplexity']):.0f}"]
+        return words

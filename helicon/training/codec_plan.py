@@ -1,0 +1,108 @@
+"""What `helicon train` decides before it trains a codec, alone or as the first stage of something that needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from helicon.presets import preset_path
+from helicon.training.codec import CodecModule
+from helicon.training.codec_data import CodecData
+from helicon.training.errors import TrainingError
+from helicon.training.plan import Say, Wanted, choose_run, clock
+from helicon.training.run import read_arguments
+from helicon.training.sizes import preset, validation_seconds
+from helicon.vqvae.codec import Codec
+
+SHARE = 1 / 3  # of the minutes of a training that needs a codec first
+SHARED_OPTIONS = ("--data.size", "--data.held_out", "--data.cache", "--data.workers")  # of both stages
+
+
+@dataclass(frozen=True)
+class CodecPlan:
+    """Arguments of `fit`, the run folder they lead to, and what is known before it starts."""
+
+    arguments: list[str]
+    run: Path
+    data: CodecData
+    parameters: int
+
+
+def codec_first(wanted: Wanted) -> Wanted | None:
+    """The codec that has to be trained before what is wanted; None when it needs none, or one is named."""
+    named = {word.partition("=")[0] for word in wanted.rest} & {"--data.tokenizer", "--data.tokenizers"}
+    chosen = _options(wanted.rest, ("--codec",))
+    task = chosen[1] if chosen else preset(wanted.task).get("codec")
+    if task is None or named or wanted.adopt:
+        return None
+    run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
+    return replace(
+        wanted, task=task, name=f"{run.name}-codec", minutes=wanted.minutes * SHARE, size="auto",
+        rest=_options(wanted.rest, SHARED_OPTIONS),
+    )  # fmt: skip
+
+
+def with_codec(wanted: Wanted, first: Wanted, codec: Path) -> Wanted:
+    """What is wanted, with the trained codec named and in the minutes that are left."""
+    rest = [*_without(wanted.rest, ("--codec", "--data.size")), "--data.tokenizer", str(codec)]
+    name = (first.name or "").removesuffix("-codec")
+    return replace(wanted, name=name, minutes=wanted.minutes - first.minutes, rest=rest)
+
+
+def _options(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The options of these names and their values, in pairs."""
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name in names:
+            found += [name, value if equals else following]
+    return found
+
+
+def _without(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The words without these options and their values."""
+    kept, skip = [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not skip and name not in names:
+            kept.append(word)
+        skip = not skip and name in names and not equals
+    return kept
+
+
+def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
+    """Checks what was asked for, reads the pictures and chooses the rest. Nothing is written but the cache."""
+    if wanted.size != "auto" or wanted.adopt:
+        raise TrainingError(
+            "a codec has neither --size nor --from; --model.width and --model.blocks say how large it is"
+        )
+    if not wanted.minutes > 0:
+        raise ValueError(f"--minutes must be above 0, got {wanted.minutes:g}")
+    if not wanted.path.exists():
+        raise ValueError(f"{wanted.path}: no such file or folder")
+    preset_path(wanted.task)
+    run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
+    where = ["--data.path", str(wanted.path), "--data.seed", str(wanted.seed), "--name", run.name]
+    where += ["--data.manifest", str(wanted.manifest)] if wanted.manifest else []
+    where += ["--runs", str(wanted.runs)] if wanted.runs != Path("runs") else []
+    every = clock(validation_seconds(wanted.minutes, 1000))
+    limits = ["--trainer.max_time", clock(max(1, round(60 * wanted.minutes)))]
+    limits += ["--trainer.max_steps", str(wanted.steps or -1), "--trainer.val_check_interval", every]
+    arguments = ["--config", wanted.task, *where, *limits, *wanted.rest]
+    config = read_arguments("fit", arguments)
+    module: CodecModule = config.model
+    data: CodecData = config.datamodule
+    say(f"run        {run}\nreading    {wanted.path}")
+    data.prepare_data()
+    data.setup("fit")
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in Codec(module.shape).parameters())
+    shape, grid = module.shape, data.size // module.shape.factor
+    codes = Codec(shape).codebook_size if shape.quantizer == "fsq" else shape.codes
+    say(
+        f"codec      {count / 1e6:.2f} M parameters, {data.size} x {data.size} pixels to {grid} x {grid} of {codes} codes"
+    )
+    return CodecPlan(arguments, run, data, count)

@@ -1,0 +1,119 @@
+"""A codec: encoder, quantizer and decoder as one network, media tensors in [-1, 1] to codes and back.
+
+Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g` of the code grid, f times smaller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from helicon.vqvae.image_nets import ImageDecoder, ImageEncoder
+from helicon.vqvae.kmeans import nearest
+from helicon.vqvae.likelihoods import LIKELIHOODS
+from helicon.vqvae.quantizers import EMAQuantizer, FSQuantizer, GumbelQuantizer, Quantizer
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class CodecShape:
+    """What a codec is made of.
+
+    factor: how many times smaller the code grid is, each way. width: channels at the grid; blocks: residual blocks
+    there, on either side. codes: size of the codebook (fsq: `levels` say it). code_width: channels of a code.
+    """
+
+    factor: int = 4
+    width: int = 128
+    blocks: int = 2
+    quantizer: Literal["ema", "gumbel", "fsq"] = "ema"
+    codes: int = 512
+    code_width: int = 16
+    levels: tuple[int, ...] = (8, 8, 8)
+    likelihood: Literal["l2", "l1", "logit-laplace"] = "l2"
+
+    def __post_init__(self) -> None:
+        if self.factor < 2 or self.factor & (self.factor - 1):
+            raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
+        if self.width % 8 or min(self.width, self.code_width) < 1 or self.codes < 2 or self.blocks < 0:
+            raise ValueError("width must be a multiple of 8, codes 2 or more, code_width 1 or more, blocks 0 or more")
+        if self.likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood {self.likelihood!r} is not one of {', '.join(LIKELIHOODS)}")
+
+
+class Seen(NamedTuple):
+    """What a codec made of media: reconstructions [B, C, x], codes int64 [B, g], and the loss to minimise."""
+
+    media: Tensor
+    codes: Tensor
+    loss: Tensor
+
+
+class Codec(nn.Module):
+    """Media to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
+
+    def __init__(self, shape: CodecShape, quantizer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        self.likelihood = LIKELIHOODS[shape.likelihood]
+        self.quantizer: Quantizer = quantizer or make_quantizer(shape)  # type: ignore[assignment]
+        self.encoder = ImageEncoder(shape.factor, shape.width, shape.blocks, self.quantizer.inputs)
+        outputs = CHANNELS * self.likelihood.parameters
+        self.decoder = ImageDecoder(shape.factor, shape.width, shape.blocks, self.quantizer.outputs, outputs)
+        self.kept: Tensor
+        self.renumbered: Tensor
+        every = torch.arange(self.quantizer.codebook_size)
+        self.register_buffer("kept", every)  # code -> the quantizer's code
+        self.register_buffer("renumbered", every.clone())  # the quantizer's code -> code
+
+    @property
+    def codebook_size(self) -> int:
+        """Codes there are."""
+        return len(self.kept)
+
+    def forward(self, media: Tensor) -> Seen:
+        """Through the bottleneck with a gradient."""
+        found = self.quantizer(self.encoder(media))
+        out = self.decoder(found.latents)
+        return Seen(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
+
+    @torch.inference_mode()
+    def encode(self, media: Tensor) -> Tensor:
+        """[B, C, x] in [-1, 1] -> int64 [B, g]."""
+        return self.renumbered[self.quantizer.encode(self.encoder(media))]
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        """int64 [B, g] -> [B, C, x] in [-1, 1]."""
+        latents = self.quantizer.decode(self.kept[codes])
+        return self.likelihood.mean(self.decoder(latents)).clamp(-1, 1)
+
+    @torch.no_grad()
+    def keep(self, used: Tensor) -> None:
+        """Drops all codes but those `used` (bool [codebook_size]); what was nearest to one goes to the next nearest.
+
+        ValueError when none is left.
+        """
+        if used.shape != self.kept.shape or not bool(used.any()):
+            raise ValueError(f"used must be {len(self.kept)} booleans, some of them true")
+        kept = self.kept[used.to(self.kept.device)]
+        every = torch.arange(self.quantizer.codebook_size, device=kept.device)
+        latents = self.quantizer.decode(every)
+        self.renumbered = nearest(latents, latents[kept])
+        self.renumbered[kept] = torch.arange(len(kept), device=kept.device)
+        self.kept = kept
+
+
+def make_quantizer(
+    shape: CodecShape, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3
+) -> nn.Module:  # fmt: skip
+    """The quantizer of a shape; the rest is how it learns."""
+    if shape.quantizer == "ema":
+        return EMAQuantizer(shape.codes, shape.code_width, decay, commitment)
+    if shape.quantizer == "gumbel":
+        return GumbelQuantizer(shape.codes, shape.code_width, kl)
+    return FSQuantizer(shape.levels)

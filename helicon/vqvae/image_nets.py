@@ -1,0 +1,57 @@
+"""Convolutional encoder and decoder of pictures.
+
+Shapes: B pictures, C channels, H x W pixels, h x w places of the latent grid, which is f times smaller.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import log2
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm x))))). Norms are over groups of one picture's channels: never over a batch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_1, self.conv_1 = nn.GroupNorm(min(8, width), width), nn.Conv2d(width, width, 3, padding=1)
+        self.norm_2, self.conv_2 = nn.GroupNorm(min(8, width), width), nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv_2.weight)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        inner = self.conv_1(F.silu(self.norm_1(x_BCHW)))
+        return x_BCHW + self.conv_2(F.silu(self.norm_2(inner)))
+
+
+def widths(width: int, factor: int) -> list[int]:
+    """Channels at factors 2, 4 ...: twice as many each time, `width` at the latent grid, at least a quarter of it."""
+    stages = int(log2(factor))
+    return [max(width // 4, width >> (stages - 1 - i)) for i in range(stages)]
+
+
+class ImageEncoder(nn.Sequential):
+    """[B, 3, H, W] -> [B, outputs, h, w]. 2 x 2 pixels become channels first, as work at full size buys little."""
+
+    def __init__(self, factor: int, width: int, blocks: int, outputs: int) -> None:
+        channels = widths(width, factor)
+        parts: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, channels[0], 3, padding=1)]
+        for narrow, wide in pairwise(channels):
+            parts += [ResBlock(narrow), nn.Conv2d(narrow, wide, 4, stride=2, padding=1)]
+        parts += [ResBlock(width) for _ in range(blocks)]
+        super().__init__(*parts, nn.GroupNorm(min(8, width), width), nn.SiLU(), nn.Conv2d(width, outputs, 1))
+
+
+class ImageDecoder(nn.Sequential):
+    """[B, inputs, h, w] -> [B, outputs, H, W], the encoder's mirror."""
+
+    def __init__(self, factor: int, width: int, blocks: int, inputs: int, outputs: int) -> None:
+        channels = widths(width, factor)[::-1]
+        parts: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1)]
+        parts += [ResBlock(width) for _ in range(blocks)]
+        for wide, narrow in pairwise(channels):
+            parts += [nn.Conv2d(wide, 4 * narrow, 3, padding=1), nn.PixelShuffle(2), ResBlock(narrow)]
+        parts += [nn.GroupNorm(min(8, channels[-1]), channels[-1]), nn.SiLU()]
+        super().__init__(*parts, nn.Conv2d(channels[-1], 4 * outputs, 3, padding=1), nn.PixelShuffle(2))

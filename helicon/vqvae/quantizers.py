@@ -1,0 +1,249 @@
+"""Quantizers: continuous latents to one of K codes at each place of a grid, trained in three ways.
+
+Shapes: B batch, D latent channels, `x` any number of grid axes, N = B x places, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helicon.vqvae.kmeans import kmeans, nearest
+
+
+class Quantized(NamedTuple):
+    """latents [B, D, x] for the decoder, codes int64 [B, x], and the quantizer's own loss, a scalar."""
+
+    latents: Tensor
+    codes: Tensor
+    loss: Tensor
+
+
+class Quantizer(Protocol):
+    """What a codec asks of a quantizer.
+
+    inputs: channels it takes from the encoder. outputs: channels it gives the decoder. progress: share of the training
+    that is done, which the trainer keeps up to date.
+    """
+
+    codebook_size: int
+    inputs: int
+    outputs: int
+    progress: float
+
+    def __call__(self, z_BDx: Tensor) -> Quantized:
+        """Latents through the bottleneck, with a gradient; in training mode it learns."""
+        ...
+
+    def encode(self, z_BDx: Tensor) -> Tensor:
+        """Codes int64 [B, x]."""
+        ...
+
+    def decode(self, codes_Bx: Tensor) -> Tensor:
+        """Latents [B, outputs, x] of codes."""
+        ...
+
+
+class EMAQuantizer(nn.Module):
+    """A codebook that follows the mean of the latents it is nearest to (appendix A.1, arXiv:1711.00937).
+
+    Begins with k-means on latents gathered over several batches (until then latents pass as they are), and moves codes
+    that hardly any latent is nearest to onto latents seen lately, until the last fifth of the training, so that codes
+    stand still for the model that learns them. In float32 whatever the precision around it.
+    """
+
+    START, LAPLACE = 20, 1e-5  # latents a code to begin with; the epsilon of Laplace's smoothing
+    RARE, SETTLED = 0.1, 0.8  # share of the mean size below which a code moves; progress from which none does
+
+    def __init__(self, codes: int, width: int, decay: float = 0.99, commitment: float = 0.25) -> None:
+        super().__init__()
+        self.codebook_size, self.inputs, self.outputs = codes, width, width
+        self.decay, self.commitment, self.progress = decay, commitment, 0.0
+        self.codebook: Tensor
+        self.sums: Tensor
+        self.sizes: Tensor
+        self.recent: Tensor
+        self.seen: Tensor
+        self.register_buffer("codebook", torch.zeros(codes, width))
+        self.register_buffer("sums", torch.zeros(codes, width))
+        self.register_buffer("sizes", torch.zeros(codes))
+        self.register_buffer("recent", torch.zeros(self.START * codes, width))  # a ring of latents
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # latents put into it so far
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a codebook yet."""
+        return bool(self.sizes.sum() > 0)
+
+    def forward(self, z_BDx: Tensor) -> Quantized:
+        z_ND = _rows(z_BDx.float())
+        if self.training:
+            self._remember(z_ND.detach())
+            if not self.started and int(self.seen) >= len(self.recent):
+                self._start()
+        if not self.started:
+            codes = z_BDx.new_zeros((z_BDx.shape[0], *z_BDx.shape[2:]), dtype=torch.int64)
+            return Quantized(z_BDx, codes, z_BDx.new_zeros(()))
+        codes_N = nearest(z_ND.detach(), self.codebook)
+        chosen_BDx = _grid(self.codebook[codes_N], z_BDx)
+        if self.training:
+            self._follow(z_ND.detach(), codes_N)
+        loss = self.commitment * F.mse_loss(z_BDx.float(), chosen_BDx)
+        through_BDx = z_BDx + (chosen_BDx - z_BDx.float()).detach().to(z_BDx.dtype)  # straight-through, eq. 2
+        return Quantized(through_BDx, codes_N.view(z_BDx.shape[0], *z_BDx.shape[2:]), loss)
+
+    def encode(self, z_BDx: Tensor) -> Tensor:
+        """Nearest codes int64 [B, x]."""
+        return nearest(_rows(z_BDx.float()), self.codebook).view(z_BDx.shape[0], *z_BDx.shape[2:])
+
+    def decode(self, codes_Bx: Tensor) -> Tensor:
+        """Rows of the codebook, [B, D, x]."""
+        return self.codebook[codes_Bx].movedim(-1, 1)
+
+    @torch.no_grad()
+    def _remember(self, z_ND: Tensor) -> None:
+        """Puts latents into the ring; of a large batch as many as a quarter of it holds, chosen at random."""
+        room = len(self.recent) // 4
+        z_ND = z_ND[torch.randperm(len(z_ND), device=z_ND.device)[:room]]
+        places = (int(self.seen) + torch.arange(len(z_ND), device=z_ND.device)) % len(self.recent)
+        self.recent[places] = z_ND
+        self.seen += len(z_ND)
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        centroids, counts = kmeans(self.recent, self.codebook_size)
+        self.codebook.copy_(_from_first(centroids))
+        self.sizes.copy_(_from_first(counts.clamp(min=1)))
+        self.sums.copy_(self.codebook * self.sizes[:, None])
+
+    @torch.no_grad()
+    def _follow(self, z_ND: Tensor, codes_N: Tensor) -> None:
+        """One step of the moving averages, then rare codes are moved: in this order, or the step would undo it."""
+        counts_K = torch.zeros_like(self.sizes).index_add_(0, codes_N, torch.ones_like(codes_N, dtype=torch.float32))
+        sums_KD = torch.zeros_like(self.sums).index_add_(0, codes_N, z_ND)
+        for statistic in (counts_K, sums_KD):
+            _over_processes(statistic)
+        self.sizes.lerp_(counts_K, 1 - self.decay)
+        self.sums.lerp_(sums_KD, 1 - self.decay)
+        if self.progress < self.SETTLED:
+            mean = counts_K.sum() / self.codebook_size
+            rare_K = self.sizes < self.RARE * mean
+            picked = torch.randint(len(self.recent), (self.codebook_size,), device=self.recent.device)
+            fresh_KD = _from_first(self.recent[picked])
+            self.sizes.copy_(torch.where(rare_K, mean, self.sizes))
+            self.sums.copy_(torch.where(rare_K[:, None], fresh_KD * mean, self.sums))
+        total = self.sizes.sum()
+        smoothed_K = (self.sizes + self.LAPLACE) / (total + self.codebook_size * self.LAPLACE) * total
+        self.codebook.copy_(self.sums / smoothed_K[:, None])
+
+
+class GumbelQuantizer(nn.Module):
+    """DALL·E's discrete VAE (arXiv:2102.12092, section 2.1): a relaxed one-hot choice, ever harder; codes by argmax.
+
+    tau falls from 1 to 1/16 by a cosine over the training; the divergence from uniform codes rises to weight `kl`
+    over the first fifth. It is a mean over places, whatever the batch.
+    """
+
+    COLDEST, RAMP = 1 / 16, 0.2
+
+    def __init__(self, codes: int, width: int, kl: float = 1e-3) -> None:
+        super().__init__()
+        self.codebook_size, self.inputs, self.outputs = codes, codes, width
+        self.kl, self.progress = kl, 0.0
+        self.codebook = nn.Parameter(torch.randn(codes, width) / width**0.5)
+
+    @property
+    def tau(self) -> float:
+        """Temperature of the relaxation."""
+        warm = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(1.0, self.progress / 0.8)))).item()
+        return self.COLDEST + (1 - self.COLDEST) * warm
+
+    def forward(self, z_BDx: Tensor) -> Quantized:
+        logits_NK = _rows(z_BDx.float())
+        if self.training:
+            weights_NK = F.gumbel_softmax(logits_NK, tau=self.tau)
+        else:
+            weights_NK = F.one_hot(logits_NK.argmax(-1), self.codebook_size).to(logits_NK.dtype)
+        log_q_NK = logits_NK.log_softmax(-1)
+        divergence = (log_q_NK.exp() * (log_q_NK + torch.tensor(float(self.codebook_size)).log())).sum(-1).mean()
+        latents_BDx = _grid(weights_NK @ self.codebook, z_BDx)
+        codes = logits_NK.argmax(-1).view(z_BDx.shape[0], *z_BDx.shape[2:])
+        loss = self.kl * min(1.0, self.progress / self.RAMP) * divergence
+        return Quantized(latents_BDx.to(z_BDx.dtype), codes, loss)
+
+    def encode(self, z_BDx: Tensor) -> Tensor:
+        """Likeliest codes int64 [B, x]."""
+        return z_BDx.argmax(1)
+
+    def decode(self, codes_Bx: Tensor) -> Tensor:
+        """Rows of the codebook, [B, D, x]."""
+        return self.codebook[codes_Bx].movedim(-1, 1)
+
+
+class FSQuantizer(nn.Module):
+    """Finite scalar quantization (arXiv:2309.15505): each channel rounded to one of its levels; nothing to collapse."""
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        if not levels or any(level < 2 for level in levels):
+            raise ValueError(f"levels must be numbers of 2 or more, got {list(levels)}")
+        self.codebook_size, self.inputs, self.outputs = prod(levels), len(levels), len(levels)
+        self.progress = 0.0
+        self.levels: Tensor
+        self.strides: Tensor
+        self.register_buffer("levels", torch.tensor(levels))
+        strides = [prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("strides", torch.tensor(strides))
+
+    def _digits(self, z_BDx: Tensor) -> tuple[Tensor, Tensor]:
+        """Digits 0 .. level-1 with a straight-through gradient, and the halves they are centred by; [B, D, x]."""
+        shape = (1, -1, *[1] * (z_BDx.dim() - 2))
+        top = (self.levels - 1).view(shape)
+        bounded = (torch.tanh(z_BDx.float()) + 1) / 2 * top
+        return bounded + (bounded.round() - bounded).detach(), top / 2
+
+    def forward(self, z_BDx: Tensor) -> Quantized:
+        digits, half = self._digits(z_BDx)
+        codes = self._codes(digits)
+        return Quantized((digits / half - 1).to(z_BDx.dtype), codes, z_BDx.new_zeros(()))
+
+    def _codes(self, digits_BDx: Tensor) -> Tensor:
+        return (digits_BDx.detach().round().long().movedim(1, -1) * self.strides).sum(-1)
+
+    def encode(self, z_BDx: Tensor) -> Tensor:
+        """Codes int64 [B, x]: the digits in mixed radix, first channel least."""
+        return self._codes(self._digits(z_BDx)[0])
+
+    def decode(self, codes_Bx: Tensor) -> Tensor:
+        """Digits scaled to [-1, 1], [B, D, x]."""
+        digits_BxD = codes_Bx[..., None] // self.strides % self.levels
+        return (digits_BxD / ((self.levels - 1) / 2) - 1).movedim(-1, 1)
+
+
+def _rows(z_BDx: Tensor) -> Tensor:
+    """[B, D, x] -> [N, D]."""
+    return z_BDx.movedim(1, -1).flatten(0, -2)
+
+
+def _grid(rows_ND: Tensor, like_BDx: Tensor) -> Tensor:
+    """[N, D] -> [B, D, x]."""
+    return rows_ND.view(like_BDx.shape[0], *like_BDx.shape[2:], -1).movedim(-1, 1)
+
+
+def _over_processes(statistic: Tensor) -> None:
+    """Sums over all processes, in place."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(statistic)
+
+
+def _from_first(tensor: Tensor) -> Tensor:
+    """The first process' tensor on every process."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(tensor, 0)
+    return tensor

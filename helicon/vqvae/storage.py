@@ -1,0 +1,100 @@
+"""A codec on disk, whole: one JSON and one file of weights. No code is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import helicon
+from helicon.formats.files import write_json
+from helicon.formats.weights import hash_weights, read_weights, write_weights
+from helicon.vqvae.codec import Codec, CodecShape
+
+FORMAT = 1
+CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
+
+
+class CodecError(ValueError):
+    """A folder that is no codec, or one that is damaged; the message names the file and what is wrong."""
+
+
+@dataclass
+class CodecBundle:
+    """A codec with what it was trained on. medium: a modality's name; size: pixels of its pictures, each way."""
+
+    codec: Codec
+    medium: str
+    size: int
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able: all but the weights, with their fingerprint."""
+        return {
+            "medium": self.medium, "size": self.size, "shape": asdict(self.codec.shape),
+            "codes": self.codec.codebook_size, "fingerprint": self.fingerprint(),
+        }  # fmt: skip
+
+    def fingerprint(self) -> str:
+        """Hash of the weights that codes depend on: equal fingerprints mean the same codes and the same media."""
+        return hash_weights(lasting(self.codec))
+
+    @staticmethod
+    def restore(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CodecBundle:
+        """Inverse of `config` and `lasting`; ValueError when weights and config do not belong together."""
+        shape = dict(config["shape"])
+        shape["levels"] = tuple(shape["levels"])
+        codec = Codec(CodecShape(**shape))
+        codec.kept = torch.empty(int(config["codes"]), dtype=torch.int64)
+        expected = lasting(codec)
+        if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in weights.items()}:
+            raise ValueError("the weights of the codec are not those of its shape")
+        codec.load_state_dict(dict(weights), assign=True, strict=False)
+        bundle = CodecBundle(codec.eval(), str(config["medium"]), int(config["size"]))
+        if bundle.fingerprint() != config["fingerprint"]:
+            raise ValueError(
+                f"the codec has the fingerprint {bundle.fingerprint()}, {config['fingerprint']} was trained with: "
+                f"its codes mean something else"
+            )
+        return bundle
+
+
+def lasting(codec: Codec) -> dict[str, Tensor]:
+    """The weights without what only training needs (running sums, latents seen lately)."""
+    passing = ("quantizer.sums", "quantizer.recent", "quantizer.seen")
+    return {name: tensor for name, tensor in codec.state_dict().items() if name not in passing}
+
+
+def save_codec(bundle: CodecBundle, folder: Path) -> None:
+    """Writes `folder`, each file whole or not at all."""
+    write_weights(folder / WEIGHTS, lasting(bundle.codec))
+    whole = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
+    write_json(folder / CONFIG, whole)
+
+
+def find_codec(path: Path) -> Path | None:
+    """The codec's folder in a run or bundle; None when it is no codec."""
+    return next((folder for folder in (path, path / "model") if (folder / CONFIG).is_file()), None)
+
+
+def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
+    """The codec of a run or bundle. CodecError names the file and what is wrong with it."""
+    folder = find_codec(path)
+    if folder is None:
+        made = "`helicon train image-codec DIR` makes one"
+        raise CodecError(f"{path}: no codec ({CONFIG}, {WEIGHTS}) there or in model/; {made}")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise ValueError(f"format {config['format']!r}; this version of helicon reads {FORMAT}")
+        bundle = CodecBundle.restore(config, read_weights(folder / WEIGHTS, device=device))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise CodecError(f"{folder / CONFIG}: not a codec this version can read ({reason})") from None
+    bundle.notes = config.get("notes", {})
+    return bundle

@@ -1,0 +1,126 @@
+"""Entries are read in order, whoever reads them; media are kept only where they are small, and never piled up."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helicon.data import reading
+from helicon.data.entries import Entry
+from helicon.data.reading import AHEAD, LONGEST_CHUNK, Alternatives, Reader, pooled, read_entry
+from helicon.formats.score import ReadReport
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.modalities.text import TEXT
+
+
+class Pictures:
+    """A modality whose tiny files are pictures of a million bytes, and the files that were read, in order."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.modality = Modality("picture", (".png",), self.picture, lambda m, p: None, slots={})
+
+    def picture(self, path: Path) -> tuple[np.ndarray, ReadReport]:
+        self.read.append(path.stem)
+        if path.stem == "bad":
+            raise ValueError("not a\npicture")
+        return np.full(1_000_000, int(path.stem) % 256, np.uint8), ReadReport({"rounded": 1})
+
+
+@pytest.fixture
+def pictures(monkeypatch) -> Pictures:
+    made = Pictures()
+    monkeypatch.setattr(registry, "get", {"text": TEXT, "picture": made.modality}.__getitem__)
+    return made
+
+
+def entries(folder: Path, *stems: object) -> list[Entry]:
+    for stem in stems:
+        (folder / f"{stem}.png").write_bytes(b"")
+    return [Entry(str(stem), {"picture": folder / f"{stem}.png"}, texts=(f"number {stem}",)) for stem in stems]
+
+
+def test_several_captions_are_alternatives(tmp_path, pictures):
+    (entry,) = entries(tmp_path, 7)
+    several = Entry("7", entry.files, texts=("a", "b", "a"))
+    media = read_entry((several, ["text", "picture"], {})).media
+    assert media is not None
+    assert isinstance(media["text"], Alternatives)
+    assert list(media["text"]) == ["a", "b", "a"]
+    again = pickle.loads(pickle.dumps(media["text"]))
+    assert (type(again), list(again)) == (Alternatives, ["a", "b", "a"])
+    one = read_entry((entry, ["text", "picture"], {}))
+    assert one.media is not None
+    assert one.media["text"] == "number 7"
+    assert one.bytes == 1_000_000 + len("number 7")
+
+
+def test_small_media_are_read_once(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(reading, "KEPT_BYTES", 2_000_100)
+    reader = Reader(entries(tmp_path, 1, "bad", 2), [TEXT, pictures.modality], {})
+    first, second = list(reader.read("reading")), list(reader.read("tokenising"))
+    assert pictures.read == ["1", "bad", "2"]
+    assert [(entry.name, media["text"], media["picture"][0]) for entry, media in first] == [
+        ("1", "number 1", 1), ("2", "number 2", 2),
+    ]  # fmt: skip
+    assert all(a is b for (_, a), (_, b) in zip(first, second, strict=True))
+    assert reader.skipped == {str(tmp_path / "bad.png"): "not a picture"}
+    assert reader.repaired == {"rounded": 2}
+
+
+def test_media_that_are_large_in_memory_are_read_again(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(reading, "KEPT_BYTES", 2_000_000)
+    reader = Reader(entries(tmp_path, 1, "bad", 2, 3), [pictures.modality], {})
+    passes = [[(entry.name, media["picture"][0]) for entry, media in reader.read("reading")] for _ in range(2)]
+    assert passes == [[("1", 1), ("2", 2), ("3", 3)]] * 2
+    assert pictures.read == ["1", "bad", "2", "3", "1", "2", "3"]
+    assert reader.repaired == {"rounded": 3}
+
+
+def test_texts_and_files_without_a_size_in_memory_count_as_they_are_long(tmp_path, monkeypatch):
+    for stem in "ab":
+        (tmp_path / f"{stem}.txt").write_text("x" * 50)
+    found = [Entry(stem, {"text": tmp_path / f"{stem}.txt"}) for stem in "ab"]
+    for room, kept in ((100, True), (99, False)):
+        monkeypatch.setattr(reading, "KEPT_BYTES", room)
+        reader = Reader(found, [TEXT], {})
+        first, second = ([media for _, media in reader.read("reading")] for _ in range(2))
+        assert first == second == [{"text": "x" * 50}] * 2
+        assert all(a is b for a, b in zip(first, second)) == kept
+
+
+@pytest.mark.parametrize(("chunk_bytes", "most"), [(1, 1), (10_000_000, 10), (1 << 40, LONGEST_CHUNK)])
+def test_processes_wait_for_who_takes_their_results(tmp_path, pictures, monkeypatch, chunk_bytes, most):
+    monkeypatch.setattr(reading, "ProcessPoolExecutor", lambda processes, mp_context: ThreadPoolExecutor(processes))
+    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk_bytes)
+    tasks = [(entry, ["picture"], {}) for entry in entries(tmp_path, *range(600))]
+    taken = 0
+    for found in pooled(tasks, 2):
+        assert found.media is not None
+        assert found.media["picture"][0] == taken % 256
+        taken += 1
+        # What is asked for, and the rest of the chunk that is taken from
+        assert len(pictures.read) <= taken + (2 * AHEAD + 1) * most
+    assert taken == 600
+    assert sorted(map(int, pictures.read)) == list(range(600))
+
+
+def test_who_stops_early_ends_the_reading(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(reading, "ProcessPoolExecutor", lambda processes, mp_context: ThreadPoolExecutor(processes))
+    results = pooled([(entry, ["picture"], {}) for entry in entries(tmp_path, *range(600))], 2)
+    assert len(list(itertools.islice(results, 3))) == 3
+    results.close()
+    assert len(pictures.read) < 30
+
+
+def test_other_processes_read_the_same(tmp_path):
+    for i in range(20):
+        (tmp_path / f"{i:02}.txt").write_bytes(b"\xff" if i == 7 else b"text %d" % i)
+    tasks = [(Entry(str(i), {"text": tmp_path / f"{i:02}.txt"}), ["text"], {}) for i in range(20)]
+    assert list(pooled(tasks, 2)) == [read_entry(task) for task in tasks]

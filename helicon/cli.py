@@ -16,6 +16,7 @@ WAYS_IN = """\
 Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
 
   helicon demo music                        make music, train on it for a minute, listen to the result
+  helicon demo text-to-image                draw shapes, learn to draw what captions say in a few minutes
   helicon train music DIR --minutes 30      train on your own MIDI files; ends with a page and the next command
   helicon train text DIR                    the same for text files, with image for pictures
   helicon train text-to-image DIR           captions to pictures, from NAME.txt beside NAME.png
@@ -25,6 +26,8 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
   helicon generate RUN --text "..." -n 9    pictures for a caption; --image picture.png --to text writes captions
   helicon tokenize song.mid                 a piece as MuseNet's words; detokenize is the way back
   helicon eval RUN --data.path DIR          how well a model knows other files
+  helicon features RUN DIR --layer 8        what a layer makes of each file, as numbers for a classifier
+  helicon import FOLDER -o BUNDLE           GPT-2 and ImageGPT from Hugging Face's files
   helicon info RUN                          what is in a model
   helicon doctor                            what this machine has, and what would help
   helicon fit --config music --data.path DIR   the same training for Lightning users (validate, test, prepare)
@@ -70,10 +73,10 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("world", choices=["music"], help="which made-up world")
+    parser.add_argument("world", choices=["music", "text-to-image"], help="which made-up world")
     parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=1.0, help="training time (default: %(default)s)")
-    parser.add_argument("--pieces", type=int, default=300, help="pieces to compose (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 4)")
+    parser.add_argument("--pieces", type=int, help="pieces or pictures to make (default: 300, of pictures 6000)")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -145,6 +148,23 @@ def _eval(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print JSON")
 
 
+def _features(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="RUN_OR_BUNDLE")
+    add("path", metavar="DIR", help="folder of files, all of it")
+    add("--layer", required=True, metavar="N|N,N|all", help="before the attention of which layer; one more is the end")
+    add("--to", metavar="SLOT", help="of which slot, for models that make several")
+    add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text; COCO JSON")
+    add("--batch", type=int, default=16, help="sequences at a time (default: %(default)s)")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    add("-o", "--out", default="features.npz", help="file to write (default: %(default)s)")
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="with config.json and model.safetensors")
+    parser.add_argument("-o", "--out", required=True, metavar="BUNDLE", help="folder to write")
+
+
 def _info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN_OR_BUNDLE")
     parser.add_argument("--json", action="store_true")
@@ -167,6 +187,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "tokenize": ("print files as tokens", _tokenize, "helicon.commands.tokens:tokenize"),
     "detokenize": ("make files from printed tokens", _detokenize, "helicon.commands.tokens:detokenize"),
     "eval": ("measure a model on a folder", _eval, "helicon.commands.evaluate:evaluate"),
+    "features": ("a layer's mean hidden state for each file", _features, "helicon.commands.features:features"),
+    "import": ("make a bundle of GPT-2 or ImageGPT files", _import, "helicon.commands.importing:import_model"),
     "info": ("what is in a model", _info, "helicon.commands.info:info"),
     "doctor": ("what this machine has", _doctor, "helicon.commands.doctor:doctor"),
 }

@@ -1,16 +1,19 @@
-"""`helicon demo`: a made-up world, a minute of training, a page to listen to."""
+"""`helicon demo`: a made-up world, a few minutes of training, a page of what came out."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet
 from helicon.commands.train import run_plan, say
+from helicon.demos import pictures
 from helicon.demos.music import World, check_out, compose_world, measure_world, plan_world, show_world
+from helicon.demos.pictures import PictureWorld
 
 FEWEST = 8  # pieces; fewer leave nothing to measure on
 
@@ -19,19 +22,35 @@ def demo(args: Namespace) -> int:
     """Runs the command."""
     begun = time.monotonic()
     quiet()
-    if args.pieces < FEWEST or not args.minutes > 0:
+    if (args.pieces is not None and args.pieces < FEWEST) or (args.minutes is not None and not args.minutes > 0):
         raise CommandError(f"--pieces must be {FEWEST} or more and --minutes above 0")
-    world = World(Path(args.out), args.minutes, args.pieces, args.seed)
     try:
-        check_out(world.out)
+        check_out(Path(args.out))
     except ValueError as error:
         raise CommandError(str(error)) from error
+    status, steps = WORLDS[args.world](args, begun)
+    if not status:
+        out = Path(args.out)
+        say(f"page       {out / 'index.html'}   (open it in a browser)\nreport     {out / 'report.json'}")
+        say("next       " + "\n           ".join(steps))
+        say(f"           {time.monotonic() - begun:,.0f} s in all")
+    return status
+
+
+def _chosen(args: Namespace) -> dict[str, float]:
+    """What was given of the size of a world."""
+    return {name: value for name in ("minutes", "pieces") if (value := getattr(args, name)) is not None}
+
+
+def demo_music(args: Namespace, begun: float) -> tuple[int, list[str]]:
+    """The exit status, and commands to go on with."""
+    world = World(Path(args.out), seed=args.seed, **_chosen(args))  # type: ignore[arg-type]
     say(f"composing  {world.pieces} pieces into {world.folder}")
     compose_world(world)
     plan = plan_world(world, say)
     status = run_plan(plan, f"{world.steps} steps, about {world.minutes:g} min on 2 cores")
     if status:
-        return status
+        return status, []
     say("measuring  on the pieces held out")
     figures = measure_world(plan)
     say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
@@ -42,8 +61,40 @@ def demo(args: Namespace) -> int:
         f"helicon generate {run} --style 'march piano tempo120' --seconds 30 -o march",
         "helicon train music DIR --minutes 10",
     ]
-    page = show_world(world, plan, figures, begun, steps)
-    say(f"page       {page}   (open it in a browser)\nreport     {world.out / 'report.json'}")
-    say("next       " + "\n           ".join(steps))
-    say(f"           {time.monotonic() - begun:,.0f} s in all")
-    return 0
+    show_world(world, plan, figures, begun, steps)
+    return 0, steps
+
+
+def demo_pictures(args: Namespace, begun: float) -> tuple[int, list[str]]:
+    """The exit status, and commands to go on with."""
+    world = PictureWorld(Path(args.out), seed=args.seed, **_chosen(args))  # type: ignore[arg-type]
+    say(f"drawing    {world.pieces} pictures into {world.folder}")
+    pictures.draw_world(world)
+    codec = pictures.plan_codec(world, say)
+    status = run_plan(
+        codec, f"{world.codec_steps} steps, about {world.minutes * pictures.CODEC_SHARE:.1f} min on 2 cores"
+    )
+    if status:
+        return status, []
+    plan = pictures.plan_model(world, say)
+    rest = world.minutes * (1 - pictures.CODEC_SHARE)
+    status = run_plan(plan, f"{world.steps} steps, about {rest:.1f} min on 2 cores")
+    if status:
+        return status, []
+    say("drawing    what captions say that were not in training")
+    run = shlex.quote(str(plan.run))
+    caption = "a small red circle above a large blue square"
+    steps = [
+        f"helicon generate {run} --text {shlex.quote(caption)} -n 9 --guidance 2 -o more",
+        f"helicon reconstruct {shlex.quote(str(codec.run))} {shlex.quote(str(world.folder / '00001.png'))} -o codec",
+        "helicon train text-to-image DIR --minutes 30",
+    ]
+    _, figures = pictures.show_world(world, plan, begun, steps)
+    say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    return 0, steps
+
+
+WORLDS: dict[str, Callable[[Namespace, float], tuple[int, list[str]]]] = {
+    "music": demo_music,
+    "text-to-image": demo_pictures,
+}

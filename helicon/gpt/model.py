@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, A coordinate axes, C width, H heads, D head width, V 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -189,6 +189,23 @@ class GPT(nn.Module):
             else:
                 x = layer(x, position, frame, cache, i)
         return self.norm(x)
+
+    def features(
+        self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, wanted: Collection[int]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(layer, [B, T, C]): hidden states before its attention, after its norm (iGPT, section 2.2), in order.
+
+        Layer 0 has the embeddings; one more than the last has what `forward` gives. Layers above those are not run.
+        """
+        x, last = self.embed(ids_BT, rows_BTA), max(wanted)
+        position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        for i, layer in enumerate(self.layers[: last + 1]):
+            if i in wanted:
+                yield i, cast(Layer, layer).norm_1(x)
+            if i < last:
+                x = layer(x, position, frame)
+        if last == len(self.layers):
+            yield last, self.norm(x)
 
     def step(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache) -> Tensor:
         """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from helicon.formats.files import write_text
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
-from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
+from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
 DOCUMENT_BYTES = 1 << 14
 
@@ -56,6 +56,11 @@ def paired(media: str) -> str:
     return " ".join(media.split())
 
 
+def fit_numbers(texts: Iterable[str]) -> NumbersTokenizer:
+    """The numbers in the texts given; a file is best of many lines, as documents end with a line."""
+    return NumbersTokenizer.fit(texts)
+
+
 def typed(text: str) -> str:
     """What is typed is the medium itself."""
     return text
@@ -79,6 +84,7 @@ TEXT = Modality(
         "text": {
             "bpe": TokenizerKind(fit_bpe, BpeTokenizer.from_state),
             "bytes": TokenizerKind(fit_bytes, BytesTokenizer.from_state),
+            "numbers": TokenizerKind(fit_numbers, NumbersTokenizer.from_state),
         }
     },
 )

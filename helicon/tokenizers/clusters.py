@@ -18,7 +18,7 @@ _CELL_BITS = 0xF8F8F8  # of a colour's code: those that the colours of a cell sh
 _HALF = (_CELL - 1) / 2
 _CHUNK = 1 << 15  # colours, or distances, worked on at once: few enough for the cache
 _RUNS, _PART = 8, 1 << 14  # starts of k-means, and colours that they see
-_ENOUGH = 3e-5  # Lloyd's rounds end with one that gains less, relative; all others would gain about 0.1 %
+_ROUGH, _FINE = 1e-3, 3e-5  # relative gain of the last round of Lloyd's; after _FINE all others would gain some 0.1 %
 
 
 def pack(colours_N3: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def kmeans(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int = 0)
     part = np.sort(rng.permutation(len(by_cell))[: max(_PART, 16 * k)])
     colours_n3, weights_n = colours_N3[part], weights_N[part]
     starts = (plus_plus(colours_n3, weights_n, k, rng) for _ in range(_RUNS))
-    best_K3, _ = min((lloyd(colours_n3, weights_n, start_K3) for start_K3 in starts), key=lambda run: run[1])
+    best_K3, _ = min((lloyd(colours_n3, weights_n, start_K3, _ROUGH) for start_K3 in starts), key=lambda run: run[1])
     return lloyd(colours_N3, weights_N, best_K3)[0]
 
 
@@ -167,8 +167,10 @@ def _costs_with(draws_3D: np.ndarray, points_3N: np.ndarray, weights_N: np.ndarr
     return costs_D
 
 
-def lloyd(colours_N3: np.ndarray, weights_N: np.ndarray, centroids_K3: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centroids, float64 [K, 3], moved to the means of their colours until that gains next to nothing; their cost.
+def lloyd(
+    colours_N3: np.ndarray, weights_N: np.ndarray, centroids_K3: np.ndarray, least_gain: float = _FINE
+) -> tuple[np.ndarray, float]:
+    """Centroids, float64 [K, 3], moved to the means of their colours until a round gains too little; their cost.
 
     A centroid without colours moves to one that costs most.
     """
@@ -177,11 +179,11 @@ def lloyd(colours_N3: np.ndarray, weights_N: np.ndarray, centroids_K3: np.ndarra
         ids_N, costs_N = NearestCentroid(centroids_K3)(colours_N3)
         costs_N *= weights_N
         cost = float(costs_N.sum())
-        if before - cost <= _ENOUGH * cost:
+        if before - cost <= least_gain * cost:
             return centroids_K3, cost
         before = cost
         mass_K = np.bincount(ids_N, weights_N, len(centroids_K3))
         sums_3K = np.stack([np.bincount(ids_N, weights_N * x_N, len(centroids_K3)) for x_N in points_3N])
         centroids_K3 = (sums_3K / np.maximum(mass_K, 1)).T
-        if (empty := np.empty(0, int)).size:
+        if (empty := np.flatnonzero(mass_K == 0)).size:
             centroids_K3[empty] = points_3N.T[np.argsort(-costs_N, kind="stable")[: len(empty)]]

@@ -1,4 +1,4 @@
-"""Text to bytes or to byte pairs, exactly and back, whatever the script."""
+"""Text to bytes or to byte pairs, exactly and back, whatever the script; and numbers, which are tokens already."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
 
 BYTES = 256
+MOST_NUMBERS = 1 << 20
 
 
 def _utf8(text: str) -> bytes:
@@ -105,3 +106,49 @@ class BpeTokenizer:
     def from_state(state: dict[str, Any]) -> BpeTokenizer:
         """Inverse of `state`."""
         return BpeTokenizer(Tokenizer.from_str(json.dumps(state["bpe"])), state["block"])
+
+
+class NumbersTokenizer:
+    """Tokens that are named by their numbers, `12 7 9`: for a model whose own tokenizer is not at hand."""
+
+    automaton = None
+
+    def __init__(self, size: int, without: Iterable[int] = (), block: str = "text") -> None:
+        """Numbers 0 .. size-1, but for some that are no tokens; ValueError for more than 1,048,576 of them."""
+        if not 1 <= size <= MOST_NUMBERS:
+            raise ValueError(f"numbers from 0 to {MOST_NUMBERS - 1} can be tokens, got {size - 1}")
+        self.size, self.without = size, sorted(set(without))
+        left_out = set(self.without)
+        self.block = Block(block, tuple(str(number) for number in range(size) if number not in left_out))
+
+    @staticmethod
+    def fit(texts: Iterable[str], block: str = "text") -> NumbersTokenizer:
+        """All numbers up to the largest in the texts; ValueError for what is no number, or without any."""
+        largest = -1
+        for word in (word for text in texts for word in text.split()):
+            if not (word.isascii() and word.isdecimal()) or len(word) > len(str(MOST_NUMBERS)):
+                raise ValueError(f"{word[:20]!r} is no number from 0 to {MOST_NUMBERS - 1}")
+            largest = max(largest, int(word))
+        return NumbersTokenizer(largest + 1, block=block)
+
+    def encode(self, media: str) -> np.ndarray:
+        """int64 [T]; ValueError for a word that is none of the numbers."""
+        words, index = media.split(), self.block.index
+        for word in words:
+            if word not in index:
+                but = f" but {', '.join(map(str, self.without))}" if self.without else ""
+                raise ValueError(f"{word[:20]!r} is no token; numbers from 0 to {self.size - 1}{but} are")
+        return np.array([index[word] for word in words], np.int64)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Numbers with spaces between. ValueError for ids outside the block."""
+        return " ".join(self.block.tokens[i] for i in check_ids(ids, len(self.block)))
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"block": self.block.name, "size": self.size, "without": self.without}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> NumbersTokenizer:
+        """Inverse of `state`."""
+        return NumbersTokenizer(state["size"], state["without"], state["block"])

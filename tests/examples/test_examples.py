@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helicon.demos.composer import write_folder
+from helicon.formats.image import write_image
 from helicon.formats.midi import read_midi
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -79,3 +81,22 @@ def test_own_modality(home):
         drums = path.read_text().split("\n")
         assert len({len(drum) for drum in drums[:3]}) == 1
     assert sum(line.endswith(".steps") for line in lines) == 4
+
+
+def test_probe_digits(home):
+    """Bright pictures from dark ones: which a probe on any layer must be able to tell, whatever the training."""
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    for label, levels in (("dark", (0, 120)), ("light", (136, 256))):
+        for i in range(16):
+            (home / "pictures" / label).mkdir(parents=True, exist_ok=True)
+            write_image(rng.integers(*levels, (14, 14, 3)).astype(np.uint8), home / "pictures" / label / f"{i}.png")
+    lines = run(home, "probe_digits.py", home / "pictures", "--steps", "1")
+    assert lines[0].startswith("runs/")
+    assert "32 pictures" in lines[0]
+    assert [line.split("  ")[0] for line in lines[1:11]] == ["pixels 14x14", *(f"layer {i}" for i in range(9))]
+    assert all(float(line[14:21]) == 100 for line in lines[1:11])
+    assert "pixels: 100.0" in lines[11]
+    trained = home / lines[0].partition(":")[0]
+    again = run(home, "probe_digits.py", home / "pictures", "--run", trained)
+    assert again[1:] == lines[1:]

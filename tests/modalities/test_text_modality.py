@@ -58,3 +58,4 @@ def test_a_caption_is_text_and_fits_ignore_options_of_others():
     tokenizer = TEXT.slots["text"]["bpe"].fit(["aa aa aa"], vocabulary=258, siblings={}, pedal="drop")
     assert tokenizer.decode(tokenizer.encode("aa é")) == "aa é"
     assert len(TEXT.slots["text"]["bytes"].fit([], vocabulary=9).block) == 256
+    assert len(TEXT.slots["text"]["numbers"].fit(["3 4"], vocabulary=9).block) == 5

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
+from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
 CORPUS = ["the cat sat on the mat, the cat sat on the hat\n"] * 40 + ["zwölf Boxkämpfer jagen Viktor\n"] * 10
 bpe = BpeTokenizer.train(CORPUS, 290)
@@ -79,3 +79,30 @@ def test_state_survives_json(tokenizer):
     again = type(tokenizer).from_state(json.loads(json.dumps(tokenizer.state())))
     assert again.block == tokenizer.block
     assert again.encode("the cat").tolist() == tokenizer.encode("the cat").tolist()
+
+
+def test_numbers_are_tokens():
+    numbers = NumbersTokenizer(13, without=[7])
+    assert numbers.block.tokens == ("0", "1", "2", "3", "4", "5", "6", "8", "9", "10", "11", "12")
+    assert numbers.encode("12 8\n 0").tolist() == [11, 7, 0]
+    assert numbers.decode(np.array([11, 7, 0])) == "12 8 0"
+    assert numbers.encode("").tolist() == []
+    again = NumbersTokenizer.from_state(json.loads(json.dumps(numbers.state())))
+    assert again.block == numbers.block
+    for wrong in ("7", "13", "-1", "012", "a"):
+        with pytest.raises(ValueError, match=f"'{wrong}' is no token; numbers from 0 to 12 but 7 are"):
+            numbers.encode(f"3 {wrong}")
+    with pytest.raises(ValueError, match=r"ids must be 0 .. 11"):
+        numbers.decode(np.array([12]))
+
+
+def test_numbers_of_texts():
+    assert len(NumbersTokenizer.fit(["1 2", "30\n4"]).block) == 31
+    for texts, message in (
+        (["1 -2"], "'-2' is no number from 0 to 1048575"),
+        (["9" * 5000], "'99999999999999999999' is no number"),
+        (["1048576"], "numbers from 0 to 1048575 can be tokens, got 1048576"),
+        ([" "], "numbers from 0 to 1048575 can be tokens, got -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            NumbersTokenizer.fit(texts)

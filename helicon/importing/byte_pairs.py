@@ -1,0 +1,75 @@
+"""The byte pairs of a model folder, without end-of-text: in sequences of ours that is the block's `stop`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from helicon.importing.checkpoint import ImportingError, read_json
+from helicon.tokenizers.text import BpeTokenizer
+
+WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
+INSTEAD = "without tokenizer files, tokens are named by their numbers"
+
+
+def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, list[int]] | None:
+    """The tokenizer, and the row of the weights that each of its tokens has; None when the folder has none.
+
+    rows: that the weights have; there may be more than tokens. end: row of end-of-text. ImportingError for tokenizers
+    that are not byte pairs, or do not fit the weights.
+    """
+    found = _described(folder)
+    if found is None:
+        return None
+    path, described = found
+    try:
+        return _without(described, rows, end)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise ImportingError(f"{path}: {reason}; {INSTEAD}") from None
+
+
+def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """(file, tokenizer as the library writes it), from tokenizer.json or from GPT-2's own two files."""
+    if (folder / WHOLE).is_file():
+        return folder / WHOLE, read_json(folder / WHOLE)
+    there = [name for name in (VOCABULARY, MERGES) if (folder / name).is_file()]
+    if len(there) == 1:
+        raise ImportingError(f"{folder / there[0]}: {VOCABULARY} and {MERGES} are needed, or neither; {INSTEAD}")
+    if not there:
+        return None
+    try:
+        tokenizer = Tokenizer(models.BPE.from_file(str(folder / VOCABULARY), str(folder / MERGES)))
+    except Exception as error:  # the library raises no narrower one
+        raise ImportingError(f"{folder / VOCABULARY}: not a vocabulary of byte pairs ({error})") from None
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    return folder / VOCABULARY, json.loads(tokenizer.to_str())
+
+
+def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokenizer, list[int]]:
+    """The tokenizer with its tokens numbered on without a gap, and the number that each had."""
+    model, added = described["model"], described["added_tokens"] or []
+    if model["type"] != "BPE" or not all("ByteLevel" in json.dumps(described[p]) for p in ("pre_tokenizer", "decoder")):
+        raise ValueError(f"a tokenizer of type {model['type']}, byte-level BPE is accepted")
+    ids: dict[str, int] = {token["content"]: token["id"] for token in added} | model["vocab"]
+    missing = set(pre_tokenizers.ByteLevel.alphabet()) - ids.keys()
+    if missing:
+        raise ValueError(f"{len(missing)} of the 256 bytes have no token")
+    by_row = {row: name for name, row in ids.items()}
+    if len(by_row) != len(ids) or min(by_row) < 0 or max(by_row) >= rows:
+        raise ValueError(f"numbers must differ and be rows of the weights, 0 .. {rows - 1}; the last is {max(by_row)}")
+    by_row.pop(end, None)
+    kept = sorted(by_row)
+    new = {by_row[row]: number for number, row in enumerate(kept)}
+    # What is added around a text, cut off it or drawn at random is no business of a tokenizer here
+    described |= {"post_processor": None, "truncation": None, "padding": None}
+    described["added_tokens"] = [{**t, "id": new[t["content"]]} for t in added if t["content"] in new]
+    described["model"] = model | {"vocab": new, "unk_token": None, "dropout": None}
+    try:
+        return BpeTokenizer(Tokenizer.from_str(json.dumps(described))), kept
+    except Exception as error:  # the library raises no narrower one
+        raise ValueError(f"not a tokenizer that can be read ({error})") from None

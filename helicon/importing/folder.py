@@ -1,0 +1,37 @@
+"""A folder in Hugging Face's layout to a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from helicon.bundle import Bundle
+from helicon.importing.checkpoint import CONFIG, Checkpoint, ImportingError, read_json
+from helicon.importing.gpt2 import import_gpt2
+from helicon.importing.imagegpt import import_imagegpt
+from helicon.tokenizers.names import unknown
+
+# model_type of config.json -> what makes a bundle of it
+MODELS: dict[str, Callable[[Checkpoint, Callable[[str], None]], Bundle]] = {
+    "gpt2": import_gpt2, "imagegpt": import_imagegpt,
+}  # fmt: skip
+
+
+def import_folder(folder: Path, say: Callable[[str], None] = lambda line: None) -> Bundle:
+    """The model of a folder that transformers' `save_pretrained` wrote: GPT-2 or ImageGPT.
+
+    say: is told what people should know. ImportingError, WeightsError or ValueError in one line for what cannot be
+    imported.
+    """
+    if not folder.is_dir():
+        raise ImportingError(f"{folder}: no such folder; one with {CONFIG} and model.safetensors is accepted")
+    kind = read_json(folder / CONFIG).get("model_type")
+    if kind not in MODELS:
+        raise ImportingError(f"{folder / CONFIG}: {unknown('model_type', str(kind), MODELS)}")
+    checkpoint = Checkpoint.read(folder)
+    bundle = MODELS[kind](checkpoint, say)
+    left = sorted(checkpoint.tensors.keys() - {"lm_head.weight"})  # which a tied model may have twice
+    if left:
+        say(f"left out   {', '.join(left)}: not of a language model")
+    bundle.notes = {"imported": folder.resolve().name, "model_type": kind}
+    return bundle

@@ -1,0 +1,68 @@
+"""GPT-2 (Radford et al., 2019): layout `text`, byte pairs; end-of-text is `stop`, and stands before every document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from helicon.bundle import Bundle
+from helicon.importing.byte_pairs import read_byte_pairs
+from helicon.importing.checkpoint import Checkpoint
+from helicon.importing.layers import build, places, shape_of
+from helicon.sequence.layout import TASK, Layout
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.sequencer import Sequencer
+from helicon.tokenizers.text import NumbersTokenizer
+
+SLOT = "text"
+END = 50256  # row of end-of-text, unless settings say another
+
+
+def import_gpt2(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
+    """A bundle whose logits after (task, a, b ...) are GPT-2's after (end-of-text, a, b ...).
+
+    Rows of the vocabulary that no token has are left out. ImportingError says what cannot be imported.
+    """
+    tied = checkpoint.chosen("tie_word_embeddings", True, [True, False])
+    shape = shape_of(checkpoint, "layer", "gelu_new", tied)
+    rows, context = checkpoint.whole("vocab_size"), checkpoint.whole("n_positions")
+    wte, wpe = (checkpoint.take(f"{n}.weight", m, shape.width) for n, m in (("wte", rows), ("wpe", context)))
+    end = _end(checkpoint, rows)
+    kind, tokenizer, kept = _tokenizer(checkpoint, rows, end, say)
+
+    sequencer = Sequencer([Layout.parse(SLOT)], {SLOT: tokenizer}, context)
+    vocabulary = sequencer.schema.vocabulary
+    own = [*kept, end]  # `stop` is the last row of a block
+    tokens = torch.zeros(len(vocabulary), shape.width)
+    tokens[vocabulary.slice(SLOT)] = wte[own]
+    tokens[vocabulary.slice(TASK).start] = wte[end]
+    tables = {"tokens.weight": tokens, "places.weight": places(sequencer.schema, wpe)}
+    if not tied:
+        head = tables["head.weight"] = torch.zeros(len(vocabulary), shape.width)
+        head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, shape.width)[own]
+    return Bundle(build(checkpoint, shape, sequencer.schema, tables), sequencer, {SLOT: kind})
+
+
+def _end(checkpoint: Checkpoint, rows: int) -> int:
+    """Row of end-of-text."""
+    end = checkpoint.config.get("eos_token_id", END)
+    if isinstance(end, list) and len(end) == 1:
+        end = end[0]
+    if type(end) is not int or not 0 <= end < rows:
+        raise checkpoint.fault(f"eos_token_id {end!r}: one row of the {rows} of the vocabulary is accepted")
+    return end
+
+
+def _tokenizer(
+    checkpoint: Checkpoint, rows: int, end: int, say: Callable[[str], None]
+) -> tuple[str, Tokenizer, list[int]]:
+    """(kind, tokenizer, row of the weights of each of its tokens)."""
+    found = read_byte_pairs(checkpoint.folder, rows, end)
+    if found is None:
+        say("tokenizer  none in the folder: a token is named by its number, as in --text '464 3290'")
+        return "numbers", NumbersTokenizer(rows, [end]), [row for row in range(rows) if row != end]
+    tokenizer, kept = found
+    unnamed = rows - len({*kept, end})
+    say(f"tokenizer  {len(kept):,} byte pairs" + (f"; {unnamed:,} rows without a token left out" if unnamed else ""))
+    return "bpe", tokenizer, kept

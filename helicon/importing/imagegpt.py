@@ -1,0 +1,68 @@
+"""ImageGPT (Chen et al., 2020): layout `image[HxW]`, colours of a palette; start-of-image is the task token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, isqrt
+
+import numpy as np
+import torch
+
+from helicon.bundle import Bundle
+from helicon.importing.checkpoint import Checkpoint, ImportingError, read_json
+from helicon.importing.layers import build, places, shape_of
+from helicon.sequence.layout import TASK, Layout
+from helicon.tokenizers.palette import PaletteTokenizer
+from helicon.tokenizers.sequencer import Sequencer
+
+SLOT = "image"
+PALETTE = "preprocessor_config.json"
+
+
+def import_imagegpt(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
+    """A bundle whose logits after (task, a, b ...) are ImageGPT's after (start-of-image, a, b ...).
+
+    ImportingError says what cannot be imported.
+    """
+    checkpoint.chosen("tie_word_embeddings", False, [False])
+    shape = shape_of(checkpoint, "rms", "quick_gelu", tied=False)
+    colours, pixels = checkpoint.whole("vocab_size") - 1, checkpoint.whole("n_positions")
+    size = isqrt(pixels)
+    if size * size != pixels:
+        raise checkpoint.fault(f"n_positions {pixels}: the pixels of a square picture are accepted, such as 1024")
+    wte, wpe = (checkpoint.take(f"{n}.weight", m, shape.width) for n, m in (("wte", colours + 1), ("wpe", pixels)))
+    tokenizer = PaletteTokenizer(_palette(checkpoint, colours, say), size)
+
+    sequencer = Sequencer([Layout.parse(f"{SLOT}[{size}x{size}]")], {SLOT: tokenizer}, pixels)
+    schema = sequencer.schema
+    rows = schema.rows(schema.layouts[0].last)
+    tables = {name: torch.zeros(len(schema.vocabulary), shape.width) for name in ("tokens.weight", "head.weight")}
+    tables["tokens.weight"][rows] = wte[:colours]
+    tables["tokens.weight"][schema.vocabulary.slice(TASK).start] = wte[colours]
+    tables["head.weight"][rows] = checkpoint.take("lm_head.weight", colours, shape.width)
+    tables["places.weight"] = places(schema, wpe)
+    return Bundle(build(checkpoint, shape, schema, tables), sequencer, {SLOT: "palette"})
+
+
+def _palette(checkpoint: Checkpoint, colours: int, say: Callable[[str], None]) -> np.ndarray:
+    """float [colours, 3] in [-1, 1]: the folder's, or evenly spaced ones, which is said."""
+    path = checkpoint.folder / PALETTE
+    clusters = read_json(path).get("clusters") if path.is_file() else None
+    if clusters is None:
+        say(f"palette    no clusters in {PALETTE}: {colours} evenly spaced colours, not those that the model learned")
+        return evenly_spaced(colours)
+    try:
+        found = np.array(clusters, np.float32)
+    except (TypeError, ValueError):  # not numbers
+        found = np.zeros(0)
+    if found.shape != (colours, 3) or not (np.abs(found) <= 1).all():
+        raise ImportingError(f"{path}: clusters: {colours} colours of 3 numbers in [-1, 1] are accepted")
+    say(f"palette    {colours} colours")
+    return found
+
+
+def evenly_spaced(colours: int) -> np.ndarray:
+    """float [colours, 3] in [-1, 1]: different ones, of a grid over all colours."""
+    levels = max(2, ceil(round(colours ** (1 / 3), 9)))
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, levels)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return grid[np.linspace(0, len(grid) - 1, colours).round().astype(int)]

@@ -1,0 +1,93 @@
+"""What GPT-2 and ImageGPT share: settings to a shape, and the weights of the layers under our names.
+
+Shapes: C width, V rows of a vocabulary, P positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from helicon.bundle import make_gpt
+from helicon.gpt.model import GPT, Shape
+from helicon.importing.checkpoint import Checkpoint, ImportingError
+from helicon.sequence.layout import Schema
+
+# Names in both; the three gelus are one formula, the approximation by tanh
+ACTIVATIONS = {
+    "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "quick_gelu": "quick_gelu", "relu2": "relu2",
+}  # fmt: skip
+MODULES = {
+    "norm_1": "ln_1", "attention.qkv": "attn.c_attn", "attention.out": "attn.c_proj",
+    "norm_2": "ln_2", "mlp.up": "mlp.c_fc", "mlp.out": "mlp.c_proj",
+}  # fmt: skip
+
+
+def shape_of(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: str, tied: bool) -> Shape:
+    """The GPT that computes the same; ImportingError names a setting that none of ours has.
+
+    activation: the one when the settings name none.
+    """
+    layers, width = checkpoint.whole("n_layer"), checkpoint.whole("n_embd")
+    there = len({name.split(".")[1] for name in checkpoint.tensors if name.startswith("h.")})
+    if layers != there:
+        raise checkpoint.fault(f"n_layer {layers}: there are weights of {there} layers")
+    checkpoint.chosen("add_cross_attention", False, [False])
+    checkpoint.chosen("layer_norm_epsilon", 1e-5, [1e-5])
+    if checkpoint.config.get("n_inner") is not None:
+        checkpoint.chosen("n_inner", None, [4 * width])
+    mlp: Any = ACTIVATIONS[checkpoint.chosen("activation_function", activation, list(ACTIVATIONS))]
+    dropout = checkpoint.config.get("resid_pdrop", 0.1)
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise checkpoint.fault(f"resid_pdrop {dropout!r}: a share from 0 to below 1 is accepted")
+    heads = checkpoint.whole("n_head")
+    return Shape(layers, width, heads, mlp=mlp, norm=norm, tied=tied, bias=True, dropout=float(dropout))
+
+
+def build(checkpoint: Checkpoint, shape: Shape, schema: Schema, tables: Mapping[str, Tensor]) -> GPT:
+    """The GPT of that schema with the layers of a checkpoint, and the tables given for tokens, places and output."""
+    with torch.device("meta"):
+        gpt = make_gpt(shape, schema)
+    weights = dict(tables)
+    for name, expected in gpt.state_dict().items():
+        if name not in weights:
+            weights[name] = _taken(checkpoint, name, expected)
+    for layer in range(shape.layers):
+        factor = _query_factor(checkpoint, layer, shape.width // shape.heads)
+        for part in ("weight", "bias"):
+            weights[f"layers.{layer}.attention.qkv.{part}"][: shape.width] *= factor
+    left = [name for name in sorted(checkpoint.tensors) if name.startswith("h.")]
+    if left:
+        raise ImportingError(f"{checkpoint.folder}: {left[0]} belongs to no layer of such a model")
+    gpt.load_state_dict(weights, assign=True)
+    return gpt.eval()
+
+
+def places(schema: Schema, wpe_PC: Tensor) -> Tensor:
+    """The table of all coordinates: positions as they were learned, and nothing for the others."""
+    table = torch.zeros(schema.places, wpe_PC.shape[1])
+    start = schema.axis_starts["position"]
+    table[start : start + len(wpe_PC)] = wpe_PC
+    return table
+
+
+def _taken(checkpoint: Checkpoint, name: str, expected: Tensor) -> Tensor:
+    """The checkpoint's tensor for one of ours."""
+    module, _, part = name.rpartition(".")
+    if module == "norm":
+        return checkpoint.take(f"ln_f.{part}", *expected.shape)
+    _, layer, module = module.split(".", 2)
+    theirs = f"h.{layer}.{MODULES[module]}.{part}"
+    if expected.dim() == 1:
+        return checkpoint.take(theirs, *expected.shape)
+    return checkpoint.take(theirs, *expected.shape[::-1]).T.contiguous()  # Conv1D's matrices are [in, out]
+
+
+def _query_factor(checkpoint: Checkpoint, layer: int, head: int) -> float:
+    """What queries are multiplied by, where scores are not divided by the root of `head` alone."""
+    by_root = checkpoint.chosen("scale_attn_weights", True, [True, False])
+    by_layer = checkpoint.chosen("scale_attn_by_inverse_layer_idx", False, [True, False])
+    return (1.0 if by_root else head**0.5) / (layer + 1 if by_layer else 1)

@@ -28,7 +28,7 @@ from helicon.tokenizers.clusters import NearestTable, pack, unpack
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 
 REPEATS = 5
-LARGE = 256  # pixels each way of the pictures that memory is measured with
+LARGE, PEER_PICTURES = 256, 20  # pixels each way of the pictures that memory is measured with; as many do for peers
 Made = TypeVar("Made")
 RSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
 
@@ -93,12 +93,13 @@ def print_encoding(tokenizer: PaletteTokenizer, pictures: list[np.ndarray]) -> N
 
 def print_memory(args: argparse.Namespace) -> None:
     """A fresh process each, since peak memory never falls; first of all, since Linux counts what its parent had."""
-    print(f"| {args.pictures} pictures of {LARGE} x {LARGE} | MB above what was there before |\n|---|---:|")
+    print(f"| encoding pictures of {LARGE} x {LARGE} | pictures | MB above what was there before |\n|---|---:|---:|")
     for name in ENCODERS:
-        options = ["--peak", name, "--pictures", str(args.pictures), "--colours", str(args.colours)]
+        pictures = args.pictures if name == "palette" else PEER_PICTURES
+        options = ["--peak", name, "--pictures", str(pictures), "--colours", str(args.colours)]
         command = [sys.executable, __file__, str(args.folder), *options]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        print(f"| {name} | {int(done.stdout) / 1e6:.0f} |", flush=True)
+        print(f"| {name} | {pictures} | {int(done.stdout) / 1e6:.0f} |", flush=True)
     print()
 
 
@@ -140,8 +141,13 @@ def defined(pixels_N3: np.ndarray, centroids_K3: np.ndarray) -> np.ndarray:
     """int64 [N]: the first centroid at the least squared distance, in float64, by brute force on each colour."""
     codes, index_N = np.unique(pack(pixels_N3), return_inverse=True)
     colours, centroids_K3 = unpack(codes) / 127.5 - 1, centroids_K3.astype(np.float64)
-    parts = np.array_split(colours, len(colours) // 1024 + 1)
-    return np.concatenate([((part[:, None] - centroids_K3) ** 2).sum(-1).argmin(1) for part in parts])[index_N]
+    nearest = np.empty(len(colours), np.int64)
+    for i in range(0, len(colours), 128):
+        red, green, blue = (
+            (x[:, None] - c_K) ** 2 for x, c_K in zip(colours[i : i + 128].T, centroids_K3.T, strict=True)
+        )
+        nearest[i : i + 128] = (red + green + blue).argmin(1)
+    return nearest[index_N]
 
 
 def timed(work: Callable[[], Made]) -> tuple[Made, float]:

@@ -81,7 +81,7 @@ def assert_same_text_model(bundle: Bundle, model: Any, kept: list[int] | None = 
 VARIANTS = [
     {}, {"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}, {"reorder_and_upcast_attn": True},
     {"activation_function": "quick_gelu"}, {"activation_function": "gelu_pytorch_tanh"},
-    {"tie_word_embeddings": False}, {"n_inner": 128}, {"eos_token_id": [END]},
+    {"tie_word_embeddings": False}, {"n_inner": 128}, {"n_inner": 72}, {"eos_token_id": [END]},
 ]  # fmt: skip
 
 
@@ -244,7 +244,9 @@ REFUSED = [
     ({"activation_function": "relu"}, "activation_function 'relu': accepted is gelu_new or"),
     ({"add_cross_attention": True}, "add_cross_attention True: accepted is False"),
     ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon 1e-06: accepted is 1e-05"),
-    ({"n_inner": 64}, "n_inner 64: accepted is 128"),
+    ({"n_inner": 64}, "n_inner 64: there are weights of 128"),
+    ({"n_inner": 10**30}, "there are weights of 128"),
+    ({"n_inner": 2.5}, "n_inner 2.5: a whole number above 0 is accepted"),
     ({"n_layer": 3}, "n_layer 3: there are weights of 2 layers"),
     ({"n_layer": 10**12}, "there are weights of 2 layers"),
     ({"n_layer": "2"}, "n_layer '2': a whole number above 0 is accepted"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from helicon.cli import CommandError
 from helicon.training.callbacks import Interrupted
 from helicon.training.run import UsageError, exit_status, run_lightning
+from helicon.vqvae.storage import find_codec
 
 
 def quiet() -> None:
@@ -41,5 +42,7 @@ def lightning(command: str, args: list[str]) -> int:
     """Runs one of LightningCLI's commands from the command line."""
     run, status = run_or_stop(command, args)
     if command == "fit" and not status:
-        print(f"model      {run / 'model'}\nnext       helicon generate {run} -n 4 -o out", file=sys.stderr)
+        codec = find_codec(run)
+        after = f"helicon reconstruct {run} PICTURE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
+        print(f"model      {run / 'model'}\nnext       {after}", file=sys.stderr)
     return status

@@ -23,15 +23,12 @@ def write_codec_result(
     """Writes the page beside its pictures; gives its path and the last figures in one line."""
     bundle, metrics = load_codec(run), read_metrics(run)
     data.setup("fit")
-    items = []
-    examples = data.held[:SHOWN] if len(data.held) else data.pictures.corpus.select(held=False)[:SHOWN]
-    if len(examples):
-        before = data.pictures.batch(examples)
-        after = bundle.codec.decode(bundle.codec.encode(pixels_to_tensor(before)))
-        sheet = page.with_name("reconstructions.png")
-        before_and_after(list(zip(before.permute(0, 2, 3, 1).numpy(), tensor_to_pixels(after))), sheet)
-        shown = "pictures it never saw" if len(data.held) else "pictures it was trained on"
-        items.append(PageItem("Before and after", f"{len(examples)} {shown}", image=sheet.name, files=[sheet.name]))
+    before = data.pictures.batch(data.examples(SHOWN))
+    after = bundle.codec.decode(bundle.codec.encode(pixels_to_tensor(before)))
+    sheet = page.with_name("reconstructions.png")
+    before_and_after(list(zip(before.permute(0, 2, 3, 1).numpy(), tensor_to_pixels(after))), sheet)
+    shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
+    items = [PageItem("Before and after", shown, image=sheet.name, files=[sheet.name])]
     figures = _draw(metrics, page.parent)
     last = {name: values[-1] for name, (_, values) in metrics.items() if values}
     line = summary(last)
@@ -73,7 +70,7 @@ def _settings(bundle: CodecBundle, data: CodecData) -> dict[str, object]:
     assert data.prepared is not None
     return {
         "files": f"{data.prepared.files:,} read, {len(data.prepared.skipped):,} skipped",
-        "codec": f"{shape.quantizer}, {bundle.codec.codebook_size} codes, one for {shape.factor} x {shape.factor} pixels",
+        "codec": f"{shape.quantizer}, {bundle.codec.codebook_size} codes, each {shape.factor} x {shape.factor} pixels",
         "network": f"width {shape.width}, {shape.blocks} blocks, likelihood {shape.likelihood}",
         "pictures": f"{bundle.size} x {bundle.size} pixels",
         "steps": f"{bundle.notes.get('step', 0):,}",

@@ -27,10 +27,10 @@ from helicon.training.plan import Plan, Say, Wanted, make_plan
 INTRO = """\
 A program drew {pictures:,} pictures of two shapes, each with a caption. A codec learned to write a picture as {codes} \
 codes, and a model of {millions:.1f} million parameters learned which codes follow which caption. No caption below was \
-in training, nor any with the same first shape (its size, colour and kind) in the same relation to another.
+in training: each shows a shape of a size and colour where none of that kind ever stood.
 Of {samples} samples for {captions} such captions, {right:.1f} % show every named attribute as asked: size, colour and \
-kind of both shapes, and how they stand. Guessing gets one in {guess:,} right; measured against other captions, the same \
-pictures get {shuffled:.1f} % right."""
+kind of both shapes, and how they stand. Guessing gets one in {guess:,} right; measured against other captions, the \
+same pictures get {shuffled:.1f} % right."""
 
 LAYOUT = "text[12] image[]"
 CAPTIONS, SAMPLES, SHOWN = 64, 4, 12
@@ -58,7 +58,7 @@ class PictureWorld:
 
     @property
     def codec_steps(self) -> int:
-        """Of the codec's training: what 2 cores take its minutes for, so that the result hardly depends on the machine."""
+        """Of the codec's training: what 2 cores take its minutes for, so that the result hardly depends on them."""
         return max(1, round(CODEC_STEPS * CODEC_SHARE * self.minutes))
 
     @property

@@ -41,26 +41,28 @@ def write_result(
 ) -> Path:  # fmt: skip
     """Generates what is asked for beside `page`, draws the loss curves and writes the page, which it returns."""
     bundle = load_bundle(run)
-    items = make_items(bundle, asked if asked is not None else requests(bundle, prepared), page.parent, str(run))
+    items = make_items(
+        bundle, asked if asked is not None else requests(bundle, prepared, page.parent), page.parent, str(run)
+    )
     figures = [(text, picture.relative_to(page.parent)) for text, picture in draw_losses(run, prepared, page.parent)]
     told = {**(settings or {}), **model_settings(bundle, prepared)}
     write_page(page, title, intro, items, figures, told, next_steps)
     return page
 
 
-def requests(bundle: Bundle, prepared: Prepared) -> list[Asked]:
-    """Four items in all, of every layout; conditions that can be typed are those of held-out examples."""
+def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
+    """Four items in all, of every layout, with conditions of held-out examples: typed, or written below `root`."""
     asked = []
     each = max(1, COUNT // len(bundle.schema.layouts))
     for index, layout in enumerate(bundle.schema.layouts):
         name = layout.last.name
         length = _length(bundle, layout)
         folder = "generated" if len(bundle.schema.layouts) == 1 else f"generated/{name}"
-        given = _conditions(prepared, index, layout, each)
+        given = _conditions(prepared, index, layout, each, root / folder / "given")
         if not given:
             asked.append(Asked(folder, Request(each, to=name, **length)))
         for number, values in enumerate(given):
-            title = ", ".join(values.values())
+            title = ", ".join(value if _is_typed(slot) else Path(value).name for slot, value in values.items())
             asked.append(Asked(f"{folder}/{number}", Request(1, number, values, name, **length), title))
     return asked
 
@@ -70,15 +72,27 @@ def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
     return {"seconds": SECONDS} if bundle.sequencer.automaton(layout) is not None else {}
 
 
-def _conditions(prepared: Prepared, index: int, layout: Layout, count: int) -> list[dict[str, str]]:
-    """Captions of held-out examples, or of any, for the slots before the last that words can fill."""
-    typed = [s.name for s in layout.slots[:-1] if registry.for_slot(s.name).typed is not None]
+def _is_typed(slot: str) -> bool:
+    return registry.for_slot(slot).typed is not None
+
+
+def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, folder: Path) -> list[dict[str, str]]:
+    """What held-out examples, or any, have in the slots before the last: words, or else files that are written."""
     corpus = prepared.corpora[index]
     held = corpus.select(held=True)
-    examples = (held if len(held) else corpus.select(held=False))[:count]
-    tokenizers = prepared.tokenizers
-    words = [{slot: tokenizers[slot].decode(corpus.example(int(i))[slot]) for slot in typed} for i in examples]
-    return [each for each in words if each]
+    found = []
+    for number, example in enumerate((held if len(held) else corpus.select(held=False))[:count]):
+        ids, values = corpus.example(int(example)), {}
+        for slot in layout.slots[:-1]:
+            modality, media = registry.for_slot(slot.name), prepared.tokenizers[slot.name].decode(ids[slot.name])
+            if modality.typed is not None:
+                values[slot.name] = media
+            elif slot.name == modality.name:  # not a part of a medium, as a style is
+                path = folder / f"{number}-{slot.name}{modality.suffixes[0]}"
+                modality.write(media, path)
+                values[slot.name] = str(path)
+        found += [values] if values else []
+    return found
 
 
 def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str) -> list[PageItem]:

@@ -44,7 +44,7 @@ RELATIONS = tuple(OPPOSITES)
 
 SIDE = 32
 SMALLEST_SIDE = 16
-_MARGIN, _GAP, _LARGEST_GAP, _JITTER = 1, 2, 5, 2
+_MARGIN, _GAP, _LARGEST_GAP, _STEP = 1, 2, 9, 4
 _SUBSAMPLES = 8  # a pixel's side is sampled at that many places
 
 
@@ -113,34 +113,41 @@ def parse_caption(text: str) -> Scene:
 
 
 def draw(scene: Scene, rng: np.random.Generator, size: int = SIDE) -> np.ndarray:
-    """uint8 [S, S, 3]: the scene, its things at places a few pixels from the usual; S is `size`.
+    """uint8 [S, S, 3]: the scene, its things at places drawn from those there are; S is `size`.
 
-    ValueError if that is less than 16.
+    ValueError unless that is a multiple of 32.
     """
-    if size < SMALLEST_SIDE:
-        raise ValueError(f"a picture of {size} pixels is too small for two shapes; at least {SMALLEST_SIDE}")
+    if size < SIDE or size % SIDE:
+        raise ValueError(f"a picture of {size} pixels; a multiple of {SIDE} is needed")
     told = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
     stamps = [stamp(thing.shape, scaled(SIZES[thing.size], size)) for thing in (told.first, told.second)]
-    along = _in_a_row(len(stamps[0]), len(stamps[1]), size, rng)
-    jitter = scaled(_JITTER, size)
-    across = [(size - len(each)) // 2 + int(rng.integers(-jitter, jitter + 1)) for each in stamps]
+    places = _places(len(stamps[0]), len(stamps[1]), size)
     picture_SS3 = np.full((size, size, 3), BACKGROUND, np.float64)
-    for stamp_NN, thing, at, aside in zip(stamps, (told.first, told.second), along, across):
+    for stamp_NN, thing, (at, aside) in zip(stamps, (told.first, told.second), places[rng.integers(len(places))]):
         row, column = (at, aside) if told.relation == "above" else (aside, at)
         under = picture_SS3[row : row + len(stamp_NN), column : column + len(stamp_NN)]
         under += stamp_NN[..., None] * (COLOURS[thing.colour] - under)
     return picture_SS3.round().astype(np.uint8)
 
 
-def _in_a_row(first: int, second: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Where two stamps of these lengths begin along a side: within margins, a gap between them, about the middle."""
-    room = size - 2 * scaled(_MARGIN, size) - first - second
-    least, most = scaled(_GAP, size), scaled(_LARGEST_GAP, size)
-    gap = int(rng.integers(least, max(least, min(most, room)) + 1))
-    middle = (size - first - gap - second) // 2
-    jitter = min(scaled(_JITTER, size), max(middle - scaled(_MARGIN, size), 0))
-    start = middle + int(rng.integers(-jitter, jitter + 1))
-    return start, start + first + gap
+@cache
+def _places(first: int, second: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where two stamps of these lengths may begin, along the line they stand on and across it: (along, across) each.
+
+    On a lattice, so that a small codec can spell them; within margins, a gap between them, both near the middle, and
+    clearly further apart along the line than across it.
+    """
+    margin, step, least, most = (scaled(length, size) for length in (_MARGIN, _STEP, _GAP, _LARGEST_GAP))
+    starts = [range(margin, size - margin - length + 1, step) for length in (first, second)]
+    near = [[a for a in each if abs(2 * a + n - size) <= 2 * step] for each, n in zip(starts, (first, second))]
+    found = []
+    for along, after in product(*starts):
+        between = 2 * (after - along) + second - first  # twice the distance of their centres
+        if least <= after - along - first <= most:
+            for across, aside in product(*near):
+                if 2 * abs(2 * (aside - across) + second - first) < between:
+                    found.append(((along, across), (after, aside)))
+    return found
 
 
 def scaled(length: int, size: int) -> int:

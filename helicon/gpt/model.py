@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, A coordinate axes, C width, H heads, D head width, V 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -34,6 +35,7 @@ class Shape:
 
     pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.
     dropout: at the end of each residual branch only, where it keeps the fused attention kernels.
+    mlp_ratio: hidden width of the feed-forward layers over the model's. qk_ratio: that of queries and keys, at most 1.
     """
 
     layers: int = 6
@@ -46,16 +48,33 @@ class Shape:
     bias: bool = True
     qk_norm: bool = False
     dropout: float = 0.0
+    mlp_ratio: float = 4.0
+    qk_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if not 0 < self.qk_ratio <= 1 or not (self.qk_ratio * self.width / self.heads).is_integer():
+            raise ValueError(
+                f"qk_ratio {self.qk_ratio:g}: a share of the head width {self.width // self.heads} that is whole, "
+                "above 0 and up to 1, is accepted"
+            )
+        if not 1 <= self.mlp_ratio * self.width < math.inf:
+            raise ValueError(
+                f"mlp_ratio {self.mlp_ratio:g}: a number that makes a hidden width of 1 or more is accepted"
+            )
         parse_patterns(self.pattern, self.layers)
 
     @property
     def mlp_width(self) -> int:
-        """Hidden width: 4 C, or 8/3 C rounded up to 64 for swiglu, whose two halves cost as much."""
-        return -(-8 * self.width // 3 // 64) * 64 if self.mlp == "swiglu" else 4 * self.width
+        """Hidden width: mlp_ratio C; for swiglu, whose two halves cost as much, 2/3 of that rounded up to 64."""
+        width = round(self.mlp_ratio * self.width)
+        return -(-2 * width // 3 // 64) * 64 if self.mlp == "swiglu" else width
+
+    @property
+    def qk_width(self) -> int:
+        """Width of the queries, and of the keys, of all heads."""
+        return int(self.qk_ratio * self.width)
 
 
 def make_norm(shape: Shape, width: int) -> nn.Module:
@@ -74,21 +93,33 @@ def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal self-attention under one pattern."""
+    """Causal self-attention under one pattern.
+
+    Fused kernels and the cache have one head width. Queries and keys that are narrower than values are filled up with
+    zeros, which add nothing to a score.
+    """
 
     def __init__(self, shape: Shape, pattern: WrittenPattern, rope: bool) -> None:
         super().__init__()
         self.heads, self.pattern, self.rope = shape.heads, pattern, rope
-        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.bias)
+        self.widths = (shape.qk_width, shape.qk_width, shape.width)
+        self.qkv = nn.Linear(shape.width, sum(self.widths), bias=shape.bias)
         self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
-        head = shape.width // shape.heads
+        head = shape.qk_width // shape.heads
         self.q_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
         self.k_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
 
     def _project(self, x_BTC: Tensor, position_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.qkv(x_BTC).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(x_BTC).split(self.widths, -1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
-        return (rotate(q, position_BT), rotate(k, position_BT), v) if self.rope else (q, k, v)
+        if self.rope:
+            q, k = rotate(q, position_BT), rotate(k, position_BT)
+        missing = v.shape[-1] - q.shape[-1]
+        if missing:
+            q = q * (v.shape[-1] / q.shape[-1]) ** 0.5  # kernels divide scores by the root of the filled-up width
+            q, k = F.pad(q, (0, missing)), F.pad(k, (0, missing))
+        return q, k, v
 
     def forward(self, x_BTC: Tensor, position_BT: Tensor, frame: Frame, cache: Cache | None, layer: int) -> Tensor:
         q, k, v = self._project(x_BTC, position_BT)

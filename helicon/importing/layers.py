@@ -37,14 +37,23 @@ def shape_of(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: 
         raise checkpoint.fault(f"n_layer {layers}: there are weights of {there} layers")
     checkpoint.chosen("add_cross_attention", False, [False])
     checkpoint.chosen("layer_norm_epsilon", 1e-5, [1e-5])
-    if checkpoint.config.get("n_inner") is not None:
-        checkpoint.chosen("n_inner", None, [4 * width])
+    ratio = 4.0 if checkpoint.config.get("n_inner") is None else _hidden(checkpoint) / width
     mlp: Any = ACTIVATIONS[checkpoint.chosen("activation_function", activation, list(ACTIVATIONS))]
     dropout = checkpoint.config.get("resid_pdrop", 0.1)
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise checkpoint.fault(f"resid_pdrop {dropout!r}: a share from 0 to below 1 is accepted")
     heads = checkpoint.whole("n_head")
-    return Shape(layers, width, heads, mlp=mlp, norm=norm, tied=tied, bias=True, dropout=float(dropout))
+    return Shape(
+        layers, width, heads, mlp=mlp, norm=norm, tied=tied, bias=True, dropout=float(dropout), mlp_ratio=ratio
+    )
+
+
+def _hidden(checkpoint: Checkpoint) -> int:
+    """Width of the hidden layers by the settings; ImportingError where the weights have another."""
+    hidden, name = checkpoint.whole("n_inner"), "h.0.mlp.c_fc.bias"
+    if name in checkpoint.tensors and len(checkpoint.tensors[name]) != hidden:
+        raise checkpoint.fault(f"n_inner {hidden}: there are weights of {len(checkpoint.tensors[name])}")
+    return hidden
 
 
 def build(checkpoint: Checkpoint, shape: Shape, schema: Schema, tables: Mapping[str, Tensor]) -> GPT:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked, tensor_to_pixels
@@ -65,10 +66,11 @@ class CodesTokenizer:
     def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
         """`encode` of each."""
         for picture in media:
-            rows, rest = divmod(picture.shape[0], self.factor) if picture.ndim == 3 else (0, 1)
-            if picture.shape[1:] != (self.size, 3) or rest or not 1 <= rows <= self.shape[0]:
+            check_pixels(picture)
+            rows, columns, _ = picture.shape
+            if columns != self.size or rows > self.size or rows % self.factor:
                 wanted = f"{self.size} columns and a multiple of {self.factor} rows up to {self.size}"
-                raise ValueError(f"a picture of shape {list(picture.shape)}; {wanted} are accepted")
+                raise ValueError(f"a picture of {rows} rows of {columns} pixels: {wanted} are accepted")
         found: list[np.ndarray] = []
         for group in _alike(media):
             codes_Bhw = self.codec.encode(pixels_to_tensor(stacked(group).to(self.device)))

@@ -85,12 +85,25 @@ class CodecModule(RunModule):
         assert isinstance(data, CodecData)
         return data
 
+    @property
+    def started(self) -> bool:
+        """Whether the codec has a codebook yet."""
+        assert self.codec is not None
+        return getattr(self.codec.quantizer, "started", True)
+
+    def check_size(self, size: int) -> None:
+        """ValueError for pictures that codes cannot tile."""
+        if size % self.shape.factor:
+            raise ValueError(f"--data.size {size} is not a multiple of --model.factor {self.shape.factor}")
+
+    def prepare_data(self) -> None:
+        """Refuses what cannot be trained on before there is a run."""
+        self.check_size(self.data.size)
+
     def configure_model(self) -> None:
         """Builds the codec."""
         if self.codec is not None:
             return
-        if self.data.size % self.shape.factor:
-            raise ValueError(f"--data.size {self.data.size} is not a multiple of --model.factor {self.shape.factor}")
         torch.manual_seed(self.data.seed)
         self.codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
         self.codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -102,7 +115,8 @@ class CodecModule(RunModule):
         self.codec.quantizer.progress = self.progress()
         seen = self.codec(pixels_to_tensor(batch))
         self.stop_unless_finite("loss", seen.loss.detach(), batch_idx)
-        self._counts += torch.bincount(seen.codes.flatten(), minlength=len(self._counts)).cpu()
+        if self.started:
+            self._counts += torch.bincount(seen.codes.flatten(), minlength=len(self._counts)).cpu()
         self.log("train/loss", seen.loss.detach(), batch_size=1)
         return seen.loss
 
@@ -127,13 +141,13 @@ class CodecModule(RunModule):
 
         Those of training codes are over the batches since the last validation. Before there is a codebook, nothing.
         """
-        assert self.codec is not None
-        if not getattr(self.codec.quantizer, "started", True):
+        if not self.started:
             return
-        reduce = lambda x: self.trainer.strategy.reduce(x.float().to(self.device), reduce_op="sum").double().cpu()  # noqa: E731
-        (error, whole), held, train = reduce(self._errors), reduce(self._held), reduce(self._counts)
-        values = float(held.sum()) * self.shape.factor**2 * 3
-        figures = {"val/loss": float(error / whole), "val/psnr": 10 * log10(4 * values / max(float(error), 1e-12))}
+        (error, whole), held, train = map(self._summed, (self._errors, self._held, self._counts))
+        figures: dict[str, float] = {}
+        if values := float(held.sum()) * self.shape.factor**2 * 3:
+            psnr = 10 * log10(4 * values / max(float(error), 1e-12))
+            figures = {"val/loss": float(error / whole), "val/psnr": psnr}
         for side, counts in {"val": held, "train": train}.items():
             if counts.sum():
                 usage, perplexity = codebook_figures(counts)
@@ -141,6 +155,19 @@ class CodecModule(RunModule):
         for name, value in figures.items():
             self.log(name, value, rank_zero_only=True)
         self._counts.zero_()
+
+    def _summed(self, counts: Tensor) -> Tensor:
+        """Over all processes."""
+        return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").double().cpu()  # type: ignore[union-attr]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
+        checkpoint["counts"] = self._summed(self._counts)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
+        if self.global_rank == 0:
+            self._counts = checkpoint.get("counts", self._counts)
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
@@ -176,12 +203,11 @@ class CodecModule(RunModule):
         return used
 
     def write_samples(self, path: Path) -> None:
-        """PATH-reconstructions.png: held-out pictures before and after."""
-        assert self.codec is not None
-        if not getattr(self.codec.quantizer, "started", True):
+        """PATH-reconstructions.png: held-out pictures (of training, where none is) before and after."""
+        if self.codec is None or not self.started:
             return
         self.codec.eval()
-        before = self.data.pictures.batch(self.data.held[:SHOWN]).to(self.device)
+        before = self.data.pictures.batch(self.data.examples(SHOWN)).to(self.device)
         after = self.codec.decode(self.codec.encode(pixels_to_tensor(before)))
         pairs = list(zip(before.permute(0, 2, 3, 1).cpu().numpy(), tensor_to_pixels(after)))
         before_and_after(pairs, path.with_name(f"{path.name}-reconstructions.png"))

@@ -100,3 +100,8 @@ class CodecData(pl.LightningDataModule):
     def held(self) -> Any:
         """Indices of the held-out pictures."""
         return self.pictures.corpus.select(held=True)
+
+    def examples(self, count: int) -> Any:
+        """Indices of some held-out pictures, spread evenly; of those to train on, where nothing is held out."""
+        held = self.held if len(self.held) else self.pictures.corpus.select(held=False)
+        return held[:: max(1, len(held) // count)][:count]

@@ -95,6 +95,7 @@ def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
     config = read_arguments("fit", arguments)
     module: CodecModule = config.model
     data: CodecData = config.datamodule
+    module.check_size(data.size)
     say(f"run        {run}\nreading    {wanted.path}")
     data.prepare_data()
     data.setup("fit")
@@ -102,7 +103,6 @@ def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
         count = sum(parameter.numel() for parameter in Codec(module.shape).parameters())
     shape, grid = module.shape, data.size // module.shape.factor
     codes = Codec(shape).codebook_size if shape.quantizer == "fsq" else shape.codes
-    say(
-        f"codec      {count / 1e6:.2f} M parameters, {data.size} x {data.size} pixels to {grid} x {grid} of {codes} codes"
-    )
+    grids = f"{data.size} x {data.size} pixels to {grid} x {grid} of {codes} codes"
+    say(f"codec      {count / 1e6:.2f} M parameters, {grids}")
     return CodecPlan(arguments, run, data, count)

@@ -30,7 +30,7 @@ class SequenceData(pl.LightningDataModule):
         layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
         tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
             {image: runs/image-codec-1}; the first of a slot unless named.
-        tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for.
+        tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for; goes first.
         manifest: CSV or JSONL with columns file, label, text, or COCO-style JSON, instead of searching the folder.
         context: tokens fed at most; follows --model.context.
         positions: follows --model.positions.
@@ -81,7 +81,7 @@ class SequenceData(pl.LightningDataModule):
             raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
         self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
         slots = list(dict.fromkeys(slot.name for layout in layouts for slot in Layout.parse(layout).slots))
-        chosen = {**named_tokenizer(slots, tokenizer), **(tokenizers or {})}
+        chosen = {**(tokenizers or {}), **named_tokenizer(slots, tokenizer)}
         self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._given.items()}}
         if self.adopted:

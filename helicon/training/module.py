@@ -34,10 +34,12 @@ class GPTModule(RunModule):
         heads: attention heads; must divide the width.
         pattern: attention patterns tiled over the layers, e.g. `dense,local:128`, `strided:128`, `fixed:128,32`.
         mlp: activation of the feed-forward layers.
+        mlp_ratio: their hidden width, as a multiple of the width; of swiglu 2/3 of that.
         norm: normalisation of each residual branch's input.
         tied: whether the output matrix is the token embedding.
         bias: whether linear layers have biases.
         qk_norm: whether queries and keys are normalised per head.
+        qk_ratio: width of queries and keys as a share of the width, e.g. 0.5; heads stay as they are.
         dropout: at the end of each residual branch.
         optimizer: `muon` for the matrices of the layers with AdamW for the rest, or `adamw` for all.
         lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
@@ -58,10 +60,12 @@ class GPTModule(RunModule):
         heads: int = 4,
         pattern: str = "dense",
         mlp: Literal["gelu", "quick_gelu", "relu2", "swiglu"] = "gelu",
+        mlp_ratio: float = 4.0,
         norm: Literal["layer", "rms"] = "layer",
         tied: bool = True,
         bias: bool = True,
         qk_norm: bool = False,
+        qk_ratio: float = 1.0,
         dropout: float = 0.1,
         optimizer: Literal["muon", "adamw"] = "muon",
         lr: float = 3e-3,
@@ -73,7 +77,9 @@ class GPTModule(RunModule):
         recompute: bool = False,
     ) -> None:
         super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
-        self.shape = Shape(layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout)
+        self.shape = Shape(
+            layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout, mlp_ratio, qk_ratio
+        )  # fmt: skip
         self.recompute = recompute
         self.slot_weights = dict(slot_weights or {})
         self.gpt: GPT | None = None

@@ -6,7 +6,7 @@ Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from helicon.vqvae.likelihoods import LIKELIHOODS
 from helicon.vqvae.quantizers import EMAQuantizer, FSQuantizer, GumbelQuantizer, Quantizer
 
 CHANNELS = 3
+Kind = Literal["ema", "gumbel", "fsq"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class CodecShape:
     factor: int = 4
     width: int = 128
     blocks: int = 2
-    quantizer: Literal["ema", "gumbel", "fsq"] = "ema"
+    quantizer: Kind = "ema"
     codes: int = 512
     code_width: int = 16
     levels: tuple[int, ...] = (8, 8, 8)
@@ -41,6 +42,8 @@ class CodecShape:
             raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
         if self.width % 8 or min(self.width, self.code_width) < 1 or self.codes < 2 or self.blocks < 0:
             raise ValueError("width must be a multiple of 8, codes 2 or more, code_width 1 or more, blocks 0 or more")
+        if self.quantizer not in get_args(Kind):
+            raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(get_args(Kind))}")
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood {self.likelihood!r} is not one of {', '.join(LIKELIHOODS)}")
 

@@ -6,10 +6,15 @@ Shapes: B pictures, C channels, H x W pixels, h x w places of the latent grid, w
 from __future__ import annotations
 
 from itertools import pairwise
-from math import log2
+from math import gcd, log2
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def group_norm(width: int) -> nn.GroupNorm:
+    """Over 8 groups of channels, or fewer where 8 do not divide them."""
+    return nn.GroupNorm(gcd(8, width), width)
 
 
 class ResBlock(nn.Module):
@@ -17,8 +22,8 @@ class ResBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm_1, self.conv_1 = nn.GroupNorm(min(8, width), width), nn.Conv2d(width, width, 3, padding=1)
-        self.norm_2, self.conv_2 = nn.GroupNorm(min(8, width), width), nn.Conv2d(width, width, 3, padding=1)
+        self.norm_1, self.conv_1 = group_norm(width), nn.Conv2d(width, width, 3, padding=1)
+        self.norm_2, self.conv_2 = group_norm(width), nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.conv_2.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -41,7 +46,7 @@ class ImageEncoder(nn.Sequential):
         for narrow, wide in pairwise(channels):
             parts += [ResBlock(narrow), nn.Conv2d(narrow, wide, 4, stride=2, padding=1)]
         parts += [ResBlock(width) for _ in range(blocks)]
-        super().__init__(*parts, nn.GroupNorm(min(8, width), width), nn.SiLU(), nn.Conv2d(width, outputs, 1))
+        super().__init__(*parts, group_norm(width), nn.SiLU(), nn.Conv2d(width, outputs, 1))
 
 
 class ImageDecoder(nn.Sequential):
@@ -53,5 +58,5 @@ class ImageDecoder(nn.Sequential):
         parts += [ResBlock(width) for _ in range(blocks)]
         for wide, narrow in pairwise(channels):
             parts += [nn.Conv2d(wide, 4 * narrow, 3, padding=1), nn.PixelShuffle(2), ResBlock(narrow)]
-        parts += [nn.GroupNorm(min(8, channels[-1]), channels[-1]), nn.SiLU()]
+        parts += [group_norm(channels[-1]), nn.SiLU()]
         super().__init__(*parts, nn.Conv2d(channels[-1], 4 * outputs, 3, padding=1), nn.PixelShuffle(2))

@@ -12,10 +12,11 @@ CHUNK = 1 << 14  # rows whose distances to all centroids are in memory at a time
 
 
 def nearest(rows_ND: Tensor, centroids_KD: Tensor) -> Tensor:
-    """Index of the nearest centroid in squared distance, int64 [N]."""
+    """Index of the nearest centroid in squared distance, int64 [N]; autocast does not round the distances."""
     squares_K = centroids_KD.square().sum(-1)
-    # |x|^2 is the same for all centroids
-    parts = [(squares_K - 2 * chunk @ centroids_KD.T).argmin(-1) for chunk in rows_ND.split(CHUNK)]
+    with torch.autocast(rows_ND.device.type, enabled=False):
+        # |x|^2 is the same for all centroids
+        parts = [(squares_K - 2 * chunk @ centroids_KD.T).argmin(-1) for chunk in rows_ND.split(CHUNK)]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64, device=rows_ND.device)
 
 

@@ -6,7 +6,7 @@ Shapes: B batch, D latent channels, `x` any number of grid axes, N = B x places,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import log, prod
 from typing import NamedTuple, Protocol
 
 import torch
@@ -86,7 +86,7 @@ class EMAQuantizer(nn.Module):
         if self.training:
             self._remember(z_ND.detach())
             if not self.started and int(self.seen) >= len(self.recent):
-                self._start()
+                self._start(len(z_ND))
         if not self.started:
             codes = z_BDx.new_zeros((z_BDx.shape[0], *z_BDx.shape[2:]), dtype=torch.int64)
             return Quantized(z_BDx, codes, z_BDx.new_zeros(()))
@@ -116,10 +116,13 @@ class EMAQuantizer(nn.Module):
         self.seen += len(z_ND)
 
     @torch.no_grad()
-    def _start(self) -> None:
+    def _start(self, latents: int) -> None:
+        """K-means. Sizes are those that a batch of so many latents, on each process, has, as the averages will be."""
         centroids, counts = kmeans(self.recent, self.codebook_size)
+        batch = counts.new_tensor(latents / len(self.recent))
+        _over_processes(batch)
         self.codebook.copy_(_from_first(centroids))
-        self.sizes.copy_(_from_first(counts.clamp(min=1)))
+        self.sizes.copy_(_from_first(counts.clamp(min=1)) * batch)
         self.sums.copy_(self.codebook * self.sizes[:, None])
 
     @torch.no_grad()
@@ -147,15 +150,18 @@ class GumbelQuantizer(nn.Module):
     """DALL·E's discrete VAE (arXiv:2102.12092, section 2.1): a relaxed one-hot choice, ever harder; codes by argmax.
 
     tau falls from 1 to 1/16 by a cosine over the training; the divergence from uniform codes rises to weight `kl`
-    over the first fifth. It is a mean over places, whatever the batch.
+    over the first fifth. It is a mean over places, whatever the batch. Nothing in it makes the encoder use more than a
+    few codes, so what a whole batch lacks of using all of them equally counts too, as in wav2vec 2.0 (arXiv:2006.11477,
+    eq. 4).
     """
 
     COLDEST, RAMP = 1 / 16, 0.2
+    SHARP = 5.0  # logits an output of 1 stands for: a fresh encoder's would drown in Gumbel noise, and learn slowly
 
-    def __init__(self, codes: int, width: int, kl: float = 1e-3) -> None:
+    def __init__(self, codes: int, width: int, kl: float = 1e-3, diversity: float = 0.02) -> None:
         super().__init__()
         self.codebook_size, self.inputs, self.outputs = codes, codes, width
-        self.kl, self.progress = kl, 0.0
+        self.kl, self.diversity, self.progress = kl, diversity, 0.0
         self.codebook = nn.Parameter(torch.randn(codes, width) / width**0.5)
 
     @property
@@ -165,16 +171,19 @@ class GumbelQuantizer(nn.Module):
         return self.COLDEST + (1 - self.COLDEST) * warm
 
     def forward(self, z_BDx: Tensor) -> Quantized:
-        logits_NK = _rows(z_BDx.float())
+        logits_NK = self.SHARP * _rows(z_BDx.float())
         if self.training:
             weights_NK = F.gumbel_softmax(logits_NK, tau=self.tau)
         else:
             weights_NK = F.one_hot(logits_NK.argmax(-1), self.codebook_size).to(logits_NK.dtype)
         log_q_NK = logits_NK.log_softmax(-1)
-        divergence = (log_q_NK.exp() * (log_q_NK + torch.tensor(float(self.codebook_size)).log())).sum(-1).mean()
+        q_NK, most = log_q_NK.exp(), log(self.codebook_size)
+        divergence = most + (q_NK * log_q_NK).sum(-1).mean()
+        mean_K = q_NK.mean(0)
+        unused = most + (mean_K * mean_K.clamp(min=1e-12).log()).sum()
         latents_BDx = _grid(weights_NK @ self.codebook, z_BDx)
         codes = logits_NK.argmax(-1).view(z_BDx.shape[0], *z_BDx.shape[2:])
-        loss = self.kl * min(1.0, self.progress / self.RAMP) * divergence
+        loss = self.kl * min(1.0, self.progress / self.RAMP) * divergence + self.diversity * unused
         return Quantized(latents_BDx.to(z_BDx.dtype), codes, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:

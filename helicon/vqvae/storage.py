@@ -47,13 +47,14 @@ class CodecBundle:
     @staticmethod
     def restore(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CodecBundle:
         """Inverse of `config` and `lasting`; ValueError when weights and config do not belong together."""
-        shape = dict(config["shape"])
-        shape["levels"] = tuple(shape["levels"])
-        codec = Codec(CodecShape(**shape))
-        codec.kept = torch.empty(int(config["codes"]), dtype=torch.int64)
-        expected = lasting(codec)
-        if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in weights.items()}:
+        shape = CodecShape(**{**config["shape"], "levels": tuple(config["shape"]["levels"])})
+        with torch.device("meta"):  # nothing is allocated for a shape that the weights do not have
+            expected = {name: tensor.shape for name, tensor in lasting(Codec(shape)).items()}
+        expected["kept"] = torch.Size([config["codes"]])
+        if expected != {name: tensor.shape for name, tensor in weights.items()}:
             raise ValueError("the weights of the codec are not those of its shape")
+        codec = Codec(shape)
+        codec.kept = weights["kept"]
         codec.load_state_dict(dict(weights), assign=True, strict=False)
         bundle = CodecBundle(codec.eval(), str(config["medium"]), int(config["size"]))
         if bundle.fingerprint() != config["fingerprint"]:
@@ -93,7 +94,7 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
         if config["format"] != FORMAT:
             raise ValueError(f"format {config['format']!r}; this version of helicon reads {FORMAT}")
         bundle = CodecBundle.restore(config, read_weights(folder / WEIGHTS, device=device))
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else repr(error)
         raise CodecError(f"{folder / CONFIG}: not a codec this version can read ({reason})") from None
     bundle.notes = config.get("notes", {})

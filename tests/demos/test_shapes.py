@@ -138,7 +138,7 @@ def test_a_large_red_square_above_a_small_blue_one():
     assert ((picture != BACKGROUND).any(2)).sum() == 14**2 + 9**2
 
 
-@pytest.mark.parametrize("size", [16, 17, 19, 24, 27, 32, 48, 64])
+@pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_things_stand_as_said_apart_and_inside(relation, size):
     rng, first_is_lower = np.random.default_rng(0), relation in ("below", "right of")
@@ -159,8 +159,8 @@ def test_things_stand_as_said_apart_and_inside(relation, size):
 
 
 def test_a_picture_must_have_room():
-    with pytest.raises(ValueError, match="at least 16"):
-        draw(SCENE, np.random.default_rng(0), 15)
+    with pytest.raises(ValueError, match="a multiple of 32"):
+        draw(SCENE, np.random.default_rng(0), 48)
 
 
 def test_a_fifth_of_the_combinations_is_held_out_always_the_same(scenes):

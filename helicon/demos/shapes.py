@@ -15,8 +15,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-
-from helicon.formats.image import write_image
+from PIL import Image
 
 BACKGROUND = (248, 247, 243)
 COLOURS = {
@@ -44,7 +43,6 @@ RELATIONS = tuple(OPPOSITES)
 
 SIDE = 32
 SMALLEST_SIDE = 16
-_MARGIN, _GAP, _LARGEST_GAP, _STEP = 1, 2, 9, 4
 _SUBSAMPLES = 8  # a pixel's side is sampled at that many places
 
 
@@ -134,20 +132,12 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = SIDE) -> np.ndarray
 def _places(first: int, second: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Where two stamps of these lengths may begin, along the line they stand on and across it: (along, across) each.
 
-    On a lattice, so that a small codec can spell them; within margins, a gap between them, both near the middle, and
-    clearly further apart along the line than across it.
+    Each is in the middle of a cell, half a side long, and cells begin at quarters of a side: so few places that a small
+    codec has codes for what can be seen at each.
     """
-    margin, step, least, most = (scaled(length, size) for length in (_MARGIN, _STEP, _GAP, _LARGEST_GAP))
-    starts = [range(margin, size - margin - length + 1, step) for length in (first, second)]
-    near = [[a for a in each if abs(2 * a + n - size) <= 2 * step] for each, n in zip(starts, (first, second))]
-    found = []
-    for along, after in product(*starts):
-        between = 2 * (after - along) + second - first  # twice the distance of their centres
-        if least <= after - along - first <= most:
-            for across, aside in product(*near):
-                if 2 * abs(2 * (aside - across) + second - first) < between:
-                    found.append(((along, across), (after, aside)))
-    return found
+    cell, step = size // 2, size // 4
+    at = [(cell - length) // 2 for length in (first, second)]
+    return [((at[0], aside + at[0]), (cell + at[1], aside + at[1])) for aside in range(0, cell + 1, step)]
 
 
 def scaled(length: int, size: int) -> int:
@@ -200,11 +190,12 @@ def _scene(rng: np.random.Generator, held_out: bool) -> Scene:
 
 def write_folder(folder: str | os.PathLike[str], pictures: int, seed: int) -> list[Path]:
     """Writes `folder/00001.png`, its caption `00001.txt`, and on: training scenes. Gives the paths of the pictures."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = [Path(folder) / f"{i + 1:05}.png" for i in range(pictures)]
     for i, path in enumerate(paths):
         rng = np.random.default_rng((seed, i))
         scene = training_scene(rng)
-        write_image(draw(scene, rng), path)
         # Thousands, and made again in a moment: not worth waiting for the disk
+        Image.fromarray(draw(scene, rng)).save(path)
         path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8", newline="\n")
     return paths

@@ -162,7 +162,10 @@ class CodecModule(RunModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
-        checkpoint["counts"] = self._summed(self._counts)
+        loop = self.trainer.fit_loop
+        # A validation that is due now takes these counts, and a resumed run does not repeat it
+        due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+        checkpoint["counts"] = self._summed(self._counts) * (not due)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""

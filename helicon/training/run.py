@@ -90,7 +90,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
         for sub in _subparsers(parser):
             options += [name for action in sub._actions for name in action.option_strings if name.startswith("--")]
         return unknown("option", wrong[1] if wrong[1].startswith("-") else f"--{wrong[1]}", sorted(set(options)))
-    return re.sub(r"^Parser key ", "--", line)
+    return re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line)
 
 
 def _subparsers(parser: ArgumentParser) -> list[ArgumentParser]:

@@ -1,8 +1,7 @@
-"""Presets are the published shapes, every one of them is accepted by `fit`, and every tiny twin learns."""
+"""Presets are the published shapes, every one of them is accepted by `fit`, and every one has a tiny twin."""
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,18 @@ import torch
 import yaml
 
 from helicon.demos.composer import write_folder
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT
 from helicon.gpt.patterns import parse_patterns
 from helicon.modalities import registry
 from helicon.presets import FOLDER, preset_names, preset_path
 from helicon.sequence.layout import Layout, Schema
-from helicon.training.data import SequenceData
-from helicon.training.metrics import read_metrics
-from helicon.training.module import GPTModule
+from helicon.sequence.vocabulary import Block
 from helicon.training.plan import Wanted, make_plan
-from helicon.training.run import DEFAULTS, HeliconCLI, HeliconTrainer, Parser, read_arguments, run_lightning
+from helicon.training.run import read_arguments
+from helicon.vqvae.codec import Codec
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released
-# weights of GPT-1 and GPT-2. MuseNet's width and size are not published.
+# weights or code of GPT-1, GPT-2, iGPT, minDALL-E and LlamaGen. MuseNet's width and size are not published.
 PUBLISHED: dict[str, tuple[int, int | None, int, int, int, float | None]] = {
     "gpt1": (12, 768, 12, 512, 40_478, 116.53),
     "gpt2": (12, 768, 12, 1024, 50_257, 124.44),
@@ -34,76 +32,105 @@ PUBLISHED: dict[str, tuple[int, int | None, int, int, int, float | None]] = {
     "gpt3": (96, 12288, 96, 2048, 50_257, 175_000.0),
     "sparse-enwik8": (30, 512, 8, 12288, 256, 95.0),
     "musenet": (72, None, 24, 4096, 4836, None),
+    "sparse-cifar10": (128, 256, 2, 3072, 256, 59.0),
+    "igpt-s": (24, 512, 8, 1024, 512, 76.0),
+    "igpt-m": (36, 1024, 8, 1024, 512, 455.0),
+    "igpt-l": (48, 1536, 16, 1024, 512, 1360.0),
+    "dalle": (64, 3968, 62, 256 + 1024, 16384 + 8192, 12_000.0),
+    "minidalle": (42, 1536, 24, 64 + 256, 16384 + 16384, 1300.0),
+    "llamagen-b": (12, 768, 12, 16 + 256, 512 + 16384, 111.0),
+    "llamagen-l": (24, 1024, 16, 16 + 256, 512 + 16384, 343.0),
 }
-TINY = sorted(name for name in preset_names() if name.endswith("-tiny"))
-
-
-class ParseOnly(HeliconCLI):
-    """The parser of `fit`, which then does nothing."""
-
-    def before_instantiate_classes(self) -> None:
-        pass
-
-    def instantiate_classes(self) -> None:
-        pass
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
+LAYERS_ALONE = ("dalle",)  # counted without embeddings and output matrix: no more than "12-billion" is published
+# preset -> pixels of a side, pixels of a code's side, codes
+PUBLISHED_CODECS = {"dalle-dvae": (256, 8, 8192), "image-codec-f16": (256, 16, 16384)}
+ORDERS = {  # preset -> patterns of its layers, where they are not all dense
+    "gpt3": ["dense", "local:128"] * 48,
+    "sparse-enwik8": ["fixed:128,32"] * 30,
+    "sparse-cifar10": ["column:96", "local:96", "local:96", "local:96"] * 32,
+    "dalle": ["row", "column", "row", "row"] * 15 + ["row", "column", "row", "conv:11"],
+}
+CODECS = [name for name in preset_names() if yaml.safe_load(preset_path(name).read_text("utf-8")).get("task") == "codec"]
+TINY = [name for name in preset_names() if name.endswith("-tiny")]
 
 
 @cache
 def parsed(name: str) -> Any:
-    """Configuration of `helicon fit --config NAME --data.path DIR`; shapes need a task beside them."""
-    task = [] if "layouts" in (config(name).get("data") or {}) else ["--config", str(preset_path("text"))]
-    cli = ParseOnly(
-        GPTModule, SequenceData, trainer_class=HeliconTrainer, trainer_defaults=DEFAULTS, save_config_callback=None,
-        seed_everything_default=False, parser_class=Parser, auto_configure_optimizers=False,
-        args=["fit", *task, "--config", str(preset_path(name)), "--data.path", "nowhere"],
-    )  # fmt: skip
-    return cli.config.fit
+    """Module, data and configuration of `helicon fit --config NAME --data.path DIR`; shapes need a task beside them."""
+    task = [] if name in CODECS or "layouts" in (config(name).get("data") or {}) else ["--config", "text"]
+    return read_arguments("fit", [*task, "--config", name, "--data.path", "nowhere"])
 
 
 def config(name: str) -> dict[str, Any]:
     return yaml.safe_load(preset_path(name).read_text(encoding="utf-8"))
 
 
-def shape_of(model: Any) -> Shape:
-    return GPTModule(**model.as_dict()).shape
-
-
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_published_shape_and_size(name):
     layers, width, heads, context, rows, millions = PUBLISHED[name]
-    model = parsed(name).model
-    shape = shape_of(model)
-    assert (shape.layers, shape.heads, model.context) == (layers, heads, context)
+    fit = parsed(name)
+    shape, data = fit.model.shape, fit.datamodule
+    assert (shape.layers, shape.heads, data.context) == (layers, heads, context)
     assert shape.width == width or width is None
-    places = sum(Schema((), {}, {}, context, model.positions).axes.values())
+    blocks = {slot.name: Block(slot.name, ()) for layout in data.layouts for slot in layout.slots}
+    places = Schema(tuple(data.layouts), blocks, {}, context, data.positions).places
     with torch.device("meta"):
-        count = GPT(shape, rows, places, rope=model.positions == "rope").parameter_count() / 1e6
-    print(f"{name}: {count:,.2f} M, published {millions}")
+        gpt = GPT(shape, rows, places, rope=data.positions == "rope")
+    counted = gpt.layers.parameters() if name in LAYERS_ALONE else gpt.parameters()
+    count = sum(parameter.numel() for parameter in counted) / 1e6
+    print(f"{name}: {count:,.2f} M, published {millions}; {gpt.parameter_count() / 1e6:,.2f} M in all")
     assert millions is None or count == pytest.approx(millions, rel=0.01)
 
 
-def test_published_patterns():
-    patterns = {name: [str(p) for p in parse_patterns(parsed(name).model.pattern, 4)] for name in PUBLISHED}
-    assert patterns["gpt3"] == ["dense", "local:128", "dense", "local:128"]
-    assert patterns["sparse-enwik8"] == ["fixed:128,32"] * 4
-    assert all(patterns[name] == ["dense"] * 4 for name in PUBLISHED if name not in ("gpt3", "sparse-enwik8"))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_published_patterns(name):
+    shape = parsed(name).model.shape
+    patterns = [str(pattern) for pattern in parse_patterns(shape.pattern, shape.layers)]
+    assert patterns == ORDERS.get(name, ["dense"] * shape.layers)
 
 
-@pytest.mark.parametrize("name", preset_names())
+def test_layers_of_dalle_are_what_its_paper_says():
+    """Appendix B.1 of arXiv:2102.12092, for i from 1 to 63."""
+    expected = ["column" if (i - 2) % 4 == 0 else "row" for i in range(1, 64)]
+    assert [*expected, "conv:11"] == ORDERS["dalle"]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_CODECS))
+def test_published_codecs(name):
+    fit = parsed(name)
+    shape = fit.model.shape
+    assert (fit.datamodule.size, shape.factor, shape.codes) == PUBLISHED_CODECS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name not in CODECS])
 def test_every_preset_is_accepted_by_fit(name):
     fit = parsed(name)
-    shape_of(fit.model)
-    for spec in fit.data.layouts:
-        layout = Layout.parse(spec)
-        layout.room(fit.model.context)
+    for layout in fit.datamodule.layouts:
+        layout.room(fit.datamodule.context)
         for slot in layout.slots:
-            chosen = (fit.data.tokenizers or {}).get(slot.name)
+            chosen = (fit.config.fit.data.tokenizers or {}).get(slot.name)
             assert chosen is None or registry.factory(slot.name, chosen)
-    for slot in fit.model.slot_weights or {}:
+    for slot in fit.model.slot_weights:
         assert registry.for_slot(slot)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_every_codec_is_accepted_by_fit(name):
+    fit = parsed(name)
+    assert fit.datamodule.size % fit.model.shape.factor == 0
+    with torch.device("meta"):
+        codec = Codec(fit.model.shape)
+    print(f"{name}: {sum(parameter.numel() for parameter in codec.parameters()) / 1e6:,.2f} M")
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if "codec" in config(name)])
+def test_the_codec_that_a_preset_names_makes_its_grid_and_codes(name):
+    codec = parsed(config(name)["codec"])
+    side = codec.datamodule.size // codec.model.shape.factor
+    layouts = [layout.filled({"image": (side, side)}) for layout in parsed(name).datamodule.layouts]
+    assert all(slot.length == side * side for layout in layouts for slot in layout.slots if slot.name == "image")
+    if name in PUBLISHED:
+        assert config(name)["data"]["vocabulary"] + codec.model.shape.codes == PUBLISHED[name][4]
 
 
 def test_every_preset_says_what_it_is():
@@ -111,36 +138,12 @@ def test_every_preset_says_what_it_is():
         assert path.read_text(encoding="utf-8").startswith("# "), path.name
 
 
-def test_every_published_preset_has_a_tiny_twin():
-    for name in PUBLISHED:
-        words = preset_path(name).read_text(encoding="utf-8").split()
-        twins = [twin for twin in TINY if twin in words]
-        assert len(twins) == 1, name
-        assert f"{name.partition('-')[0]}" in twins[0]
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_a_tiny_twin_learns(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "files"
-    if name == "musenet-tiny":
-        write_folder(folder, 6, seed=1)
-    else:
-        folder.mkdir()
-        words = [f"{bird} {verb} {place}" for bird in ("wren", "owl", "swift") for verb in ("sings", "flies", "sleeps")
-                 for place in ("here", "there", "in the ivy")]  # fmt: skip
-        for i in range(6):
-            (folder / f"{i}.txt").write_text(". ".join(words[i:] * 20), encoding="utf-8")
-    run = run_lightning(
-        "fit",
-        ["--config", name, "--data.path", str(folder), "--runs", str(tmp_path), "--name", "run", "--samples", "false",
-         "--trainer.max_steps", "3", "--trainer.log_every_n_steps", "1", "--trainer.accelerator", "cpu",
-         "--data.batch_size", "4"],
-    )  # fmt: skip
-    _, losses = read_metrics(run)["train/music" if name == "musenet-tiny" else "train/text"]
-    assert len(losses) == 3
-    assert all(math.isfinite(loss) for loss in losses)
-    assert losses[-1] < losses[0]
+@pytest.mark.parametrize("name", [*PUBLISHED, *PUBLISHED_CODECS])
+def test_every_published_preset_has_a_tiny_twin(name):
+    words = preset_path(name).read_text(encoding="utf-8").partition("task:")[0].split()
+    (twin,) = [twin for twin in TINY if twin in words]
+    assert name.startswith(twin.removesuffix("-tiny"))
+    assert (name in CODECS) == (twin in CODECS)
 
 
 def test_a_published_shape_learns_what_the_task_says(tmp_path, monkeypatch):
@@ -150,6 +153,13 @@ def test_a_published_shape_learns_what_the_task_says(tmp_path, monkeypatch):
     fit = read_arguments("fit", plan.arguments)
     assert [str(layout) for layout in fit.datamodule.layouts] == ["style[3] music"]
     assert fit.model.shape.pattern == "dense,local:32"
+
+
+def test_ratios_are_options():
+    fit = read_arguments(
+        "fit", ["--config", "text", "--data.path", "nowhere", "--model.mlp_ratio", "2", "--model.qk_ratio", "0.5"]
+    )
+    assert (fit.model.shape.mlp_width, fit.model.shape.qk_width) == (512, 128)
 
 
 def test_a_preset_that_is_not_known():

@@ -11,8 +11,8 @@ import pytest
 from torch import Tensor
 
 from helicon.commands.fit import quiet
+from helicon.training.base import RunModule
 from helicon.training.checkpoints import read_checkpoint
-from helicon.training.module import GPTModule
 from helicon.training.run import run_lightning
 
 quiet()
@@ -42,15 +42,15 @@ def weights(run: Path, checkpoint: str = "last.ckpt") -> dict[str, Tensor]:
 @contextmanager
 def signalled_at(step: int, number: int = signal.SIGTERM) -> Iterator[None]:
     """Raises a signal as the step begins, once."""
-    begin, raised = GPTModule.on_train_batch_start, []
+    begin, raised = RunModule.on_train_batch_start, []
 
-    def on_train_batch_start(self: GPTModule, batch, batch_idx: int) -> None:
+    def on_train_batch_start(self: RunModule, batch, batch_idx: int) -> None:
         if self.global_step == step and not raised:
             raised.append(step)
             signal.raise_signal(number)
         begin(self, batch, batch_idx)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GPTModule, "on_train_batch_start", on_train_batch_start)
+        patch.setattr(RunModule, "on_train_batch_start", on_train_batch_start)
         yield
     assert raised, f"step {step} never came"

@@ -1,0 +1,93 @@
+"""Widths of a GPT's parts; queries and keys narrower than values attend as the formula says, whole and cached."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+
+from helicon.gpt.attention import attend_dense
+from helicon.gpt.cache import Cache
+from helicon.gpt.model import GPT, Attention, Shape, rotate
+from helicon.gpt.patterns import parse_pattern
+from helicon.sequence.layout import Frame
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WRITTEN = ["dense", "strided:4", "column", "conv:3"]
+FRAME = Frame(3, 4)  # three tokens, then a grid of rows of 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "hidden", "narrow"),
+    [
+        (Shape(width=256), 1024, 256),
+        (Shape(width=256, heads=2, mlp_ratio=2.0, qk_ratio=0.5), 512, 128),  # Sparse Transformer's on CIFAR-10
+        (Shape(width=768, mlp="swiglu"), 2048, 768),
+        (Shape(width=1024, mlp="swiglu"), 2752, 1024),
+        (Shape(width=1024, mlp="swiglu", mlp_ratio=4.125), 2816, 1024),  # LlamaGen-L's
+        (Shape(width=96, heads=3, mlp_ratio=1 / 3, qk_ratio=0.25), 32, 24),
+    ],
+    ids=str,
+)
+def test_widths(shape, hidden, narrow):
+    layer = GPT(shape, 7, 1).layers[0]
+    assert (shape.mlp_width, shape.qk_width) == (hidden, narrow)
+    assert layer.mlp.out.in_features == hidden
+    assert layer.attention.qkv.out_features == 2 * narrow + shape.width
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"qk_ratio": 0.3}, r"qk_ratio 0.3: a share of the head width 8 that is whole"),
+        ({"qk_ratio": 0.0}, "qk_ratio 0: "),
+        ({"qk_ratio": 1.5}, "qk_ratio 1.5: "),
+        ({"mlp_ratio": 0.01}, "mlp_ratio 0.01: a number that makes a hidden width of 1 or more"),
+        ({"mlp_ratio": float("nan")}, "mlp_ratio nan: "),
+        ({"mlp_ratio": float("inf")}, "mlp_ratio inf: "),
+    ],
+)
+def test_ratios_that_cannot_be(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Shape(width=32, heads=4, **settings)
+
+
+@pytest.mark.parametrize(("written", "rope", "qk_norm"), [*product(WRITTEN, [False, True], [False, True])])
+def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_norm):
+    torch.manual_seed(0)
+    shape = Shape(1, 32, 2, qk_ratio=0.25, qk_norm=qk_norm)
+    attention, pattern = Attention(shape, parse_pattern(written), rope), parse_pattern(written)
+    attention.qkv.weight.data.mul_(4)
+    x = torch.randn(2, 14, 32)
+    position = torch.arange(14).expand(2, -1)
+    q, k, v = (
+        part.unflatten(-1, (2, -1)).transpose(1, 2) for part in attention.qkv(x).tensor_split((8, 16), dim=-1)
+    )
+    q, k = attention.q_norm(q), attention.k_norm(k)
+    if rope:
+        q, k = rotate(q, position), rotate(k, position)
+    assert (q.shape, v.shape) == ((2, 2, 14, 4), (2, 2, 14, 16))
+    expected = attention.out(attend_dense(q, k, v, pattern, FRAME).transpose(1, 2).flatten(2))
+    found = attention(x, position, FRAME, None, 0)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    weights = list(attention.parameters())
+    grads = [torch.autograd.grad(each.square().sum(), weights) for each in (found, expected)]
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_narrow_queries_and_keys_from_a_cache(written):
+    torch.manual_seed(1)
+    shape = Shape(2, 32, 2, written, qk_ratio=0.5, mlp_ratio=2.0)
+    gpt = GPT(shape, 11, 1).eval()
+    for parameter in gpt.parameters():
+        parameter.data.mul_(4 if parameter.dim() > 1 else 1)
+    ids, rows = torch.randint(11, (2, 14)), torch.zeros(2, 14, 0, dtype=torch.int64)
+    with torch.inference_mode():
+        whole = gpt(ids, rows, FRAME)
+        cache = Cache(2, 2, 2, 14, 16, "cpu", torch.float32)
+        gpt(ids[:, :5], rows[:, :5], FRAME, cache)
+        for i in range(5, 14):
+            step = gpt.step(ids[:, i], rows[:, i], torch.full((2,), i), FRAME, cache)
+            torch.testing.assert_close(step, whole[:, i], rtol=1e-4, atol=1e-4)

@@ -1,0 +1,92 @@
+"""Every tiny twin learns: on made-up files its loss falls in a few steps, of pictures' codes with the codec it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from helicon.demos import composer, shapes
+from helicon.presets import preset_names, preset_path
+from helicon.training.metrics import read_metrics
+from helicon.training.run import run_lightning
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TINY = [name for name in preset_names() if name.endswith("-tiny")]
+Trained = Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a twin learns from, the loss that is looked at, and what is left of it after some steps, at most."""
+
+    files: str
+    loss: str
+    steps: int
+    left: float
+    options: tuple[str, ...] = ("--data.batch_size=4",)
+
+
+TEXT = Trial("texts", "train/text", 3, 1.0)
+CODES = Trial("pictures", "train/image", 20, 0.75)
+CODEC = Trial("pictures", "train/loss", 20, 0.6, ("--data.batch_size=16",))
+SMALL = ("--data.batch_size=4", "--data.size=8")  # 8 x 8 pixels, for the sake of time
+TRIALS = {
+    "musenet-tiny": Trial("music", "train/music", 3, 1.0),
+    "sparse-cifar10-tiny": Trial("pictures", "train/image", 20, 0.8, (*SMALL, '--data.layouts=["image[8x8x3]"]')),
+    "igpt-tiny": Trial("pictures", "train/image", 20, 0.75, (*SMALL, '--data.layouts=["image[8x8]"]')),
+    "dalle-tiny": CODES,
+    "minidalle-tiny": CODES,
+    "llamagen-tiny": CODES,
+    "dalle-dvae-tiny": CODEC,
+    "image-codec-tiny": CODEC,
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """Folders of made-up texts, music and captioned pictures."""
+    folder = tmp_path_factory.mktemp("files")
+    composer.write_folder(folder / "music", 6, seed=1)
+    shapes.write_folder(folder / "pictures", 48, seed=1)
+    (folder / "texts").mkdir()
+    words = [f"{bird} {verb} {place}" for bird in ("wren", "owl", "swift") for verb in ("sings", "flies", "sleeps")
+             for place in ("here", "there", "in the ivy")]  # fmt: skip
+    for i in range(6):
+        (folder / "texts" / f"{i}.txt").write_text(". ".join(words[i:] * 20), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, folders) -> Trained:
+    """Twin -> its run, trained once; the codec that it names before it."""
+    runs = tmp_path_factory.mktemp("runs")
+
+    @cache
+    def train(name: str) -> Path:
+        trial = TRIALS.get(name, TEXT)
+        codec = yaml.safe_load(preset_path(name).read_text(encoding="utf-8")).get("codec")
+        tokenizer = ["--data.tokenizer", str(train(codec))] if codec else []
+        return run_lightning(
+            "fit",
+            ["--config", name, "--data.path", str(folders / trial.files), "--data.cache", str(runs / "cache"),
+             "--runs", str(runs), "--name", name, "--samples", "false", "--trainer.accelerator", "cpu",
+             "--trainer.max_steps", str(trial.steps), "--trainer.log_every_n_steps", "1",
+             *trial.options, *tokenizer],
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_twin_learns(name, trained):
+    trial = TRIALS.get(name, TEXT)
+    steps, losses = read_metrics(trained(name))[trial.loss]
+    assert steps == list(range(trial.steps))
+    assert np.isfinite(losses).all()
+    assert losses[-1] < trial.left * losses[0]

@@ -1,0 +1,159 @@
+"""Training a codec in miniature: what it logs and leaves behind, and that a resumed run is the uninterrupted one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_runs import signalled_at, weights
+
+from helicon.formats.image import read_image, write_image
+from helicon.tokenizers.pixels import pixels_to_tensor
+from helicon.training.base import RunModule
+from helicon.training.callbacks import Interrupted
+from helicon.training.checkpoints import read_checkpoint
+from helicon.training.codec_data import CodecData
+from helicon.training.metrics import read_metrics
+from helicon.training.run import resume_arguments, run_lightning
+from helicon.vqvae.storage import load_codec
+
+TINY = [
+    "--model.width=16", "--model.blocks=1", "--model.codes=16", "--data.size=16", "--data.batch_size=8",
+    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=20", "--trainer.val_check_interval=7",
+    "--trainer.log_every_n_steps=1", "--samples=false",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """Twenty-four pictures of 16 x 16 in tiles of 4 x 4, each of one of eight colours."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number in range(24):
+        tiles = rng.integers(2, size=(4, 4, 3)).astype(np.uint8) * 200 + 20
+        write_image(tiles.repeat(4, 0).repeat(4, 1), folder / f"{number}.png")
+    return folder
+
+
+def fit(pictures: Path, runs: Path, name: str, *extra: str) -> Path:
+    """The folder of a finished run."""
+    where = ["--config", "image-codec", "--data.path", str(pictures), "--runs", str(runs), "--name", name]
+    return run_lightning("fit", [*where, *TINY, *extra])
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory) -> Path:
+    """An uninterrupted run."""
+    return fit(pictures, tmp_path_factory.mktemp("whole"), "run", "--samples=true")
+
+
+def test_what_is_logged(whole):
+    metrics = read_metrics(whole)
+    assert metrics["train/loss"][0] == list(range(20))
+    for side in ("val", "train"):
+        assert metrics[f"{side}/usage"][0] == [6, 13, 19]
+        for usage, perplexity in zip(metrics[f"{side}/usage"][1], metrics[f"{side}/perplexity"][1]):
+            assert 0 < usage <= 1 <= perplexity <= 16 * usage
+    assert metrics["val/psnr"][1] == sorted(metrics["val/psnr"][1])
+    assert metrics["val/loss"][1][-1] < metrics["val/loss"][1][0]
+
+
+def held_out(pictures: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures that were held out, and those that were not, uint8 [B, C, H, W]."""
+    data = CodecData(str(pictures), size=16, held_out=0.2)
+    data.setup("fit")
+    return data.pictures.batch(data.held), data.pictures.batch(data.pictures.corpus.select(held=False))
+
+
+def test_the_best_codec_is_kept_and_is_as_good_as_was_logged(whole, pictures):
+    kept, metrics = load_codec(whole), read_metrics(whole)
+    held, train = held_out(pictures)
+    media, mean = pixels_to_tensor(held), train.float().mean(0) / 127.5 - 1
+    error = (kept.codec.decode(kept.codec.encode(media)) - media).square()
+    best = metrics["val/loss"][1].index(min(metrics["val/loss"][1]))
+    assert float(error.sum() / (media - mean).square().sum()) == pytest.approx(metrics["val/loss"][1][best], rel=1e-4)
+    psnr = 10 * float(torch.log10(4 / error.mean()))
+    assert psnr == pytest.approx(metrics["val/psnr"][1][best], abs=1e-3)
+    assert kept.notes["step"] == metrics["val/loss"][0][best] + 1
+    assert kept.notes["heldout_loss"] == pytest.approx(metrics["val/loss"][1][best])
+    assert (kept.medium, kept.size, kept.codec.codebook_size) == ("image", 16, 16)
+
+
+def test_reconstructions_are_drawn(whole):
+    drawn = sorted(path.name for path in (whole / "samples").iterdir())
+    assert drawn[0] == "step-000007-reconstructions.png"
+    read_image(whole / "samples" / drawn[0])
+
+
+# Step 2 is before there is a codebook, step 6 ends with a validation
+@pytest.mark.parametrize("step", [2, 6, 9])
+def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, pictures, tmp_path, step):
+    with signalled_at(step), pytest.raises(Interrupted):
+        fit(pictures, tmp_path, "stopped")
+    stopped = tmp_path / "stopped"
+    assert read_checkpoint(stopped / "checkpoints" / "last.ckpt")["global_step"] == step + 1
+    torch.manual_seed(step)  # whatever the new process' generator holds
+    assert run_lightning("fit", resume_arguments(stopped)) == stopped
+    assert read_metrics(stopped) == read_metrics(whole)
+    expected = weights(whole)
+    assert {"codec.quantizer.recent", "codec.quantizer.seen", "codec.quantizer.sums"} < expected.keys()
+    assert weights(stopped).keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(stopped).items())
+    assert load_codec(stopped).fingerprint() == load_codec(whole).fingerprint()
+
+
+def test_a_checkpoint_is_measured(whole, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(RunModule, "log", lambda self, name, value, **how: seen.update({name: value}))
+    at = ["--config", str(whole / "config.yaml"), "--ckpt_path", str(whole / "checkpoints" / "last.ckpt")]
+    for command in ("validate", "test"):
+        seen.clear()
+        run_lightning(command, at)
+        for name in ("val/loss", "val/psnr", "val/usage", "val/perplexity"):
+            assert seen[name] == pytest.approx(read_metrics(whole)[name][1][-1], rel=1e-4)
+
+
+def test_codes_that_no_training_picture_has_are_dropped(pictures, tmp_path):
+    same = ["--model.quantizer=fsq", "--model.levels=[5,5,5]", "--trainer.max_steps=4"]
+    full, dropped = (
+        load_codec(fit(pictures, tmp_path, f"drop-{drop}", *same, f"--model.drop_unused={drop}")).codec
+        for drop in ("false", "true")
+    )
+    held, train = (pixels_to_tensor(found) for found in held_out(pictures))
+    used = full.encode(train).unique()
+    assert full.codebook_size == 125
+    assert 1 < len(used) < 125
+    assert dropped.kept.tolist() == used.tolist()
+    assert dropped.encode(train).unique().tolist() == list(range(len(used)))
+    assert torch.equal(dropped.decode(dropped.encode(train)), full.decode(full.encode(train)))
+    assert int(dropped.encode(held).max()) < len(used)
+
+
+def test_gumbel_in_pieces_and_bfloat16(pictures, tmp_path):
+    extra = ["--model.quantizer=gumbel", "--model.likelihood=logit-laplace", "--model.optimizer=adamw"]
+    extra += ["--trainer.precision=bf16-mixed", "--trainer.accumulate_grad_batches=2", "--trainer.max_steps=6"]
+    metrics = read_metrics(fit(pictures, tmp_path, "run", *extra))
+    assert metrics["train/loss"][1][-1] < metrics["train/loss"][1][0]
+
+
+def test_nothing_held_out(pictures, tmp_path):
+    run = fit(pictures, tmp_path, "run", "--data.held_out=0", "--samples=true")
+    assert read_metrics(run).keys() == {"train/loss", "train/usage", "train/perplexity"}
+    assert load_codec(run).notes["step"] == 20
+    assert (run / "samples" / "step-000007-reconstructions.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("--data.size=18", r"--data.size 18 is not a multiple of --model.factor 4"),
+        ("--data.batch_size=0", r"--data.batch_size and --data.size must be 1 or more, got 0 and 16"),
+        ("--model.width=12", r"width must be a multiple of 8"),
+        ("--model.quantizer=lfq", r"^--model.quantizer: Expected .*'ema', 'gumbel', 'fsq'.* lfq"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_there_is_a_run(pictures, tmp_path, extra, message):
+    with pytest.raises(ValueError, match=message):
+        fit(pictures, tmp_path, "run", extra)
+    assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def decode(
     """
     # With guidance each prompt is there twice, the second time without its conditions; both are fed the same tokens
     count, copies = len(prompts), 1 if sampling.guidance == 1 else 2
-    bare = [Prompt({}, prompt.prime, prompt.wishes) for prompt in prompts] if copies == 2 else []
+    bare = [replace(prompt, given=sequencer.unsaid(prompt.given)) for prompt in prompts] if copies == 2 else []
     run = _Run(gpt.eval(), sequencer, layout, [*prompts, *bare], sampling)
     noise = Noise(sampling.seed, range(count) if items is None else items)
     done = run.full()[:count]
@@ -133,17 +133,18 @@ class _Run:
     def _start(self, prompts: Sequence[Prompt], max_tokens: int | None) -> None:
         """Steps each row's grammar through its prime, keeping the coordinates."""
         assert self.automaton is not None
-        stepped: dict[int, tuple[State, list[Coords]]] = {}  # often all rows have the same prompt
-        for row, prompt in enumerate(prompts):
-            if id(prompt) in stepped:
+        keys = [(id(prompt.prime), id(prompt.wishes)) for prompt in prompts]  # often those of all rows are the same
+        stepped: dict[tuple[int, int], tuple[State, list[Coords]]] = {}
+        for row, (key, prompt) in enumerate(zip(keys, prompts)):
+            if key in stepped:
                 continue
             state = self.automaton.constrain(self.automaton.start(1), **prompt.wishes)
             trace = [self.automaton.coords(state)]
             for i in range(int(self.length[row])):
                 state = self.automaton.step(state, self.ids[row, i : i + 1])
                 trace.append(self.automaton.coords(state))
-            stepped[id(prompt)] = self.automaton.constrain(state, tokens=max_tokens), trace
-        states, traces = zip(*(stepped[id(prompt)] for prompt in prompts))
+            stepped[key] = self.automaton.constrain(state, tokens=max_tokens), trace
+        states, traces = zip(*(stepped[key] for key in keys))
         self.state = {key: torch.cat([state[key] for state in states]) for key in states[0]}
         # coords[axis][row, i] belongs to the first i tokens, so entry 0 is the start of the piece
         rows, length = self.ids.shape

@@ -81,7 +81,10 @@ class Item:
 
 
 def choose_layout(bundle: Bundle, request: Request) -> Layout:
-    """The first layout that makes `to` and has a place for everything given; RequestError names what there is."""
+    """The first layout that makes `to` and has a place for everything given, as a condition where one has.
+
+    RequestError names what there is.
+    """
     layouts = bundle.schema.layouts
     slots = {slot.name for layout in layouts for slot in layout.slots}
     for name in [*request.given, *([request.to] if request.to else [])]:
@@ -93,9 +96,9 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
         if not made:
             accepted = {s for layout in layouts for s in registry.for_slot(layout.last.name).suffixes}
             raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
-    for layout in made:
-        if set(request.given) <= {slot.name for slot in layout.slots}:
-            return layout
+    fitting = [layout for layout in made if set(request.given) <= {slot.name for slot in layout.slots}]
+    if fitting:
+        return min(fitting, key=lambda layout: layout.last.name in request.given)
     asked = " and ".join(f"--{name}" for name in request.given) or "nothing given"
     raise RequestError(f"no layout of this model takes {asked}; it has: {'; '.join(map(str, layouts))}")
 
@@ -150,20 +153,23 @@ def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
 
 
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
-    """Ids that the made slot begins with."""
-    name = layout.last.name
+    """Ids that the made slot begins with; RequestError when they fill it."""
+    name, length = layout.last.name, layout.last.length
     modality, tokenizer = registry.for_slot(name), bundle.sequencer.tokenizers[name]
     if request.prime is not None:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
         media = _read(modality, request.prime, bundle)
         ids = tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
-        if layout.last.length is not None and len(ids) >= layout.last.length:
-            raise RequestError(f"--prime {request.prime}: nothing is left to make; --keep 0.5 keeps half of it")
-        return ids
-    if name in request.given:
-        return tokenizer.encode(_typed(bundle, name, request))
-    return np.zeros(0, np.int64)
+        said = f"--prime {request.prime}"
+    elif name in request.given:
+        ids, said = tokenizer.encode(_typed(bundle, name, request)), f"--{name}"
+    else:
+        return np.zeros(0, np.int64)
+    if length is not None and len(ids) >= length:
+        hint = "--prime FILE --keep 0.5 keeps half of a file"
+        raise RequestError(f"{said}: {len(ids)} tokens of {length}, nothing is left to make; {hint}")
+    return ids
 
 
 def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) -> list[Item]:
@@ -183,6 +189,8 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     if request.guidance != 1 and not layout.slots[:-1]:
         raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
     sampling = Sampling(chain, request.seed, longest, request.overlap, request.guidance)
+    if request.best_of is not None:
+        _check_ranking(layout, prompt, request)
     candidates = request.best_of or request.count
     made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * candidates, sampling, on_step=on_step)
     ranked = _ranked(bundle, layout, prompt, made, request)
@@ -195,6 +203,15 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     ]
 
 
+def _check_ranking(layout: Layout, prompt: Prompt, request: Request) -> None:
+    """RequestError unless what is made can be ranked by how well it fits what is given."""
+    length = layout.last.length
+    if length is None or not any(map(len, prompt.given.values())):
+        raise RequestError("--best-of ranks what is made by how well it fits what is given: a caption, for a picture")
+    if layout.last.grid and request.tokens is not None and len(prompt.prime) + request.tokens < length:
+        raise RequestError(f"--best-of ranks what is whole: {layout.last} has {length} tokens; leave out --tokens")
+
+
 def _ranked(
     bundle: Bundle, layout: Layout, prompt: Prompt, made: list[np.ndarray], request: Request
 ) -> list[tuple[int, float | None]]:  # fmt: skip
@@ -202,8 +219,6 @@ def _ranked(
     if request.best_of is None:
         return [(number, None) for number in range(len(made))]
     given = {slot: ids for slot, ids in prompt.given.items() if len(ids)}
-    if not given or layout.last.length is None:
-        raise RequestError("--best-of ranks what is made by how well it fits what is given: a caption, for a picture")
     scores = fit_to_conditions(bundle, layout, given, made).tolist()
     best = sorted(range(len(made)), key=lambda number: -scores[number])
     return [(number, scores[number]) for number in best[: request.count]]

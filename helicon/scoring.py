@@ -1,6 +1,6 @@
 """How likely a model finds what is there: nats of a slot, item by item; and the ranking of candidates by it.
 
-Shapes: B items of one layout and length, T tokens, N targets of a slot.
+Shapes: B items of one layout.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from helicon.bundle import Bundle
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import NO_TARGET
 
 AT_A_TIME = 32
 
 
 @torch.inference_mode()
 def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np.ndarray]], slot: str) -> Tensor:
-    """-log p of a slot's tokens given what is before them, float64 [B]; examples have equally long slots.
-
-    A slot that an example lacks is all filler.
-    """
+    """-log p of a slot's tokens given what is before them, float64 [B]. A condition that an example lacks is filler."""
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
     device, found = gpt.head_weight.device, []
     for start in range(0, len(examples), AT_A_TIME):
         packed = [sequencer.pack(layout, example, plan=False) for example in examples[start : start + AT_A_TIME]]
+        # Shorter ones end with what is never a target
         ids, rows, targets = (
-            torch.from_numpy(np.stack([getattr(p, name) for p in packed])).to(device)
-            for name in ("ids", "rows", "targets")
+            pad_sequence([torch.from_numpy(getattr(each, name)) for each in packed], True, value).to(device)
+            for name, value in (("ids", 0), ("rows", 0), ("targets", NO_TARGET))
         )
         (span,) = (span for span in sequencer.spans(layout, ids.shape[1]) if span.slot == slot)
         hidden = gpt(ids, rows, layout.frame)[:, span.positions]
@@ -51,8 +51,10 @@ def fit_to_conditions(
     """
     name = layout.last.name
     for other in bundle.schema.layouts:
-        if other.last.name in given and {slot.name for slot in other.slots} <= {name, *given}:
+        slots = {slot.name for slot in other.slots}
+        if other.last.name in given and name in slots and slots <= {name, *given}:
             examples = [{**given, name: ids} for ids in made]
             return -item_nats(bundle, other, examples, other.last.name)
     known = item_nats(bundle, layout, [{**given, name: ids} for ids in made], name)
-    return item_nats(bundle, layout, [{name: ids} for ids in made], name) - known
+    unsaid = bundle.sequencer.unsaid(given)
+    return item_nats(bundle, layout, [{**unsaid, name: ids} for ids in made], name) - known

@@ -36,8 +36,8 @@ LAYOUT = "text[12] image[]"
 CAPTIONS, SAMPLES, SHOWN = 64, 4, 12
 BEST_OF = 8
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
-CODEC_STEPS, GPT_STEPS = 700, 480  # of a minute's training of each
-CODEC_SHARE = 0.15  # of the minutes
+CODEC_STEPS, GPT_STEPS = 700, 450  # of a minute's training of each
+CODEC_SHARE = 0.2  # of the minutes
 TEMPERATURE = 0.5  # a model this young errs often
 
 
@@ -46,7 +46,7 @@ class PictureWorld:
     """What the demo is made of. out: folder of everything."""
 
     out: Path
-    minutes: float = 4.0
+    minutes: float = 5.0
     pieces: int = 20_000
     seed: int = 0
 
@@ -74,7 +74,7 @@ def draw_world(world: PictureWorld) -> None:
 def plan_codec(world: PictureWorld, say: Say) -> CodecPlan:
     """Plan of the codec's training."""
     rest = ["--data.size", "32", "--data.mirror", "false", "--data.held_out", "0.02", "--samples", "false"]
-    rest += ["--model.factor", "8", "--model.blocks", "1"]
+    rest += ["--model.factor", "8", "--model.blocks", "1", "--model.codes", "768", "--data.batch_size", "64"]
     limit = SLOWEST * world.minutes
     wanted = Wanted(
         "image-codec", world.folder, limit, world.codec_steps, name="codec", runs=world.out, seed=world.seed,

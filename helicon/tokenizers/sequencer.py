@@ -102,6 +102,15 @@ class Sequencer:
             self._mark_grid(rows[start : start + len(local)], slot, np.arange(len(local)))
         return ids, self._placed(rows, layout, np.arange(length))
 
+    def unsaid(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Conditions without what they say, as training leaves it out: words left open, other slots left out."""
+        found = {}
+        for slot, ids in given.items():
+            tokenizer = self.tokenizers.get(slot)
+            if hasattr(tokenizer, "drop"):
+                found[slot] = tokenizer.drop(self.checked(slot, ids), np.random.default_rng(0), 1.0)  # type: ignore[union-attr]
+        return found
+
     def last_rows(self, layout: Layout, coords: Coords, origin: Coords, places: np.ndarray) -> np.ndarray:
         """Rows [N, A] of N tokens of the last slot, which stand at `places` [N] of their windows.
 

@@ -108,16 +108,22 @@ class CodecModule(RunModule):
         self.codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
         self.codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._counts = torch.zeros(self.codec.codebook_size, dtype=torch.float64)
+        # The quantizer keeps its own alike; DDP, which sends all buffers at every step of a validation too, would wait
+        # for ever for processes that have fewer held-out batches
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Reconstruction and quantizer's loss of a batch uint8 [B, C, H, W]."""
         assert self.codec is not None
         self.codec.quantizer.progress = self.progress()
         seen = self.codec(pixels_to_tensor(batch))
-        self.stop_unless_finite("loss", seen.loss.detach(), batch_idx)
+        # Over all processes, so that each logs the same and all of them stop where one would
+        loss = seen.loss.detach()
+        loss = self.trainer.strategy.reduce(loss, reduce_op="mean") if self.trainer.world_size > 1 else loss
+        self.stop_unless_finite("loss", loss, batch_idx)
         if self.started:
             self._counts += torch.bincount(seen.codes.flatten(), minlength=len(self._counts)).cpu()
-        self.log("train/loss", seen.loss.detach(), batch_size=1)
+        self.log("train/loss", loss, batch_size=1)
         return seen.loss
 
     def on_validation_epoch_start(self) -> None:

@@ -61,8 +61,9 @@ class HeliconTrainer(pl.Trainer):
     """Lightning's Trainer, which can also build the token cache alone."""
 
     def prepare(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
-        """Fits the tokenizers and builds the token cache."""
+        """Fits the tokenizers and builds the token cache; says what was found."""
         datamodule.prepare_data()
+        print(datamodule.prepared.summary(), file=sys.stderr)  # type: ignore[attr-defined]
 
 
 class UsageError(ValueError):

@@ -61,9 +61,7 @@ def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_no
     attention.qkv.weight.data.mul_(4)
     x = torch.randn(2, 14, 32)
     position = torch.arange(14).expand(2, -1)
-    q, k, v = (
-        part.unflatten(-1, (2, -1)).transpose(1, 2) for part in attention.qkv(x).tensor_split((8, 16), dim=-1)
-    )
+    q, k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in attention.qkv(x).tensor_split((8, 16), dim=-1))
     q, k = attention.q_norm(q), attention.k_norm(k)
     if rope:
         q, k = rotate(q, position), rotate(k, position)

@@ -1,4 +1,4 @@
-"""DALL·E's own grid once through: 256 pixels, 8,192 codes, 256 tokens of text and 1,024 of a picture; small networks."""
+"""DALL·E's own grid once through: 256 pixels, 8,192 codes, 256 tokens of text, 1,024 of a picture; small networks."""
 
 from __future__ import annotations
 

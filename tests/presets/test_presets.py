@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from helicon.demos.composer import write_folder
 from helicon.gpt.model import GPT
 from helicon.gpt.patterns import parse_patterns
 from helicon.modalities import registry
 from helicon.presets import FOLDER, preset_names, preset_path
-from helicon.sequence.layout import Layout, Schema
+from helicon.sequence.layout import Schema
 from helicon.sequence.vocabulary import Block
 from helicon.training.plan import Wanted, make_plan
 from helicon.training.run import read_arguments
+from helicon.training.sizes import is_task, preset, trains_codec
 from helicon.vqvae.codec import Codec
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released
@@ -50,19 +50,15 @@ ORDERS = {  # preset -> patterns of its layers, where they are not all dense
     "sparse-cifar10": ["column:96", "local:96", "local:96", "local:96"] * 32,
     "dalle": ["row", "column", "row", "row"] * 15 + ["row", "column", "row", "conv:11"],
 }
-CODECS = [name for name in preset_names() if yaml.safe_load(preset_path(name).read_text("utf-8")).get("task") == "codec"]
+CODECS = [name for name in preset_names() if trains_codec(name)]
 TINY = [name for name in preset_names() if name.endswith("-tiny")]
 
 
 @cache
 def parsed(name: str) -> Any:
     """Module, data and configuration of `helicon fit --config NAME --data.path DIR`; shapes need a task beside them."""
-    task = [] if name in CODECS or "layouts" in (config(name).get("data") or {}) else ["--config", "text"]
+    task = [] if is_task(name) else ["--config", "text"]
     return read_arguments("fit", [*task, "--config", name, "--data.path", "nowhere"])
-
-
-def config(name: str) -> dict[str, Any]:
-    return yaml.safe_load(preset_path(name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
@@ -123,14 +119,14 @@ def test_every_codec_is_accepted_by_fit(name):
     print(f"{name}: {sum(parameter.numel() for parameter in codec.parameters()) / 1e6:,.2f} M")
 
 
-@pytest.mark.parametrize("name", [name for name in preset_names() if "codec" in config(name)])
+@pytest.mark.parametrize("name", [name for name in preset_names() if "codec" in preset(name)])
 def test_the_codec_that_a_preset_names_makes_its_grid_and_codes(name):
-    codec = parsed(config(name)["codec"])
+    codec = parsed(preset(name)["codec"])
     side = codec.datamodule.size // codec.model.shape.factor
     layouts = [layout.filled({"image": (side, side)}) for layout in parsed(name).datamodule.layouts]
     assert all(slot.length == side * side for layout in layouts for slot in layout.slots if slot.name == "image")
     if name in PUBLISHED:
-        assert config(name)["data"]["vocabulary"] + codec.model.shape.codes == PUBLISHED[name][4]
+        assert preset(name)["data"]["vocabulary"] + codec.model.shape.codes == PUBLISHED[name][4]
 
 
 def test_every_preset_says_what_it_is():

@@ -1,4 +1,4 @@
-"""Every tiny twin learns: on made-up files its loss falls in a few steps, of pictures' codes with the codec it names."""
+"""Every tiny twin learns: its loss on made-up files falls in a few steps; of codes, those of the codec it names."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
+from helicon.bundle import load_bundle
 from helicon.demos import composer, shapes
-from helicon.presets import preset_names, preset_path
+from helicon.presets import preset_names
 from helicon.training.metrics import read_metrics
-from helicon.training.run import run_lightning
+from helicon.training.plan import Wanted, make_plan
+from helicon.training.run import read_arguments, run_lightning
+from helicon.training.sizes import preset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [name for name in preset_names() if name.endswith("-tiny")]
@@ -70,7 +72,7 @@ def trained(tmp_path_factory, folders) -> Trained:
     @cache
     def train(name: str) -> Path:
         trial = TRIALS.get(name, TEXT)
-        codec = yaml.safe_load(preset_path(name).read_text(encoding="utf-8")).get("codec")
+        codec = preset(name).get("codec")
         tokenizer = ["--data.tokenizer", str(train(codec))] if codec else []
         return run_lightning(
             "fit",
@@ -90,3 +92,12 @@ def test_a_tiny_twin_learns(name, trained):
     assert steps == list(range(trial.steps))
     assert np.isfinite(losses).all()
     assert losses[-1] < trial.left * losses[0]
+
+
+def test_ratios_of_widths_are_kept_by_fine_tuning(trained, folders, tmp_path):
+    run = trained("sparse-cifar10-tiny")
+    rest = ["--data.cache", str(tmp_path / "cache")]
+    plan = make_plan(Wanted("image", folders / "pictures", adopt=run, runs=tmp_path, rest=rest), lambda line: None)
+    shape = read_arguments("fit", plan.arguments).model.shape
+    assert shape == load_bundle(run).gpt.shape
+    assert (shape.mlp_ratio, shape.qk_ratio) == (2.0, 0.5)

@@ -8,9 +8,16 @@ from helicon.sequence.layout import Frame, Layout, Schema, Slot
 from helicon.sequence.vocabulary import Block
 
 
-@pytest.mark.parametrize("spec", ["music", "style[3] music", "text[256] image[32x32]", "a_b-2[2x3x4] text[1]"])
+SPECS = [
+    "music", "style[3] music", "text[256] image[32x32]", "a_b-2[2x3x4] text[1]", "image[]", "text[4] image[]",
+    "image[] text[32]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_a_layout_prints_as_its_spec(spec):
     assert str(Layout.parse(spec)) == spec
+    assert Layout.parse(str(Layout.parse(spec))) == Layout.parse(spec)
 
 
 def test_slots_follow_the_task_token():
@@ -19,6 +26,45 @@ def test_slots_follow_the_task_token():
     assert [slot.length for slot in layout.slots] == [5, 6, None]
     assert layout.starts == {"text": 1, "image": 6, "music": 12}
     assert layout.prefix == 12
+
+
+@pytest.mark.parametrize(
+    ("spec", "grid"),
+    [
+        ("text", {}),
+        ("text[6]", {}),
+        ("image[]", {}),
+        ("image[2x3]", {"row": 2, "column": 3}),
+        ("image[2x3x4]", {"row": 2, "column": 3, "channel": 4}),
+    ],
+)
+def test_slots_of_more_than_one_dimension_are_grids(spec, grid):
+    assert Layout.parse(spec).last.grid == grid
+
+
+def test_a_slot_that_is_to_be_the_tokenizers_grid_has_no_length_yet():
+    layout = Layout.parse("text[4] image[]")
+    assert layout.last == Slot("image", ())
+    assert (layout.last.length, layout.fed) == (None, None)
+    filled = layout.filled({"image": (2, 3)})
+    assert (str(filled), filled.last.length) == ("text[4] image[2x3]", 6)
+
+
+def test_slots_have_the_shapes_of_their_tokenizers_grids():
+    grids = {"image": (2, 3)}
+    assert str(Layout.parse("image[] text[4]").filled(grids)) == "image[2x3] text[4]"
+    assert str(Layout.parse("image").filled(grids)) == "image[2x3]"
+    assert str(Layout.parse("image[2x3]").filled(grids)) == "image[2x3]"
+    assert str(Layout.parse("text[4] music").filled(grids)) == "text[4] music"
+    with pytest.raises(ValueError, match=r"layout 'image\[3x2\]': the tokenizer of image makes grids of 2x3"):
+        Layout.parse("image[3x2]").filled(grids)
+    with pytest.raises(ValueError, match=r"'text\[\]': the tokenizer of text makes no grid; give its length"):
+        Layout.parse("text[]").filled(grids)
+
+
+@pytest.mark.parametrize(("spec", "fed"), [("image[2x3]", 6), ("text[4] image[2x3]", 10), ("text[4]", 4), ("text", None)])
+def test_the_last_token_is_never_fed(spec, fed):
+    assert Layout.parse(spec).fed == fed
 
 
 @pytest.mark.parametrize(
@@ -46,6 +92,9 @@ def test_the_frame_is_where_the_last_slot_begins_and_the_row_of_its_grid(spec, f
         ("Music", "'Music' is not `name`"),
         ("text[3", "'text\\[3' is not `name`"),
         ("text[-1]", "is not `name`"),
+        ("image[2x]", "is not `name`"),
+        ("image[2x0]", "no slot may be empty"),
+        ("image[2x2x2x2]", "a grid has at most row, column, channel"),
     ],
 )
 def test_a_wrong_layout_is_explained(spec, message):
@@ -64,6 +113,7 @@ def test_room_is_what_the_context_leaves():
 
 def schema(*layouts: str, positions: str = "flat") -> Schema:
     blocks = {"style": Block("words", ("x", "y")), "music": Block("events", ("C", "D")), "text": Block("t", ("a",))}
+    blocks["image"] = Block("pixels", ("black", "white"))
     return Schema(tuple(map(Layout.parse, layouts)), blocks, {"music": {"time": 10}}, 20, positions)
 
 
@@ -90,8 +140,28 @@ def test_tables_of_positions():
             schema("music", positions=wrong)
 
 
+def test_a_grid_has_an_axis_for_each_dimension_and_fillers_only_as_a_condition():
+    made, given = schema("text[4] image[2x3]"), schema("image[2x3] text[4]")
+    assert made.axes == {"position": 20, "text.filler": 5, "image.row": 3, "image.column": 4}
+    assert given.axes == {"position": 20, "image.filler": 7, "image.row": 3, "image.column": 4, "text.filler": 5}
+
+
+def test_positions_in_axes_are_of_slots_that_are_no_grids():
+    assert schema("text[4] image[2x3]", positions="axes").position_axes == {"position": 5}
+    assert schema("text[4] image[2x3]", "style[3] music", positions="axes").position_axes == {"position": 1 + 16}
+    assert schema("image[2x3]", positions="axes").position_axes == {"position": 1}
+
+
+def test_a_token_of_a_grid_is_never_stop():
+    found = schema("text[4] image[2x3]")  # rows: task 0, its stop 1; text 2, its stop 3; pixels 4 and 5, their stop 6
+    assert [found.rows(slot) for slot in found.layouts[0].slots] == [slice(2, 4), slice(4, 6)]
+    assert found.vocabulary.slice("image") == slice(4, 7)
+    (flat,) = schema("image[6]").layouts
+    assert schema("image[6]").rows(flat.last) == slice(2, 5)
+
+
 def test_what_is_not_there_is_named():
-    with pytest.raises(ValueError, match="no tokenizer for slot 'image'"):
-        schema("image[2x2]")
+    with pytest.raises(ValueError, match="no tokenizer for slot 'picture'"):
+        schema("picture[2x2]")
     with pytest.raises(KeyError, match="no layout 'text'; this model has: music"):
         schema("music").layout("text")

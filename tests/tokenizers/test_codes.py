@@ -102,10 +102,11 @@ def test_many_at_once_keep_their_order(monkeypatch):
     rng = np.random.default_rng(0)
     heights = [3, 3, 1, 3, 3, 3, 3, 2, 2, 1, 3]
     grids = [rng.integers(11, size=(height, 3)).tolist() for height in heights]
-    tokenizer = greys()
+    codec = Greys()
+    tokenizer = CodesTokenizer(codec, 6, 2, CONFIG, {})
     ids = tokenizer.encode_many([picture_of(grid) for grid in grids])
-    assert [found.tolist() for found in ids] == [sum(grid, []) for grid in grids]
-    assert tokenizer.codec.taken == [2, 1, 3, 1, 2, 1, 1]
+    assert [found.tolist() for found in ids] == [np.ravel(grid).tolist() for grid in grids]
+    assert codec.taken == [2, 1, 3, 1, 2, 1, 1]
     pictures = tokenizer.decode_many([*ids, np.zeros(0, np.int64), ids[0][:2]])
     for picture, grid in zip(pictures, grids):
         assert np.array_equal(picture, picture_of(grid))

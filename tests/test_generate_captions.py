@@ -90,6 +90,6 @@ def test_the_prompt_of_a_text_keeps_its_newlines(tmp_path):
     (item,) = generate(bundle, Request(given={"text": said}, tokens=3))
     assert item.media.startswith(said)
     (tmp_path / "start.txt").write_bytes(said.encode())
-    for request in (Request(prime=tmp_path / "start.txt", tokens=3), Request(given={"text": str(tmp_path / "start.txt")},
-                                                                            tokens=3)):  # fmt: skip
+    file = tmp_path / "start.txt"
+    for request in (Request(prime=file, tokens=3), Request(given={"text": str(file)}, tokens=3)):
         assert generate(bundle, request)[0].ids.tolist() == item.ids.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def test_the_kept_rows_of_a_picture_stay_and_the_rest_is_made(plain, tmp_path):
 
 def test_a_large_picture_is_read_at_the_models_size(both, tmp_path):
     Image.fromarray(picture(5).repeat(5, 0).repeat(5, 1)).save(tmp_path / "large.bmp")
-    prompt, conditions = make_prompt(both, both.schema.layouts[1], Request(given={"image": str(tmp_path / "large.bmp")}))
+    prompt, conditions = make_prompt(
+        both, both.schema.layouts[1], Request(given={"image": str(tmp_path / "large.bmp")})
+    )
     assert conditions["image"].shape == (4, 4, 3)
     assert len(prompt.given["image"]) == 16
 
@@ -135,11 +138,12 @@ def test_the_best_fit_comes_first(folder, tmp_path):
 
 
 def test_guidance_changes_what_is_made(both):
-    two, one, plain = (
-        [item.ids.tolist() for item in generate(both, Request(4, given={"text": "red"}, to="image", **how))]
-        for how in ({"guidance": 3.0}, {"guidance": 1.0}, {})
-    )
-    assert one == plain != two
+    plain = Request(4, given={"text": "red"}, to="image")
+    made = [
+        [item.ids.tolist() for item in generate(both, request)]
+        for request in (plain, replace(plain, guidance=1.0), replace(plain, guidance=3.0))
+    ]
+    assert made[0] == made[1] != made[2]
 
 
 @pytest.mark.parametrize(

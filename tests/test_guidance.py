@@ -81,8 +81,8 @@ def test_a_guidance_of_1_is_plain_decoding():
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt(text("red")), Prompt(text("blue"), np.array([3, 3]))]
     plain, one, more = (
-        decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, 1, **how))
-        for how in ({}, {"guidance": 1.0}, {"guidance": 4.0})
+        decode(gpt, sequencer, layout, prompts, how)
+        for how in (Sampling(CHAIN, 1), Sampling(CHAIN, 1, guidance=1.0), Sampling(CHAIN, 1, guidance=4.0))
     )
     assert [ids.tolist() for ids in one] == [ids.tolist() for ids in plain]
     assert [ids.tolist() for ids in more] != [ids.tolist() for ids in plain]
@@ -121,9 +121,9 @@ def test_a_picture_never_stops_early_and_a_text_may():
     for layout in sequencer.schema.layouts:
         widths = []
 
-        def look(logits: torch.Tensor, seen: torch.Tensor, widths: list[int] = widths) -> torch.Tensor:
-            widths.append(logits.shape[1])
-            return logits
+        def look(logits_BV: torch.Tensor, seen_BV: torch.Tensor, widths: list[int] = widths) -> torch.Tensor:
+            widths.append(logits_BV.shape[1])
+            return logits_BV
 
         made = decode(gpt, sequencer, layout, [Prompt({})] * 8, Sampling((look, *CHAIN), guidance=2))
         assert set(widths) == {4 if layout.last.name == "image" else stop + 1}
@@ -144,16 +144,17 @@ def test_the_grammar_holds_and_style_words_are_left_open_as_in_training(monkeypa
         assert np.array_equal(tokenizers["music"].encode(tokenizers["music"].decode(ids)), ids)
         assert set(tokenizers["music"].decode(ids).program) <= set(range(8))  # pianos, whatever the weights
     assert [given["style"].tolist() for given in prefixes] == [style.tolist()] * 2 + [unsaid.tolist()] * 2
-    with pytest.raises(ValueError, match="slot style: ids must be 0 .. "):
+    with pytest.raises(ValueError, match=r"slot style: ids must be 0 \.\. "):
         decode(gpt, sequencer, layout, [Prompt({"style": np.array([999])})], Sampling(guidance=2))
 
 
 def test_the_same_prime_for_all_is_stepped_through_once(monkeypatch):
     sequencer, gpt = model("style[3] music")
     (layout,) = sequencer.schema.layouts
-    automaton = type(sequencer.automaton(layout))
-    calls, step = [], automaton.step
-    monkeypatch.setattr(automaton, "step", lambda *args: (calls.append(1), step(*args))[1])
+    automaton = sequencer.automaton(layout)
+    assert automaton is not None
+    calls, step = [], type(automaton).step
+    monkeypatch.setattr(type(automaton), "step", lambda *args: (calls.append(1), step(*args))[1])
     prompt = Prompt({}, sequencer.tokenizers["music"].encode(compose(0))[:100])
     decode(gpt, sequencer, layout, [prompt] * 4, Sampling(CHAIN, max_tokens=10, guidance=2))
     assert len(calls) <= 110

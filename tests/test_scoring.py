@@ -11,8 +11,8 @@ from image_bundles import image_bundle, picture
 
 from helicon import scoring
 from helicon.bundle import Bundle
-from helicon.sequence.layout import Layout
 from helicon.scoring import fit_to_conditions, item_nats
+from helicon.sequence.layout import Layout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,6 +16,7 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers import musenet
+from helicon.tokenizers.base import reading
 
 
 def tokenize(args: Namespace) -> int:
@@ -40,7 +41,7 @@ def _line(path: Path, bundle: Bundle | None, ids: bool) -> str:
         text = musenet.musenet_text(score)
         return " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
     layout, modality = _layout_for(bundle, path.suffix.lower())
-    media, _ = modality.read(path)
+    media, _ = modality.read(path, options=reading(bundle.sequencer.tokenizers.values()))
     slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
     numbers = [
         int(i) + bundle.schema.vocabulary.slice(slot).start

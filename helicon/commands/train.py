@@ -54,7 +54,10 @@ def train_stages(wanted: Wanted, begun: float) -> int:
     check_task(wanted.task)
     if trains_codec(wanted.task):
         return train_codec(wanted, begun)[0]
-    first = codec_first(wanted)
+    try:
+        first = codec_first(wanted)
+    except UsageError as error:
+        raise CommandError(str(error)) from error
     if first:
         say(
             f"stages     a codec in {first.minutes:g} min, then {wanted.task} in {wanted.minutes - first.minutes:g} min"

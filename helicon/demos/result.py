@@ -80,18 +80,23 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
     """What held-out examples, or any, have in the slots before the last: words, or else files that are written."""
     corpus = prepared.corpora[index]
     held = corpus.select(held=True)
-    found = []
-    for number, example in enumerate((held if len(held) else corpus.select(held=False))[:count]):
-        ids, values = corpus.example(int(example)), {}
+    found: list[dict[str, str]] = []
+    for example in (held if len(held) else corpus.select(held=False))[: 4 * count]:
+        ids, values, fits = corpus.example(int(example)), {}, True
         for slot in layout.slots[:-1]:
-            modality, media = registry.for_slot(slot.name), prepared.tokenizers[slot.name].decode(ids[slot.name])
+            modality, tokenizer = registry.for_slot(slot.name), prepared.tokenizers[slot.name]
+            media = tokenizer.decode(ids[slot.name])
             if modality.typed is not None:
                 values[slot.name] = media
+                # A caption that was cut within a character has something else there, which may be longer
+                fits &= len(tokenizer.encode(media)) <= (slot.length or 0)
             elif slot.name == modality.name:  # not a part of a medium, as a style is
-                path = folder / f"{number}-{slot.name}{modality.suffixes[0]}"
+                path = folder / f"{len(found)}-{slot.name}{modality.suffixes[0]}"
                 modality.write(media, path)
                 values[slot.name] = str(path)
-        found += [values] if values else []
+        found += [values] if values and fits else []
+        if len(found) == count:
+            break
     return found
 
 

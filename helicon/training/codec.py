@@ -19,6 +19,7 @@ from helicon.formats.sheets import before_and_after
 from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
 from helicon.training.base import RunModule
 from helicon.training.codec_data import CodecData
+from helicon.training.errors import TrainingError
 from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
 from helicon.vqvae.storage import CodecBundle, save_codec
 
@@ -194,7 +195,15 @@ class CodecModule(RunModule):
         return CodecBundle(self.codec, self.data.medium, self.data.size, notes)
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
-        """Writes the codec; without the codes that training pictures lack, if they are to be dropped."""
+        """Writes the codec; without the codes that training pictures lack, if they are to be dropped.
+
+        TrainingError when training was too short for a codebook.
+        """
+        if not self.started:
+            raise TrainingError(
+                f"too short a training: no codebook yet after {self.global_step} steps; it begins with the latents of "
+                f"several batches"
+            )
         bundle = self.bundle(notes)
         if self.drop_unused:
             bundle.codec = deepcopy(bundle.codec)

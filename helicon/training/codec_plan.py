@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from helicon.data.files import scan
+from helicon.data.prepare import modalities_of
 from helicon.presets import preset_path
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
+from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Say, Wanted, choose_run, clock
 from helicon.training.run import read_arguments
-from helicon.training.sizes import preset, validation_seconds
+from helicon.training.sizes import check_size, preset, validation_seconds
 from helicon.vqvae.codec import Codec
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
@@ -32,11 +35,13 @@ class CodecPlan:
 
 
 def codec_first(wanted: Wanted) -> Wanted | None:
-    """The codec that has to be trained before what is wanted; None when it needs none, or one is named."""
-    named = {word.partition("=")[0] for word in wanted.rest} & {"--data.tokenizer", "--data.tokenizers"}
+    """The codec that has to be trained before what is wanted; None when it needs none, or another tokenizer is named.
+
+    What would stop the second stage raises now, before the first takes its time.
+    """
     chosen = _options(wanted.rest, ("--codec",))
-    task = chosen[1] if chosen else preset(wanted.task).get("codec")
-    if task is None or named or wanted.adopt:
+    task = chosen[-1] if chosen else preset(wanted.task).get("codec")
+    if task is None or wanted.adopt or CodecData.medium in _named_tokenizers(wanted):
         return None
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
     return replace(
@@ -45,9 +50,19 @@ def codec_first(wanted: Wanted) -> Wanted | None:
     )  # fmt: skip
 
 
+def _named_tokenizers(wanted: Wanted) -> Mapping[str, str]:
+    """Slot -> tokenizer that is named for it. ValueError for a wrong size or option, DataError without files to use."""
+    check_size(wanted.size)
+    where = ["--config", wanted.task, "--data.path", str(wanted.path), "--runs", str(wanted.runs)]
+    data: SequenceData = read_arguments("fit", [*where, *_without(wanted.rest, ("--codec",))]).datamodule
+    for layout in data.layouts:
+        scan(wanted.path, modalities_of(layout), wanted.manifest)
+    return data.source.tokenizers
+
+
 def with_codec(wanted: Wanted, first: Wanted, codec: Path) -> Wanted:
     """What is wanted, with the trained codec named and in the minutes that are left."""
-    rest = [*_without(wanted.rest, ("--codec", "--data.size")), "--data.tokenizer", str(codec)]
+    rest = [*_without(wanted.rest, ("--codec", "--data.size")), f"--data.tokenizers.{CodecData.medium}", str(codec)]
     name = (first.name or "").removesuffix("-codec")
     return replace(wanted, name=name, minutes=wanted.minutes - first.minutes, rest=rest)
 

@@ -7,7 +7,6 @@ import pytest
 from helicon.sequence.layout import Frame, Layout, Schema, Slot
 from helicon.sequence.vocabulary import Block
 
-
 SPECS = [
     "music", "style[3] music", "text[256] image[32x32]", "a_b-2[2x3x4] text[1]", "image[]", "text[4] image[]",
     "image[] text[32]",
@@ -62,7 +61,9 @@ def test_slots_have_the_shapes_of_their_tokenizers_grids():
         Layout.parse("text[]").filled(grids)
 
 
-@pytest.mark.parametrize(("spec", "fed"), [("image[2x3]", 6), ("text[4] image[2x3]", 10), ("text[4]", 4), ("text", None)])
+@pytest.mark.parametrize(
+    ("spec", "fed"), [("image[2x3]", 6), ("text[4] image[2x3]", 10), ("text[4]", 4), ("text", None)]
+)
 def test_the_last_token_is_never_fed(spec, fed):
     assert Layout.parse(spec).fed == fed
 

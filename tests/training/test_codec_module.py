@@ -152,7 +152,7 @@ def test_ddp_leaves_the_buffers_alone(pictures, tmp_path, monkeypatch):
     """It would send them in validation, too, and wait for processes without a held-out batch."""
     trained = []
     monkeypatch.setattr(CodecModule, "on_train_end", lambda self: trained.append(self))
-    fit(pictures, tmp_path, "run", "--trainer.max_steps=2")
+    fit(pictures, tmp_path, "run", "--trainer.max_steps=6")
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
     try:
         wrapped = DistributedDataParallel(trained[0])

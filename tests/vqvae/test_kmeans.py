@@ -53,11 +53,11 @@ def test_clusters_are_found_and_counted():
 
 def test_empty_clusters_begin_anew():
     """However often both start from the same row, the one that gets nothing is put elsewhere."""
-    rows = torch.tensor([[0.0]] * 10 + [[100.0]] * 10)
+    rows = torch.tensor([[60.0]] * 10 + [[160.0]] * 10)
     for seed in range(20):
         torch.manual_seed(seed)
         found, counts = kmeans(rows, 2, rounds=20)
-        assert sorted(found.flatten().tolist()) == [0.0, 100.0]
+        assert sorted(found.flatten().tolist()) == [60.0, 160.0]
         assert counts.tolist() == [10, 10]
 
 

@@ -1,0 +1,118 @@
+"""`helicon train text-to-image` in miniature: a codec, then the model of its codes; each stage can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helicon.bundle import load_bundle
+from helicon.cli import main
+from helicon.demos import result
+from helicon.formats.image import write_image
+from helicon.training.base import RunModule
+from helicon.training.metrics import read_metrics
+from helicon.vqvae.storage import load_codec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CODEC = "task: codec\nmodel: {factor: 4, width: 8, blocks: 0, codes: 8, code_width: 4}\ndata: {batch_size: 8}\n"
+OPTIONS = ["--codec", "codec.yaml", "--data.size=8", "--data.held_out", "0.2", "--minutes", "0.05"]
+OPTIONS += ["--data.tokenizers", "{text: bytes}", "--data.layouts", '["text[8] image[]"]', "--data.batch_size", "4"]
+OPTIONS += ["--model.layers", "1", "--model.width", "16", "--model.heads", "2", "--trainer.max_steps", "6"]
+OPTIONS += ["--samples", "false"]
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen captioned pictures, a cache of one's own, and a folder to work in."""
+    monkeypatch.setattr(result, "COUNT", 2)
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        colour = rng.integers(256, size=3).astype(np.uint8)
+        write_image(np.broadcast_to(colour, (12, 12, 3)).copy(), tmp_path / "pictures" / f"{number:02}.png")
+        (tmp_path / "pictures" / f"{number:02}.txt").write_text(f"no. {number}")
+    (tmp_path / "codec.yaml").write_text(CODEC)
+
+
+def check_model(run: Path, codec: Path) -> None:
+    """The model carries the codec, and was trained with the options that are its own."""
+    bundle, trained = load_bundle(run), load_codec(codec)
+    tokenizer = bundle.sequencer.tokenizers["image"]
+    assert (trained.size, trained.codec.codebook_size, trained.codec.shape.factor) == (8, 8, 4)
+    assert tokenizer.describe()["codec"] == trained.fingerprint()  # type: ignore[attr-defined]
+    assert list(map(str, bundle.schema.layouts)) == ["text[8] image[2x2]"]
+    assert (bundle.gpt.shape.layers, bundle.gpt.shape.width, bundle.choices["text"]) == (1, 16, "bytes")
+    assert read_metrics(run)["train/image"][0][-1] <= 5
+    assert bundle.notes["run"] == run.name
+    page = (run / "index.html").read_text()
+    assert "-large.png" in page
+    assert "no. " in page  # captions of held-out pictures
+
+
+def test_both_stages(tmp_path, capsys):
+    assert main(["train", "text-to-image", "pictures", "--name", "mine", *OPTIONS]) == 0
+    said = capsys.readouterr().err
+    for words in (
+        "stages     a codec in 0.0166667 min, then text-to-image in 0.0333333 min",
+        "helicon fit --config codec.yaml",
+        "helicon reconstruct runs/mine-codec",
+        "16 read, 0 skipped",
+        "helicon fit --config text-to-image",
+        "--data.tokenizers.image runs/mine-codec",
+        "helicon generate runs/mine -n 4",
+    ):
+        assert words in said
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["mine", "mine-codec"]
+    assert (tmp_path / "runs" / "mine-codec" / "index.html").is_file()
+    assert not (tmp_path / "runs" / "mine-codec" / "next.json").exists()
+    check_model(tmp_path / "runs" / "mine", tmp_path / "runs" / "mine-codec")
+    assert main(["generate", "runs/mine", "--text", "no. 3", "-n", "2", "--best-of", "3", "-o", "out"]) == 0
+    assert (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_a_codec_that_was_stopped_goes_on_and_the_model_follows(tmp_path, monkeypatch, capsys):
+    begin = RunModule.on_train_batch_start
+
+    def stop_at_2(self: RunModule, batch, batch_idx: int) -> None:
+        if self.global_step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        begin(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunModule, "on_train_batch_start", stop_at_2)
+        assert main(["train", "text-to-image", "pictures", *OPTIONS]) == 143
+    codec = tmp_path / "runs" / "text-to-image-1-codec"
+    assert "helicon train --resume runs/text-to-image-1-codec" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "text-to-image-1").exists()
+    after = json.loads((codec / "next.json").read_text())["arguments"]
+    assert after[:2] == ["text-to-image", "pictures"]
+    assert after[-2:] == ["--data.tokenizers.image", "runs/text-to-image-1-codec"]
+    assert not {"--codec", "--data.size=8"} & set(after)
+
+    assert main(["train", "text-to-image", "pictures", "--name", "text-to-image-1", *OPTIONS]) == 1
+    assert "has something in it; choose another --name" in capsys.readouterr().err
+
+    assert main(["train", "--resume", "runs/text-to-image-1-codec"]) == 0
+    assert "next stage helicon train text-to-image pictures" in capsys.readouterr().err
+    check_model(tmp_path / "runs" / "text-to-image-1", codec)
+
+
+@pytest.mark.parametrize(
+    ("args", "said", "status"),
+    [
+        (["--model.laters", "3"], "unknown option '--model.laters'; nearest: --model.layers", 2),
+        (["--size", "smal"], "unknown size 'smal'; nearest: small", 1),
+        (["--codec", "image-codek"], "'image-codek'; nearest: image-codec", 1),
+        (["--data.size", "10"], "--data.size 10 is not a multiple of --model.factor 4", 1),
+    ],
+)
+def test_what_is_wrong_with_either_stage_is_told_before_the_first(tmp_path, capsys, args, said, status):
+    assert main(["train", "text-to-image", "pictures", *OPTIONS, *args]) == status
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,51 @@
+"""What the page of a training asks for: conditions of held-out examples, which the model can be given again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from image_bundles import image_bundle, write_picture
+
+from helicon.bundle import Bundle
+from helicon.data.prepare import Prepared, Source, prepare
+from helicon.demos.result import make_items, requests
+from helicon.formats.image import read_image
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def prepared(bundle: Bundle, folder: Path, *captions: str) -> Prepared:
+    """Pictures with these captions, as the bundle reads them."""
+    for number, caption in enumerate(captions):
+        write_picture(folder / f"{number}.png", number)
+        (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
+    layouts = tuple(map(str, bundle.schema.layouts))
+    source = Source(folder, layouts, bundle.choices, {"size": 4}, held_out=0.5, cache=folder.parent / "cache")
+    return prepare(source, bundle.sequencer.tokenizers)
+
+
+def test_captions_are_typed_and_pictures_written(tmp_path):
+    bundle = image_bundle("text[4] image[]", "image[] text[4]")
+    found = prepared(bundle, tmp_path / "data", *("a b", "dog", "owl", "cat", "bee", "ant"))
+    asked = requests(bundle, found, tmp_path / "out")
+    held = [found.corpora[0].names[i] for i in found.corpora[0].select(held=True)][:2]
+    captions = [(tmp_path / "data" / f"{name}.txt").read_text() for name in held]
+    assert [(each.request.to, each.request.given, each.title) for each in asked[:2]] == [
+        ("image", {"text": caption}, caption) for caption in captions
+    ]
+    shown = [tmp_path / "out" / "generated" / "text" / "given" / f"{i}-image.png" for i in (0, 1)]
+    assert [each.request.given for each in asked[2:]] == [{"image": str(path)} for path in shown]
+    pixels = [read_image(path)[0].tolist() for path in shown]
+    assert pixels == [read_image(tmp_path / "data" / f"{name}.png")[0].tolist() for name in held]
+    items = make_items(bundle, asked, tmp_path / "out", "model")
+    assert [item.title for item in items] == [*captions, "0-image.png", "1-image.png"]
+    assert all((tmp_path / "out" / file).is_file() for item in items for file in item.files)
+
+
+def test_a_caption_that_was_cut_within_a_character_is_passed_over(tmp_path):
+    bundle = image_bundle("text[4] image[]")
+    found = prepared(bundle, tmp_path / "data", *["abc😀"] * 4, "owl", "cat")
+    asked = requests(bundle, found, tmp_path / "out")
+    assert {each.request.given["text"] for each in asked} <= {"owl", "cat"}
+    assert len(make_items(bundle, asked, tmp_path / "out", "model")) >= 1

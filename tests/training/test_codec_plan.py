@@ -1,0 +1,156 @@
+"""What a training with a codec in front asks of its two stages, before either begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helicon.data.entries import DataError
+from helicon.formats.image import write_image
+from helicon.training.codec_plan import _options, _without, codec_first, make_codec_plan, with_codec
+from helicon.training.errors import TrainingError
+from helicon.training.plan import Wanted
+from helicon.training.run import UsageError, read_arguments
+from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.storage import CodecBundle, save_codec
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory) -> Path:
+    """Three pictures with captions."""
+    folder, rng = tmp_path_factory.mktemp("captioned"), np.random.default_rng(0)
+    for number in range(3):
+        write_image(rng.integers(256, size=(8, 8, 3)).astype(np.uint8), folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("a picture")
+    return folder
+
+
+@pytest.fixture
+def wanted(captioned, tmp_path) -> Wanted:
+    return Wanted("text-to-image", captioned, minutes=9.0, runs=tmp_path / "runs", seed=5)
+
+
+WORDS = ["--a", "1", "--data.size=16", "--b=2", "--data.size", "8", "--c", "--data.workers", "3"]
+
+
+def test_options_are_picked_in_either_spelling():
+    assert _options(WORDS, ("--data.size", "--data.workers")) == [
+        "--data.size", "16", "--data.size", "8", "--data.workers", "3",
+    ]  # fmt: skip
+    assert _without(WORDS, ("--data.size",)) == ["--a", "1", "--b=2", "--c", "--data.workers", "3"]
+    assert (_options(WORDS, ("--d",)), _without(WORDS, ("--d",))) == ([], WORDS)
+
+
+def test_a_third_of_the_time_goes_to_the_codec(wanted):
+    rest = ["--data.size=16", "--model.layers", "2", "--data.held_out", "0.1", "--data.batch_size", "4"]
+    wanted = replace(wanted, rest=rest, size="tiny", steps=None)
+    first = codec_first(wanted)
+    assert first == replace(
+        wanted, task="image-codec", name="text-to-image-1-codec", minutes=3.0, size="auto",
+        rest=["--data.size", "16", "--data.held_out", "0.1"],
+    )  # fmt: skip
+    assert first is not None
+    assert with_codec(wanted, first, Path("runs/c")) == replace(
+        wanted, name="text-to-image-1", minutes=6.0,
+        rest=[*rest[1:], "--data.tokenizers.image", "runs/c"],
+    )  # fmt: skip
+    assert not wanted.runs.exists()
+
+
+def test_the_name_is_that_of_the_second_stage(wanted):
+    first = codec_first(replace(wanted, name="mine"))
+    assert first is not None
+    assert first.name == "mine-codec"
+    assert with_codec(wanted, first, Path("c")).name == "mine"
+    (wanted.runs / "text-to-image-1").mkdir(parents=True)
+    second = codec_first(wanted)
+    assert second is not None
+    assert second.name == "text-to-image-2-codec"
+
+
+def test_another_codec_may_be_chosen(wanted):
+    wanted = replace(wanted, rest=["--codec", "image-codec-tiny", "--model.layers", "2"])
+    first = codec_first(wanted)
+    assert first is not None
+    assert (first.task, first.rest) == ("image-codec-tiny", [])
+    assert with_codec(wanted, first, Path("c")).rest == ["--model.layers", "2", "--data.tokenizers.image", "c"]
+
+
+def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):
+    for rest in (["--data.tokenizer", "palette"], ["--data.tokenizer=rgb"], ["--data.tokenizers", "{image: palette}"],
+                 ["--data.tokenizers.image", "rgb"]):  # fmt: skip
+        assert codec_first(replace(wanted, rest=rest)) is None
+    codec = Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
+    save_codec(CodecBundle(codec, "image", 8), tmp_path / "codec")
+    assert codec_first(replace(wanted, rest=["--data.tokenizer", str(tmp_path / "codec")])) is None
+    assert codec_first(replace(wanted, task="image")) is None
+    assert codec_first(replace(wanted, adopt=Path("runs/model"))) is None
+
+
+@pytest.mark.parametrize("rest", [["--data.tokenizers", "{text: bytes}"], ["--data.tokenizer", "bytes"]])
+def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, tmp_path, rest):
+    wanted = replace(wanted, rest=rest)
+    first = codec_first(wanted)
+    assert first is not None
+    torch.manual_seed(0)
+    codec = Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
+    save_codec(CodecBundle(codec, "image", 8), tmp_path / "codec")
+    arguments = ["--config", wanted.task, "--data.path", str(captioned), "--runs", str(wanted.runs)]
+    data = read_arguments("fit", [*arguments, *with_codec(wanted, first, tmp_path / "codec").rest]).datamodule
+    assert data.source.tokenizers == {"text": "bytes", "image": "codes"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"rest": ["--data.mirror", "false"]}, UsageError, "unknown option '--data.mirror'; nearest: "),
+        ({"rest": ["--model.laters=3"]}, UsageError, "unknown option '--model.laters'; nearest: --model.layers"),
+        ({"size": "smal"}, ValueError, "unknown size 'smal'; nearest: small"),
+        ({"path": Path("nowhere")}, DataError, "nowhere: no such file or folder"),
+    ],
+)
+def test_what_would_stop_the_second_stage_stops_the_first(wanted, change, error, said):
+    with pytest.raises(error, match=said):
+        codec_first(replace(wanted, **change))
+
+
+def test_pictures_without_captions_are_found_out_before_the_codec_is_trained(wanted, tmp_path):
+    write_image(np.zeros((8, 8, 3), np.uint8), tmp_path / "mute" / "a.png")
+    with pytest.raises(DataError, match="no files to train on as pairs of equal stem"):
+        codec_first(replace(wanted, path=tmp_path / "mute"))
+
+
+def test_the_plan_of_a_codec(wanted):
+    first = codec_first(replace(wanted, rest=["--codec=image-codec-tiny", "--data.size", "8"]))
+    assert first is not None
+    said: list[str] = []
+    plan = make_codec_plan(replace(first, steps=7), said.append)
+    assert plan.run == wanted.runs / "text-to-image-1-codec"
+    assert not wanted.runs.exists()
+    assert " ".join(plan.arguments) == (
+        f"--config image-codec-tiny --data.path {wanted.path} --data.seed 5 --name text-to-image-1-codec "
+        f"--runs {wanted.runs} --trainer.max_time 00:00:03:00 --trainer.max_steps 7 "
+        "--trainer.val_check_interval 00:00:00:09 --data.size 8"
+    )
+    assert "8 x 8 pixels to 2 x 2 of 64 codes" in said[-1]
+    assert plan.parameters > 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"size": "small"}, TrainingError, "a codec has neither --size nor --from"),
+        ({"adopt": Path("x")}, TrainingError, "a codec has neither --size nor --from"),
+        ({"minutes": 0.0}, ValueError, "--minutes must be above 0, got 0"),
+        ({"path": Path("nowhere")}, ValueError, "nowhere: no such file or folder"),
+        ({"rest": ["--data.size", "10"]}, ValueError, "--data.size 10 is not a multiple of --model.factor 4"),
+        ({"task": "image-codek"}, ValueError, "'image-codek'; nearest: image-codec"),
+    ],
+)
+def test_a_codec_that_cannot_be_trained_is_refused(wanted, change, error, said):
+    with pytest.raises(error, match=said):
+        make_codec_plan(replace(wanted, **{"task": "image-codec", **change}), lambda line: None)

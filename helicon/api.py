@@ -38,19 +38,22 @@ def train(
 ) -> Path:
     """Trains on a folder, searched recursively; gives the run's folder, which `load` takes.
 
-    task: a preset such as `music`, `text` or `text-to-music`, or a layout such as `text[32] music`, whose slots may be
-    those of a modality of your own.
-    size: a preset with the model's shape, `small` unless given or the task has its own.
+    task: a preset such as `music`, `image` or `text-to-image`, or a layout such as `text[32] music`, whose slots may be
+    those of a modality of your own. `image-codec` trains a codec, whose run others take as their tokenizer with
+    `options=["--data.tokenizer", str(codec)]`; pictures are palettes of colours otherwise.
+    size: a preset with the model's shape, `small` unless given or the task has its own; a codec has none.
     minutes, steps: how long, 10 minutes unless given; the learning rate follows whichever ends first.
     name: folder in `runs`; an empty or a new one.
     options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
     """
     preset = yaml.safe_load(preset_path(task).read_text(encoding="utf-8")) if task in preset_names() else {}
-    size = size or (None if "layers" in preset.get("model", {}) else "small")
+    codec = preset.get("task") == "codec"
+    size = size or (None if codec or "layers" in preset.get("model", {}) else "small")
     arguments = ["--config", task] if preset else []
     arguments += ["--config", size] if size else []
     # Again, since a published shape has layouts too
-    arguments += ["--data.layouts", json.dumps(preset["data"]["layouts"] if preset else [task])]
+    if not codec:
+        arguments += ["--data.layouts", json.dumps(preset["data"]["layouts"] if preset else [task])]
     arguments += ["--data.path", os.fspath(folder), "--data.seed", str(seed), "--runs", os.fspath(runs)]
     arguments += ["--name", name] if name else []
     if steps is not None:
@@ -107,8 +110,8 @@ def sample(
 def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:
     """Writes each item as `folder/NNN.suffix`, with its previews beside it; gives the paths of the items."""
     paths = []
-    for item in items:
-        path = Path(folder) / f"{item.number:03d}{item.modality.suffixes[0]}"
+    for place, item in enumerate(items):
+        path = Path(folder) / f"{place:03d}{item.modality.suffixes[0]}"
         path.parent.mkdir(parents=True, exist_ok=True)
         item.modality.write(item.media, path)
         item.modality.preview(item.media, path)

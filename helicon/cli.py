@@ -75,7 +75,7 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("world", choices=["music", "text-to-image"], help="which made-up world")
     parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 5)")
+    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 6)")
     parser.add_argument("--pieces", type=int, help="pieces or pictures to make (default: 300, of pictures 20000)")
     parser.add_argument("--seed", type=int, default=0)
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.cli import CommandError
-from helicon.generate import Request, choose_device, choose_layout, write_results
+from helicon.generate import Request, choose_device, choose_layout
 from helicon.generate import generate as make
+from helicon.results import write_results
 from helicon.tokenizers.sequencer import Sequencer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}

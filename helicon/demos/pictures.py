@@ -37,7 +37,7 @@ CAPTIONS, SAMPLES, SHOWN = 64, 4, 12
 BEST_OF = 8
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
 CODEC_STEPS, GPT_STEPS = 700, 450  # of a minute's training of each
-CODEC_SHARE = 0.2  # of the minutes
+CODEC_SHARE = 0.17  # of the minutes
 TEMPERATURE = 0.5  # a model this young errs often
 
 
@@ -46,7 +46,7 @@ class PictureWorld:
     """What the demo is made of. out: folder of everything."""
 
     out: Path
-    minutes: float = 5.0
+    minutes: float = 6.0
     pieces: int = 20_000
     seed: int = 0
 

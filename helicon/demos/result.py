@@ -16,8 +16,9 @@ from helicon.data.prepare import Prepared
 from helicon.demos.baselines import baselines
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import loss_curve
-from helicon.generate import Request, generate, write_items
+from helicon.generate import Request, generate
 from helicon.modalities import registry
+from helicon.results import write_items
 from helicon.sequence.layout import Layout
 from helicon.training.metrics import read_metrics
 

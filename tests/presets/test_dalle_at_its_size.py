@@ -10,7 +10,8 @@ import pytest
 from helicon.bundle import load_bundle
 from helicon.demos.shapes import write_folder
 from helicon.formats.image import read_image
-from helicon.generate import Request, generate, write_items
+from helicon.generate import Request, generate
+from helicon.results import write_items
 from helicon.training.metrics import read_metrics
 from helicon.training.run import run_lightning
 

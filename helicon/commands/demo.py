@@ -85,7 +85,7 @@ def demo_pictures(args: Namespace, begun: float) -> tuple[int, list[str]]:
     run = shlex.quote(str(plan.run))
     caption = "a small red circle above a large blue square"
     steps = [
-        f"helicon generate {run} --text {shlex.quote(caption)} -n 9 --temperature 0.5 -o more",
+        f"helicon generate {run} --text {shlex.quote(caption)} -n 9 --temperature {pictures.TEMPERATURE} -o more",
         f"helicon reconstruct {shlex.quote(str(codec.run))} {shlex.quote(str(world.folder / '00001.png'))} -o codec",
         "helicon train text-to-image DIR --minutes 30",
     ]

@@ -60,6 +60,30 @@ def collate(index: int, packed: Sequence[Packed]) -> Batch:
     return Batch(index, torch.from_numpy(ids), torch.from_numpy(rows), torch.from_numpy(targets))
 
 
+class Epochs:
+    """Items without end: every epoch has each of them once, in an order of its own that depends on (seed, epoch)."""
+
+    def __init__(self, items: np.ndarray, seed: int) -> None:
+        self.items, self.seed = items, seed
+        self._orders: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        """Items of an epoch."""
+        return len(self.items)
+
+    def at(self, numbers: np.ndarray) -> np.ndarray:
+        """The items of consecutive numbers."""
+        first, last = numbers[0] // len(self), numbers[-1] // len(self)
+        orders = np.concatenate([self._order(epoch) for epoch in range(first, last + 1)])
+        return orders[numbers - first * len(self)]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.items)
+            self._orders = {**{e: o for e, o in self._orders.items() if e >= epoch - 2}, epoch: order}
+        return self._orders[epoch]
+
+
 class Stream:
     """The endless sequence of training windows of one corpus: each epoch visits every window of every example once."""
 
@@ -75,7 +99,7 @@ class Stream:
         whole = layout.last.length is not None
         windows = 1 if whole else np.maximum(1, -(-(self.lengths[self.train] + 1) // (self.room + 1)))
         self.windows = np.repeat(self.train, windows)
-        self._epochs: dict[int, np.ndarray] = {}
+        self.epochs = Epochs(self.windows, seed)
         self._group: tuple[int, np.ndarray] | None = None
 
     def rows(self, t: int) -> list[tuple[int, int]]:
@@ -88,9 +112,7 @@ class Stream:
     def _batches(self, group: int) -> np.ndarray:
         """(number, example) of a group of batches, int64 [GROUP, batch, 2]."""
         numbers = np.arange(group * GROUP * self.batch, (group + 1) * GROUP * self.batch)
-        epochs = numbers // len(self.windows)
-        examples = np.concatenate([self._order(e) for e in range(epochs[0], epochs[-1] + 1)])
-        examples = examples[numbers - epochs[0] * len(self.windows)]
+        examples = self.epochs.at(numbers)
         by_length = np.argsort(np.minimum(self.lengths[examples], self.room), kind="stable")
         rows = np.stack([numbers, examples], axis=1)[by_length].reshape(GROUP, self.batch, 2)
         return rows[np.random.default_rng((self.seed, 1, group)).permutation(GROUP)]
@@ -116,12 +138,6 @@ class Stream:
                 ids[slot] = tokenizer.drop(ids[slot], rng, self.how.drop)  # type: ignore[attr-defined]
             elif slot in ids and slot != self.layout.last.name and rng.random() < self.how.drop:
                 del ids[slot]
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._epochs:
-            order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.windows)
-            self._epochs = {**{e: o for e, o in self._epochs.items() if e >= epoch - 2}, epoch: order}
-        return self._epochs[epoch]
 
 
 def augmented(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from helicon.data.batches import Epochs
 from helicon.data.corpus import Corpus
 
 
@@ -45,14 +46,12 @@ class RawBatches(IterableDataset[Tensor]):
     ) -> None:  # fmt: skip
         self.pictures, self.size, self.seed, self.mirror = pictures, batch, seed, mirror
         self.first, self.rank, self.world = 0, rank, world
-        self.train = pictures.corpus.select(held=False)
+        self.epochs = Epochs(pictures.corpus.select(held=False), seed)
 
     def batch(self, t: int) -> Tensor:
         """Batch t, or this process' share of it."""
         numbers = np.arange(t * self.size, (t + 1) * self.size)
-        epochs, places = np.divmod(numbers, len(self.train))
-        orders = {int(e): np.random.default_rng((self.seed, 0, int(e))).permutation(self.train) for e in set(epochs)}
-        examples = np.array([orders[int(e)][place] for e, place in zip(epochs, places)])
+        examples = self.epochs.at(numbers)
         turned = torch.from_numpy(np.random.default_rng((self.seed, 1, t)).random(self.size) < self.mirror / 2)
         mine = slice(self.rank, None, self.world)
         pixels = self.pictures.batch(examples[mine])

@@ -8,8 +8,7 @@ from pathlib import Path
 import helicon
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
-from helicon.formats.sheets import before_and_after
-from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
+from helicon.training.codec import write_reconstructions
 from helicon.training.codec_data import CodecData
 from helicon.training.metrics import read_metrics
 from helicon.vqvae.storage import CodecBundle, load_codec
@@ -24,9 +23,8 @@ def write_codec_result(
     bundle, metrics = load_codec(run), read_metrics(run)
     data.setup("fit")
     before = data.pictures.batch(data.examples(SHOWN))
-    after = bundle.codec.decode(bundle.codec.encode(pixels_to_tensor(before)))
     sheet = page.with_name("reconstructions.png")
-    before_and_after(list(zip(before.permute(0, 2, 3, 1).numpy(), tensor_to_pixels(after))), sheet)
+    write_reconstructions(bundle.codec, before, sheet)
     shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
     items = [PageItem("Before and after", shown, image=sheet.name, files=[sheet.name])]
     figures = _draw(metrics, page.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,7 @@ class Drawn:
     pictures: list[np.ndarray]
     fits: list[float]
 
+    @cached_property
     def right(self) -> list[dict[str, bool]]:
         """What each picture shows of the scene."""
         return [score(picture, self.scene) for picture in self.pictures]
@@ -135,11 +137,11 @@ def figures_of(drawn: Sequence[Drawn]) -> dict[str, float]:
 
     shuffled: the same pictures against the caption after theirs.
     """
-    rows = [right for each in drawn for right in each.right()]
+    rows = [right for each in drawn for right in each.right]
     figures = {name: float(np.mean([row[name] for row in rows])) for name in CHANCE}
     others = [Drawn(after.scene, each.pictures, each.fits) for each, after in zip(drawn, [*drawn[1:], drawn[0]])]
-    shuffled = float(np.mean([right["all_right"] for each in others for right in each.right()]))
-    best = float(np.mean([score(each.pictures[int(np.argmax(each.fits))], each.scene)["all_right"] for each in drawn]))
+    shuffled = float(np.mean([right["all_right"] for each in others for right in each.right]))
+    best = float(np.mean([each.right[int(np.argmax(each.fits))]["all_right"] for each in drawn]))
     return {**figures, "shuffled": shuffled, "best": best}
 
 
@@ -172,7 +174,7 @@ def _write_page(
     for number, each in enumerate(drawn[:SHOWN]):
         sheet = world.out / "generated" / f"{number:03d}.png"
         contact_sheet(each.pictures[:SAMPLES], sheet, columns=SAMPLES)
-        right = sum(found["all_right"] for found in each.right()[:SAMPLES])
+        right = sum(found["all_right"] for found in each.right[:SAMPLES])
         shown = sheet.relative_to(world.out)
         items.append(PageItem(each.scene.caption, f"{right} of {SAMPLES} as asked", image=shown, files=[shown]))
     intro = INTRO.format(
@@ -181,7 +183,8 @@ def _write_page(
         guess=round(1 / CHANCE["all_right"]), shuffled=100 * figures["shuffled"],
     )  # fmt: skip
     told = {name.replace("_", " "): f"{figures[name]:.3f}; by guessing {CHANCE[name]:.3f}" for name in CHANCE}
-    told["best of 8"] = f"{figures['best_of_8']:.3f}, mean of the 8 {figures['mean_of_8']:.3f}"
+    best, mean = figures[f"best_of_{BEST_OF}"], figures[f"mean_of_{BEST_OF}"]
+    told[f"best of {BEST_OF}"] = f"{best:.3f}, mean of the {BEST_OF} {mean:.3f}"
     last = {name: values[-1] for name, (_, values) in read_metrics(world.out / "codec").items()}
     told |= {"codec": summary(last), **{k: str(v) for k, v in model_settings(bundle, plan.prepared).items()}}
     losses = [

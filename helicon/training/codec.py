@@ -226,9 +226,7 @@ class CodecModule(RunModule):
             return
         self.codec.eval()
         before = self.data.pictures.batch(self.data.examples(SHOWN)).to(self.device)
-        after = self.codec.decode(self.codec.encode(pixels_to_tensor(before)))
-        pairs = list(zip(before.permute(0, 2, 3, 1).cpu().numpy(), tensor_to_pixels(after)))
-        before_and_after(pairs, path.with_name(f"{path.name}-reconstructions.png"))
+        write_reconstructions(self.codec, before, path.with_name(f"{path.name}-reconstructions.png"))
 
     def amount(self, batch: Tensor) -> int:
         """Pictures."""
@@ -242,3 +240,9 @@ class CodecModule(RunModule):
             words += [f"codes used {100 * float(metrics['val/usage']):.0f} %"]
             words += [f"perplexity {float(metrics['val/perplexity']):.0f}"]
         return words
+
+
+def write_reconstructions(codec: Codec, before: Tensor, path: Path) -> None:
+    """Writes a PNG of pictures uint8 [B, C, H, W] beside what the codec makes of them."""
+    after = codec.decode(codec.encode(pixels_to_tensor(before)))
+    before_and_after(list(zip(before.permute(0, 2, 3, 1).cpu().numpy(), tensor_to_pixels(after))), path)

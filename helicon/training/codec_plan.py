@@ -15,7 +15,7 @@ from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
-from helicon.training.plan import Say, Wanted, choose_run, clock
+from helicon.training.plan import Say, Wanted, check_wanted, choose_run, clock, place_arguments, time_arguments
 from helicon.training.run import read_arguments
 from helicon.training.sizes import check_size, preset, validation_seconds
 from helicon.vqvae.codec import Codec
@@ -94,19 +94,11 @@ def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
         raise TrainingError(
             "a codec has neither --size nor --from; --model.width and --model.blocks say how large it is"
         )
-    if not wanted.minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {wanted.minutes:g}")
-    if not wanted.path.exists():
-        raise ValueError(f"{wanted.path}: no such file or folder")
+    check_wanted(wanted)
     preset_path(wanted.task)
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
-    where = ["--data.path", str(wanted.path), "--data.seed", str(wanted.seed), "--name", run.name]
-    where += ["--data.manifest", str(wanted.manifest)] if wanted.manifest else []
-    where += ["--runs", str(wanted.runs)] if wanted.runs != Path("runs") else []
-    every = clock(validation_seconds(wanted.minutes, 1000))
-    limits = ["--trainer.max_time", clock(max(1, round(60 * wanted.minutes)))]
-    limits += ["--trainer.max_steps", str(wanted.steps or -1), "--trainer.val_check_interval", every]
-    arguments = ["--config", wanted.task, *where, *limits, *wanted.rest]
+    limits = [*time_arguments(wanted), "--trainer.val_check_interval", clock(validation_seconds(wanted.minutes, 1000))]
+    arguments = ["--config", wanted.task, *place_arguments(wanted, run), *limits, *wanted.rest]
     config = read_arguments("fit", arguments)
     module: CodecModule = config.model
     data: CodecData = config.datamodule
@@ -115,9 +107,8 @@ def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
     data.prepare_data()
     data.setup("fit")
     with torch.device("meta"):
-        count = sum(parameter.numel() for parameter in Codec(module.shape).parameters())
-    shape, grid = module.shape, data.size // module.shape.factor
-    codes = Codec(shape).codebook_size if shape.quantizer == "fsq" else shape.codes
-    grids = f"{data.size} x {data.size} pixels to {grid} x {grid} of {codes} codes"
+        codec = Codec(module.shape)
+    count, grid = sum(parameter.numel() for parameter in codec.parameters()), data.size // module.shape.factor
+    grids = f"{data.size} x {data.size} pixels to {grid} x {grid} of {codec.codebook_size} codes"
     say(f"codec      {count / 1e6:.2f} M parameters, {grids}")
     return CodecPlan(arguments, run, data, count)

@@ -74,14 +74,11 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     """
     check_task(wanted.task)
     check_size(wanted.size)
-    if not wanted.minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {wanted.minutes:g}")
-    if not wanted.path.exists():
-        raise ValueError(f"{wanted.path}: no such file or folder")
+    check_wanted(wanted)
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
     source = load_bundle(wanted.adopt) if wanted.adopt else None
     first = ["--config", wanted.task]
-    own = [*_where(wanted, run), *(_adopted(wanted, source) if source else [])]
+    own = [*place_arguments(wanted, run), *(_adopted(wanted, source) if source else [])]
     config = read_arguments("fit", [*first, *own, *wanted.rest])
     data: SequenceData = config.datamodule
     say(f"run        {run}\nreading    {wanted.path}")
@@ -98,7 +95,7 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     shape = ["--config", choice.name] if choice.name not in (wanted.task, "as adopted") else []
     if shape and is_task(choice.name):  # a published shape has layouts too, but the task says what is trained
         shape += ["--data.layouts", json.dumps(preset(wanted.task)["data"]["layouts"])]
-    arguments = [*first, *shape, *own, *_time(wanted)]
+    arguments = [*first, *shape, *own, *time_arguments(wanted)]
     arguments += ["--trainer.precision", "bf16-mixed" if machine.bf16 else "32-true"]
 
     config = read_arguments("fit", [*arguments, *wanted.rest])
@@ -118,7 +115,16 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     return Plan([*arguments, *wanted.rest], run, config.datamodule, data.prepared, count)
 
 
-def _where(wanted: Wanted, run: Path) -> list[str]:
+def check_wanted(wanted: Wanted) -> None:
+    """ValueError for no time, or no folder."""
+    if not wanted.minutes > 0:
+        raise ValueError(f"--minutes must be above 0, got {wanted.minutes:g}")
+    if not wanted.path.exists():
+        raise ValueError(f"{wanted.path}: no such file or folder")
+
+
+def place_arguments(wanted: Wanted, run: Path) -> list[str]:
+    """Arguments of `fit` for where the files are and where the run goes."""
     manifest = ["--data.manifest", str(wanted.manifest)] if wanted.manifest else []
     where = ["--data.path", str(wanted.path), *manifest, "--data.seed", str(wanted.seed), "--name", run.name]
     return [*where, *(["--runs", str(wanted.runs)] if wanted.runs != Path("runs") else [])]
@@ -166,7 +172,8 @@ def _adopted(wanted: Wanted, source: Bundle) -> list[str]:
     return [*words, "--data.adopt", str(find_bundle(wanted.adopt))]
 
 
-def _time(wanted: Wanted) -> list[str]:
+def time_arguments(wanted: Wanted) -> list[str]:
+    """Arguments of `fit` for how long it takes."""
     limit = clock(max(1, round(60 * wanted.minutes)))
     return ["--trainer.max_time", limit, "--trainer.max_steps", str(wanted.steps or -1)]
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _FAINT = "#333333", "#e4e4e4"
+INK, _FAINT = "#333333", "#e4e4e4"
 _COLORS = (  # one for each family, in their order: those most often heard together are far apart
     "#2f6fb7", "#8c6bb1", "#6b7a8f", "#e08214", "#7a4a2b", "#2e9e5b", "#63b598", "#d64541",
     "#b5487f", "#17a2b8", "#c9a400", "#7f8fd6", "#a3a948", "#c76f53", "#5d8a66", "#999999", "#4a4a4a",
 )  # fmt: skip
-_LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
+LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
 
 
 def piano_roll(score: Score, path: str | os.PathLike[str]) -> None:
@@ -33,7 +33,7 @@ def piano_roll(score: Score, path: str | os.PathLike[str]) -> None:
 
     Louder notes are more opaque. Drums have a strip of their own below, a row for each drum.
     """
-    figure = _figure(4.6)
+    figure = new_figure(4.6)
     pitched, drums = score.program != DRUMS, score.program == DRUMS
     names = sorted({drum_of(int(note)).name for note in score.pitch[drums]}, key=DRUM_NAMES.index)
     rows = max(len(names), 1)
@@ -49,7 +49,7 @@ def piano_roll(score: Score, path: str | os.PathLike[str]) -> None:
     strip.set_xlim(0, max(score.seconds, 1.0))
     strip.set_xlabel("seconds")
     _legend(figure, sorted({family_of(int(program)) for program in score.program}, key=FAMILY_NAMES.index))
-    _save(figure, path)
+    save(figure, path)
 
 
 def loss_curve(
@@ -65,10 +65,10 @@ def loss_curve(
     series: name -> (steps, losses); many points are drawn faintly, with their running mean on top. levels: name -> loss
     of something to compare with, such as a baseline, drawn as a dashed line. Values that are not finite are left out.
     """
-    figure = _figure(4.2)
+    figure = new_figure(4.2)
     axes = figure.subplots()
-    _clean(axes)
-    for color, (name, (x, y)) in zip(_LINES * (1 + len(series) // len(_LINES)), series.items()):
+    tidy(axes)
+    for color, (name, (x, y)) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         _draw_losses(axes, x[np.isfinite(y)], y[np.isfinite(y)], name, color)
     for name, level in (levels or {}).items():
@@ -80,31 +80,31 @@ def loss_curve(
     axes.set_xlim(0, max(steps, 1))
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats a token")
-    axes.set_title(title, loc="left", color=_INK, fontsize=13)
+    axes.set_title(title, loc="left", color=INK, fontsize=13)
     if series:
-        axes.legend(frameon=False, labelcolor=_INK, fontsize=11)
-    _save(figure, path)
+        axes.legend(frameon=False, labelcolor=INK, fontsize=11)
+    save(figure, path)
 
 
 def curves(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | os.PathLike[str], *, label: str
 ) -> None:  # fmt: skip
     """Writes a PNG, 1000 pixels wide, of values over the steps of a training. series: name -> (steps, values)."""
-    figure = _figure(3.4)
+    figure = new_figure(3.4)
     axes = figure.subplots()
-    _clean(axes)
-    for color, (name, (x, y)) in zip(_LINES * (1 + len(series) // len(_LINES)), series.items()):
+    tidy(axes)
+    for color, (name, (x, y)) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
         axes.plot(x, y, color=color, linewidth=1.8, marker="o", markersize=3, label=name)
     axes.set_xlim(0)
     axes.set_xlabel("step")
     axes.set_ylabel(label)
-    axes.legend(frameon=False, labelcolor=_INK, fontsize=11)
-    _save(figure, path)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=11)
+    save(figure, path)
 
 
 def _draw_pitches(axes: Axes, score: Score, chosen: np.ndarray) -> None:
     """Notes as bars one semitone high, on lines at every C."""
-    _clean(axes)
+    tidy(axes)
     _bars(axes, score, chosen, score.pitch[chosen].astype(float))
     low = int(score.pitch[chosen].min(initial=60)) - 2
     high = int(score.pitch[chosen].max(initial=72)) + 2
@@ -115,7 +115,7 @@ def _draw_pitches(axes: Axes, score: Score, chosen: np.ndarray) -> None:
 
 def _draw_drums(axes: Axes, score: Score, chosen: np.ndarray, names: list[str]) -> None:
     """Strokes as short marks, a row for each kind of drum."""
-    _clean(axes)
+    tidy(axes)
     rows = np.array([names.index(drum_of(int(note)).name) for note in score.pitch[chosen]], float)
     _bars(axes, score, chosen, rows, width_s=max(score.seconds, 1.0) / 250)
     axes.set_yticks(range(len(names)), names, fontsize=9)
@@ -155,29 +155,29 @@ def _legend(figure: Figure, families: list[str]) -> None:
     if families:
         patches = [Patch(color=_COLORS[FAMILY_NAMES.index(family)], label=family) for family in families]
         columns = min(len(patches), 8)
-        figure.legend(handles=patches, loc="outside upper left", ncols=columns, frameon=False, labelcolor=_INK)
+        figure.legend(handles=patches, loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK)
 
 
-def _figure(height: float) -> Figure:
+def new_figure(height: float) -> Figure:
     """An empty figure, 1000 pixels wide at 100 to the unit of height."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(10, height), dpi=100, layout="constrained", facecolor="white")
 
 
-def _clean(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
     """Faint grid, no frame but the base line."""
     axes.set_facecolor("white")
     axes.grid(color=_FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#bbbbbb")
-    axes.tick_params(colors=_INK, length=0, labelsize=10)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
+    axes.tick_params(colors=INK, length=0, labelsize=10)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with atomic_write(path) as temporary:
         # Without the drawing program's name and version, the same picture is the same bytes.
         figure.savefig(temporary, format="png", metadata={"Software": None})

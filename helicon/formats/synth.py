@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from helicon.formats.files import atomic_write
+from helicon.formats.audio import Sound, write_audio
 from helicon.formats.score import DRUMS, Score
 from helicon.formats.timbres import Drum, Timbre, drum_of, timbre_of
 
@@ -55,10 +55,7 @@ def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
 
 def write_wav(samples: np.ndarray, path: str | os.PathLike[str], sample_rate: int = 22050) -> None:
     """Writes float samples in [-1, 1], [S] or [S, channels], as 16-bit PCM, atomically. The path ends in `.wav`."""
-    import soundfile
-
-    with atomic_write(path) as temporary:
-        soundfile.write(temporary, np.clip(samples, -1.0, 1.0), sample_rate, subtype="PCM_16", format="WAV")
+    write_audio(Sound(samples[:, None] if samples.ndim == 1 else samples, sample_rate), path)
 
 
 def _tone(timbre: Timbre, pitch: int, length: int, sample_rate: int) -> np.ndarray:

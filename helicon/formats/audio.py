@@ -1,0 +1,188 @@
+"""Sound in memory, and sound files: whatever libsndfile reads -> samples; samples -> 16-bit WAV.
+
+A file that is read whole and one that is read in blocks give the same samples.
+
+Shapes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from helicon.formats.audio_decode import SUFFIXES, AudioError, Source, check_rate, open_audio
+from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
+from helicon.formats.files import atomic_write
+from helicon.formats.score import ReadReport
+
+LONGEST_S = 4 * 3600.0  # of a sound that is read whole
+MAX_BYTES = 1 << 30  # of its samples in memory
+MAX_WAV_BYTES = (1 << 32) - (1 << 10)  # of samples in a WAV file, whose sizes have 32 bits
+_BLOCK = 1 << 18  # samples of all channels that are decoded or resampled at a time
+
+
+@dataclass(frozen=True)
+class Sound:
+    """samples: float32 [S, C], about -1 .. 1. rate: samples a second. label: what it is labelled with, if anything."""
+
+    samples: np.ndarray
+    rate: int
+    label: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def channels(self) -> int:
+        """1 for mono, 2 for stereo."""
+        return self.samples.shape[1]
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self) / self.rate
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.samples.nbytes
+
+    def cut(self, seconds: float) -> Sound:
+        """The first so many seconds, to the nearest sample."""
+        return replace(self, samples=self.samples[: round(seconds * self.rate)])
+
+
+def read_audio(path: Path | str, rate: int | None = None, channels: int | None = 1) -> tuple[Sound, ReadReport]:
+    """Sound of a file, its samples in [-1, 1], and counts of what was left out or changed on the way.
+
+    rate: samples a second to resample to; None for the file's own. channels: 1 or 2 to mix or double them to, as
+    `audio_samples.mix` says; None for the file's own. Of joined OGG or MP3 files the first is read. A suffix may be
+    that of another kind of sound. Raises AudioError for what cannot be read, OSError if it cannot be opened.
+    """
+    report, blocks, frames = ReadReport(), [], 0
+    with open_audio(path) as source:
+        rate, channels = _wanted(source, rate, channels)
+        most = min(round(LONGEST_S * rate), MAX_BYTES // (4 * channels))
+        if source.frames and length_at(source.frames, source.rate, rate) > most:
+            raise _too_long(most, rate)
+        for block in _samples(source, rate, channels, report):
+            blocks.append(block)
+            frames += len(block)
+            if frames > most:
+                raise _too_long(most, rate)
+    return Sound(np.concatenate(blocks), rate), report
+
+
+def read_blocks(
+    path: Path | str, rate: int | None = None, channels: int | None = 1, seconds: float = 10.0,
+    report: ReadReport | None = None,
+) -> Iterator[np.ndarray]:  # fmt: skip
+    """The samples that `read_audio` gives, in blocks [S, C] that last so many seconds, the last one shorter.
+
+    Files may be of any length. report: counts are added to it as they are found. Raises as `read_audio` does.
+    """
+    with open_audio(path) as source:
+        rate, channels = _wanted(source, rate, channels)
+        size = round(seconds * rate)
+        if size < 1:
+            raise ValueError(f"blocks of {seconds} seconds: 1 sample or more is accepted")
+        yield from regrouped(_samples(source, rate, channels, report or ReadReport()), size)
+
+
+def audio_info(path: Path | str) -> tuple[int, int, int]:
+    """Samples a second, channels, and samples of each as a file's header has them; counted if it does not say.
+
+    Raises as `read_audio` does.
+    """
+    with open_audio(path) as source:
+        frames = source.frames
+        if frames is None:
+            frames = sum(map(len, source.blocks(max(1, _BLOCK // source.channels), ReadReport())))
+        return source.rate, source.channels, frames
+
+
+def common_rate(paths: Iterable[Path | str]) -> int:
+    """The commonest number of samples a second among files, the higher of two as common.
+
+    Files that cannot be opened are passed over; ValueError when none can.
+    """
+    counts: Counter[int] = Counter()
+    for path in paths:
+        with suppress(ValueError, OSError), open_audio(path) as source:
+            counts[source.rate] += 1
+    if not counts:
+        raise ValueError(f"no sound file that can be read: {' '.join(SUFFIXES)} are accepted")
+    return max(counts, key=lambda rate: (counts[rate], rate))
+
+
+def write_audio(sound: Sound, path: str | PathLike[str]) -> None:
+    """Writes a sound as a WAV file of 16 bits, whole or not at all; samples beyond -1 .. 1 are clipped.
+
+    Samples of 16 bits that were read come out the same. ValueError for samples that are not finite.
+    """
+    write_blocks(path, [sound.samples], sound.rate, sound.channels)
+
+
+def write_blocks(path: str | PathLike[str], blocks: Iterable[np.ndarray], rate: int, channels: int) -> None:
+    """`write_audio` of blocks float32 [S, C] that follow one another, each written as it comes."""
+    if Path(path).suffix.lower() != ".wav":
+        raise ValueError(f"suffix {Path(path).suffix!r}: sound is written as .wav")
+    check_rate(rate)
+    n_bytes = 0
+    with (
+        atomic_write(path) as temporary,
+        soundfile.SoundFile(temporary, "w", rate, channels, subtype="PCM_16", format="WAV") as file,
+    ):
+        for block in blocks:
+            pcm_SC = _pcm16(block, channels)
+            n_bytes += pcm_SC.nbytes
+            if n_bytes > MAX_WAV_BYTES:
+                raise ValueError(f"more than {MAX_WAV_BYTES / rate / channels / 2:,.0f} s, which a WAV file can hold")
+            file.write(pcm_SC)
+
+
+def _pcm16(x_SC: np.ndarray, channels: int) -> np.ndarray:
+    """int16 [S, C]; inverse of dividing by 32,768."""
+    if x_SC.ndim != 2 or x_SC.shape[1] != channels:
+        raise ValueError(f"samples of shape {x_SC.shape}: [samples, {channels}] is accepted")
+    if not np.isfinite(x_SC).all():
+        raise ValueError("samples that are NaN or infinite: a sound file holds numbers")
+    return np.rint(x_SC * np.float32(32768)).clip(-32768, 32767).astype(np.int16)
+
+
+def _wanted(source: Source, rate: int | None, channels: int | None) -> tuple[int, int]:
+    """Samples a second and channels to read a file with; ValueError for those that cannot be."""
+    if channels not in (None, 1, 2):
+        raise ValueError(f"{channels} channels: 1, 2 or None, for as many as there are, are accepted")
+    rate = source.rate if rate is None else rate
+    check_rate(rate)
+    return rate, channels or source.channels
+
+
+def _samples(source: Source, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
+    """A file's samples in blocks [S, C] of no particular size, mixed and resampled."""
+    report.add(MIXED, source.channels if channels < source.channels else 0)
+    # Resampled to a higher rate, a block is larger afterwards than before
+    size = max(1, _BLOCK // max(source.channels, channels * -(-rate // source.rate)))
+    yield from resampled(_mixed(source, size, channels, report), channels, source.rate, rate)
+
+
+def _mixed(source: Source, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
+    """A file's samples at their own rate; AudioError if at its end there was none, or none that is a number."""
+    heard, before = 0, report.counts.get(NOT_FINITE, 0)
+    for block_SC in source.blocks(size, report):
+        heard += block_SC.size
+        yield mix(clean(block_SC, report), channels, source.kind == "OGG")
+    if heard == report.counts.get(NOT_FINITE, 0) - before:
+        raise AudioError("no sound in it" + (": all of its samples are NaN or infinite" if heard else ""))
+
+
+def _too_long(most: int, rate: int) -> AudioError:
+    return AudioError(f"too long to be read whole: up to {most / rate / 60:,.1f} minutes at {rate:,} Hz are accepted")

@@ -1,0 +1,215 @@
+"""Sound files, opened and decoded a block at a time by libsndfile.
+
+Which files may be decoded is decided here by their first bytes, and nothing is allocated by what a header says. Files
+without a header are refused: whatever they hold could be played as sound.
+
+Shapes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from helicon.formats.score import ReadReport
+
+SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
+)  # fmt: skip
+KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
+MAX_CHANNELS = 64
+SLOWEST, FASTEST = 100, 768_000  # samples a second
+TRUNCATED = "truncated or broken file (read up to there)"
+LEFT_OVER = "file longer than its header says (the rest left out)"
+
+_SIGNATURES = {  # what a file begins with
+    "WAV": rb"(RIFF|RIFX|RF64)....WAVE",
+    "FLAC": rb"fLaC",
+    "OGG": rb"OggS",
+    "MP3": rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]",  # 11 bits that are set, then layer I, II or III
+    "AIFF": rb"FORM....AIF[FC]",
+    "AU": rb"\.snd|dns\.",
+    "CAF": rb"caff",
+    "W64": rb"riff\x2e\x91\xcf\x11",
+    # Known by name only, so that people see what they have
+    "AAC": rb"\xff[\xf0\xf1\xf8\xf9]",
+    "MPEG-4 (M4A, AAC, video)": rb"....ftyp",
+    "Windows Media": rb"\x30\x26\xb2\x75",
+    "Matroska or WebM": rb"\x1a\x45\xdf\xa3",
+    "AVI": rb"RIFF....AVI ",
+    "WavPack": rb"wvpk",
+    "Monkey's Audio": rb"MAC ",
+    "AMR": rb"#!AMR",
+    "MIDI": rb"MThd",
+    "ZIP": rb"PK\x03\x04",
+    "web page": rb"<",
+}
+# libsndfile's own names. RAW, which it takes garbage for, is not among them.
+_FORMATS = {*KINDS, "WAVEX", "RF64"}
+_MPEG_LENGTHS = (b"Xing", b"Info", b"VBRI")  # tags in the first frame that say how many there are
+_UNKNOWN = np.iinfo(np.int64).max  # frames of a FLAC file that does not say
+_STREAMED = 0x7FFF_F000  # sizes from here on are what recorders write that do not know how long it will be
+_SHORT = re.compile(r": (\d+) \(should be (\d+)\)")  # libsndfile's note of a size that is not the file's
+_TAGS = 1 << 16  # bytes that may follow the last frame: titles, and what the decoder has read ahead
+
+
+class AudioError(ValueError):
+    """A file that is no sound, or none that can be read; the message is one line and names no path."""
+
+
+class _File(io.BufferedReader):
+    """A file in which libsndfile may look for what broken headers point to: before its beginning it stays put."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return self.tell()
+
+
+class _Forward(soundfile.SoundFile):
+    """Never sought in: after each read SoundFile would seek to where it is, which loses the end of some FLAC files."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open sound file. rate, channels, frames: as its header says; frames is None where it does not say."""
+
+    kind: str
+    rate: int
+    channels: int
+    frames: int | None
+    _decoder: _Forward
+    _file: BinaryIO
+
+    def blocks(self, size: int, report: ReadReport) -> Iterator[np.ndarray]:
+        """float32 [S, C], S at most `size`, up to the end or to where the file breaks off. Can be asked for once.
+
+        AudioError if it is broken from the first sample on.
+        """
+        read, reason = 0, ""
+        while not reason:
+            block_SC = np.empty((size, self.channels), np.float32)
+            try:
+                with _hushed(self.kind):
+                    n = len(self._decoder.read(out=block_SC))
+            except soundfile.LibsndfileError as error:
+                # What was decoded before the fault is in the block; only the position tells how much that is
+                n, reason = min(max(self._decoder.tell() - read, 0), size), _said(error)
+            if n:
+                yield block_SC[:n]
+            elif not reason:
+                break
+            read += n
+        if reason and not read:
+            raise AudioError(f"a broken {self.kind} file: {reason}")
+        short = self.frames is not None and read < self.frames
+        report.add(TRUNCATED, bool(reason or short or _cut_off(self._decoder)))
+        if self.kind in ("OGG", "MP3") and not reason:  # joined files; MP3 of varying bit rate that does not say so
+            report.add(LEFT_OVER, os.fstat(self._file.fileno()).st_size - self._file.tell() > _TAGS)
+
+
+@contextmanager
+def open_audio(path: Path | str) -> Iterator[Source]:
+    """A sound file. Raises AudioError for what is none, or none that can be read, OSError if it cannot be opened."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
+    with _File(io.FileIO(path)) as file:
+        kind, says_length = _kind(file)
+        # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing
+        try:
+            with _hushed(kind):
+                decoder = _Forward(file)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"a broken {kind} file: {_said(error)}") from error
+        with decoder:
+            if decoder.format not in _FORMATS:
+                raise AudioError(f"a {kind} file that holds {decoder.format}: {_accepted()}")
+            check_rate(decoder.samplerate)
+            if not 1 <= decoder.channels <= MAX_CHANNELS:
+                raise AudioError(f"{decoder.channels:,} channels: 1 to {MAX_CHANNELS} are accepted")
+            if decoder.frames < 1:
+                raise AudioError("no sound in it")
+            frames = decoder.frames if says_length and decoder.frames < _UNKNOWN else None
+            yield Source(kind, decoder.samplerate, decoder.channels, frames, decoder, file)
+
+
+def check_rate(rate: int) -> None:
+    """AudioError for samples a second that no sound has."""
+    if not SLOWEST <= rate <= FASTEST:
+        raise AudioError(f"{rate:,} samples a second: {SLOWEST} to {FASTEST:,} are accepted")
+
+
+def _kind(file: BinaryIO) -> tuple[str, bool]:
+    """What a file is by its first bytes, and whether that kind says how long it is; the file is left at its start."""
+    head = file.read(32)
+    if not head:
+        raise AudioError("the file is empty")
+    kind = next((kind for kind, begin in _SIGNATURES.items() if re.match(begin, head, re.DOTALL)), None)
+    if kind not in KINDS:
+        raise AudioError(f"{f'a {kind} file' if kind else 'not a sound file'}: {_accepted()}")
+    says_length = True
+    if kind == "MP3":
+        at = 0
+        if head.startswith(b"ID3"):  # a tag before the first frame; its size is 4 times 7 bits
+            at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))
+        file.seek(at)
+        frame = file.read(64)
+        says_length = any(tag in frame for tag in _MPEG_LENGTHS)
+    file.seek(0)
+    return kind, says_length
+
+
+def _accepted() -> str:
+    return f"{', '.join(KINDS)} are accepted"
+
+
+def _said(error: soundfile.LibsndfileError) -> str:
+    """What libsndfile says, in one line."""
+    text = " ".join(error.error_string.split()).removeprefix("Error : ").rstrip(".!")
+    return text or "it cannot be decoded"
+
+
+def _cut_off(decoder: soundfile.SoundFile) -> bool:
+    """Whether a size in the header is more than the file has; frames alone do not tell, libsndfile sets them right."""
+    sizes = ((int(says), int(has)) for says, has in _SHORT.findall(decoder.extra_info))
+    return any(has < says < _STREAMED for says, has in sizes)
+
+
+_hush_lock = threading.Lock()
+
+
+@contextmanager
+def _nowhere() -> Iterator[None]:
+    """What C code prints to standard error is lost meanwhile; the descriptor is the process's: one thread at a time."""
+    with _hush_lock, open(os.devnull, "wb") as nowhere:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _hushed(kind: str) -> AbstractContextManager[None]:
+    """Around decoding: libmpg123, which decodes MP3, comments on every fault on standard error."""
+    return _nowhere() if kind == "MP3" else nullcontext()

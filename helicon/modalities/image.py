@@ -16,6 +16,7 @@ from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.rgb import RgbTokenizer
+from helicon.vqvae.codec import Codec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
 SIZE = 32  # pixels each way, unless told
@@ -68,9 +69,11 @@ def fit_codes(surveys: Iterable[np.ndarray]) -> NoReturn:
 
 
 def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
-    """The tokenizer of a codec."""
-    weights = lasting(bundle.codec)
-    return CodesTokenizer(bundle.codec, bundle.size, bundle.codec.shape.factor, bundle.config(), weights, block)
+    """The tokenizer of a codec; ValueError for one of another medium."""
+    codec = bundle.codec
+    if not isinstance(codec, Codec):
+        raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
+    return CodesTokenizer(codec, bundle.reading["size"], codec.shape.factor, bundle.config(), lasting(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:
@@ -81,8 +84,11 @@ def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None
 
 
 def open_codes(path: Path, device: torch.device | str = "cpu") -> CodesTokenizer | None:
-    """The tokenizer of a codec's run or bundle; None when there is none at that path."""
-    return codes_of(load_codec(path, device)) if find_codec(path) else None
+    """The tokenizer of a codec's run or bundle; None when there is none at that path, or one of another medium."""
+    if not find_codec(path):
+        return None
+    bundle = load_codec(path, device)
+    return codes_of(bundle) if bundle.medium == "image" else None
 
 
 IMAGE = Modality(

@@ -6,7 +6,7 @@ Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -56,17 +56,13 @@ class Seen(NamedTuple):
     loss: Tensor
 
 
-class Codec(nn.Module):
-    """Media to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
+class Bottleneck(nn.Module):
+    """Encoder, quantizer and decoder, and which of the quantizer's codes are kept."""
 
-    def __init__(self, shape: CodecShape, quantizer: nn.Module | None = None) -> None:
+    def __init__(self, encoder: nn.Module, quantizer: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
-        self.shape = shape
-        self.likelihood = LIKELIHOODS[shape.likelihood]
-        self.quantizer: Quantizer = quantizer or make_quantizer(shape)  # type: ignore[assignment]
-        self.encoder = ImageEncoder(shape.factor, shape.width, shape.blocks, self.quantizer.inputs)
-        outputs = CHANNELS * self.likelihood.parameters
-        self.decoder = ImageDecoder(shape.factor, shape.width, shape.blocks, self.quantizer.outputs, outputs)
+        self.encoder, self.decoder = encoder, decoder
+        self.quantizer: Quantizer = quantizer  # type: ignore[assignment]
         self.kept: Tensor
         self.renumbered: Tensor
         every = torch.arange(self.quantizer.codebook_size)
@@ -78,22 +74,18 @@ class Codec(nn.Module):
         """Codes there are."""
         return len(self.kept)
 
-    def forward(self, media: Tensor) -> Seen:
-        """Through the bottleneck with a gradient."""
-        found = self.quantizer(self.encoder(media))
-        out = self.decoder(found.latents)
-        return Seen(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
+    @property
+    def started(self) -> bool:
+        """Whether there is a codebook yet."""
+        return getattr(self.quantizer, "started", True)
 
-    @torch.inference_mode()
-    def encode(self, media: Tensor) -> Tensor:
-        """[B, C, x] in [-1, 1] -> int64 [B, g]."""
+    def codes_of(self, media: Tensor) -> Tensor:
+        """What the encoder is fed -> int64 [B, g]."""
         return self.renumbered[self.quantizer.encode(self.encoder(media))]
 
-    @torch.inference_mode()
-    def decode(self, codes: Tensor) -> Tensor:
-        """int64 [B, g] -> [B, C, x] in [-1, 1]."""
-        latents = self.quantizer.decode(self.kept[codes])
-        return self.likelihood.mean(self.decoder(latents)).clamp(-1, 1)
+    def decoded(self, codes: Tensor) -> Tensor:
+        """int64 [B, g] -> what the decoder gives."""
+        return self.decoder(self.quantizer.decode(self.kept[codes]))
 
     @torch.no_grad()
     def keep(self, used: Tensor) -> None:
@@ -111,8 +103,49 @@ class Codec(nn.Module):
         self.kept = kept
 
 
+class Codec(Bottleneck):
+    """Pictures to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
+
+    def __init__(self, shape: CodecShape, quantizer: nn.Module | None = None) -> None:
+        made: Quantizer = quantizer or make_quantizer(shape)  # type: ignore[assignment]
+        likelihood = LIKELIHOODS[shape.likelihood]
+        sizes = (shape.factor, shape.width, shape.blocks)
+        encoder = ImageEncoder(*sizes, made.inputs)
+        super().__init__(encoder, made, ImageDecoder(*sizes, made.outputs, CHANNELS * likelihood.parameters))  # type: ignore[arg-type]
+        self.shape, self.likelihood = shape, likelihood
+
+    def forward(self, media: Tensor) -> Seen:
+        """Through the bottleneck with a gradient."""
+        found = self.quantizer(self.encoder(media))
+        out = self.decoder(found.latents)
+        return Seen(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
+
+    @torch.inference_mode()
+    def encode(self, media: Tensor) -> Tensor:
+        """[B, C, x] in [-1, 1] -> int64 [B, g]."""
+        return self.codes_of(media)
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        """int64 [B, g] -> [B, C, x] in [-1, 1]."""
+        return self.likelihood.mean(self.decoded(codes)).clamp(-1, 1)
+
+
+class Bottled(Protocol):
+    """What the shape of a codec says of its quantizer."""
+
+    @property
+    def quantizer(self) -> Kind: ...
+    @property
+    def codes(self) -> int: ...
+    @property
+    def code_width(self) -> int: ...
+    @property
+    def levels(self) -> tuple[int, ...]: ...
+
+
 def make_quantizer(
-    shape: CodecShape, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3
+    shape: Bottled, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3
 ) -> nn.Module:  # fmt: skip
     """The quantizer of a shape; the rest is how it learns."""
     if shape.quantizer == "ema":

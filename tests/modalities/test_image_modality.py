@@ -29,7 +29,7 @@ PIXELS = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype(np.uint8)
 def codec() -> CodecBundle:
     torch.manual_seed(0)
     return CodecBundle(
-        Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(), "image", 8
+        Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(), "image", {"size": 8}
     )
 
 

@@ -131,7 +131,7 @@ def real(seed: int = 0) -> CodesTokenizer:
     torch.manual_seed(seed)
     codec = Codec(CodecShape(4, 16, 1, "fsq", levels=(4, 2, 2))).eval()
     codec.keep(torch.arange(16) != 3)
-    return codes_of(CodecBundle(codec, "image", 16), "photo")
+    return codes_of(CodecBundle(codec, "image", {"size": 16}), "photo")
 
 
 def test_state_and_weights_survive_the_registry():

@@ -33,7 +33,7 @@ def bundle(shape: CodecShape = SHAPE, seed: int = 0) -> CodecBundle:
     if isinstance(codec.quantizer, EMAQuantizer):
         while not codec.quantizer.started:
             codec.quantizer(torch.randn(40, 4, 4, 4))
-    return CodecBundle(codec.eval(), "image", 16, {"step": 7})
+    return CodecBundle(codec.eval(), "image", {"size": 16}, {"step": 7})
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_codec_comes_back_to_the_bit(tmp_path, quantizer, likelihood, dropped)
     codes = saved.codec.encode(media)
     for path in (tmp_path / "run", tmp_path / "run" / "model"):
         again = load_codec(path)
-        assert (again.medium, again.size, again.notes) == ("image", 16, {"step": 7})
+        assert (again.medium, again.reading, again.notes) == ("image", {"size": 16}, {"step": 7})
         assert (again.codec.shape, again.codec.codebook_size) == (saved.codec.shape, 10 if dropped else 16)
         assert not again.codec.training
         assert again.fingerprint() == saved.fingerprint()
@@ -130,14 +130,14 @@ DAMAGE = {
     "another shape": (weights(lambda t: t.update(kept=torch.arange(17))), MISFIT),
     "another width": (config(lambda c: c["shape"].update(width=24)), MISFIT),
     "a huge width": (config(lambda c: c["shape"].update(width=1 << 20)), MISFIT),
-    "another number of codes": (config(lambda c: c.update(codes=15)), MISFIT),
+    "another number of codes": (config(lambda c: c.update(codes=[15])), MISFIT),
     "another quantizer": (config(lambda c: c["shape"].update(quantizer="fsq")), MISFIT),
     "an unknown quantizer": (config(lambda c: c["shape"].update(quantizer="lfq")), "'lfq' is not one of ema"),
     "an unknown likelihood": (config(lambda c: c["shape"].update(likelihood="l3")), "'l3' is not one of l2"),
     "an impossible width": (config(lambda c: c["shape"].update(width=12)), "width must be a multiple of 8"),
     "an unknown setting": (config(lambda c: c["shape"].update(magic=1)), "unexpected keyword argument"),
     "no shape": (config(lambda c: c.pop("shape")), "KeyError('shape')"),
-    "a later format": (config(lambda c: c.update(format=99)), "format 99; this version of helicon reads 1"),
+    "a later format": (config(lambda c: c.update(format=99)), "format 99; this version of helicon reads 2"),
     "not JSON": (text(b"{"), "not a codec this version can read"),
     "not text": (text(b"\xff\xfe\x00"), "not a codec this version can read"),
     "deep JSON": (text(b"[" * 100_000), "not a codec this version can read"),

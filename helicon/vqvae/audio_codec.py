@@ -1,0 +1,180 @@
+"""A codec of sound: one VQ-VAE for each level, each of its own hop (arXiv:2005.00341, section 3).
+
+Level 0 is the finest. Sounds of any length go through in chunks that overlap by what a code can depend on.
+
+Shapes: B sounds, C channels, S samples, T codes of a level, one for each `hop` samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helicon.vqvae.audio_nets import AudioDecoder, AudioEncoder, reach, strides
+from helicon.vqvae.codec import Bottleneck, Kind, make_quantizer
+from helicon.vqvae.quantizers import Quantizer
+
+CHUNK = 2048  # codes that go through at a time
+
+
+@dataclass(frozen=True)
+class AudioShape:
+    """What a codec of sound is made of.
+
+    hops: samples a code of each level, finest first. rate: samples a second. stride: how many times slower each step
+    down is, at most (Jukebox: 2). width: channels; depth: dilated residual blocks after each step; growth: of their
+    dilations. codes, code_width, quantizer, levels: of each level's codebook (fsq: `levels` say its size).
+    """
+
+    hops: tuple[int, ...] = (16,)
+    rate: int = 8000
+    channels: int = 1
+    stride: int = 4
+    width: int = 128
+    depth: int = 4
+    growth: int = 3
+    quantizer: Kind = "ema"
+    codes: int = 512
+    code_width: int = 16
+    levels: tuple[int, ...] = (8, 8, 8)
+
+    def __post_init__(self) -> None:
+        numbers = (*self.hops, self.rate, self.channels, self.width, self.growth, self.code_width)
+        if not self.hops or min(numbers) < 1 or self.codes < 2 or self.depth < 0 or self.stride < 2:
+            raise ValueError(
+                "hops, rate, channels, width, growth and code_width must be 1 or more, depth 0, stride and codes 2"
+            )
+        if any(not fine < coarse or coarse % fine for fine, coarse in pairwise(self.hops)):
+            raise ValueError(f"hops must rise, each a multiple of the one before, got {list(self.hops)}")
+        for hop in self.hops:
+            if hop < 2 or not _smooth(hop):
+                raise ValueError(f"a hop must be a product of 2, 3 and 5 above 1, got {hop}")
+        if self.quantizer not in get_args(Kind):
+            raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(get_args(Kind))}")
+
+
+def _smooth(number: int) -> bool:
+    for prime in (2, 3, 5):
+        while number % prime == 0:
+            number //= prime
+    return number == 1
+
+
+class Heard(NamedTuple):
+    """What a level made of sound: reconstruction [B, C, S], codes int64 [B, T], the quantizer's loss."""
+
+    sound: Tensor
+    codes: Tensor
+    loss: Tensor
+
+
+class Level(Bottleneck):
+    """Waveforms in [-1, 1] to codes and back. `scale`: the sounds' standard deviation, which nets see as 1."""
+
+    def __init__(self, shape: AudioShape, hop: int, quantizer: nn.Module | None = None) -> None:
+        made: Quantizer = quantizer or make_quantizer(shape)  # type: ignore[assignment]
+        steps = strides(hop, shape.stride)
+        sizes = (shape.channels, steps, shape.width, shape.depth, shape.growth)
+        super().__init__(AudioEncoder(*sizes, made.inputs), made, AudioDecoder(*sizes, made.outputs))  # type: ignore[arg-type]
+        self.hop, self.reach = hop, reach(steps, shape.depth, shape.growth)
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, sound: Tensor) -> Heard:
+        """[B, C, S], S a multiple of the hop, through the bottleneck with a gradient."""
+        found = self.quantizer(self.encoder(sound / self.scale))
+        return Heard(self.decoder(found.latents) * self.scale, found.codes, found.loss)
+
+    @torch.inference_mode()
+    def encode(self, sound: Tensor) -> Tensor:
+        """[B, C, S] -> int64 [B, T], all at once; what is missing of the last hop is silence."""
+        return self.codes_of(F.pad(sound / self.scale, (0, -sound.shape[-1] % self.hop)))
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        """int64 [B, T] -> [B, C, T hop] in [-1, 1], all at once."""
+        return (self.decoded(codes) * self.scale).clamp(-1, 1)
+
+    def encode_long(self, sound: Tensor) -> Tensor:
+        """[C, S] of any length -> int64 [T], in chunks: the codes that `encode` gives, in bounded memory."""
+        return torch.cat([sound.new_zeros(0, dtype=torch.int64), *self.encode_stream([sound])])
+
+    def decode_long(self, codes: Tensor) -> Tensor:
+        """int64 [T] of any length -> [C, T hop], in chunks."""
+        parts = list(self.decode_stream([codes]))
+        return torch.cat(parts, -1) if parts else self.scale.new_zeros(self._channels, 0)
+
+    def encode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Blocks [C, S] of a sound, of any lengths -> its codes, a chunk at a time."""
+        padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in _blocks_of(blocks, CHUNK * self.hop))
+        return _chunks(padded, CHUNK * self.hop, self.reach * self.hop, self._encoded)
+
+    def decode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Codes, any number at a time -> the sound [C, S], a chunk at a time."""
+        return _chunks(_blocks_of(blocks, CHUNK), CHUNK, self.reach, self._decoded)
+
+    def _encoded(self, sound: Tensor, first: int, last: int) -> Tensor:
+        return self.encode(sound[None])[0, first // self.hop : last // self.hop]
+
+    def _decoded(self, codes: Tensor, first: int, last: int) -> Tensor:
+        return self.decode(codes[None])[0, :, first * self.hop : last * self.hop]
+
+    @property
+    def _channels(self) -> int:
+        return cast(nn.Conv1d, self.encoder[0]).in_channels  # type: ignore[index]
+
+
+def _blocks_of(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same along the last axis in blocks of `size`; the last one may be shorter."""
+    held: Tensor | None = None
+    for block in blocks:
+        held = block if held is None else torch.cat([held, block], -1)
+        while held.shape[-1] > size:
+            yield held[..., :size]
+            held = held[..., size:]
+    if held is not None and held.shape[-1]:
+        yield held
+
+
+def _chunks(
+    blocks: Iterable[Tensor], size: int, halo: int, work: Callable[[Tensor, int, int], Tensor]
+) -> Iterator[Tensor]:  # fmt: skip
+    """work(chunk with its surroundings, first, last) for each stretch of `size`, seen with `halo` around it.
+
+    The surroundings are what is really there: chunks are cut at the ends of the whole, nowhere else.
+    """
+    held: Tensor | None = None
+    first = 0  # within `held`, where the next stretch begins
+    for block in blocks:
+        held = block if held is None else torch.cat([held, block], -1)
+        while held.shape[-1] >= first + size + halo:
+            yield work(held[..., : first + size + halo], first, first + size)
+            drop = max(0, first + size - halo)
+            held, first = held[..., drop:], first + size - drop
+    while held is not None and first < held.shape[-1]:
+        last = min(first + size, held.shape[-1])
+        yield work(held[..., : last + halo], first, last)
+        drop = max(0, last - halo)
+        held, first = held[..., drop:], last - drop
+
+
+class AudioCodec(nn.Module):
+    """The levels, finest first; each is a VQ-VAE of its own."""
+
+    def __init__(self, shape: AudioShape, quantizers: Iterable[nn.Module] | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        made = list(quantizers) if quantizers is not None else [make_quantizer(shape) for _ in shape.hops]
+        self.levels = nn.ModuleList(Level(shape, hop, each) for hop, each in zip(shape.hops, made))
+
+    def level(self, number: int) -> Level:
+        """Level 0 is the finest, -1 the top. ValueError when there is none of that number."""
+        if not -len(self.levels) <= number < len(self.levels):
+            raise ValueError(f"level {number}: this codec has {len(self.levels)}, 0 is the finest")
+        return cast(Level, self.levels[number])

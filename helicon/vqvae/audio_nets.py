@@ -1,0 +1,94 @@
+"""Convolutional encoder and decoder of sound, after Jukebox (arXiv:2005.00341, section 3 and appendix A.2).
+
+Nothing in them but convolutions: what stands at one place depends on `reach` places to either side and on nothing
+else, so that long sounds can go through in chunks.
+
+Shapes: B sounds, C channels, W width, S samples, T places of the latent grid, one for each `hop` samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResBlock(nn.Module):
+    """x + conv1(act(conv3(act x))), the wider convolution dilated; it begins as the identity."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.conv_2 = nn.Conv1d(width, width, 1)
+        nn.init.zeros_(self.conv_2.weight)
+
+    def forward(self, x_BWT: Tensor) -> Tensor:
+        return x_BWT + self.conv_2(F.silu(self.conv_1(F.silu(x_BWT))))
+
+
+def strides(hop: int, stride: int) -> list[int]:
+    """Steps of `stride`, and a smaller last one where that is what is left, whose product is the hop."""
+    steps: list[int] = []
+    while hop > 1:
+        step = next(s for s in range(min(stride, hop), 1, -1) if hop % s == 0)
+        steps.append(step)
+        hop //= step
+    return steps
+
+
+def dilations(depth: int, growth: int) -> list[int]:
+    """1, g, g^2 ..."""
+    return [growth**i for i in range(depth)]
+
+
+class AudioEncoder(nn.Sequential):
+    """[B, C, S] -> [B, outputs, T]; S a multiple of the hop. Each step down is followed by dilated blocks."""
+
+    def __init__(
+        self, channels: int, steps: Sequence[int], width: int, depth: int, growth: int, outputs: int
+    ) -> None:  # fmt: skip
+        parts: list[nn.Module] = []
+        for i, step in enumerate(steps):
+            parts.append(nn.Conv1d(width if i else channels, width, 2 * step, stride=step, padding=ceil(step / 2)))
+            parts += [ResBlock(width, dilation) for dilation in dilations(depth, growth)]
+        super().__init__(*parts, nn.SiLU(), nn.Conv1d(width, outputs, 3, padding=1))
+
+
+class AudioDecoder(nn.Sequential):
+    """[B, inputs, T] -> [B, C, S], the encoder's mirror: dilations fall where the encoder's rise."""
+
+    def __init__(
+        self, channels: int, steps: Sequence[int], width: int, depth: int, growth: int, inputs: int
+    ) -> None:  # fmt: skip
+        parts: list[nn.Module] = [nn.Conv1d(inputs, width, 3, padding=1)]
+        for i, step in reversed(list(enumerate(steps))):
+            parts += [ResBlock(width, dilation) for dilation in reversed(dilations(depth, growth))]
+            parts += [nn.SiLU()] if i == 0 else []
+            parts.append(Grow(width, width if i else channels, step))
+        super().__init__(*parts)
+
+
+class Grow(nn.Module):
+    """[B, inputs, T] -> [B, outputs, T step]: a convolution whose channels become samples, so that no two overlap."""
+
+    def __init__(self, inputs: int, outputs: int, step: int) -> None:
+        super().__init__()
+        self.step = step
+        self.conv = nn.Conv1d(inputs, outputs * step, 3, padding=1)
+
+    def forward(self, x_BWT: Tensor) -> Tensor:
+        x = self.conv(x_BWT).unflatten(1, (-1, self.step))
+        return x.transpose(2, 3).flatten(2)
+
+
+def reach(steps: Sequence[int], depth: int, growth: int) -> int:
+    """Places of the latent grid to either side that a place of it, or a sample, can depend on, at most."""
+    blocks = sum(dilations(depth, growth))
+    finest, place = 0, 1  # in samples, and the samples of one place of the stage at hand
+    for step in steps:
+        finest += 2 * step * place  # of the convolution that changes the rate, either way
+        place *= step
+        finest += (blocks + 2) * place
+    return ceil(finest / place) + 2

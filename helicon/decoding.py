@@ -18,17 +18,25 @@ from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import Method, Noise, draw
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.base import Coords, State
+from helicon.tokenizers.base import Coords, State, stepped
+from helicon.tokenizers.guides import sliding
 from helicon.tokenizers.sequencer import Sequencer
+from helicon.tokenizers.timing import tokens_in
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one item starts from: ids of the fixed slots, ids of the last slot's beginning, wishes for its grammar."""
+    """What one item starts from: ids of the fixed slots, ids of the last slot's beginning, wishes for its grammar.
+
+    given: of a guided slot also its guide, from the beginning of the piece to its end. length: tokens that the last
+    slot is to have in all, its prime included; a guided one has as many as its guide stands for unless it is to be
+    shorter.
+    """
 
     given: Mapping[str, np.ndarray]
     prime: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     wishes: Mapping[str, Any] = field(default_factory=dict)
+    length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ def decode(
     Noise depends on (seed, item) alone; `items` are the items' numbers, 0, 1, ... unless told. ValueError for ids that
     the slots do not have, or more of them than a slot takes.
     """
+    prompts = [_as_long_as_guided(sequencer, layout, prompt) for prompt in prompts]
     # With guidance each prompt is there twice, the second time without its conditions; both are fed the same tokens
     count, copies = len(prompts), 1 if sampling.guidance == 1 else 2
     bare = [replace(prompt, given=sequencer.unsaid(prompt.given)) for prompt in prompts] if copies == 2 else []
@@ -92,6 +101,13 @@ def decode(
     return run.histories()[:count]
 
 
+def _as_long_as_guided(sequencer: Sequencer, layout: Layout, prompt: Prompt) -> Prompt:
+    """The prompt, with the length that its guide is for where it has one."""
+    guide = sequencer.guides[layout.last.name].length(prompt.given) if layout.last.guide else None
+    lengths = [length for length in (guide, layout.last.length, prompt.length) if length is not None]
+    return prompt if guide is None else replace(prompt, length=min(lengths))
+
+
 class _Run:
     """State of a batch: histories, grammar, positions, cache. Finished rows stand still."""
 
@@ -102,7 +118,10 @@ class _Run:
         self.rows = sequencer.schema.rows(layout.last)
         self.stop = len(sequencer.schema.blocks[layout.last.name])
         self.automaton, self.room = sequencer.automaton(layout), sequencer.room(layout)
-        self.prefixes = [sequencer.prefix(layout, prompt.given) for prompt in prompts]
+        self.prompts, self.max_tokens = prompts, sampling.max_tokens
+        self.slides = bool(sliding(layout, sequencer.tokenizers))
+        self.prefixes = [] if self.slides else [sequencer.prefix(layout, prompt.given) for prompt in prompts]
+        self.guided = sequencer.guided(layout, [prompt.given for prompt in prompts])
         primes = [self._prime(prompt) for prompt in prompts]
         self.length = torch.tensor([len(prime) for prime in primes])
         self.each = torch.arange(len(prompts))
@@ -119,9 +138,9 @@ class _Run:
             self.ids[row, : len(prime)] = prime
             self.seen[row, prime.to(self.device)] = True
         if self.automaton is not None:
-            self._start(prompts, sampling.max_tokens)
+            self._start()
         shape, length = gpt.shape, min(sequencer.context, layout.prefix + self.room)
-        head = shape.width // shape.heads
+        head = shape.head_width
         self.cache = Cache(shape.layers, len(prompts), shape.heads, length, head, weight.device, weight.dtype)
 
     def _prime(self, prompt: Prompt) -> Tensor:
@@ -130,28 +149,25 @@ class _Run:
             raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prompt.prime)}")
         return torch.as_tensor(self.sequencer.checked(last.name, np.asarray(prompt.prime, np.int64)))
 
-    def _start(self, prompts: Sequence[Prompt], max_tokens: int | None) -> None:
+    def _start(self) -> None:
         """Steps each row's grammar through its prime, keeping the coordinates."""
         assert self.automaton is not None
-        keys = [(id(prompt.prime), id(prompt.wishes)) for prompt in prompts]  # often those of all rows are the same
-        stepped: dict[tuple[int, int], tuple[State, list[Coords]]] = {}
-        for row, (key, prompt) in enumerate(zip(keys, prompts)):
-            if key in stepped:
-                continue
-            state = self.automaton.constrain(self.automaton.start(1), **prompt.wishes)
-            trace = [self.automaton.coords(state)]
-            for i in range(int(self.length[row])):
-                state = self.automaton.step(state, self.ids[row, i : i + 1])
-                trace.append(self.automaton.coords(state))
-            stepped[key] = self.automaton.constrain(state, tokens=max_tokens), trace
-        states, traces = zip(*(stepped[key] for key in keys))
-        self.state = {key: torch.cat([state[key] for state in states]) for key in states[0]}
+        # Often those of all rows are the same
+        keys = [(id(prompt.prime), id(prompt.wishes), prompt.length) for prompt in self.prompts]
+        found: dict[Any, tuple[State, dict[str, Tensor]]] = {}
+        for row, (key, prompt) in enumerate(zip(keys, self.prompts)):
+            if key not in found:
+                length = {} if prompt.length is None else {"length": prompt.length}
+                state = self.automaton.constrain(self.automaton.start(1), **prompt.wishes, **length)
+                state, coords = stepped(self.automaton, state, self.ids[row, : int(self.length[row])])
+                found[key] = self.automaton.constrain(state, tokens=self.max_tokens), coords
+        self.state = {name: torch.cat([found[key][0][name] for key in keys]) for name in found[keys[0]][0]}
         # coords[axis][row, i] belongs to the first i tokens, so entry 0 is the start of the piece
         rows, length = self.ids.shape
-        self.coords = {axis: torch.zeros(rows, length + 1, dtype=torch.int64) for axis in traces[0][0]}
-        for row, trace in enumerate(traces):
-            for axis, values in self.coords.items():
-                values[row, : len(trace)] = torch.cat([coords[axis] for coords in trace])
+        self.coords = {axis: torch.zeros(rows, length + 1, dtype=torch.int64) for axis in found[keys[0]][1]}
+        for row, key in enumerate(keys):
+            for axis, values in found[key][1].items():
+                self.coords[axis][row, : len(values)] = values
 
     def histories(self) -> list[np.ndarray]:
         """Ids of each row."""
@@ -190,8 +206,27 @@ class _Run:
         coords: Coords = {axis: values[row, first + 1 : end + 1].numpy() for axis, values in self.coords.items()}
         origin: Coords = {axis: values[row, first].numpy() for axis, values in self.coords.items()}
         rows = self.sequencer.last_rows(self.layout, coords, origin, np.arange(end - first))
-        prefix_ids, prefix_rows = self.prefixes[row]
-        return np.concatenate([prefix_ids, ids]), np.concatenate([prefix_rows, rows])
+        prefix_ids, prefix_rows = self._prefix(row, first)
+        rows = np.concatenate([prefix_rows, rows])
+        if self.guided:
+            following = np.arange(first, end + 1)
+            self.guided.mark(rows[self.layout.prefix - 1 :], np.full_like(following, row), following)
+        return np.concatenate([prefix_ids, ids]), rows
+
+    def _prefix(self, row: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and rows of what comes before a row's window that begins with token `first`."""
+        if not self.slides:
+            return self.prefixes[row]
+        prompt = self.prompts[row]
+        seen = self.sequencer.seen(self.layout, prompt.given, first, self._total(prompt))
+        return self.sequencer.prefix(self.layout, seen)
+
+    def _total(self, prompt: Prompt) -> int:
+        """Tokens that the last slot will have as far as one knows: as asked for, or else as a window has."""
+        seconds, rate = prompt.wishes.get("seconds"), self.sequencer.tokenizers[self.layout.last.name].rate  # type: ignore[attr-defined]
+        known = [self.layout.last.length, prompt.length, None if seconds is None else tokens_in(seconds, rate)]
+        asked = self.room + 1 if self.max_tokens is None else len(prompt.prime) + self.max_tokens
+        return min((tokens for tokens in known if tokens is not None), default=asked)
 
     def append(self, ids: Tensor, going: Tensor) -> None:
         """Adds a token to each row that goes on."""
@@ -212,10 +247,14 @@ class _Run:
         coords: Coords = {axis: values[self.each, self.length].numpy() for axis, values in self.coords.items()}
         origin: Coords = {axis: values[self.each, self.window].numpy() for axis, values in self.coords.items()}
         place = (self.length - self.window - 1).clamp(min=0)
-        rows = torch.as_tensor(self.sequencer.last_rows(self.layout, coords, origin, place.numpy()))
+        rows = self.sequencer.last_rows(self.layout, coords, origin, place.numpy())
+        if self.guided:
+            self.guided.mark(rows, self.each.numpy(), self.length.numpy())
         device, frame = self.gpt.head_weight.device, self.layout.frame
         fed = (ids.clamp(max=self.stop) + self.rows.start).to(device)
-        return self.gpt.step(fed, rows.to(device), (place + frame.prefix).to(device), frame, self.cache)
+        return self.gpt.step(
+            fed, torch.as_tensor(rows).to(device), (place + frame.prefix).to(device), frame, self.cache
+        )
 
     def _grow(self) -> None:
         if int(self.length.max()) + 1 >= self.ids.shape[1]:

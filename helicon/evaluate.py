@@ -92,7 +92,7 @@ def open_folder(bundle: Bundle, path: Path, manifest: Path | None = None) -> tup
     if fault and not layouts:
         raise fault
     specs = tuple(map(str, layouts))
-    slots = {slot.name for layout in layouts for slot in layout.slots}
+    slots = {slot for layout in layouts for slot in layout.sources}
     choices = {slot: name for slot, name in bundle.choices.items() if slot in slots}
     # Notes are held by the pedal, as in training by default
     options = {"pedal": "extend", **reading(bundle.sequencer.tokenizers.values())}

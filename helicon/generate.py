@@ -19,6 +19,7 @@ from helicon.modalities.base import Modality
 from helicon.scoring import fit_to_conditions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import reading
+from helicon.tokenizers.guides import most_ids
 from helicon.tokenizers.names import unknown
 
 
@@ -83,17 +84,17 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
     RequestError names what there is.
     """
     layouts = bundle.schema.layouts
-    slots = {slot.name for layout in layouts for slot in layout.slots}
+    slots = {slot for layout in layouts for slot in layout.sources}
     for name in [*request.given, *([request.to] if request.to else [])]:
         if name not in slots:
             raise RequestError(f"{unknown('slot', name, sorted(slots))} (this model: {'; '.join(map(str, layouts))})")
     made = [layout for layout in layouts if request.to in (None, layout.last.name)]
     if request.prime is not None:
-        made = [m for m in made if request.prime.suffix.lower() in registry.for_slot(m.last.name).suffixes]
+        made = [m for m in made if request.prime.suffix.lower() in registry.for_slot(m.last.name, m.sources).suffixes]
         if not made:
-            accepted = {s for layout in layouts for s in registry.for_slot(layout.last.name).suffixes}
+            accepted = {s for y in layouts for s in registry.for_slot(y.last.name, y.sources).suffixes}
             raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
-    fitting = [layout for layout in made if set(request.given) <= {slot.name for slot in layout.slots}]
+    fitting = [layout for layout in made if set(request.given) <= set(layout.sources)]
     if fitting:
         return min(fitting, key=lambda layout: layout.last.name in request.given)
     asked = " and ".join(f"--{name}" for name in request.given) or "nothing given"
@@ -103,13 +104,14 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
 def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Prompt, dict[str, Any]]:
     """What every item starts from, and the media of the conditions by slot."""
     tokenizers = bundle.sequencer.tokenizers
-    conditions = {slot.name: _condition(bundle, slot.name, request) for slot in layout.slots[:-1]}
-    given, wishes = {}, {}
-    for slot in layout.slots[:-1]:
-        tokenizer, media = tokenizers[slot.name], conditions[slot.name]
-        given[slot.name] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
-        if slot.length is not None and len(given[slot.name]) > slot.length:
-            raise RequestError(f"--{slot.name}: {len(given[slot.name])} tokens, this model takes {slot.length}")
+    names = [slot for slot in layout.sources if slot != layout.last.name]
+    conditions = {slot: _condition(bundle, layout, slot, request) for slot in names}
+    given, wishes, most = {}, {}, most_ids(layout, tokenizers)
+    for slot, media in conditions.items():
+        tokenizer, length = tokenizers[slot], most[slot]
+        given[slot] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
+        if length is not None and len(given[slot]) > length:
+            raise RequestError(f"--{slot}: {len(given[slot])} tokens, this model takes {length}")
         wishes_of = getattr(tokenizer, "wishes", None)
         wishes.update(wishes_of(media) if wishes_of and media is not None else {})
     automaton = tokenizers[layout.last.name].automaton
@@ -120,15 +122,15 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
     return Prompt(given, _prime(bundle, layout, request), wishes), conditions
 
 
-def _condition(bundle: Bundle, slot: str, request: Request) -> Any:
+def _condition(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     """Media of a slot before the last, as they are beside other media, or None."""
-    media = _typed(bundle, slot, request)
-    return None if media is None else registry.for_slot(slot).paired(media)
+    media = _typed(bundle, layout, slot, request)
+    return None if media is None else registry.for_slot(slot, layout.sources).paired(media)
 
 
-def _typed(bundle: Bundle, slot: str, request: Request) -> Any:
+def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     """Media of what was given: of a file of that name, of the words typed, or None when it is left out."""
-    tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot)
+    tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot, layout.sources)
     text = request.given.get(slot)
     path = Path(text or "")
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
@@ -152,7 +154,7 @@ def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
     """Ids that the made slot begins with; RequestError when they fill it."""
     name, length = layout.last.name, layout.last.length
-    modality, tokenizer = registry.for_slot(name), bundle.sequencer.tokenizers[name]
+    modality, tokenizer = registry.for_slot(name, layout.sources), bundle.sequencer.tokenizers[name]
     if request.prime is not None:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
@@ -160,7 +162,7 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
         ids = tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
         said = f"--prime {request.prime}"
     elif name in request.given:
-        ids, said = tokenizer.encode(_typed(bundle, name, request)), f"--{name}"
+        ids, said = tokenizer.encode(_typed(bundle, layout, name, request)), f"--{name}"
     else:
         return np.zeros(0, np.int64)
     if length is not None and len(ids) >= length:
@@ -180,10 +182,12 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
         request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty
     )  # fmt: skip
     longest = request.tokens
-    if longest is None and request.seconds is None:
+    guide = layout.last.guide
+    guided = guide is not None and len(prompt.given[guide]) > 0  # and therefore as long as its guide
+    if longest is None and request.seconds is None and not guided:
         room = bundle.sequencer.room(layout) + 1
         longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
-    if request.guidance != 1 and not layout.slots[:-1]:
+    if request.guidance != 1 and len(layout.sources) == 1:
         raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
     sampling = Sampling(chain, request.seed, longest, request.overlap, request.guidance)
     if request.best_of is not None:
@@ -191,9 +195,13 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     candidates = request.best_of or request.count
     made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * candidates, sampling, on_step=on_step)
     ranked = _ranked(bundle, layout, prompt, made, request)
-    modality, name = registry.for_slot(layout.last.name), layout.last.name
+    name = layout.last.name
+    modality = registry.for_slot(name, layout.sources)
     media = modality.decode(bundle.sequencer.tokenizers[name], [made[number] for number, _ in ranked])
-    known = {slot: media for slot, media in conditions.items() if slot in modality.slots and media is not None}
+    if request.seconds is not None:
+        media = [modality.trim(each, request.seconds) for each in media]
+    parts = set(modality.slots) - {guide}  # a guide is another rendering of the medium, no part of it
+    known = {slot: media for slot, media in conditions.items() if slot in parts and media is not None}
     return [
         Item(number, modality.join({**known, name: each}), made[number], modality, score)
         for (number, score), each in zip(ranked, media)

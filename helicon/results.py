@@ -6,19 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import helicon
-from helicon.bundle import Bundle
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.generate import Item, Request
 
+PICTURES, SOUNDS = (".png", ".jpg"), (".wav", ".flac")  # suffixes that a page can show and play
 
-def write_items(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str) -> list[PageItem]:
+
+def write_items(items: list[Item], out: Path, request: Request, model: str, model_hash: str) -> list[PageItem]:
     """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page.
 
     Several of a medium that has sheets are shown on one, too.
     """
     out.mkdir(parents=True, exist_ok=True)
-    page, model_hash = [], bundle.hash()
+    page = []
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
     for place, item in enumerate(items):
         path = out / f"{place:03d}{item.modality.suffixes[0]}"
@@ -37,11 +38,11 @@ def write_items(items: list[Item], out: Path, bundle: Bundle, request: Request, 
 
 
 def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> PageItem:
-    """An item as a page shows it: the first preview of each kind, text itself, links to all files."""
+    """An item as a page shows it: the first preview of each kind, text and sound themselves, links to all files."""
     of_kind: dict[str, Path] = {}
-    for preview in previews:
-        kind = "image" if preview.suffix in (".png", ".jpg") else "audio" if preview.suffix in (".wav", ".flac") else ""
-        of_kind.setdefault(kind, preview.relative_to(folder))
+    for shown in [*([path] if path.suffix in SOUNDS else []), *previews]:
+        kind = "image" if shown.suffix in PICTURES else "audio" if shown.suffix in SOUNDS else ""
+        of_kind.setdefault(kind, shown.relative_to(folder))
     files = [path.relative_to(folder), path.with_suffix(".json").relative_to(folder)]
     text = item.media if isinstance(item.media, str) else None
     return PageItem(
@@ -49,11 +50,13 @@ def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> Pag
     )
 
 
-def write_results(items: list[Item], out: Path, bundle: Bundle, request: Request, model: str, command: str) -> Path:
+def write_results(
+    items: list[Item], out: Path, request: Request, model: str, model_hash: str, command: str
+) -> Path:  # fmt: skip
     """All items and `index.html`; gives the page's path."""
-    page = write_items(items, out, bundle, request, model)
+    page = write_items(items, out, request, model, model_hash)
     settings = {name: value for name, value in asdict(request).items() if value not in (None, {}, ())}
-    settings |= {"model": model, "model hash": bundle.hash(), "helicon": helicon.__version__}
+    settings |= {"model": model, "model hash": model_hash, "helicon": helicon.__version__}
     title = f"{len(items)} {'item' if len(items) == 1 else 'items'} from {Path(model).name}"
     write_page(out / "index.html", title, "", page, settings=settings, next_steps=[command])
     return out / "index.html"

@@ -51,7 +51,7 @@ def fit_to_conditions(
     """
     name = layout.last.name
     for other in bundle.schema.layouts:
-        slots = {slot.name for slot in other.slots}
+        slots = set(other.sources)
         if other.last.name in given and name in slots and slots <= {name, *given}:
             examples = [{**given, name: ids} for ids in made]
             return -item_nats(bundle, other, examples, other.last.name)

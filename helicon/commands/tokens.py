@@ -54,10 +54,10 @@ def _line(path: Path, bundle: Bundle | None, ids: bool) -> str:
 
 def _layout_for(bundle: Bundle, suffix: str) -> tuple[Layout, Modality]:
     for layout in bundle.schema.layouts:
-        modality = registry.for_slot(layout.last.name)
+        modality = registry.for_slot(layout.last.name, layout.sources)
         if suffix in modality.suffixes:
             return layout, modality
-    accepted = [s for layout in bundle.schema.layouts for s in registry.for_slot(layout.last.name).suffixes]
+    accepted = [s for y in bundle.schema.layouts for s in registry.for_slot(y.last.name, y.sources).suffixes]
     raise ValueError(f"this model takes {' '.join(accepted)} files")
 
 
@@ -112,7 +112,7 @@ def _from_bundle(bundle: Bundle, ids: bool) -> Callable[[str], tuple[Any, Modali
         if len(rows) and rows.max() >= len(vocabulary):
             raise ValueError(f"{rows.max()} is no token of this model; it has {len(vocabulary)}")
         for layout in bundle.schema.layouts:
-            modality = registry.for_slot(layout.last.name)
+            modality = registry.for_slot(layout.last.name, layout.sources)
             parts = {}
             for slot in layout.slots:
                 where = vocabulary.slice(slot.name)

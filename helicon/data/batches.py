@@ -146,7 +146,7 @@ def augmented(
     """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change."""
     changes = {}
     for slot in list(ids):
-        modality, tokenizer = registry.for_slot(slot), sequencer.tokenizers[slot]
+        modality, tokenizer = registry.for_slot(slot, ids), sequencer.tokenizers[slot]
         if modality.draw_change is None or not hasattr(tokenizer, "augment"):
             continue
         if modality.name not in changes:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.files import atomic_write, write_json
+from helicon.sequence.layout import Layout
 
 VERSION = 2
 INDEX = "corpus.json"
@@ -70,7 +71,7 @@ class Corpus:
 
     def tokens(self, held: bool) -> int:
         """Tokens of the slot that is made, over one side of the split."""
-        return int(self.lengths(self.layout.split()[-1].partition("[")[0])[self.select(held)].sum())
+        return int(self.lengths(Layout.parse(self.layout).last.name)[self.select(held)].sum())
 
 
 def write_corpus(

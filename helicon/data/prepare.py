@@ -25,6 +25,7 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.guides import most_ids
 from helicon.tokenizers.names import unknown
 from helicon.tokenizers.sequencer import grids
 
@@ -111,7 +112,13 @@ def prepare(
 
 def modalities_of(layout: Layout) -> list[Modality]:
     """Those of the layout's slots, once each, in order."""
-    return list({registry.for_slot(slot.name).name: registry.for_slot(slot.name) for slot in layout.slots}.values())
+    found = [modality_of(slot, [layout]) for slot in layout.sources]
+    return list({modality.name: modality for modality in found}.values())
+
+
+def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
+    """That of a slot, by what else is in the layouts that have it."""
+    return registry.for_slot(slot, [name for layout in layouts if slot in layout.sources for name in layout.sources])
 
 
 def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:
@@ -126,11 +133,12 @@ def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]
 
 def _choices(source: Source) -> dict[str, str]:
     """Slot -> tokenizer's name, for each slot of the source's layouts."""
-    slots = dict.fromkeys(slot.name for spec in source.layouts for slot in Layout.parse(spec).slots)
+    layouts = [Layout.parse(spec) for spec in source.layouts]
+    slots = dict.fromkeys(slot for layout in layouts for slot in layout.sources)
     for slot in source.tokenizers:
         if slot not in slots:
             raise DataError(f"tokenizer {source.tokenizers[slot]}: {unknown('slot', slot, slots)}")
-    return {slot: source.tokenizers.get(slot) or next(iter(registry.for_slot(slot).slots[slot])) for slot in slots}
+    return {slot: source.tokenizers.get(slot) or next(iter(modality_of(slot, layouts).slots[slot])) for slot in slots}
 
 
 def _holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
@@ -212,8 +220,9 @@ def _fit(
     """A tokenizer for each slot: adopted and grown, or fitted to the surveys of its medium."""
     tokenizers: dict[str, Tokenizer] = {}
     choices = _choices(source)
+    layouts = [Layout.parse(spec) for spec in source.layouts]
     for slot in choices:
-        modality = registry.for_slot(slot)
+        modality = modality_of(slot, layouts)
         factory = registry.factory(slot, choices[slot])
         found = surveys[modality.name]
         if slot in adopted:
@@ -228,8 +237,8 @@ def _encode(
     folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer], held_out: float
 ) -> dict[str, int]:
     """Writes the corpus of one layout; gives what encoding lost, counted."""
-    sizes = {slot.name: len(tokenizers[slot.name].block) for slot in layout.slots}
-    room = {slot.name: slot.length for slot in layout.slots}
+    sizes = {slot: len(tokenizers[slot].block) for slot in layout.sources}
+    room = most_ids(layout, tokenizers)
     lost: dict[str, int] = {}
 
     def cut(slot: str, ids: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
@@ -245,7 +254,7 @@ def _encode(
         while group := list(islice(pieces, TOGETHER)):
             encoded: list[dict[str, Ids]] = [{} for _ in group]
             for slot in sizes:
-                modality = registry.for_slot(slot)
+                modality = modality_of(slot, [layout])
                 several = [variants(piece[modality.name]) for _, _, piece in group]
                 flat = modality.encode(tokenizers[slot], [media for media_of in several for media in media_of])
                 cuts = (cut(slot, ids, counts) for ids, counts in flat)
@@ -275,7 +284,7 @@ def paired(name: str, media: Any) -> Any:
 
 def _documents(layout: Layout, entry: Entry, media: Media) -> Iterable[tuple[str, dict[str, Any]]]:
     """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""
-    modality = registry.for_slot(layout.last.name)
+    modality = modality_of(layout.last.name, [layout])
     if len(media) > 1:
         return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
     if layout.last.length is not None:

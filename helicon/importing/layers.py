@@ -65,9 +65,9 @@ def build(checkpoint: Checkpoint, shape: Shape, schema: Schema, tables: Mapping[
         if name not in weights:
             weights[name] = _taken(checkpoint, name, expected)
     for layer in range(shape.layers):
-        factor = _query_factor(checkpoint, layer, shape.width // shape.heads)
+        factor = _query_factor(checkpoint, layer, shape.head_width)
         for part in ("weight", "bias"):
-            weights[f"layers.{layer}.attention.qkv.{part}"][: shape.width] *= factor
+            weights[f"layers.{layer}.attention.qkv.{part}"][: shape.qk_width] *= factor
     left = [name for name in sorted(checkpoint.tensors) if name.startswith("h.")]
     if left:
         raise ImportingError(f"{checkpoint.folder}: {left[0]} belongs to no layer of such a model")

@@ -77,6 +77,7 @@ class Modality:
     documents(media): the parts that become one example each. paired(media): media as they are beside other media, such
     as a caption without the end of its line. typed(text): media of a caption, or of words typed; None
     for a medium that words cannot be. keep(media, amount): its beginning, of `8s` or a share such as `0.5`.
+    trim(media, seconds): at most that much of it, exactly, of a medium whose tokens are each some time long.
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
     join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
@@ -93,6 +94,7 @@ class Modality:
     paired: Callable[[Any], Any] = _as_it_is
     typed: Callable[[str], Any] | None = None
     keep: Callable[[Any, str], Any] = _all_or_nothing
+    trim: Callable[[Any, float], Any] = _as_it_is
     survey: Callable[[Any], Any] = _as_it_is
     labelled: Callable[[Any, str], Any] = _as_it_is
     join: Callable[[Mapping[str, Any]], Any] = _only

@@ -14,7 +14,8 @@ from helicon.tokenizers.augment import draw_change
 from helicon.tokenizers.instruments import MUSENET, general_midi
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.musenet import header, parse_header
-from helicon.tokenizers.style import StyleTokenizer, all_sets, slug
+from helicon.tokenizers.names import slug
+from helicon.tokenizers.style import StyleTokenizer, all_sets
 from helicon.tokenizers.survey import MusicSurvey
 
 SAMPLE_RATE = 22050  # of the sound of a preview

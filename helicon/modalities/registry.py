@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -38,20 +38,32 @@ def get(name: str) -> Modality:
     return modalities[name]
 
 
-def for_slot(slot: str) -> Modality:
-    """The modality that has a slot; ValueError names the slots nearest to it."""
-    owners = {name: modality for modality in all_modalities().values() for name in modality.slots}
-    if slot not in owners:
-        raise ValueError(unknown("slot", slot, owners))
-    return owners[slot]
+def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
+    """The modality that has a slot: of several the one that also has another of the slots `beside` it.
+
+    ValueError names the slots nearest to one that there is not, or those of which one has to be beside it.
+    """
+    owners = _owners(slot)
+    if len(owners) > 1:
+        others = set(beside) - {slot}
+        owners = [modality for modality in owners if others & set(modality.slots)] or owners
+    if len(owners) > 1:
+        media, slots = " and of ".join(m.name for m in owners), (s for m in owners for s in m.slots if s != slot)
+        raise ValueError(f"slot {slot!r} is of {media}: another slot beside it has to say which ({', '.join(slots)})")
+    return owners[0]
+
+
+def kinds(slot: str) -> dict[str, TokenizerKind]:
+    """Kinds of tokenizers of a slot, of all media that have it."""
+    return {name: kind for modality in _owners(slot) for name, kind in modality.slots[slot].items()}
 
 
 def factory(slot: str, name: str) -> TokenizerKind:
-    """The kind of tokenizer of that name for a slot; ValueError names those that there are."""
-    kinds = for_slot(slot).slots[slot]
-    if name not in kinds:
-        raise ValueError(unknown(f"tokenizer for {slot}", name, kinds))
-    return kinds[name]
+    """The kind of tokenizer of that name for a slot, whatever its medium; ValueError names those that there are."""
+    found = kinds(slot)
+    if name not in found:
+        raise ValueError(unknown(f"tokenizer for {slot}", name, found))
+    return found[name]
 
 
 def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> Tokenizer:
@@ -62,11 +74,19 @@ def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, 
 
 def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] | None:
     """(name of its kind, tokenizer on a device) of the run or bundle at a path, if it is a tokenizer for that slot."""
-    for name, kind in for_slot(slot).slots[slot].items():
+    for name, kind in kinds(slot).items():
         tokenizer = kind.open(path, device)
         if tokenizer is not None:
             return name, tokenizer
     return None
+
+
+def _owners(slot: str) -> list[Modality]:
+    """All modalities that have a slot; ValueError when there is none."""
+    owners = [modality for modality in all_modalities().values() if slot in modality.slots]
+    if not owners:
+        raise ValueError(unknown("slot", slot, dict.fromkeys(s for m in all_modalities().values() for s in m.slots)))
+    return owners
 
 
 @cache

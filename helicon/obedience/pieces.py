@@ -99,7 +99,7 @@ class Musician:
         return made
 
     def _played(self, asked: Style, ids: np.ndarray) -> Made:
-        modality = registry.for_slot(self.layout.last.name)
+        modality = registry.for_slot(self.layout.last.name, self.layout.sources)
         with TemporaryDirectory() as folder:
             path = Path(folder) / f"piece{modality.suffixes[0]}"
             modality.write(asked.applied_to(self.music.decode(ids)), path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from math import prod
@@ -13,7 +13,8 @@ from helicon.sequence.vocabulary import Block, Vocabulary
 
 TASK = "task"
 GRID_AXES = ("row", "column", "channel")
-_SLOT = re.compile(r"([a-z][a-z0-9_-]*)(?:\[(\d+(?:x\d+)*|)\])?")
+_NAME = r"([a-z][a-z0-9_-]*)"
+_SLOT = re.compile(rf"{_NAME}(?:\[(\d+(?:x\d+)*|)\])?(?:@{_NAME})?")
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,17 @@ class Slot:
     """A stretch of a sequence that one tokenizer fills: of fixed length, perhaps a grid, or open (length None).
 
     An empty shape, `image[]`, is to be that of the tokenizer's grid. A grid is whole or left out as a whole.
+    guide: slot of coarser tokens of the same medium, as of `above` in `audio@above`. They are never fed; each token is
+    told those that lie around the token after it (see `helicon.tokenizers.guides`).
     """
 
     name: str
     shape: tuple[int, ...] | None = None
+    guide: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.guide is not None and len(self.shape if self.shape is not None else (1,)) != 1:
+            raise ValueError(f"slot {self}: a grid has no guide")
 
     @property
     def length(self) -> int | None:
@@ -37,7 +45,8 @@ class Slot:
         return dict(zip(GRID_AXES, self.shape)) if self.shape and len(self.shape) > 1 else {}
 
     def __str__(self) -> str:
-        return self.name if self.shape is None else f"{self.name}[{'x'.join(map(str, self.shape))}]"
+        shape = "" if self.shape is None else f"[{'x'.join(map(str, self.shape))}]"
+        return f"{self.name}{shape}" + (f"@{self.guide}" if self.guide else "")
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,10 @@ class Layout:
         for word in spec.split():
             match = _SLOT.fullmatch(word)
             if not match:
-                raise ValueError(f"layout {spec!r}: {word!r} is not `name`, `name[length]` or `name[rowsxcolumns]`")
+                written = "`name`, `name[length]` or `name[rowsxcolumns]`, of which the last may end with `@guide`"
+                raise ValueError(f"layout {spec!r}: {word!r} is not {written}")
             shape = None if match[2] is None else tuple(map(int, filter(None, match[2].split("x"))))
-            slots.append(Slot(match[1], shape))
+            slots.append(Slot(match[1], shape, match[3]))
         names = [slot.name for slot in slots]
         if not slots or len(set(names)) != len(names) or TASK in names:
             raise ValueError(f"layout {spec!r}: one or more slots of different names (not {TASK!r}) are needed")
@@ -74,6 +84,8 @@ class Layout:
             raise ValueError(f"layout {spec!r}: only the last slot may be open, and no slot may be empty")
         if any(len(slot.shape or ()) > len(GRID_AXES) for slot in slots):
             raise ValueError(f"layout {spec!r}: a grid has at most {', '.join(GRID_AXES)}")
+        if any(slot.guide for slot in slots[:-1]) or slots[-1].guide in [TASK, *names]:
+            raise ValueError(f"layout {spec!r}: only the last slot may have a guide, and that is no slot of the layout")
         return Layout(tuple(slots))
 
     def filled(self, shapes: Mapping[str, tuple[int, ...]]) -> Layout:
@@ -89,7 +101,7 @@ class Layout:
             if slot.shape and shape and slot.shape != shape:
                 grid = "x".join(map(str, shape))
                 raise ValueError(f"layout {str(self)!r}: the tokenizer of {slot.name} makes grids of {grid}")
-            slots.append(Slot(slot.name, shape or slot.shape))
+            slots.append(replace(slot, shape=shape or slot.shape))
         return Layout(tuple(slots))
 
     def __str__(self) -> str:
@@ -99,6 +111,11 @@ class Layout:
     def last(self) -> Slot:
         """The slot that is made; those before it are conditions."""
         return self.slots[-1]
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of all slots whose ids an example carries: those of the sequence, and the guide of the last one."""
+        return [slot.name for slot in self.slots] + ([self.last.guide] if self.last.guide else [])
 
     @cached_property
     def starts(self) -> dict[str, int]:
@@ -155,14 +172,14 @@ class Schema:
     def __post_init__(self) -> None:
         for layout in self.layouts:
             layout.room(self.context)
-            for slot in layout.slots:
-                if slot.name not in self.blocks:
-                    raise ValueError(f"layout {str(layout)!r}: no tokenizer for slot {slot.name!r}")
+            for name in layout.sources:
+                if name not in self.blocks:
+                    raise ValueError(f"layout {str(layout)!r}: no tokenizer for slot {name!r}")
         self.position_axes  # noqa: B018  raises on a bad `positions`
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """A block of task tokens, then the block of each slot in order of first use."""
+        """A block of task tokens, then the block of each slot that is fed, in order of first use."""
         names = dict.fromkeys(slot.name for layout in self.layouts for slot in layout.slots)
         slots = (Block(name, self.blocks[name].tokens) for name in names)
         return Vocabulary((Block(TASK, tuple(map(str, self.layouts))), *slots))

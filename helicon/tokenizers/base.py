@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from helicon.sequence.vocabulary import Block
@@ -83,7 +84,9 @@ class Tokenizer(Protocol[Media]):
     the automaton of the slot that is made; `units(ids) -> {"note": 812.0, "second": 90.5}`, what a loss can be told by
     beside tokens; `describe()`, JSON-able, for people who ask what it knows; `shape`, rows and columns of the grid
     that its ids fill; `reading`, options with which files are to be read for it; `encode_many` and `decode_many`, of
-    several at once; and `weights()`, tensors that belong to its state.
+    several at once; and `weights()`, tensors that belong to its state. Of tokens that come at a constant rate `rate`
+    is how many a second; beside them `slide(ids, begin_s, end_s, total_s, length)` gives at most `length` of a
+    condition's ids, those that belong to some seconds of a piece.
     """
 
     @property
@@ -107,6 +110,19 @@ class Tokenizer(Protocol[Media]):
     def state(self) -> dict[str, Any]:
         """JSON-able state; `from_state` of the same class gives back an equal tokenizer."""
         ...
+
+
+def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, dict[str, Tensor]]:
+    """State [1] after the tokens of one piece, and the coordinates int64 [T + 1] from before the first of them on."""
+    coords = automaton.coords(state)
+    found = {axis: torch.empty(len(ids_T) + 1, dtype=torch.int64) for axis in coords}
+    for i in range(len(ids_T) + 1):
+        for axis, values in found.items():
+            values[i] = coords[axis][0]
+        if i < len(ids_T):
+            state = automaton.step(state, ids_T[i : i + 1])
+            coords = automaton.coords(state)
+    return state, found
 
 
 def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:

@@ -1,9 +1,16 @@
-"""Error texts for words that are not known."""
+"""Labels as words, and error texts for words that are not known."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+def slug(label: str) -> str:
+    """A label as one word: lower case, anything but letters, digits, '_', '.' and '-' becomes '-'."""
+    return re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", label).lower()).strip("-")
 
 
 def unknown(what: str, word: str, names: Iterable[str]) -> str:

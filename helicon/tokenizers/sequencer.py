@@ -5,7 +5,7 @@ Shapes: T tokens fed, A coordinate axes of the schema.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from helicon.sequence.layout import TASK, Layout, Schema, Slot
 from helicon.tokenizers.base import Automaton, Coords, Tokenizer
+from helicon.tokenizers.guides import GuideRows, guides_of, slid
 
 NO_TARGET = -1
 
@@ -59,6 +60,9 @@ class Sequencer:
         fixed = [length for length in lengths if length is not None]
         context = max(fixed) if len(fixed) == len(layouts) else max([context, *fixed])
         axes = {name: dict(t.automaton.axes) for name, t in self.tokenizers.items() if t.automaton}
+        self.guides = guides_of(layouts, self.tokenizers)
+        for slot, guide in self.guides.items():
+            axes[slot] |= guide.axes
         blocks = {name: t.block for name, t in self.tokenizers.items()}
         self.schema = Schema(tuple(layouts), blocks, axes, context, positions)
 
@@ -102,6 +106,23 @@ class Sequencer:
             self._mark_grid(rows[start : start + len(local)], slot, np.arange(len(local)))
         return ids, self._placed(rows, layout, np.arange(length))
 
+    def seen(self, layout: Layout, given: Mapping[str, np.ndarray], start: int, total: int) -> Mapping[str, np.ndarray]:
+        """What the window from token `start` on, of a piece of `total` tokens, is given: of a long text its stretch.
+
+        A window's stretch is all that it predicts, from the first token to the one after the last that is fed.
+        """
+        end = max(start, min(start + self.room(layout) + 1, total))
+        return slid(layout, self.tokenizers, given, start, end, max(total, end))
+
+    def guided(self, layout: Layout, givens: Sequence[Mapping[str, np.ndarray]]) -> GuideRows | None:
+        """The guides of some items, ready to be marked in their rows; None for a layout without one."""
+        if not layout.last.guide:
+            return None
+        guide = self.guides[layout.last.name]
+        columns = [self._axis_index[f"{layout.last.name}.{axis}"] for axis in guide.axes]
+        items = [self.checked(guide.name, np.asarray(given.get(guide.name, ()), np.int64)) for given in givens]
+        return GuideRows(guide, columns, items)
+
     def unsaid(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Conditions without what they say, as training leaves it out: words left open, other slots left out."""
         found = {}
@@ -131,7 +152,7 @@ class Sequencer:
         """
         vocabulary, room = self.schema.vocabulary, self.room(layout)
         name, local = layout.last.name, np.asarray(example[layout.last.name], np.int64)
-        ids, rows = self.prefix(layout, example)
+        ids, rows = self.prefix(layout, self.seen(layout, example, start, len(local)))
         window = vocabulary.slice(name).start + self.checked(name, local[start : start + room + 1])
         ends = start + room + 1 > len(local) and (layout.last.length is None or len(local) < layout.last.length)
         if ends:
@@ -141,8 +162,11 @@ class Sequencer:
         whole = np.concatenate([ids, window])
         targets = whole[1:].copy()
         targets[self._fillers(layout, ids, example)] = NO_TARGET
-        last = self.last_rows(layout, coords, origin, np.arange(fed))
-        return Packed(whole[:-1], np.concatenate([rows, last]), targets)
+        rows = np.concatenate([rows, self.last_rows(layout, coords, origin, np.arange(fed))])
+        if guided := self.guided(layout, [example]):
+            following = np.arange(start, start + fed + 1)
+            guided.mark(rows[layout.prefix - 1 :], np.zeros_like(following), following)
+        return Packed(whole[:-1], rows, targets)
 
     def spans(self, layout: Layout, fed: int) -> list[Span]:
         """For each slot the positions that predict it, among the first `fed`."""

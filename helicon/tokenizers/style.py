@@ -6,7 +6,6 @@ A style is always three ids: a label, an instruments set and a tempo, or `any-la
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.augment import Change
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.instruments import InstrumentTable
-from helicon.tokenizers.names import unknown
+from helicon.tokenizers.names import slug, unknown
 from helicon.tokenizers.survey import MusicSurvey
 
 ANY = ("any-label", "any-instruments", "any-tempo")
@@ -40,11 +39,6 @@ class Style:
     def applied_to(self, score: Score) -> Score:
         """The score with this label and tempo, where they are given."""
         return replace(score, label=self.label or score.label, tempo_bpm=self.tempo_bpm or score.tempo_bpm)
-
-
-def slug(label: str) -> str:
-    """A label as one word: lower case, anything but letters, digits, '_', '.' and '-' becomes '-'."""
-    return re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", label).lower()).strip("-")
 
 
 class StyleTokenizer:

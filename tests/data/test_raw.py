@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from helicon.data.corpus import write_corpus
-from helicon.data.raw import Pictures, RawBatches
+from helicon.data.raw import PictureBatches, Pictures
 
 SIZE, COUNT = 2, 10
 HELD = [3, 7]
@@ -57,7 +57,7 @@ def test_the_mean_picture(pictures):
 
 @pytest.mark.parametrize("size", [1, 3, 8, 20])
 def test_every_epoch_has_each_picture_to_train_on_once(pictures, size):
-    batches = RawBatches(pictures, size, seed=1, mirror=True)
+    batches = PictureBatches(pictures, size, seed=1, mirror=True)
     seen = [number for t in range(3 * 8) for number in numbers(batches.batch(t))]
     epochs = [seen[start : start + 8] for start in range(0, 24, 8)]
     assert all(sorted(epoch) == TRAIN for epoch in epochs)
@@ -65,7 +65,7 @@ def test_every_epoch_has_each_picture_to_train_on_once(pictures, size):
 
 
 def test_a_batch_depends_on_the_seed_and_its_number_alone(pictures):
-    batches = [RawBatches(pictures, 6, seed, mirror=True) for seed in (1, 1, 2)]
+    batches = [PictureBatches(pictures, 6, seed, mirror=True) for seed in (1, 1, 2)]
     assert torch.equal(batches[0].batch(5), batches[1].batch(5))
     assert not torch.equal(batches[0].batch(5), batches[2].batch(5))
     assert not torch.equal(batches[0].batch(5), batches[0].batch(6))
@@ -73,7 +73,7 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone(pictures):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loading_goes_on_from_any_batch_whatever_the_workers(pictures, workers):
-    batches = RawBatches(pictures, 6, seed=1, mirror=True)
+    batches = PictureBatches(pictures, 6, seed=1, mirror=True)
     batches.first = 3
     found = list(itertools.islice(DataLoader(batches, batch_size=None, num_workers=workers), 7))
     assert all(torch.equal(batch, batches.batch(3 + i)) for i, batch in enumerate(found))
@@ -81,15 +81,15 @@ def test_loading_goes_on_from_any_batch_whatever_the_workers(pictures, workers):
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_batch(pictures, world):
-    whole = RawBatches(pictures, 6, seed=1, mirror=True)
-    shares = [RawBatches(pictures, 6, seed=1, mirror=True, rank=rank, world=world) for rank in range(world)]
+    whole = PictureBatches(pictures, 6, seed=1, mirror=True)
+    shares = [PictureBatches(pictures, 6, seed=1, mirror=True, rank=rank, world=world) for rank in range(world)]
     for t in range(5):
         together = torch.stack([share.batch(t) for share in shares], dim=1).flatten(0, 1)
         assert torch.equal(together, whole.batch(t))
 
 
 def test_half_of_the_pictures_are_mirrored(pictures):
-    plain, mirrored = (RawBatches(pictures, 8, seed=1, mirror=mirror) for mirror in (False, True))
+    plain, mirrored = (PictureBatches(pictures, 8, seed=1, mirror=mirror) for mirror in (False, True))
     flips = []
     for t in range(50):
         one, other = plain.batch(t), mirrored.batch(t)

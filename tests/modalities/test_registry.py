@@ -50,9 +50,38 @@ def moves(monkeypatch):
 
 
 def test_built_in_modalities_are_found():
-    assert {"music", "text"} <= set(registry.all_modalities())
+    assert {"audio", "image", "lyrics", "music", "text"} <= set(registry.all_modalities())
     assert registry.get("music").suffixes[0] == ".mid"
-    assert registry.for_slot("style").name == registry.for_slot("music").name == "music"
+    assert registry.for_slot("music").name == "music"
+
+
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (["style", "music"], "music"), (["text", "style", "music"], "music"), (["lyrics", "style", "audio"], "audio"),
+        (["style", "audio", "above"], "audio"), (["style", "above"], "audio"),
+    ],
+)  # fmt: skip
+def test_the_medium_of_a_style_is_that_of_the_slot_beside_it(beside, name):
+    assert registry.for_slot("style", beside).name == name
+    assert registry.for_slot("style", iter(beside)).name == name
+
+
+@pytest.mark.parametrize("beside", [[], ["style"], ["style", "text"], ["style", "music", "audio"]])
+def test_a_style_of_nothing_or_of_everything_is_refused(beside):
+    message = r"slot 'style' is of audio and of music: another slot beside it has to say which \(audio, above, music\)"
+    with pytest.raises(ValueError, match=message):
+        registry.for_slot("style", beside)
+
+
+def test_tokenizers_of_a_slot_are_found_whatever_their_medium(tmp_path):
+    assert registry.factory("style", "style") is registry.get("music").slots["style"]["style"]
+    assert registry.factory("style", "labels") is registry.get("audio").slots["style"]["labels"]
+    assert sorted(registry.kinds("style")) == ["labels", "style"]
+    assert registry.restored("style", "labels", {"block": "style", "labels": ["bell"]}).block.tokens[0] == "bell"
+    assert registry.opened("style", tmp_path) is None
+    with pytest.raises(ValueError, match="unknown tokenizer for style 'label'; nearest: labels"):
+        registry.factory("style", "label")
 
 
 def test_names_that_are_not_known():

@@ -44,5 +44,5 @@ def test_two_steps_of_codec_and_model_then_a_picture_of_256_pixels(tmp_path):
     assert (item.ids.shape, item.ids.dtype) == ((1024,), np.int64)
     assert len(np.unique(item.ids)) > 100
     assert (item.media.shape, item.media.dtype) == ((256, 256, 3), np.uint8)
-    write_items([item], tmp_path / "out", bundle, request, str(run))
+    write_items([item], tmp_path / "out", request, str(run), bundle.hash())
     assert np.array_equal(read_image(tmp_path / "out" / "000.png", 256)[0], item.media)

@@ -9,7 +9,7 @@ from helicon.sequence.vocabulary import Block
 
 SPECS = [
     "music", "style[3] music", "text[256] image[32x32]", "a_b-2[2x3x4] text[1]", "image[]", "text[4] image[]",
-    "image[] text[32]",
+    "image[] text[32]", "audio@above", "style[1] audio[1024]@above",
 ]  # fmt: skip
 
 
@@ -25,6 +25,16 @@ def test_slots_follow_the_task_token():
     assert [slot.length for slot in layout.slots] == [5, 6, None]
     assert layout.starts == {"text": 1, "image": 6, "music": 12}
     assert layout.prefix == 12
+
+
+def test_a_guide_is_a_source_but_no_slot():
+    layout = Layout.parse("text[5] audio@above")
+    assert layout.slots == (Slot("text", (5,)), Slot("audio", None, "above"))
+    assert layout.sources == ["text", "audio", "above"]
+    assert (layout.starts, layout.prefix) == ({"text": 1, "audio": 6}, 6)
+    assert Layout.parse("audio[8]@above").fed == 8
+    assert str(Layout.parse("text[2] audio[8]@above").filled({})) == "text[2] audio[8]@above"
+    assert Layout.parse("text[5] music").sources == ["text", "music"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +106,15 @@ def test_the_frame_is_where_the_last_slot_begins_and_the_row_of_its_grid(spec, f
         ("image[2x]", "is not `name`"),
         ("image[2x0]", "no slot may be empty"),
         ("image[2x2x2x2]", "a grid has at most row, column, channel"),
+        ("text[3]@above audio", "only the last slot may have a guide"),
+        ("above[3] audio@above", "and that is no slot of the layout"),
+        ("audio@audio", "and that is no slot of the layout"),
+        ("audio@task", "and that is no slot of the layout"),
+        ("audio@", "of which the last may end with `@guide`"),
+        ("audio@a@b", "of which the last may end with `@guide`"),
+        ("audio@above[3]", "of which the last may end with `@guide`"),
+        ("image[2x3]@above", r"slot image\[2x3\]@above: a grid has no guide"),
+        ("image[]@above", r"slot image\[\]@above: a grid has no guide"),
     ],
 )
 def test_a_wrong_layout_is_explained(spec, message):
@@ -159,6 +178,16 @@ def test_a_token_of_a_grid_is_never_stop():
     assert found.vocabulary.slice("image") == slice(4, 7)
     (flat,) = schema("image[6]").layouts
     assert schema("image[6]").rows(flat.last) == slice(2, 5)
+
+
+def test_a_guide_has_a_tokenizer_and_no_block_of_the_vocabulary():
+    found = schema("music@image")
+    assert [block.name for block in found.vocabulary.blocks] == ["task", "music"]
+    assert [block.name for block in schema("music@image", "image").vocabulary.blocks] == ["task", "music", "image"]
+    with pytest.raises(ValueError, match="layout 'music@above': no tokenizer for slot 'above'"):
+        schema("music@above")
+    with pytest.raises(ValueError, match=r"slot music\[2x3\]@image: a grid has no guide"):
+        Layout.parse("music@image").filled({"music": (2, 3)})
 
 
 def test_what_is_not_there_is_named():

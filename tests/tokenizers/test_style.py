@@ -11,7 +11,7 @@ from music_worlds import TABLES, score_of
 from helicon.formats.score import DRUMS
 from helicon.tokenizers.augment import Change
 from helicon.tokenizers.instruments import MUSENET
-from helicon.tokenizers.style import ANY, Style, StyleTokenizer, all_sets, found_sets, slug
+from helicon.tokenizers.style import ANY, Style, StyleTokenizer, all_sets, found_sets
 from helicon.tokenizers.survey import MusicSurvey
 
 musenet = StyleTokenizer(MUSENET, ["bach", "chopin"], all_sets(MUSENET))
@@ -102,17 +102,6 @@ def test_labels_that_mean_something_else_get_a_suffix():
         assert style.parse(style.label_word(label)).label == label
     assert style.block.tokens[:2] == ("piano-label", "tempo90-label")
     assert style.parse("piano").label is None
-
-
-@pytest.mark.parametrize(
-    ("label", "word"),
-    [
-        ("Lady Gaga", "lady-gaga"), ("nottingham_folk", "nottingham_folk"), ("Dvořák", "dvořák"), ("a:b/c", "a-b-c"),
-        ("  ", ""), ("موسيقى", "موسيقى"), ("No. 5!", "no.-5"),
-    ],
-)  # fmt: skip
-def test_slugs(label, word):
-    assert slug(label) == word
 
 
 def test_drop_opens_words():

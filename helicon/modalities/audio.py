@@ -1,0 +1,138 @@
+"""Sound. The slot `audio` holds the codes of a learned codec, or samples; `above` the codes of a coarser level of it.
+
+The slot `style` holds a label: a speaker, an instrument, a genre.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from helicon.formats.audio import SUFFIXES, Sound, read_audio, write_audio
+from helicon.formats.score import ReadReport
+from helicon.modalities.base import Modality, TokenizerKind, amount_of
+from helicon.tokenizers.labels import LabelTokenizer, label_of
+from helicon.tokenizers.mulaw import MulawTokenizer
+from helicon.tokenizers.names import slug
+from helicon.tokenizers.pcm import PcmTokenizer
+from helicon.tokenizers.sound_codes import SoundCodesTokenizer
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
+
+RATE = 8000  # samples a second, unless told
+CHANNELS = 1
+TOP = -1
+_AT_LEVEL = re.compile(r"(.+)@(\d+)")
+
+
+def read_file(path: Path, rate: int | None = RATE, channels: int = CHANNELS) -> tuple[Sound, ReadReport]:
+    """Sound of a file, resampled to `rate` unless that is None, its channels mixed or doubled."""
+    return read_audio(path, rate, channels)
+
+
+def preview(media: Sound, path: Path) -> list[Path]:
+    """A picture of how loud and of what pitch it is; the file itself can be heard."""
+    from helicon.formats.sound_plots import sound_picture  # loads plotting, which reading does not need
+
+    if not len(media):
+        return []
+    picture = path.with_suffix(".png")
+    sound_picture(media.samples, media.rate, picture)
+    return [picture]
+
+
+def survey(media: Sound) -> str | None:
+    """What it is labelled with."""
+    return media.label
+
+
+def labelled(media: Sound, label: str) -> Sound:
+    """The sound with a label, unless its file had one."""
+    return media if media.label else replace(media, label=slug(label) or None)
+
+
+def keep(media: Sound, amount: str) -> Sound:
+    """The first seconds (`8s`) or share of it."""
+    return media.cut(amount_of(amount, media.seconds, "s"))
+
+
+def join(parts: Mapping[str, Any]) -> Sound:
+    """The sound, with the label of its style if there is one."""
+    label = label_of(parts.get("style", ""))
+    return replace(parts["audio"], label=label) if label else parts["audio"]
+
+
+def fit_mulaw(surveys: Iterable[str | None], rate: int = RATE, channels: int = CHANNELS) -> MulawTokenizer:
+    """Nothing to learn."""
+    return MulawTokenizer(rate, channels)
+
+
+def fit_pcm(surveys: Iterable[str | None], rate: int = RATE, channels: int = CHANNELS) -> PcmTokenizer:
+    """Nothing to learn."""
+    return PcmTokenizer(rate, channels)
+
+
+def fit_codes(surveys: Iterable[str | None]) -> NoReturn:
+    """A codec is trained, not fitted: ValueError says how."""
+    raise ValueError("codes need a codec: train one with `helicon train audio-codec DIR`, then --data.tokenizer RUN")
+
+
+def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> SoundCodesTokenizer:
+    """The tokenizer of a level, 0 the finest, -1 the top; ValueError for another, or a codec of another medium."""
+    codec, reading = bundle.codec, bundle.reading
+    if not isinstance(codec, AudioCodec):
+        raise ValueError(f"a codec of {bundle.medium}, one of sound is needed")
+    how = reading["rate"], reading["channels"], bundle.config()
+    return SoundCodesTokenizer(codec, level, *how, lasting(codec), block)
+
+
+def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> SoundCodesTokenizer:
+    """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
+    if weights is None:
+        raise ValueError("the weights of the codec are missing")
+    return codes_of(CodecBundle.restore(state["codec"], weights), state["level"], state["block"])
+
+
+def open_codes(path: Path, device: torch.device | str = "cpu", block: str = "audio") -> SoundCodesTokenizer | None:
+    """The tokenizer of a codec's run or bundle: of level N at `PATH@N`, of the top level at `PATH`.
+
+    None when there is no codec of sound at that path; ValueError when it has no level N.
+    """
+    level, at_level = TOP, _AT_LEVEL.fullmatch(path.name)
+    if at_level and not path.exists():
+        path, level = path.with_name(at_level[1]), int(at_level[2])
+    if not find_codec(path):
+        return None
+    bundle = load_codec(path, device)
+    return codes_of(bundle, level, block) if bundle.medium == "audio" else None
+
+
+AUDIO = Modality(
+    name="audio",
+    suffixes=SUFFIXES,
+    read_file=read_file,
+    write=write_audio,
+    preview=preview,
+    survey=survey,
+    labelled=labelled,
+    keep=keep,
+    trim=Sound.cut,
+    join=join,
+    raw="pcm",
+    slots={
+        "audio": {
+            "mulaw": TokenizerKind(fit_mulaw, MulawTokenizer.from_state),
+            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes),
+            "pcm": TokenizerKind(fit_pcm, PcmTokenizer.from_state),
+        },
+        "above": {"codes": TokenizerKind(fit_codes, codes_from_state, open=partial(open_codes, block="above"))},
+        "style": {"labels": TokenizerKind(LabelTokenizer.fit, LabelTokenizer.from_state, LabelTokenizer.grow)},
+    },
+)

@@ -1,0 +1,130 @@
+"""Lyrics: a long text of which a model sees the stretch that is sung in its window of the sound.
+
+Plain text is taken to be sung evenly from the beginning to the end, as Jukebox does (arXiv:2005.00341, section 4.2).
+The lines of an `.lrc` file say when they are sung:
+
+    [ar:The Muses]
+    [offset:+200]
+    [00:12.00][01:02.50]Sing, goddess,
+    [00:15.30]the anger of Achilles
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.text import BYTES, BytesTokenizer
+
+_TIME = re.compile(r"\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
+_TIMES = re.compile(rf"\s*((?:{_TIME.pattern}\s*)+)")  # those that begin a line
+_WORD_TIME = re.compile(r"[\[<]\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?[\]>]")
+_FACT = re.compile(r"\s*\[([A-Za-z#]+):(.*)\]\s*")
+
+
+class Line(NamedTuple):
+    """Words, sung from `begin_s` until `end_s`, which is None for the last of a song."""
+
+    begin_s: float
+    end_s: float | None
+    words: str
+
+
+class LyricsTokenizer(BytesTokenizer):
+    """A token for each byte of the whole text, times of lines among them; and the stretch of it that a window shows."""
+
+    def __init__(self, block: str = "lyrics") -> None:
+        super().__init__(block)
+
+    def slide(self, ids: np.ndarray, begin_s: float, end_s: float, total_s: float, length: int) -> np.ndarray:
+        """At most `length` ids for the seconds from `begin_s` to `end_s` of a sound of `total_s`: whole characters.
+
+        Lines with times: those sung within the window, from the one that is being sung when it begins. Plain text: the
+        stretch whose middle stands where the middle of the window does, or all of it where it is short enough.
+        """
+        data = check_ids(ids, BYTES).astype(np.uint8).tobytes()
+        lines, middle_s = _lines_of(data), (begin_s + end_s) / 2
+        if lines:
+            shown = [line for line in lines if line.begin_s < end_s and (line.end_s is None or line.end_s > begin_s)]
+            data, middle = _placed(shown, middle_s, total_s)
+        else:
+            middle = len(data) * middle_s / max(total_s, end_s, 1e-9)
+        return np.frombuffer(around(data, middle, length), np.uint8).astype(np.int64)
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> LyricsTokenizer:
+        """Inverse of `state`."""
+        return LyricsTokenizer(state["block"])
+
+
+def timed_lines(text: str) -> list[Line]:
+    """Lines with words and when they are sung, in order of time; empty for a text without times.
+
+    A line may have several times. One without any goes with the line before it. A positive offset is for earlier.
+    """
+    found: list[tuple[float, str]] = []
+    offset_s, times_s = 0.0, [0.0]
+    any_times = False
+    for line in text.splitlines():
+        if match := _TIMES.match(line):
+            times_s, any_times = [_seconds(*each) for each in _TIME.findall(match[1])], True
+        elif fact := _FACT.fullmatch(line):
+            offset_s = _milliseconds(fact[2]) / 1000 if fact[1].lower() == "offset" else offset_s
+            continue
+        words = " ".join(_WORD_TIME.sub("", line).split())
+        if words or match:
+            found += [(time_s, words) for time_s in times_s]
+    if not any_times:
+        return []
+    found = sorted(((max(0.0, time_s - offset_s), words) for time_s, words in found), key=lambda each: each[0])
+    begins = [begin_s for begin_s, _ in found]
+    ends = [next((later for later in begins[i:] if later > begin_s), None) for i, begin_s in enumerate(begins)]
+    return [Line(begin_s, end_s, words) for (begin_s, words), end_s in zip(found, ends) if words]
+
+
+def around(data: bytes, middle: float, length: int) -> bytes:
+    """At most `length` bytes of UTF-8, whole characters, those nearest to the byte in the middle."""
+    if len(data) <= length:
+        return data
+    first = min(max(round(middle - length / 2), 0), len(data) - length)
+    last = first + length
+    while first < last and data[first] & 0xC0 == 0x80:  # the middle of a character
+        first += 1
+    while first < last < len(data) and data[last] & 0xC0 == 0x80:
+        last -= 1
+    return data[first:last]
+
+
+@lru_cache(maxsize=4096)
+def _lines_of(data: bytes) -> list[Line]:
+    """`timed_lines` of bytes: asked for each training window."""
+    return timed_lines(data.decode(errors="replace"))
+
+
+def _placed(lines: list[Line], time_s: float, total_s: float) -> tuple[bytes, float]:
+    """UTF-8 of lines, and at which byte of it a moment stands: within its line as far as its time has gone."""
+    parts = [line.words.encode() for line in lines]
+    starts = [0, *accumulate(len(part) + 1 for part in parts)]
+    place = 0.0
+    for line, part, start in zip(lines, parts, starts):
+        if line.begin_s <= time_s:
+            lasts = max(line.end_s if line.end_s is not None else total_s, time_s, line.begin_s + 1e-9) - line.begin_s
+            place = start + len(part) * (time_s - line.begin_s) / lasts
+    return b"\n".join(parts), place
+
+
+def _seconds(minutes: str, seconds: str, fraction: str) -> float:
+    return int(minutes) * 60 + int(seconds) + float(f"0.{fraction or 0}")
+
+
+def _milliseconds(text: str) -> float:
+    """A number such as `+200`; 0 for anything else."""
+    try:
+        return float(int(text))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,52 @@
+"""Lyrics beside sound: which file is taken, and what of it is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from helicon.data.files import scan
+from helicon.modalities import registry
+from helicon.modalities.lyrics import LYRICS
+from helicon.tokenizers.lyrics import LyricsTokenizer
+
+
+def test_it_is_registered():
+    assert registry.get("lyrics") is LYRICS
+    assert registry.for_slot("lyrics") is LYRICS
+    assert registry.for_slot("text").name == "text"
+
+
+def test_files_come_back_exactly(tmp_path):
+    for content in ("", "[00:01.00]one\r\n", "🎵 שלום\n\n"):
+        LYRICS.write(content, tmp_path / "a.lrc")
+        assert LYRICS.read(tmp_path / "a.lrc") == (content, {})
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfone")
+    assert LYRICS.read(tmp_path / "b.txt")[0] == "one"
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"^not UTF-8 at byte 3$"):
+        LYRICS.read(tmp_path / "b.txt")
+
+
+def test_lines_are_kept_beside_a_sound():
+    assert LYRICS.paired("\n Sing,  goddess\r\n\r\nthe anger \n\n") == "Sing,  goddess\n\nthe anger"
+    assert LYRICS.from_text("Sing\ngoddess") == "Sing\ngoddess"
+
+
+def test_a_tokenizer_needs_no_fitting():
+    tokenizer = registry.factory("lyrics", "lyrics").fit([LYRICS.survey("Sing"), None], vocabulary=300, siblings={})
+    assert isinstance(tokenizer, LyricsTokenizer)
+    assert LYRICS.survey("a long text") is None
+    assert registry.restored("lyrics", "lyrics", tokenizer.state()).state() == tokenizer.state()
+
+
+def test_of_two_files_of_a_song_the_one_with_times_is_used(tmp_path):
+    for name in ("song.lrc", "song.txt", "song.wav", "other.TXT", "other.wav", "hummed.wav"):
+        (tmp_path / name).write_bytes(b"")
+    found = scan(tmp_path, [LYRICS, registry.get("audio")])
+    assert [(entry.name, entry.files["lyrics"].name) for entry in found.entries] == [
+        ("other", "other.TXT"), ("song", "song.lrc"),
+    ]  # fmt: skip
+    reasons = {name.rsplit("/", 1)[-1]: reason for name, reason in found.skipped.items()}
+    assert reasons == {
+        "song.txt": "the .lrc file of the same stem is used", "hummed.wav": "no lyrics file of the same stem",
+    }  # fmt: skip

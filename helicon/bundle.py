@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
+UPSAMPLERS = "upsamplers"  # folder of a bundle: a bundle for each finer level, named by its number
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
 
 
@@ -87,6 +91,26 @@ def find_bundle(path: Path) -> Path:
     if not path.exists():
         raise BundleError(f"{path}: no such run or bundle")
     raise BundleError(f"{path}: neither a bundle ({CONFIG}, {WEIGHTS}) nor a run with one in model/")
+
+
+def upsamplers_of(folder: Path) -> list[Path]:
+    """Bundles that go on where one of a coarse level ends, the coarsest of them first."""
+    found = [path for path in (folder / UPSAMPLERS).glob("*") if path.name.isdecimal() and (path / CONFIG).is_file()]
+    return sorted(found, key=lambda path: -int(path.name))
+
+
+def attach_bundle(source: Path, folder: Path, level: int) -> Path:
+    """Copies a bundle into another as its upsampler to a level, whole or not at all; gives its place."""
+    target = folder / UPSAMPLERS / str(level)
+    temporary = target.with_name(f".{level}-{uuid.uuid4().hex[:8]}")
+    try:
+        shutil.copytree(source, temporary)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
 
 
 def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:

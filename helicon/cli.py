@@ -17,12 +17,15 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 
   helicon demo music                        make music, train on it for a minute, listen to the result
   helicon demo text-to-image                draw shapes, learn to draw what captions say in a few minutes
+  helicon demo audio                        play tones, learn to play what captions say
   helicon train music DIR --minutes 30      train on your own MIDI files; ends with a page and the next command
   helicon train text DIR                    the same for text files, with image for pictures
   helicon train text-to-image DIR           captions to pictures, from NAME.txt beside NAME.png
-  helicon train image-codec DIR             a VQ-VAE; helicon reconstruct RUN PICTURE... shows what it keeps
+  helicon train audio DIR                   sounds of any kind; text-to-audio with captions from NAME.txt
+  helicon train image-codec DIR             a VQ-VAE, or audio-codec; helicon reconstruct RUN FILE... is what it keeps
   helicon generate RUN -n 4 --seed 7        new pieces from a run or a bundle
   helicon generate RUN --prime start.mid    continue a piece, or --prime picture.png --keep 0.5 complete a picture
+  helicon generate RUN --prime in.wav --seconds 60    continue a sound, exactly so long in all
   helicon generate RUN --text "..." -n 9    pictures for a caption; --image picture.png --to text writes captions
   helicon tokenize song.mid                 a piece as MuseNet's words; detokenize is the way back
   helicon eval RUN --data.path DIR          how well a model knows other files
@@ -73,21 +76,23 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("world", choices=["music", "text-to-image"], help="which made-up world")
+    parser.add_argument("world", choices=["music", "text-to-image", "audio"], help="which made-up world")
     parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 6)")
-    parser.add_argument("--pieces", type=int, help="pieces or pictures to make (default: 300, of pictures 20000)")
+    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 6, for sound 4)")
+    parser.add_argument("--pieces", type=int, help="what to make (default: 300 pieces, 20000 pictures, 6000 sounds)")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("task", nargs="?", help="music, text, image, image-codec, text-to-image, text-and-image, text-to-music ...")
+    add("task", nargs="?", help="music, text, image, audio, image-codec, audio-codec, text-to-image, text-to-audio ...")
     add("path", nargs="?", help="folder of files, searched recursively")
     add("--minutes", type=float, help="training time; shapes the learning rate too (default: 10)")
     add("--size", default="auto", help="auto, tiny, small, medium, large or any shape preset (default: auto)")
     add("--name", help="folder in runs/ (default: TASK-N)")
     add("--from", dest="adopt", metavar="BUNDLE", help="fine-tune this run or bundle")
+    add("--levels", type=int, default=1, metavar="N", help="of sound: a model of the top one, N - 1 upsamplers")
+    add("--for", dest="onto", metavar="RUN", help="the run of sound that an upsampler is trained for")
     add("--resume", metavar="RUN", help="go on with a run that was stopped")
     add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text; COCO JSON")
     add("--seed", type=int, default=0)
@@ -117,9 +122,10 @@ def _generate(parser: argparse.ArgumentParser) -> None:
 def _reconstruct(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="RUN_OR_BUNDLE", help="of a codec, or of a model that has one")
-    add("files", nargs="+", metavar="PICTURE")
+    add("files", nargs="+", metavar="FILE", help="pictures, or sounds of any length")
+    add("--level", type=int, metavar="N", help="of a codec of sound, 0 the finest (default: all, for one .wav 0)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    add("-o", "--out", default="out", help="folder to write (default: %(default)s)")
+    add("-o", "--out", default="out", help="folder to write, or OUT.wav for one sound (default: %(default)s)")
 
 
 def _tokenize(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +186,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "train": ("train on a folder of files", _train, "helicon.commands.train:train"),
     "generate": ("make new media", _generate, "helicon.commands.generate:generate"),
     "reconstruct": (
-        "show what a codec makes of pictures",
+        "show what a codec makes of pictures or sounds",
         _reconstruct,
         "helicon.commands.reconstruct:reconstruct",
     ),

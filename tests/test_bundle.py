@@ -41,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 SHAPES = [
     Shape(2, 32, 2), Shape(2, 32, 4, "dense,strided:8", "swiglu", "rms", tied=False, bias=False, qk_norm=True),
-    Shape(1, 16, 1, "fixed:8,2", "relu2", dropout=0.5), Shape(1, 32, 2, "strided:8", mlp_ratio=1.5, qk_ratio=0.5),
+    Shape(1, 16, 1, "fixed:8,2", "relu2", dropout=0.5),
+    Shape(1, 32, 2, "strided:8", mlp_ratio=1.5, qk_ratio=0.5, attention_ratio=0.5),
 ]  # fmt: skip
 
 
@@ -69,7 +70,8 @@ def test_a_bundle_comes_back_as_it_was(tmp_path, shape, positions):
 
 def test_a_bundle_from_before_there_were_ratios(folder):
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    assert (config["shape"].pop("mlp_ratio"), config["shape"].pop("qk_ratio")) == (4.0, 1.0)
+    ratios = [config["shape"].pop(name) for name in ("mlp_ratio", "qk_ratio", "attention_ratio")]
+    assert ratios == [4.0, 1.0, 1.0]
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     assert load_bundle(folder).gpt.shape == Shape(2, 32, 2)
 

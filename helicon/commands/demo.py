@@ -11,9 +11,10 @@ from pathlib import Path
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet
 from helicon.commands.train import run_plan, say
-from helicon.demos import pictures
+from helicon.demos import pictures, sound
 from helicon.demos.music import World, check_out, compose_world, measure_world, plan_world, show_world
 from helicon.demos.pictures import PictureWorld
+from helicon.demos.sound import SoundWorld
 
 FEWEST = 8  # pieces; fewer leave nothing to measure on
 
@@ -94,7 +95,35 @@ def demo_pictures(args: Namespace, begun: float) -> tuple[int, list[str]]:
     return 0, steps
 
 
+def demo_sound(args: Namespace, begun: float) -> tuple[int, list[str]]:
+    """The exit status, and commands to go on with."""
+    world = SoundWorld(Path(args.out), seed=args.seed, **_chosen(args))  # type: ignore[arg-type]
+    say(f"playing    {world.pieces} pairs of notes into {world.folder}")
+    sound.play_world(world)
+    codec = sound.plan_codec(world, say)
+    status = run_plan(codec, f"{world.codec_steps} steps, about {world.minutes * sound.CODEC_SHARE:.1f} min on 2 cores")
+    if status:
+        return status, []
+    plan = sound.plan_model(world, say)
+    rest = world.minutes * (1 - sound.CODEC_SHARE)
+    status = run_plan(plan, f"{world.steps} steps, about {rest:.1f} min on 2 cores")
+    if status:
+        return status, []
+    say("playing    what captions say that were not in training")
+    run = shlex.quote(str(plan.run))
+    caption = "a plucked low C, then a bowed high G"
+    steps = [
+        f"helicon generate {run} --text {shlex.quote(caption)} --temperature {sound.TEMPERATURE} -o more",
+        f"helicon reconstruct {shlex.quote(str(codec.run))} {shlex.quote(str(world.folder / '00001.wav'))} -o codec",
+        "helicon train text-to-audio DIR --minutes 30",
+    ]
+    _, figures = sound.show_world(world, plan, begun, steps)
+    say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    return 0, steps
+
+
 WORLDS: dict[str, Callable[[Namespace, float], tuple[int, list[str]]]] = {
     "music": demo_music,
     "text-to-image": demo_pictures,
+    "audio": demo_sound,
 }

@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle import Bundle, find_bundle, upsamplers_of
 from helicon.cli import CommandError
-from helicon.generate import Request, choose_device, choose_layout
+from helicon.decoding import OnStep
+from helicon.generate import Item, Request, choose_device, choose_layout
 from helicon.generate import generate as make
 from helicon.results import write_results
 from helicon.tokenizers.sequencer import Sequencer
+from helicon.upsampling import Where, generate_levels
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 
@@ -29,18 +31,36 @@ def generate(args: Namespace) -> int:
         args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
         args.repetition_penalty, args.overlap, args.guidance, args.best_of,
     )  # fmt: skip
-    device = choose_device(args.device)
-    bundle = load_bundle(Path(args.model), device)
-    bundle.gpt.to(DTYPES[args.dtype])
-    out = Path(args.out)
+    where, out = Where(choose_device(args.device), DTYPES[args.dtype]), Path(args.out)
     if out.exists() and not out.is_dir():
         raise CommandError(f"-o {out}: is a file, a folder is needed")
-    watch = Watch(bundle, request, args.stream)
-    items = make(bundle, request, watch.on_step)
-    watch.end()
-    page = write_results(items, out, bundle, request, args.model, command_line(args))
+    items, model_hash = made(args, request, where, out)
+    page = write_results(items, out, request, args.model, model_hash, command_line(args))
     print(f"wrote {len(items)} to {out}; look at {page}", file=sys.stderr)
     return 0
+
+
+def made(args: Namespace, request: Request, where: Where, out: Path) -> tuple[list[Item], str]:
+    """Items, and the hash of the model that made them: of the finest level, where there are several."""
+    folder = find_bundle(Path(args.model))
+    if not upsamplers_of(folder):
+        bundle = where.load(folder)
+        watch = Watch(bundle, choose_layout(bundle, request).last.name, args.stream)
+        items = make(bundle, request, watch.on_step)
+        watch.end()
+        return items, bundle.hash()
+    watches: list[Watch] = []
+
+    def level(bundle: Bundle, name: str) -> OnStep:
+        for before in watches:
+            before.end()
+        watches[:] = [Watch(bundle, bundle.schema.layouts[0].last.name, args.stream, f"{name}: ")]
+        return watches[0].on_step
+
+    items = generate_levels(Path(args.model), request, where, out, level)
+    for last in watches:
+        last.end()
+    return items, where.load(upsamplers_of(folder)[-1]).hash()
 
 
 def slot_values(rest: Sequence[str]) -> dict[str, str]:
@@ -71,9 +91,9 @@ def command_line(args: Namespace) -> str:
 class Watch:
     """Tells how the sampling goes: tokens, tokens a second; with --stream the tokens themselves."""
 
-    def __init__(self, bundle: Bundle, request: Request, stream: bool) -> None:
+    def __init__(self, bundle: Bundle, slot: str, stream: bool, name: str = "") -> None:
         self.sequencer: Sequencer = bundle.sequencer
-        self.slot = choose_layout(bundle, request).last.name
+        self.slot, self.name = slot, name
         self.stream, self.tokens = stream, 0
         self.start = self.printed = time.monotonic()
         self.terminal = sys.stderr.isatty()
@@ -95,4 +115,4 @@ class Watch:
 
     def _line(self) -> str:
         seconds = time.monotonic() - self.start
-        return f"{self.tokens:,} tokens, {self.tokens / max(seconds, 1e-9):,.0f} a second"
+        return f"{self.name}{self.tokens:,} tokens, {self.tokens / max(seconds, 1e-9):,.0f} a second"

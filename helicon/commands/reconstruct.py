@@ -11,19 +11,49 @@ import numpy as np
 
 from helicon.bundle import load_bundle
 from helicon.cli import CommandError
+from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.formats.files import write_json
 from helicon.formats.sheets import before_and_after
 from helicon.generate import choose_device
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer, reading
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.storage import find_codec, load_codec
+
+MEDIA = ("image", "audio")  # whose models can hold a codec
 
 
 def reconstruct(args: Namespace) -> int:
-    """Writes a PNG for each picture, `before-and-after.png` and a JSON; a bad file is named, the others go on."""
-    tokenizer = codec_of(Path(args.model), args.device)
-    modality, out = registry.get("image"), Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise CommandError(f"-o {out}: is a file, a folder is needed")
+    """Writes what a codec makes of each file, and figures of how near it comes; a bad file is named, others go on."""
+    tokenizer, path = codec_of(Path(args.model), args.device), Path(args.out)
+    codec = getattr(tokenizer, "codec", None)
+    if isinstance(codec, AudioCodec):
+        return reconstruct_sounds(codec, args)
+    if args.level is not None:
+        raise CommandError("--level: a codec of pictures has one level")
+    if path.exists() and not path.is_dir():
+        raise CommandError(f"-o {path}: is a file, a folder is needed")
+    return reconstruct_pictures(tokenizer, args, path)
+
+
+def codec_of(path: Path, device: str) -> Tokenizer:
+    """The codec of a run or bundle as a tokenizer, or the one that a model has."""
+    if find_codec(path):
+        slot = load_codec(path).medium
+        found = registry.opened(slot, path, choose_device(device))
+        assert found is not None
+        return found[1]
+    tokenizers: dict[str, Any] = load_bundle(path, choose_device(device)).sequencer.tokenizers
+    coded = [tokenizers[slot] for slot in MEDIA if slot in tokenizers]
+    if not coded:
+        needed = "the run of a codec, or of a model of either, is needed"
+        raise CommandError(f"{path}: a model without pictures or sound; {needed}")
+    return coded[0]
+
+
+def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> int:
+    """Writes a PNG for each picture, `before-and-after.png` and a JSON."""
+    modality = registry.get("image")
     names, media = [], []
     faults = 0
     for name in args.files:
@@ -48,17 +78,6 @@ def reconstruct(args: Namespace) -> int:
     write_json(out / "reconstruct.json", {"model": args.model, "pictures": report})
     print(f"wrote {len(report)} to {out}; look at {out / 'before-and-after.png'}", file=sys.stderr)
     return 1 if faults else 0
-
-
-def codec_of(path: Path, device: str) -> Tokenizer:
-    """The codec of a run or bundle, or the one that a model of pictures has."""
-    found = registry.opened("image", path, choose_device(device))
-    if found:
-        return found[1]
-    tokenizers: dict[str, Any] = load_bundle(path, choose_device(device)).sequencer.tokenizers
-    if "image" not in tokenizers:
-        raise CommandError(f"{path}: a model without pictures; the run of a codec or of an image model is needed")
-    return tokenizers["image"]
 
 
 def psnr(before: np.ndarray, after: np.ndarray) -> float:

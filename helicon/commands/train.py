@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import yaml
 
 from helicon import cli
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop
-from helicon.demos.codec_result import write_codec_result
+from helicon.demos.codec_result import MEDIA, write_codec_result
 from helicon.demos.result import write_result
-from helicon.formats.files import write_json
-from helicon.training.codec_data import CodecData
-from helicon.training.codec_plan import CodecPlan, codec_first, make_codec_plan, with_codec
+from helicon.training.codec_plan import CodecPlan, make_codec_plan
+from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Plan, Say, Wanted, clock, make_plan
+from helicon.training.raw_data import RawData
 from helicon.training.run import UsageError, read_arguments, resume_arguments
 from helicon.training.sizes import check_task, trains_codec
+from helicon.training.stages import attach, chained, stages, told
 
 MINUTES = 10.0
-NEXT = "next.json"  # in a codec's run: what it was trained for
 AnyPlan = TypeVar("AnyPlan", Plan, CodecPlan)
 
 
@@ -44,46 +45,33 @@ def train(args: Namespace) -> int:
     wanted = Wanted(
         args.task, Path(args.path), MINUTES if args.minutes is None else args.minutes, None, args.size, args.name,
         Path(args.runs), Path(args.adopt) if args.adopt else None, Path(args.manifest) if args.manifest else None,
-        args.seed, args.rest,
+        args.seed, args.levels, Path(args.onto) if args.onto else None, args.rest,
     )  # fmt: skip
-    return train_stages(wanted, time.monotonic())
-
-
-def train_stages(wanted: Wanted, begun: float) -> int:
-    """Trains what is wanted, and before it the codec that it needs; each stage is a run of its own."""
     check_task(wanted.task)
     if trains_codec(wanted.task):
-        return train_codec(wanted, begun)[0]
+        return train_codec(wanted)
     try:
-        first = codec_first(wanted)
+        found = stages(wanted)
     except UsageError as error:
         raise CommandError(str(error)) from error
-    if first:
-        say(
-            f"stages     a codec in {first.minutes:g} min, then {wanted.task} in {wanted.minutes - first.minutes:g} min"
-        )
-        status, codec = train_codec(first, begun)
-        after = with_codec(wanted, first, codec)
-        if status:
-            if codec.is_dir():  # so that resuming goes on with the rest, too
-                write_json(codec / NEXT, {"arguments": as_arguments(after)})
-            return status
-        wanted = after
-    return train_gpt(wanted, begun)
+    if len(found) > 1:
+        say(f"stages     {told(found)}")
+    first = chained(found)
+    return train_codec(first) if trains_codec(first.task) else train_gpt(first)
 
 
-def train_codec(wanted: Wanted, begun: float) -> tuple[int, Path]:
-    """The exit status, and the run."""
-    plan = planned(make_codec_plan, wanted)
+def train_codec(wanted: Wanted) -> int:
+    """The exit status of this stage and of those that follow."""
+    begun, plan = time.monotonic(), planned(make_codec_plan, wanted)
     status = run_plan(plan, long(wanted))
     if not status:
         finish_codec(plan.run, plan.data, {"fit": f"helicon fit {shlex.join(plan.arguments)}"}, begun)
-    return status, plan.run
+    return status or go_on(plan.run)
 
 
-def train_gpt(wanted: Wanted, begun: float) -> int:
-    """The exit status."""
-    plan = planned(make_plan, wanted)
+def train_gpt(wanted: Wanted) -> int:
+    """The exit status of this stage and of those that follow."""
+    begun, plan = time.monotonic(), planned(make_plan, wanted)
     status = run_plan(plan, long(wanted))
     if status:
         return status
@@ -95,29 +83,15 @@ def train_gpt(wanted: Wanted, begun: float) -> int:
     return _finish(plan, begun, settings, more)
 
 
-def as_arguments(wanted: Wanted) -> list[str]:
-    """Arguments of `train` that want the same."""
-    words = [wanted.task, str(wanted.path), "--minutes", f"{wanted.minutes:g}", "--size", wanted.size]
-    words += ["--runs", str(wanted.runs), "--seed", str(wanted.seed)]
-    words += ["--name", wanted.name] if wanted.name else []
-    words += ["--manifest", str(wanted.manifest)] if wanted.manifest else []
-    return [*words, *wanted.rest]
-
-
 def long(wanted: Wanted) -> str:
     """How long it takes, for people."""
     done = time.strftime("%H:%M", time.localtime(time.time() + 60 * wanted.minutes))
     return f"{wanted.minutes:g} min, done at about {done}"
 
 
-def finish_codec(run: Path, data: CodecData, settings: dict[str, object], begun: float) -> None:
+def finish_codec(run: Path, data: RawData, settings: dict[str, object], begun: float) -> None:
     """The page of a codec, and the commands to go on with."""
-    name, path = shlex.quote(str(run)), shlex.quote(str(data.source.path))
-    steps = [
-        f"helicon reconstruct {name} PICTURE... -o out",
-        f"helicon train image {path} --data.tokenizer {name}",
-        f"helicon train text-to-image {path} --data.tokenizer {name}",
-    ]
+    steps = MEDIA[data.medium].next_steps(shlex.quote(str(run)), shlex.quote(str(data.source.path)))
     page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
     say(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
     say(f"           {time.monotonic() - begun:,.0f} s in all")
@@ -160,32 +134,56 @@ def _resume(args: Namespace) -> int:
     if status:
         return status
     data.prepare_data()
-    if isinstance(data, CodecData):
+    if isinstance(data, RawData):
         finish_codec(run, data, {}, begun)
-        return _go_on(run)
+        return go_on(run)
     return _finish(Plan(arguments, run, data, data.prepared, 0), begun, {}, [])
 
 
-def _go_on(run: Path) -> int:
-    """Trains what the codec was trained for, if it was the first stage of something that was stopped."""
-    if not (run / NEXT).is_file():
+def go_on(run: Path) -> int:
+    """Trains what follows a run, if anything does."""
+    words = config_of(run).get("next")
+    if not words:
         return 0
-    words = json.loads((run / NEXT).read_text(encoding="utf-8"))["arguments"]
     say(f"next stage helicon train {shlex.join(words)}")
     return cli.run("train", words)
 
 
+def config_of(run: Path) -> dict[str, Any]:
+    """What a run was configured by."""
+    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+
+
 def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[str]) -> int:
-    """The page, and the commands to go on with."""
+    """What follows, or the page and the commands to go on with; an upsampler becomes a part of what it is for."""
+    run, config = plan.run, config_of(plan.run)
+    onto = Path(config["onto"]) if config.get("onto") else None
+    if onto:
+        say(f"attached   {attach(run, onto)}")
+    if not config.get("next"):
+        settings |= {"fit": f"helicon fit {shlex.join(plan.arguments)}"}
+        show(plan_of(onto) if onto else plan, settings, more)
+    say(f"           {time.monotonic() - begun:,.0f} s")
+    return go_on(run)
+
+
+def plan_of(run: Path) -> Plan:
+    """The plan of a finished run."""
+    arguments = resume_arguments(run)
+    data: SequenceData = read_arguments("fit", arguments).datamodule
+    data.prepare_data()
+    assert data.prepared is not None
+    return Plan(arguments, run, data, data.prepared, 0)
+
+
+def show(plan: Plan, settings: dict[str, object], more: list[str]) -> None:
+    """Writes the page of a run and says how to go on."""
     run = plan.run
     say("generating a few items for the page")
     generate = f"helicon generate {shlex.quote(str(run))} -n 4 --seed 1 -o out"
     evaluate = f"helicon eval {shlex.quote(str(run))} --data.path {shlex.quote(str(plan.data.source.path))} --heldout"
-    settings |= {"fit": f"helicon fit {shlex.join(plan.arguments)}"}
     page = write_result(
         run / "index.html", run, plan.prepared, title=f"What {run.name} learned", settings=settings,
         next_steps=[generate, evaluate, *more],
     )  # fmt: skip
     say(f"model      {run / 'model'}\npage       {page}\nnext       {generate}")
-    say(f"           {time.monotonic() - begun:,.0f} s in all")
-    return 0

@@ -2,75 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import helicon
+from helicon.demos import picture_codec_result, sound_codec_result
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
-from helicon.training.codec import write_reconstructions
-from helicon.training.codec_data import CodecData
-from helicon.training.metrics import read_metrics
+from helicon.training.metrics import Metrics, read_metrics
+from helicon.training.raw_data import RawData
 from helicon.vqvae.storage import CodecBundle, load_codec
 
-SHOWN = 24  # held-out pictures
+
+@dataclass(frozen=True)
+class Shown:
+    """How the codecs of a medium are shown.
+
+    items(bundle, data, folder): what the page shows, written below its folder. charts: file -> (caption, name of a
+    line -> metric). summary(last metrics): quality on what is held out, in one line. settings(bundle, data): rows of
+    the page's table. next_steps(run, folder): commands to go on with.
+    """
+
+    items: Callable[[CodecBundle, Any, Path], list[PageItem]]
+    charts: Callable[[CodecBundle], Mapping[str, tuple[str, Mapping[str, str]]]]
+    summary: Callable[[Mapping[str, float]], str]
+    settings: Callable[[CodecBundle, Any], dict[str, object]]
+    next_steps: Callable[[str, str], list[str]]
+
+
+MEDIA = {
+    name: Shown(room.items, room.charts, room.summary, room.settings, room.next_steps)
+    for name, room in {"image": picture_codec_result, "audio": sound_codec_result}.items()
+}
 
 
 def write_codec_result(
-    page: Path, run: Path, data: CodecData, settings: Mapping[str, object], next_steps: Sequence[str]
+    page: Path, run: Path, data: RawData, settings: Mapping[str, object], next_steps: Sequence[str]
 ) -> tuple[Path, str]:  # fmt: skip
-    """Writes the page beside its pictures; gives its path and the last figures in one line."""
+    """Writes the page beside what it shows; gives its path and the last figures in one line."""
     bundle, metrics = load_codec(run), read_metrics(run)
+    shown = MEDIA[data.medium]
     data.setup("fit")
-    before = data.pictures.batch(data.examples(SHOWN))
-    sheet = page.with_name("reconstructions.png")
-    write_reconstructions(bundle.codec, before, sheet)
-    shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
-    items = [PageItem("Before and after", shown, image=sheet.name, files=[sheet.name])]
-    figures = _draw(metrics, page.parent)
-    last = {name: values[-1] for name, (_, values) in metrics.items() if values}
-    line = summary(last)
-    told = {**settings, **_settings(bundle, data), "held out": line, "helicon": helicon.__version__}
+    items = shown.items(bundle, data, page.parent)
+    figures = _draw(shown.charts(bundle), metrics, page.parent)
+    line = shown.summary({name: values[-1] for name, (_, values) in metrics.items() if values})
+    assert data.prepared is not None
+    told: dict[str, object] = {
+        **settings,
+        "files": f"{data.prepared.files:,} read, {len(data.prepared.skipped):,} skipped",
+        **shown.settings(bundle, data),
+        "steps": f"{bundle.notes.get('step', 0):,}",
+        "fingerprint": bundle.fingerprint(),
+        "held out": line,
+        "helicon": helicon.__version__,
+    }
     write_page(page, f"What {run.name} learned", line, items, figures, told, next_steps)
     return page, line
 
 
-def summary(last: Mapping[str, float]) -> str:
-    """Quality on what is held out, in one line."""
-    if "val/psnr" not in last:
-        return "not measured: too few steps, or nothing held out"
-    return (
-        f"PSNR {last['val/psnr']:.2f} dB, {last['val/loss']:.4f} of the mean picture's squared error, "
-        f"{100 * last['val/usage']:.1f} % of the codes used, perplexity {last['val/perplexity']:.0f}"
-    )
-
-
-def _draw(metrics: Mapping[str, tuple[list[int], list[float]]], folder: Path) -> list[tuple[str, Path]]:
-    """(caption, picture below the page's folder) of quality and of the codebook over the training."""
-    wanted = {
-        "psnr.png": ("PSNR of held-out pictures, dB", {"held out": "val/psnr"}),
-        "codes.png": (
-            "Perplexity of the codes: as many equally frequent ones would carry as much",
-            {"held out": "val/perplexity", "training": "train/perplexity"},
-        ),
-    }
+def _draw(
+    charts: Mapping[str, tuple[str, Mapping[str, str]]], metrics: Metrics, folder: Path
+) -> list[tuple[str, Path]]:
+    """(caption, picture below the page's folder) of what was logged over the training."""
     drawn = []
-    for name, (caption, series) in wanted.items():
+    for name, (caption, series) in charts.items():
         found = {shown: metrics[key] for shown, key in series.items() if key in metrics}
         if found:
             curves(found, folder / name, label=caption.partition(":")[0])
             drawn.append((caption, Path(name)))
     return drawn
-
-
-def _settings(bundle: CodecBundle, data: CodecData) -> dict[str, object]:
-    shape = bundle.codec.shape
-    assert data.prepared is not None
-    return {
-        "files": f"{data.prepared.files:,} read, {len(data.prepared.skipped):,} skipped",
-        "codec": f"{shape.quantizer}, {bundle.codec.codebook_size} codes, each {shape.factor} x {shape.factor} pixels",
-        "network": f"width {shape.width}, {shape.blocks} blocks, likelihood {shape.likelihood}",
-        "pictures": f"{bundle.size} x {bundle.size} pixels",
-        "steps": f"{bundle.notes.get('step', 0):,}",
-        "fingerprint": bundle.fingerprint(),
-    }

@@ -12,7 +12,7 @@ import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.decoding import Prompt, Sampling, decode
-from helicon.demos.codec_result import summary
+from helicon.demos.picture_codec_result import summary
 from helicon.demos.result import draw_losses, model_settings
 from helicon.demos.shape_checker import CHANCE, score
 from helicon.demos.shapes import Scene, held_out_scene, write_folder

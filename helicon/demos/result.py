@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import helicon
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle import Bundle, load_bundle, upsamplers_of
 from helicon.data.prepare import Prepared
 from helicon.demos.baselines import baselines
 from helicon.formats.page import PageItem, write_page
@@ -21,6 +21,7 @@ from helicon.modalities import registry
 from helicon.results import write_items
 from helicon.sequence.layout import Layout
 from helicon.training.metrics import read_metrics
+from helicon.upsampling import Where, generate_levels
 
 COUNT = 4  # items on a page
 SECONDS = 20.0  # of an item, where a medium has time
@@ -63,18 +64,19 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
         if not given:
             asked.append(Asked(folder, Request(each, to=name, **length)))
         for number, values in enumerate(given):
-            title = ", ".join(value if _is_typed(slot) else Path(value).name for slot, value in values.items())
+            title = ", ".join(value if _is_typed(slot, layout) else Path(value).name for slot, value in values.items())
             asked.append(Asked(f"{folder}/{number}", Request(1, number, values, name, **length), title))
     return asked
 
 
 def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
-    """A medium with time lasts so long; another gets what fits the context."""
-    return {"seconds": SECONDS} if bundle.sequencer.automaton(layout) is not None else {}
+    """A piece of music lasts so long; sound ends where the model ends it, and another medium fills the context."""
+    tokenizer = bundle.sequencer.tokenizers[layout.last.name]
+    return {"seconds": SECONDS} if tokenizer.automaton is not None and not hasattr(tokenizer, "rate") else {}
 
 
-def _is_typed(slot: str) -> bool:
-    return registry.for_slot(slot).typed is not None
+def _is_typed(slot: str, layout: Layout) -> bool:
+    return registry.for_slot(slot, layout.sources).typed is not None
 
 
 def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, folder: Path) -> list[dict[str, str]]:
@@ -85,7 +87,8 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
     for example in (held if len(held) else corpus.select(held=False))[: 4 * count]:
         ids, values, fits = corpus.example(int(example)), {}, True
         for slot in layout.slots[:-1]:
-            modality, tokenizer = registry.for_slot(slot.name), prepared.tokenizers[slot.name]
+            modality = registry.for_slot(slot.name, layout.sources)
+            tokenizer = prepared.tokenizers[slot.name]
             media = tokenizer.decode(ids[slot.name])
             if modality.typed is not None:
                 values[slot.name] = media
@@ -103,7 +106,8 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
 
 def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str) -> list[PageItem]:
     """Generates and writes each request into its own folder; items for a page in `folder`."""
-    shown = []
+    shown, model_hash = [], bundle.hash()
+    several, where = upsamplers_of(Path(model) / "model"), Where(bundle.gpt.head_weight.device)
     with tqdm(desc="generating", unit=" tokens", leave=False, disable=None) as bar:
 
         def count(ids: Tensor, real: Tensor) -> None:
@@ -111,8 +115,12 @@ def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str)
 
         for number, each in enumerate(asked):
             bar.set_postfix_str(f"{number} of {len(asked)} done")
-            items = generate(bundle, each.request, count)
-            page = write_items(items, folder / each.folder, bundle, each.request, model)
+            out = folder / each.folder
+            if several:
+                items = generate_levels(Path(model), each.request, where, out, lambda level, name: count)
+            else:
+                items = generate(bundle, each.request, count)
+            page = write_items(items, out, each.request, model, model_hash)
             shown += [_moved(item, each) for item in page]
     return shown
 

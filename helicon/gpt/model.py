@@ -35,7 +35,8 @@ class Shape:
 
     pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.
     dropout: at the end of each residual branch only, where it keeps the fused attention kernels.
-    mlp_ratio: hidden width of the feed-forward layers over the model's. qk_ratio: that of queries and keys, at most 1.
+    mlp_ratio: hidden width of the feed-forward layers over the model's. attention_ratio: the same of queries, keys and
+    values, of all heads together. qk_ratio: width of queries and keys over that of values, at most 1.
     """
 
     layers: int = 6
@@ -50,13 +51,19 @@ class Shape:
     dropout: float = 0.0
     mlp_ratio: float = 4.0
     qk_ratio: float = 1.0
+    attention_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        if self.attention_ratio == 1 and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if not 0 < self.qk_ratio <= 1 or not (self.qk_ratio * self.width / self.heads).is_integer():
+        if not self.attention_ratio > 0 or not (self.attention_ratio * self.width / self.heads).is_integer():
             raise ValueError(
-                f"qk_ratio {self.qk_ratio:g}: a share of the head width {self.width // self.heads} that is whole, "
+                f"attention_ratio {self.attention_ratio:g}: a multiple of the width {self.width}, above 0, that the "
+                f"heads, {self.heads} here, divide is accepted"
+            )
+        if not 0 < self.qk_ratio <= 1 or not (self.qk_ratio * self.head_width).is_integer():
+            raise ValueError(
+                f"qk_ratio {self.qk_ratio:g}: a share of the head width {self.head_width} that is whole, "
                 "above 0 and up to 1, is accepted"
             )
         if not 1 <= self.mlp_ratio * self.width < math.inf:
@@ -72,9 +79,19 @@ class Shape:
         return -(-2 * width // 3 // 64) * 64 if self.mlp == "swiglu" else width
 
     @property
+    def head_width(self) -> int:
+        """Width of the values of one head; what the cache holds of keys too."""
+        return int(self.attention_ratio * self.width / self.heads)
+
+    @property
+    def value_width(self) -> int:
+        """Width of the values of all heads."""
+        return self.heads * self.head_width
+
+    @property
     def qk_width(self) -> int:
         """Width of the queries, and of the keys, of all heads."""
-        return int(self.qk_ratio * self.width)
+        return int(self.qk_ratio * self.head_width) * self.heads
 
 
 def make_norm(shape: Shape, width: int) -> nn.Module:
@@ -102,9 +119,9 @@ class Attention(nn.Module):
     def __init__(self, shape: Shape, pattern: WrittenPattern, rope: bool) -> None:
         super().__init__()
         self.heads, self.pattern, self.rope = shape.heads, pattern, rope
-        self.widths = (shape.qk_width, shape.qk_width, shape.width)
+        self.widths = (shape.qk_width, shape.qk_width, shape.value_width)
         self.qkv = nn.Linear(shape.width, sum(self.widths), bias=shape.bias)
-        self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
+        self.out = nn.Linear(shape.value_width, shape.width, bias=shape.bias)
         head = shape.qk_width // shape.heads
         self.q_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
         self.k_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()

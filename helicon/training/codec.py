@@ -6,27 +6,25 @@ Shapes: B pictures, C channels, H x W pixels, h x w codes, K codes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from math import log10
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from helicon.evaluate import codebook_figures
 from helicon.formats.sheets import before_and_after
 from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
-from helicon.training.base import RunModule
+from helicon.training.codec_base import CodecRun
 from helicon.training.codec_data import CodecData
-from helicon.training.errors import TrainingError
 from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
-from helicon.vqvae.storage import CodecBundle, save_codec
+from helicon.vqvae.storage import CodecBundle
 
 SHOWN = 12  # held-out pictures in the grid
+WHOLE = ""  # a codec of pictures has one bottleneck, itself
 
 
-class CodecModule(RunModule):
+class CodecModule(CodecRun):
     """A codec, its loss and its optimizer.
 
     Args:
@@ -77,7 +75,6 @@ class CodecModule(RunModule):
         own = {"levels": tuple(levels)} if levels else {}
         self.shape = CodecShape(factor, width, blocks, quantizer, codes, code_width, likelihood=likelihood, **own)
         self.decay, self.commitment, self.kl, self.drop_unused = decay, commitment, kl, drop_unused
-        self.codec: Codec | None = None
 
     @property
     def data(self) -> CodecData:
@@ -86,62 +83,48 @@ class CodecModule(RunModule):
         assert isinstance(data, CodecData)
         return data
 
-    @property
-    def started(self) -> bool:
-        """Whether the codec has a codebook yet."""
-        assert self.codec is not None
-        return getattr(self.codec.quantizer, "started", True)
-
-    def check_size(self, size: int) -> None:
+    def check(self, data: CodecData) -> None:
         """ValueError for pictures that codes cannot tile."""
-        if size % self.shape.factor:
-            raise ValueError(f"--data.size {size} is not a multiple of --model.factor {self.shape.factor}")
+        if data.size % self.shape.factor:
+            raise ValueError(f"--data.size {data.size} is not a multiple of --model.factor {self.shape.factor}")
+
+    def plan(self, data: CodecData) -> tuple[nn.Module, str]:
+        """The codec that will be trained, and what it does with the data."""
+        codec, grid = Codec(self.shape), data.size // self.shape.factor
+        return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {codec.codebook_size} codes"
 
     def prepare_data(self) -> None:
         """Refuses what cannot be trained on before there is a run."""
-        self.check_size(self.data.size)
+        self.check(self.data)
 
-    def configure_model(self) -> None:
-        """Builds the codec."""
-        if self.codec is not None:
-            return
-        torch.manual_seed(self.data.seed)
-        self.codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
-        self.codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._counts = torch.zeros(self.codec.codebook_size, dtype=torch.float64)
-        # The quantizer keeps its own alike; DDP, which sends all buffers at every step of a validation too, would wait
-        # for ever for processes that have fewer held-out batches
-        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
+    def make_codec(self) -> nn.Module:
+        """A codec, freshly initialised."""
+        codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
+        return codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Reconstruction and quantizer's loss of a batch uint8 [B, C, H, W]."""
-        assert self.codec is not None
-        self.codec.quantizer.progress = self.progress()
+        self.tell_progress()
         seen = self.codec(pixels_to_tensor(batch))
-        # Over all processes, so that each logs the same and all of them stop where one would
-        loss = seen.loss.detach()
-        loss = self.trainer.strategy.reduce(loss, reduce_op="mean") if self.trainer.world_size > 1 else loss
-        self.stop_unless_finite("loss", loss, batch_idx)
+        loss = self.checked(seen.loss, batch_idx)
         if self.started:
-            self._counts += torch.bincount(seen.codes.flatten(), minlength=len(self._counts)).cpu()
+            self.count(WHOLE, seen.codes)
         self.log("train/loss", loss, batch_size=1)
         return seen.loss
 
     def on_validation_epoch_start(self) -> None:
         """Starts adding up squared errors and codes."""
-        assert self.codec is not None
         self._errors = torch.zeros(2, dtype=torch.float64)
-        self._held = torch.zeros_like(self._counts)
+        self._held = self.no_counts()
         self._mean = pixels_to_tensor(self.data.mean[None]).double()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Adds a batch's squared error, that of the mean picture, and its codes."""
-        assert self.codec is not None
         media = pixels_to_tensor(batch)
         codes = self.codec.encode(media)
         errors = [(self.codec.decode(codes) - media).square().sum(), (media - self._mean.to(media)).square().sum()]
         self._errors += torch.stack(errors).double().cpu()
-        self._held += torch.bincount(codes.flatten(), minlength=len(self._held)).cpu()
+        self.count(WHOLE, codes, self._held)
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the share of the mean picture's squared error that is left, PSNR, usage and perplexity.
@@ -150,79 +133,33 @@ class CodecModule(RunModule):
         """
         if not self.started:
             return
-        (error, whole), held, train = map(self._summed, (self._errors, self._held, self._counts))
-        figures: dict[str, float] = {}
-        if values := float(held.sum()) * self.shape.factor**2 * 3:
-            psnr = 10 * log10(4 * values / max(float(error), 1e-12))
-            figures = {"val/loss": float(error / whole), "val/psnr": psnr}
-        for side, counts in {"val": held, "train": train}.items():
-            if counts.sum():
-                usage, perplexity = codebook_figures(counts)
-                figures |= {f"{side}/usage": usage, f"{side}/perplexity": perplexity}
-        for name, value in figures.items():
-            self.log(name, value, rank_zero_only=True)
-        self._counts.zero_()
-
-    def _summed(self, counts: Tensor) -> Tensor:
-        """Over all processes."""
-        return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").double().cpu()  # type: ignore[union-attr]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
-        loop = self.trainer.fit_loop
-        # A validation that is due now takes these counts, and a resumed run does not repeat it
-        due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
-        checkpoint["counts"] = self._summed(self._counts) * (not due)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
-        if self.global_rank == 0:
-            self._counts = checkpoint.get("counts", self._counts)
+        error, whole = self.summed(self._errors).tolist()
+        if values := float(self.summed(self._held[WHOLE]).sum()) * self.shape.factor**2 * 3:
+            self.log_figures({"val/loss": error / whole, "val/psnr": 10 * log10(4 * values / max(error, 1e-12))})
+        self.log_figures(self.codebooks(self._held))
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
-    def configure_optimizers(self) -> Any:
-        """Kernels apart from norms, biases and codebooks."""
-        assert self.codec is not None
-        kernels = [p for p in self.codec.parameters() if p.dim() > 2]
-        return self.scheduled(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
-
     def bundle(self, notes: dict[str, Any]) -> CodecBundle:
         """The codec as it stands."""
-        assert self.codec is not None
-        return CodecBundle(self.codec, self.data.medium, self.data.size, notes)
+        return CodecBundle(self.codec, self.data.medium, self.data.reading, notes)
 
-    def save(self, folder: Path, notes: dict[str, Any]) -> None:
-        """Writes the codec; without the codes that training pictures lack, if they are to be dropped.
-
-        TrainingError when training was too short for a codebook.
-        """
-        if not self.started:
-            raise TrainingError(
-                f"too short a training: no codebook yet after {self.global_step} steps; it begins with the latents of "
-                f"several batches"
-            )
-        bundle = self.bundle(notes)
-        if self.drop_unused:
-            bundle.codec = deepcopy(bundle.codec)
-            bundle.codec.keep(self._used(bundle.codec))
-        save_codec(bundle, folder)
-
-    def _used(self, codec: Codec) -> Tensor:
-        """bool [K]: codes that some training picture has."""
+    def used(self, codec: nn.Module) -> dict[str, Tensor]:
+        """bool [K]: codes that some picture to train on has."""
+        assert isinstance(codec, Codec)
         pictures = self.data.pictures
         used = torch.zeros(codec.codebook_size, dtype=torch.bool)
         train = pictures.corpus.select(held=False)
         for start in range(0, len(train), 256):
             batch = pictures.batch(train[start : start + 256]).to(self.device)
             used[codec.encode(pixels_to_tensor(batch)).unique().cpu()] = True
-        return used
+        return {WHOLE: used}
 
     def write_samples(self, path: Path) -> None:
         """PATH-reconstructions.png: held-out pictures (of training, where none is) before and after."""
-        if self.codec is None or not self.started:
+        if not self.started:
             return
         self.codec.eval()
         before = self.data.pictures.batch(self.data.examples(SHOWN)).to(self.device)

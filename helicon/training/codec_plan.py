@@ -11,17 +11,17 @@ import torch
 from helicon.data.files import scan
 from helicon.data.prepare import modalities_of
 from helicon.presets import preset_path
-from helicon.training.codec import CodecModule
-from helicon.training.codec_data import CodecData
+from helicon.training.codec_base import CodecRun
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Say, Wanted, check_wanted, choose_run, clock, place_arguments, time_arguments
-from helicon.training.run import read_arguments
+from helicon.training.raw_data import RawData
+from helicon.training.run import TASKS, read_arguments
 from helicon.training.sizes import check_size, preset, validation_seconds
-from helicon.vqvae.codec import Codec
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
-SHARED_OPTIONS = ("--data.size", "--data.held_out", "--data.cache", "--data.workers")  # of both stages
+SHARED_OPTIONS = ("--data.held_out", "--data.cache", "--data.workers")  # of both stages
+READING = {"image": ("--data.size",), "audio": ("--data.rate", "--data.channels")}  # of the codec's, which say it later
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CodecPlan:
 
     arguments: list[str]
     run: Path
-    data: CodecData
+    data: RawData
     parameters: int
 
 
@@ -41,13 +41,21 @@ def codec_first(wanted: Wanted) -> Wanted | None:
     """
     chosen = _options(wanted.rest, ("--codec",))
     task = chosen[-1] if chosen else preset(wanted.task).get("codec")
-    if task is None or wanted.adopt or CodecData.medium in _named_tokenizers(wanted):
+    if task is None or wanted.adopt or medium_of(task) in _named_tokenizers(wanted):
         return None
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
     return replace(
         wanted, task=task, name=f"{run.name}-codec", minutes=wanted.minutes * SHARE, size="auto",
-        rest=_options(wanted.rest, SHARED_OPTIONS),
+        rest=_options(wanted.rest, (*SHARED_OPTIONS, *READING[medium_of(task)])),
     )  # fmt: skip
+
+
+def medium_of(task: str) -> str:
+    """The medium that a codec's preset is for. ValueError for another preset."""
+    kind = TASKS.get(preset(task).get("task", "gpt"), TASKS["gpt"])[1]
+    if not issubclass(kind, RawData):
+        raise ValueError(f"--codec {task}: a preset that trains a codec is needed")
+    return kind.medium
 
 
 def _named_tokenizers(wanted: Wanted) -> Mapping[str, str]:
@@ -62,7 +70,8 @@ def _named_tokenizers(wanted: Wanted) -> Mapping[str, str]:
 
 def with_codec(wanted: Wanted, first: Wanted, codec: Path) -> Wanted:
     """What is wanted, with the trained codec named and in the minutes that are left."""
-    rest = [*_without(wanted.rest, ("--codec", "--data.size")), f"--data.tokenizers.{CodecData.medium}", str(codec)]
+    medium = medium_of(first.task)
+    rest = [*_without(wanted.rest, ("--codec", *READING[medium])), f"--data.tokenizers.{medium}", str(codec)]
     name = (first.name or "").removesuffix("-codec")
     return replace(wanted, name=name, minutes=wanted.minutes - first.minutes, rest=rest)
 
@@ -89,26 +98,23 @@ def _without(words: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
-    """Checks what was asked for, reads the pictures and chooses the rest. Nothing is written but the cache."""
+    """Checks what was asked for, reads the files and chooses the rest. Nothing is written but the cache."""
     if wanted.size != "auto" or wanted.adopt:
-        raise TrainingError(
-            "a codec has neither --size nor --from; --model.width and --model.blocks say how large it is"
-        )
+        raise TrainingError("a codec has neither --size nor --from; --model.width says how large it is")
     check_wanted(wanted)
     preset_path(wanted.task)
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
     limits = [*time_arguments(wanted), "--trainer.val_check_interval", clock(validation_seconds(wanted.minutes, 1000))]
     arguments = ["--config", wanted.task, *place_arguments(wanted, run), *limits, *wanted.rest]
     config = read_arguments("fit", arguments)
-    module: CodecModule = config.model
-    data: CodecData = config.datamodule
-    module.check_size(data.size)
+    module: CodecRun = config.model
+    data: RawData = config.datamodule
+    module.check(data)
     say(f"run        {run}\nreading    {wanted.path}")
     data.prepare_data()
     data.setup("fit")
     with torch.device("meta"):
-        codec = Codec(module.shape)
-    count, grid = sum(parameter.numel() for parameter in codec.parameters()), data.size // module.shape.factor
-    grids = f"{data.size} x {data.size} pixels to {grid} x {grid} of {codec.codebook_size} codes"
-    say(f"codec      {count / 1e6:.2f} M parameters, {grids}")
+        codec, does = module.plan(data)
+    count = sum(parameter.numel() for parameter in codec.parameters())
+    say(f"codec      {count / 1e6:.2f} M parameters, {does}")
     return CodecPlan(arguments, run, data, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer, tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
+from helicon.training.named import codec_tokenizer, named_tokenizer
 
 
 class SequenceData(pl.LightningDataModule):
@@ -44,6 +45,8 @@ class SequenceData(pl.LightningDataModule):
         pedal: whether the sustain pedal extends notes.
         vocabulary: tokens of a text vocabulary that is learned (bpe).
         size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
+        rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
+        channels: of sounds, 1 or 2; 1, or what a codec was trained on.
         colours: of a palette that is learned.
         workers: loader processes; results do not depend on their number.
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
@@ -70,6 +73,8 @@ class SequenceData(pl.LightningDataModule):
         pedal: Literal["extend", "drop"] = "extend",
         vocabulary: int = 4096,
         size: int | None = None,
+        rate: int | None = None,
+        channels: int | None = None,
         colours: int = 512,
         workers: int = 0,
         val_batches: int = 16,
@@ -80,7 +85,7 @@ class SequenceData(pl.LightningDataModule):
         if batch_size < 1:
             raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
         self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
-        slots = list(dict.fromkeys(slot.name for layout in layouts for slot in Layout.parse(layout).slots))
+        slots = list(dict.fromkeys(slot for layout in layouts for slot in Layout.parse(layout).sources))
         chosen = {**(tokenizers or {}), **named_tokenizer(slots, tokenizer)}
         self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._given.items()}}
@@ -88,7 +93,8 @@ class SequenceData(pl.LightningDataModule):
             choices |= {slot: name for slot, name in self.adopted.choices.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
         options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
-        options |= {} if size is None else {"size": size}
+        reads = {"size": size, "rate": rate, "channels": channels}
+        options |= {name: value for name, value in reads.items() if value is not None}
         for slot, known in self._adopted().items():
             for name, value in getattr(known, "reading", {}).items():
                 if options.setdefault(name, value) != value:
@@ -186,24 +192,6 @@ class SequenceData(pl.LightningDataModule):
         if limit is not None and len(batches) > limit:
             batches = [batches[i * len(batches) // limit] for i in range(limit)]
         return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)
-
-
-def named_tokenizer(slots: Sequence[str], name: str | None) -> dict[str, str]:
-    """The one slot that a tokenizer of that name, or a codec at that path, is for; DataError where it is not one."""
-    if name is None:
-        return {}
-    known = {slot: registry.for_slot(slot).slots[slot] for slot in slots}
-    found = [slot for slot in slots if name in known[slot] or registry.opened(slot, Path(name))]
-    if len(found) != 1:
-        names = sorted({kind for kinds in known.values() for kind in kinds})
-        what = "no run of a codec" if not found else f"for more than one of {', '.join(found)}; say --data.tokenizers"
-        raise DataError(f"--data.tokenizer {name}: {what}; there are {', '.join(names)}, or a run of a codec")
-    return {found[0]: name}
-
-
-def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
-    """The tokenizer of a codec's run or bundle, unless `name` is that of a kind."""
-    return None if name in registry.for_slot(slot).slots[slot] else registry.opened(slot, Path(name))
 
 
 class TrainLoader(DataLoader[Any]):

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 HEADER = ["step", "metric", "value"]
+Metrics = Mapping[str, tuple[list[int], list[float]]]  # metric -> (steps, values)
 
 
 class MetricsLogger(Logger):

@@ -31,7 +31,7 @@ class GPTModule(RunModule):
         positions: `flat`, `grid:L`, `axes` or `rope`.
         layers: number of layers.
         width: width of the residual stream.
-        heads: attention heads; must divide the width.
+        heads: attention heads; must divide the width of queries, keys and values, which is the width unless said.
         pattern: attention patterns tiled over the layers, e.g. `dense,local:128`, `strided:128`, `fixed:128,32`.
         mlp: activation of the feed-forward layers.
         mlp_ratio: their hidden width, as a multiple of the width; of swiglu 2/3 of that.
@@ -39,7 +39,8 @@ class GPTModule(RunModule):
         tied: whether the output matrix is the token embedding.
         bias: whether linear layers have biases.
         qk_norm: whether queries and keys are normalised per head.
-        qk_ratio: width of queries and keys as a share of the width, e.g. 0.5; heads stay as they are.
+        qk_ratio: width of queries and keys as a share of that of values, e.g. 0.5; heads stay as they are.
+        attention_ratio: width of queries, keys and values of all heads together as a share of the width, e.g. 0.25.
         dropout: at the end of each residual branch.
         optimizer: `muon` for the matrices of the layers with AdamW for the rest, or `adamw` for all.
         lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
@@ -66,6 +67,7 @@ class GPTModule(RunModule):
         bias: bool = True,
         qk_norm: bool = False,
         qk_ratio: float = 1.0,
+        attention_ratio: float = 1.0,
         dropout: float = 0.1,
         optimizer: Literal["muon", "adamw"] = "muon",
         lr: float = 3e-3,
@@ -78,7 +80,7 @@ class GPTModule(RunModule):
     ) -> None:
         super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
         self.shape = Shape(
-            layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout, mlp_ratio, qk_ratio
+            layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout, mlp_ratio, qk_ratio, attention_ratio
         )  # fmt: skip
         self.recompute = recompute
         self.slot_weights = dict(slot_weights or {})

@@ -39,8 +39,9 @@ Say = Callable[[str], None]
 class Wanted:
     """What was asked for.
 
-    steps: at most so many in the minutes. size: `auto` or a shape preset. adopt: bundle to fine-tune. rest: of `fit`,
-    which go before what is chosen here.
+    steps: at most so many in the minutes. size: `auto` or a shape preset. adopt: bundle to fine-tune. levels: of sound,
+    one of them made by the model and each finer one by an upsampler. onto: run whose upsampler this is. rest: of
+    `fit`, which go before what is chosen here.
     """
 
     task: str
@@ -53,6 +54,8 @@ class Wanted:
     adopt: Path | None = None
     manifest: Path | None = None
     seed: int = 0
+    levels: int = 1
+    onto: Path | None = None
     rest: Sequence[str] = ()
 
 
@@ -127,6 +130,7 @@ def place_arguments(wanted: Wanted, run: Path) -> list[str]:
     """Arguments of `fit` for where the files are and where the run goes."""
     manifest = ["--data.manifest", str(wanted.manifest)] if wanted.manifest else []
     where = ["--data.path", str(wanted.path), *manifest, "--data.seed", str(wanted.seed), "--name", run.name]
+    where += ["--onto", str(wanted.onto)] if wanted.onto else []
     return [*where, *(["--runs", str(wanted.runs)] if wanted.runs != Path("runs") else [])]
 
 
@@ -161,7 +165,7 @@ def _adopted(wanted: Wanted, source: Bundle) -> list[str]:
         layouts = [spec for spec, layout in theirs.items() if layout.last.name in made]
     if not layouts:
         raise TrainingError(f"--from {wanted.adopt}: makes {'; '.join(theirs)}, which is not what {wanted.task} trains")
-    slots = {slot.name for spec in layouts for slot in theirs[spec].slots}
+    slots = {slot for spec in layouts for slot in theirs[spec].sources}
     chosen = {slot: name for slot, name in source.choices.items() if slot in slots}
     shape = {name: json.dumps(v) if isinstance(v, bool) else str(v) for name, v in asdict(source.gpt.shape).items()}
     shape |= {"context": str(source.schema.context), "positions": source.schema.positions}

@@ -17,6 +17,8 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
+from helicon.training.audio_codec import AudioCodecModule
+from helicon.training.audio_data import AudioData
 from helicon.training.callbacks import (
     Interrupted,
     KeepBundle,
@@ -34,6 +36,7 @@ from helicon.training.errors import TrainingError
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
+from helicon.training.raw_data import RawData
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
 Classes = tuple[type[pl.LightningModule], type[pl.LightningDataModule], dict[str, str]]
@@ -42,6 +45,7 @@ TASKS: dict[str, Classes] = {
         GPTModule, SequenceData, {"model.context": "data.context", "model.positions": "data.positions"},
     ),
     "codec": (CodecModule, CodecData, {}),
+    "audio-codec": (AudioCodecModule, AudioData, {}),
 }  # fmt: skip
 
 DEFAULTS = {
@@ -109,6 +113,8 @@ class HeliconCLI(LightningCLI):
         parser.add_argument("--name", type=str | None, default=None, help="folder in --runs; else TASK-N")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--codec", type=str | None, default=None, help="preset that `helicon train` trains first")
+        parser.add_argument("--next", type=list[str] | None, default=None, help="what `helicon train` goes on with")
+        parser.add_argument("--onto", type=str | None, default=None, help="run whose upsampler this is")
         parser.add_argument("--samples", type=bool, default=True, help="whether samples are made as it trains")
         for source, target in TASKS[self.task][2].items():
             parser.link_arguments(source, target)
@@ -135,15 +141,16 @@ class HeliconCLI(LightningCLI):
             self.run_folder = Path(self._chosen("runs"))
 
     def instantiate_classes(self) -> None:
-        """The data module of a checkpoint keeps its tokenizers."""
+        """The data module of a checkpoint keeps what it settled then, such as tokenizers."""
         super().instantiate_classes()
-        tokenizers = self.checkpoint.get(type(self.datamodule).__qualname__) if self.resume else None
-        if tokenizers:
-            self.datamodule.keep(tokenizers)
+        state = self.checkpoint.get(type(self.datamodule).__qualname__) if self.resume else None
+        if state:
+            self.datamodule.keep(state)
 
     def _default_name(self) -> str:
         data = self._chosen("data")
-        made = data.layouts[0].split()[-1] if "layouts" in data else f"{CodecData.medium}-{self.task}"
+        raw = TASKS[self.task][1]
+        made = f"{raw.medium}-codec" if issubclass(raw, RawData) else data.layouts[0].split()[-1]
         return re.sub(r"[^\w-]+", "-", made).strip("-") or "run"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -108,7 +108,7 @@ def is_task(name: str) -> bool:
 
 def trains_codec(name: str) -> bool:
     """Whether a preset trains a codec, not a GPT."""
-    return preset(name).get("task") == "codec"
+    return preset(name).get("task", "gpt") != "gpt"
 
 
 def check_size(name: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from helicon.bundle import load_bundle
 from helicon.cli import main
@@ -44,7 +44,7 @@ def check_model(run: Path, codec: Path) -> None:
     """The model carries the codec, and was trained with the options that are its own."""
     bundle, trained = load_bundle(run), load_codec(codec)
     tokenizer = bundle.sequencer.tokenizers["image"]
-    assert (trained.size, trained.codec.codebook_size, trained.codec.shape.factor) == (8, 8, 4)
+    assert (trained.reading["size"], trained.codec.codebook_size, trained.codec.shape.factor) == (8, 8, 4)
     assert tokenizer.describe()["codec"] == trained.fingerprint()  # type: ignore[attr-defined]
     assert list(map(str, bundle.schema.layouts)) == ["text[8] image[2x2]"]
     assert (bundle.gpt.shape.layers, bundle.gpt.shape.width, bundle.choices["text"]) == (1, 16, "bytes")
@@ -59,7 +59,7 @@ def test_both_stages(tmp_path, capsys):
     assert main(["train", "text-to-image", "pictures", "--name", "mine", *OPTIONS]) == 0
     said = capsys.readouterr().err
     for words in (
-        "stages     a codec in 0.0166667 min, then text-to-image in 0.0333333 min",
+        "stages     codec in 0.0167 min, then text-to-image in 0.0333 min",
         "helicon fit --config codec.yaml",
         "helicon reconstruct runs/mine-codec",
         "16 read, 0 skipped",
@@ -70,7 +70,7 @@ def test_both_stages(tmp_path, capsys):
         assert words in said
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["mine", "mine-codec"]
     assert (tmp_path / "runs" / "mine-codec" / "index.html").is_file()
-    assert not (tmp_path / "runs" / "mine-codec" / "next.json").exists()
+    assert "next stage helicon train text-to-image pictures" in said
     check_model(tmp_path / "runs" / "mine", tmp_path / "runs" / "mine-codec")
     assert main(["generate", "runs/mine", "--text", "no. 3", "-n", "2", "--best-of", "3", "-o", "out"]) == 0
     assert (tmp_path / "out" / "sheet.png").is_file()
@@ -90,7 +90,7 @@ def test_a_codec_that_was_stopped_goes_on_and_the_model_follows(tmp_path, monkey
     codec = tmp_path / "runs" / "text-to-image-1-codec"
     assert "helicon train --resume runs/text-to-image-1-codec" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "text-to-image-1").exists()
-    after = json.loads((codec / "next.json").read_text())["arguments"]
+    after = yaml.safe_load((codec / "config.yaml").read_text())["next"]
     assert after[:2] == ["text-to-image", "pictures"]
     assert after[-2:] == ["--data.tokenizers.image", "runs/text-to-image-1-codec"]
     assert not {"--codec", "--data.size=8"} & set(after)

@@ -19,22 +19,32 @@ FRAME = Frame(3, 4)  # three tokens, then a grid of rows of 4
 
 
 @pytest.mark.parametrize(
-    ("shape", "hidden", "narrow"),
+    ("shape", "hidden", "narrow", "values"),
     [
-        (Shape(width=256), 1024, 256),
-        (Shape(width=256, heads=2, mlp_ratio=2.0, qk_ratio=0.5), 512, 128),  # Sparse Transformer's on CIFAR-10
-        (Shape(width=768, mlp="swiglu"), 2048, 768),
-        (Shape(width=1024, mlp="swiglu"), 2752, 1024),
-        (Shape(width=1024, mlp="swiglu", mlp_ratio=4.125), 2816, 1024),  # LlamaGen-L's
-        (Shape(width=96, heads=3, mlp_ratio=1 / 3, qk_ratio=0.25), 32, 24),
+        (Shape(width=256), 1024, 256, 256),
+        (Shape(width=256, heads=2, mlp_ratio=2.0, qk_ratio=0.5), 512, 128, 256),  # Sparse Transformer's on CIFAR-10
+        (Shape(width=768, mlp="swiglu"), 2048, 768, 768),
+        (Shape(width=1024, mlp="swiglu"), 2752, 1024, 1024),
+        (Shape(width=1024, mlp="swiglu", mlp_ratio=4.125), 2816, 1024, 1024),  # LlamaGen-L's
+        (Shape(width=96, heads=3, mlp_ratio=1 / 3, qk_ratio=0.25), 32, 24, 96),
+        (Shape(width=240, heads=8, mlp_ratio=1.0, attention_ratio=0.2), 240, 48, 48),
+        (Shape(width=100, heads=3, attention_ratio=0.36, qk_ratio=0.5), 400, 18, 36),
+        (Shape(width=24, heads=2, attention_ratio=1.5), 96, 36, 36),
     ],
     ids=str,
 )
-def test_widths(shape, hidden, narrow):
+def test_widths(shape, hidden, narrow, values):
     layer = GPT(shape, 7, 1).layers[0]
-    assert (shape.mlp_width, shape.qk_width) == (hidden, narrow)
+    assert (shape.mlp_width, shape.qk_width, shape.value_width) == (hidden, narrow, values)
+    assert shape.head_width * shape.heads == values
     assert layer.mlp.out.in_features == hidden
-    assert layer.attention.qkv.out_features == 2 * narrow + shape.width
+    assert layer.attention.qkv.weight.shape == (2 * narrow + values, shape.width)
+    assert layer.attention.out.weight.shape == (shape.width, values)
+
+
+def test_a_layer_of_jukebox_has_three_times_its_width_squared():
+    layer = GPT(Shape(1, 64, 2, bias=False, mlp_ratio=1.0, attention_ratio=0.25), 7, 1).layers[0]
+    assert sum(weight.numel() for weight in layer.parameters() if weight.dim() > 1) == 3 * 64**2
 
 
 @pytest.mark.parametrize(
@@ -43,6 +53,11 @@ def test_widths(shape, hidden, narrow):
         ({"qk_ratio": 0.3}, r"qk_ratio 0.3: a share of the head width 8 that is whole"),
         ({"qk_ratio": 0.0}, "qk_ratio 0: "),
         ({"qk_ratio": 1.5}, "qk_ratio 1.5: "),
+        ({"attention_ratio": 0.3}, r"attention_ratio 0.3: a multiple of the width 32, above 0, that the heads, 4 here"),
+        ({"attention_ratio": 0.0}, "attention_ratio 0: "),
+        ({"attention_ratio": float("nan")}, "attention_ratio nan: "),
+        ({"attention_ratio": float("inf")}, "attention_ratio inf: "),
+        ({"attention_ratio": 0.25, "qk_ratio": 0.75}, "qk_ratio 0.75: a share of the head width 2 that is whole"),
         ({"mlp_ratio": 0.01}, "mlp_ratio 0.01: a number that makes a hidden width of 1 or more"),
         ({"mlp_ratio": float("nan")}, "mlp_ratio nan: "),
         ({"mlp_ratio": float("inf")}, "mlp_ratio inf: "),
@@ -53,13 +68,16 @@ def test_ratios_that_cannot_be(settings, message):
         Shape(width=32, heads=4, **settings)
 
 
-@pytest.mark.parametrize(("written", "rope", "qk_norm"), [*product(WRITTEN, [False, True], [False, True])])
-def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_norm):
+@pytest.mark.parametrize(
+    ("written", "rope", "qk_norm", "widths"),
+    [*product(WRITTEN, [False, True], [False, True], [{"width": 32}, {"width": 128, "attention_ratio": 0.25}])],
+)
+def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_norm, widths):
     torch.manual_seed(0)
-    shape = Shape(1, 32, 2, qk_ratio=0.25, qk_norm=qk_norm)
-    attention, pattern = Attention(shape, parse_pattern(written), rope), parse_pattern(written)
+    shape = Shape(1, heads=2, qk_ratio=0.25, qk_norm=qk_norm, **widths)
+    attention, pattern = Attention(shape, parse_pattern(written), rope).double(), parse_pattern(written)
     attention.qkv.weight.data.mul_(4)
-    x = torch.randn(2, 14, 32)
+    x = torch.randn(2, 14, shape.width, dtype=torch.float64)
     position = torch.arange(14).expand(2, -1)
     q, k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in attention.qkv(x).tensor_split((8, 16), dim=-1))
     q, k = attention.q_norm(q), attention.k_norm(k)
@@ -68,16 +86,19 @@ def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_no
     assert (q.shape, v.shape) == ((2, 2, 14, 4), (2, 2, 14, 16))
     expected = attention.out(attend_dense(q, k, v, pattern, FRAME).transpose(1, 2).flatten(2))
     found = attention(x, position, FRAME, None, 0)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
     weights = list(attention.parameters())
     grads = [torch.autograd.grad(each.square().sum(), weights) for each in (found, expected)]
-    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("written", WRITTEN)
-def test_narrow_queries_and_keys_from_a_cache(written):
+@pytest.mark.parametrize(
+    ("written", "width", "ratios"),
+    [*product(WRITTEN, [32], [{"qk_ratio": 0.5}]), *product(WRITTEN, [48], [{"attention_ratio": 2 / 3}])],
+)
+def test_narrow_attention_from_a_cache(written, width, ratios):
     torch.manual_seed(1)
-    shape = Shape(2, 32, 2, written, qk_ratio=0.5, mlp_ratio=2.0)
+    shape = Shape(2, width, 2, written, mlp_ratio=2.0, **ratios)
     gpt = GPT(shape, 11, 1).eval()
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)

@@ -19,7 +19,6 @@ from helicon.sequence.vocabulary import Block
 from helicon.training.plan import Wanted, make_plan
 from helicon.training.run import read_arguments
 from helicon.training.sizes import is_task, preset, trains_codec
-from helicon.vqvae.codec import Codec
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released
 # weights or code of GPT-1, GPT-2, iGPT, minDALL-E and LlamaGen. MuseNet's width and size are not published.
@@ -40,8 +39,15 @@ PUBLISHED: dict[str, tuple[int, int | None, int, int, int, float | None]] = {
     "minidalle": (42, 1536, 24, 64 + 256, 16384 + 16384, 1300.0),
     "llamagen-b": (12, 768, 12, 16 + 256, 512 + 16384, 111.0),
     "llamagen-l": (24, 1024, 16, 16 + 256, 512 + 16384, 343.0),
+    # A layer of Jukebox has 3 times its width squared: m_attn .25, m_mlp 1 in its code. Published are "5 billion" (and
+    # 10.3 GB of float16), "1b" (3.8 GB of float32), and "one billion" of upsamplers with what reads the level above
+    "jukebox-small-prior": (48, 1024, 1, 1 + 8192, 2048, 151.0),
+    "jukebox-1b-lyrics": (72, 2048, 2, 384 + 1 + 6144, 256 + 2048, 906.0),
+    "jukebox-5b": (72, 4800, 8, 1 + 8192, 2048, 4977.0),
+    "jukebox-upsampler": (72, 1920, 1, 1 + 8192, 2048, 796.0),
 }
-LAYERS_ALONE = ("dalle",)  # counted without embeddings and output matrix: no more than "12-billion" is published
+# Counted without embeddings and output matrix: of DALL·E no more than "12-billion" is published
+LAYERS_ALONE = ("dalle", "jukebox-small-prior", "jukebox-1b-lyrics", "jukebox-5b", "jukebox-upsampler")
 # preset -> pixels of a side, pixels of a code's side, codes
 PUBLISHED_CODECS = {"dalle-dvae": (256, 8, 8192), "image-codec-f16": (256, 16, 16384)}
 ORDERS = {  # preset -> patterns of its layers, where they are not all dense
@@ -49,7 +55,15 @@ ORDERS = {  # preset -> patterns of its layers, where they are not all dense
     "sparse-enwik8": ["fixed:128,32"] * 30,
     "sparse-cifar10": ["column:96", "local:96", "local:96", "local:96"] * 32,
     "dalle": ["row", "column", "row", "row"] * 15 + ["row", "column", "row", "conv:11"],
+    "jukebox-small-prior": ["block:128", "column:128", "previous:128"] * 16,
+    "jukebox-5b": ["block:64", "column:64", "previous:64"] * 24,
+    "jukebox-upsampler": ["block:64", "column:64", "previous:64"] * 24,
+    "jukebox-1b-lyrics": [
+        "dense" if layer == 47 else ("block:102", "column:102", "previous:102")[layer % 3] for layer in range(72)
+    ],
 }
+# Seconds of sound in a context of the top level's codes, as published
+SECONDS = {"jukebox-small-prior": 23.8, "jukebox-1b-lyrics": 17.8, "jukebox-5b": 23.8}
 CODECS = [name for name in preset_names() if trains_codec(name)]
 TINY = [name for name in preset_names() if name.endswith("-tiny")]
 
@@ -58,7 +72,12 @@ TINY = [name for name in preset_names() if name.endswith("-tiny")]
 def parsed(name: str) -> Any:
     """Module, data and configuration of `helicon fit --config NAME --data.path DIR`; shapes need a task beside them."""
     task = [] if is_task(name) else ["--config", "text"]
-    return read_arguments("fit", [*task, "--config", name, "--data.path", "nowhere"])
+    rate = ["--data.rate", "8000"] if trains_sound(name) and "rate" not in preset(name)["data"] else []
+    return read_arguments("fit", [*task, "--config", name, "--data.path", "nowhere", *rate])
+
+
+def trains_sound(name: str) -> bool:
+    return preset(name).get("task") == "audio-codec"
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
@@ -68,7 +87,7 @@ def test_published_shape_and_size(name):
     shape, data = fit.model.shape, fit.datamodule
     assert (shape.layers, shape.heads, data.context) == (layers, heads, context)
     assert shape.width == width or width is None
-    blocks = {slot.name: Block(slot.name, ()) for layout in data.layouts for slot in layout.slots}
+    blocks = {name: Block(name, ()) for layout in data.layouts for name in layout.sources}
     places = Schema(tuple(data.layouts), blocks, {}, context, data.positions).places
     with torch.device("meta"):
         gpt = GPT(shape, rows, places, rope=data.positions == "rope")
@@ -91,6 +110,15 @@ def test_layers_of_dalle_are_what_its_paper_says():
     assert [*expected, "conv:11"] == ORDERS["dalle"]
 
 
+def test_layers_of_jukebox_that_see_everything_are_those_of_its_code():
+    """Order 12 of its transformer.py: 7 sees the lyrics, 0 everything, 1 to 3 block, column and previous block."""
+    order = [(7, 7, 0)[layer % 3] if layer % 16 == 15 else (1, 2, 3)[layer % 3] for layer in range(72)]
+    assert [layer for layer, kind in enumerate(order) if kind == 7] == [15, 31, 63]
+    names = {0: "dense", 1: "block:102", 2: "column:102", 3: "previous:102"}
+    expected = [names[layer % 3 + 1 if kind == 7 else kind] for layer, kind in enumerate(order)]
+    assert expected == ORDERS["jukebox-1b-lyrics"]
+
+
 @pytest.mark.parametrize("name", sorted(PUBLISHED_CODECS))
 def test_published_codecs(name):
     fit = parsed(name)
@@ -103,23 +131,27 @@ def test_every_preset_is_accepted_by_fit(name):
     fit = parsed(name)
     for layout in fit.datamodule.layouts:
         layout.room(fit.datamodule.context)
-        for slot in layout.slots:
-            chosen = (fit.config.fit.data.tokenizers or {}).get(slot.name)
-            assert chosen is None or registry.factory(slot.name, chosen)
+        for slot in layout.sources:
+            chosen = (fit.config.fit.data.tokenizers or {}).get(slot)
+            assert chosen is None or registry.factory(slot, chosen)
     for slot in fit.model.slot_weights:
-        assert registry.for_slot(slot)
+        assert registry.kinds(slot)
 
 
 @pytest.mark.parametrize("name", CODECS)
 def test_every_codec_is_accepted_by_fit(name):
     fit = parsed(name)
-    assert fit.datamodule.size % fit.model.shape.factor == 0
+    fit.model.check(fit.datamodule)
     with torch.device("meta"):
-        codec = Codec(fit.model.shape)
+        codec, _ = fit.model.plan(fit.datamodule)
     print(f"{name}: {sum(parameter.numel() for parameter in codec.parameters()) / 1e6:,.2f} M")
 
 
-@pytest.mark.parametrize("name", [name for name in preset_names() if "codec" in preset(name)])
+NAMING = [name for name in preset_names() if "codec" in preset(name)]
+OF_PICTURES = [name for name in NAMING if any("image" in layout for layout in preset(name)["data"]["layouts"])]
+
+
+@pytest.mark.parametrize("name", OF_PICTURES)
 def test_the_codec_that_a_preset_names_makes_its_grid_and_codes(name):
     codec = parsed(preset(name)["codec"])
     side = codec.datamodule.size // codec.model.shape.factor
@@ -127,6 +159,21 @@ def test_the_codec_that_a_preset_names_makes_its_grid_and_codes(name):
     assert all(slot.length == side * side for layout in layouts for slot in layout.slots if slot.name == "image")
     if name in PUBLISHED:
         assert preset(name)["data"]["vocabulary"] + codec.model.shape.codes == PUBLISHED[name][4]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMING) - set(OF_PICTURES)))
+def test_the_codec_that_a_preset_names_is_of_sound(name):
+    assert trains_sound(preset(name)["codec"])
+    assert all("audio" in layout.sources for layout in parsed(name).datamodule.layouts)
+
+
+@pytest.mark.parametrize("name", sorted(SECONDS))
+def test_seconds_in_a_context_of_jukebox(name):
+    fit, codec = parsed(name), parsed(preset(name)["codec"])
+    shape, (layout,) = codec.model.shape(codec.datamodule), fit.datamodule.layouts
+    codes = layout.room(fit.datamodule.context) + 1  # the last one is made, not fed
+    assert codes * shape.hops[-1] / shape.rate == pytest.approx(SECONDS[name], abs=0.05)
+    assert shape.codes == 2048
 
 
 def test_every_preset_says_what_it_is():
@@ -138,7 +185,7 @@ def test_every_preset_says_what_it_is():
 def test_every_published_preset_has_a_tiny_twin(name):
     words = preset_path(name).read_text(encoding="utf-8").partition("task:")[0].split()
     (twin,) = [twin for twin in TINY if twin in words]
-    assert name.startswith(twin.removesuffix("-tiny"))
+    assert set(twin.removesuffix("-tiny").split("-")) <= set(name.split("-"))
     assert (name in CODECS) == (twin in CODECS)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from helicon.bundle import load_bundle
 from helicon.demos import composer, shapes
+from helicon.formats.audio import Sound, write_audio
+from helicon.generate import Request, generate
 from helicon.presets import preset_names
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Wanted, make_plan
@@ -37,6 +39,8 @@ class Trial:
 TEXT = Trial("texts", "train/text", 3, 1.0)
 CODES = Trial("pictures", "train/image", 20, 0.75)
 CODEC = Trial("pictures", "train/loss", 20, 0.6, ("--data.batch_size=16",))
+SOUNDS = Trial("sounds", "train/audio", 20, 0.75)
+SOUND_CODEC = Trial("sounds", "train/loss", 20, 0.9, ("--data.batch_size=8",))
 SMALL = ("--data.batch_size=4", "--data.size=8")  # 8 x 8 pixels, for the sake of time
 TRIALS = {
     "musenet-tiny": Trial("music", "train/music", 3, 1.0),
@@ -47,21 +51,39 @@ TRIALS = {
     "llamagen-tiny": CODES,
     "dalle-dvae-tiny": CODEC,
     "image-codec-tiny": CODEC,
+    "jukebox-tiny": SOUNDS,
+    "jukebox-lyrics-tiny": SOUNDS,
+    "jukebox-upsampler-tiny": SOUNDS,
+    "jukebox-codec-tiny": SOUND_CODEC,
+    "audio-codec-tiny": SOUND_CODEC,
 }
+TWO_LEVELS = "jukebox-codec-tiny"  # whose codes the upsampler's twin, which names no codec, takes one from another of
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """Folders of made-up texts, music and captioned pictures."""
+    """Folders of made-up texts, music, captioned pictures and captioned sounds."""
     folder = tmp_path_factory.mktemp("files")
     composer.write_folder(folder / "music", 6, seed=1)
     shapes.write_folder(folder / "pictures", 48, seed=1)
+    write_sounds(folder / "sounds")
     (folder / "texts").mkdir()
     words = [f"{bird} {verb} {place}" for bird in ("wren", "owl", "swift") for verb in ("sings", "flies", "sleeps")
              for place in ("here", "there", "in the ivy")]  # fmt: skip
     for i in range(6):
         (folder / "texts" / f"{i}.txt").write_text(". ".join(words[i:] * 20), encoding="utf-8")
     return folder
+
+
+def write_sounds(folder: Path) -> None:
+    """Tones of half a second, each with its name beside it, in folders that say how bright they are."""
+    time_S = np.arange(4000) / 8000
+    for timbre, partials in {"dull": 1, "bright": 6}.items():
+        for name, hz in {"a": 220, "b": 247, "c": 262, "d": 294, "e": 330, "f": 349, "g": 392}.items():
+            wave_S = sum(np.sin(2 * np.pi * hz * k * time_S) / k for k in range(1, partials + 1))
+            faded_S = 0.4 * wave_S * np.exp(-3 * time_S)
+            write_audio(Sound(faded_S[:, None].astype(np.float32), 8000), folder / timbre / f"{name}.wav")
+            (folder / timbre / f"{name}.txt").write_text(f"la {name}", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +96,9 @@ def trained(tmp_path_factory, folders) -> Trained:
         trial = TRIALS.get(name, TEXT)
         codec = preset(name).get("codec")
         tokenizer = ["--data.tokenizer", str(train(codec))] if codec else []
+        if name == "jukebox-upsampler-tiny":
+            levels = {"audio": 0, "above": 1}
+            tokenizer = [f"--data.tokenizers.{slot}={train(TWO_LEVELS)}@{level}" for slot, level in levels.items()]
         return run_lightning(
             "fit",
             ["--config", name, "--data.path", str(folders / trial.files), "--data.cache", str(runs / "cache"),
@@ -101,3 +126,14 @@ def test_ratios_of_widths_are_kept_by_fine_tuning(trained, folders, tmp_path):
     shape = read_arguments("fit", plan.arguments).model.shape
     assert shape == load_bundle(run).gpt.shape
     assert (shape.mlp_ratio, shape.qk_ratio) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize("name", ["jukebox-tiny", "jukebox-lyrics-tiny"])
+def test_narrow_attention_is_kept_by_a_bundle_and_makes_sounds(name, trained):
+    bundle = load_bundle(trained(name))
+    shape = bundle.gpt.shape
+    assert (shape.mlp_ratio, shape.attention_ratio, shape.head_width) == (1.0, 0.25, 24)
+    given = {"style": "dull", "lyrics": "la c"} if "lyrics" in name else {"style": "dull"}
+    (item,) = generate(bundle, Request(given=given, seconds=0.75))
+    assert (item.media.rate, len(item.media)) == (8000, 6000)
+    assert np.isfinite(item.media.samples).all()

@@ -85,7 +85,7 @@ def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):
                  ["--data.tokenizers.image", "rgb"]):  # fmt: skip
         assert codec_first(replace(wanted, rest=rest)) is None
     codec = Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
-    save_codec(CodecBundle(codec, "image", 8), tmp_path / "codec")
+    save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
     assert codec_first(replace(wanted, rest=["--data.tokenizer", str(tmp_path / "codec")])) is None
     assert codec_first(replace(wanted, task="image")) is None
     assert codec_first(replace(wanted, adopt=Path("runs/model"))) is None
@@ -98,7 +98,7 @@ def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, t
     assert first is not None
     torch.manual_seed(0)
     codec = Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
-    save_codec(CodecBundle(codec, "image", 8), tmp_path / "codec")
+    save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
     arguments = ["--config", wanted.task, "--data.path", str(captioned), "--runs", str(wanted.runs)]
     data = read_arguments("fit", [*arguments, *with_codec(wanted, first, tmp_path / "codec").rest]).datamodule
     assert data.source.tokenizers == {"text": "bytes", "image": "codes"}

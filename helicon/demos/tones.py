@@ -1,0 +1,210 @@
+"""A world of sounds with a caption each: two notes, plucked, bowed or blown, one after the other.
+
+A codec knows a waveform it has a code for, and it has few. So takes of a note hardly differ: a note begins on a step of
+`STEP` samples, at the same phase, and comes back to that phase after a few steps. That puts pitches up to 12 cents off
+equal temperament, where few ears notice, and leaves 50 waveforms of a step to all the notes that a timbre holds.
+
+Shapes: S samples of a clip, N of a note, K harmonics; clips are mono.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+
+RATE = 8000
+STEP = 128  # samples; the hop of a codec should be a part of it, or all
+REST, NOTE = 2 * STEP, 28 * STEP  # samples of the silence before and after each note, and of the note
+BEAT = REST + NOTE + REST
+SAMPLES = 2 * BEAT  # of a clip: 1.024 s
+
+# Cycles in so many steps, and the key (MIDI's number): "low C" makes 21 cycles in 5 steps, which is 262.5 Hz.
+PITCHES: dict[str, tuple[int, int, int]] = {
+    "low C": (21, 5, 60), "low D": (14, 3, 62), "low E": (21, 4, 64), "low F": (28, 5, 65), "low G": (25, 4, 67),
+    "low A": (7, 1, 69), "low B": (63, 8, 71),
+    "high C": (25, 3, 72), "high D": (28, 3, 74), "high E": (21, 2, 76), "high F": (56, 5, 77), "high G": (25, 2, 79),
+    "high A": (14, 1, 81), "high B": (63, 4, 83),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """How a note sounds. falloff: harmonic k has k ** -falloff of the fundamental's amplitude.
+
+    attack_s: time to rise. ring_s: in which the fundamental of a plucked string falls to 1/e; None if it is held.
+    """
+
+    falloff: float
+    attack_s: float
+    ring_s: float | None = None
+
+
+TIMBRES = {"plucked": Timbre(1.2, 0.003, 0.09), "bowed": Timbre(1.0, 0.112), "blown": Timbre(3.0, 0.016)}
+
+_HIGHEST_HZ = 3600.0  # harmonics above are left out
+_DAMPING = 0.3  # each harmonic of a plucked string dies faster than the one below, by this part of the fundamental
+_RELEASE = 2 * STEP  # samples in which a note ends
+_LEVEL = 0.3  # of a note at its loudest: root mean square; 1 is full scale
+_SOFTEST = 0.75  # of the loudest note; takes lie between
+_HISS = 0.001  # root mean square of the noise
+
+
+def _check(kind: str, word: str, words: Iterable[str]) -> None:
+    if word not in words:
+        raise ValueError(f"no {kind} {word!r}; there are {', '.join(words)}")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A note, named by its timbre and pitch. ValueError for one there is not."""
+
+    timbre: str
+    pitch: str
+
+    def __post_init__(self) -> None:
+        _check("timbre", self.timbre, TIMBRES)
+        _check("pitch", self.pitch, PITCHES)
+
+    def __str__(self) -> str:
+        return f"{self.timbre} {self.pitch}"
+
+    @property
+    def key(self) -> int:
+        """MIDI's number of its pitch; 60 is the middle C."""
+        return PITCHES[self.pitch][2]
+
+    @property
+    def frequency_hz(self) -> float:
+        """Of its fundamental."""
+        cycles, steps, _ = PITCHES[self.pitch]
+        return cycles * RATE / (steps * STEP)
+
+
+NOTES = tuple(Note(*words) for words in product(TIMBRES, PITCHES))
+
+
+@dataclass(frozen=True)
+class Tones:
+    """Two notes, the second after the first. ValueError if they are the same, since then there is no order to hear."""
+
+    first: Note
+    second: Note
+
+    def __post_init__(self) -> None:
+        if self.first == self.second:
+            raise ValueError(f"both notes are a {self.first}; they must differ")
+
+    @property
+    def caption(self) -> str:
+        """The notes in words, such as "a plucked low C, then a bowed high G"."""
+        return f"a {self.first}, then a {self.second}"
+
+    @property
+    def swapped(self) -> Tones:
+        """The same notes the other way around."""
+        return Tones(self.second, self.first)
+
+
+_NOTE = f"a ({'|'.join(TIMBRES)}) ({'|'.join(PITCHES)})"
+_CAPTION = re.compile(f"{_NOTE}, then {_NOTE}")
+
+
+def parse_caption(text: str) -> Tones:
+    """The tones of a caption; ValueError if it is none."""
+    found = _CAPTION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            f"cannot read {text!r}; captions are like 'a plucked low C, then a bowed high G', with "
+            f"{', '.join((*TIMBRES, *PITCHES))}"
+        )
+    words = found.groups()
+    return Tones(Note(*words[:2]), Note(*words[2:]))
+
+
+def play(tones: Tones, rng: np.random.Generator) -> np.ndarray:
+    """float32 [S], `SAMPLES` at `RATE`: a take of the tones. Takes differ in how loud each note is, and in the hiss."""
+    take_S = rng.normal(0.0, _HISS, SAMPLES)
+    for beat, note in enumerate((tones.first, tones.second)):
+        begin = beat * BEAT + REST
+        take_S[begin : begin + NOTE] += rng.uniform(_SOFTEST, 1.0) * waveform(note)
+    return take_S.astype(np.float32)
+
+
+@cache
+def waveform(note: Note) -> np.ndarray:
+    """float64 [N]: the note at its loudest, harmonic by harmonic. Read only."""
+    timbre, at_N = TIMBRES[note.timbre], np.arange(NOTE)
+    harmonic_K = np.arange(1, int(_HIGHEST_HZ / note.frequency_hz) + 1)
+    amplitude_K = harmonic_K**-timbre.falloff
+    amplitude_K *= _LEVEL / np.sqrt((amplitude_K**2).sum() / 2)
+    sound_KN = np.sin(2 * np.pi * note.frequency_hz / RATE * harmonic_K[:, None] * at_N)
+    if timbre.ring_s is not None:
+        faster_K1 = 1 + _DAMPING * (harmonic_K[:, None] - 1)
+        sound_KN *= np.exp(-faster_K1 * at_N / (timbre.ring_s * RATE))
+    swell_N = _rise(at_N / (timbre.attack_s * RATE)) * _rise((NOTE - at_N) / _RELEASE)
+    sound_N = amplitude_K @ sound_KN * swell_N
+    sound_N.setflags(write=False)
+    return sound_N
+
+
+def _rise(part: np.ndarray) -> np.ndarray:
+    """From 0 to 1 along half a cosine, while `part` goes from 0 to 1 and beyond."""
+    return (1 - np.cos(np.pi * np.minimum(part, 1))) / 2
+
+
+def _held_out() -> frozenset[Tones]:
+    """A fifth of the pairs of notes: those of the smallest hash of their caption."""
+    pairs = [Tones(*notes) for notes in permutations(NOTES, 2)]
+    pairs.sort(key=lambda tones: sha256(tones.caption.encode()).digest())
+    return frozenset(pairs[: len(pairs) // 5])
+
+
+HELD_OUT = _held_out()
+
+
+def held_out(tones: Tones) -> bool:
+    """Whether these two notes, in this order, are never in training."""
+    return tones in HELD_OUT
+
+
+def draw_tones(rng: np.random.Generator) -> Tones:
+    """Any tones, each as likely."""
+    first, second = rng.choice(len(NOTES), 2, replace=False)
+    return Tones(NOTES[first], NOTES[second])
+
+
+def training_tones(rng: np.random.Generator) -> Tones:
+    """Tones drawn from those that are not held out, each as likely."""
+    while held_out(tones := draw_tones(rng)):
+        pass
+    return tones
+
+
+def held_out_tones(rng: np.random.Generator) -> Tones:
+    """Tones drawn from those held out, each as likely."""
+    while not held_out(tones := draw_tones(rng)):
+        pass
+    return tones
+
+
+def write_folder(folder: str | os.PathLike[str], count: int, seed: int) -> list[Path]:
+    """Writes `folder/00001.wav`, its caption `00001.txt`, and on: training tones. Gives the paths of the sounds."""
+    import soundfile
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = [Path(folder) / f"{i + 1:05}.wav" for i in range(count)]
+    for i, path in enumerate(paths):
+        rng = np.random.default_rng((seed, i))
+        tones = training_tones(rng)
+        # Thousands, and made again in a moment: not worth waiting for the disk
+        soundfile.write(path, play(tones, rng), RATE, subtype="PCM_16")
+        path.with_suffix(".txt").write_text(tones.caption + "\n", encoding="utf-8", newline="\n")
+    return paths

@@ -1,0 +1,268 @@
+"""The Lightning module that trains a codec of sound: a VQ-VAE for each level, side by side.
+
+Shapes: B windows, C channels, S samples, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log2
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from helicon.formats.audio import Sound, write_audio
+from helicon.formats.spectra import mel_distance, si_sdr
+from helicon.training.audio_data import AudioData
+from helicon.training.audio_losses import Weights, scales_of, sound_loss
+from helicon.training.codec_base import CodecRun
+from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
+from helicon.vqvae.codec import make_quantizer
+from helicon.vqvae.storage import CodecBundle, bottlenecks
+
+SHOWN = 4  # held-out sounds that are written before and after
+SAMPLED = 256  # windows by which errors are scaled
+CODES_A_SECOND = 500  # at most, of a level whose hop is not given
+
+
+class AudioCodecModule(CodecRun):
+    """A codec, its loss and its optimizer.
+
+    Args:
+        hops: samples a code of each level, finest first, e.g. `8,32,128`, each a multiple of the one before; one level
+            of 250 to 500 codes a second unless given, `auto:2` or `auto:3` for more.
+        width: channels of the network.
+        depth: dilated residual blocks after each step down.
+        growth: each block's dilation as a multiple of the one before.
+        stride: how many times slower each step down is, at most; Jukebox has 2.
+        quantizer: `ema` (VQ-VAE), `gumbel` (a relaxed choice) or `fsq` (finite scalar quantization).
+        codes: size of each level's codebook; fsq has as many as its levels make.
+        code_width: channels of a code.
+        levels: of fsq.
+        decay: of the moving averages of ema.
+        commitment: weight of ema's pull on the encoder.
+        kl: weight of gumbel's divergence from equally used codes.
+        worst: weight of a window's worst samples, beside the waveform's 1.
+        spectral: weight of the spectra of three resolutions.
+        mel: weight of the log-mel spectrum.
+        optimizer: `muon` for the kernels with AdamW for the rest, or `adamw` for all.
+        lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
+        final_lr: share of `lr` at the end.
+        warmup: share of the training that the rate rises linearly.
+        weight_decay: of kernels.
+        beta2: AdamW's second decay rate (the first is .9).
+        drop_unused: whether codes that no sound to train on has are dropped at the end.
+    """
+
+    unit = "s of sound"
+
+    def __init__(
+        self,
+        hops: str | int | list[int] | None = None,
+        width: int = 64,
+        depth: int = 4,
+        growth: int = 3,
+        stride: int = 4,
+        quantizer: Literal["ema", "gumbel", "fsq"] = "ema",
+        codes: int = 512,
+        code_width: int = 16,
+        levels: list[int] | None = None,
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        kl: float = 1e-3,
+        worst: float = 0.02,
+        spectral: float = 0.1,
+        mel: float = 0.02,
+        optimizer: Literal["muon", "adamw"] = "muon",
+        lr: float = 3e-3,
+        final_lr: float = 0.02,
+        warmup: float = 0.03,
+        weight_decay: float = 1e-4,
+        beta2: float = 0.99,
+        drop_unused: bool = False,
+    ) -> None:
+        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
+        self.hops = hops
+        self.inner: dict[str, Any] = {
+            "stride": stride, "width": width, "depth": depth, "growth": growth, "quantizer": quantizer,
+            "codes": codes, "code_width": code_width, **({"levels": tuple(levels)} if levels else {}),
+        }  # fmt: skip
+        AudioShape(parse_hops(hops, 8000), **self.inner)  # what is wrong whatever the sounds are
+        self.decay, self.commitment, self.kl, self.drop_unused = decay, commitment, kl, drop_unused
+        self.weights = Weights(worst, spectral, mel)
+
+    @property
+    def data(self) -> AudioData:
+        """The data module that is trained on."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, AudioData)
+        return data
+
+    def shape(self, data: AudioData) -> AudioShape:
+        """Of a codec of these sounds."""
+        return AudioShape(parse_hops(self.hops, data.rate), data.rate, data.channels, **self.inner)
+
+    def check(self, data: AudioData) -> None:
+        """ValueError for windows that codes cannot tile."""
+        hop = self.shape(data).hops[-1]
+        if data.window % hop or data.window < 4 * hop:
+            raise ValueError(f"--data.window {data.window} is not a multiple, at least 4 times, of the top hop {hop}")
+
+    def plan(self, data: AudioData) -> tuple[nn.Module, str]:
+        """The codec that will be trained, and what it does with the data."""
+        codec = AudioCodec(self.shape(data))
+        speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.shape.hops)
+        size = codec.level(0).codebook_size
+        return codec, f"{data.rate:,} samples a second to {speeds} of {size} codes"
+
+    def prepare_data(self) -> None:
+        """Refuses what cannot be trained on before there is a run."""
+        self.check(self.data)
+
+    def make_codec(self) -> nn.Module:
+        """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
+        shape = self.shape(self.data)
+        quantizers = [make_quantizer(shape, self.decay, self.commitment, self.kl) for _ in shape.hops]
+        codec, windows = AudioCodec(shape, quantizers), self.data.sample(SAMPLED)
+        self.scales = scales_of(windows[:, :-1], windows[:, -1:], shape.rate)
+        for level in codec.levels:
+            assert isinstance(level, Level)
+            level.scale.fill_(self.scales.variance**0.5)
+        return codec
+
+    def figure(self, name: str, part: str) -> str:
+        """With the hop, where there are several levels."""
+        return name if len(self.parts) == 1 else f"{name}-{self._hop(part)}"
+
+    def _hop(self, part: str) -> int:
+        level = self.parts[part]
+        assert isinstance(level, Level)
+        return level.hop
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Loss of a batch of windows [B, C + 1, S], the last channel of which is the mask; the sum over the levels."""
+        self.tell_progress()
+        sound, mask = batch[:, :-1], batch[:, -1:]
+        total = sound.new_zeros(())
+        for name, level in self.parts.items():
+            heard = level(sound)
+            with torch.autocast(sound.device.type, enabled=False):
+                made = sound_loss(heard.sound, sound, mask, self.data.rate, self.scales, self.weights)
+            total = total + made + heard.loss
+            if level.started:
+                self.count(name, heard.codes)
+        self.log("train/loss", self.checked(total, batch_idx), batch_size=1)
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts adding up errors and codes."""
+        self._sums = {name: torch.zeros(5, dtype=torch.float64) for name in self.parts}
+        self._held = self.no_counts()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Adds a sound's figures at each level: squared error, energy, SI-SDR, mel distance, and one for its number."""
+        for name, level in self.parts.items():
+            assert isinstance(level, Level)
+            codes = level.encode(batch)
+            made = level.decode(codes)[..., : batch.shape[-1]]
+            self.count(name, codes, self._held)
+            energy = batch.square().sum()
+            if energy > 0:  # silence has no ratio
+                told = [(made - batch).square().sum(), energy, si_sdr(batch, made).mean()]
+                told += [mel_distance(batch, made, self.data.rate).mean(), torch.ones(())]
+                self._sums[name] += torch.stack([each.double().cpu() for each in told])
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/loss`, the share of the energy that is lost, SI-SDR, mel distance, usage and perplexity.
+
+        The loss is the mean over the levels. Before there is a codebook, nothing.
+        """
+        if not self.started:
+            return
+        losses = []
+        for name, sums in self._sums.items():
+            error, energy, ratio, mel, count = self.summed(sums).tolist()
+            if count:
+                losses.append(error / energy)
+                found = {"val/si_sdr": ratio / count, "val/mel_distance": mel / count}
+                self.log_figures({self.figure(key, name): value for key, value in found.items()})
+        if losses:
+            self.log_figures({"val/loss": float(np.mean(losses))})
+        self.log_figures(self.codebooks(self._held))
+
+    test_step = validation_step
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_epoch_end = on_validation_epoch_end
+
+    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
+        """The codec as it stands."""
+        return CodecBundle(self.codec, self.data.medium, self.data.reading, notes)
+
+    def used(self, codec: nn.Module) -> dict[str, Tensor]:
+        """Part -> bool [K]: codes that some sound to train on has."""
+        found = {}
+        for name, level in bottlenecks(codec).items():
+            assert isinstance(level, Level)
+            found[name] = torch.zeros(level.codebook_size, dtype=torch.bool)
+            for example in self.data.train:
+                codes = level.encode_long(self.data.sounds.stretch(int(example)).to(self.device))
+                found[name][codes.unique().cpu()] = True
+        return found
+
+    def write_samples(self, path: Path) -> None:
+        """PATH-N-before.wav and PATH-N-hopH.wav of some held-out sounds (of training, where none is)."""
+        if not self.started:
+            return
+        self.codec.eval()
+        for number, example in enumerate(self.data.examples(SHOWN)):
+            before = self.data.sounds.stretch(int(example), 0, 10 * self.data.rate)
+            for name, made in [("before", before), *reconstructions(self.codec, before.to(self.device))]:
+                target = path.with_name(f"{path.name}-{number}-{name}.wav")
+                write_audio(Sound(made.T.cpu().numpy(), self.data.rate), target)
+
+    def amount(self, batch: Tensor) -> int:
+        """Seconds of sound."""
+        return round(float(batch[:, -1].sum()) / self.data.rate)
+
+    def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
+        """How good reconstructions of held-out sounds are, and how much of the codebook they use."""
+        words = [f"loss {float(metrics['train/loss']):.3f}"] if "train/loss" in metrics else []
+        for part in self.parts:
+            at = [self.figure(f"val/{name}", part) for name in ("si_sdr", "usage", "perplexity")]
+            if all(name in metrics for name in at):
+                ratio, usage, perplexity = (float(metrics[name]) for name in at)
+                hop = f"hop {self._hop(part)}: " if len(self.parts) > 1 else ""
+                words.append(f"{hop}SI-SDR {ratio:.2f} dB, {100 * usage:.0f} % of codes, perplexity {perplexity:.0f}")
+        return words
+
+
+def reconstructions(codec: AudioCodec, sound: Tensor) -> list[tuple[str, Tensor]]:
+    """(name, [C, S]) of a sound [C, S] after each level, finest first."""
+    made = []
+    for level in codec.levels:
+        assert isinstance(level, Level)
+        made.append((f"hop{level.hop}", level.decode_long(level.encode_long(sound))[:, : sound.shape[1]]))
+    return made
+
+
+def parse_hops(hops: str | int | list[int] | None, rate: int) -> tuple[int, ...]:
+    """Hops as they are given; ValueError for what cannot be read.
+
+    Without any, powers of 2: one level of at most CODES_A_SECOND, or `auto:N` levels, each four times finer than the
+    next, the top one four times coarser than one alone.
+    """
+    if isinstance(hops, (list, int)):
+        return tuple(hops) if isinstance(hops, list) else (hops,)
+    words = (hops or "auto").strip("[] ").replace(" ", "").split(",")
+    name, _, several = words[0].partition(":")
+    if name == "auto" and len(words) == 1 and (several or "1").isdecimal() and int(several or 1) > 0:
+        count = int(several or 1)
+        alone = max(1, -int(-log2(max(1, rate / CODES_A_SECOND)) // 1))
+        top = max(alone + 2 if count > 1 else alone, 2 * count)
+        return tuple(2 ** (top - 2 * (count - 1 - i)) for i in range(count))
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"--model.hops {hops}: numbers such as 8,32,128, or auto:N, are accepted")
+    return tuple(map(int, words))

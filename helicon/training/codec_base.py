@@ -1,0 +1,150 @@
+"""What the trainings of all codecs share: counts of the codes used, over processes and resumptions; saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from helicon.evaluate import codebook_figures
+from helicon.training.base import RunModule
+from helicon.training.errors import TrainingError
+from helicon.vqvae.codec import Bottleneck
+from helicon.vqvae.storage import CodecBundle, bottlenecks, save_codec
+
+
+class CodecRun(RunModule):
+    """A codec of one or more bottlenecks, each with a codebook; `part` names one of them, as `bottlenecks` does."""
+
+    drop_unused = False
+
+    def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
+        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
+        self.codec: Any = None  # an nn.Module, once configured
+
+    def check(self, data: Any) -> None:
+        """ValueError in one line for data that this codec cannot be trained on."""
+        raise NotImplementedError
+
+    def plan(self, data: Any) -> tuple[nn.Module, str]:
+        """The codec that will be trained, and what it does with the data."""
+        raise NotImplementedError
+
+    def make_codec(self) -> nn.Module:
+        """A codec, freshly initialised."""
+        raise NotImplementedError
+
+    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
+        """The codec as it stands."""
+        raise NotImplementedError
+
+    def used(self, codec: nn.Module) -> Mapping[str, Tensor]:
+        """Part -> bool [K]: codes that something to train on has."""
+        raise NotImplementedError
+
+    def figure(self, name: str, part: str) -> str:
+        """How a figure of a part is logged."""
+        return name
+
+    @property
+    def parts(self) -> dict[str, Bottleneck]:
+        """The codec's bottlenecks."""
+        return bottlenecks(self.codec)
+
+    @property
+    def started(self) -> bool:
+        """Whether every part has a codebook yet."""
+        return all(part.started for part in self.parts.values())
+
+    def configure_model(self) -> None:
+        """Builds the codec."""
+        if self.codec is not None:
+            return
+        torch.manual_seed(self.trainer.datamodule.seed)  # type: ignore[attr-defined]
+        self.codec = self.make_codec()
+        self._counts = self.no_counts()
+        # The quantizer keeps its own alike; DDP, which sends all buffers at every step of a validation too, would wait
+        # for ever for processes that have fewer held-out batches
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
+
+    def no_counts(self) -> dict[str, Tensor]:
+        """Part -> zeros [K]."""
+        return {name: torch.zeros(part.codebook_size, dtype=torch.float64) for name, part in self.parts.items()}
+
+    def tell_progress(self) -> None:
+        """Lets the quantizers know how far the training is."""
+        for part in self.parts.values():
+            part.quantizer.progress = self.progress()
+
+    def count(self, part: str, codes: Tensor, counts: dict[str, Tensor] | None = None) -> None:
+        """Adds codes to those of the training, or to other counts."""
+        counted = (self._counts if counts is None else counts)[part]
+        counted += torch.bincount(codes.flatten(), minlength=len(counted)).cpu()
+
+    def checked(self, loss: Tensor, batch_idx: int) -> Tensor:
+        """The loss over all processes, so that each logs the same and all of them stop where one would."""
+        loss = loss.detach()
+        loss = self.trainer.strategy.reduce(loss, reduce_op="mean") if self.trainer.world_size > 1 else loss  # type: ignore[assignment]
+        self.stop_unless_finite("loss", loss, batch_idx)
+        return loss
+
+    def codebooks(self, held: Mapping[str, Tensor]) -> dict[str, float]:
+        """Usage and perplexity of what is held out, and of the training since the last validation, which begin anew."""
+        figures: dict[str, float] = {}
+        for side, all_counts in {"val": held, "train": self._counts}.items():
+            for part, counts in all_counts.items():
+                summed = self.summed(counts)
+                if summed.sum():
+                    usage, perplexity = codebook_figures(summed)
+                    figures[self.figure(f"{side}/usage", part)] = usage
+                    figures[self.figure(f"{side}/perplexity", part)] = perplexity
+        self._counts = self.no_counts()
+        return figures
+
+    def log_figures(self, figures: Mapping[str, float]) -> None:
+        """Logs what is the same on all processes."""
+        for name, value in figures.items():
+            self.log(name, value, rank_zero_only=True)
+
+    def summed(self, counts: Tensor) -> Tensor:
+        """Over all processes."""
+        return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").double().cpu()  # type: ignore[union-attr]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
+        loop = self.trainer.fit_loop
+        # A validation that is due now takes these counts, and a resumed run does not repeat it
+        due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+        checkpoint["counts"] = {part: self.summed(counts) * (not due) for part, counts in self._counts.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
+        if self.global_rank == 0:
+            self._counts = checkpoint.get("counts", self._counts)
+
+    def configure_optimizers(self) -> Any:
+        """Kernels apart from norms, biases and codebooks."""
+        kernels = [p for p in self.codec.parameters() if p.dim() > 2]
+        return self.scheduled(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
+
+    def save(self, folder: Path, notes: dict[str, Any]) -> None:
+        """Writes the codec; without the codes that nothing to train on has, if they are to be dropped.
+
+        TrainingError when training was too short for a codebook.
+        """
+        if not self.started:
+            raise TrainingError(
+                f"too short a training: no codebook yet after {self.global_step} steps; it begins with the latents of "
+                f"several batches"
+            )
+        bundle = self.bundle(notes)
+        if self.drop_unused:
+            bundle.codec = deepcopy(bundle.codec)
+            used = self.used(bundle.codec)
+            for name, part in bottlenecks(bundle.codec).items():
+                part.keep(used[name])
+        save_codec(bundle, folder)

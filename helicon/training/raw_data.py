@@ -1,0 +1,94 @@
+"""What the data modules of all codecs share: a folder of one medium, read once into a cache as it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from helicon.data.corpus import Corpus
+from helicon.data.files import DataError
+from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.raw import RawBatches
+from helicon.training.data import Share, TrainLoader
+
+
+class RawData(pl.LightningDataModule):
+    """A folder whose files become batches without tokens; batch t is a function of (data, seed, t)."""
+
+    medium: str
+
+    def __init__(self, source: Source, batch_size: int, seed: int, workers: int) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
+        self.source, self.batch_size, self.seed, self.workers = source, batch_size, seed, workers
+        self.prepared: Prepared | None = None
+
+    @property
+    def reading(self) -> dict[str, int]:
+        """Options with which files are read."""
+        raise NotImplementedError
+
+    def batches(self, rank: int, world: int) -> RawBatches:
+        """Batches to train on, or this process' share of them."""
+        raise NotImplementedError
+
+    def held_batches(self) -> Sequence[Tensor]:
+        """All that a validation looks at."""
+        raise NotImplementedError
+
+    @property
+    def corpus(self) -> Corpus:
+        """All media, once prepared."""
+        assert self.prepared is not None, "setup() comes first"
+        return self.prepared.corpora[0]
+
+    def prepare_data(self) -> None:
+        """Reads the files into the cache (on one process)."""
+        self.prepared = prepare(self.source, say=lambda line: print(line, file=sys.stderr))
+
+    def setup(self, stage: str) -> None:
+        """Opens the cache."""
+        self.prepared = self.prepared or prepare(self.source)
+        if stage == "fit" and not len(self.train):
+            raise DataError(f"{self.source.path}: nothing is left to train on")
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from the step that the trainer stands at."""
+        trainer = self.trainer
+        assert trainer is not None
+        if self.batch_size % trainer.world_size:
+            raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
+        batches = self.batches(trainer.global_rank, trainer.world_size)
+        return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, self.workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """What is held out."""
+        assert self.trainer is not None
+        mine = self.held_batches()[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader(Share(list(mine)), batch_size=None)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """What is held out."""
+        return self.val_dataloader()
+
+    @property
+    def train(self) -> np.ndarray:
+        """Indices of what is trained on."""
+        return self.corpus.select(held=False)
+
+    @property
+    def held(self) -> np.ndarray:
+        """Indices of what is held out."""
+        return self.corpus.select(held=True)
+
+    def examples(self, count: int) -> np.ndarray:
+        """Indices of some that are held out, spread evenly; of those to train on, where nothing is held out."""
+        held = self.held if len(self.held) else self.train
+        return held[:: max(1, len(held) // count)][:count]

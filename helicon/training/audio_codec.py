@@ -42,7 +42,8 @@ class AudioCodecModule(CodecRun):
         codes: size of each level's codebook; fsq has as many as its levels make.
         code_width: channels of a code.
         levels: of fsq.
-        decay: of the moving averages of ema.
+        decay: of the moving averages of ema; .99 suits trainings of many thousands of steps.
+        rare: share of the mean use of ema's codes below which one is moved to where it is needed.
         commitment: weight of ema's pull on the encoder.
         kl: weight of gumbel's divergence from equally used codes.
         worst: weight of a window's worst samples, beside the waveform's 1.
@@ -58,11 +59,12 @@ class AudioCodecModule(CodecRun):
     """
 
     unit = "s of sound"
+    bf16 = True
 
     def __init__(
         self,
         hops: str | int | list[int] | None = None,
-        width: int = 64,
+        width: int = 96,
         depth: int = 4,
         growth: int = 3,
         stride: int = 4,
@@ -70,12 +72,13 @@ class AudioCodecModule(CodecRun):
         codes: int = 512,
         code_width: int = 16,
         levels: list[int] | None = None,
-        decay: float = 0.99,
+        decay: float = 0.95,
+        rare: float = 0.4,
         commitment: float = 0.25,
         kl: float = 1e-3,
         worst: float = 0.02,
         spectral: float = 0.1,
-        mel: float = 0.02,
+        mel: float = 1.0,
         optimizer: Literal["muon", "adamw"] = "muon",
         lr: float = 3e-3,
         final_lr: float = 0.02,
@@ -91,7 +94,8 @@ class AudioCodecModule(CodecRun):
             "codes": codes, "code_width": code_width, **({"levels": tuple(levels)} if levels else {}),
         }  # fmt: skip
         AudioShape(parse_hops(hops, 8000), **self.inner)  # what is wrong whatever the sounds are
-        self.decay, self.commitment, self.kl, self.drop_unused = decay, commitment, kl, drop_unused
+        self.learning = {"decay": decay, "commitment": commitment, "kl": kl, "rare": rare}
+        self.drop_unused = drop_unused
         self.weights = Weights(worst, spectral, mel)
 
     @property
@@ -125,7 +129,7 @@ class AudioCodecModule(CodecRun):
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
         shape = self.shape(self.data)
-        quantizers = [make_quantizer(shape, self.decay, self.commitment, self.kl) for _ in shape.hops]
+        quantizers = [make_quantizer(shape, **self.learning) for _ in shape.hops]
         codec, windows = AudioCodec(shape, quantizers), self.data.sample(SAMPLED)
         self.scales = scales_of(windows[:, :-1], windows[:, -1:], shape.rate)
         for level in codec.levels:
@@ -223,9 +227,9 @@ class AudioCodecModule(CodecRun):
                 target = path.with_name(f"{path.name}-{number}-{name}.wav")
                 write_audio(Sound(made.T.cpu().numpy(), self.data.rate), target)
 
-    def amount(self, batch: Tensor) -> int:
+    def amount(self, batch: Tensor) -> float:
         """Seconds of sound."""
-        return round(float(batch[:, -1].sum()) / self.data.rate)
+        return float(batch[:, -1].sum()) / self.data.rate
 
     def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
         """How good reconstructions of held-out sounds are, and how much of the codebook they use."""

@@ -108,7 +108,7 @@ class AudioData(RawData):
 def folder_rate(path: Path, manifest: Path | None = None) -> int:
     """Samples a second of most files of a folder; of so many of them, spread evenly."""
     entries = scan(path, [registry.get(AudioData.medium)], manifest).entries
-    files = [entry.files[AudioData.medium] for entry in entries[:: max(1, len(entries) // LOOKED_AT)][:LOOKED_AT]]
+    files = [entry.files[AudioData.medium] for entry in entries[:: -(-len(entries) // LOOKED_AT)]]
     found: list[int] = []
     for file in files:
         with at_path(file) as there:

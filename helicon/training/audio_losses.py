@@ -1,4 +1,4 @@
-"""What a reconstruction of sound is trained on: the waveform, its worst samples, its spectra, a little of log-mel.
+"""What a reconstruction of sound is trained on: the waveform, its worst samples, its spectra, log-mel.
 
 Shapes: B windows, C channels, S samples.
 """
@@ -24,7 +24,7 @@ class Weights:
 
     worst: float = 0.02
     spectral: float = 0.1
-    mel: float = 0.02
+    mel: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,29 @@ def resolutions(rate: int) -> list[int]:
 
 def scales_of(sound: Tensor, mask: Tensor, rate: int) -> Scales:
     """Of windows [B, C, S] to train on; mask [B, 1, S]."""
+    sound = sound * mask
     variance = float(sound.double().square().sum() / (mask.sum() * sound.shape[1]).clamp(min=1))
-    spectra = tuple(float(_spectrum(sound, n).double().square().mean()) for n in resolutions(rate))
-    return Scales(max(variance, 1e-9), tuple(max(each, 1e-9) for each in spectra))
+    spectra = tuple(max(float(_spectrum(sound, n).double().square().mean()), 1e-9) for n in resolutions(rate))
+    return Scales(max(variance, 1e-9), spectra)
 
 
 def sound_loss(made: Tensor, sound: Tensor, mask: Tensor, rate: int, scales: Scales, weights: Weights) -> Tensor:
-    """Scalar: mean squared error over the variance, plus the rest by weight; padding counts for nothing.
+    """Scalar: mean squared error over the variance, plus the rest by weight; padding adds nothing.
 
     Section 3.2 and appendix B.1 of arXiv:2005.00341; the spectra are compared by mean squares here.
     """
-    made, sound = made.float() * mask, sound.float()
+    made, sound = made.float() * mask, sound.float() * mask
+    mel = F.l1_loss(log_mel(made, rate), log_mel(sound, rate)) if weights.mel else made.new_zeros(())
     squares_BS = (made - sound).square().mean(1)
-    loss = squares_BS.sum() / mask.sum().clamp(min=1)
     worst = max(1, round(WORST * squares_BS.shape[1]))
-    loss = (loss + weights.worst * squares_BS.topk(worst, dim=1).values.mean()) / scales.variance
+    wave = squares_BS.mean() + weights.worst * squares_BS.topk(worst, dim=1).values.mean()
+    loss = wave / scales.variance + weights.mel * mel
     if weights.spectral:
         parts = [
             F.mse_loss(_spectrum(made, n), _spectrum(sound, n)) / whole
             for n, whole in zip(resolutions(rate), scales.spectra)
         ]
         loss = loss + weights.spectral * torch.stack(parts).mean()
-    if weights.mel:
-        loss = loss + weights.mel * F.l1_loss(log_mel(made, rate), log_mel(sound, rate))
     return loss
 
 

@@ -37,7 +37,7 @@ class RunModule(pl.LightningModule):
         """Writes PATH-... with suffixes of its own: what the model makes so far."""
         raise NotImplementedError
 
-    def amount(self, batch: Any) -> int:
+    def amount(self, batch: Any) -> float:
         """How many of `unit` a batch holds."""
         raise NotImplementedError
 

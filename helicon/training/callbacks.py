@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
@@ -12,9 +13,11 @@ import pytorch_lightning as pl
 import torch
 
 import helicon
+from helicon import bundle
 from helicon.formats.files import write_text
 from helicon.training.base import RunModule
 from helicon.training.checkpoints import check_writable
+from helicon.vqvae import storage
 
 
 class RunFolder(pl.Callback):
@@ -64,7 +67,18 @@ class KeepBundle(pl.Callback):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        """A checkpoint is older than the validation that follows it, which a resumed run does not repeat."""
+        self.best = min(state_dict["best"], kept_loss(self.run / "model"))
+
+
+def kept_loss(folder: Path) -> float:
+    """Held-out loss of the model or codec that was kept there; infinity where none is known."""
+    for name in (bundle.CONFIG, storage.CONFIG):
+        try:
+            return float(json.loads((folder / name).read_text(encoding="utf-8"))["notes"]["heldout_loss"])
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return float("inf")
 
 
 class KeepCheckpoints(pl.Callback):

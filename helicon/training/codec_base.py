@@ -21,6 +21,7 @@ class CodecRun(RunModule):
     """A codec of one or more bottlenecks, each with a codebook; `part` names one of them, as `bottlenecks` does."""
 
     drop_unused = False
+    bf16 = False  # whether it learns as well in bfloat16
 
     def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
         super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from helicon.training.errors import TrainingError
 from helicon.training.plan import Say, Wanted, check_wanted, choose_run, clock, place_arguments, time_arguments
 from helicon.training.raw_data import RawData
 from helicon.training.run import TASKS, read_arguments
-from helicon.training.sizes import check_size, preset, validation_seconds
+from helicon.training.sizes import Machine, check_size, preset, validation_seconds
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
+CODES = "codes"  # the kind of tokenizer that a codec makes
 SHARED_OPTIONS = ("--data.held_out", "--data.cache", "--data.workers")  # of both stages
 READING = {"image": ("--data.size",), "audio": ("--data.rate", "--data.channels")}  # of the codec's, which say it later
 
@@ -39,15 +40,20 @@ def codec_first(wanted: Wanted) -> Wanted | None:
 
     What would stop the second stage raises now, before the first takes its time.
     """
-    chosen = _options(wanted.rest, ("--codec",))
+    chosen = options(wanted.rest, ("--codec",))
     task = chosen[-1] if chosen else preset(wanted.task).get("codec")
-    if task is None or wanted.adopt or medium_of(task) in _named_tokenizers(wanted):
+    if task is None or wanted.adopt or _tokenizer_named(planned_data(wanted), medium_of(task)):
         return None
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
     return replace(
         wanted, task=task, name=f"{run.name}-codec", minutes=wanted.minutes * SHARE, size="auto",
-        rest=_options(wanted.rest, (*SHARED_OPTIONS, *READING[medium_of(task)])),
+        rest=options(wanted.rest, (*SHARED_OPTIONS, *READING[medium_of(task)])),
     )  # fmt: skip
+
+
+def _tokenizer_named(data: SequenceData, slot: str) -> bool:
+    """Whether a slot's tokenizer is chosen: more than that it is to be of a codec, which published shapes say."""
+    return data.source.tokenizers.get(slot, CODES) != CODES or slot in data.adopted_tokenizers
 
 
 def medium_of(task: str) -> str:
@@ -58,14 +64,15 @@ def medium_of(task: str) -> str:
     return kind.medium
 
 
-def _named_tokenizers(wanted: Wanted) -> Mapping[str, str]:
-    """Slot -> tokenizer that is named for it. ValueError for a wrong size or option, DataError without files to use."""
+def planned_data(wanted: Wanted) -> SequenceData:
+    """The data module asked for, not prepared. ValueError for a wrong size or option, DataError without any files."""
     check_size(wanted.size)
     where = ["--config", wanted.task, "--data.path", str(wanted.path), "--runs", str(wanted.runs)]
+    where += ["--data.adopt", str(wanted.adopt)] if wanted.adopt else []
     data: SequenceData = read_arguments("fit", [*where, *_without(wanted.rest, ("--codec",))]).datamodule
     for layout in data.layouts:
         scan(wanted.path, modalities_of(layout), wanted.manifest)
-    return data.source.tokenizers
+    return data
 
 
 def with_codec(wanted: Wanted, first: Wanted, codec: Path) -> Wanted:
@@ -76,7 +83,7 @@ def with_codec(wanted: Wanted, first: Wanted, codec: Path) -> Wanted:
     return replace(wanted, name=name, minutes=wanted.minutes - first.minutes, rest=rest)
 
 
-def _options(words: Sequence[str], names: Sequence[str]) -> list[str]:
+def options(words: Sequence[str], names: Sequence[str]) -> list[str]:
     """The options of these names and their values, in pairs."""
     found: list[str] = []
     for word, following in zip(words, [*words[1:], ""]):
@@ -110,6 +117,8 @@ def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:
     module: CodecRun = config.model
     data: RawData = config.datamodule
     module.check(data)
+    if module.bf16 and Machine.of(config.trainer.strategy.root_device.type).bf16:
+        arguments = [*arguments[:2], "--trainer.precision", "bf16-mixed", *arguments[2:]]
     say(f"run        {run}\nreading    {wanted.path}")
     data.prepare_data()
     data.setup("fit")

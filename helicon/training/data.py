@@ -95,7 +95,7 @@ class SequenceData(pl.LightningDataModule):
         options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
         reads = {"size": size, "rate": rate, "channels": channels}
         options |= {name: value for name, value in reads.items() if value is not None}
-        for slot, known in self._adopted().items():
+        for slot, known in self.adopted_tokenizers.items():
             for name, value in getattr(known, "reading", {}).items():
                 if options.setdefault(name, value) != value:
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
@@ -111,7 +111,8 @@ class SequenceData(pl.LightningDataModule):
         self._sequencer: Sequencer | None = None
         self._kept: dict[str, Tokenizer] | None = None
 
-    def _adopted(self) -> dict[str, Tokenizer]:
+    @property
+    def adopted_tokenizers(self) -> dict[str, Tokenizer]:
         """Tokenizers that are used as they are: those of a codec, and of a bundle that is fine-tuned."""
         given = {slot: tokenizer for slot, (_, tokenizer) in self._given.items()}
         return {**given, **(self.adopted.sequencer.tokenizers if self.adopted else {})}
@@ -143,7 +144,7 @@ class SequenceData(pl.LightningDataModule):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
 
     def _prepare(self, say: Any = lambda line: None) -> Prepared:
-        self.prepared = prepare(self.source, self._adopted(), say, self._kept)
+        self.prepared = prepare(self.source, self.adopted_tokenizers, say, self._kept)
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:

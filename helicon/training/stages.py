@@ -9,12 +9,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from helicon.bundle import attach_bundle, find_bundle, load_bundle, upsamplers_of
+from helicon.modalities.audio import RATE
 from helicon.presets import preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.training.codec_plan import codec_first, with_codec
+from helicon.training.audio_codec import parse_hops
+from helicon.training.codec_plan import SHARED_OPTIONS, codec_first, options, planned_data, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Wanted, choose_run
 from helicon.training.sizes import preset
@@ -31,19 +34,23 @@ def stages(wanted: Wanted) -> list[Wanted]:
         return [_upsampler(wanted)]
     if wanted.levels > 1 and Layout.parse(preset(wanted.task)["data"]["layouts"][0]).last.name != UPSAMPLED:
         raise ValueError(f"--levels {wanted.levels}: {wanted.task} makes no sound, and only sound has levels")
-    first, found = codec_first(wanted), []
+    first, found, top = codec_first(wanted), [], 0
+    if wanted.levels > 1:
+        top = _top_of(wanted, first)
+        if top + 1 < wanted.levels:
+            raise ValueError(f"--levels {wanted.levels}: its sound has {top + 1}")
     if first:
-        first = replace(first, rest=[*first.rest, *_hops(wanted)])
+        first = replace(first, rest=[*first.rest, *_hops(wanted, first)])
         run = choose_run(wanted.runs, first.name, first.task)
         found, wanted = [first], with_codec(wanted, first, run)
     name = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem).name
     minutes = wanted.minutes / (2 if wanted.levels > 1 else 1)
     found.append(replace(wanted, name=name, minutes=minutes, levels=1))
-    for level in range(wanted.levels - 2, -1, -1):
+    for level in range(top - 1, top - wanted.levels, -1):
         found.append(
             replace(
                 wanted, task=UPSAMPLER, minutes=minutes / (wanted.levels - 1), name=f"{name}-upsampler-{level}",
-                onto=wanted.runs / name, levels=1, rest=[],
+                adopt=None, onto=wanted.runs / name, levels=1, rest=options(wanted.rest, SHARED_OPTIONS),
             )
         )  # fmt: skip
     return found
@@ -72,24 +79,43 @@ def as_arguments(wanted: Wanted) -> list[str]:
     return [*words, *wanted.rest]
 
 
-def _hops(wanted: Wanted) -> list[str]:
-    return ["--model.hops", f"auto:{wanted.levels}"] if wanted.levels > 1 else []
+def _top_of(wanted: Wanted, first: Wanted | None) -> int:
+    """The level that the model makes, 0 the finest; -1 where it makes sound that has none."""
+    if first:
+        return len(parse_hops(_own_hops(first) or f"auto:{wanted.levels}", RATE)) - 1
+    tokenizer = planned_data(wanted).adopted_tokenizers.get(UPSAMPLED)
+    return tokenizer.level if isinstance(tokenizer, SoundCodesTokenizer) else -1
+
+
+def _hops(wanted: Wanted, first: Wanted) -> list[str]:
+    """Arguments for a codec of as many levels as are wanted, unless it has some of its own."""
+    return ["--model.hops", f"auto:{wanted.levels}"] if wanted.levels > 1 and not _own_hops(first) else []
+
+
+def _own_hops(codec: Wanted) -> Any:
+    """As the preset of a codec has them, if it does."""
+    return (preset(codec.task).get("model") or {}).get("hops")
 
 
 def _upsampler(wanted: Wanted) -> Wanted:
     """The upsampler that a run lacks next: from its finest level so far to the one below."""
     assert wanted.onto is not None
-    if wanted.adopt or wanted.task not in _upsampling():
-        raise ValueError(f"--for {wanted.onto}: one of {', '.join(_upsampling())} is needed, without --from")
-    level = finest(wanted.onto)
-    layout = "style[1] audio@above" if _has_style(wanted.onto) else "audio@above"
+    if wanted.adopt or not _upsamples(wanted.task):
+        known = [name for name in preset_names() if _upsamples(name)]
+        raise ValueError(f"--for {wanted.onto}: one of {', '.join(known)} is needed, without --from")
+    if wanted.levels > 1:
+        raise ValueError(f"--levels {wanted.levels}: --for trains one upsampler, to the next finer level")
+    level, style = finest(wanted.onto), load_bundle(wanted.onto).choices.get("style")
+    layout = "style[1] audio@above" if style else "audio@above"
     names = {"audio": f"{wanted.onto}@{level - 1}", "above": f"{wanted.onto}@{level}"}
-    rest = [word for slot, name in names.items() for word in (f"--data.tokenizers.{slot}", name)]
-    return replace(wanted, rest=["--data.layouts", json.dumps([layout]), *rest, *wanted.rest])
+    names |= {"style": style} if style else {}
+    words = ["--data.layouts", json.dumps([layout]), "--data.tokenizers", json.dumps(names)]
+    return replace(wanted, rest=[*words, *wanted.rest])
 
 
-def _upsampling() -> list[str]:
-    return [name for name in preset_names() if "@" in str((preset(name).get("data") or {}).get("layouts"))]
+def _upsamples(task: str) -> bool:
+    """Whether a preset makes what is guided by the codes above it."""
+    return "@" in str((preset(task).get("data") or {}).get("layouts"))
 
 
 def finest(run: Path) -> int:
@@ -103,10 +129,8 @@ def finest(run: Path) -> int:
     return tokenizer.level
 
 
-def _has_style(run: Path) -> bool:
-    return "style" in load_bundle(run).sequencer.tokenizers
-
-
 def attach(run: Path, onto: Path) -> Path:
-    """Puts a trained upsampler into the model that it is for; gives its place there."""
-    return attach_bundle(find_bundle(run), find_bundle(onto), finest(onto) - 1)
+    """Puts a trained upsampler, also one that was trained on, into the model that it is for; gives its place there."""
+    tokenizer = load_bundle(run).sequencer.tokenizers[UPSAMPLED]
+    assert isinstance(tokenizer, SoundCodesTokenizer)
+    return attach_bundle(find_bundle(run), find_bundle(onto), tokenizer.level)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -88,18 +88,22 @@ class Level(Bottleneck):
 
     def forward(self, sound: Tensor) -> Heard:
         """[B, C, S], S a multiple of the hop, through the bottleneck with a gradient."""
-        found = self.quantizer(self.encoder(sound / self.scale))
-        return Heard(self.decoder(found.latents) * self.scale, found.codes, found.loss)
+        found = self.quantizer(self.encoder(self._row(sound)))
+        return Heard(self.decoder(found.latents)[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
 
     @torch.inference_mode()
     def encode(self, sound: Tensor) -> Tensor:
         """[B, C, S] -> int64 [B, T], all at once; what is missing of the last hop is silence."""
-        return self.codes_of(F.pad(sound / self.scale, (0, -sound.shape[-1] % self.hop)))
+        return self.codes_of(self._row(F.pad(sound, (0, -sound.shape[-1] % self.hop))))[:, 0]
 
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         """int64 [B, T] -> [B, C, T hop] in [-1, 1], all at once."""
-        return (self.decoded(codes) * self.scale).clamp(-1, 1)
+        return (self.decoded(codes[:, None])[:, :, 0] * self.scale).clamp(-1, 1)
+
+    def _row(self, sound: Tensor) -> Tensor:
+        """[B, C, S] -> [B, C, 1, S], channels innermost, as the nets take it."""
+        return (sound / self.scale)[:, :, None].contiguous(memory_format=torch.channels_last)
 
     def encode_long(self, sound: Tensor) -> Tensor:
         """[C, S] of any length -> int64 [T], in chunks: the codes that `encode` gives, in bounded memory."""
@@ -127,7 +131,7 @@ class Level(Bottleneck):
 
     @property
     def _channels(self) -> int:
-        return cast(nn.Conv1d, self.encoder[0]).in_channels  # type: ignore[index]
+        return cast(nn.Conv2d, self.encoder[0]).in_channels  # type: ignore[index]
 
 
 def _blocks_of(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -172,6 +176,16 @@ class AudioCodec(nn.Module):
         self.shape = shape
         made = list(quantizers) if quantizers is not None else [make_quantizer(shape) for _ in shape.hops]
         self.levels = nn.ModuleList(Level(shape, hop, each) for hop, each in zip(shape.hops, made))
+        self._innermost()
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As any module's; kernels are laid out as they were, for the same rounding."""
+        found = super().load_state_dict(*args, **kwargs)
+        self._innermost()
+        return found
+
+    def _innermost(self) -> None:
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def level(self, number: int) -> Level:
         """Level 0 is the finest, -1 the top. ValueError when there is none of that number."""

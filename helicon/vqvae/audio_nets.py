@@ -3,6 +3,8 @@
 Nothing in them but convolutions: what stands at one place depends on `reach` places to either side and on nothing
 else, so that long sounds can go through in chunks.
 
+Sounds are pictures of one row here, [B, C, 1, S]: CPUs have much faster kernels for pictures, channels innermost.
+
 Shapes: B sounds, C channels, W width, S samples, T places of the latent grid, one for each `hop` samples.
 """
 
@@ -20,12 +22,17 @@ class ResBlock(nn.Module):
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.conv_1 = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.conv_2 = nn.Conv1d(width, width, 1)
+        self.conv_1 = conv(width, width, 3, padding=dilation, dilation=dilation)
+        self.conv_2 = conv(width, width, 1)
         nn.init.zeros_(self.conv_2.weight)
 
-    def forward(self, x_BWT: Tensor) -> Tensor:
-        return x_BWT + self.conv_2(F.silu(self.conv_1(F.silu(x_BWT))))
+    def forward(self, x_BW1T: Tensor) -> Tensor:
+        return x_BW1T + self.conv_2(F.silu(self.conv_1(F.silu(x_BW1T))))
+
+
+def conv(inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> nn.Conv2d:
+    """A convolution along the row."""
+    return nn.Conv2d(inputs, outputs, (1, size), (1, stride), (0, padding), (1, dilation))
 
 
 def strides(hop: int, stride: int) -> list[int]:
@@ -44,25 +51,25 @@ def dilations(depth: int, growth: int) -> list[int]:
 
 
 class AudioEncoder(nn.Sequential):
-    """[B, C, S] -> [B, outputs, T]; S a multiple of the hop. Each step down is followed by dilated blocks."""
+    """[B, C, 1, S] -> [B, outputs, 1, T]; S a multiple of the hop. Each step down is followed by dilated blocks."""
 
     def __init__(
         self, channels: int, steps: Sequence[int], width: int, depth: int, growth: int, outputs: int
     ) -> None:  # fmt: skip
         parts: list[nn.Module] = []
         for i, step in enumerate(steps):
-            parts.append(nn.Conv1d(width if i else channels, width, 2 * step, stride=step, padding=ceil(step / 2)))
+            parts.append(conv(width if i else channels, width, 2 * step, stride=step, padding=ceil(step / 2)))
             parts += [ResBlock(width, dilation) for dilation in dilations(depth, growth)]
-        super().__init__(*parts, nn.SiLU(), nn.Conv1d(width, outputs, 3, padding=1))
+        super().__init__(*parts, nn.SiLU(), conv(width, outputs, 3, padding=1))
 
 
 class AudioDecoder(nn.Sequential):
-    """[B, inputs, T] -> [B, C, S], the encoder's mirror: dilations fall where the encoder's rise."""
+    """[B, inputs, 1, T] -> [B, C, 1, S], the encoder's mirror: dilations fall where the encoder's rise."""
 
     def __init__(
         self, channels: int, steps: Sequence[int], width: int, depth: int, growth: int, inputs: int
     ) -> None:  # fmt: skip
-        parts: list[nn.Module] = [nn.Conv1d(inputs, width, 3, padding=1)]
+        parts: list[nn.Module] = [conv(inputs, width, 3, padding=1)]
         for i, step in reversed(list(enumerate(steps))):
             parts += [ResBlock(width, dilation) for dilation in reversed(dilations(depth, growth))]
             parts += [nn.SiLU()] if i == 0 else []
@@ -71,16 +78,16 @@ class AudioDecoder(nn.Sequential):
 
 
 class Grow(nn.Module):
-    """[B, inputs, T] -> [B, outputs, T step]: a convolution whose channels become samples, so that no two overlap."""
+    """[B, inputs, 1, T] -> [B, outputs, 1, T step]: a convolution whose channels become samples; no two overlap."""
 
     def __init__(self, inputs: int, outputs: int, step: int) -> None:
         super().__init__()
         self.step = step
-        self.conv = nn.Conv1d(inputs, outputs * step, 3, padding=1)
+        self.conv = conv(inputs, outputs * step, 3, padding=1)
 
-    def forward(self, x_BWT: Tensor) -> Tensor:
-        x = self.conv(x_BWT).unflatten(1, (-1, self.step))
-        return x.transpose(2, 3).flatten(2)
+    def forward(self, x_BW1T: Tensor) -> Tensor:
+        x = self.conv(x_BW1T).unflatten(1, (-1, self.step))  # [B, outputs, step, 1, T]
+        return x.permute(0, 1, 3, 4, 2).flatten(3)
 
 
 def reach(steps: Sequence[int], depth: int, growth: int) -> int:

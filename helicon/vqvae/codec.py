@@ -145,11 +145,11 @@ class Bottled(Protocol):
 
 
 def make_quantizer(
-    shape: Bottled, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3
+    shape: Bottled, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3, rare: float = 0.1
 ) -> nn.Module:  # fmt: skip
     """The quantizer of a shape; the rest is how it learns."""
     if shape.quantizer == "ema":
-        return EMAQuantizer(shape.codes, shape.code_width, decay, commitment)
+        return EMAQuantizer(shape.codes, shape.code_width, decay, commitment, rare)
     if shape.quantizer == "gumbel":
         return GumbelQuantizer(shape.codes, shape.code_width, kl)
     return FSQuantizer(shape.levels)

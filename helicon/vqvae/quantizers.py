@@ -59,12 +59,15 @@ class EMAQuantizer(nn.Module):
     """
 
     START, LAPLACE = 20, 1e-5  # latents a code to begin with; the epsilon of Laplace's smoothing
-    RARE, SETTLED = 0.1, 0.8  # share of the mean size below which a code moves; progress from which none does
+    SETTLED = 0.8  # progress from which no code moves
 
-    def __init__(self, codes: int, width: int, decay: float = 0.99, commitment: float = 0.25) -> None:
+    def __init__(
+        self, codes: int, width: int, decay: float = 0.99, commitment: float = 0.25, rare: float = 0.1
+    ) -> None:  # fmt: skip
+        """rare: share of the mean size below which a code moves; more of it makes codes more equally used."""
         super().__init__()
         self.codebook_size, self.inputs, self.outputs = codes, width, width
-        self.decay, self.commitment, self.progress = decay, commitment, 0.0
+        self.decay, self.commitment, self.rare, self.progress = decay, commitment, rare, 0.0
         self.codebook: Tensor
         self.sums: Tensor
         self.sizes: Tensor
@@ -136,7 +139,7 @@ class EMAQuantizer(nn.Module):
         self.sums.lerp_(sums_KD, 1 - self.decay)
         if self.progress < self.SETTLED:
             mean = counts_K.sum() / self.codebook_size
-            rare_K = self.sizes < self.RARE * mean
+            rare_K = self.sizes < self.rare * mean
             picked = torch.randint(len(self.recent), (self.codebook_size,), device=self.recent.device)
             fresh_KD = _from_first(self.recent[picked])
             self.sizes.copy_(torch.where(rare_K, mean, self.sizes))

@@ -19,6 +19,7 @@ from helicon.sequence.vocabulary import Block
 from helicon.training.plan import Wanted, make_plan
 from helicon.training.run import read_arguments
 from helicon.training.sizes import is_task, preset, trains_codec
+from helicon.vqvae.audio_codec import AudioShape
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released
 # weights or code of GPT-1, GPT-2, iGPT, minDALL-E and LlamaGen. MuseNet's width and size are not published.
@@ -126,6 +127,14 @@ def test_published_codecs(name):
     assert (fit.datamodule.size, shape.factor, shape.codes) == PUBLISHED_CODECS[name]
 
 
+def test_published_codec_of_jukebox():
+    """Its code, hparams.py: vqvae."""
+    fit = parsed("jukebox-codec")
+    assert fit.model.shape(fit.datamodule) == AudioShape(
+        hops=(8, 32, 128), rate=44100, stride=2, width=32, depth=4, growth=3, codes=2048, code_width=64
+    )
+
+
 @pytest.mark.parametrize("name", [name for name in preset_names() if name not in CODECS])
 def test_every_preset_is_accepted_by_fit(name):
     fit = parsed(name)
@@ -181,7 +190,7 @@ def test_every_preset_says_what_it_is():
         assert path.read_text(encoding="utf-8").startswith("# "), path.name
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, *PUBLISHED_CODECS])
+@pytest.mark.parametrize("name", [*PUBLISHED, *PUBLISHED_CODECS, "jukebox-codec"])
 def test_every_published_preset_has_a_tiny_twin(name):
     words = preset_path(name).read_text(encoding="utf-8").partition("task:")[0].split()
     (twin,) = [twin for twin in TINY if twin in words]

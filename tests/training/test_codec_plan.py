@@ -11,7 +11,7 @@ import torch
 
 from helicon.data.entries import DataError
 from helicon.formats.image import write_image
-from helicon.training.codec_plan import _options, _without, codec_first, make_codec_plan, with_codec
+from helicon.training.codec_plan import _without, codec_first, make_codec_plan, options, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Wanted
 from helicon.training.run import UsageError, read_arguments
@@ -38,11 +38,11 @@ WORDS = ["--a", "1", "--data.size=16", "--b=2", "--data.size", "8", "--c", "--da
 
 
 def test_options_are_picked_in_either_spelling():
-    assert _options(WORDS, ("--data.size", "--data.workers")) == [
+    assert options(WORDS, ("--data.size", "--data.workers")) == [
         "--data.size", "16", "--data.size", "8", "--data.workers", "3",
     ]  # fmt: skip
     assert _without(WORDS, ("--data.size",)) == ["--a", "1", "--b=2", "--c", "--data.workers", "3"]
-    assert (_options(WORDS, ("--d",)), _without(WORDS, ("--d",))) == ([], WORDS)
+    assert (options(WORDS, ("--d",)), _without(WORDS, ("--d",))) == ([], WORDS)
 
 
 def test_a_third_of_the_time_goes_to_the_codec(wanted):
@@ -78,6 +78,12 @@ def test_another_codec_may_be_chosen(wanted):
     assert first is not None
     assert (first.task, first.rest) == ("image-codec-tiny", [])
     assert with_codec(wanted, first, Path("c")).rest == ["--model.layers", "2", "--data.tokenizers.image", "c"]
+
+
+def test_a_published_shape_of_codes_trains_the_codec_that_it_names(wanted):
+    first = codec_first(replace(wanted, task="dalle-tiny"))
+    assert first is not None
+    assert (first.task, first.name) == ("dalle-dvae-tiny", "dalle-tiny-1-codec")
 
 
 def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):

@@ -13,6 +13,7 @@ from training_runs import arguments, fit, signalled_at, weights
 
 from helicon.bundle import load_bundle
 from helicon.demos.composer import write_folder
+from helicon.training.base import RunModule
 from helicon.training.callbacks import Interrupted, KeepCheckpoints
 from helicon.training.checkpoints import latest_checkpoint, read_checkpoint
 from helicon.training.errors import TrainingError
@@ -106,3 +107,23 @@ def test_validate_and_test_measure_a_checkpoint(midi_folder, tmp_path, capsys, m
     logged = dict(zip(*read_metrics(run)["val/loss"]))
     assert [name for name, _ in seen] == ["val/music", "val/loss"] * 2
     assert all(value == pytest.approx(logged[5], abs=1e-6) for _, value in seen)
+
+
+def test_a_resumed_run_keeps_what_was_best_before(midi_folder, tmp_path, monkeypatch):
+    """Also when the best validation followed the checkpoint: every later loss here is worse."""
+    losses = iter([1.0, 2.0, 3.0])
+    log = RunModule.log
+    monkeypatch.setattr(
+        RunModule,
+        "log",
+        lambda self, name, value, **how: log(self, name, next(losses) if name == "val/loss" else value, **how),
+    )
+    extra = ("--trainer.val_check_interval=4", "--trainer.max_steps=12")
+    with signalled_at(3), pytest.raises(Interrupted):
+        fit(midi_folder, tmp_path, "stopped", *extra)
+    stopped = tmp_path / "stopped"
+    best = load_bundle(stopped)
+    assert (best.notes["step"], best.notes["heldout_loss"]) == (4, 1.0)
+    run_lightning("fit", resume_arguments(stopped))
+    assert read_metrics(stopped)["val/loss"] == ([3, 7, 11], [1.0, 2.0, 3.0])
+    assert load_bundle(stopped).hash() == best.hash()

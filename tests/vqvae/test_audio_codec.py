@@ -35,7 +35,7 @@ def make(shape: AudioShape, seed: int = 0) -> AudioCodec:
         assert isinstance(level, Level)
         level.scale.fill_(0.5)
         if shape.quantizer == "ema":
-            latents = level.encoder(torch.randn(1, shape.channels, 64 * level.hop))[0].T
+            latents = level.encoder(torch.randn(1, shape.channels, 1, 64 * level.hop))[0, :, 0].T
             level.quantizer.codebook.copy_(latents[torch.randperm(64)[: shape.codes]])  # type: ignore[attr-defined]
             level.quantizer.sizes.fill_(1)  # type: ignore[attr-defined]
     return codec.eval()
@@ -109,14 +109,14 @@ def test_nothing_depends_on_what_is_out_of_reach(hop, stride, depth):
     codec = make(replace(SHAPE, hops=(hop,), stride=stride, depth=depth))
     level, halo = codec.level(0), reach(strides(hop, stride), depth, 3)
     places = 2 * halo + 9
-    x = torch.randn(1, 1, places * hop, requires_grad=True)
-    level.encoder(x)[0, :, halo + 4].sum().backward()
-    touched = x.grad[0, 0].nonzero().flatten() // hop  # type: ignore[index]
+    x = torch.randn(1, 1, 1, places * hop, requires_grad=True)
+    level.encoder(x)[0, :, 0, halo + 4].sum().backward()
+    touched = x.grad[0, 0, 0].nonzero().flatten() // hop  # type: ignore[index]
     assert int(touched.min()) >= 4
     assert int(touched.max()) <= 2 * halo + 4
-    z = torch.randn(1, 4, places, requires_grad=True)
-    level.decoder(z)[0, :, (halo + 4) * hop : (halo + 5) * hop].sum().backward()
-    touched = z.grad[0].abs().sum(0).nonzero().flatten()  # type: ignore[index]
+    z = torch.randn(1, 4, 1, places, requires_grad=True)
+    level.decoder(z)[0, :, 0, (halo + 4) * hop : (halo + 5) * hop].sum().backward()
+    touched = z.grad[0, :, 0].abs().sum(0).nonzero().flatten()  # type: ignore[index]
     assert int(touched.min()) >= 4
     assert int(touched.max()) <= 2 * halo + 4
 

@@ -39,15 +39,16 @@ def train(
     """Trains on a folder, searched recursively; gives the run's folder, which `load` takes.
 
     task: a preset such as `music`, `image` or `text-to-image`, or a layout such as `text[32] music`, whose slots may be
-    those of a modality of your own. `image-codec` trains a codec, whose run others take as their tokenizer with
-    `options=["--data.tokenizer", str(codec)]`; pictures are palettes of colours otherwise.
+    those of a modality of your own. `image-codec` and `audio-codec` train a codec, whose run others take as their
+    tokenizer with `options=["--data.tokenizer", str(codec)]`; otherwise pictures are palettes of colours, and sounds
+    mu-law samples.
     size: a preset with the model's shape, `small` unless given or the task has its own; a codec has none.
     minutes, steps: how long, 10 minutes unless given; the learning rate follows whichever ends first.
     name: folder in `runs`; an empty or a new one.
     options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
     """
     preset = yaml.safe_load(preset_path(task).read_text(encoding="utf-8")) if task in preset_names() else {}
-    codec = preset.get("task") == "codec"
+    codec = preset.get("task", "gpt") != "gpt"
     size = size or (None if codec or "layers" in preset.get("model", {}) else "small")
     arguments = ["--config", task] if preset else []
     arguments += ["--config", size] if size else []
@@ -90,7 +91,7 @@ def sample(
     best_of: int | None = None,
     **given: str,
 ) -> list[Item]:
-    """New media; item i depends on (weights, request, seed, i) alone.
+    """New media; item i depends on (weights, request, seed, i) alone. Of sound with upsamplers only the top level.
 
     prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
     where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.

@@ -17,8 +17,8 @@ import helicon
 from helicon.data.prepare import default_cache
 
 PACKAGES = (
-    "torch", "pytorch-lightning", "jsonargparse", "numpy", "mido", "tokenizers", "soundfile", "safetensors",
-    "matplotlib", "pillow", "pyyaml",
+    "torch", "pytorch-lightning", "jsonargparse", "numpy", "mido", "tokenizers", "soundfile", "soxr",
+    "safetensors", "matplotlib", "pillow", "pyyaml",
 )  # fmt: skip
 OPTIONAL = {"symusic": "only tests need it, which compare its reading of MIDI files with ours"}
 

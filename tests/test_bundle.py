@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -10,7 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helicon.bundle import CONFIG, WEIGHTS, Bundle, BundleError, load_bundle, make_gpt, save_bundle
+from helicon.bundle import (
+    CONFIG,
+    WEIGHTS,
+    Bundle,
+    BundleError,
+    attach_bundle,
+    load_bundle,
+    make_gpt,
+    save_bundle,
+    upsamplers_of,
+)
 from helicon.demos.composer import compose
 from helicon.gpt.model import Shape
 from helicon.modalities import registry
@@ -188,3 +199,47 @@ def test_what_is_no_bundle_is_said(tmp_path):
         load_bundle(tmp_path / "nowhere")
     with pytest.raises(BundleError, match=r"neither a bundle \(bundle.json, model.safetensors\) nor a run"):
         load_bundle(tmp_path)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_upsamplers_are_bundles_of_a_bundle_the_coarsest_first(folder, tmp_path):
+    assert upsamplers_of(folder) == []
+    for level in (0, 10, 9):
+        assert attach_bundle(folder, tmp_path / "onto", level) == tmp_path / "onto" / "upsamplers" / str(level)
+    (tmp_path / "onto" / "upsamplers" / "8").mkdir()  # nothing in it
+    (tmp_path / "onto" / "upsamplers" / "notes").mkdir()
+    (tmp_path / "onto" / "upsamplers" / "notes" / CONFIG).write_text("{}")
+    assert [path.name for path in upsamplers_of(tmp_path / "onto")] == ["10", "9", "0"]
+    assert all(content(path) == content(folder) for path in upsamplers_of(tmp_path / "onto"))
+
+
+def test_an_upsampler_is_attached_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+    onto = tmp_path / "onto"
+    attach_bundle(folder, onto, 0)
+    before = content(onto)
+    (folder / "more").write_text("")
+
+    def fail(source, target):
+        Path(target).mkdir(parents=True)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("helicon.bundle.shutil.copytree", fail)
+        with pytest.raises(OSError, match="No space left"):
+            attach_bundle(folder, onto, 0)
+    assert content(onto) == before
+    assert [path.name for path in (onto / "upsamplers").iterdir()] == ["0"]
+    attach_bundle(folder, onto, 0)
+    assert content(onto / "upsamplers" / "0") == content(folder) != before
+
+
+def test_saving_again_leaves_the_upsamplers(folder):
+    attach_bundle(folder, folder.parent / "up", 0)
+    shutil.copytree(folder.parent / "up" / "upsamplers", folder / "upsamplers")
+    save_bundle(small_bundle(), folder)
+    assert [path.name for path in upsamplers_of(folder)] == ["0"]
+    assert load_bundle(folder / "upsamplers" / "0").hash() == load_bundle(folder).hash()

@@ -43,6 +43,6 @@ def lightning(command: str, args: list[str]) -> int:
     run, status = run_or_stop(command, args)
     if command == "fit" and not status:
         codec = find_codec(run)
-        after = f"helicon reconstruct {run} PICTURE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
+        after = f"helicon reconstruct {run} FILE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
         print(f"model      {run / 'model'}\nnext       {after}", file=sys.stderr)
     return status

@@ -18,6 +18,7 @@ from helicon.decoding import OnStep
 from helicon.generate import Item, Request, choose_device, choose_layout
 from helicon.generate import generate as make
 from helicon.results import write_results
+from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.upsampling import Where, generate_levels
 
@@ -41,7 +42,7 @@ def generate(args: Namespace) -> int:
 
 
 def made(args: Namespace, request: Request, where: Where, out: Path) -> tuple[list[Item], str]:
-    """Items, and the hash of the model that made them: of the finest level, where there are several."""
+    """Items, and the hash of the model that made them."""
     folder = find_bundle(Path(args.model))
     if not upsamplers_of(folder):
         bundle = where.load(folder)
@@ -51,16 +52,16 @@ def made(args: Namespace, request: Request, where: Where, out: Path) -> tuple[li
         return items, bundle.hash()
     watches: list[Watch] = []
 
-    def level(bundle: Bundle, name: str) -> OnStep:
+    def level(bundle: Bundle, layout: Layout, name: str) -> OnStep:
         for before in watches:
             before.end()
-        watches[:] = [Watch(bundle, bundle.schema.layouts[0].last.name, args.stream, f"{name}: ")]
+        watches[:] = [Watch(bundle, layout.last.name, args.stream, f"{name}: ")]
         return watches[0].on_step
 
-    items = generate_levels(Path(args.model), request, where, out, level)
+    found = generate_levels(Path(args.model), request, where, out, level)
     for last in watches:
         last.end()
-    return items, where.load(upsamplers_of(folder)[-1]).hash()
+    return found.items, found.model_hash
 
 
 def slot_values(rest: Sequence[str]) -> dict[str, str]:

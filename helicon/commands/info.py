@@ -9,7 +9,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from helicon.bundle import Bundle, find_bundle, load_bundle
+from helicon.bundle import Bundle, find_bundle, load_bundle, upsamplers_of
+from helicon.vqvae.storage import find_codec, load_codec
 
 WIDTH = 110  # columns of a line for people
 LONGEST = 600  # characters of a list before it is cut; --json has all of it
@@ -17,9 +18,22 @@ LONGEST = 600  # characters of a list before it is cut; --json has all of it
 
 def info(args: Namespace) -> int:
     """Runs the command."""
-    report = describe(load_bundle(Path(args.model)), find_bundle(Path(args.model)))
-    print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(report)))
+    path = Path(args.model)
+    if codec := find_codec(path):
+        report = describe_codec(codec)
+        told = [line for name, value in report.items() for line in _wrapped(name, _text(value) or "none")]
+    else:
+        report = describe(load_bundle(path), find_bundle(path))
+        told = lines(report)
+    print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else "\n".join(told))
     return 0
+
+
+def describe_codec(folder: Path) -> dict[str, Any]:
+    """JSON-able."""
+    bundle = load_codec(folder)
+    total = sum(parameter.numel() for parameter in bundle.codec.parameters())
+    return {"codec": str(folder), "notes": bundle.notes, "parameters": total, **bundle.config()}
 
 
 def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
@@ -45,6 +59,7 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
             slot: {"name": name, **_described(bundle.sequencer.tokenizers[slot])}
             for slot, name in bundle.choices.items()
         },
+        "upsamplers": [str(path) for path in upsamplers_of(folder)],
     }
 
 
@@ -66,6 +81,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         "parameters": f"{report['parameters']:,}; {report['parameters_without_embeddings']:,} without embeddings",
         "vocabulary": f"{vocabulary['size']:,} rows, {vocabulary['fingerprint']}; {_text(report['blocks'])}",
         "coordinates": _text(report["coordinates"]),
+        **({"upsamplers": _text(report["upsamplers"])} if report["upsamplers"] else {}),
     }
     found = [line for name, text in shown.items() for line in _wrapped(name, text)]
     for slot, tokenizer in report["tokenizers"].items():

@@ -45,9 +45,11 @@ def codec_of(path: Path, device: str) -> Tokenizer:
         return found[1]
     tokenizers: dict[str, Any] = load_bundle(path, choose_device(device)).sequencer.tokenizers
     coded = [tokenizers[slot] for slot in MEDIA if slot in tokenizers]
+    needed = "the run of a codec, or of a model of pictures or of a codec's sound, is needed"
     if not coded:
-        needed = "the run of a codec, or of a model of either, is needed"
         raise CommandError(f"{path}: a model without pictures or sound; {needed}")
+    if "image" not in tokenizers and not hasattr(coded[0], "codec"):
+        raise CommandError(f"{path}: a model of samples as they are; {needed}")
     return coded[0]
 
 

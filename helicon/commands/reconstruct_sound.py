@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from math import log10
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from helicon.cli import CommandError
 from helicon.formats.audio import audio_info, read_blocks, write_blocks
 from helicon.formats.files import write_json
 from helicon.formats.sound_plots import spectrogram_pairs
+from helicon.formats.spectra import MOST_DB
 from helicon.vqvae.audio_codec import AudioCodec, Level
 
 SHOWN_S, PAIRS = 10.0, 6  # seconds of a sound's spectrogram, and sounds that have one
@@ -53,7 +55,7 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
             report.append({"file": name, "written": target.name, "hop": level.hop, **figures})
             told = f"SI-SDR {figures['si_sdr']:.2f} dB, {figures['codes']:,} codes for {figures['seconds']:,.1f} s"
             print(f"{name}: hop {level.hop}: {told}", file=sys.stderr)
-            if len(pairs) < PAIRS:
+            if not alone and len(pairs) < PAIRS:
                 pairs.append((f"{Path(name).name}, hop {level.hop}", *_shown(Path(name), target, codec)))
     if not report:
         raise CommandError("none of the sounds could be read")
@@ -69,7 +71,7 @@ def through(level: Level, codec: AudioCodec, source: Path, target: Path) -> dict
     """Reads, encodes, decodes and writes a sound in blocks: a WAV as long as the sound to the sample; figures."""
     rate, channels = codec.shape.rate, codec.shape.channels
     own, _, frames = audio_info(source)
-    length = Ratio()
+    length = Ratio(channels)
     begun = time.monotonic()
 
     def blocks() -> Iterator[Tensor]:
@@ -100,12 +102,16 @@ def counted(blocks: Iterator[Tensor], count: Callable[[int], None]) -> Iterator[
 
 
 class Ratio:
-    """SI-SDR of two streams that come a block at a time, the second after the first: sums, nothing else, are kept."""
+    """SI-SDR of two streams that come a block at a time, the second after the first: sums, nothing else, are kept.
 
-    def __init__(self) -> None:
+    It is `formats.spectra.si_sdr` of the whole, the mean of the channels.
+    """
+
+    def __init__(self, channels: int) -> None:
         self.samples = self.codes = 0
         self._waiting: list[Tensor] = []
-        self._sums = torch.zeros(6, dtype=torch.float64)  # of 1, x, y, x^2, y^2, x y
+        self._sums = torch.zeros(5, channels, dtype=torch.float64)  # of x, y, x^2, y^2, x y
+        self._compared = 0
 
     def heard(self, before: Tensor) -> None:
         """A block [C, S] of the sound."""
@@ -122,20 +128,23 @@ class Ratio:
         made = made[:, : before.shape[-1]]
         x, y = before[:, : made.shape[-1]].double(), made.double()
         self._waiting = [before[:, made.shape[-1] :]]
-        count = x.new_tensor(x.numel())
-        self._sums += torch.stack([count, x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
+        self._compared += x.shape[-1]
+        self._sums += torch.stack([x, y, x * x, y * y, x * y]).sum(-1)
         return made
 
     def si_sdr(self) -> float:
-        """In dB, between -99 and 99 (arXiv:1811.02508, eq. 3, means removed); 99 for silence that stayed silent."""
-        n, x, y, xx, yy, xy = self._sums.tolist()
-        n = max(n, 1)
-        xx, yy, xy = xx - x * x / n, yy - y * y / n, xy - x * y / n
-        signal = xy * xy / xx if xx > 0 else 0.0
-        noise = max(yy - signal, 0.0)
-        if noise <= 1e-12 * max(signal, 1e-12):
-            return 99.0
-        return max(-99.0, 10 * log10(max(signal / noise, 1e-10)))
+        """In dB (arXiv:1811.02508, eq. 3, means removed), within MOST_DB, which is that of silence that stayed so."""
+        return mean(_decibels(self._compared, *sums) for sums in self._sums.T.tolist())
+
+
+def _decibels(n: int, x: float, y: float, xx: float, yy: float, xy: float) -> float:
+    """SI-SDR by sums over n samples; what is constant but for rounding is silent."""
+    silent = [square - total * total / n <= 1e-12 * square + 1e-30 for total, square in ((x, xx), (y, yy))]
+    if any(silent):
+        return MOST_DB if all(silent) else -MOST_DB
+    xx, yy, xy = xx - x * x / n, yy - y * y / n, xy - x * y / n
+    alike, smallest = xy * xy / (xx * yy), 10 ** (-MOST_DB / 10)
+    return 10 * log10(max(alike, smallest) / max(1 - alike, smallest))
 
 
 def _shown(source: Path, target: Path, codec: AudioCodec) -> tuple[np.ndarray, np.ndarray, int]:

@@ -49,6 +49,8 @@ def train(args: Namespace) -> int:
     )  # fmt: skip
     check_task(wanted.task)
     if trains_codec(wanted.task):
+        if wanted.levels != 1 or wanted.onto:
+            raise CommandError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
         return train_codec(wanted)
     try:
         found = stages(wanted)
@@ -116,7 +118,8 @@ def _resume(args: Namespace) -> int:
     """Goes on with a run that was stopped, for the rest of its minutes."""
     run, begun = Path(args.resume), time.monotonic()
     fixed = {"TASK": args.task, "--from": args.adopt, "--name": args.name, "--manifest": args.manifest}
-    given = [name for name, value in fixed.items() if value] + (["--size"] if args.size != "auto" else [])
+    fixed |= {"--size": args.size != "auto", "--levels": args.levels != 1, "--for": args.onto}
+    given = [name for name, value in fixed.items() if value]
     if given:
         raise CommandError(f"--resume {run} goes on with the run's own settings; leave out {', '.join(given)}")
     if not (run / "config.yaml").is_file():
@@ -162,7 +165,10 @@ def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[st
         say(f"attached   {attach(run, onto)}")
     if not config.get("next"):
         settings |= {"fit": f"helicon fit {shlex.join(plan.arguments)}"}
-        show(plan_of(onto) if onto else plan, settings, more)
+        if onto is None or (onto / "config.yaml").is_file():
+            show(plan_of(onto) if onto else plan, settings, more)
+        else:  # a bundle by itself has no data to show it by
+            say(f"next       {generating(onto)}")
     say(f"           {time.monotonic() - begun:,.0f} s")
     return go_on(run)
 
@@ -180,10 +186,15 @@ def show(plan: Plan, settings: dict[str, object], more: list[str]) -> None:
     """Writes the page of a run and says how to go on."""
     run = plan.run
     say("generating a few items for the page")
-    generate = f"helicon generate {shlex.quote(str(run))} -n 4 --seed 1 -o out"
+    generate = generating(run)
     evaluate = f"helicon eval {shlex.quote(str(run))} --data.path {shlex.quote(str(plan.data.source.path))} --heldout"
     page = write_result(
         run / "index.html", run, plan.prepared, title=f"What {run.name} learned", settings=settings,
         next_steps=[generate, evaluate, *more],
     )  # fmt: skip
     say(f"model      {run / 'model'}\npage       {page}\nnext       {generate}")
+
+
+def generating(run: Path) -> str:
+    """The command that makes something with a model."""
+    return f"helicon generate {shlex.quote(str(run))} -n 4 --seed 1 -o out"

@@ -117,7 +117,8 @@ def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str)
             bar.set_postfix_str(f"{number} of {len(asked)} done")
             out = folder / each.folder
             if several:
-                items = generate_levels(Path(model), each.request, where, out, lambda level, name: count)
+                made = generate_levels(Path(model), each.request, where, out, lambda *level: count)
+                items, model_hash = made.items, made.model_hash
             else:
                 items = generate(bundle, each.request, count)
             page = write_items(items, out, each.request, model, model_hash)

@@ -15,7 +15,7 @@ from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.result import draw_losses, model_settings
 from helicon.demos.sound_codec_result import summary
 from helicon.demos.tone_checker import CHANCE, score
-from helicon.demos.tones import RATE, SAMPLES, STEP, Tones, held_out_tones, write_folder
+from helicon.demos.tones import RATE, SAMPLES, Tones, held_out_tones, write_folder
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
@@ -33,11 +33,12 @@ Of {samples} samples for {captions} such captions, {right:.1f} % have both pitch
 asked, heard by a program that knows neither the model nor the player. Guessing gets one in {guess:,} right; measured \
 against other captions, the same sounds get {shuffled:.1f} % right."""
 
-LAYOUT = f"text[12] audio[{SAMPLES // STEP}]"
+HOP = 64  # half of what a tone repeats after
+LAYOUT = f"text[12] audio[{SAMPLES // HOP}]"
 CAPTIONS, EACH, SHOWN = 64, 4, 12
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
-CODEC_STEPS, GPT_STEPS = 500, 600  # of a minute's training of each
-CODEC_SHARE = 0.4  # of the minutes
+CODEC_STEPS, GPT_STEPS = 600, 300  # of a minute's training of each
+CODEC_SHARE = 0.2  # of the minutes
 TEMPERATURE = 0.5  # a model this young errs often
 RIGHT = "all_right"
 
@@ -47,7 +48,7 @@ class SoundWorld:
     """What the demo is made of. out: folder of everything."""
 
     out: Path
-    minutes: float = 4.0
+    minutes: float = 5.0
     pieces: int = 6000
     seed: int = 0
 
@@ -75,7 +76,8 @@ def play_world(world: SoundWorld) -> None:
 def plan_codec(world: SoundWorld, say: Say) -> CodecPlan:
     """Plan of the codec's training."""
     rest = ["--data.rate", str(RATE), "--data.held_out", "0.02", "--data.window", str(SAMPLES // 2)]
-    rest += ["--model.hops", str(STEP), "--model.depth", "2", "--data.batch_size", "32", "--samples", "false"]
+    rest += ["--model.hops", str(HOP), "--model.stride", str(HOP), "--model.depth", "1", "--model.width", "128"]
+    rest += ["--model.code_width", "32", "--model.lr", "0.006", "--model.mel", "0.1", "--samples", "false"]
     wanted = Wanted(
         "audio-codec", world.folder, SLOWEST * world.minutes, world.codec_steps, name="codec", runs=world.out,
         seed=world.seed, rest=rest,
@@ -85,7 +87,7 @@ def plan_codec(world: SoundWorld, say: Say) -> CodecPlan:
 
 def plan_model(world: SoundWorld, say: Say) -> Plan:
     """Plan of the model's training: the tiny preset, on captions of a token a word."""
-    rest = ["--data.layouts", f'["{LAYOUT}"]', "--data.vocabulary", "512", "--data.batch_size", "64"]
+    rest = ["--data.layouts", f'["{LAYOUT}"]', "--data.vocabulary", "512", "--data.batch_size", "32"]
     rest += ["--data.tokenizer", str(world.out / "codec"), "--data.held_out", "0.02", "--data.val_batches", "2"]
     rest += ["--samples", "false"]
     wanted = Wanted(

@@ -34,7 +34,7 @@ def items(bundle: CodecBundle, data: AudioData, folder: Path) -> list[PageItem]:
     sheet = folder / "spectrograms.png"
     spectrogram_pairs(pairs, sheet)
     seen = "never heard" if len(data.held) else "was trained on"
-    return [PageItem("Before and after", f"sounds it {seen}", image=sheet.name, files=[sheet.name]), *shown]
+    return [*shown, PageItem("Before and after", f"sounds it {seen}", image=sheet.name, files=[sheet.name])]
 
 
 def charts(bundle: CodecBundle) -> dict[str, tuple[str, dict[str, str]]]:
@@ -53,13 +53,13 @@ def charts(bundle: CodecBundle) -> dict[str, tuple[str, dict[str, str]]]:
 def summary(last: Mapping[str, float]) -> str:
     """Quality on what is held out, in one line."""
     found = []
-    for name in sorted(last, key=lambda name: int(name.partition("-")[2] or 0)):
-        if name.startswith("val/si_sdr"):
-            end = name.removeprefix("val/si_sdr")
-            hop = f"hop {end[1:]}: " if end else ""
-            mel, usage, perplexity = (last[f"val/{name}{end}"] for name in ("mel_distance", "usage", "perplexity"))
-            used = f"{100 * usage:.1f} % of the codes used, perplexity {perplexity:.0f}"
-            found.append(f"{hop}SI-SDR {last[name]:.2f} dB, mel distance {mel:.3f}, {used}")
+    ends = [name.removeprefix("val/si_sdr") for name in last if name.startswith("val/si_sdr")]
+    for end in sorted(ends, key=lambda end: int(end[1:] or 0)):
+        hop = f"hop {end[1:]}: " if end else ""
+        figures = ("si_sdr", "mel_distance", "usage", "perplexity")
+        ratio, mel, usage, perplexity = (last[f"val/{name}{end}"] for name in figures)
+        used = f"{100 * usage:.1f} % of the codes used, perplexity {perplexity:.0f}"
+        found.append(f"{hop}SI-SDR {ratio:.2f} dB, mel distance {mel:.3f}, {used}")
     return "; ".join(found) or "not measured: too few steps, or nothing held out"
 
 

@@ -48,6 +48,7 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # made while validating, it must serve in training too
 def mel_filters(rate: int, n_fft: int, bands: int = BANDS) -> Tensor:
     """float32 [M, F], not to be written into: triangles evenly spaced in mel from 0 Hz to rate / 2.
 

@@ -117,6 +117,7 @@ def test_what_cannot_be_reconstructed(run: Path, home: Path, capsys: pytest.Capt
     assert main(["reconstruct", str(run), "pictures/broken.png"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "helicon: none of the pictures could be read"
     (home / "a-file").write_text("")
+    assert "--level: a codec of pictures" in error_of(capsys, 2, "reconstruct", run, "pictures/3.png", "--level", "0")
     assert "a-file: is a file" in error_of(capsys, 2, "reconstruct", run, "pictures/3.png", "-o", "a-file")
     assert "nowhere: no such run or bundle" in error_of(capsys, 1, "reconstruct", "nowhere", "pictures/3.png")
     save_bundle(text_bundle(), home / "text")

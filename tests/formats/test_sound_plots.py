@@ -29,10 +29,8 @@ def pixels(path: Path) -> np.ndarray:
 
 def bright(picture: np.ndarray, columns: slice) -> np.ndarray:
     """Rows, as shares of the height from the top, where the spectrogram of these columns has bright colours."""
-    part = picture[:, columns]
-    return np.flatnonzero(((part[..., 0] > 240) & (part[..., 2] < 215) & (part[..., 2] > 90)).mean(axis=1) > 0.5) / len(
-        part
-    )
+    red, _, blue = np.moveaxis(picture[:, columns], -1, 0)
+    return np.flatnonzero(((red > 240) & (blue > 150) & (blue < 215)).mean(axis=1) > 0.5) / len(picture)
 
 
 def test_a_tone_is_seen_where_and_while_it_sounds(tmp_path: Path) -> None:

@@ -98,6 +98,15 @@ def test_mel_filters_are_those_of_librosa(rate: int, n_fft: int, bands: int) -> 
     np.testing.assert_allclose(mel_filters(rate, n_fft, bands).numpy(), theirs.T, atol=1e-7)
 
 
+def test_filters_made_in_inference_serve_in_training() -> None:
+    mel_filters.cache_clear()
+    x = NOISE.clone().requires_grad_()
+    with torch.inference_mode():
+        mel_distance(NOISE, NOISE, 8000)
+    mel_distance(NOISE.flip(-1), x, 8000).backward()
+    assert x.grad is not None
+
+
 @pytest.mark.parametrize(("rate", "window"), [(8000, 512), (16000, 1024), (22050, 1024), (44100, 2048), (100, 32)])
 def test_windows_last_about_as_long_at_every_rate(rate: int, window: int) -> None:
     assert mel_window(rate) == window

@@ -1,0 +1,53 @@
+"""What the pages of codecs say in one line, and which curves they draw."""
+
+from __future__ import annotations
+
+import pytest
+from sound_bundles import sound_codec
+
+from helicon.demos import picture_codec_result, sound_codec_result
+from helicon.demos.codec_result import MEDIA
+from helicon.modalities import registry
+
+LAST = {
+    "lr-AdamW/pg1": 0.1, "train/loss": 1.0, "train/usage-32": 0.2, "val/loss": 0.5,
+    "val/si_sdr-128": 1.234, "val/mel_distance-128": 2.0, "val/usage-128": 0.5, "val/perplexity-128": 99.6,
+    "val/si_sdr-32": 5.0, "val/mel_distance-32": 1.25, "val/usage-32": 1.0, "val/perplexity-32": 300.0,
+}  # fmt: skip
+
+
+def test_levels_are_told_from_the_finest_on():
+    assert sound_codec_result.summary(LAST) == (
+        "hop 32: SI-SDR 5.00 dB, mel distance 1.250, 100.0 % of the codes used, perplexity 300; "
+        "hop 128: SI-SDR 1.23 dB, mel distance 2.000, 50.0 % of the codes used, perplexity 100"
+    )
+
+
+def test_one_level_has_no_hop():
+    last = {name.removesuffix("-32"): value for name, value in LAST.items() if not name.endswith("-128")}
+    assert sound_codec_result.summary(last) == (
+        "SI-SDR 5.00 dB, mel distance 1.250, 100.0 % of the codes used, perplexity 300"
+    )
+
+
+def test_a_picture_codec_in_one_line():
+    last = {"val/psnr": 25.0, "val/loss": 0.0123, "val/usage": 0.75, "val/perplexity": 48.0}
+    assert picture_codec_result.summary(last) == (
+        "PSNR 25.00 dB, 0.0123 of the mean picture's squared error, 75.0 % of the codes used, perplexity 48"
+    )
+
+
+@pytest.mark.parametrize("room", [picture_codec_result, sound_codec_result])
+def test_what_was_not_measured_is_said(room):
+    assert room.summary({"train/loss": 1.0}) == "not measured: too few steps, or nothing held out"
+
+
+def test_each_level_has_a_curve():
+    charts = sound_codec_result.charts(sound_codec())
+    assert list(charts) == ["si-sdr.png", "mel.png", "codes.png"]
+    assert charts["si-sdr.png"][1] == {"hop 4": "val/si_sdr-4", "hop 16": "val/si_sdr-16"}
+    assert sound_codec_result.charts(sound_codec(hops=(16,)))["mel.png"][1] == {"held out": "val/mel_distance"}
+
+
+def test_every_medium_whose_codecs_are_shown_is_one_that_is_known():
+    assert [registry.get(medium).name for medium in MEDIA] == ["image", "audio"]

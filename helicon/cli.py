@@ -78,7 +78,7 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("world", choices=["music", "text-to-image", "audio"], help="which made-up world")
     parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 6, for sound 5)")
+    parser.add_argument("--minutes", type=float, help="training time (default: 1, for pictures 6, for sound 3)")
     parser.add_argument("--pieces", type=int, help="what to make (default: 300 pieces, 20000 pictures, 6000 sounds)")
     parser.add_argument("--seed", type=int, default=0)
 

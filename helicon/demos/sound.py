@@ -38,7 +38,7 @@ LAYOUT = f"text[12] audio[{SAMPLES // HOP}]"
 CAPTIONS, EACH, SHOWN = 64, 4, 12
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
 CODEC_STEPS, GPT_STEPS = 600, 300  # of a minute's training of each
-CODEC_SHARE = 0.2  # of the minutes
+CODEC_SHARE = 0.25  # of the minutes
 TEMPERATURE = 0.5  # a model this young errs often
 RIGHT = "all_right"
 
@@ -48,7 +48,7 @@ class SoundWorld:
     """What the demo is made of. out: folder of everything."""
 
     out: Path
-    minutes: float = 5.0
+    minutes: float = 3.0
     pieces: int = 6000
     seed: int = 0
 

@@ -165,6 +165,10 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
         ids, said = tokenizer.encode(_typed(bundle, layout, name, request)), f"--{name}"
     else:
         return np.zeros(0, np.int64)
+    rate = getattr(tokenizer, "rate", None)
+    if rate and request.seconds is not None and len(ids) >= request.seconds * rate:
+        hint = "--keep 2s keeps the beginning of a file"
+        raise RequestError(f"{said}: {len(ids) / rate:.2f} s of {request.seconds:g}, nothing is left to make; {hint}")
     if length is not None and len(ids) >= length:
         hint = "--prime FILE --keep 0.5 keeps half of a file"
         raise RequestError(f"{said}: {len(ids)} tokens of {length}, nothing is left to make; {hint}")

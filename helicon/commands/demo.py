@@ -6,15 +6,31 @@ import shlex
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet
 from helicon.commands.train import run_plan, say
 from helicon.demos import pictures, sound
+from helicon.demos.captioned import CaptionedWorld
 from helicon.demos.music import World, check_out, compose_world, measure_world, plan_world, show_world
 from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
+from helicon.training.codec_plan import CodecPlan
+from helicon.training.plan import Plan
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a world of captioned media is told of: what making them is called, their suffix, a caption, the task."""
+
+    making: str
+    suffix: str
+    caption: str
+    task: str
+
 
 FEWEST = 8  # pieces; fewer leave nothing to measure on
 
@@ -66,60 +82,43 @@ def demo_music(args: Namespace, begun: float) -> tuple[int, list[str]]:
     return 0, steps
 
 
+def demo_captioned(begun: float, room: Any, world: CaptionedWorld, shown: Shown) -> tuple[int, list[str]]:
+    """The exit status, and commands to go on with. room: the module of a world of captioned media."""
+    say(f"{shown.making:<10} {world.pieces} {world.things} into {world.folder}")
+    room.make_world(world)
+    codec: CodecPlan = room.plan_codec(world, say)
+    minutes = world.minutes * world.codec_share
+    status = run_plan(codec, f"{world.codec_steps} steps, about {minutes:.1f} min on 2 cores")
+    if status:
+        return status, []
+    plan: Plan = room.plan_model(world, say)
+    status = run_plan(plan, f"{world.steps} steps, about {world.minutes - minutes:.1f} min on 2 cores")
+    if status:
+        return status, []
+    say(f"{shown.making:<10} what captions say that were not in training")
+    run, example = shlex.quote(str(plan.run)), shlex.quote(str(world.folder / f"00001{shown.suffix}"))
+    steps = [
+        f"helicon generate {run} --text {shlex.quote(shown.caption)} -n 4 --temperature {room.TEMPERATURE} -o more",
+        f"helicon reconstruct {shlex.quote(str(codec.run))} {example} -o codec",
+        f"helicon train {shown.task} DIR --minutes 30",
+    ]
+    _, figures = room.show_world(world, plan, begun, steps)
+    say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    return 0, steps
+
+
 def demo_pictures(args: Namespace, begun: float) -> tuple[int, list[str]]:
     """The exit status, and commands to go on with."""
     world = PictureWorld(Path(args.out), seed=args.seed, **_chosen(args))  # type: ignore[arg-type]
-    say(f"drawing    {world.pieces} pictures into {world.folder}")
-    pictures.draw_world(world)
-    codec = pictures.plan_codec(world, say)
-    status = run_plan(
-        codec, f"{world.codec_steps} steps, about {world.minutes * pictures.CODEC_SHARE:.1f} min on 2 cores"
-    )
-    if status:
-        return status, []
-    plan = pictures.plan_model(world, say)
-    rest = world.minutes * (1 - pictures.CODEC_SHARE)
-    status = run_plan(plan, f"{world.steps} steps, about {rest:.1f} min on 2 cores")
-    if status:
-        return status, []
-    say("drawing    what captions say that were not in training")
-    run = shlex.quote(str(plan.run))
-    caption = "a small red circle above a large blue square"
-    steps = [
-        f"helicon generate {run} --text {shlex.quote(caption)} -n 9 --temperature {pictures.TEMPERATURE} -o more",
-        f"helicon reconstruct {shlex.quote(str(codec.run))} {shlex.quote(str(world.folder / '00001.png'))} -o codec",
-        "helicon train text-to-image DIR --minutes 30",
-    ]
-    _, figures = pictures.show_world(world, plan, begun, steps)
-    say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
-    return 0, steps
+    shown = Shown("drawing", ".png", "a small red circle above a large blue square", "text-to-image")
+    return demo_captioned(begun, pictures, world, shown)
 
 
 def demo_sound(args: Namespace, begun: float) -> tuple[int, list[str]]:
     """The exit status, and commands to go on with."""
     world = SoundWorld(Path(args.out), seed=args.seed, **_chosen(args))  # type: ignore[arg-type]
-    say(f"playing    {world.pieces} pairs of notes into {world.folder}")
-    sound.play_world(world)
-    codec = sound.plan_codec(world, say)
-    status = run_plan(codec, f"{world.codec_steps} steps, about {world.minutes * sound.CODEC_SHARE:.1f} min on 2 cores")
-    if status:
-        return status, []
-    plan = sound.plan_model(world, say)
-    rest = world.minutes * (1 - sound.CODEC_SHARE)
-    status = run_plan(plan, f"{world.steps} steps, about {rest:.1f} min on 2 cores")
-    if status:
-        return status, []
-    say("playing    what captions say that were not in training")
-    run = shlex.quote(str(plan.run))
-    caption = "a plucked low C, then a bowed high G"
-    steps = [
-        f"helicon generate {run} --text {shlex.quote(caption)} --temperature {sound.TEMPERATURE} -o more",
-        f"helicon reconstruct {shlex.quote(str(codec.run))} {shlex.quote(str(world.folder / '00001.wav'))} -o codec",
-        "helicon train text-to-audio DIR --minutes 30",
-    ]
-    _, figures = sound.show_world(world, plan, begun, steps)
-    say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
-    return 0, steps
+    shown = Shown("playing", ".wav", "a plucked low C, then a bowed high G", "text-to-audio")
+    return demo_captioned(begun, sound, world, shown)
 
 
 WORLDS: dict[str, Callable[[Namespace, float], tuple[int, list[str]]]] = {

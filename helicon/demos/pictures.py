@@ -12,6 +12,7 @@ import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.decoding import Prompt, Sampling, decode
+from helicon.demos.captioned import CaptionedWorld
 from helicon.demos.picture_codec_result import summary
 from helicon.demos.result import draw_losses, model_settings
 from helicon.demos.shape_checker import CHANCE, score
@@ -21,9 +22,9 @@ from helicon.formats.page import PageItem, write_page
 from helicon.formats.sheets import contact_sheet
 from helicon.gpt.sampler import methods
 from helicon.scoring import fit_to_conditions
-from helicon.training.codec_plan import CodecPlan, make_codec_plan
+from helicon.training.codec_plan import CodecPlan
 from helicon.training.metrics import read_metrics
-from helicon.training.plan import Plan, Say, Wanted, make_plan
+from helicon.training.plan import Plan, Say
 
 INTRO = """\
 A program drew {pictures:,} pictures of two shapes, each with a caption. A codec learned to write a picture as {codes} \
@@ -36,65 +37,34 @@ same pictures get {shuffled:.1f} % right."""
 LAYOUT = "text[12] image[]"
 CAPTIONS, SAMPLES, SHOWN = 64, 4, 12
 BEST_OF = 8
-SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
-CODEC_STEPS, GPT_STEPS = 700, 450  # of a minute's training of each
-CODEC_SHARE = 0.17  # of the minutes
 TEMPERATURE = 0.5  # a model this young errs often
 
 
 @dataclass(frozen=True)
-class PictureWorld:
-    """What the demo is made of. out: folder of everything."""
+class PictureWorld(CaptionedWorld):
+    """Pictures of two shapes."""
 
-    out: Path
     minutes: float = 6.0
     pieces: int = 20_000
-    seed: int = 0
 
-    @property
-    def folder(self) -> Path:
-        """Where the pictures and captions are."""
-        return self.out / "pictures"
-
-    @property
-    def codec_steps(self) -> int:
-        """Of the codec's training: what 2 cores take its minutes for, so that the result hardly depends on them."""
-        return max(1, round(CODEC_STEPS * CODEC_SHARE * self.minutes))
-
-    @property
-    def steps(self) -> int:
-        """Of the model's training, likewise."""
-        return max(1, round(GPT_STEPS * (1 - CODEC_SHARE) * self.minutes))
+    things, codec_steps_a_minute, steps_a_minute, codec_share = "pictures", 700, 450, 0.17
 
 
-def draw_world(world: PictureWorld) -> None:
+def make_world(world: PictureWorld) -> None:
     """Writes the pictures and their captions; the same for the same seed and number."""
     write_folder(world.folder, world.pieces, world.seed)
 
 
 def plan_codec(world: PictureWorld, say: Say) -> CodecPlan:
     """Plan of the codec's training."""
-    rest = ["--data.size", "32", "--data.mirror", "false", "--data.held_out", "0.02", "--samples", "false"]
-    rest += ["--model.factor", "8", "--model.blocks", "1", "--model.codes", "768", "--data.batch_size", "64"]
-    limit = SLOWEST * world.minutes
-    wanted = Wanted(
-        "image-codec", world.folder, limit, world.codec_steps, name="codec", runs=world.out, seed=world.seed,
-        rest=rest,
-    )  # fmt: skip
-    return make_codec_plan(wanted, say)
+    rest = ["--data.size", "32", "--data.mirror", "false", "--data.batch_size", "64"]
+    rest += ["--model.factor", "8", "--model.blocks", "1", "--model.codes", "768"]
+    return world.plan_codec("image-codec", rest, say)
 
 
 def plan_model(world: PictureWorld, say: Say) -> Plan:
-    """Plan of the model's training: the tiny preset, on captions of a token a word."""
-    rest = ["--data.layouts", f'["{LAYOUT}"]', "--data.vocabulary", "512", "--data.batch_size", "64"]
-    rest += ["--data.tokenizer", str(world.out / "codec"), "--data.held_out", "0.02", "--data.val_batches", "2"]
-    rest += ["--samples", "false"]
-    limit = SLOWEST * world.minutes
-    wanted = Wanted(
-        "text-to-image", world.folder, limit, world.steps, "tiny", "run", world.out, seed=world.seed,
-        rest=rest,
-    )  # fmt: skip
-    return make_plan(wanted, say)
+    """Plan of the model's training."""
+    return world.plan_model("text-to-image", LAYOUT, 64, say)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.decoding import Prompt, Sampling, decode
+from helicon.demos.captioned import CaptionedWorld
 from helicon.demos.result import draw_losses, model_settings
 from helicon.demos.sound_codec_result import summary
 from helicon.demos.tone_checker import CHANCE, score
@@ -21,9 +22,9 @@ from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.sound_plots import sound_picture
 from helicon.gpt.sampler import methods
-from helicon.training.codec_plan import CodecPlan, make_codec_plan
+from helicon.training.codec_plan import CodecPlan
 from helicon.training.metrics import read_metrics
-from helicon.training.plan import Plan, Say, Wanted, make_plan
+from helicon.training.plan import Plan, Say
 
 INTRO = """\
 A program played {pieces:,} pairs of notes, plucked, bowed or blown, each with a caption. A codec learned to write a \
@@ -36,65 +37,36 @@ against other captions, the same sounds get {shuffled:.1f} % right."""
 HOP = 64  # half of what a tone repeats after
 LAYOUT = f"text[12] audio[{SAMPLES // HOP}]"
 CAPTIONS, EACH, SHOWN = 64, 4, 12
-SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
-CODEC_STEPS, GPT_STEPS = 600, 300  # of a minute's training of each
-CODEC_SHARE = 0.25  # of the minutes
 TEMPERATURE = 0.5  # a model this young errs often
 RIGHT = "all_right"
 
 
 @dataclass(frozen=True)
-class SoundWorld:
-    """What the demo is made of. out: folder of everything."""
+class SoundWorld(CaptionedWorld):
+    """Pairs of notes."""
 
-    out: Path
     minutes: float = 3.0
     pieces: int = 6000
-    seed: int = 0
 
-    @property
-    def folder(self) -> Path:
-        """Where the sounds and captions are."""
-        return self.out / "sounds"
-
-    @property
-    def codec_steps(self) -> int:
-        """Of the codec's training: what 2 cores take its minutes for, so that the result hardly depends on them."""
-        return max(1, round(CODEC_STEPS * CODEC_SHARE * self.minutes))
-
-    @property
-    def steps(self) -> int:
-        """Of the model's training, likewise."""
-        return max(1, round(GPT_STEPS * (1 - CODEC_SHARE) * self.minutes))
+    things, codec_steps_a_minute, steps_a_minute, codec_share = "sounds", 600, 300, 0.25
 
 
-def play_world(world: SoundWorld) -> None:
+def make_world(world: SoundWorld) -> None:
     """Writes the sounds and their captions; the same for the same seed and number."""
     write_folder(world.folder, world.pieces, world.seed)
 
 
 def plan_codec(world: SoundWorld, say: Say) -> CodecPlan:
     """Plan of the codec's training."""
-    rest = ["--data.rate", str(RATE), "--data.held_out", "0.02", "--data.window", str(SAMPLES // 2)]
-    rest += ["--model.hops", str(HOP), "--model.stride", str(HOP), "--model.depth", "1", "--model.width", "128"]
-    rest += ["--model.code_width", "32", "--model.lr", "0.006", "--model.mel", "0.1", "--samples", "false"]
-    wanted = Wanted(
-        "audio-codec", world.folder, SLOWEST * world.minutes, world.codec_steps, name="codec", runs=world.out,
-        seed=world.seed, rest=rest,
-    )  # fmt: skip
-    return make_codec_plan(wanted, say)
+    rest = ["--data.rate", str(RATE), "--data.window", str(SAMPLES // 2), "--model.hops", str(HOP)]
+    rest += ["--model.stride", str(HOP), "--model.depth", "1", "--model.width", "128"]
+    rest += ["--model.code_width", "32", "--model.lr", "0.006", "--model.mel", "0.1"]
+    return world.plan_codec("audio-codec", rest, say)
 
 
 def plan_model(world: SoundWorld, say: Say) -> Plan:
-    """Plan of the model's training: the tiny preset, on captions of a token a word."""
-    rest = ["--data.layouts", f'["{LAYOUT}"]', "--data.vocabulary", "512", "--data.batch_size", "32"]
-    rest += ["--data.tokenizer", str(world.out / "codec"), "--data.held_out", "0.02", "--data.val_batches", "2"]
-    rest += ["--samples", "false"]
-    wanted = Wanted(
-        "text-to-audio", world.folder, SLOWEST * world.minutes, world.steps, "tiny", "run", world.out, seed=world.seed,
-        rest=rest,
-    )  # fmt: skip
-    return make_plan(wanted, say)
+    """Plan of the model's training."""
+    return world.plan_model("text-to-audio", LAYOUT, 32, say)
 
 
 @dataclass(frozen=True)

@@ -270,9 +270,12 @@ def test_a_sound_is_continued_at_every_level(model, tmp_path):
         assert len(found.media) == 1200
 
 
-def test_a_prime_that_is_longer_than_what_is_asked_for_is_cut(model, tmp_path):
+def test_a_prime_that_is_longer_than_what_is_asked_for_is_refused_unless_part_is_kept(model, tmp_path):
     write_audio(noise(801), tmp_path / "in.wav")
-    assert len(made(model, Request(prime=tmp_path / "in.wav", seconds=0.05), tmp_path).items[0].media) == 400
+    with pytest.raises(RequestError, match=r"0\.10 s of 0\.05, nothing is left to make; --keep 2s keeps the beginning"):
+        made(model, Request(prime=tmp_path / "in.wav", seconds=0.05), tmp_path)
+    kept = Request(prime=tmp_path / "in.wav", keep="0.02s", seconds=0.05)
+    assert len(made(model, kept, tmp_path).items[0].media) == 400
 
 
 def test_the_style_goes_to_every_level(model, tmp_path, monkeypatch):

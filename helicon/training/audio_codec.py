@@ -6,7 +6,6 @@ Shapes: B windows, C channels, S samples, K codes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log2
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +18,13 @@ from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.training.audio_data import AudioData
 from helicon.training.audio_losses import Weights, scales_of, sound_loss
 from helicon.training.codec_base import CodecRun
+from helicon.training.hops import parse_hops
 from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
 from helicon.vqvae.codec import make_quantizer
 from helicon.vqvae.storage import CodecBundle, bottlenecks
 
 SHOWN = 4  # held-out sounds that are written before and after
 SAMPLED = 256  # windows by which errors are scaled
-CODES_A_SECOND = 500  # at most, of a level whose hop is not given
 
 
 class AudioCodecModule(CodecRun):
@@ -250,23 +249,3 @@ def reconstructions(codec: AudioCodec, sound: Tensor) -> list[tuple[str, Tensor]
         assert isinstance(level, Level)
         made.append((f"hop{level.hop}", level.decode_long(level.encode_long(sound))[:, : sound.shape[1]]))
     return made
-
-
-def parse_hops(hops: str | int | list[int] | None, rate: int) -> tuple[int, ...]:
-    """Hops as they are given; ValueError for what cannot be read.
-
-    Without any, powers of 2: one level of at most CODES_A_SECOND, or `auto:N` levels, each four times finer than the
-    next, the top one four times coarser than one alone.
-    """
-    if isinstance(hops, (list, int)):
-        return tuple(hops) if isinstance(hops, list) else (hops,)
-    words = (hops or "auto").strip("[] ").replace(" ", "").split(",")
-    name, _, several = words[0].partition(":")
-    if name == "auto" and len(words) == 1 and (several or "1").isdecimal() and int(several or 1) > 0:
-        count = int(several or 1)
-        alone = max(1, -int(-log2(max(1, rate / CODES_A_SECOND)) // 1))
-        top = max(alone + 2 if count > 1 else alone, 2 * count)
-        return tuple(2 ** (top - 2 * (count - 1 - i)) for i in range(count))
-    if not all(word.isdecimal() for word in words):
-        raise ValueError(f"--model.hops {hops}: numbers such as 8,32,128, or auto:N, are accepted")
-    return tuple(map(int, words))

@@ -16,9 +16,9 @@ from helicon.modalities.audio import RATE
 from helicon.presets import preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.training.audio_codec import parse_hops
 from helicon.training.codec_plan import SHARED_OPTIONS, codec_first, options, planned_data, with_codec
 from helicon.training.errors import TrainingError
+from helicon.training.hops import parse_hops
 from helicon.training.plan import Wanted, choose_run
 from helicon.training.sizes import preset
 

@@ -77,7 +77,7 @@ class AudioCodecModule(CodecRun):
         kl: float = 1e-3,
         worst: float = 0.02,
         spectral: float = 0.1,
-        mel: float = 1.0,
+        mel: float = 3.0,
         optimizer: Literal["muon", "adamw"] = "muon",
         lr: float = 3e-3,
         final_lr: float = 0.02,

@@ -24,7 +24,7 @@ class Weights:
 
     worst: float = 0.02
     spectral: float = 0.1
-    mel: float = 1.0
+    mel: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,14 @@ class RunFolder(pl.Callback):
 
 
 class KeepBundle(pl.Callback):
-    """Keeps RUN/model, the weights of the best held-out loss so far (of the last step, where nothing is held out)."""
+    """Keeps RUN/model, the weights of the best held-out loss so far; of the last step, where nothing is held out.
 
-    def __init__(self, run: Path) -> None:
-        self.run, self.best = run, float("inf")
+    last: at the end those of the last step, whatever their held-out loss: a model that has learned a few examples by
+    heart may heed its conditions better.
+    """
+
+    def __init__(self, run: Path, last: bool = False) -> None:
+        self.run, self.last, self.best = run, last, float("inf")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -53,6 +57,8 @@ class KeepBundle(pl.Callback):
             self._save(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.last:
+            self.best = float("inf")
         if self.best == float("inf"):
             self._save(trainer, pl_module)
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -115,6 +115,7 @@ class HeliconCLI(LightningCLI):
         parser.add_argument("--codec", type=str | None, default=None, help="preset that `helicon train` trains first")
         parser.add_argument("--next", type=list[str] | None, default=None, help="what `helicon train` goes on with")
         parser.add_argument("--onto", type=str | None, default=None, help="run whose upsampler this is")
+        parser.add_argument("--keep", type=Literal["best", "last"], default="best", help="held-out loss, or last step")
         parser.add_argument("--samples", type=bool, default=True, help="whether samples are made as it trains")
         for source, target in TASKS[self.task][2].items():
             parser.link_arguments(source, target)
@@ -159,7 +160,8 @@ class HeliconCLI(LightningCLI):
         if self.subcommand == "fit":
             keep = KeepCheckpoints(self.run_folder)
             text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_link_targets=False)
-            ours: list[pl.Callback] = [RunFolder(self.run_folder, text, bool(self.resume)), KeepBundle(self.run_folder)]
+            best = KeepBundle(self.run_folder, last=self._chosen("keep") == "last")
+            ours: list[pl.Callback] = [RunFolder(self.run_folder, text, bool(self.resume)), best]
             ours += [Samples(self.run_folder)] if self._chosen("samples") else []
             config["callbacks"] = [*(config.get("callbacks") or []), *ours, Progress(), keep, StopOnSignal(keep)]
             kwargs["logger"] = MetricsLogger(self.run_folder)

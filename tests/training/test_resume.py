@@ -127,3 +127,20 @@ def test_a_resumed_run_keeps_what_was_best_before(midi_folder, tmp_path, monkeyp
     run_lightning("fit", resume_arguments(stopped))
     assert read_metrics(stopped)["val/loss"] == ([3, 7, 11], [1.0, 2.0, 3.0])
     assert load_bundle(stopped).hash() == best.hash()
+
+
+def test_the_last_step_is_kept_where_that_is_asked_for(midi_folder, tmp_path, monkeypatch):
+    """Every loss after the first is worse."""
+    losses = iter([1.0, 2.0] * 2)
+    log = RunModule.log
+    monkeypatch.setattr(
+        RunModule,
+        "log",
+        lambda self, name, value, **how: log(self, name, next(losses) if name == "val/loss" else value, **how),
+    )
+    best, last = (load_bundle(fit(midi_folder, tmp_path, keep, f"--keep={keep}")) for keep in ("best", "last"))
+    assert (best.notes["step"], best.notes["heldout_loss"]) == (6, 1.0)
+    assert last.notes["step"] == 12
+    assert "heldout_loss" not in last.notes
+    final = weights(tmp_path / "last")
+    assert all(torch.equal(tensor, final[f"gpt.{name}"]) for name, tensor in last.gpt.state_dict().items())

@@ -40,7 +40,7 @@ TEXT = Trial("texts", "train/text", 3, 1.0)
 CODES = Trial("pictures", "train/image", 20, 0.75)
 CODEC = Trial("pictures", "train/loss", 20, 0.6, ("--data.batch_size=16",))
 SOUNDS = Trial("sounds", "train/audio", 20, 0.75)
-SOUND_CODEC = Trial("sounds", "train/loss", 100, 0.6, ("--data.batch_size=8", "--data.window=1024"))
+SOUND_CODEC = Trial("sounds", "train/loss", 100, 0.75, ("--data.batch_size=8", "--data.window=1024"))
 SMALL = ("--data.batch_size=4", "--data.size=8")  # 8 x 8 pixels, for the sake of time
 TRIALS = {
     "musenet-tiny": Trial("music", "train/music", 3, 1.0),

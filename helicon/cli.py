@@ -259,6 +259,11 @@ def _told(error: Exception) -> str:
     return text if ours else f"{type(error).__name__}: {text} (HELICON_TRACEBACK=1 shows where)"
 
 
+def reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be used, without its name."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def _fail(message: str, status: int) -> int:
     print(f"helicon: {message}", file=sys.stderr)
     return status

@@ -7,9 +7,10 @@ import random
 import numpy as np
 import pytest
 import torch
+from watching import watched
 
 from helicon.bundle import make_gpt
-from helicon.decoding import Prompt, Sampling, _Run, decode
+from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.composer import compose
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.sampler import Noise, methods
@@ -63,21 +64,6 @@ def untrained(
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
     return gpt
-
-
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Hidden states, lengths and window starts of every step of the decodings that follow."""
-    steps = []
-    for name in ("prefill", "advance"):
-        inner = getattr(_Run, name)
-
-        def outer(self, *args, inner=inner):
-            hidden = inner(self, *args)
-            steps.append((hidden, self.length.clone(), self.window.clone()))
-            return hidden
-
-        monkeypatch.setattr(_Run, name, outer)
-    return steps
 
 
 def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, tolerance) -> set[int]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from guided_worlds import FINE, model, sequencer_of
+from watching import watched
 
 from helicon.decoding import Prompt, Sampling, _Run, decode
 from helicon.gpt.model import GPT
@@ -20,21 +21,6 @@ CHAIN = methods(1.5)
 
 def coarse(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(3, size=count)
-
-
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Hidden states, lengths and window starts of every step of the decodings that follow."""
-    steps = []
-    for name in ("prefill", "advance"):
-        inner = getattr(_Run, name)
-
-        def outer(self, *args, inner=inner):
-            hidden = inner(self, *args)
-            steps.append((hidden, self.length.clone(), self.window.clone()))
-            return hidden
-
-        monkeypatch.setattr(_Run, name, outer)
-    return steps
 
 
 @torch.inference_mode()

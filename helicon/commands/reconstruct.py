@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helicon.bundle import load_bundle
-from helicon.cli import CommandError
+from helicon.cli import CommandError, reason
 from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.formats.files import write_json
 from helicon.formats.sheets import before_and_after
@@ -18,7 +18,6 @@ from helicon.generate import choose_device
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer, reading
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.storage import find_codec, load_codec
 
 MEDIA = ("image", "audio")  # whose models can hold a codec
 
@@ -38,11 +37,9 @@ def reconstruct(args: Namespace) -> int:
 
 def codec_of(path: Path, device: str) -> Tokenizer:
     """The codec of a run or bundle as a tokenizer, or the one that a model has."""
-    if find_codec(path):
-        slot = load_codec(path).medium
-        found = registry.opened(slot, path, choose_device(device))
-        assert found is not None
-        return found[1]
+    for slot in MEDIA:
+        if found := registry.opened(slot, path, choose_device(device)):
+            return found[1]
     tokenizers: dict[str, Any] = load_bundle(path, choose_device(device)).sequencer.tokenizers
     coded = [tokenizers[slot] for slot in MEDIA if slot in tokenizers]
     needed = "the run of a codec, or of a model of pictures or of a codec's sound, is needed"
@@ -64,8 +61,7 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
             names.append(name)
         except (OSError, ValueError) as error:
             faults += 1
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print(f"helicon: {name}: {reason}", file=sys.stderr)
+            print(f"helicon: {name}: {reason(error)}", file=sys.stderr)
     if not media:
         raise CommandError("none of the pictures could be read")
     ids = [found for found, _ in modality.encode(tokenizer, media)]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from helicon.cli import CommandError
+from helicon.cli import CommandError, reason
 from helicon.formats.audio import audio_info, read_blocks, write_blocks
 from helicon.formats.files import write_json
 from helicon.formats.sound_plots import spectrogram_pairs
@@ -49,8 +49,7 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
                 figures = through(level, codec, Path(name), target)
             except (OSError, ValueError) as error:
                 faults += 1
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-                print(f"helicon: {name}: {reason}", file=sys.stderr)
+                print(f"helicon: {name}: {reason(error)}", file=sys.stderr)
                 break
             report.append({"file": name, "written": target.name, "hop": level.hop, **figures})
             told = f"SI-SDR {figures['si_sdr']:.2f} dB, {figures['codes']:,} codes for {figures['seconds']:,.1f} s"

@@ -108,10 +108,7 @@ def open_codes(path: Path, device: torch.device | str = "cpu", block: str = "aud
     level, at_level = TOP, _AT_LEVEL.fullmatch(path.name)
     if at_level and not path.exists():
         path, level = path.with_name(at_level[1]), int(at_level[2])
-    if not find_codec(path):
-        return None
-    bundle = load_codec(path, device)
-    return codes_of(bundle, level, block) if bundle.medium == "audio" else None
+    return codes_of(load_codec(path, device), level, block) if find_codec(path, "audio") else None
 
 
 AUDIO = Modality(

@@ -85,10 +85,7 @@ def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None
 
 def open_codes(path: Path, device: torch.device | str = "cpu") -> CodesTokenizer | None:
     """The tokenizer of a codec's run or bundle; None when there is none at that path, or one of another medium."""
-    if not find_codec(path):
-        return None
-    bundle = load_codec(path, device)
-    return codes_of(bundle) if bundle.medium == "image" else None
+    return codes_of(load_codec(path, device)) if find_codec(path, "image") else None
 
 
 IMAGE = Modality(

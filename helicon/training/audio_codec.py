@@ -21,7 +21,7 @@ from helicon.training.codec_base import CodecRun
 from helicon.training.hops import parse_hops
 from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
 from helicon.vqvae.codec import make_quantizer
-from helicon.vqvae.storage import CodecBundle, bottlenecks
+from helicon.vqvae.storage import bottlenecks
 
 SHOWN = 4  # held-out sounds that are written before and after
 SAMPLED = 256  # windows by which errors are scaled
@@ -121,10 +121,6 @@ class AudioCodecModule(CodecRun):
         size = codec.level(0).codebook_size
         return codec, f"{data.rate:,} samples a second to {speeds} of {size} codes"
 
-    def prepare_data(self) -> None:
-        """Refuses what cannot be trained on before there is a run."""
-        self.check(self.data)
-
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
         shape = self.shape(self.data)
@@ -199,10 +195,6 @@ class AudioCodecModule(CodecRun):
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
-
-    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
-        """The codec as it stands."""
-        return CodecBundle(self.codec, self.data.medium, self.data.reading, notes)
 
     def used(self, codec: nn.Module) -> dict[str, Tensor]:
         """Part -> bool [K]: codes that some sound to train on has."""

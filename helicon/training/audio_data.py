@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -109,14 +110,9 @@ def folder_rate(path: Path, manifest: Path | None = None) -> int:
     """Samples a second of most files of a folder; of so many of them, spread evenly."""
     entries = scan(path, [registry.get(AudioData.medium)], manifest).entries
     files = [entry.files[AudioData.medium] for entry in entries[:: -(-len(entries) // LOOKED_AT)]]
-    found: list[int] = []
-    for file in files:
-        with at_path(file) as there:
-            try:
-                found.append(common_rate([there]))
-            except (OSError, ValueError):  # said with its reason when it is read
-                continue
-    if not found:
-        raise DataError(f"{path}: none of {len(files)} sounds could be opened; say --data.rate to see why")
-    rates, counts = np.unique(found, return_counts=True)
-    return int(rates[counts == counts.max()].max())
+    with ExitStack() as places:
+        try:
+            return common_rate([places.enter_context(at_path(file)) for file in files])
+        except ValueError:  # said with its reason when it is read
+            told = f"none of {len(files)} sounds could be opened; say --data.rate to see why"
+            raise DataError(f"{path}: {told}") from None

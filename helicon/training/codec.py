@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import log10
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
 from helicon.training.codec_base import CodecRun
 from helicon.training.codec_data import CodecData
 from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
-from helicon.vqvae.storage import CodecBundle
 
 SHOWN = 12  # held-out pictures in the grid
 WHOLE = ""  # a codec of pictures has one bottleneck, itself
@@ -93,10 +92,6 @@ class CodecModule(CodecRun):
         codec, grid = Codec(self.shape), data.size // self.shape.factor
         return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {codec.codebook_size} codes"
 
-    def prepare_data(self) -> None:
-        """Refuses what cannot be trained on before there is a run."""
-        self.check(self.data)
-
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised."""
         codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
@@ -141,10 +136,6 @@ class CodecModule(CodecRun):
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
-
-    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
-        """The codec as it stands."""
-        return CodecBundle(self.codec, self.data.medium, self.data.reading, notes)
 
     def used(self, codec: nn.Module) -> dict[str, Tensor]:
         """bool [K]: codes that some picture to train on has."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from helicon.evaluate import codebook_figures
 from helicon.training.base import RunModule
 from helicon.training.errors import TrainingError
+from helicon.training.raw_data import RawData
 from helicon.vqvae.codec import Bottleneck
 from helicon.vqvae.storage import CodecBundle, bottlenecks, save_codec
 
@@ -39,10 +40,6 @@ class CodecRun(RunModule):
         """A codec, freshly initialised."""
         raise NotImplementedError
 
-    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
-        """The codec as it stands."""
-        raise NotImplementedError
-
     def used(self, codec: nn.Module) -> Mapping[str, Tensor]:
         """Part -> bool [K]: codes that something to train on has."""
         raise NotImplementedError
@@ -61,11 +58,26 @@ class CodecRun(RunModule):
         """Whether every part has a codebook yet."""
         return all(part.started for part in self.parts.values())
 
+    @property
+    def raw(self) -> RawData:
+        """The data module that is trained on, of whatever medium."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, RawData)
+        return data
+
+    def prepare_data(self) -> None:
+        """Refuses what cannot be trained on before there is a run."""
+        self.check(self.raw)
+
+    def bundle(self, notes: dict[str, Any]) -> CodecBundle:
+        """The codec as it stands."""
+        return CodecBundle(self.codec, self.raw.medium, self.raw.reading, notes)
+
     def configure_model(self) -> None:
         """Builds the codec."""
         if self.codec is not None:
             return
-        torch.manual_seed(self.trainer.datamodule.seed)  # type: ignore[attr-defined]
+        torch.manual_seed(self.raw.seed)
         self.codec = self.make_codec()
         self._counts = self.no_counts()
         # The quantizer keeps its own alike; DDP, which sends all buffers at every step of a validation too, would wait

@@ -105,9 +105,19 @@ def save_codec(bundle: CodecBundle, folder: Path) -> None:
     write_json(folder / CONFIG, whole)
 
 
-def find_codec(path: Path) -> Path | None:
-    """The codec's folder in a run or bundle; None when it is no codec."""
-    return next((folder for folder in (path, path / "model") if (folder / CONFIG).is_file()), None)
+def find_codec(path: Path, medium: str | None = None) -> Path | None:
+    """The codec's folder in a run or bundle; None when it is no codec, or one of another medium than the one asked for.
+
+    One whose medium cannot be read is found: `load_codec` says what is wrong with it.
+    """
+    folder = next((folder for folder in (path, path / "model") if (folder / CONFIG).is_file()), None)
+    if folder is None or medium is None:
+        return folder
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["medium"]
+    except (OSError, LookupError, TypeError, ValueError, RecursionError):
+        return folder
+    return folder if found == medium else None
 
 
 def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import error_of
 from tiny_bundles import text_bundle
 
 from helicon.bundle import load_bundle, save_bundle
@@ -56,15 +57,6 @@ def model(run: Path, home: Path) -> Path:
     words = ["--data.path", "pictures", "--name", "model", "--data.tokenizer", "runs/codec", *GPT]
     assert main(["fit", "--config", "image", *words]) == 0
     return home / "runs" / "model"
-
-
-def error_of(capsys: pytest.CaptureFixture[str], status: int, *args: str | Path) -> str:
-    """The one line that a command ends with."""
-    capsys.readouterr()
-    assert main([str(arg) for arg in args]) == status
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 def test_a_codec_is_trained_and_shown(run: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_lines import error_of
 from tiny_bundles import text_bundle
 
 from helicon.bundle import Bundle, load_bundle, make_gpt, save_bundle
@@ -55,15 +56,6 @@ def write_pictures(folder: Path, captions: bool) -> Path:
     if captions:
         (folder / "light" / "broken.txt").write_text("abc")
     return folder
-
-
-def error_of(capsys: pytest.CaptureFixture[str], status: int, *args: str | Path) -> str:
-    """The one line that a command ends with."""
-    capsys.readouterr()
-    assert main([str(arg) for arg in args]) == status
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 def test_import_then_use(tmp_path: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_lines import error_of
 from sound_bundles import noise, sound_bundle, sound_codec
 from tiny_bundles import text_bundle
 
@@ -58,15 +59,6 @@ def run(home: Path) -> Path:
     """A codec of a few steps, as `helicon train` leaves it."""
     assert main(["train", "audio-codec", "sounds", "--name", "codec", "--minutes", "1", *TINY]) == 0
     return home / "runs" / "codec"
-
-
-def error_of(capsys: pytest.CaptureFixture[str], status: int, *args: str | Path) -> str:
-    """The one line that a command ends with."""
-    capsys.readouterr()
-    assert main([str(arg) for arg in args]) == status
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 def shape(path: Path) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutations import mutated
 from pictures import small_files
 
 from helicon.formats.image import SUFFIXES, ImageError, read_image
@@ -23,27 +24,6 @@ SPECIAL = (
     b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\0", b"\xff\xff", b"\0\0", b"\0\1\0\0",
     b"IDAT", b"acTL", b"tRNS", b"\xff\xda", b"\xff\xd9",
 )  # fmt: skip
-
-
-def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """One to five random edits, half of them near the beginning, where sizes and offsets are."""
-    out = bytearray(data)
-    for _ in range(rng.integers(1, 6)):
-        at, to = sorted(rng.integers(0, len(out) + 1, 2).tolist())
-        at = int(rng.integers(0, min(64, len(out) + 1))) if rng.integers(2) else at
-        special = SPECIAL[rng.integers(len(SPECIAL))]
-        match rng.integers(6):
-            case 0 | 1 if at < len(out):
-                out[at] = rng.integers(256)
-            case 2:
-                del out[at : min(to, at + 40)]
-            case 3:
-                out[at:at] = out[at : min(to, at + 200)]
-            case 4:
-                out[at:at] = special
-            case 5:
-                out[at : at + len(special)] = special
-    return bytes(out)
 
 
 def with_checksums(data: bytes) -> bytes:
@@ -81,7 +61,7 @@ def fuzz(folder: Path, n: int) -> None:
     read = 0
     for i in range(n):
         name, data = files[i % len(files)]
-        data = mutated(data, rng)
+        data = mutated(data, rng, SPECIAL)
         if name.endswith(".png") and rng.integers(4):
             data = with_checksums(data)
         read += check(folder / f"of-this-file{Path(name).suffix}", data, (None, 16)[rng.integers(2)])

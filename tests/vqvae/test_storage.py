@@ -160,3 +160,10 @@ def test_what_is_no_codec(tmp_path):
     assert find_codec(tmp_path) is None
     with pytest.raises(CodecError, match=r"no codec \(codec.json, codec.safetensors\) there or in model/; .*train"):
         load_codec(tmp_path)
+
+
+def test_a_codec_is_found_by_its_medium(folder):
+    assert find_codec(folder.parent, "image") == find_codec(folder, "image") == folder
+    assert find_codec(folder, "audio") is None
+    (folder / CONFIG).write_text("{")
+    assert find_codec(folder, "audio") == folder  # for `load_codec` to say what is wrong

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 import helicon
-from helicon.data.prepare import default_cache
+from helicon.formats.files import default_cache
+from helicon.gpt.native.build import compiler
 
 PACKAGES = (
     "torch", "pytorch-lightning", "jsonargparse", "numpy", "mido", "tokenizers", "soundfile", "soxr",
@@ -79,10 +80,9 @@ def _bf16_in_hardware() -> bool:
 
 
 def _tools() -> Iterator[Finding]:
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
-    compiler = next((path for path in map(shutil.which, names) if path), None)
-    fix = "optional: torch.compile on a CPU needs one, e.g. apt install g++, xcode-select --install"
-    yield Finding("c++ compiler", compiler or f"none ({', '.join(names)})", "" if compiler else fix)
+    found = compiler()
+    fix = "optional: with one, e.g. apt install gcc or xcode-select --install, a CPU generates several times faster"
+    yield Finding("c compiler", found or "none", "" if found else fix)
 
 
 def _cache(folder: Path) -> Finding:

@@ -24,6 +24,7 @@ from helicon.bundle import CONFIG, WEIGHTS, Bundle, find_bundle, load_bundle, up
 from helicon.decoding import OnStep, Sampling, decode
 from helicon.formats.files import atomic_write, write_json
 from helicon.generate import Item, Request, RequestError, choose_layout, generate, make_prompt
+from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
@@ -39,15 +40,15 @@ Watch = Callable[[Bundle, Layout, str], OnStep | None]
 
 @dataclass(frozen=True)
 class Where:
-    """What models run on."""
+    """What models run on, and in which of the number formats of gpt/numbers.py."""
 
     device: torch.device
-    dtype: torch.dtype = torch.float32
+    numbers: str = "fp32"
 
     def load(self, folder: Path) -> Bundle:
         """A bundle there."""
         bundle = load_bundle(folder, self.device)
-        bundle.gpt.to(self.dtype)
+        convert(bundle.gpt, self.numbers)
         return bundle
 
 

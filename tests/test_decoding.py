@@ -73,13 +73,14 @@ def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps
     places = [(s, r) for s, r in places if s == 0 or steps[s][1][r] > steps[s - 1][1][r]]
     places = [(s, r) for s, r in places if steps[s][1][r] != layout.last.length]
     for step, row in random.Random(0).sample(places, min(50, len(places))):
-        hidden, length, window = (tensor[row] for tensor in steps[step])
+        logits, length, window = (tensor[row] for tensor in steps[step])
         example = {**prompts[row].given, layout.last.name: made[row][: int(length)]}
         packed = sequencer.pack(layout, example, start=int(window), plan=False)
         assert len(packed.ids) == layout.prefix + int(length) - int(window) <= sequencer.context
         with torch.no_grad():
             whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
-        torch.testing.assert_close(hidden, whole[0, -1], atol=tolerance, rtol=0)
+            expected = gpt.logits(whole[0, -1], sequencer.schema.rows(layout.last))
+        torch.testing.assert_close(logits, expected, atol=tolerance, rtol=0)
     return {int(start) for _, _, windows in steps for start in windows}
 
 
@@ -200,7 +201,7 @@ def test_step_t_draws_with_entry_t_of_the_items_noise(monkeypatch):
         heard.append(uniform.tolist())
         return torch.zeros(2, dtype=torch.int64)
 
-    monkeypatch.setattr("helicon.decoding.draw", drawn)
+    monkeypatch.setattr("helicon.decoding.loop.draw", drawn)
     prompts = [Prompt({}), Prompt({}, np.arange(30))]
     decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=9, max_tokens=20), items=[4, 2])
     noise = Noise(9, [4, 2])

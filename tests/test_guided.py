@@ -8,7 +8,8 @@ import torch
 from guided_worlds import FINE, model, sequencer_of
 from watching import watched
 
-from helicon.decoding import Prompt, Sampling, _Run, decode
+from helicon.decoding import Prompt, Sampling, decode
+from helicon.decoding.run import Run
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import Noise, methods
 from helicon.sequence.layout import Layout
@@ -25,23 +26,23 @@ def coarse(count: int, seed: int = 0) -> np.ndarray:
 
 @torch.inference_mode()
 def whole_forward(gpt: GPT, sequencer: Sequencer, layout: Layout, example: dict, window: int, length: int):
-    """Hidden state after `length` tokens of a finished piece, in the window as training packs it."""
+    """Logits after `length` tokens of a finished piece, in the window as training packs it."""
     packed = sequencer.pack(layout, example, window, plan=True)
     hidden = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
-    return hidden[0, layout.prefix - 1 + length - window]
+    return gpt.logits(hidden[0, layout.prefix - 1 + length - window], sequencer.schema.rows(layout.last))
 
 
 def check(gpt, sequencer, layout, prompts, made, steps) -> set[int]:
     """Compares every step of every row that was going on; gives the window starts that were seen."""
     seen = set()
-    for step, (hidden, lengths, windows) in enumerate(steps):
+    for step, (logits, lengths, windows) in enumerate(steps):
         for row, ids in enumerate(made):
             length, window = int(lengths[row]), int(windows[row])
             if step and length == int(steps[step - 1][1][row]):
                 continue
             example = {**prompts[row].given, layout.last.name: ids}
             expected = whole_forward(gpt, sequencer, layout, example, window, length)
-            torch.testing.assert_close(hidden[row], expected, atol=1e-9, rtol=0)
+            torch.testing.assert_close(logits[row], expected, atol=1e-9, rtol=0)
             seen.add(window)
     return seen
 
@@ -129,12 +130,12 @@ def test_guidance_moves_away_from_what_no_guide_and_no_text_would_give():
     given = {"above": coarse(7), "lyrics": np.arange(28) % 5}
     (ids,) = decode(gpt, sequencer, layout, [Prompt(given)], Sampling(CHAIN, seed=2, guidance=3.0, overlap=0.5))
     assert len(ids) == 28
-    noise, room, rows = Noise(2, [0]), sequencer.room(layout), sequencer.schema.rows(layout.last)
+    noise, room = Noise(2, [0]), sequencer.room(layout)
     window = 0
     for length, token in enumerate(ids):
         window = length - room // 2 if length - window > room else window
         known, free = (
-            gpt.logits(whole_forward(gpt, sequencer, layout, {**more, "audio": ids}, window, length), rows)[:-1]
+            whole_forward(gpt, sequencer, layout, {**more, "audio": ids}, window, length)[:-1]
             for more in (given, {})
         )
         shares = ((free + 3 * (known - free)) / 1.5).softmax(-1).cumsum(-1)
@@ -181,14 +182,14 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"lyrics": LYRICS}, np.arange(prime), wishes)] * 2
-    prefixes, prefix = [], _Run._prefix
+    prefixes, prefix = [], Run._prefix
 
-    def heard(run: _Run, row: int, first: int):
+    def heard(run: Run, row: int, first: int):
         found = prefix(run, row, first)
         prefixes.append((first, *found))
         return found
 
-    monkeypatch.setattr(_Run, "_prefix", heard)
+    monkeypatch.setattr(Run, "_prefix", heard)
     decode(gpt, sequencer, layout, prompts, Sampling((without_stop,), seed=1, max_tokens=tokens))
     example = {"lyrics": LYRICS, "audio": np.zeros(total, np.int64)}
     for start, ids, rows in prefixes:
@@ -204,7 +205,7 @@ def test_a_text_of_a_piece_of_unknown_length_is_that_of_one_window(monkeypatch):
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     verses = sequencer.tokenizers["lyrics"]
-    monkeypatch.setattr(_Run, "allowed", lambda run: torch.eye(6, dtype=torch.bool)[5:])  # `stop` at once
+    monkeypatch.setattr(Run, "allowed", lambda run, count: torch.eye(6, dtype=torch.bool)[5:])  # `stop` at once
     decode(gpt, sequencer, layout, [Prompt({"lyrics": LYRICS})], Sampling(CHAIN))
     assert verses.told == [(0.0, 7 / FINE, 7 / FINE)]  # type: ignore[attr-defined]
 

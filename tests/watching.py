@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helicon.decoding import _Run
+from helicon.decoding.run import Run
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Hidden states, lengths and window starts of every step of the decodings that follow."""
+    """Logits, lengths and window starts of every step of the decodings that follow."""
     steps = []
     for name in ("prefill", "advance"):
-        inner = getattr(_Run, name)
+        inner = getattr(Run, name)
 
-        def outer(self, *args, inner=inner):
-            hidden = inner(self, *args)
-            steps.append((hidden, self.length.clone(), self.window.clone()))
-            return hidden
+        def outer(self, *args, inner=inner, name=name):
+            logits = inner(self, *args)
+            steps.append((logits.clone(), self.length.clone(), self.window.clone()))
+            return logits
 
-        monkeypatch.setattr(_Run, name, outer)
+        monkeypatch.setattr(Run, name, outer)
     return steps

@@ -22,8 +22,6 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.upsampling import Where, generate_levels
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
-
 
 def generate(args: Namespace) -> int:
     """Runs the command."""
@@ -32,7 +30,7 @@ def generate(args: Namespace) -> int:
         args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
         args.repetition_penalty, args.overlap, args.guidance, args.best_of,
     )  # fmt: skip
-    where, out = Where(choose_device(args.device), DTYPES[args.dtype]), Path(args.out)
+    where, out = Where(choose_device(args.device), args.dtype), Path(args.out)
     if out.exists() and not out.is_dir():
         raise CommandError(f"-o {out}: is a file, a folder is needed")
     items, model_hash = made(args, request, where, out)
@@ -95,13 +93,16 @@ class Watch:
     def __init__(self, bundle: Bundle, slot: str, stream: bool, name: str = "") -> None:
         self.sequencer: Sequencer = bundle.sequencer
         self.slot, self.name = slot, name
-        self.stream, self.tokens = stream, 0
+        self.stream = stream
+        self.tokens: Tensor | int = 0
+        self.first: float | None = None  # seconds until the first token, which a long prompt takes
         self.start = self.printed = time.monotonic()
         self.terminal = sys.stderr.isatty()
 
     def on_step(self, ids_B: Tensor, real_B: Tensor) -> None:
         """Counts; prints words of each item's token, or the text itself for one item of text."""
-        self.tokens += int(real_B.sum())
+        self.first = self.first or time.monotonic() - self.start
+        self.tokens = real_B.sum() + self.tokens
         if self.stream:
             for item in real_B.nonzero().flatten().tolist():
                 word = self.sequencer.tokenizers[self.slot].block.tokens[int(ids_B[item])]
@@ -115,5 +116,6 @@ class Watch:
         print(("\r\x1b[K" if self.terminal else "") + self._line(), file=sys.stderr)
 
     def _line(self) -> str:
-        seconds = time.monotonic() - self.start
-        return f"{self.name}{self.tokens:,} tokens, {self.tokens / max(seconds, 1e-9):,.0f} a second"
+        tokens, seconds, first = int(self.tokens), time.monotonic() - self.start, self.first or 0.0
+        speed = f"{tokens / max(seconds - first, 1e-3):,.0f} a second"
+        return f"{self.name}{tokens:,} tokens, the first after {first:.2f} s, then {speed}"

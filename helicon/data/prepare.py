@@ -20,7 +20,7 @@ from helicon.data.corpus import VERSION, Corpus, CorpusError, Ids, narrow, read_
 from helicon.data.entries import DataError, Entry, Scan
 from helicon.data.files import scan, split
 from helicon.data.reading import Alternatives, Media, Reader, variants
-from helicon.formats.files import write_json
+from helicon.formats.files import default_cache, write_json
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
@@ -73,14 +73,6 @@ class Prepared:
             pieces = f"{len(corpus.select(True))} of {len(corpus)} pieces"
             lines.append(f"tokens     {train:,} to train on, {held:,} held out ({pieces}) for `{corpus.layout}`")
         return "\n".join(lines)
-
-
-def default_cache() -> Path:
-    """$HELICON_CACHE, or `helicon` in the user's cache folder."""
-    if "HELICON_CACHE" in os.environ:
-        return Path(os.environ["HELICON_CACHE"])
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "helicon"
 
 
 def prepare(

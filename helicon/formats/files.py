@@ -10,6 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def default_cache() -> Path:
+    """$HELICON_CACHE, or `helicon` in the user's cache folder."""
+    if "HELICON_CACHE" in os.environ:
+        return Path(os.environ["HELICON_CACHE"])
+    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "helicon"
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new path beside `path`, of the same suffix, for the block to write; it takes the target's name on success.

@@ -5,8 +5,14 @@ Shapes: B batch, H heads, T tokens at most, D head width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from helicon.gpt.model import GPT
 
 
 class Cache:
@@ -18,6 +24,12 @@ class Cache:
     ) -> None:  # fmt: skip
         shape = (layers, 2, batch, heads, length, head_width)
         self.kv = torch.zeros(shape, device=device, dtype=dtype)
+
+    @classmethod
+    def of(cls, gpt: GPT, batch: int, length: int) -> Cache:
+        """An empty one for a GPT, beside its weights and in the type of its embeddings."""
+        weights, shape = gpt.tokens.weight, gpt.shape
+        return cls(shape.layers, batch, shape.heads, length, shape.head_width, weights.device, weights.dtype)
 
     @property
     def length(self) -> int:
@@ -38,3 +50,8 @@ class Cache:
         batch = torch.arange(len(position_B), device=position_B.device)
         self.kv[layer, 0, batch, :, position_B] = k_BHD
         self.kv[layer, 1, batch, :, position_B] = v_BHD
+
+    def copy_rows(self, other: Cache, which: Sequence[int]) -> None:
+        """Makes row b what row which[b] of another cache, no longer than this one, is."""
+        index = torch.tensor(which, device=self.kv.device)
+        self.kv[:, :, :, :, : other.length] = other.kv.index_select(2, index)

@@ -19,6 +19,7 @@ from helicon.gpt.attention import attend, attend_cached
 from helicon.gpt.cache import Cache
 from helicon.gpt.pattern_base import WrittenPattern
 from helicon.gpt.patterns import parse_patterns
+from helicon.gpt.quantized import Int8Linear
 from helicon.sequence.layout import Frame
 
 MLP_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -144,12 +145,15 @@ class Attention(nn.Module):
             cache.store(layer, k, v)
         return self.out(attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2))
 
-    def step(self, x_BC: Tensor, position_B: Tensor, frame: Frame, cache: Cache, layer: int) -> Tensor:
+    def step(
+        self, x_BC: Tensor, position_B: Tensor, frame: Frame, cache: Cache, layer: int, reach: int | None
+    ) -> Tensor:  # fmt: skip
         """One new token a row, at `position_B`, against the cache."""
         q, k, v = self._project(x_BC[:, None], position_B[:, None])
         cache.store_at(layer, k[:, :, 0], v[:, :, 0], position_B)
         k_cache, v_cache = cache.layer(layer)
-        return self.out(attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, frame).flatten(1))
+        out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, frame, reach)
+        return self.out(out_BHD.flatten(1))
 
 
 class MLP(nn.Module):
@@ -178,8 +182,10 @@ class Layer(nn.Module):
         x = x + self.dropout(self.attention(self.norm_1(x), position, frame, cache, layer))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
-    def step(self, x: Tensor, position: Tensor, frame: Frame, cache: Cache, layer: int) -> Tensor:
-        x = x + self.attention.step(self.norm_1(x), position, frame, cache, layer)
+    def step(
+        self, x: Tensor, position: Tensor, frame: Frame, cache: Cache, layer: int, reach: int | None
+    ) -> Tensor:  # fmt: skip
+        x = x + self.attention.step(self.norm_1(x), position, frame, cache, layer, reach)
         return x + self.mlp(self.norm_2(x))
 
 
@@ -200,7 +206,8 @@ class GPT(nn.Module):
         patterns = parse_patterns(shape.pattern, shape.layers)
         self.layers = nn.ModuleList(Layer(shape, pattern, rope) for pattern in patterns)
         self.norm = make_norm(shape, shape.width)
-        self.head = None if shape.tied else nn.Linear(shape.width, vocabulary_size, bias=False)
+        head = None if shape.tied else nn.Linear(shape.width, vocabulary_size, bias=False)
+        self.head: nn.Linear | Int8Linear | None = head
         self._initialise()
 
     def _initialise(self) -> None:
@@ -255,15 +262,22 @@ class GPT(nn.Module):
         if last == len(self.layers):
             yield last, self.norm(x)
 
-    def step(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache) -> Tensor:
-        """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows."""
+    def step(
+        self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache, reach: int | None = None
+    ) -> Tensor:
+        """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows.
+
+        No position is `reach` or more; given, it spares a GPU the question.
+        """
         x = self.embed(ids_B, rows_BA)
         for i, layer in enumerate(self.layers):
-            x = cast(Layer, layer).step(x, position_B, frame, cache, i)
+            x = cast(Layer, layer).step(x, position_B, frame, cache, i, reach)
         return self.norm(x)
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:
         """[..., rows]: the slice of the output matrix that belongs to the slot at hand."""
+        if isinstance(self.head, Int8Linear):
+            return self.head(hidden, rows)
         return F.linear(hidden, self.head_weight[rows])
 
     def parameter_count(self) -> int:

@@ -51,6 +51,8 @@ class Temperature:
         if self.value == 0:
             best = logits_BV.argmax(-1, keepdim=True)
             return torch.full_like(logits_BV, FORBIDDEN).scatter(-1, best, 0.0)
+        if self.value == 1:
+            return logits_BV
         # The largest is 0 before and after, so no temperature, however small, makes infinities or NaN of it
         return (logits_BV - logits_BV.amax(-1, keepdim=True)) / self.value
 
@@ -130,23 +132,26 @@ def draw(
     threshold = (uniform_B.double()[:, None] * cdf[:, -1:]).minimum(
         cdf[:, -1:].nextafter(torch.zeros_like(cdf[:, -1:]))
     )
-    return (cdf <= threshold).sum(-1)
+    return torch.searchsorted(cdf, threshold, right=True).squeeze(-1)
 
 
 class Noise:
-    """Uniform numbers of each item: its own CPU generator, seeded by (seed, item); step t consumes entry t."""
+    """Uniform numbers of each item: its own CPU generator, seeded by (seed, item); step t consumes entry t.
+
+    They are kept on `device`, a chunk of steps at a time.
+    """
 
     CHUNK = 1024
 
-    def __init__(self, seed: int, items: Sequence[int]) -> None:
+    def __init__(self, seed: int, items: Sequence[int], device: torch.device | str = "cpu") -> None:
         self._generators = [torch.Generator().manual_seed(_mix(seed, item)) for item in items]
-        self._table = torch.empty(len(items), 0, dtype=torch.float64)
+        self._table = torch.empty(len(items), 0, dtype=torch.float64, device=device)
 
     def __getitem__(self, step: int) -> Tensor:
-        """Uniform numbers [B] of one step, in [0, 1), float64, on CPU."""
+        """Uniform numbers [B] of one step, in [0, 1), float64."""
         while step >= self._table.shape[1]:
             more = [torch.rand(self.CHUNK, generator=g, dtype=torch.float64) for g in self._generators]
-            self._table = torch.cat([self._table, torch.stack(more)], dim=1)
+            self._table = torch.cat([self._table, torch.stack(more).to(self._table.device)], dim=1)
         return self._table[:, step]
 
 

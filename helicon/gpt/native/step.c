@@ -1,0 +1,363 @@
+/* One decoding step of a GPT on a CPU: a new token a row, all layers and the output matrix, in one parallel region.
+
+   What GPT.step and GPT.logits compute, without a kernel launch per operation and without a copy of the weights: they
+   are read where PyTorch keeps them, in float32, bfloat16, or int8 with a scale a row. Everything else is float32.
+   A number is summed in the same order whatever the batch and the threads, so results do not depend on either.
+
+   Shapes: B rows, C width, H heads, D head width, T tokens that the cache holds, V rows of the output matrix asked for. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static int omp_get_thread_num(void) { return 0; }
+#endif
+
+#if defined(__AVX512F__) /* in a register: compilers load it anew for every product, which is what products then wait for */
+#define HELD(x) __asm__("" : "+v"(x))
+#else
+#define HELD(x)
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#define LANES 16
+#define AHEAD 8192 /* bytes of a matrix that are asked for before they are needed: rows are too short for processors to guess */
+#define TILE_ROWS 4 /* of a matrix, and */
+#define TILE_BATCH 5 /* of the batch: 20 accumulators, which leave registers for what is loaded */
+
+typedef float vec __attribute__((vector_size(64)));
+typedef float half __attribute__((vector_size(32)));
+typedef float quarter __attribute__((vector_size(16)));
+typedef int32_t ivec __attribute__((vector_size(64)));
+typedef float vec_at __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t uvec __attribute__((vector_size(64)));
+
+enum { FLOAT32, BFLOAT16, INT8 };
+enum { GELU, QUICK_GELU, RELU2, SWIGLU };
+
+typedef struct { const void *weight; const float *scale; const float *bias; int64_t outputs, inputs, kind; } Linear;
+typedef struct { const float *weight, *bias; } Norm; /* either may be missing */
+typedef struct {
+    Norm norm_1, q_norm, k_norm, norm_2;
+    Linear qkv, out, up, down;
+    const int32_t *keys; /* [queries, K] positions in the slot, -1 where there is none; NULL: all up to the query */
+    int64_t keys_count;
+    void *k_cache, *v_cache; /* [B, H, T, D] */
+} Layer;
+typedef struct {
+    const Layer *layers;
+    int64_t layer_count, width, heads, head, qk_head, normalise_qk, rms, activation, rope, mlp_width, prefix;
+    int64_t cache_kind, cache_length, axes, table_kind, threads;
+    const void *tokens, *places; /* tables of embeddings */
+    Norm norm;
+    float *x, *shared, *scratch; /* [B, C]; [B, widest]; threads x scratch_size */
+    int64_t shared_width, scratch_size;
+} Model;
+
+/* ---- numbers ---- */
+
+INLINE float from_bf16(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); return y; }
+
+INLINE uint16_t to_bf16(float x) { /* to nearest, ties to even */
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+INLINE float get(const void *p, int kind, int64_t i) {
+    if (kind == FLOAT32) return ((const float *)p)[i];
+    return kind == BFLOAT16 ? from_bf16(((const uint16_t *)p)[i]) : (float)((const int8_t *)p)[i];
+}
+
+INLINE void put(void *p, int kind, int64_t i, float x) {
+    if (kind == FLOAT32) ((float *)p)[i] = x;
+    else ((uint16_t *)p)[i] = to_bf16(x);
+}
+
+#if defined(__AVX512F__) /* which compilers do not find by themselves */
+INLINE vec from_bytes(const int8_t *p) { return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p))); }
+INLINE uvec from_halves(const uint16_t *p) { return (uvec)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
+#else
+INLINE vec from_bytes(const int8_t *p) {
+    vec y;
+    for (int i = 0; i < LANES; i++) y[i] = p[i];
+    return y;
+}
+INLINE uvec from_halves(const uint16_t *p) {
+    uvec y;
+    for (int i = 0; i < LANES; i++) y[i] = p[i];
+    return y;
+}
+#endif
+
+INLINE vec load(const void *p, int kind, int64_t i) {
+    if (kind == FLOAT32) return *(const vec_at *)((const float *)p + i);
+    if (kind == BFLOAT16) return (vec)(from_halves((const uint16_t *)p + i) << 16);
+    return from_bytes((const int8_t *)p + i);
+}
+
+INLINE float sum(vec a) {
+    half halves[2];
+    quarter quarters[2];
+    memcpy(halves, &a, sizeof a);
+    halves[0] += halves[1];
+    memcpy(quarters, halves, sizeof quarters);
+    quarters[0] += quarters[1];
+    return (quarters[0][0] + quarters[0][2]) + (quarters[0][1] + quarters[0][3]);
+}
+
+INLINE vec exponential(vec x) { /* 2^n e^r, |r| <= ln 2 / 2, to about 1e-7; 0 far below */
+    vec low = (vec){0} - 87.0f, n_rounding = (vec){0} + 12582912.0f; /* 1.5 x 2^23: adding it rounds */
+    ivec under = x < low;
+    x = (vec)(((ivec)x & ~under) | ((ivec)low & under));
+    vec n = (x * 1.44269504f + n_rounding) - n_rounding;
+    vec r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    vec y = ((((1.98756915e-4f * r + 1.39819995e-3f) * r + 8.33345190e-3f) * r + 4.16657962e-2f) * r + 1.66666655e-1f) * r;
+    y = (y + 0.5f) * r * r + r + 1.0f;
+    ivec power = (__builtin_convertvector(n, ivec) + 127) << 23;
+    return (vec)((ivec)(y * (vec)power) & ~under);
+}
+
+INLINE vec sigmoid(vec x) { return 1.0f / (1.0f + exponential(-x)); }
+
+/* tanh form of GELU: x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + .044715 x^3) */
+INLINE vec activate(vec x, int kind) {
+    if (kind == GELU) return x * sigmoid(1.5957691216f * (x + 0.044715f * x * x * x));
+    if (kind == QUICK_GELU) return x * sigmoid(1.702f * x);
+    if (kind == SWIGLU) return x * sigmoid(x);
+    ivec positive = x > 0;
+    x = (vec)((ivec)x & positive);
+    return x * x;
+}
+
+/* Numbers first .. last - 1 of a row; of swiglu, times those `width` further */
+static void activate_row(float *y, int64_t width, int kind, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; i += LANES) {
+        int64_t some = last - i < LANES ? last - i : LANES;
+        vec x = {0}, gate = (vec){0} + 1;
+        memcpy(&x, y + i, some * sizeof(float));
+        if (kind == SWIGLU) memcpy(&gate, y + width + i, some * sizeof(float));
+        x = activate(x, kind) * gate;
+        memcpy(y + i, &x, some * sizeof(float));
+    }
+}
+
+INLINE float dot(const float *a, const void *b, int kind, int64_t n) {
+    vec total = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) total += load(a, FLOAT32, i) * load(b, kind, i);
+    float rest = sum(total);
+    for (; i < n; i++) rest += a[i] * get(b, kind, i);
+    return rest;
+}
+
+/* ---- matrices ---- */
+
+/* y[b, n + r] of R rows of the matrix and `many` rows of the batch */
+INLINE void tile(const Linear *m, int kind, int64_t n, int R, const float *x, int64_t x_width, int many, float *y, int64_t y_width, int add) {
+    int64_t K = m->inputs, k = 0, size = kind == FLOAT32 ? 4 : kind == BFLOAT16 ? 2 : 1;
+    const char *w = (const char *)m->weight + n * K * size;
+    const char *ahead = w + AHEAD;
+    vec total[TILE_ROWS][TILE_BATCH] = {{{0}}};
+    for (; k + LANES <= K; k += LANES, ahead += R * LANES * size) {
+        vec rows[TILE_ROWS];
+        for (int64_t i = 0; i < R * LANES * size; i += 64) __builtin_prefetch(ahead + i);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) rows[r] = load(w + r * K * size, kind, k);
+#pragma GCC unroll 5
+        for (int b = 0; b < many; b++) {
+            vec column = load(x + b * x_width, FLOAT32, k);
+            HELD(column);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; r++) total[r][b] += rows[r] * column;
+        }
+    }
+    for (int b = 0; b < many; b++)
+        for (int r = 0; r < R; r++) {
+            float s = sum(total[r][b]);
+            for (int64_t i = k; i < K; i++) s += get(w + r * K * size, kind, i) * x[b * x_width + i];
+            if (m->scale) s *= m->scale[n + r];
+            if (m->bias) s += m->bias[n + r];
+            float *to = y + b * y_width + n + r;
+            *to = add ? *to + s : s;
+        }
+}
+
+INLINE void tiles(const Linear *m, int kind, int64_t n, int R, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add) {
+    int64_t b = 0;
+    for (; b + TILE_BATCH <= B; b += TILE_BATCH) tile(m, kind, n, R, x + b * x_width, x_width, TILE_BATCH, y + b * y_width, y_width, add);
+    x += b * x_width, y += b * y_width;
+    switch (B - b) {
+        case 1: tile(m, kind, n, R, x, x_width, 1, y, y_width, add); break;
+        case 2: tile(m, kind, n, R, x, x_width, 2, y, y_width, add); break;
+        case 3: tile(m, kind, n, R, x, x_width, 3, y, y_width, add); break;
+        case 4: tile(m, kind, n, R, x, x_width, 4, y, y_width, add); break;
+    }
+}
+
+/* Outputs first .. last - 1 of y = x W^T + bias, or of y += that; rows of x and y lie x_width and y_width apart */
+INLINE void rows_of(const Linear *m, int kind, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add, int64_t first, int64_t last) {
+    int64_t n = first;
+    for (; n + TILE_ROWS <= last; n += TILE_ROWS) tiles(m, kind, n, TILE_ROWS, x, x_width, B, y, y_width, add);
+    for (; n < last; n++) tiles(m, kind, n, 1, x, x_width, B, y, y_width, add);
+}
+
+static void linear(const Linear *m, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add, int64_t first, int64_t last) {
+    switch (m->kind) {
+        case FLOAT32: rows_of(m, FLOAT32, x, x_width, B, y, y_width, add, first, last); break;
+        case BFLOAT16: rows_of(m, BFLOAT16, x, x_width, B, y, y_width, add, first, last); break;
+        case INT8: rows_of(m, INT8, x, x_width, B, y, y_width, add, first, last); break;
+    }
+}
+
+/* A thread's share of n outputs, in whole tiles */
+INLINE void share(int64_t n, int64_t thread, int64_t threads, int64_t *first, int64_t *last) {
+    int64_t each = ((n + threads - 1) / threads + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    *first = thread * each < n ? thread * each : n;
+    *last = *first + each < n ? *first + each : n;
+}
+
+static void normalise(const Norm *norm, const float *x, int64_t n, int rms, float *y) {
+    float mean = 0, square = 0;
+    if (!rms) {
+        for (int64_t i = 0; i < n; i++) mean += x[i];
+        mean /= n;
+    }
+    for (int64_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
+    float scale = 1 / sqrtf(square / n + 1e-5f);
+    for (int64_t i = 0; i < n; i++) {
+        float z = (x[i] - mean) * scale;
+        y[i] = z * (norm->weight ? norm->weight[i] : 1) + (norm->bias ? norm->bias[i] : 0);
+    }
+}
+
+/* ---- attention ---- */
+
+/* Rotary embedding, halves apart, as `rotate` in model.py */
+static void rotate(float *x, int64_t n, int64_t position) {
+    int64_t half = n / 2;
+    for (int64_t i = 0; i < half; i++) {
+        float angle = position * powf(10000.0f, -(float)i / half), c = cosf(angle), s = sinf(angle);
+        float a = x[i], b = x[half + i];
+        x[i] = a * c - b * s, x[half + i] = a * s + b * c;
+    }
+}
+
+/* The keys a query reads: the prefix up to itself, then those of its list that there are */
+static int64_t listed(const Model *m, const Layer *l, int64_t query, int64_t position, int32_t *found) {
+    int64_t n = 0;
+    for (; n < m->prefix && n <= position; n++) found[n] = (int32_t)n;
+    const int32_t *keys = l->keys + query * l->keys_count;
+    for (int64_t k = 0; k < l->keys_count; k++)
+        if (keys[k] >= 0) found[n++] = keys[k] + (int32_t)m->prefix;
+    return n;
+}
+
+INLINE void weighted_sum(const Model *m, const char *values, int kind, const int32_t *list, const float *weights, int64_t n, float *out) {
+    int64_t D = m->head, d = 0, size = kind == FLOAT32 ? 4 : 2;
+    for (; d + 4 * LANES <= D; d += 4 * LANES) {
+        vec total[4] = {{0}};
+        for (int64_t i = 0; i < n; i++) {
+            const char *row = values + (list ? list[i] : i) * D * size;
+            for (int j = 0; j < 4; j++) total[j] += weights[i] * load(row, kind, d + j * LANES);
+        }
+        memcpy(out + d, total, sizeof total);
+    }
+    for (; d + LANES <= D; d += LANES) {
+        vec total = {0};
+        for (int64_t i = 0; i < n; i++) total += weights[i] * load(values + (list ? list[i] : i) * D * size, kind, d);
+        memcpy(out + d, &total, sizeof total);
+    }
+    for (; d < D; d++) {
+        out[d] = 0;
+        for (int64_t i = 0; i < n; i++) out[d] += weights[i] * get(values + (list ? list[i] : i) * D * size, kind, d);
+    }
+}
+
+/* Softmax in place of n scores, which are followed by room for LANES more */
+static void softmax(float *scores, int64_t n) {
+    float most = scores[0];
+    for (int64_t i = 1; i < n; i++) most = scores[i] > most ? scores[i] : most;
+    for (int64_t i = n; i < n + LANES; i++) scores[i] = -INFINITY;
+    vec total = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec weights = exponential(load(scores, FLOAT32, i) - most);
+        memcpy(scores + i, &weights, sizeof weights);
+        total += weights;
+    }
+    float scale = 1 / sum(total);
+    for (int64_t i = 0; i < n; i++) scores[i] *= scale;
+}
+
+INLINE void attend_head(const Model *m, const Layer *l, int kind, int64_t b, int64_t h, int64_t position, int64_t query, float *qkv, float *scratch) {
+    int64_t D = m->head, E = m->qk_head, H = m->heads, T = m->cache_length, size = kind == FLOAT32 ? 4 : 2;
+    float *q = qkv + h * E, *k = qkv + (H + h) * E, *v = qkv + 2 * H * E + h * D;
+    if (m->normalise_qk) normalise(&l->q_norm, q, E, 1, q), normalise(&l->k_norm, k, E, 1, k);
+    if (m->rope) rotate(q, E, position), rotate(k, E, position);
+    char *keys = (char *)l->k_cache + (b * H + h) * T * D * size, *values = (char *)l->v_cache + (b * H + h) * T * D * size;
+    for (int64_t d = 0; d < D; d++) {
+        put(keys, kind, position * D + d, d < E ? k[d] : 0);
+        put(values, kind, position * D + d, v[d]);
+    }
+    int32_t *list = l->keys ? (int32_t *)scratch : NULL;
+    float *scores = list ? scratch + m->prefix + l->keys_count : scratch;
+    int64_t n = list ? listed(m, l, query, position, list) : position + 1;
+    float scale = 1 / sqrtf((float)E);
+    for (int64_t i = 0; i < n; i++) scores[i] = scale * dot(q, keys + (list ? list[i] : i) * D * size, kind, E);
+    if (n) softmax(scores, n);
+    weighted_sum(m, values, kind, list, scores, n, v);
+}
+
+/* ---- the step ---- */
+
+INLINE void embed(const Model *m, int64_t id, const int64_t *places, float *x) {
+    for (int64_t i = 0; i < m->width; i++) {
+        x[i] = get(m->tokens, (int)m->table_kind, id * m->width + i);
+        for (int64_t a = 0; a < m->axes; a++) x[i] += get(m->places, (int)m->table_kind, places[a] * m->width + i);
+    }
+}
+
+/* Logits [B, V] of what follows ids [B], with coordinates [B, A], at positions [B], rows `queries` [B] of key tables */
+void helicon_step(const Model *m, const Linear *head, int64_t B, const int64_t *ids, const int64_t *places,
+                  const int64_t *positions, const int64_t *queries, float *logits) {
+#pragma omp parallel num_threads((int)m->threads)
+    {
+        int64_t thread = omp_get_thread_num(), C = m->width, H = m->heads, M = m->mlp_width, S = m->shared_width, first, last;
+        float *scratch = m->scratch + thread * m->scratch_size, *normed = scratch, *private = scratch + B * C;
+        share(B, thread, m->threads, &first, &last);
+        for (int64_t b = first; b < last; b++) embed(m, ids[b], places + b * m->axes, m->x + b * C);
+#pragma omp barrier
+        for (const Layer *l = m->layers; l < m->layers + m->layer_count; l++) {
+            for (int64_t b = 0; b < B; b++) normalise(&l->norm_1, m->x + b * C, C, (int)m->rms, normed + b * C);
+            share(l->qkv.outputs, thread, m->threads, &first, &last);
+            linear(&l->qkv, normed, C, B, m->shared, S, 0, first, last);
+#pragma omp barrier
+            for (int64_t task = thread; task < B * H; task += m->threads) {
+                int64_t b = task / H, h = task % H;
+                if (m->cache_kind == FLOAT32) attend_head(m, l, FLOAT32, b, h, positions[b], queries[b], m->shared + b * S, private);
+                else attend_head(m, l, BFLOAT16, b, h, positions[b], queries[b], m->shared + b * S, private);
+            }
+#pragma omp barrier
+            share(C, thread, m->threads, &first, &last); /* the heads' outputs stand where their values stood */
+            linear(&l->out, m->shared + 2 * H * m->qk_head, S, B, m->x, C, 1, first, last);
+#pragma omp barrier
+            for (int64_t b = 0; b < B; b++) normalise(&l->norm_2, m->x + b * C, C, (int)m->rms, normed + b * C);
+            share(M, thread, m->threads, &first, &last);
+            linear(&l->up, normed, C, B, m->shared, S, 0, first, last);
+            if (m->activation == SWIGLU) linear(&l->up, normed, C, B, m->shared, S, 0, M + first, M + last);
+            for (int64_t b = 0; b < B; b++) activate_row(m->shared + b * S, M, (int)m->activation, first, last);
+#pragma omp barrier
+            share(C, thread, m->threads, &first, &last);
+            linear(&l->down, m->shared, S, B, m->x, C, 1, first, last);
+#pragma omp barrier
+        }
+        for (int64_t b = 0; b < B; b++) normalise(&m->norm, m->x + b * C, C, (int)m->rms, normed + b * C);
+        share(head->outputs, thread, m->threads, &first, &last);
+        linear(head, normed, C, B, logits, head->outputs, 0, first, last);
+    }
+}

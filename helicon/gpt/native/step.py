@@ -1,0 +1,163 @@
+"""A GPT and its cache as the C step takes them: structures of pointers into PyTorch's own memory.
+
+Shapes: B rows, A coordinate axes, K keys of a list, V rows of the output matrix.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_int64, c_void_p
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from helicon.gpt.cache import Cache
+from helicon.gpt.model import GPT
+from helicon.gpt.model import Layer as ModelLayer
+from helicon.gpt.native.build import library
+from helicon.gpt.pattern_base import AttentionPattern
+from helicon.gpt.quantized import Int8Linear
+from helicon.gpt.stride_patterns import Dense
+from helicon.sequence.layout import Frame
+
+KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+ACTIVATIONS = {"gelu": 0, "quick_gelu": 1, "relu2": 2, "swiglu": 3}
+MANY = 256  # queries whose lists of keys are made at a time
+ROOM = 16  # numbers that the softmax writes beyond the last score
+
+
+class Linear(ctypes.Structure):
+    """Of the same name in step.c, as are those below."""
+
+    _fields_: ClassVar = [
+        *((name, c_void_p) for name in ("weight", "scale", "bias")),
+        *((name, c_int64) for name in ("outputs", "inputs", "kind")),
+    ]
+
+
+class Norm(ctypes.Structure):
+    _fields_: ClassVar = [("weight", c_void_p), ("bias", c_void_p)]
+
+
+class Layer(ctypes.Structure):
+    _fields_: ClassVar = [
+        *((name, Norm) for name in ("norm_1", "q_norm", "k_norm", "norm_2")),
+        *((name, Linear) for name in ("qkv", "out", "up", "down")),
+        ("keys", c_void_p), ("keys_count", c_int64), ("k_cache", c_void_p), ("v_cache", c_void_p),
+    ]  # fmt: skip
+
+
+class Model(ctypes.Structure):
+    _fields_: ClassVar = [
+        ("layers", c_void_p),
+        *((name, c_int64) for name in (
+            "layer_count", "width", "heads", "head", "qk_head", "normalise_qk", "rms", "activation", "rope",
+            "mlp_width", "prefix", "cache_kind", "cache_length", "axes", "table_kind", "threads",
+        )),
+        ("tokens", c_void_p), ("places", c_void_p), ("norm", Norm),
+        *((name, c_void_p) for name in ("x", "shared", "scratch")),
+        *((name, c_int64) for name in ("shared_width", "scratch_size")),
+    ]  # fmt: skip
+
+
+class NativeStep:
+    """`GPT.step` and `GPT.logits` of a GPT on the CPU against a cache, in float32, bfloat16 or int8 weights."""
+
+    def __init__(self, gpt: GPT, cache: Cache, frame: Frame, threads: int | None = None) -> None:
+        found = library()
+        assert found is not None, "supported() comes first"
+        self._function, self._kept = found.helicon_step, [gpt, cache]
+        shape, batch = gpt.shape, cache.kv.shape[2]
+        layers = [layer for layer in gpt.layers if isinstance(layer, ModelLayer)]
+        self._patterns: dict[AttentionPattern, list[int]] = {}  # of the layers that do not read all keys
+        for i, layer in enumerate(layers):
+            bound = layer.attention.pattern.bound(frame.row)
+            if not isinstance(bound, Dense):
+                self._patterns.setdefault(bound, []).append(i)
+        self._tables: dict[AttentionPattern, Tensor] = {}
+        self._heads: dict[tuple[int, int], Linear] = {}
+        self._made = (0, 0)  # queries that the tables are of, where those of all rows are near each other
+        self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
+        threads, axes = threads or torch.get_num_threads(), 0
+        widest = max(sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
+        # A query's list of keys, its scores, and what the softmax writes beyond them
+        scratch = batch * shape.width + 2 * (cache.length + frame.prefix) + ROOM
+        self._x, self._shared, self._scratch = (
+            torch.zeros(batch, shape.width), torch.zeros(batch, widest), torch.zeros(threads, scratch)
+        )  # fmt: skip
+        attention = layers[0].attention
+        self._model = Model(
+            ctypes.addressof(self._layers), len(layers), shape.width, shape.heads, shape.head_width,
+            shape.qk_width // shape.heads, int(shape.qk_norm), int(shape.norm == "rms"), ACTIVATIONS[shape.mlp],
+            int(attention.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, axes,
+            KINDS[gpt.tokens.weight.dtype], threads, gpt.tokens.weight.data_ptr(), gpt.places.weight.data_ptr(),
+            self._norm(gpt.norm), self._x.data_ptr(), self._shared.data_ptr(), self._scratch.data_ptr(),
+            widest, scratch,
+        )  # fmt: skip
+        self.gpt, self.frame, self.length = gpt, frame, cache.length
+
+    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
+        """Logits [B, V], float32."""
+        ids, places, position = (t.to(torch.int64).contiguous() for t in (ids_B, rows_BA, position_B))
+        self._model.axes = places.shape[1]
+        which = self._keys(position, reach)
+        if (rows.start, rows.stop) not in self._heads:
+            self._heads[rows.start, rows.stop] = self._linear(self.gpt.head or self.gpt.tokens, rows)
+        head = self._heads[rows.start, rows.stop]
+        logits = torch.empty(len(ids), rows.stop - rows.start)
+        self._function(
+            ctypes.byref(self._model), ctypes.byref(head), c_int64(len(ids)), c_void_p(ids.data_ptr()),
+            c_void_p(places.data_ptr()), c_void_p(position.data_ptr()), c_void_p(which.data_ptr()),
+            c_void_p(logits.data_ptr()),
+        )  # fmt: skip
+        return logits
+
+    def _keys(self, position_B: Tensor, reach: int) -> Tensor:
+        """Row of each query in the tables of key lists, to which the layers point: made for many queries at a time."""
+        if not self._patterns:
+            return position_B
+        query_B = position_B - self.frame.prefix
+        first, last = (int(query) for query in query_B.aminmax())
+        if not self._made[0] <= first <= last < self._made[1]:
+            together = last - first < MANY
+            queries = torch.arange(first, first + MANY) if together else query_B
+            self._made = (first, first + MANY) if together else (0, 0)
+            reach = max(1, min(int(queries.max()) + 1, self.length - self.frame.prefix))
+            for pattern, layers in self._patterns.items():
+                index, valid = pattern.keys(queries.clamp(min=0, max=reach - 1), reach)
+                keys = index.masked_fill(~(valid & (queries >= 0)[:, None]), -1).to(torch.int32)
+                for i in layers:
+                    self._layers[i].keys, self._layers[i].keys_count = keys.data_ptr(), keys.shape[1]
+                self._tables[pattern] = keys
+        return query_B - self._made[0] if self._made[1] else torch.arange(len(query_B))
+
+    def _layer(self, layer: ModelLayer, cache: Cache, i: int) -> Layer:
+        attention, mlp = layer.attention, layer.mlp
+        norms = (self._norm(norm) for norm in (layer.norm_1, attention.q_norm, attention.k_norm, layer.norm_2))
+        linears = (self._linear(linear) for linear in (attention.qkv, attention.out, mlp.up, mlp.out))
+        k, v = cache.layer(i)
+        return Layer(*norms, *linears, None, 0, k.data_ptr(), v.data_ptr())
+
+    def _norm(self, norm: nn.Module) -> Norm:
+        return Norm(self._float32(getattr(norm, "weight", None)), self._float32(getattr(norm, "bias", None)))
+
+    def _linear(self, linear: Any, rows: slice = slice(None)) -> Linear:
+        """Of an nn.Linear, an Int8Linear, or an embedding as an output matrix."""
+        weight = linear.weight[rows]
+        scale = self._float32(linear.scale[rows]) if isinstance(linear, Int8Linear) else None
+        bias = self._float32(getattr(linear, "bias", None))
+        return Linear(weight.data_ptr(), scale, bias, *weight.shape, KINDS[weight.dtype])
+
+    def _float32(self, values: Tensor | None) -> int | None:
+        """Address of a small tensor in float32, which is kept while the step is."""
+        if values is None:
+            return None
+        self._kept.append(values.detach().float().contiguous())
+        return self._kept[-1].data_ptr()
+
+
+def supported(gpt: GPT) -> bool:
+    """Whether the C step can run a GPT: on a CPU, in float32, bfloat16 or int8, where there is a compiler."""
+    weights = gpt.tokens.weight
+    return weights.device.type == "cpu" and weights.dtype in KINDS and library() is not None

@@ -1,0 +1,20 @@
+"""Number formats in which a GPT makes media."""
+
+from __future__ import annotations
+
+import torch
+
+from helicon.gpt.model import GPT
+from helicon.gpt.quantized import Int8Linear, quantize
+
+# int8: weights only, one scale a row; all else is bfloat16
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16, "fp64": torch.float64}
+
+
+def convert(gpt: GPT, name: str) -> GPT:
+    """The GPT, in place, in one of FORMATS; an int8 one cannot be trained."""
+    if name == "int8":
+        head = Int8Linear(gpt.head_weight)
+        quantize(gpt.layers)
+        gpt.head = head  # type: ignore[assignment]  (its own now, also where it was tied)
+    return gpt.to(FORMATS[name])

@@ -1,0 +1,99 @@
+"""A new token a row, from ids to logits: by PyTorch, by a graph of its kernels on a GPU, or by C on a CPU.
+
+The first is what the others are tested against. Each is bound to a GPT and a cache, whose memory it reads and writes.
+
+Shapes: B rows, A coordinate axes, V rows of the output matrix asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from helicon.gpt.cache import Cache
+from helicon.gpt.model import GPT
+from helicon.gpt.native.step import NativeStep, supported
+from helicon.sequence.layout import Frame
+
+Engine = Literal["auto", "eager", "native", "graph"]
+BUCKET = 512  # a graph is captured for each so many tokens of context: more are longer waits, fewer idle reads
+WARM_UP = 2  # steps before a capture, in which libraries allocate what a capture may not
+NATIVE_ROWS = 32  # beyond so many rows, PyTorch's matrix products are the faster ones
+
+
+class Step(Protocol):
+    """Logits [B, V] of what follows tokens `ids` [B], with coordinates [B, A], at `position` [B]."""
+
+    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
+        """`rows` are those of the output matrix; no position is `reach` or more, which spares a GPU a question."""
+        ...
+
+
+class EagerStep:
+    """PyTorch's own operations, one by one."""
+
+    def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
+        self.gpt, self.cache, self.frame = gpt, cache, frame
+
+    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
+        return self.gpt.logits(self.gpt.step(ids_B, rows_BA, position_B, self.frame, self.cache, reach), rows)
+
+
+class GraphStep:
+    """The same operations as one CUDA graph for each length of context: the CPU launches one thing a token."""
+
+    def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
+        self.eager, self.length = EagerStep(gpt, cache, frame), cache.length
+        self.graphs: dict[tuple[int, int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self.inputs: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
+        """The logits are overwritten by the next call."""
+        if self.inputs is None:
+            self.inputs = ids_B.clone(), rows_BA.clone(), position_B.clone()
+        for kept, new in zip(self.inputs, (ids_B, rows_BA, position_B)):
+            kept.copy_(new)
+        limit = min(-(-reach // BUCKET) * BUCKET, self.length)
+        key = rows.start, rows.stop, limit
+        if key not in self.graphs:
+            self.graphs[key] = self._captured(self.inputs, rows, limit)
+        graph, logits = self.graphs[key]
+        graph.replay()
+        return logits
+
+    def _captured(
+        self, inputs: tuple[Tensor, Tensor, Tensor], rows: slice, limit: int
+    ) -> tuple[torch.cuda.CUDAGraph, Tensor]:  # fmt: skip
+        """A step is repeatable: it writes the same keys and values to the same places."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                self.eager(*inputs, rows, limit)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
+        with torch.cuda.graph(graph, pool=pool):
+            logits = self.eager(*inputs, rows, limit)
+        return graph, logits
+
+
+def make_step(gpt: GPT, cache: Cache, frame: Frame, engine: Engine = "auto") -> Step:
+    """The fastest that there is for the device, the weights' type and the rows of the cache, or the one asked for.
+
+    ValueError for one that this machine or this model does not have.
+    """
+    rows, device = cache.kv.shape[2], gpt.tokens.weight.device.type
+    there: dict[str, bool] = {
+        "graph": device == "cuda",
+        "native": engine != "eager" and device == "cpu" and supported(gpt),
+        "eager": True,
+    }
+    if engine == "auto":
+        there["native"] &= rows <= NATIVE_ROWS
+        engine = next(name for name in ("graph", "native", "eager") if there[name])  # type: ignore[assignment]
+    if not there.get(engine, False):
+        raise ValueError(f"engine {engine!r}: there is {', '.join(name for name in there if there[name])} here")
+    return {"graph": GraphStep, "native": NativeStep, "eager": EagerStep}[engine](gpt, cache, frame)

@@ -1,0 +1,148 @@
+"""The step in C is that of PyTorch, for every shape, pattern and number format, whatever the batch and the threads."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from helicon.gpt.cache import Cache
+from helicon.gpt.model import GPT, Shape
+from helicon.gpt.native import build
+from helicon.gpt.native.step import NativeStep
+from helicon.gpt.numbers import convert
+from helicon.gpt.stepping import EagerStep, make_step
+from helicon.sequence.layout import Frame
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="no C compiler")
+
+FRAME = Frame(prefix=5, row=6)
+POSITIONS = torch.tensor([3, 5, 20, 30, 48, 11, 6])  # the first in the prefix, the second the first of the slot
+TOKENS, ROWS = 50, slice(10, 141)  # rows that neither tiles nor lanes divide
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"pattern": "strided:6"},
+    {"pattern": "local:7,fixed:8,2,summary:8,3", "norm": "rms"},
+    {"pattern": "previous:8,conv:3,column", "mlp": "swiglu", "norm": "rms", "bias": False, "qk_norm": True},
+    {"pattern": "block:4,row,column", "mlp": "relu2", "qk_ratio": 0.5, "tied": False},
+    {"mlp": "quick_gelu", "attention_ratio": 0.5, "heads": 4},
+    {"width": 128, "heads": 1, "mlp_ratio": 1.3},
+]
+
+
+def model(rope: bool = False, **shape: Any) -> GPT:
+    """With weights large enough that logits depend on everything."""
+    torch.manual_seed(0)
+    gpt = GPT(Shape(**{"layers": 3, "width": 72, "heads": 2} | shape), 150, 40, rope=rope).eval()
+    for name, parameter in gpt.named_parameters():
+        parameter.data.mul_(4 if parameter.dim() > 1 else 1)
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return gpt
+
+
+def prefilled(gpt: GPT) -> tuple[Cache, dict[str, torch.Tensor], torch.Tensor]:
+    """A cache of whole sequences, the inputs of a step at POSITIONS, and the logits that are due."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(150, (len(POSITIONS), TOKENS), generator=generator)
+    rows = torch.randint(40, (len(POSITIONS), TOKENS, 2), generator=generator)
+    cache, batch = Cache.of(gpt, len(POSITIONS), TOKENS), torch.arange(len(POSITIONS))
+    whole = gpt.logits(gpt(ids, rows, FRAME, cache), ROWS)[batch, POSITIONS]
+    inputs = {"ids_B": ids[batch, POSITIONS], "rows_BA": rows[batch, POSITIONS], "position_B": POSITIONS}
+    for b, position in enumerate(POSITIONS.tolist()):  # what the step is to write
+        cache.kv[:, :, b, :, position] = torch.nan
+    return cache, inputs, whole
+
+
+@needs_compiler
+@pytest.mark.parametrize("rope", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@torch.inference_mode()
+def test_it_is_the_whole_forward_and_the_step_of_pytorch(shape, rope):
+    gpt = model(rope, **shape)
+    cache, inputs, whole = prefilled(gpt)
+    theirs = copy.deepcopy(cache)
+    logits = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    torch.testing.assert_close(logits, whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        EagerStep(gpt, theirs, FRAME)(**inputs, rows=ROWS, reach=TOKENS), logits, atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(cache.kv, theirs.kv, atol=1e-5, rtol=0, equal_nan=True)  # and what is kept of the token
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", ["bf16", "int8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@torch.inference_mode()
+def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number):
+    _, _, exact = prefilled(model(**shape))
+    gpt = convert(model(**shape), number)
+    cache, inputs, _ = prefilled(gpt)
+    theirs = EagerStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    ours = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    scale = float(exact.std())
+    assert float((ours - exact).square().mean().sqrt()) < 1.05 * float((theirs - exact).square().mean().sqrt())
+    assert float((ours - exact).abs().max()) < 0.15 * scale
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", ["fp32", "bf16", "int8"])
+@torch.inference_mode()
+def test_results_depend_on_neither_batch_nor_threads(number):
+    gpt = convert(model(pattern="dense,row", width=96), number)
+    cache, inputs, _ = prefilled(gpt)
+    together = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    for threads in (2, 5):
+        again = NativeStep(gpt, copy.deepcopy(cache), FRAME, threads)(**inputs, rows=ROWS, reach=TOKENS)
+        assert torch.equal(again, together)
+    for b in range(len(POSITIONS)):
+        alone = Cache.of(gpt, 1, TOKENS)
+        alone.copy_rows(cache, [b])
+        one = {name: values[b : b + 1] for name, values in inputs.items()}
+        assert torch.equal(NativeStep(gpt, alone, FRAME)(**one, rows=ROWS, reach=TOKENS)[0], together[b])
+
+
+@needs_compiler
+@torch.inference_mode()
+def test_key_lists_follow_a_long_context_and_rows_far_apart():
+    gpt, frame = model(pattern="column:7,local:5"), Frame(2)
+    step, eager = (make(gpt, Cache.of(gpt, 2, 700), frame) for make in (NativeStep, EagerStep))
+    for start in (0, 340):  # together, then further apart than lists are made for at a time
+        for position in range(start, 700, 3):
+            inputs = torch.tensor([position % 150] * 2), torch.tensor([[position % 40]] * 2)
+            positions = torch.tensor([position, position - start])
+            logits = step(*inputs, positions, ROWS, position + 1)
+            torch.testing.assert_close(logits, eager(*inputs, positions, ROWS, position + 1), atol=1e-5, rtol=0)
+
+
+def test_a_machine_without_a_compiler_does_without(monkeypatch):
+    monkeypatch.setenv(build.NEVER, "1")
+    build.library.cache_clear()
+    try:
+        gpt = model()
+        assert isinstance(make_step(gpt, Cache.of(gpt, 1, 8), FRAME), EagerStep)
+        with pytest.raises(ValueError, match="engine 'native': there is eager here"):
+            make_step(gpt, Cache.of(gpt, 1, 8), FRAME, "native")
+    finally:
+        build.library.cache_clear()
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_told_of_and_leaves_nothing(monkeypatch, tmp_path, capsys):
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
+    build.library.cache_clear()
+    try:
+        assert build.library() is None
+        said = capsys.readouterr().err
+        assert "no such luck" in said
+        assert len(said.splitlines()) == 1
+        assert not list((tmp_path / "cache").iterdir())
+    finally:
+        build.library.cache_clear()

@@ -4,7 +4,7 @@ python benchmarks/decoding.py            # all tables, some 10 minutes
 python benchmarks/decoding.py --only peers --tokens 256
 python benchmarks/decoding.py --dry      # tiny, seconds: that it runs
 
-8 layers x 512, 8 heads, 8,192 codes after 256 tokens of text. Every figure is a median over `--repeats` whole decodings,
+8 layers x 512, 8 heads, 8,192 codes after 256 tokens of text. Figures are medians over `--repeats` whole decodings,
 prefill included, taken in turns after a warm-up. Needs `pip install -e ".[bench]"`.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ def peers(args: argparse.Namespace) -> None:
     for name in FORMATS:
         gpt = convert(copy.deepcopy(world.gpt), name)
         for engine in ENGINES:
-            runs[f"{name} {engine}"] = lambda gpt=gpt, engine=engine: world.run(gpt, args.tokens, engine=engine)
+            runs[f"{name} {engine}"] = partial(world.run, gpt, args.tokens, engine=engine)
     table(f"{args.text} + {args.tokens} tokens, one item, dense", side_by_side(runs, args.repeats), args.tokens)
 
 
@@ -92,10 +93,8 @@ def sparse(args: argparse.Namespace) -> None:
     """DALL·E's layers against dense ones, over the whole of a picture and at the end of a long context."""
     worlds = {name: World(pattern, args.side, args.text, args.layers, args.width) for name, pattern in KINDS.items()}
     for name in FORMATS:
-        runs = {
-            kind: lambda gpt=convert(copy.deepcopy(world.gpt), name), world=world: world.run(gpt, args.tokens)
-            for kind, world in worlds.items()
-        }
+        models = {kind: convert(copy.deepcopy(world.gpt), name) for kind, world in worlds.items()}
+        runs = {kind: partial(worlds[kind].run, gpt, args.tokens) for kind, gpt in models.items()}
         table(f"{args.text} + {args.tokens} tokens, one item, {name}", side_by_side(runs, args.repeats), args.tokens)
     for name in FORMATS:
         runs = {kind: late(pattern, name, args) for kind, pattern in KINDS.items()}
@@ -124,7 +123,7 @@ def nine(args: argparse.Namespace) -> None:
         world = World(pattern, args.side, args.text, args.layers, args.width)
         for name in FORMATS:
             gpt = convert(copy.deepcopy(world.gpt), name)
-            runs = {f"{n} at once": lambda gpt=gpt, n=n: world.run(gpt, args.tokens, n) for n in (1, 9)}
+            runs = {f"{n} at once": partial(world.run, gpt, args.tokens, n) for n in (1, 9)}
             times = side_by_side(runs, args.repeats)
             one, many = args.tokens / times["1 at once"], 9 * args.tokens / times["9 at once"]
             print(f"{kind:8} {name}: nine pictures {many:,.0f} tokens a second, one {one:,.0f}: {many / one:.2f}x")
@@ -135,9 +134,8 @@ def table(title: str, times: dict[str, float], tokens: int) -> None:
     first = next(iter(times.values()))
     print(f"\n{title}")
     for name, taken in times.items():
-        print(
-            f"  {first / taken:5.2f}x  {name:20} {tokens / taken:7.0f} tokens a second, {1000 * taken / tokens:.2f} ms each"
-        )
+        speed = f"{tokens / taken:7.0f} tokens a second, {1000 * taken / tokens:.2f} ms each"
+        print(f"  {first / taken:5.2f}x  {name:20} {speed}", flush=True)
 
 
 def main() -> None:

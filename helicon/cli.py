@@ -112,7 +112,7 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     _sampling_options(parser)
     add("--stream", action="store_true", help="print tokens as they come")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    add("--dtype", default="fp32", choices=["fp32", "bf16", "int8", "fp64"], help="int8: weights only, fastest on a CPU")
+    add("--dtype", default="fp32", choices=["fp32", "bf16", "int8", "fp64"], help="int8: of weights, fastest on a CPU")
     add("-o", "--out", default="out", help="folder to write (default: %(default)s)")
     parser.epilog = (
         "Every slot of the model's layouts is an option too, e.g. --style 'chopin piano tempo90' or --text 'once'."
@@ -151,6 +151,7 @@ def _eval(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=float, default=24.0, help="length of each of these pieces (default: %(default)s)")
     add("--seed", type=int, default=0)
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    add("--dtype", default="fp32", choices=["fp32", "bf16", "int8", "fp64"])
     add("--json", action="store_true", help="print JSON")
 
 

@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from helicon.bundle import load_bundle
 from helicon.cli import CommandError
 from helicon.evaluate import Figures, measure, open_folder
 from helicon.generate import choose_device
 from helicon.obedience.measure import measure_obedience
+from helicon.upsampling import Where
 
 
 def evaluate(args: Namespace) -> int:
     """Runs the command."""
-    bundle = load_bundle(Path(args.model), choose_device(args.device))
+    bundle = Where(choose_device(args.device), args.dtype).load(Path(args.model))
     prepared, layouts = open_folder(bundle, Path(args.path), Path(args.manifest) if args.manifest else None)
     if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")

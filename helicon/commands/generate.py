@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from helicon.bundle import Bundle, find_bundle, upsamplers_of

@@ -158,13 +158,15 @@ INLINE float dot(const float *a, const void *b, int kind, int64_t n) {
 
 /* ---- matrices ---- */
 
-/* y[b, n + r] of R rows of the matrix and `many` rows of the batch */
-INLINE void tile(const Linear *m, int kind, int64_t n, int R, const float *x, int64_t x_width, int many, float *y, int64_t y_width, int add) {
-    int64_t K = m->inputs, k = 0, size = kind == FLOAT32 ? 4 : kind == BFLOAT16 ? 2 : 1;
-    const char *w = (const char *)m->weight + n * K * size;
-    const char *ahead = w + AHEAD;
-    vec total[TILE_ROWS][TILE_BATCH] = {{{0}}};
-    for (; k + LANES <= K; k += LANES, ahead += R * LANES * size) {
+/* y = x W^T + bias, or y += that: rows of x and y lie x_width and y_width apart; x is float32, or bfloat16 (`halves`) */
+typedef struct { const Linear *m; const void *x; int64_t x_width; float *y; int64_t y_width; int add; } Product;
+
+INLINE int64_t size_of(int kind) { return kind == FLOAT32 ? 4 : kind == BFLOAT16 ? 2 : 1; }
+
+/* Sums of R rows of the matrix, from `w` on, times `many` rows of x; gives how far it came, in whole vectors */
+INLINE int64_t accumulate(vec total[TILE_ROWS][TILE_BATCH], const char *w, int kind, int R, int64_t K, const float *x, int64_t x_width, int many) {
+    int64_t k = 0, size = size_of(kind);
+    for (const char *ahead = w + AHEAD; k + LANES <= K; k += LANES, ahead += R * LANES * size) {
         vec rows[TILE_ROWS];
         for (int64_t i = 0; i < R * LANES * size; i += 64) __builtin_prefetch(ahead + i);
 #pragma GCC unroll 4
@@ -177,41 +179,88 @@ INLINE void tile(const Linear *m, int kind, int64_t n, int R, const float *x, in
             for (int r = 0; r < R; r++) total[r][b] += rows[r] * column;
         }
     }
-    for (int b = 0; b < many; b++)
+    return k;
+}
+
+#if defined(__AVX512BF16__) /* pairs of bfloat16 are multiplied at once; int8 is exact in bfloat16 */
+#define HALVES 1
+INLINE __m512bh load_halves(const void *p, int kind, int64_t i) {
+    if (kind == BFLOAT16) return (__m512bh)_mm512_loadu_si512((const uint16_t *)p + i);
+    return _mm512_cvtne2ps_pbh((__m512)load(p, kind, i + LANES), (__m512)load(p, kind, i));
+}
+
+INLINE int64_t accumulate_halves(vec total[TILE_ROWS][TILE_BATCH], const char *w, int kind, int R, int64_t K, const uint16_t *x, int64_t x_width, int many) {
+    int64_t k = 0, size = size_of(kind);
+    for (const char *ahead = w + AHEAD; k + 2 * LANES <= K; k += 2 * LANES, ahead += 2 * R * LANES * size) {
+        __m512bh rows[TILE_ROWS];
+        for (int64_t i = 0; i < 2 * R * LANES * size; i += 64) __builtin_prefetch(ahead + i);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) rows[r] = load_halves(w + r * K * size, kind, k);
+#pragma GCC unroll 5
+        for (int b = 0; b < many; b++) {
+            __m512bh column = load_halves(x + b * x_width, BFLOAT16, k);
+            HELD(column);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; r++) total[r][b] = (vec)_mm512_dpbf16_ps((__m512)total[r][b], rows[r], column);
+        }
+    }
+    return k;
+}
+#else
+#define HALVES 0
+#define accumulate_halves(total, w, kind, R, K, x, x_width, many) 0
+#endif
+
+/* y[b .. b + many - 1, n .. n + R - 1] */
+INLINE void tile(const Product *p, int kind, int halves, int64_t n, int R, int64_t b, int many) {
+    const Linear *m = p->m;
+    int64_t K = m->inputs, size = size_of(kind), k;
+    const char *w = (const char *)m->weight + n * K * size, *x = (const char *)p->x + b * p->x_width * (halves ? 2 : 4);
+    vec total[TILE_ROWS][TILE_BATCH] = {{{0}}};
+    if (halves) k = accumulate_halves(total, w, kind, R, K, (const uint16_t *)x, p->x_width, many);
+    else k = accumulate(total, w, kind, R, K, (const float *)x, p->x_width, many);
+    for (int i = 0; i < many; i++)
         for (int r = 0; r < R; r++) {
-            float s = sum(total[r][b]);
-            for (int64_t i = k; i < K; i++) s += get(w + r * K * size, kind, i) * x[b * x_width + i];
+            float s = sum(total[r][i]);
+            for (int64_t j = k; j < K; j++) s += get(w + r * K * size, kind, j) * get(x, halves ? BFLOAT16 : FLOAT32, i * p->x_width + j);
             if (m->scale) s *= m->scale[n + r];
             if (m->bias) s += m->bias[n + r];
-            float *to = y + b * y_width + n + r;
-            *to = add ? *to + s : s;
+            float *to = p->y + (b + i) * p->y_width + n + r;
+            *to = p->add ? *to + s : s;
         }
 }
 
-INLINE void tiles(const Linear *m, int kind, int64_t n, int R, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add) {
-    int64_t b = 0;
-    for (; b + TILE_BATCH <= B; b += TILE_BATCH) tile(m, kind, n, R, x + b * x_width, x_width, TILE_BATCH, y + b * y_width, y_width, add);
-    x += b * x_width, y += b * y_width;
-    switch (B - b) {
-        case 1: tile(m, kind, n, R, x, x_width, 1, y, y_width, add); break;
-        case 2: tile(m, kind, n, R, x, x_width, 2, y, y_width, add); break;
-        case 3: tile(m, kind, n, R, x, x_width, 3, y, y_width, add); break;
-        case 4: tile(m, kind, n, R, x, x_width, 4, y, y_width, add); break;
-    }
-}
-
-/* Outputs first .. last - 1 of y = x W^T + bias, or of y += that; rows of x and y lie x_width and y_width apart */
-INLINE void rows_of(const Linear *m, int kind, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add, int64_t first, int64_t last) {
+/* Outputs first .. last - 1. The rows that are left over go one by one: they are few. */
+INLINE void outputs(const Product *p, int kind, int halves, int64_t B, int64_t first, int64_t last) {
     int64_t n = first;
-    for (; n + TILE_ROWS <= last; n += TILE_ROWS) tiles(m, kind, n, TILE_ROWS, x, x_width, B, y, y_width, add);
-    for (; n < last; n++) tiles(m, kind, n, 1, x, x_width, B, y, y_width, add);
+    for (; n + TILE_ROWS <= last; n += TILE_ROWS) {
+        int64_t b = 0;
+        for (; b + TILE_BATCH <= B; b += TILE_BATCH) tile(p, kind, halves, n, TILE_ROWS, b, TILE_BATCH);
+        switch (B - b) {
+            case 1: tile(p, kind, halves, n, TILE_ROWS, b, 1); break;
+            case 2: tile(p, kind, halves, n, TILE_ROWS, b, 2); break;
+            case 3: tile(p, kind, halves, n, TILE_ROWS, b, 3); break;
+            case 4: tile(p, kind, halves, n, TILE_ROWS, b, 4); break;
+        }
+    }
+    for (; n < last; n++)
+        for (int64_t b = 0; b < B; b++) tile(p, kind, halves, n, 1, b, 1);
 }
 
-static void linear(const Linear *m, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add, int64_t first, int64_t last) {
+/* Of B rows. `room` holds x once more where it is rounded for the processor's products of bfloat16. */
+static void linear(const Linear *m, const float *x, int64_t x_width, int64_t B, float *y, int64_t y_width, int add, int64_t first, int64_t last, void *room) {
+    int64_t K = m->inputs;
+    Product p = {m, x, x_width, y, y_width, add};
+    if (HALVES && m->kind != FLOAT32) {
+        uint16_t *rounded = room;
+        for (int64_t b = 0; b < B; b++)
+            for (int64_t k = 0; k < K; k++) rounded[b * K + k] = to_bf16(x[b * x_width + k]);
+        p.x = rounded, p.x_width = K;
+    }
     switch (m->kind) {
-        case FLOAT32: rows_of(m, FLOAT32, x, x_width, B, y, y_width, add, first, last); break;
-        case BFLOAT16: rows_of(m, BFLOAT16, x, x_width, B, y, y_width, add, first, last); break;
-        case INT8: rows_of(m, INT8, x, x_width, B, y, y_width, add, first, last); break;
+        case FLOAT32: outputs(&p, FLOAT32, 0, B, first, last); break;
+        case BFLOAT16: outputs(&p, BFLOAT16, HALVES, B, first, last); break;
+        case INT8: outputs(&p, INT8, HALVES, B, first, last); break;
     }
 }
 
@@ -328,36 +377,36 @@ void helicon_step(const Model *m, const Linear *head, int64_t B, const int64_t *
 #pragma omp parallel num_threads((int)m->threads)
     {
         int64_t thread = omp_get_thread_num(), C = m->width, H = m->heads, M = m->mlp_width, S = m->shared_width, first, last;
-        float *scratch = m->scratch + thread * m->scratch_size, *normed = scratch, *private = scratch + B * C;
+        float *normed = m->scratch + thread * m->scratch_size, *room = normed + B * C; /* of this thread alone */
         share(B, thread, m->threads, &first, &last);
         for (int64_t b = first; b < last; b++) embed(m, ids[b], places + b * m->axes, m->x + b * C);
 #pragma omp barrier
         for (const Layer *l = m->layers; l < m->layers + m->layer_count; l++) {
             for (int64_t b = 0; b < B; b++) normalise(&l->norm_1, m->x + b * C, C, (int)m->rms, normed + b * C);
             share(l->qkv.outputs, thread, m->threads, &first, &last);
-            linear(&l->qkv, normed, C, B, m->shared, S, 0, first, last);
+            linear(&l->qkv, normed, C, B, m->shared, S, 0, first, last, room);
 #pragma omp barrier
             for (int64_t task = thread; task < B * H; task += m->threads) {
                 int64_t b = task / H, h = task % H;
-                if (m->cache_kind == FLOAT32) attend_head(m, l, FLOAT32, b, h, positions[b], queries[b], m->shared + b * S, private);
-                else attend_head(m, l, BFLOAT16, b, h, positions[b], queries[b], m->shared + b * S, private);
+                if (m->cache_kind == FLOAT32) attend_head(m, l, FLOAT32, b, h, positions[b], queries[b], m->shared + b * S, room);
+                else attend_head(m, l, BFLOAT16, b, h, positions[b], queries[b], m->shared + b * S, room);
             }
 #pragma omp barrier
             share(C, thread, m->threads, &first, &last); /* the heads' outputs stand where their values stood */
-            linear(&l->out, m->shared + 2 * H * m->qk_head, S, B, m->x, C, 1, first, last);
+            linear(&l->out, m->shared + 2 * H * m->qk_head, S, B, m->x, C, 1, first, last, room);
 #pragma omp barrier
             for (int64_t b = 0; b < B; b++) normalise(&l->norm_2, m->x + b * C, C, (int)m->rms, normed + b * C);
             share(M, thread, m->threads, &first, &last);
-            linear(&l->up, normed, C, B, m->shared, S, 0, first, last);
-            if (m->activation == SWIGLU) linear(&l->up, normed, C, B, m->shared, S, 0, M + first, M + last);
+            linear(&l->up, normed, C, B, m->shared, S, 0, first, last, room);
+            if (m->activation == SWIGLU) linear(&l->up, normed, C, B, m->shared, S, 0, M + first, M + last, room);
             for (int64_t b = 0; b < B; b++) activate_row(m->shared + b * S, M, (int)m->activation, first, last);
 #pragma omp barrier
             share(C, thread, m->threads, &first, &last);
-            linear(&l->down, m->shared, S, B, m->x, C, 1, first, last);
+            linear(&l->down, m->shared, S, B, m->x, C, 1, first, last, room);
 #pragma omp barrier
         }
         for (int64_t b = 0; b < B; b++) normalise(&m->norm, m->x + b * C, C, (int)m->rms, normed + b * C);
         share(head->outputs, thread, m->threads, &first, &last);
-        linear(head, normed, C, B, logits, head->outputs, 0, first, last);
+        linear(head, normed, C, B, logits, head->outputs, 0, first, last, room);
     }
 }

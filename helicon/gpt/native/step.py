@@ -81,8 +81,9 @@ class NativeStep:
         self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
         threads, axes = threads or torch.get_num_threads(), 0
         widest = max(sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
-        # A query's list of keys, its scores, and what the softmax writes beyond them
-        scratch = batch * shape.width + 2 * (cache.length + frame.prefix) + ROOM
+        # What is normalised; then a query's list of keys, its scores and what the softmax writes beyond them, or x rounded
+        room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
+        scratch = batch * shape.width + room
         self._x, self._shared, self._scratch = (
             torch.zeros(batch, shape.width), torch.zeros(batch, widest), torch.zeros(threads, scratch)
         )  # fmt: skip

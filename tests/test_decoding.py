@@ -13,6 +13,8 @@ from helicon.bundle import make_gpt
 from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.composer import compose
 from helicon.gpt.model import GPT, Shape
+from helicon.gpt.native.build import compiler
+from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import Noise, methods
 from helicon.modalities.music import MUSIC
 from helicon.sequence.layout import Layout
@@ -33,6 +35,8 @@ PATTERNS = [
     "dense,local:7",
 ]
 CHAIN = methods(1.5)
+NATIVE = pytest.param("native", marks=pytest.mark.skipif(compiler() is None, reason="no C compiler"))
+ENGINES = ["eager", NATIVE]
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +92,16 @@ def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps
 CASES = [(p, "flat") for p in PATTERNS] + [(p, q) for p in ("dense", "strided:6") for q in ("grid:6", "rope")]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("pattern", "positions"), CASES)
-def test_cached_decoding_is_the_whole_forward(monkeypatch, pieces, pattern, positions):
+def test_cached_decoding_is_the_whole_forward(monkeypatch, pieces, pattern, positions, engine):
     sequencer = sequencer_of("style[3] music", positions=positions)
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, pattern)
     primes = [piece["music"][:n] for piece, n in zip(pieces, (0, 1, 21, 90))]
     prompts = [Prompt({"style": piece["style"]}, prime) for piece, prime in zip(pieces, primes)]
     steps = watched(monkeypatch)
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=1, max_tokens=90, overlap=0.4))
+    sampling = Sampling(CHAIN, seed=1, max_tokens=90, overlap=0.4)
+    made = decode(gpt, sequencer, layout, prompts, sampling, engine=engine)
     starts = check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
     assert len(starts) > 4  # the window moved, also during the decoding
     for prime, ids in zip(primes, made):
@@ -164,6 +170,39 @@ def test_the_same_prompt_for_all_is_stepped_through_once(monkeypatch, pieces):
     made = decode(gpt, sequencer, layout, [prompt] * 8, Sampling(CHAIN, max_tokens=40))
     assert len(calls) <= 240
     assert len({tuple(ids) for ids in made}) > 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_items_of_one_prompt_share_its_prefill(monkeypatch, pieces, engine, guidance):
+    """Then, in C, not even rounding depends on who else is made."""
+    sequencer = sequencer_of("style[3] music", context=300)
+    (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, "dense,local:7")
+    prefills, forward = [], GPT.forward
+
+    def heard(self: GPT, ids: torch.Tensor, *rest):
+        prefills.append(ids.shape)
+        return forward(self, ids, *rest)
+
+    monkeypatch.setattr(GPT, "forward", heard)
+    prompt = Prompt({"style": pieces[0]["style"]}, pieces[0]["music"][:50])
+    sampling = Sampling(CHAIN, 3, max_tokens=60, guidance=guidance)
+    together = decode(gpt, sequencer, layout, [prompt] * 5, sampling, engine=engine)
+    assert prefills == [(1 if guidance == 1 else 2, 54)]
+    assert len({tuple(ids) for ids in together}) == 5
+    (alone,) = decode(gpt, sequencer, layout, [prompt], sampling, items=[3], engine=engine)
+    assert engine == "eager" or np.array_equal(alone, together[3])
+
+
+@pytest.mark.parametrize("number", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_format_makes_whole_pieces(number, engine):
+    sequencer = sequencer_of("music")
+    (layout,), gpt = sequencer.schema.layouts, convert(untrained(sequencer, "dense,strided:6"), number)
+    prompts, tokenizer = [Prompt({}, wishes={"seconds": 2.0})] * 3, sequencer.tokenizers["music"]
+    for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN), engine=engine):
+        assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
+        assert tokenizer.decode(ids).seconds == pytest.approx(2.0, abs=0.011)
 
 
 @pytest.mark.parametrize(("wish", "tokens"), [({"seconds": 2.0}, None), ({}, 12), ({"instruments": ("piano",)}, 40)])

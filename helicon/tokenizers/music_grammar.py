@@ -147,8 +147,9 @@ class MusicAutomaton:
         # An open note costs its note-off, and one wait if it began in this tick; any token may open one more.
         short = (state["room"] >= 0) & (state["room"] < held + 3)
         late = (state["limit"] >= 0) & (state["time"] >= state["limit"])
-        free, closing = self._free(state, held), self._closing(state, held)
-        allowed = torch.where((late | short)[:, None], closing, free)
+        ends, allowed = late | short, self._free(state, held)
+        if bool(ends.any()):
+            allowed = torch.where(ends[:, None], self._closing(state, held), allowed)
         allowed[:, -1] |= ~allowed.any(1)
         return allowed
 

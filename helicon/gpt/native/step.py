@@ -23,6 +23,7 @@ from helicon.sequence.layout import Frame
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 ACTIVATIONS = {"gelu": 0, "quick_gelu": 1, "relu2": 2, "swiglu": 3}
+PER_THREAD = 1 << 20  # weights of layers, without which another thread is not worth its barriers
 MANY = 256  # queries whose lists of keys are made at a time
 ROOM = 16  # numbers that the softmax writes beyond the last score
 
@@ -79,9 +80,9 @@ class NativeStep:
         self._heads: dict[tuple[int, int], Linear] = {}
         self._made = (0, 0)  # queries that the tables are of, where those of all rows are near each other
         self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
-        threads, axes = threads or torch.get_num_threads(), 0
+        threads = threads or self._threads()
         widest = max(sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
-        # What is normalised; then a query's list of keys, its scores and what the softmax writes beyond them, or x rounded
+        # What is normalised; then a query's keys, its scores and what the softmax writes beyond them, or x rounded
         room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
         scratch = batch * shape.width + room
         self._x, self._shared, self._scratch = (
@@ -91,7 +92,7 @@ class NativeStep:
         self._model = Model(
             ctypes.addressof(self._layers), len(layers), shape.width, shape.heads, shape.head_width,
             shape.qk_width // shape.heads, int(shape.qk_norm), int(shape.norm == "rms"), ACTIVATIONS[shape.mlp],
-            int(attention.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, axes,
+            int(attention.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, 0,
             KINDS[gpt.tokens.weight.dtype], threads, gpt.tokens.weight.data_ptr(), gpt.places.weight.data_ptr(),
             self._norm(gpt.norm), self._x.data_ptr(), self._shared.data_ptr(), self._scratch.data_ptr(),
             widest, scratch,
@@ -113,6 +114,12 @@ class NativeStep:
             c_void_p(logits.data_ptr()),
         )  # fmt: skip
         return logits
+
+    def _threads(self) -> int:
+        """Few for a small model, which would wait for its threads more than it computes on a busy machine."""
+        linears = (getattr(layer, name) for layer in self._layers for name in ("qkv", "out", "up", "down"))
+        weights = sum(linear.outputs * linear.inputs for linear in linears)
+        return max(1, min(torch.get_num_threads(), weights // PER_THREAD))
 
     def _keys(self, position_B: Tensor, reach: int) -> Tensor:
         """Row of each query in the tables of key lists, to which the layers point: made for many queries at a time."""

@@ -7,6 +7,7 @@ lyrics) is left out. Writing is exact to a tick of 1/1920 quarter.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -15,8 +16,9 @@ import mido
 import numpy as np
 
 from helicon.formats.files import write_bytes
-from helicon.formats.midi_bytes import MAX_BYTES, MAX_TEXT_BYTES, MidiError, clean_midi
-from helicon.formats.midi_notes import DEFAULT_TEMPO_US, DRUM_CHANNEL, Clock, merge, play
+from helicon.formats.midi_bytes import MAX_BYTES, MAX_TEXT_BYTES, MidiError, scan_midi
+from helicon.formats.midi_events import read_events
+from helicon.formats.midi_notes import DEFAULT_TEMPO_US, DRUM_CHANNEL, Clock, play
 from helicon.formats.score import DRUMS, ReadReport, Score
 
 MELODIC_CHANNELS = tuple(channel for channel in range(16) if channel != DRUM_CHANNEL)
@@ -68,41 +70,38 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
     if pedal not in ("extend", "drop"):
         raise ValueError(f"pedal is 'extend' or 'drop', not {pedal!r}")
     report = ReadReport()
-    clean = clean_midi(data, report)
-    tracks = mido.MidiFile(file=BytesIO(clean.file()), charset="latin1").tracks  # any byte is a latin1 letter
-    report.text = _own_text(tracks)
-    patterns = [[track] for track in tracks] if clean.kind == 2 else [tracks]
-    report.add("patterns of a type 2 file joined", len(patterns) if clean.kind == 2 else 0)
+    scan = scan_midi(data, report)
+    events = read_events(scan, report)
+    report.text = _own_text(events.texts)
+    patterns = [events.of_track(track) for track in range(len(scan.tracks))] if scan.kind == 2 else [events]
+    report.add("patterns of a type 2 file joined", len(patterns) if scan.kind == 2 else 0)
 
     # SMPTE files count in frames and their tempos mean nothing: two quarters a second, the default, throughout
-    smpte = not clean.ticks_per_quarter
-    ticks_per_quarter = clean.ticks_per_second * DEFAULT_TEMPO_US / 1e6 if smpte else clean.ticks_per_quarter
+    smpte = not scan.ticks_per_quarter
+    ticks_per_quarter = scan.ticks_per_second * DEFAULT_TEMPO_US / 1e6 if smpte else scan.ticks_per_quarter
 
     columns, start_s, start_quarters, bpm = [], 0.0, 0.0, 0.0
     for pattern in patterns:
-        stream = merge(pattern, report)
-        clock = Clock([] if smpte else stream.tempos, ticks_per_quarter)
-        notes_NK = play(stream, pedal == "extend", report)
-        onset_s, end_s = clock.seconds(notes_NK[:, 0]), clock.seconds(notes_NK[:, 1])
+        clock = Clock(pattern.tempos[:, :0] if smpte else pattern.tempos, ticks_per_quarter)
+        onset, end, *rest = play(pattern.in_time(), pedal == "extend", report)
+        onset_s, end_s = clock.seconds(onset), clock.seconds(end)
         report.add("notes of no length", int(np.count_nonzero(end_s <= onset_s)))
         end_s = np.where(end_s > onset_s, end_s, onset_s + SHORTEST_S)
-        columns.append((start_s + onset_s, start_s + end_s, *notes_NK[:, 2:].T))
-        last_tick = int(notes_NK[:, 1].max(initial=0))
+        columns.append((start_s + onset_s, start_s + end_s, *rest))
+        last_tick = int(end.max(initial=0))
         if last_tick or not bpm:  # a piece without notes has the tempo of its first tick
             last_tick = max(last_tick, 1)
             bpm = 60 * (start_quarters + clock.quarters(last_tick)) / (start_s + float(clock.seconds(last_tick)))
-        start_s += float(clock.seconds(max(stream.ends)))
-        start_quarters += clock.quarters(max(stream.ends))
+        total = int(pattern.ends.max())
+        start_s += float(clock.seconds(total))
+        start_quarters += clock.quarters(total)
     return Score.of(*(np.concatenate(parts) for parts in zip(*columns)), tempo_bpm=bpm), report
 
 
-def _own_text(tracks: list[mido.MidiTrack]) -> str:
-    """What follows our prefix in the first text event that has it."""
-    for track in tracks:
-        for message in track:
-            if message.type == "text" and message.text.startswith(TEXT_PREFIX):
-                return _unicode(message.text[len(TEXT_PREFIX) :].encode("latin1"))
-    return ""
+def _own_text(texts: Iterable[bytes]) -> str:
+    """What follows our prefix in the first text that has it."""
+    prefix = TEXT_PREFIX.encode()
+    return next((_unicode(text[len(prefix) :]) for text in texts if text.startswith(prefix)), "")
 
 
 def _unicode(utf8: bytes) -> str:

@@ -1,32 +1,37 @@
-"""The pass over a MIDI file's bytes before mido parses them.
+"""The pass over a MIDI file's bytes: where its tracks and their events begin, whatever is wrong with some of them.
 
-mido gives a whole file away when one event is bad, and believes every length a file declares. Here chunks are found,
-lengths bounded and tracks rewritten with only the events that a score is made of, so that mido reads what is left
-without a fault. What was repaired or dropped is counted in the report.
+Chunks are found, lengths bounded, and each track followed as far as it makes sense; what was repaired or dropped is
+counted in the report. Most events are plain: two data bytes, or a short meta event. How far the next event is from a
+plain one is looked up for all offsets of the file at once; all other events are read byte by byte.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from helicon.formats.score import ReadReport
 
-MAX_BYTES = 4_000_000  # each byte of notes costs some 200 bytes of memory and 4 us: 0.9 GB, 15 s
-MAX_TRACKS = 32767  # mido reads the number of tracks as a signed 16-bit integer
-MAX_TEXT_BYTES = 1_000_000  # mido refuses longer messages
+MAX_BYTES = 4_000_000  # of notes: 0.2 GB of memory and half a second; at worst, 32,767 patterns, 6 s
+MAX_TRACKS = 32767
+MAX_TEXT_BYTES = 1_000_000  # mido, with which files are written and others read them, refuses longer messages
 FRAMES_PER_SECOND = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}
 
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}  # by the upper half of a status byte
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 SYSEX, SYSEX_MORE, META = 0xF0, 0xF7, 0xFF
 TEXT, PORT, END_OF_TRACK, SET_TEMPO, KEY_SIGNATURE = 0x01, 0x21, 0x2F, 0x51, 0x59
-KEPT = {0x80, 0x90, 0xB0, 0xC0}  # note off and on, control, program
-CONTROLS = {64, 121}  # sustain pedal, reset all controllers
 CUT, NO_END = "tracks cut short", "tracks without an end"
 
-Event = tuple[int, int, int, bytes, int]  # delta_ticks, status, meta kind (0 if none), data, offset after the event
+PLAIN_DATA = 2  # data bytes of notes, controls and bends
+PLAIN_META = 4  # most bytes of tempos, metres, keys and ports
+LONGEST_STEP = 4 + 3 + PLAIN_META  # bytes of a plain event, with its delta
+# By the byte after a delta: bytes of the event from there on, under a running status of two data bytes; 0 for others
+_SIZES = bytes(
+    PLAIN_DATA if byte < 0x80 else (1 + PLAIN_DATA) * (DATA_BYTES.get(byte & 0xF0) == PLAIN_DATA) for byte in range(256)
+)
 
 
 class MidiError(ValueError):
@@ -37,25 +42,24 @@ class _Broken(Exception):
     """A track's bytes make no sense, or end, at this event."""
 
 
-@dataclass(frozen=True)
-class CleanMidi:
-    """What is left of a file. kind: 0, 1 or 2, the file's type. tracks: event bytes of each, ended by an end of track.
+@dataclass
+class Scan:
+    """What is where in a file. kind: 0, 1 or 2, its type.
 
     ticks_per_quarter: 0 when time is counted in SMPTE frames, and ticks_per_second is then set instead.
+    data: its bytes, uint8, and LONGEST_STEP zeros after them. tracks: offset of each track's first event.
+    events: int64, ascending, offsets of all events.
     """
 
     kind: int
     ticks_per_quarter: int
     ticks_per_second: float
-    tracks: tuple[bytes, ...]
-
-    def file(self) -> bytes:
-        """The tracks as a file of type 1, whose division a reader should not look at."""
-        header = b"MThd" + struct.pack(">LHHH", 6, 1, len(self.tracks), self.ticks_per_quarter or 1)
-        return header + b"".join(b"MTrk" + struct.pack(">L", len(track)) + track for track in self.tracks)
+    data: np.ndarray
+    tracks: list[int] = field(default_factory=list)
+    events: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def clean_midi(data: bytes, report: ReadReport) -> CleanMidi:
+def scan_midi(data: bytes, report: ReadReport) -> Scan:
     """Tracks of a MIDI file, whatever wraps or precedes them. Raises MidiError when there is nothing to read."""
     if not data:
         raise MidiError("the file is empty")
@@ -72,12 +76,13 @@ def clean_midi(data: bytes, report: ReadReport) -> CleanMidi:
     if kind > 2:
         report.add("unknown file types read as type 1")
         kind = 1
+    scan = Scan(kind, per_quarter, per_second, np.frombuffer(data + bytes(LONGEST_STEP), np.uint8))
     first = at + 8 + size if size >= 6 else -1
-    tracks = _tracks(data, first if _is_chunk(data, first) else data.find(b"MTrk", at + 14), report)
-    if not tracks:
+    _Walk(data, scan, report).all(first if _is_chunk(data, first) else data.find(b"MTrk", at + 14))
+    if not scan.tracks:
         raise MidiError("no track in the file")
-    report.add("wrong numbers of tracks", declared != len(tracks))
-    return CleanMidi(kind, per_quarter, per_second, tuple(tracks))
+    report.add("wrong numbers of tracks", declared != len(scan.tracks))
+    return scan
 
 
 def _division(division: int) -> tuple[int, float]:
@@ -97,99 +102,114 @@ def _is_chunk(data: bytes, at: int) -> bool:
     return at == len(data) or (0 <= at <= len(data) - 8 and data[at : at + 4].isalnum())
 
 
-def _tracks(data: bytes, at: int, report: ReadReport) -> list[bytes]:
-    """All tracks from the chunk at this offset on. A length that does not lead to a chunk is not believed."""
-    tracks: list[bytes] = []
-    while 0 <= at <= len(data) - 8 and len(tracks) < MAX_TRACKS:
-        name, body, end = data[at : at + 4], at + 8, at + 8 + int.from_bytes(data[at + 4 : at + 8])
-        believed = _is_chunk(data, end)
-        if name != b"MTrk":
-            report.add("alien chunks")
-            at = end if believed else data.find(b"MTrk", body)
-            continue
-        next_track = end if believed else data.find(b"MTrk", body)
-        limit = next_track if next_track >= 0 else len(data)
-        track, stop, fault = _clean_track(data, body, limit, report)
-        tracks.append(track)
-        report.add(fault, fault != "")
-        report.add("tracks that go on after their end", not fault and stop < end <= len(data))
-        report.add("wrong track lengths", not fault and (stop > end or end > len(data)))
-        # a length may lead past whole tracks: what follows an end of track and looks like a track is one
-        at = stop if not fault and data.startswith(b"MTrk", stop) else next_track
-    return tracks
+class _Walk:
+    """Follows tracks from event to event, and adds what is found to a scan.
+
+    steps: data bytes of the running status -> bytes to the next event from each offset where a plain event begins, else
+    0; 0 too where it would cross the limit of its track. found: 1 where an event begins.
+    """
+
+    def __init__(self, data: bytes, scan: Scan, report: ReadReport) -> None:
+        self.data, self.scan, self.report = data, scan, report
+        metas, plain = map(bytearray, _steps(scan.data))
+        self.steps = {0: metas, 1: metas, PLAIN_DATA: plain}
+        self.found = bytearray(len(data))
+
+    def all(self, at: int) -> None:
+        """All tracks from the chunk at this offset on. A length that does not lead to a chunk is not believed."""
+        data, scan, report = self.data, self.scan, self.report
+        while 0 <= at <= len(data) - 8 and len(scan.tracks) < MAX_TRACKS:
+            name, body, end = data[at : at + 4], at + 8, at + 8 + int.from_bytes(data[at + 4 : at + 8])
+            believed = _is_chunk(data, end)
+            if name != b"MTrk":
+                report.add("alien chunks")
+                at = end if believed else data.find(b"MTrk", body)
+                continue
+            next_track = end if believed else data.find(b"MTrk", body)
+            scan.tracks.append(body)
+            stop, fault = self._track(body, next_track if next_track >= 0 else len(data))
+            report.add(fault, fault != "")
+            report.add("tracks that go on after their end", not fault and stop < end <= len(data))
+            report.add("wrong track lengths", not fault and (stop > end or end > len(data)))
+            # a length may lead past whole tracks: what follows an end of track and looks like a track is one
+            at = stop if not fault and data.startswith(b"MTrk", stop) else next_track
+        scan.events = np.flatnonzero(np.frombuffer(self.found, np.uint8))
+
+    def _track(self, at: int, limit: int) -> tuple[int, str]:
+        """The offset where reading stopped, `limit` at most; what to count if no end of track stopped it."""
+        found = self.found
+        for steps in self.steps.values():
+            steps[limit] = 0
+            for i in range(max(at, limit - LONGEST_STEP), limit):
+                if i + steps[i] > limit:
+                    steps[i] = 0
+        running = 0
+        try:
+            while at < limit:
+                steps = self.steps[running]
+                while step := steps[at]:
+                    found[at] = 1
+                    at += step
+                if at < limit:
+                    after, running, ends = _event(self.data, at, limit, running)
+                    found[at] = 1
+                    at = after
+                    if ends:
+                        return at, ""
+        except _Broken as error:
+            return at, str(error)
+        return at, NO_END
 
 
-def _clean_track(data: bytes, at: int, limit: int, report: ReadReport) -> tuple[bytes, int, str]:
-    """The events to keep, ended; the offset where reading stopped; what to count if no end of track stopped it."""
-    out, delta, running, stop, fault = bytearray(), 0, 0, at, NO_END
-    try:
-        for ticks, status, kind, content, stop in _events(data, at, limit):  # noqa: B007
-            delta += ticks
-            if status == META and kind == END_OF_TRACK:
-                fault = ""
-                break
-            kept = _clean_meta(kind, content, report) if status == META else _clean_message(status, content, report)
-            if kept:
-                out += _varint(delta) + (kept[1:] if status == running else kept)
-                delta, running = 0, status if status < SYSEX else 0
-    except _Broken as error:
-        fault = str(error)
-    return bytes(out + _varint(delta) + bytes((META, END_OF_TRACK, 0))), stop, fault
+def _steps(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes to the next event from each offset where a plain event begins, else 0: of meta events, and of all.
+
+    Those of all suppose a running status of two data bytes. Ends of tracks are not plain. data: uint8
+    [N + LONGEST_STEP]; both are uint8 [N + 1].
+    """
+    goes_on = data >> 7
+    one, two, three, four = (goes_on[i : len(data) - LONGEST_STEP + 1 + i] for i in range(4))
+    two, three, four = one & two, one & two & three, one & two & three & four
+    delta = (1 + one + two + three) * (1 - four)  # bytes of the number that begins there, 0 for more than four
+    at = np.arange(len(delta)) + delta
+    status = data[at]
+    size = np.frombuffer(status.tobytes().translate(_SIZES), np.uint8)
+    steps = (delta > 0) * (size > 0) * (delta + size)
+    metas = np.flatnonzero((delta > 0) & (status == META))
+    kind, length = data[at[metas] + 1], data[at[metas] + 2]
+    short = (kind != END_OF_TRACK) & (length <= PLAIN_META)
+    of_metas = np.zeros_like(steps)
+    of_metas[metas[short]] = delta[metas[short]] + 3 + length[short]
+    return of_metas, np.maximum(steps, of_metas)
 
 
-def _clean_message(status: int, content: bytes, report: ReadReport) -> bytes:
-    """Status and data of a note, a program or a control that matters, data clipped at 127; else nothing."""
-    if status >= SYSEX or status & 0xF0 not in KEPT:
-        return b""
-    if max(content) > 127:
-        report.add("data bytes clipped", sum(byte > 127 for byte in content))
-        content = bytes(min(byte, 127) for byte in content)
-    if status & 0xF0 == 0xB0 and content[0] not in CONTROLS:
-        return b""
-    return bytes((status,)) + content
+def _event(data: bytes, at: int, limit: int, running: int) -> tuple[int, int, bool]:
+    """The offset after an event, data bytes of the running status then, 0 without one, and whether the track ends.
 
-
-def _clean_meta(kind: int, content: bytes, report: ReadReport) -> bytes:
-    """The whole of a meta event that matters and that mido can parse, else nothing."""
-    if kind == KEY_SIGNATURE:  # a score has none, but people may want to know why another program refuses the file
-        good = len(content) == 2 and content[0] in {*range(8), *range(249, 256)} and content[1] < 2
-        report.add("bad key signatures", not good)
-    wanted = (
-        (kind == SET_TEMPO and len(content) == 3)
-        or (kind == PORT and len(content) == 1)
-        or (kind == TEXT and len(content) <= MAX_TEXT_BYTES)
-    )
-    return bytes((META, kind)) + _varint(len(content)) + content if wanted else b""
-
-
-def _events(data: bytes, at: int, limit: int) -> Iterator[Event]:
-    """Events of a track's bytes in [at, limit). Raises _Broken, whose text is what to count, at the first bad one."""
-    running = 0
-    while at < limit:
-        delta, at = _read_varint(data, at, limit)
-        if at >= limit:
-            raise _Broken(CUT)
-        status, kind = data[at], 0
-        if status >= 0x80:
-            at += 1
-        elif running:  # meta events and sysex end running status by the standard, but not in every file
-            status = running
-        else:
+    Raises _Broken, whose text is what to count.
+    """
+    _, at = _read_varint(data, at, limit)
+    if at >= limit:
+        raise _Broken(CUT)
+    status, kind = data[at], -1
+    at += status >= 0x80
+    if status < 0x80:
+        if not running:  # meta events and sysex end running status by the standard, but not in every file
             raise _Broken("tracks broken off at data without a status")
-        if status < SYSEX:
-            running, size = status, DATA_BYTES[status & 0xF0]
-        elif status in (META, SYSEX, SYSEX_MORE):
-            if status == META:
-                kind, at = (data[at], at + 1) if at < limit else (0, at)
-            size, at = _read_varint(data, at, limit)
-        elif status in SYSTEM_BYTES:
-            size = SYSTEM_BYTES[status]
-        else:
-            raise _Broken("tracks broken off at an undefined status")
-        if at + size > limit:
-            raise _Broken(CUT)
-        yield delta, status, kind, data[at : at + size], at + size
-        at += size
+        size = running
+    elif status < SYSEX:
+        size = running = DATA_BYTES[status & 0xF0]
+    elif status in (META, SYSEX, SYSEX_MORE):
+        if status == META:
+            kind, at = (data[at], at + 1) if at < limit else (-1, at)
+        size, at = _read_varint(data, at, limit)
+    elif status in SYSTEM_BYTES:
+        size = SYSTEM_BYTES[status]
+    else:
+        raise _Broken("tracks broken off at an undefined status")
+    if at + size > limit:
+        raise _Broken(CUT)
+    return at + size, running, kind == END_OF_TRACK
 
 
 def _read_varint(data: bytes, at: int, limit: int) -> tuple[int, int]:
@@ -200,13 +220,3 @@ def _read_varint(data: bytes, at: int, limit: int) -> tuple[int, int]:
         if data[i] < 0x80:
             return value, i + 1
     raise _Broken(CUT if at + 4 > limit else "tracks broken off at a number of five bytes")
-
-
-def _varint(value: int) -> bytes:
-    """The inverse, of any length: the deltas of dropped events add up."""
-    if value < 0x80:
-        return bytes((value,))
-    groups = [value & 0x7F]
-    while value := value >> 7:
-        groups.append(value & 0x7F | 0x80)
-    return bytes(reversed(groups))

@@ -1,72 +1,29 @@
-"""MIDI events of all tracks -> notes: one order of events, one tempo map, and the state of each port's channels."""
+"""MIDI events of all tracks -> notes: one tempo map, and the keys, programs and pedals of all channels.
+
+Shapes: E events in order of time, N notes.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from dataclasses import dataclass, field
-
-import mido
 import numpy as np
 
-from helicon.formats.score import DRUMS, ReadReport
+from helicon.formats.midi_events import CHANNELS, CONTROL, NOTE_ON, PROGRAM, SUSTAIN, Events
+from helicon.formats.score import DRUMS, ReadReport, narrow
 
 DRUM_CHANNEL = 9  # counted from 0: channel 10 in every manual
 DEFAULT_TEMPO_US = 500_000  # microseconds a quarter
-SUSTAIN, PEDAL_DOWN = 64, 64  # the control, and the value from which on the pedal is down
-
-# One event: tick, rank, order, track, (port, channel), what, number, value. The first three sort.
-Event = tuple[int, int, int, int, tuple[int, int], str, int, int]
-
-
-@dataclass
-class Stream:
-    """All tracks in one order. tempos: (tick, microseconds a quarter). ends: each track's last tick."""
-
-    events: list[Event] = field(default_factory=list)
-    tempos: list[tuple[int, int]] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-
-
-def merge(tracks: list[mido.MidiTrack], report: ReadReport) -> Stream:
-    """Tracks in order of time; at equal ticks as in the file, but that programs come before notes of any track."""
-    stream = Stream()
-    for index, track in enumerate(tracks):
-        tick, port = 0, 0
-        for message in track:
-            tick += message.time
-            kind = message.type
-            if kind in ("note_on", "note_off"):
-                number, value = message.note, message.velocity if kind == "note_on" else 0
-                what = "on" if value else "off"
-            elif kind == "program_change":
-                what, number, value = "program", message.program, 0
-            elif kind == "control_change":
-                what, number = "pedal", message.control
-                value = message.value if number == SUSTAIN else 0  # the other one kept resets all controllers
-            else:
-                if kind == "midi_port":
-                    port = message.port
-                elif kind == "set_tempo":
-                    stream.tempos.append((tick, message.tempo))
-                continue
-            channel = (port, message.channel)
-            order = len(stream.events)
-            stream.events.append((tick, what != "program", order, index, channel, what, number, value))
-        stream.ends.append(tick)
-    report.add("tempos of 0 ignored", sum(tempo_us == 0 for _, tempo_us in stream.tempos))
-    stream.tempos = [tempo for tempo in stream.tempos if tempo[1]]
-    stream.events.sort()
-    stream.tempos.sort(key=lambda tempo: tempo[0])  # stable: of several at one tick the file's last one holds
-    return stream
+PEDAL_DOWN = 64  # the value from which on the pedal is down
+PITCHES = 128
 
 
 class Clock:
-    """Ticks -> seconds and quarters, by the tempos (tick, microseconds a quarter) of all tracks."""
+    """Ticks -> seconds and quarters, by tempos int64 [3, tempos] of all tracks: track, tick, microseconds a quarter."""
 
-    def __init__(self, tempos: list[tuple[int, int]], ticks_per_quarter: float) -> None:
+    def __init__(self, tempos: np.ndarray, ticks_per_quarter: float) -> None:
         self._per_quarter = ticks_per_quarter
-        self._tick, tempo_us = np.array([(0, DEFAULT_TEMPO_US), *tempos], np.int64).T
-        self._tick_s = tempo_us / 1e6 / self._per_quarter
+        _, tick, tempo_us = tempos[:, np.argsort(tempos[1], kind="stable")]  # at one tick the file's last one holds
+        self._tick = np.concatenate([[0], tick])
+        self._tick_s = np.concatenate([[DEFAULT_TEMPO_US], tempo_us]) / 1e6 / self._per_quarter
         self._at_s = np.concatenate([[0.0], np.cumsum(np.diff(self._tick) * self._tick_s[:-1])])
 
     def seconds(self, ticks: np.ndarray | int) -> np.ndarray:
@@ -79,78 +36,100 @@ class Clock:
         return ticks / self._per_quarter
 
 
-@dataclass(slots=True)
-class Note:
-    """Ticks; `track` is where its key went down."""
+def play(events: Events, extend: bool, report: ReadReport) -> np.ndarray:
+    """Notes int64 [5, N], in order of key down: onset tick, end tick, pitch, velocity, program.
 
-    onset: int
-    end: int
-    pitch: int
-    velocity: int
-    program: int
-    track: int
-
-
-@dataclass
-class Channel:
-    """Keys and pedal of one channel of one port. held: pitch -> notes whose key is down, oldest first.
-
-    ringing: (pitch, program) -> the note that only the pedal holds.
+    Of events in order of time. Key up ends the oldest note of its channel and pitch. With `extend` a pedal that is down
+    holds that note until the pedal goes up or the pitch is struck again with the same program. What nothing ends lasts
+    to the end of the track where its key went down.
     """
-
-    program: int
-    pedal_down: bool = False
-    held: defaultdict[int, deque[Note]] = field(default_factory=lambda: defaultdict(deque))
-    ringing: dict[tuple[int, int], Note] = field(default_factory=dict)
-
-    def strike(self, note: Note) -> None:
-        """Key down. What rings of the same pitch and program is struck again, so it ends."""
-        if old := self.ringing.pop((note.pitch, note.program), None):
-            old.end = note.onset
-        self.held[note.pitch].append(note)
-
-    def release(self, tick: int, pitch: int) -> bool:
-        """Key up: ends the oldest note of that pitch, or leaves it to the pedal. False if there is none."""
-        if not self.held[pitch]:
-            return False
-        note = self.held[pitch].popleft()
-        note.end = tick
-        struck_again = any(other.program == note.program for other in self.held[pitch])
-        if self.pedal_down and not struck_again:
-            self.ringing[pitch, note.program] = note
-        return True
-
-    def pedal(self, tick: int, down: bool) -> None:
-        """Pedal up ends all that rings."""
-        self.pedal_down = down
-        if not down:
-            for note in self.ringing.values():
-                note.end = tick
-            self.ringing.clear()
+    on, off = _pairs(events, report)
+    channel, never = events.channel[on], len(events.tick)
+    program = _programs(events, on, channel)
+    end = _held(events, on, off, program) if extend else off
+    tick = np.append(events.tick, -1)  # of what never comes
+    last_tick = np.maximum(events.ends[events.track[on]], tick[off])
+    end_tick = np.where(end < never, tick[end], last_tick)
+    report.add("hanging notes", int(np.count_nonzero(off == never)))
+    columns = (events.tick[on], end_tick, events.number[on], events.value[on], program)
+    return np.stack(columns)[:, np.argsort(on)].astype(np.int64)
 
 
-def play(stream: Stream, extend: bool, report: ReadReport) -> np.ndarray:
-    """Notes [N, 5], int64: onset tick, end tick, pitch, velocity, program."""
-    channels: dict[tuple[int, int], Channel] = {}
-    notes: list[Note] = []
-    for tick, _, _, track, key, what, number, value in stream.events:
-        channel = channels.get(key)
-        if channel is None:
-            channel = channels[key] = Channel(program=DRUMS if key[1] == DRUM_CHANNEL else 0)
-        if what == "on":
-            notes.append(Note(tick, tick, number, value, channel.program, track))
-            channel.strike(notes[-1])
-        elif what == "off":
-            if not channel.release(tick, number):
-                report.add("note offs without a note")
-        elif what == "pedal":
-            channel.pedal(tick, extend and value >= PEDAL_DOWN)
-        elif key[1] != DRUM_CHANNEL:
-            channel.program = number
-    for channel in channels.values():
-        hanging = [note for held in channel.held.values() for note in held]
-        report.add("hanging notes", len(hanging))
-        for note in (*hanging, *channel.ringing.values()):
-            note.end = max(note.end, stream.ends[note.track])
-    rows = [(note.onset, note.end, note.pitch, note.velocity, note.program) for note in notes]
-    return np.array(rows, np.int64).reshape(-1, 5)
+def _pairs(events: Events, report: ReadReport) -> tuple[np.ndarray, np.ndarray]:
+    """Places [N] of the events where notes' keys go down and up, E where they never do; in order of key, then time."""
+    at = np.flatnonzero(events.kind <= NOTE_ON)
+    key = events.channel[at] * PITCHES + events.number[at]
+    order = np.argsort(narrow(key), kind="stable")
+    at, key = at[order], key[order]
+    is_on = (events.kind[at] == NOTE_ON) & (events.value[at] > 0)
+    begins = np.flatnonzero(np.diff(key, prepend=-1))  # of each key
+    group = np.repeat(np.arange(len(begins), dtype=np.int64), np.diff(begins, append=len(at)))
+
+    # Ons less offs of a key, and the lowest that was so far: an off of a silent key makes a new low
+    change = np.where(is_on, 1, -1)
+    balance = np.cumsum(change)
+    balance -= (balance - change)[begins][group]
+    apart = group * (len(at) + 1)  # makes the lows of one key all below those of the one before
+    low = np.minimum.accumulate(np.minimum(balance, 0) - apart) + apart
+    sounding = np.concatenate([[0], (balance - low)[:-1]])
+    sounding[begins] = 0
+    used = is_on | (sounding > 0)
+    report.add("note offs without a note", int(np.count_nonzero(~used)))
+    at, group, is_on = at[used], group[used], is_on[used]
+
+    # First in, first out: the n-th off of a key belongs to its n-th on
+    on, off = at[is_on], np.full(np.count_nonzero(is_on), len(events.tick))
+    ons, offs = (np.bincount(group[which], minlength=len(begins)) for which in (is_on, ~is_on))
+    skipped = np.cumsum(ons - offs) - (ons - offs)  # ons of lower keys that have no off
+    off[np.arange(len(at) - len(on)) + skipped[group[~is_on]]] = at[~is_on]
+    return on, off
+
+
+def _programs(events: Events, on: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """[N]: program of the channel as each key goes down."""
+    last = _last(events, np.flatnonzero(events.kind == PROGRAM), on, channel)
+    program = np.where(last >= 0, events.number[last], 0)
+    return np.where(channel % CHANNELS == DRUM_CHANNEL, DRUMS, program)
+
+
+def _held(events: Events, on: np.ndarray, off: np.ndarray, program: np.ndarray) -> np.ndarray:
+    """Places [N] of what ends notes if the pedal may hold them, E for nothing. Notes in order of key, then time."""
+    channel, never = events.channel[on], len(events.tick)
+    pedal = np.flatnonzero(events.kind == CONTROL)
+    # the other control that is kept, the reset of all controllers, lifts it
+    down = (events.number[pedal] == SUSTAIN) & (events.value[pedal] >= PEDAL_DOWN)
+    if not down.any():
+        return off
+    is_down = np.zeros(never + 1, bool)
+    is_down[pedal[down]] = True
+
+    strike = (channel * PITCHES + events.number[on]) * (DRUMS + 1) + program
+    order = np.argsort(strike, kind="stable")
+    same = strike[order[1:]] == strike[order[:-1]]
+    again = np.full(len(on), never)
+    again[order[:-1][same]] = on[order[1:][same]]
+    # a note struck again before its own key up is not held
+    held = (off < again) & is_down[_last(events, pedal, off, channel)]
+    return np.where(held, np.minimum(again, _next(events, pedal[~down], off, channel)), off)
+
+
+def _last(events: Events, which: np.ndarray, at: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """Place of the last of these events before each place, of the same channel; -1 for none."""
+    code, wanted, span = _coded(events, which, at, channel)
+    found = np.append(-1, code)[np.searchsorted(code, wanted)]
+    return np.where(found // span == channel, found % span, -1)
+
+
+def _next(events: Events, which: np.ndarray, at: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """Place of the first of these events after each place, of the same channel; E for none."""
+    code, wanted, span = _coded(events, which, at, channel)
+    found = np.append(code, -1)[np.searchsorted(code, wanted)]
+    return np.where(found // span == channel, found % span, span - 1)
+
+
+def _coded(
+    events: Events, which: np.ndarray, at: np.ndarray, channel: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Channel and place as one number: of events, ascending, and of what is looked for; and how far channels are."""
+    span = len(events.tick) + 1
+    return np.sort(events.channel[which] * span + which), channel * span + at, span

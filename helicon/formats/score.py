@@ -53,6 +53,11 @@ class Score:
         return replace(self, onset_s=columns[0], end_s=columns[1], pitch=rest[0], velocity=rest[1], program=rest[2])
 
 
+def narrow(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers from 0 on, in the smallest type that holds them: up to 16 bits NumPy sorts in linear time."""
+    return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
+
+
 @dataclass
 class ReadReport:
     """What a reader dropped, repaired or clipped: event name -> count.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.score import ReadReport, Score
+from helicon.formats.score import ReadReport, Score, narrow
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.augment import Change
 from helicon.tokenizers.base import check_ids
@@ -63,7 +63,7 @@ class MidiTokenizer:
         off_ids = table.off[notes.instrument[off]] + notes.pitch[off]
         ids_E = np.concatenate([on_ids, off_ids])
         ticks_E = np.concatenate([notes.onset, notes.end[off]])
-        order = np.lexsort((table.rank[ids_E], ticks_E))
+        order = np.lexsort((narrow(table.rank[ids_E]), narrow(ticks_E)))
         gaps_E = np.diff(ticks_E[order], prepend=0)
         report.add("pauses longer than a minute cut", int(np.count_nonzero(gaps_E > LONGEST_GAP)))
         return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP)), report
@@ -161,7 +161,7 @@ class MidiTokenizer:
         end = np.maximum(_units(score.end_s[kept]), onset + 1)
 
         key = instrument * PITCHES + pitch
-        order = np.lexsort((onset, key))
+        order = np.lexsort((narrow(onset), narrow(key)))
         key, onset = key[order], onset[order]
         new = np.ones(len(key), bool)
         new[1:] = (key[1:] != key[:-1]) | (onset[1:] != onset[:-1])

@@ -32,13 +32,17 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if bias_N is None else bias_N.detach().to(torch.bfloat16))
 
+    def whole(self, rows: slice = slice(None)) -> Tensor:
+        """Weights [rows, K] in bfloat16."""
+        return self.weight[rows].to(self.scale.dtype) * self.scale[rows, None]
+
     def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
         """[..., K] -> [..., rows]."""
         weight, scale = self.weight[rows], self.scale[rows]
         if x.device.type == "cpu" and x.shape[:-1].numel() <= FEW and weight.shape[1] % WHOLE == 0:
             out = torch.ops.aten._weight_int8pack_mm(x.flatten(0, -2), weight, scale).unflatten(0, x.shape[:-1])
         else:
-            out = F.linear(x, weight.to(x.dtype) * scale[:, None])
+            out = F.linear(x, self.whole(rows))
         return out if self.bias is None else out + self.bias[rows]
 
 

@@ -55,7 +55,7 @@ typedef struct {
     int64_t cache_kind, cache_length, axes, table_kind, threads;
     const void *tokens, *places; /* tables of embeddings */
     Norm norm;
-    float *x, *shared, *scratch; /* [B, C]; [B, widest]; threads x scratch_size */
+    float *x, *angles, *shared, *scratch; /* [B, C]; [B, width of a query]; [B, widest]; threads x scratch_size */
     int64_t shared_width, scratch_size;
 } Model;
 
@@ -287,13 +287,19 @@ static void normalise(const Norm *norm, const float *x, int64_t n, int rms, floa
 
 /* ---- attention ---- */
 
-/* Rotary embedding, halves apart, as `rotate` in model.py */
-static void rotate(float *x, int64_t n, int64_t position) {
-    int64_t half = n / 2;
-    for (int64_t i = 0; i < half; i++) {
-        float angle = position * powf(10000.0f, -(float)i / half), c = cosf(angle), s = sinf(angle);
-        float a = x[i], b = x[half + i];
-        x[i] = a * c - b * s, x[half + i] = a * s + b * c;
+/* Rotary embedding, halves apart, as `rotate` in model.py: cosines, then sines, of a position */
+static void angles_of(int64_t position, int64_t count, float *angles) {
+    for (int64_t i = 0; i < count; i++) {
+        float angle = position * powf(10000.0f, -(float)i / count);
+        angles[i] = cosf(angle), angles[count + i] = sinf(angle);
+    }
+}
+
+INLINE void rotate(float *x, int64_t n, const float *angles) {
+    int64_t count = n / 2;
+    for (int64_t i = 0; i < count; i++) {
+        float a = x[i], b = x[count + i], c = angles[i], s = angles[count + i];
+        x[i] = a * c - b * s, x[count + i] = a * s + b * c;
     }
 }
 
@@ -347,7 +353,7 @@ INLINE void attend_head(const Model *m, const Layer *l, int kind, int64_t b, int
     int64_t D = m->head, E = m->qk_head, H = m->heads, T = m->cache_length, size = kind == FLOAT32 ? 4 : 2;
     float *q = qkv + h * E, *k = qkv + (H + h) * E, *v = qkv + 2 * H * E + h * D;
     if (m->normalise_qk) normalise(&l->q_norm, q, E, 1, q), normalise(&l->k_norm, k, E, 1, k);
-    if (m->rope) rotate(q, E, position), rotate(k, E, position);
+    if (m->rope) rotate(q, E, m->angles + b * E), rotate(k, E, m->angles + b * E);
     char *keys = (char *)l->k_cache + (b * H + h) * T * D * size, *values = (char *)l->v_cache + (b * H + h) * T * D * size;
     for (int64_t d = 0; d < D; d++) {
         put(keys, kind, position * D + d, d < E ? k[d] : 0);
@@ -379,7 +385,10 @@ void helicon_step(const Model *m, const Linear *head, int64_t B, const int64_t *
         int64_t thread = omp_get_thread_num(), C = m->width, H = m->heads, M = m->mlp_width, S = m->shared_width, first, last;
         float *normed = m->scratch + thread * m->scratch_size, *room = normed + B * C; /* of this thread alone */
         share(B, thread, m->threads, &first, &last);
-        for (int64_t b = first; b < last; b++) embed(m, ids[b], places + b * m->axes, m->x + b * C);
+        for (int64_t b = first; b < last; b++) {
+            embed(m, ids[b], places + b * m->axes, m->x + b * C);
+            if (m->rope) angles_of(positions[b], m->qk_head / 2, m->angles + b * m->qk_head);
+        }
 #pragma omp barrier
         for (const Layer *l = m->layers; l < m->layers + m->layer_count; l++) {
             for (int64_t b = 0; b < B; b++) normalise(&l->norm_1, m->x + b * C, C, (int)m->rms, normed + b * C);

@@ -57,7 +57,7 @@ class Model(ctypes.Structure):
             "mlp_width", "prefix", "cache_kind", "cache_length", "axes", "table_kind", "threads",
         )),
         ("tokens", c_void_p), ("places", c_void_p), ("norm", Norm),
-        *((name, c_void_p) for name in ("x", "shared", "scratch")),
+        *((name, c_void_p) for name in ("x", "angles", "shared", "scratch")),
         *((name, c_int64) for name in ("shared_width", "scratch_size")),
     ]  # fmt: skip
 
@@ -85,17 +85,15 @@ class NativeStep:
         # What is normalised; then a query's keys, its scores and what the softmax writes beyond them, or x rounded
         room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
         scratch = batch * shape.width + room
-        self._x, self._shared, self._scratch = (
-            torch.zeros(batch, shape.width), torch.zeros(batch, widest), torch.zeros(threads, scratch)
-        )  # fmt: skip
-        attention = layers[0].attention
+        attention, query = layers[0].attention, shape.qk_width // shape.heads
+        sizes = (batch, shape.width), (batch, query), (batch, widest), (threads, scratch)
+        self._room = [torch.zeros(size) for size in sizes]
         self._model = Model(
             ctypes.addressof(self._layers), len(layers), shape.width, shape.heads, shape.head_width,
-            shape.qk_width // shape.heads, int(shape.qk_norm), int(shape.norm == "rms"), ACTIVATIONS[shape.mlp],
+            query, int(shape.qk_norm), int(shape.norm == "rms"), ACTIVATIONS[shape.mlp],
             int(attention.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, 0,
             KINDS[gpt.tokens.weight.dtype], threads, gpt.tokens.weight.data_ptr(), gpt.places.weight.data_ptr(),
-            self._norm(gpt.norm), self._x.data_ptr(), self._shared.data_ptr(), self._scratch.data_ptr(),
-            widest, scratch,
+            self._norm(gpt.norm), *(room.data_ptr() for room in self._room), widest, scratch,
         )  # fmt: skip
         self.gpt, self.frame, self.length = gpt, frame, cache.length
 

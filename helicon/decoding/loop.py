@@ -41,9 +41,9 @@ def decode(
     run = Run(gpt.eval(), sequencer, layout, [*prompts, *bare], sampling, engine)
     noise = Noise(sampling.seed, range(count) if items is None else items, run.device)
     done, step = run.full()[:count], 0
-    every = LOOKS if done.is_cuda else 1
-    logits = run.prefill()
-    while (step % every or not bool(done.all())) and step != sampling.max_tokens:
+    most, every = run.most_steps(), LOOKS if done.is_cuda else 1
+    logits = torch.empty(0) if most == 0 else run.prefill()
+    while step != most and (step % every or not bool(done.all())):
         allowed = run.allowed(count)
         if copies == 2:
             given, free = logits.float().chunk(2)
@@ -55,7 +55,7 @@ def decode(
         fed, going = (ids, ~done) if copies == 1 else (ids.repeat(2), ~done.repeat(2))
         run.append(fed, going)
         done, step = done | run.full()[:count], step + 1
-        if step % every or not bool(done.all()):
+        if step != most and (step % every or not bool(done.all())):
             logits = run.advance(fed)
     return run.histories()[:count]
 

@@ -98,6 +98,12 @@ class Run:
         ids = self.ids.cpu().numpy()
         return [ids[row, :n].copy() for row, n in enumerate(self.length.tolist())]
 
+    def most_steps(self) -> int | None:
+        """Steps after which no row goes on, as far as that is known."""
+        length, shortest = self.layout.last.length, int(self.length.min())
+        known = [self.max_tokens, None if length is None else length - shortest]
+        return min((steps for steps in known if steps is not None), default=None)
+
     def full(self) -> Tensor:
         """bool [B]: rows whose fixed slot has all its tokens."""
         length = self.layout.last.length

@@ -1,6 +1,7 @@
-"""Sparse attention against dense: forward + backward in one process, fp32, 8 heads x 64, medians after a warm-up.
+"""Sparse attention against dense: forward + backward in one process, 8 heads x 64, medians after a warm-up.
 
 python benchmarks/attention.py                             # every pattern against dense causal SDPA, 2 to 4 minutes
+python benchmarks/attention.py --bf16                      # in bfloat16 instead of float32
 python benchmarks/attention.py --length 4096 --prefix 4
 python benchmarks/attention.py --scaling                   # time and peak memory of `strided`, 2k to 16k tokens
 """
@@ -19,6 +20,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from machine import describe
 from torch import Tensor
 
 from helicon.gpt.attention import attend
@@ -37,13 +39,14 @@ def main() -> None:
     parser.add_argument("--summary", type=int, default=8, help="C of summary and fixed")
     parser.add_argument("--prefix", type=int, default=0, help="tokens before the slot")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--bf16", action="store_true", help="in bfloat16")
     parser.add_argument("--scaling", action="store_true", help="how time and memory of `strided` grow")
     parser.add_argument("--point", action="store_true", help=argparse.SUPPRESS)  # one length of --scaling
     args = parser.parse_args()
     if args.point:
         print(json.dumps(measure_point(args)))
         return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, L = {args.block}, prefix {args.prefix}\n")
+    print(f"{describe()}\n{'bf16' if args.bf16 else 'fp32'}, L = {args.block}, prefix {args.prefix}\n")
     (print_scaling if args.scaling else print_ratios)(args)
 
 
@@ -51,8 +54,9 @@ def print_ratios(args: argparse.Namespace) -> None:
     """One row a pattern: how many times faster than dense, then the medians behind the ratio."""
     names = ["local:L", "block:L", "previous:L", "column:L", "summary:L,C", "strided:L", "fixed:L,C", "conv:11,L"]
     specs = [name.replace("L", str(args.block)).replace("C", str(args.summary)) for name in names]
-    steps = [training_step(dense, args.length)]
-    steps += [training_step(sparse(spec, args.prefix), args.length) for spec in specs]
+    dtype = torch.bfloat16 if args.bf16 else torch.float32
+    steps = [training_step(dense, args.length, dtype)]
+    steps += [training_step(sparse(spec, args.prefix), args.length, dtype) for spec in specs]
     dense_s, *sparse_s = medians_s(steps, args.repeats)
     print(f"| pattern, {args.length} tokens | x dense | ms |\n|---|---:|---:|\n| dense | 1.0 | {dense_s * 1e3:.0f} |")
     for spec, seconds in zip(specs, sparse_s, strict=True):
@@ -95,10 +99,10 @@ def sparse(spec: str, prefix: int) -> Attention:
     return lambda q, k, v: attend(q, k, v, pattern, Frame(prefix))
 
 
-def training_step(attention: Attention, length: int) -> Callable[[], object]:
+def training_step(attention: Attention, length: int, dtype: torch.dtype = torch.float32) -> Callable[[], object]:
     """Forward and backward on fixed inputs laid out as a linear layer leaves them: [1, T, H, D], heads transposed."""
-    q, k, v = (torch.randn(1, length, HEADS, FEATURES).transpose(1, 2).requires_grad_() for _ in range(3))
-    grad = torch.randn(1, length, HEADS, FEATURES).transpose(1, 2)
+    drawn = (torch.randn(1, length, HEADS, FEATURES).to(dtype).transpose(1, 2) for _ in range(4))
+    q, k, v, grad = (x.requires_grad_(number < 3) for number, x in enumerate(drawn))
     return lambda: torch.autograd.grad(attention(q, k, v), (q, k, v), grad)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from helicon.data.batches import Batch, collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
+from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import reading
@@ -33,17 +33,16 @@ def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[st
     Only positions with a target reach the output matrix, and only the slot's rows of it are computed.
     """
     layout = sequencer.schema.layouts[batch.layout]
-    hidden = gpt(batch.ids, batch.rows, layout.frame)
-    nats = {}
-    for span in sequencer.spans(layout, batch.ids.shape[1]):
-        if span.slot not in slots:
-            continue
+    hidden = gpt(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
+    spans = [span for span in sequencer.spans(layout, batch.ids.shape[1]) if span.slot in slots]
+    scored = []
+    for span in spans:
         targets = batch.targets[:, span.positions]
-        real = targets >= 0
-        logits = gpt.logits(hidden[:, span.positions][real], span.rows)
-        total = F.cross_entropy(logits.float(), targets[real] - span.rows.start, reduction="sum")
-        nats[span.slot] = (total, int(real.sum()))
-    return nats
+        pieces, places = (targets >= 0).nonzero(as_tuple=True)  # for whose number a GPU is waited for, once
+        found = hidden[pieces, places + span.positions.start]
+        scored.append(Scored(found, span.rows, targets[pieces, places] - span.rows.start))
+    totals = gpt.nats(scored)
+    return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def features(
     while group := list(islice(windows, batch)):
         examples = [example for example, _ in group]
         packed = collate(index, [window for _, window in group])
-        ids_BT, rows_BTA, targets_BT = (tensor.to(device) for tensor in packed[1:])
+        ids_BT, rows_BTA, targets_BT = (tensor.to(device) for tensor in packed[1:4])
         counted_B1T = (targets_BT >= 0).float()[:, None]
         counted_B1T[:, :, : layout.prefix - 1] = 0
         np.add.at(counts, examples, counted_B1T.sum(2).cpu().numpy())

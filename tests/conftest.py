@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretend_card import Card, pretend_card
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(
+    params=[
+        "pretended",
+        pytest.param(
+            "real", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+        ),
+    ]
+)
+def card(request: pytest.FixtureRequest) -> Iterator[Card]:
+    """`cuda`, pretended and, where there is one, real: what does not know its place fails on either."""
+    if request.param == "real":
+        yield Card(real=True)
+        return
+    with pretend_card() as pretended:
+        yield pretended

@@ -135,8 +135,7 @@ def test_guidance_moves_away_from_what_no_guide_and_no_text_would_give():
     for length, token in enumerate(ids):
         window = length - room // 2 if length - window > room else window
         known, free = (
-            whole_forward(gpt, sequencer, layout, {**more, "audio": ids}, window, length)[:-1]
-            for more in (given, {})
+            whole_forward(gpt, sequencer, layout, {**more, "audio": ids}, window, length)[:-1] for more in (given, {})
         )
         shares = ((free + 3 * (known - free)) / 1.5).softmax(-1).cumsum(-1)
         assert int((shares <= noise[length][0]).sum()) == token

@@ -72,7 +72,8 @@ def packages(tmp_path_factory) -> Path:
 
 def needed() -> set[str]:
     """Files that must be in a package, as paths from the root."""
-    found = [*ROOT.glob("helicon/**/*.py"), *ROOT.glob("helicon/presets/*.yaml"), ROOT / "helicon" / "py.typed"]
+    found = [path for kind in ("py", "yaml", "json", "c") for path in ROOT.glob(f"helicon/**/*.{kind}")]
+    found.append(ROOT / "helicon" / "py.typed")
     return {path.relative_to(ROOT).as_posix() for path in found}
 
 

@@ -8,8 +8,9 @@ import warnings
 from pathlib import Path
 
 from helicon.cli import CommandError
-from helicon.training.callbacks import Interrupted
+from helicon.training.processes import is_first
 from helicon.training.run import UsageError, exit_status, run_lightning
+from helicon.training.stopping import Interrupted
 from helicon.vqvae.storage import find_codec
 
 
@@ -18,6 +19,7 @@ def quiet() -> None:
     import logging
 
     advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "args parameter is", "sync_dist")
+    advice += ("callbacks used to create the checkpoint",)
     for pattern in advice:
         warnings.filterwarnings("ignore", f".*{pattern}.*")
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -34,14 +36,15 @@ def run_or_stop(command: str, args: list[str]) -> tuple[Path, int]:
         raise CommandError(str(error)) from error
     except Interrupted as stop:
         run = stop.checkpoint.parent.parent
-        print(f"{stop}; go on with: helicon train --resume {shlex.quote(str(run))}", file=sys.stderr)
+        if is_first():
+            print(f"{stop}; go on with: helicon train --resume {shlex.quote(str(run))}", file=sys.stderr)
         return run, exit_status(stop)
 
 
 def lightning(command: str, args: list[str]) -> int:
     """Runs one of LightningCLI's commands from the command line."""
     run, status = run_or_stop(command, args)
-    if command == "fit" and not status:
+    if command == "fit" and not status and is_first():
         codec = find_codec(run)
         after = f"helicon reconstruct {run} FILE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
         print(f"model      {run / 'model'}\nnext       {after}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Batch t from the corpora: a function of (data, seed, t) alone.
 
-Shapes: B sequences, T tokens of the longest of them, A coordinate axes.
+Shapes: P pieces, T tokens of the longest of them, A coordinate axes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from helicon.data.corpus import Corpus
+from helicon.data.packing import Batches
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 
-GROUP = 16  # batches among which sequences are sorted by length, to waste little on padding
-
 
 class Batch(NamedTuple):
-    """One layout's sequences: ids [B, T], rows [B, T, A], targets [B, T] (NO_TARGET: nothing to learn)."""
+    """One layout's pieces: ids [P, T], rows [P, T, A], targets [P, T] (NO_TARGET: nothing to learn), lengths [P].
+
+    All int64. Each piece is a sequence of its own, filled up on the right to the longest of them.
+    """
 
     layout: int
     ids: Tensor
     rows: Tensor
     targets: Tensor
+    lengths: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,85 +54,64 @@ NONE = Variation(augment=False, drop=0.0, plan=0.0)
 
 def collate(index: int, packed: Sequence[Packed]) -> Batch:
     """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target."""
-    longest = max(len(p.ids) for p in packed)
-    ids = np.zeros((len(packed), longest), np.int64)
-    rows = np.zeros((len(packed), longest, packed[0].rows.shape[1]), np.int64)
-    targets = np.full((len(packed), longest), NO_TARGET, np.int64)
-    for i, p in enumerate(packed):
-        ids[i, : len(p.ids)], rows[i, : len(p.ids)], targets[i, : len(p.ids)] = p.ids, p.rows, p.targets
-    return Batch(index, torch.from_numpy(ids), torch.from_numpy(rows), torch.from_numpy(targets))
-
-
-class Epochs:
-    """Items without end: every epoch has each of them once, in an order of its own that depends on (seed, epoch)."""
-
-    def __init__(self, items: np.ndarray, seed: int) -> None:
-        self.items, self.seed = items, seed
-        self._orders: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Items of an epoch."""
-        return len(self.items)
-
-    def at(self, numbers: np.ndarray) -> np.ndarray:
-        """The items of consecutive numbers."""
-        first, last = numbers[0] // len(self), numbers[-1] // len(self)
-        orders = np.concatenate([self._order(epoch) for epoch in range(first, last + 1)])
-        return orders[numbers - first * len(self)]
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.items)
-            self._orders = {**{e: o for e, o in self._orders.items() if e >= epoch - 2}, epoch: order}
-        return self._orders[epoch]
+    lengths = np.array([len(p.ids) for p in packed], np.int64)
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids, targets = np.zeros(real.shape, np.int64), np.full(real.shape, NO_TARGET, np.int64)
+    rows = np.zeros((*real.shape, packed[0].rows.shape[1]), np.int64)
+    ids[real] = np.concatenate([p.ids for p in packed])
+    rows[real] = np.concatenate([p.rows for p in packed])
+    targets[real] = np.concatenate([p.targets for p in packed])
+    return Batch(index, *map(torch.from_numpy, (ids, rows, targets, lengths)))
 
 
 class Stream:
-    """The endless sequence of training windows of one corpus: each epoch visits every window of every example once."""
+    """The endless sequence of training windows of one corpus: each epoch visits every window of every example once.
+
+    A batch has `batch` sequences where they fill the context. Where an open slot leaves them shorter, more of them take
+    their place, as many as there is room for in the same tokens.
+    """
 
     def __init__(
         self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation
     ) -> None:
-        self.corpus, self.sequencer, self.layout = corpus, sequencer, layout
-        self.seed, self.batch, self.how = seed, batch, how
+        self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
         self.room = sequencer.room(layout)
-        self.train = corpus.select(held=False)
-        self.lengths = np.asarray(corpus.lengths(layout.last.name))
+        train = corpus.select(held=False)
+        lengths = corpus.longest(layout.last.name)
         # room + 1 targets fit into a window; the target after the last token is `stop`
         whole = layout.last.length is not None
-        windows = 1 if whole else np.maximum(1, -(-(self.lengths[self.train] + 1) // (self.room + 1)))
-        self.windows = np.repeat(self.train, windows)
-        self.epochs = Epochs(self.windows, seed)
-        self._group: tuple[int, np.ndarray] | None = None
+        windows = 1 if whole else np.maximum(1, -(-(lengths[train] + 1) // (self.room + 1)))
+        self.train = np.repeat(train, windows)
+        fed = layout.prefix + np.minimum(lengths[self.train], self.room)
+        self.batches = Batches(self.train, fed, batch, layout.prefix + self.room, seed)
+        self._philox = np.random.Philox(key=seed)
+        self._rng, self._state = np.random.Generator(self._philox), self._philox.state
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number in the stream, example) of batch t: neighbours in length within a group of batches."""
-        group, place = divmod(t, GROUP)
-        if self._group is None or self._group[0] != group:
-            self._group = group, self._batches(group)
-        return [(int(number), int(example)) for number, example in self._group[1][place]]
-
-    def _batches(self, group: int) -> np.ndarray:
-        """(number, example) of a group of batches, int64 [GROUP, batch, 2]."""
-        numbers = np.arange(group * GROUP * self.batch, (group + 1) * GROUP * self.batch)
-        examples = self.epochs.at(numbers)
-        by_length = np.argsort(np.minimum(self.lengths[examples], self.room), kind="stable")
-        rows = np.stack([numbers, examples], axis=1)[by_length].reshape(GROUP, self.batch, 2)
-        return rows[np.random.default_rng((self.seed, 1, group)).permutation(GROUP)]
+        """(number in the stream, example) of batch t, of like lengths."""
+        return self.batches.rows(t)
 
     def window(self, number: int, example: int) -> Packed:
         """The window of that number, with its own random changes."""
-        rng = np.random.default_rng((self.seed, 2, number))
+        rng = self._draws(number)
         ids = self.corpus.example(example, rng)
         if self.how.augment:
             ids = augmented(self.sequencer, ids, rng, self.how.changes)
         if self.how.drop:
             self._drop(ids, rng)
-        length = len(ids[self.layout.last.name])
-        last = max(0, length - self.room) if self.layout.last.length is None else 0
+        limit = self.batches.limit(number)
+        room, length = min(self.room, limit - self.layout.prefix), len(ids[self.layout.last.name])
+        last = max(0, length - room) if self.layout.last.length is None else 0
         # Beyond the ends and clipped back, so that beginnings and endings are seen as often as the middle
-        start = int(np.clip(rng.integers(-self.room // 2, last + self.room // 2 + 1), 0, last))
-        return self.sequencer.pack(self.layout, ids, start, plan=bool(rng.random() < self.how.plan))
+        start = min(max(0, int(rng.integers(-room // 2, last + room // 2 + 1))), last)
+        packed = self.sequencer.pack(self.layout, ids, start, plan=bool(rng.random() < self.how.plan))
+        return Packed(packed.ids[:limit], packed.rows[:limit], packed.targets[:limit])
+
+    def _draws(self, number: int) -> np.random.Generator:
+        """Those of a window, a function of (seed, number): counted to, which takes no time, instead of seeded anew."""
+        self._state["state"]["counter"][1] = number
+        self._philox.state = self._state
+        return self._rng
 
     def _drop(self, ids: dict[str, np.ndarray], rng: np.random.Generator) -> None:
         """Leaves out some of what is known: words of a style one by one, other conditions as a whole."""
@@ -146,8 +128,11 @@ def augmented(
     """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change."""
     changes = {}
     for slot in list(ids):
-        modality, tokenizer = registry.for_slot(slot, ids), sequencer.tokenizers[slot]
-        if modality.draw_change is None or not hasattr(tokenizer, "augment"):
+        tokenizer = sequencer.tokenizers[slot]
+        if not hasattr(tokenizer, "augment"):
+            continue
+        modality = registry.for_slot(slot, ids)
+        if modality.draw_change is None:
             continue
         if modality.name not in changes:
             changes[modality.name] = modality.draw_change(rng, **ranges)
@@ -158,7 +143,7 @@ def augmented(
 class TrainBatches(IterableDataset[Batch]):
     """Batches `first`, `first + 1`, ... without end; layouts take turns.
 
-    Of each batch a process of several takes every `world`-th sequence from `rank` on.
+    Of each batch a process of several takes every `world`-th piece from `rank` on.
     """
 
     def __init__(self, streams: Sequence[Stream], first: int = 0, rank: int = 0, world: int = 1) -> None:

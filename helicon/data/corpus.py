@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Examples of one layout.
+    """Examples of one layout. What is read from a folder is sent to other processes as that folder, not as its arrays.
 
     ids: slot -> flat array of local ids of all variants. offsets: slot -> int64 [variants + 1] into it.
     variants: slot -> int64 [examples + 1] into the variants, for slots of which some example has several.
@@ -42,6 +43,10 @@ class Corpus:
     ids: Mapping[str, np.ndarray]
     offsets: Mapping[str, np.ndarray]
     variants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return super().__reduce_ex__(protocol) if self.folder is None else (read_corpus, (self.folder, False))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -64,6 +69,11 @@ class Corpus:
         """Tokens of a slot in each example, of its first variant, int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return lengths[self.variants[slot][:-1]] if slot in self.variants else lengths
+
+    def longest(self, slot: str) -> np.ndarray:
+        """Tokens of a slot in each example, of its longest variant, int64 [examples]."""
+        lengths = np.diff(self.offsets[slot])
+        return np.maximum.reduceat(lengths, self.variants[slot][:-1]) if slot in self.variants else lengths
 
     def select(self, held: bool) -> np.ndarray:
         """Indices of the held-out examples, or of those to train on."""
@@ -118,20 +128,33 @@ def write_corpus(
 
 def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
     """Ids as the smallest type for those of a block of `size` tokens; ValueError, beginning with `what`, for others."""
+    kind, whole = _smallest(size)
+    if whole and ids.dtype == kind:  # there are no others
+        return ids
     if len(ids) and not 0 <= ids.min() <= ids.max() < size:
         raise ValueError(f"{what} ids must be from 0 to {size - 1}, got {ids.min()} to {ids.max()}")
-    return ids.astype(np.min_scalar_type(max(0, size - 1)))
+    return ids.astype(kind, copy=False)
 
 
-def read_corpus(folder: Path) -> Corpus:
-    """Opens shards without reading the ids into memory. CorpusError says why they cannot be used."""
+@cache
+def _smallest(size: int) -> tuple[np.dtype, bool]:
+    """The smallest type for ids below a size, and whether it holds no others."""
+    kind = np.min_scalar_type(max(0, size - 1))
+    return kind, int(np.iinfo(kind).max) == size - 1
+
+
+def read_corpus(folder: Path, check: bool = True) -> Corpus:
+    """Opens shards without reading the ids into memory. CorpusError says why they cannot be used.
+
+    check: whether checksums are compared, for which all is read once.
+    """
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["version"] != VERSION:
             raise CorpusError(f"{folder}: version {index['version']}, this is {VERSION}")
         arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
         for name, checksum in sorted(index["checksums"].items()):
-            if _checksum(folder / name) != checksum:
+            if check and _checksum(folder / name) != checksum:
                 raise CorpusError(f"{folder / name}: checksum differs")
             slot, kind, _ = name.split(".")
             arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")
@@ -144,7 +167,7 @@ def read_corpus(folder: Path) -> Corpus:
             whole &= _fit(variants, len(offsets) - 1) and _fit(offsets, len(ids))
         if not whole:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
-        return Corpus(index["layout"], names, labels, held, **arrays)
+        return Corpus(index["layout"], names, labels, held, **arrays, folder=folder)
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
 
@@ -168,7 +191,7 @@ def _mapped(path: Path, kind: str) -> np.ndarray:
     dtype, count = np.dtype(header[1].decode()), int(header[2])
     if dtype.kind != kind or start + count * dtype.itemsize != path.stat().st_size:
         raise CorpusError(f"{path}: {path.stat().st_size} bytes, which are not {count} numbers of the kind {dtype}")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # plain arrays of the file are sliced faster
 
 
 def _checksum(path: Path) -> int:

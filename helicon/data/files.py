@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -35,10 +36,9 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
 def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
     found, groups = Scan([]), {}
     base = root if root.is_dir() else root.parent
-    for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        relative, name = path.relative_to(base), path.name.lower()
-        if any(part.startswith(".") for part in relative.parts):
-            continue
+    for parts in _inside(root) if root.is_dir() else [(root.name,)]:
+        relative, name = Path(*parts), parts[-1].lower()
+        path = base / relative
         if name.endswith(COMPRESSED_SUFFIXES) and path.is_file():
             found.skipped[str(path)] = COMPRESSED
         elif name.endswith(SUFFIX) and path.is_file():
@@ -51,6 +51,16 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
         entry = matched(stem.as_posix(), _label(stem), files, modalities, found.skipped)
         found.entries += [entry] if entry else []
     return found
+
+
+def _inside(root: Path) -> list[tuple[str, ...]]:
+    """Parts of the paths of all files below a folder, in order, but for hidden ones and those in hidden folders."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(root).parts
+        found += [(*inside, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], found: Scan) -> None:

@@ -7,30 +7,28 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import helicon
-from helicon.data.corpus import VERSION, Corpus, CorpusError, Ids, narrow, read_corpus, write_corpus
-from helicon.data.entries import DataError, Entry, Scan
+from helicon.data.corpus import VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
+from helicon.data.encoding import Surveying, encode
+from helicon.data.entries import DataError, Scan
 from helicon.data.files import scan, split
-from helicon.data.reading import Alternatives, Media, Reader, variants
+from helicon.data.reading import Reader
+from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, write_json
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
-from helicon.tokenizers.guides import most_ids
 from helicon.tokenizers.names import unknown
 from helicon.tokenizers.sequencer import grids
 
 PREPARED = "prepared.json"
-TOGETHER = 64  # pieces that a tokenizer encodes at a time
 
 
 @dataclass(frozen=True)
@@ -77,13 +75,13 @@ class Prepared:
 
 def prepare(
     source: Source, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None,
-    kept: Mapping[str, Tokenizer] | None = None,
+    kept: Mapping[str, Tokenizer] | None = None, processes: int | None = None,
 ) -> Prepared:  # fmt: skip
     """Tokenizers and shards of a source, from the cache where it is whole.
 
     `adopted` tokenizers are used as they are, grown by the labels of the folder if the source says so. `kept` ones are
-    those that an earlier call gave: no others are used, also if the folder has changed since. DataError when nothing
-    can be read.
+    those that an earlier call gave: no others are used, also if the folder has changed since. processes: that read and
+    encode where there is much to do, as many as there are cores unless told. DataError when nothing can be read.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
     scans = [scan(source.path, modalities_of(layout), source.manifest) for layout in layouts]
@@ -99,7 +97,8 @@ def prepare(
     except CorpusError as fault:
         if folder.exists():
             say(f"cache      {fault}: built again")
-    return _build(source, layouts, scans, adopted, folder)
+    with Workers(processes) as workers:
+        return _build(source, layouts, scans, adopted, folder, workers)
 
 
 def modalities_of(layout: Layout) -> list[Modality]:
@@ -162,23 +161,20 @@ def _plain(state: Any) -> Any:
 
 
 def _build(
-    source: Source, layouts: Sequence[Layout], scans: Sequence[Scan], adopted: Mapping[str, Tokenizer], folder: Path
-) -> Prepared:
-    readers = [Reader(found.entries, modalities_of(layout), source.options) for layout, found in zip(layouts, scans)]
-    skipped = {name: reason for found in scans for name, reason in found.skipped.items()}
+    source: Source, layouts: Sequence[Layout], scans: Sequence[Scan], adopted: Mapping[str, Tokenizer], folder: Path,
+    workers: Workers,
+) -> Prepared:  # fmt: skip
+    readers = [
+        Reader(found.entries, modalities_of(layout), source.options, workers) for layout, found in zip(layouts, scans)
+    ]
     surveys: dict[str, list[Any]] = {}
-    for reader in readers:
-        for _, media in reader.read("reading"):
-            for name, thing in media.items():
-                told = variants(paired(name, thing) if len(media) > 1 else thing)
-                surveys.setdefault(name, []).extend(map(registry.get(name).survey, told))
-        skipped.update(reader.skipped)
-    for layout, reader in zip(layouts, readers):
-        if not reader.good:
-            first = next(iter(reader.skipped.items()))
-            raise DataError(
-                f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; {first[0]}: {first[1]}"
-            )
+    if asked := _asked(source, adopted):
+        for reader in readers:
+            wanted = Surveying([modality.name for modality in reader.modalities if modality.name in asked])
+            for _, found in reader.read("reading", wanted):
+                for name, several in found.items():
+                    surveys.setdefault(name, []).extend(several)
+        _check_read(source, layouts, readers)
     tokenizers, choices = _fit(source, surveys, adopted)
     layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -188,6 +184,8 @@ def _build(
             _encode(building / str(i), layout, reader, tokenizers, source.held_out)
             for i, (layout, reader) in enumerate(zip(layouts, readers))
         ]
+        _check_read(source, layouts, readers)
+        skipped = {name: reason for found in [*scans, *readers] for name, reason in found.skipped.items()}
         repaired: dict[str, int] = {}
         for count in [*counts, *(reader.repaired for reader in readers)]:
             for what, n in count.items():
@@ -206,6 +204,27 @@ def _build(
     return _load(folder, tokenizers)
 
 
+def _asked(source: Source, adopted: Mapping[str, Tokenizer]) -> set[str]:
+    """Modalities whose surveys some tokenizer learns from."""
+    layouts = [Layout.parse(spec) for spec in source.layouts]
+    found = set()
+    for slot, name in _choices(source).items():
+        kind = registry.factory(slot, name)
+        if (source.grow and kind.grows) if slot in adopted else kind.learns:
+            found.add(modality_of(slot, layouts).name)
+    return found
+
+
+def _check_read(source: Source, layouts: Sequence[Layout], readers: Sequence[Reader]) -> None:
+    """DataError when nothing was read for some layout."""
+    for layout, reader in zip(layouts, readers):
+        if not reader.good:
+            file, reason = next(iter(reader.skipped.items()))
+            raise DataError(
+                f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; {file}: {reason}"
+            )
+
+
 def _fit(
     source: Source, surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, Tokenizer], dict[str, str]]:
@@ -216,7 +235,7 @@ def _fit(
     for slot in choices:
         modality = modality_of(slot, layouts)
         factory = registry.factory(slot, choices[slot])
-        found = surveys[modality.name]
+        found = surveys.get(modality.name, [])
         if slot in adopted:
             tokenizers[slot] = factory.grow(adopted[slot], found) if source.grow else adopted[slot]
         else:
@@ -230,58 +249,20 @@ def _encode(
 ) -> dict[str, int]:
     """Writes the corpus of one layout; gives what encoding lost, counted."""
     sizes = {slot: len(tokenizers[slot].block) for slot in layout.sources}
-    room = most_ids(layout, tokenizers)
-    lost: dict[str, int] = {}
-
-    def cut(slot: str, ids: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
-        length = room[slot]
-        over = max(0, len(ids) - length) if length is not None else 0
-        for what, n in {**counts, **({f"{slot} tokens cut": over} if over else {})}.items():
-            lost[what] = lost.get(what, 0) + n
-        # Narrow, since all of them are in memory before they are written
-        return narrow(ids[:length], sizes[slot], slot)
-
-    def rows() -> Iterator[tuple[str, str, str | None, Mapping[str, Ids]]]:
-        pieces = ((n, e, piece) for e, media in reader.read("tokenising") for n, piece in _documents(layout, e, media))
-        while group := list(islice(pieces, TOGETHER)):
-            encoded: list[dict[str, Ids]] = [{} for _ in group]
-            for slot in sizes:
-                modality = modality_of(slot, [layout])
-                several = [variants(piece[modality.name]) for _, _, piece in group]
-                flat = modality.encode(tokenizers[slot], [media for media_of in several for media in media_of])
-                cuts = (cut(slot, ids, counts) for ids, counts in flat)
-                for found, media_of in zip(encoded, several):
-                    own = list(islice(cuts, len(media_of)))
-                    found[slot] = own[0] if len(own) == 1 else own
-            for (name, entry, _), ids in zip(group, encoded):
-                made = ids[layout.last.name]
-                if any(map(len, [made] if isinstance(made, np.ndarray) else made)):
-                    yield name, next(iter(entry.files.values())).suffix, entry.label, ids
-                else:
-                    lost["pieces without anything in them"] = lost.get("pieces without anything in them", 0) + 1
-
-    found = list(rows())
+    modalities = {slot: modality_of(slot, [layout]).name for slot in layout.sources}
+    rows: list[tuple[str, str | None, Mapping[str, Ids]]] = []
+    stems: list[str] = []
+    lost: Counter[str] = Counter()
+    for entry, piece in encode(reader, layout, modalities, tokenizers):
+        for coded in (coded for several in piece.ids.values() for coded in several):
+            lost.update(coded.lost)
+        if any(len(coded.ids) for coded in piece.ids[layout.last.name]):
+            ids = {slot: [coded.ids for coded in several] for slot, several in piece.ids.items()}
+            rows.append((piece.name, entry.label, ids))
+            stems.append(piece.name.removesuffix(next(iter(entry.files.values())).suffix))
+        else:
+            lost["pieces without anything in them"] += 1
     # By stem: what belongs to one picture is on one side, whatever stages it is trained in
-    held = split([name.removesuffix(suffix) for name, suffix, _, _ in found], held_out)
-    found = [(name, label, ids) for name, _, label, ids in found]
-    write_corpus(folder, str(layout), ((n, label, out, ids) for (n, label, ids), out in zip(found, held)), sizes)
+    held = split(stems, held_out)
+    write_corpus(folder, str(layout), ((n, label, out, ids) for (n, label, ids), out in zip(rows, held)), sizes)
     return lost
-
-
-def paired(name: str, media: Any) -> Any:
-    """Media of a modality, or each of its alternatives, as they are beside other media."""
-    modality = registry.get(name)
-    return Alternatives(map(modality.paired, media)) if isinstance(media, Alternatives) else modality.paired(media)
-
-
-def _documents(layout: Layout, entry: Entry, media: Media) -> Iterable[tuple[str, dict[str, Any]]]:
-    """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""
-    modality = modality_of(layout.last.name, [layout])
-    if len(media) > 1:
-        return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
-    if layout.last.length is not None:
-        return [(entry.name, media)]
-    parts = modality.documents(media[modality.name])
-    if len(parts) == 1:
-        return [(entry.name, {modality.name: parts[0]})]
-    return [(f"{entry.name}#{i}", {modality.name: part}) for i, part in enumerate(parts)]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from helicon.data.batches import Epochs
 from helicon.data.corpus import Corpus
+from helicon.data.packing import Epochs
 
 
 class Pictures:

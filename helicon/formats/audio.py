@@ -77,7 +77,7 @@ def read_audio(path: Path | str, rate: int | None = None, channels: int | None =
             frames += len(block)
             if frames > most:
                 raise _too_long(most, rate)
-    return Sound(np.concatenate(blocks), rate), report
+    return Sound(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate), report
 
 
 def read_blocks(

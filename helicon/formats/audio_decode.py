@@ -31,6 +31,8 @@ MAX_CHANNELS = 64
 SLOWEST, FASTEST = 100, 768_000  # samples a second
 TRUNCATED = "truncated or broken file (read up to there)"
 LEFT_OVER = "file longer than its header says (the rest left out)"
+# Whether libsndfile reads files itself, which is quicker; on Windows its file descriptors are others than Python's
+DESCRIPTORS = os.name == "posix"
 
 _SIGNATURES = {  # what a file begins with
     "WAV": rb"(RIFF|RIFX|RF64)....WAVE",
@@ -101,14 +103,16 @@ class Source:
         AudioError if it is broken from the first sample on.
         """
         read, reason = 0, ""
-        while not reason:
-            block_SC = np.empty((size, self.channels), np.float32)
+        while not reason and read != self.frames:
+            # What is left of a block that is not filled, libsndfile makes 0: a short sound would take longer for it
+            ahead = size if self.frames is None else min(size, self.frames - read)
+            block_SC = np.empty((ahead, self.channels), np.float32)
             try:
                 with _hushed(self.kind):
                     n = len(self._decoder.read(out=block_SC))
             except soundfile.LibsndfileError as error:
                 # What was decoded before the fault is in the block; only the position tells how much that is
-                n, reason = min(max(self._decoder.tell() - read, 0), size), _said(error)
+                n, reason = min(max(self._decoder.tell() - read, 0), ahead), _said(error)
             if n:
                 yield block_SC[:n]
             elif not reason:
@@ -125,15 +129,15 @@ class Source:
 @contextmanager
 def open_audio(path: Path | str) -> Iterator[Source]:
     """A sound file. Raises AudioError for what is none, or none that can be read, OSError if it cannot be opened."""
-    suffix = Path(path).suffix.lower()
+    suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
-    with _File(io.FileIO(path)) as file:
+    with io.FileIO(path) if DESCRIPTORS else _File(io.FileIO(path)) as file:
         kind, says_length = _kind(file)
         # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing
         try:
             with _hushed(kind):
-                decoder = _Forward(file)
+                decoder = _Forward(file.fileno() if DESCRIPTORS else file, closefd=False)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"a broken {kind} file: {_said(error)}") from error
         with decoder:

@@ -27,7 +27,7 @@ _OGG_ORDER = [0, 2, 1, 4, 5, 3]  # Vorbis and Opus: front left, centre, front ri
 
 def clean(x_SC: np.ndarray, report: ReadReport) -> np.ndarray:
     """float32 [S, C] in [-1, 1]: what is not finite is 0, what is beyond is clipped; both are counted."""
-    if np.abs(x_SC).max(initial=0) <= 1:  # not so if anything is NaN
+    if x_SC.max(initial=0) <= 1 and x_SC.min(initial=0) >= -1:  # not so if anything is NaN
         return x_SC
     finite_SC = np.isfinite(x_SC)
     x_SC = np.where(finite_SC, x_SC, np.float32(0))
@@ -69,13 +69,23 @@ def resampled(blocks: Iterator[np.ndarray], channels: int, own: int, rate: int) 
         return
     stream = soxr.ResampleStream(own, rate, channels, dtype="float32", quality="HQ")
     heard = given = 0
-    for block_SM in blocks:
-        made_SM = stream.resample_chunk(block_SM)
+    for block_SM, last in _with_last(blocks, channels):
+        made_SM = stream.resample_chunk(block_SM, last).clip(-1, 1)  # it overshoots where the sound leaps
         heard, given = heard + len(block_SM), given + len(made_SM)
-        yield made_SM.clip(-1, 1)  # it overshoots where the sound leaps
-    rest_SM = stream.resample_chunk(np.empty((0, channels), np.float32), last=True).clip(-1, 1)
-    missing = length_at(heard, own, rate) - given
-    yield np.pad(rest_SM, ((0, max(0, missing - len(rest_SM))), (0, 0)))[:missing]
+        if not last:
+            yield made_SM
+            continue
+        over = given - length_at(heard, own, rate)
+        yield made_SM[: len(made_SM) - over] if over >= 0 else np.pad(made_SM, ((0, -over), (0, 0)))
+
+
+def _with_last(blocks: Iterator[np.ndarray], channels: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """The same, and whether each is the last; an empty one where there are none."""
+    held_SM = next(blocks, np.empty((0, channels), np.float32))
+    for block_SM in blocks:
+        yield held_SM, False
+        held_SM = block_SM
+    yield held_SM, True
 
 
 def regrouped(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:

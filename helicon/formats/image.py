@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write
-from helicon.formats.image_pixels import check_pixels, middle_square, rgb_pixels, upright
+from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
 from helicon.formats.score import ReadReport
 
 MAX_BYTES = 200_000_000  # of a file
@@ -67,7 +67,7 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
     """
     if size is not None and not 1 <= size <= MAX_SQUARE:
         raise ValueError(f"a size of {size} pixels: 1 to {MAX_SQUARE} are accepted")
-    suffix = Path(path).suffix.lower()
+    suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise ImageError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
     with open(path, "rb") as file:
@@ -77,14 +77,14 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
         data = file.read(n_bytes)
     kind, report = _kind(data, suffix), ReadReport()
     try:
-        pixels_HWC, extent, orientation = _decode(data, kind, size, report)
+        image, extent, orientation = _decode(data, kind, size, report)
     except ImageError:
         raise
     except Exception as error:  # of any type: Pillow lets through whatever its parsers stumble over
         raise ImageError(f"a broken {kind} file: {_reason(error)}") from error
     if size is not None:
-        pixels_HWC = middle_square(pixels_HWC, extent, size)
-    return np.ascontiguousarray(upright(pixels_HWC, orientation)), report
+        image = middle_square(image, extent, size)
+    return np.ascontiguousarray(upright(np.array(image), orientation)), report
 
 
 def write_image(pixels_HWC: np.ndarray, path: Path | str) -> None:
@@ -123,8 +123,8 @@ def _reason(error: Exception) -> str:
 
 def _decode(
     data: bytes, kind: str, size: int | None, report: ReadReport
-) -> tuple[np.ndarray, tuple[float, float], int]:
-    """Pixels [H, W, 3] as they lie in the file; their width and height; the EXIF orientation that is left to apply.
+) -> tuple[Image.Image, tuple[float, float], int]:
+    """An RGB picture as it lies in the file; its width and height; the EXIF orientation that is left to apply.
 
     Width and height are not whole numbers where a JPEG was decoded at a fraction of its size.
     """
@@ -143,11 +143,11 @@ def _decode(
     image.load()
     orientation = _orientation(image)
     report.add("turned as its EXIF says", (turned, orientation) != (1, 1))
-    pixels_HWC = rgb_pixels(image, levels, report)
+    found = rgb_image(image, levels, report)
     with suppress(Exception):  # faults in what follows the first frame
         if getattr(image, "is_animated", False):
             report.add("first page of several" if kind == "TIFF" else "first frame of an animation")
-    return pixels_HWC, drafted[1][2:] if drafted else image.size, orientation
+    return found, drafted[1][2:] if drafted else image.size, orientation
 
 
 def _check_size(width: int, height: int) -> None:

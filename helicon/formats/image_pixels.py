@@ -20,29 +20,35 @@ def check_pixels(pixels_HWC: np.ndarray) -> None:
         raise ValueError(f"pixels {pixels_HWC.dtype} {list(pixels_HWC.shape)}: uint8 [H, W, 3] is accepted")
 
 
-def rgb_pixels(image: Image.Image, levels: tuple[int, int], report: ReadReport) -> np.ndarray:
-    """Pixels [H, W, 3] of a loaded picture, alpha composed on white (scaling first would mix hidden colours in).
+def rgb_image(image: Image.Image, levels: tuple[int, int], report: ReadReport) -> Image.Image:
+    """A loaded picture as RGB, alpha composed on white (scaling first would mix hidden colours in).
 
     levels: the samples that are black and white in a file of grey. Colours of 16 bits are cut to their upper 8 by
     Pillow; grey is rounded.
     """
     if "transparency" in image.info:
         image.info["transparency"] = _in_8_bits(image.info["transparency"], image.mode, levels[1])
-    pixels_HWC = np.empty((image.height, image.width, 3), np.uint8)
-    rows, composed = max(1, STRIP_PIXELS // image.width), False
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        if strip.mode in GREY_16:
-            part_HWC, through = _grey(strip, levels)
-        elif strip.has_transparency_data:
-            part_HWC, through = _on_white(strip)
-        else:
-            part_HWC, through = np.asarray(strip.convert("RGB")), False
-        pixels_HWC[top : top + rows] = part_HWC
-        composed |= through
+    rows = max(1, STRIP_PIXELS // image.width)
+    if image.height <= rows:
+        whole, composed = _rgb(image, levels)
+    else:
+        whole, composed = Image.new("RGB", image.size), False
+        for top in range(0, image.height, rows):
+            part, through = _rgb(image.crop((0, top, image.width, min(top + rows, image.height))), levels)
+            whole.paste(part, (0, top))
+            composed |= through
     report.add("16-bit grey scaled to 8 bits", image.mode in GREY_16)
     report.add("alpha composed on white", composed)
-    return pixels_HWC
+    return whole
+
+
+def _rgb(strip: Image.Image, levels: tuple[int, int]) -> tuple[Image.Image, bool]:
+    """A picture, or a strip of one, as RGB, and whether any of it was transparent."""
+    if strip.mode in GREY_16:
+        return _grey(strip, levels)
+    if strip.has_transparency_data:
+        return _on_white(strip)
+    return strip.convert("RGB"), False  # a copy, also of RGB: a file's own picture changes when its frames are counted
 
 
 def _in_8_bits(transparency: object, mode: str, white: int) -> object:
@@ -54,38 +60,37 @@ def _in_8_bits(transparency: object, mode: str, white: int) -> object:
     return transparency
 
 
-def _grey(strip: Image.Image, levels: tuple[int, int]) -> tuple[np.ndarray, bool]:
-    """Pixels of a strip of many-bit grey, and whether any were transparent."""
+def _grey(strip: Image.Image, levels: tuple[int, int]) -> tuple[Image.Image, bool]:
+    """`_rgb` of many-bit grey."""
     black, white = levels
     samples_HW = np.asarray(strip).astype(np.float64)
     grey_HW = np.rint((samples_HW - black) * (255 / (white - black))).astype(np.uint8)
     through_HW = samples_HW == strip.info.get("transparency", -1)
     grey_HW[through_HW] = 255
-    return grey_HW[:, :, None], bool(through_HW.any())
+    return Image.fromarray(grey_HW).convert("RGB"), bool(through_HW.any())
 
 
-def _on_white(strip: Image.Image) -> tuple[np.ndarray, bool]:
-    """Pixels of a strip with alpha, and whether any were transparent."""
+def _on_white(strip: Image.Image) -> tuple[Image.Image, bool]:
+    """`_rgb` of what has alpha."""
     rgba = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
     white = Image.new("RGB", strip.size, "white")
     white.paste(rgba, mask=rgba)
-    return np.asarray(white), rgba.getchannel("A").getextrema()[0] != 255
+    return white, rgba.getchannel("A").getextrema()[0] != 255
 
 
-def middle_square(pixels_HWC: np.ndarray, extent: tuple[float, float], size: int) -> np.ndarray:
-    """The middle of a picture [size, size, 3], its shorter side scaled to `size`, antialiased and bicubic.
+def middle_square(image: Image.Image, extent: tuple[float, float], size: int) -> Image.Image:
+    """The middle of a picture, `size` x `size`, its shorter side scaled to that, antialiased and bicubic.
 
     extent: width and height, not whole numbers where a decoder rounded them up.
     """
+    if image.size == (size, size) == extent:
+        return image
     width, height = extent
-    if pixels_HWC.shape[:2] == (size, size) == (height, width):
-        return pixels_HWC
     side = min(extent)
     left, top = (width - side) / 2, (height - side) / 2
     if side == size:  # nothing is scaled: between two pixels it would be blurred
         left, top = left // 1, top // 1
-    box = (left, top, left + side, top + side)
-    return np.asarray(Image.fromarray(pixels_HWC).resize((size, size), Image.Resampling.BICUBIC, box=box))
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 
 def upright(pixels_HWC: np.ndarray, orientation: int) -> np.ndarray:

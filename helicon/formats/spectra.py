@@ -15,6 +15,7 @@ from torch import Tensor
 MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
 FLOOR = 1e-5  # what a magnitude counts as at least, before its logarithm: -100 dB
 BANDS = 80
+CPU = torch.device("cpu")
 WINDOW_S = 0.046  # 2048 samples at 44.1 kHz, 512 at 8 kHz
 MOST_DB = 100.0  # of SI-SDR, either way
 _KNEE_HZ, _HZ_PER_MEL, _LOG_STEP = 1000.0, 200 / 3, torch.log(torch.tensor(6.4, dtype=torch.float64)).item() / 27
@@ -49,8 +50,8 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 
 @cache
 @torch.inference_mode(False)  # made while validating, it must serve in training too
-def mel_filters(rate: int, n_fft: int, bands: int = BANDS) -> Tensor:
-    """float32 [M, F], not to be written into: triangles evenly spaced in mel from 0 Hz to rate / 2.
+def mel_filters(rate: int, n_fft: int, bands: int = BANDS, device: torch.device = CPU) -> Tensor:
+    """float32 [M, F] there, not to be written into: triangles evenly spaced in mel from 0 Hz to rate / 2.
 
     On Slaney's scale, each of area 2 in Hz, as librosa has them. Bands narrower than two frequencies lie between
     them may be empty.
@@ -61,7 +62,7 @@ def mel_filters(rate: int, n_fft: int, bands: int = BANDS) -> Tensor:
     rising = (hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
     falling = (edges_hz[2:] - hz) / (edges_hz[2:] - edges_hz[1:-1])
     triangles = torch.minimum(rising, falling).clamp(min=0)
-    return (triangles * 2 / (edges_hz[2:] - edges_hz[:-2])).float()
+    return (triangles * 2 / (edges_hz[2:] - edges_hz[:-2])).float().to(device)
 
 
 def mel_window(rate: int) -> int:
@@ -77,7 +78,7 @@ def log_mel(x: Tensor, rate: int, n_fft: int | None = None, hop: int | None = No
     n_fft = n_fft or mel_window(rate)
     magnitudes = spectrogram(x, n_fft, hop or n_fft // 4)
     with torch.autocast(x.device.type, enabled=False):
-        mel = mel_filters(rate, n_fft, bands).to(x.device) @ magnitudes
+        mel = mel_filters(rate, n_fft, bands, x.device) @ magnitudes
         return mel.clamp(min=FLOOR).log10()
 
 

@@ -1,4 +1,4 @@
-"""Causal attention under a pattern, three ways: masked (the oracle), folded (training), a token at a time (cached).
+"""Causal attention under a pattern: masked (the oracle), whole (training), a token at a time (cached).
 
 A sequence is `frame.prefix` tokens, dense and causal among themselves and seen by everything after, then the slot the
 pattern lives in, perhaps a grid of `frame.row` tokens a row: its index 0 is position `frame.prefix`. A query that may
@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helicon.gpt.folded import attend_folds, flash_folds
-from helicon.gpt.folds import sequence_folds
+from helicon.gpt import blocked
+from helicon.gpt.choices import choose
+from helicon.gpt.masks import sees
 from helicon.gpt.pattern_base import AttentionPattern, WrittenPattern
 from helicon.gpt.stride_patterns import Dense
+from helicon.gpt.ways import WAYS
 from helicon.sequence.layout import Frame
 
 ONE_SLOT = Frame()  # nothing before it, and no grid
@@ -26,25 +28,24 @@ def attend_dense(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: WrittenPattern, frame: Frame = ONE_SLOT
 ) -> Tensor:
     """The oracle: all T x T scores, masked by the predicate."""
-    bound = pattern.bound(frame.row)
-    index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device) - frame.prefix
-    query_T1, key_T, slot_T = index_T[:, None], index_T, index_T.clamp(min=0)
-    in_prefix_TT = (key_T < 0) & (key_T <= query_T1)
-    in_slot_TT = (key_T >= 0) & (query_T1 >= 0) & bound.allows(slot_T[:, None], slot_T)
+    index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device)
+    allowed_TT = sees(pattern.bound(frame.row), frame.prefix, index_T[:, None], index_T)
     scores_BHTT = q_BHTD @ k_BHTD.mT * q_BHTD.shape[-1] ** -0.5
-    return _softmax(scores_BHTT, in_prefix_TT | in_slot_TT) @ v_BHTD
+    return _softmax(scores_BHTT, allowed_TT) @ v_BHTD
 
 
 def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: WrittenPattern, frame: Frame = ONE_SLOT) -> Tensor:
-    """What `attend_dense` gives, fold by fold: time and memory follow the pattern instead of T x T."""
+    """What `attend_dense` gives, by the fastest way known: fold by fold, time follows the pattern instead of T x T."""
     bound, device, length = pattern.bound(frame.row), q_BHTD.device.type, q_BHTD.shape[2]
-    if isinstance(bound, Dense) or length <= frame.prefix:
-        return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
-    if torch.is_autocast_enabled(device):  # scaled_dot_product_attention does this for itself
+    if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q_BHTD, k_BHTD, v_BHTD = q_BHTD.to(dtype), k_BHTD.to(dtype), v_BHTD.to(dtype)
-    folds = sequence_folds(bound.folds(length - frame.prefix), length, frame.prefix)
-    return (flash_folds if device == "cpu" else attend_folds)(q_BHTD, k_BHTD, v_BHTD, folds)
+    if isinstance(bound, Dense) or length <= frame.prefix:
+        if blocked.fits(q_BHTD):
+            return blocked.attend_blocks(q_BHTD, k_BHTD, v_BHTD)
+        return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
+    way = WAYS[choose(bound, frame.prefix, q_BHTD)]
+    return way.attend(q_BHTD, k_BHTD, v_BHTD, bound, frame.prefix)
 
 
 def attend_cached(

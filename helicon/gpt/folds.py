@@ -10,8 +10,9 @@ L is the stride of a pattern: the slot is cut into blocks of L tokens, the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -31,6 +32,16 @@ class Tile:
     summary: tuple[int, int] | None = None
     origin: int = 0
 
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return len(self.offsets if self.across else self.cells)
+
+    @property
+    def rows(self) -> int:
+        """Rows of each, whole."""
+        return len(self.cells if self.across else self.offsets)
+
     def view(self, x_BHTD: Tensor) -> Tensor:
         """[B, H, T, D] -> [B, G, H, R, D], or [B, G, H, R / L, C, D] of a summary; always a view."""
         start = self.origin + self.cells.start * self.size + self.offsets.start
@@ -47,7 +58,10 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Every group's queries against its keys: all of them, or row r sees keys 0..r (`causal`), or a boolean mask."""
+    """Every group's queries against its keys: all of them, or row r sees keys 0..r (`causal`), or a boolean mask.
+
+    As many queries as keys where it is causal: kernels differ in what it means elsewhere.
+    """
 
     queries: Tile
     keys: Tile
@@ -56,15 +70,34 @@ class Fold:
 
 
 def sequence_folds(slot_folds: Iterable[Fold], length: int, prefix: int) -> tuple[Fold, ...]:
-    """The folds of a slot, moved behind its prefix; before them, one of all queries against the prefix keys, causal."""
+    """The folds of a slot, moved behind its prefix; before them, the prefix itself, and the slot's rows against it."""
     if prefix == 0:
         return tuple(slot_folds)
-    queries, keys = (Tile(length, range(1), range(stop)) for stop in (length, prefix))
+    before = Tile(prefix, range(1), range(prefix))
+    after = Tile(length - prefix, range(1), range(length - prefix), origin=prefix)
     moved = (
         replace(fold, queries=replace(fold.queries, origin=prefix), keys=replace(fold.keys, origin=prefix))
         for fold in slot_folds
     )
-    return Fold(queries, keys, causal=True), *moved
+    return Fold(before, before, causal=True), Fold(after, before), *moved
+
+
+@lru_cache(maxsize=256)
+def fold_mask(fold: Fold, device: torch.device) -> Tensor | None:
+    """Whether each query row sees each key, bool [R, K] there, kept for as long as the fold is in use; None: all do."""
+    with torch.inference_mode(False):  # it may be seen first while generating, and then be trained with
+        if fold.causal:
+            rows = fold.queries.rows
+            return torch.ones(rows, rows, dtype=torch.bool, device=device).tril()
+        return None if fold.mask_RK is None else fold.mask_RK.to(device)
+
+
+def apart(folds: Sequence[Fold], length: int) -> bool:
+    """Whether no query is in two of the folds: then each is a softmax of its own."""
+    times_T = torch.zeros(1, 1, length, 1, dtype=torch.int64)
+    for fold in folds:
+        fold.queries.view(times_T).add_(1)
+    return bool((times_T <= 1).all())
 
 
 def block_folds(length: int, stride: int) -> Iterator[Fold]:

@@ -1,14 +1,13 @@
 """The GPT: a pre-norm decoder over ids and coordinates (GPT-2's, arXiv:1904.10509's and LlamaGen's variants).
 
-Shapes: B batch, T tokens, A coordinate axes, C width, H heads, D head width, V vocabulary rows.
+Shapes: B batch, T tokens, N real tokens of all rows, A coordinate axes, C width, H heads, D head width, W width of
+queries, keys and values together, V vocabulary rows, S slots.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import Literal, cast
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +16,13 @@ from torch.utils.checkpoint import checkpoint
 
 from helicon.gpt.attention import attend, attend_cached
 from helicon.gpt.cache import Cache
+from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
+from helicon.gpt.dropout import Dropout
 from helicon.gpt.pattern_base import WrittenPattern
 from helicon.gpt.patterns import parse_patterns
+from helicon.gpt.pieces import Pieces
 from helicon.gpt.quantized import Int8Linear
+from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Frame
 
 MLP_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -30,74 +33,16 @@ MLP_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a GPT is made of, apart from its vocabulary and coordinate tables.
+class RMSNorm(nn.RMSNorm):
+    """x / rms(x) times a weight, which is rounded to the number format of x: kernels take no two of them."""
 
-    pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.
-    dropout: at the end of each residual branch only, where it keeps the fused attention kernels.
-    mlp_ratio: hidden width of the feed-forward layers over the model's. attention_ratio: the same of queries, keys and
-    values, of all heads together. qk_ratio: width of queries and keys over that of values, at most 1.
-    """
-
-    layers: int = 6
-    width: int = 256
-    heads: int = 4
-    pattern: str = "dense"
-    mlp: Literal["gelu", "quick_gelu", "relu2", "swiglu"] = "gelu"
-    norm: Literal["layer", "rms"] = "layer"
-    tied: bool = True
-    bias: bool = True
-    qk_norm: bool = False
-    dropout: float = 0.0
-    mlp_ratio: float = 4.0
-    qk_ratio: float = 1.0
-    attention_ratio: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.attention_ratio == 1 and self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if not self.attention_ratio > 0 or not (self.attention_ratio * self.width / self.heads).is_integer():
-            raise ValueError(
-                f"attention_ratio {self.attention_ratio:g}: a multiple of the width {self.width}, above 0, that the "
-                f"heads, {self.heads} here, divide is accepted"
-            )
-        if not 0 < self.qk_ratio <= 1 or not (self.qk_ratio * self.head_width).is_integer():
-            raise ValueError(
-                f"qk_ratio {self.qk_ratio:g}: a share of the head width {self.head_width} that is whole, "
-                "above 0 and up to 1, is accepted"
-            )
-        if not 1 <= self.mlp_ratio * self.width < math.inf:
-            raise ValueError(
-                f"mlp_ratio {self.mlp_ratio:g}: a number that makes a hidden width of 1 or more is accepted"
-            )
-        parse_patterns(self.pattern, self.layers)
-
-    @property
-    def mlp_width(self) -> int:
-        """Hidden width: mlp_ratio C; for swiglu, whose two halves cost as much, 2/3 of that rounded up to 64."""
-        width = round(self.mlp_ratio * self.width)
-        return -(-2 * width // 3 // 64) * 64 if self.mlp == "swiglu" else width
-
-    @property
-    def head_width(self) -> int:
-        """Width of the values of one head; what the cache holds of keys too."""
-        return int(self.attention_ratio * self.width / self.heads)
-
-    @property
-    def value_width(self) -> int:
-        """Width of the values of all heads."""
-        return self.heads * self.head_width
-
-    @property
-    def qk_width(self) -> int:
-        """Width of the queries, and of the keys, of all heads."""
-        return int(self.qk_ratio * self.head_width) * self.heads
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 def make_norm(shape: Shape, width: int) -> nn.Module:
     """LayerNorm or RMSNorm, eps 1e-5."""
-    return nn.LayerNorm(width, eps=1e-5, bias=shape.bias) if shape.norm == "layer" else nn.RMSNorm(width, eps=1e-5)
+    return nn.LayerNorm(width, eps=1e-5, bias=shape.bias) if shape.norm == "layer" else RMSNorm(width, eps=1e-5)
 
 
 def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
@@ -124,11 +69,12 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(shape.width, sum(self.widths), bias=shape.bias)
         self.out = nn.Linear(shape.value_width, shape.width, bias=shape.bias)
         head = shape.qk_width // shape.heads
-        self.q_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+        self.q_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
 
-    def _project(self, x_BTC: Tensor, position_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        parts = self.qkv(x_BTC).split(self.widths, -1)
+    def _heads(self, qkv_BTW: Tensor, position_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, H, T, D] as they attend."""
+        parts = qkv_BTW.split(self.widths, -1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         if self.rope:
@@ -139,17 +85,23 @@ class Attention(nn.Module):
             q, k = F.pad(q, (0, missing)), F.pad(k, (0, missing))
         return q, k, v
 
-    def forward(self, x_BTC: Tensor, position_BT: Tensor, frame: Frame, cache: Cache | None, layer: int) -> Tensor:
-        q, k, v = self._project(x_BTC, position_BT)
+    def forward(
+        self, x: Tensor, position_BT: Tensor, frame: Frame, cache: Cache | None, layer: int,
+        pieces: Pieces | None = None,
+    ) -> Tensor:  # fmt: skip
+        """[B, T, C], or [N, C] of the real tokens of `pieces`."""
+        qkv = self.qkv(x)
+        q, k, v = self._heads(pieces.spread(qkv) if pieces else qkv, position_BT)
         if cache is not None:
             cache.store(layer, k, v)
-        return self.out(attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2))
+        mixed_BTW = attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2)
+        return self.out(pieces.gather(mixed_BTW) if pieces else mixed_BTW)
 
     def step(
         self, x_BC: Tensor, position_B: Tensor, frame: Frame, cache: Cache, layer: int, reach: int | None
     ) -> Tensor:  # fmt: skip
         """One new token a row, at `position_B`, against the cache."""
-        q, k, v = self._project(x_BC[:, None], position_B[:, None])
+        q, k, v = self._heads(self.qkv(x_BC)[:, None], position_B[:, None])
         cache.store_at(layer, k[:, :, 0], v[:, :, 0], position_B)
         k_cache, v_cache = cache.layer(layer)
         out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, frame, reach)
@@ -176,10 +128,13 @@ class Layer(nn.Module):
         super().__init__()
         self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern, rope)
         self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
-    def forward(self, x: Tensor, position: Tensor, frame: Frame, cache: Cache | None = None, layer: int = 0) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm_1(x), position, frame, cache, layer))
+    def forward(
+        self, x: Tensor, position: Tensor, frame: Frame, cache: Cache | None = None, layer: int = 0,
+        pieces: Pieces | None = None,
+    ) -> Tensor:  # fmt: skip
+        x = x + self.dropout(self.attention(self.norm_1(x), position, frame, cache, layer, pieces))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
     def step(
@@ -202,7 +157,8 @@ class GPT(nn.Module):
         self.shape, self.checkpoint = shape, False
         self.tokens = nn.Embedding(vocabulary_size, shape.width)
         self.places = nn.Embedding(places, shape.width)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.places.weight.requires_grad_(places > 0)  # several processes would await the gradient of an empty table
+        self.dropout = Dropout(shape.dropout)
         patterns = parse_patterns(shape.pattern, shape.layers)
         self.layers = nn.ModuleList(Layer(shape, pattern, rope) for pattern in patterns)
         self.norm = make_norm(shape, shape.width)
@@ -225,6 +181,8 @@ class GPT(nn.Module):
     @property
     def head_weight(self) -> Tensor:
         """[V, C], tied to the token embedding or its own."""
+        if isinstance(self.head, Int8Linear):
+            return self.head.whole()
         return self.tokens.weight if self.head is None else self.head.weight
 
     def embed(self, ids: Tensor, rows: Tensor) -> Tensor:
@@ -234,16 +192,24 @@ class GPT(nn.Module):
             x = x + F.embedding_bag(rows.flatten(0, -2), self.places.weight, mode="sum").view_as(x)
         return self.dropout(x)
 
-    def forward(self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, cache: Cache | None = None) -> Tensor:
-        """Hidden states [B, T, C] after the final norm. Keys and values go into `cache` when one is given (prefill)."""
-        x = self.embed(ids_BT, rows_BTA)
+    def forward(
+        self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, cache: Cache | None = None,
+        lengths_B: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Hidden states [B, T, C] after the final norm. Keys and values go into `cache` when one is given (prefill).
+
+        What lies beyond the lengths costs attention alone, and gives 0.
+        """
         position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        pieces = None if lengths_B is None else Pieces.of(lengths_B, ids_BT.shape[1])
+        x = self.embed(pieces.gather(ids_BT), pieces.gather(rows_BTA)) if pieces else self.embed(ids_BT, rows_BTA)
         for i, layer in enumerate(self.layers):
             if self.checkpoint and self.training:
-                x = checkpoint(layer, x, position, frame, use_reentrant=False)
+                x = checkpoint(layer, x, position, frame, None, i, pieces, use_reentrant=False)
             else:
-                x = layer(x, position, frame, cache, i)
-        return self.norm(x)
+                x = layer(x, position, frame, cache, i, pieces)
+        x = self.norm(x)
+        return pieces.spread(x) if pieces else x
 
     def features(
         self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, wanted: Collection[int]
@@ -279,6 +245,13 @@ class GPT(nn.Module):
         if isinstance(self.head, Int8Linear):
             return self.head(hidden, rows)
         return F.linear(hidden, self.head_weight[rows])
+
+    def nats(self, scored: Sequence[Scored]) -> Tensor:
+        """[S]: the sum of -log p of the targets of each slot's positions; their logits never exist whole."""
+        if isinstance(self.head, Int8Linear):
+            whole = ((self.logits(hidden_NC, rows).float(), targets_N) for hidden_NC, rows, targets_N in scored)
+            return torch.stack([F.cross_entropy(*each, reduction="sum") for each in whole])
+        return summed_cross_entropy(self.head_weight, scored)
 
     def parameter_count(self) -> int:
         """Distinct parameters, embeddings included."""

@@ -125,11 +125,13 @@ AUDIO = Modality(
     raw="pcm",
     slots={
         "audio": {
-            "mulaw": TokenizerKind(fit_mulaw, MulawTokenizer.from_state),
-            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes),
-            "pcm": TokenizerKind(fit_pcm, PcmTokenizer.from_state),
+            "mulaw": TokenizerKind(fit_mulaw, MulawTokenizer.from_state, learns=False),
+            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes, learns=False),
+            "pcm": TokenizerKind(fit_pcm, PcmTokenizer.from_state, learns=False),
         },
-        "above": {"codes": TokenizerKind(fit_codes, codes_from_state, open=partial(open_codes, block="above"))},
+        "above": {
+            "codes": TokenizerKind(fit_codes, codes_from_state, open=partial(open_codes, block="above"), learns=False)
+        },
         "style": {"labels": TokenizerKind(LabelTokenizer.fit, LabelTokenizer.from_state, LabelTokenizer.grow)},
     },
 )

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class TokenizerKind:
     """A way to tokenize a slot.
 
     make(surveys, ...): a tokenizer fitted to what was surveyed; further parameters have defaults and are options.
+    learns: whether it asks the surveys anything. Where no tokenizer does, files are read once and none is surveyed.
     from_state(state): the tokenizer whose `state()` it was; of one that has `weights()`, from_state(state, weights).
     grow(tokenizer, surveys): the same with tokens added that the surveys ask for. open(path, device): the tokenizer
     that lies there as a run or bundle of its own, None when it is none of this kind.
@@ -58,6 +60,12 @@ class TokenizerKind:
     from_state: Callable[..., Tokenizer]
     grow: Callable[..., Tokenizer] = _as_it_is
     open: Callable[[Path, Any], Tokenizer | None] = _nothing_there
+    learns: bool = True
+
+    @property
+    def grows(self) -> bool:
+        """Whether it learns from surveys when its tokenizer is there already."""
+        return self.grow is not _as_it_is
 
     def fit(self, surveys: Sequence[Any], **options: Any) -> Tokenizer:
         """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
@@ -106,8 +114,14 @@ class Modality:
         self, path: Path, label: str | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Any, dict[str, int]]:
         """Media of a file, and counts of what was dropped or repaired. Options of other media are passed over."""
-        media, report = self.read_file(path, **_accepted(self.read_file, options or {}))
+        chosen = {name: value for name, value in (options or {}).items() if name in self._read_options}
+        media, report = self.read_file(path, **chosen)
         return (self.labelled(media, label) if label else media), report.counts
+
+    @cached_property
+    def _read_options(self) -> frozenset[str]:
+        """Names of the options of `read_file`, of which asking takes as long as reading a small file."""
+        return frozenset(inspect.signature(self.read_file).parameters)
 
     def from_text(self, text: str) -> Any:
         """Media of a caption; ValueError where words cannot be that medium."""

@@ -101,8 +101,8 @@ IMAGE = Modality(
     slots={
         "image": {
             "palette": TokenizerKind(fit_palette, PaletteTokenizer.from_state),
-            "rgb": TokenizerKind(fit_rgb, RgbTokenizer.from_state),
-            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes),
+            "rgb": TokenizerKind(fit_rgb, RgbTokenizer.from_state, learns=False),
+            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes, learns=False),
         }
     },
 )

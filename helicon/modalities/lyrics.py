@@ -32,5 +32,5 @@ LYRICS = Modality(
     typed=typed,
     keep=keep,
     survey=survey,
-    slots={"lyrics": {"lyrics": TokenizerKind(fit_lyrics, LyricsTokenizer.from_state)}},
+    slots={"lyrics": {"lyrics": TokenizerKind(fit_lyrics, LyricsTokenizer.from_state, learns=False)}},
 )

@@ -107,7 +107,7 @@ MUSIC = Modality(
     slots={
         "music": {
             "music": TokenizerKind(fit_music, MidiTokenizer.from_state),
-            "musenet": TokenizerKind(fit_musenet, MidiTokenizer.from_state),
+            "musenet": TokenizerKind(fit_musenet, MidiTokenizer.from_state, learns=False),
         },
         "style": {"style": TokenizerKind(fit_style, StyleTokenizer.from_state, grow_style)},
     },

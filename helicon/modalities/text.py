@@ -83,7 +83,7 @@ TEXT = Modality(
     slots={
         "text": {
             "bpe": TokenizerKind(fit_bpe, BpeTokenizer.from_state),
-            "bytes": TokenizerKind(fit_bytes, BytesTokenizer.from_state),
+            "bytes": TokenizerKind(fit_bytes, BytesTokenizer.from_state, learns=False),
             "numbers": TokenizerKind(fit_numbers, NumbersTokenizer.from_state),
         }
     },

@@ -6,18 +6,20 @@ Shapes: B pictures, C channels, H x W pixels, h x w codes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked, tensor_to_pixels
 
-AT_A_TIME = 64  # pictures that a codec takes at once; what comes out does not depend on it
+# Of the pictures that a codec takes at once, on which what comes out does not depend: on a CPU as its caches hold
+CPU_PIXELS, GPU_PIXELS = 1 << 16, 1 << 22
 
 
 class Codec(Protocol):
@@ -47,7 +49,13 @@ class CodesTokenizer:
         self._config, self._weights = dict(config), dict(weights)
         digits = len(str(codec.codebook_size - 1))
         self.block = Block(block, tuple(f"v{i:0{digits}}" for i in range(codec.codebook_size)))
-        self.device = next((tensor.device for tensor in weights.values()), torch.device("cpu"))
+        tensors = codec.parameters() if isinstance(codec, nn.Module) else weights.values()
+        self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+    def on(self, device: torch.device | str) -> CodesTokenizer:
+        """The same with a copy of the codec on that device."""
+        codec = copied(self.codec, device)
+        return CodesTokenizer(codec, self.size, self.factor, self._config, self._weights, self.block.name)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,7 +80,7 @@ class CodesTokenizer:
                 wanted = f"{self.size} columns and a multiple of {self.factor} rows up to {self.size}"
                 raise ValueError(f"a picture of {rows} rows of {columns} pixels: {wanted} are accepted")
         found: list[np.ndarray] = []
-        for group in _alike(media):
+        for group in alike(media, self._at_a_time):
             codes_Bhw = self.codec.encode(pixels_to_tensor(stacked(group).to(self.device)))
             found += list(codes_Bhw.flatten(1).cpu().numpy())
         return found
@@ -91,13 +99,18 @@ class CodesTokenizer:
             grid[: len(local)] = local
             grids.append(grid.reshape(-1, columns))
         found: list[np.ndarray] = []
-        for group in _alike(grids):
+        for group in alike(grids, self._at_a_time):
             if not len(group[0]):
                 found += [np.zeros((0, self.size, 3), np.uint8) for _ in group]
                 continue
             codes_Bhw = torch.from_numpy(np.stack(group)).to(self.device)
             found += list(tensor_to_pixels(self.codec.decode(codes_Bhw)))
         return found
+
+    @property
+    def _at_a_time(self) -> int:
+        """Pictures that go through the codec together."""
+        return max(1, (CPU_PIXELS if self.device.type == "cpu" else GPU_PIXELS) // self.size**2)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
         """What a loss can be told by."""
@@ -116,12 +129,17 @@ class CodesTokenizer:
         return self._weights
 
 
-def _alike(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    """Neighbours of one shape together, at most AT_A_TIME."""
+def alike(arrays: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]]:
+    """Neighbours of one shape together, at most so many."""
     groups: list[list[np.ndarray]] = []
     for array in arrays:
-        if groups and groups[-1][0].shape == array.shape and len(groups[-1]) < AT_A_TIME:
+        if groups and groups[-1][0].shape == array.shape and len(groups[-1]) < most:
             groups[-1].append(array)
         else:
             groups.append([array])
     return groups
+
+
+def copied(codec: Any, device: torch.device | str) -> Any:
+    """A copy of a network on a device."""
+    return deepcopy(codec).to(device)

@@ -75,6 +75,10 @@ class Sequencer:
     def _axis_index(self) -> dict[str, int]:
         return {axis: i for i, axis in enumerate(self.schema.axes)}
 
+    @cached_property
+    def _axis_starts(self) -> np.ndarray:
+        return np.array(list(self.schema.axis_starts.values()), np.int64)
+
     def automaton(self, layout: Layout) -> Automaton | None:
         """The grammar of the slot that is made."""
         return self.tokenizers[layout.last.name].automaton
@@ -155,11 +159,9 @@ class Sequencer:
         ids, rows = self.prefix(layout, self.seen(layout, example, start, len(local)))
         window = vocabulary.slice(name).start + self.checked(name, local[start : start + room + 1])
         ends = start + room + 1 > len(local) and (layout.last.length is None or len(local) < layout.last.length)
-        if ends:
-            window = np.append(window, vocabulary.stop(name))
-        fed = len(window) - 1
+        whole = np.concatenate([ids, window, np.array([vocabulary.stop(name)] * ends, np.int64)])
+        fed = len(whole) - len(ids) - 1
         coords, origin = self._scan(layout, local, start, fed, plan)
-        whole = np.concatenate([ids, window])
         targets = whole[1:].copy()
         targets[self._fillers(layout, ids, example)] = NO_TARGET
         rows = np.concatenate([rows, self.last_rows(layout, coords, origin, np.arange(fed))])
@@ -203,7 +205,7 @@ class Sequencer:
         elif "column" in axes:
             rows[:, self._axis_index["row"]] = position // axes["column"]
             rows[:, self._axis_index["column"]] = position % axes["column"]
-        return rows + np.array(list(self.schema.axis_starts.values()), np.int64)
+        return rows + self._axis_starts
 
     def _scan(self, layout: Layout, local: np.ndarray, start: int, fed: int, plan: bool) -> tuple[Coords, Coords]:
         automaton = self.automaton(layout)

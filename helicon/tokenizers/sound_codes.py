@@ -5,7 +5,7 @@ Shapes: S samples, C channels, T codes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from helicon.formats.audio import Sound
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.codes import copied
 from helicon.tokenizers.samples import check_sound
 from helicon.tokenizers.timing import TimeAutomaton
 
@@ -26,8 +27,8 @@ class Level(Protocol):
     def hop(self) -> int: ...
     @property
     def codebook_size(self) -> int: ...
-    def encode_long(self, sound: Tensor) -> Tensor: ...  # [C, S] -> int64 [T]
-    def decode_long(self, codes: Tensor) -> Tensor: ...  # int64 [T] -> [C, T * hop]
+    def encode_many(self, sounds: Sequence[Tensor]) -> list[Tensor]: ...  # [C, S] each -> int64 [T] each
+    def decode_many(self, codes: Sequence[Tensor]) -> list[Tensor]: ...  # int64 [T] each -> [C, T * hop] each
 
 
 class SoundCodec(Protocol):
@@ -42,7 +43,8 @@ class SoundCodesTokenizer:
     """Sounds to codes of one level, each for `hop` samples of every channel, and back.
 
     level: 0 is the finest, -1 the top. rate: samples a second. weights: of the codec, to be kept with what uses its
-    codes. config: JSON-able, with their fingerprint. Sounds go through one by one, so that none depends on another.
+    codes. config: JSON-able, with their fingerprint. What becomes of a sound does not depend on which others go
+    through the codec with it, but for what floats round away.
     """
 
     def __init__(
@@ -56,12 +58,18 @@ class SoundCodesTokenizer:
         size = self._net.codebook_size
         self.block = Block(block, tuple(f"v{i:0{len(str(size - 1))}}" for i in range(size)))
         self.automaton = TimeAutomaton(size, self.rate)
-        self.device = next((tensor.device for tensor in weights.values()), torch.device("cpu"))
 
     def at(self, level: int, block: str) -> SoundCodesTokenizer:
         """The tokenizer of a level of the same codec, for another slot; ValueError when there is no such level."""
         return SoundCodesTokenizer(
             self.codec, level, self.sample_rate, self.channels, self._config, self._weights, block
+        )  # fmt: skip
+
+    def on(self, device: torch.device | str) -> SoundCodesTokenizer:
+        """The same with a copy of the codec on that device."""
+        return SoundCodesTokenizer(
+            copied(self.codec, device), self.level, self.sample_rate, self.channels, self._config, self._weights,
+            self.block.name,
         )  # fmt: skip
 
     @property
@@ -76,13 +84,21 @@ class SoundCodesTokenizer:
 
     def encode(self, media: Sound) -> np.ndarray:
         """int64 [ceil(S / hop)], silence where the last hop is not whole; ValueError for another rate or channels."""
-        samples = check_sound(media, self.sample_rate, self.channels).samples
-        return self._net.encode_long(torch.from_numpy(samples.T.copy()).to(self.device)).cpu().numpy()
+        return self.encode_many([media])[0]
+
+    def encode_many(self, media: Sequence[Sound]) -> list[np.ndarray]:
+        """`encode` of each, several at once on the codec's device."""
+        sounds = [check_sound(sound, self.sample_rate, self.channels).samples for sound in media]
+        return [codes.numpy() for codes in self._net.encode_many([torch.from_numpy(x_SC.T.copy()) for x_SC in sounds])]
 
     def decode(self, ids: np.ndarray) -> Sound:
         """Sound of hop samples an id, whatever they are; ValueError for ids outside the block."""
-        codes = torch.from_numpy(check_ids(ids, len(self.block))).to(self.device)
-        return Sound(self._net.decode_long(codes).cpu().numpy().T.copy(), self.sample_rate)
+        return self.decode_many([ids])[0]
+
+    def decode_many(self, ids: Sequence[np.ndarray]) -> list[Sound]:
+        """`decode` of each, several at once on the codec's device."""
+        codes = [torch.from_numpy(check_ids(each, len(self.block))) for each in ids]
+        return [Sound(sound.numpy().T.copy(), self.sample_rate) for sound in self._net.decode_many(codes)]
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
         """What a loss can be told by."""

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from helicon.training.errors import TrainingError
 from helicon.training.optimizers import MuonAdamW
+from helicon.training.sharding import full
 
 
 class RunModule(pl.LightningModule):
     """A network that a run trains. What is trained says how it is saved, shown and told of."""
 
     unit = "tokens"  # what `amount` counts
+    schedule = "cosine"  # or linear: as high as it gets for the first half, then down in a line
 
     def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
         super().__init__()
@@ -30,7 +32,10 @@ class RunModule(pl.LightningModule):
         self.weight_decay, self.beta2 = weight_decay, beta2
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
-        """Writes the model as it stands to `folder`, whole, with what else is known of it."""
+        """Writes the model as it stands to `folder`, whole, with what else is known of it: the first process does.
+
+        All of them have to call it.
+        """
         raise NotImplementedError
 
     def write_samples(self, path: Path) -> None:
@@ -65,12 +70,15 @@ class RunModule(pl.LightningModule):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clips by the norm of all gradients. Lightning's own hook refuses fused optimizers under mixed precision."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or math.inf)
+        limit, parameters = gradient_clip_val or math.inf, [p for p in self.parameters() if p.grad is not None]
+        norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         if self.trainer.precision != "16-mixed":  # whose scaler skips such a step by itself
             self.stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
+        if norm > limit:  # else nothing is to be multiplied
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
     def scheduled(self, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
-        """The optimizer, with a warm-up and a cosine over the steps or the minutes that the run has."""
+        """The optimizer, with a warm-up and a fall of the rate over the steps or the minutes that the run has."""
         if self.optimizer == "muon":
             optimizer: torch.optim.Optimizer = MuonAdamW(matrices, rest, self.lr, self.weight_decay, self.beta2)
         else:
@@ -80,11 +88,19 @@ class RunModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _rate(self, step: int) -> float:
-        done = self.progress(step)
+        done = self.together(self.progress(step))
         if done < self.warmup:
             return (done + 1e-3) / (self.warmup + 1e-3)
+        if self.schedule == "linear":
+            return self.final_lr + (1 - self.final_lr) * min(1.0, 2 * (1 - done))
         fall = min(1.0, (done - self.warmup) / max(1e-9, 1 - self.warmup))
         return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * fall))
+
+    def together(self, value: float) -> float:
+        """The largest of all processes' values: their clocks differ, and what they learn must not."""
+        if self.trainer.world_size == 1:
+            return value
+        return float(self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op="max"))
 
     def progress(self, step: int | None = None) -> float:
         """Share of the run that is done: of its steps, or of its time, whichever is further."""

@@ -1,9 +1,9 @@
-"""What happens around a training: the run folder, checkpoints, the bundle, samples, progress, signals."""
+"""What happens around a training: the run folder, checkpoints, the bundle, samples, progress."""
 
 from __future__ import annotations
 
 import json
-import signal
+import math
 import sys
 import time
 from pathlib import Path
@@ -51,23 +51,24 @@ class KeepBundle(pl.Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = trainer.callback_metrics.get("val/loss")
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and loss is not None and float(loss) < self.best:
-            self.best = float(loss)
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics.get("val/loss", math.inf))  # which only the first process has
+        if trainer.strategy.broadcast(loss < self.best):
+            self.best = loss
             self._save(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.last:
             self.best = float("inf")
-        if self.best == float("inf"):
+        if trainer.strategy.broadcast(self.best == float("inf")):
             self._save(trainer, pl_module)
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
-        if trainer.is_global_zero:
-            notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
-            notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
-            pl_module.save(self.run / "model", notes)
+        notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
+        notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
+        pl_module.save(self.run / "model", notes)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -85,6 +86,22 @@ def kept_loss(folder: Path) -> float:
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return float("inf")
+
+
+class ValidateInTime(pl.Callback):
+    """The first process says when it is time for a validation: each has a clock of its own, all must do the same."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.last = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        interval: float | None = trainer._val_check_time_interval
+        if trainer.world_size > 1 and interval is not None:
+            due = trainer.strategy.broadcast(time.monotonic() - self.last >= interval)
+            trainer._last_val_time = -math.inf if due else math.inf
 
 
 class KeepCheckpoints(pl.Callback):
@@ -121,57 +138,6 @@ def between_steps(trainer: pl.Trainer) -> bool:
 def anywhere(trainer: pl.Trainer, holds: bool) -> bool:
     """Whether it holds on any of the processes, which must do the same."""
     return holds if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(holds, all=False)
-
-
-class StopOnSignal(pl.Callback):
-    """Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second one ends it at once."""
-
-    def __init__(self, checkpoints: KeepCheckpoints) -> None:
-        self.checkpoints, self.signal = checkpoints, 0
-        self._saved: Path | None = None
-        self._before: dict[int, Any] = {}
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # By now Lightning has put in a handler of its own, which would end the run without a checkpoint
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: whoever runs the thread handles signals
-                return
-
-    def _note(self, number: int, frame: Any) -> None:
-        if self.signal:
-            raise SystemExit(128 + number)
-        self.signal = number
-        print("\nstopping after this step; once more stops at once", file=sys.stderr)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
-            self._saved = self.checkpoints.save(trainer)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        if self._saved:  # only now are the metrics of the last step written and its validation done
-            raise Interrupted(self.signal or signal.SIGTERM, self._saved)
-
-    # Before Lightning puts back what was there before its own; `teardown` would come after that
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._restore()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._restore()
-
-    def _restore(self) -> None:
-        while self._before:
-            number, handler = self._before.popitem()
-            signal.signal(number, handler)
-
-
-class Interrupted(BaseException):
-    """A run that was told to stop, its checkpoint saved. Not an Exception, so that nothing takes it for a failure."""
-
-    def __init__(self, number: int, checkpoint: Path) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.number, self.checkpoint = number, checkpoint
 
 
 class Progress(pl.Callback):
@@ -220,7 +186,10 @@ def clock(seconds: float) -> str:
 
 
 class Samples(pl.Callback):
-    """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time."""
+    """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time.
+
+    None of a model in shards, of which the first process has no more than a part.
+    """
 
     def __init__(self, run: Path, share: float = 0.05) -> None:
         self.folder, self.share = run / "samples", share
@@ -232,6 +201,8 @@ class Samples(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
+            return
+        if pl_module.device_mesh is not None:
             return
         begun = time.monotonic()
         if self.spent > self.share * (begun - self.start):

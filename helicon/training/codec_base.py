@@ -85,18 +85,19 @@ class CodecRun(RunModule):
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
     def no_counts(self) -> dict[str, Tensor]:
-        """Part -> zeros [K]."""
-        return {name: torch.zeros(part.codebook_size, dtype=torch.float64) for name, part in self.parts.items()}
+        """Part -> zeros int64 [K]."""
+        return {name: torch.zeros(part.codebook_size, dtype=torch.int64) for name, part in self.parts.items()}
 
     def tell_progress(self) -> None:
         """Lets the quantizers know how far the training is."""
+        done = self.together(self.progress())
         for part in self.parts.values():
-            part.quantizer.progress = self.progress()
+            part.quantizer.progress = done
 
     def count(self, part: str, codes: Tensor, counts: dict[str, Tensor] | None = None) -> None:
-        """Adds codes to those of the training, or to other counts."""
-        counted = (self._counts if counts is None else counts)[part]
-        counted += torch.bincount(codes.flatten(), minlength=len(counted)).cpu()
+        """Adds codes to those of the training, or to other counts; on their device, which is not waited for."""
+        counts = self._counts if counts is None else counts
+        counts[part] = counts[part].to(codes.device).index_add_(0, codes.flatten(), torch.ones_like(codes).flatten())
 
     def checked(self, loss: Tensor, batch_idx: int) -> Tensor:
         """The loss over all processes, so that each logs the same and all of them stop where one would."""
@@ -137,7 +138,7 @@ class CodecRun(RunModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
         if self.global_rank == 0:
-            self._counts = checkpoint.get("counts", self._counts)
+            self._counts |= {part: counts.long() for part, counts in checkpoint.get("counts", {}).items()}
 
     def configure_optimizers(self) -> Any:
         """Kernels apart from norms, biases and codebooks."""
@@ -154,6 +155,8 @@ class CodecRun(RunModule):
                 f"too short a training: no codebook yet after {self.global_step} steps; it begins with the latents of "
                 f"several batches"
             )
+        if self.global_rank:
+            return
         bundle = self.bundle(notes)
         if self.drop_unused:
             bundle.codec = deepcopy(bundle.codec)

@@ -10,7 +10,7 @@ from torch import Tensor
 from helicon.data.files import DataError
 from helicon.data.prepare import Source
 from helicon.data.raw import PictureBatches, Pictures
-from helicon.training.data import chunks
+from helicon.training.loaders import chunks
 from helicon.training.raw_data import RawData
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, IterableDataset
+import torch
+from torch.utils.data import DataLoader
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate, held_out_windows
 from helicon.data.files import DataError
+from helicon.data.packing import full_batches
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer, tokenizer_weights
-from helicon.tokenizers.sequencer import Sequencer
+from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
+from helicon.training.loaders import Share, TrainLoader
 from helicon.training.named import codec_tokenizer, named_tokenizer
 
 
@@ -35,7 +38,8 @@ class SequenceData(pl.LightningDataModule):
         manifest: CSV or JSONL with columns file, label, text, or COCO-style JSON, instead of searching the folder.
         context: tokens fed at most; follows --model.context.
         positions: follows --model.positions.
-        batch_size: sequences a step, over all processes.
+        batch_size: sequences a step, over all processes; where they are shorter than the context, as many more as
+            there is room for in the same tokens.
         seed: of batches, changes and dropout.
         held_out: share of the files, by a hash of their names, that is never trained on.
         augment: whether music is transposed, made louder or softer, faster or slower at random.
@@ -188,35 +192,12 @@ class SequenceData(pl.LightningDataModule):
         assert self.trainer is not None
         batches: list[Batch] = []
         for index, (corpus, layout) in enumerate(zip(self.prepared.corpora, self.sequencer.schema.layouts)):
-            windows = sorted(held_out_windows(corpus, self.sequencer, layout), key=lambda p: len(p.ids))
-            batches += [collate(index, group) for group in chunks(windows, self.batch_size)]
+            windows = list(held_out_windows(corpus, self.sequencer, layout))
+            tokens = self.batch_size * (layout.prefix + self.sequencer.room(layout))
+            groups = full_batches(np.array([len(window.ids) for window in windows]), tokens)
+            batches += [collate(index, [windows[i] for i in group]) for group in groups]
         if limit is not None and len(batches) > limit:
             batches = [batches[i * len(batches) // limit] for i in range(limit)]
+        while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
+            batches.append(batches[-1]._replace(targets=torch.full_like(batches[-1].targets, NO_TARGET)))
         return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)
-
-
-class TrainLoader(DataLoader[Any]):
-    """Begins, each time it is asked to, with the batch that the training has come to."""
-
-    def __init__(self, batches: IterableDataset[Any], where: Callable[[], int], workers: int) -> None:
-        super().__init__(batches, batch_size=None, num_workers=workers)
-        self.where = where
-
-    def __iter__(self) -> Any:
-        self.dataset.first = self.where()  # type: ignore[attr-defined]
-        return super().__iter__()
-
-
-class Share(IterableDataset[Any]):
-    """A process' own batches; a list would be shared out once more by Lightning."""
-
-    def __init__(self, batches: list[Any]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
-
-
-def chunks(items: list[Any], size: int) -> list[list[Any]]:
-    """Items in lists of `size`, the last one perhaps shorter."""
-    return [items[i : i + size] for i in range(0, len(items), size)]

@@ -21,6 +21,7 @@ from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.grow import adopt_weights
 from helicon.training.samples import write_samples
+from helicon.training.sharding import shard, whole
 
 
 class GPTModule(RunModule):
@@ -43,11 +44,12 @@ class GPTModule(RunModule):
         attention_ratio: width of queries, keys and values of all heads together as a share of the width, e.g. 0.25.
         dropout: at the end of each residual branch.
         optimizer: `muon` for the matrices of the layers with AdamW for the rest, or `adamw` for all.
-        lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
+        lr: highest learning rate, reached after the warm-up.
         final_lr: share of `lr` at the end.
         warmup: share of the training that the rate rises linearly.
         weight_decay: of weight matrices; embeddings, norms and biases have none.
         beta2: AdamW's second decay rate (the first is .9).
+        schedule: how the rate comes down to `final_lr`: `cosine` from the warm-up on, or `linear` over the second half.
         slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
         recompute: whether activations are recomputed in backward, to save memory.
     """
@@ -75,6 +77,7 @@ class GPTModule(RunModule):
         warmup: float = 0.05,
         weight_decay: float = 0.1,
         beta2: float = 0.98,
+        schedule: Literal["cosine", "linear"] = "cosine",
         slot_weights: dict[str, float] | None = None,
         recompute: bool = False,
     ) -> None:
@@ -82,7 +85,7 @@ class GPTModule(RunModule):
         self.shape = Shape(
             layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout, mlp_ratio, qk_ratio, attention_ratio
         )  # fmt: skip
-        self.recompute = recompute
+        self.recompute, self.schedule = recompute, schedule
         self.slot_weights = dict(slot_weights or {})
         self.gpt: GPT | None = None
         self._sums: dict[str, Tensor] = {}
@@ -108,6 +111,8 @@ class GPTModule(RunModule):
         self.gpt.checkpoint = self.recompute
         if self.data.adopted is not None:
             adopt_weights(self.gpt, self.data.sequencer.schema, self.data.adopted)
+        if self.device_mesh is not None:
+            shard(self.gpt, self.device_mesh["data_parallel"])
 
     def bundle(self, notes: dict[str, Any]) -> Bundle:
         """The model as it stands, whole."""
@@ -116,24 +121,27 @@ class GPTModule(RunModule):
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the bundle."""
-        save_bundle(self.bundle(notes), folder)
+        bundle = self.bundle(notes)
+        bundle.gpt = whole(bundle.gpt, lambda: make_gpt(self.shape, bundle.schema), self.global_rank == 0)
+        if self.global_rank == 0:
+            save_bundle(bundle, folder)
 
     def write_samples(self, path: Path) -> None:
         """Writes one item of each layout."""
         write_samples(self.bundle({}), path, self.global_step)
 
     def amount(self, batch: Batch) -> int:
-        """Tokens fed."""
-        return batch.ids.numel()
+        """Tokens fed, padding aside."""
+        return int(batch.lengths.sum())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the slots' losses by weight, each over a constant: the positions that a full batch has for it."""
+        """Sum of the slots' losses by weight, each over a constant: the positions that full sequences have for it."""
         assert self.gpt is not None
         layout = self.data.sequencer.schema.layouts[batch.layout]
         nats = slot_nats(self.gpt, self.data.sequencer, batch, self._weighted(layout))
         lengths = {slot.name: slot.length or self.data.sequencer.room(layout) for slot in layout.slots}
         losses = (self._weight(layout, slot) * total / lengths[slot] for slot, (total, _) in nats.items())
-        loss = sum(losses, self._nothing()) / batch.ids.shape[0]
+        loss = sum(losses, self._nothing()) / (self.data.batch_size / self.trainer.world_size)
         # Over all processes, so that each logs the same and all of them stop where one would
         sums = torch.stack([torch.stack([total.detach(), total.new_tensor(count)]) for total, count in nats.values()])
         sums = self.trainer.strategy.reduce(sums, reduce_op="sum") if self.trainer.world_size > 1 else sums

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
+
+from helicon.training.sharding import full, like
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0, so that five steps bring singular values near 1 (Jordan et al. 2024)
 
@@ -17,14 +21,34 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 
     Plain products: on a CPU the fused forms (addmm) of bfloat16 are many times slower.
     """
+    tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.bfloat16()
-    x = x.mT if matrix.shape[0] > matrix.shape[1] else x
+    x = (x.mT if tall else x).contiguous()
     x = x / (x.norm() + 1e-7)
     a, b, c = QUINTIC
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return (x.mT if matrix.shape[0] > matrix.shape[1] else x).to(matrix.dtype)
+        polynomial = (gram @ gram).mul_(c).add_(gram, alpha=b)
+        polynomial.diagonal().add_(a)
+        x = polynomial @ x
+    return (x.mT if tall else x).to(matrix.dtype)
+
+
+def orthogonalised_in_turns(matrices: Iterable[Tensor]) -> Iterator[Tensor]:
+    """`orthogonalised` of each matrix. Several processes, all of which ask for the same, make one each in turn.
+
+    They exchange bfloat16, in which the products are made anyway.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        yield from map(orthogonalised, matrices)
+        return
+    matrices, own = iter(matrices), dist.get_rank()
+    while turn := [full(matrix.bfloat16()) for matrix in islice(matrices, dist.get_world_size())]:
+        made = [orthogonalised(x).contiguous() if i == own else torch.empty_like(x) for i, x in enumerate(turn)]
+        for sent in [dist.broadcast(update, src=i, async_op=True) for i, update in enumerate(made)]:
+            assert sent is not None
+            sent.wait()
+        yield from made
 
 
 class Muon(Optimizer):
@@ -40,16 +64,20 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                mean = state.setdefault("momentum", torch.zeros_like(parameter))
-                mean.lerp_(parameter.grad, 1 - group["momentum"])
-                matrix = parameter.grad.lerp(mean, group["momentum"]).flatten(1)  # Nesterov
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            parameters.sort(key=torch.numel)  # those of one turn take as long
+            matrices = (self._accelerated(parameter, group["momentum"]) for parameter in parameters)
+            for parameter, update in zip(parameters, orthogonalised_in_turns(matrices)):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                update = orthogonalised(matrix).view_as(parameter)
-                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
+                moved = like(update.to(parameter.dtype).view(parameter.shape), parameter)
+                parameter.add_(moved, alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
+
+    def _accelerated(self, parameter: Tensor, momentum: float) -> Tensor:
+        """Nesterov's gradient, as a matrix."""
+        assert parameter.grad is not None
+        mean = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+        mean.lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(mean, momentum).flatten(1)
 
 
 class MuonAdamW(Optimizer):

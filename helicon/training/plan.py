@@ -89,7 +89,7 @@ def make_plan(wanted: Wanted, say: Say) -> Plan:
     assert data.prepared is not None
     say(data.prepared.summary())
 
-    machine = Machine.of(config.trainer.strategy.root_device.type)
+    machine = Machine.of(config.trainer.strategy.root_device.type, config.trainer.world_size)
     vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in data.prepared.tokenizers.values())
     tokens = sum(corpus.tokens(held=False) for corpus in data.prepared.corpora)
     fixed = fixed_length(data.layouts, data.prepared.tokenizers)

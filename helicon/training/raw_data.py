@@ -15,7 +15,7 @@ from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.data.raw import RawBatches
-from helicon.training.data import Share, TrainLoader
+from helicon.training.loaders import Share, TrainLoader
 
 
 class RawData(pl.LightningDataModule):

@@ -19,24 +19,19 @@ from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.audio_codec import AudioCodecModule
 from helicon.training.audio_data import AudioData
-from helicon.training.callbacks import (
-    Interrupted,
-    KeepBundle,
-    KeepCheckpoints,
-    Progress,
-    RunFolder,
-    Samples,
-    StopOnSignal,
-)
+from helicon.training.callbacks import KeepBundle, KeepCheckpoints, Progress, RunFolder, Samples, ValidateInTime
 from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
+from helicon.training.fsdp2 import FSDP2
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
+from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
+from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
 Classes = tuple[type[pl.LightningModule], type[pl.LightningDataModule], dict[str, str]]
@@ -132,10 +127,10 @@ class HeliconCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Chooses the run folder. What resumes or measures a checkpoint has that of the checkpoint."""
-        self.resume = self._get(self.config, "ckpt_path")
+        self.resume, self.kept = self._get(self.config, "ckpt_path"), None
         if self.resume:
             self.run_folder = Path(self.resume).absolute().parent.parent
-            self.checkpoint = read_checkpoint(Path(self.resume))
+            self.kept = read_checkpoint(Path(self.resume)).get(TASKS[self.task][1].__qualname__)
         elif self.subcommand == "fit":
             self.run_folder = choose_run(Path(self._chosen("runs")), self._chosen("name"), self._default_name())
         else:
@@ -144,9 +139,8 @@ class HeliconCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """The data module of a checkpoint keeps what it settled then, such as tokenizers."""
         super().instantiate_classes()
-        state = self.checkpoint.get(type(self.datamodule).__qualname__) if self.resume else None
-        if state:
-            self.datamodule.keep(state)
+        if self.kept:
+            self.datamodule.keep(self.kept)
 
     def _default_name(self) -> str:
         data = self._chosen("data")
@@ -154,17 +148,27 @@ class HeliconCLI(LightningCLI):
         made = f"{raw.medium}-codec" if issubclass(raw, RawData) else data.layouts[0].split()[-1]
         return re.sub(r"[^\w-]+", "-", made).strip("-") or "run"
 
+    def _check_strategy(self, name: str) -> None:
+        """UsageError, before any process is started, for what cannot train this."""
+        if name.startswith("fsdp") and name != FSDP2:
+            raise UsageError(f"--trainer.strategy {name} takes parameters apart that Muon needs whole; use {FSDP2}")
+        if name == FSDP2 and self.task != "gpt":
+            raise UsageError(f"--trainer.strategy {FSDP2} shares out the layers of a GPT; for {self.task} there is ddp")
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
         config = self._get(self.config_init, "trainer")
+        self._check_strategy(str(config.get("strategy")))
+        ours: list[pl.Callback] = [EndCompanions()]
         if self.subcommand == "fit":
             keep = KeepCheckpoints(self.run_folder)
             text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_link_targets=False)
             best = KeepBundle(self.run_folder, last=self._chosen("keep") == "last")
-            ours: list[pl.Callback] = [RunFolder(self.run_folder, text, bool(self.resume)), best]
+            ours += [RunFolder(self.run_folder, text, bool(self.resume)), best]
             ours += [Samples(self.run_folder)] if self._chosen("samples") else []
-            config["callbacks"] = [*(config.get("callbacks") or []), *ours, Progress(), keep, StopOnSignal(keep)]
+            ours += [Progress(), ValidateInTime(), keep, StopOnSignal(keep)]
             kwargs["logger"] = MetricsLogger(self.run_folder)
+        config["callbacks"] = [*(config.get("callbacks") or []), *ours]
         plugins = config.get("plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = str(self.run_folder)
@@ -205,7 +209,8 @@ def run_lightning(command: str, args: Sequence[str]) -> Path:
     """
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
-    return _cli(HeliconCLI, command, args).run_folder
+    with companions([command, *args]):
+        return _cli(HeliconCLI, command, args).run_folder
 
 
 def read_arguments(command: str, args: Sequence[str]) -> HeliconCLI:
@@ -253,5 +258,5 @@ def resume_arguments(run: Path) -> list[str]:
 
 
 def exit_status(interrupted: Interrupted) -> int:
-    """130 for Ctrl-C, 143 for SIGTERM."""
-    return 128 + signal.Signals(interrupted.number).value
+    """130 for Ctrl-C, 143 for SIGTERM; 0 of a further process, whose failure would be taken for that of all."""
+    return 128 + signal.Signals(interrupted.number).value if is_first() else 0

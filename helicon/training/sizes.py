@@ -21,23 +21,24 @@ CPU_THREAD_FLOPS, GPU_FLOPS = 25e9, {"cuda": 60e12, "mps": 2e12}
 
 @dataclass(frozen=True)
 class Machine:
-    """What training runs on. threads: of the CPU."""
+    """What training runs on. threads: of the CPU. gpus: that share a batch."""
 
     device: str = "cpu"
     threads: int = 1
     bf16: bool = False
+    gpus: int = 1
 
     @property
     def flops(self) -> float:
         """Operations a second, about."""
         if self.device in GPU_FLOPS:
-            return GPU_FLOPS[self.device]
+            return GPU_FLOPS[self.device] * self.gpus
         return CPU_THREAD_FLOPS * self.threads * (2 if self.bf16 else 1)
 
     @staticmethod
-    def of(device: str) -> Machine:
+    def of(device: str, gpus: int = 1) -> Machine:
         """This machine, training on `device`."""
-        return Machine(device, torch.get_num_threads() or os.cpu_count() or 1, has_bf16(device))
+        return Machine(device, torch.get_num_threads() or os.cpu_count() or 1, has_bf16(device), gpus)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Shapes: B sounds, C channels, S samples, T codes of a level, one for each `hop` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, cast, get_args
@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helicon.vqvae.audio_nets import AudioDecoder, AudioEncoder, reach, strides
+from helicon.vqvae.chunks import blocks_of, chunks, together
 from helicon.vqvae.codec import Bottleneck, Kind, make_quantizer
 from helicon.vqvae.quantizers import Quantizer
 
-CHUNK = 2048  # codes that go through at a time
+CHUNK = 2048  # codes of a sound that go through at a time
+CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,34 @@ class Level(Bottleneck):
         return Heard(self.decoder(found.latents)[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
 
     @torch.inference_mode()
-    def encode(self, sound: Tensor) -> Tensor:
-        """[B, C, S] -> int64 [B, T], all at once; what is missing of the last hop is silence."""
-        return self.codes_of(self._row(F.pad(sound, (0, -sound.shape[-1] % self.hop))))[:, 0]
+    def encode(self, sound: Tensor, codes: Sequence[int] | None = None) -> Tensor:
+        """[B, C, S] -> int64 [B, T], all at once; what is missing of the last hop is silence.
+
+        codes: how many each sound has, if some are padded; those that it is given beyond them mean nothing.
+        """
+        row = self._row(F.pad(sound, (0, -sound.shape[-1] % self.hop)))
+        return self.codes_of(row, *([] if codes is None else [[n * self.hop for n in codes]]))[:, 0]
 
     @torch.inference_mode()
-    def decode(self, codes: Tensor) -> Tensor:
-        """int64 [B, T] -> [B, C, T hop] in [-1, 1], all at once."""
-        return (self.decoded(codes[:, None])[:, :, 0] * self.scale).clamp(-1, 1)
+    def decode(self, codes: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """int64 [B, T] -> [B, C, T hop] in [-1, 1], all at once. lengths: codes of each, if it is padded to T."""
+        made = self.decoded(codes[:, None], *([] if lengths is None else [lengths]))
+        return (made[:, :, 0] * self.scale).clamp(-1, 1)
 
     def _row(self, sound: Tensor) -> Tensor:
         """[B, C, S] -> [B, C, 1, S], channels innermost, as the nets take it."""
         return (sound / self.scale)[:, :, None].contiguous(memory_format=torch.channels_last)
+
+    def encode_many(self, sounds: Sequence[Tensor]) -> list[Tensor]:
+        """`encode_long` of each, on the device that each is on; those of like length go through together."""
+        padded = [F.pad(sound, (0, -sound.shape[-1] % self.hop)) for sound in sounds]
+        found = together(padded, self.encode, **self._at_a_time, width=self.hop)
+        return [torch.cat([sound.new_zeros(0, dtype=torch.int64), *made]) for sound, made in zip(sounds, found)]
+
+    def decode_many(self, codes: Sequence[Tensor]) -> list[Tensor]:
+        """`decode_long` of each, as `encode_many`."""
+        found = together(codes, self.decode, **self._at_a_time, made_width=self.hop)
+        return [torch.cat([self._silence.to(given.device), *made], -1) for given, made in zip(codes, found)]
 
     def encode_long(self, sound: Tensor) -> Tensor:
         """[C, S] of any length -> int64 [T], in chunks: the codes that `encode` gives, in bounded memory."""
@@ -111,17 +129,16 @@ class Level(Bottleneck):
 
     def decode_long(self, codes: Tensor) -> Tensor:
         """int64 [T] of any length -> [C, T hop], in chunks."""
-        parts = list(self.decode_stream([codes]))
-        return torch.cat(parts, -1) if parts else self.scale.new_zeros(self._channels, 0)
+        return torch.cat([self._silence, *self.decode_stream([codes])], -1)
 
     def encode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Blocks [C, S] of a sound, of any lengths -> its codes, a chunk at a time."""
-        padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in _blocks_of(blocks, CHUNK * self.hop))
-        return _chunks(padded, CHUNK * self.hop, self.reach * self.hop, self._encoded)
+        padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in blocks_of(blocks, CHUNK * self.hop))
+        return chunks(padded, CHUNK * self.hop, self.reach * self.hop, self._encoded)
 
     def decode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Codes, any number at a time -> the sound [C, S], a chunk at a time."""
-        return _chunks(_blocks_of(blocks, CHUNK), CHUNK, self.reach, self._decoded)
+        return chunks(blocks_of(blocks, CHUNK), CHUNK, self.reach, self._decoded)
 
     def _encoded(self, sound: Tensor, first: int, last: int) -> Tensor:
         return self.encode(sound[None])[0, first // self.hop : last // self.hop]
@@ -130,42 +147,16 @@ class Level(Bottleneck):
         return self.decode(codes[None])[0, :, first * self.hop : last * self.hop]
 
     @property
-    def _channels(self) -> int:
-        return cast(nn.Conv2d, self.encoder[0]).in_channels  # type: ignore[index]
+    def _at_a_time(self) -> dict[str, Any]:
+        """How much goes through the nets at a time: on a CPU as much as its caches hold, more of it is slower."""
+        device = self.scale.device
+        samples = CPU_SAMPLES if device.type == "cpu" else GPU_SAMPLES
+        return {"device": device, "size": CHUNK, "halo": self.reach, "most": samples // self.hop}
 
-
-def _blocks_of(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same along the last axis in blocks of `size`; the last one may be shorter."""
-    held: Tensor | None = None
-    for block in blocks:
-        held = block if held is None else torch.cat([held, block], -1)
-        while held.shape[-1] > size:
-            yield held[..., :size]
-            held = held[..., size:]
-    if held is not None and held.shape[-1]:
-        yield held
-
-
-def _chunks(
-    blocks: Iterable[Tensor], size: int, halo: int, work: Callable[[Tensor, int, int], Tensor]
-) -> Iterator[Tensor]:  # fmt: skip
-    """work(chunk with its surroundings, first, last) for each stretch of `size`, seen with `halo` around it.
-
-    The surroundings are what is really there: chunks are cut at the ends of the whole, nowhere else.
-    """
-    held: Tensor | None = None
-    first = 0  # within `held`, where the next stretch begins
-    for block in blocks:
-        held = block if held is None else torch.cat([held, block], -1)
-        while held.shape[-1] >= first + size + halo:
-            yield work(held[..., : first + size + halo], first, first + size)
-            drop = max(0, first + size - halo)
-            held, first = held[..., drop:], first + size - drop
-    while held is not None and first < held.shape[-1]:
-        last = min(first + size, held.shape[-1])
-        yield work(held[..., : last + halo], first, last)
-        drop = max(0, last - halo)
-        held, first = held[..., drop:], last - drop
+    @property
+    def _silence(self) -> Tensor:
+        """The sound [C, 0] of no codes."""
+        return self.scale.new_zeros(cast(nn.Conv2d, self.encoder[0]).in_channels, 0)  # type: ignore[index]
 
 
 class AudioCodec(nn.Module):

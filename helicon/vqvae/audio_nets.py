@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,7 +51,32 @@ def dilations(depth: int, growth: int) -> list[int]:
     return [growth**i for i in range(depth)]
 
 
-class AudioEncoder(nn.Sequential):
+class Row(nn.Sequential):
+    """Parts one after another, for items of one length, or of several that are padded to the longest."""
+
+    def forward(self, x_BC1T: Tensor, ends: Sequence[int] | None = None) -> Tensor:  # type: ignore[override]
+        """ends: places of each item that are its own, for inference. It comes out as if it were alone, up to there.
+
+        What each part is fed beyond the end is made 0, which is what a convolution sees beyond that of a whole row.
+        """
+        length = x_BC1T.shape[-1]
+        for part in self:
+            if ends is not None:
+                silence(x_BC1T, [end * x_BC1T.shape[-1] // length for end in ends])
+            x_BC1T = part(x_BC1T)
+        return x_BC1T
+
+
+def silence(x_BC1T: Tensor, ends: Sequence[int]) -> None:
+    """Makes the places of each item from its end on 0, in place."""
+    shortest = min(ends)
+    rest_BC1T = x_BC1T[..., shortest:]
+    if rest_BC1T.shape[-1]:
+        places_T = torch.arange(shortest, x_BC1T.shape[-1], device=x_BC1T.device)
+        rest_BC1T.masked_fill_(places_T >= places_T.new_tensor(ends)[:, None, None, None], 0)
+
+
+class AudioEncoder(Row):
     """[B, C, 1, S] -> [B, outputs, 1, T]; S a multiple of the hop. Each step down is followed by dilated blocks."""
 
     def __init__(
@@ -63,7 +89,7 @@ class AudioEncoder(nn.Sequential):
         super().__init__(*parts, nn.SiLU(), conv(width, outputs, 3, padding=1))
 
 
-class AudioDecoder(nn.Sequential):
+class AudioDecoder(Row):
     """[B, inputs, 1, T] -> [B, C, 1, S], the encoder's mirror: dilations fall where the encoder's rise."""
 
     def __init__(

@@ -5,6 +5,7 @@ Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -79,13 +80,13 @@ class Bottleneck(nn.Module):
         """Whether there is a codebook yet."""
         return getattr(self.quantizer, "started", True)
 
-    def codes_of(self, media: Tensor) -> Tensor:
-        """What the encoder is fed -> int64 [B, g]."""
-        return self.renumbered[self.quantizer.encode(self.encoder(media))]
+    def codes_of(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
+        """What the encoder is fed -> int64 [B, g]. ends: as the encoder takes them."""
+        return self.renumbered[self.quantizer.encode(self.encoder(media, *ends))]
 
-    def decoded(self, codes: Tensor) -> Tensor:
-        """int64 [B, g] -> what the decoder gives."""
-        return self.decoder(self.quantizer.decode(self.kept[codes]))
+    def decoded(self, codes: Tensor, *ends: Sequence[int]) -> Tensor:
+        """int64 [B, g] -> what the decoder gives. ends: as the decoder takes them."""
+        return self.decoder(self.quantizer.decode(self.kept[codes]), *ends)
 
     @torch.no_grad()
     def keep(self, used: Tensor) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 14  # rows whose distances to all centroids are in memory at a time
+CPU_DISTANCES, GPU_DISTANCES = 1 << 18, 1 << 26  # between rows and centroids at a time: on a CPU as its cache holds
 
 
 def nearest(rows_ND: Tensor, centroids_KD: Tensor) -> Tensor:
     """Index of the nearest centroid in squared distance, int64 [N]; autocast does not round the distances."""
     squares_K = centroids_KD.square().sum(-1)
+    distances = CPU_DISTANCES if rows_ND.device.type == "cpu" else GPU_DISTANCES
+    chunks = rows_ND.split(max(1, distances // len(centroids_KD)))
     with torch.autocast(rows_ND.device.type, enabled=False):
         # |x|^2 is the same for all centroids
-        parts = [(squares_K - 2 * chunk @ centroids_KD.T).argmin(-1) for chunk in rows_ND.split(CHUNK)]
+        parts = [torch.addmm(squares_K, chunk, centroids_KD.T, alpha=-2).argmin(-1) for chunk in chunks]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64, device=rows_ND.device)
 
 

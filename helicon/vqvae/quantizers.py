@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log, prod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -78,11 +78,17 @@ class EMAQuantizer(nn.Module):
         self.register_buffer("sizes", torch.zeros(codes))
         self.register_buffer("recent", torch.zeros(self.START * codes, width))  # a ring of latents
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # latents put into it so far
+        self._started = False  # as far as one knows: once it has, no GPU is waited for to tell
 
     @property
     def started(self) -> bool:
         """Whether there is a codebook yet."""
-        return bool(self.sizes.sum() > 0)
+        self._started = self._started or bool(self.sizes.sum() > 0)
+        return self._started
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._started = False
 
     def forward(self, z_BDx: Tensor) -> Quantized:
         z_ND = _rows(z_BDx.float())
@@ -114,7 +120,7 @@ class EMAQuantizer(nn.Module):
         """Puts latents into the ring; of a large batch as many as a quarter of it holds, chosen at random."""
         room = len(self.recent) // 4
         z_ND = z_ND[torch.randperm(len(z_ND), device=z_ND.device)[:room]]
-        places = (int(self.seen) + torch.arange(len(z_ND), device=z_ND.device)) % len(self.recent)
+        places = (self.seen + torch.arange(len(z_ND), device=z_ND.device)) % len(self.recent)
         self.recent[places] = z_ND
         self.seen += len(z_ND)
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from helicon.data.batches import GROUP, NONE, Batch, Stream, TrainBatches, Variation, collate, held_out_windows
+from helicon.data.batches import NONE, Batch, Stream, TrainBatches, Variation, collate, held_out_windows
 from helicon.data.corpus import Corpus, write_corpus
+from helicon.data.packing import GROUP, Epochs
 from helicon.data.prepare import Source, prepare
 from helicon.demos.composer import write_folder
 from helicon.sequence.layout import Layout
@@ -70,6 +71,21 @@ def test_shares_of_two_processes_are_the_whole(music):
             assert (expected.targets[i, n:] == NO_TARGET).all()
 
 
+def test_processes_share_short_pieces_evenly(tmp_path):
+    """Of 16 sequences each of two processes has as many pieces as the other, of half the tokens at most."""
+    lengths = np.random.default_rng(1).integers(1, 60, 3000).tolist()
+    corpus, sequencer = texts(tmp_path, lengths, [False] * 3000, 60)
+    make = lambda **share: TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)], **share)  # noqa: E731
+    whole, shares = make(), [make(rank=rank, world=2) for rank in (0, 1)]
+    for t in range(20):
+        expected, parts = whole.batch(t), [share.batch(t) for share in shares]
+        assert [len(part.ids) for part in parts] == [len(expected.ids) / 2] * 2
+        assert all(int(part.lengths.sum()) <= 8 * 60 for part in parts)
+        for i, (ids, n) in enumerate(zip(expected.ids, expected.lengths.tolist())):
+            assert torch.equal(parts[i % 2].ids[i // 2, :n], ids[:n])
+            assert parts[i % 2].lengths[i // 2] == n
+
+
 def test_the_seed_changes_everything(music):
     assert not equal(TrainBatches(streams(music)).batch(0), TrainBatches(streams(music, seed=5)).batch(0))
 
@@ -90,12 +106,40 @@ def test_every_epoch_visits_every_window_of_every_example(tmp_path):
     assert len({tuple(epoch) for epoch in epochs}) == 5
 
 
-def test_batches_are_of_like_lengths(tmp_path):
-    lengths = np.random.default_rng(0).integers(1, 100, 400).tolist()
-    corpus, sequencer = texts(tmp_path, lengths, [False] * 400, 100)
+def test_batches_are_of_like_lengths_and_full(tmp_path):
+    lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
+    corpus, sequencer = texts(tmp_path, lengths, [False] * 2000, 100)
     batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 8, NONE)])
-    padded = np.mean([(batches.batch(t).targets == NO_TARGET).double().mean() for t in range(2 * GROUP)])
-    assert padded < 0.1
+    found = [batches.batch(t) for t in range(2 * GROUP)]
+    assert np.mean([(batch.targets == NO_TARGET).double().mean() for batch in found]) < 0.1
+    fed = [int(batch.lengths.sum()) for batch in found]
+    assert max(fed) <= 8 * 100
+    assert np.mean(fed) > 0.9 * 8 * 100
+    assert min(len(batch.ids) for batch in found) >= 8
+
+
+def test_pieces_of_a_batch_are_each_on_their_own(tmp_path):
+    """Four texts of two letters to a sequence of 12 tokens: the task token and the letters each."""
+    corpus, sequencer = texts(tmp_path, [2] * 40, [False] * 40, 12)
+    batch = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)]).batch(0)
+    first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    assert batch.lengths.tolist() == [3] * 8
+    assert (batch.ids[:, 1] == batch.ids[:, 2]).all()
+    assert len(set(batch.ids[:, 1].tolist())) == 8
+    assert all(0 <= letter - first < 40 for letter in batch.ids[:, 1].tolist())
+    assert batch.targets.tolist() == [[a, a, stop] for a in batch.ids[:, 1].tolist()]
+
+
+def test_a_longer_variant_of_a_piece_stays_within_its_place(tmp_path):
+    """Of each text a variant of 9 letters and one of 2: there is room for 9 wherever it stands."""
+    rows = [(f"t{i}", None, False, {"text": [np.full(2, i), np.full(9, i)]}) for i in range(40)]
+    corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
+    assert corpus.longest("text").tolist() == [9] * 40
+    sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 40)
+    batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)])
+    found = [batches.batch(t).lengths for t in range(10)]
+    assert {len(lengths) for lengths in found} == {8}
+    assert set(torch.cat(found).tolist()) == {1 + 2, 1 + 9}
 
 
 def test_windows_reach_the_beginning_and_the_end(tmp_path):
@@ -168,13 +212,15 @@ def test_collate_pads_with_what_is_never_learned():
     assert batch.ids.tolist() == [[1, 2, 3], [1, 0, 0]]
     assert batch.targets.tolist() == [[2, 3, 4], [5, NO_TARGET, NO_TARGET]]
     assert batch.rows[1].tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert batch.lengths.tolist() == [3, 1]
 
 
-def test_a_group_of_batches_is_found_once(tmp_path, monkeypatch):
+def test_the_order_of_an_epoch_is_drawn_once(tmp_path, monkeypatch):
     corpus, sequencer = texts(tmp_path, [5] * 30_000, [False] * 30_000, 11)
     stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 64, NONE)
-    found, sought = [], Stream._batches
-    monkeypatch.setattr(Stream, "_batches", lambda self, group: found.append(group) or sought(self, group))
+    drawn, order = [], Epochs._order
+    monkeypatch.setattr(Epochs, "_order", lambda self, epoch: drawn.append(epoch in self._orders) or order(self, epoch))
     for t in range(2 * GROUP):
         stream.rows(t)
-    assert found == [0, 1]
+    assert len(drawn) == 2 * GROUP
+    assert drawn.count(False) == 1

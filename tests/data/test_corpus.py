@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -43,6 +44,33 @@ def test_the_first_variant_is_the_example(tmp_path):
     assert corpus.lengths("text").tolist() == [3, 2, 0]
     assert corpus.lengths("image").tolist() == [2, 2, 2]
     assert (corpus.tokens(held=False), corpus.tokens(held=True)) == (4, 2)
+
+
+def test_tokens_stay_in_their_file_in_this_process_and_in_others(tmp_path):
+    """A million tokens: neither opening, nor reading a piece, nor sending the corpus to a worker copies them."""
+    rows = [(f"p{i}", None, False, {"text": np.full(10_000, i)}) for i in range(100)]
+    write_corpus(tmp_path, "text", rows, {"text": 60_000})
+    tracemalloc.start()
+    corpus = read_corpus(tmp_path, check=False)
+    assert corpus.example(7)["text"].tolist() == [7] * 10_000
+    assert tracemalloc.get_traced_memory()[1] < 500_000
+    tracemalloc.stop()
+    assert isinstance(corpus.ids["text"].base, np.memmap)
+    sent = pickle.dumps(corpus)
+    assert len(sent) < 1000
+    assert pickle.loads(sent).example(99)["text"].tolist() == [99] * 10_000
+
+
+def test_a_corpus_without_a_folder_is_sent_whole():
+    corpus = Corpus("text", ["a"], [None], np.array([False]), {"text": ids(3, 4)}, {"text": ids(0, 2)})
+    assert pickle.loads(pickle.dumps(corpus)).example(0)["text"].tolist() == [3, 4]
+
+
+def test_the_longest_variant_of_each_example(tmp_path):
+    corpus = write(tmp_path)
+    assert corpus.longest("text").tolist() == [3, 2, 0]
+    rows = [("a", None, False, {"text": [ids(1), ids(2, 3, 4), ids()]}), ("b", None, False, {"text": ids(5)})]
+    assert write_corpus(tmp_path, "text", rows, {"text": 9}).longest("text").tolist() == [3, 1]
 
 
 def test_variants_are_drawn_alike(tmp_path):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helicon.data import reading
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.workers import Workers
 from helicon.demos.composer import write_folder
 from helicon.modalities.music import MUSIC
 
@@ -56,7 +60,7 @@ def test_every_piece_is_its_tokens(source):
 def test_a_second_time_comes_from_the_cache(source, monkeypatch):
     first, said = prepared(source)
     assert said == []
-    monkeypatch.setattr("helicon.data.reading.read_entry", lambda task: pytest.fail("a file was read again"))
+    monkeypatch.setattr("helicon.data.reading.read_entry", lambda *task: pytest.fail("a file was read again"))
     again, said = prepared(source)
     assert said[0].startswith("cache ")
     assert ids(again) == ids(first)
@@ -187,8 +191,47 @@ def test_kept_tokenizers_are_used_as_they_are(source):
     assert prepared(source)[0].tokenizers["style"].block != first.tokenizers["style"].block
 
 
-def test_a_pool_of_processes_reads_the_same(source, monkeypatch):
+def test_other_processes_read_and_encode_the_same(source, monkeypatch):
     first = ids(prepared(source)[0])
-    monkeypatch.setattr("helicon.data.reading.POOL_FROM_BYTES", 0)
-    shutil.rmtree(source.cache)
-    assert ids(prepared(source)[0]) == first
+    monkeypatch.setattr("helicon.data.reading.KEPT_BYTES", 0)
+    monkeypatch.setattr(Workers, "_help", others_at_once)
+    (source.path / "bad.mid").write_bytes(b"\0" * 100)
+    again, _ = prepared(source)
+    assert ids(again) == first
+    assert [Path(name).name for name in again.skipped] == ["bad.mid"]
+
+
+def others_at_once(workers: Workers, seconds: float) -> bool:
+    """In place of `_help`: other processes do all of the work."""
+    if workers._pool is None:
+        workers.start()
+        wait(workers._starting)
+    return True
+
+
+def test_files_are_read_once_where_nothing_is_learned_from_them(source, monkeypatch):
+    read: list[str] = []
+    plain = reading.read_entry
+
+    def watched(entry, *how):
+        read.append(entry.name)
+        return plain(entry, *how)
+
+    monkeypatch.setattr(reading, "read_entry", watched)
+    monkeypatch.setattr(reading, "KEPT_BYTES", 0)
+    for tokenizer, times in (("musenet", 1), ("music", 2)):
+        read.clear()
+        prepared(Source(source.path, ("music",), {"music": tokenizer}, cache=source.cache))
+        assert len(read) == 6 * times
+    known = prepared(source)[0].tokenizers
+    read.clear()
+    prepared(replace(source, layouts=("music",)), adopted=known)
+    assert len(read) == 6
+
+
+def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
+    (tmp_path / "a.mid").write_bytes(b"no")
+    source = Source(tmp_path, ("music",), {"music": "musenet"}, cache=tmp_path / "cache")
+    with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
+        prepare(source)
+    assert list((tmp_path / "cache").iterdir()) == []

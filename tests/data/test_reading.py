@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 
 from helicon.data import reading
 from helicon.data.entries import Entry
-from helicon.data.reading import AHEAD, LONGEST_CHUNK, Alternatives, Reader, pooled, read_entry
+from helicon.data.reading import Alternatives, Job, Reader, read_entry
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -49,13 +47,13 @@ def entries(folder: Path, *stems: object) -> list[Entry]:
 def test_several_captions_are_alternatives(tmp_path, pictures):
     (entry,) = entries(tmp_path, 7)
     several = Entry("7", entry.files, texts=("a", "b", "a"))
-    media = read_entry((several, ["text", "picture"], {})).media
+    media = read_entry(several, ["text", "picture"], {}).media
     assert media is not None
     assert isinstance(media["text"], Alternatives)
     assert list(media["text"]) == ["a", "b", "a"]
     again = pickle.loads(pickle.dumps(media["text"]))
     assert (type(again), list(again)) == (Alternatives, ["a", "b", "a"])
-    one = read_entry((entry, ["text", "picture"], {}))
+    one = read_entry(entry, ["text", "picture"], {})
     assert one.media is not None
     assert one.media["text"] == "number 7"
     assert one.bytes == 1_000_000 + len("number 7")
@@ -95,32 +93,38 @@ def test_texts_and_files_without_a_size_in_memory_count_as_they_are_long(tmp_pat
         assert all(a is b for a, b in zip(first, second)) == kept
 
 
-@pytest.mark.parametrize(("chunk_bytes", "most"), [(1, 1), (10_000_000, 10), (1 << 40, LONGEST_CHUNK)])
-def test_processes_wait_for_who_takes_their_results(tmp_path, pictures, monkeypatch, chunk_bytes, most):
-    monkeypatch.setattr(reading, "ProcessPoolExecutor", lambda processes, mp_context: ThreadPoolExecutor(processes))
-    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk_bytes)
-    tasks = [(entry, ["picture"], {}) for entry in entries(tmp_path, *range(600))]
-    taken = 0
-    for found in pooled(tasks, 2):
-        assert found.media is not None
-        assert found.media["picture"][0] == taken % 256
-        taken += 1
-        # What is asked for, and the rest of the chunk that is taken from
-        assert len(pictures.read) <= taken + (2 * AHEAD + 1) * most
-    assert taken == 600
-    assert sorted(map(int, pictures.read)) == list(range(600))
+def width(entry: Entry, media: dict) -> tuple[str, int]:
+    """Something that can be made of a picture."""
+    return entry.name, len(media["picture"])
 
 
-def test_who_stops_early_ends_the_reading(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(reading, "ProcessPoolExecutor", lambda processes, mp_context: ThreadPoolExecutor(processes))
-    results = pooled([(entry, ["picture"], {}) for entry in entries(tmp_path, *range(600))], 2)
-    assert len(list(itertools.islice(results, 3))) == 3
-    results.close()
-    assert len(pictures.read) < 30
+def test_what_is_made_of_media_comes_instead_of_them(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(reading, "KEPT_BYTES", 2_000_000)
+    reader = Reader(entries(tmp_path, 1, "bad", 2), [pictures.modality], {})
+    made = [found for _, found in reader.read("reading", width)]
+    assert made == [("1", 1_000_000), ("2", 1_000_000)]
+    assert [found for _, found in reader.read("tokenising", width)] == made
+    assert pictures.read == ["1", "bad", "2"]  # once
 
 
-def test_other_processes_read_the_same(tmp_path):
-    for i in range(20):
-        (tmp_path / f"{i:02}.txt").write_bytes(b"\xff" if i == 7 else b"text %d" % i)
-    tasks = [(Entry(str(i), {"text": tmp_path / f"{i:02}.txt"}), ["text"], {}) for i in range(20)]
-    assert list(pooled(tasks, 2)) == [read_entry(task) for task in tasks]
+def test_nothing_is_kept_of_what_is_read_once(tmp_path, pictures):
+    reader = Reader(entries(tmp_path, 1, 2), [pictures.modality], {})
+    for _ in range(2):
+        assert len(list(reader.read("tokenising", width, keep=False))) == 2
+    assert pictures.read == ["1", "2", "1", "2"]
+
+
+@pytest.mark.parametrize(("given", "keep", "along"), [(None, True, True), (None, False, False), ("media", True, False)])
+def test_media_come_along_where_they_are_kept(tmp_path, pictures, given, keep, along):
+    (entry,) = entries(tmp_path, 7)
+    media = {"picture": np.zeros(5)} if given else None
+    found = Job(["picture"], {}, width)((entry, media, keep))
+    assert found.made == ("7", 5 if given else 1_000_000)
+    assert (found.media is not None) == along
+    assert found.bytes == (0 if given else 1_000_000)
+
+
+def test_of_a_bad_file_nothing_is_made(tmp_path, pictures):
+    (entry,) = entries(tmp_path, "bad")
+    found = Job(["picture"], {}, lambda entry, media: pytest.fail("there are no media"))((entry, None, True))
+    assert (found.made, found.media, found.reason) == (None, None, "not a picture")

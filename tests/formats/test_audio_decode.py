@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from sounds import FLOAT, chirp, encoded, read, small_files, wav
 
+from helicon.formats import audio_decode
 from helicon.formats.audio import AudioError, audio_info, read_audio, read_blocks
 from helicon.formats.audio_decode import LEFT_OVER, MAX_CHANNELS, TRUNCATED
 
@@ -209,3 +210,25 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     *found, grown = done.stdout.splitlines()
     assert len(found) == len(FORGED)
     assert int(grown) < (20_000 if sys.platform == "linux" else 20_000_000)  # KiB; bytes on macOS
+
+
+def outcome(path: Path) -> tuple[bytes, dict[str, int]] | None:
+    """Samples and counts of a file, or None if it is refused."""
+    try:
+        sound, report = read_audio(path, channels=None)
+    except AudioError:
+        return None
+    return sound.samples.tobytes(), report.counts
+
+
+@pytest.mark.parametrize("name", small_files())
+def test_libsndfile_may_read_a_file_itself_or_through_python(tmp_path, monkeypatch, name):
+    whole, path = small_files()[name], tmp_path / name
+    third = len(whole) // 3
+    for data in (whole, whole[:-third], whole[:third], whole + b"?" * 300, whole[:third] + bytes(40) + whole[third:]):
+        path.write_bytes(data)
+        made = []
+        for itself in (False, os.name == "posix"):
+            monkeypatch.setattr(audio_decode, "DESCRIPTORS", itself)
+            made.append(outcome(path))
+        assert made[0] == made[1]

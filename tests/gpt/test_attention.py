@@ -5,51 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from attention_cases import ROW, compare, every_pattern, every_prefix, inputs
 
 from helicon.gpt.attention import attend, attend_cached, attend_dense
-from helicon.gpt.folded import attend_folds
-from helicon.gpt.folds import sequence_folds
-from helicon.gpt.pattern_base import WrittenPattern
 from helicon.gpt.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
-SPECS = ["dense", "local:8", "block:8", "previous:8", "column:8", "summary:8,3", "strided:8", "fixed:8,2", "strided:1"]
-SPECS += ["row", "row:3", "block", "column", "conv:3", "conv:5,8", "conv:15"]
-ROW = 6  # tokens of a row of the grid
-PREFIXES = [0, 1, 5]
 SLOTS = [0, 1, 5, 8, 13, 40, 61]  # shorter than a block or row, whole blocks, ragged
 
-every_pattern = pytest.mark.parametrize("pattern", [parse_pattern(spec) for spec in SPECS], ids=str)
-every_prefix = pytest.mark.parametrize("prefix", PREFIXES)
 every_slot = pytest.mark.parametrize("slot", SLOTS)
-
-
-def inputs(length: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> tuple[torch.Tensor, ...]:
-    """q, k, v and an output gradient, [2, 3, T, 16] with heads transposed as the model leaves them."""
-    generator = torch.Generator().manual_seed(length)
-    drawn = torch.randn(4, 2, length, 3, 16, generator=generator, dtype=torch.float64).to(device, dtype)
-    q, k, v, grad = drawn.transpose(2, 3)
-    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), grad
-
-
-def with_gradients(attention, q, k, v, grad):
-    out = attention(q, k, v)
-    return out, *torch.autograd.grad(out, (q, k, v), grad)
-
-
-def compare(fast, pattern: WrittenPattern, frame: Frame, tensors, forward: float, backward: float) -> None:
-    out, *grads = with_gradients(lambda q, k, v: fast(q, k, v, pattern, frame), *tensors)
-    true_out, *true_grads = with_gradients(lambda q, k, v: attend_dense(q, k, v, pattern, frame), *tensors)
-    torch.testing.assert_close(out, true_out, atol=forward, rtol=0)
-    for got, true in zip(grads, true_grads, strict=True):
-        torch.testing.assert_close(got, true, atol=backward, rtol=0)
-
-
-def attend_by_products(q, k, v, pattern, frame):
-    """What `attend` does on devices other than a CPU."""
-    length = q.shape[2]
-    slot_folds = pattern.bound(frame.row).folds(length - frame.prefix)
-    return attend_folds(q, k, v, sequence_folds(slot_folds, length, frame.prefix))
 
 
 def test_the_oracle_on_a_case_done_by_hand():
@@ -97,14 +61,6 @@ def test_folded_follows_the_oracle_in_bfloat16(pattern):
     compare(attend, pattern, Frame(5, ROW), inputs(5 + 45, torch.bfloat16), forward=0.05, backward=0.15)
 
 
-@every_pattern
-@every_prefix
-@pytest.mark.parametrize("slot", [1, 8, 45])
-def test_folds_by_matrix_products_are_exact(pattern, prefix, slot):
-    tensors = inputs(prefix + slot, torch.float64)
-    compare(attend_by_products, pattern, Frame(prefix, ROW), tensors, forward=1e-13, backward=1e-12)
-
-
 @pytest.mark.parametrize("spec", ["strided:3", "fixed:4,2", "previous:3", "conv:3"])
 def test_folded_passes_gradcheck(spec):
     q, k, v = (torch.randn(1, 1, 11, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
@@ -130,16 +86,3 @@ def test_a_cached_step_is_the_uncached_row(pattern, prefix, limit):
         rows = torch.arange(2), slice(None), position_B
         out = attend_cached(q[rows], k_cache, v_cache, position_B, pattern, Frame(prefix, ROW), limit)
         torch.testing.assert_close(out, uncached[rows], atol=1e-4, rtol=0)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@every_pattern
-@every_prefix
-def test_every_execution_on_a_gpu(pattern, prefix):
-    q, k, v, grad = inputs(prefix + 45, torch.float64, "cuda")
-    compare(attend, pattern, Frame(prefix, ROW), (q, k, v, grad), forward=1e-12, backward=1e-11)
-    position_B = torch.tensor([prefix + 44, 3], device="cuda")
-    rows = torch.arange(2, device="cuda"), slice(None), position_B
-    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), position_B, pattern, Frame(prefix, ROW))
-    torch.testing.assert_close(out, attend_dense(q, k, v, pattern, Frame(prefix, ROW))[rows], atol=1e-12, rtol=0)

@@ -9,7 +9,7 @@ import torch
 
 from helicon.gpt.attention import attend_dense
 from helicon.gpt.cache import Cache
-from helicon.gpt.model import GPT, Attention, Shape, rotate
+from helicon.gpt.model import GPT, Attention, RMSNorm, Shape, rotate
 from helicon.gpt.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
@@ -110,3 +110,20 @@ def test_narrow_attention_from_a_cache(written, width, ratios):
         for i in range(5, 14):
             step = gpt.step(ids[:, i], rows[:, i], torch.full((2,), i), FRAME, cache)
             torch.testing.assert_close(step, whole[:, i], rtol=1e-4, atol=1e-4)
+
+
+def test_without_coordinates_all_that_is_trained_has_a_gradient():
+    """Several processes would wait for that of an empty table without end."""
+    gpt = GPT(Shape(1, 16, 2), vocabulary_size=20, places=0, rope=True)
+    gpt(torch.arange(6).view(1, 6), torch.zeros(1, 6, 0, dtype=torch.long), Frame(1)).square().sum().backward()
+    assert [name for name, p in gpt.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert GPT(Shape(1, 16, 2), 20, places=1).places.weight.requires_grad
+
+
+def test_norms_of_queries_and_keys_compute_in_the_format_of_what_they_normalise():
+    norm = RMSNorm(4, eps=0.0)
+    torch.nn.init.constant_(norm.weight, 0.5)
+    x = torch.tensor([[1.0, -1.0, 1.0, 1.0], [3.0, 0.0, 0.0, 0.0]])
+    expected = torch.tensor([[0.5, -0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0]])
+    for dtype in (torch.float32, torch.bfloat16):
+        assert torch.equal(norm(x.to(dtype)), expected.to(dtype))

@@ -185,6 +185,30 @@ def test_seconds_in_a_context_of_jukebox(name):
     assert shape.codes == 2048
 
 
+def test_nanogpts_recipe_for_a_cpu():
+    """What its README gives, and the "number of parameters: 0.80M" that it prints, of 65 characters."""
+    fit = parsed("nanogpt-shakespeare")
+    shape, data, module, trainer = fit.model.shape, fit.datamodule, fit.model, fit.trainer
+    assert (shape.layers, shape.width, shape.heads, shape.bias, shape.dropout) == (4, 128, 4, False, 0)
+    assert (data.context, data.batch_size, trainer.max_steps, trainer.gradient_clip_val) == (64, 12, 2000, 1)
+    with torch.device("meta"):
+        assert GPT(shape, vocabulary_size=65, places=0).parameter_count() == 795_904
+    module.trainer = trainer
+    optimizer = module.scheduled([torch.zeros(1, 1)], [])["optimizer"]
+    assert type(optimizer) is torch.optim.AdamW
+    assert (optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["weight_decay"]) == ((0.9, 0.99), 0.1)
+    rates = {step: module.lr * module._rate(step) for step in (50, 100, 1050, 2000)}
+    assert rates == pytest.approx({50: 5e-4, 100: 1e-3, 1050: 5.5e-4, 2000: 1e-4}, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["tiny", "small", "medium", "large"])
+def test_our_own_sizes_have_what_gained_at_equal_time(name):
+    fit = parsed(name)
+    module, shape = fit.model, fit.model.shape
+    assert (module.optimizer, module.schedule, fit.datamodule.positions) == ("muon", "linear", "rope")
+    assert (shape.qk_norm, shape.bias, shape.mlp, shape.norm) == (True, False, "gelu", "layer")
+
+
 def test_every_preset_says_what_it_is():
     for path in FOLDER.glob("*.yaml"):
         assert path.read_text(encoding="utf-8").startswith("# "), path.name

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from helicon.formats.image import read_image
 from helicon.modalities import registry
 from helicon.modalities.image import codes_of
 from helicon.tokenizers import codes as module
 from helicon.tokenizers.base import tokenizer_weights
 from helicon.tokenizers.codes import CodesTokenizer
+from helicon.tokenizers.pixels import pixels_to_tensor, stacked
 from helicon.vqvae.codec import Codec, CodecShape
 from helicon.vqvae.storage import CodecBundle
 
@@ -98,7 +101,7 @@ def test_a_size_that_codes_do_not_tile_is_refused():
 
 
 def test_many_at_once_keep_their_order(monkeypatch):
-    monkeypatch.setattr(module, "AT_A_TIME", 3)
+    monkeypatch.setattr(module, "CPU_PIXELS", 3 * 6 * 6)
     rng = np.random.default_rng(0)
     heights = [3, 3, 1, 3, 3, 3, 3, 2, 2, 1, 3]
     grids = [rng.integers(11, size=(height, 3)).tolist() for height in heights]
@@ -113,6 +116,48 @@ def test_many_at_once_keep_their_order(monkeypatch):
     assert pictures[-2].shape == (0, 6, 3)
     assert np.array_equal(pictures[-1], picture_of([[*grids[0][0][:2], 0]]))
     assert tokenizer.encode_many([]) == tokenizer.decode_many([]) == []
+
+
+def photographs(shared_data: Path, size: int, count: int = 30) -> list[np.ndarray]:
+    files = sorted((shared_data / "images" / "grocery").rglob("*.png"))
+    return [read_image(file, size)[0] for file in files[:: len(files) // count]]
+
+
+@pytest.mark.parametrize("kind", ["ema", "fsq"])
+def test_codes_of_real_pictures_do_not_depend_on_who_goes_with_them(shared_data, kind):
+    torch.manual_seed(0)
+    codec = Codec(CodecShape(4, 32, 1, kind, codes=64, code_width=4)).eval()
+    pictures = photographs(shared_data, 32)
+    if kind == "ema":  # codes that are met
+        latents = codec.encoder(pixels_to_tensor(stacked(pictures)))
+        codec.quantizer.codebook.copy_(latents.permute(0, 2, 3, 1).flatten(0, 2)[::29][:64])  # type: ignore[attr-defined]
+    tokenizer = codes_of(CodecBundle(codec, "image", {"size": 32}))
+    together, alone = tokenizer.encode_many(pictures), [tokenizer.encode(picture) for picture in pictures]
+    assert len(np.unique(np.stack(alone))) > 20
+    assert (np.stack(together) != np.stack(alone)).mean() < 1e-3
+    made, one = tokenizer.decode_many(alone), [tokenizer.decode(ids) for ids in alone]
+    assert np.abs(np.stack(made).astype(int) - np.stack(one)).max() <= 1  # of 255
+
+
+def test_a_copy_on_another_device_has_the_same_state_and_codes():
+    tokenizer = real()
+    again, picture = tokenizer.on("cpu"), np.full((16, 16, 3), 99, np.uint8)
+    assert again.codec is not tokenizer.codec
+    assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
+    assert np.array_equal(again.encode(picture), tokenizer.encode(picture))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_makes_the_same_pictures():
+    tokenizer, rng = real(), np.random.default_rng(1)
+    pictures = [rng.integers(256, size=(rows, 16, 3)).astype(np.uint8) for rows in (16, 16, 8)]
+    moved = tokenizer.on("cuda")
+    assert (moved.device.type, tokenizer.device.type) == ("cuda", "cpu")
+    ids = tokenizer.encode_many(pictures)
+    assert np.mean([(a != b).mean() for a, b in zip(moved.encode_many(pictures), ids)]) < 0.02
+    for ours, theirs in zip(tokenizer.decode_many(ids), moved.decode_many(ids)):
+        assert np.abs(ours.astype(int) - theirs).max() <= 2
 
 
 def test_what_it_tells_others():

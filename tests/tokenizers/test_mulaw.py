@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helicon.formats.audio import Sound
-from helicon.tokenizers.mulaw import MulawTokenizer, compressed, expanded
+from helicon.tokenizers import mulaw
+from helicon.tokenizers.mulaw import MulawTokenizer, compressed, expanded, nearest_levels
 from helicon.tokenizers.timing import TimeAutomaton
 
 tokenizer = MulawTokenizer(8000)
@@ -38,6 +39,34 @@ def test_what_is_too_loud_is_clipped():
 def test_all_samples_at_once_are_one_after_the_other():
     samples = np.random.default_rng(0).normal(0, 0.4, 2000).astype(np.float32)
     assert tokenizer.encode(mono(*samples)).tolist() == [level_of(float(sample)) for sample in samples]
+
+
+def test_bins_have_the_levels_of_the_definition():
+    rng = np.random.default_rng(2)
+    near = np.array([0, -0.0, 1e-45, -1e-45, 1e-19, -1e-19, 1, -1, 1e30, -1e30], np.float32)
+    samples = [
+        near,
+        (np.arange(-32768, 32768) / 32768).astype(np.float32),
+        rng.uniform(-1.1, 1.1, 200_000).astype(np.float32),
+    ]
+    samples += [(10.0 ** rng.uniform(-8, 0, 100_000) * rng.choice([-1, 1], 100_000)).astype(np.float32)]
+    for each in samples:
+        assert np.array_equal(nearest_levels(each), mulaw.level_of(each))
+
+
+def test_levels_begin_where_the_definition_says():
+    starts = mulaw._starts()
+    before = np.nextafter(starts, np.float32(-2))
+    assert mulaw.level_of(starts).tolist() == nearest_levels(starts).tolist() == list(range(1, 256))
+    assert mulaw.level_of(before).tolist() == nearest_levels(before).tolist() == list(range(255))
+    assert np.diff(np.trunc(starts * (1 << 14))).min() >= 1  # one a bin at most
+
+
+def test_long_sounds_are_encoded_in_stretches(monkeypatch):
+    samples = np.random.default_rng(3).normal(0, 0.4, 1000).astype(np.float32)
+    whole = tokenizer.encode(mono(*samples))
+    monkeypatch.setattr(mulaw, "_CHUNK", 7)
+    assert np.array_equal(tokenizer.encode(mono(*samples)), whole)
 
 
 def test_every_id_comes_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.tokenizers.timing import TimeAutomaton
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
 class Steps:
@@ -27,13 +29,14 @@ class Steps:
     def __init__(self, hop: int, channels: int) -> None:
         self.hop, self.channels = hop, channels
 
-    def encode_long(self, sound: Tensor) -> Tensor:
-        assert sound.shape[0] == self.channels
-        padded = torch.nn.functional.pad(sound, (0, -sound.shape[1] % self.hop))
-        return ((padded.reshape(self.channels, -1, self.hop).mean((0, 2)) + 1) * 5).round().long()
+    def encode_many(self, sounds: Sequence[Tensor]) -> list[Tensor]:
+        assert all(sound.shape[0] == self.channels for sound in sounds)
+        padded = [torch.nn.functional.pad(sound, (0, -sound.shape[1] % self.hop)) for sound in sounds]
+        means = [each.reshape(self.channels, -1, self.hop).mean((0, 2)) for each in padded]
+        return [((each + 1) * 5).round().long() for each in means]
 
-    def decode_long(self, codes: Tensor) -> Tensor:
-        return (codes / 5 - 1).repeat_interleave(self.hop)[None].repeat(self.channels, 1)
+    def decode_many(self, codes: Sequence[Tensor]) -> list[Tensor]:
+        return [(each / 5 - 1).repeat_interleave(self.hop)[None].repeat(self.channels, 1) for each in codes]
 
 
 class Staircase:
@@ -98,6 +101,15 @@ def test_sounds_of_another_rate_are_refused():
         staircase().encode(mono(0, 0, rate=8000))
 
 
+def test_many_at_once_keep_their_order():
+    sounds = [mono(*samples) for samples in ([0, 0, 0.2], [], [1, 1], [-1, -1, 0.4, 0.4])]
+    assert [ids.tolist() for ids in staircase().encode_many(sounds)] == [[5, 6], [], [10], [0, 7]]
+    made = staircase().decode_many([np.array([5, 6]), np.zeros(0, np.int64), np.array([10])])
+    assert [(5 * sound.samples[:, 0]).round().tolist() for sound in made] == [[0, 0, 1, 1], [], [5, 5]]
+    assert {sound.rate for sound in made} == {1000}
+    assert staircase().encode_many([]) == staircase().decode_many([]) == []
+
+
 def test_what_it_tells_others():
     tokenizer = staircase()
     assert (tokenizer.block.name, tokenizer.block.tokens[0], tokenizer.block.tokens[-1]) == ("audio", "v00", "v10")
@@ -126,6 +138,25 @@ def test_a_real_level(level, hop):
     assert len(set(ids.tolist())) > 3
     padded = Sound(np.concatenate([noise(999).samples, np.zeros((-999 % hop, 1), np.float32)]), 8000)
     assert np.array_equal(tokenizer.encode(padded), ids)  # what is missing is silent
+
+
+def test_many_sounds_are_what_each_is():
+    tokenizer, sounds = real(1), [noise(samples, samples) for samples in (700, 90, 702, 3, 690)]
+    alone = [tokenizer.encode(sound) for sound in sounds]
+    assert all(np.array_equal(a, b) for a, b in zip(tokenizer.encode_many(sounds), alone, strict=True))
+    for made, ids in zip(tokenizer.decode_many(alone), alone, strict=True):
+        assert np.allclose(made.samples, tokenizer.decode(ids).samples, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_a_copy_on_another_device_has_the_same_state_and_codes(device):
+    tokenizer = real(1)
+    again = tokenizer.on(device)
+    assert again.codec is not tokenizer.codec
+    assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
+    ids = tokenizer.encode(noise(2000))
+    assert (again.encode(noise(2000)) != ids).mean() <= (0.02 if device == "cuda" else 0)
+    assert np.allclose(again.decode(ids).samples, tokenizer.decode(ids).samples, atol=2e-2 if device == "cuda" else 0)
 
 
 def test_state_and_weights_are_enough():

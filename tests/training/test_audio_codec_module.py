@@ -18,11 +18,11 @@ from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.modalities.audio import open_codes
 from helicon.training.audio_data import ALL_S, LONGEST_S, AudioData, folder_rate
 from helicon.training.base import RunModule
-from helicon.training.callbacks import Interrupted
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.hops import parse_hops
 from helicon.training.metrics import read_metrics
 from helicon.training.run import read_arguments, resume_arguments, run_lightning
+from helicon.training.stopping import Interrupted
 from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.storage import load_codec
 

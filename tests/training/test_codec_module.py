@@ -17,12 +17,12 @@ from training_runs import signalled_at, weights
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.pixels import pixels_to_tensor
 from helicon.training.base import RunModule
-from helicon.training.callbacks import Interrupted
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.metrics import read_metrics
 from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.stopping import Interrupted
 from helicon.vqvae.storage import load_codec
 
 TINY = [

@@ -14,11 +14,12 @@ from training_runs import arguments, fit, signalled_at, weights
 from helicon.bundle import load_bundle
 from helicon.demos.composer import write_folder
 from helicon.training.base import RunModule
-from helicon.training.callbacks import Interrupted, KeepCheckpoints
+from helicon.training.callbacks import KeepCheckpoints
 from helicon.training.checkpoints import latest_checkpoint, read_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
 from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.stopping import Interrupted
 
 DROPOUT = "--model.dropout=0.1"
 PIECEWISE = ("--trainer.accumulate_grad_batches=3", "--data.layouts+=music")

@@ -17,7 +17,7 @@ def slow_nearest(rows: Tensor, centroids: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_nearest_is_that_of_all_distances(monkeypatch, chunk):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "CPU_DISTANCES", 9 * chunk)
     torch.manual_seed(0)
     rows, centroids = torch.randn(50, 6).double(), torch.randn(9, 6).double()
     found = nearest(rows, centroids)

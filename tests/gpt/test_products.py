@@ -1,0 +1,44 @@
+"""Folds by matrix products as a kernel: merged as fused kernels' are, and chosen where they are the faster."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from attention_cases import ROW, compare, every_pattern, every_prefix, inputs, with_gradients
+
+from helicon.gpt import folded, kernels, products
+from helicon.gpt.attention import attend, attend_dense
+from helicon.gpt.folds import Fold, Tile
+from helicon.gpt.patterns import parse_pattern
+from helicon.sequence.layout import Frame
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@every_pattern
+@every_prefix
+@pytest.mark.parametrize("slot", [1, 8, 45])
+def test_exact_in_float64(monkeypatch, pattern, prefix, slot):
+    monkeypatch.setattr(folded, "kernel_for", lambda q, fold: kernels.CPU_PRODUCTS)
+    tensors = inputs(prefix + slot, torch.float64)
+    compare(attend, pattern, Frame(prefix, ROW), tensors, forward=1e-12, backward=1e-11)
+
+
+def test_in_bfloat16_as_near_the_oracle_as_its_numbers():
+    pattern, frame = parse_pattern("strided:8"), Frame(5, ROW)
+    tensors = inputs(150, torch.bfloat16)
+    exact = [x.detach().double() for x in tensors]
+    exact[:3] = [x.requires_grad_() for x in exact[:3]]
+    found = with_gradients(lambda q, k, v: attend(q, k, v, pattern, frame), *tensors)
+    true = with_gradients(lambda q, k, v: attend_dense(q, k, v, pattern, frame), *exact)
+    for one, other in zip(found, true, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert float((one - other).detach().norm() / other.detach().norm()) < 2**-6
+
+
+def test_chosen_in_bfloat16_and_while_its_weights_are_small():
+    tile, long = Tile(8, range(2), range(8)), Tile(4096, range(2), range(4096))
+    q = torch.zeros(1, 1, 8, 16, dtype=torch.bfloat16)
+    assert products.fits(q, Fold(tile, tile))
+    assert not products.fits(q, Fold(long, long))
+    assert not products.fits(q.float(), Fold(tile, tile))

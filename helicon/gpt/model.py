@@ -75,8 +75,9 @@ class Attention(nn.Module):
     def _heads(self, qkv_BTW: Tensor, position_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, H, T, D] as they attend."""
         parts = qkv_BTW.split(self.widths, -1)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in parts)
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)  # while a head's numbers lie together
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if self.rope:
             q, k = rotate(q, position_BT), rotate(k, position_BT)
         missing = v.shape[-1] - q.shape[-1]
@@ -200,7 +201,7 @@ class GPT(nn.Module):
 
         What lies beyond the lengths costs attention alone, and gives 0.
         """
-        position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        position = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # of all rows
         pieces = None if lengths_B is None else Pieces.of(lengths_B, ids_BT.shape[1])
         x = self.embed(pieces.gather(ids_BT), pieces.gather(rows_BTA)) if pieces else self.embed(ids_BT, rows_BTA)
         for i, layer in enumerate(self.layers):
@@ -219,7 +220,7 @@ class GPT(nn.Module):
         Layer 0 has the embeddings; one more than the last has what `forward` gives. Layers above those are not run.
         """
         x, last = self.embed(ids_BT, rows_BTA), max(wanted)
-        position = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        position = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # of all rows
         for i, layer in enumerate(self.layers[: last + 1]):
             if i in wanted:
                 yield i, cast(Layer, layer).norm_1(x)

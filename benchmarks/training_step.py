@@ -90,8 +90,8 @@ def print_long(args: argparse.Namespace) -> None:
 
 
 def print_pieces(args: argparse.Namespace) -> None:
-    """32 pieces of 32 to 512 tokens, all of one batch."""
-    lengths_B = torch.linspace(32, 512, 32).long()
+    """16 pieces of 32 to 512 tokens, all of one batch."""
+    lengths_B = torch.linspace(32, 512, 16).long()
     (rows, _), longest = TEXT["text"], int(lengths_B.max())
     gpt, ids = new_gpt(rows.stop, longest), torch.randint(rows.start, rows.stop, (len(lengths_B), longest + 1))
     places = torch.arange(longest).view(1, -1, 1).expand(len(ids), -1, -1)

@@ -131,7 +131,7 @@ def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
     kind, whole = _smallest(size)
     if whole and ids.dtype == kind:  # there are no others
         return ids
-    if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+    if len(ids) and int(ids.view(f"u{ids.itemsize}").max()) >= size:  # seen so, negative ones are large
         raise ValueError(f"{what} ids must be from 0 to {size - 1}, got {ids.min()} to {ids.max()}")
     return ids.astype(kind, copy=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -92,16 +93,20 @@ class Encoding:
     coders: Sequence[Coder]
 
     def __call__(self, entry: Entry, media: Media) -> list[Piece]:
-        coded = {coder.slot for coder in self.coders}
-        later = {name for slot, name in self.modalities.items() if slot not in coded}
         return [
             Piece(
                 name,
                 {coder.slot: coder(variants(found[coder.modality])) for coder in self.coders},
-                {name: thing for name, thing in found.items() if name in later},
+                {name: found[name] for name in self._later},
             )
             for name, found in self._documents(entry, media)
         ]
+
+    @cached_property
+    def _later(self) -> set[str]:
+        """Modalities of the slots that others encode."""
+        coded = {coder.slot for coder in self.coders}
+        return {name for slot, name in self.modalities.items() if slot not in coded}
 
     def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, Media]]:
         """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""

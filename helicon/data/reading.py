@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
@@ -36,7 +36,7 @@ def as_they_are(entry: Entry, media: Media) -> Media:
     return media
 
 
-@dataclass(frozen=True)
+@dataclass
 class Read:
     """What was made of an entry's media, or the file that cannot be read and why; counts of what was repaired.
 
@@ -68,9 +68,10 @@ class Job:
         if media is not None:
             return Read(self.make(entry, media))
         found = read_entry(entry, self.modalities, self.options)
-        if found.media is None:
-            return found
-        return replace(found, made=self.make(entry, found.media), media=found.media if keep else None)
+        if found.media is not None:
+            found.made = self.make(entry, found.media)
+            found.media = found.media if keep else None
+        return found
 
 
 class Reader:

@@ -22,6 +22,7 @@ from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.sound_plots import sound_picture
 from helicon.gpt.sampler import methods
+from helicon.modalities.audio import AUDIO
 from helicon.training.codec_plan import CodecPlan
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Plan, Say
@@ -87,7 +88,7 @@ def play_captions(bundle: Bundle, asked: Sequence[Tones], each: int, seed: int) 
     layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
     prompts = [Prompt({"text": tokenizers["text"].encode(tones.caption)}) for tones in asked for _ in range(each)]
     made = decode(bundle.gpt, bundle.sequencer, layout, prompts, Sampling(methods(TEMPERATURE), seed))
-    sounds = [tokenizers["audio"].decode(ids) for ids in made]
+    sounds = AUDIO.decode(tokenizers["audio"], made)
     return [Played(tones, sounds[n * each : (n + 1) * each]) for n, tones in enumerate(asked)]
 
 

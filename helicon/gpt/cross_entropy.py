@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-FEWEST = 256  # positions of a part: with fewer, adding up the matrix' gradient costs more than the products
+GRAIN = 256  # positions of a part are a multiple: fewer cost more to add up, and odd numbers to multiply in bfloat16
 LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of a part: on a CPU they stay in its cache
 
 
@@ -74,7 +75,7 @@ def _score(
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_NC.dtype
     x_NC, w_VC, total = hidden_NC.to(dtype), weight_VC.to(dtype), hidden_NC.new_zeros((), dtype=wide)
     grad_NC = None if grad_weight_VC is None else torch.empty_like(hidden_NC)
-    size = max(FEWEST, LOGITS.get(device, LOGITS["cuda"]) // len(w_VC))
+    size = GRAIN * ceil(LOGITS.get(device, LOGITS["cuda"]) / len(w_VC) / GRAIN)
     for start in range(0, len(x_NC), size):
         x_PC, targets_P1 = x_NC[start : start + size], targets_N[start : start + size, None]
         log_p_PV = (x_PC @ w_VC.T).log_softmax(1, dtype=wide)

@@ -38,9 +38,10 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
         """[..., K] -> [..., rows]."""
-        weight, scale = self.weight[rows], self.scale[rows]
+        weight, scale = (self.weight, self.scale) if rows == slice(None) else (self.weight[rows], self.scale[rows])
         if x.device.type == "cpu" and x.shape[:-1].numel() <= FEW and weight.shape[1] % WHOLE == 0:
-            out = torch.ops.aten._weight_int8pack_mm(x.flatten(0, -2), weight, scale).unflatten(0, x.shape[:-1])
+            flat = x if x.dim() == 2 else x.flatten(0, -2)
+            out = torch.ops.aten._weight_int8pack_mm(flat, weight, scale).view(*x.shape[:-1], -1)
         else:
             out = F.linear(x, self.whole(rows))
         return out if self.bias is None else out + self.bias[rows]

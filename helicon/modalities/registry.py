@@ -32,10 +32,10 @@ def all_modalities() -> dict[str, Modality]:
 
 def get(name: str) -> Modality:
     """The modality of that name; ValueError names those nearest to it."""
-    modalities = all_modalities()
-    if name not in modalities:
-        raise ValueError(unknown("modality", name, modalities))
-    return modalities[name]
+    found = _by_hand.get(name) or _installed().get(name)
+    if found is None:
+        raise ValueError(unknown("modality", name, all_modalities()))
+    return found
 
 
 def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:

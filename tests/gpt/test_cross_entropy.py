@@ -15,7 +15,7 @@ SLICES = [slice(2, 30), slice(40, 50)]  # of 60 rows: some are of no slot
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """Parts of 5 positions, so that several are added up and the last is ragged."""
-    monkeypatch.setattr(cross_entropy, "FEWEST", 5)
+    monkeypatch.setattr(cross_entropy, "GRAIN", 5)
     monkeypatch.setattr(cross_entropy, "LOGITS", {"cpu": 1, "cuda": 1})
 
 

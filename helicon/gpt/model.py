@@ -6,7 +6,7 @@ queries, keys and values together, V vocabulary rows, S slots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from helicon.gpt.activations import ACTIVATIONS
 from helicon.gpt.attention import attend, attend_cached
 from helicon.gpt.cache import Cache
 from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
@@ -22,15 +23,9 @@ from helicon.gpt.pattern_base import WrittenPattern
 from helicon.gpt.patterns import parse_patterns
 from helicon.gpt.pieces import Pieces
 from helicon.gpt.quantized import Int8Linear
+from helicon.gpt.rotary import rotate
 from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Frame
-
-MLP_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": lambda x: F.gelu(x, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-    "relu2": lambda x: F.relu(x).square(),
-    "swiglu": lambda x: F.silu(x.chunk(2, dim=-1)[0]) * x.chunk(2, dim=-1)[1],
-}
 
 
 class RMSNorm(nn.RMSNorm):
@@ -43,16 +38,6 @@ class RMSNorm(nn.RMSNorm):
 def make_norm(shape: Shape, width: int) -> nn.Module:
     """LayerNorm or RMSNorm, eps 1e-5."""
     return nn.LayerNorm(width, eps=1e-5, bias=shape.bias) if shape.norm == "layer" else RMSNorm(width, eps=1e-5)
-
-
-def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
-    """Rotary position embedding (eq. 34, arXiv:2104.09864), half-split form."""
-    half = x_BHTD.shape[-1] // 2
-    rates = 10000.0 ** (-torch.arange(half, device=x_BHTD.device, dtype=torch.float32) / half)
-    angle = position_BT[:, None, :, None].float() * rates
-    cos, sin = angle.cos().to(x_BHTD.dtype), angle.sin().to(x_BHTD.dtype)
-    a, b = x_BHTD[..., :half], x_BHTD[..., half : 2 * half]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos, x_BHTD[..., 2 * half :]], dim=-1)
 
 
 class Attention(nn.Module):
@@ -114,7 +99,7 @@ class MLP(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.activation = MLP_ACTIVATIONS[shape.mlp]
+        self.activation = ACTIVATIONS[shape.mlp]
         self.up = nn.Linear(shape.width, shape.mlp_width * (2 if shape.mlp == "swiglu" else 1), bias=shape.bias)
         self.out = nn.Linear(shape.mlp_width, shape.width, bias=shape.bias)
 

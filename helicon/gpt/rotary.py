@@ -1,0 +1,49 @@
+"""Rotary position embedding (arXiv:2104.09864): queries and keys are turned by angles that grow with their position.
+
+Shapes: B batch, H heads, T tokens, D head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
+    """Eq. 34, half-split form."""
+    half = x_BHTD.shape[-1] // 2
+    rates = 10000.0 ** (-torch.arange(half, device=x_BHTD.device, dtype=torch.float32) / half)
+    angle = position_BT[:, None, :, None].float() * rates
+    cos, sin = angle.cos().to(x_BHTD.dtype), angle.sin().to(x_BHTD.dtype)
+    if not x_BHTD.requires_grad:
+        return _turned(x_BHTD, cos, sin)
+    return _Rotation.apply(x_BHTD, cos, sin)  # type: ignore[return-value]  (apply is untyped)
+
+
+class _Rotation(torch.autograd.Function):
+    """The gradient is turned back: autograd would add up eight gradients of halves."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        cos, sin = ctx.saved_tensors
+        return _turned(grad, cos, -sin), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The first half of the features with the second; an odd last one stays."""
+    half, out = cos.shape[-1], torch.empty_like(x)
+    first, second = slice(half), slice(half, 2 * half)
+    torch.mul(x[..., first], cos, out=out[..., first]).addcmul_(x[..., second], sin, value=-1)
+    torch.mul(x[..., first], sin, out=out[..., second]).addcmul_(x[..., second], cos)
+    if x.shape[-1] % 2:
+        out[..., -1] = x[..., -1]
+    return out

@@ -89,7 +89,8 @@ class SoundCodesTokenizer:
     def encode_many(self, media: Sequence[Sound]) -> list[np.ndarray]:
         """`encode` of each, several at once on the codec's device."""
         sounds = [check_sound(sound, self.sample_rate, self.channels).samples for sound in media]
-        return [codes.numpy() for codes in self._net.encode_many([torch.from_numpy(x_SC.T.copy()) for x_SC in sounds])]
+        given = [torch.from_numpy(np.require(x_SC.T, requirements="W")) for x_SC in sounds]
+        return [codes.numpy() for codes in self._net.encode_many(given)]
 
     def decode(self, ids: np.ndarray) -> Sound:
         """Sound of hop samples an id, whatever they are; ValueError for ids outside the block."""
@@ -98,7 +99,8 @@ class SoundCodesTokenizer:
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[Sound]:
         """`decode` of each, several at once on the codec's device."""
         codes = [torch.from_numpy(check_ids(each, len(self.block))) for each in ids]
-        return [Sound(sound.numpy().T.copy(), self.sample_rate) for sound in self._net.decode_many(codes)]
+        made = self._net.decode_many(codes)
+        return [Sound(np.ascontiguousarray(sound.numpy().T), self.sample_rate) for sound in made]
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
         """What a loss can be told by."""

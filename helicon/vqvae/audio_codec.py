@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helicon.vqvae.audio_nets import AudioDecoder, AudioEncoder, reach, strides
-from helicon.vqvae.chunks import blocks_of, chunks, together
+from helicon.vqvae.chunks import blocks_of, chunks, joined, together
 from helicon.vqvae.codec import Bottleneck, Kind, make_quantizer
 from helicon.vqvae.quantizers import Quantizer
 
@@ -116,12 +116,12 @@ class Level(Bottleneck):
         """`encode_long` of each, on the device that each is on; those of like length go through together."""
         padded = [F.pad(sound, (0, -sound.shape[-1] % self.hop)) for sound in sounds]
         found = together(padded, self.encode, **self._at_a_time, width=self.hop)
-        return [torch.cat([sound.new_zeros(0, dtype=torch.int64), *made]) for sound, made in zip(sounds, found)]
+        return [joined(made, sound.new_zeros(0, dtype=torch.int64)) for sound, made in zip(sounds, found)]
 
     def decode_many(self, codes: Sequence[Tensor]) -> list[Tensor]:
         """`decode_long` of each, as `encode_many`."""
         found = together(codes, self.decode, **self._at_a_time, made_width=self.hop)
-        return [torch.cat([self._silence.to(given.device), *made], -1) for given, made in zip(codes, found)]
+        return [joined(made, self._silence.to(given.device)) for given, made in zip(codes, found)]
 
     def encode_long(self, sound: Tensor) -> Tensor:
         """[C, S] of any length -> int64 [T], in chunks: the codes that `encode` gives, in bounded memory."""

@@ -70,11 +70,16 @@ def together(
         rows = work(stacked.to(device), None if codes[-1] == codes[0] else codes).to(items[0].device)
         for part, row in zip(batch, rows):
             first, last = ((place - part.start) * made_width for place in (part.first, part.last))
-            made[part] = row[..., first:last].clone()
+            made[part] = row[..., first:last]
     found: list[list[Tensor]] = [[] for _ in items]
     for part in parts:
         found[part.item].append(made[part])
     return found
+
+
+def joined(parts: Sequence[Tensor], none: Tensor) -> Tensor:
+    """One row of its parts, or `none` where there are none."""
+    return torch.cat(list(parts), -1) if len(parts) > 1 else next(iter(parts), none)
 
 
 def blocks_of(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:

@@ -16,14 +16,15 @@ from torch.utils.checkpoint import checkpoint
 
 from helicon.gpt.activations import ACTIVATIONS
 from helicon.gpt.attention import attend, attend_cached
-from helicon.gpt.cache import Cache
+from helicon.gpt.cache import Cache, Places
 from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
 from helicon.gpt.dropout import Dropout
+from helicon.gpt.linear import Linear, linear
 from helicon.gpt.pattern_base import WrittenPattern
 from helicon.gpt.patterns import parse_patterns
 from helicon.gpt.pieces import Pieces
 from helicon.gpt.quantized import Int8Linear
-from helicon.gpt.rotary import rotate
+from helicon.gpt.rotary import Angles, rotate
 from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Frame
 
@@ -47,24 +48,24 @@ class Attention(nn.Module):
     zeros, which add nothing to a score.
     """
 
-    def __init__(self, shape: Shape, pattern: WrittenPattern, rope: bool) -> None:
+    def __init__(self, shape: Shape, pattern: WrittenPattern) -> None:
         super().__init__()
-        self.heads, self.pattern, self.rope = shape.heads, pattern, rope
+        self.heads, self.pattern = shape.heads, pattern
         self.widths = (shape.qk_width, shape.qk_width, shape.value_width)
-        self.qkv = nn.Linear(shape.width, sum(self.widths), bias=shape.bias)
-        self.out = nn.Linear(shape.value_width, shape.width, bias=shape.bias)
+        self.qkv = Linear(shape.width, sum(self.widths), bias=shape.bias)
+        self.out = Linear(shape.value_width, shape.width, bias=shape.bias)
         head = shape.qk_width // shape.heads
         self.q_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
 
-    def _heads(self, qkv_BTW: Tensor, position_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, qkv_BTW: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, H, T, D] as they attend."""
         parts = qkv_BTW.split(self.widths, -1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in parts)
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)  # while a head's numbers lie together
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        if self.rope:
-            q, k = rotate(q, position_BT), rotate(k, position_BT)
+        if angles:
+            q, k = rotate(q, angles), rotate(k, angles)
         missing = v.shape[-1] - q.shape[-1]
         if missing:
             q = q * (v.shape[-1] / q.shape[-1]) ** 0.5  # kernels divide scores by the root of the filled-up width
@@ -72,25 +73,25 @@ class Attention(nn.Module):
         return q, k, v
 
     def forward(
-        self, x: Tensor, position_BT: Tensor, frame: Frame, cache: Cache | None, layer: int,
+        self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None, layer: int,
         pieces: Pieces | None = None,
     ) -> Tensor:  # fmt: skip
         """[B, T, C], or [N, C] of the real tokens of `pieces`."""
         qkv = self.qkv(x)
-        q, k, v = self._heads(pieces.spread(qkv) if pieces else qkv, position_BT)
+        q, k, v = self._heads(pieces.spread(qkv) if pieces else qkv, angles)
         if cache is not None:
             cache.store(layer, k, v)
         mixed_BTW = attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2)
         return self.out(pieces.gather(mixed_BTW) if pieces else mixed_BTW)
 
     def step(
-        self, x_BC: Tensor, position_B: Tensor, frame: Frame, cache: Cache, layer: int, reach: int | None
+        self, x_BC: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
-        """One new token a row, at `position_B`, against the cache."""
-        q, k, v = self._heads(self.qkv(x_BC)[:, None], position_B[:, None])
-        cache.store_at(layer, k[:, :, 0], v[:, :, 0], position_B)
+        """One new token a row against the cache."""
+        q, k, v = self._heads(self.qkv(x_BC)[:, None], angles)
+        cache.store_at(layer, k[:, :, 0], v[:, :, 0], places)
         k_cache, v_cache = cache.layer(layer)
-        out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, position_B, self.pattern, frame, reach)
+        out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, places, self.pattern, frame)
         return self.out(out_BHD.flatten(1))
 
 
@@ -100,8 +101,8 @@ class MLP(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[shape.mlp]
-        self.up = nn.Linear(shape.width, shape.mlp_width * (2 if shape.mlp == "swiglu" else 1), bias=shape.bias)
-        self.out = nn.Linear(shape.mlp_width, shape.width, bias=shape.bias)
+        self.up = Linear(shape.width, shape.mlp_width * (2 if shape.mlp == "swiglu" else 1), bias=shape.bias)
+        self.out = Linear(shape.mlp_width, shape.width, bias=shape.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.activation(self.up(x)))
@@ -110,23 +111,23 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, shape: Shape, pattern: WrittenPattern, rope: bool) -> None:
+    def __init__(self, shape: Shape, pattern: WrittenPattern) -> None:
         super().__init__()
-        self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern, rope)
+        self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern)
         self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)
         self.dropout = Dropout(shape.dropout)
 
     def forward(
-        self, x: Tensor, position: Tensor, frame: Frame, cache: Cache | None = None, layer: int = 0,
+        self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None = None, layer: int = 0,
         pieces: Pieces | None = None,
     ) -> Tensor:  # fmt: skip
-        x = x + self.dropout(self.attention(self.norm_1(x), position, frame, cache, layer, pieces))
+        x = x + self.dropout(self.attention(self.norm_1(x), angles, frame, cache, layer, pieces))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
     def step(
-        self, x: Tensor, position: Tensor, frame: Frame, cache: Cache, layer: int, reach: int | None
+        self, x: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
-        x = x + self.attention.step(self.norm_1(x), position, frame, cache, layer, reach)
+        x = x + self.attention.step(self.norm_1(x), places, angles, frame, cache, layer)
         return x + self.mlp(self.norm_2(x))
 
 
@@ -140,15 +141,15 @@ class GPT(nn.Module):
 
     def __init__(self, shape: Shape, vocabulary_size: int, places: int, rope: bool = False) -> None:
         super().__init__()
-        self.shape, self.checkpoint = shape, False
+        self.shape, self.rope, self.checkpoint = shape, rope, False
         self.tokens = nn.Embedding(vocabulary_size, shape.width)
         self.places = nn.Embedding(places, shape.width)
         self.places.weight.requires_grad_(places > 0)  # several processes would await the gradient of an empty table
         self.dropout = Dropout(shape.dropout)
         patterns = parse_patterns(shape.pattern, shape.layers)
-        self.layers = nn.ModuleList(Layer(shape, pattern, rope) for pattern in patterns)
+        self.layers = nn.ModuleList(Layer(shape, pattern) for pattern in patterns)
         self.norm = make_norm(shape, shape.width)
-        head = None if shape.tied else nn.Linear(shape.width, vocabulary_size, bias=False)
+        head = None if shape.tied else Linear(shape.width, vocabulary_size, bias=False)
         self.head: nn.Linear | Int8Linear | None = head
         self._initialise()
 
@@ -186,14 +187,14 @@ class GPT(nn.Module):
 
         What lies beyond the lengths costs attention alone, and gives 0.
         """
-        position = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # of all rows
+        angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # of all rows
         pieces = None if lengths_B is None else Pieces.of(lengths_B, ids_BT.shape[1])
         x = self.embed(pieces.gather(ids_BT), pieces.gather(rows_BTA)) if pieces else self.embed(ids_BT, rows_BTA)
         for i, layer in enumerate(self.layers):
             if self.checkpoint and self.training:
-                x = checkpoint(layer, x, position, frame, None, i, pieces, use_reentrant=False)
+                x = checkpoint(layer, x, angles, frame, None, i, pieces, use_reentrant=False)
             else:
-                x = layer(x, position, frame, cache, i, pieces)
+                x = layer(x, angles, frame, cache, i, pieces)
         x = self.norm(x)
         return pieces.spread(x) if pieces else x
 
@@ -205,12 +206,12 @@ class GPT(nn.Module):
         Layer 0 has the embeddings; one more than the last has what `forward` gives. Layers above those are not run.
         """
         x, last = self.embed(ids_BT, rows_BTA), max(wanted)
-        position = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # of all rows
+        angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # of all rows
         for i, layer in enumerate(self.layers[: last + 1]):
             if i in wanted:
                 yield i, cast(Layer, layer).norm_1(x)
             if i < last:
-                x = layer(x, position, frame)
+                x = layer(x, angles, frame)
         if last == len(self.layers):
             yield last, self.norm(x)
 
@@ -221,16 +222,19 @@ class GPT(nn.Module):
 
         No position is `reach` or more; given, it spares a GPU the question.
         """
-        x = self.embed(ids_B, rows_BA)
+        x, places, angles = self.embed(ids_B, rows_BA), Places.of(position_B, reach), self._angles(position_B[:, None])
         for i, layer in enumerate(self.layers):
-            x = cast(Layer, layer).step(x, position_B, frame, cache, i, reach)
+            x = cast(Layer, layer).step(x, places, angles, frame, cache, i)
         return self.norm(x)
+
+    def _angles(self, position_BT: Tensor) -> Angles | None:
+        return Angles.of(position_BT, self.shape.qk_width // self.shape.heads) if self.rope else None
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:
         """[..., rows]: the slice of the output matrix that belongs to the slot at hand."""
         if isinstance(self.head, Int8Linear):
             return self.head(hidden, rows)
-        return F.linear(hidden, self.head_weight[rows])
+        return linear(hidden, self.head_weight[rows])
 
     def nats(self, scored: Sequence[Scored]) -> Tensor:
         """[S]: the sum of -log p of the targets of each slot's positions; their logits never exist whole."""

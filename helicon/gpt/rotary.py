@@ -1,23 +1,35 @@
 """Rotary position embedding (arXiv:2104.09864): queries and keys are turned by angles that grow with their position.
 
-Shapes: B batch, H heads, T tokens, D head width.
+Shapes: B batch, H heads, T tokens, D head width, P pairs of features that turn together.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def rotate(x_BHTD: Tensor, position_BT: Tensor) -> Tensor:
+class Angles(NamedTuple):
+    """Of all pairs at each position, the same for every layer, in float32."""
+
+    cos_B1TP: Tensor
+    sin_B1TP: Tensor
+
+    @classmethod
+    def of(cls, position_BT: Tensor, width: int) -> Angles:
+        """For heads of a width."""
+        half = width // 2
+        rates = 10000.0 ** (-torch.arange(half, device=position_BT.device, dtype=torch.float32) / half)
+        angle = position_BT[:, None, :, None].float() * rates
+        return cls(angle.cos(), angle.sin())
+
+
+def rotate(x_BHTD: Tensor, angles: Angles) -> Tensor:
     """Eq. 34, half-split form."""
-    half = x_BHTD.shape[-1] // 2
-    rates = 10000.0 ** (-torch.arange(half, device=x_BHTD.device, dtype=torch.float32) / half)
-    angle = position_BT[:, None, :, None].float() * rates
-    cos, sin = angle.cos().to(x_BHTD.dtype), angle.sin().to(x_BHTD.dtype)
+    cos, sin = (part.to(x_BHTD.dtype) for part in angles)
     if not x_BHTD.requires_grad:
         return _turned(x_BHTD, cos, sin)
     return _Rotation.apply(x_BHTD, cos, sin)  # type: ignore[return-value]  (apply is untyped)

@@ -36,6 +36,8 @@ class EagerStep:
 
     def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
         self.gpt, self.cache, self.frame = gpt, cache, frame
+        if cache.kv.device.type == "cpu":
+            cache.widen()
 
     def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
         return self.gpt.logits(self.gpt.step(ids_B, rows_BA, position_B, self.frame, self.cache, reach), rows)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from attention_cases import ROW, compare, every_pattern, every_prefix, inputs
 
 from helicon.gpt.attention import attend, attend_cached, attend_dense
+from helicon.gpt.cache import Places
 from helicon.gpt.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
@@ -38,7 +39,9 @@ def test_without_a_grid_its_patterns_are_dense(spec, attention):
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     torch.testing.assert_close(attention(q, k, v, parse_pattern(spec), Frame(3)), expected)
     rows = slice(None), slice(None), 12
-    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), torch.tensor([12, 12]), parse_pattern(spec), Frame(3))
+    out = attend_cached(
+        q[rows], k.contiguous(), v.contiguous(), Places.of(torch.tensor([12, 12])), parse_pattern(spec), Frame(3)
+    )
     torch.testing.assert_close(out, expected[rows])
 
 
@@ -84,5 +87,5 @@ def test_a_cached_step_is_the_uncached_row(pattern, prefix, limit):
     for first in range(64):
         position_B = torch.tensor([first, (first * 7 + 3) % 64])  # ragged, the prefix included
         rows = torch.arange(2), slice(None), position_B
-        out = attend_cached(q[rows], k_cache, v_cache, position_B, pattern, Frame(prefix, ROW), limit)
+        out = attend_cached(q[rows], k_cache, v_cache, Places.of(position_B, limit), pattern, Frame(prefix, ROW))
         torch.testing.assert_close(out, uncached[rows], atol=1e-4, rtol=0)

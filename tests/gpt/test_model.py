@@ -9,8 +9,9 @@ import torch
 
 from helicon.gpt.attention import attend_dense
 from helicon.gpt.cache import Cache
-from helicon.gpt.model import GPT, Attention, RMSNorm, Shape, rotate
+from helicon.gpt.model import GPT, Attention, RMSNorm, Shape
 from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.rotary import Angles, rotate
 from helicon.sequence.layout import Frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,17 +76,17 @@ def test_ratios_that_cannot_be(settings, message):
 def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_norm, widths):
     torch.manual_seed(0)
     shape = Shape(1, heads=2, qk_ratio=0.25, qk_norm=qk_norm, **widths)
-    attention, pattern = Attention(shape, parse_pattern(written), rope).double(), parse_pattern(written)
+    attention, pattern = Attention(shape, parse_pattern(written)).double(), parse_pattern(written)
     attention.qkv.weight.data.mul_(4)
     x = torch.randn(2, 14, shape.width, dtype=torch.float64)
-    position = torch.arange(14).expand(2, -1)
+    angles = Angles.of(torch.arange(14).expand(2, -1), 4) if rope else None
     q, k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in attention.qkv(x).tensor_split((8, 16), dim=-1))
     q, k = attention.q_norm(q), attention.k_norm(k)
-    if rope:
-        q, k = rotate(q, position), rotate(k, position)
+    if angles:
+        q, k = rotate(q, angles), rotate(k, angles)
     assert (q.shape, v.shape) == ((2, 2, 14, 4), (2, 2, 14, 16))
     expected = attention.out(attend_dense(q, k, v, pattern, FRAME).transpose(1, 2).flatten(2))
-    found = attention(x, position, FRAME, None, 0)
+    found = attention(x, angles, FRAME, None, 0)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
     weights = list(attention.parameters())
     grads = [torch.autograd.grad(each.square().sum(), weights) for each in (found, expected)]

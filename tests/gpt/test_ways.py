@@ -8,6 +8,7 @@ from attention_cases import ROW, compare, every_pattern, every_prefix, inputs
 
 from helicon.gpt import choices, kernels
 from helicon.gpt.attention import attend, attend_cached, attend_dense
+from helicon.gpt.cache import Places
 from helicon.gpt.choices import Key, Row, Table, choose
 from helicon.gpt.patterns import PATTERNS, parse_pattern
 from helicon.gpt.ways import WAYS, folding
@@ -80,7 +81,7 @@ def test_attention_is_exact_in_float64_on_a_card(card, pattern, prefix):
     compare(attend, pattern, Frame(prefix, ROW), (q, k, v, grad), forward=1e-12, backward=1e-11)
     position_B = torch.tensor([prefix + 44, 3], device="cuda")
     rows = torch.arange(2, device="cuda"), slice(None), position_B
-    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), position_B, pattern, Frame(prefix, ROW))
+    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), Places.of(position_B), pattern, Frame(prefix, ROW))
     torch.testing.assert_close(out, attend_dense(q, k, v, pattern, Frame(prefix, ROW))[rows], atol=1e-12, rtol=0)
 
 

@@ -85,13 +85,13 @@ class NativeStep:
         # What is normalised; then a query's keys, its scores and what the softmax writes beyond them, or x rounded
         room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
         scratch = batch * shape.width + room
-        attention, query = layers[0].attention, shape.qk_width // shape.heads
+        query = shape.qk_width // shape.heads
         sizes = (batch, shape.width), (batch, query), (batch, widest), (threads, scratch)
         self._room = [torch.zeros(size) for size in sizes]
         self._model = Model(
             ctypes.addressof(self._layers), len(layers), shape.width, shape.heads, shape.head_width,
             query, int(shape.qk_norm), int(shape.norm == "rms"), ACTIVATIONS[shape.mlp],
-            int(attention.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, 0,
+            int(gpt.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, 0,
             KINDS[gpt.tokens.weight.dtype], threads, gpt.tokens.weight.data_ptr(), gpt.places.weight.data_ptr(),
             self._norm(gpt.norm), *(room.data_ptr() for room in self._room), widest, scratch,
         )  # fmt: skip

@@ -28,7 +28,7 @@ class _SigmoidGELU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        s = x.square().mul_(CUBIC).add_(LINEAR).mul_(x).sigmoid_()
+        s = _slope(x, CUBIC).mul_(x).sigmoid_()
         ctx.save_for_backward(x, s)
         return x * s
 
@@ -37,8 +37,12 @@ class _SigmoidGELU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
         """grad (s + x s (1 - s) (a + 3 b x^2))."""
         x, s = ctx.saved_tensors
-        slope = x.square().mul_(3 * CUBIC).add_(LINEAR).mul_(x).mul_(grad)
-        return _sigmoid_backward(slope, s).addcmul_(grad, s)
+        return _sigmoid_backward(_slope(x, 3 * CUBIC).mul_(x).mul_(grad), s).addcmul_(grad, s)
+
+
+def _slope(x: Tensor, cubic: float) -> Tensor:
+    """LINEAR + cubic x^2, in one pass."""
+    return torch.addcmul(torch.tensor(LINEAR, dtype=x.dtype), x, x, value=cubic)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

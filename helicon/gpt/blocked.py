@@ -10,7 +10,6 @@ Shapes: B batch, H heads, T tokens, D features; N = B x H, R queries of a block,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -55,18 +54,18 @@ class _Blocks(torch.autograd.Function):
     def backward(ctx: Any, grad_BHTD: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         q_NTD, k_NTD, v_NTD, *weights = ctx.saved_tensors
         grad_NTD, grad_q_NTD = _flat(grad_BHTD), torch.empty_like(q_NTD)
-        # Each block adds to the keys and values before it
         wide = torch.promote_types(q_NTD.dtype, torch.float32)
-        grad_k_NTD, grad_v_NTD = (torch.zeros_like(x, dtype=wide) for x in (k_NTD, v_NTD))
-        for rows, weights_NRK in zip(_blocks(q_NTD), weights, strict=True):
+        sums: list[Tensor] = []  # of keys and values: the last block meets all of them, the others add to it
+        for rows, weights_NRK in zip(reversed(_blocks(q_NTD)), reversed(weights), strict=True):
             keys, grad_NRD = slice(rows.stop), _cut(grad_NTD, rows)
-            grad_v_NTD[:, keys] += torch.bmm(weights_NRK.mT, grad_NRD)
             grad_weights_NRK = torch.bmm(grad_NRD, _cut(v_NTD, keys).mT)
             grad_scores_NRK = _softmax_backward(grad_weights_NRK, weights_NRK, -1, weights_NRK.dtype)
             grad_q_NTD[:, rows] = torch.bmm(grad_scores_NRK, _cut(k_NTD, keys))
-            grad_k_NTD[:, keys] += torch.bmm(grad_scores_NRK.mT, _cut(q_NTD, rows))
-        grad_q_NTD *= q_NTD.shape[-1] ** -0.5
-        grads = grad_q_NTD, grad_k_NTD, grad_v_NTD
+            more = torch.bmm(grad_scores_NRK.mT, _cut(q_NTD, rows)), torch.bmm(weights_NRK.mT, grad_NRD)
+            for sum_NTD, more_NKD in zip(sums, more):
+                sum_NTD[:, keys] += more_NKD
+            sums = sums or [more_NTD.to(wide) for more_NTD in more]
+        grads = grad_q_NTD.mul_(q_NTD.shape[-1] ** -0.5), *sums
         return tuple(grad.to(q_NTD.dtype).view_as(grad_BHTD) for grad in grads)
 
 
@@ -85,7 +84,7 @@ def _block_rows(q_NTD: Tensor) -> int:
     return ROW_BYTES // q_NTD.element_size()
 
 
-def _blocks(q_NTD: Tensor) -> Iterator[slice]:
+def _blocks(q_NTD: Tensor) -> list[slice]:
     """The queries of each block."""
     length, size = q_NTD.shape[1], _block_rows(q_NTD)
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]

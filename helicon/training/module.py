@@ -20,6 +20,7 @@ from helicon.training.base import RunModule
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.grow import adopt_weights
+from helicon.training.memory import return_freed_memory
 from helicon.training.samples import write_samples
 from helicon.training.sharding import shard, whole
 
@@ -109,6 +110,8 @@ class GPTModule(RunModule):
         torch.manual_seed(self.data.seed)
         self.gpt = make_gpt(self.shape, self.data.sequencer.schema)
         self.gpt.checkpoint = self.recompute
+        if self.recompute:
+            return_freed_memory()
         if self.data.adopted is not None:
             adopt_weights(self.gpt, self.data.sequencer.schema, self.data.adopted)
         if self.device_mesh is not None:

@@ -54,6 +54,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(" ".join(message.split()))
 
+    def parse_most(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """What is known, and the other options with their values, which argparse would take for its own arguments."""
+        ours, rest, left = [], [], list(words)
+        while left:
+            word = left.pop(0)
+            name, equals, _ = word.partition("=")
+            if not name.startswith("--") or name in ("--", *self._option_string_actions):
+                ours.append(word)
+                continue
+            rest.append(word)
+            if not equals and left and not left[0].startswith("--"):
+                rest.append(left.pop(0))
+        found, more = self.parse_known_args(ours)
+        return found, [*rest, *more]
+
     def unrecognised(self, words: Sequence[str]) -> NoReturn:
         """Says which word is not known and which options are near it."""
         word = words[0].partition("=")[0]
@@ -147,6 +162,7 @@ def _eval(parser: argparse.ArgumentParser) -> None:
     add("--data.path", dest="path", required=True, metavar="DIR", help="folder to evaluate on, all of it")
     add("--data.manifest", dest="manifest", metavar="FILE")
     add("--heldout", action="store_true", help="only the files that a training on DIR would hold out")
+    add("--data.held_out", dest="held_out", type=float, default=0.05, metavar="SHARE", help="as in that training")
     add("--obedience", type=int, default=0, metavar="N", help="also make N pieces of each label known and judge them")
     add("--seconds", type=float, default=24.0, help="length of each of these pieces (default: %(default)s)")
     add("--seed", type=int, default=0)
@@ -236,10 +252,12 @@ def run(command: str, args: Sequence[str]) -> int:
     line, options, target = COMMANDS[command]
     parser = Parser(prog=f"helicon {command}", description=line)
     options(parser)
-    parsed, rest = parser.parse_known_args(list(args))
-    if rest and command not in ("generate", "train"):
-        parser.unrecognised(rest)
-    parsed.rest = rest
+    if command in ("generate", "train"):
+        parsed, parsed.rest = parser.parse_most(args)
+    else:
+        parsed, rest = parser.parse_known_args(list(args))
+        if rest:
+            parser.unrecognised(rest)
     return _call(target, parsed)
 
 

@@ -82,7 +82,7 @@ def _bf16_in_hardware() -> bool:
 def _tools() -> Iterator[Finding]:
     found = compiler()
     fix = "optional: with one, e.g. apt install gcc or xcode-select --install, a CPU generates several times faster"
-    yield Finding("c compiler", found or "none", "" if found else fix)
+    yield Finding("c compiler", " ".join(found) if found else "none", "" if found else fix)
 
 
 def _cache(folder: Path) -> Finding:

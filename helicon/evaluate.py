@@ -76,7 +76,9 @@ class Figures:
         return found
 
 
-def open_folder(bundle: Bundle, path: Path, manifest: Path | None = None) -> tuple[Prepared, list[Layout]]:
+def open_folder(
+    bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = Source.held_out
+) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
 
     Labels that the model does not know are left open. DataError when there are files for none of the layouts.
@@ -95,7 +97,7 @@ def open_folder(bundle: Bundle, path: Path, manifest: Path | None = None) -> tup
     choices = {slot: name for slot, name in bundle.choices.items() if slot in slots}
     # Notes are held by the pedal, as in training by default
     options = {"pedal": "extend", **reading(bundle.sequencer.tokenizers.values())}
-    source = Source(path, specs, choices, options, manifest, grow=False)
+    source = Source(path, specs, choices, options, manifest, held_out, grow=False)
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
 

@@ -233,11 +233,16 @@ def _ranked(
     return [(number, scores[number]) for number in best[: request.count]]
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA, else Apple's MPS, else the CPU; RequestError when the one asked for is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+def choose_device(name: str, numbers: str = "fp32") -> torch.device:
+    """`auto` is CUDA, else Apple's MPS, which has no fp64, else the CPU; RequestError when there is none as asked for.
+
+    numbers: one of the formats of gpt/numbers.py.
+    """
+    mps = torch.backends.mps.is_available() and numbers != "fp64"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": mps}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
     if not there.get(name, False):
-        raise RequestError(f"--device {name}: not on this machine; there is: {', '.join(k for k in there if there[k])}")
+        found = ", ".join(kind for kind in there if there[kind])
+        raise RequestError(f"--device {name}: not on this machine, or not in {numbers}; there is: {found}")
     return torch.device(name)

@@ -37,8 +37,8 @@ def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np
         targets = targets[:, span.positions]
         logits = gpt.logits(hidden, span.rows).float().transpose(1, 2)
         wanted = (targets - span.rows.start).where(targets >= 0, -1)
-        found.append(F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none").double().sum(-1).cpu())
-    return torch.cat(found)
+        found.append(F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none").cpu().double().sum(-1))
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
 
 
 def fit_to_conditions(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import helicon
-from helicon.cli import COMMANDS, LIGHTNING, WAYS_IN, main
+from helicon.cli import COMMANDS, LIGHTNING, WAYS_IN, main, run
 
 ROOT = Path(helicon.__file__).parent
 
@@ -34,6 +34,32 @@ def test_help_of_a_command_neither(command):
         "except SystemExit: print('torch' in sys.modules)"
     )
     assert python(code).splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--resume", "RUN", "--trainer.strategy", "auto", "--trainer.devices", "1"],
+        ["--trainer.strategy=auto", "--trainer.devices", "1", "--resume", "RUN"],
+        ["--trainer.strategy", "auto", "--resume=RUN", "--trainer.devices", "1"],
+    ],
+)
+def test_values_of_options_for_lightning_are_no_task(words, monkeypatch):
+    seen = []
+    monkeypatch.setattr("helicon.cli._call", lambda target, parsed: seen.append(parsed) or 0)
+    assert run("train", words) == 0
+    (parsed,) = seen
+    assert (parsed.task, parsed.path, parsed.resume) == (None, None, "RUN")
+    assert " ".join(parsed.rest).replace("=", " ") == "--trainer.strategy auto --trainer.devices 1"
+
+
+def test_slots_may_come_before_the_model(monkeypatch):
+    seen = []
+    monkeypatch.setattr("helicon.cli._call", lambda target, parsed: seen.append(parsed) or 0)
+    assert run("generate", ["--style", "bach piano", "RUN", "--stream", "-n", "2", "--text=slow", "-o", "out"]) == 0
+    (parsed,) = seen
+    assert (parsed.model, parsed.stream, parsed.count, parsed.out) == ("RUN", True, 2, "out")
+    assert parsed.rest == ["--style", "bach piano", "--text=slow"]
 
 
 def test_help_comes_within_a_second():

@@ -17,8 +17,10 @@ from helicon.upsampling import Where
 
 def evaluate(args: Namespace) -> int:
     """Runs the command."""
-    bundle = Where(choose_device(args.device), args.dtype).load(Path(args.model))
-    prepared, layouts = open_folder(bundle, Path(args.path), Path(args.manifest) if args.manifest else None)
+    bundle = Where(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
+    prepared, layouts = open_folder(
+        bundle, Path(args.path), Path(args.manifest) if args.manifest else None, args.held_out
+    )
     if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")
     figures = measure(bundle, prepared, layouts, args.heldout)

@@ -34,6 +34,8 @@ def decode(
     Noise depends on (seed, item) alone; `items` are the items' numbers, 0, 1, ... unless told. ValueError for ids that
     the slots do not have, or more of them than a slot takes.
     """
+    if not prompts:
+        return []
     prompts = [_as_long_as_guided(sequencer, layout, prompt) for prompt in prompts]
     # With guidance each prompt is there twice, the second time without its conditions; both are fed the same tokens
     count, copies = len(prompts), 1 if sampling.guidance == 1 else 2

@@ -34,7 +34,7 @@ class Places(NamedTuple):
 
 
 class Cache:
-    """Rows stand at their own positions; what lies beyond a row's position is never read."""
+    """Rows stand at their own positions; what lies beyond a row's position has no weight, but has to be a number."""
 
     def __init__(
         self, layers: int, batch: int, heads: int, length: int, head_width: int,

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from helicon.gpt.linear import linear
+
 GRAIN = 256  # positions of a part are a multiple: fewer cost more to add up, and odd numbers to multiply in bfloat16
 LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of a part: on a CPU they stay in its cache
 
@@ -78,7 +80,7 @@ def _score(
     size = GRAIN * ceil(LOGITS.get(device, LOGITS["cuda"]) / len(w_VC) / GRAIN)
     for start in range(0, len(x_NC), size):
         x_PC, targets_P1 = x_NC[start : start + size], targets_N[start : start + size, None]
-        log_p_PV = (x_PC @ w_VC.T).log_softmax(1, dtype=wide)
+        log_p_PV = linear(x_PC, w_VC).log_softmax(1, dtype=wide)
         total -= log_p_PV.gather(1, targets_P1).sum()
         if grad_NC is None or grad_weight_VC is None:
             continue

@@ -82,14 +82,25 @@ def sequence_folds(slot_folds: Iterable[Fold], length: int, prefix: int) -> tupl
     return Fold(before, before, causal=True), Fold(after, before), *moved
 
 
-@lru_cache(maxsize=256)
 def fold_mask(fold: Fold, device: torch.device) -> Tensor | None:
-    """Whether each query row sees each key, bool [R, K] there, kept for as long as the fold is in use; None: all do."""
+    """Whether each query row sees each key, bool [R, K] there; None: all do."""
+    if fold.causal:
+        return causal_mask(fold.queries.rows, device)
+    return None if fold.mask_RK is None else _moved(fold, device)
+
+
+@lru_cache(maxsize=64)
+def causal_mask(rows: int, device: torch.device) -> Tensor:
+    """bool [rows, rows], the same for all folds and lengths."""
     with torch.inference_mode(False):  # it may be seen first while generating, and then be trained with
-        if fold.causal:
-            rows = fold.queries.rows
-            return torch.ones(rows, rows, dtype=torch.bool, device=device).tril()
-        return None if fold.mask_RK is None else fold.mask_RK.to(device)
+        return torch.ones(rows, rows, dtype=torch.bool, device=device).tril()
+
+
+@lru_cache(maxsize=64)
+def _moved(fold: Fold, device: torch.device) -> Tensor:
+    assert fold.mask_RK is not None
+    with torch.inference_mode(False):
+        return fold.mask_RK.to(device)
 
 
 def apart(folds: Sequence[Fold], length: int) -> bool:

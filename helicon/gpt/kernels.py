@@ -108,7 +108,7 @@ def _expanded_bias(q_NHRD: Tensor, fold: Fold) -> Tensor | None:
     return None if bias_RK is None else bias_RK.expand(*q_NHRD.shape[:2], -1, -1)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _bias(fold: Fold, dtype: torch.dtype, device: torch.device) -> Tensor | None:
     """A fold's mask as kernels take it, added to the scores; rows begin at multiples of 16 numbers, as CUDA's want."""
     if fold.mask_RK is None:

@@ -7,7 +7,7 @@ import torch
 from helicon.gpt.model import GPT
 from helicon.gpt.quantized import Int8Linear, quantize
 
-# int8: weights only, one scale a row; all else is bfloat16
+# int8: weights only, one scale a row; all else is bfloat16, but for the cache of PyTorch's step on a CPU
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16, "fp64": torch.float64}
 
 

@@ -36,7 +36,9 @@ def forward(q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, fold: Fold) -> tuple
     q_NRD, k_NKD, v_NKD = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD))
     scores_NRK = torch.bmm(q_NRD * q_NRD.shape[-1] ** -0.5, k_NKD.mT)
     if fold.causal or fold.mask_RK is not None:
-        scores_NRK += _bias(fold, scores_NRK.dtype)
+        mask_RK = fold_mask(fold, torch.device("cpu"))
+        assert mask_RK is not None
+        scores_NRK += _bias(mask_RK, scores_NRK.dtype)
     own_NRK = scores_NRK.softmax(-1)
     # The largest weight is exp(largest score - lse)
     wide = torch.promote_types(scores_NRK.dtype, torch.float32)
@@ -64,10 +66,8 @@ def backward(
     return grad_q_NRD.unflatten(0, heads), grad_k_NKD.unflatten(0, heads), grad_v_NKD.unflatten(0, heads)
 
 
-@lru_cache(maxsize=256)
-def _bias(fold: Fold, dtype: torch.dtype) -> Tensor:
+@lru_cache(maxsize=64)
+def _bias(mask_RK: Tensor, dtype: torch.dtype) -> Tensor:
     """[R, K], added to the scores: nothing where a key is seen."""
-    mask_RK = fold_mask(fold, torch.device("cpu"))
-    assert mask_RK is not None
     with torch.inference_mode(False):  # it may be seen first while generating, and then be trained with
         return torch.zeros(mask_RK.shape, dtype=dtype).masked_fill_(~mask_RK, -torch.inf)

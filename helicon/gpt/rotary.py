@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Angles(NamedTuple):
-    """Of all pairs at each position, the same for every layer, in float32."""
+    """Of all pairs at each position, the same for every layer; in float64 but for MPS, which does not have it."""
 
     cos_B1TP: Tensor
     sin_B1TP: Tensor
@@ -22,8 +22,9 @@ class Angles(NamedTuple):
     def of(cls, position_BT: Tensor, width: int) -> Angles:
         """For heads of a width."""
         half = width // 2
-        rates = 10000.0 ** (-torch.arange(half, device=position_BT.device, dtype=torch.float32) / half)
-        angle = position_BT[:, None, :, None].float() * rates
+        dtype = torch.float32 if position_BT.device.type == "mps" else torch.float64
+        rates = 10000.0 ** (-torch.arange(half, device=position_BT.device, dtype=dtype) / half)
+        angle = position_BT[:, None, :, None].to(dtype) * rates
         return cls(angle.cos(), angle.sin())
 
 

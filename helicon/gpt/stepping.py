@@ -85,6 +85,8 @@ class GraphStep:
 def make_step(gpt: GPT, cache: Cache, frame: Frame, engine: Engine = "auto") -> Step:
     """The fastest that there is for the device, the weights' type and the rows of the cache, or the one asked for.
 
+    The cache is still empty, and no other step's.
+
     ValueError for one that this machine or this model does not have.
     """
     rows, device = cache.kv.shape[2], gpt.tokens.weight.device.type

@@ -38,7 +38,7 @@ class Folding(NamedTuple):
     apart: bool
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def folding(pattern: AttentionPattern, prefix: int, length: int) -> Folding:
     """The folds of a pattern whose index 0 is position `prefix`, kept: so their masks are on the device but once."""
     with torch.inference_mode(False):

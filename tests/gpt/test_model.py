@@ -9,7 +9,8 @@ import torch
 
 from helicon.gpt.attention import attend_dense
 from helicon.gpt.cache import Cache
-from helicon.gpt.model import GPT, Attention, RMSNorm, Shape
+from helicon.gpt.layer import Attention, RMSNorm
+from helicon.gpt.model import GPT, Shape
 from helicon.gpt.patterns import parse_pattern
 from helicon.gpt.rotary import Angles, rotate
 from helicon.sequence.layout import Frame

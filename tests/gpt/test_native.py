@@ -86,6 +86,79 @@ def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number
     scale = float(exact.std())
     assert float((ours - exact).square().mean().sqrt()) < 1.05 * float((theirs - exact).square().mean().sqrt())
     assert float((ours - exact).abs().max()) < 0.15 * scale
+    assert float((theirs - exact).abs().max()) < 0.15 * scale
+
+
+@needs_compiler
+@pytest.mark.parametrize("mlp", ["gelu", "quick_gelu", "relu2", "swiglu"])
+@torch.inference_mode()
+def test_activations_of_numbers_far_from_zero(mlp):
+    gpt = model(mlp=mlp, mlp_ratio=1.0)
+    for layer in gpt.layers:
+        far = torch.tensor([-1000.0, -100, -89.5, -60, -53, -13, -12.97, -11, -10, 10, 60, 100])
+        layer.mlp.up.bias.copy_(far.repeat(12)[: len(layer.mlp.up.bias)])
+    cache, inputs, _ = prefilled(gpt)
+    theirs = EagerStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    logits = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    torch.testing.assert_close(logits, theirs, atol=1e-4, rtol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("shape", "context", "frame"),
+    [
+        ({"pattern": "fixed:128,8", "width": 64}, 129, Frame(1)),
+        ({"pattern": "conv:15", "width": 64}, 65, Frame(1, 8)),
+        ({"width": 512, "heads": 8, "attention_ratio": 0.25, "mlp_ratio": 0.5}, 65, Frame(1)),
+    ],
+)
+@torch.inference_mode()
+def test_scratch_is_large_enough(shape, context, frame):
+    """What lies behind it is not written to."""
+    gpt = convert(model(layers=1, **shape), "int8")
+    batch = 32 if "conv" not in str(shape) and "fixed" not in str(shape) else 1
+    step = NativeStep(gpt, Cache.of(gpt, batch, context), frame, 1)
+    scratch = step._room[-1]
+    guarded = torch.full((scratch.numel() + 4096,), 7.0)
+    step._model.scratch = guarded.data_ptr()
+    for position in range(0, context, context - 1):
+        where = torch.full((batch,), position)
+        step(torch.zeros_like(where), torch.zeros(batch, 1, dtype=torch.int64), where, ROWS, position + 1)
+    assert bool((guarded[scratch.numel() :] == 7).all())
+
+
+@needs_compiler
+@torch.inference_mode()
+def test_without_openmp_or_with_fewer_threads_than_asked_for(monkeypatch, tmp_path):
+    """One thread then does the work of all."""
+    gpt = model(pattern="dense,row")
+    cache, inputs, _ = prefilled(gpt)
+    expected = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "FLAGS", ([],))
+    build.library.cache_clear()
+    try:
+        found = NativeStep(gpt, cache, FRAME, 4)(**inputs, rows=ROWS, reach=TOKENS)
+    finally:
+        build.library.cache_clear()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_pytorchs_step_on_a_cpu_keeps_float32():
+    gpt = convert(model(), "bf16")
+    cache = Cache.of(gpt, 1, 8)
+    EagerStep(gpt, cache, FRAME)
+    assert cache.kv.dtype == torch.float32
+
+
+def test_the_compiler_named_in_the_environment_may_have_arguments(monkeypatch):
+    monkeypatch.setenv("CC", "sh -c 'a b'")
+    command = build.compiler()
+    assert command is not None
+    assert command[0].endswith("/sh")
+    assert command[1:] == ["-c", "a b"]
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert build.compiler() is None
 
 
 @needs_compiler

@@ -17,6 +17,7 @@
 #include <omp.h>
 #else
 static int omp_get_thread_num(void) { return 0; }
+static int omp_get_num_threads(void) { return 1; }
 #endif
 
 #if defined(__AVX512F__) /* in a register: compilers load it anew for every product, which is what products then wait for */
@@ -111,10 +112,10 @@ INLINE float sum(vec a) {
     return (quarters[0][0] + quarters[0][2]) + (quarters[0][1] + quarters[0][3]);
 }
 
-INLINE vec exponential(vec x) { /* 2^n e^r, |r| <= ln 2 / 2, to about 1e-7; 0 far below */
-    vec low = (vec){0} - 87.0f, n_rounding = (vec){0} + 12582912.0f; /* 1.5 x 2^23: adding it rounds */
-    ivec under = x < low;
-    x = (vec)(((ivec)x & ~under) | ((ivec)low & under));
+INLINE vec exponential(vec x) { /* 2^n e^r, |r| <= ln 2 / 2, to about 1e-7; 0 far below, e^88 from 88 on */
+    vec low = (vec){0} - 87.0f, high = (vec){0} + 88.0f, n_rounding = (vec){0} + 12582912.0f; /* 1.5 x 2^23: adding it rounds */
+    ivec under = x < low, over = x > high; /* beyond, 2^n is no float */
+    x = (vec)(((ivec)x & ~(under | over)) | ((ivec)low & under) | ((ivec)high & over));
     vec n = (x * 1.44269504f + n_rounding) - n_rounding;
     vec r = x - n * 0.693359375f - n * -2.12194440e-4f;
     vec y = ((((1.98756915e-4f * r + 1.39819995e-3f) * r + 8.33345190e-3f) * r + 4.16657962e-2f) * r + 1.66666655e-1f) * r;
@@ -287,11 +288,11 @@ static void normalise(const Norm *norm, const float *x, int64_t n, int rms, floa
 
 /* ---- attention ---- */
 
-/* Rotary embedding, halves apart, as `rotate` in model.py: cosines, then sines, of a position */
+/* Rotary embedding, halves apart, as gpt/rotary.py has it: cosines, then sines, of a position */
 static void angles_of(int64_t position, int64_t count, float *angles) {
     for (int64_t i = 0; i < count; i++) {
-        float angle = position * powf(10000.0f, -(float)i / count);
-        angles[i] = cosf(angle), angles[count + i] = sinf(angle);
+        double angle = position * pow(10000.0, -(double)i / count);
+        angles[i] = (float)cos(angle), angles[count + i] = (float)sin(angle);
     }
 }
 
@@ -360,8 +361,8 @@ INLINE void attend_head(const Model *m, const Layer *l, int kind, int64_t b, int
         put(values, kind, position * D + d, v[d]);
     }
     int32_t *list = l->keys ? (int32_t *)scratch : NULL;
-    float *scores = list ? scratch + m->prefix + l->keys_count : scratch;
     int64_t n = list ? listed(m, l, query, position, list) : position + 1;
+    float *scores = list ? scratch + n : scratch; /* each key is listed once: n is no more than the cache holds */
     float scale = 1 / sqrtf((float)E);
     for (int64_t i = 0; i < n; i++) scores[i] = scale * dot(q, keys + (list ? list[i] : i) * D * size, kind, E);
     if (n) softmax(scores, n);
@@ -382,9 +383,10 @@ void helicon_step(const Model *m, const Linear *head, int64_t B, const int64_t *
                   const int64_t *positions, const int64_t *queries, float *logits) {
 #pragma omp parallel num_threads((int)m->threads)
     {
-        int64_t thread = omp_get_thread_num(), C = m->width, H = m->heads, M = m->mlp_width, S = m->shared_width, first, last;
+        int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads(); /* perhaps fewer than asked for */
+        int64_t C = m->width, H = m->heads, M = m->mlp_width, S = m->shared_width, first, last;
         float *normed = m->scratch + thread * m->scratch_size, *room = normed + B * C; /* of this thread alone */
-        share(B, thread, m->threads, &first, &last);
+        share(B, thread, threads, &first, &last);
         for (int64_t b = first; b < last; b++) {
             embed(m, ids[b], places + b * m->axes, m->x + b * C);
             if (m->rope) angles_of(positions[b], m->qk_head / 2, m->angles + b * m->qk_head);
@@ -392,30 +394,30 @@ void helicon_step(const Model *m, const Linear *head, int64_t B, const int64_t *
 #pragma omp barrier
         for (const Layer *l = m->layers; l < m->layers + m->layer_count; l++) {
             for (int64_t b = 0; b < B; b++) normalise(&l->norm_1, m->x + b * C, C, (int)m->rms, normed + b * C);
-            share(l->qkv.outputs, thread, m->threads, &first, &last);
+            share(l->qkv.outputs, thread, threads, &first, &last);
             linear(&l->qkv, normed, C, B, m->shared, S, 0, first, last, room);
 #pragma omp barrier
-            for (int64_t task = thread; task < B * H; task += m->threads) {
+            for (int64_t task = thread; task < B * H; task += threads) {
                 int64_t b = task / H, h = task % H;
                 if (m->cache_kind == FLOAT32) attend_head(m, l, FLOAT32, b, h, positions[b], queries[b], m->shared + b * S, room);
                 else attend_head(m, l, BFLOAT16, b, h, positions[b], queries[b], m->shared + b * S, room);
             }
 #pragma omp barrier
-            share(C, thread, m->threads, &first, &last); /* the heads' outputs stand where their values stood */
+            share(C, thread, threads, &first, &last); /* the heads' outputs stand where their values stood */
             linear(&l->out, m->shared + 2 * H * m->qk_head, S, B, m->x, C, 1, first, last, room);
 #pragma omp barrier
             for (int64_t b = 0; b < B; b++) normalise(&l->norm_2, m->x + b * C, C, (int)m->rms, normed + b * C);
-            share(M, thread, m->threads, &first, &last);
+            share(M, thread, threads, &first, &last);
             linear(&l->up, normed, C, B, m->shared, S, 0, first, last, room);
             if (m->activation == SWIGLU) linear(&l->up, normed, C, B, m->shared, S, 0, M + first, M + last, room);
             for (int64_t b = 0; b < B; b++) activate_row(m->shared + b * S, M, (int)m->activation, first, last);
 #pragma omp barrier
-            share(C, thread, m->threads, &first, &last);
+            share(C, thread, threads, &first, &last);
             linear(&l->down, m->shared, S, B, m->x, C, 1, first, last, room);
 #pragma omp barrier
         }
         for (int64_t b = 0; b < B; b++) normalise(&m->norm, m->x + b * C, C, (int)m->rms, normed + b * C);
-        share(head->outputs, thread, m->threads, &first, &last);
+        share(head->outputs, thread, threads, &first, &last);
         linear(head, normed, C, B, logits, head->outputs, 0, first, last, room);
     }
 }

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from helicon.gpt.cache import Cache
+from helicon.gpt.layer import Layer as ModelLayer
 from helicon.gpt.model import GPT
-from helicon.gpt.model import Layer as ModelLayer
 from helicon.gpt.native.build import library
 from helicon.gpt.pattern_base import AttentionPattern
 from helicon.gpt.quantized import Int8Linear
@@ -68,7 +68,7 @@ class NativeStep:
     def __init__(self, gpt: GPT, cache: Cache, frame: Frame, threads: int | None = None) -> None:
         found = library()
         assert found is not None, "supported() comes first"
-        self._function, self._kept = found.helicon_step, [gpt, cache]
+        self._function, self._kept = found.helicon_step, [gpt, cache.kv]
         shape, batch = gpt.shape, cache.kv.shape[2]
         layers = [layer for layer in gpt.layers if isinstance(layer, ModelLayer)]
         self._patterns: dict[AttentionPattern, list[int]] = {}  # of the layers that do not read all keys
@@ -81,7 +81,7 @@ class NativeStep:
         self._made = (0, 0)  # queries that the tables are of, where those of all rows are near each other
         self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
         threads = threads or self._threads()
-        widest = max(sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
+        widest = max(shape.width, sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
         # What is normalised; then a query's keys, its scores and what the softmax writes beyond them, or x rounded
         room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
         scratch = batch * shape.width + room

@@ -1,0 +1,123 @@
+"""One layer of the GPT: attention and a feed-forward net, each added to what goes through, pre-norm.
+
+Shapes: B batch, T tokens, N real tokens of all rows, C width, H heads, D head width, W width of queries, keys and
+values together.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helicon.gpt.activations import ACTIVATIONS
+from helicon.gpt.attention import attend, attend_cached
+from helicon.gpt.cache import Cache, Places
+from helicon.gpt.dropout import Dropout
+from helicon.gpt.linear import Linear
+from helicon.gpt.pattern_base import WrittenPattern
+from helicon.gpt.pieces import Pieces
+from helicon.gpt.rotary import Angles, rotate
+from helicon.gpt.shape import Shape
+from helicon.sequence.layout import Frame
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / rms(x) times a weight, which is rounded to the number format of x: kernels take no two of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
+def make_norm(shape: Shape, width: int) -> nn.Module:
+    """LayerNorm or RMSNorm, eps 1e-5."""
+    return nn.LayerNorm(width, eps=1e-5, bias=shape.bias) if shape.norm == "layer" else RMSNorm(width, eps=1e-5)
+
+
+class Attention(nn.Module):
+    """Causal self-attention under one pattern.
+
+    Fused kernels and the cache have one head width. Queries and keys that are narrower than values are filled up with
+    zeros, which add nothing to a score.
+    """
+
+    def __init__(self, shape: Shape, pattern: WrittenPattern) -> None:
+        super().__init__()
+        self.heads, self.pattern = shape.heads, pattern
+        self.widths = (shape.qk_width, shape.qk_width, shape.value_width)
+        self.qkv = Linear(shape.width, sum(self.widths), bias=shape.bias)
+        self.out = Linear(shape.value_width, shape.width, bias=shape.bias)
+        head = shape.qk_width // shape.heads
+        self.q_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+
+    def _heads(self, qkv_BTW: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, H, T, D] as they attend."""
+        parts = qkv_BTW.split(self.widths, -1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in parts)
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)  # while a head's numbers lie together
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        if angles:
+            q, k = rotate(q, angles), rotate(k, angles)
+        missing = v.shape[-1] - q.shape[-1]
+        if missing:
+            q = q * (v.shape[-1] / q.shape[-1]) ** 0.5  # kernels divide scores by the root of the filled-up width
+            q, k = F.pad(q, (0, missing)), F.pad(k, (0, missing))
+        return q, k, v
+
+    def forward(
+        self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None, layer: int,
+        pieces: Pieces | None = None,
+    ) -> Tensor:  # fmt: skip
+        """[B, T, C], or [N, C] of the real tokens of `pieces`."""
+        qkv = self.qkv(x)
+        q, k, v = self._heads(pieces.spread(qkv) if pieces else qkv, angles)
+        if cache is not None:
+            cache.store(layer, k, v)
+        mixed_BTW = attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2)
+        return self.out(pieces.gather(mixed_BTW) if pieces else mixed_BTW)
+
+    def step(
+        self, x_BC: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
+    ) -> Tensor:  # fmt: skip
+        """One new token a row against the cache."""
+        q, k, v = self._heads(self.qkv(x_BC)[:, None], angles)
+        cache.store_at(layer, k[:, :, 0], v[:, :, 0], places)
+        k_cache, v_cache = cache.layer(layer)
+        out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, places, self.pattern, frame)
+        return self.out(out_BHD.flatten(1))
+
+
+class MLP(nn.Module):
+    """Two linear layers around an activation (swiglu: three, the first two as one)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[shape.mlp]
+        self.up = Linear(shape.width, shape.mlp_width * (2 if shape.mlp == "swiglu" else 1), bias=shape.bias)
+        self.out = Linear(shape.mlp_width, shape.width, bias=shape.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.activation(self.up(x)))
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, shape: Shape, pattern: WrittenPattern) -> None:
+        super().__init__()
+        self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern)
+        self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)
+        self.dropout = Dropout(shape.dropout)
+
+    def forward(
+        self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None = None, layer: int = 0,
+        pieces: Pieces | None = None,
+    ) -> Tensor:  # fmt: skip
+        x = x + self.dropout(self.attention(self.norm_1(x), angles, frame, cache, layer, pieces))
+        return x + self.dropout(self.mlp(self.norm_2(x)))
+
+    def step(
+        self, x: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
+    ) -> Tensor:  # fmt: skip
+        x = x + self.attention.step(self.norm_1(x), places, angles, frame, cache, layer)
+        return x + self.mlp(self.norm_2(x))

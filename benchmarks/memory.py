@@ -1,6 +1,6 @@
 """Peak memory and time of a training step by context length, pattern, number format, and whether it recomputes.
 
-python benchmarks/memory.py                              # up to 8,192 tokens, about 5 minutes on 2 cores
+python benchmarks/memory.py                              # up to 8,192 tokens, about 9 minutes on 2 cores
 python benchmarks/memory.py --lengths 16384              # another 10: dense attention over 16,384 tokens is slow
 python benchmarks/memory.py --device cuda --lengths 1024 4096 16384 65536
 
@@ -32,7 +32,7 @@ from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
-from helicon.training.memory import keep_freed_memory
+from helicon.training.memory import keep_freed_memory, return_freed_memory
 
 PATTERNS = ("dense", "strided:128", "block:128,column:128")
 RSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
@@ -65,7 +65,9 @@ def main() -> None:
 
 def measure(length: int, pattern: str, bf16: bool, recompute: bool, device: str) -> dict[str, float]:
     """Megabytes at most, and seconds of the faster of two steps; one where a step takes long."""
-    keep_freed_memory()
+    keep_freed_memory()  # as a training does
+    if recompute:
+        return_freed_memory()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     layout = Layout.parse("text")
     sequencer = Sequencer([layout], {"text": BytesTokenizer()}, length)
@@ -75,7 +77,7 @@ def measure(length: int, pattern: str, bf16: bool, recompute: bool, device: str)
     gpt = make_gpt(Shape(layers=8, width=512, heads=8, pattern=pattern), sequencer.schema).to(device)
     gpt.checkpoint = recompute
     taken: list[float] = []
-    while len(taken) < 2 and sum(taken) < 30:
+    while len(taken) < 2 and sum(taken) < 10:
         gpt.zero_grad()
         began = time.perf_counter()
         with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():

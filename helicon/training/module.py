@@ -174,7 +174,7 @@ class GPTModule(RunModule):
         assert self.gpt is not None
         layout = self.data.sequencer.schema.layouts[batch.layout]
         for slot, (total, count) in slot_nats(self.gpt, self.data.sequencer, batch, self._weighted(layout)).items():
-            self._sums[slot] += torch.stack([total.double().cpu(), torch.tensor(float(count), dtype=torch.float64)])
+            self._sums[slot] += torch.stack([total.cpu().double(), torch.tensor(float(count), dtype=torch.float64)])
 
     def on_validation_epoch_end(self) -> None:
         """Logs nats a token of each slot, and `val/loss`, their weighted sum: over all processes' tokens."""

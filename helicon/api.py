@@ -6,6 +6,7 @@ They are `helicon.train` and so on, imported when first used, so that `import he
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,11 @@ def train(
     minutes, steps: how long, 10 minutes unless given; the learning rate follows whichever ends first.
     name: folder in `runs`; an empty or a new one.
     options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
+
+    RuntimeError in a process that a training has started and that runs the same script once more.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
     preset = yaml.safe_load(preset_path(task).read_text(encoding="utf-8")) if task in preset_names() else {}
     codec = preset.get("task", "gpt") != "gpt"
     size = size or (None if codec or "layers" in preset.get("model", {}) else "small")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from helicon.cli import CommandError
@@ -27,8 +28,11 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def run_or_stop(command: str, args: list[str]) -> tuple[Path, int]:
-    """Runs one of LightningCLI's commands: the run folder, and 0, or 130 or 143 if it was told to stop."""
+def run_or_stop(command: str, args: list[str], more: Sequence[str] = ()) -> tuple[Path, int]:
+    """Runs one of LightningCLI's commands: the run folder, and 0, or 130 or 143 if it was told to stop.
+
+    more: what `train --resume RUN` has to be told to go on with the same.
+    """
     quiet()
     try:
         return run_lightning(command, args), 0
@@ -37,7 +41,8 @@ def run_or_stop(command: str, args: list[str]) -> tuple[Path, int]:
     except Interrupted as stop:
         run = stop.checkpoint.parent.parent
         if is_first():
-            print(f"{stop}; go on with: helicon train --resume {shlex.quote(str(run))}", file=sys.stderr)
+            again = shlex.join(["helicon", "train", "--resume", str(run), *more])
+            print(f"{stop}; go on with: {again}", file=sys.stderr)
         return run, exit_status(stop)
 
 

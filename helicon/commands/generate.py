@@ -21,6 +21,12 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.upsampling import Where, generate_levels
 
+OPTIONS = {  # which a command to go on with repeats, and what they are unless told
+    "prime": None, "keep": None, "seconds": None, "tokens": None, "to": None, "temperature": 1.0, "top_k": None,
+    "top_p": None, "min_p": None, "repetition_penalty": None, "overlap": 0.5, "guidance": 1.0, "best_of": None,
+    "device": "auto", "dtype": "fp32",
+}  # fmt: skip
+
 
 def generate(args: Namespace) -> int:
     """Runs the command."""
@@ -29,7 +35,7 @@ def generate(args: Namespace) -> int:
         args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
         args.repetition_penalty, args.overlap, args.guidance, args.best_of,
     )  # fmt: skip
-    where, out = Where(choose_device(args.device), args.dtype), Path(args.out)
+    where, out = Where(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
     if out.exists() and not out.is_dir():
         raise CommandError(f"-o {out}: is a file, a folder is needed")
     items, model_hash = made(args, request, where, out)
@@ -79,10 +85,10 @@ def command_line(args: Namespace) -> str:
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
     for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
-    for name in ("prime", "keep", "seconds", "tokens", "to", "top_k", "top_p", "best_of"):
+    for name, default in OPTIONS.items():
         value = getattr(args, name)
-        parts += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
-    parts += ["--guidance", f"{args.guidance:g}"] if args.guidance != 1 else []
+        said = f"{value:g}" if isinstance(value, float) else str(value)
+        parts += [f"--{name.replace('_', '-')}", said] if value != default else []
     return shlex.join(parts)
 
 

@@ -15,6 +15,7 @@ import yaml
 from helicon import cli
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop
+from helicon.data.prepare import Source
 from helicon.demos.codec_result import MEDIA, write_codec_result
 from helicon.demos.result import write_result
 from helicon.training.codec_plan import CodecPlan, make_codec_plan
@@ -81,8 +82,11 @@ def train_gpt(wanted: Wanted) -> int:
         "command": shlex.join(["helicon", "train", wanted.task, str(wanted.path)]),
         "minutes": f"{wanted.minutes:g}",
     }
-    more = [f"helicon train {wanted.task} {shlex.quote(str(wanted.path))} --minutes {10 * wanted.minutes:g}"]
-    return _finish(plan, begun, settings, more)
+    more = ["helicon", "train", wanted.task, str(wanted.path), "--minutes", f"{10 * wanted.minutes:g}"]
+    more += ["--size", wanted.size] if wanted.size != "auto" else []
+    more += ["--from", str(wanted.adopt)] if wanted.adopt else []
+    more += ["--manifest", str(wanted.manifest)] if wanted.manifest else []
+    return _finish(plan, begun, settings, [shlex.join([*more, *wanted.rest])])
 
 
 def long(wanted: Wanted) -> str:
@@ -119,6 +123,7 @@ def _resume(args: Namespace) -> int:
     run, begun = Path(args.resume), time.monotonic()
     fixed = {"TASK": args.task, "--from": args.adopt, "--name": args.name, "--manifest": args.manifest}
     fixed |= {"--size": args.size != "auto", "--levels": args.levels != 1, "--for": args.onto}
+    fixed |= {"--seed": args.seed != 0, "--runs": args.runs != "runs"}
     given = [name for name, value in fixed.items() if value]
     if given:
         raise CommandError(f"--resume {run} goes on with the run's own settings; leave out {', '.join(given)}")
@@ -133,7 +138,8 @@ def _resume(args: Namespace) -> int:
         data = read_arguments("fit", arguments).datamodule
     except UsageError as error:
         raise CommandError(str(error)) from error
-    _, status = run_or_stop("fit", arguments)
+    minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
+    _, status = run_or_stop("fit", arguments, [*minutes, *args.rest])
     if status:
         return status
     data.prepare_data()
@@ -187,12 +193,20 @@ def show(plan: Plan, settings: dict[str, object], more: list[str]) -> None:
     run = plan.run
     say("generating a few items for the page")
     generate = generating(run)
-    evaluate = f"helicon eval {shlex.quote(str(run))} --data.path {shlex.quote(str(plan.data.source.path))} --heldout"
+    evaluate = evaluating(run, plan.data.source)
     page = write_result(
         run / "index.html", run, plan.prepared, title=f"What {run.name} learned", settings=settings,
         next_steps=[generate, evaluate, *more],
     )  # fmt: skip
     say(f"model      {run / 'model'}\npage       {page}\nnext       {generate}")
+
+
+def evaluating(run: Path, source: Source) -> str:
+    """The command that measures a model on what its training has held out."""
+    words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--heldout"]
+    words += ["--data.manifest", str(source.manifest)] if source.manifest else []
+    words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != Source.held_out else []
+    return shlex.join(words)
 
 
 def generating(run: Path) -> str:

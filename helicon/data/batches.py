@@ -84,8 +84,8 @@ class Stream:
         self.train = np.repeat(train, windows)
         fed = layout.prefix + np.minimum(lengths[self.train], self.room)
         self.batches = Batches(self.train, fed, batch, layout.prefix + self.room, seed)
-        self._philox = np.random.Philox(key=seed)
-        self._rng, self._state = np.random.Generator(self._philox), self._philox.state
+        self._rng = np.random.Generator(np.random.Philox(key=seed))
+        self._state = self._rng.bit_generator.state
 
     def rows(self, t: int) -> list[tuple[int, int]]:
         """(number in the stream, example) of batch t, of like lengths."""
@@ -110,7 +110,7 @@ class Stream:
     def _draws(self, number: int) -> np.random.Generator:
         """Those of a window, a function of (seed, number): counted to, which takes no time, instead of seeded anew."""
         self._state["state"]["counter"][1] = number
-        self._philox.state = self._state
+        self._rng.bit_generator.state = self._state  # whose pickled copy is not that of a bit generator beside it
         return self._rng
 
     def _drop(self, ids: dict[str, np.ndarray], rng: np.random.Generator) -> None:

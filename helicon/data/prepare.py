@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -196,9 +197,15 @@ def _build(
             "states": {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()},
         }  # fmt: skip
         write_json(building / PREPARED, index)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(building, folder)
+        with suppress(CorpusError):  # another process was faster
+            return _load(folder, tokenizers)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.replace(building, folder)
+        except OSError:
+            with suppress(CorpusError):
+                return _load(folder, tokenizers)
+            raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return _load(folder, tokenizers)

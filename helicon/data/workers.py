@@ -48,8 +48,9 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._pool is not None:  # nobody waits for those that come too late
-            self._pool.shutdown(wait=self._started, cancel_futures=True)
+        pool = self._pool
+        if pool is not None:  # nobody waits for those that come too late
+            pool.shutdown(wait=self._started, cancel_futures=True)
 
     def do(self, work: Work, tasks: Iterable[Any], sizes: Sequence[int]) -> Iterator[Any]:
         """work(task) of each, in order; sizes: of each task, in bytes of files.
@@ -71,7 +72,7 @@ class Workers:
         """Whether the others are to go on with work that takes so long. They are started for the first that is long."""
         if self._pool is None and self.processes > 1 and seconds > WORTH_S:
             self.start()
-        return self._pool is not None and seconds > LITTLE_S and self._started
+        return seconds > LITTLE_S and self._pool is not None and self._started
 
     def start(self) -> None:
         """Starts the others, which takes them a while."""
@@ -81,7 +82,12 @@ class Workers:
 
     @property
     def _started(self) -> bool:
-        return all(one.done() for one in self._starting)
+        if not all(one.done() for one in self._starting):
+            return False
+        if any(one.cancelled() or one.exception() for one in self._starting):  # they have said why
+            self._pool, self._starting, self.processes = None, [], 1
+            return False
+        return True
 
 
 def shared(

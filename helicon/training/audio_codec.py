@@ -172,7 +172,7 @@ class AudioCodecModule(CodecRun):
             if energy > 0:  # silence has no ratio
                 told = [(made - batch).square().sum(), energy, si_sdr(batch, made).mean()]
                 told += [mel_distance(batch, made, self.data.rate).mean(), torch.ones(())]
-                self._sums[name] += torch.stack([each.double().cpu() for each in told])
+                self._sums[name] += torch.stack([each.cpu().double() for each in told])
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the share of the energy that is lost, SI-SDR, mel distance, usage and perplexity.
@@ -202,9 +202,9 @@ class AudioCodecModule(CodecRun):
         for name, level in bottlenecks(codec).items():
             assert isinstance(level, Level)
             found[name] = torch.zeros(level.codebook_size, dtype=torch.bool)
-            for example in self.data.train:
-                codes = level.encode_long(self.data.sounds.stretch(int(example)).to(self.device))
-                found[name][codes.unique().cpu()] = True
+            for sounds in self.data.whole_sounds():
+                for codes in level.encode_many([sound.to(self.device) for sound in sounds]):
+                    found[name][codes.unique().cpu()] = True
         return found
 
     def write_samples(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from helicon.modalities import registry
 from helicon.training.raw_data import RawData
 
 LONGEST_S, ALL_S = 20.0, 120.0  # of one held-out sound, and of all, that a validation listens to
+TOGETHER = 1 << 22  # samples of sounds that are encoded at a time
 LOOKED_AT = 100  # files whose rate is looked up, where none is given
 
 
@@ -95,6 +97,17 @@ class AudioData(RawData):
         share = min(1.0, ALL_S * self.rate / max(1, int(each.sum())))
         chosen = self.held[:: max(1, round(1 / share))]
         return [self.sounds.stretch(int(i), 0, round(LONGEST_S * self.rate))[None] for i in chosen]
+
+    def whole_sounds(self) -> Iterator[list[Tensor]]:
+        """All sounds to train on, float32 [C, S], several short ones at a time."""
+        group: list[Tensor] = []
+        for i in self.train:
+            if group and sum(sound.numel() for sound in group) + self.channels * self.sounds.lengths[i] > TOGETHER:
+                yield group
+                group = []
+            group.append(self.sounds.stretch(int(i)))
+        if group:
+            yield group
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on with, whatever the folder now holds."""

@@ -17,6 +17,7 @@ from helicon import bundle
 from helicon.formats.files import write_text
 from helicon.training.base import RunModule
 from helicon.training.checkpoints import check_writable
+from helicon.training.errors import TrainingError
 from helicon.vqvae import storage
 
 
@@ -29,8 +30,13 @@ class RunFolder(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero:
             check_writable(self.run)
-            if not self.resuming:
-                write_text(self.run / "config.yaml", self.config)
+            if self.resuming:
+                return
+            try:
+                (self.run / "config.yaml").touch(exist_ok=False)
+            except FileExistsError:
+                raise TrainingError(f"{self.run}: another training has taken this folder; choose a --name") from None
+            write_text(self.run / "config.yaml", self.config)
 
 
 class KeepBundle(pl.Callback):

@@ -117,8 +117,11 @@ class CodecModule(CodecRun):
         """Adds a batch's squared error, that of the mean picture, and its codes."""
         media = pixels_to_tensor(batch)
         codes = self.codec.encode(media)
-        errors = [(self.codec.decode(codes) - media).square().sum(), (media - self._mean.to(media)).square().sum()]
-        self._errors += torch.stack(errors).double().cpu()
+        errors = [
+            (self.codec.decode(codes) - media).square().sum(),
+            (media - self._mean.to(media.dtype).to(media.device)).square().sum(),
+        ]
+        self._errors += torch.stack(errors).cpu().double()
         self.count(WHOLE, codes, self._held)
 
     def on_validation_epoch_end(self) -> None:

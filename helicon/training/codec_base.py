@@ -126,7 +126,7 @@ class CodecRun(RunModule):
 
     def summed(self, counts: Tensor) -> Tensor:
         """Over all processes."""
-        return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").double().cpu()  # type: ignore[union-attr]
+        return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").cpu().double()  # type: ignore[union-attr]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""

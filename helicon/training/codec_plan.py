@@ -14,6 +14,7 @@ from helicon.presets import preset_path
 from helicon.training.codec_base import CodecRun
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
+from helicon.training.fsdp2 import FSDP2
 from helicon.training.plan import Say, Wanted, check_wanted, choose_run, clock, place_arguments, time_arguments
 from helicon.training.raw_data import RawData
 from helicon.training.run import TASKS, read_arguments
@@ -21,7 +22,10 @@ from helicon.training.sizes import Machine, check_size, preset, validation_secon
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
 CODES = "codes"  # the kind of tokenizer that a codec makes
-SHARED_OPTIONS = ("--data.held_out", "--data.cache", "--data.workers")  # of both stages
+# Of all stages
+MACHINES = ("--trainer.accelerator", "--trainer.devices", "--trainer.strategy", "--trainer.num_nodes")
+SHARED_OPTIONS = ("--data.held_out", "--data.cache", "--data.workers", *MACHINES)
+STRATEGIES = ("ddp", "fsdp")  # presets
 READING = {"image": ("--data.size",), "audio": ("--data.rate", "--data.channels")}  # of the codec's, which say it later
 
 
@@ -47,8 +51,20 @@ def codec_first(wanted: Wanted) -> Wanted | None:
     run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
     return replace(
         wanted, task=task, name=f"{run.name}-codec", minutes=wanted.minutes * SHARE, size="auto",
-        rest=options(wanted.rest, (*SHARED_OPTIONS, *READING[medium_of(task)])),
+        rest=_for_codec(shared(wanted.rest, READING[medium_of(task)])),
     )  # fmt: skip
+
+
+def shared(words: Sequence[str], more: Sequence[str] = ()) -> list[str]:
+    """Those of the options that all stages have, and more of them."""
+    pairs = options(words, ("--config",))
+    strategies = [word for name in pairs[1::2] if name in STRATEGIES for word in ("--config", name)]
+    return [*strategies, *options(words, (*SHARED_OPTIONS, *more))]
+
+
+def _for_codec(words: list[str]) -> list[str]:
+    """With `ddp` for what shares out the layers of a GPT."""
+    return ["ddp" if word in ("fsdp", FSDP2) else word for word in words]
 
 
 def _tokenizer_named(data: SequenceData, slot: str) -> bool:

@@ -190,14 +190,22 @@ class SequenceData(pl.LightningDataModule):
     def _held_out(self, limit: int | None) -> DataLoader[Batch]:
         assert self.prepared is not None
         assert self.trainer is not None
-        batches: list[Batch] = []
-        for index, (corpus, layout) in enumerate(zip(self.prepared.corpora, self.sequencer.schema.layouts)):
-            windows = list(held_out_windows(corpus, self.sequencer, layout))
+        sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
+        groups: list[tuple[int, list[int]]] = []  # layout, and which of its windows are a batch
+        for index, (corpus, layout) in enumerate(sources):
+            lengths = [len(window.ids) for window in held_out_windows(corpus, self.sequencer, layout)]
             tokens = self.batch_size * (layout.prefix + self.sequencer.room(layout))
-            groups = full_batches(np.array([len(window.ids) for window in windows]), tokens)
-            batches += [collate(index, [windows[i] for i in group]) for group in groups]
-        if limit is not None and len(batches) > limit:
-            batches = [batches[i * len(batches) // limit] for i in range(limit)]
+            groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
+        if limit is not None and len(groups) > limit:
+            groups = [groups[i * len(groups) // limit] for i in range(limit)]
+        batches: list[Batch] = []
+        for index, (corpus, layout) in enumerate(sources):
+            ours = [group for owner, group in groups if owner == index]
+            wanted = {i for group in ours for i in group}
+            # Packed once more, so that no more are in memory than are kept
+            found = enumerate(held_out_windows(corpus, self.sequencer, layout) if wanted else [])
+            windows = {i: window for i, window in found if i in wanted}
+            batches += [collate(index, [windows[i] for i in group]) for group in ours]
         while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
             batches.append(batches[-1]._replace(targets=torch.full_like(batches[-1].targets, NO_TARGET)))
         return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +18,18 @@ class TrainLoader(DataLoader[Any]):
     """
 
     def __init__(self, batches: IterableDataset[Any], where: Callable[[], int], workers: int) -> None:
-        super().__init__(batches, batch_size=None, num_workers=workers)
+        super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_deaf)
         self.where = where
 
     def __iter__(self) -> Any:
         self.dataset.first = self.where()  # type: ignore[attr-defined]
         batches = super().__iter__()
         return batches if self.num_workers else ahead(batches)
+
+
+def _deaf(worker: int) -> None:
+    """A terminal tells all processes of Ctrl-C: workers leave it to the training, which ends after its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def ahead(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:

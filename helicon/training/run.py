@@ -183,7 +183,7 @@ def choose_run(runs: Path, name: str | None, default: str) -> Path:
             raise TrainingError(f"{run} has something in it; choose another --name, or helicon train --resume {run}")
         return run
     number = 1
-    while (runs / f"{default}-{number}").exists():
+    while any((runs / f"{default}-{number}{stage}").exists() for stage in ("", "-codec")):  # that was stopped at it
         number += 1
     return runs / f"{default}-{number}"
 

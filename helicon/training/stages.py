@@ -16,7 +16,7 @@ from helicon.modalities.audio import RATE
 from helicon.presets import preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.training.codec_plan import SHARED_OPTIONS, codec_first, options, planned_data, with_codec
+from helicon.training.codec_plan import codec_first, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.hops import parse_hops
 from helicon.training.plan import Wanted, choose_run
@@ -50,7 +50,7 @@ def stages(wanted: Wanted) -> list[Wanted]:
         found.append(
             replace(
                 wanted, task=UPSAMPLER, minutes=minutes / (wanted.levels - 1), name=f"{name}-upsampler-{level}",
-                adopt=None, onto=wanted.runs / name, levels=1, rest=options(wanted.rest, SHARED_OPTIONS),
+                adopt=None, onto=wanted.runs / name, levels=1, rest=shared(wanted.rest),
             )
         )  # fmt: skip
     return found

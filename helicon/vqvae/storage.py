@@ -100,8 +100,8 @@ def lasting(codec: nn.Module) -> dict[str, Tensor]:
 
 def save_codec(bundle: CodecBundle, folder: Path) -> None:
     """Writes `folder`, each file whole or not at all."""
-    write_weights(folder / WEIGHTS, lasting(bundle.codec))
     whole = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
+    write_weights(folder / WEIGHTS, lasting(bundle.codec))
     write_json(folder / CONFIG, whole)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 
 from helicon.data import reading
+from helicon.data.corpus import CorpusError
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.data.workers import Workers
 from helicon.demos.composer import write_folder
 from helicon.modalities.music import MUSIC
+
+prepare_module = sys.modules["helicon.data.prepare"]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,25 @@ def test_a_build_that_fails_leaves_nothing(source, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         prepare(source)
     assert list(source.cache.iterdir()) == []
+
+
+def test_of_two_that_build_one_cache_the_first_is_kept(source, monkeypatch):
+    """The second comes to the end of its work when the first one's cache is there, and in use."""
+    first, from_disk = prepared(source)[0], prepare_module._load
+    (folder,) = source.cache.iterdir()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    looks = []
+
+    def too_early(*args):
+        looks.append(args)
+        if len(looks) == 1:
+            raise CorpusError("not there yet")
+        return from_disk(*args)
+
+    monkeypatch.setattr(prepare_module, "_load", too_early)
+    assert ids(prepared(source)[0]) == ids(first)
+    assert len(looks) == 2
+    assert {path: path.stat().st_mtime_ns for path in source.cache.rglob("*") if path.is_file()} == stamps
 
 
 def test_any_change_is_another_cache(source):

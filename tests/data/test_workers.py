@@ -140,3 +140,20 @@ def test_other_processes_do_the_same(tmp_path: Path):
     job = Job(["text"], {})
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert list(shared(job, iter(tasks), 20, pool, 2)) == [job(task) for task in tasks]
+
+
+def test_who_cannot_be_started_is_done_without(threads, monkeypatch):
+    """As where a script has no guard: each process that is started runs it again, and ends with an error."""
+
+    def dead() -> None:
+        raise RuntimeError("the script says more")
+
+    monkeypatch.setattr(workers, "_imported", dead)
+    monkeypatch.setattr(workers, "WORTH_S", 0.0)
+    work = Squares(0.01)
+    with Workers(2) as others:
+        others.start()
+        time.sleep(0.1)
+        assert [found.value for found in others.do(work, range(9), [10_000_000] * 9)] == [n * n for n in range(9)]
+        assert others.processes == 1
+    assert work.seen == list(range(9))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from training_runs import arguments, fit, weights
 
 from helicon.cli import main
+from helicon.training.callbacks import RunFolder
 from helicon.training.checkpoints import AtomicCheckpointIO, check_writable, read_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.training.module import GPTModule
@@ -146,3 +148,14 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(midi_folde
     assert "at step 5, batch 5" in said
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 5
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+def test_a_folder_that_another_training_took_meanwhile_is_left_alone(tmp_path):
+    """Two that start together choose the same name; the second finds out when it begins."""
+    (tmp_path / "config.yaml").write_text("theirs")
+    trainer = SimpleNamespace(is_global_zero=True)
+    with pytest.raises(TrainingError, match="another training has taken this folder"):
+        RunFolder(tmp_path, "ours", resuming=False).setup(trainer, None, "fit")
+    assert (tmp_path / "config.yaml").read_text() == "theirs"
+    RunFolder(tmp_path / "free", "ours", resuming=False).setup(trainer, None, "fit")
+    assert (tmp_path / "free" / "config.yaml").read_text() == "ours"

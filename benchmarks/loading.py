@@ -1,6 +1,6 @@
 """Whether training waits for its data: batches a second of the loader alone, time a step, share of it spent waiting.
 
-python benchmarks/loading.py ../shared/data [--steps 30] [--only music text ...] [--workers 0 2]
+python benchmarks/loading.py ../shared/data [--steps 30] [--only music text ...] [--workers 0 2] [options of fit]
 
 A model of the size `small` is trained as `helicon fit` does it, on each medium, without workers (a thread makes the
 next batches) and with some. Beside it: tokens fed, as a share of those of a batch of full sequences, and how much of it
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--only", nargs="+", choices=WORLDS, default=list(WORLDS))
-    args = parser.parse_args()
+    args, rest = parser.parse_known_args()
     quiet()
     print(f"{describe()}\n")
     print("| data | workers | waits, % of the time | ms a step | batches/s of the loader alone | fed, % | padding, % |")
@@ -91,13 +91,13 @@ def main() -> None:
         os.environ.setdefault("HELICON_CACHE", str(Path(folder) / "cache"))
         for name in args.only:
             for workers in args.workers:
-                print(row(name, workers, args, Path(folder)), flush=True)
+                print(row(name, workers, args, Path(folder), rest), flush=True)
 
 
-def row(name: str, workers: int, args: argparse.Namespace, folder: Path) -> str:
+def row(name: str, workers: int, args: argparse.Namespace, folder: Path, rest: list[str]) -> str:
     """One line of the table."""
-    preset, path, rest = WORLDS[name]
-    options = ["--config", preset, "--config", "small", "--data.path", str(args.data / path), *rest]
+    preset, path, more = WORLDS[name]
+    options = ["--config", preset, "--config", "small", "--data.path", str(args.data / path), *more, *rest]
     options += ["--runs", str(folder), "--samples", "false", "--trainer.limit_val_batches", "0"]
     options += ["--trainer.max_steps", str(args.steps + WARM_UP), "--data.workers", str(workers)]
     with contextlib.redirect_stderr(io.StringIO()):

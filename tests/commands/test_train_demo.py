@@ -7,6 +7,8 @@ import pytest
 
 from helicon.bundle import load_bundle
 from helicon.cli import main
+from helicon.commands.train import evaluating
+from helicon.data.prepare import Source
 from helicon.demos import music, result
 from helicon.demos.composer import write_folder
 from helicon.training.metrics import read_metrics
@@ -20,6 +22,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "COUNT", 1)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_that_measures_knows_what_was_held_out():
+    assert evaluating(Path("a run"), Source(Path("x"), ("music",))) == "helicon eval 'a run' --data.path x --heldout"
+    source = Source(Path("x"), ("music",), manifest=Path("y.csv"), held_out=0.02)
+    assert evaluating(Path("r"), source).endswith("--heldout --data.manifest y.csv --data.held_out 0.02")
 
 
 SHAPE = ["--model.layers", "1", "--model.width", "32", "--model.heads", "2", "--model.context", "64"]

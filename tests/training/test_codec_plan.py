@@ -11,7 +11,7 @@ import torch
 
 from helicon.data.entries import DataError
 from helicon.formats.image import write_image
-from helicon.training.codec_plan import _without, codec_first, make_codec_plan, options, with_codec
+from helicon.training.codec_plan import _without, codec_first, make_codec_plan, options, shared, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Wanted
 from helicon.training.run import UsageError, read_arguments
@@ -70,6 +70,31 @@ def test_the_name_is_that_of_the_second_stage(wanted):
     second = codec_first(wanted)
     assert second is not None
     assert second.name == "text-to-image-2-codec"
+
+
+def test_a_codec_that_was_stopped_does_not_block_the_next_training(wanted):
+    (wanted.runs / "text-to-image-1-codec").mkdir(parents=True)
+    first = codec_first(wanted)
+    assert first is not None
+    assert first.name == "text-to-image-2-codec"
+
+
+@pytest.mark.parametrize(
+    ("words", "codecs", "others"),
+    [
+        (["--trainer.devices", "1"], ["--trainer.devices", "1"], ["--trainer.devices", "1"]),
+        (["--config", "fsdp"], ["--config", "ddp"], ["--config", "fsdp"]),
+        (["--trainer.strategy=fsdp2"], ["--trainer.strategy", "ddp"], ["--trainer.strategy", "fsdp2"]),
+        (["--config", "small"], [], []),
+    ],
+)
+def test_all_stages_are_on_the_same_devices(wanted, words, codecs, others):
+    first = codec_first(replace(wanted, rest=[*wanted.rest, *words, "--model.layers", "1"]))
+    assert first is not None
+    plain = codec_first(wanted)
+    assert plain is not None
+    assert sorted(first.rest) == sorted([*plain.rest, *codecs])
+    assert shared([*words, "--model.layers", "1"]) == others
 
 
 def test_another_codec_may_be_chosen(wanted):

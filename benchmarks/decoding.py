@@ -82,9 +82,9 @@ def peers(args: argparse.Namespace) -> None:
     runs: dict[str, Callable[[], object]] = {
         "Hugging Face fp32": lambda: theirs.generate(words, attention_mask=torch.ones_like(words), **sampled)  # type: ignore[arg-type]
     }
-    for name in FORMATS:
+    for name in args.formats:
         gpt = convert(copy.deepcopy(world.gpt), name)
-        for engine in ENGINES:
+        for engine in args.engines:
             runs[f"{name} {engine}"] = partial(world.run, gpt, args.tokens, engine=engine)
     table(f"{args.text} + {args.tokens} tokens, one item, dense", side_by_side(runs, args.repeats), args.tokens)
 
@@ -143,6 +143,8 @@ def main() -> None:
     parser.add_argument("--only", choices=TABLES, nargs="+", default=list(TABLES))
     parser.add_argument("--tokens", type=int, default=1024, help="tokens that are made, of 1,024")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--formats", choices=FORMATS, nargs="+", default=FORMATS, help="of ours beside peers")
+    parser.add_argument("--engines", choices=ENGINES, nargs="+", default=ENGINES, help="the same")
     parser.add_argument("--dry", action="store_true", help="tiny models, to see that it runs")
     args = parser.parse_args()
     args.side, args.text, args.layers, args.width = (4, 4, 2, 64) if args.dry else (32, 256, 8, 512)

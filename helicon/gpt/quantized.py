@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_int8_product = torch.ops.aten._weight_int8pack_mm
 FEW = 16  # rows of a batch up to which the int8 product is the faster one on a CPU
 WHOLE = 16  # numbers that it reads at a time, past the end of a row that is no multiple
 
@@ -32,19 +33,21 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if bias_N is None else bias_N.detach().to(torch.bfloat16))
 
-    def whole(self, rows: slice = slice(None)) -> Tensor:
-        """Weights [rows, K] in bfloat16."""
-        return self.weight[rows].to(self.scale.dtype) * self.scale[rows, None]
+    def whole(self) -> Tensor:
+        """Weights [N, K] in bfloat16."""
+        return self.weight.to(self.scale.dtype) * self.scale[:, None]
 
-    def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+    def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
         """[..., K] -> [..., rows]."""
-        weight, scale = (self.weight, self.scale) if rows == slice(None) else (self.weight[rows], self.scale[rows])
-        if x.device.type == "cpu" and x.shape[:-1].numel() <= FEW and weight.shape[1] % WHOLE == 0:
-            flat = x if x.dim() == 2 else x.flatten(0, -2)
-            out = torch.ops.aten._weight_int8pack_mm(flat, weight, scale).view(*x.shape[:-1], -1)
-        else:
-            out = F.linear(x, self.whole(rows))
-        return out if self.bias is None else out + self.bias[rows]
+        weight, scale, bias = self.weight, self.scale, self.bias
+        if rows is not None:
+            weight, scale, bias = weight[rows], scale[rows], None if bias is None else bias[rows]
+        few = x.device.type == "cpu" and x.numel() <= FEW * x.shape[-1] and x.shape[-1] % WHOLE == 0
+        if not few:
+            return F.linear(x, weight.to(scale.dtype) * scale[:, None], bias)
+        out = _int8_product(x if x.dim() == 2 else x.flatten(0, -2), weight, scale)
+        out = out if x.dim() == 2 else out.unflatten(0, x.shape[:-1])
+        return out if bias is None else out.add_(bias)
 
 
 def quantize(module: nn.Module) -> None:

@@ -21,7 +21,6 @@ from machine import describe, side_by_side
 
 from helicon.bundle import make_gpt
 from helicon.decoding import Prompt, Sampling, decode
-from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
@@ -106,7 +105,7 @@ def late(pattern: str, number: str, args: argparse.Namespace) -> Callable[[], ob
     """Steps at late positions of a context that is full of something."""
     shape = Shape(layers=args.layers, width=args.width, heads=args.width // 64, pattern=pattern)
     gpt, frame = convert(GPT(shape, CODES + WORDS, 4).eval(), number), Frame(args.text, 64)
-    step = make_step(gpt, Cache.of(gpt, 1, args.late[-1] + 1), frame)
+    step = make_step(gpt, gpt.new_cache(1, args.late[-1] + 1), frame)
     ids, rows = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
 
     @torch.inference_mode()

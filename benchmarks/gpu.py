@@ -24,7 +24,6 @@ from machine import describe, seconds, side_by_side
 from torch import Tensor
 
 from helicon.gpt.attention import attend
-from helicon.gpt.cache import Cache
 from helicon.gpt.choices import TABLE
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, Shape
@@ -135,7 +134,7 @@ def decode(bench: Bench) -> None:
         position = torch.tensor([size.context // 2])
         ids, rows = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
         block = torch.empty(size.copied_bytes, dtype=torch.uint8)
-    step = make_step(gpt.eval(), Cache.of(gpt, 1, size.context), Frame())
+    step = make_step(gpt.eval(), gpt.new_cache(1, size.context), Frame())
     token_s = bench.seconds(partial(step, ids, rows, position, slice(0, size.words), size.context // 2 + 1))
     bandwidth = 2 * size.copied_bytes / bench.seconds(block.clone)
     floor_s = 2 * gpt.parameter_count() / bandwidth

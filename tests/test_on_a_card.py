@@ -19,7 +19,6 @@ from helicon.decoding import Prompt, Sampling, decode
 from helicon.evaluate import corpus_nats, slot_nats
 from helicon.features import features
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr
-from helicon.gpt.cache import Cache
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.numbers import convert
@@ -84,7 +83,7 @@ def test_hidden_states_and_gradients(card: Card, dtype: torch.dtype, checkpoint:
 def test_a_cached_step_is_the_uncached_row(card: Card):
     gpt = gpt_of().to("cuda")
     ids, rows = tokens(2, 29, below=20).to("cuda"), tokens(2, 29, 2, below=10).to("cuda")
-    whole, cache = gpt(ids, rows, Frame(5, 6)), Cache.of(gpt, 2, 29)
+    whole, cache = gpt(ids, rows, Frame(5, 6)), gpt.new_cache(2, 29)
     gpt(ids[:, :7], rows[:, :7], Frame(5, 6), cache)
     for place in range(7, 29):
         position_B = torch.full((2,), place, device="cuda")

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from helicon.decoding.prompts import Prompt, Sampling
-from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT
 from helicon.gpt.stepping import Engine, make_step
 from helicon.sequence.layout import Layout
@@ -64,7 +63,7 @@ class Run:
             places = sequencer.last_rows(layout, {}, {}, np.arange(self.room))
             self.places = torch.as_tensor(places, device=weights.device)
         length = min(sequencer.context, layout.prefix + self.room)
-        self.cache = Cache.of(gpt, len(prompts), length)
+        self.cache = gpt.new_cache(len(prompts), length)
         self.step = make_step(gpt, self.cache, layout.frame, engine)
 
     def _prime(self, prompt: Prompt) -> Tensor:
@@ -136,7 +135,7 @@ class Run:
             ids[row, : len(row_ids)] = torch.as_tensor(row_ids)
             rows[row, : len(row_ids)] = torch.as_tensor(row_rows)
         last = torch.tensor([len(row_ids) - 1 for row_ids, _ in fed], device=device)
-        cache = self.cache if len(fed) == len(windows) else Cache.of(self.gpt, len(fed), longest)
+        cache = self.cache if len(fed) == len(windows) else self.gpt.new_cache(len(fed), longest)
         hidden = self.gpt(ids.to(device), rows.to(device), self.layout.frame, cache)
         logits = self.gpt.logits(hidden[torch.arange(len(fed), device=device), last], self.rows)
         if cache is not self.cache:

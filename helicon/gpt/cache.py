@@ -6,13 +6,10 @@ Shapes: B batch, H heads, T tokens at most, D head width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from helicon.gpt.model import GPT
 
 
 class Places(NamedTuple):
@@ -42,12 +39,6 @@ class Cache:
     ) -> None:  # fmt: skip
         shape = (layers, 2, batch, heads, length, head_width)
         self.kv = torch.zeros(shape, device=device, dtype=dtype)
-
-    @classmethod
-    def of(cls, gpt: GPT, batch: int, length: int) -> Cache:
-        """An empty one for a GPT, beside its weights and in the type of its embeddings."""
-        weights, shape = gpt.tokens.weight, gpt.shape
-        return cls(shape.layers, batch, shape.heads, length, shape.head_width, weights.device, weights.dtype)
 
     def widen(self) -> None:
         """Keeps what it is given in float32, which PyTorch's products on a CPU read twice as fast as bfloat16."""

@@ -110,6 +110,11 @@ class GPT(nn.Module):
         if last == len(self.layers):
             yield last, self.norm(x)
 
+    def new_cache(self, batch: int, length: int) -> Cache:
+        """An empty one for so many rows and tokens, beside the weights and in the type of the embeddings."""
+        weights, shape = self.tokens.weight, self.shape
+        return Cache(shape.layers, batch, shape.heads, length, shape.head_width, weights.device, weights.dtype)
+
     def step(
         self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache, reach: int | None = None
     ) -> Tensor:

@@ -49,7 +49,7 @@ def prefilled(gpt: GPT) -> tuple[Cache, dict[str, torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(150, (len(POSITIONS), TOKENS), generator=generator)
     rows = torch.randint(40, (len(POSITIONS), TOKENS, 2), generator=generator)
-    cache, batch = Cache.of(gpt, len(POSITIONS), TOKENS), torch.arange(len(POSITIONS))
+    cache, batch = gpt.new_cache(len(POSITIONS), TOKENS), torch.arange(len(POSITIONS))
     whole = gpt.logits(gpt(ids, rows, FRAME, cache), ROWS)[batch, POSITIONS]
     inputs = {"ids_B": ids[batch, POSITIONS], "rows_BA": rows[batch, POSITIONS], "position_B": POSITIONS}
     for b, position in enumerate(POSITIONS.tolist()):  # what the step is to write
@@ -117,7 +117,7 @@ def test_scratch_is_large_enough(shape, context, frame):
     """What lies behind it is not written to."""
     gpt = convert(model(layers=1, **shape), "int8")
     batch = 32 if "conv" not in str(shape) and "fixed" not in str(shape) else 1
-    step = NativeStep(gpt, Cache.of(gpt, batch, context), frame, 1)
+    step = NativeStep(gpt, gpt.new_cache(batch, context), frame, 1)
     scratch = step._room[-1]
     guarded = torch.full((scratch.numel() + 4096,), 7.0)
     step._model.scratch = guarded.data_ptr()
@@ -146,7 +146,7 @@ def test_without_openmp_or_with_fewer_threads_than_asked_for(monkeypatch, tmp_pa
 
 def test_pytorchs_step_on_a_cpu_keeps_float32():
     gpt = convert(model(), "bf16")
-    cache = Cache.of(gpt, 1, 8)
+    cache = gpt.new_cache(1, 8)
     EagerStep(gpt, cache, FRAME)
     assert cache.kv.dtype == torch.float32
 
@@ -172,7 +172,7 @@ def test_results_depend_on_neither_batch_nor_threads(number):
         again = NativeStep(gpt, copy.deepcopy(cache), FRAME, threads)(**inputs, rows=ROWS, reach=TOKENS)
         assert torch.equal(again, together)
     for b in range(len(POSITIONS)):
-        alone = Cache.of(gpt, 1, TOKENS)
+        alone = gpt.new_cache(1, TOKENS)
         alone.copy_rows(cache, [b])
         one = {name: values[b : b + 1] for name, values in inputs.items()}
         assert torch.equal(NativeStep(gpt, alone, FRAME)(**one, rows=ROWS, reach=TOKENS)[0], together[b])
@@ -182,7 +182,7 @@ def test_results_depend_on_neither_batch_nor_threads(number):
 @torch.inference_mode()
 def test_key_lists_follow_a_long_context_and_rows_far_apart():
     gpt, frame = model(pattern="column:7,local:5"), Frame(2)
-    step, eager = (make(gpt, Cache.of(gpt, 2, 700), frame) for make in (NativeStep, EagerStep))
+    step, eager = (make(gpt, gpt.new_cache(2, 700), frame) for make in (NativeStep, EagerStep))
     for start in (0, 340):  # together, then further apart than lists are made for at a time
         for position in range(start, 700, 3):
             inputs = torch.tensor([position % 150] * 2), torch.tensor([[position % 40]] * 2)
@@ -196,9 +196,9 @@ def test_a_machine_without_a_compiler_does_without(monkeypatch):
     build.library.cache_clear()
     try:
         gpt = model()
-        assert isinstance(make_step(gpt, Cache.of(gpt, 1, 8), FRAME), EagerStep)
+        assert isinstance(make_step(gpt, gpt.new_cache(1, 8), FRAME), EagerStep)
         with pytest.raises(ValueError, match="engine 'native': there is eager here"):
-            make_step(gpt, Cache.of(gpt, 1, 8), FRAME, "native")
+            make_step(gpt, gpt.new_cache(1, 8), FRAME, "native")
     finally:
         build.library.cache_clear()
 

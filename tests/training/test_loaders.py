@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import sys
 import threading
+import time
 
 import pytest
 from torch.utils.data import IterableDataset
@@ -40,6 +44,27 @@ def test_two_are_made_while_one_is_used_and_none_after_the_end():
     found.close()
     assert len(made) == 3
     assert not any(main for _, main in made)
+
+
+class Slow(IterableDataset):
+    """Numbers, each of which takes a while, so that a signal comes in the middle of one."""
+
+    first = 0
+
+    def __iter__(self):
+        for number in itertools.count(self.first):
+            time.sleep(0.05)
+            yield number
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_workers_leave_ctrl_c_to_the_training():
+    """A terminal sends it to all processes: the step at hand ends, and may want one more batch."""
+    batches = iter(TrainLoader(Slow(), lambda: 0, 1))
+    assert next(batches) == 0
+    (worker,) = batches._workers
+    os.kill(worker.pid, signal.SIGINT)
+    assert [next(batches) for _ in range(9)] == list(range(1, 10))
 
 
 def test_each_pass_of_a_loader_begins_where_the_training_stands():

@@ -241,6 +241,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_told(error), 1)
 
 
+def parser(command: str) -> Parser:
+    """That of a command, but of those of Lightning."""
+    line, options, _ = COMMANDS[command]
+    found = Parser(prog=f"helicon {command}", description=line)
+    options(found)
+    return found
+
+
 def run(command: str, args: Sequence[str]) -> int:
     """Dispatches one command."""
     if command in LIGHTNING:
@@ -249,16 +257,14 @@ def run(command: str, args: Sequence[str]) -> int:
         near = get_close_matches(command, [*COMMANDS, *LIGHTNING], n=3, cutoff=0.4)
         advice = f"nearest: {', '.join(near)}" if near else "see helicon --help"
         raise CommandError(f"unknown command {command!r}; {advice}")
-    line, options, target = COMMANDS[command]
-    parser = Parser(prog=f"helicon {command}", description=line)
-    options(parser)
+    options = parser(command)
     if command in ("generate", "train"):
-        parsed, parsed.rest = parser.parse_most(args)
+        parsed, parsed.rest = options.parse_most(args)
     else:
-        parsed, rest = parser.parse_known_args(list(args))
+        parsed, rest = options.parse_known_args(list(args))
         if rest:
-            parser.unrecognised(rest)
-    return _call(target, parsed)
+            options.unrecognised(rest)
+    return _call(COMMANDS[command][2], parsed)
 
 
 def _call(target: str, *args: Any) -> int:

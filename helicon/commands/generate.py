@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from helicon.bundle import Bundle, find_bundle, upsamplers_of
-from helicon.cli import CommandError
+from helicon.cli import CommandError, parser
 from helicon.decoding import OnStep
 from helicon.generate import Item, Request, choose_device, choose_layout
 from helicon.generate import generate as make
@@ -21,11 +21,10 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.upsampling import Where, generate_levels
 
-OPTIONS = {  # which a command to go on with repeats, and what they are unless told
-    "prime": None, "keep": None, "seconds": None, "tokens": None, "to": None, "temperature": 1.0, "top_k": None,
-    "top_p": None, "min_p": None, "repetition_penalty": None, "overlap": 0.5, "guidance": 1.0, "best_of": None,
-    "device": "auto", "dtype": "fp32",
-}  # fmt: skip
+REPEATED = (  # by a command to go on with, where they were given
+    "prime", "keep", "seconds", "tokens", "to", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+    "overlap", "guidance", "best_of", "device", "dtype",
+)  # fmt: skip
 
 
 def generate(args: Namespace) -> int:
@@ -85,10 +84,11 @@ def command_line(args: Namespace) -> str:
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
     for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
-    for name, default in OPTIONS.items():
+    options = parser("generate")
+    for name in REPEATED:
         value = getattr(args, name)
         said = f"{value:g}" if isinstance(value, float) else str(value)
-        parts += [f"--{name.replace('_', '-')}", said] if value != default else []
+        parts += [f"--{name.replace('_', '-')}", said] if value != options.get_default(name) else []
     return shlex.join(parts)
 
 

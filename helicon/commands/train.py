@@ -7,6 +7,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from helicon.training.plan import Plan, Say, Wanted, clock, make_plan
 from helicon.training.raw_data import RawData
 from helicon.training.run import UsageError, read_arguments, resume_arguments
 from helicon.training.sizes import check_task, trains_codec
-from helicon.training.stages import attach, chained, stages, told
+from helicon.training.stages import as_arguments, attach, chained, stages, told
 
 MINUTES = 10.0
 AnyPlan = TypeVar("AnyPlan", Plan, CodecPlan)
@@ -82,11 +83,8 @@ def train_gpt(wanted: Wanted) -> int:
         "command": shlex.join(["helicon", "train", wanted.task, str(wanted.path)]),
         "minutes": f"{wanted.minutes:g}",
     }
-    more = ["helicon", "train", wanted.task, str(wanted.path), "--minutes", f"{10 * wanted.minutes:g}"]
-    more += ["--size", wanted.size] if wanted.size != "auto" else []
-    more += ["--from", str(wanted.adopt)] if wanted.adopt else []
-    more += ["--manifest", str(wanted.manifest)] if wanted.manifest else []
-    return _finish(plan, begun, settings, [shlex.join([*more, *wanted.rest])])
+    more = as_arguments(replace(wanted, minutes=10 * wanted.minutes, name=None))
+    return _finish(plan, begun, settings, [shlex.join(["helicon", "train", *more])])
 
 
 def long(wanted: Wanted) -> str:

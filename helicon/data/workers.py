@@ -48,9 +48,8 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        pool = self._pool
-        if pool is not None:  # nobody waits for those that come too late
-            pool.shutdown(wait=self._started, cancel_futures=True)
+        if self._pool is not None:  # nobody waits for those that come too late
+            self._pool.shutdown(wait=self._started, cancel_futures=True)
 
     def do(self, work: Work, tasks: Iterable[Any], sizes: Sequence[int]) -> Iterator[Any]:
         """work(task) of each, in order; sizes: of each task, in bytes of files.
@@ -72,7 +71,11 @@ class Workers:
         """Whether the others are to go on with work that takes so long. They are started for the first that is long."""
         if self._pool is None and self.processes > 1 and seconds > WORTH_S:
             self.start()
-        return seconds > LITTLE_S and self._pool is not None and self._started
+        if seconds <= LITTLE_S or self._pool is None or not self._started:
+            return False
+        if any(one.exception() for one in self._starting):  # they have said why
+            self._pool, self._starting, self.processes = None, [], 1
+        return self._pool is not None
 
     def start(self) -> None:
         """Starts the others, which takes them a while."""
@@ -82,12 +85,7 @@ class Workers:
 
     @property
     def _started(self) -> bool:
-        if not all(one.done() for one in self._starting):
-            return False
-        if any(one.cancelled() or one.exception() for one in self._starting):  # they have said why
-            self._pool, self._starting, self.processes = None, [], 1
-            return False
-        return True
+        return all(one.done() for one in self._starting)
 
 
 def shared(

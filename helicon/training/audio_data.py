@@ -100,14 +100,9 @@ class AudioData(RawData):
 
     def whole_sounds(self) -> Iterator[list[Tensor]]:
         """All sounds to train on, float32 [C, S], several short ones at a time."""
-        group: list[Tensor] = []
-        for i in self.train:
-            if group and sum(sound.numel() for sound in group) + self.channels * self.sounds.lengths[i] > TOGETHER:
-                yield group
-                group = []
-            group.append(self.sounds.stretch(int(i)))
-        if group:
-            yield group
+        group_of = np.cumsum(self.channels * self.sounds.lengths[self.train]) // TOGETHER
+        for group in np.split(self.train, np.flatnonzero(np.diff(group_of)) + 1):
+            yield [self.sounds.stretch(int(i)) for i in group]
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on with, whatever the folder now holds."""

@@ -71,8 +71,11 @@ def told(found: Sequence[Wanted]) -> str:
 
 def as_arguments(wanted: Wanted) -> list[str]:
     """Arguments of `train` that want the same."""
-    words = [wanted.task, str(wanted.path), "--minutes", f"{wanted.minutes:g}", "--size", wanted.size]
-    words += ["--runs", str(wanted.runs), "--seed", str(wanted.seed)]
+    words = [wanted.task, str(wanted.path), "--minutes", f"{wanted.minutes:g}"]
+    words += ["--size", wanted.size] if wanted.size != Wanted.size else []
+    words += ["--runs", str(wanted.runs)] if wanted.runs != Wanted.runs else []
+    words += ["--seed", str(wanted.seed)] if wanted.seed != Wanted.seed else []
+    words += ["--from", str(wanted.adopt)] if wanted.adopt else []
     words += ["--name", wanted.name] if wanted.name else []
     words += ["--manifest", str(wanted.manifest)] if wanted.manifest else []
     words += ["--for", str(wanted.onto)] if wanted.onto else []

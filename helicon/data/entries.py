@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helicon.data.shards import Member, shown
+from helicon.data.shards import Member
+from helicon.formats.printable import printable
 from helicon.modalities.base import Modality
 
 File = Path | Member
@@ -79,11 +80,11 @@ def matched(
     missing = [m.name for m in modalities if m.name not in found]
     if missing:
         reason = f"no {' or '.join(missing)} file of the same stem"
-        skipped.update({shown(str(file)): reason for group in found.values() for file in group})
+        skipped.update({printable(str(file)): reason for group in found.values() for file in group})
         return None
     for modality in modalities:
         first, *others = found[modality.name] = sorted(found[modality.name], key=_rank(modality))
-        skipped.update({shown(str(file)): f"the {first.suffix} file of the same stem is used" for file in others})
+        skipped.update({printable(str(file)): f"the {first.suffix} file of the same stem is used" for file in others})
     return Entry(name, {m: group[0] for m, group in found.items()}, label)
 
 

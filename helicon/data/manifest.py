@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.data.entries import DataError, Entry, File, Scan, accepted
-from helicon.data.shards import shown
+from helicon.formats.printable import printable
 from helicon.modalities.base import Modality
 
 KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
@@ -46,7 +46,7 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         path = root / row.file
         modality = accepted(path, modalities)
         if modality is None or not _is_file(path):
-            found.skipped[shown(str(path))] = "not a file" if modality else "not of an accepted suffix"
+            found.skipped[printable(str(path))] = "not a file" if modality else "not of an accepted suffix"
             continue
         files: dict[str, File] = {modality.name: path}
         others = [m for m in modalities if m is not modality and not (m is said and row.texts)]
@@ -57,7 +57,7 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         if missing:
             captions = "no caption and " if said in missing else ""
             names = " or ".join(m.name for m in missing)
-            found.skipped[shown(str(path))] = f"{captions}no {names} file of the same stem"
+            found.skipped[printable(str(path))] = f"{captions}no {names} file of the same stem"
         else:
             found.entries.append(Entry(row.file, files, row.label, tuple(row.texts)))
     return found
@@ -84,7 +84,7 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
         table = csv.DictReader(lines)
         try:
             if "file" not in (table.fieldnames or []):
-                columns = shown(", ".join(table.fieldnames or [])[:200]) or "none"
+                columns = printable(", ".join(table.fieldnames or [])[:200]) or "none"
                 raise DataError(f"{manifest}: no column `file`; there are: {columns}")
             for row in table:
                 where = f"{manifest}, line {table.line_num}"

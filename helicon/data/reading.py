@@ -10,8 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from helicon.data.entries import Entry, at_path, size
-from helicon.data.shards import shown
 from helicon.data.workers import Workers
+from helicon.formats.printable import printable
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 
@@ -148,7 +148,7 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 taken += sum(map(len, entry.texts))
         except (OSError, ValueError) as error:
             file = entry.files.get(name) or next(iter(entry.files.values()))
-            return Read(file=shown(str(file)), reason=" ".join(str(error).split()))
+            return Read(file=printable(str(file)), reason=" ".join(str(error).split()))
         for what, n in counts.items():
             repaired[what] = repaired.get(what, 0) + n
     return Read(None, media, repaired=repaired, bytes=taken)

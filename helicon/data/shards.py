@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tarfile import HeaderError, TarInfo
 from typing import Any, BinaryIO, NamedTuple
+
+from helicon.formats.printable import printable
 
 SUFFIX = ".tar"
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -20,7 +21,6 @@ PICKLES = frozenset({".pkl", ".pickle", ".pyd", ".pth", ".pt"})
 BLOCK = 512
 LONGEST_NAME = 1 << 20  # bytes of an extended header, which is read whole
 COPIED = 1 << 20  # bytes at a time
-UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # Types of headers (POSIX.1-2001 and GNU's)
 PLAIN, FOLDER = (b"0", b"\0", b"7"), b"5"
@@ -39,7 +39,7 @@ class Member:
     size: int
 
     def __str__(self) -> str:
-        return shown(f"{self.shard}:{self.name}")
+        return printable(f"{self.shard}:{self.name}")
 
     @property
     def suffix(self) -> str:
@@ -173,8 +173,3 @@ def _records(data: bytes, place: int) -> dict[str, str]:
         found[key] = value
         start = end
     return found
-
-
-def shown(name: str) -> str:
-    """A name that fits into a line and onto any terminal: control characters and lone surrogates are escaped."""
-    return UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], name)

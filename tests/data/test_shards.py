@@ -17,7 +17,7 @@ import pytest
 from helicon.data.entries import DataError, Entry
 from helicon.data.files import scan
 from helicon.data.reading import Reader
-from helicon.data.shards import COMPRESSED, Member, read_shard, shown
+from helicon.data.shards import COMPRESSED, Member, read_shard
 from helicon.demos.composer import write_folder
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality
@@ -173,10 +173,6 @@ def test_links_devices_and_names_that_lead_out_are_refused(tmp_path):
     }
     assert str(found.entries[0].files["picture"]) == rf"{shard}:a\nb.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.tar"]
-
-
-def test_a_name_fits_into_a_line():
-    assert shown("a\nb\x1b[31m\x85\ud800é😀") == r"a\nb\x1b[31m\x85\ud800é😀"
 
 
 def test_of_a_tar_that_is_cut_off_the_whole_samples_are_used(tmp_path):

@@ -1,0 +1,29 @@
+"""Text of strangers (names of files, captions, notes, messages of libraries) on its way to terminal, log, page or JSON.
+
+Terminals obey control characters, and direction marks make a name read as another one: all of these are escaped here.
+"""
+
+from __future__ import annotations
+
+MOST = 200  # characters of somebody else's text in a message of ours
+JOINERS = "\u200c\u200d"  # parts of words and of emoji, which change nothing around them
+
+
+def printable(text: object, limit: int | None = None) -> str:
+    """The text in one line that any terminal shows as it is: control, format and direction characters are escaped.
+
+    Lone surrogates and line ends are escaped too. limit: characters, of which the middle is left out beyond.
+    """
+    line = str(text)
+    if limit is not None and len(line) > limit:
+        line = f"{line[: limit // 2]}...{line[len(line) - limit // 2 + 3 :]}"
+    return line if line.isprintable() else "".join(map(_character, line))
+
+
+def printable_text(text: str) -> str:
+    """The same for text of several lines: line feeds and tabs stay."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def _character(character: str) -> str:
+    return character if character.isprintable() or character in JOINERS else ascii(character)[1:-1]

@@ -1,13 +1,17 @@
-"""Files that appear whole or not at all: write beside the target, then rename over it."""
+"""Files that appear whole or not at all: write beside the target, then rename over it. Only regular files are opened."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def default_cache() -> Path:
@@ -52,9 +56,56 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
 
     ValueError for NaN and infinity, which JSON does not have.
     """
-    text = json.dumps(obj, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    # A name of a file that is not UTF-8 holds half surrogates, which JSON can only escape
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_text(path, json_text(obj, sort_keys=True) + "\n")
+
+
+def json_text(obj: object, sort_keys: bool = False) -> str:
+    """JSON for people: letters as they are; what a terminal obeys, direction marks and lone surrogates as \\uXXXX.
+
+    ValueError for NaN and infinity, which JSON does not have.
+    """
+    text = json.dumps(obj, indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"[^\n -~]", lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
+
+
+def open_regular(path: str | os.PathLike[str], links: bool = True) -> BinaryIO:
+    """Opens a regular file for reading. A FIFO, device or socket is neither waited for nor read.
+
+    Args:
+        path: of the file.
+        links: whether the file may be a symbolic link to a regular file; never in a folder that came from elsewhere.
+
+    Raises:
+        OSError: with the file's name, for anything else than a regular file, and where there is none.
+    """
+    path = os.fspath(path)
+    _check_regular(path, (os.stat if links else os.lstat)(path))
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
+    try:
+        _check_regular(path, os.fstat(descriptor))  # once more, as it may have been replaced in between
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str], most: int, links: bool = True) -> bytes:
+    """All bytes of a regular file; OSError for one of more than `most` bytes, and as `open_regular`."""
+    with open_regular(path, links) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"{size:,} bytes; at most {most:,} are read", os.fspath(path))
+    return content
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "a device, pipe or socket"
+        raise OSError(errno.EINVAL, f"{kind}, only regular files are opened here", path)
 
 
 def _flush_to_disk(path: Path) -> None:

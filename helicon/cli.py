@@ -219,6 +219,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; gives the exit status. Errors are one line unless HELICON_TRACEBACK is set."""
+    if argv is None:  # the process is ours: what it starts, by whatever library, imports nothing of the current folder
+        os.environ["PYTHONSAFEPATH"] = "1"
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         print(WAYS_IN)
@@ -295,4 +297,8 @@ def _fail(message: str, status: int) -> int:
 
 
 if __name__ == "__main__":
+    # `python -m` searches the current folder first, which may be a stranger's; unless it is where we are ourselves
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != os.path.realpath(ours):
+        del sys.path[0]
     sys.exit(main())

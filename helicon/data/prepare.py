@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import helicon
+from helicon.data.children import safe_path
 from helicon.data.corpus import VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
 from helicon.data.encoding import Surveying, encode
 from helicon.data.entries import DataError, Scan
@@ -98,7 +99,7 @@ def prepare(
     except CorpusError as fault:
         if folder.exists():
             say(f"cache      {fault}: built again")
-    with Workers(processes) as workers:
+    with safe_path(), Workers(processes) as workers:
         return _build(source, layouts, scans, adopted, folder, workers)
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, Protocol
 
+from helicon.data.children import end_with_parent, safe_path
 from helicon.modalities import registry
 
 WORTH_S = 4.0  # of work ahead, from which on others are started: each needs about two seconds of a core for its imports
@@ -80,8 +81,10 @@ class Workers:
     def start(self) -> None:
         """Starts the others, which takes them a while."""
         # Spawned, because a forked child of a process whose threads hold locks can hang
-        self._pool = ProcessPoolExecutor(self.processes, mp_context=multiprocessing.get_context("spawn"))
-        self._starting = [self._pool.submit(_imported) for _ in range(self.processes)]
+        context = multiprocessing.get_context("spawn")
+        with safe_path():
+            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=end_with_parent)
+            self._starting = [self._pool.submit(_imported) for _ in range(self.processes)]
 
     @property
     def _started(self) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
+from helicon.data.children import end_with_parent, safe_path
+
 
 class TrainLoader(DataLoader[Any]):
     """Begins, each time it is asked to, with the batch that the training has come to.
@@ -18,18 +20,20 @@ class TrainLoader(DataLoader[Any]):
     """
 
     def __init__(self, batches: IterableDataset[Any], where: Callable[[], int], workers: int) -> None:
-        super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_deaf)
+        super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_begun)
         self.where = where
 
     def __iter__(self) -> Any:
         self.dataset.first = self.where()  # type: ignore[attr-defined]
-        batches = super().__iter__()
+        with safe_path():
+            batches = super().__iter__()
         return batches if self.num_workers else ahead(batches)
 
 
-def _deaf(worker: int) -> None:
+def _begun(worker: int) -> None:
     """A terminal tells all processes of Ctrl-C: workers leave it to the training, which ends after its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def ahead(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:

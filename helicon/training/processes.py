@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import Any
 import torch.distributed as dist
 from pytorch_lightning.strategies.launchers import subprocess_script
 from pytorch_lightning.utilities import rank_zero_only
+
+from helicon.data.children import python_command, safe_path
 
 launching: Any = subprocess_script
 ABOUT_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells them
@@ -30,9 +31,9 @@ def companions(words: Sequence[str]) -> Iterator[None]:
     Lightning repeats the command line of this process, which would plan and write pages once more, or be a script.
     """
     before, known = launching._basic_subprocess_cmd, set(os.environ)
-    launching._basic_subprocess_cmd = lambda: [sys.executable, "-m", "helicon.cli", *words]
+    launching._basic_subprocess_cmd = lambda: python_command("helicon.cli", "main", words)
     try:
-        with _orderly():
+        with safe_path(), _orderly():
             yield
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()

@@ -78,9 +78,9 @@ def test_more_gpus_are_a_faster_machine():
 def test_further_processes_run_the_command_and_are_forgotten():
     before = launching._basic_subprocess_cmd
     with companions(["fit", "--config", "music"]):
-        assert launching._basic_subprocess_cmd() == [
-            sys.executable, "-m", "helicon.cli", "fit", "--config", "music",
-        ]  # fmt: skip
+        command = launching._basic_subprocess_cmd()
+        assert command == [sys.executable, "-P", "-c", command[3], "fit", "--config", "music"]
+        assert "from helicon.cli import main" in command[3]
         os.environ["LOCAL_RANK"] = "0"  # as Lightning does, which would take later processes for started
     assert launching._basic_subprocess_cmd is before
     assert "LOCAL_RANK" not in os.environ

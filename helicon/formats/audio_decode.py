@@ -11,9 +11,8 @@ from __future__ import annotations
 import io
 import os
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,11 +20,13 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from helicon.formats.hushed import hushed
 from helicon.formats.score import ReadReport
 
 SUFFIXES = (
     ".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
 )  # fmt: skip
+TALKATIVE = ("MP3",)  # libmpg123, which decodes these, comments on every fault
 KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
 MAX_CHANNELS = 64
 SLOWEST, FASTEST = 100, 768_000  # samples a second
@@ -108,7 +109,7 @@ class Source:
             ahead = size if self.frames is None else min(size, self.frames - read)
             block_SC = np.empty((ahead, self.channels), np.float32)
             try:
-                with _hushed(self.kind):
+                with hushed(self.kind in TALKATIVE):
                     n = len(self._decoder.read(out=block_SC))
             except soundfile.LibsndfileError as error:
                 # What was decoded before the fault is in the block; only the position tells how much that is
@@ -136,7 +137,7 @@ def open_audio(path: Path | str) -> Iterator[Source]:
         kind, says_length = _kind(file)
         # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing
         try:
-            with _hushed(kind):
+            with hushed(kind in TALKATIVE):
                 decoder = _Forward(file.fileno() if DESCRIPTORS else file, closefd=False)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"a broken {kind} file: {_said(error)}") from error
@@ -192,28 +193,3 @@ def _cut_off(decoder: soundfile.SoundFile) -> bool:
     """Whether a size in the header is more than the file has; frames alone do not tell, libsndfile sets them right."""
     sizes = ((int(says), int(has)) for says, has in _SHORT.findall(decoder.extra_info))
     return any(has < says < _STREAMED for says, has in sizes)
-
-
-_hush_lock = threading.Lock()
-
-
-@contextmanager
-def _nowhere() -> Iterator[None]:
-    """What C code prints to standard error is lost meanwhile; the descriptor is the process's: one thread at a time."""
-    with _hush_lock, open(os.devnull, "wb") as nowhere:
-        try:
-            kept = os.dup(2)
-        except OSError:  # there is no standard error
-            yield
-            return
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _hushed(kind: str) -> AbstractContextManager[None]:
-    """Around decoding: libmpg123, which decodes MP3, comments on every fault on standard error."""
-    return _nowhere() if kind == "MP3" else nullcontext()

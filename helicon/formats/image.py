@@ -26,6 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write
+from helicon.formats.hushed import hushed
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
 from helicon.formats.score import ReadReport
 
@@ -77,7 +78,8 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
         data = file.read(n_bytes)
     kind, report = _kind(data, suffix), ReadReport()
     try:
-        image, extent, orientation = _decode(data, kind, size, report)
+        with hushed(kind == "TIFF"):  # libtiff comments on every fault
+            image, extent, orientation = _decode(data, kind, size, report)
     except ImageError:
         raise
     except Exception as error:  # of any type: Pillow lets through whatever its parsers stumble over

@@ -226,3 +226,12 @@ def test_sample_of_real_files(shared_data: Path) -> None:
         alpha = rgba[..., 3:] / 255
         assert_close(pixels, alpha * rgba[..., :3] + (1 - alpha) * 255, within=1)
         assert read_image(path, 32)[0].shape == (32, 32, 3)
+
+
+def test_what_a_library_says_of_a_broken_file_does_not_reach_the_terminal(tmp_path, capfd):
+    grey = np.arange(90, dtype=np.uint8).reshape(9, 10)
+    whole = saved(Image.fromarray(grey), "TIFF", compression="tiff_lzw")
+    (tmp_path / "a.tif").write_bytes(whole[:8] + b"\xff" * 40 + whole[48:])
+    with pytest.raises(ImageError):
+        read_image(tmp_path / "a.tif")
+    assert capfd.readouterr().err == ""

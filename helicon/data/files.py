@@ -10,6 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from helicon.data.entries import DataError, Scan, accepted, matched
 from helicon.data.manifest import scan_manifest
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
+from helicon.formats.printable import MOST, printable
 from helicon.modalities.base import Modality
 
 
@@ -25,7 +26,10 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
     if not found.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
         pairs = " as pairs of equal stem" if len(modalities) > 1 else ""
-        passed = [f"; passed over: {name}: {reason}" for name, reason in found.skipped.items()][:1]
+        passed = [
+            f"; passed over: {printable(name, MOST)}: {printable(reason, MOST)}"
+            for name, reason in found.skipped.items()
+        ][:1]
         raise DataError(
             f"{manifest or root}: no files to train on{pairs}; accepted suffixes are {suffixes}{''.join(passed)}"
         )

@@ -225,3 +225,11 @@ def test_captions_of_real_pictures(shared_data):
     found = scan(shared_data, [TEXT, PICTURE], shared_data / "pairs_metadata.csv")
     assert not found.skipped
     assert texts(found)["pairs/emoji/keycap.png"] == ("keycap #",)
+
+
+def test_a_long_name_that_is_passed_over_is_told_in_short(tmp_path):
+    touch(tmp_path, "a.png")
+    (tmp_path / "m.jsonl").write_text(json.dumps({"file": f"b{'x' * 5000}.png"}))
+    with pytest.raises(DataError, match=r"passed over: .*: not a file") as caught:
+        scan(tmp_path, [PICTURE], tmp_path / "m.jsonl")
+    assert len(str(caught.value)) < 600

@@ -5,6 +5,8 @@ says otherwise; 3C is middle C, 40 a velocity of 64.
 """
 
 import struct
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import mido
@@ -389,3 +391,24 @@ def test_pedal_of_a_real_piece_lengthens_but_never_moves_notes(shared_data: Path
     assert extended.seconds >= dropped.seconds
     assert np.sum(extended.end_s - extended.onset_s) > np.sum(dropped.end_s - dropped.onset_s)
     assert len(dropped) == sum(m.type == "note_on" and m.velocity > 0 for m in mido.MidiFile(path).merged_track)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"MThd\xff\xff\xff\xff\0\1\0\1\1\xe0MTrk\xff\xff\xff\xff",
+        b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\x08\0\xff\x01\xff\xff\xff\x7fA",
+        b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\x08\0\xf0\xff\xff\xff\x7fAB",
+        b"MThd\0\0\0\6\0\1\xff\xff\1\xe0" + b"MTrk\0\0\0\0" * 5_000,
+        b"MThd\0\0\0\6\0\1\xff\xff\1\xe0" + b"MTrk\xff\xff\xff\xff" * 5_000,
+        b"MThd\0\0\0\6\0\1\0\1\1\xe0" + b"xxxx\0\0\0\0" * 5_000,
+    ],
+    ids=["header", "text", "sysex", "empty tracks", "endless tracks", "alien chunks"],
+)
+def test_declared_sizes_take_no_memory(data: bytes) -> None:
+    tracemalloc.start()
+    with suppress(MidiError):
+        read_midi_bytes(data)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 100e6

@@ -16,9 +16,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from helicon.data.corpus import Corpus
 from helicon.data.packing import Batches
+from helicon.data.windows import WindowTable
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+
+
+TRIES = 4  # to draw a change after which a piece has room in its windows
 
 
 class Batch(NamedTuple):
@@ -65,7 +69,10 @@ def collate(index: int, packed: Sequence[Packed]) -> Batch:
 
 
 class Stream:
-    """The endless sequence of training windows of one corpus: each epoch visits every window of every example once.
+    """The endless sequence of training windows of one corpus: in each epoch every token of every piece is a target once.
+
+    A piece is drawn anew in each epoch, alike for all of its windows: its variant, its random change, where it is cut.
+    What is left out of the conditions, and whether the plan is told, is drawn for each window.
 
     A batch has `batch` sequences where they fill the context. Where an open slot leaves them shorter, more of them take
     their place, as many as there is room for in the same tokens.
@@ -75,41 +82,55 @@ class Stream:
         self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation
     ) -> None:
         self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
-        self.room = sequencer.room(layout)
-        train = corpus.select(held=False)
-        lengths = corpus.longest(layout.last.name)
-        # room + 1 targets fit into a window; the target after the last token is `stop`
-        whole = layout.last.length is not None
-        windows = 1 if whole else np.maximum(1, -(-(lengths[train] + 1) // (self.room + 1)))
-        self.train = np.repeat(train, windows)
-        fed = layout.prefix + np.minimum(lengths[self.train], self.room)
-        self.batches = Batches(self.train, fed, batch, layout.prefix + self.room, seed)
+        self.examples = corpus.select(held=False)
+        longest, size = corpus.longest(layout.last.name)[self.examples], sequencer.room(layout) + 1
+        self.windows = WindowTable.of(self._targets(longest), size)
+        fed = layout.prefix - 1 + self.windows.targets
+        self.batches = Batches(np.arange(len(fed)), fed, batch, layout.prefix - 1 + size, seed)
+        self.limits = self.batches.limits - (layout.prefix - 1)  # targets of each window
         self._rng = np.random.Generator(np.random.Philox(key=seed))
         self._state = self._rng.bit_generator.state
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number in the stream, example) of batch t, of like lengths."""
+        """(number in the stream, window) of batch t, of like lengths."""
         return self.batches.rows(t)
 
-    def window(self, number: int, example: int) -> Packed:
-        """The window of that number, with its own random changes."""
+    def window(self, number: int, window: int) -> Packed:
+        """A window of the table, as it is when it comes at that number."""
+        ids, begin, end = self._cut(self.batches.epoch(number), window)
         rng = self._draws(number)
-        ids = self.corpus.example(example, rng)
-        if self.how.augment:
-            ids = augmented(self.sequencer, ids, rng, self.how.changes)
         if self.how.drop:
             self._drop(ids, rng)
-        limit = self.batches.limit(number)
-        room, length = min(self.room, limit - self.layout.prefix), len(ids[self.layout.last.name])
-        last = max(0, length - room) if self.layout.last.length is None else 0
-        # Beyond the ends and clipped back, so that beginnings and endings are seen as often as the middle
-        start = min(max(0, int(rng.integers(-room // 2, last + room // 2 + 1))), last)
-        packed = self.sequencer.pack(self.layout, ids, start, plan=bool(rng.random() < self.how.plan))
-        return Packed(packed.ids[:limit], packed.rows[:limit], packed.targets[:limit])
+        plan, length = bool(rng.random() < self.how.plan), len(ids[self.layout.last.name])
+        packed = self.sequencer.pack(self.layout, ids, min(begin, length), plan)
+        fed = self.layout.prefix - 1 + max(1, end - begin)
+        if begin == end:  # a change has made the piece shorter: the conditions are fed, with nothing to learn after them
+            packed.targets[fed - 1] = NO_TARGET
+        return Packed(packed.ids[:fed], packed.rows[:fed], packed.targets[:fed])
 
-    def _draws(self, number: int) -> np.random.Generator:
-        """Those of a window, a function of (seed, number): counted to, which takes no time, instead of seeded anew."""
-        self._state["state"]["counter"][1] = number
+    def _targets(self, lengths: Any) -> Any:
+        """Targets of pieces of so many tokens: `stop` among them, unless a slot is full without."""
+        return lengths + 1 if self.layout.last.length is None else np.minimum(lengths + 1, self.layout.last.length)
+
+    def _cut(self, epoch: int, window: int) -> tuple[dict[str, np.ndarray], int, int]:
+        """The piece of a window as it is in an epoch; the first target of the window, and that after its last.
+
+        A change that makes a piece longer than its windows hold is drawn again, and at last not made.
+        """
+        piece, name = int(self.windows.pieces[window]), self.layout.last.name
+        rng = self._draws(epoch, piece + 1)
+        plain, room = self.corpus.example(int(self.examples[piece]), rng), self.windows.capacity(piece, self.limits)
+        changes = range(TRIES if self.how.augment else 0)
+        changed = (augmented(self.sequencer, dict(plain), rng, self.how.changes) for _ in changes)
+        ids = next((ids for ids in changed if self._targets(len(ids[name])) <= room), plain)
+        return ids, *self.windows.cut(window, int(self._targets(len(ids[name]))), self.limits, rng)
+
+    def _draws(self, number: int, piece: int = 0) -> np.random.Generator:
+        """Those of a window or, from 1 on, of a piece in an epoch: a function of (seed, number, piece).
+
+        They are counted to, which takes no time, instead of seeded anew.
+        """
+        self._state["state"]["counter"][1:3] = number, piece
         self._rng.bit_generator.state = self._state  # whose pickled copy is not that of a bit generator beside it
         return self._rng
 
@@ -154,7 +175,7 @@ class TrainBatches(IterableDataset[Batch]):
         index = t % len(self.streams)
         stream = self.streams[index]
         rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
-        return collate(index, [stream.window(number, example) for number, example in rows])
+        return collate(index, [stream.window(number, window) for number, window in rows])
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()

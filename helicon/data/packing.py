@@ -89,6 +89,9 @@ class Batches:
     def __init__(self, items: np.ndarray, lengths: np.ndarray, batch: int, context: int, seed: int) -> None:
         self.buckets, self.seed = buckets(lengths, batch, context), seed
         self.epochs = [Epochs(items[bucket.windows], seed, k) for k, bucket in enumerate(self.buckets)]
+        self.limits = np.empty(len(items), np.int64)  # tokens that each item may have
+        for bucket in self.buckets:
+            self.limits[bucket.windows] = bucket.limit
         # Of what is left after the buckets before it, the share of each in the batches; whole numbers, to be exact
         self._weights = [-(-(len(bucket.windows) << 20) // bucket.size) for bucket in self.buckets]
         self._tails = list(accumulate(reversed(self._weights)))[::-1]
@@ -101,9 +104,10 @@ class Batches:
         numbers = np.arange(turn * self.buckets[k].size, (turn + 1) * self.buckets[k].size)
         return list(zip((numbers * len(self.buckets) + k).tolist(), self.epochs[k].at(numbers).tolist()))
 
-    def limit(self, number: int) -> int:
-        """Tokens that the window of that number may have."""
-        return self.buckets[number % len(self.buckets)].limit
+    def epoch(self, number: int) -> int:
+        """How often each window of its bucket has come before that number."""
+        turn, k = divmod(number, len(self.buckets))
+        return turn // len(self.epochs[k])
 
     def _turn(self, number: int) -> tuple[int, int]:
         """Which bucket a batch is of, and how many of that bucket come before it.

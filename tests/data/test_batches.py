@@ -16,6 +16,7 @@ from helicon.data.packing import GROUP, Epochs
 from helicon.data.prepare import Source, prepare
 from helicon.demos.composer import write_folder
 from helicon.sequence.layout import Layout
+from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 
@@ -90,20 +91,87 @@ def test_the_seed_changes_everything(music):
     assert not equal(TrainBatches(streams(music)).batch(0), TrainBatches(streams(music, seed=5)).batch(0))
 
 
-def test_every_epoch_visits_every_window_of_every_example(tmp_path):
-    lengths = [3, 100, 40, 0, 9, 33]
-    corpus, sequencer = texts(tmp_path, lengths, [False] * 5 + [True], 11)
-    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 3, NONE)
-    # Contexts of 11 hold the task token and 10 letters: 11 targets a window, `stop` among them
-    wanted = {0: 1, 1: 10, 2: 4, 3: 1, 4: 1}
-    rows = [row for t in range(2 * GROUP) for row in stream.rows(t)]
-    assert sorted(number for number, _ in rows) == list(range(2 * GROUP * 3))
-    by_number = [example for _, example in sorted(rows)]
-    epochs = [by_number[i : i + 17] for i in range(0, len(by_number) - 16, 17)]
-    assert len(epochs) == 5
-    for epoch in epochs:
-        assert {i: epoch.count(i) for i in set(epoch)} == wanted
-    assert len({tuple(epoch) for epoch in epochs}) == 5
+def places(
+    folder: Path, lengths: list[int], held: list[bool], context: int, layout: str = "text"
+) -> tuple[Corpus, Sequencer, list[int]]:
+    """No two tokens are the same: those of example i are numbered from the i-th start on."""
+    starts = np.cumsum([0, *lengths]).tolist()
+    rows = [(f"t{i}", None, held[i], {"text": np.arange(starts[i], starts[i + 1])}) for i in range(len(lengths))]
+    corpus = write_corpus(folder, layout, rows, {"text": starts[-1] + 1})
+    tokenizer = BytesTokenizer()
+    tokenizer.block = Block("text", tuple(map(str, range(starts[-1] + 1))))
+    return corpus, Sequencer([Layout.parse(layout)], {"text": tokenizer}, context), starts
+
+
+def seen_in_epochs(batches: TrainBatches, epochs: int, world: int = 1) -> dict[int, list[Packed]]:
+    """Windows of each of the first epochs, as a training of so many processes sees them."""
+    (stream,) = batches.streams
+    counts = [len(bucket.windows) for bucket in stream.batches.buckets]
+    seen: dict[int, list[Packed]] = {epoch: [] for epoch in range(epochs)}
+    t = 0
+    while sum(map(len, seen.values())) < epochs * sum(counts):
+        numbers = [number for number, _ in stream.rows(t)]
+        for rank in range(world):
+            share = TrainBatches([stream], rank=rank, world=world).batch(t)
+            assert len(share.ids) <= -(-len(numbers) // world)
+            for number, ids, targets, n in zip(numbers[rank::world], share.ids, share.targets, share.lengths.tolist()):
+                if (epoch := stream.batches.epoch(number)) in seen:
+                    seen[epoch].append(Packed(ids[:n].numpy(), np.empty(0), targets[:n].numpy()))
+        t += 1
+    return seen
+
+
+@pytest.mark.parametrize("context", [2, 3, 12, 33])
+@pytest.mark.parametrize(("batch", "world"), [(1, 1), (3, 1), (8, 2), (6, 3)])
+def test_every_token_is_a_target_once_an_epoch(tmp_path, context, batch, world):
+    lengths = [3, 100, 40, 0, 9, 33, *range(20, 50), 257]
+    held = [i == 5 for i in range(len(lengths))]
+    corpus, sequencer, starts = places(tmp_path, lengths, held, context)
+    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 1, batch, NONE)
+    first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    expected = {place for i, n in enumerate(lengths) if not held[i] for place in range(starts[i], starts[i] + n)}
+    cuts = set()
+    for windows in seen_in_epochs(TrainBatches([stream]), 3, world).values():
+        targets = np.concatenate([window.targets[window.targets != NO_TARGET] for window in windows])
+        assert sorted((targets[targets != stop] - first).tolist()) == sorted(expected)  # every one, and no more
+        assert (targets == stop).sum() == held.count(False)
+        for window in windows:  # each follows its piece
+            assert (window.targets[:-1] == window.ids[1:]).all()
+        cuts.add(tuple(sorted(int(window.targets[0]) for window in windows)))
+    assert len(cuts) == (3 if context > 2 else len(cuts))  # in other windows each time
+
+
+def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeypatch):
+    """Tempo changes how many tokens a piece has: its windows of an epoch are of one and the same variation of it."""
+    (corpus, _), sequencer = music
+    (layout, _) = sequencer.schema.layouts
+    how = Variation(augment=True, drop=0.0, plan=0.0, changes={"tempo": [0.5, 2.0]})
+    stream = Stream(corpus, sequencer, layout, 0, 4, how)
+    pieces: dict[int, set[bytes]] = {}
+    pack = sequencer.pack
+    monkeypatch.setattr(sequencer, "pack", lambda y, ids, *a: pieces[len(pieces) - 1].add(ids["music"].tobytes()) or pack(y, ids, *a))  # noqa: E501
+    lengths = set()
+    for epoch in range(8):
+        for piece in range(len(stream.examples)):
+            pieces[len(pieces)] = set()
+            windows = np.flatnonzero(stream.windows.pieces == piece)
+            packed = [stream.window(number_of(stream, int(window), epoch), int(window)) for window in windows]
+            (whole,) = [np.frombuffer(ids, np.int64) for ids in pieces[len(pieces) - 1]]
+            start, stop = sequencer.schema.vocabulary.slice("music").start, sequencer.schema.vocabulary.stop("music")
+            made = [window.targets[layout.prefix - 1 :] for window in packed]
+            parts = [targets[targets != NO_TARGET] for targets in made]
+            assert sorted(np.concatenate(parts)) == sorted([*(whole + start), stop])
+            lengths.add((piece, len(whole)))
+            assert all(len(window.ids) <= sequencer.context for window in packed)
+    assert len(lengths) > 3 * len(stream.examples)
+
+
+def number_of(stream: Stream, window: int, epoch: int) -> int:
+    """A number at which a window may come in an epoch."""
+    for k, bucket in enumerate(stream.batches.buckets):
+        if window in bucket.windows:
+            return epoch * len(bucket.windows) * len(stream.batches.buckets) + k
+    raise LookupError(window)
 
 
 def test_batches_are_of_like_lengths_and_full(tmp_path):
@@ -140,15 +208,6 @@ def test_a_longer_variant_of_a_piece_stays_within_its_place(tmp_path):
     found = [batches.batch(t).lengths for t in range(10)]
     assert {len(lengths) for lengths in found} == {8}
     assert set(torch.cat(found).tolist()) == {1 + 2, 1 + 9}
-
-
-def test_windows_reach_the_beginning_and_the_end(tmp_path):
-    corpus, sequencer = texts(tmp_path, [300], [False], 21)
-    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 4, NONE)
-    stop = sequencer.schema.vocabulary.stop("text")
-    windows = [stream.window(number, 0) for number in range(300)]
-    assert all(len(window.ids) == 21 for window in windows)
-    assert 5 < sum(int(window.targets[-1] == stop) for window in windows) < 40
 
 
 def test_fewer_examples_than_a_batch_are_enough(tmp_path):

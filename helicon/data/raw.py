@@ -65,13 +65,14 @@ class RawBatches(IterableDataset[Tensor], ABC):
         self.epochs = Epochs(items, seed)
 
     @abstractmethod
-    def items(self, examples: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Those of this process, of all the examples of a batch, each with its own random changes."""
+    def items(self, chosen: np.ndarray, epochs: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Those of this process, of all the items of a batch and the epochs in which they come."""
 
     def batch(self, t: int) -> Tensor:
         """Batch t, or this process' share of it."""
         numbers = np.arange(t * self.size, (t + 1) * self.size)
-        return self.items(self.epochs.at(numbers), np.random.default_rng((self.seed, 1, t)))
+        rng = np.random.default_rng((self.seed, 1, t))
+        return self.items(self.epochs.at(numbers), numbers // len(self.epochs), rng)
 
     def __iter__(self) -> Iterator[Tensor]:
         worker = get_worker_info()
@@ -90,36 +91,44 @@ class PictureBatches(RawBatches):
         super().__init__(pictures.corpus.select(held=False), batch, seed, rank, world)
         self.pictures, self.mirror = pictures, mirror
 
-    def items(self, examples: np.ndarray, rng: np.random.Generator) -> Tensor:
+    def items(self, chosen: np.ndarray, epochs: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Each picture, or its mirror image."""
         turned = torch.from_numpy(rng.random(self.size) < self.mirror / 2)
         mine = slice(self.rank, None, self.world)
-        pixels = self.pictures.batch(examples[mine])
+        pixels = self.pictures.batch(chosen[mine])
         return torch.where(turned[mine, None, None, None], pixels.flip(-1), pixels)
 
 
 class SoundBatches(RawBatches):
     """float32 [B, C + 1, S]: windows of sounds, and whether each sample is one of the sound (1) or padding (0).
 
-    A sound has as many windows an epoch as it is long, at least one; each begins anywhere in it. Shorter sounds stand
-    whole at the window's start.
+    An epoch has every sample of every sound at least once. The windows of a long sound are all full: they begin S apart
+    from a place that is drawn for (seed, epoch, sound), moved inwards where they would reach beyond its ends. Shorter
+    sounds stand whole at the window's start.
     """
 
     def __init__(
         self, sounds: Sounds, window: int, batch: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:  # fmt: skip
-        train = sounds.corpus.select(held=False)
-        super().__init__(np.repeat(train, -(-sounds.lengths[train] // window)), batch, seed, rank, world)
-        self.sounds, self.window = sounds, window
+        self.sounds, self.window, self.examples = sounds, window, sounds.corpus.select(held=False)
+        self.lengths = sounds.lengths[self.examples]
+        counts = -(-self.lengths // window)
+        # One more where windows could be moved by less than half of one
+        counts += (counts > 1) & (2 * (counts * window - self.lengths) < window)
+        self.spare = np.minimum(counts * window - self.lengths, window)
+        self.begins = np.append(0, np.cumsum(counts))
+        super().__init__(np.arange(self.begins[-1]), batch, seed, rank, world)
 
-    def items(self, examples: np.ndarray, rng: np.random.Generator) -> Tensor:
+    def items(self, chosen: np.ndarray, epochs: np.ndarray, rng: np.random.Generator) -> Tensor:
         """A window of each."""
-        places = rng.random(self.size)
-        mine = range(self.rank, self.size, self.world)
-        found = torch.zeros(len(mine), self.sounds.channels + 1, self.window)
-        for row, number in enumerate(mine):
-            over = int(self.sounds.lengths[examples[number]]) - self.window
-            stretch = self.sounds.stretch(int(examples[number]), int(places[number] * max(0, over + 1)), self.window)
-            found[row, :-1, : stretch.shape[1]] = stretch
-            found[row, -1, : stretch.shape[1]] = 1
-        return found
+        mine = slice(self.rank, None, self.world)
+        windows = torch.zeros(len(chosen[mine]), self.sounds.channels + 1, self.window)
+        for row, (number, epoch) in enumerate(zip(chosen[mine].tolist(), epochs[mine].tolist())):
+            sound = int(np.searchsorted(self.begins, number, side="right")) - 1
+            moved = np.random.default_rng((self.seed, 2, epoch, sound)).integers(self.spare[sound] + 1)
+            start = (number - self.begins[sound]) * self.window - moved
+            start = int(np.clip(start, 0, max(0, self.lengths[sound] - self.window)))
+            stretch = self.sounds.stretch(int(self.examples[sound]), start, self.window)
+            windows[row, :-1, : stretch.shape[1]] = stretch
+            windows[row, -1, : stretch.shape[1]] = 1
+        return windows

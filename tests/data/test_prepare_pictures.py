@@ -44,11 +44,11 @@ def captioned(folder: Path, **captions: str) -> Path:
     return folder
 
 
-def prepared(folder: Path, layout: str = PAIR, **how) -> Prepared:
+def prepared(folder: Path, layout: str = PAIR, held_out: float = 0.2, **how) -> Prepared:
     slots = {slot.name for slot in Layout.parse(layout).slots}
     chosen = {slot: name for slot, name in TOKENIZERS.items() if slot in slots}
     cache = folder.parent / "cache"
-    return prepare(Source(folder, (layout,), chosen, {"size": 2}, held_out=0.2, cache=cache, **how))
+    return prepare(Source(folder, (layout,), chosen, {"size": 2}, held_out=held_out, cache=cache, **how))
 
 
 def stream(found: Prepared, **how) -> Stream:
@@ -56,8 +56,11 @@ def stream(found: Prepared, **how) -> Stream:
     return Stream(found.corpora[0], sequencer, sequencer.schema.layouts[0], 3, 1, Variation(**how))
 
 
-def fed_caption(found: Stream, number: int, example: int) -> str:
-    ids = found.window(number, example).ids[1:13] - found.sequencer.schema.vocabulary.slice("text").start
+def fed_caption(found: Stream, epoch: int, example: int) -> str:
+    (window,) = np.flatnonzero(found.examples == example)  # pictures are whole, a window each
+    number = epoch * len(found.examples)
+    assert found.batches.epoch(number) == epoch
+    ids = found.window(number, int(window)).ids[1:13] - found.sequencer.schema.vocabulary.slice("text").start
     return BytesTokenizer().decode(ids[ids < 256])
 
 
@@ -82,7 +85,7 @@ def coco(folder: Path, *captions: tuple[str, str]) -> Path:
 
 def test_every_caption_is_stored_and_one_is_drawn_each_time(tmp_path):
     manifest = coco(tmp_path / "coco", ("a.png", "a cat"), ("a.png", "it  sleeps"), ("b.png", "a dog"))
-    found = prepared(tmp_path / "coco", manifest=manifest)
+    found = prepared(tmp_path / "coco", held_out=0.0, manifest=manifest)
     (corpus,) = found.corpora
     a = corpus.names.index("a.png")
     spoken = [BytesTokenizer().decode(corpus.ids["text"][slice(*pair)])
@@ -90,10 +93,10 @@ def test_every_caption_is_stored_and_one_is_drawn_each_time(tmp_path):
     assert sorted(spoken) == ["a cat", "a dog", "it sleeps"]
     assert corpus.example(a)["text"].tolist() == list(b"a cat")
     drawn = stream(found, drop=0.0)
-    counts = Counter(fed_caption(drawn, number, a) for number in range(200))
+    counts = Counter(fed_caption(drawn, epoch, a) for epoch in range(200))
     assert counts.keys() == {"a cat", "it sleeps"}
     assert 70 < counts["a cat"] < 130
-    assert {fed_caption(drawn, number, 1 - a) for number in range(20)} == {"a dog"}
+    assert {fed_caption(drawn, epoch, 1 - a) for epoch in range(20)} == {"a dog"}
     assert len({fed_caption(drawn, 5, a) for _ in range(3)}) == 1
 
 
@@ -126,12 +129,12 @@ def test_a_picture_is_on_the_same_side_alone_and_with_its_caption(tmp_path):
 def test_about_a_tenth_of_the_captions_is_left_out_as_a_whole(tmp_path):
     found = prepared(captioned(tmp_path / "pairs", a="a red circle", b="dog"))
     drawn, again, never = stream(found), stream(found), stream(found, drop=0.0)
-    captions = [fed_caption(drawn, number, 0) for number in range(1000)]
+    captions = [fed_caption(drawn, epoch, 0) for epoch in range(1000)]
     assert set(captions) == {"", "a red circle"}
     assert captions.count("") / 1000 == pytest.approx(0.1, abs=0.03)
-    assert captions == [fed_caption(again, number, 0) for number in range(1000)]
-    assert {fed_caption(never, number, 0) for number in range(100)} == {"a red circle"}
-    whole, dropped = (drawn.window(captions.index(said), 0) for said in ("a red circle", ""))
+    assert captions == [fed_caption(again, epoch, 0) for epoch in range(1000)]
+    assert {fed_caption(never, epoch, 0) for epoch in range(100)} == {"a red circle"}
+    whole, dropped = (drawn.window(len(drawn.examples) * captions.index(said), 0) for said in ("a red circle", ""))
     assert (dropped.targets[:12] == NO_TARGET).all()
     assert (whole.targets[:12] != NO_TARGET).all()
     assert np.array_equal(dropped.targets[12:], whole.targets[12:])

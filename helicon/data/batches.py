@@ -21,7 +21,6 @@ from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 
-
 TRIES = 4  # to draw a change after which a piece has room in its windows
 
 
@@ -69,7 +68,7 @@ def collate(index: int, packed: Sequence[Packed]) -> Batch:
 
 
 class Stream:
-    """The endless sequence of training windows of one corpus: in each epoch every token of every piece is a target once.
+    """The endless training windows of one corpus: in each epoch every token of every piece is a target once.
 
     A piece is drawn anew in each epoch, alike for all of its windows: its variant, its random change, where it is cut.
     What is left out of the conditions, and whether the plan is told, is drawn for each window.
@@ -104,7 +103,7 @@ class Stream:
         plan, length = bool(rng.random() < self.how.plan), len(ids[self.layout.last.name])
         packed = self.sequencer.pack(self.layout, ids, min(begin, length), plan)
         fed = self.layout.prefix - 1 + max(1, end - begin)
-        if begin == end:  # a change has made the piece shorter: the conditions are fed, with nothing to learn after them
+        if begin == end:  # a change has made the piece too short for it: the conditions alone are fed
             packed.targets[fed - 1] = NO_TARGET
         return Packed(packed.ids[:fed], packed.rows[:fed], packed.targets[:fed])
 

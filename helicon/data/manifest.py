@@ -17,6 +17,7 @@ from helicon.modalities.base import Modality
 KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
 ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'
 COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}'
+COLUMNS = ("file", "label", "text", "caption")
 NO_TEXT = "not a string of Unicode characters"
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which JSON can escape and UTF-8 cannot hold
 
@@ -81,19 +82,23 @@ def _merged(manifest: Path, skip: Skip) -> list[Row]:
 
 def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
     with manifest.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines)
+        table = csv.reader(lines)
         try:
-            if "file" not in (table.fieldnames or []):
-                columns = printable(", ".join(table.fieldnames or [])[:200]) or "none"
+            names = next(table, [])
+            if "file" not in names:
+                columns = printable(", ".join(names)[:200]) or "none"
                 raise DataError(f"{manifest}: no column `file`; there are: {columns}")
+            # Of columns of one name the last counts. Others are not looked at: there may be many, and many rows
+            places = {name: place for place, name in enumerate(names) if name in COLUMNS}
             for row in table:
                 where = f"{manifest}, line {table.line_num}"
-                if None in row:
+                if len(row) > len(names):
                     skip(where, "more values than columns; a text that has commas needs quotes")
-                else:
-                    yield from _row(row, where, skip)
+                elif row:
+                    cells = {name: row[place] for name, place in places.items() if place < len(row)}
+                    yield from _row(cells, where, skip)
         except csv.Error as error:
-            raise DataError(f"{manifest}, line {table.reader.line_num}: {error}") from None
+            raise DataError(f"{manifest}, line {table.line_num}: {error}") from None
 
 
 def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:

@@ -27,6 +27,7 @@ PLAIN, FOLDER = (b"0", b"\0", b"7"), b"5"
 WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes, whatever size they give
 LONG_NAME, LONG_LINK = b"L", b"K"
 EXTENDED, EXTENDED_FOR_ALL = (b"x", b"X"), b"g"
+RECORDS = ("path", "size")  # of extended headers, that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +162,19 @@ def _parsed(block: bytes, place: int) -> TarInfo:
 
 
 def _records(data: bytes, place: int) -> dict[str, str]:
-    r"""Records `LENGTH KEY=VALUE\n` of an extended header (POSIX.1-2001, pax); ValueError where there are none."""
+    r"""Records `LENGTH KEY=VALUE\n` of an extended header (POSIX.1-2001, pax); ValueError where there are none.
+
+    Only those that are looked at are kept: there may be millions of others.
+    """
     found, start, last = {}, 0, len(data.rstrip(b"\0"))
     while start < last:
         space = data.find(b" ", start, start + 20)
         digits = data[start : max(start, space)]
         end = start + int(digits) if digits.isdigit() else start
-        if not space < end <= len(data) or data[end - 1 : end] != b"\n":
+        if not start < space < end <= len(data) or data[end - 1 : end] != b"\n":
             raise ValueError(f"damaged: an extended header at byte {place} that cannot be read")
         key, _, value = data[space + 1 : end - 1].decode("utf-8", "surrogateescape").partition("=")
-        found[key] = value
+        if key in RECORDS:
+            found[key] = value
         start = end
     return found

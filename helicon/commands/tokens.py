@@ -12,11 +12,16 @@ import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.cli import CommandError
+from helicon.formats.files import read_regular
+from helicon.formats.printable import MOST, printable
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers import musenet
 from helicon.tokenizers.base import reading
+
+MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read whole
+LONGEST_NUMBER = 18  # digits, which 64 bits hold
 
 
 def tokenize(args: Namespace) -> int:
@@ -29,7 +34,7 @@ def tokenize(args: Namespace) -> int:
         except (OSError, ValueError) as error:
             faults += 1
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print(f"helicon: {name}: {reason}", file=sys.stderr)
+            print(f"helicon: {name}: {printable(reason, MOST)}", file=sys.stderr)
             continue
         print(line)  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0
@@ -69,7 +74,11 @@ def _names(bundle: Bundle) -> list[str]:
 def detokenize(args: Namespace) -> int:
     """Writes a file for each line."""
     bundle, out = load_bundle(Path(args.run)) if args.run else None, Path(args.out)
-    lines = [line for line in Path(args.file).read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        printed = read_regular(args.file, MAX_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{args.file}: not UTF-8 at byte {error.start}") from None
+    lines = [line for line in printed.splitlines() if line.strip()]
     if not lines:
         raise CommandError(f"{args.file}: empty; one piece a line is expected, as `helicon tokenize` prints")
     decode: Callable[[str], tuple[Any, Modality]]
@@ -78,7 +87,7 @@ def detokenize(args: Namespace) -> int:
         try:
             media, modality = decode(line)
         except ValueError as error:
-            raise CommandError(f"{args.file}, line {number + 1}: {error}") from None
+            raise CommandError(f"{args.file}, line {number + 1}: {printable(error, MOST)}") from None
         target = out if len(lines) == 1 else out.with_name(f"{out.stem}-{number:03d}{out.suffix}")
         modality.write(media, target)
     return 0
@@ -87,7 +96,9 @@ def detokenize(args: Namespace) -> int:
 def _numbers(line: str) -> np.ndarray:
     for word in line.split():
         if not word.isdecimal():
-            raise ValueError(f"{word!r} is not a number; without --ids words are read")
+            raise ValueError(f"{printable(word, 40)!r} is not a number; without --ids words are read")
+        if len(word) > LONGEST_NUMBER:
+            raise ValueError(f"a number of {len(word):,} digits is no token")
     return np.array([int(word) for word in line.split()], np.int64)
 
 
@@ -107,7 +118,7 @@ def _from_bundle(bundle: Bundle, ids: bool) -> Callable[[str], tuple[Any, Modali
         if not ids:
             for word in line.split():
                 if word not in index:
-                    raise ValueError(f"{word!r} is no token of this model")
+                    raise ValueError(f"{printable(word, 40)!r} is no token of this model")
         rows = _numbers(line) if ids else np.array([index[word] for word in line.split()], np.int64)
         if len(rows) and rows.max() >= len(vocabulary):
             raise ValueError(f"{rows.max()} is no token of this model; it has {len(vocabulary)}")

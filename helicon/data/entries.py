@@ -36,10 +36,11 @@ class Entry:
 
 @dataclass
 class Scan:
-    """Entries in order of name, and the files that were passed over with the reason."""
+    """Entries in order of name, the files that were passed over with the reason, and lines for the report."""
 
     entries: list[Entry]
     skipped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def stamp(file: File) -> list[Any]:

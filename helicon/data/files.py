@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 from helicon.data.entries import DataError, Scan, accepted, matched
+from helicon.data.folders import NOT_REGULAR, Walk, walk
 from helicon.data.manifest import scan_manifest
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
 from helicon.formats.printable import MOST, printable
@@ -17,7 +17,8 @@ from helicon.modalities.base import Modality
 def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> Scan:
     """Finds the examples that have a file of each modality, by equal stem in the same folder, searched recursively.
 
-    Tar files are shards, whose files are found in them. The label is the name of the first folder below the root. A
+    Links are followed, each folder is searched once, and only regular files are opened (see `folders.walk`). Tar files
+    are shards, whose files are found in them. The label is the name of the first folder below the root. A
     manifest lists the files instead (see `scan_manifest`). DataError when nothing is found.
     """
     if not root.exists():
@@ -38,16 +39,22 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
 
 
 def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
-    found, groups = Scan([]), {}
-    base = root if root.is_dir() else root.parent
-    for parts in _inside(root) if root.is_dir() else [(root.name,)]:
+    is_folder = root.is_dir()
+    base = root if is_folder else root.parent
+    inside = walk(root) if is_folder else Walk([(root.name,)] if root.is_file() else [])
+    found, groups = Scan([], inside.skipped), {}
+    if not is_folder and not inside.files:
+        found.skipped[printable(str(root))] = NOT_REGULAR
+    if inside.links:
+        found.notes.append(f"links      {inside.links:,} in {printable(root, MOST)} followed")
+    for parts in inside.files:
         relative, name = Path(*parts), parts[-1].lower()
         path = base / relative
-        if name.endswith(COMPRESSED_SUFFIXES) and path.is_file():
-            found.skipped[str(path)] = COMPRESSED
-        elif name.endswith(SUFFIX) and path.is_file():
+        if name.endswith(COMPRESSED_SUFFIXES):
+            found.skipped[printable(str(path))] = COMPRESSED
+        elif name.endswith(SUFFIX):
             _scan_shard(path, relative, modalities, found)
-        elif accepted(path, modalities) and path.is_file():
+        elif accepted(path, modalities):
             # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
             stem = relative.with_suffix("") if len(modalities) > 1 else relative
             groups.setdefault(stem, []).append(path)
@@ -55,16 +62,6 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
         entry = matched(stem.as_posix(), _label(stem), files, modalities, found.skipped)
         found.entries += [entry] if entry else []
     return found
-
-
-def _inside(root: Path) -> list[tuple[str, ...]]:
-    """Parts of the paths of all files below a folder, in order, but for hidden ones and those in hidden folders."""
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(folder).relative_to(root).parts
-        found += [(*inside, name) for name in names if not name.startswith(".")]
-    return sorted(found)
 
 
 def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], found: Scan) -> None:

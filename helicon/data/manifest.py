@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from helicon.data.entries import DataError, Entry, File, Scan, accepted
-from helicon.formats.printable import printable
+from helicon.data.folders import NOT_REGULAR, escapes
+from helicon.formats.files import open_regular, read_regular
+from helicon.formats.printable import MOST, printable
 from helicon.modalities.base import Modality
 
 KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
 ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'
 COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}'
 COLUMNS = ("file", "label", "text", "caption")
+MAX_LINE = 1 << 20  # characters of a row
+MAX_JSON_BYTES = 256 << 20  # of COCO-style JSON, which is read whole; the captions of COCO itself are 91 MB
 NO_TEXT = "not a string of Unicode characters"
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which JSON can escape and UTF-8 cannot hold
 
@@ -36,19 +42,23 @@ class Row:
 def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> Scan:
     """The examples that a manifest lists; file names are relative to `root`.
 
-    Captions, of which a file may have several, are media of the first modality that words can be. What is not in the
+    A manifest that lies below the root came with the data, and names files below the root only. One that lies elsewhere
+    was named by whoever trains: it may name any regular file, and the notes say how many are outside. Captions, of which a file may have several, are media of the first modality that words can be. What is not in the
     manifest is looked for beside the file, by its stem. DataError when the manifest cannot be read.
     """
     if not manifest.is_file():
-        raise DataError(f"{manifest}: no such manifest; {KINDS} is needed")
-    found = Scan([])
+        fault = f"{NOT_REGULAR}; as a manifest" if manifest.exists() else "no such manifest;"
+        raise DataError(f"{manifest}: {fault} {KINDS} is needed")
+    found, outside = Scan([]), 0
+    came_along = manifest.resolve().is_relative_to(root.resolve())
     said = next((m for m in modalities if m.typed is not None), None)
     for row in _merged(manifest, found.skipped.__setitem__):
         path = root / row.file
-        modality = accepted(path, modalities)
-        if modality is None or not _is_file(path):
-            found.skipped[printable(str(path))] = "not a file" if modality else "not of an accepted suffix"
+        name, modality, is_outside = printable(path, MOST), accepted(path, modalities), escapes(row.file, root)
+        if reason := _unusable(path, modality, is_outside and came_along):
+            found.skipped[name] = reason
             continue
+        assert modality is not None
         files: dict[str, File] = {modality.name: path}
         others = [m for m in modalities if m is not modality and not (m is said and row.texts)]
         for other in others:
@@ -58,10 +68,22 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         if missing:
             captions = "no caption and " if said in missing else ""
             names = " or ".join(m.name for m in missing)
-            found.skipped[printable(str(path))] = f"{captions}no {names} file of the same stem"
+            found.skipped[name] = f"{captions}no {names} file of the same stem"
         else:
+            outside += is_outside
             found.entries.append(Entry(row.file, files, row.label, tuple(row.texts)))
+    if outside:
+        found.notes.append(f"manifest   {manifest} names {outside:,} files outside {root}")
     return found
+
+
+def _unusable(path: Path, modality: Modality | None, leads_out: bool) -> str:
+    """Why a file that a manifest names is not read; empty where nothing speaks against it."""
+    if modality is None:
+        return "not of an accepted suffix"
+    if leads_out:
+        return "outside of the folder, in which its manifest lies: not opened"
+    return "" if _is_file(path) else NOT_REGULAR if os.path.lexists(path) else "not a file"
 
 
 def _merged(manifest: Path, skip: Skip) -> list[Row]:
@@ -80,9 +102,23 @@ def _merged(manifest: Path, skip: Skip) -> list[Row]:
     return list(rows.values())
 
 
+def _text(manifest: Path) -> TextIOWrapper:
+    return TextIOWrapper(open_regular(manifest), encoding="utf-8-sig", newline="")
+
+
+def _lines(file: TextIOWrapper, manifest: Path) -> Iterator[str]:
+    """Lines with their ends; DataError for one that is too long to be that of a file and its captions."""
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise DataError(f"{manifest}, line {number}: more than {MAX_LINE:,} characters")
+        yield line
+
+
 def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
-    with manifest.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.reader(lines)
+    with _text(manifest) as file:
+        table = csv.reader(_lines(file, manifest))
         try:
             names = next(table, [])
             if "file" not in names:
@@ -102,8 +138,8 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
 
 
 def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
-    with manifest.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
+    with _text(manifest) as file:
+        for number, line in enumerate(_lines(file, manifest), 1):
             if line.strip():
                 where = f"{manifest}, line {number}"
                 row = _json(line, where)
@@ -129,7 +165,7 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
 
     Annotations of other kinds, such as boxes, are passed over.
     """
-    data = _json(manifest.read_text(encoding="utf-8-sig"), str(manifest))
+    data = _json(read_regular(manifest, MAX_JSON_BYTES).decode("utf-8-sig"), str(manifest))
     images, annotations = (data.get(k) if isinstance(data, dict) else None for k in ("images", "annotations"))
     if not isinstance(images, list) or not isinstance(annotations, list):
         raise DataError(f"{manifest}: not COCO-style JSON such as {COCO}")
@@ -161,9 +197,9 @@ def _json(text: str, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f" at line {error.lineno}" if error.lineno > 1 else ""
-        raise DataError(f"{where}: not JSON ({error.msg}{place})") from None
+        raise DataError(f"{where}: not JSON ({printable(error.msg, MOST)}{place})") from None
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets as deep
-        raise DataError(f"{where}: not JSON that can be read ({error})") from None
+        raise DataError(f"{where}: not JSON that can be read ({printable(error, MOST)})") from None
 
 
 def _is_text(value: Any) -> bool:

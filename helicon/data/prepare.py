@@ -60,12 +60,14 @@ class Prepared:
     files: int
     skipped: dict[str, str]
     repaired: dict[str, int]
+    notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """Lines for people: files found and passed over with reasons, repairs, tokens."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
         lines += [f"  skipped  {name}: {reason}" for name, reason in list(self.skipped.items())[:20]]
         lines += [f"  ... and {len(self.skipped) - 20} more"] if len(self.skipped) > 20 else []
+        lines += self.notes
         if self.repaired:
             lines.append("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(self.repaired.items())))
         for corpus in self.corpora:
@@ -92,15 +94,16 @@ def prepare(
     if kept is not None and not _holds(folder, kept):
         source, adopted = replace(source, grow=False), dict(kept)
         folder = folder.with_name(_key(source, scans, adopted))
+    notes = list(dict.fromkeys(line for found in scans for line in found.notes))
     try:
-        prepared = _load(folder, adopted)
+        prepared = replace(_load(folder, adopted), notes=notes)
         say(f"cache      {folder}")
         return prepared
     except CorpusError as fault:
         if folder.exists():
             say(f"cache      {fault}: built again")
     with safe_path(), Workers(processes) as workers:
-        return _build(source, layouts, scans, adopted, folder, workers)
+        return replace(_build(source, layouts, scans, adopted, folder, workers), notes=notes)
 
 
 def modalities_of(layout: Layout) -> list[Modality]:

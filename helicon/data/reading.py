@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from helicon.data.entries import Entry, at_path, size
 from helicon.data.workers import Workers
-from helicon.formats.printable import printable
+from helicon.formats.printable import MOST, printable
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 
 KEPT_BYTES = 64 << 20  # media up to this size in all stay in memory between fitting and encoding
+MAX_CAPTION_BYTES = 4 << 20  # of words that stand beside another medium
 
 Media = dict[str, Any]  # modality name -> media object, or Alternatives
 Make = Callable[[Entry, Media], Any]
@@ -139,6 +140,9 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
         try:
             if name in entry.files:
                 file = entry.files[name]
+                if modality.typed is not None and len(modalities) > 1 and size(file) > MAX_CAPTION_BYTES:
+                    raise ValueError(f"{size(file):,} bytes are more than the {MAX_CAPTION_BYTES:,} of a caption")
+                modality.check_size(size(file), options)  # before a shard is unpacked
                 with at_path(file) as path:
                     media[name], counts = modality.read(path, entry.label, options)
                 taken += getattr(media[name], "nbytes", None) or size(file)
@@ -148,7 +152,8 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 taken += sum(map(len, entry.texts))
         except (OSError, ValueError) as error:
             file = entry.files.get(name) or next(iter(entry.files.values()))
-            return Read(file=printable(str(file)), reason=" ".join(str(error).split()))
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            return Read(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MOST))
         for what, n in counts.items():
             repaired[what] = repaired.get(what, 0) + n
     return Read(None, media, repaired=repaired, bytes=taken)

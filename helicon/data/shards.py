@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from tarfile import HeaderError, TarInfo
 from typing import Any, BinaryIO, NamedTuple
 
-from helicon.formats.printable import printable
+from helicon.formats.files import open_regular
+from helicon.formats.printable import MOST, printable
 
 SUFFIX = ".tar"
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -21,6 +22,7 @@ PICKLES = frozenset({".pkl", ".pickle", ".pyd", ".pth", ".pt"})
 BLOCK = 512
 LONGEST_NAME = 1 << 20  # bytes of an extended header, which is read whole
 COPIED = 1 << 20  # bytes at a time
+MAX_COPIED = 1 << 30  # bytes of a file
 
 # Types of headers (POSIX.1-2001 and GNU's)
 PLAIN, FOLDER = (b"0", b"\0", b"7"), b"5"
@@ -61,10 +63,15 @@ class Member:
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """A temporary file of the same suffix and content, for the time of the block. OSError names what fails."""
+        """A temporary file of the same suffix and content, for the time of the block. OSError names what fails.
+
+        ValueError for a file that is too large to be copied: one that takes no room in its shard would on the disk.
+        """
+        if self.size > MAX_COPIED:
+            raise ValueError(f"{self.size:,} bytes are more than the {MAX_COPIED:,} that a file in a shard may have")
         handle, name = tempfile.mkstemp(prefix="helicon-", suffix=self.suffix.lower())
         try:
-            with os.fdopen(handle, "wb") as copy, self.shard.open("rb") as shard:
+            with os.fdopen(handle, "wb") as copy, open_regular(self.shard) as shard:
                 shard.seek(self.offset)
                 left = self.size
                 while left:
@@ -96,7 +103,7 @@ def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
     found: list[Member] = []
     skipped: dict[str, str] = {}
     try:
-        with shard.open("rb") as file:
+        with open_regular(shard) as file:
             for header in _headers(file, shard.stat().st_size):
                 path = PurePosixPath(header.name)
                 member = Member(shard, str(path), header.offset, header.size)
@@ -109,7 +116,8 @@ def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
                     found.append(member)
     except (OSError, ValueError) as error:
         before = f"; the {len(found)} files before that are used" if found else ""
-        skipped[str(shard)] = f"{error}{before}"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        skipped[printable(shard)] = f"{printable(reason, MOST)}{before}"
     return found, skipped
 
 

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from helicon.formats.files import open_regular
 from helicon.formats.hushed import hushed
 from helicon.formats.score import ReadReport
 
@@ -133,7 +134,8 @@ def open_audio(path: Path | str) -> Iterator[Source]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
-    with io.FileIO(path) if DESCRIPTORS else _File(io.FileIO(path)) as file:
+    raw = open_regular(path).detach()
+    with raw if DESCRIPTORS else _File(raw) as file:
         kind, says_length = _kind(file)
         # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing
         try:
@@ -161,7 +163,7 @@ def check_rate(rate: int) -> None:
 
 def _kind(file: BinaryIO) -> tuple[str, bool]:
     """What a file is by its first bytes, and whether that kind says how long it is; the file is left at its start."""
-    head = file.read(32)
+    head = file.read(32) if os.fstat(file.fileno()).st_size else b""
     if not head:
         raise AudioError("the file is empty")
     kind = next((kind for kind, begin in _SIGNATURES.items() if re.match(begin, head, re.DOTALL)), None)

@@ -26,6 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write
+from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.hushed import hushed
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
 from helicon.formats.score import ReadReport
@@ -71,7 +72,7 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise ImageError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         n_bytes = os.fstat(file.fileno()).st_size
         if n_bytes > MAX_BYTES:
             raise ImageError(f"{n_bytes:,} bytes are more than the {MAX_BYTES:,} that a picture file may have")

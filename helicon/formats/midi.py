@@ -6,6 +6,7 @@ lyrics) is left out. Writing is exact to a tick of 1/1920 quarter.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from io import BytesIO
@@ -15,7 +16,7 @@ from typing import Literal
 import mido
 import numpy as np
 
-from helicon.formats.files import write_bytes
+from helicon.formats.files import open_regular, write_bytes
 from helicon.formats.midi_bytes import MAX_BYTES, MAX_TEXT_BYTES, MidiError, scan_midi
 from helicon.formats.midi_events import read_events
 from helicon.formats.midi_notes import DEFAULT_TEMPO_US, DRUM_CHANNEL, Clock, play
@@ -56,8 +57,9 @@ PROGRAM_NAMES = re.split(
 
 def read_midi(path: Path | str, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
     """`read_midi_bytes` of a file. OSError if it cannot be opened."""
-    with open(path, "rb") as file:
-        return read_midi_bytes(file.read(MAX_BYTES + 1), pedal)  # one byte too many is enough to be refused
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return read_midi_bytes(file.read(min(size, MAX_BYTES + 1)), pedal)  # one byte too many is enough to be refused
 
 
 def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:

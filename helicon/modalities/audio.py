@@ -28,6 +28,7 @@ from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
 RATE = 8000  # samples a second, unless told
 CHANNELS = 1
+MAX_FILE_BYTES = 4 << 30  # what the sizes of WAV files can say; of samples in memory fewer are accepted
 TOP = -1
 _AT_LEVEL = re.compile(r"(.+)@(\d+)")
 
@@ -120,6 +121,7 @@ AUDIO = Modality(
     survey=survey,
     labelled=labelled,
     keep=keep,
+    max_bytes=MAX_FILE_BYTES,
     trim=Sound.cut,
     join=join,
     raw="pcm",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.files import open_regular
 from helicon.formats.score import ReadReport
 from helicon.tokenizers.base import Tokenizer
 
@@ -89,7 +91,7 @@ class Modality:
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
     join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
-    sheet(media, path): a PNG of many at once. raw: name of the tokenizer that takes media as they are, for codecs.
+    sheet(media, path): a PNG of many at once. max_bytes: of a file. raw: name of the tokenizer that takes media as they are, for codecs.
     """
 
     name: str
@@ -108,15 +110,28 @@ class Modality:
     join: Callable[[Mapping[str, Any]], Any] = _only
     draw_change: Callable[..., Any] | None = None
     sheet: Callable[[Sequence[Any], Path], Path | None] = _no_sheet
+    max_bytes: int = 1 << 30
     raw: str | None = None
 
     def read(
         self, path: Path, label: str | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Any, dict[str, int]]:
-        """Media of a file, and counts of what was dropped or repaired. Options of other media are passed over."""
+        """Media of a file, and counts of what was dropped or repaired. Options of other media are passed over.
+
+        OSError for what is no regular file, ValueError for one of too many bytes.
+        """
+        with open_regular(path) as file:
+            self.check_size(os.fstat(file.fileno()).st_size, options)
         chosen = {name: value for name, value in (options or {}).items() if name in self._read_options}
         media, report = self.read_file(path, **chosen)
         return (self.labelled(media, label) if label else media), report.counts
+
+    def check_size(self, size: int, options: Mapping[str, Any] | None = None) -> None:
+        """ValueError for a file of so many bytes that it is not read, by `max_bytes` or the option `max_mb`."""
+        most = (options or {}).get("max_mb")
+        most = self.max_bytes if most is None else most << 20
+        if size > most:
+            raise ValueError(f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have")
 
     @cached_property
     def _read_options(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.formats.image import SUFFIXES, read_image, write_image
+from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.codes import CodesTokenizer
@@ -97,6 +97,7 @@ IMAGE = Modality(
     sheet=sheet,
     survey=sample_pixels,
     keep=keep,
+    max_bytes=MAX_BYTES,
     raw="rgb",
     slots={
         "image": {

@@ -8,6 +8,8 @@ from helicon.modalities.base import Modality, TokenizerKind
 from helicon.modalities.text import keep, read_file, typed, write
 from helicon.tokenizers.lyrics import LyricsTokenizer
 
+MAX_BYTES = 4 << 20  # of a file: the lyrics of a day
+
 
 def paired(media: str) -> str:
     """Lyrics keep their lines; nothing stands before the first or after the last of them."""
@@ -31,6 +33,7 @@ LYRICS = Modality(
     paired=paired,
     typed=typed,
     keep=keep,
+    max_bytes=MAX_BYTES,
     survey=survey,
     slots={"lyrics": {"lyrics": TokenizerKind(fit_lyrics, LyricsTokenizer.from_state, learns=False)}},
 )

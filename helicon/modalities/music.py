@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.midi import Pedal, read_midi, write_midi
+from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.score import ReadReport, Score
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.augment import draw_change
@@ -102,6 +103,7 @@ MUSIC = Modality(
     survey=MusicSurvey.of,
     labelled=labelled,
     keep=keep,
+    max_bytes=MAX_BYTES,
     join=join,
     draw_change=draw_change,
     slots={

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from helicon.formats.files import write_text
+from helicon.formats.files import open_regular, write_text
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
 DOCUMENT_BYTES = 1 << 14
+MAX_BYTES = 128 << 20  # of a file, which is read whole
 
 
 def read_file(path: Path) -> tuple[str, ReadReport]:
     """Text of a UTF-8 file, without a byte order mark; ValueError for other encodings."""
     try:
-        return Path(path).read_bytes().decode().removeprefix("\ufeff"), ReadReport()
+        with open_regular(path) as file:
+            # No more than the size: what grows meanwhile, or has none as in /proc, need not end
+            data = file.read(os.fstat(file.fileno()).st_size)
+        return data.decode().removeprefix("\ufeff"), ReadReport()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
 
@@ -80,6 +85,7 @@ TEXT = Modality(
     paired=paired,
     typed=typed,
     keep=keep,
+    max_bytes=MAX_BYTES,
     slots={
         "text": {
             "bpe": TokenizerKind(fit_bpe, BpeTokenizer.from_state),

@@ -59,7 +59,7 @@ def _sort_in(
     entry: os.DirEntry[str], parts: tuple[str, ...], found: Walk,
     places: list[tuple[Path, tuple[str, ...]]], linked: list[tuple[str, ...]], seen: set[tuple[int, int]],
 ) -> None:  # fmt: skip
-    """Adds an entry of a folder to the files, to the folders or links that are still to be searched, or to the skipped."""
+    """Adds an entry of a folder to the files, to the folders or links that are to be searched, or to the skipped."""
     try:
         link, folder, file = entry.is_symlink(), entry.is_dir(), entry.is_file()
         identity = _identity(entry.path) if folder and not link else None
@@ -84,7 +84,7 @@ def _identity(folder: Path | str) -> tuple[int, int]:
 
 
 def escapes(name: str, root: Path) -> bool:
-    """Whether a name that is taken below a folder is that of a file elsewhere; links of the folder's own do not count."""
+    """Whether a name, taken below a folder, is that of a file elsewhere; links of the folder's own do not count."""
     path = Path(name)
     if not path.anchor and ".." not in path.parts:
         return False

@@ -43,7 +43,9 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
     """The examples that a manifest lists; file names are relative to `root`.
 
     A manifest that lies below the root came with the data, and names files below the root only. One that lies elsewhere
-    was named by whoever trains: it may name any regular file, and the notes say how many are outside. Captions, of which a file may have several, are media of the first modality that words can be. What is not in the
+    was named by whoever trains: it may name any regular file, and the notes say how many are outside.
+
+    Captions, of which a file may have several, are media of the first modality that words can be. What is not in the
     manifest is looked for beside the file, by its stem. DataError when the manifest cannot be read.
     """
     if not manifest.is_file():

@@ -25,7 +25,6 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from helicon.formats.files import atomic_write
 from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.hushed import hushed
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright

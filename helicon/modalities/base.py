@@ -91,7 +91,8 @@ class Modality:
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
     join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
-    sheet(media, path): a PNG of many at once. max_bytes: of a file. raw: name of the tokenizer that takes media as they are, for codecs.
+    sheet(media, path): a PNG of many at once. max_bytes: of a file that is read. raw: name of the tokenizer that takes
+    media as they are, for codecs.
     """
 
     name: str

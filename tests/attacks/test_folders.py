@@ -1,4 +1,4 @@
-"""Folders and manifests of a stranger: nothing outside is read, nothing that is no file is opened, and all of it ends."""
+"""Folders and manifests of a stranger: nothing outside is read, nothing but files is opened, and all of it ends."""
 
 from __future__ import annotations
 

@@ -223,7 +223,8 @@ def test_texts(what: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("medium", "name"), [("text", "a.txt"), ("text", "a.md"), ("lyrics", "a.lrc"), ("music", "a.mid"), ("image", "a.png")]
+    ("medium", "name"),
+    [("text", "a.txt"), ("text", "a.md"), ("lyrics", "a.lrc"), ("music", "a.mid"), ("image", "a.png")],
 )
 def test_sparse_files(medium: str, name: str, tmp_path: Path) -> None:
     path = sparse(tmp_path / name, 5 << 30)

@@ -23,6 +23,7 @@ import soundfile
 from helicon.formats.files import open_regular
 from helicon.formats.hushed import hushed
 from helicon.formats.score import ReadReport
+from helicon.formats.vorbis import VorbisError, check_vorbis
 
 SUFFIXES = (
     ".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
@@ -178,6 +179,12 @@ def _kind(file: BinaryIO) -> tuple[str, bool]:
         frame = file.read(64)
         says_length = any(tag in frame for tag in _MPEG_LENGTHS)
     file.seek(0)
+    if kind == "OGG":
+        try:
+            check_vorbis(file)
+        except VorbisError as error:
+            raise AudioError(f"a broken OGG file: {error}") from None
+        file.seek(0)
     return kind, says_length
 
 

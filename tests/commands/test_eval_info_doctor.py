@@ -12,6 +12,7 @@ from tiny_bundles import music_bundle, text_bundle, tune, uniform, write_folder
 from helicon.bundle import save_bundle
 from helicon.cli import main
 from helicon.doctor import Finding, examine, unwritable
+from helicon.evaluate import open_folder
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,15 @@ def test_held_out_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert report_of(capsys, *args, "--heldout")["layouts"]["style[3] music"]["pieces"] < 16
     assert main([*args, "--heldout"]) == 0
     assert "nats each" in capsys.readouterr().out
+
+
+def test_the_share_that_is_held_out_may_be_another(tmp_path: Path) -> None:
+    bundle = music_bundle(write_folder(tmp_path / "data"))
+    counts = [
+        sum(len(corpus.select(held=True)) for corpus in open_folder(bundle, tmp_path / "data", None, share)[0].corpora)
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert 0 == counts[0] < counts[1] < counts[2] == 15  # one is left to train on
 
 
 def test_a_label_that_the_model_does_not_know_is_left_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

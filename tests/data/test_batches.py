@@ -284,3 +284,11 @@ def test_the_order_of_an_epoch_is_drawn_once(tmp_path, monkeypatch):
         stream.rows(t)
     assert len(drawn) == 2 * GROUP
     assert drawn.count(False) == 1
+
+
+def test_windows_share_no_random_numbers(music):
+    """A thousand each of neighbouring windows, none of them twice."""
+    (stream, _) = streams(music)
+    drawn = [stream._draws(number).integers(2**63, size=1000) for number in (0, 1, 2)]
+    assert len(np.unique(np.concatenate(drawn))) == 3000
+    assert (stream._draws(1).integers(2**63, size=1000) == drawn[1]).all()

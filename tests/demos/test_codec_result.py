@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from sound_bundles import sound_codec
 
 from helicon.demos import picture_codec_result, sound_codec_result
 from helicon.demos.codec_result import MEDIA
 from helicon.modalities import registry
+from helicon.training.audio_data import AudioData
 
 LAST = {
     "lr-AdamW/pg1": 0.1, "train/loss": 1.0, "train/usage-32": 0.2, "val/loss": 0.5,
@@ -21,6 +25,11 @@ def test_levels_are_told_from_the_finest_on():
         "hop 32: SI-SDR 5.00 dB, mel distance 1.250, 100.0 % of the codes used, perplexity 300; "
         "hop 128: SI-SDR 1.23 dB, mel distance 2.000, 50.0 % of the codes used, perplexity 100"
     )
+
+
+def test_how_long_the_sounds_are_is_said_in_minutes():
+    data = cast(AudioData, SimpleNamespace(seconds=90.0))
+    assert sound_codec_result.settings(sound_codec(), data)["trained on"] == "1.5 min of sound"
 
 
 def test_one_level_has_no_hop():

@@ -129,3 +129,10 @@ def test_norms_of_queries_and_keys_compute_in_the_format_of_what_they_normalise(
     expected = torch.tensor([[0.5, -0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0]])
     for dtype in (torch.float32, torch.bfloat16):
         assert torch.equal(norm(x.to(dtype)), expected.to(dtype))
+
+
+@pytest.mark.parametrize("settings", [{}, {"mlp": "swiglu", "norm": "rms", "tied": False}], ids=str)
+def test_where_there_is_to_be_no_bias_there_is_none(settings):
+    names = [name for name, _ in GPT(Shape(2, 16, 2, bias=False, **settings), 11, 1).named_parameters()]
+    assert [name for name in names if name.endswith("bias")] == []
+    assert sum(name.endswith("out.weight") for name in names) == 4

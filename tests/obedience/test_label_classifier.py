@@ -80,6 +80,16 @@ def test_composers_of_two_scales() -> None:
     assert found["labels"]["major"]["named_whole_header"] == {"whole": 1}
 
 
+def test_a_piece_without_notes_is_a_miss() -> None:
+    rng = np.random.default_rng(6)
+    of = {"major": MAJOR, "whole": WHOLE_TONE}
+    real = {label: [Real(f"{i}", Style(label), [scale(48, of[label], rng)]) for i in range(8)] for label in of}
+    nothing = Made(Style("major"), Score.of([], [], [], [], []))
+    row = label_figures(real, [Made(Style("major"), scale(53, MAJOR, rng)), nothing], [nothing])["labels"]["major"]
+    assert (row["asked"], row["hit"], row["named"]) == (2, 0.5, {"major": 1, "": 1})
+    assert (row["hit_whole_header"], row["named_whole_header"]) == (0.0, {"": 1})
+
+
 def test_labels_with_few_pieces_are_left_out() -> None:
     pieces = [Real(f"{label}/{i}", Style(label), []) for label, n in (("b", 8), ("a", 9), ("c", 7)) for i in range(n)]
     assert list(by_label(pieces)) == ["a", "b"]

@@ -247,3 +247,9 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("task: gpt\n")
     assert preset_path(str(mine)) == Path(mine)
+
+
+def test_a_file_of_the_folder_that_has_the_name_of_a_preset_is_not_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("music").write_text("notes of mine\n")
+    assert preset_path("music") == FOLDER / "music.yaml"

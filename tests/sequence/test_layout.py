@@ -152,6 +152,11 @@ def test_axes_of_all_slots_share_one_table():
     assert found.places == 40
 
 
+def test_fillers_of_layouts_share_a_table_as_long_as_the_longest_needs():
+    for specs in (("text[8] music", "text[4] style[3] music"), ("text[4] style[3] music", "text[8] music")):
+        assert schema(*specs).axes["text.filler"] == 9
+
+
 def test_tables_of_positions():
     assert schema("music", positions="rope").position_axes == {}
     assert schema("music", positions="grid:6").position_axes == {"row": 4, "column": 6}

@@ -163,9 +163,9 @@ def test_augment_leaves_its_input_alone_and_is_quick():
     before = ids.copy()
     times = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         musenet.augment(ids, Change(3, 1, 1.05))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert np.array_equal(ids, before)
     assert len(ids) > 900
     assert min(times) < 0.01  # about a millisecond; the rest is room for a busy machine

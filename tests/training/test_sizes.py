@@ -1,5 +1,7 @@
 """Sizes that suit machines, folders and minutes."""
 
+from pathlib import Path
+
 import pytest
 
 from helicon.training.sizes import Machine, check_size, check_task, choose_size, learning_rate, validation_seconds
@@ -34,6 +36,16 @@ def test_validations_are_rarer_where_steps_are_few() -> None:
 
 def test_wider_models_learn_more_slowly() -> None:
     assert learning_rate(128) > learning_rate(256) > learning_rate(1024)
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml"])
+def test_a_config_file_is_a_task_where_it_says_what_is_trained(tmp_path: Path, suffix: str) -> None:
+    mine = tmp_path / f"mine{suffix}"
+    mine.write_text('data: {layouts: ["text"]}')
+    check_task(str(mine))
+    mine.write_text("model: {layers: 2}")
+    with pytest.raises(ValueError, match="unknown task"):
+        check_task(str(mine))
 
 
 def test_names_that_are_no_size_or_task_show_the_nearest() -> None:

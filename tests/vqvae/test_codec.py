@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,9 +11,9 @@ from torch import Tensor
 from torch.distributions import Laplace, SigmoidTransform, TransformedDistribution
 
 from helicon.evaluate import codebook_figures
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
 from helicon.vqvae.likelihoods import LIKELIHOODS
-from helicon.vqvae.quantizers import EMAQuantizer
+from helicon.vqvae.quantizers import EMAQuantizer, GumbelQuantizer
 
 QUANTIZERS = ["ema", "gumbel", "fsq"]
 LEVELS = (4, 2, 2)  # 16 codes
@@ -206,3 +208,14 @@ def test_a_codec_learns_and_uses_its_codes(quantizer):
 def test_logit_laplace_learns():
     _, first, last = trained("fsq", "logit-laplace", 60)
     assert last < first - 0.7  # nats a channel of a pixel
+
+
+def test_a_quantizer_learns_as_it_is_told():
+    shape = CodecShape(quantizer="ema", codes=8, code_width=4)
+    quantizer = make_quantizer(shape, decay=0.9, commitment=0.3, kl=0.5, rare=0.2)
+    assert isinstance(quantizer, EMAQuantizer)
+    assert (quantizer.decay, quantizer.commitment, quantizer.rare) == (0.9, 0.3, 0.2)
+    assert tuple(quantizer.codebook.shape) == (8, 4)
+    gumbel = make_quantizer(replace(shape, quantizer="gumbel"), decay=0.9, kl=0.5)
+    assert isinstance(gumbel, GumbelQuantizer)
+    assert gumbel.kl == 0.5

@@ -7,11 +7,12 @@ import json
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from helicon.formats.temporary import remove_temporary, temporary_path
 
 
 def default_cache() -> Path:
@@ -26,18 +27,23 @@ def default_cache() -> Path:
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new path beside `path`, of the same suffix, for the block to write; it takes the target's name on success.
 
-    Parent folders are made. After an error the target is as it was and the temporary file is gone.
+    Parent folders are made. After an error the target is as it was and the temporary file is gone; an OSError names the
+    target.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept because writers of sound and pictures choose the format by it.
-    temporary = target.with_name(f".{target.stem[:40]}-{uuid.uuid4().hex[:12]}{target.suffix}")
+    temporary = temporary_path(target)
     try:
         yield temporary
         _flush_to_disk(temporary)
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno and (error.filename is None or os.fspath(error.filename) == os.fspath(temporary)):
+            error.filename, error.filename2 = os.fspath(target), None  # a full disk says nothing of what was written
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_temporary(temporary)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

@@ -1,0 +1,65 @@
+"""Names of files and folders that are being written, and the removal of those whose process was killed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import time
+import uuid
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+_HOST = f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"  # a folder may be shared with other machines
+_NAME = re.compile(r"\..*-([0-9a-f]{4})-(\d+)-[0-9a-f]{12}(\.\w+)?", re.DOTALL)
+_OTHERS_S = 24 * 3600.0  # age from which a file of another machine is taken for abandoned
+_ours: set[str] = set()  # paths that this process is writing
+
+
+def temporary_path(target: Path) -> Path:
+    """A hidden path beside `target`, of the same suffix, by which its writer can be known."""
+    name = f".{target.stem[:40]}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:12]}{target.suffix}"
+    _ours.add(name)
+    return target.with_name(name)
+
+
+def remove_temporary(path: Path) -> None:
+    """Removes what is left of a path by `temporary_path`, if anything is."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # a folder
+        shutil.rmtree(path, ignore_errors=True)
+    _ours.discard(path.name)
+
+
+def clear_abandoned(folder: Path) -> list[Path]:
+    """Removes what killed processes were writing in a folder, not below it; gives what was removed.
+
+    Nothing of a process that lives, or that cannot be known to have ended.
+    """
+    removed = []
+    with suppress(OSError):  # no such folder, or not ours to read
+        for path in sorted(folder.iterdir()):
+            match = _NAME.fullmatch(path.name)
+            if match and _is_abandoned(path, match[1], int(match[2])):
+                remove_temporary(path)
+                removed.append(path)
+    return removed
+
+
+def _is_abandoned(path: Path, host: str, process: int) -> bool:
+    if host != _HOST or os.name == "nt":  # where asking for a process would end it
+        with suppress(OSError):
+            return path.name not in _ours and time.time() - path.lstat().st_mtime > _OTHERS_S
+        return False
+    if process == os.getpid():  # a number that another process had before
+        return path.name not in _ours
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's
+        pass
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 `helicon COMMAND --help` tells more.
 """
 
+FULL = "; what was there before is intact: free some space and run it again"
 LIGHTNING = ("fit", "validate", "test", "prepare")
 
 
@@ -109,9 +111,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add("--levels", type=int, default=1, metavar="N", help="of sound: a model of the top one, N - 1 upsamplers")
     add("--for", dest="onto", metavar="RUN", help="the run of sound that an upsampler is trained for")
     add("--resume", metavar="RUN", help="go on with a run that was stopped")
+    add("--repeat", metavar="RUN", help="make a run once more, the same step by step, as a new run")
     add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text; COCO JSON")
     add("--seed", type=int, default=0)
-    add("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    add("--runs", help="folder of all runs (default: runs)")
 
 
 def _generate(parser: argparse.ArgumentParser) -> None:
@@ -281,7 +284,8 @@ def _told(error: Exception) -> str:
     """An exception in one line; its type where it does not speak for itself."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        return f"{error.filename}: {error.strerror}{FULL if full else ''}"
     ours = isinstance(error, (ValueError, RuntimeError)) and text
     return text if ours else f"{type(error).__name__}: {text} (HELICON_TRACEBACK=1 shows where)"
 

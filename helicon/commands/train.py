@@ -11,25 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from helicon import cli
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop
 from helicon.data.prepare import Source
 from helicon.demos.codec_result import MEDIA, write_codec_result
 from helicon.demos.result import write_result
-from helicon.training.codec_plan import CodecPlan, make_codec_plan
+from helicon.training.codec_plan import MACHINES, CodecPlan, make_codec_plan
 from helicon.training.data import SequenceData
-from helicon.training.errors import TrainingError
-from helicon.training.plan import Plan, Say, Wanted, clock, make_plan
+from helicon.training.folders import read_config
+from helicon.training.plan import Plan, Wanted, clock, make_plan
 from helicon.training.raw_data import RawData
-from helicon.training.run import UsageError, read_arguments, resume_arguments
+from helicon.training.run import UsageError, read_arguments, repeat_arguments, resume_arguments
 from helicon.training.sizes import check_task, trains_codec
 from helicon.training.stages import as_arguments, attach, chained, stages, told
 
 MINUTES = 10.0
-AnyPlan = TypeVar("AnyPlan", Plan, CodecPlan)
+ELSEWHERE = (*MACHINES, "--data.path", "--data.cache", "--data.workers")  # where a repeated run may differ
+Made = TypeVar("Made")
 
 
 def say(line: str) -> None:
@@ -42,11 +41,14 @@ def train(args: Namespace) -> int:
     quiet()
     if args.resume:
         return _resume(args)
+    if args.repeat:
+        return _repeat(args)
     if not args.task or not args.path:
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
     wanted = Wanted(
         args.task, Path(args.path), MINUTES if args.minutes is None else args.minutes, None, args.size, args.name,
-        Path(args.runs), Path(args.adopt) if args.adopt else None, Path(args.manifest) if args.manifest else None,
+        Path(args.runs or Wanted.runs), Path(args.adopt) if args.adopt else None,
+        Path(args.manifest) if args.manifest else None,
         args.seed, args.levels, Path(args.onto) if args.onto else None, args.rest,
     )  # fmt: skip
     check_task(wanted.task)
@@ -54,10 +56,7 @@ def train(args: Namespace) -> int:
         if wanted.levels != 1 or wanted.onto:
             raise CommandError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
         return train_codec(wanted)
-    try:
-        found = stages(wanted)
-    except UsageError as error:
-        raise CommandError(str(error)) from error
+    found = planned(stages, wanted)
     if len(found) > 1:
         say(f"stages     {told(found)}")
     first = chained(found)
@@ -66,7 +65,7 @@ def train(args: Namespace) -> int:
 
 def train_codec(wanted: Wanted) -> int:
     """The exit status of this stage and of those that follow."""
-    begun, plan = time.monotonic(), planned(make_codec_plan, wanted)
+    begun, plan = time.monotonic(), planned(make_codec_plan, wanted, say)
     status = run_plan(plan, long(wanted))
     if not status:
         finish_codec(plan.run, plan.data, {"fit": f"helicon fit {shlex.join(plan.arguments)}"}, begun)
@@ -75,7 +74,7 @@ def train_codec(wanted: Wanted) -> int:
 
 def train_gpt(wanted: Wanted) -> int:
     """The exit status of this stage and of those that follow."""
-    begun, plan = time.monotonic(), planned(make_plan, wanted)
+    begun, plan = time.monotonic(), planned(make_plan, wanted, say)
     status = run_plan(plan, long(wanted))
     if status:
         return status
@@ -101,10 +100,10 @@ def finish_codec(run: Path, data: RawData, settings: dict[str, object], begun: f
     say(f"           {time.monotonic() - begun:,.0f} s in all")
 
 
-def planned(make: Callable[[Wanted, Say], AnyPlan], wanted: Wanted) -> AnyPlan:
-    """The plan; what is wrong with the arguments is a wrong command line."""
+def planned(make: Callable[..., Made], *args: Any) -> Made:
+    """What is made of the arguments; what is wrong with them is a wrong command line."""
     try:
-        return make(wanted, say)
+        return make(*args)
     except UsageError as error:
         raise CommandError(str(error)) from error
 
@@ -119,23 +118,12 @@ def run_plan(plan: Plan | CodecPlan, how_long: str) -> int:
 def _resume(args: Namespace) -> int:
     """Goes on with a run that was stopped, for the rest of its minutes."""
     run, begun = Path(args.resume), time.monotonic()
-    fixed = {"TASK": args.task, "--from": args.adopt, "--name": args.name, "--manifest": args.manifest}
-    fixed |= {"--size": args.size != "auto", "--levels": args.levels != 1, "--for": args.onto}
-    fixed |= {"--seed": args.seed != 0, "--runs": args.runs != "runs"}
-    given = [name for name, value in fixed.items() if value]
-    if given:
-        raise CommandError(f"--resume {run} goes on with the run's own settings; leave out {', '.join(given)}")
-    if not (run / "config.yaml").is_file():
-        reason = "no such run" if not run.exists() else "no run to resume: config.yaml is missing"
-        raise TrainingError(f"{run}: {reason}")
+    _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
     arguments = [*resume_arguments(run), *args.rest]
     if args.minutes is not None:
         arguments += ["--trainer.max_time", clock(max(1, round(60 * args.minutes)))]
     say(f"resuming   {run}\n           helicon fit {shlex.join(arguments)}")
-    try:
-        data = read_arguments("fit", arguments).datamodule
-    except UsageError as error:
-        raise CommandError(str(error)) from error
+    data = planned(read_arguments, "fit", arguments).datamodule
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
     _, status = run_or_stop("fit", arguments, [*minutes, *args.rest])
     if status:
@@ -147,23 +135,47 @@ def _resume(args: Namespace) -> int:
     return _finish(Plan(arguments, run, data, data.prepared, 0), begun, {}, [])
 
 
+def _repeat(args: Namespace) -> int:
+    """Makes a run once more, as a new one: its config, its steps, the learning rates that its clock led to."""
+    run, begun = Path(args.repeat), time.monotonic()
+    _leave_out(args, f"--repeat {run}", "--minutes")
+    if more := [word for word in args.rest if word.startswith("--") and word.partition("=")[0] not in ELSEWHERE]:
+        raise CommandError(f"--repeat {run} takes no {more[0].partition('=')[0]}; {', '.join(ELSEWHERE)} may differ")
+    arguments = [*repeat_arguments(run, Path(args.runs) if args.runs else None, args.name), *args.rest]
+    say(f"repeating  {run}\n           helicon fit {shlex.join(arguments)}")
+    data = planned(read_arguments, "fit", arguments).datamodule
+    repeated, status = run_or_stop("fit", arguments)
+    if status:
+        return status
+    data.prepare_data()
+    if isinstance(data, RawData):
+        finish_codec(repeated, data, {}, begun)
+        return 0
+    return _finish(Plan(arguments, repeated, data, data.prepared, 0), begun, {}, [])
+
+
+def _leave_out(args: Namespace, option: str, *more: str) -> None:
+    """CommandError for what a run that is there has settled already. more: other options that this one does without."""
+    fixed = {"TASK": args.task, "--from": args.adopt, "--manifest": args.manifest, "--size": args.size != "auto"}
+    fixed |= {"--levels": args.levels != 1, "--for": args.onto, "--seed": args.seed != 0}
+    others = {"--name": args.name, "--runs": args.runs, "--minutes": args.minutes is not None, "--repeat": args.repeat}
+    names = [name for name, value in (fixed | {name: others[name] for name in more}).items() if value]
+    if names:
+        raise CommandError(f"{option} keeps the run's own settings; leave out {', '.join(names)}")
+
+
 def go_on(run: Path) -> int:
     """Trains what follows a run, if anything does."""
-    words = config_of(run).get("next")
+    words = read_config(run).get("next")
     if not words:
         return 0
     say(f"next stage helicon train {shlex.join(words)}")
     return cli.run("train", words)
 
 
-def config_of(run: Path) -> dict[str, Any]:
-    """What a run was configured by."""
-    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-
-
 def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[str]) -> int:
     """What follows, or the page and the commands to go on with; an upsampler becomes a part of what it is for."""
-    run, config = plan.run, config_of(plan.run)
+    run, config = plan.run, read_config(plan.run)
     onto = Path(config["onto"]) if config.get("onto") else None
     if onto:
         say(f"attached   {attach(run, onto)}")

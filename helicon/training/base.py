@@ -17,6 +17,7 @@ from torch import Tensor
 
 from helicon.training.errors import TrainingError
 from helicon.training.optimizers import MuonAdamW
+from helicon.training.record import ProgressRecord
 from helicon.training.sharding import full
 
 
@@ -30,6 +31,8 @@ class RunModule(pl.LightningModule):
         super().__init__()
         self.optimizer, self.lr, self.final_lr, self.warmup = optimizer, lr, final_lr, warmup
         self.weight_decay, self.beta2 = weight_decay, beta2
+        self.record = ProgressRecord()
+        self.replayed: ProgressRecord | None = None  # of the run that this one repeats
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the model as it stands to `folder`, whole, with what else is known of it: the first process does.
@@ -88,13 +91,41 @@ class RunModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _rate(self, step: int) -> float:
-        done = self.together(self.progress(step))
+        done = self.progress_at(step)
         if done < self.warmup:
             return (done + 1e-3) / (self.warmup + 1e-3)
         if self.schedule == "linear":
             return self.final_lr + (1 - self.final_lr) * min(1.0, 2 * (1 - done))
         fall = min(1.0, (done - self.warmup) / max(1e-9, 1 - self.warmup))
         return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * fall))
+
+    def progress_at(self, step: int) -> float:
+        """The share of the run that was done before a step: the same whenever it is asked for, on all processes.
+
+        The clock is looked at once a step, and never again where a run is resumed or repeated.
+        """
+        known, replayed = self.record.progress, self.replayed.progress if self.replayed else []
+        if step < len(known):
+            return known[step]
+        share = replayed[step] if step < len(replayed) else self.together(self.progress(step))
+        if step == len(known):
+            known.append(share)
+        return share
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the clock said."""
+        checkpoint["record"] = self.record.state()
+        if self.replayed:
+            checkpoint["replayed"] = self.replayed.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Inverse of `on_save_checkpoint`. TrainingError where a checkpoint has no such record."""
+        try:
+            self.record = ProgressRecord.from_state(checkpoint.get("record"))
+            if self.replayed is None and "replayed" in checkpoint:
+                self.replayed = ProgressRecord.from_state(checkpoint["replayed"])
+        except ValueError as error:
+            raise TrainingError(f"{self.trainer.ckpt_path}: not a checkpoint of a run ({error})") from None
 
     def together(self, value: float) -> float:
         """The largest of all processes' values: their clocks differ, and what they learn must not."""

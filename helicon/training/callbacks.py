@@ -1,4 +1,4 @@
-"""What happens around a training: the run folder, checkpoints, the bundle, samples, progress."""
+"""What happens around a training: checkpoints, the bundle, samples, progress."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,22 @@ import torch
 
 import helicon
 from helicon import bundle
-from helicon.formats.files import write_text
 from helicon.training.base import RunModule
-from helicon.training.checkpoints import check_writable
 from helicon.training.errors import TrainingError
+from helicon.training.record import FILE, read_record
 from helicon.vqvae import storage
-
-
-class RunFolder(pl.Callback):
-    """Claims RUN before the first step: it can be written to, and its config is on record."""
-
-    def __init__(self, run: Path, config: str, resuming: bool) -> None:
-        self.run, self.config, self.resuming = run, config, resuming
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage == "fit" and trainer.is_global_zero:
-            check_writable(self.run)
-            if self.resuming:
-                return
-            try:
-                (self.run / "config.yaml").touch(exist_ok=False)
-            except FileExistsError:
-                raise TrainingError(f"{self.run}: another training has taken this folder; choose a --name") from None
-            write_text(self.run / "config.yaml", self.config)
 
 
 class KeepBundle(pl.Callback):
     """Keeps RUN/model, the weights of the best held-out loss so far; of the last step, where nothing is held out.
 
     last: at the end those of the last step, whatever their held-out loss: a model that has learned a few examples by
-    heart may heed its conditions better.
+    heart may heed its conditions better. resuming: whether what the run kept before counts; a run that starts from the
+    checkpoint of another keeps its own best.
     """
 
-    def __init__(self, run: Path, last: bool = False) -> None:
-        self.run, self.last, self.best = run, last, float("inf")
+    def __init__(self, run: Path, last: bool = False, resuming: bool = False) -> None:
+        self.run, self.last, self.resuming, self.best = run, last, resuming, float("inf")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,12 +59,21 @@ class KeepBundle(pl.Callback):
         notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
         pl_module.save(self.run / "model", notes)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # From the model itself: a checkpoint is older than the validation that follows it, which is not repeated
+        if self.resuming:
+            self.best = kept_loss(self.run / "model")
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A checkpoint is older than the validation that follows it, which a resumed run does not repeat."""
-        self.best = min(state_dict["best"], kept_loss(self.run / "model"))
+    def save_if_none(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A model as it stands for a run that ends before its first validation; none of a codec without codebook."""
+        if trainer.strategy.broadcast(not has_model(self.run)):
+            with suppress(TrainingError):
+                self._save(trainer, pl_module)
+
+
+def has_model(run: Path) -> bool:
+    """Whether a run has kept a model or a codec yet."""
+    return any((run / "model" / name).is_file() for name in (bundle.CONFIG, storage.CONFIG))
 
 
 def kept_loss(folder: Path) -> float:
@@ -95,7 +87,8 @@ def kept_loss(folder: Path) -> float:
 
 
 class ValidateInTime(pl.Callback):
-    """The first process says when it is time for a validation: each has a clock of its own, all must do the same."""
+    """Says when it is time for a validation: the first process does, whose clock is for all; a repeated run when that
+    run had its own."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.last = time.monotonic()
@@ -103,23 +96,49 @@ class ValidateInTime(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.last = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
+        assert isinstance(pl_module, RunModule)
         interval: float | None = trainer._val_check_time_interval
-        if trainer.world_size > 1 and interval is not None:
+        if interval is None:
+            return
+        if pl_module.replayed and trainer.global_step <= pl_module.replayed.steps:
+            due = between_steps(trainer) and trainer.global_step in pl_module.replayed.validations
+        elif trainer.world_size > 1:
             due = trainer.strategy.broadcast(time.monotonic() - self.last >= interval)
-            trainer._last_val_time = -math.inf if due else math.inf
+        else:
+            return
+        trainer._last_val_time = -math.inf if due else math.inf
 
 
 class KeepCheckpoints(pl.Callback):
-    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes` and at the end."""
+    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes` and at the end.
 
-    def __init__(self, run: Path, minutes: float = 5.0) -> None:
-        self.folder, self.seconds = run / "checkpoints", 60 * minutes
-        self.saved_at = time.monotonic()
+    With each goes the record of the run's progress. resuming: whether validations on record there are the run's own.
+    """
+
+    def __init__(self, run: Path, resuming: bool = False, minutes: float = 5.0) -> None:
+        self.run, self.resuming, self.folder, self.seconds = run, resuming, run / "checkpoints", 60 * minutes
+        self.saved_at, self._saved_step = time.monotonic(), -1
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, RunModule)
+        if self.resuming and (self.run / FILE).exists():  # one of the checkpoint's last step came after it
+            record = pl_module.record
+            known = (step for step in read_record(self.run).validations if step <= record.steps)
+            record.validations = sorted({*record.validations, *known})
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if between_steps(trainer) and anywhere(trainer, time.monotonic() - self.saved_at > self.seconds):
             self.save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, RunModule)
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if trainer.global_step not in pl_module.record.validations[-1:]:
+            pl_module.record.validations.append(trainer.global_step)
+        if trainer.is_global_zero and self._saved_step == trainer.global_step:
+            pl_module.record.write(self.run)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.save(trainer)
@@ -132,7 +151,9 @@ class KeepCheckpoints(pl.Callback):
             if last.exists():
                 last.replace(self.folder / "previous.ckpt")
             following.replace(last)
-        self.saved_at = time.monotonic()
+            assert isinstance(trainer.lightning_module, RunModule)
+            trainer.lightning_module.record.write(self.run)
+        self.saved_at, self._saved_step = time.monotonic(), trainer.global_step
         return last
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +18,12 @@ class AtomicCheckpointIO(CheckpointIO):
     """torch.save beside the target, flushed to disk, renamed over it; the old file stays until the new one is whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        try:
-            with atomic_write(path) as temporary:
-                torch.save(checkpoint, temporary)
-        except (OSError, RuntimeError) as error:
-            raise TrainingError(
-                f"{path}: the checkpoint could not be written ({error}); the one before is intact"
-            ) from error
+        with atomic_write(path) as temporary:
+            try:
+                with temporary.open("wb") as file:
+                    torch.save(checkpoint, file)
+            except RuntimeError as error:  # PyTorch's writer, which says nothing of a full disk
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
     def load_checkpoint(
         self, path: Any, map_location: Callable[..., Any] | Any | None = None, weights_only: bool | None = None
@@ -72,14 +70,3 @@ def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
     raise TrainingError(
         "; ".join(faults) if faults else f"{run}: no checkpoint to resume from in {run / 'checkpoints'}"
     )
-
-
-def check_writable(folder: Path) -> None:
-    """TrainingError unless files can be made in `folder`, before any work is done for nothing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise TrainingError(f"{folder}: cannot write there ({error.strerror})") from None

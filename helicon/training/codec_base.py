@@ -90,7 +90,7 @@ class CodecRun(RunModule):
 
     def tell_progress(self) -> None:
         """Lets the quantizers know how far the training is."""
-        done = self.together(self.progress())
+        done = self.progress_at(self.global_step)
         for part in self.parts.values():
             part.quantizer.progress = done
 
@@ -130,6 +130,7 @@ class CodecRun(RunModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
+        super().on_save_checkpoint(checkpoint)
         loop = self.trainer.fit_loop
         # A validation that is due now takes these counts, and a resumed run does not repeat it
         due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
@@ -137,6 +138,7 @@ class CodecRun(RunModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
+        super().on_load_checkpoint(checkpoint)
         if self.global_rank == 0:
             self._counts |= {part: counts.long() for part, counts in checkpoint.get("counts", {}).items()}
 

@@ -17,8 +17,9 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
+from helicon.training.folders import choose_run
 from helicon.training.module import GPTModule
-from helicon.training.run import choose_run, read_arguments
+from helicon.training.run import read_arguments
 from helicon.training.sizes import (
     Choice,
     Machine,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import signal
 import sys
@@ -15,22 +17,36 @@ import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+from helicon.formats.printable import printable
 from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.audio_codec import AudioCodecModule
 from helicon.training.audio_data import AudioData
-from helicon.training.callbacks import KeepBundle, KeepCheckpoints, Progress, RunFolder, Samples, ValidateInTime
+from helicon.training.callbacks import KeepBundle, KeepCheckpoints, Progress, Samples, ValidateInTime
 from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
+from helicon.training.folders import (
+    CONFIG,
+    NO_ROOM,
+    RunFolder,
+    check_own_files,
+    choose_run,
+    named,
+    owns,
+    read_config,
+    write_failure,
+)
 from helicon.training.fsdp2 import FSDP2
+from helicon.training.lightning_options import DEFAULTS, unused_option
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
 from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
+from helicon.training.record import read_record
 from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
@@ -43,18 +59,6 @@ TASKS: dict[str, Classes] = {
     "audio-codec": (AudioCodecModule, AudioData, {}),
 }  # fmt: skip
 
-DEFAULTS = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-    "gradient_clip_val": 1.0,
-    "max_epochs": -1,
-    "val_check_interval": 200,
-    "log_every_n_steps": 10,
-}
-
 
 class HeliconTrainer(pl.Trainer):
     """Lightning's Trainer, which can also build the token cache alone."""
@@ -63,6 +67,9 @@ class HeliconTrainer(pl.Trainer):
         """Fits the tokenizers and builds the token cache; says what was found."""
         datamodule.prepare_data()
         print(datamodule.prepared.summary(), file=sys.stderr)  # type: ignore[attr-defined]
+
+
+LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
 
 
 class UsageError(ValueError):
@@ -82,7 +89,7 @@ class Parser(LightningArgumentParser):
 
 def explain(message: str, parser: ArgumentParser) -> str:
     """A parser's complaint in one line, with the nearest option where one is not known."""
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()), LONGEST)
     wrong = re.search(r"(?:[Uu]nrecognized arguments: |[Kk]ey )\"?'?(-*[\w.-]+)", line)
     known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
     if wrong and known:
@@ -112,6 +119,7 @@ class HeliconCLI(LightningCLI):
         parser.add_argument("--onto", type=str | None, default=None, help="run whose upsampler this is")
         parser.add_argument("--keep", type=Literal["best", "last"], default="best", help="held-out loss, or last step")
         parser.add_argument("--samples", type=bool, default=True, help="whether samples are made as it trains")
+        parser.add_argument("--repeat", type=str | None, default=None, help="run whose learning rates are used")
         for source, target in TASKS[self.task][2].items():
             parser.link_arguments(source, target)
 
@@ -126,19 +134,26 @@ class HeliconCLI(LightningCLI):
         """Nothing: our checkpoints hold no hyperparameters, and no others are to be opened by Lightning."""
 
     def before_instantiate_classes(self) -> None:
-        """Chooses the run folder. What resumes or measures a checkpoint has that of the checkpoint."""
-        self.resume, self.kept = self._get(self.config, "ckpt_path"), None
-        if self.resume:
-            self.run_folder = Path(self.resume).absolute().parent.parent
-            self.kept = read_checkpoint(Path(self.resume)).get(TASKS[self.task][1].__qualname__)
-        elif self.subcommand == "fit":
-            self.run_folder = choose_run(Path(self._chosen("runs")), self._chosen("name"), self._default_name())
+        """Chooses the run folder: a new one, or that of the checkpoint where --runs and --name say so."""
+        if refusal := unused_option(self.config[self.subcommand]):
+            raise UsageError(refusal)
+        checkpoint = self._get(self.config, "ckpt_path")
+        self.resuming, self.kept = False, None
+        if checkpoint:
+            self.kept = read_checkpoint(Path(checkpoint)).get(TASKS[self.task][1].__qualname__)
+        runs, name = Path(self._chosen("runs")), self._chosen("name")
+        if self.subcommand != "fit":  # which writes into no run
+            self.run_folder = runs
+        elif checkpoint and name and owns(runs / name, Path(checkpoint)):
+            self.run_folder, self.resuming = runs / name, True
         else:
-            self.run_folder = Path(self._chosen("runs"))
+            self.run_folder = choose_run(runs, name, self._default_name())
 
     def instantiate_classes(self) -> None:
-        """The data module of a checkpoint keeps what it settled then, such as tokenizers."""
+        """The data module of a checkpoint keeps what it settled, such as tokenizers; a repeated run gives its clock."""
         super().instantiate_classes()
+        if self.subcommand == "fit" and self._chosen("repeat") and not self.resuming:
+            self.model.replayed = read_record(Path(self._chosen("repeat")))
         if self.kept:
             self.datamodule.keep(self.kept)
 
@@ -161,31 +176,30 @@ class HeliconCLI(LightningCLI):
         self._check_strategy(str(config.get("strategy")))
         ours: list[pl.Callback] = [EndCompanions()]
         if self.subcommand == "fit":
-            keep = KeepCheckpoints(self.run_folder)
+            keep = KeepCheckpoints(self.run_folder, self.resuming)
             text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_link_targets=False)
-            best = KeepBundle(self.run_folder, last=self._chosen("keep") == "last")
-            ours += [RunFolder(self.run_folder, text, bool(self.resume)), best]
+            best = KeepBundle(self.run_folder, self._chosen("keep") == "last", self.resuming)
+            ours += [RunFolder(self.run_folder, text, self.resuming), best]
             ours += [Samples(self.run_folder)] if self._chosen("samples") else []
-            ours += [Progress(), ValidateInTime(), keep, StopOnSignal(keep)]
+            ours += [Progress(), ValidateInTime(), keep, StopOnSignal(keep, best)]
             kwargs["logger"] = MetricsLogger(self.run_folder)
-        config["callbacks"] = [*(config.get("callbacks") or []), *ours]
-        plugins = config.get("plugins") or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
+        config["callbacks"] = [*_listed(config.get("callbacks")), *ours]
+        kwargs["plugins"] = [*_listed(config.get("plugins")), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = str(self.run_folder)
         return super().instantiate_trainer(**kwargs)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it; what cannot be written is said with what is safe."""
+        try:
+            super()._run_subcommand(subcommand)
+        except OSError as error:
+            if subcommand != "fit" or error.errno not in (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+                raise
+            raise write_failure(error, self.run_folder) from error
 
-def choose_run(runs: Path, name: str | None, default: str) -> Path:
-    """`runs/NAME`, which must be empty or new, or the first free `runs/DEFAULT-N`."""
-    if name:
-        run = runs / name
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise TrainingError(f"{run} has something in it; choose another --name, or helicon train --resume {run}")
-        return run
-    number = 1
-    while any((runs / f"{default}-{number}{stage}").exists() for stage in ("", "-codec")):  # that was stopped at it
-        number += 1
-    return runs / f"{default}-{number}"
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
@@ -251,10 +265,25 @@ def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCL
 
 def resume_arguments(run: Path) -> list[str]:
     """Arguments of `fit` that go on with a run from its newest readable checkpoint; says so if that is not the last."""
+    read_config(run)
+    check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
         print(f"{fault}; going on from {checkpoint}", file=sys.stderr)
-    return ["--config", str(run / "config.yaml"), "--ckpt_path", str(checkpoint)]
+    return ["--config", str(run / CONFIG), *named(run), "--ckpt_path", str(checkpoint)]
+
+
+def repeat_arguments(run: Path, runs: Path | None = None, name: str | None = None) -> list[str]:
+    """Arguments of `fit` that make a run once more, by its steps rather than its minutes: beside it unless told."""
+    read_config(run)
+    check_own_files(run)
+    record = read_record(run)
+    if not record.steps:
+        raise TrainingError(f"{run}: there is no step yet that could be repeated")
+    repeated = choose_run(runs or run.parent, name, f"{Path(os.path.abspath(run)).name}-repeat")
+    steps = [f"--trainer.max_steps={record.steps}", "--trainer.max_time=null"]
+    # What followed the run is not trained once more, nor put into the place of what it made
+    return ["--config", str(run / CONFIG), f"--repeat={run}", *steps, "--next=null", "--onto=null", *named(repeated)]
 
 
 def exit_status(interrupted: Interrupted) -> int:

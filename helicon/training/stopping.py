@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from helicon.training.callbacks import KeepCheckpoints, anywhere, between_steps
+from helicon.training.callbacks import KeepBundle, KeepCheckpoints, anywhere, between_steps
 from helicon.training.processes import is_first, leave_on_sigterm
 
 
@@ -25,8 +25,8 @@ class Interrupted(BaseException):
 class StopOnSignal(pl.Callback):
     """Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second one ends it at once."""
 
-    def __init__(self, checkpoints: KeepCheckpoints) -> None:
-        self.checkpoints, self.signal = checkpoints, 0
+    def __init__(self, checkpoints: KeepCheckpoints, bundle: KeepBundle) -> None:
+        self.checkpoints, self.bundle, self.signal = checkpoints, bundle, 0
         self._saved: Path | None = None
         self._before: dict[int, Any] = {}
 
@@ -49,8 +49,9 @@ class StopOnSignal(pl.Callback):
         if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
             self._saved = self.checkpoints.save(trainer)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         if self._saved:  # only now are the metrics of the last step written and its validation done
+            self.bundle.save_if_none(trainer, pl_module)
             raise Interrupted(self.signal or signal.SIGTERM, self._saved)
 
     # Before Lightning puts back what was there before its own; `teardown` would come after that

@@ -12,9 +12,9 @@ import torch
 from training_runs import arguments, fit, weights
 
 from helicon.cli import main
-from helicon.training.callbacks import RunFolder
-from helicon.training.checkpoints import AtomicCheckpointIO, check_writable, read_checkpoint
+from helicon.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from helicon.training.errors import TrainingError
+from helicon.training.folders import RunFolder, check_writable
 from helicon.training.module import GPTModule
 
 
@@ -82,18 +82,44 @@ def test_a_full_disk_leaves_the_checkpoint_as_it_was(midi_folder, tmp_path, caps
     run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=4")
     before = files(run / "checkpoints")
 
-    def save(thing, path):
-        Path(path).write_bytes(b"half of it")
-        raise OSError(28, "No space left on device", str(path))
+    def save(thing, file):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("helicon.training.checkpoints.torch.save", save)
     last = run / "checkpoints" / "last.ckpt"
     args = ["--config", str(run / "config.yaml"), "--trainer.max_steps=6", "--ckpt_path", str(last)]
     assert main(["fit", *args]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "No space left" in said
-    assert "the one before is intact" in said
+    assert f"{run / 'checkpoints' / 'next.ckpt'}: could not be written (No space left on device)" in said
+    assert f"{last} is intact: free some space, then helicon train --resume {run}" in said
     assert files(run / "checkpoints") == before
+    assert main(["fit", *arguments(midi_folder, tmp_path, "first")]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "no checkpoint was saved before: free some space and start again" in said
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "config.yaml", "bundle.json", "model.safetensors", "progress.csv"])
+def test_a_full_disk_is_said_with_the_file_that_did_not_fit(midi_folder, tmp_path, capsys, monkeypatch, name):
+    write, write_text = Path.write_bytes, Path.open
+
+    def full(self, data):
+        if self.suffix == Path(name).suffix and self.name.startswith(f".{Path(name).stem}"):
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    def full_too(self, mode="r", *args, **kwargs):
+        if self.name == name and "a" in mode:
+            raise OSError(28, "No space left on device")
+        return write_text(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full_too)
+    assert main(["fit", *arguments(midi_folder, tmp_path, "run", "--trainer.max_steps=1")]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{name}: could not be written (No space left on device); " in said
+    assert str(tmp_path / "run") in said
+    assert not list((tmp_path / "run").rglob(".*"))
 
 
 def test_a_run_that_has_something_in_it_is_never_written_over(midi_folder, tmp_path, capsys):

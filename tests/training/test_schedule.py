@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pytorch_lightning.callbacks import Timer
 
 from helicon.training.run import read_arguments
 
@@ -19,3 +20,26 @@ def test_the_rate_at_steps_of_a_thousand(schedule, expected):
     fit = read_arguments("fit", ["--config=text", "--data.path=nowhere", *options])
     fit.model.trainer = fit.trainer
     assert {step: fit.model._rate(step) for step in expected} == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("cosine", {0.05: 0.5, 0.1: 1.0, 0.55: 0.6, 1.0: 0.2}), ("linear", {0.05: 0.5, 0.5: 1.0, 0.75: 0.6, 1.0: 0.2})],
+)
+def test_the_rate_follows_the_clock_where_minutes_are_the_limit(monkeypatch, schedule, expected):
+    """Also where steps are limited, but further away."""
+    options = [
+        "--trainer.max_time=00:00:10:00",
+        "--model.warmup=0.1",
+        "--model.final_lr=0.2",
+        f"--model.schedule={schedule}",
+    ]
+    fit = read_arguments("fit", ["--config=text", "--data.path=nowhere", "--trainer.max_steps=1000000", *options])
+    fit.model.trainer = fit.trainer
+    rates = []
+    for step, share in enumerate(expected):
+        monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage="train", share=share: 600 * share)
+        rates.append(fit.model._rate(step))
+    assert rates == pytest.approx(list(expected.values()), abs=0.01)
+    # Once a step, however often it is asked for
+    assert [fit.model._rate(step) for step in range(len(rates))] == rates

@@ -1,0 +1,70 @@
+"""Lightning's options that a run has no use for: each is refused by name rather than taken and dropped."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+from helicon.formats.printable import printable
+
+# Lightning's defaults that are not ours
+DEFAULTS = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "gradient_clip_val": 1.0,
+    "max_epochs": -1,
+    "val_check_interval": 200,
+    "log_every_n_steps": 10,
+}
+
+_EPOCHS = "batches are endless; --trainer.max_steps and --trainer.max_time say how long a run is"
+_RUN = "a run has its own in its folder, which --runs and --name choose"
+
+# Option of the Trainer -> why it would do nothing, and what to use
+UNUSED = {
+    "logger": "metrics go to metrics.csv of the run; a callback of your own can send them elsewhere",
+    "enable_checkpointing": f"checkpoints: {_RUN}",
+    "default_root_dir": _RUN,
+    "model_registry": f"checkpoints: {_RUN}",
+    "enable_autolog_hparams": "hyperparameters are in config.yaml of the run",
+    "max_epochs": _EPOCHS,
+    "min_epochs": _EPOCHS,
+    "limit_train_batches": _EPOCHS,
+    "overfit_batches": _EPOCHS,
+    "check_val_every_n_epoch": f"{_EPOCHS}, --trainer.val_check_interval when it is validated",
+    "reload_dataloaders_every_n_epochs": _EPOCHS,
+    "fast_dev_run": "a run is written all the same; use --trainer.max_steps 1",
+    "limit_predict_batches": "there is no predict; helicon generate makes new media",
+    "gradient_clip_algorithm": "gradients are clipped by their norm, to --trainer.gradient_clip_val",
+    "profiler": "its report would not be printed",
+    "barebones": "a run logs its metrics; set what is to be left out by itself",
+    "sync_batchnorm": "there is no batch norm",
+    "use_distributed_sampler": "processes share each batch by themselves",
+}
+WORKING = {"gradient_clip_algorithm": "norm"}  # what is done anyway
+
+
+def unused_option(config: Mapping[str, Any]) -> str | None:
+    """Refusal, in one line, of the first option of a command's config that would have no effect; None without any."""
+    signature = inspect.signature(pl.Trainer.__init__).parameters
+    trainer = config.get("trainer") or {}
+    for name, reason in UNUSED.items():
+        value = trainer.get(name)
+        if value not in (None, WORKING.get(name), DEFAULTS.get(name, signature[name].default)):
+            return f"--trainer.{name} {_shown(value)} would have no effect: {reason}"
+    if config.get("seed_everything") not in (None, False):
+        return "--seed_everything would have no effect: use --data.seed"
+    if config.get("weights_only") is not None:
+        return "--weights_only would have no effect: checkpoints are never read otherwise"
+    return None
+
+
+def _shown(value: Any) -> str:
+    kind = value.get("class_path") if isinstance(value, Mapping) or hasattr(value, "class_path") else None
+    return printable(str(kind or value), 60)

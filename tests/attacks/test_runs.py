@@ -1,0 +1,151 @@
+"""Runs that somebody sends, gone on with or repeated: nothing is read or written outside, nothing takes long."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import harness
+import pytest
+import yaml
+
+from helicon.bundle import load_bundle
+from helicon.commands.fit import quiet
+from helicon.training.metrics import read_metrics
+from helicon.training.run import run_lightning
+
+TINY = [
+    "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--data.batch_size=2",
+    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=4", "--trainer.val_check_interval=4",
+    "--trainer.log_every_n_steps=1", "--samples=false", "--data.tokenizers={text: bytes}",
+]  # fmt: skip
+GB = 1 << 30
+LETTERS = "abcdefghijklmnopqrstuvwx"
+NO_CONFIGS = {
+    "aliases": "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise(LETTERS)),
+    "nested": "[" * 100_000, "word": "a" * 1_000_000, "escapes": "\x00\x1b[2J", "list": "- 1\n- 2\n",
+    "number": "data: 5\n", "empty": "", "runs": "runs: [1, 2]\n", "infinite": "trainer: {max_steps: 9e999}\n",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps, whose data lie in the folder `texts` beside the folder of runs."""
+    folder = tmp_path_factory.mktemp("honest")
+    (folder / "texts").mkdir()
+    for number in range(12):
+        (folder / "texts" / f"{number}.txt").write_text(f"{number} little words to learn by heart. " * 8)
+    quiet()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELICON_CACHE", str(folder / "cache"))
+        return run_lightning(
+            "fit", ["--config=text", f"--data.path={folder / 'texts'}", f"--runs={folder / 'runs'}", "--name=a", *TINY]
+        )
+
+
+@pytest.fixture
+def sent(honest: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(honest, tmp_path / "sent"))
+
+
+def resumed(run: Path, honest: Path) -> harness.Outcome:
+    """Two more steps of a run."""
+    environment = {"HELICON_CACHE": str(honest.parents[1] / "cache"), "CUDA_VISIBLE_DEVICES": ""}
+    return harness.command(["train", "--resume", str(run), "--trainer.max_steps", "6"], run.parent, environment)
+
+
+def configured(run: Path, **changes: object) -> None:
+    """Changes a run's config."""
+    path = run / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+
+
+def linked(run: Path, name: str, target: Path) -> None:
+    """Puts a link in the place of a file or a folder of the run."""
+    path = run / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+@harness.posix
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "config.yaml", "model", "checkpoints", "samples", "checkpoints/last.ckpt"]
+)
+def test_a_run_with_links_is_not_gone_on_with(honest, sent, tmp_path, name):
+    """What they point to would be read or written."""
+    victim = tmp_path / "victim"
+    shutil.copytree(honest, victim)
+    (victim / "samples").mkdir(exist_ok=True)
+    before = {path: path.read_bytes() for path in victim.rglob("*") if path.is_file()}
+    linked(sent, name, victim / name)
+    ended = resumed(sent, honest)
+    assert {path: path.read_bytes() for path in victim.rglob("*") if path.is_file()} == before
+    ended.is_refusal(sent / name, "link")
+
+
+@harness.posix
+@pytest.mark.parametrize("name", ["metrics.csv", "config.yaml", "progress.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "huge"])
+def test_a_file_of_a_run_that_never_ends(honest, sent, name, kind):
+    path = sent / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(4 * GB)
+    ended = resumed(sent, honest)
+    if (kind, name) == ("huge", "metrics.csv"):  # its end is read, and the run goes on
+        ended.is_cheap()
+        assert ended.value == "0"
+    else:
+        ended.is_refusal(path)
+
+
+@harness.posix
+@pytest.mark.parametrize("name", NO_CONFIGS)
+def test_a_config_that_is_none(honest, sent, name):
+    (sent / "config.yaml").write_text(NO_CONFIGS[name])
+    ended = resumed(sent, honest)
+    ended.is_refusal()
+
+
+@harness.posix
+def test_a_config_that_names_other_places(honest, sent, tmp_path):
+    """Where a run is written to is where it lies, whatever its config says."""
+    other = tmp_path / "other"
+    configured(sent, runs=str(other), name="theirs", onto=str(honest))
+    before = {path: path.read_bytes() for path in honest.rglob("*") if path.is_file()}
+    resumed(sent, honest)
+    assert not other.exists()
+    assert {path: path.read_bytes() for path in honest.rglob("*") if path.is_file()} == before
+
+
+@harness.posix
+@pytest.mark.parametrize(
+    "content",
+    [b"step,metric,value\n" + b"9" * 50_000_000, b"step,metric,value\n" + b"1,train/text,1\n" * 3_000_000,
+     b"step,metric,value\n" + b"".join(b"1,m%d,1\n" % i for i in range(400_000)), b"\x00" * 1000, b'"' * 1_000_000],
+    ids=["number", "rows", "metrics", "zeros", "quotes"],
+)  # fmt: skip
+def test_metrics_of_a_stranger(sent, content):
+    (sent / "metrics.csv").write_bytes(content)
+    ended = harness.attempt(lambda: len(read_metrics(sent)))
+    ended.is_cheap()
+    assert ended.kind in ("", "TrainingError"), ended
+
+
+@harness.posix
+def test_a_checkpoint_elsewhere_does_not_say_where_to_write(honest, sent, tmp_path):
+    """What lies two folders above a checkpoint is somebody's; a branch is a run of its own."""
+    before = {path: path.read_bytes() for path in sent.rglob("*") if path.is_file()}
+    words = ["--config", str(honest / "config.yaml"), "--ckpt_path", str(sent / "checkpoints" / "last.ckpt")]
+    words += ["--runs", str(tmp_path / "runs"), "--name", "branch", "--trainer.max_steps=6"]
+    environment = {"HELICON_CACHE": str(honest.parents[1] / "cache")}
+    ended = harness.command(["fit", *words], tmp_path, environment)
+    assert ended.value == "0", ended
+    assert {path: path.read_bytes() for path in sent.rglob("*") if path.is_file()} == before
+    assert load_bundle(tmp_path / "runs" / "branch").notes["step"] == 6

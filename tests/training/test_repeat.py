@@ -1,0 +1,99 @@
+"""A run that was limited by the clock, made once more by its steps, is the same run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.loops import training_epoch_loop
+from training_runs import fit, signalled_at, weights
+
+from helicon.bundle import load_bundle
+from helicon.cli import main
+from helicon.training.errors import TrainingError
+from helicon.training.metrics import read_metrics
+from helicon.training.record import ProgressRecord, read_record
+from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
+from helicon.training.stopping import Interrupted
+
+MINUTES = ("--trainer.max_steps=-1", "--trainer.max_time=00:00:00:20", "--trainer.val_check_interval=00:00:00:03")
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
+    """A clock that jumps ahead whenever it is looked at, as on a machine that others use: some looks a step."""
+    looks = count(1)
+    monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage="train": self._offset + speed * next(looks) ** 1.1)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + speed * next(looks))
+    monkeypatch.setattr(training_epoch_loop, "time", later)
+
+
+def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypatch):
+    """One that was stopped and resumed on the way, with validations and samples whenever the clock said so."""
+    clock(monkeypatch, 0.2)
+    with signalled_at(3), pytest.raises(Interrupted):
+        fit(midi_folder, tmp_path, "timed", *MINUTES, "--samples=true")
+    run = run_lightning("fit", resume_arguments(tmp_path / "timed"))
+    record = read_record(run)
+    assert record.steps > 5
+    assert len(record.validations) > 1
+    clock(monkeypatch, 0.3)
+    other = fit(midi_folder, tmp_path, "other", *MINUTES)
+    assert not torch.equal(*(weights(path)["gpt.tokens.weight"][0] for path in (run, other)))
+
+    clock(monkeypatch, 3.0)
+    repeated = run_lightning("fit", repeat_arguments(run))
+    assert repeated == tmp_path / "timed-repeat-1"
+    assert read_record(repeated) == record
+    expected = weights(run)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(repeated).items())
+    assert load_bundle(repeated).hash() == load_bundle(run).hash()
+    assert read_metrics(repeated) == read_metrics(run)
+    # Stopped on the way, and from what it has itself
+    shutil.rmtree(run / "checkpoints")
+    with signalled_at(2), pytest.raises(Interrupted):
+        run_lightning("fit", repeat_arguments(run, name="again"))
+    run.rename(tmp_path / "gone")
+    again = run_lightning("fit", resume_arguments(tmp_path / "again"))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(again).items())
+    assert read_record(again) == record
+
+
+def test_the_command_line_repeats_a_run_beside_it(midi_folder, tmp_path, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr("helicon.commands.train.show", lambda plan, *rest: shown.append(plan.run))
+    run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=2")
+    for words, refusal in [
+        (["music", str(midi_folder)], "leave out TASK"), (["--minutes", "3"], "leave out --minutes"),
+        (["--trainer.max_steps", "3"], "takes no --trainer.max_steps"), (["--resume", str(run)], "leave out --repeat"),
+        (["--name", "run"], "has something in it"),
+    ]:  # fmt: skip
+        assert main(["train", "--repeat", str(run), *words]) in (1, 2)
+        assert refusal in capsys.readouterr().err
+    assert main(["train", "--repeat", str(run), "--name", "twin", "--data.workers=1"]) == 0
+    expected = weights(run)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path / "twin").items())
+    assert shown == [tmp_path / "twin"]
+
+
+def test_a_record_comes_back_as_it_was(tmp_path):
+    record = ProgressRecord([0.0, 1 / 3, 0.7, 1.0], [1, 3])
+    record.write(tmp_path)
+    assert read_record(tmp_path) == record == ProgressRecord.from_state(record.state())
+    assert record.steps == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "step,progress\n", "step,progress,validated\n", "step,progress,validated\n1,0.5,0\n",
+     "step,progress,validated\n0,nan,0\n", "step,progress,validated\n0,1.5,0\n", "step,progress,validated\n0,0.5,2\n",
+     "step,progress,validated\n0,0.5,0", "step,progress,validated\n0," + "0" * 100 + ",0\n"],
+)  # fmt: skip
+def test_what_is_no_record_is_refused(tmp_path, text):
+    (tmp_path / "progress.csv").write_text(text)
+    with pytest.raises(TrainingError, match=r"progress\.csv: "):
+        read_record(tmp_path)

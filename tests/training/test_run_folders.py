@@ -1,0 +1,200 @@
+"""Run folders: who writes where, one process at a time, and what a killed one leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from training_runs import arguments, fit, signalled_at
+
+from helicon.bundle import load_bundle
+from helicon.cli import main
+from helicon.formats.folder_lock import FolderInUse, FolderLock
+from helicon.formats.temporary import clear_abandoned, temporary_path
+from helicon.training.base import RunModule
+from helicon.training.errors import TrainingError
+from helicon.training.lightning_options import UNUSED
+from helicon.training.metrics import read_metrics
+from helicon.training.run import UsageError, read_arguments, resume_arguments, run_lightning
+from helicon.training.stopping import Interrupted
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(midi_folder, tmp_path_factory) -> Path:
+    return fit(midi_folder, tmp_path_factory.mktemp("finished"), "run", "--trainer.max_steps=4")
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def from_checkpoint(run: Path, *extra: str) -> list[str]:
+    return ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *extra]
+
+
+def test_a_branch_from_a_checkpoint_is_a_run_of_its_own(run, tmp_path):
+    """Where the checkpoint lies says nothing of where is written, nor its best loss of what the branch keeps."""
+    notes = load_bundle(run).notes
+    assert notes["heldout_loss"] > 0
+    config = run / "model" / "bundle.json"
+    config.write_text(config.read_text().replace(str(notes["heldout_loss"]), "0.0"))
+    before = files(run)
+    named = ("--runs", str(tmp_path / "runs"), "--trainer.max_steps=6")
+    assert run_lightning("fit", from_checkpoint(run, *named, "--name=branch")) == tmp_path / "runs" / "branch"
+    assert run_lightning("fit", from_checkpoint(run, *named, "--name=null")) == tmp_path / "runs" / "music-1"
+    assert files(run) == before
+    assert load_bundle(tmp_path / "runs" / "branch").notes["step"] == 6
+    assert read_metrics(tmp_path / "runs" / "branch")["train/music"][0] == [4, 5]
+    with pytest.raises(TrainingError, match="branch has something in it"):
+        run_lightning("fit", from_checkpoint(run, *named, "--name=branch"))
+
+
+def test_a_checkpoint_of_the_run_itself_is_gone_on_with_there(run, tmp_path):
+    args = from_checkpoint(run, "--runs", str(tmp_path), "--name=run", "--trainer.max_steps=6")
+    assert run_lightning("fit", args) == run
+    assert read_metrics(run)["train/music"][0] == list(range(6))
+
+
+def test_what_is_measured_stays_as_it_is(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+    for command in ("validate", "test"):
+        run_lightning(command, from_checkpoint(run))
+    assert files(tmp_path) == before
+
+
+def test_a_run_that_was_stopped_before_its_first_validation_can_be_generated_from(midi_folder, tmp_path, finished):
+    with signalled_at(1, signal.SIGINT), pytest.raises(Interrupted):
+        fit(midi_folder, tmp_path, "stopped", "--trainer.max_steps=4")
+    stopped = load_bundle(tmp_path / "stopped")
+    assert stopped.notes["step"] == 2
+    assert "heldout_loss" not in stopped.notes
+    assert (
+        load_bundle(run_lightning("fit", resume_arguments(tmp_path / "stopped"))).hash() == load_bundle(finished).hash()
+    )
+
+
+@pytest.mark.parametrize("torn", ["7", "7,train/music", "7,train/music,5.12"])
+def test_a_torn_line_of_metrics_is_left_out_and_cut_off(run, torn):
+    path, before = run / "metrics.csv", read_metrics(run)
+    text = path.read_text()
+    path.write_text(text + torn)
+    assert read_metrics(run) == before
+    run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    assert path.read_text().startswith(text + "4,")
+    assert read_metrics(run)["train/music"][0] == list(range(6))
+
+
+@pytest.mark.parametrize("content", ["", "step,met", "9" * 5000, "step,metric,value\n" + "9" * 5000])
+def test_metrics_begin_anew_after_what_is_no_line_of_theirs(run, content):
+    (run / "metrics.csv").write_text(content)
+    run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    assert read_metrics(run)["train/music"][0] == [4, 5]
+
+
+def test_a_run_folder_that_is_removed_as_it_trains(midi_folder, tmp_path, capsys, monkeypatch):
+    start = RunModule.on_train_batch_start
+
+    def remove(self, batch, batch_idx):
+        if self.global_step == 3:
+            shutil.rmtree(tmp_path / "runs" / "run")
+        start(self, batch, batch_idx)
+
+    monkeypatch.setattr(RunModule, "on_train_batch_start", remove)
+    assert main(["fit", *arguments(midi_folder, tmp_path / "runs", "run")]) == 1
+    said, folder = capsys.readouterr().err.strip().splitlines()[-1], tmp_path / "runs" / "run"
+    assert f"{folder}: this folder was moved or removed as it was trained in; stopped at step 4" in said
+    assert not folder.exists()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from helicon.formats.folder_lock import FolderLock
+from helicon.formats.temporary import temporary_path
+folder = Path(sys.argv[1])
+lock = FolderLock(folder)
+lock.acquire()
+temporary_path(folder / "model.safetensors").write_bytes(b"half of it")
+temporary_path(folder / "tree").mkdir()
+print(flush=True)
+input()
+"""
+
+
+def test_one_process_at_a_time_and_what_a_killed_one_leaves(run, capsys):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert holder.stdout
+    assert holder.stdin
+    holder.stdout.readline()
+    before = files(run)
+    assert main(["fit", *resume_arguments(run), "--trainer.max_steps=6"]) == 1
+    assert f"{run}: another training is writing to this folder" in capsys.readouterr().err
+    assert clear_abandoned(run) == []
+    assert files(run) == before
+    holder.kill()
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
+    ours, theirs = temporary_path(run / "a.json"), run / ".somebody-elses.safetensors"
+    for path in (ours, theirs):
+        path.write_text("")
+    run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    assert set(run.rglob(".*")) == {ours, theirs}
+
+
+def test_a_lock_is_of_the_folder_that_is_there(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    lock = FolderLock(folder)
+    lock.acquire()
+    assert lock.is_held()
+    folder.rename(tmp_path / "b")
+    folder.mkdir()
+    assert not lock.is_held()
+    other = FolderLock(folder)
+    other.acquire()
+    lock.release()
+    assert other.is_held()
+    other.release()
+    assert list(folder.iterdir()) == []
+    assert issubclass(FolderInUse, OSError)
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_options_that_would_do_nothing_are_refused_by_name(name):
+    values = {
+        "default_root_dir": "elsewhere", "logger": "true", "profiler": "simple", "gradient_clip_algorithm": "value",
+        "overfit_batches": "0.5", "use_distributed_sampler": "false", "model_registry": "here", "max_epochs": "2",
+        "enable_autolog_hparams": "false", "min_epochs": "2", "limit_train_batches": "2", "limit_predict_batches": "2",
+        "check_val_every_n_epoch": "2", "reload_dataloaders_every_n_epochs": "2",
+    }  # fmt: skip
+    words = ["--config=text", "--data.path=nowhere", f"--trainer.{name}={values.get(name, 'true')}"]
+    with pytest.raises(UsageError, match=rf"^--trainer\.{name} \S+ would have no effect: "):
+        read_arguments("fit", words)
+
+
+@pytest.mark.parametrize("word", ["--seed_everything=3", "--weights_only=true"])
+def test_options_of_the_command_line_that_would_do_nothing(word):
+    with pytest.raises(UsageError, match=f"{word.partition('=')[0]} would have no effect: "):
+        read_arguments("fit", ["--config=text", "--data.path=nowhere", word])
+
+
+def test_options_that_say_what_is_done_anyway_are_accepted():
+    words = ["--trainer.gradient_clip_algorithm=norm", "--trainer.max_epochs=-1", "--trainer.logger=false"]
+    callback = '--trainer.callbacks={"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}'
+    cli = read_arguments("fit", ["--config=text", "--data.path=nowhere", *words, callback])
+    assert any(type(one).__name__ == "EarlyStopping" for one in cli.trainer.callbacks)

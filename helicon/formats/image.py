@@ -27,6 +27,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.hushed import hushed
+from helicon.formats.image_parts import check_parts, gif_extent
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
 from helicon.formats.score import ReadReport
 
@@ -130,8 +131,9 @@ def _decode(
 
     Width and height are not whole numbers where a JPEG was decoded at a fraction of its size.
     """
+    check_parts(data, kind)
     if kind == "GIF":
-        _check_size(*_gif_size(data))
+        _check_size(*gif_extent(data))
     image = _DECODERS[kind](BytesIO(data))
     _check_size(*image.size)
     drafted, levels, turned = None, (0, 255), 1
@@ -156,24 +158,6 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         most = f"{MAX_PIXELS:,} in all or {MAX_SIDE:,} a side"
         raise ImageError(f"{width:,} x {height:,} pixels are more than a picture may have, {most}")
-
-
-def _gif_size(data: bytes) -> tuple[int, int]:
-    """Width and height, of the screen or to the first frame's corner: Pillow widens the screen as it opens a file.
-
-    IndexError or struct.error where the file ends early.
-    """
-    width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)  # after the palette of the screen
-    while data[at] != ord(","):
-        if data[at] != ord("!"):
-            at += 1
-            continue
-        at += 2
-        while data[at]:  # blocks of an extension
-            at += data[at] + 1
-    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
-    return max(width, left + frame_width), max(height, top + frame_height)
 
 
 def _tiff_levels(image: TiffImageFile) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Media of strangers that libraries read, small and made to take long, or much memory: each is read or refused at once."""
+"""Media of strangers that libraries read, small and made to take long, or much memory: read or refused at once."""
 
 from __future__ import annotations
 
@@ -68,3 +68,80 @@ def test_codebooks_of_many_entries(tmp_path: Path) -> None:
         ended.is_refusal(f"{MOST_VALUES:,}" if len(data) > 500 else "a broken OGG file")
         assert ended.kind == "AudioError"
         assert ended.megabytes < 50
+
+
+# --- Pictures: Pillow takes parts one by one, in Python
+
+
+def saved(format: str, **options: object) -> bytes:
+    """A small picture."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(file, format, **options)
+    return file.getvalue()
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+
+
+def with_chunks(chunks: bytes) -> bytes:
+    whole = saved("PNG")
+    return whole[:33] + chunks + whole[33:]
+
+
+def with_segments(segments: bytes) -> bytes:
+    return b"\xff\xd8" + segments + saved("JPEG")[2:]
+
+
+def with_blocks(before: bytes, after: bytes = b"") -> bytes:
+    """A GIF with something before its frame, and among the blocks of that."""
+    whole = saved("GIF")
+    start = 13 + (3 << (whole[10] & 7) + 1)
+    return whole[:start] + before + whole[start:-2] + after + whole[-2:]
+
+
+def bmp(width: int, height: int, packed: bytes) -> bytes:
+    """A BMP packed by lengths of runs."""
+    head = struct.pack("<LllHHLLllLL", 40, width, height, 1, 8, 1, len(packed), 0, 0, 256, 0) + bytes(1024)
+    return b"BM" + struct.pack("<LHHL", 14 + len(head) + len(packed), 0, 0, 14 + len(head)) + head + packed
+
+
+PICTURES: dict[str, Callable[[], bytes]] = {
+    "profiles.png": lambda: with_chunks(chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20))) * 5000),
+    "texts.png": lambda: with_chunks(chunk(b"tEXt", b"a\0b") * 700_000),
+    "empty.png": lambda: with_chunks(chunk(b"IDAT", b"") * 800_000),
+    "exif.jpg": lambda: with_segments((b"\xff\xe1\x01\x00Exif\0\0" + bytes(248)) * 40_000),
+    "comments.jpg": lambda: with_segments(b"\xff\xfe\0\2" * 2_500_000),
+    "fill.jpg": lambda: with_segments(b"\xff" * 10_000_000),
+    "both.jpg": lambda: with_segments((b"\xff" * 60_000 + b"\0") * 50),
+    "stray.jpg": lambda: with_segments(b"\xff\0" * 5_000_000),
+    "stray.gif": lambda: with_blocks(bytes(20_000_000)),
+    "extensions.gif": lambda: with_blocks(b"!\xf9\4\0\0\0\0\0" * 3_000_000),
+    "comments.gif": lambda: with_blocks(b"!\xfe" + b"\1x" * 5_000_000 + b"\0"),
+    "blocks.gif": lambda: with_blocks(b"", b"\1\0" * 8_000_000),
+    "rows.bmp": lambda: bmp(60_000, 1000, b"\1\5\0\0" * 1000 + b"\0\1"),
+    "nothing.bmp": lambda: bmp(3000, 1000, b"\0\2\0\0" * 5_000_000),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_of_many_parts(name: str, tmp_path: Path) -> None:
+    ended = read("image", tmp_path / name, PICTURES[name]())
+    ended.is_refusal("more than")
+    assert ended.kind == "ImageError"
+    assert ended.megabytes < 100
+
+
+def test_pictures_of_some_parts_are_read(tmp_path: Path) -> None:
+    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20)))
+    for name, data in {
+        "a.png": with_chunks(profile + chunk(b"tEXt", b"a\0b") * 1000),
+        "a.jpg": with_segments(
+            (b"\xff\xe1\x01\x00Exif\0\0" + bytes(248)) * 60 + b"\xff\xfe\0\2" * 1000 + b"\xff" * 1000
+        ),
+        "a.gif": with_blocks(b"!\xfe" + b"\1x" * 50_000 + b"\0" + bytes(1000), b"\1\0" * 10_000),
+        "a.bmp": bmp(1000, 900, b"\1\5\0\0" * 900 + b"\0\1"),
+    }.items():
+        ended = read("image", tmp_path / name, data)
+        assert (ended.value, ended.error) == ("'ndarray'", "")
+        ended.is_cheap()

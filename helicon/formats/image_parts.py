@@ -1,0 +1,104 @@
+"""The parts of picture files, counted before Pillow takes them one by one: some megabytes of them take it minutes.
+
+Chunks of PNG, segments of JPEG up to its first scan, blocks of GIF up to its second frame, and BMP's lengths of runs,
+which Pillow unpacks in Python. No more than counting is done here: what else is wrong, the decoders say.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+MOST_CHUNKS = 1 << 17  # of a PNG: most of them pixels, of 8 KB in large files
+MOST_OTHERS = 1 << 12  # of them that are not pixels of a frame
+MOST_PROFILES = 8  # each unpacked to at most 1 MB; one is allowed
+MOST_SEGMENTS = 1 << 12  # of a JPEG before its first scan
+MOST_EXIF = 64  # segments of EXIF data, which Pillow joins one by one
+MOST_BLOCKS = 1 << 19  # of a GIF, of up to 255 bytes each
+MOST_STRAY = 1 << 16  # bytes between parts
+MOST_RUNS = 1 << 22  # pixels of a BMP packed by lengths of runs
+PACKED = (1, 2)  # its compressions
+
+_FRAME = (b"IDAT", b"fdAT", b"fcTL")
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers of JPEG without a length
+_SCAN, _END, _APP1 = 0xDA, 0xD9, 0xE1
+_IMAGE, _EXTENSION = ord(","), ord("!")
+
+
+class PartsError(ValueError):
+    """More parts than a picture may have; the message is one line and names no path."""
+
+
+def check_parts(data: bytes, kind: str) -> None:
+    """PartsError for a file of this kind, of Pillow's names, that has too many parts."""
+    {"PNG": _png, "JPEG": _jpeg, "BMP": _bmp}.get(kind, _none)(data)
+
+
+def _none(data: bytes) -> None:
+    """Other kinds are read by C libraries, or bounded by Pillow."""
+
+
+def _png(data: bytes) -> None:
+    at, chunks, others, profiles = 8, 0, 0, 0
+    while at + 8 <= len(data):
+        name = data[at + 4 : at + 8]
+        chunks, others, profiles = chunks + 1, others + (name not in _FRAME), profiles + (name == b"iCCP")
+        if chunks > MOST_CHUNKS or others > MOST_OTHERS or profiles > MOST_PROFILES:
+            raise PartsError(
+                f"more than {MOST_CHUNKS:,} chunks, {MOST_OTHERS:,} that are not pixels, or {MOST_PROFILES} profiles"
+            )
+        at += 12 + int.from_bytes(data[at : at + 4])
+
+
+def _jpeg(data: bytes) -> None:
+    at, segments, exif, stray = 2, 0, 0, 0
+    while found := _MARKER.search(data, at):
+        marker, stray, at = found[1][0], stray + found.end() - 2 - at, found.end()
+        if marker in (_SCAN, _END):
+            break
+        size = 0 if marker in _ALONE else int.from_bytes(data[at : at + 2])
+        exif += marker == _APP1 and data.startswith(b"Exif\0", at + 2)
+        segments, at = segments + 1, at + size
+        if segments > MOST_SEGMENTS or exif > MOST_EXIF or stray > MOST_STRAY:
+            raise PartsError(
+                f"more than {MOST_SEGMENTS:,} segments, {MOST_EXIF} of EXIF, or {MOST_STRAY:,} bytes between them"
+            )
+
+
+def _bmp(data: bytes) -> None:
+    if len(data) < 34 or int.from_bytes(data[14:18], "little") < 40:
+        return
+    width, height = struct.unpack_from("<ll", data, 18)
+    if int.from_bytes(data[30:34], "little") in PACKED and max(abs(width * height), len(data)) > MOST_RUNS:
+        raise PartsError(f"lengths of runs of more than {MOST_RUNS:,} pixels or bytes")
+
+
+def gif_extent(data: bytes) -> tuple[int, int]:
+    """Width and height, of the screen or to the first frame's corner: Pillow widens the screen as it opens a file.
+
+    IndexError or struct.error where the file ends before its first frame, PartsError for too many blocks up to the
+    second, which is looked for.
+    """
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)  # after the palette of the screen
+    blocks = stray = frames = 0
+    while frames < 2:
+        if frames and at >= len(data):
+            break
+        kind = data[at]
+        if kind == _IMAGE and frames == 0:
+            left, top, frame_width, frame_height, its_flags = struct.unpack_from("<4HB", data, at + 1)
+            width, height = max(width, left + frame_width), max(height, top + frame_height)
+            at += 11 + (3 << (its_flags & 7) + 1 if its_flags & 0x80 else 0)
+        elif kind == _EXTENSION:
+            at += 2
+        elif kind != _IMAGE:
+            at, stray = at + 1, stray + 1
+        frames += kind == _IMAGE
+        while kind in (_IMAGE, _EXTENSION) and frames < 2 and at < len(data) and data[at] and blocks <= MOST_BLOCKS:
+            at, blocks = at + data[at] + 1, blocks + 1
+        at, blocks = at + (kind in (_IMAGE, _EXTENSION)), blocks + 1
+        if blocks > MOST_BLOCKS or stray > MOST_STRAY:
+            raise PartsError(f"more than {MOST_BLOCKS:,} blocks, or {MOST_STRAY:,} bytes between them")
+    return width, height

@@ -126,5 +126,5 @@ def _milliseconds(text: str) -> float:
     """A number such as `+200`; 0 for anything else."""
     try:
         return float(int(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -135,3 +135,8 @@ def test_the_whole_text_is_kept():
     assert tokenizer.encode("♫").tolist() == [0xE2, 0x99, 0xAB]
     again = LyricsTokenizer.from_state(json.loads(json.dumps(LyricsTokenizer("words").state())))
     assert (type(again), again.block.name) == (LyricsTokenizer, "words")
+
+
+@pytest.mark.parametrize("offset", ["9" * 400, "9" * 5000, "-" + "9" * 400, "1e3", ""])
+def test_an_offset_that_is_no_number_of_milliseconds_is_none(offset):
+    assert timed_lines(f"[offset:{offset}]\n[00:01]la") == [Line(1.0, None, "la")]

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helicon.api import load, sample, save, train
+    from helicon.api import load, repeat, sample, save, train
     from helicon.bundle import Bundle
     from helicon.formats.score import ReadReport, Score
     from helicon.generate import Item
@@ -25,6 +25,7 @@ _EXPORTS = {
     "TokenizerKind": "helicon.modalities.base",
     "load": "helicon.api",
     "register": "helicon.modalities.registry",
+    "repeat": "helicon.api",
     "sample": "helicon.api",
     "save": "helicon.api",
     "train": "helicon.api",
@@ -40,6 +41,7 @@ __all__ = [
     "TokenizerKind",
     "load",
     "register",
+    "repeat",
     "sample",
     "save",
     "train",

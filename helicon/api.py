@@ -1,4 +1,5 @@
 """The library in a few calls: `train` a folder into a run, `load` its model, `sample` media from it, `save` them.
+`repeat` makes a run once more.
 
 They are `helicon.train` and so on, imported when first used, so that `import helicon` does not load PyTorch.
 """
@@ -18,7 +19,7 @@ from helicon.commands.fit import quiet
 from helicon.generate import Item, Request, choose_device, generate
 from helicon.presets import preset_names, preset_path
 from helicon.training.plan import clock
-from helicon.training.run import run_lightning
+from helicon.training.run import repeat_arguments, run_lightning
 
 AnyPath = str | os.PathLike[str]
 MINUTES = 10.0
@@ -69,6 +70,17 @@ def train(
         arguments += ["--trainer.max_time", clock(max(1, round(60 * (MINUTES if minutes is None else minutes))))]
     quiet()
     return run_lightning("fit", [*arguments, *options])
+
+
+def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None) -> Path:
+    """Makes a run once more, the same step by step whatever limited it; gives the folder of the new one.
+
+    On a CPU with as many threads its weights are those of `run` to the bit, also where minutes were the limit: the
+    progress that learning rates followed is on record in `run`.
+    name: folder in `runs`, which is the folder that `run` lies in unless given.
+    """
+    quiet()
+    return run_lightning("fit", repeat_arguments(Path(run), Path(runs) if runs is not None else None, name))
 
 
 def load(path: AnyPath, device: str = "auto") -> Bundle:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from torch import Tensor
 
 import helicon
 from helicon.formats.files import write_json
+from helicon.formats.printable import printable
+from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.formats.weights import WeightsError, hash_weights, read_weights, write_weights
 from helicon.gpt.model import GPT, Shape
 from helicon.modalities import registry
@@ -100,16 +101,26 @@ def upsamplers_of(folder: Path) -> list[Path]:
 
 
 def attach_bundle(source: Path, folder: Path, level: int) -> Path:
-    """Copies a bundle into another as its upsampler to a level, whole or not at all; gives its place."""
+    """Copies a bundle into another as its upsampler to a level, whole or not at all; gives its place.
+
+    One that is there already is replaced by a later state of the same run alone; BundleError for another's.
+    """
     target = folder / UPSAMPLERS / str(level)
-    temporary = target.with_name(f".{level}-{uuid.uuid4().hex[:8]}")
+    runs = [_read_config(place / CONFIG).get("notes", {}).get("run") for place in (source, target) if place.exists()]
+    if len(set(runs)) > 1:
+        raise BundleError(f"{target}: holds the upsampler of {printable(runs[1], 80)}, not of {printable(runs[0], 80)}")
+    clear_abandoned(target.parent)
+    temporary, before = temporary_path(target), temporary_path(target)
     try:
         shutil.copytree(source, temporary)
         if target.exists():
-            shutil.rmtree(target)
+            os.replace(target, before)
         os.replace(temporary, target)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if before.exists() and not target.exists():
+            os.replace(before, target)
+        remove_temporary(temporary)
+        remove_temporary(before)
     return target
 
 

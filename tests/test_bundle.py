@@ -243,3 +243,21 @@ def test_saving_again_leaves_the_upsamplers(folder):
     save_bundle(small_bundle(), folder)
     assert [path.name for path in upsamplers_of(folder)] == ["0"]
     assert load_bundle(folder / "upsamplers" / "0").hash() == load_bundle(folder).hash()
+
+
+def test_an_upsampler_of_another_run_is_not_replaced(folder, tmp_path):
+    """Whatever a run's config says it is for."""
+    onto = tmp_path / "onto"
+    mine, other = (save_named(folder, tmp_path / name, name) for name in ("mine", "other"))
+    attach_bundle(mine, onto, 0)
+    before = content(onto)
+    with pytest.raises(BundleError, match=r"upsamplers.0: holds the upsampler of mine, not of other"):
+        attach_bundle(other, onto, 0)
+    assert content(onto) == before
+
+
+def save_named(folder: Path, target: Path, run: str) -> Path:
+    shutil.copytree(folder, target)
+    config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
+    (target / CONFIG).write_text(json.dumps({**config, "notes": {**config["notes"], "run": run}}), encoding="utf-8")
+    return target

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from helicon.data.files import scan, split
 from helicon.data.reading import Reader
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, write_json
+from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
@@ -183,7 +183,8 @@ def _build(
     tokenizers, choices = _fit(source, surveys, adopted)
     layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    clear_abandoned(folder.parent)
+    building = temporary_path(folder)
     try:
         counts = [
             _encode(building / str(i), layout, reader, tokenizers, source.held_out)
@@ -211,7 +212,7 @@ def _build(
                 return _load(folder, tokenizers)
             raise
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        remove_temporary(building)
     return _load(folder, tokenizers)
 
 

@@ -17,8 +17,8 @@ from helicon.formats.temporary import remove_temporary, temporary_path
 
 def default_cache() -> Path:
     """$HELICON_CACHE, or `helicon` in the user's cache folder."""
-    if "HELICON_CACHE" in os.environ:
-        return Path(os.environ["HELICON_CACHE"])
+    if own := os.environ.get("HELICON_CACHE"):  # an empty one would be the current folder
+        return Path(own)
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "helicon"
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from training_runs import signalled_at, weights
+from training_runs import MINUTES, jumping_clock, signalled_at, weights
 
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.pixels import pixels_to_tensor
@@ -21,7 +21,7 @@ from helicon.training.checkpoints import read_checkpoint
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.metrics import read_metrics
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted
 from helicon.vqvae.storage import load_codec
 
@@ -112,6 +112,21 @@ def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, pictures, tmp_path
     assert weights(stopped).keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(stopped).items())
     assert load_codec(stopped).fingerprint() == load_codec(whole).fingerprint()
+
+
+def test_a_run_by_minutes_is_repeated_to_the_bit(pictures, tmp_path, monkeypatch):
+    """Of a quantizer that follows the progress too: its temperature falls, the weight of its divergence rises."""
+    gumbel = ("--model.quantizer=gumbel", *MINUTES)
+    jumping_clock(monkeypatch, 0.2)
+    with signalled_at(3), pytest.raises(Interrupted):
+        fit(pictures, tmp_path, "timed", *gumbel)
+    run = run_lightning("fit", resume_arguments(tmp_path / "timed"))
+    jumping_clock(monkeypatch, 1.5)
+    repeated = run_lightning("fit", repeat_arguments(run))
+    expected = weights(run)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(repeated).items())
+    assert load_codec(repeated).fingerprint() == load_codec(run).fingerprint()
+    assert read_metrics(repeated) == read_metrics(run)
 
 
 def test_a_checkpoint_is_measured(whole, monkeypatch):

@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import shutil
-import time
-from itertools import count
-from types import SimpleNamespace
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.loops import training_epoch_loop
-from training_runs import fit, signalled_at, weights
+from training_runs import MINUTES, fit, jumping_clock, signalled_at, weights
 
 from helicon.bundle import load_bundle
 from helicon.cli import main
 from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
+from helicon.training.module import GPTModule
 from helicon.training.record import ProgressRecord, read_record
 from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted
 
-MINUTES = ("--trainer.max_steps=-1", "--trainer.max_time=00:00:00:20", "--trainer.val_check_interval=00:00:00:03")
-
-
-def clock(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
-    """A clock that jumps ahead whenever it is looked at, as on a machine that others use: some looks a step."""
-    looks = count(1)
-    monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage="train": self._offset + speed * next(looks) ** 1.1)
-    later = SimpleNamespace(monotonic=lambda: time.monotonic() + speed * next(looks))
-    monkeypatch.setattr(training_epoch_loop, "time", later)
-
 
 def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypatch):
     """One that was stopped and resumed on the way, with validations and samples whenever the clock said so."""
-    clock(monkeypatch, 0.2)
+    # Samples take time and draw noise
+    monkeypatch.setattr(GPTModule, "write_samples", lambda self, path: (self.eval(), torch.rand(3)))
+    jumping_clock(monkeypatch, 0.2)
     with signalled_at(3), pytest.raises(Interrupted):
         fit(midi_folder, tmp_path, "timed", *MINUTES, "--samples=true")
     run = run_lightning("fit", resume_arguments(tmp_path / "timed"))
     record = read_record(run)
     assert record.steps > 5
     assert len(record.validations) > 1
-    clock(monkeypatch, 0.3)
+    jumping_clock(monkeypatch, 0.3)
     other = fit(midi_folder, tmp_path, "other", *MINUTES)
     assert not torch.equal(*(weights(path)["gpt.tokens.weight"][0] for path in (run, other)))
 
-    clock(monkeypatch, 3.0)
+    jumping_clock(monkeypatch, 3.0)
     repeated = run_lightning("fit", repeat_arguments(run))
     assert repeated == tmp_path / "timed-repeat-1"
     assert read_record(repeated) == record

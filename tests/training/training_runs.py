@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.loops import training_epoch_loop
 from torch import Tensor
 
 from helicon.commands.fit import quiet
@@ -54,3 +59,15 @@ def signalled_at(step: int, number: int = signal.SIGTERM) -> Iterator[None]:
         patch.setattr(RunModule, "on_train_batch_start", on_train_batch_start)
         yield
     assert raised, f"step {step} never came"
+
+
+# Instead of steps, and a validation after so long
+MINUTES = ("--trainer.max_steps=-1", "--trainer.max_time=00:00:00:20", "--trainer.val_check_interval=00:00:00:03")
+
+
+def jumping_clock(monkeypatch: pytest.MonkeyPatch, pace: float) -> None:
+    """A clock that jumps ahead whenever it is looked at, as on a machine that others use: some looks a step."""
+    looks = count(1)
+    monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage="train": self._offset + pace * next(looks) ** 1.1)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + pace * next(looks))
+    monkeypatch.setattr(training_epoch_loop, "time", later)

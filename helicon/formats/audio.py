@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from helicon.formats.audio_decode import SUFFIXES, AudioError, Source, check_rate, open_audio
+from helicon.formats.audio_decode import SUFFIXES, AudioError, Source, check_length, check_rate, open_audio
 from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
 from helicon.formats.files import atomic_write
 from helicon.formats.score import ReadReport
 
 LONGEST_S = 4 * 3600.0  # of a sound that is read whole
 MAX_BYTES = 1 << 30  # of its samples in memory
+MAX_MADE_A_BYTE = 16  # samples for each byte of the file, at the rate that is asked for, beyond the first 48 million
 MAX_WAV_BYTES = (1 << 32) - (1 << 10)  # of samples in a WAV file, whose sizes have 32 bits
 _BLOCK = 1 << 18  # samples of all channels that are decoded or resampled at a time
 
@@ -66,17 +67,29 @@ def read_audio(path: Path | str, rate: int | None = None, channels: int | None =
     `audio_samples.mix` says; None for the file's own. Of joined OGG or MP3 files the first is read. A suffix may be
     that of another kind of sound. Raises AudioError for what cannot be read, OSError if it cannot be opened.
     """
-    report, blocks, frames = ReadReport(), [], 0
+    report, blocks, frames, whole = ReadReport(), [], 0, None
     with open_audio(path) as source:
         rate, channels = _wanted(source, rate, channels)
         most = min(round(LONGEST_S * rate), MAX_BYTES // (4 * channels))
-        if source.frames and length_at(source.frames, source.rate, rate) > most:
-            raise _too_long(most, rate)
+        most_of_size = check_length(0, source.n_bytes, MAX_MADE_A_BYTE) // channels
+        if source.frames:
+            length = length_at(source.frames, source.rate, rate)
+            if length > most:
+                raise _too_long(most, rate)
+            check_length(length * channels, source.n_bytes, MAX_MADE_A_BYTE)
+            whole = np.empty((length, channels), np.float32)  # of which only what is filled takes memory
         for block in _samples(source, rate, channels, report):
-            blocks.append(block)
-            frames += len(block)
+            start, frames = frames, frames + len(block)
             if frames > most:
                 raise _too_long(most, rate)
+            if frames > most_of_size:
+                check_length(frames * channels, source.n_bytes, MAX_MADE_A_BYTE)
+            if whole is None or frames > len(whole):
+                blocks.append(block)
+            else:
+                whole[start:frames] = block
+    if whole is not None:
+        blocks.insert(0, whole[: frames - sum(map(len, blocks))])
     return Sound(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate), report
 
 

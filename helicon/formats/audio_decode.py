@@ -32,6 +32,9 @@ TALKATIVE = ("MP3",)  # libmpg123, which decodes these, comments on every fault
 KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
 MAX_CHANNELS = 64
 SLOWEST, FASTEST = 100, 768_000  # samples a second
+# Samples of all channels that are decoded of any file: so many, and so many more for each of its bytes. Speech at 6 kbit/s
+# has 64 for a byte, silence thousands
+MAX_SAMPLES, MAX_SAMPLES_A_BYTE = 48_000_000, 128
 TRUNCATED = "truncated or broken file (read up to there)"
 LEFT_OVER = "file longer than its header says (the rest left out)"
 # Whether libsndfile reads files itself, which is quicker; on Windows its file descriptors are others than Python's
@@ -100,12 +103,18 @@ class Source:
     _decoder: _Forward
     _file: BinaryIO
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._file.fileno()).st_size
+
     def blocks(self, size: int, report: ReadReport) -> Iterator[np.ndarray]:
         """float32 [S, C], S at most `size`, up to the end or to where the file breaks off. Can be asked for once.
 
         AudioError if it is broken from the first sample on.
         """
         read, reason = 0, ""
+        most = check_length((self.frames or 0) * self.channels, self.n_bytes, MAX_SAMPLES_A_BYTE)
         while not reason and read != self.frames:
             # What is left of a block that is not filled, libsndfile makes 0: a short sound would take longer for it
             ahead = size if self.frames is None else min(size, self.frames - read)
@@ -121,6 +130,8 @@ class Source:
             elif not reason:
                 break
             read += n
+            if read * self.channels > most:
+                check_length(read * self.channels, self.n_bytes, MAX_SAMPLES_A_BYTE)
         if reason and not read:
             raise AudioError(f"a broken {self.kind} file: {reason}")
         short = self.frames is not None and read < self.frames
@@ -154,6 +165,14 @@ def open_audio(path: Path | str) -> Iterator[Source]:
                 raise AudioError("no sound in it")
             frames = decoder.frames if says_length and decoder.frames < _UNKNOWN else None
             yield Source(kind, decoder.samplerate, decoder.channels, frames, decoder, file)
+
+
+def check_length(samples: int, n_bytes: int, a_byte: int) -> int:
+    """Samples that a file of so many bytes may become; AudioError for more: a few bytes can hold hours of silence."""
+    most = MAX_SAMPLES + a_byte * n_bytes
+    if samples > most:
+        raise AudioError(f"{samples:,} samples are more than the {most:,} that a file of {n_bytes:,} bytes may have")
+    return most
 
 
 def check_rate(rate: int) -> None:

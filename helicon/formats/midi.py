@@ -17,7 +17,7 @@ import mido
 import numpy as np
 
 from helicon.formats.files import open_regular, write_bytes
-from helicon.formats.midi_bytes import MAX_BYTES, MAX_TEXT_BYTES, MidiError, scan_midi
+from helicon.formats.midi_bytes import MAX_BYTES, MAX_PATTERNS, MAX_TEXT_BYTES, MidiError, scan_midi
 from helicon.formats.midi_events import read_events
 from helicon.formats.midi_notes import DEFAULT_TEMPO_US, DRUM_CHANNEL, Clock, play
 from helicon.formats.score import DRUMS, ReadReport, Score
@@ -75,6 +75,8 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
     scan = scan_midi(data, report)
     events = read_events(scan, report)
     report.text = _own_text(events.texts)
+    if scan.kind == 2 and len(scan.tracks) > MAX_PATTERNS:
+        raise MidiError(f"{len(scan.tracks):,} patterns are more than the {MAX_PATTERNS:,} that a type 2 file may have")
     patterns = [events.of_track(track) for track in range(len(scan.tracks))] if scan.kind == 2 else [events]
     report.add("patterns of a type 2 file joined", len(patterns) if scan.kind == 2 else 0)
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from helicon.formats.score import ReadReport
 
-MAX_BYTES = 4_000_000  # of notes: 0.2 GB of memory and half a second; at worst, 32,767 patterns, 6 s
+MAX_BYTES = 4_000_000  # of notes: 0.2 GB of memory and half a second
 MAX_TRACKS = 32767
+MAX_PATTERNS = 500  # of a type 2 file, each with its own clock
 MAX_TEXT_BYTES = 1_000_000  # mido, with which files are written and others read them, refuses longer messages
 FRAMES_PER_SECOND = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}
 

@@ -7,6 +7,7 @@ note; every note is a stretch of it.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from helicon.formats.timbres import Drum, Timbre, drum_of, timbre_of
 TAIL_S = 1.0  # sound after the last note's end, the last part of it faded
 FADE_S = 0.4
 LONGEST_NOTE_S = 30.0  # a note that is held longer than this falls silent
+# Of a preview: seconds, notes, seconds of different tones and of all notes together
+MAX_S, MAX_NOTES, MAX_TONE_S, MAX_SOUND_S = 600.0, 10_000, 2000.0, 50_000.0
+RELEASE_S = 0.3  # of a tone after its end, about
 _VIBRATO_HZ = 5.2
 _LOUD, _KNEE = 0.5, 0.7  # the level that loud pieces are turned down to; the level above which peaks are bent
 # (delay in seconds, gain) of a Schroeder reverberator: four combs side by side, then an all-pass.
@@ -51,6 +55,28 @@ def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
             sound[held[i] :] *= release
             _add(mix_S, start[i], sound)
     return _master(mix_S + _WET * _reverberation(mix_S, sample_rate), sample_rate)
+
+
+def beginning(score: Score) -> Score:
+    """As much of a score as a preview shows: MAX_S of it, fewer where its notes are too many or too long for that.
+
+    What the end rests for, as no note sounds any longer, is left out.
+    """
+    notes = score.between(0.0, MAX_S)
+    if len(notes) > MAX_NOTES:
+        notes = notes.between(0.0, float(notes.onset_s[MAX_NOTES]))
+    held_s = np.minimum(notes.end_s - notes.onset_s, LONGEST_NOTE_S)
+    notes = replace(notes, end_s=notes.onset_s + held_s)
+    tone = notes.program.astype(np.int64) << 8 | notes.pitch
+    # Seconds of tones that have to be computed up to each note, at least: each is as long as its longest note so far
+    order = np.argsort(tone, kind="stable")
+    apart = np.cumsum(np.diff(tone[order], prepend=-1) != 0) * 2 * LONGEST_NOTE_S
+    longest_s = np.maximum.accumulate(held_s[order] + apart) - apart
+    begins = np.diff(tone[order], prepend=-1) != 0
+    more_s = np.zeros(len(notes))
+    more_s[order] = np.where(begins, longest_s + RELEASE_S, np.diff(longest_s, prepend=0.0))
+    over = (np.cumsum(more_s) > MAX_TONE_S) | (np.cumsum(held_s) > MAX_SOUND_S)
+    return notes.between(0.0, float(notes.onset_s[over.argmax()])) if over.any() else notes
 
 
 def write_wav(samples: np.ndarray, path: str | os.PathLike[str], sample_rate: int = 22050) -> None:

@@ -41,10 +41,11 @@ def write(media: Score, path: Path) -> None:
 
 
 def preview(media: Score, path: Path) -> list[Path]:
-    """A piano roll and a plain rendering of the sound."""
+    """A piano roll and a plain rendering of the sound, of the first minutes at most."""
     from helicon.formats.plots import piano_roll  # these load plotting and sound, which reading does not need
-    from helicon.formats.synth import render, write_wav
+    from helicon.formats.synth import beginning, render, write_wav
 
+    media = beginning(media)
     picture, sound = path.with_suffix(".png"), path.with_suffix(".wav")
     piano_roll(media, picture)
     write_wav(render(media, SAMPLE_RATE), sound, SAMPLE_RATE)

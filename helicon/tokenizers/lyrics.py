@@ -21,6 +21,8 @@ import numpy as np
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.text import BYTES, BytesTokenizer
 
+MAX_LINES = 10_000  # of a song, with times
+KEPT_BYTES = 1 << 14  # of a text whose lines are kept for its next window
 _TIME = re.compile(r"\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
 _TIMES = re.compile(rf"\s*((?:{_TIME.pattern}\s*)+)")  # those that begin a line
 _WORD_TIME = re.compile(r"[\[<]\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?[\]>]")
@@ -65,12 +67,15 @@ class LyricsTokenizer(BytesTokenizer):
 def timed_lines(text: str) -> list[Line]:
     """Lines with words and when they are sung, in order of time; empty for a text without times.
 
-    A line may have several times. One without any goes with the line before it. A positive offset is for earlier.
+    A line may have several times. One without any goes with the line before it. A positive offset is for earlier. What
+    comes after MAX_LINES lines, each counted as often as it has times, is left out.
     """
     found: list[tuple[float, str]] = []
     offset_s, times_s = 0.0, [0.0]
     any_times = False
     for line in text.splitlines():
+        if len(found) >= MAX_LINES:
+            break
         if match := _TIMES.match(line):
             times_s, any_times = [_seconds(*each) for each in _TIME.findall(match[1])], True
         elif fact := _FACT.fullmatch(line):
@@ -78,12 +83,14 @@ def timed_lines(text: str) -> list[Line]:
             continue
         words = " ".join(_WORD_TIME.sub("", line).split())
         if words or match:
-            found += [(time_s, words) for time_s in times_s]
+            found += [(time_s, words) for time_s in times_s[: MAX_LINES - len(found)]]
     if not any_times:
         return []
     found = sorted(((max(0.0, time_s - offset_s), words) for time_s, words in found), key=lambda each: each[0])
     begins = [begin_s for begin_s, _ in found]
-    ends = [next((later for later in begins[i:] if later > begin_s), None) for i, begin_s in enumerate(begins)]
+    ends: list[float | None] = [None] * len(found)
+    for i in range(len(found) - 2, -1, -1):  # the next later time, which several lines of one time share
+        ends[i] = begins[i + 1] if begins[i + 1] > begins[i] else ends[i + 1]
     return [Line(begin_s, end_s, words) for (begin_s, words), end_s in zip(found, ends) if words]
 
 
@@ -100,9 +107,13 @@ def around(data: bytes, middle: float, length: int) -> bytes:
     return data[first:last]
 
 
-@lru_cache(maxsize=4096)
 def _lines_of(data: bytes) -> list[Line]:
     """`timed_lines` of bytes: asked for each training window."""
+    return _kept_lines(data) if len(data) <= KEPT_BYTES else timed_lines(data.decode(errors="replace"))
+
+
+@lru_cache(maxsize=1024)
+def _kept_lines(data: bytes) -> list[Line]:
     return timed_lines(data.decode(errors="replace"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ from helicon.tokenizers.base import check_ids
 
 BYTES = 256
 MOST_NUMBERS = 1 << 20
+LONGEST_WORD = 1 << 14  # characters, of which merges are learned at a time
+_WORD = re.compile(r"\S+")
 
 
 def _utf8(text: str) -> bytes:
@@ -23,6 +26,15 @@ def _utf8(text: str) -> bytes:
     except UnicodeEncodeError as error:
         what = f"U+{ord(text[error.start]):04X} at character {error.start}"
         raise ValueError(f"text holds {what}, half of a surrogate pair, which UTF-8 cannot hold") from None
+
+
+def _parts(text: str) -> list[str]:
+    """A text whole, or cut where it has a stretch without a space that is longer than any word: merges are learned in
+    words, in time and memory that grow with the longest.
+    """
+    if len(text) <= LONGEST_WORD or not re.search(rf"\S{{{LONGEST_WORD}}}", text):
+        return [text]
+    return [text[start : start + LONGEST_WORD] for start in range(0, len(text), LONGEST_WORD)]
 
 
 def _units(text: str) -> dict[str, float]:
@@ -82,7 +94,7 @@ class BpeTokenizer:
         tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-        tokenizer.train_from_iterator((text for text in texts if _utf8(text)), trainer)
+        tokenizer.train_from_iterator((part for text in texts if _utf8(text) for part in _parts(text)), trainer)
         return BpeTokenizer(tokenizer, block)
 
     def encode(self, media: str) -> np.ndarray:
@@ -125,7 +137,7 @@ class NumbersTokenizer:
     def fit(texts: Iterable[str], block: str = "text") -> NumbersTokenizer:
         """All numbers up to the largest in the texts; ValueError for what is no number, or without any."""
         largest = -1
-        for word in (word for text in texts for word in text.split()):
+        for word in (match[0] for text in texts for match in _WORD.finditer(text)):
             if not (word.isascii() and word.isdecimal()) or len(word) > len(str(MOST_NUMBERS)):
                 raise ValueError(f"{word[:20]!r} is no number from 0 to {MOST_NUMBERS - 1}")
             largest = max(largest, int(word))

@@ -32,8 +32,8 @@ TALKATIVE = ("MP3",)  # libmpg123, which decodes these, comments on every fault
 KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
 MAX_CHANNELS = 64
 SLOWEST, FASTEST = 100, 768_000  # samples a second
-# Samples of all channels that are decoded of any file: so many, and so many more for each of its bytes. Speech at 6 kbit/s
-# has 64 for a byte, silence thousands
+# Samples of all channels that are decoded of any file, and how many more for each of its bytes: speech at 6 kbit/s has
+# 64 of them, silence thousands
 MAX_SAMPLES, MAX_SAMPLES_A_BYTE = 48_000_000, 128
 TRUNCATED = "truncated or broken file (read up to there)"
 LEFT_OVER = "file longer than its header says (the rest left out)"

@@ -27,6 +27,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.hushed import hushed
+from helicon.formats.image_limits import excess
 from helicon.formats.image_parts import check_parts, gif_extent
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
 from helicon.formats.score import ReadReport
@@ -35,6 +36,7 @@ MAX_BYTES = 200_000_000  # of a file
 MAX_SQUARE = 8000  # pixels a side of what is asked for
 MAX_PIXELS = MAX_SQUARE**2  # of a picture: 1 GiB is enough to read it. From 89 million on Pillow would warn
 MAX_SIDE = 65_535  # as of JPEG: a row is converted at a time
+MAX_MEMORY = 270_000_000  # bytes of a decoded picture and of its copy as RGB
 DRAFT = 4  # a JPEG is decoded at 1/2, 1/4 or 1/8 as long as this many times the size asked for is left
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 258, 262, 274, 322, 323  # TIFF's and EXIF's tags
 
@@ -51,6 +53,16 @@ _SIGNATURES = (  # offset, bytes there, what the file is
     (0, b"8BPS", "Photoshop"), (4, b"ftyp", "HEIC, AVIF or video"), (0, b"\0\0\1\0", "Windows icon"),
     (0, b"<", "web page or SVG"),
 )  # fmt: skip
+_ONE_FRAME = ("PNG", "JPEG", "BMP")  # unless they are animated: others change as their frames are counted
+_BYTES = {
+    "1": 1,
+    "L": 1,
+    "P": 1,
+    "I;16": 2,
+    "I;16B": 2,
+    "I;16L": 2,
+    "I;16N": 2,
+}  # of a pixel by mode, or else 4
 _TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", *_TIFF_SUFFIXES)
 
@@ -132,6 +144,8 @@ def _decode(
     Width and height are not whole numbers where a JPEG was decoded at a fraction of its size.
     """
     check_parts(data, kind)
+    if over := excess(data, kind):
+        raise ImageError(f"a {kind} file with too much in it: {over}")
     if kind == "GIF":
         _check_size(*gif_extent(data))
     image = _DECODERS[kind](BytesIO(data))
@@ -144,10 +158,16 @@ def _decode(
     elif isinstance(image, TiffImageFile):
         levels = _tiff_levels(image)
         turned = _orientation(image)  # Pillow turns these itself, as it loads them
+    as_it_is = kind in _ONE_FRAME and image.mode == "RGB" and not image.info.get("transparency")
+    as_it_is = as_it_is and not getattr(image, "is_animated", False)
+    memory = image.width * image.height * (_BYTES.get(image.mode, 4) + (0 if as_it_is else 4))
+    if memory > MAX_MEMORY:
+        what = f"{image.width:,} x {image.height:,} pixels of mode {image.mode}"
+        raise ImageError(f"{what} take {memory:,} bytes, more than the {MAX_MEMORY:,} that a picture may")
     image.load()
     orientation = _orientation(image)
     report.add("turned as its EXIF says", (turned, orientation) != (1, 1))
-    found = rgb_image(image, levels, report)
+    found = image if as_it_is else rgb_image(image, levels, report)
     with suppress(Exception):  # faults in what follows the first frame
         if getattr(image, "is_animated", False):
             report.add("first page of several" if kind == "TIFF" else "first frame of an animation")

@@ -106,6 +106,48 @@ def midi(tracks: list[bytes], kind: int = 1, division: int = 1) -> bytes:
     return b"MThd" + struct.pack(">LHHH", 6, kind, len(tracks), division) + chunks
 
 
+def exif(entries: int = 65_535, bytes_each: int = 1 << 20) -> bytes:
+    """A TIFF directory whose entries are all the same stretch of the file, which each makes its own."""
+    values = 10 + 12 * entries
+    table = b"".join(struct.pack("<HHII", 1000 + i % 60_000, 7, bytes_each, values) for i in range(entries))
+    return b"II*\0" + struct.pack("<IH", 8, entries) + table + bytes(4 + bytes_each)
+
+
+def numbers_tag(count: int) -> bytes:
+    """A TIFF one of whose tags has that many numbers."""
+    tags = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+            (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, 1), (700, 1, count, 200)]  # fmt: skip
+    table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + table + bytes(4)
+    return head.ljust(200, b"\0") + bytes(count)
+
+
+def bmp_runs(runs: int) -> bytes:
+    """A run-length coded BMP whose runs get nowhere: each moves by nothing."""
+    side = 4000
+    palette = bytes(4 * 256)
+    data = b"\0\2\0\0" * runs + b"\0\1"
+    head = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(data), 0, 0, 256, 0)
+    offset = 14 + len(head) + len(palette)
+    return b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset) + head + palette + data
+
+
+def gif_blocks(count: int) -> bytes:
+    """A GIF that has comments of one letter before its picture."""
+    return gif(0)[:-1] + b"\x21\xfe" + b"\1a" * count + b"\0" + gif(1)[19:]
+
+
+def jpeg_pad(scans: int) -> bytes:
+    """A picture of 8 x 8 pixels with a great many scans."""
+    return progressive(scans, 8)
+
+
+def webp_exif(data: bytes) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(out, "WEBP", lossless=True, exif=data)
+    return out.getvalue()
+
+
 LONG_AGO = midi([b"\x00\xff\x51\x03\xff\xff\xff\x00\x90\x3c\x40\xff\xff\xff\x7f\x3c\x00\x00\xff\x2f\x00"])
 PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "progressive": (".jpg", lambda: progressive(1000)),
@@ -118,6 +160,15 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "pages.tif": (".tif", lambda: tiff(50_000)),
     "loop.tif": (".tif", lambda: tiff(3, loop=True)),
     "strips.tif": (".tif", lambda: tiff(1, strips=60_000)),
+    "scans of little": (".jpg", lambda: jpeg_pad(1_000_000)),
+    "idats.png": (".png", lambda: png(4, 4, _chunk(b"IDAT", b"") * 1_000_000)),
+    "exif.png": (".png", lambda: png(4, 4, _chunk(b"eXIf", exif()))),
+    "exif.webp": (".webp", lambda: webp_exif(b"Exif\0\0" + exif())),
+    "exif.tif": (".tif", exif),
+    "numbers.tif": (".tif", lambda: numbers_tag(100_000_000)),
+    "runs.bmp": (".bmp", lambda: bmp_runs(3_000_000)),
+    "blocks.gif": (".gif", lambda: gif_blocks(10_000_000)),
+    "garbage.gif": (".gif", lambda: gif(0)[:-1] + bytes(50_000_000)),
     "canvas.webp": (".webp", lambda: webp_canvas(16_000)),
 }  # fmt: skip
 

@@ -1,0 +1,67 @@
+"""Scans of JPEG and tags of TIFF that would take a decoder far more than their size, seen before it starts.
+
+Widths and heights are checked by `formats.image`, numbers of parts by `formats.image_parts`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+MAX_SCANNED = 1_000_000_000  # pixels of a JPEG in all of its scans, each of which goes through all of them
+MAX_COEFFICIENT_BYTES = 240_000_000  # of a progressive JPEG, all of which are kept
+SCAN_PIXELS = 10_000  # that a scan takes at least, however small the picture
+MAX_TAG_BYTES = 16 << 20  # of one tag of a TIFF
+
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of a JPEG, within and after coded data
+_FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+def excess(data: bytes, kind: str) -> str:
+    """What a file has too much of for its decoder; empty where nothing speaks against it. Broken files are left to the decoder."""
+    try:
+        return {"JPEG": _jpeg, "TIFF": _tiff}.get(kind, lambda data: "")(data)
+    except (IndexError, struct.error):
+        return ""
+
+
+def _jpeg(data: bytes) -> str:
+    at, pixels, scanned = 2, 0, 0
+    while match := _MARKER.search(data, at):
+        kind, at = data[match.end() - 1], match.end()
+        if kind == 0xD9:  # what follows is no part of the picture
+            break
+        if kind in _FRAMES:
+            height, width, components = struct.unpack_from(">HHB", data, at + 3)
+            pixels = width * height
+            if pixels > MAX_SCANNED // 10:  # refused for that
+                return ""
+            sampling = [(byte >> 4) * (byte & 15) for byte in data[at + 9 : at + 8 + 3 * components : 3]]
+            if kind in _PROGRESSIVE and 2 * pixels * sum(sampling) // max([1, *sampling]) > MAX_COEFFICIENT_BYTES:
+                return f"{width:,} x {height:,} pixels, progressive, take more than {MAX_COEFFICIENT_BYTES:,} bytes"
+        if kind == 0xDA:
+            scanned += max(pixels, SCAN_PIXELS)
+            if scanned > MAX_SCANNED:
+                return f"more than {MAX_SCANNED:,} pixels in all of its scans"
+        if kind != 0x01:
+            at += struct.unpack_from(">H", data, at)[0]
+    return ""
+
+
+def _tiff(data: bytes) -> str:
+    """The first directory's tags: each is made numbers of Python's where it is not of bytes."""
+    order = "<" if data.startswith(b"II") else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    offset, count, entry, size = ("Q", "Q", "HHQ", 20) if big else ("I", "H", "HHI", 12)
+    (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + count, data, at)
+    at += struct.calcsize("=" + count)
+    total = 0
+    for i in range(min(entries, (len(data) - at) // size)):
+        _, kind, values = struct.unpack_from(order + entry, data, at + size * i)
+        total += values * _TIFF_SIZES.get(kind, 0)
+        if total > MAX_TAG_BYTES + len(data) // 8:
+            return f"tags of more than {MAX_TAG_BYTES:,} bytes"
+    return ""

@@ -20,7 +20,7 @@ _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 
 
 def excess(data: bytes, kind: str) -> str:
-    """What a file has too much of for its decoder; empty where nothing speaks against it. Broken files are left to the decoder."""
+    """What a file has too much of for its decoder; empty where nothing speaks against it, and for broken files."""
     try:
         return {"JPEG": _jpeg, "TIFF": _tiff}.get(kind, lambda data: "")(data)
     except (IndexError, struct.error):

@@ -132,7 +132,9 @@ class Modality:
         most = (options or {}).get("max_mb")
         most = self.max_bytes if most is None else most << 20
         if size > most:
-            raise ValueError(f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have")
+            raise ValueError(
+                f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have (--data.max_mb)"
+            )
 
     @cached_property
     def _read_options(self) -> frozenset[str]:

@@ -52,6 +52,7 @@ class SequenceData(pl.LightningDataModule):
         rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
         channels: of sounds, 1 or 2; 1, or what a codec was trained on.
         colours: of a palette that is learned.
+        max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
         workers: loader processes; results do not depend on their number.
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
         cache: folder of the token cache; $HELICON_CACHE or the user's cache folder unless given.
@@ -80,6 +81,7 @@ class SequenceData(pl.LightningDataModule):
         rate: int | None = None,
         channels: int | None = None,
         colours: int = 512,
+        max_mb: int | None = None,
         workers: int = 0,
         val_batches: int = 16,
         cache: str | None = None,
@@ -97,7 +99,7 @@ class SequenceData(pl.LightningDataModule):
             choices |= {slot: name for slot, name in self.adopted.choices.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
         options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
-        reads = {"size": size, "rate": rate, "channels": channels}
+        reads = {"size": size, "rate": rate, "channels": channels, "max_mb": max_mb}
         options |= {name: value for name, value in reads.items() if value is not None}
         for slot, known in self.adopted_tokenizers.items():
             for name, value in getattr(known, "reading", {}).items():

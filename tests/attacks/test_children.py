@@ -15,7 +15,9 @@ import pytest
 from harness import attempt, posix
 from torch.utils.data import IterableDataset
 
+from helicon.data import prepare as prepare_module
 from helicon.data.children import python_command
+from helicon.data.prepare import Source
 from helicon.data.workers import Workers
 from helicon.modalities import registry
 from helicon.training.loaders import TrainLoader
@@ -185,3 +187,28 @@ class _Stdin:
 def test_others_end_with_who_is_killed(begin: Callable[[Callable[[list[int]], None]], None]) -> None:
     """`kill -9` tells nobody: before, readers waited for work for good, with a gigabyte."""
     assert gone_after_5_s(_killed(begin))
+
+
+def _killed_while_building(source: Source) -> None:
+    real = prepare_module.write_json
+
+    def write_and_end(path: Path, index: object) -> None:
+        real(path, index)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    prepare_module.write_json = write_and_end
+    prepare_module.prepare(source)
+
+
+@posix
+def test_a_cache_that_was_being_built_is_cleared(tmp_path: Path) -> None:
+    """All that was written, but not under its name: nothing takes it for whole, and the next start removes it."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("a text")
+    source = Source(tmp_path / "data", ("text",), {"text": "bytes"}, cache=tmp_path / "cache")
+    assert attempt(_killed_while_building, source).value == ""
+    (half,) = (tmp_path / "cache").iterdir()
+    assert half.name.startswith(".")
+    assert prepare_module.prepare(source).files == 1
+    (whole,) = (tmp_path / "cache").iterdir()
+    assert not whole.name.startswith(".")

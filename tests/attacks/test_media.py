@@ -315,3 +315,12 @@ def test_sounds(name: str, tmp_path: Path) -> None:
     ended.is_cheap()
     assert ended.kind in ("", "AudioError"), ended
     assert ended.kind or ended.value, ended
+
+
+def test_more_is_read_where_one_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    text = registry.get("text")
+    assert "(--data.max_mb)" in read("text", tmp_path / "a.txt", max_mb=0).error
+    with pytest.raises(ValueError, match="more than the 134,217,728 that a file of text may have"):
+        text.check_size(200 << 20)
+    text.check_size(200 << 20, {"max_mb": 300})

@@ -49,7 +49,7 @@ def decode(
         allowed = run.allowed(count)
         if copies == 2:
             given, free = logits.float().chunk(2)
-            logits = torch.lerp(free, given, sampling.guidance)
+            logits = free + sampling.guidance * (given - free)  # lerp rounds by where in memory a number lies
         ids = draw(logits, allowed, run.seen[:count], noise[step], sampling.chain).to(done.device)
         done = done | (ids == run.stop)
         if on_step:
@@ -58,7 +58,7 @@ def decode(
         run.append(fed, going)
         done, step = done | run.full()[:count], step + 1
         if step != most and (step % every or not bool(done.all())):
-            logits = run.advance(fed)
+            logits = run.advance(fed, ~done if copies == 1 else ~done.repeat(2))
     return run.histories()[:count]
 
 

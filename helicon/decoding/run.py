@@ -116,18 +116,34 @@ class Run:
         return self.automaton.allowed(state)[:, : self.seen.shape[1]].to(self.device)
 
     def prefill(self) -> Tensor:
-        """Logits [B, V] of what follows each row; windows that are full are first cut to the kept share.
+        """Logits [B, V] of what follows each row."""
+        return self._read(range(len(self.length)))
 
-        Rows with the same window, as all have at the start of items of one request, are computed once.
+    def _read(self, chosen: Sequence[int]) -> Tensor:
+        """Logits of what follows the chosen rows; windows that are full are first cut to the kept share.
+
+        Rows with the same window, as all have at the start of items of one request, are computed once. On a CPU
+        different ones go one by one, so that what a row gets does not depend on the others; on a GPU together.
         """
         keep = max(1, int(self.room * self.overlap))
         over = self.length - self.window > self.room
         self.window = torch.where(over, self.length - keep, self.window)
         self.longest = int((self.length - self.window).max())
-        windows = [self._window(row) for row in range(len(self.length))]
+        windows = [self._window(row) for row in chosen]
         different: dict[bytes, int] = {}
         which = [different.setdefault(ids.tobytes() + rows.tobytes(), len(different)) for ids, rows in windows]
         fed = [windows[which.index(number)] for number in range(len(different))]
+        device = self.gpt.tokens.weight.device
+        if device.type != "cpu":
+            return self._fill(fed, chosen, which)[torch.tensor(which, device=device)].to(self.device)
+        logits = []
+        for number, window in enumerate(fed):
+            rows = [row for row, other in zip(chosen, which) if other == number]
+            logits.append(self._fill([window], rows, [0] * len(rows)))
+        return torch.cat(logits)[which]
+
+    def _fill(self, fed: Sequence[tuple[np.ndarray, np.ndarray]], to: Sequence[int], which: Sequence[int]) -> Tensor:
+        """Logits [windows, V] of what follows windows, whose keys and values go to rows of the cache."""
         longest, device = max(len(ids) for ids, _ in fed), self.gpt.tokens.weight.device
         ids = torch.zeros(len(fed), longest, dtype=torch.int64)
         rows = torch.zeros(len(fed), longest, fed[0][1].shape[1], dtype=torch.int64)
@@ -135,12 +151,13 @@ class Run:
             ids[row, : len(row_ids)] = torch.as_tensor(row_ids)
             rows[row, : len(row_ids)] = torch.as_tensor(row_rows)
         last = torch.tensor([len(row_ids) - 1 for row_ids, _ in fed], device=device)
-        cache = self.cache if len(fed) == len(windows) else self.gpt.new_cache(len(fed), longest)
+        whole = len(fed) == len(to) == len(self.length)
+        cache = self.cache if whole else self.gpt.new_cache(len(fed), longest)
         hidden = self.gpt(ids.to(device), rows.to(device), self.layout.frame, cache)
         logits = self.gpt.logits(hidden[torch.arange(len(fed), device=device), last], self.rows)
         if cache is not self.cache:
-            self.cache.copy_rows(cache, which)
-        return logits[torch.tensor(which, device=device)].to(self.device)
+            self.cache.copy_rows(cache, which, to)
+        return logits
 
     def _window(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         first, end = int(self.window[row]), int(self.length[row])
@@ -187,11 +204,25 @@ class Run:
             for axis, values in self.automaton.coords(self.state).items():
                 self.coords[axis][self.each, self.length] = values
 
-    def advance(self, ids: Tensor) -> Tensor:
-        """Logits [B, V] of what follows the tokens just added. A row that has ended is fed its last place again."""
-        if self.longest > self.room and bool((self.length - self.window > self.room).any()):
-            return self.prefill()
-        place = (self.length - self.window - 1).clamp(min=0)
+    def advance(self, ids: Tensor, going: Tensor) -> Tensor:
+        """Logits [B, V] of what follows the tokens just added. Rows that have ended stand where one that goes on does.
+
+        Rows whose window is full get a new one, the others a step, as each would alone.
+        """
+        place = self.length - self.window - 1
+        if self.longest > self.room and bool((over := going & (place >= self.room)).any()):
+            moved = over.nonzero()[:, 0].tolist()
+            logits = self._step(ids, place, going & ~over) if bool((going & ~over).any()) else None
+            filled = self._read(moved)
+            if logits is None:
+                logits = filled.new_zeros(len(ids), filled.shape[1])
+            logits[moved] = filled.to(logits.dtype)  # that of the C step is wider
+            return logits
+        return self._step(ids, place, going)
+
+    def _step(self, ids: Tensor, place: Tensor, going: Tensor) -> Tensor:
+        """A step of the rows that go on; the others are fed anything, at the last place of those."""
+        place = torch.where(going, place, place.masked_fill(~going, 0).amax())
         device, prefix = self.gpt.tokens.weight.device, self.layout.prefix
         fed = (ids.clamp(max=self.stop) + self.rows.start).to(device)
         reach = prefix + min(self.longest, self.room)

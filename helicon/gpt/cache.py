@@ -6,10 +6,14 @@ Shapes: B batch, H heads, T tokens at most, D head width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+ALIGNED = 16  # numbers: 64 bytes of float32
 
 
 class Places(NamedTuple):
@@ -41,8 +45,19 @@ class Cache:
         self.kv = torch.zeros(shape, device=device, dtype=dtype)
 
     def widen(self) -> None:
-        """Keeps what it is given in float32, which PyTorch's products on a CPU read twice as fast as bfloat16."""
-        self.kv = self.kv.to(torch.promote_types(self.kv.dtype, torch.float32))
+        """Keeps what it is given in float32, which PyTorch's products on a CPU read twice as fast as bfloat16.
+
+        Heads are filled up with zeros to whole ALIGNED numbers: MKL chooses its sums by where in memory they begin.
+        """
+        kv = self.kv.to(torch.promote_types(self.kv.dtype, torch.float32))
+        self.kv = F.pad(kv, (0, -kv.shape[-1] % ALIGNED))
+
+    def rows(self, rows: slice | Tensor, length: int) -> Cache:
+        """Some rows, of so many tokens: a view where they are a slice, else a copy."""
+        part = copy(self)
+        whole = isinstance(rows, slice)
+        part.kv = self.kv[:, :, rows] if whole else self.kv[..., :length, :].index_select(2, rows)
+        return part
 
     @property
     def length(self) -> int:
@@ -55,20 +70,21 @@ class Cache:
 
     def store(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> None:
         """Writes positions 0 .. T-1 (prefill)."""
-        self.kv[layer, 0, :, :, : k_BHTD.shape[2]] = k_BHTD
-        self.kv[layer, 1, :, :, : v_BHTD.shape[2]] = v_BHTD
+        length, width = v_BHTD.shape[2:]
+        self.kv[layer, 0, :, :, :length, :width] = k_BHTD
+        self.kv[layer, 1, :, :, :length, :width] = v_BHTD
 
     def store_at(self, layer: int, k_BHD: Tensor, v_BHD: Tensor, places: Places) -> None:
         """Writes one position a row."""
-        if places.together:
-            self.kv[layer, 0, :, :, places.reach - 1] = k_BHD
-            self.kv[layer, 1, :, :, places.reach - 1] = v_BHD
-            return
-        batch = torch.arange(len(k_BHD), device=k_BHD.device)
-        self.kv[layer, 0, batch, :, places.position_B] = k_BHD.to(self.kv.dtype)
-        self.kv[layer, 1, batch, :, places.position_B] = v_BHD.to(self.kv.dtype)
+        kv, batch = self.kv[layer, ..., : v_BHD.shape[-1]], torch.arange(len(k_BHD), device=k_BHD.device)
+        for kept, new in zip(kv, (k_BHD, v_BHD)):
+            if places.together:
+                kept[:, :, places.reach - 1] = new
+            else:
+                kept[batch, :, places.position_B] = new.to(kept.dtype)
 
-    def copy_rows(self, other: Cache, which: Sequence[int]) -> None:
-        """Makes row b what row which[b] of another cache, no longer than this one, is."""
+    def copy_rows(self, other: Cache, which: Sequence[int], rows: Sequence[int] | None = None) -> None:
+        """Makes rows, all unless given, what rows `which` of another cache, no longer than this one, are."""
         index = torch.tensor(which, device=self.kv.device)
-        self.kv[:, :, :, :, : other.length] = other.kv.index_select(2, index)
+        to = slice(None) if rows is None else torch.tensor(rows, device=self.kv.device)
+        self.kv[:, :, to, :, : other.length, : other.kv.shape[-1]] = other.kv.index_select(2, index).to(self.kv.dtype)

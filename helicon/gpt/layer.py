@@ -6,6 +6,7 @@ values together.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -99,6 +100,17 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.activation(self.up(x)))
 
+    def step(self, x_BC: Tensor) -> Tensor:
+        """The same of one token a row.
+
+        On a CPU rows are activated one by one: the ends of what a thread gets are rounded otherwise than the rest, and
+        would lie elsewhere in another batch.
+        """
+        up = self.up(x_BC)
+        if up.device.type == "cpu" and len(up) > 1:
+            return self.out(torch.cat([self.activation(row) for row in up.split(1)]))
+        return self.out(self.activation(up))
+
 
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
@@ -120,4 +132,4 @@ class Layer(nn.Module):
         self, x: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
         x = x + self.attention.step(self.norm_1(x), places, angles, frame, cache, layer)
-        return x + self.mlp(self.norm_2(x))
+        return x + self.mlp.step(self.norm_2(x))

@@ -14,7 +14,13 @@ def linear(x: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor
 
     What learns nothing in float32 on a CPU goes by oneDNN: MKL, which PyTorch takes, reads weights at a third of the
     speed on AMD's, and multiplies many rows at three quarters (benchmarks/products.py).
+
+    In float32 and bfloat16 a row of [B, K] that learns nothing comes out the same whatever B is.
     """
+    alone = x.shape[:-1] == (1,) and x.device.type == "cpu" and x.dtype != torch.float64
+    if alone and not torch.is_grad_enabled():
+        # A row alone goes by another kernel, which adds in another order: a row's sum must not depend on its company
+        return linear(x.repeat(2, 1), weight_NK, bias_N)[:1]
     plain = _onednn is not None and x.device.type == "cpu" and x.dtype == weight_NK.dtype == torch.float32
     if not plain or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight_NK, bias_N)

@@ -122,7 +122,10 @@ class GPT(nn.Module):
 
         No position is `reach` or more; given, it spares a GPU the question.
         """
-        x, places, angles = self.embed(ids_B, rows_BA), Places.of(position_B, reach), self._angles(position_B[:, None])
+        places = Places.of(position_B, reach)
+        # One angle for all where they stand together: not even its rounding may depend on how many they are
+        angles = self._angles((position_B[:1] if places.together else position_B)[:, None])
+        x = self.embed(ids_B, rows_BA)
         for i, layer in enumerate(self.layers):
             x = cast(Layer, layer).step(x, places, angles, frame, cache, i)
         return self.norm(x)

@@ -6,8 +6,9 @@ Shapes: N outputs, K inputs; C width, V vocabulary rows.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from helicon.gpt.linear import linear
 
 _int8_product = torch.ops.aten._weight_int8pack_mm
 FEW = 16  # rows of a batch up to which the int8 product is the faster one on a CPU
@@ -44,7 +45,7 @@ class Int8Linear(nn.Module):
             weight, scale, bias = weight[rows], scale[rows], None if bias is None else bias[rows]
         few = x.device.type == "cpu" and x.numel() <= FEW * x.shape[-1] and x.shape[-1] % WHOLE == 0
         if not few:
-            return F.linear(x, weight.to(scale.dtype) * scale[:, None], bias)
+            return linear(x, weight.to(scale.dtype) * scale[:, None], bias)
         out = _int8_product(x if x.dim() == 2 else x.flatten(0, -2), weight, scale)
         out = out if x.dim() == 2 else out.unflatten(0, x.shape[:-1])
         return out if bias is None else out.add_(bias)

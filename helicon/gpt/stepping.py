@@ -15,12 +15,13 @@ from torch import Tensor
 from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT
 from helicon.gpt.native.step import NativeStep, supported
+from helicon.gpt.quantized import FEW, Int8Linear
 from helicon.sequence.layout import Frame
 
 Engine = Literal["auto", "eager", "native", "graph"]
 BUCKET = 512  # a graph is captured for each so many tokens of context: more are longer waits, fewer idle reads
 WARM_UP = 2  # steps before a capture, in which libraries allocate what a capture may not
-NATIVE_ROWS = 32  # beyond so many rows, PyTorch's matrix products are the faster ones
+INT8_ROWS = FEW  # at a time on a CPU: more are multiplied by weights that were rounded otherwise
 
 
 class Step(Protocol):
@@ -32,7 +33,12 @@ class Step(Protocol):
 
 
 class EagerStep:
-    """PyTorch's own operations, one by one."""
+    """PyTorch's own operations, one by one.
+
+    On a CPU what a row gets depends neither on how many others there are nor on where they stand: rows at the same
+    position go together, by operations that treat each row alike (Linear, MLP.step, Cache.widen say which do not).
+    float64 alone goes by MKL's products, and is exact to 1e-15.
+    """
 
     def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
         self.gpt, self.cache, self.frame = gpt, cache, frame
@@ -40,7 +46,32 @@ class EagerStep:
             cache.widen()
 
     def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
-        return self.gpt.logits(self.gpt.step(ids_B, rows_BA, position_B, self.frame, self.cache, reach), rows)
+        if position_B.device.type != "cpu":
+            hidden = self.gpt.step(ids_B, rows_BA, position_B, self.frame, self.cache, reach)
+            return self.gpt.logits(hidden, rows)
+        positions = position_B.unique().tolist()
+        if len(positions) == 1:
+            return self._together(ids_B, rows_BA, position_B, rows, self.cache)
+        logits = ids_B.new_empty((len(ids_B), rows.stop - rows.start), dtype=self.gpt.tokens.weight.dtype)
+        for position in positions:
+            here = (position_B == position).nonzero()[:, 0]
+            part = self.cache.rows(here, position + 1)
+            logits[here] = self._together(ids_B[here], rows_BA[here], position_B[here], rows, part)
+            self.cache.kv[:, :, here, :, position] = part.kv[:, :, :, :, position]
+        return logits
+
+    def _together(
+        self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, cache: Cache
+    ) -> Tensor:  # fmt: skip
+        """Of rows at one position, as many at a time as their products allow."""
+        reach, logits = int(position_B[0]) + 1, []
+        most = INT8_ROWS if isinstance(self.gpt.head, Int8Linear) else len(ids_B)
+        for first in range(0, len(ids_B), most):
+            some = slice(first, first + most)
+            part = cache if most >= len(ids_B) else cache.rows(some, reach)
+            hidden = self.gpt.step(ids_B[some], rows_BA[some], position_B[some], self.frame, part, reach)
+            logits.append(self.gpt.logits(hidden, rows))
+        return torch.cat(logits)
 
 
 class GraphStep:
@@ -83,20 +114,19 @@ class GraphStep:
 
 
 def make_step(gpt: GPT, cache: Cache, frame: Frame, engine: Engine = "auto") -> Step:
-    """The fastest that there is for the device, the weights' type and the rows of the cache, or the one asked for.
+    """The fastest that there is for the device and the weights' type, or the one asked for.
 
-    The cache is still empty, and no other step's.
+    Not by how many rows there are: each engine rounds in its own way. The cache is still empty, and no other step's.
 
     ValueError for one that this machine or this model does not have.
     """
-    rows, device = cache.kv.shape[2], gpt.tokens.weight.device.type
+    device = gpt.tokens.weight.device.type
     there: dict[str, bool] = {
         "graph": device == "cuda",
         "native": engine != "eager" and device == "cpu" and supported(gpt),
         "eager": True,
     }
     if engine == "auto":
-        there["native"] &= rows <= NATIVE_ROWS
         engine = next(name for name in ("graph", "native", "eager") if there[name])  # type: ignore[assignment]
     if not there.get(engine, False):
         raise ValueError(f"engine {engine!r}: there is {', '.join(name for name in there if there[name])} here")

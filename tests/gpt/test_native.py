@@ -70,7 +70,8 @@ def test_it_is_the_whole_forward_and_the_step_of_pytorch(shape, rope):
     torch.testing.assert_close(
         EagerStep(gpt, theirs, FRAME)(**inputs, rows=ROWS, reach=TOKENS), logits, atol=1e-5, rtol=0
     )
-    torch.testing.assert_close(cache.kv, theirs.kv, atol=1e-5, rtol=0, equal_nan=True)  # and what is kept of the token
+    kept = theirs.kv[..., : cache.kv.shape[-1]]  # without what heads are filled up with
+    torch.testing.assert_close(cache.kv, kept, atol=1e-5, rtol=0, equal_nan=True)  # and what is kept of the token
 
 
 @needs_compiler

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 import helicon
-from helicon.formats.files import default_cache
+from helicon.formats.files import cache_path
+from helicon.formats.private import NAME_ANOTHER, NotPrivateError, private_folder
 from helicon.gpt.native.build import compiler
 
 PACKAGES = (
@@ -36,7 +37,7 @@ class Finding:
 def examine(runs: Path) -> list[Finding]:
     """All findings; `runs` is the folder that training would write to."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _devices, _tools)
-    return [finding for part in parts for finding in part()] + [_cache(default_cache()), _run_folder(runs)]
+    return [finding for part in parts for finding in part()] + [_cache(cache_path()), _run_folder(runs)]
 
 
 def _python() -> Iterator[Finding]:
@@ -87,12 +88,22 @@ def _tools() -> Iterator[Finding]:
 
 def _cache(folder: Path) -> Finding:
     """The token cache; it may be deleted at any time."""
-    fault = unwritable(folder)
+    fault = unwritable(folder) or _not_private(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     free = shutil.disk_usage(_existing(folder)).free
     found = f"{folder}, {size / 1e6:,.0f} MB used, {free / 1e9:,.0f} GB free"
-    fix = "set HELICON_CACHE to a folder of yours" if fault else ""
+    fix = NAME_ANOTHER if fault else ""
     return Finding("token cache", f"{found}; {fault}" if fault else found, fix)
+
+
+def _not_private(folder: Path) -> str:
+    """Why a folder that is there is no cache; empty if it is one."""
+    try:
+        if folder.is_dir():
+            private_folder(folder)
+        return ""
+    except NotPrivateError as error:
+        return str(error).removeprefix(f"{folder}: ").partition(";")[0]
 
 
 def _run_folder(folder: Path) -> Finding:

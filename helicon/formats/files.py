@@ -12,15 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from helicon.formats.private import private_folder
 from helicon.formats.temporary import remove_temporary, temporary_path
 
 
-def default_cache() -> Path:
-    """$HELICON_CACHE, or `helicon` in the user's cache folder."""
-    if own := os.environ.get("HELICON_CACHE"):  # an empty one would be the current folder
-        return Path(own)
+def cache_path() -> Path:
+    """$HELICON_CACHE, or `helicon` in the user's cache folder, from the root on; it need not be there."""
+    if named := os.environ.get("HELICON_CACHE"):
+        return Path(named).absolute()
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "helicon"
+    return Path(base).absolute() / "helicon"
+
+
+def default_cache() -> Path:
+    """The folder of the cache, made where it is not there: one's own, and closed to others.
+
+    Raises:
+        NotPrivateError: somebody else owns it, or can write to it.
+    """
+    return private_folder(cache_path())
 
 
 @contextmanager

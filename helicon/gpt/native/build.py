@@ -13,8 +13,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from helicon.formats.files import atomic_write, default_cache
+from helicon.formats.files import default_cache
+from helicon.formats.printable import MOST, printable
+from helicon.formats.private import NotPrivateError, open_private
 
 SOURCE = Path(__file__).with_name("step.c")
 # The first that the compiler takes: Apple's has no OpenMP, and some call the machine's own instructions -mcpu
@@ -37,26 +40,56 @@ def library() -> ctypes.CDLL | None:
     command = compiler()
     if command is None:
         return None
-    target = default_cache() / f"step-{_fingerprint(command)}.so"
     try:
-        if not target.exists():
-            _compile(command, target)
-        return ctypes.CDLL(str(target))
-    except (OSError, subprocess.SubprocessError) as error:
+        target = default_cache() / f"step-{_fingerprint(command)}.so"
+        return _cached(target) or _compiled(command, target)
+    except (OSError, NotPrivateError, subprocess.SubprocessError) as error:
         print(f"the decoding step was not compiled, PyTorch's is used: {_reason(error)}", file=sys.stderr)
         return None
 
 
-def _compile(command: Sequence[str], target: Path) -> None:
-    said = ""
-    with atomic_write(target) as made:
+def _cached(target: Path) -> ctypes.CDLL | None:
+    """The library of an earlier process; None where there is none that is ours alone and loads."""
+    try:
+        descriptor = open_private(target)
+    except FileNotFoundError:
+        return None
+    except (OSError, NotPrivateError) as error:
+        print(f"the decoding step is compiled anew: {_reason(error)}", file=sys.stderr)
+        return None
+    try:
+        opened = Path(f"/proc/self/fd/{descriptor}")  # that very file, where the system can name it
+        return ctypes.CDLL(str(opened if opened.exists() else target))
+    except OSError:
+        return None  # torn, or of another system
+    finally:
+        os.close(descriptor)
+
+
+def _compiled(command: Sequence[str], target: Path) -> ctypes.CDLL:
+    """Compiles with the first flags by which it also loads, among temporary files that others do not reach."""
+    message = ""
+    with TemporaryDirectory(prefix=".step-", dir=target.parent) as folder:
+        made, environment = Path(folder, target.name), {**os.environ, "TMPDIR": folder}
         for flags in FLAGS:
             whole = [*command, "-O3", *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(made), "-lm"]
-            done = subprocess.run(whole, capture_output=True, text=True, timeout=120, check=False)
-            if done.returncode == 0:
-                return
-            said = done.stderr.strip()
-        raise OSError(f"{' '.join(command)} failed: {said or 'it does not say why'}")
+            ended = subprocess.run(
+                whole, capture_output=True, text=True, errors="replace", timeout=120, check=False, env=environment
+            )
+            message = ended.stderr.strip()
+            if ended.returncode:
+                continue
+            try:
+                library = ctypes.CDLL(str(made))
+            except OSError as error:
+                message = f"what it made does not load: {error}"
+                continue
+            made.chmod(0o700)
+            with made.open("rb+") as file:
+                os.fsync(file.fileno())  # a library that is torn may end the process that loads it
+            os.replace(made, target)
+            return library
+    raise OSError(f"{' '.join(command)} failed: {message or 'it does not say why'}")
 
 
 def _fingerprint(command: Sequence[str]) -> str:
@@ -73,4 +106,4 @@ def _fingerprint(command: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return printable(" ".join(str(error).split()), MOST)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write beside the target, then rename over it. Only regular files are opened."""
+"""Files that appear whole or not at all: written beside the target, then renamed over it. Only regular ones are read."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from helicon.data.prepare import Prepared, Source, modalities_of, prepare
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.base import reading
 from helicon.tokenizers.sequencer import Packed, Sequencer
 
 POOL = 32  # batches among which windows are sorted by length, to waste little on padding
@@ -95,9 +94,7 @@ def open_folder(
     specs = tuple(map(str, layouts))
     slots = {slot for layout in layouts for slot in layout.sources}
     choices = {slot: name for slot, name in bundle.choices.items() if slot in slots}
-    # Notes are held by the pedal, as in training by default
-    options = {"pedal": "extend", **reading(bundle.sequencer.tokenizers.values())}
-    source = Source(path, specs, choices, options, manifest, held_out, grow=False)
+    source = Source(path, specs, choices, bundle.reading, manifest, held_out, grow=False)
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
 

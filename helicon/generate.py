@@ -18,7 +18,6 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.scoring import fit_to_conditions
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.base import reading
 from helicon.tokenizers.guides import most_ids
 from helicon.tokenizers.names import unknown
 
@@ -146,7 +145,7 @@ def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
 
 def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
     try:
-        return modality.read(path, options=reading(bundle.sequencer.tokenizers.values()))[0]
+        return modality.read(path, options=bundle.reading)[0]
     except ValueError as error:
         raise RequestError(f"{path}: {error}") from None
 

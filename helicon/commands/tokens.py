@@ -18,7 +18,6 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers import musenet
-from helicon.tokenizers.base import reading
 
 MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read whole
 LONGEST_NUMBER = 18  # digits, which 64 bits hold
@@ -46,7 +45,7 @@ def _line(path: Path, bundle: Bundle | None, ids: bool) -> str:
         text = musenet.musenet_text(score)
         return " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
     layout, modality = _layout_for(bundle, path.suffix.lower())
-    media, _ = modality.read(path, options=reading(bundle.sequencer.tokenizers.values()))
+    media, _ = modality.read(path, options=bundle.reading)
     slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
     numbers = [
         int(i) + bundle.schema.vocabulary.slice(slot).start

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside the target, then renamed over it. Only regular ones are read."""
+"""Files that appear whole or not at all: written beside the target and renamed over it. Only regular ones are read."""
 
 from __future__ import annotations
 
@@ -114,6 +114,29 @@ def read_regular(path: str | os.PathLike[str], most: int, links: bool = True) ->
     if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"{size:,} bytes; at most {most:,} are read", os.fspath(path))
     return content
+
+
+def check_folder(folder: str | os.PathLike[str], named: bool = True, most: int = 1000) -> None:
+    """Checks that a folder which may come from elsewhere holds files and folders alone, directly in it.
+
+    Args:
+        folder: to look into.
+        named: whether somebody has named it, so that it may itself be a symbolic link.
+        most: files and folders that it may hold.
+
+    Raises:
+        OSError: that names what is something else, such as a symbolic link, a pipe or a device.
+    """
+    path = os.fspath(folder)
+    if not stat.S_ISDIR((os.stat if named else os.lstat)(path).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "no folder, or a symbolic link to one", path)
+    with os.scandir(path) as entries:
+        for number, entry in enumerate(entries):
+            if number >= most:
+                raise OSError(errno.EFBIG, f"holds more than {most:,} files", path)
+            if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
+                kind = "a symbolic link" if entry.is_symlink() else "a device, pipe or socket"
+                raise OSError(errno.EINVAL, f"{kind}, only files and folders are accepted here", entry.path)
 
 
 def _check_regular(path: str, status: os.stat_result) -> None:

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import struct
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from helicon.formats.files import atomic_write
+from helicon.formats.checked import fields, sequence, shown, text, whole
+from helicon.formats.files import atomic_write, open_regular
+from helicon.formats.json_files import parse_json
+from helicon.formats.printable import MOST, printable
 
 FLOATS = {"F64", "F32", "F16", "BF16"}
-LONGEST_HEADER = 100_000_000  # bytes
+# Bytes of a number
+SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+SIZES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+LONGEST_HEADER = 8_000_000  # bytes
+MOST_DIMENSIONS = 8
 
 
 class WeightsError(ValueError):
     """A file of weights that is damaged, or not what was expected; the message names it and what is wrong."""
+
+
+class Claim(NamedTuple):
+    """Shape and number format of a tensor, as the header of its file has them."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -39,52 +55,94 @@ def hash_weights(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_weights(
-    path: Path, expected: Mapping[str, Tensor] | None = None, device: torch.device | str = "cpu"
+    path: Path, expected: Mapping[str, Tensor] | None = None, device: torch.device | str = "cpu", links: bool = False
 ) -> dict[str, Tensor]:
-    """Tensors of the file, once names, shapes and kinds (floating or not) are those of `expected`, if it is given."""
-    check_safetensors(path)
+    """Tensors of a file, once names, shapes and kinds (floating or not) are those of `expected`, if it is given.
+
+    links: as `read_header` has them.
+    """
+    header = read_header(path, links)
+    if expected is not None:
+        _check_names(path, header, expected)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            if expected is not None:
-                found = {name: (tuple(item.get_shape()), item.get_dtype()) for name, item in slices.items()}
-                _check_names(path, found, expected)
-            return {name: file.get_tensor(name) for name in (slices if expected is None else expected)}
+            return {name: file.get_tensor(name) for name in (header if expected is None else expected)}
     except SafetensorError as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+        reason = printable(error, MOST)
+        raise WeightsError(f"{printable(path)}: not a readable safetensors file ({reason})") from None
 
 
-def _check_names(
-    path: Path, found: Mapping[str, tuple[tuple[int, ...], str]], expected: Mapping[str, Tensor]
-) -> None:  # fmt: skip
-    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
-    problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
+def _check_names(path: Path, header: Mapping[str, Claim], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"missing {name}" for name in expected.keys() - header.keys()]
+    problems += [f"unexpected {printable(name, 60)}" for name in header.keys() - expected.keys()]
     for name, tensor in expected.items():
-        shape, kind = found.get(name, (tuple(tensor.shape), "F32" if tensor.is_floating_point() else "I64"))
+        default = Claim(tuple(tensor.shape), "F32" if tensor.is_floating_point() else "I64")
+        shape, kind = header.get(name, default)
         if shape != tuple(tensor.shape):
             problems.append(f"{name} is {list(shape)}, the config says {list(tensor.shape)}")
         elif (kind in FLOATS) != tensor.is_floating_point():
             problems.append(f"{name} holds {kind}")
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise WeightsError(f"{path}: weights do not fit the config: {'; '.join(sorted(problems)[:4])}{more}")
+        reason = printable("; ".join(sorted(problems)[:4]), MOST)
+        raise WeightsError(f"{printable(path)}: weights do not fit the config: {reason}{more}")
 
 
-def check_safetensors(path: Path) -> None:
-    """Header and length agree before anything is allocated; the library itself accepts some trailing bytes."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: missing")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if len(head) < 8 or length > min(size - 8, LONGEST_HEADER):
-            raise WeightsError(f"{path}: truncated, or its header claims {length} bytes of a file of {size}")
-        try:
-            header = json.loads(file.read(length))
-            ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise WeightsError(f"{path}: its safetensors header is damaged") from None
-    if 8 + length + max(ends, default=0) != size:
-        claimed = 8 + length + max(ends, default=0)
-        raise WeightsError(f"{path}: {size} bytes, its header says {claimed}: truncated or changed")
+def read_header(path: Path, links: bool = False) -> dict[str, Claim]:
+    """Name -> shape and number format of the tensors of a safetensors file, before anything is allocated for them.
+
+    Tensors lie one after another and fill the file: the library itself accepts some trailing bytes.
+
+    Args:
+        path: of the file, of which the header alone is read.
+        links: whether it may be a symbolic link.
+
+    Raises:
+        WeightsError: where header and file do not agree, or the header is longer than 8 MB.
+    """
+    try:
+        with open_regular(path, links) as file:
+            size, head = os.fstat(file.fileno()).st_size, file.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+            if len(head) < 8 or length > min(size - 8, LONGEST_HEADER):
+                claims = f"its header claims {length:,} bytes of a file of {size:,}; {LONGEST_HEADER:,} are accepted"
+                raise WeightsError(f"{printable(path)}: truncated, or {claims}")
+            content = file.read(length)
+    except OSError as error:
+        reason = "missing" if isinstance(error, FileNotFoundError | IsADirectoryError) else error.strerror
+        raise WeightsError(f"{printable(path)}: {reason}") from None
+    try:
+        claims, end = _claims(parse_json(content))
+    except ValueError as error:
+        reason = printable(error, MOST)
+        raise WeightsError(f"{printable(path)}: its safetensors header is damaged ({reason})") from None
+    if 8 + length + end != size:
+        claimed = f"{size:,} bytes, its header says {8 + length + end:,}"
+        raise WeightsError(f"{printable(path)}: {claimed}: truncated or changed")
+    return claims
+
+
+def _claims(header: Any) -> tuple[dict[str, Claim], int]:
+    """Tensors by name, and where the last of them ends; ValueError for what is no such header."""
+    if not isinstance(header, dict):
+        raise ValueError("no object")
+    notes = header.pop("__metadata__", {})
+    if not isinstance(notes, dict) or not all(isinstance(value, str) for value in notes.values()):
+        raise ValueError("__metadata__ holds no texts")
+    places, claims = [], {}
+    for name, entry in header.items():
+        where = printable(name, 60)
+        entry = fields(where, entry, ("dtype", "shape", "data_offsets"))
+        dtype, offsets = text(where, entry["dtype"]), sequence(where, entry["data_offsets"], 2)
+        shape = [whole(where, axis, 0, 1 << 48) for axis in sequence(where, entry["shape"], MOST_DIMENSIONS)]
+        begin, end = (whole(where, offset, 0, 1 << 62) for offset in (*offsets, -1)[:2])
+        if dtype not in SIZES or end - begin != prod(shape) * SIZES[dtype]:
+            raise ValueError(f"{where}: {shown(dtype)} {shape} does not fit bytes {begin} to {end}")
+        places.append((begin, end))
+        claims[name] = Claim(tuple(shape), dtype)
+    reached = 0
+    for begin, end in sorted(places):
+        if begin != reached:
+            raise ValueError(f"tensors overlap or leave a gap at byte {min(begin, reached)}")
+        reached = end
+    return claims, reached

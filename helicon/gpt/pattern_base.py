@@ -18,6 +18,8 @@ from torch import Tensor
 
 from helicon.gpt.folds import Fold
 
+MOST_NUMBER = 1 << 24  # of a pattern: more than any context has tokens
+
 KeyList = tuple[Tensor, Tensor]  # index_BK and valid_BK; where not valid the index means nothing
 
 
@@ -55,8 +57,8 @@ class Spec:
     form: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if any(number < 1 for number in vars(self).values()):
-            raise ValueError(f"the numbers of {self.form} must be at least 1")
+        if any(not 1 <= number <= MOST_NUMBER for number in vars(self).values()):
+            raise ValueError(f"the numbers of {self.form} must be at least 1 and at most {MOST_NUMBER:,}")
 
     def __str__(self) -> str:
         return self.written(*vars(self).values())

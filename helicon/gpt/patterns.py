@@ -15,25 +15,26 @@ from helicon.gpt.stride_patterns import Block, Column, Dense, Fixed, Local, Prev
 PATTERNS: dict[str, type[Any]] = {
     pattern.name(): pattern for pattern in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed, Row, Conv)
 }
-_PIECE = re.compile(r"\s*(?:\((?P<list>[^()]*)\)\s*\*\s*(?P<times>[1-9]\d*)|(?P<item>[^(),*]*))\s*,")
+LONGEST = 2000  # characters of a list of patterns
+_PIECE = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
 
 
 def parse_pattern(spec: str) -> WrittenPattern:
     """`strided:128` -> Strided(128), `column` -> Unbound(Column); `str` is the inverse. ValueError lists the forms."""
     name, colon, numbers = spec.strip().partition(":")
     if name not in PATTERNS:
-        near = difflib.get_close_matches(name, PATTERNS, n=1, cutoff=0)
+        near = difflib.get_close_matches(name[:40], PATTERNS, n=1, cutoff=0)
         forms = ", ".join(pattern.form for pattern in PATTERNS.values())
-        raise ValueError(f"no attention pattern {name!r}, did you mean {near[0]!r}? There are {forms}")
+        raise ValueError(f"no attention pattern {name[:40]!r}, did you mean {near[0]!r}? There are {forms}")
     pattern = PATTERNS[name]
     words = numbers.split(",") if colon else []
     missing = len(fields(pattern)) - len(words)
-    if missing not in (0, int("[" in pattern.form)) or not all(word.strip().isdecimal() for word in words):
-        raise ValueError(f"cannot read attention pattern {spec!r}: write {pattern.form} with whole numbers")
+    if missing not in (0, int("[" in pattern.form)) or not all(map(_is_number, words)):
+        raise ValueError(f"cannot read attention pattern {spec[:60]!r}: write {pattern.form} with whole numbers")
     try:
         return Unbound(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
     except ValueError as error:
-        raise ValueError(f"{spec.strip()}: {error}") from None
+        raise ValueError(f"{spec.strip()[:60]!r}: {error}") from None
 
 
 def parse_patterns(spec: str, layers: int) -> tuple[WrittenPattern, ...]:
@@ -46,19 +47,27 @@ def parse_patterns(spec: str, layers: int) -> tuple[WrittenPattern, ...]:
 
 def _items(spec: str, layers: int) -> list[str]:
     """The specs of a list, no list within it repeated more often than `layers`."""
+    if not isinstance(spec, str) or len(spec) > LONGEST:
+        raise ValueError(f"attention patterns {repr(spec)[:40]}...: a text of at most {LONGEST:,} characters is needed")
     items: list[str] = []
-    text, position, open_item = spec + ",", 0, False
+    # Spaces beside a mark mean nothing. They go first, since an expression that also skips them backtracks for long
+    text = re.sub(r"\s+(?=[(),*])|(?<=[(),*])\s+", "", spec) + ","
+    position, open_item = 0, False
     while position < len(text):
         piece = _PIECE.match(text, position)
         if piece is None:
             raise ValueError(
-                f"cannot read attention patterns {spec!r}: write a list as a,b and a repeated one as (a,b)*3"
+                f"cannot read attention patterns {spec[:60]!r}: write a list as a,b and a repeated one as (a,b)*3"
             )
         if piece["times"]:
             items += _items(piece["list"], layers) * min(int(piece["times"]), layers)
-        elif open_item and piece["item"].strip().isdecimal():
+        elif open_item and _is_number(piece["item"]):
             items[-1] += "," + piece["item"].strip()
         else:
             items.append(piece["item"].strip())
         position, open_item = piece.end(), piece["times"] is None
     return items
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch("[0-9]{1,9}", word.strip()) is not None

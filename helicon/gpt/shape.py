@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from helicon.formats.checked import flag, number, one_of, whole
 from helicon.gpt.patterns import parse_patterns
+
+MOST_LAYERS, MOST_WIDTH, MOST_RATIO = 1000, 1 << 16, 64
+Activation = Literal["gelu", "quick_gelu", "relu2", "swiglu"]
+Norm = Literal["layer", "rms"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,8 @@ class Shape:
     width: int = 256
     heads: int = 4
     pattern: str = "dense"
-    mlp: Literal["gelu", "quick_gelu", "relu2", "swiglu"] = "gelu"
-    norm: Literal["layer", "rms"] = "layer"
+    mlp: Activation = "gelu"
+    norm: Norm = "layer"
     tied: bool = True
     bias: bool = True
     qk_norm: bool = False
@@ -34,6 +39,16 @@ class Shape:
     attention_ratio: float = 1.0
 
     def __post_init__(self) -> None:
+        whole("layers", self.layers, 1, MOST_LAYERS)
+        whole("width", self.width, 1, MOST_WIDTH)
+        whole("heads", self.heads, 1, MOST_WIDTH)
+        one_of("mlp", self.mlp, get_args(Activation))
+        one_of("norm", self.norm, get_args(Norm))
+        for name in ("tied", "bias", "qk_norm"):
+            flag(name, getattr(self, name))
+        number("dropout", self.dropout, 0, 1)
+        for name in ("mlp_ratio", "qk_ratio", "attention_ratio"):
+            number(name, getattr(self, name), 0, MOST_RATIO)
         if self.attention_ratio == 1 and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if not self.attention_ratio > 0 or not (self.attention_ratio * self.width / self.heads).is_integer():

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from helicon.formats.audio import SUFFIXES, Sound, read_audio, write_audio
+from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, SUFFIXES, Sound, read_audio, write_audio
+from helicon.formats.checked import fields, text, whole
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.labels import LabelTokenizer, label_of
@@ -23,7 +24,7 @@ from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.names import slug
 from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.audio_codec import MOST_HOPS, AudioCodec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
 RATE = 8000  # samples a second, unless told
@@ -35,7 +36,8 @@ _AT_LEVEL = re.compile(r"(.+)@(\d+)")
 
 def read_file(path: Path, rate: int | None = RATE, channels: int = CHANNELS) -> tuple[Sound, ReadReport]:
     """Sound of a file, resampled to `rate` unless that is None, its channels mixed or doubled."""
-    return read_audio(path, rate, channels)
+    rate = None if rate is None else whole("rate", rate, 1, MOST_RATE)
+    return read_audio(path, rate, whole("channels", channels, 1, MOST_CHANNELS))
 
 
 def preview(media: Sound, path: Path) -> list[Path]:
@@ -98,7 +100,9 @@ def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None
     """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
     if weights is None:
         raise ValueError("the weights of the codec are missing")
-    return codes_of(CodecBundle.restore(state["codec"], weights), state["level"], state["block"])
+    state = fields("state", state, ("block", "level", "codec"))  # type: ignore[assignment]
+    codec, level = CodecBundle.restore(state["codec"], weights), whole("level", state["level"], 0, MOST_HOPS)
+    return codes_of(codec, level, text("block", state["block"]))
 
 
 def open_codes(path: Path, device: torch.device | str = "cpu", block: str = "audio") -> SoundCodesTokenizer | None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from helicon.formats.checked import number, one_of, shown, text
 from helicon.formats.files import open_regular
 from helicon.formats.score import ReadReport
 from helicon.tokenizers.base import Tokenizer
@@ -136,10 +137,22 @@ class Modality:
                 f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have (--data.max_mb)"
             )
 
+    def reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options of reading: as they are given, else the defaults. ValueError for a value of another type."""
+        return {
+            name: _checked(name, options[name], self._read_hints.get(name)) if name in options else default
+            for name, default in self._read_options.items()
+        }
+
     @cached_property
-    def _read_options(self) -> frozenset[str]:
-        """Names of the options of `read_file`, of which asking takes as long as reading a small file."""
-        return frozenset(inspect.signature(self.read_file).parameters)
+    def _read_options(self) -> dict[str, Any]:
+        """Options of `read_file` and their defaults; asking takes as long as reading a small file."""
+        parameters = inspect.signature(self.read_file).parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+    @cached_property
+    def _read_hints(self) -> dict[str, Any]:
+        return get_type_hints(self.read_file)
 
     def from_text(self, text: str) -> Any:
         """Media of a caption; ValueError where words cannot be that medium."""
@@ -172,6 +185,21 @@ def amount_of(amount: str, whole: float, unit: str = "") -> float:
         return float(match[1]) * whole
     accepted = f"an amount such as 8{unit}, or a share" if unit else "a share"
     raise ValueError(f"cannot keep {amount!r}: {accepted} between 0 and 1 is accepted")
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """A value of an option of reading, of its type or of a plain one; ValueError for another."""
+    if get_origin(hint) is Literal:
+        return one_of(name, value, get_args(hint))
+    accepted = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
+    kinds = [kind for part in (get_args(hint) or (hint,)) for kind in accepted.get(part, ())]
+    if value is None and type(None) in get_args(hint):
+        return value
+    if kinds and type(value) not in kinds:
+        raise ValueError(f"{name} {shown(value)}: {' or '.join(kind.__name__ for kind in kinds)} is accepted")
+    if type(value) is str:
+        return text(name, value)
+    return value if type(value) is bool else number(name, value)
 
 
 def _accepted(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helicon.formats.checked import fields, text, whole
 from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
+from helicon.tokenizers.pixels import MOST_PIXELS
 from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
@@ -24,7 +26,7 @@ SIZE = 32  # pixels each way, unless told
 
 def read_file(path: Path, size: int = SIZE) -> tuple[np.ndarray, ReadReport]:
     """Pixels [size, size, 3] of a picture file, scaled and cropped to the middle."""
-    return read_image(path, size)
+    return read_image(path, whole("size", size, 1, MOST_PIXELS))
 
 
 def preview(media: np.ndarray, path: Path) -> list[Path]:
@@ -73,14 +75,16 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
     codec = bundle.codec
     if not isinstance(codec, Codec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
-    return CodesTokenizer(codec, bundle.reading["size"], codec.shape.factor, bundle.config(), lasting(codec), block)
+    size = whole("size", bundle.reading["size"], 1, MOST_PIXELS)
+    return CodesTokenizer(codec, size, codec.shape.factor, bundle.config(), lasting(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:
     """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
     if weights is None:
         raise ValueError("the weights of the codec are missing")
-    return codes_of(CodecBundle.restore(state["codec"], weights), state["block"])
+    state = fields("state", state, ("block", "codec"))  # type: ignore[assignment]
+    return codes_of(CodecBundle.restore(state["codec"], weights), text("block", state["block"]))
 
 
 def open_codes(path: Path, device: torch.device | str = "cpu") -> CodesTokenizer | None:

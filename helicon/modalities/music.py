@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from helicon.formats.checked import one_of
 from helicon.formats.midi import Pedal, read_midi, write_midi
 from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.score import ReadReport, Score
@@ -27,6 +28,7 @@ def read_file(path: Path, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
 
     `extend` lets notes ring as long as the sustain pedal holds them, `drop` ignores it.
     """
+    one_of("pedal", pedal, get_args(Pedal))
     score, report = read_midi(path, pedal)
     try:
         label = parse_header(report.text).label

@@ -53,9 +53,26 @@ def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
     return owners[0]
 
 
+def reading(layouts: Iterable[Iterable[str]], options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options with which files of the media of some layouts, each the names of its slots, are read.
+
+    ValueError for one of the wrong type.
+    """
+    found: dict[str, Any] = {}
+    for layout in map(list, layouts):
+        for slot in layout:
+            found |= for_slot(slot, layout).reading(options)
+    return found
+
+
 def kinds(slot: str) -> dict[str, TokenizerKind]:
     """Kinds of tokenizers of a slot, of all media that have it."""
     return {name: kind for modality in _owners(slot) for name, kind in modality.slots[slot].items()}
+
+
+def is_slot(name: Any) -> bool:
+    """Whether some medium has a slot of that name."""
+    return any(name in modality.slots for modality in all_modalities().values())
 
 
 def factory(slot: str, name: str) -> TokenizerKind:

@@ -13,8 +13,11 @@ from helicon.sequence.vocabulary import Block, Vocabulary
 
 TASK = "task"
 GRID_AXES = ("row", "column", "channel")
-_NAME = r"([a-z][a-z0-9_-]*)"
-_SLOT = re.compile(rf"{_NAME}(?:\[(\d+(?:x\d+)*|)\])?(?:@{_NAME})?")
+MOST_CONTEXT = 1 << 20  # tokens fed at most, and therefore of a slot
+MOST_LAYOUTS = 256
+LONGEST_SPEC = 1000  # characters of a layout
+_NAME = r"([a-z][a-z0-9_-]{0,99})"
+_SLOT = re.compile(rf"{_NAME}(?:\[([0-9]{{1,9}}(?:x[0-9]{{1,9}})*|)\])?(?:@{_NAME})?")
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,27 @@ class Layout:
     @staticmethod
     def parse(spec: str) -> Layout:
         """Layout of a spec such as `text[256] image[32x32]`; ValueError says what is wrong with it."""
-        slots = []
+        if not isinstance(spec, str) or len(spec) > LONGEST_SPEC:
+            raise ValueError(f"layout {repr(spec)[:40]}...: a text of at most {LONGEST_SPEC} characters is accepted")
+        slots, shown = [], spec if len(spec) <= 100 else f"{spec[:97]}..."
         for word in spec.split():
             match = _SLOT.fullmatch(word)
             if not match:
                 written = "`name`, `name[length]` or `name[rowsxcolumns]`, of which the last may end with `@guide`"
-                raise ValueError(f"layout {spec!r}: {word!r} is not {written}")
+                raise ValueError(f"layout {shown!r}: {word[:60]!r} is not {written}")
             shape = None if match[2] is None else tuple(map(int, filter(None, match[2].split("x"))))
             slots.append(Slot(match[1], shape, match[3]))
         names = [slot.name for slot in slots]
         if not slots or len(set(names)) != len(names) or TASK in names:
-            raise ValueError(f"layout {spec!r}: one or more slots of different names (not {TASK!r}) are needed")
+            raise ValueError(f"layout {shown!r}: one or more slots of different names (not {TASK!r}) are needed")
         if any(slot.shape is None for slot in slots[:-1]) or any(0 in (slot.shape or ()) for slot in slots):
-            raise ValueError(f"layout {spec!r}: only the last slot may be open, and no slot may be empty")
+            raise ValueError(f"layout {shown!r}: only the last slot may be open, and no slot may be empty")
         if any(len(slot.shape or ()) > len(GRID_AXES) for slot in slots):
-            raise ValueError(f"layout {spec!r}: a grid has at most {', '.join(GRID_AXES)}")
+            raise ValueError(f"layout {shown!r}: a grid has at most {', '.join(GRID_AXES)}")
         if any(slot.guide for slot in slots[:-1]) or slots[-1].guide in [TASK, *names]:
-            raise ValueError(f"layout {spec!r}: only the last slot may have a guide, and that is no slot of the layout")
+            raise ValueError(
+                f"layout {shown!r}: only the last slot may have a guide, and that is no slot of the layout"
+            )
         return Layout(tuple(slots))
 
     def filled(self, shapes: Mapping[str, tuple[int, ...]]) -> Layout:
@@ -170,6 +177,10 @@ class Schema:
     positions: str = "flat"
 
     def __post_init__(self) -> None:
+        if type(self.context) is not int or not 1 <= self.context <= MOST_CONTEXT:
+            raise ValueError(f"context {repr(self.context)[:40]}: 1 to {MOST_CONTEXT:,} tokens are accepted")
+        if not 1 <= len(self.layouts) <= MOST_LAYOUTS:
+            raise ValueError(f"{len(self.layouts)} layouts: 1 to {MOST_LAYOUTS} are accepted")
         for layout in self.layouts:
             layout.room(self.context)
             for name in layout.sources:
@@ -187,7 +198,9 @@ class Schema:
     @cached_property
     def position_axes(self) -> dict[str, int]:
         """Axis -> size of the tables for a token's place in the sequence."""
-        kind, _, length = self.positions.partition(":")
+        if not isinstance(self.positions, str):
+            raise ValueError(f"positions {repr(self.positions)[:40]}: a text is accepted")
+        kind, _, length = self.positions[:20].partition(":")
         if self.positions == "flat":
             return {"position": self.context}
         if self.positions == "axes":
@@ -195,9 +208,9 @@ class Schema:
             return {"position": 1 + max((slot.length or self.context - y.prefix for y, slot in plain), default=0)}
         if self.positions == "rope":
             return {}
-        if kind == "grid" and length.isdecimal() and int(length) > 0:
+        if kind == "grid" and re.fullmatch("[0-9]{1,9}", length) and 0 < int(length) <= MOST_CONTEXT:
             return {"row": -(-self.context // int(length)), "column": int(length)}
-        raise ValueError(f"positions {self.positions!r} is not `flat`, `grid:L`, `axes` or `rope`")
+        raise ValueError(f"positions {self.positions[:40]!r} is not `flat`, `grid:L`, `axes` or `rope`")
 
     @cached_property
     def axes(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +19,9 @@ class Block:
 
     def __post_init__(self) -> None:
         if len(set(self.tokens)) != len(self.tokens):
-            twice = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
-            raise ValueError(f"block {self.name!r} names a token twice: {', '.join(twice[:5])}")
+            twice = sorted(token for token, times in Counter(self.tokens).items() if times > 1)
+            shown = ", ".join(token[:20] for token in twice[:5])
+            raise ValueError(f"block {self.name[:20]!r} names a token twice: {shown}")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -39,7 +41,7 @@ class Vocabulary:
     def __post_init__(self) -> None:
         names = [block.name for block in self.blocks]
         if len(set(names)) != len(names):
-            raise ValueError(f"block names must differ, got {names}")
+            raise ValueError(f"block names must differ, got {[name[:20] for name in names[:8]]}")
 
     @cached_property
     def _slices(self) -> dict[str, slice]:

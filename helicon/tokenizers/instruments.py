@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.checked import fields, sequence, text, texts, wholes
+from helicon.formats.printable import MOST, printable
 from helicon.formats.score import DRUMS
 from helicon.tokenizers.survey import MusicSurvey
 
@@ -22,6 +24,7 @@ PITCHES = 128
 LONGEST_WAIT = 128  # units, in one token
 UNITS_PER_SECOND = 100
 VOLUMES = tuple(range(24, 121, 8))
+MOST_LEVELS = 4096  # of all instruments
 FAMILIES = (
     "piano", "chromatic", "organ", "guitar", "bass", "strings", "ensemble", "brass",
     "reed", "pipe", "lead", "pad", "effects", "ethnic", "percussive", "sounds",
@@ -53,8 +56,8 @@ class Instrument:
     group: str
 
     def __post_init__(self) -> None:
-        if not self.programs or not self.volumes:
-            raise ValueError(f"instrument {self.name!r} needs a program and a volume")
+        if not self.programs or not self.volumes or len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"instrument {self.name!r} needs a program and a volume, and none of them twice")
         if self.is_drums == (0 in self.levels):
             raise ValueError(f"instrument {self.name!r}: note-offs (level 0) are for all but drums")
         if set("_: ") & set(self.name + self.group):
@@ -86,7 +89,14 @@ class InstrumentTable:
         if not self.instruments or len(set(programs)) != len(programs):
             raise ValueError("a table needs instruments, and a program may belong to one of them only")
         if set(self.groups) != {row.group for row in self.instruments}:
-            raise ValueError(f"groups {self.groups} are not those of the instruments")
+            raise ValueError(f"groups {printable(self.groups, MOST)} are not those of the instruments")
+        if sum(len(row.levels) for row in self.instruments) > MOST_LEVELS:
+            raise ValueError(f"a table of more than {MOST_LEVELS:,} volumes in all, of 128 tokens each")
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Words that name instruments: of one, or of a group."""
+        return {row.name for row in self.instruments} | set(self.groups)
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
@@ -204,8 +214,14 @@ class InstrumentTable:
     @staticmethod
     def from_state(state: dict[str, Any]) -> InstrumentTable:
         """Inverse of `state`."""
-        rows = [Instrument(name, tuple(p), tuple(levels), group) for name, p, levels, group in state["instruments"]]
-        return InstrumentTable(tuple(rows), tuple(state["groups"]))
+        state = fields("table", state, ("instruments", "groups"))  # type: ignore[assignment]
+        rows = []
+        for row in sequence("instruments", state["instruments"], DRUMS + 1):
+            name, programs, levels, group = (*sequence("instrument", row, 4), None, None, None, None)[:4]
+            plays = tuple(wholes("programs", programs, DRUMS + 1, 0, DRUMS))
+            volumes = tuple(wholes("levels", levels, PITCHES, 0, PITCHES - 1))
+            rows.append(Instrument(text("instrument", name), plays, volumes, text("group", group)))
+        return InstrumentTable(tuple(rows), tuple(texts("groups", state["groups"], DRUMS + 1)))
 
 
 def _programs(first: int, *ranges: tuple[int, int]) -> tuple[int, ...]:

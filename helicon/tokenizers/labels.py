@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.audio import Sound
+from helicon.formats.checked import fields, text, texts
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.names import slug, unknown
 
 ANY = "any-label"
+MOST_LABELS = 1 << 16
 _MARK = "-label"
 
 
@@ -79,7 +81,8 @@ class LabelTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> LabelTokenizer:
         """Inverse of `state`."""
-        return LabelTokenizer(state["labels"], state["block"])
+        state = fields("state", state, ("block", "labels"))  # type: ignore[assignment]
+        return LabelTokenizer(texts("labels", state["labels"], MOST_LABELS), text("block", state["block"]))
 
 
 def label_of(media: Sound | str) -> str:

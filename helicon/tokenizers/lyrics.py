@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from helicon.formats import checked
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.text import BYTES, BytesTokenizer
 
@@ -61,7 +62,7 @@ class LyricsTokenizer(BytesTokenizer):
     @staticmethod
     def from_state(state: dict[str, Any]) -> LyricsTokenizer:
         """Inverse of `state`."""
-        return LyricsTokenizer(state["block"])
+        return LyricsTokenizer(checked.text("block", checked.fields("state", state, ("block",))["block"]))
 
 
 def timed_lines(text: str) -> list[Line]:

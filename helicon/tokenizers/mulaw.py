@@ -13,7 +13,7 @@ import numpy as np
 from helicon.formats.audio import Sound
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
-from helicon.tokenizers.samples import check_sound, sound_of
+from helicon.tokenizers.samples import check_sound, sampling_of_state, sound_of
 from helicon.tokenizers.timing import TimeAutomaton
 
 LEVELS = 256
@@ -59,7 +59,7 @@ class MulawTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> MulawTokenizer:
         """Inverse of `state`."""
-        return MulawTokenizer(state["rate"], state["channels"], state["block"])
+        return MulawTokenizer(*sampling_of_state(state))
 
 
 def level_of(samples: np.ndarray) -> np.ndarray:

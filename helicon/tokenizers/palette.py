@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.checked import fields, number, sequence, text, whole
+from helicon.formats.printable import printable
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, kmeans, pack, unpack
+from helicon.tokenizers.pixels import MOST_PIXELS
 from helicon.tokenizers.rgb import check_picture, rows_of
 
 MOST_COLOURS = 4096
@@ -87,9 +90,12 @@ class PaletteTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> PaletteTokenizer:
         """Inverse of `state`; ValueError for centroids of another range."""
-        if tuple(state["range"]) != RANGE:
-            raise ValueError(f"the palette's range must be {list(RANGE)}, got {state['range']}")
-        return PaletteTokenizer(np.array(state["centroids"], np.float32), state["size"], state["block"])
+        state = fields("state", state, ("block", "size", "range", "centroids"))  # type: ignore[assignment]
+        if tuple(sequence("range", state["range"], 2)) != RANGE:
+            raise ValueError(f"the palette's range must be {list(RANGE)}, got {printable(state['range'], 80)}")
+        rows = [sequence("colour", row, 3) for row in sequence("centroids", state["centroids"], MOST_COLOURS)]
+        centroids = np.array([[number("colour", value, *RANGE) for value in row] for row in rows], np.float32)
+        return PaletteTokenizer(centroids, whole("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
 
 
 def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:

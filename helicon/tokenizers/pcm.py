@@ -12,7 +12,7 @@ import numpy as np
 from helicon.formats.audio import Sound
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
-from helicon.tokenizers.samples import check_sound, sound_of
+from helicon.tokenizers.samples import check_sound, sampling_of_state, sound_of
 from helicon.tokenizers.timing import TimeAutomaton
 
 VALUES = 1 << 16
@@ -54,4 +54,4 @@ class PcmTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> PcmTokenizer:
         """Inverse of `state`."""
-        return PcmTokenizer(state["rate"], state["channels"], state["block"])
+        return PcmTokenizer(*sampling_of_state(state))

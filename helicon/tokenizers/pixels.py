@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOST_PIXELS = 4096  # each way, of a picture that is made into tokens
+
 
 def pixels_to_tensor(pixels_BCHW: Tensor) -> Tensor:
     """0 .. 255 to [-1, 1], float32, channels last in memory, where convolutions are fastest."""

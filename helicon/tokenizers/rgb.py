@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.checked import fields, text, whole
 from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.pixels import MOST_PIXELS
 
 VALUES = 256
 WHITE = 255
@@ -47,7 +49,8 @@ class RgbTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> RgbTokenizer:
         """Inverse of `state`."""
-        return RgbTokenizer(state["size"], state["block"])
+        state = fields("state", state, ("block", "size"))  # type: ignore[assignment]
+        return RgbTokenizer(whole("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
 
 
 def check_picture(picture: np.ndarray, size: int) -> np.ndarray:

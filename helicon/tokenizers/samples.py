@@ -5,9 +5,19 @@ Shapes: S samples, C channels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from helicon.formats.audio import Sound
+from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, Sound
+from helicon.formats.checked import fields, text, whole
+
+
+def sampling_of_state(state: Any) -> tuple[int, int, str]:
+    """Rate, channels and name of the block, of a tokenizer's state; ValueError for what cannot be these."""
+    state = fields("state", state, ("block", "rate", "channels"))
+    rate, channels = whole("rate", state["rate"], 1, MOST_RATE), whole("channels", state["channels"], 1, MOST_CHANNELS)
+    return rate, channels, text("block", state["block"])
 
 
 def check_sound(sound: Sound, rate: int, channels: int) -> Sound:

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.checked import fields, texts, wholes
 from helicon.formats.score import Score
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.augment import Change
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.instruments import InstrumentTable
+from helicon.tokenizers.labels import MOST_LABELS
 from helicon.tokenizers.names import slug, unknown
 from helicon.tokenizers.survey import MusicSurvey
 
@@ -180,8 +182,10 @@ class StyleTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> StyleTokenizer:
         """Inverse of `state`."""
+        state = fields("state", state, ("table", "labels", "sets", "tempos_bpm"))  # type: ignore[assignment]
         table = InstrumentTable.from_state(state["table"])
-        return StyleTokenizer(table, state["labels"], state["sets"], state["tempos_bpm"])
+        labels, sets = (texts(name, state[name], MOST_LABELS) for name in ("labels", "sets"))
+        return StyleTokenizer(table, labels, sets, wholes("tempos_bpm", state["tempos_bpm"], 1000, 1, 9999))
 
     def label_word(self, label: str) -> str:
         """Word of a label, known or not."""
@@ -193,7 +197,7 @@ class StyleTokenizer:
     def _instruments(self, word: str) -> tuple[str, ...] | None:
         """Names of the instruments that a word's parts name, in the table's order; None where a part names none."""
         parts, rows = set(word.split("_")), self.table.instruments
-        if not parts <= {row.name for row in rows} | set(self.table.groups):
+        if not parts <= self.table.names:
             return None
         return tuple(row.name for row in rows if row.name in parts or row.group in parts)
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from helicon.formats.checked import fields, text, whole, wholes
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.bpe_json import load_bpe
 
 BYTES = 256
 MOST_NUMBERS = 1 << 20
@@ -68,7 +70,7 @@ class BytesTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> BytesTokenizer:
         """Inverse of `state`."""
-        return BytesTokenizer(state["block"])
+        return BytesTokenizer(text("block", fields("state", state, ("block",))["block"]))
 
 
 class BpeTokenizer:
@@ -117,7 +119,8 @@ class BpeTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> BpeTokenizer:
         """Inverse of `state`."""
-        return BpeTokenizer(Tokenizer.from_str(json.dumps(state["bpe"])), state["block"])
+        state = fields("state", state, ("block", "bpe"))  # type: ignore[assignment]
+        return BpeTokenizer(load_bpe(state["bpe"]), text("block", state["block"]))
 
 
 class NumbersTokenizer:
@@ -137,7 +140,7 @@ class NumbersTokenizer:
     def fit(texts: Iterable[str], block: str = "text") -> NumbersTokenizer:
         """All numbers up to the largest in the texts; ValueError for what is no number, or without any."""
         largest = -1
-        for word in (match[0] for text in texts for match in _WORD.finditer(text)):
+        for word in (match[0] for each in texts for match in _WORD.finditer(each)):
             if not (word.isascii() and word.isdecimal()) or len(word) > len(str(MOST_NUMBERS)):
                 raise ValueError(f"{word[:20]!r} is no number from 0 to {MOST_NUMBERS - 1}")
             largest = max(largest, int(word))
@@ -163,4 +166,6 @@ class NumbersTokenizer:
     @staticmethod
     def from_state(state: dict[str, Any]) -> NumbersTokenizer:
         """Inverse of `state`."""
-        return NumbersTokenizer(state["size"], state["without"], state["block"])
+        state = fields("state", state, ("block", "size", "without"))  # type: ignore[assignment]
+        without = wholes("without", state["without"], MOST_NUMBERS, 0, MOST_NUMBERS)
+        return NumbersTokenizer(whole("size", state["size"], 1, MOST_NUMBERS), without, text("block", state["block"]))

@@ -46,7 +46,7 @@ class SequenceData(pl.LightningDataModule):
         changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
         drop: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
-        pedal: whether the sustain pedal extends notes.
+        pedal: whether the sustain pedal extends notes, `extend`, or not, `drop`; `extend` unless given.
         vocabulary: tokens of a text vocabulary that is learned (bpe).
         size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
         rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
@@ -56,7 +56,7 @@ class SequenceData(pl.LightningDataModule):
         workers: loader processes; results do not depend on their number.
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
         cache: folder of the token cache; $HELICON_CACHE or the user's cache folder unless given.
-        adopt: bundle whose tokenizers and weights are the start (fine-tuning).
+        adopt: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SequenceData(pl.LightningDataModule):
         changes: dict[str, list[float]] | None = None,
         drop: float = 0.1,
         plan: float = 0.3,
-        pedal: Literal["extend", "drop"] = "extend",
+        pedal: Literal["extend", "drop"] | None = None,
         vocabulary: int = 4096,
         size: int | None = None,
         rate: int | None = None,
@@ -98,9 +98,16 @@ class SequenceData(pl.LightningDataModule):
         if self.adopted:
             choices |= {slot: name for slot, name in self.adopted.choices.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
-        options = {"pedal": pedal, "vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
-        reads = {"size": size, "rate": rate, "channels": channels, "max_mb": max_mb}
+        options: dict[str, Any] = {"vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
+        reads = {"pedal": pedal, "size": size, "rate": rate, "channels": channels, "max_mb": max_mb}
         options |= {name: value for name, value in reads.items() if value is not None}
+        self.layouts = [Layout.parse(layout) for layout in layouts]
+        sources = [layout.sources for layout in self.layouts]
+        for name, value in registry.reading(sources, self.adopted.reading).items() if self.adopted else []:
+            if options.setdefault(name, value) != value:
+                raise DataError(
+                    f"--data.{name} {options[name]}: {adopt} was trained on files that are read with {value}"
+                )
         for slot, known in self.adopted_tokenizers.items():
             for name, value in getattr(known, "reading", {}).items():
                 if options.setdefault(name, value) != value:
@@ -109,7 +116,7 @@ class SequenceData(pl.LightningDataModule):
             Path(path), tuple(layouts), choices, options,
             Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
         )  # fmt: skip
-        self.layouts = [Layout.parse(layout) for layout in layouts]
+        self.reading = registry.reading(sources, options)
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers, self.val_batches = batch_size, seed, workers, val_batches
         self.variation = Variation(augment, drop, plan, changes or {})

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
+from helicon.formats.checked import whole, wholes
 from helicon.vqvae.audio_nets import AudioDecoder, AudioEncoder, reach, strides
 from helicon.vqvae.chunks import blocks_of, chunks, joined, together
-from helicon.vqvae.codec import Bottleneck, Kind, make_quantizer
+from helicon.vqvae.codec import MOST_WIDTH, Bottleneck, Kind, check_bottleneck, make_quantizer
 from helicon.vqvae.quantizers import Quantizer
 
+MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 20, 64, 64  # levels, samples a code, blocks, of dilations
 CHUNK = 2048  # codes of a sound that go through at a time
 CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
 
@@ -47,18 +50,24 @@ class AudioShape:
     levels: tuple[int, ...] = (8, 8, 8)
 
     def __post_init__(self) -> None:
-        numbers = (*self.hops, self.rate, self.channels, self.width, self.growth, self.code_width)
-        if not self.hops or min(numbers) < 1 or self.codes < 2 or self.depth < 0 or self.stride < 2:
+        if not wholes("hops", self.hops, MOST_HOPS, 2, MOST_HOP):
+            raise ValueError("hops: one or more are needed")
+        whole("rate", self.rate, 1, MOST_RATE)
+        whole("channels", self.channels, 1, MOST_CHANNELS)
+        whole("stride", self.stride, 2, MOST_HOP)
+        whole("width", self.width, 1, MOST_WIDTH)
+        whole("depth", self.depth, 0, MOST_DEPTH)
+        whole("growth", self.growth, 1, MOST_GROWTH)
+        if self.growth**self.depth > MOST_HOP:
             raise ValueError(
-                "hops, rate, channels, width, growth and code_width must be 1 or more, depth 0, stride and codes 2"
+                f"growth {self.growth}, depth {self.depth}: dilations of at most {MOST_HOP:,} are accepted"
             )
+        check_bottleneck(self)
         if any(not fine < coarse or coarse % fine for fine, coarse in pairwise(self.hops)):
             raise ValueError(f"hops must rise, each a multiple of the one before, got {list(self.hops)}")
         for hop in self.hops:
-            if hop < 2 or not _smooth(hop):
+            if not _smooth(hop):
                 raise ValueError(f"a hop must be a product of 2, 3 and 5 above 1, got {hop}")
-        if self.quantizer not in get_args(Kind):
-            raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(get_args(Kind))}")
 
 
 def _smooth(number: int) -> bool:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
 
+from helicon.formats.checked import one_of, whole, wholes
 from helicon.vqvae.image_nets import ImageDecoder, ImageEncoder
 from helicon.vqvae.kmeans import nearest
 from helicon.vqvae.likelihoods import LIKELIHOODS
 from helicon.vqvae.quantizers import EMAQuantizer, FSQuantizer, GumbelQuantizer, Quantizer
 
 CHANNELS = 3
+MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
 Kind = Literal["ema", "gumbel", "fsq"]
 
 
@@ -39,14 +42,15 @@ class CodecShape:
     likelihood: Literal["l2", "l1", "logit-laplace"] = "l2"
 
     def __post_init__(self) -> None:
+        whole("factor", self.factor, 2, MOST_FACTOR)
+        whole("width", self.width, 1, MOST_WIDTH)
+        whole("blocks", self.blocks, 0, MOST_BLOCKS)
+        check_bottleneck(self)
         if self.factor < 2 or self.factor & (self.factor - 1):
             raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
         if self.width % 8 or min(self.width, self.code_width) < 1 or self.codes < 2 or self.blocks < 0:
             raise ValueError("width must be a multiple of 8, codes 2 or more, code_width 1 or more, blocks 0 or more")
-        if self.quantizer not in get_args(Kind):
-            raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(get_args(Kind))}")
-        if self.likelihood not in LIKELIHOODS:
-            raise ValueError(f"likelihood {self.likelihood!r} is not one of {', '.join(LIKELIHOODS)}")
+        one_of("likelihood", self.likelihood, LIKELIHOODS)
 
 
 class Seen(NamedTuple):
@@ -143,6 +147,15 @@ class Bottled(Protocol):
     def code_width(self) -> int: ...
     @property
     def levels(self) -> tuple[int, ...]: ...
+
+
+def check_bottleneck(shape: Bottled) -> None:
+    """ValueError for a quantizer that there is not, or numbers out of bounds."""
+    one_of("quantizer", shape.quantizer, get_args(Kind))
+    whole("codes", shape.codes, 2, MOST_CODES)
+    whole("code_width", shape.code_width, 1, MOST_WIDTH)
+    if prod(wholes("levels", shape.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not shape.levels:
+        raise ValueError(f"levels {list(shape.levels)}: numbers whose product is at most {MOST_CODES:,} are accepted")
 
 
 def make_quantizer(

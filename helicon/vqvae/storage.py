@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import helicon
-from helicon.formats.files import write_json
+from helicon.formats.checked import fields, one_of, sequence, shown, text, whole
+from helicon.formats.files import check_folder, write_json
+from helicon.formats.json_files import read_json
+from helicon.formats.printable import MOST, printable
 from helicon.formats.weights import hash_weights, read_weights, write_weights
 from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import Bottleneck, Codec, CodecShape
+from helicon.vqvae.codec import MOST_CODES, Bottleneck, Codec, CodecShape
 
 FORMAT = 2
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
@@ -32,6 +35,10 @@ class Family(NamedTuple):
     codec: type[Codec] | type[AudioCodec]
 
 
+FIELDS = ("medium", "reading", "family", "shape", "codes", "fingerprint")
+# Options of reading of each medium
+READING = {"image": ("size",), "audio": ("rate", "channels")}
+MOST_READING = 384_000
 FAMILIES = {"image": Family(CodecShape, Codec), "audio": Family(AudioShape, AudioCodec)}
 
 
@@ -63,26 +70,33 @@ class CodecBundle:
     @staticmethod
     def restore(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CodecBundle:
         """Inverse of `config` and `lasting`; ValueError when weights and config do not belong together."""
-        family = FAMILIES[config["family"]]
-        said = {name: tuple(value) if isinstance(value, list) else value for name, value in config["shape"].items()}
-        shape: Any = cast(Any, family.shape)(**said)
+        medium = one_of("medium", fields("codec", config, FIELDS)["medium"], FAMILIES)
+        family = FAMILIES[one_of("family", config["family"], (medium,))]
+        values = fields("shape", config["shape"], [field.name for field in fields_of(family.shape)])
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        shape: Any = cast(Any, family.shape)(**values)
+        reading = fields("reading", config["reading"], READING[medium])
+        reading = {name: whole(name, value, 1, MOST_READING) for name, value in reading.items()}
         with torch.device("meta"):  # nothing is allocated for a shape that the weights do not have
-            hollow = family.codec(shape)
-        expected = {name: tensor.shape for name, tensor in lasting(hollow).items()}
-        expected |= {f"{name}kept": torch.Size([count]) for name, count in zip(bottlenecks(hollow), config["codes"])}
-        if expected != {name: tensor.shape for name, tensor in weights.items()}:
+            codec = family.codec(shape)
+        expected = {name: (tensor.shape, tensor.dtype) for name, tensor in lasting(codec).items()}
+        counts = sequence("codes", config["codes"], len(bottlenecks(codec)))
+        for name, count in zip(bottlenecks(codec), counts):
+            expected[f"{name}kept"] = torch.Size([whole("codes", count, 1, MOST_CODES)]), torch.int64
+        if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
             raise ValueError("the weights of the codec are not those of its shape")
-        codec = family.codec(shape)
         for name, each in bottlenecks(codec).items():
             each.kept = weights[f"{name}kept"]
         codec.load_state_dict(dict(weights), assign=True, strict=False)
-        reading = {str(name): int(value) for name, value in config["reading"].items()}
-        bundle = CodecBundle(codec.eval(), str(config["medium"]), reading)
-        if bundle.fingerprint() != config["fingerprint"]:
+        _drop_passing(codec)
+        bundle = CodecBundle(codec.eval(), medium, reading)
+        if bundle.fingerprint() != text("fingerprint", config["fingerprint"]):
             raise ValueError(
-                f"the codec has the fingerprint {bundle.fingerprint()}, {config['fingerprint']} was trained with: "
-                f"its codes mean something else"
+                f"the codec has the fingerprint {bundle.fingerprint()}, {printable(config['fingerprint'], 40)} was trained "
+                f"with: its codes mean something else"
             )
+        for each in bottlenecks(codec).values():
+            _check_codes(each.kept, each.renumbered)
         return bundle
 
 
@@ -90,6 +104,21 @@ def bottlenecks(codec: nn.Module) -> dict[str, Bottleneck]:
     """Prefix of their weights' names -> those of a codec: itself, or its levels."""
     found = {name: module for name, module in codec.named_modules() if isinstance(module, Bottleneck)}
     return {f"{name}." if name else "": module for name, module in found.items()}
+
+
+def _check_codes(kept: Tensor, renumbered: Tensor) -> None:
+    """ValueError unless codes and the quantizer's codes number each other: both are places in tables."""
+    for places, table in ((kept, renumbered), (renumbered, kept)):
+        if bool(((places < 0) | (places >= len(table))).any()):
+            raise ValueError("the weights of the codec number codes that there are not")
+
+
+def _drop_passing(codec: nn.Module) -> None:
+    """Leaves nothing of what only training needs, which is not kept: much more than the codebook."""
+    for module in codec.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_meta:
+                module.register_buffer(name, torch.zeros((0, *buffer.shape[1:]), dtype=buffer.dtype))
 
 
 def lasting(codec: nn.Module) -> dict[str, Tensor]:
@@ -114,8 +143,8 @@ def find_codec(path: Path, medium: str | None = None) -> Path | None:
     if folder is None or medium is None:
         return folder
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["medium"]
-    except (OSError, LookupError, TypeError, ValueError, RecursionError):
+        found = read_json(folder / CONFIG, links=False)["medium"]
+    except (LookupError, TypeError, ValueError):
         return folder
     return folder if found == medium else None
 
@@ -125,14 +154,20 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
     folder = find_codec(path)
     if folder is None:
         made = "`helicon train image-codec DIR` or `audio-codec` makes one"
-        raise CodecError(f"{path}: no codec ({CONFIG}, {WEIGHTS}) there or in model/; {made}")
+        raise CodecError(f"{printable(path)}: no codec ({CONFIG}, {WEIGHTS}) there or in model/; {made}")
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        check_folder(folder, named=folder == path)
+        config = read_json(folder / CONFIG, links=False)
         if config["format"] != FORMAT:
-            raise ValueError(f"format {config['format']!r}; this version of helicon reads {FORMAT}")
-        bundle = CodecBundle.restore(config, read_weights(folder / WEIGHTS, device=device))
-    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else repr(error)
-        raise CodecError(f"{folder / CONFIG}: not a codec this version can read ({reason})") from None
-    bundle.notes = config.get("notes", {})
+            raise ValueError(f"format {shown(config['format'])}; this version of helicon reads {FORMAT}")
+        restored = {name: config[name] for name in FIELDS}
+        bundle = CodecBundle.restore(restored, read_weights(folder / WEIGHTS, device=device))
+        bundle.notes = config.get("notes", {})
+        if not isinstance(bundle.notes, dict):
+            raise ValueError("notes that are no object")
+    except OSError as error:
+        raise CodecError(f"{printable(error.filename)}: {error.strerror}") from None
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
+        raise CodecError(f"{printable(folder / CONFIG)}: not a codec this version can read ({reason})") from None
     return bundle

@@ -1,0 +1,84 @@
+"""What is accepted of the `tokenizers` library's JSON: byte-level byte pairs, and nothing that can be made to run long.
+
+The library also takes regular expressions, which backtrack, steps that double a text each time, and padding to any
+length: a file from elsewhere could ask for these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from helicon.formats.checked import LONGEST_NAME, fields, one_of, sequence, shown, text, whole
+
+MOST_TOKENS = 1 << 20
+PARTS = (
+    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
+    "model",
+)  # fmt: skip
+NONE = ("truncation", "padding", "post_processor")  # parts that there may not be: they are of no business of a text
+UNUSED = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")  # parts of a model, likewise
+MODEL = ("type", *UNUSED, "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges")
+NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
+BYTE_LEVEL = ("type", "add_prefix_space", "trim_offsets", "use_regex")
+ADDED = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def check_bpe(described: Any) -> dict[str, Any]:
+    """The library's JSON of a tokenizer as it is; ValueError unless it is of byte-level byte pairs alone.
+
+    Token numbers are 0 .. n-1, of the vocabulary and of what is added to it.
+    """
+    parts = fields("tokenizer", described, PARTS)
+    for name in NONE:
+        if parts[name] is not None:
+            raise ValueError(f"tokenizer with {name}: none is accepted")
+    for name in ("pre_tokenizer", "decoder"):
+        one_of(f"{name} of a tokenizer", fields(name, parts[name], BYTE_LEVEL)["type"], ("ByteLevel",))
+    if parts["normalizer"] is not None:
+        one_of("normalizer of a tokenizer", fields("normalizer", parts["normalizer"], ("type",))["type"], NORMALIZERS)
+    numbers = _checked_model(parts["model"])
+    for added in sequence("added_tokens", parts["added_tokens"], MOST_TOKENS):
+        token = fields("added token", added, ADDED)
+        content = text("added token", token["content"])
+        if not content or numbers.setdefault(content, token["id"]) != token["id"]:
+            raise ValueError(f"added token {shown(content)} is empty, or has a number in the vocabulary too")
+    for number in numbers.values():
+        whole("number of a token", number, 0, len(numbers) - 1)
+    if len(set(numbers.values())) != len(numbers):
+        raise ValueError("two tokens have the same number")
+    return dict(parts)
+
+
+def load_bpe(described: Any) -> Tokenizer:
+    """The tokenizer of a JSON that `check_bpe` accepts; ValueError where the library does not."""
+    try:
+        return Tokenizer.from_str(json.dumps(check_bpe(described)))
+    except ValueError:
+        raise
+    except Exception as error:  # the library raises no narrower one
+        raise ValueError(f"not a tokenizer that can be read ({error})") from None
+
+
+def _checked_model(model: Any) -> dict[str, Any]:
+    """Token -> number; ValueError unless the model is one of byte pairs without chance in it."""
+    if not isinstance(model, Mapping) or not set(model) <= set(MODEL) or not {"type", "vocab", "merges"} <= set(model):
+        raise ValueError(f"model of a tokenizer: {', '.join(MODEL)} are accepted")
+    one_of("model of a tokenizer", model["type"], ("BPE",))
+    for name in UNUSED:
+        if model.get(name):
+            raise ValueError(f"{name} of a tokenizer {shown(model[name])}: none is accepted")
+    vocabulary = model["vocab"]
+    if not isinstance(vocabulary, Mapping) or len(vocabulary) > MOST_TOKENS:
+        raise ValueError(f"vocab {shown(vocabulary)}: an object of at most {MOST_TOKENS:,} is accepted")
+    for name in vocabulary:
+        text("token", name)
+    for merge in sequence("merges", model["merges"], MOST_TOKENS):
+        if isinstance(merge, str):
+            text("merge", merge, 2 * LONGEST_NAME)
+        elif len(sequence("merge", merge, 2)) != 2 or not all(part in vocabulary for part in map(str, merge)):
+            raise ValueError(f"merge {shown(merge)}: two tokens are accepted")
+    return dict(vocabulary)

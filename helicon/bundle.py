@@ -186,9 +186,10 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
         raise BundleError(f"{printable(folder / CONFIG)}: not a bundle this version can read ({reason})") from None
     if (len(vocabulary), vocabulary.fingerprint) != (saved["size"], saved["fingerprint"]):
+        theirs = f"{shown(saved['size'])} ({printable(saved['fingerprint'], 40)})"
         raise BundleError(
             f"{printable(folder / CONFIG)}: its tokenizers give a vocabulary of {len(vocabulary)} tokens "
-            f"({vocabulary.fingerprint}), it was saved with {shown(saved['size'])} ({printable(saved['fingerprint'], 40)})"
+            f"({vocabulary.fingerprint}), it was saved with {theirs}"
         )
     try:
         gpt.load_state_dict(read_weights(folder / WEIGHTS, gpt.state_dict(), device), assign=True)

@@ -91,9 +91,9 @@ class CodecBundle:
         _drop_passing(codec)
         bundle = CodecBundle(codec.eval(), medium, reading)
         if bundle.fingerprint() != text("fingerprint", config["fingerprint"]):
+            trained = f"{printable(config['fingerprint'], 40)} was trained with"
             raise ValueError(
-                f"the codec has the fingerprint {bundle.fingerprint()}, {printable(config['fingerprint'], 40)} was trained "
-                f"with: its codes mean something else"
+                f"the codec has the fingerprint {bundle.fingerprint()}, {trained}: its codes mean something else"
             )
         for each in bottlenecks(codec).values():
             _check_codes(each.kept, each.renumbered)

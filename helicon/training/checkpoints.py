@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from helicon.formats.files import atomic_write
+from helicon.formats.files import atomic_write, check_folder, open_regular
+from helicon.formats.printable import MOST, printable
+from helicon.training.checkpoint_pickle import UnsafeError, check_pickle
+from helicon.training.checkpoint_zip import read_archive
 from helicon.training.errors import TrainingError
 
 
@@ -36,27 +39,38 @@ class AtomicCheckpointIO(CheckpointIO):
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Tensors and plain values of a checkpoint, on CPU. TrainingError when it is damaged or would run code."""
+    name = printable(path)
     try:
+        with open_regular(path, links=False) as file:
+            check_pickle(*read_archive(file))
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise TrainingError(f"{path}: no such checkpoint") from None
-    except pickle.UnpicklingError as error:
-        reason = "holds objects that would run code when loaded; only tensors and plain values are accepted"
-        if "Unsupported global" not in str(error) and "unsupported" not in str(error).lower():
-            reason = "is damaged"
-        raise TrainingError(f"{path}: refused, the file {reason}") from None
+        raise TrainingError(f"{name}: no such checkpoint") from None
+    except UnsafeError:
+        accepted = "only tensors and plain values are accepted"
+        raise TrainingError(
+            f"{name}: refused, the file holds objects that would run code when loaded; {accepted}"
+        ) from None
     except Exception as error:  # whatever a reader of zip files and pickles comes upon in bytes that are neither
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"{path}: damaged or no checkpoint ({reason})") from None
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise TrainingError(f"{path}: refused, not a training checkpoint")
-    if "_instantiator" in checkpoint.get("hyper_parameters", {}):
-        raise TrainingError(f"{path}: refused, its hyperparameters name code to run (_instantiator)")
+        strerror = error.strerror if isinstance(error, OSError) else None
+        reason = printable(strerror or str(error) or type(error).__name__, MOST)
+        raise TrainingError(f"{name}: damaged or no checkpoint ({reason})") from None
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise TrainingError(f"{name}: refused, not a training checkpoint")
+    settings = checkpoint.get("hyper_parameters", {})
+    if not isinstance(settings, dict) or "_instantiator" in settings:
+        raise TrainingError(f"{name}: refused, its hyperparameters name code to run (_instantiator)")
     return checkpoint
 
 
 def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
     """The newest checkpoint of a run that can be read, and what is wrong with newer ones; TrainingError if none can."""
+    if os.path.lexists(run / "checkpoints"):
+        try:
+            check_folder(run / "checkpoints", named=False)
+        except OSError as error:
+            raise TrainingError(f"{printable(error.filename)}: {error.strerror}") from None
     # A name with a dot before it is a file that was never finished
     found = [path for path in (run / "checkpoints").glob("*.ckpt") if not path.name.startswith(".")]
     found.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)

@@ -151,7 +151,7 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
     pack = sequencer.pack
     monkeypatch.setattr(
         sequencer, "pack", lambda y, ids, *a: pieces[len(pieces) - 1].add(ids["music"].tobytes()) or pack(y, ids, *a)
-    )  # noqa: E501
+    )
     lengths = set()
     for epoch in range(8):
         for piece in range(len(stream.examples)):

@@ -1,0 +1,125 @@
+"""How files were read for a training is part of the model: every command reads files for it in the same way."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from image_bundles import image_bundle
+
+from helicon.bundle import CONFIG, Bundle, BundleError, load_bundle, save_bundle
+from helicon.cli import main
+from helicon.data.files import DataError
+from helicon.evaluate import open_folder
+from helicon.formats.midi import read_midi
+from helicon.generate import Request, choose_layout, make_prompt
+from helicon.training.data import SequenceData
+
+sys.path.append(str(Path(__file__).parent / "commands"))
+from tiny_bundles import music_bundle
+
+SONG = bytes.fromhex(  # a note of a quarter that the pedal holds for three, and then another
+    "4D546864 00000006 0000 0001 01E0 4D54726B 0000001D"
+    "00B0407F 00903C40 8360803C00 8740B04000 00904340 8360804300 00FF2F00"
+)
+
+
+@pytest.fixture
+def song(tmp_path) -> Path:
+    path = tmp_path / "songs" / "song.mid"
+    path.parent.mkdir()
+    path.write_bytes(SONG)
+    return path
+
+
+@pytest.fixture(params=["extend", "drop"])
+def pedal(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(tmp_path, song, pedal) -> Path:
+    """A bundle that was trained with that pedal."""
+    bundle = music_bundle([read_midi(song)[0]])
+    save_bundle(Bundle(bundle.gpt, bundle.sequencer, bundle.choices, {}, {"pedal": pedal}), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def ids(bundle: Bundle, song: Path, pedal: str) -> list[int]:
+    return bundle.sequencer.tokenizers["music"].encode(read_midi(song, pedal)[0]).tolist()  # type: ignore[arg-type]
+
+
+def test_the_pedal_makes_a_difference(song):
+    bundle = music_bundle([read_midi(song)[0]])
+    assert ids(bundle, song, "extend") != ids(bundle, song, "drop")
+    assert bundle.reading == {"pedal": "extend"}
+
+
+def test_eval_reads_as_the_training_did(model, song, pedal, tmp_path, monkeypatch):
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
+    bundle = load_bundle(model)
+    assert bundle.reading == {"pedal": pedal}
+    prepared, _ = open_folder(bundle, song.parent)
+    assert prepared.corpora[0].example(0)["music"].tolist() == ids(bundle, song, pedal)
+
+
+def test_a_prime_is_read_as_the_training_did(model, song, pedal):
+    bundle = load_bundle(model)
+    request = Request(prime=song)
+    prompt, _ = make_prompt(bundle, choose_layout(bundle, request), request)
+    assert prompt.prime.tolist() == ids(bundle, song, pedal)
+
+
+def test_tokenize_reads_as_the_training_did(model, song, pedal, capsys):
+    assert main(["tokenize", str(song), "--run", str(model)]) == 0
+    bundle = load_bundle(model)
+    words = [bundle.schema.blocks["music"].tokens[i] for i in ids(bundle, song, pedal)]
+    assert capsys.readouterr().out.split()[3:] == words
+
+
+def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
+    def data(**more: str) -> SequenceData:
+        return SequenceData(str(song.parent), ["style[3] music"], adopt=str(model), **more)  # type: ignore[arg-type]
+
+    assert data().source.options["pedal"] == data(pedal=pedal).reading["pedal"] == pedal
+    other = "extend" if pedal == "drop" else "drop"
+    with pytest.raises(
+        DataError, match=f"--data.pedal {other}: .*model was trained on files that are read with {pedal}"
+    ):
+        data(pedal=other)
+
+
+def test_a_training_keeps_how_it_read(song):
+    assert SequenceData(str(song.parent), ["style[3] music"]).reading == {"pedal": "extend"}
+    assert SequenceData(str(song.parent), ["style[3] music"], pedal="drop").reading == {"pedal": "drop"}
+    pictures = SequenceData(str(song.parent), ["image[]"], size=8, pedal="drop")
+    assert pictures.reading == {"size": 8}
+
+
+def test_the_size_of_pictures_is_their_tokenizers():
+    bundle = image_bundle("text[4] image[]")
+    assert bundle.reading == {"size": bundle.sequencer.tokenizers["image"].reading["size"]}  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="reading: size 99, its tokenizer was made for"):
+        Bundle(bundle.gpt, bundle.sequencer, bundle.choices, {}, {"size": 99})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config.update(format=1), "bundle format 1; this version of helicon reads format 2"),
+        (lambda config: config.pop("reading"), "reading"),
+        (lambda config: config.update(reading={}), "reading without pedal"),
+        (lambda config: config.update(reading={"pedal": "hold"}), "pedal 'hold' is not one of extend, drop"),
+        (lambda config: config.update(reading={"pedal": "drop", "magic": 1}), "reading with 'magic'"),
+    ],
+)
+def test_other_options_are_refused_in_one_line(model, change, message):
+    config = json.loads((model / CONFIG).read_text(encoding="utf-8"))
+    change(config)
+    (model / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(BundleError, match=message) as caught:
+        load_bundle(model)
+    assert str(model / CONFIG) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import helicon
+from helicon.formats.printable import print_text, printable
 
 WAYS_IN = """\
 Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
@@ -40,6 +41,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 """
 
 FULL = "; what was there before is intact: free some space and run it again"
+LONGEST = 2000  # characters of an error
 LIGHTNING = ("fit", "validate", "test", "prepare")
 
 
@@ -296,7 +298,7 @@ def reason(error: OSError | ValueError) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"helicon: {message}", file=sys.stderr)
+    print_text(f"helicon: {printable(message, LONGEST)}", sys.stderr)
     return status
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
 from helicon.doctor import examine
+from helicon.formats.files import json_text
+from helicon.formats.printable import print_text
 
 
 def doctor(args: Namespace) -> int:
     """Runs the command. What is missing is no error: the status is 0."""
     findings = examine(Path("runs"))
     if args.json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        print_text(json_text([asdict(finding) for finding in findings]))
         return 0
     for finding in findings:
-        print(f"{finding.name:<18} {finding.found}")
+        print_text(f"{finding.name:<18} {finding.found}")
         if finding.fix:
-            print(f"{'':18} -> {finding.fix}")
+            print_text(f"{'':18} -> {finding.fix}")
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from helicon.cli import CommandError
 from helicon.evaluate import Figures, measure, open_folder
+from helicon.formats.printable import MOST, print_text, printable
 from helicon.generate import choose_device
 from helicon.obedience.measure import measure_obedience
 from helicon.upsampling import Where
@@ -33,16 +34,16 @@ def evaluate(args: Namespace) -> int:
             "files": prepared.files, "skipped": prepared.skipped, "repaired": prepared.repaired,
             "layouts": {found.layout: found.as_json() for found in figures},
         }  # fmt: skip
-        print(json.dumps(report | ({"obedience": obedience} if obedience else {}), indent=1, sort_keys=True))
+        print_text(json.dumps(report | ({"obedience": obedience} if obedience else {}), indent=1, sort_keys=True))
         return 0
-    print(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
+    print_text(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
     for name, reason in prepared.skipped.items():
-        print(f"  skipped  {name}: {reason}")
+        print_text(f"  skipped  {printable(name)}: {printable(reason, MOST)}")
     if prepared.repaired:
-        print("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
-    print("\n".join(line for found in figures for line in table(found)))
+        print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
+    print_text("\n".join(line for found in figures for line in table(found)))
     if obedience:
-        print("\n".join(obedience_table(obedience)))
+        print_text("\n".join(obedience_table(obedience)))
     return 0
 
 

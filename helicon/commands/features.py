@@ -11,6 +11,7 @@ from helicon.cli import CommandError
 from helicon.evaluate import open_folder
 from helicon.features import check_layers, write_features
 from helicon.features import features as measure
+from helicon.formats.printable import MOST, print_text, printable
 from helicon.generate import choose_device
 
 
@@ -34,12 +35,12 @@ def features(args: Namespace) -> int:
     corpus, layout = found[0]
     write_features(out, measure(bundle, corpus, layout, layers, args.batch), corpus)
     for name, reason in prepared.skipped.items():
-        print(f"skipped    {name}: {reason}", file=sys.stderr)
+        print_text(f"skipped    {printable(name)}: {printable(reason, MOST)}", sys.stderr)
     labels = len({label for label in corpus.labels if label})
-    print(
+    print_text(
         f"layout     {layout}\nfiles      {len(corpus):,} pieces, {labels} labels\n"
         f"wrote      {out}: {bundle.gpt.shape.width} numbers each of layer {', '.join(map(str, layers))}",
-        file=sys.stderr,
+        sys.stderr,
     )
     return 0
 

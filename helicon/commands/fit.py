@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helicon.cli import CommandError
+from helicon.formats.printable import print_text
 from helicon.training.processes import is_first
 from helicon.training.run import UsageError, exit_status, run_lightning
 from helicon.training.stopping import Interrupted
@@ -42,7 +43,7 @@ def run_or_stop(command: str, args: list[str], more: Sequence[str] = ()) -> tupl
         run = stop.checkpoint.parent.parent
         if is_first():
             again = shlex.join(["helicon", "train", "--resume", str(run), *more])
-            print(f"{stop}; go on with: {again}", file=sys.stderr)
+            print_text(f"{stop}; go on with: {again}", sys.stderr)
         return run, exit_status(stop)
 
 
@@ -52,5 +53,5 @@ def lightning(command: str, args: list[str]) -> int:
     if command == "fit" and not status and is_first():
         codec = find_codec(run)
         after = f"helicon reconstruct {run} FILE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
-        print(f"model      {run / 'model'}\nnext       {after}", file=sys.stderr)
+        print_text(f"model      {run / 'model'}\nnext       {after}", sys.stderr)
     return status

@@ -14,6 +14,7 @@ from torch import Tensor
 from helicon.bundle import Bundle, find_bundle, upsamplers_of
 from helicon.cli import CommandError, parser
 from helicon.decoding import OnStep
+from helicon.formats.printable import print_text
 from helicon.generate import Item, Request, choose_device, choose_layout
 from helicon.generate import generate as make
 from helicon.results import write_results
@@ -39,7 +40,7 @@ def generate(args: Namespace) -> int:
         raise CommandError(f"-o {out}: is a file, a folder is needed")
     items, model_hash = made(args, request, where, out)
     page = write_results(items, out, request, args.model, model_hash, command_line(args))
-    print(f"wrote {len(items)} to {out}; look at {page}", file=sys.stderr)
+    print_text(f"wrote {len(items)} to {out}; look at {page}", sys.stderr)
     return 0
 
 
@@ -111,7 +112,7 @@ class Watch:
         if self.stream:
             for item in real_B.nonzero().flatten().tolist():
                 word = self.sequencer.tokenizers[self.slot].block.tokens[int(ids_B[item])]
-                print(f"{item}\t{word}" if len(ids_B) > 1 else word, flush=True)
+                print_text(f"{item}\t{word}" if len(ids_B) > 1 else word)
         elif self.terminal and time.monotonic() - self.printed > 0.5:
             self.printed = time.monotonic()
             print(f"\r\x1b[K{self._line()}", end="", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helicon.bundle import save_bundle
 from helicon.cli import CommandError
+from helicon.formats.printable import print_text
 from helicon.importing.folder import import_folder
 
 
@@ -17,15 +18,15 @@ def import_model(args: Namespace) -> int:
     out = Path(args.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CommandError(f"-o {out}: there is something already; an empty or a new folder is needed")
-    bundle = import_folder(Path(args.folder), lambda line: print(line, file=sys.stderr))
+    bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))
     save_bundle(bundle, out)
     shape, where = bundle.gpt.shape, shlex.quote(str(out))
     (layout,) = bundle.schema.layouts
     size = f"{bundle.gpt.parameter_count() / 1e6:,.1f} M parameters, {shape.layers} layers"
-    print(
+    print_text(
         f"model      {size}, layout `{layout}`, {bundle.schema.context} tokens of context\nwrote      {out}\n"
         f"next       helicon generate {where} -n 4 -o out\n"
         f"           helicon train {layout.last.name} DIR --from {where}",
-        file=sys.stderr,
+        sys.stderr,
     )
     return 0

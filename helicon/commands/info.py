@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,8 @@ from textwrap import wrap
 from typing import Any
 
 from helicon.bundle import Bundle, find_bundle, load_bundle, upsamplers_of
+from helicon.formats.files import json_text
+from helicon.formats.printable import print_text
 from helicon.vqvae.storage import find_codec, load_codec
 
 WIDTH = 110  # columns of a line for people
@@ -25,7 +26,7 @@ def info(args: Namespace) -> int:
     else:
         report = describe(load_bundle(path), find_bundle(path))
         told = lines(report)
-    print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else "\n".join(told))
+    print_text(json_text(report) if args.json else "\n".join(told))
     return 0
 
 

@@ -13,6 +13,7 @@ from helicon.bundle import load_bundle
 from helicon.cli import CommandError, reason
 from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.formats.files import write_json
+from helicon.formats.printable import print_text
 from helicon.formats.sheets import before_and_after
 from helicon.generate import choose_device
 from helicon.modalities import registry
@@ -61,7 +62,7 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
             names.append(name)
         except (OSError, ValueError) as error:
             faults += 1
-            print(f"helicon: {name}: {reason(error)}", file=sys.stderr)
+            print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
     if not media:
         raise CommandError("none of the pictures could be read")
     ids = [found for found, _ in modality.encode(tokenizer, media)]
@@ -71,10 +72,10 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
         target = out / f"{number:03d}-{Path(name).stem}.png"
         modality.write(picture, target)
         report.append({"file": name, "written": target.name, "psnr": psnr(media[number], picture), "codes": len(codes)})
-        print(f"{name}: PSNR {report[-1]['psnr']:.2f} dB, {len(codes)} codes", file=sys.stderr)
+        print_text(f"{name}: PSNR {report[-1]['psnr']:.2f} dB, {len(codes)} codes", sys.stderr)
     before_and_after(list(zip(media, after)), out / "before-and-after.png")
     write_json(out / "reconstruct.json", {"model": args.model, "pictures": report})
-    print(f"wrote {len(report)} to {out}; look at {out / 'before-and-after.png'}", file=sys.stderr)
+    print_text(f"wrote {len(report)} to {out}; look at {out / 'before-and-after.png'}", sys.stderr)
     return 1 if faults else 0
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from helicon.cli import CommandError, reason
 from helicon.formats.audio import audio_info, read_blocks, write_blocks
 from helicon.formats.files import write_json
+from helicon.formats.printable import print_text, printable
 from helicon.formats.sound_plots import spectrogram_pairs
 from helicon.formats.spectra import MOST_DB
 from helicon.vqvae.audio_codec import AudioCodec, Level
@@ -49,11 +50,11 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
                 figures = through(level, codec, Path(name), target)
             except (OSError, ValueError) as error:
                 faults += 1
-                print(f"helicon: {name}: {reason(error)}", file=sys.stderr)
+                print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
                 break
             report.append({"file": name, "written": target.name, "hop": level.hop, **figures})
             told = f"SI-SDR {figures['si_sdr']:.2f} dB, {figures['codes']:,} codes for {figures['seconds']:,.1f} s"
-            print(f"{name}: hop {level.hop}: {told}", file=sys.stderr)
+            print_text(f"{name}: hop {level.hop}: {told}", sys.stderr)
             if not alone and len(pairs) < PAIRS:
                 pairs.append((f"{Path(name).name}, hop {level.hop}", *_shown(Path(name), target, codec)))
     if not report:
@@ -62,7 +63,7 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
         spectrogram_pairs(pairs, out / "spectrograms.png")
         write_json(out / "reconstruct.json", {"model": args.model, "sounds": report})
     looked = "" if alone else f"; look at {out / 'spectrograms.png'}"
-    print(f"wrote {len(report)} to {out}{looked}", file=sys.stderr)
+    print_text(f"wrote {len(report)} to {out}{looked}", sys.stderr)
     return 1 if faults else 0
 
 
@@ -74,7 +75,7 @@ def through(level: Level, codec: AudioCodec, source: Path, target: Path) -> dict
     begun = time.monotonic()
 
     def blocks() -> Iterator[Tensor]:
-        bar = tqdm(total=round(frames / own), desc=source.name, unit=" s", leave=False, disable=None)
+        bar = tqdm(total=round(frames / own), desc=printable(source.name, 40), unit=" s", leave=False, disable=None)
         with bar:
             for block in read_blocks(source, rate, channels):
                 before = torch.from_numpy(np.ascontiguousarray(block.T))

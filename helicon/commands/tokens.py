@@ -13,7 +13,7 @@ import numpy as np
 from helicon.bundle import Bundle, load_bundle
 from helicon.cli import CommandError
 from helicon.formats.files import read_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MOST, print_text, printable
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
@@ -33,9 +33,9 @@ def tokenize(args: Namespace) -> int:
         except (OSError, ValueError) as error:
             faults += 1
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print(f"helicon: {name}: {printable(reason, MOST)}", file=sys.stderr)
+            print_text(f"helicon: {name}: {printable(reason, MOST)}", sys.stderr)
             continue
-        print(line)  # not within `try`: a reader that has gone away is no fault of the file
+        print_text(line)  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0
 
 

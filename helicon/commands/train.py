@@ -17,6 +17,7 @@ from helicon.commands.fit import quiet, run_or_stop
 from helicon.data.prepare import Source
 from helicon.demos.codec_result import MEDIA, write_codec_result
 from helicon.demos.result import write_result
+from helicon.formats.printable import print_text
 from helicon.training.codec_plan import MACHINES, CodecPlan, make_codec_plan
 from helicon.training.data import SequenceData
 from helicon.training.folders import read_config
@@ -33,7 +34,7 @@ Made = TypeVar("Made")
 
 def say(line: str) -> None:
     """Tells how it goes; stdout stays free."""
-    print(line, file=sys.stderr, flush=True)
+    print_text(line, sys.stderr)
 
 
 def train(args: Namespace) -> int:

@@ -9,8 +9,8 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from helicon.formats.private import private_folder
 from helicon.formats.temporary import remove_temporary, temporary_path
@@ -84,7 +84,7 @@ def json_text(obj: object, sort_keys: bool = False) -> str:
     return re.sub(r"[^\n -~]", lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
 
 
-def open_regular(path: str | os.PathLike[str], links: bool = True) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], links: bool = True) -> BufferedReader:
     """Opens a regular file for reading. A FIFO, device or socket is neither waited for nor read.
 
     Args:

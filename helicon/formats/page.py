@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_html
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from helicon.formats.files import write_text
+from helicon.formats.printable import printable_text
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ _DOCUMENT = """<!DOCTYPE html>
 </body>
 </html>
 """
+
+
+def escape(text: str) -> str:
+    """HTML of a text, which shows what cannot be seen in it, such as marks of direction, as escapes."""
+    return escape_html(printable_text(text))
 
 
 def _article(item: PageItem) -> str:

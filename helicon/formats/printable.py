@@ -5,6 +5,9 @@ Terminals obey control characters, and direction marks make a name read as anoth
 
 from __future__ import annotations
 
+import sys
+from typing import TextIO
+
 MOST = 200  # characters of somebody else's text in a message of ours
 JOINERS = "\u200c\u200d"  # parts of words and of emoji, which change nothing around them
 
@@ -23,6 +26,11 @@ def printable(text: object, limit: int | None = None) -> str:
 def printable_text(text: str) -> str:
     """The same for text of several lines: line feeds and tabs stay."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def print_text(text: object, file: TextIO | None = None) -> None:
+    """Prints lines, on standard output unless `file` is given: the way of all text of ours to a terminal or a log."""
+    print(printable_text(str(text)), file=file or sys.stdout, flush=True)
 
 
 def _character(character: str) -> str:

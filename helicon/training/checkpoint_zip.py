@@ -46,9 +46,9 @@ def _entries(file: BinaryIO, size: int) -> dict[str, Entry]:
     sign, *_, count, length, start, comment = _END.unpack(_read(file, at, _END.size))
     if sign != b"PK\5\6" or comment:
         raise ValueError("no zip archive that ends with its directory")
-    locator = _LOCATOR.unpack(_read(file, at - _LOCATOR.size, _LOCATOR.size)) if at >= _LOCATOR.size else (b"",)
-    if locator[0] == b"PK\6\7":
-        at = locator[2]
+    locator = _read(file, max(0, at - _LOCATOR.size), _LOCATOR.size)
+    if locator.startswith(b"PK\6\7"):
+        at = _LOCATOR.unpack(locator)[2]
         sign, *_, count, length, start = _END_64.unpack(_read(file, at, _END_64.size))
         if sign != b"PK\6\6":
             raise ValueError("its directory is damaged")

@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # whatever a reader of zip files and pickles comes upon in bytes that are neither
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = printable(strerror or str(error) or type(error).__name__, MOST)
-        raise TrainingError(f"{name}: damaged or no checkpoint ({reason})") from None
+        raise TrainingError(f"{name}: refused, damaged or no checkpoint ({reason})") from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise TrainingError(f"{name}: refused, not a training checkpoint")

@@ -18,6 +18,7 @@ from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate
 from helicon.data.files import DataError
 from helicon.data.packing import full_batches
 from helicon.data.prepare import Prepared, Source, prepare
+from helicon.formats.printable import print_text
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer, tokenizer_weights
@@ -144,7 +145,7 @@ class SequenceData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fits the tokenizers and builds the token cache (on one process)."""
-        self._prepare(say=lambda line: print(line, file=sys.stderr))
+        self._prepare(say=lambda line: print_text(line, sys.stderr))
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""

@@ -15,6 +15,7 @@ from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.data.raw import RawBatches
+from helicon.formats.printable import print_text
 from helicon.training.loaders import Share, TrainLoader
 
 
@@ -51,7 +52,7 @@ class RawData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Reads the files into the cache (on one process)."""
-        self.prepared = prepare(self.source, say=lambda line: print(line, file=sys.stderr))
+        self.prepared = prepare(self.source, say=lambda line: print_text(line, sys.stderr))
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""

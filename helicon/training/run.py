@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from helicon.formats.printable import printable
+from helicon.formats.printable import print_text, printable
 from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.audio_codec import AudioCodecModule
@@ -66,7 +66,7 @@ class HeliconTrainer(pl.Trainer):
     def prepare(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
         """Fits the tokenizers and builds the token cache; says what was found."""
         datamodule.prepare_data()
-        print(datamodule.prepared.summary(), file=sys.stderr)  # type: ignore[attr-defined]
+        print_text(datamodule.prepared.summary(), sys.stderr)  # type: ignore[attr-defined]
 
 
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
@@ -269,7 +269,7 @@ def resume_arguments(run: Path) -> list[str]:
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
-        print(f"{fault}; going on from {checkpoint}", file=sys.stderr)
+        print_text(f"{fault}; going on from {checkpoint}", sys.stderr)
     return ["--config", str(run / CONFIG), *named(run), "--ckpt_path", str(checkpoint)]
 
 

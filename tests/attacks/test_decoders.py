@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from harness import Outcome, attempt, posix
+from PIL import Image
 
 from helicon.formats.vorbis import MOST_VALUES, _checksum, _packets
 from helicon.modalities import registry

@@ -19,6 +19,7 @@ from helicon.commands.fit import quiet
 from helicon.generate import Item, Request, choose_device, generate
 from helicon.presets import preset_names, preset_path
 from helicon.training.plan import clock
+from helicon.training.process_state import process_state_kept
 from helicon.training.run import repeat_arguments, run_lightning
 
 AnyPath = str | os.PathLike[str]
@@ -49,6 +50,8 @@ def train(
     name: folder in `runs`; an empty or a new one.
     options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
 
+    Nothing of the process is left changed, random states included, but that glibc keeps freed memory for reuse.
+
     RuntimeError in a process that a training has started and that runs the same script once more.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -68,8 +71,9 @@ def train(
         arguments += ["--trainer.max_steps", str(steps), "--trainer.val_check_interval", str(between)]
     if minutes is not None or steps is None:
         arguments += ["--trainer.max_time", clock(max(1, round(60 * (MINUTES if minutes is None else minutes))))]
-    quiet()
-    return run_lightning("fit", [*arguments, *options])
+    with process_state_kept():
+        quiet()
+        return run_lightning("fit", [*arguments, *options])
 
 
 def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None) -> Path:
@@ -79,8 +83,9 @@ def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None
     progress that learning rates followed is on record in `run`.
     name: folder in `runs`, which is the folder that `run` lies in unless given.
     """
-    quiet()
-    return run_lightning("fit", repeat_arguments(Path(run), Path(runs) if runs is not None else None, name))
+    with process_state_kept():
+        quiet()
+        return run_lightning("fit", repeat_arguments(Path(run), Path(runs) if runs is not None else None, name))
 
 
 def load(path: AnyPath, device: str = "auto") -> Bundle:

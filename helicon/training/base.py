@@ -75,8 +75,7 @@ class RunModule(pl.LightningModule):
         """Clips by the norm of all gradients. Lightning's own hook refuses fused optimizers under mixed precision."""
         limit, parameters = gradient_clip_val or math.inf, [p for p in self.parameters() if p.grad is not None]
         norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        if self.trainer.precision != "16-mixed":  # whose scaler skips such a step by itself
-            self.stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
+        self.stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
         if norm > limit:  # else nothing is to be multiplied
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 

@@ -1,4 +1,4 @@
-"""Lightning's options that a run has no use for: each is refused by name rather than taken and dropped."""
+"""Lightning's options that a run has no use for, and precisions that it does not work in: each is refused by name."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ UNUSED = {
     "sync_batchnorm": "there is no batch norm",
     "use_distributed_sampler": "processes share each batch by themselves",
 }
+# task -> values of --trainer.precision. float16 is none: gradients of the summed loss leave its range, and PyTorch's
+# fused AdamW unscales them only after they have been clipped
+PRECISIONS = {
+    "gpt": ("32-true", "bf16-mixed", "bf16-true", "64-true"),
+    "codec": ("32-true", "bf16-mixed"),
+    "audio-codec": ("32-true", "bf16-mixed"),
+}
+SHORT = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}  # Lightning's other names for them
 WORKING = {"gradient_clip_algorithm": "norm"}  # what is done anyway
 
 
@@ -63,6 +71,14 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
     if config.get("weights_only") is not None:
         return "--weights_only would have no effect: checkpoints are never read otherwise"
     return None
+
+
+def unknown_precision(task: str, precision: Any) -> str | None:
+    """Refusal, in one line, of a precision that a task does not work in; None for the others."""
+    accepted = PRECISIONS[task]
+    if SHORT.get(str(precision), str(precision)) in accepted:
+        return None
+    return f"--trainer.precision {_shown(precision)} is not accepted: a {task} is trained in {', '.join(accepted)}"
 
 
 def _shown(value: Any) -> str:

@@ -40,10 +40,11 @@ from helicon.training.folders import (
     write_failure,
 )
 from helicon.training.fsdp2 import FSDP2
-from helicon.training.lightning_options import DEFAULTS, unused_option
+from helicon.training.lightning_options import DEFAULTS, unknown_precision, unused_option
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
+from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
 from helicon.training.record import read_record
@@ -135,7 +136,8 @@ class HeliconCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Chooses the run folder: a new one, or that of the checkpoint where --runs and --name say so."""
-        if refusal := unused_option(self.config[self.subcommand]):
+        config = self.config[self.subcommand]
+        if refusal := unused_option(config) or unknown_precision(self.task, config.trainer.precision):
             raise UsageError(refusal)
         checkpoint = self._get(self.config, "ckpt_path")
         self.resuming, self.kept = False, None
@@ -186,7 +188,10 @@ class HeliconCLI(LightningCLI):
         config["callbacks"] = [*_listed(config.get("callbacks")), *ours]
         kwargs["plugins"] = [*_listed(config.get("plugins")), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = str(self.run_folder)
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if refusal := unknown_precision(self.task, trainer.precision):  # that a plugin of the config has set
+            raise UsageError(refusal)
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; what cannot be written is said with what is safe."""
@@ -219,11 +224,12 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 def run_lightning(command: str, args: Sequence[str]) -> Path:
     """Runs `fit`, `validate`, `test` or `prepare` with LightningCLI's arguments; gives the run folder.
 
-    UsageError for arguments that are not accepted; TrainingError for what stops a run.
+    The process is left as it was, but for memory that glibc keeps. UsageError for arguments that are not accepted;
+    TrainingError for what stops a run.
     """
-    torch.set_float32_matmul_precision("high")
     keep_freed_memory()
-    with companions([command, *args]):
+    with process_state_kept(), companions([command, *args]):
+        torch.set_float32_matmul_precision("high")
         return _cli(HeliconCLI, command, args).run_folder
 
 

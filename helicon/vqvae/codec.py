@@ -17,6 +17,7 @@ from helicon.formats.checked import one_of, whole, wholes
 from helicon.vqvae.image_nets import ImageDecoder, ImageEncoder
 from helicon.vqvae.kmeans import nearest
 from helicon.vqvae.likelihoods import LIKELIHOODS
+from helicon.vqvae.precision import single_precision
 from helicon.vqvae.quantizers import EMAQuantizer, FSQuantizer, GumbelQuantizer, Quantizer
 
 CHANNELS = 3
@@ -86,11 +87,13 @@ class Bottleneck(nn.Module):
 
     def codes_of(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
         """What the encoder is fed -> int64 [B, g]. ends: as the encoder takes them."""
-        return self.renumbered[self.quantizer.encode(self.encoder(media, *ends))]
+        with single_precision(media.device.type):
+            return self.renumbered[self.quantizer.encode(self.encoder(media, *ends))]
 
     def decoded(self, codes: Tensor, *ends: Sequence[int]) -> Tensor:
         """int64 [B, g] -> what the decoder gives. ends: as the decoder takes them."""
-        return self.decoder(self.quantizer.decode(self.kept[codes]), *ends)
+        with single_precision(codes.device.type):
+            return self.decoder(self.quantizer.decode(self.kept[codes]), *ends)
 
     @torch.no_grad()
     def keep(self, used: Tensor) -> None:
@@ -103,7 +106,8 @@ class Bottleneck(nn.Module):
         kept = self.kept[used.to(self.kept.device)]
         every = torch.arange(self.quantizer.codebook_size, device=kept.device)
         latents = self.quantizer.decode(every)
-        self.renumbered = nearest(latents, latents[kept])
+        with single_precision(latents.device.type):
+            self.renumbered = nearest(latents, latents[kept])
         self.renumbered[kept] = torch.arange(len(kept), device=kept.device)
         self.kept = kept
 

@@ -1,0 +1,56 @@
+"""What a training changes in its process, and puts back when it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import numpy as np
+import torch
+
+from helicon.vqvae.precision import float32_settings_kept
+
+
+@contextmanager
+def process_state_kept() -> Iterator[None]:
+    """Puts back random states, environment, threads, filters of warnings, levels of loggers, precision of products."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(_products_kept())
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())
+        stack.callback(torch.set_rng_state, torch.get_rng_state())
+        if torch.cuda.is_initialized():  # else its state is drawn as it is first used
+            stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(_set_environment, dict(os.environ))
+        stack.callback(_set_levels, _levels())
+        yield
+
+
+@contextmanager
+def _products_kept() -> Iterator[None]:
+    with float32_settings_kept(), ExitStack() as stack:
+        with suppress(RuntimeError):  # where backends have been told one by one, there is no such setting to put back
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        yield
+
+
+def _set_environment(before: dict[str, str]) -> None:
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
+
+
+def _levels() -> dict[str, int]:
+    loggers = logging.root.manager.loggerDict
+    return {name: logger.level for name, logger in loggers.items() if isinstance(logger, logging.Logger)}
+
+
+def _set_levels(before: dict[str, int]) -> None:
+    for name in _levels():
+        logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))

@@ -21,6 +21,7 @@ from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
 
 SHOWN = 12  # held-out pictures in the grid
 WHOLE = ""  # a codec of pictures has one bottleneck, itself
+ROUNDING = (2 / 255) ** 2 / 12  # mean squared error of values in [-1, 1] that are rounded to 8 bits
 
 
 class CodecModule(CodecRun):
@@ -127,13 +128,14 @@ class CodecModule(CodecRun):
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the share of the mean picture's squared error that is left, PSNR, usage and perplexity.
 
-        Those of training codes are over the batches since the last validation. Before there is a codebook, nothing.
+        The mean picture's error counts as that of rounding at least: pictures may be all the same. Those of training codes are over the batches since the last validation. Before there is a codebook, nothing.
         """
         if not self.started:
             return
         error, whole = self.summed(self._errors).tolist()
         if values := float(self.summed(self._held[WHOLE]).sum()) * self.shape.factor**2 * 3:
-            self.log_figures({"val/loss": error / whole, "val/psnr": 10 * log10(4 * values / max(error, 1e-12))})
+            share = error / max(whole, ROUNDING * values)
+            self.log_figures({"val/loss": share, "val/psnr": 10 * log10(4 * values / max(error, 1e-12))})
         self.log_figures(self.codebooks(self._held))
 
     test_step = validation_step

@@ -70,6 +70,21 @@ def test_what_is_logged(whole):
     assert metrics["val/loss"][1][-1] < metrics["val/loss"][1][0]
 
 
+@pytest.mark.parametrize("quantizer", ["ema", "fsq"])
+def test_pictures_that_are_all_the_same(tmp_path, quantizer):
+    """They are the mean picture: what is left is measured by the rounding of pixels to 8 bits instead."""
+    for number in range(12):
+        write_image(np.full((16, 16, 3), 51, np.uint8), tmp_path / "same" / f"{number}.png")
+    run = fit(tmp_path / "same", tmp_path, "run", f"--model.quantizer={quantizer}", "--trainer.max_steps=8")
+    metrics, codec = read_metrics(run), load_codec(run).codec
+    assert all(np.isfinite(value) for _, values in metrics.values() for value in values)
+    media = pixels_to_tensor(torch.full((1, 3, 16, 16), 51, dtype=torch.uint8))
+    error = float((codec.eval().decode(codec.encode(media)) - media).square().mean())
+    kept = min(metrics["val/loss"][1])
+    assert kept == pytest.approx(error * 12 / (2 / 255) ** 2, rel=1e-3)
+    assert metrics["val/perplexity"][1][-1] >= 1
+
+
 def held_out(pictures: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures that were held out, and those that were not, uint8 [B, C, H, W]."""
     data = CodecData(str(pictures), size=16, held_out=0.2)

@@ -137,7 +137,8 @@ class Stream:
         """Leaves out some of what is known: words of a style one by one, other conditions as a whole."""
         for slot, tokenizer in self.sequencer.tokenizers.items():
             if slot in ids and hasattr(tokenizer, "drop"):
-                ids[slot] = tokenizer.drop(ids[slot], rng, self.how.drop)  # type: ignore[attr-defined]
+                known = self.sequencer.checked(slot, ids[slot])
+                ids[slot] = tokenizer.drop(known, rng, self.how.drop)  # type: ignore[attr-defined]
             elif slot in ids and slot != self.layout.last.name and rng.random() < self.how.drop:
                 del ids[slot]
 
@@ -145,7 +146,10 @@ class Stream:
 def augmented(
     sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator, ranges: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change."""
+    """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change.
+
+    ValueError for ids that a slot's block does not have.
+    """
     changes = {}
     for slot in list(ids):
         tokenizer = sequencer.tokenizers[slot]
@@ -156,7 +160,8 @@ def augmented(
             continue
         if modality.name not in changes:
             changes[modality.name] = modality.draw_change(rng, **ranges)
-        ids[slot] = tokenizer.augment(ids[slot], changes[modality.name])  # type: ignore[attr-defined]
+        known = sequencer.checked(slot, ids[slot])
+        ids[slot] = tokenizer.augment(known, changes[modality.name])  # type: ignore[attr-defined]
     return ids
 
 

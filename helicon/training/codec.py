@@ -128,7 +128,8 @@ class CodecModule(CodecRun):
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the share of the mean picture's squared error that is left, PSNR, usage and perplexity.
 
-        The mean picture's error counts as that of rounding at least: pictures may be all the same. Those of training codes are over the batches since the last validation. Before there is a codebook, nothing.
+        The mean picture's error counts as that of rounding at least: pictures may be all the same. Those of training
+        codes are over the batches since the last validation. Before there is a codebook, nothing.
         """
         if not self.started:
             return

@@ -149,9 +149,12 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
     stream = Stream(corpus, sequencer, layout, 0, 4, how)
     pieces: dict[int, set[bytes]] = {}
     pack = sequencer.pack
-    monkeypatch.setattr(
-        sequencer, "pack", lambda y, ids, *a: pieces[len(pieces) - 1].add(ids["music"].tobytes()) or pack(y, ids, *a)
-    )
+
+    def remembered(layout: Layout, ids, *rest) -> Packed:
+        pieces[len(pieces) - 1].add(ids["music"].tobytes())
+        return pack(layout, ids, *rest)
+
+    monkeypatch.setattr(sequencer, "pack", remembered)
     lengths = set()
     for epoch in range(8):
         for piece in range(len(stream.examples)):
@@ -166,6 +169,20 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
             lengths.add((piece, len(whole)))
             assert all(len(window.ids) <= sequencer.context for window in packed)
     assert len(lengths) > 2 * len(stream.examples)
+
+
+@pytest.mark.parametrize("slot", ["music", "style"])
+@pytest.mark.parametrize("how", [NONE, Variation(augment=True, drop=0.5)])
+def test_ids_that_the_model_does_not_know_are_refused(tmp_path, music, slot, how):
+    """A cache of another vocabulary: an error in one line before they are looked up in any table."""
+    (corpus, _), sequencer = music
+    (layout, _) = sequencer.schema.layouts
+    ids = corpus.example(0)
+    ids[slot] = np.append(ids[slot][:-1], 60_000)
+    wrong = write_corpus(tmp_path, str(layout), [("a", None, False, ids)] * 2, dict.fromkeys(ids, 1 << 16))
+    stream = Stream(wrong, sequencer, layout, 0, 2, how)
+    with pytest.raises(ValueError, match=f"^slot {slot}: ids must be 0 .. [0-9]+, got [0-9]+ .. 60000$"):
+        [stream.window(0, window) for window in range(len(stream.windows.pieces))]
 
 
 def number_of(stream: Stream, window: int, epoch: int) -> int:

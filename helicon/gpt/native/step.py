@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_int64, c_void_p
+from time import perf_counter
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from helicon.gpt.cache import Cache
 from helicon.gpt.layer import Layer as ModelLayer
 from helicon.gpt.model import GPT
 from helicon.gpt.native.build import library
+from helicon.gpt.native.pace import Pace
 from helicon.gpt.pattern_base import AttentionPattern
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.stride_patterns import Dense
@@ -81,6 +83,7 @@ class NativeStep:
         self._made = (0, 0)  # queries that the tables are of, where those of all rows are near each other
         self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
         threads = threads or self._threads()
+        self._pace = Pace(threads)
         widest = max(shape.width, sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
         # What is normalised; then a query's keys, its scores and what the softmax writes beyond them, or x rounded
         room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
@@ -106,11 +109,13 @@ class NativeStep:
             self._heads[rows.start, rows.stop] = self._linear(self.gpt.head or self.gpt.tokens, rows)
         head = self._heads[rows.start, rows.stop]
         logits = torch.empty(len(ids), rows.stop - rows.start)
+        self._model.threads, began = self._pace.threads, perf_counter()
         self._function(
             ctypes.byref(self._model), ctypes.byref(head), c_int64(len(ids)), c_void_p(ids.data_ptr()),
             c_void_p(places.data_ptr()), c_void_p(position.data_ptr()), c_void_p(which.data_ptr()),
             c_void_p(logits.data_ptr()),
         )  # fmt: skip
+        self._pace.took(perf_counter() - began)
         return logits
 
     def _threads(self) -> int:

@@ -1,0 +1,71 @@
+"""As many threads as are fastest now: all on a quiet machine, one beside other work, all again after it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_native import FRAME, ROWS, TOKENS, model, needs_compiler, prefilled
+
+from helicon.gpt.native.pace import TRIES, Pace
+from helicon.gpt.native.step import NativeStep
+
+QUIET = {4: 1.0, 2: 1.4, 1: 2.2}
+BUSY = {4: 40.0, 2: 12.0, 1: 3.0}
+
+
+def after(pace: Pace, steps: int, seconds: dict[int, float]) -> float:
+    """Seconds of so many steps."""
+    total = 0.0
+    for _ in range(steps):
+        total += (took := seconds[pace.threads])
+        pace.took(took)
+    return total
+
+
+def test_a_quiet_machine_is_used_whole():
+    pace = Pace(4)
+    assert after(pace, 900, QUIET) < 900 * 1.05
+    assert pace.threads == 4
+
+
+def test_beside_other_work_one_thread_goes_on_and_all_come_back():
+    pace = Pace(4)
+    after(pace, 400, QUIET)
+    assert after(pace, 900, BUSY) < 900 * BUSY[1] * 1.5
+    assert pace.threads == 1
+    after(pace, 600, QUIET)
+    assert after(pace, 600, QUIET) < 600 * 1.1
+
+
+def test_a_machine_that_is_busy_from_the_start_is_found_out():
+    assert after(Pace(4), 900, BUSY) < 900 * BUSY[1] * 2
+
+
+def test_one_slow_step_is_no_trial():
+    pace = Pace(2)
+    for seconds in [1.0] * TRIES + [50.0] + [1.0] * TRIES:
+        pace.took(seconds)
+        assert pace.threads == 2
+
+
+def test_one_thread_is_never_another_number():
+    pace = Pace(1)
+    after(pace, 100, {1: 1.0})
+    assert pace.threads == 1
+
+
+@needs_compiler
+@pytest.mark.usefixtures("one_thread")
+@torch.inference_mode()
+def test_a_step_takes_the_threads_of_its_pace_and_tells_it_how_long_it_took():
+    gpt = model()
+    cache, inputs, _ = prefilled(gpt)
+    step, told = NativeStep(gpt, cache, FRAME, 2), []
+    whole = step(**inputs, rows=ROWS, reach=TOKENS)
+    assert step._model.threads == 2
+    step._pace.threads = 1
+    step._pace.took = told.append
+    assert torch.equal(step(**inputs, rows=ROWS, reach=TOKENS), whole)
+    assert step._model.threads == 1
+    assert len(told) == 1
+    assert 0 < told[0] < 60

@@ -61,6 +61,13 @@ def test_slots_may_come_before_the_model(monkeypatch):
     assert parsed.rest == ["--style", "bach piano", "--text=slow"]
 
 
+def test_a_length_need_not_be_whole(monkeypatch):
+    seen = []
+    monkeypatch.setattr("helicon.cli._call", lambda target, parsed: seen.append(parsed) or 0)
+    assert run("generate", ["RUN", "--seconds", "7.5", "--seed", "3"]) == 0
+    assert (seen[0].seconds, seen[0].seed, seen[0].count) == (7.5, 3, 1)
+
+
 def test_help_comes_within_a_second():
     start = os.times()
     subprocess.run([sys.executable, "-m", "helicon.cli", "--help"], capture_output=True, check=True)

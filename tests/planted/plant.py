@@ -2,8 +2,8 @@
 
 python tests/planted/plant.py [WORD ...] [--whole]
 
-The tests of a fault's room run first; with --whole, those it survives run the whole suite. Words choose faults by what
-they say. Exits with 1 when a fault survives or its text is not in the tree any more.
+The tests of a fault's room run first, once without any fault; with --whole, those it survives run the whole suite.
+Words choose faults by what they say. Exits with 1 when a fault survives or its text is not in the tree any more.
 """
 
 from __future__ import annotations
@@ -74,12 +74,17 @@ def run_tests(tree: Path, tests: Sequence[str]) -> tuple[str, str]:
     return BROKEN, (done.stdout + done.stderr)[-400:].strip()
 
 
-def plant(tree: Path, fault: Fault, whole: bool) -> tuple[str, str]:
-    """The outcome of one fault; the tree is as it was afterwards."""
+def plant(tree: Path, fault: Fault, whole: bool, passed: dict[tuple[str, ...], bool]) -> tuple[str, str]:
+    """The outcome of one fault; the tree is as it was afterwards. passed: which tests do without a fault."""
     file = tree / fault.file
     text = file.read_text(encoding="utf-8")
     if text.count(fault.old) != 1:
         return STALE, f"its text is {text.count(fault.old)} times in {fault.file}"
+    room = tuple(fault.tests)
+    if room not in passed:
+        passed[room] = run_tests(tree, room)[0] == SURVIVED
+    if not passed[room]:
+        return BROKEN, f"{' '.join(room)} fail without it"
     file.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
     try:
         outcome = run_tests(tree, fault.tests)
@@ -95,10 +100,11 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="the whole suite for those that survive their room")
     args = parser.parse_args()
     outcomes: list[str] = []
+    passed: dict[tuple[str, ...], bool] = {}
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         tree = copy_tree(Path(folder))
         for fault in read_faults(args.words):
-            outcome, detail = plant(tree, fault, args.whole)
+            outcome, detail = plant(tree, fault, args.whole, passed)
             outcomes.append(outcome)
             print(f"{outcome:8}  {fault.file}: {fault.what}{f'  [{detail}]' if detail else ''}", flush=True)
     print(", ".join(f"{outcomes.count(name)} {name}" for name in (KILLED, SURVIVED, STALE, BROKEN)))

@@ -13,7 +13,7 @@ from helicon.training.stopping import StopOnSignal
 
 
 def test_a_second_signal_ends_at_once_with_the_status_of_that_signal(capsys):
-    stopping = StopOnSignal(checkpoints=Any)
+    stopping = StopOnSignal(Any, Any)
     stopping._note(signal.SIGTERM, None)
     assert "stopping after this step" in capsys.readouterr().err
     with pytest.raises(SystemExit) as left:

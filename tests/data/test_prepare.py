@@ -16,7 +16,7 @@ import pytest
 from helicon.data import reading
 from helicon.data.corpus import CorpusError
 from helicon.data.files import DataError
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import Prepared, Source, _choices, prepare
 from helicon.data.workers import Workers
 from helicon.demos.composer import write_folder
 from helicon.modalities.music import MUSIC
@@ -258,3 +258,10 @@ def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
     with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
         prepare(source)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_first_tokenizer_of_a_slot_is_its_default():
+    layouts = ("style[3] music", "text[8] image[4x4]", "lyrics[8] audio")
+    default = {"style": "style", "music": "music", "text": "bpe", "image": "palette", "lyrics": "lyrics"}
+    assert _choices(Source(Path(), layouts)) == {**default, "audio": "mulaw"}
+    assert _choices(Source(Path(), layouts, {"text": "bytes"})) == {**default, "text": "bytes", "audio": "mulaw"}

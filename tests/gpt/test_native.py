@@ -91,6 +91,20 @@ def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number
 
 
 @needs_compiler
+@torch.inference_mode()
+def test_bfloat16_is_rounded_to_nearest():
+    """Keys and values that are kept would be a 700th smaller if it were cut off."""
+    gpt = convert(model(), "bf16")
+    exact = copy.deepcopy(gpt).float()
+    (cache, inputs, _), (theirs, _, _) = prefilled(gpt), prefilled(exact)
+    NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    EagerStep(exact, theirs, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    batch = torch.arange(len(POSITIONS))
+    kept, expected = (each.kv[0][:, batch, :, POSITIONS].float().abs().sum() for each in (cache, theirs))
+    assert float(kept / expected) == pytest.approx(1, abs=4e-4)
+
+
+@needs_compiler
 @pytest.mark.parametrize("mlp", ["gelu", "quick_gelu", "relu2", "swiglu"])
 @torch.inference_mode()
 def test_activations_of_numbers_far_from_zero(mlp):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import helicon.data.batches as batches_module
 from helicon.data.batches import NONE, Batch, Stream, TrainBatches, Variation, collate, held_out_windows
 from helicon.data.corpus import Corpus, write_corpus
 from helicon.data.packing import GROUP, Epochs
@@ -169,6 +170,29 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
             lengths.add((piece, len(whole)))
             assert all(len(window.ids) <= sequencer.context for window in packed)
     assert len(lengths) > 2 * len(stream.examples)
+
+
+def test_a_change_that_has_no_room_is_drawn_again(tmp_path, monkeypatch):
+    """Of pieces that end with their last token up to eight times, those that do not fit: nothing is ever cut off."""
+    lengths = [5, 30, 40, 11, 12, 95]
+    corpus, sequencer, starts = places(tmp_path, lengths, [False] * 6, 12)
+    longer = lambda sequencer, ids, rng, ranges: {"text": np.append(ids["text"], [ids["text"][-1]] * rng.integers(9))}  # noqa: E731
+    monkeypatch.setattr(batches_module, "augmented", longer)
+    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, Variation(True, drop=0.0, plan=0.0))
+    start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    times: dict[int, set[int]] = {}
+    for epoch in range(30):
+        for piece, length in enumerate(lengths):
+            windows = np.flatnonzero(stream.windows.pieces == piece).tolist()
+            packed = [stream.window(number_of(stream, window, epoch), window) for window in windows]
+            assert all(len(each.ids) <= 12 for each in packed)
+            targets = np.concatenate([each.targets[each.targets != NO_TARGET] for each in packed])
+            counts = np.bincount(targets[targets != stop] - start - starts[piece], minlength=length)
+            assert (targets == stop).sum() == 1
+            assert set(counts[:-1]) == {1}
+            times.setdefault(length, set()).add(int(counts[-1]))
+    assert times[11] == {1}  # and its end are a whole window
+    assert len(times[95]) > 2
 
 
 @pytest.mark.parametrize("slot", ["music", "style"])

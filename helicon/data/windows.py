@@ -1,9 +1,9 @@
 """How pieces are cut into training windows: anew in each epoch, without overlap, so that every target comes once.
 
 A piece of more targets than a window holds has a first and a last window of random lengths and full ones between. How
-many there are, and how long each may be, is the same in every epoch, so that windows can be sorted by length once. Of
-the places where the first window may end, about half or more remain: those that lead to the fewest windows or, where
-they are more, those that lead to one window more.
+many there are, and how long each may be, is the same in every epoch, so that windows can be sorted by length once. One
+of the two is nearly full and the other as short as that leaves it, whichever comes first: most tokens have most of a
+window before them, and batches are nearly full, while a piece can be cut at up to a quarter of a window's places.
 
 Shapes: P pieces, N windows of all of them.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SPARE = 8  # the eighth of a window is how much the lengths of a piece's first and last window vary
 LONGER, SHORTER, MIDDLE = 0, 1, 2  # parts of a piece: the longer of its first and last window, the other, those between
 
 
@@ -36,15 +37,17 @@ class WindowTable:
         """Windows of pieces of so many targets, one at least, each."""
         full, rest = np.divmod(targets_P - 1, size)
         rest += 1  # targets of the last window where all before it are full
-        single, more = full == 0, 2 * rest > size
+        spare = max(1, size // SPARE)
+        single, more = full == 0, 2 * (size - rest) < spare
         ends = np.where(more, rest, size + rest)[~single]  # targets of the first and the last window together
         counts = np.where(single, 1, np.where(more, full + 2, full + 1))
         first = np.append(0, np.cumsum(counts))
         pieces = np.repeat(np.arange(len(targets_P)), counts)
         targets = np.full(len(pieces), size)
         targets[first[:-1][single]] = targets_P[single]
-        targets[first[:-1][~single] + LONGER] = np.minimum(ends - 1, size)
-        targets[first[:-1][~single] + SHORTER] = -(-ends // 2)
+        longer = np.minimum(ends - 1, size)
+        targets[first[:-1][~single] + LONGER] = longer
+        targets[first[:-1][~single] + SHORTER] = np.minimum(ends - longer + spare, longer)
         return WindowTable(size, pieces, np.arange(len(pieces)) - first[pieces], targets, first)
 
     def capacity(self, piece: int, limits_N: np.ndarray) -> int:

@@ -65,8 +65,8 @@ class RunModule(pl.LightningModule):
         """TrainingError that names the step, for NaN and infinity."""
         if not torch.isfinite(value):
             raise TrainingError(
-                f"{what} is {value.item()} at step {self.global_step}, batch {batch_idx}: training stops, the last "
-                f"checkpoint is kept. A lower --model.lr usually helps"
+                f"{what} is {value.item()} at step {self.global_step}, batch {batch_idx}: training stops, what was "
+                f"saved before is kept. A lower --model.lr usually helps"
             )
 
     def configure_gradient_clipping(

@@ -118,7 +118,7 @@ class KeepCheckpoints(pl.Callback):
 
     def __init__(self, run: Path, resuming: bool = False, minutes: float = 5.0) -> None:
         self.run, self.resuming, self.folder, self.seconds = run, resuming, run / "checkpoints", 60 * minutes
-        self.saved_at, self._saved_step = time.monotonic(), -1
+        self.saved_at, self._saved_step, self._waited = time.monotonic(), -1, False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
@@ -129,7 +129,10 @@ class KeepCheckpoints(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if between_steps(trainer) and anywhere(trainer, time.monotonic() - self.saved_at > self.seconds):
-            self.save(trainer)
+            # A resumed run does not make the validation that follows: one that is killed in it would go without
+            self._waited = not self._waited and anywhere(trainer, validation_is_due(trainer))
+            if not self._waited:
+                self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
@@ -160,6 +163,12 @@ class KeepCheckpoints(pl.Callback):
 def between_steps(trainer: pl.Trainer) -> bool:
     """Whether no gradients are waiting for more batches: a checkpoint does not hold them."""
     return not trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def validation_is_due(trainer: pl.Trainer) -> bool:
+    """Whether a validation follows this batch."""
+    loop = trainer.fit_loop
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
 
 
 def anywhere(trainer: pl.Trainer, holds: bool) -> bool:

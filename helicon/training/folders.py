@@ -97,15 +97,20 @@ def named(run: Path) -> list[str]:
     return [f"--runs={run.parent}", f"--name={run.name}"]
 
 
-def check_writable(folder: Path) -> None:
-    """TrainingError unless files can be made in `folder`, before any work is done for nothing."""
+def check_writable(run: Path) -> None:
+    """TrainingError unless files can be made in a run's folders, before any work is done for nothing."""
+    place = run
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        run.mkdir(parents=True, exist_ok=True)
+        for place in (run / name for name in WRITTEN):
+            if place.exists():
+                probe = place / f".probe-{os.getpid()}"
+                probe.touch()
+                probe.unlink()
+        if (place := run / "metrics.csv").exists():
+            place.open("ab").close()
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot write there ({error.strerror})") from None
+        raise TrainingError(f"{place}: cannot write there ({error.strerror})") from None
 
 
 def write_failure(error: OSError, run: Path) -> TrainingError:
@@ -115,7 +120,8 @@ def write_failure(error: OSError, run: Path) -> TrainingError:
     if last.is_file():
         safe = f"{last} is intact: {remedy}, then helicon train --resume {run}"
     else:
-        safe = f"no checkpoint was saved before: {remedy} and start again"
+        kept = f"{run / 'model'} holds what was learned, " if (run / "model").is_dir() else ""
+        safe = f"{kept}no checkpoint was saved before: {remedy} and start again"
     return TrainingError(f"{error.filename or run}: could not be written ({error.strerror}); {safe}")
 
 

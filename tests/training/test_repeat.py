@@ -17,20 +17,22 @@ from helicon.training.record import ProgressRecord, read_record
 from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted
 
+LIMITS = (*MINUTES, "--data.val_batches=1", "--model.layers=1")
+
 
 def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypatch):
     """One that was stopped and resumed on the way, with validations and samples whenever the clock said so."""
     # Samples take time and draw noise
     monkeypatch.setattr(GPTModule, "write_samples", lambda self, path: (self.eval(), torch.rand(3)))
-    jumping_clock(monkeypatch, 0.2)
+    jumping_clock(monkeypatch, 0.25)
     with signalled_at(3), pytest.raises(Interrupted):
-        fit(midi_folder, tmp_path, "timed", *MINUTES, "--samples=true")
+        fit(midi_folder, tmp_path, "timed", *LIMITS, "--samples=true")
     run = run_lightning("fit", resume_arguments(tmp_path / "timed"))
     record = read_record(run)
     assert record.steps > 5
     assert len(record.validations) > 1
-    jumping_clock(monkeypatch, 0.3)
-    other = fit(midi_folder, tmp_path, "other", *MINUTES)
+    jumping_clock(monkeypatch, 0.5)
+    other = fit(midi_folder, tmp_path, "other", *LIMITS)
     assert not torch.equal(*(weights(path)["gpt.tokens.weight"][0] for path in (run, other)))
 
     jumping_clock(monkeypatch, 3.0)

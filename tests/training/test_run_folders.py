@@ -17,9 +17,11 @@ from helicon.cli import main
 from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.temporary import clear_abandoned, temporary_path
 from helicon.training.base import RunModule
+from helicon.training.callbacks import KeepCheckpoints
 from helicon.training.errors import TrainingError
 from helicon.training.lightning_options import UNUSED
 from helicon.training.metrics import read_metrics
+from helicon.training.module import GPTModule
 from helicon.training.run import UsageError, read_arguments, resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted
 
@@ -115,6 +117,37 @@ def test_a_run_folder_that_is_removed_as_it_trains(midi_folder, tmp_path, capsys
     said, folder = capsys.readouterr().err.strip().splitlines()[-1], tmp_path / "runs" / "run"
     assert f"{folder}: this folder was moved or removed as it was trained in; stopped at step 4" in said
     assert not folder.exists()
+
+
+def test_a_checkpoint_waits_for_the_validation_that_is_due(midi_folder, tmp_path, monkeypatch):
+    """A run that is killed in between is the uninterrupted one all the same; one that validates each step saves too."""
+    monkeypatch.setattr(KeepCheckpoints.__init__, "__defaults__", (False, 0.0))
+    saved, save = [], KeepCheckpoints.save
+
+    def note(self, trainer):
+        saved.append(trainer.global_step)
+        return save(self, trainer)
+
+    monkeypatch.setattr(KeepCheckpoints, "save", note)
+    fit(midi_folder, tmp_path, "run", "--trainer.max_steps=5", "--trainer.val_check_interval=3")
+    assert saved == [1, 2, 4, 5]
+    saved.clear()
+    fit(midi_folder, tmp_path, "each", "--trainer.max_steps=4", "--trainer.val_check_interval=1")
+    assert saved == [2, 4, 4]
+
+
+def test_a_part_of_a_run_that_cannot_be_written_stops_it_before_its_first_step(run, capsys, monkeypatch):
+    touch = Path.touch
+
+    def refuse(self, *args, **kwargs):  # root may write anywhere
+        if self.parent.name == "model":
+            raise PermissionError(13, "Permission denied", str(self))
+        touch(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(GPTModule, "training_step", lambda *args: pytest.fail("a step was made"))
+    assert main(["fit", *resume_arguments(run), "--trainer.max_steps=6"]) == 1
+    assert f"{run / 'model'}: cannot write there (Permission denied)" in capsys.readouterr().err
 
 
 HOLD = """

@@ -81,7 +81,8 @@ class Place:
         return time.monotonic() - began
 
     def kill(
-        self, words: Sequence[str], seconds: float, after: Path | None = None, cache: str = "cache", readers: bool = False
+        self, words: Sequence[str], seconds: float, after: Path | None = None, cache: str = "cache",
+        readers: bool = False,
     ) -> int:  # fmt: skip
         """Kills a command so long after it, or a file, began; gives how many processes are left of it for too long."""
         process = self.start(words, cache, readers)

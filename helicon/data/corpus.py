@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.files import atomic_write, write_json
+from helicon.formats.files import atomic_write, open_regular, read_regular, write_json
+from helicon.formats.printable import MOST, printable
 from helicon.sequence.layout import Layout
 
 VERSION = 2
 INDEX = "corpus.json"
+MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
+SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")
 MAGIC = b"\x93NUMPY\x01\x00"  # of NEP 1
 HEADER = re.compile(rb"\{'descr': '([<>|][iu][1248])', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n")
 
@@ -149,15 +152,18 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
     check: whether checksums are compared, for which all is read once.
     """
     try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads(read_regular(folder / INDEX, MAX_INDEX_BYTES, links=False))
         if index["version"] != VERSION:
             raise CorpusError(f"{folder}: version {index['version']}, this is {VERSION}")
         arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
         for name, checksum in sorted(index["checksums"].items()):
+            shard = SHARD.fullmatch(name)
+            if not shard:  # it may lead elsewhere
+                raise CorpusError(f"{folder / INDEX}: {printable(name, MOST)!r} is no name of a shard")
+            slot, kind = shard.groups()
+            arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")  # as large as it says
             if check and _checksum(folder / name) != checksum:
                 raise CorpusError(f"{folder / name}: checksum differs")
-            slot, kind, _ = name.split(".")
-            arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")
         names, labels, held = index["names"], index["labels"], np.array(index["held"], bool)
         whole = len(names) == len(labels) == len(held)
         for slot, ids in arrays["ids"].items():
@@ -182,7 +188,7 @@ def _mapped(path: Path, kind: str) -> np.ndarray:
 
     The header is checked before anything is allocated by it: it may be forged.
     """
-    with path.open("rb") as file:
+    with open_regular(path, links=False) as file:
         magic, length = file.read(8), int.from_bytes(file.read(2), "little")
         header = HEADER.fullmatch(file.read(length))
         start = file.tell()
@@ -196,7 +202,7 @@ def _mapped(path: Path, kind: str) -> np.ndarray:
 
 def _checksum(path: Path) -> int:
     value = 0
-    with path.open("rb") as file:
+    with open_regular(path, links=False) as file:
         while block := file.read(1 << 24):
             value = zlib.crc32(block, value)
     return value

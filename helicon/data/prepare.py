@@ -15,13 +15,13 @@ from typing import Any
 
 import helicon
 from helicon.data.children import safe_path
-from helicon.data.corpus import VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
+from helicon.data.corpus import MAX_INDEX_BYTES, VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
 from helicon.data.encoding import Surveying, encode
 from helicon.data.entries import DataError, Scan
 from helicon.data.files import scan, split
 from helicon.data.reading import Reader
 from helicon.data.workers import Workers
-from helicon.formats.files import default_cache, write_json
+from helicon.formats.files import default_cache, read_regular, write_json
 from helicon.formats.printable import printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
@@ -150,7 +150,7 @@ def _holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
 def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
     """What a cache holds. Tokenizers whose states are those of `adopted` ones are these, as codecs have weights too."""
     try:
-        index = json.loads((folder / PREPARED).read_text(encoding="utf-8"))
+        index = json.loads(read_regular(folder / PREPARED, MAX_INDEX_BYTES, links=False))
         choices, tokenizers = index["choices"], {}
         for slot, state in index["states"].items():
             same = slot in adopted and _plain(adopted[slot].state()) == state

@@ -34,7 +34,9 @@ def source(tmp_path: Path, layout: str = "text", manifest: str | None = None, **
     where = tmp_path / "data"
     where.mkdir(exist_ok=True)
     options = {"size": 8} if "image" in layout else {}
-    return Source(where, (layout,), tokenizers, options, where / manifest if manifest else None, cache=tmp_path / "cache")
+    return Source(
+        where, (layout,), tokenizers, options, where / manifest if manifest else None, cache=tmp_path / "cache"
+    )
 
 
 def built(tmp_path: Path) -> tuple[Source, Path]:
@@ -122,7 +124,11 @@ def good_sound() -> bytes:
 MIXED: dict[str, tuple[str, dict[str, Callable[[], bytes]], dict[str, str]]] = {
     "music": (
         "music",
-        {"cut.mid": lambda: b"MThd\0\0", "long.mid": lambda: b"MThd\xff\xff\xff\xff\0\0\0\1\0\x60", "text.mid": lambda: b"x"},
+        {
+            "cut.mid": lambda: b"MThd\0\0",
+            "long.mid": lambda: b"MThd\xff\xff\xff\xff\0\0\0\1\0\x60",
+            "text.mid": lambda: b"x",
+        },
         {"cut.mid": "ends inside its header", "long.mid": "no track", "text.mid": "no MThd header"},
     ),
     "pictures": (

@@ -216,7 +216,7 @@ CAPTIONS = {
 
 @pytest.mark.parametrize("where", ["manifest", "file"])
 @pytest.mark.parametrize("name", CAPTIONS)
-@pytest.mark.parametrize("tokenizer", ["bytes", "bpe"])
+@pytest.mark.parametrize("tokenizer", ["bytes", pytest.param("bpe", marks=pytest.mark.slow)])
 def test_captions_come_back_byte_for_byte(tokenizer: str, name: str, where: str, tmp_path: Path) -> None:
     text = CAPTIONS[name]
     layout = f"text[{2_000_000 if name in ('long', 'spaces') else 100}] image"

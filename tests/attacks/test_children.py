@@ -107,6 +107,7 @@ def test_commands_import_nothing_from_the_current_folder(planted: Path, way: str
     assert says in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_scripts_still_bring_their_own_modules_along(tmp_path: Path) -> None:
     """Readers find what lies beside the script, wherever that is run, and not what lies where it is run."""
     beside, here = tmp_path / "beside", tmp_path / "here"

@@ -23,8 +23,8 @@ pytestmark = posix
 # Their files take seconds to make, or their reading is of the order of what is allowed
 SLOW = {
     "progressive", "square.png", "deep.png", "profile.png", "exif.webp", "numbers.tif", "garbage.gif", "runs.bmp",
-    "blocks.gif", "idats.png", "chunks.png", "scans of little", "strips.tif", "fast silence", "silence", "tracks", "notes",
-    "tempos", "running", "texts", "many times", "times x lines",
+    "blocks.gif", "idats.png", "chunks.png", "scans of little", "strips.tif", "fast silence", "silence", "tracks",
+    "notes",    "tempos", "running", "texts", "many times", "times x lines",
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from helicon.formats.vorbis import VorbisError, check_vorbis
 SUFFIXES = (
     ".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
 )  # fmt: skip
-TALKATIVE = ("MP3",)  # libmpg123, which decodes these, comments on every fault
+TALKATIVE = ("MP3", "WAV", "W64")  # libmpg123, which decodes MP3, also in WAV, comments on every fault
 KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
 MAX_CHANNELS = 64
 SLOWEST, FASTEST = 100, 768_000  # samples a second

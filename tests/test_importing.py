@@ -245,7 +245,7 @@ REFUSED = [
     ({"add_cross_attention": True}, "add_cross_attention True: accepted is False"),
     ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon 1e-06: accepted is 1e-05"),
     ({"n_inner": 64}, "n_inner 64: there are weights of 128"),
-    ({"n_inner": 10**30}, "there are weights of 128"),
+    ({"n_inner": 10**20}, "there are weights of 128"),
     ({"n_inner": 2.5}, "n_inner 2.5: a whole number above 0 is accepted"),
     ({"n_layer": 3}, "n_layer 3: there are weights of 2 layers"),
     ({"n_layer": 10**12}, "there are weights of 2 layers"),
@@ -256,7 +256,7 @@ REFUSED = [
     ({"n_positions": 10**12}, "wpe.weight is [24, 32]"),
     ({"eos_token_id": 50}, "eos_token_id 50: one row of the 50 of the vocabulary is accepted"),
     ({"eos_token_id": None}, "eos_token_id None"),
-    ({"eos_token_id": [1, 2]}, "eos_token_id [1, 2]"),
+    ({"eos_token_id": [1, 2]}, "eos_token_id a list of 2"),
     ({"resid_pdrop": 2}, "resid_pdrop 2: a share from 0"),
     ({"tie_word_embeddings": False}, "no weights named lm_head.weight"),
     ({"scale_attn_weights": "yes"}, "scale_attn_weights 'yes': accepted is True or False"),
@@ -306,7 +306,7 @@ def test_damaged_folders_are_refused(folder, tmp_path):
         "deep": ("config.json", b"[" * 100_000, "config.json: not JSON"),
         "list": ("config.json", b"[]", "an object is expected, it holds list"),
         "vocabulary": ("vocab.json", b"{}", "vocab.json and merges.txt are needed, or neither"),
-        "unigram": ("tokenizer.json", unigram(), "type Unigram, byte-level BPE is accepted"),
+        "unigram": ("tokenizer.json", unigram(), "type 'Unigram', byte-level BPE is accepted"),
         "tokenizer": ("tokenizer.json", b'{"model": 3}', "tokenizer.json: "),
     }
     for name, (file, content, message) in harms.items():
@@ -336,7 +336,7 @@ def test_a_tokenizer_of_more_tokens_than_rows_is_refused(folder, tmp_path):
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(CORPUS, 260, special_tokens=["<|endoftext|>"], show_progress=False)
     trained.save(str(harmed / "tokenizer.json"))
-    assert_refused(harmed, "be rows of the weights, 0 .. 49; the last is 259")
+    assert_refused(harmed, "be rows of the weights, 0 .. 49; without")
     described = json.loads((harmed / "tokenizer.json").read_text())
     del described["model"]["vocab"]["!"]
     (harmed / "tokenizer.json").write_text(json.dumps(described))

@@ -8,7 +8,10 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from helicon.formats.checked import shown
+from helicon.formats.printable import MOST, printable
 from helicon.importing.checkpoint import ImportingError, read_json
+from helicon.tokenizers.bpe_json import load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 
 WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
@@ -28,7 +31,7 @@ def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, li
     try:
         return _without(described, rows, end)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
         raise ImportingError(f"{path}: {reason}; {INSTEAD}") from None
 
 
@@ -44,7 +47,9 @@ def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     try:
         tokenizer = Tokenizer(models.BPE.from_file(str(folder / VOCABULARY), str(folder / MERGES)))
     except Exception as error:  # the library raises no narrower one
-        raise ImportingError(f"{folder / VOCABULARY}: not a vocabulary of byte pairs ({error})") from None
+        raise ImportingError(
+            f"{folder / VOCABULARY}: not a vocabulary of byte pairs ({printable(error, MOST)})"
+        ) from None
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     return folder / VOCABULARY, json.loads(tokenizer.to_str())
@@ -54,14 +59,14 @@ def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokeniz
     """The tokenizer with its tokens numbered on without a gap, and the number that each had."""
     model, added = described["model"], described["added_tokens"] or []
     if model["type"] != "BPE" or not all("ByteLevel" in json.dumps(described[p]) for p in ("pre_tokenizer", "decoder")):
-        raise ValueError(f"a tokenizer of type {model['type']}, byte-level BPE is accepted")
+        raise ValueError(f"a tokenizer of type {shown(model['type'])}, byte-level BPE is accepted")
     ids: dict[str, int] = {token["content"]: token["id"] for token in added} | model["vocab"]
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - ids.keys()
     if missing:
         raise ValueError(f"{len(missing)} of the 256 bytes have no token")
     by_row = {row: name for name, row in ids.items()}
-    if len(by_row) != len(ids) or min(by_row) < 0 or max(by_row) >= rows:
-        raise ValueError(f"numbers must differ and be rows of the weights, 0 .. {rows - 1}; the last is {max(by_row)}")
+    if len(by_row) != len(ids) or not all(type(row) is int and 0 <= row < rows for row in by_row):
+        raise ValueError(f"numbers must differ and be rows of the weights, 0 .. {rows - 1}")
     by_row.pop(end, None)
     kept = sorted(by_row)
     new = {by_row[row]: number for number, row in enumerate(kept)}
@@ -69,7 +74,4 @@ def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokeniz
     described |= {"post_processor": None, "truncation": None, "padding": None}
     described["added_tokens"] = [{**t, "id": new[t["content"]]} for t in added if t["content"] in new]
     described["model"] = model | {"vocab": new, "unk_token": None, "dropout": None}
-    try:
-        return BpeTokenizer(Tokenizer.from_str(json.dumps(described))), kept
-    except Exception as error:  # the library raises no narrower one
-        raise ValueError(f"not a tokenizer that can be read ({error})") from None
+    return BpeTokenizer(load_bpe(described)), kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from helicon.formats import json_files
+from helicon.formats.checked import shown
+from helicon.formats.json_files import JsonError
 from helicon.formats.weights import read_weights
 
 CONFIG = "config.json"
@@ -45,14 +47,14 @@ class Checkpoint:
         """A setting that is a whole number above 0; ImportingError for anything else."""
         value = self.config.get(key, default)
         if type(value) is not int or value < 1:
-            raise self.fault(f"{key} {value!r}: a whole number above 0 is accepted")
+            raise self.fault(f"{key} {shown(value)}: a whole number above 0 is accepted")
         return value
 
     def chosen(self, key: str, default: Any, accepted: Collection[Any]) -> Any:
         """A setting that changes what is computed; ImportingError unless it is one that a GPT here can have."""
         value = self.config.get(key, default)
         if not any(type(value) is type(each) and value == each for each in accepted):
-            raise self.fault(f"{key} {value!r}: accepted is {' or '.join(map(str, accepted))}")
+            raise self.fault(f"{key} {shown(value)}: accepted is {' or '.join(map(str, accepted))}")
         return value
 
     def take(self, name: str, *shape: int) -> Tensor:
@@ -68,9 +70,9 @@ class Checkpoint:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; ImportingError when there is none in it."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ImportingError(f"{path}: not JSON ({error})") from None
+        found = json_files.read_json(path)
+    except JsonError as error:
+        raise ImportingError(str(error)) from None
     if not isinstance(found, dict):
         raise ImportingError(f"{path}: an object is expected, it holds {type(found).__name__}")
     return found

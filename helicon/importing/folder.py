@@ -26,7 +26,7 @@ def import_folder(folder: Path, say: Callable[[str], None] = lambda line: None) 
     if not folder.is_dir():
         raise ImportingError(f"{folder}: no such folder; one with {CONFIG} and model.safetensors is accepted")
     kind = read_json(folder / CONFIG).get("model_type")
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         raise ImportingError(f"{folder / CONFIG}: {unknown('model_type', str(kind), MODELS)}")
     checkpoint = Checkpoint.read(folder)
     bundle = MODELS[kind](checkpoint, say)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from helicon.bundle import Bundle
+from helicon.formats.checked import shown
 from helicon.importing.byte_pairs import read_byte_pairs
 from helicon.importing.checkpoint import Checkpoint
 from helicon.importing.layers import build, places, shape_of
@@ -50,7 +51,7 @@ def _end(checkpoint: Checkpoint, rows: int) -> int:
     if isinstance(end, list) and len(end) == 1:
         end = end[0]
     if type(end) is not int or not 0 <= end < rows:
-        raise checkpoint.fault(f"eos_token_id {end!r}: one row of the {rows} of the vocabulary is accepted")
+        raise checkpoint.fault(f"eos_token_id {shown(end)}: one row of the {rows} of the vocabulary is accepted")
     return end
 
 

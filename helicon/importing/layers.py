@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from helicon.bundle import make_gpt
+from helicon.formats.checked import shown
 from helicon.gpt.model import GPT, Shape
 from helicon.importing.checkpoint import Checkpoint, ImportingError
 from helicon.sequence.layout import Schema
@@ -41,7 +42,7 @@ def shape_of(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: 
     mlp: Any = ACTIVATIONS[checkpoint.chosen("activation_function", activation, list(ACTIVATIONS))]
     dropout = checkpoint.config.get("resid_pdrop", 0.1)
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise checkpoint.fault(f"resid_pdrop {dropout!r}: a share from 0 to below 1 is accepted")
+        raise checkpoint.fault(f"resid_pdrop {shown(dropout)}: a share from 0 to below 1 is accepted")
     heads = checkpoint.whole("n_head")
     return Shape(
         layers, width, heads, mlp=mlp, norm=norm, tied=tied, bias=True, dropout=float(dropout), mlp_ratio=ratio

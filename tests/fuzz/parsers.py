@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import json
 import shutil
 import struct
 import tarfile
@@ -41,13 +42,14 @@ from helicon.formats.midi_bytes import MidiError
 from helicon.formats.score import DRUMS, Score
 from helicon.formats.weights import WeightsError, read_weights
 from helicon.gpt.model import Shape
+from helicon.importing.folder import import_folder
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.lyrics import LyricsTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
-from helicon.tokenizers.text import BytesTokenizer
+from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.vqvae.codec import Codec, CodecShape
@@ -338,6 +340,46 @@ def codec(path: Path) -> bool:
     return True
 
 
+def hub_seeds(name: str) -> list[bytes]:
+    """A file of a model folder in Hugging Face's layout, whose other files are in a folder of the process."""
+    folder = own_folder(f"hub-{name}")
+    pairs = BpeTokenizer.train(["the cat sat"], 260).state()["bpe"]
+    rows, width, places = len(pairs["model"]["vocab"]) + 1, 8, 12
+    config = {
+        "model_type": "gpt2", "vocab_size": rows, "n_positions": places, "n_embd": width, "n_layer": 1, "n_head": 2,
+        "eos_token_id": rows - 1, "n_inner": None, "activation_function": "gelu_new", "resid_pdrop": 0.1,
+    }  # fmt: skip
+    shapes = {"wte": (rows, width), "wpe": (places, width)}
+    tensors = {f"{name}.weight": torch.ones(shape) for name, shape in shapes.items()}
+    for part, outer, inner in (
+        ("attn.c_attn", 8, 24),
+        ("attn.c_proj", 8, 8),
+        ("mlp.c_fc", 8, 32),
+        ("mlp.c_proj", 32, 8),
+    ):
+        tensors |= {f"h.0.{part}.weight": torch.ones(outer, inner), f"h.0.{part}.bias": torch.ones(inner)}
+    for part in ("h.0.ln_1", "h.0.ln_2", "ln_f"):
+        tensors |= {f"{part}.weight": torch.ones(width), f"{part}.bias": torch.ones(width)}
+    (folder / "model.safetensors").write_bytes(save(tensors))
+    for file, content in (("config.json", config), ("tokenizer.json", pairs)):
+        (folder / file).write_text(json.dumps(content))
+    return [(folder / name).read_bytes()]
+
+
+def hub(path: Path, name: str) -> bool:
+    """A bundle that can be spoken to."""
+    folder = own_folder(f"hub-{name}")
+    shutil.copyfile(path, folder / name)
+    try:
+        found = import_folder(folder)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(folder), "")) from None
+    tokenizer = found.sequencer.tokenizers["text"]
+    if isinstance(tokenizer, BpeTokenizer):
+        assert isinstance(tokenizer.decode(tokenizer.encode("the cat")), str)
+    return True
+
+
 EXPECTED = {"a": torch.zeros(2, 3), "b": torch.zeros(4, dtype=torch.int64)}
 
 
@@ -360,7 +402,7 @@ def checkpoint_seeds() -> list[bytes]:
         shared = torch.arange(6, dtype=dtype).view(2, 3)
         state = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": shared.t()}}, "param_groups": [{"lr": 0.1}]}
         whole = {
-            "state_dict": {"a.weight": shared, "b": torch.nn.Parameter(torch.ones(2))}, "optimizer_states": [state],
+            "state_dict": {"a.weight": shared, "b": torch.ones(2)}, "optimizer_states": [state],
             "hyper_parameters": {"width": 8, "betas": (0.9, 0.95), "name": "x", "none": None}, "epoch": 3,
         }  # fmt: skip
         file = io.BytesIO()
@@ -386,6 +428,11 @@ def _pictures(name: str, suffix: str, mutate: Callable, few: int = 300) -> Parse
     return Parser(name, suffix, partial(picture_seeds, name.upper()), mutate, picture, (ImageError,), few)
 
 
+def _models(name: str, seeds: Callable, read: Callable, refusal: type[Exception], few: int = 60) -> Parser:
+    """JSON of which every name and number has to fit all others: few of the mutated are read."""
+    return Parser(name, ".json", seeds, json_file, read, (refusal,), few, least=0.0)
+
+
 def other_sounds() -> list[bytes]:
     """Kinds that libsndfile reads too."""
     return [encoded("AIFF"), encoded("AU"), encoded("CAF"), encoded("CAF", "ALAC_16"), encoded("W64")]
@@ -406,17 +453,15 @@ _ALL = [
     Parser("csv", ".csv", partial(list_seeds, LIST), text_mutators.table, manifest, (DataError,)),
     Parser("jsonl", ".jsonl", partial(list_seeds, LINES), text_mutators.jsonl, manifest, (DataError,)),
     Parser("coco", ".json", partial(list_seeds, COCO), json_file, manifest, (DataError,)),
-    Parser(
-        "bundle", ".json", partial(bundle_seeds, "words"), json_file, partial(bundle, kind="words"), (BundleError,), 150
-    ),
+    _models("bundle", partial(bundle_seeds, "words"), partial(bundle, kind="words"), BundleError, 150),
     Parser("safetensors", ".safetensors", weights_seeds, archive_mutators.safetensors, weights, (WeightsError,)),
     Parser("checkpoint", ".ckpt", checkpoint_seeds, archive_mutators.checkpoint, checkpoint, (TrainingError,)),
     Parser("tar", ".tar", tar_seeds, archive_mutators.tar, shard, (), most=1.0),
     # Beyond those of which the structure is known, and further models
-    Parser(
-        "music", ".json", partial(bundle_seeds, "music"), json_file, partial(bundle, kind="music"), (BundleError,), 60
-    ),
-    Parser("codec", ".json", codec_seeds, json_file, codec, (CodecError,), 100),
+    _models("music", partial(bundle_seeds, "music"), partial(bundle, kind="music"), BundleError),
+    _models("codec", codec_seeds, codec, CodecError),
+    _models("hub-config", partial(hub_seeds, "config.json"), partial(hub, name="config.json"), ValueError),
+    _models("hub-pairs", partial(hub_seeds, "tokenizer.json"), partial(hub, name="tokenizer.json"), ValueError),
     _pictures("bmp", ".bmp", flipped, 100),
     Parser("others", ".aiff", other_sounds, flipped, sound, (AudioError,), 100),
 ]

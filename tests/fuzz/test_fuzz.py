@@ -20,7 +20,6 @@ from parsers import PARSERS
 
 MOST_MB = 300.0  # above what honest files take
 MANY = 20_000
-PENDING = ("bundle", "music", "safetensors", "checkpoint")  # whose refusals are being made our own
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -29,11 +28,11 @@ def sound(parser: Parser, result: Result) -> None:
     """Nothing foreign, nothing slow, nothing large; inputs get far enough to be read, and far enough off to be not."""
     assert not result.foreign, f"{parser.name}: {result.foreign[:5]}"
     assert result.peak[0] < MOST_MB, result
-    assert parser.least < result.read / result.count <= parser.most, result
+    assert parser.least <= result.read / result.count <= parser.most, result
 
 
 @forks
-@pytest.mark.parametrize("name", [name for name in PARSERS if name not in PENDING])
+@pytest.mark.parametrize("name", PARSERS)
 def test_some_hundred_mutated_files(name: str) -> None:
     sound(PARSERS[name], fuzz(PARSERS[name], PARSERS[name].few))
 

@@ -26,6 +26,7 @@ from helicon.training.raw_data import RawData
 from helicon.training.run import UsageError, read_arguments, repeat_arguments, resume_arguments
 from helicon.training.sizes import check_task, trains_codec
 from helicon.training.stages import as_arguments, attach, chained, stages, told
+from helicon.training.trust import check_next
 
 MINUTES = 10.0
 ELSEWHERE = (*MACHINES, "--data.path", "--data.cache", "--data.workers")  # where a repeated run may differ
@@ -119,8 +120,9 @@ def run_plan(plan: Plan | CodecPlan, how_long: str) -> int:
 def _resume(args: Namespace) -> int:
     """Goes on with a run that was stopped, for the rest of its minutes."""
     run, begun = Path(args.resume), time.monotonic()
+    onto, args.onto = Path(args.onto) if args.onto else None, None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
-    arguments = [*resume_arguments(run), *args.rest]
+    arguments = [*resume_arguments(run, onto), *args.rest]
     if args.minutes is not None:
         arguments += ["--trainer.max_time", clock(max(1, round(60 * args.minutes)))]
     say(f"resuming   {run}\n           helicon fit {shlex.join(arguments)}")
@@ -132,8 +134,8 @@ def _resume(args: Namespace) -> int:
     data.prepare_data()
     if isinstance(data, RawData):
         finish_codec(run, data, {}, begun)
-        return go_on(run)
-    return _finish(Plan(arguments, run, data, data.prepared, 0), begun, {}, [])
+        return go_on(run, typed=False)
+    return _finish(Plan(arguments, run, data, data.prepared, 0), begun, {}, [], typed=False)
 
 
 def _repeat(args: Namespace) -> int:
@@ -165,16 +167,19 @@ def _leave_out(args: Namespace, option: str, *more: str) -> None:
         raise CommandError(f"{option} keeps the run's own settings; leave out {', '.join(names)}")
 
 
-def go_on(run: Path) -> int:
-    """Trains what follows a run, if anything does."""
-    words = read_config(run).get("next")
+def go_on(run: Path, typed: bool = True) -> int:
+    """Trains what follows a run, if anything does. typed: in this command; a run's own word is looked at first."""
+    config = read_config(run)
+    words = config.get("next")
     if not words:
         return 0
+    if not typed:
+        check_next(run, config)
     say(f"next stage helicon train {shlex.join(words)}")
     return cli.run("train", words)
 
 
-def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[str]) -> int:
+def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[str], typed: bool = True) -> int:
     """What follows, or the page and the commands to go on with; an upsampler becomes a part of what it is for."""
     run, config = plan.run, read_config(plan.run)
     onto = Path(config["onto"]) if config.get("onto") else None
@@ -187,7 +192,7 @@ def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[st
         else:  # a bundle by itself has no data to show it by
             say(f"next       {generating(onto)}")
     say(f"           {time.monotonic() - begun:,.0f} s")
-    return go_on(run)
+    return go_on(run, typed)
 
 
 def plan_of(run: Path) -> Plan:

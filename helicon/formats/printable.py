@@ -17,10 +17,14 @@ def printable(text: object, limit: int | None = None) -> str:
 
     Lone surrogates and line ends are escaped too. limit: characters, of which the middle is left out beyond.
     """
-    line = str(text)
-    if limit is not None and len(line) > limit:
-        line = f"{line[: limit // 2]}...{line[len(line) - limit // 2 + 3 :]}"
-    return line if line.isprintable() else "".join(map(_character, line))
+    line = _cut(str(text), limit)
+    return line if line.isprintable() else _cut("".join(map(_character, line)), limit)
+
+
+def _cut(line: str, limit: int | None) -> str:
+    if limit is None or len(line) <= limit:
+        return line
+    return f"{line[: limit // 2]}...{line[len(line) - limit // 2 + 3 :]}"
 
 
 def printable_text(text: str) -> str:

@@ -49,6 +49,7 @@ from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
 from helicon.training.record import read_record
 from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
+from helicon.training.trust import check_config
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
 Classes = tuple[type[pl.LightningModule], type[pl.LightningDataModule], dict[str, str]]
@@ -269,9 +270,12 @@ def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCL
     )  # fmt: skip
 
 
-def resume_arguments(run: Path) -> list[str]:
-    """Arguments of `fit` that go on with a run from its newest readable checkpoint; says so if that is not the last."""
-    read_config(run)
+def resume_arguments(run: Path, onto: Path | None = None) -> list[str]:
+    """Arguments of `fit` that go on with a run from its newest readable checkpoint; says so if that is not the last.
+
+    onto: run that was typed as the one that the upsampler is for. TrainingError for a config that could run code.
+    """
+    check_config(run, read_config(run), onto)
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
@@ -281,7 +285,7 @@ def resume_arguments(run: Path) -> list[str]:
 
 def repeat_arguments(run: Path, runs: Path | None = None, name: str | None = None) -> list[str]:
     """Arguments of `fit` that make a run once more, by its steps rather than its minutes: beside it unless told."""
-    read_config(run)
+    check_config(run, read_config(run) | {"next": None, "onto": None})
     check_own_files(run)
     record = read_record(run)
     if not record.steps:

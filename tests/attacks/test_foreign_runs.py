@@ -1,0 +1,145 @@
+"""Runs of strangers: going on with one imports no class, reads no other config and follows no command that it names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attacks.harness import attempt, posix
+
+from helicon.training.run import resume_arguments
+from helicon.training.trust import check_config, check_next
+
+pytestmark = posix
+
+PLANTED = "planted_by_a_stranger"  # a module that says that it was imported
+OWN: dict[str, Any] = {
+    "task": "gpt", "name": "music", "runs": "runs", "next": None, "onto": None, "keep": "best", "samples": True,
+    "trainer": {
+        "accelerator": "auto", "strategy": "auto", "devices": "auto", "logger": False, "callbacks": None,
+        "plugins": None, "profiler": None, "max_time": "00:00:10:00", "val_check_interval": 200,
+    },
+    "model": {"layers": 2, "slot_weights": {"style": 0.0}},
+    "data": {"path": "songs", "layouts": ["style[3] music"], "tokenizers": {"music": "musenet"}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Path:
+    """A folder beside others, with a module in the current folder that a config could name."""
+    (tmp_path / f"{PLANTED}.py").write_text("open('ran', 'w').close()\nclass Class: pass\ndef call(**k): pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "music"
+    (folder / "checkpoints").mkdir(parents=True)
+    return folder
+
+
+def changed(*keys: Any) -> dict[str, Any]:
+    config = json.loads(json.dumps(OWN))
+    *path, last, value = keys
+    where = config
+    for key in path:
+        where = where[key]
+    where[last] = value
+    return config
+
+
+CLASS = {"class_path": f"{PLANTED}.Class"}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "callbacks": changed("trainer", "callbacks", [CLASS]),
+    "callbacks as a text": changed("trainer", "callbacks", f"{PLANTED}.Class"),
+    "callbacks as texts": changed("trainer", "callbacks", [f"{PLANTED}.Class"]),
+    "logger": changed("trainer", "logger", CLASS),
+    "logger as a text": changed("trainer", "logger", f"{PLANTED}.Class"),
+    "profiler": changed("trainer", "profiler", f"{PLANTED}.Class"),
+    "plugins": changed("trainer", "plugins", [{"class_path": f"{PLANTED}.Class"}]),
+    "strategy": changed("trainer", "strategy", CLASS),
+    "strategy as a text": changed("trainer", "strategy", f"{PLANTED}.Class"),
+    "accelerator": changed("trainer", "accelerator", CLASS),
+    "a trainer of their own": changed("trainer", CLASS),
+    "model of their own": changed("model", CLASS),
+    "within the model": changed("model", "slot_weights", {"style": CLASS}),
+    "data of their own": changed("data", {"class_path": f"{PLANTED}.Class", "init_args": {}}),
+    "trainer of another config": changed("trainer", "/etc/hostname"),
+    "data of another config": changed("data", "other.yaml"),
+    "a config": changed("config", "other.yaml"),
+    "a dotted key": changed("trainer.callbacks", [CLASS]),
+    "an appended key": changed("trainer", "callbacks+", CLASS),
+    "another setting": changed("trainer", "magic", 1),
+    "an optimizer": changed("optimizer", CLASS),
+    "a date": changed("name", None) | {"name": __import__("datetime").date(2020, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_that_names_code(run, name):
+    (run / "config.yaml").write_text(yaml.safe_dump(CONFIGS[name]))
+    attempt(resume_arguments, run).is_refusal(run / "config.yaml")
+    assert not Path("ran").exists()
+
+
+def stage(*words: str) -> list[str]:
+    return ["audio-upsampler", "songs", "--name", "music-upsampler-0", "--for", "runs/music", *words]
+
+
+NEXT: dict[str, Any] = {
+    "a text": "music songs",
+    "other values": ["music", 1],
+    "a config in the place of a task": ["/tmp/evil.yaml", "songs"],
+    "other files": ["music", "/home"],
+    "a config": stage("--config", "evil.yaml"),
+    "a config in one word": stage("--config=evil.yaml"),
+    "callbacks": stage("--trainer.callbacks", json.dumps([CLASS])),
+    "callbacks appended": stage(f"--trainer.callbacks+={PLANTED}.Class"),
+    "a strategy": stage("--trainer.strategy", f"{PLANTED}.Class"),
+    "a whole trainer": stage("--trainer", "evil.yaml"),
+    "a whole model": stage("--model", "evil.yaml"),
+    "runs elsewhere": stage("--runs", "/tmp"),
+    "a name that leads elsewhere": ["music", "songs", "--name", "../../x"],
+    "for a run elsewhere": ["audio-upsampler", "songs", "--for", "/somewhere/music"],
+    "a stage after it": stage("--next", json.dumps(stage("--config", "evil.yaml"))),
+    "no words after it": stage("--next", "[" * 100_000),
+    "another command": stage("--resume", "evil"),
+    "control characters": ["\x1b[31m\u202e" * 100, "songs"],
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_what_follows_a_run(run, name):
+    attempt(check_config, run, {**OWN, "next": NEXT[name]}).is_refusal(run / "config.yaml", "next")
+    attempt(check_next, run, {**OWN, "next": NEXT[name]}).is_refusal(run / "config.yaml")
+
+
+def test_what_our_runs_ask_for_is_accepted(run):
+    after = stage("--next", json.dumps(stage("--minutes", "5", "--trainer.max_steps=9", "--data.held_out", "0.1")))
+    for config in (OWN, {**OWN, "next": after}, {**OWN, "onto": "runs/other"}, {**OWN, "trainer": None}):
+        check_config(run, config)
+    more = ["--config", "ddp", "--trainer.strategy", "ddp", "--data.tokenizers.audio", "runs/codec", "--size", "tiny"]
+    check_config(run, {**OWN, "next": stage(*more)})
+
+
+def test_a_run_that_is_for_another_elsewhere(run, tmp_path):
+    config = {**OWN, "onto": str(tmp_path / "elsewhere" / "music")}
+    attempt(check_config, run, config).is_refusal(run / "config.yaml", "onto", "--for")
+    attempt(check_config, run, config, tmp_path / "other").is_refusal(run / "config.yaml")
+    check_config(run, config, tmp_path / "elsewhere" / "music")  # which was typed
+
+
+def test_a_config_that_repeats_itself(run):
+    text = "a: &a [x, x]\n" + "".join(
+        f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijklm", "bcdefghijklmn")
+    )
+    for content in (text * 1, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]"):
+        (run / "config.yaml").write_text(content)
+        attempt(resume_arguments, run).is_refusal(run / "config.yaml")
+
+
+def test_a_run_with_links(run):
+    (run / "config.yaml").write_text(yaml.safe_dump(OWN))
+    os.symlink("/etc/hostname", run / "metrics.csv")
+    attempt(resume_arguments, run).is_refusal(run / "metrics.csv")

@@ -8,13 +8,14 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from helicon.formats.checked import shown
+from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, printable
 from helicon.importing.checkpoint import ImportingError, read_json
-from helicon.tokenizers.bpe_json import load_bpe
+from helicon.tokenizers.bpe_json import PARTS, load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 
 WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
+LONGEST_MERGES = 32_000_000  # bytes
 INSTEAD = "without tokenizer files, tokens are named by their numbers"
 
 
@@ -44,12 +45,14 @@ def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         raise ImportingError(f"{folder / there[0]}: {VOCABULARY} and {MERGES} are needed, or neither; {INSTEAD}")
     if not there:
         return None
+    vocabulary = read_json(folder / VOCABULARY)
     try:
-        tokenizer = Tokenizer(models.BPE.from_file(str(folder / VOCABULARY), str(folder / MERGES)))
+        lines = read_regular(folder / MERGES, LONGEST_MERGES).decode("utf-8").split("\n")
+        merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges))  # type: ignore[arg-type]
     except Exception as error:  # the library raises no narrower one
-        raise ImportingError(
-            f"{folder / VOCABULARY}: not a vocabulary of byte pairs ({printable(error, MOST)})"
-        ) from None
+        reason = printable(error, MOST)
+        raise ImportingError(f"{folder / VOCABULARY}: not a vocabulary of byte pairs ({reason})") from None
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     return folder / VOCABULARY, json.loads(tokenizer.to_str())
@@ -59,7 +62,7 @@ def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokeniz
     """The tokenizer with its tokens numbered on without a gap, and the number that each had."""
     model, added = described["model"], described["added_tokens"] or []
     if model["type"] != "BPE" or not all("ByteLevel" in json.dumps(described[p]) for p in ("pre_tokenizer", "decoder")):
-        raise ValueError(f"a tokenizer of type {shown(model['type'])}, byte-level BPE is accepted")
+        raise ValueError(f"a tokenizer of type {printable(model['type'], 60)}, byte-level BPE is accepted")
     ids: dict[str, int] = {token["content"]: token["id"] for token in added} | model["vocab"]
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - ids.keys()
     if missing:
@@ -71,7 +74,7 @@ def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokeniz
     kept = sorted(by_row)
     new = {by_row[row]: number for number, row in enumerate(kept)}
     # What is added around a text, cut off it or drawn at random is no business of a tokenizer here
-    described |= {"post_processor": None, "truncation": None, "padding": None}
+    described = {**dict.fromkeys(PARTS), **described, "post_processor": None, "truncation": None, "padding": None}
     described["added_tokens"] = [{**t, "id": new[t["content"]]} for t in added if t["content"] in new]
     described["model"] = model | {"vocab": new, "unk_token": None, "dropout": None}
     return BpeTokenizer(load_bpe(described)), kept

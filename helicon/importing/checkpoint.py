@@ -13,7 +13,7 @@ from torch import Tensor
 
 from helicon.formats import json_files
 from helicon.formats.checked import shown
-from helicon.formats.json_files import JsonError
+from helicon.formats.printable import printable
 from helicon.formats.weights import read_weights
 
 CONFIG = "config.json"
@@ -68,13 +68,16 @@ class Checkpoint:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ImportingError when there is none in it."""
+    """The object in a JSON file; ImportingError when there is none in it, or more than is accepted.
+
+    The file may be a link, as those in the cache of the Hugging Face Hub are.
+    """
     try:
         found = json_files.read_json(path)
-    except JsonError as error:
+    except json_files.JsonError as error:
         raise ImportingError(str(error)) from None
     if not isinstance(found, dict):
-        raise ImportingError(f"{path}: an object is expected, it holds {type(found).__name__}")
+        raise ImportingError(f"{printable(path)}: an object is expected, it holds {type(found).__name__}")
     return found
 
 
@@ -82,12 +85,14 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Name without `transformer.` -> float32 tensor, of all files; causal masks, which are no weights, are not."""
     found: dict[str, Tensor] = {}
     for path in weight_files(folder):
-        for full, tensor in read_weights(path).items():
+        for full, tensor in read_weights(path, links=True).items():
             name = full.removeprefix("transformer.")
             if BUFFERS.fullmatch(name):
                 continue
             if name in found or not tensor.is_floating_point():
-                raise ImportingError(f"{path}: {full} {'is there twice' if name in found else f'holds {tensor.dtype}'}")
+                raise ImportingError(
+                    f"{path}: {printable(full, 60)} {'is there twice' if name in found else f'holds {tensor.dtype}'}"
+                )
             found[name] = tensor.to(torch.float32)
     return found
 

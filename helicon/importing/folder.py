@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from helicon.bundle import Bundle
+from helicon.formats.printable import MOST, printable
 from helicon.importing.checkpoint import CONFIG, Checkpoint, ImportingError, read_json
 from helicon.importing.gpt2 import import_gpt2
 from helicon.importing.imagegpt import import_imagegpt
@@ -32,6 +33,6 @@ def import_folder(folder: Path, say: Callable[[str], None] = lambda line: None) 
     bundle = MODELS[kind](checkpoint, say)
     left = sorted(checkpoint.tensors.keys() - {"lm_head.weight"})  # which a tied model may have twice
     if left:
-        say(f"left out   {', '.join(left)}: not of a language model")
+        say(f"left out   {printable(', '.join(left), MOST)}: not of a language model")
     bundle.notes = {"imported": folder.resolve().name, "model_type": kind}
     return bundle

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from helicon.bundle import make_gpt
 from helicon.formats.checked import shown
+from helicon.formats.printable import printable
 from helicon.gpt.model import GPT, Shape
 from helicon.importing.checkpoint import Checkpoint, ImportingError
 from helicon.sequence.layout import Schema
@@ -71,7 +72,7 @@ def build(checkpoint: Checkpoint, shape: Shape, schema: Schema, tables: Mapping[
             weights[f"layers.{layer}.attention.qkv.{part}"][: shape.qk_width] *= factor
     left = [name for name in sorted(checkpoint.tensors) if name.startswith("h.")]
     if left:
-        raise ImportingError(f"{checkpoint.folder}: {left[0]} belongs to no layer of such a model")
+        raise ImportingError(f"{checkpoint.folder}: {printable(left[0], 60)} belongs to no layer of such a model")
     gpt.load_state_dict(weights, assign=True)
     return gpt.eval()
 

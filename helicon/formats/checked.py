@@ -78,6 +78,8 @@ def shown(value: Any) -> str:
     """A value in a message: at most 80 characters of it; of a list or an object, which may be huge, how long it is."""
     if isinstance(value, str):
         return printable(repr(value[:MOST]), 80) if len(value) <= MOST else f"of {len(value):,} characters"
+    if isinstance(value, list) and len(value) <= 8 and all(type(each) in (int, float) for each in value):
+        return printable(repr(value), 80)
     if isinstance(value, list | tuple | Mapping | set):
         return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value):,}"
     if type(value) is int and value.bit_length() > 256:

@@ -137,7 +137,7 @@ class HeliconCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Chooses the run folder: a new one, or that of the checkpoint where --runs and --name say so."""
-        config = self.config[self.subcommand]
+        config = self.config[str(self.subcommand)]
         if refusal := unused_option(config) or unknown_precision(self.task, config.trainer.precision):
             raise UsageError(refusal)
         checkpoint = self._get(self.config, "ckpt_path")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 # What multiplies float32 in parts of fewer bits where it is told to: products and convolutions, of GPUs and CPUs
-BACKENDS = (
-    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv,
-)  # fmt: skip
+_backends: Any = torch.backends  # of which PyTorch declares some attributes only
+BACKENDS = (_backends.cuda.matmul, _backends.cudnn.conv, _backends.mkldnn.matmul, _backends.mkldnn.conv)
 
 
 @contextmanager

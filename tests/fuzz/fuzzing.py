@@ -51,7 +51,7 @@ class Parser:
     mutate: Callable[[Random, Sequence[bytes]], bytes]
     read: Callable[[Path], Any]
     refusals: tuple[type[Exception], ...]
-    few: int = 300
+    few: int = 200
     least: float = 0.05
     most: float = 0.97
 

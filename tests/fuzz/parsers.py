@@ -424,7 +424,7 @@ def flipped(rng: Random, seeds: Sequence[bytes]) -> bytes:
     return blob(rng, rng.choice(seeds))
 
 
-def _pictures(name: str, suffix: str, mutate: Callable, few: int = 300) -> Parser:
+def _pictures(name: str, suffix: str, mutate: Callable, few: int = 200) -> Parser:
     return Parser(name, suffix, partial(picture_seeds, name.upper()), mutate, picture, (ImageError,), few)
 
 
@@ -453,7 +453,7 @@ _ALL = [
     Parser("csv", ".csv", partial(list_seeds, LIST), text_mutators.table, manifest, (DataError,)),
     Parser("jsonl", ".jsonl", partial(list_seeds, LINES), text_mutators.jsonl, manifest, (DataError,)),
     Parser("coco", ".json", partial(list_seeds, COCO), json_file, manifest, (DataError,)),
-    _models("bundle", partial(bundle_seeds, "words"), partial(bundle, kind="words"), BundleError, 150),
+    _models("bundle", partial(bundle_seeds, "words"), partial(bundle, kind="words"), BundleError, 100),
     Parser("safetensors", ".safetensors", weights_seeds, archive_mutators.safetensors, weights, (WeightsError,)),
     Parser("checkpoint", ".ckpt", checkpoint_seeds, archive_mutators.checkpoint, checkpoint, (TrainingError,)),
     Parser("tar", ".tar", tar_seeds, archive_mutators.tar, shard, (), most=1.0),

@@ -84,7 +84,7 @@ def test_the_same_number_makes_the_same_file(name: str) -> None:
 def test_every_beginning_of_a_file(name: str, tmp_path: Path) -> None:
     parser, path = PARSERS[name], tmp_path / f"of-this-file{PARSERS[name].suffix}"
     for seed in parser.seeds:
-        for end in range(0, len(seed), max(1, len(seed) // 20)):
+        for end in range(0, len(seed), max(1, len(seed) // 12)):
             path.write_bytes(seed[:end])
             assert check(parser, path)[1] == ""
 
@@ -110,7 +110,7 @@ STARTS = {
 def test_any_bytes(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("any") / f"of-this-file{PARSERS[name].suffix}"
 
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=40, deadline=None, database=None)
     @given(st.sampled_from(STARTS[name]), st.binary(max_size=200))
     def reads(start: bytes, data: bytes) -> None:
         path.write_bytes(start + data)

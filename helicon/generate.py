@@ -13,6 +13,7 @@ import torch
 
 from helicon.bundle import Bundle
 from helicon.decoding import OnStep, Prompt, Sampling, decode
+from helicon.formats.printable import printable
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -20,6 +21,9 @@ from helicon.scoring import fit_to_conditions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.guides import most_ids
 from helicon.tokenizers.names import unknown
+
+MOST_ITEMS, MOST_TOKENS, MOST_SECONDS = 10_000, 10_000_000, 86_400  # of one request: more would not end
+MOST_SEED = 2**63 - 1
 
 
 class RequestError(ValueError):
@@ -57,8 +61,12 @@ class Request:
     def __post_init__(self) -> None:
         if self.best_of is not None and self.best_of < self.count:
             raise RequestError(f"--best-of {self.best_of}: the best {self.count} are to be kept of at least as many")
-        if self.count < 1:
-            raise RequestError(f"-n must be 1 or more, got {self.count}")
+        _check("-n", self.count, 1, MOST_ITEMS)
+        _check("--best-of", self.best_of, 1, MOST_ITEMS)
+        _check("--seed", self.seed, 0, MOST_SEED)
+        _check("--tokens", self.tokens, 1, MOST_TOKENS)
+        if self.seconds is not None and not 0 < self.seconds <= MOST_SECONDS:
+            raise RequestError(f"--seconds must be above 0 and at most {MOST_SECONDS:,}, got {self.seconds:g}")
         if self.keep is not None and self.prime is None:
             raise RequestError("--keep says how much of --prime FILE to keep; no --prime was given")
 
@@ -75,6 +83,11 @@ class Item:
     ids: np.ndarray
     modality: Modality
     score: float | None = None
+
+
+def _check(option: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise RequestError(f"{option} must be {least} to {most:,}, got {printable(value, 40)}")
 
 
 def choose_layout(bundle: Bundle, request: Request) -> Layout:

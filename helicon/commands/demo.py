@@ -12,6 +12,7 @@ from typing import Any
 
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet
+from helicon.commands.outputs import output_folder
 from helicon.commands.train import run_plan, say
 from helicon.demos import pictures, sound
 from helicon.demos.captioned import CaptionedWorld
@@ -41,11 +42,12 @@ def demo(args: Namespace) -> int:
     quiet()
     if (args.pieces is not None and args.pieces < FEWEST) or (args.minutes is not None and not args.minutes > 0):
         raise CommandError(f"--pieces must be {FEWEST} or more and --minutes above 0")
-    try:
-        check_out(Path(args.out))
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    status, steps = WORLDS[args.world](args, begun)
+    with output_folder(Path(args.out)):
+        try:
+            check_out(Path(args.out))
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        status, steps = WORLDS[args.world](args, begun)
     if not status:
         out = Path(args.out)
         say(f"page       {out / 'index.html'}   (open it in a browser)\nreport     {out / 'report.json'}")

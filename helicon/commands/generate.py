@@ -13,6 +13,7 @@ from torch import Tensor
 
 from helicon.bundle import Bundle, find_bundle, upsamplers_of
 from helicon.cli import CommandError, parser
+from helicon.commands.outputs import output_folder, results_in, say_older
 from helicon.decoding import OnStep
 from helicon.formats.printable import print_text
 from helicon.generate import Item, Request, choose_device, choose_layout
@@ -36,10 +37,11 @@ def generate(args: Namespace) -> int:
         args.repetition_penalty, args.overlap, args.guidance, args.best_of,
     )  # fmt: skip
     where, out = Where(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise CommandError(f"-o {out}: is a file, a folder is needed")
-    items, model_hash = made(args, request, where, out)
-    page = write_results(items, out, request, args.model, model_hash, command_line(args))
+    with output_folder(out):
+        before = results_in(out)
+        items, model_hash = made(args, request, where, out)
+        page = write_results(items, out, request, args.model, model_hash, command_line(args))
+        say_older(out, before)
     print_text(f"wrote {len(items)} to {out}; look at {page}", sys.stderr)
     return 0
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from helicon.bundle import load_bundle
 from helicon.cli import CommandError, reason
+from helicon.commands.outputs import output_folder
 from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.formats.files import write_json
 from helicon.formats.printable import print_text
@@ -31,9 +32,8 @@ def reconstruct(args: Namespace) -> int:
         return reconstruct_sounds(codec, args)
     if args.level is not None:
         raise CommandError("--level: a codec of pictures has one level")
-    if path.exists() and not path.is_dir():
-        raise CommandError(f"-o {path}: is a file, a folder is needed")
-    return reconstruct_pictures(tokenizer, args, path)
+    with output_folder(path):
+        return reconstruct_pictures(tokenizer, args, path)
 
 
 def codec_of(path: Path, device: str) -> Tokenizer:

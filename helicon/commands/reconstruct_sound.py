@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from math import log10
 from pathlib import Path
 from statistics import mean
@@ -20,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from helicon.cli import CommandError, reason
+from helicon.commands.outputs import output_folder
 from helicon.formats.audio import audio_info, read_blocks, write_blocks
 from helicon.formats.files import write_json
 from helicon.formats.printable import print_text, printable
@@ -36,10 +38,15 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
     alone = out.suffix.lower() == ".wav"
     if alone and len(args.files) > 1:
         raise CommandError(f"-o {out}: one file for {len(args.files)}; a folder is needed")
-    if out.is_dir() if alone else out.exists() and not out.is_dir():
-        raise CommandError(f"-o {out}: is a {'folder' if alone else 'file, a folder is needed'}")
+    if alone and out.is_dir():
+        raise CommandError(f"-o {out}: is a folder")
     if args.level is not None and not 0 <= args.level < len(codec.levels):
         raise CommandError(f"--level {args.level}: this codec has levels 0 (the finest) to {len(codec.levels) - 1}")
+    with nullcontext() if alone else output_folder(out):
+        return _written(codec, args, out, alone)
+
+
+def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
     numbers = [args.level or 0] if alone or args.level is not None else list(range(len(codec.levels)))
     report, pairs, faults = [], [], 0
     for place, name in enumerate(args.files):

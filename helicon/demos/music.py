@@ -15,6 +15,7 @@ from helicon.demos.result import Asked, write_result
 from helicon.demos.styles import LABELS
 from helicon.evaluate import corpus_nats
 from helicon.formats.files import write_json
+from helicon.formats.folder_lock import NAME as LOCK
 from helicon.generate import Request
 from helicon.training.plan import Plan, Wanted, make_plan
 
@@ -53,7 +54,7 @@ class World:
 
 def check_out(out: Path) -> None:
     """ValueError unless `out` is new or empty."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
         raise ValueError(f"-o {out}: has something in it; an empty or new folder is needed")
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import platform
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from helicon.gpt.model import GPT, Shape
 from helicon.gpt.native import build
 from helicon.gpt.native.step import NativeStep
 from helicon.gpt.numbers import convert
+from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.stepping import EagerStep, make_step
 from helicon.sequence.layout import Frame
 
@@ -234,3 +239,71 @@ def test_a_compiler_that_fails_is_told_of_and_leaves_nothing(monkeypatch, tmp_pa
         assert not list((tmp_path / "cache").iterdir())
     finally:
         build.library.cache_clear()
+
+
+PROCESSORS = {  # what a compiler may use, by which step.c chooses its branches
+    "avx512 with bf16": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16"),
+    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mno-avx512bf16"),
+    "any": ("-mno-avx512f",),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("processor", PROCESSORS)
+@torch.inference_mode()
+def test_every_branch_for_another_processor_is_the_step_of_pytorch(branches, processor, number):
+    """Products of bfloat16 by the processor and without, vectors of 512 bits and of what the compiler makes of them."""
+    function = branches.get(processor)
+    if function is None:
+        pytest.skip("this processor or compiler has no such branch")
+    for shape in ({}, {"pattern": "strided:6", "mlp": "swiglu", "norm": "rms"}, {"width": 128, "heads": 1}):
+        gpt = convert(model(**shape), number)
+        cache, inputs, _ = prefilled(gpt)
+        exact = copy.deepcopy(cache)
+        exact.kv = exact.kv.double()
+        due = EagerStep(whole(gpt), exact, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+        step = NativeStep(gpt, cache, FRAME)
+        step._function = function
+        found = step(**inputs, rows=ROWS, reach=TOKENS)
+        assert float((found - due).abs().max()) < {"fp32": 1e-5, "bf16": 0.05, "int8": 0.05}[number] * float(due.std())
+
+
+def whole(gpt: GPT) -> GPT:
+    """The same numbers in float64: what is computed exactly of weights and a cache in any format."""
+    exact = copy.deepcopy(gpt)
+    for layer in exact.layers:
+        for part in (layer.attention, layer.mlp):
+            for name, linear in list(part.named_children()):
+                if isinstance(linear, Int8Linear):
+                    setattr(part, name, plain(linear))
+    if isinstance(exact.head, Int8Linear):
+        exact.head = plain(exact.head)
+    return exact.double()
+
+
+def plain(linear: Int8Linear) -> torch.nn.Linear:
+    outputs, inputs = linear.weight.shape
+    made = torch.nn.Linear(inputs, outputs, bias=linear.bias is not None)
+    made.weight.data = linear.weight.double() * linear.scale.double()[:, None]
+    if linear.bias is not None:
+        made.bias.data = linear.bias.double()
+    return made
+
+
+@pytest.fixture(scope="module")
+def branches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The step as it is compiled for each of PROCESSORS that this one is, by less effort for time's sake."""
+    command, folder, found = build.compiler(), tmp_path_factory.mktemp("branches"), {}
+    if command is None or platform.machine() not in ("x86_64", "AMD64"):
+        return found
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    for number, (name, options) in enumerate(PROCESSORS.items()):
+        wanted = {option[2:].replace("512bf16", "512_bf16") for option in options if not option.startswith("-mno")}
+        if not wanted <= set(flags):
+            continue
+        library = folder / f"step-{number}.so"
+        whole = [*command, "-O1", *options, "-shared", "-fPIC", str(build.SOURCE), "-o", str(library), "-lm"]
+        if subprocess.run(whole, capture_output=True, check=False).returncode == 0:
+            found[name] = ctypes.CDLL(str(library)).helicon_step
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,12 @@ def folder_rate(path: Path, manifest: Path | None = None) -> int:
     entries = scan(path, [registry.get(AudioData.medium)], manifest).entries
     files = [entry.files[AudioData.medium] for entry in entries[:: -(-len(entries) // LOOKED_AT)]]
     with ExitStack() as places:
+        paths = []
+        for file in files:
+            with suppress(OSError, ValueError):  # one that is not copied out of its shard is skipped later
+                paths.append(places.enter_context(at_path(file)))
         try:
-            return common_rate([places.enter_context(at_path(file)) for file in files])
+            return common_rate(paths)
         except ValueError:  # said with its reason when it is read
             told = f"none of {len(files)} sounds could be opened; say --data.rate to see why"
             raise DataError(f"{path}: {told}") from None

@@ -183,6 +183,13 @@ def test_manifests_end(name: str, data: Path) -> None:
     ended.is_refusal(name if "name" not in name else "")
 
 
+@pytest.mark.parametrize("name", ["line.jsonl", "line.csv"])
+def test_long_lines_are_not_read_whole(name: str, data: Path) -> None:
+    (data / name).write_text(MANIFESTS[name]())
+    with pytest.raises(DataError, match=r"line \d: more than 8,388,608 characters"):
+        scan(data, TEXT, data / name)
+
+
 def test_sparse_manifests(data: Path) -> None:
     for name in ("m.json", "m.jsonl", "m.csv"):
         with (data / name).open("wb") as file:

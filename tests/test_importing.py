@@ -256,7 +256,7 @@ REFUSED = [
     ({"n_positions": 10**12}, "wpe.weight is [24, 32]"),
     ({"eos_token_id": 50}, "eos_token_id 50: one row of the 50 of the vocabulary is accepted"),
     ({"eos_token_id": None}, "eos_token_id None"),
-    ({"eos_token_id": [1, 2]}, "eos_token_id a list of 2"),
+    ({"eos_token_id": [1, 2]}, "eos_token_id [1, 2]"),
     ({"resid_pdrop": 2}, "resid_pdrop 2: a share from 0"),
     ({"tie_word_embeddings": False}, "no weights named lm_head.weight"),
     ({"scale_attn_weights": "yes"}, "scale_attn_weights 'yes': accepted is True or False"),

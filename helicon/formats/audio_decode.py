@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -146,7 +146,7 @@ def open_audio(path: Path | str) -> Iterator[Source]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
-    raw = open_regular(path).detach()
+    raw: Any = open_regular(path).detach()
     with raw if DESCRIPTORS else _File(raw) as file:
         kind, says_length = _kind(file)
         # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing

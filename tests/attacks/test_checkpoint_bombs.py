@@ -118,10 +118,10 @@ SPARSE = {"state_dict": {"w": torch.sparse_coo_tensor(torch.tensor([[0]]), torch
 EXPANDED = {"state_dict": {"w": torch.zeros(4, 4)}}
 SIZES = b"K\x04K\x04\x86q"  # of the tensor above
 ATTACKS: dict[str, Callable[[Path], Path]] = {
-    "tuples doubled, as a key": pickled(b"}", DOUBLED, b"K\x01s"),
-    "tuples doubled": pickled(DOUBLED),
-    "lists doubled": pickled(LISTS),
-    "mappings doubled": pickled(MAPPINGS),
+    "tuples doubled, as a key": pickled(b"](", DOUBLED, b"}h\x00K\x01se"),
+    "tuples doubled": pickled(b"](", DOUBLED, b"e"),
+    "lists doubled": pickled(b"](", LISTS, b"e"),
+    "mappings doubled": pickled(b"](", MAPPINGS, b"e"),
     "a list doubled, then filled": pickled(b"]q\x63", LISTS.replace(b"]q\x00", b"h\x63q\x00", 1), b"h\x63K\x01a0"),
     "a list that holds itself": pickled(b"]q\x00h\x00a"),
     "a mapping that holds itself": pickled(b"}q\x00K\x01h\x00s"),

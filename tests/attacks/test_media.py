@@ -187,8 +187,9 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 REFUSED = {
-    "progressive": "in all of its scans", "little progressive": "in all of its scans", "numbers.tif": "tags of more than",
-    "little numbers.tif": "tags of more than", "large.png": "288,000,000 bytes", "deep.png": "512,000,000 bytes",
+    "progressive": "in all of its scans", "little progressive": "in all of its scans",
+    "numbers.tif": "tags of more than", "little numbers.tif": "tags of more than",
+    "large.png": "288,000,000 bytes", "deep.png": "512,000,000 bytes",
 }  # fmt: skip
 
 

@@ -149,6 +149,8 @@ class KeepCheckpoints(pl.Callback):
     def save(self, trainer: pl.Trainer) -> Path:
         """Saves now; once that is done the last checkpoint becomes the previous one."""
         last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
+        if trainer.training and not trainer.should_stop:  # else a run that is killed now would go without them
+            trainer._logger_connector.update_train_step_metrics()
         trainer.save_checkpoint(following)
         if trainer.is_global_zero:
             if last.exists():

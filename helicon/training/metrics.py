@@ -28,6 +28,7 @@ class MetricsLogger(Logger):
     def __init__(self, run: Path) -> None:
         super().__init__()
         self.path, self._mended = run / "metrics.csv", False
+        self._last: list[str] = []
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ class MetricsLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         rows = [f"{step},{name},{float(value)!r}\n" for name, value in metrics.items() if name != "epoch"]
-        if not rows:
+        if not rows or rows == self._last:  # also logged before a checkpoint
             return
         try:
             if not self._mended:
@@ -53,6 +54,7 @@ class MetricsLogger(Logger):
                 self._mended = True
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write("".join(rows))
+            self._last = rows
         except OSError as error:
             error.filename = error.filename or str(self.path)  # a full disk says nothing of what was written
             raise

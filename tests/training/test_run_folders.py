@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from training_runs import arguments, fit, signalled_at
+import torch
+from training_runs import arguments, fit, signalled_at, weights
 
 from helicon.bundle import load_bundle
 from helicon.cli import main
@@ -134,6 +135,35 @@ def test_a_checkpoint_waits_for_the_validation_that_is_due(midi_folder, tmp_path
     saved.clear()
     fit(midi_folder, tmp_path, "each", "--trainer.max_steps=4", "--trainer.val_check_interval=1")
     assert saved == [2, 4, 4]
+
+
+class Killed(BaseException):
+    """What ends a run at once."""
+
+
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_a_run_that_is_killed_after_a_checkpoint_is_the_uninterrupted_one(midi_folder, tmp_path, monkeypatch, step):
+    """Its metrics too: those of a step are logged before its checkpoint is written."""
+    monkeypatch.setattr(KeepCheckpoints.__init__, "__defaults__", (False, 0.0))
+    whole = fit(midi_folder, tmp_path, "whole", "--trainer.max_steps=6", "--trainer.val_check_interval=3")
+    save = KeepCheckpoints.save
+
+    def killed(self, trainer):
+        save(self, trainer)
+        if trainer.global_step >= step:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepCheckpoints, "save", killed)
+        with pytest.raises(Killed):
+            fit(midi_folder, tmp_path, "run", "--trainer.max_steps=6", "--trainer.val_check_interval=3")
+    run = run_lightning("fit", resume_arguments(tmp_path / "run"))
+    assert read_metrics(run) == read_metrics(whole)
+    assert load_bundle(run).hash() == load_bundle(whole).hash()
+    assert (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
+    assert len((whole / "metrics.csv").read_text().splitlines()) == 1 + 6 + 2 * 2  # each once
+    expected = weights(whole)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(run).items())
 
 
 def test_a_part_of_a_run_that_cannot_be_written_stops_it_before_its_first_step(run, capsys, monkeypatch):

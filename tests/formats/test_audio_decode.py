@@ -55,6 +55,7 @@ ACCEPTED = "WAV, FLAC, OGG, MP3, AIFF, AU, CAF, W64 are accepted"
         (wav(bytes(200), tag=0x9999), "a.wav", "a broken WAV file: "),
         (wav(struct.pack("<2f", np.nan, -np.inf), bits=32, tag=FLOAT), "a.wav", "no sound in it: all of its samples"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,  # an OGG has a random number in it
 )  # fmt: skip
 def test_refused_in_one_line_without_the_path(tmp_path: Path, data: bytes, name: str, reason: str) -> None:
     with pytest.raises(AudioError) as caught:

@@ -163,13 +163,13 @@ def test_it_comes_back_from_disk_to_the_bit(kind, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"hops": ()}, "must be 1 or more"),
+        ({"hops": ()}, "hops: one or more are needed"),
         ({"hops": (16, 8)}, "hops must rise, each a multiple of the one before, got [16, 8]"),
         ({"hops": (8, 12)}, "hops must rise"),
         ({"hops": (14,)}, "a hop must be a product of 2, 3 and 5 above 1, got 14"),
-        ({"hops": (1,)}, "a hop must be"),
-        ({"width": 0}, "must be 1 or more"),
-        ({"codes": 1}, "must be 1 or more"),
+        ({"hops": (1,)}, "hops 1: a whole number from 2 to"),
+        ({"width": 0}, "width 0: a whole number from 1 to"),
+        ({"codes": 1}, "codes 1: a whole number from 2 to"),
         ({"quantizer": "lfq"}, "quantizer 'lfq' is not one of ema, gumbel, fsq"),
     ],
 )

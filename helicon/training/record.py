@@ -48,11 +48,14 @@ class ProgressRecord:
     @staticmethod
     def from_state(state: Any) -> ProgressRecord:
         """Inverse of `state`; ValueError for what is none."""
-        parts = [state.get(name) for name in ("progress", "validations")] if isinstance(state, Mapping) else []
-        if not parts or not all(isinstance(part, Tensor) and part.dim() == 1 for part in parts):
+        progress, validations = (
+            state.get(name) if isinstance(state, Mapping) else None for name in ("progress", "validations")
+        )
+        if not isinstance(progress, Tensor) or not isinstance(validations, Tensor):
             raise ValueError("no record of its progress")
-        progress, validations = parts
-        if not len(progress) or not ((progress >= 0) & (progress <= 1)).all():
+        if not progress.dim() == validations.dim() == 1 or not len(progress):
+            raise ValueError("no record of its progress")
+        if not ((progress >= 0) & (progress <= 1)).all():
             raise ValueError("its record of progress does not go from 0 to 1")
         return ProgressRecord(progress.double().tolist(), validations.long().tolist())
 

@@ -49,7 +49,9 @@ class StopOnSignal(pl.Callback):
         if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
             self._saved = self.checkpoints.save(trainer)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
         if self._saved:  # only now are the metrics of the last step written and its validation done
             self.bundle.save_if_none(trainer, pl_module)
             raise Interrupted(self.signal or signal.SIGTERM, self._saved)

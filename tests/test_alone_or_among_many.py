@@ -170,3 +170,10 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
     made = decode(gpt, sequencer, layout, [Prompt({})] * 3, Sampling((), 0, stop + 9), engine="eager")
     assert [len(ids) for ids in made] == [0, stop + 9, stop + 9]
     assert set(groups) == {3}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_engine_is_not_chosen_by_how_many_rows_there_are(number):
+    sequencer = sequencer_of("text")
+    gpt = model(sequencer, number, SHAPES[0])
+    assert len({type(make_step(gpt, gpt.new_cache(rows, 8), Frame())) for rows in (1, 17, 33, 64)}) == 1

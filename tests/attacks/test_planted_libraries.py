@@ -12,7 +12,7 @@ from pathlib import Path
 import harness
 import pytest
 
-from helicon.formats.files import default_cache
+from helicon.formats.files import cache_path, default_cache
 from helicon.gpt.native import build
 
 pytestmark = [
@@ -154,12 +154,15 @@ def test_nothing_is_compiled_through_a_folder_of_temporary_files_that_others_sha
 
 
 @pytest.mark.parametrize("relative", [".", "below/it"])
-def test_a_cache_may_be_named_from_the_current_folder(libraries, tmp_path, relative):
+def test_a_cache_may_be_named_from_the_current_folder(monkeypatch, libraries, tmp_path, relative):
     tmp_path.chmod(0o700)
     for _ in range(2):  # compiled, then only loaded
         ended = harness.attempt(loaded, {"HELICON_CACHE": relative}, tmp_path)
         assert (ended.value, ended.err) == ("True", "")
     assert len(list((tmp_path / relative).glob("step-*.so"))) == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HELICON_CACHE", relative)
+    assert cache_path() == tmp_path / relative  # which is loaded where the system cannot name an open file
 
 
 def test_an_empty_name_is_none(libraries, tmp_path):

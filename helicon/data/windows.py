@@ -3,7 +3,7 @@
 A piece of more targets than a window holds has a first and a last window of random lengths and full ones between. How
 many there are, and how long each may be, is the same in every epoch, so that windows can be sorted by length once. One
 of the two is nearly full and the other as short as that leaves it, whichever comes first: most tokens have most of a
-window before them, and batches are nearly full, while a piece can be cut at up to a quarter of a window's places.
+window before them, and batches are full to 95 %, while a piece can be cut at up to a sixteenth of a window's places.
 
 Shapes: P pieces, N windows of all of them.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPARE = 8  # the eighth of a window is how much the lengths of a piece's first and last window vary
+SPARE = 32  # this part of a window is what the lengths of a piece's first and last window vary by
 LONGER, SHORTER, MIDDLE = 0, 1, 2  # parts of a piece: the longer of its first and last window, the other, those between
 
 

@@ -99,7 +99,10 @@ def _text(value: Any) -> str:
         parts = {name: "/".join(map(str, inner)) if isinstance(inner, list) else inner for name, inner in value.items()}
         value = [f"{name} {inner}" for name, inner in parts.items()]
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= LONGEST else text[: text.rfind(",", 0, LONGEST)] + ", ..."
+    if len(text) <= LONGEST:
+        return text
+    comma = text.rfind(",", 0, LONGEST)
+    return text[: comma if comma > 0 else LONGEST] + ", ..."
 
 
 def _wrapped(name: str, text: str) -> list[str]:

@@ -123,6 +123,7 @@ def _resume(args: Namespace) -> int:
     onto, args.onto = Path(args.onto) if args.onto else None, None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
     arguments = [*resume_arguments(run, onto), *args.rest]
+    check_next(run, read_config(run))  # before hours of training, and once more when its turn has come
     if args.minutes is not None:
         arguments += ["--trainer.max_time", clock(max(1, round(60 * args.minutes)))]
     say(f"resuming   {run}\n           helicon fit {shlex.join(arguments)}")

@@ -42,7 +42,9 @@ def parse_patterns(spec: str, layers: int) -> tuple[WrittenPattern, ...]:
 
     A bare number belongs to the item before it; `(a,b)*3` is a, b, a, b, a, b.
     """
-    return tuple(islice(cycle([parse_pattern(item) for item in _items(spec, layers)]), layers))
+    items = _items(spec, layers)
+    patterns = {item: parse_pattern(item) for item in dict.fromkeys(items)}
+    return tuple(islice(cycle([patterns[item] for item in items]), layers))
 
 
 def _items(spec: str, layers: int) -> list[str]:

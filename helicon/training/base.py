@@ -125,6 +125,9 @@ class RunModule(pl.LightningModule):
                 self.replayed = ProgressRecord.from_state(checkpoint["replayed"])
         except ValueError as error:
             raise TrainingError(f"{self.trainer.ckpt_path}: not a checkpoint of a run ({error})") from None
+        known = self.record.progress
+        if self.replayed is not None and known != self.replayed.progress[: len(known)]:
+            raise TrainingError(f"{self.trainer.ckpt_path}: has changed since the run that is repeated began from it")
 
     def together(self, value: float) -> float:
         """The largest of all processes' values: their clocks differ, and what they learn must not."""

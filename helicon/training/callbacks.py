@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -15,6 +14,8 @@ import torch
 
 import helicon
 from helicon import bundle
+from helicon.formats import checked
+from helicon.formats.json_files import read_json
 from helicon.training.base import RunModule
 from helicon.training.errors import TrainingError
 from helicon.training.record import FILE, read_record
@@ -80,7 +81,7 @@ def kept_loss(folder: Path) -> float:
     """Held-out loss of the model or codec that was kept there; infinity where none is known."""
     for name in (bundle.CONFIG, storage.CONFIG):
         try:
-            return float(json.loads((folder / name).read_text(encoding="utf-8"))["notes"]["heldout_loss"])
+            return checked.number("heldout_loss", read_json(folder / name, links=False)["notes"]["heldout_loss"])
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return float("inf")

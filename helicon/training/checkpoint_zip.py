@@ -28,6 +28,7 @@ def read_archive(file: BinaryIO) -> tuple[bytes, dict[str, int]]:
     """`data.pkl`, and the size of each of the storages by its key; ValueError for any other archive."""
     size = os.fstat(file.fileno()).st_size
     entries = _entries(file, size)
+    _check_places(file, entries)
     roots = {name.partition("/")[0] for name in entries}
     parts = {name.partition("/")[2]: entry for name, entry in entries.items()}
     if len(roots) != 1 or "data.pkl" not in parts:
@@ -65,6 +66,19 @@ def _entries(file: BinaryIO, size: int) -> dict[str, Entry]:
     if len(entries) != count or total > start:
         raise ValueError("its entries are not as many or as large as it says")
     return entries
+
+
+def _check_places(file: BinaryIO, entries: dict[str, Entry]) -> None:
+    """ValueError unless each entry begins with a header of its name, the first of them where the file does.
+
+    PyTorch takes a file that begins with anything else for one of its old format: a pickle that nobody has looked at.
+    """
+    if min((entry.start for entry in entries.values()), default=-1) != 0:
+        raise ValueError("no zip archive from its first byte on")
+    for name, entry in entries.items():
+        sign, *_, length, _ = _LOCAL.unpack(_read(file, entry.start, _LOCAL.size))
+        if sign != b"PK\3\4" or _read(file, entry.start + _LOCAL.size, length).lower() != name.encode("utf-8"):
+            raise ValueError("an entry in it is not where its directory says")
 
 
 def _entry(directory: bytes, place: int) -> tuple[str, Entry, int]:

@@ -18,6 +18,7 @@ from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate
 from helicon.data.files import DataError
 from helicon.data.packing import full_batches
 from helicon.data.prepare import Prepared, Source, prepare
+from helicon.formats.json_files import parse_json
 from helicon.formats.printable import print_text
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
@@ -170,7 +171,7 @@ class SequenceData(pl.LightningDataModule):
 
     def keep(self, state: dict[str, Any]) -> None:
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
-        choices, states, weights = state["choices"], json.loads(state["states"]), state["weights"]
+        choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
         self._kept = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.source = replace(self.source, tokenizers=choices)
 

@@ -35,7 +35,6 @@ UNUSED = {
     "enable_autolog_hparams": "hyperparameters are in config.yaml of the run",
     "max_epochs": _EPOCHS,
     "min_epochs": _EPOCHS,
-    "limit_train_batches": _EPOCHS,
     "overfit_batches": _EPOCHS,
     "check_val_every_n_epoch": f"{_EPOCHS}, --trainer.val_check_interval when it is validated",
     "reload_dataloaders_every_n_epochs": _EPOCHS,
@@ -66,7 +65,7 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
         value = trainer.get(name)
         if value not in (None, WORKING.get(name), DEFAULTS.get(name, signature[name].default)):
             return f"--trainer.{name} {_shown(value)} would have no effect: {reason}"
-    if config.get("seed_everything") not in (None, False):
+    if (seed := config.get("seed_everything")) is not None and seed is not False:  # 0 is a seed
         return "--seed_everything would have no effect: use --data.seed"
     if config.get("weights_only") is not None:
         return "--weights_only would have no effect: checkpoints are never read otherwise"

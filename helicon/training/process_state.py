@@ -27,6 +27,11 @@ def process_state_kept() -> Iterator[None]:
         if torch.cuda.is_initialized():  # else its state is drawn as it is first used
             stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
+        for name in ("benchmark", "deterministic"):
+            stack.callback(setattr, torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
         stack.callback(_set_environment, dict(os.environ))
         stack.callback(_set_levels, _levels())
         yield

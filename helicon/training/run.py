@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from helicon.formats.printable import print_text, printable
+from helicon.formats.printable import MOST, print_text, printable
 from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.audio_codec import AudioCodecModule
@@ -158,7 +158,12 @@ class HeliconCLI(LightningCLI):
         if self.subcommand == "fit" and self._chosen("repeat") and not self.resuming:
             self.model.replayed = read_record(Path(self._chosen("repeat")))
         if self.kept:
-            self.datamodule.keep(self.kept)
+            try:
+                self.datamodule.keep(self.kept)
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                reason = printable(str(error) or type(error).__name__, MOST)
+                name = printable(self._chosen("ckpt_path"))
+                raise TrainingError(f"{name}: what it keeps of the data is damaged ({reason})") from None
 
     def _default_name(self) -> str:
         data = self._chosen("data")
@@ -285,7 +290,7 @@ def resume_arguments(run: Path, onto: Path | None = None) -> list[str]:
 
 def repeat_arguments(run: Path, runs: Path | None = None, name: str | None = None) -> list[str]:
     """Arguments of `fit` that make a run once more, by its steps rather than its minutes: beside it unless told."""
-    check_config(run, read_config(run) | {"next": None, "onto": None})
+    check_config(run, read_config(run) | {"onto": None})
     check_own_files(run)
     record = read_record(run)
     if not record.steps:

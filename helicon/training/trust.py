@@ -33,6 +33,8 @@ DEEPEST = 8  # stages that follow each other
 def check_config(run: Path, config: dict[str, Any], onto: Path | None = None) -> None:
     """TrainingError for what a run's config may not ask for; the message says how to go on with it all the same.
 
+    What follows the run is looked at by `check_next`: only who goes on with the next stage follows it.
+
     onto: run that was typed as the one to be given this upsampler.
     """
     if fault := _fault(config):  # what is typed is trusted, a config too
@@ -43,14 +45,13 @@ def check_config(run: Path, config: dict[str, Any], onto: Path | None = None) ->
         raise TrainingError(
             f"{_where(run)}: onto {printable(theirs, MOST)} is not beside the run; --for with it says that it is meant"
         )
-    check_next(run, config)
 
 
 def check_next(run: Path, config: dict[str, Any]) -> None:
     """TrainingError unless what follows a run is a training of the same files beside it, by plain settings."""
     words = config.get("next")
     if words and (fault := _stage_fault(run, words, (config.get("data") or {}).get("path"))):
-        typed = printable(shlex.join(map(str, words)) if isinstance(words, list) else words, MOST)
+        typed = printable(shlex.join(map(str, words)) if isinstance(words, list) else words, 120)
         advice = f"take it out, or type it yourself when this run is done: helicon train {typed}"
         raise TrainingError(f"{_where(run)}: next: {fault}; {advice}")
 

@@ -194,6 +194,24 @@ def test_what_a_checkpoint_holds(tmp_path, monkeypatch, name):
     assert not (tmp_path / "ran").exists()
 
 
+def test_another_pickle_before_an_honest_archive(tmp_path):
+    """PyTorch reads what comes first, as its format of before; a reader of zip files looks at the end."""
+    doubled = b"".join(b"q%ch%c\x86" % (i, i) for i in range(40))
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"\x80\x02}K\x01\x85" + doubled + b"K\x01s.")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as file:
+        for name, content in archive().items():
+            file.writestr(name, content)
+    attempt(read_checkpoint, path).is_refusal(path, "from its first byte on")
+
+
+def test_an_entry_that_is_not_where_the_directory_says(tmp_path):
+    path = write(tmp_path / "last.ckpt", archive())
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"PK\3\4", b"PK\3\5", 2).replace(b"PK\3\5", b"PK\3\4", 1))  # the second header
+    attempt(read_checkpoint, path).is_refusal(path, "not where its directory says")
+
+
 def test_links_are_not_followed(tmp_path):
     write(tmp_path / "real.ckpt", archive())
     folder = tmp_path / "run" / "checkpoints"

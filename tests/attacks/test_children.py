@@ -72,9 +72,9 @@ def alive(process: int) -> bool:
         return False
 
 
-def gone_after_5_s(processes: list[int]) -> bool:
-    """Waits until none of them is left, at most so long."""
-    end = time.monotonic() + 5
+def are_gone(processes: list[int]) -> bool:
+    """Waits until none of them is left: within two seconds, unless the machine is busy."""
+    end = time.monotonic() + 20
     while any(map(alive, processes)) and time.monotonic() < end:
         time.sleep(0.05)
     left = [process for process in processes if alive(process)]
@@ -187,7 +187,7 @@ class _Stdin:
 @pytest.mark.parametrize("begin", [_readers, _loaders, _companion])
 def test_others_end_with_who_is_killed(begin: Callable[[Callable[[list[int]], None]], None]) -> None:
     """`kill -9` tells nobody: before, readers waited for work for good, with a gigabyte."""
-    assert gone_after_5_s(_killed(begin))
+    assert are_gone(_killed(begin))
 
 
 def _killed_while_building(source: Source) -> None:

@@ -111,16 +111,16 @@ NEXT: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", NEXT)
 def test_what_follows_a_run(run, name):
-    attempt(check_config, run, {**OWN, "next": NEXT[name]}).is_refusal(run / "config.yaml", "next")
-    attempt(check_next, run, {**OWN, "next": NEXT[name]}).is_refusal(run / "config.yaml")
+    attempt(check_next, run, {**OWN, "next": NEXT[name]}).is_refusal(run / "config.yaml", "next")
 
 
 def test_what_our_runs_ask_for_is_accepted(run):
     after = stage("--next", json.dumps(stage("--minutes", "5", "--trainer.max_steps=9", "--data.held_out", "0.1")))
     for config in (OWN, {**OWN, "next": after}, {**OWN, "onto": "runs/other"}, {**OWN, "trainer": None}):
         check_config(run, config)
+        check_next(run, config)
     more = ["--config", "ddp", "--trainer.strategy", "ddp", "--data.tokenizers.audio", "runs/codec", "--size", "tiny"]
-    check_config(run, {**OWN, "next": stage(*more)})
+    check_next(run, {**OWN, "next": stage(*more)})
 
 
 def test_a_run_that_is_for_another_elsewhere(run, tmp_path):

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import harness
 import pytest
+import torch
 import yaml
 
 from helicon.bundle import load_bundle
 from helicon.commands.fit import quiet
+from helicon.training.callbacks import kept_loss
+from helicon.training.checkpoints import read_checkpoint
 from helicon.training.metrics import read_metrics
 from helicon.training.run import run_lightning
 
@@ -149,3 +152,26 @@ def test_a_checkpoint_elsewhere_does_not_say_where_to_write(honest, sent, tmp_pa
     assert ended.value == "0", ended
     assert {path: path.read_bytes() for path in sent.rglob("*") if path.is_file()} == before
     assert load_bundle(tmp_path / "runs" / "branch").notes["step"] == 6
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, "[]," * 20_000_000, '{"notes": {"heldout_loss": 1' + "0" * 400 + "}}"]
+)
+def test_the_model_of_a_run_that_is_gone_on_with(tmp_path, content):
+    (tmp_path / "bundle.json").write_text(content)
+    outcome = harness.attempt(kept_loss, tmp_path)
+    outcome.is_cheap()
+    assert outcome.value == "inf"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"choices": None}, {"states": "[" * 200_000}, {"states": "[]," * 9_000_000}, {"choices": {"x" * 9_000: "bytes"}}],
+)
+def test_what_a_checkpoint_keeps_of_its_data(honest, sent, changes):
+    path = sent / "checkpoints" / "last.ckpt"
+    checkpoint = read_checkpoint(path)
+    kept = checkpoint["SequenceData"]
+    checkpoint["SequenceData"] = {name: value for name, value in (kept | changes).items() if value is not None}
+    torch.save(checkpoint, path)
+    resumed(sent, honest).is_refusal(path, "what it keeps of the data is damaged")

@@ -11,6 +11,7 @@ from tiny_bundles import music_bundle, text_bundle, tune, uniform, write_folder
 
 from helicon.bundle import save_bundle
 from helicon.cli import main
+from helicon.commands.info import LONGEST, _text
 from helicon.doctor import Finding, examine, unwritable
 from helicon.evaluate import open_folder
 
@@ -159,6 +160,11 @@ def test_info_of_a_music_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert "  labels          bach, haydn (2)" in lines
     assert max(map(len, lines)) <= 110
+
+
+@pytest.mark.parametrize("note", ["x" * 5_000, "x " * 5_000, "x, " * 5_000])
+def test_a_long_note_is_cut(note: str) -> None:
+    assert len(_text({"run": note})) <= LONGEST + len(", ...")
 
 
 def test_info_of_what_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,5 +72,10 @@ def test_what_is_changed_is_put_back():
         del os.environ["PATH"]
         logging.getLogger("pytorch_lightning").setLevel(logging.CRITICAL)
         torch.set_num_threads(torch.get_num_threads() + 1)
-        assert changed(before) == {"products", "random", "warnings", "environment", "loggers", "threads"}
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+        assert changed(before) == {
+            "products", "random", "warnings", "environment", "loggers", "threads", "convolutions", "deterministic"
+        }  # fmt: skip
     assert changed(before) == set()

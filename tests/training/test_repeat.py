@@ -53,6 +53,18 @@ def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypa
     assert read_record(again) == record
 
 
+def test_a_branch_is_repeated_only_from_what_it_began_from(midi_folder, tmp_path):
+    base = fit(midi_folder, tmp_path, "base", "--trainer.max_steps=2", "--model.layers=1")
+    checkpoint = base / "checkpoints" / "last.ckpt"
+    more = ("--model.layers=1", f"--ckpt_path={checkpoint}")
+    branch = fit(midi_folder, tmp_path, "branch", "--trainer.max_steps=4", *more)
+    same = run_lightning("fit", repeat_arguments(branch))
+    assert load_bundle(same).hash() == load_bundle(branch).hash()
+    fit(midi_folder, tmp_path, "base", "--trainer.max_steps=6", *more)  # it goes on, and its checkpoint with it
+    with pytest.raises(TrainingError, match="has changed since the run that is repeated began from it"):
+        run_lightning("fit", repeat_arguments(branch))
+
+
 def test_the_command_line_repeats_a_run_beside_it(midi_folder, tmp_path, capsys, monkeypatch):
     shown = []
     monkeypatch.setattr("helicon.commands.train.show", lambda plan, *rest: shown.append(plan.run))

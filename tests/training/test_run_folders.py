@@ -242,7 +242,7 @@ def test_options_that_would_do_nothing_are_refused_by_name(name):
     values = {
         "default_root_dir": "elsewhere", "logger": "true", "profiler": "simple", "gradient_clip_algorithm": "value",
         "overfit_batches": "0.5", "use_distributed_sampler": "false", "model_registry": "here", "max_epochs": "2",
-        "enable_autolog_hparams": "false", "min_epochs": "2", "limit_train_batches": "2", "limit_predict_batches": "2",
+        "enable_autolog_hparams": "false", "min_epochs": "2", "limit_predict_batches": "2",
         "check_val_every_n_epoch": "2", "reload_dataloaders_every_n_epochs": "2",
     }  # fmt: skip
     words = ["--config=text", "--data.path=nowhere", f"--trainer.{name}={values.get(name, 'true')}"]
@@ -250,7 +250,7 @@ def test_options_that_would_do_nothing_are_refused_by_name(name):
         read_arguments("fit", words)
 
 
-@pytest.mark.parametrize("word", ["--seed_everything=3", "--weights_only=true"])
+@pytest.mark.parametrize("word", ["--seed_everything=3", "--seed_everything=0", "--weights_only=true"])
 def test_options_of_the_command_line_that_would_do_nothing(word):
     with pytest.raises(UsageError, match=f"{word.partition('=')[0]} would have no effect: "):
         read_arguments("fit", ["--config=text", "--data.path=nowhere", word])

@@ -17,6 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import spawn
 from training_runs import arguments, fit, signalled_at
 
+from helicon.training.base import RunModule
 from helicon.training.callbacks import ValidateInTime
 from helicon.training.fsdp2 import FullyShard
 from helicon.training.metrics import read_metrics
@@ -66,7 +67,7 @@ def test_the_first_process_says_when_to_validate(first, own_clock):
     trainer.strategy = SimpleNamespace(broadcast=lambda due: asked.append(due) or first)
     callback.on_train_start(cast(Any, trainer), cast(Any, None))
     callback.last -= 61 if own_clock else 0
-    callback.on_train_batch_end(cast(Any, trainer))
+    callback.on_train_batch_end(cast(Any, trainer), RunModule("adamw", 1e-3, 0.1, 0.1, 0.0, 0.95))
     assert asked == [own_clock]
     assert (time.monotonic() - trainer._last_val_time >= 60) is first
 

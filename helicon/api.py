@@ -16,6 +16,7 @@ import yaml
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.commands.fit import quiet
+from helicon.formats.folder_lock import FolderLock
 from helicon.generate import Item, Request, choose_device, generate
 from helicon.presets import preset_names, preset_path
 from helicon.training.plan import clock
@@ -131,12 +132,18 @@ def sample(
 
 
 def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:
-    """Writes each item as `folder/NNN.suffix`, with its previews beside it; gives the paths of the items."""
-    paths = []
-    for place, item in enumerate(items):
-        path = Path(folder) / f"{place:03d}{item.modality.suffixes[0]}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        item.modality.write(item.media, path)
-        item.modality.preview(item.media, path)
-        paths.append(path)
+    """Writes each item as `folder/NNN.suffix`, with its previews beside it; gives the paths of the items.
+
+    OSError where another process is writing to that folder.
+    """
+    paths = [Path(folder) / f"{place:03d}{item.modality.suffixes[0]}" for place, item in enumerate(items)]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(Path(folder))
+    lock.acquire()
+    try:
+        for path, item in zip(paths, items):
+            item.modality.write(item.media, path)
+            item.modality.preview(item.media, path)
+    finally:
+        lock.release()
     return paths

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helicon.bundle import save_bundle
 from helicon.cli import CommandError
+from helicon.commands.outputs import output_folder
 from helicon.formats.printable import print_text
 from helicon.importing.folder import import_folder
 
@@ -16,10 +17,11 @@ from helicon.importing.folder import import_folder
 def import_model(args: Namespace) -> int:
     """Runs the command."""
     out = Path(args.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CommandError(f"-o {out}: there is something already; an empty or a new folder is needed")
-    bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))
-    save_bundle(bundle, out)
+    with output_folder(out):
+        if any(not path.name.startswith(".") for path in out.iterdir()):  # but for the claim itself
+            raise CommandError(f"-o {out}: there is something already; an empty or a new folder is needed")
+        bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))
+        save_bundle(bundle, out)
     shape, where = bundle.gpt.shape, shlex.quote(str(out))
     (layout,) = bundle.schema.layouts
     size = f"{bundle.gpt.parameter_count() / 1e6:,.1f} M parameters, {shape.layers} layers"

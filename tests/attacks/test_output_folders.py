@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from harness import attempt, command, posix
 
-import helicon.commands.generate  # noqa: F401  (so that forks are cheap)
+import helicon.commands.generate
 from helicon.formats.folder_lock import NAME, FolderLock
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "commands"))
 from tiny_bundles import text_bundle
 
+import helicon
 from helicon.bundle import save_bundle
 from helicon.cli import main
 
@@ -45,6 +46,8 @@ def test_a_folder_that_another_command_writes_to_is_refused(bundle, tmp_path):
     lock.acquire()
     try:
         generate(bundle, tmp_path).is_refusal(tmp_path, "another helicon")
+        command(["import", bundle, "-o", str(tmp_path)]).is_refusal(tmp_path, "another helicon")
+        attempt(helicon.save, [], tmp_path).is_refusal(tmp_path, "another process is writing")
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
     finally:
         lock.release()

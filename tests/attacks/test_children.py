@@ -141,10 +141,10 @@ def _killed(begin: Callable[[Callable[[list[int]], None]], None]) -> list[int]:
     os.close(tell)
     processes = [int(word) for word in os.read(told, 1000).split()]
     os.close(told)
+    assert processes
+    assert all(map(alive, processes))  # before: they may end at once
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert processes
-    assert all(map(alive, processes))
     return processes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-TRIES = 5  # steps by which a number of threads is judged
+TRIES = 5  # steps by whose sum a number of threads is judged: beside other work a few take most of the time
 FIRST, MOST = 32, 512  # steps between two trials: twice as many each time that nothing has changed
 SLOW = 3  # times the usual, at which two steps together lead to a trial at once
 
@@ -50,7 +50,7 @@ class Pace:
             self.threads = rest[0]
             self._trial[rest[0]] = []
             return
-        before, self._best = self._best, min(self._trial, key=lambda threads: median(self._trial[threads]))
+        before, self._best = self._best, min(self._trial, key=lambda threads: sum(self._trial[threads]))
         self._wait = min(2 * self._wait, MOST) if before == self._best else FIRST
         self.threads, self._left, self._trial = self._best, self._wait, {}
         self._recent.clear()

@@ -138,12 +138,8 @@ def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:
     """
     paths = [Path(folder) / f"{place:03d}{item.modality.suffixes[0]}" for place, item in enumerate(items)]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(Path(folder))
-    lock.acquire()
-    try:
+    with FolderLock(Path(folder)):
         for path, item in zip(paths, items):
             item.modality.write(item.media, path)
             item.modality.preview(item.media, path)
-    finally:
-        lock.release()
     return paths

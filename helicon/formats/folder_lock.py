@@ -29,6 +29,13 @@ class FolderLock:
         self.path = folder / NAME
         self._file: FileIO | None = None
 
+    def __enter__(self) -> FolderLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
     def acquire(self) -> None:
         """FolderInUse where another process has it; another OSError where no file can be made."""
         while self._file is None:

@@ -89,6 +89,19 @@ def command(args: Sequence[str], folder: Path | None = None, environment: dict[s
     return ended
 
 
+def put(*keys: Any) -> Callable[[dict[str, Any]], None]:
+    """A change: puts the last of `keys` in the place that those before it name."""
+    *path, last, value = keys
+
+    def change(config: dict[str, Any]) -> None:
+        where: Any = config
+        for key in path:
+            where = where[key]
+        where[last] = value
+
+    return change
+
+
 def _run(files: Sequence[Path], function: Callable[..., Any], args: Any, kwargs: Any) -> None:
     """The forked process, from here to its end."""
     status = 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from attacks.harness import attempt, posix
+from attacks.harness import attempt, posix, put
 
 from helicon.bundle import CONFIG, WEIGHTS, Bundle, load_bundle, make_gpt, save_bundle
 from helicon.gpt.model import Shape
@@ -71,19 +71,6 @@ def changed(bundles: Path, target: Path, kind: str, change: Callable[[dict[str, 
     text = config if isinstance(config, str) else json.dumps(config)
     (target / CONFIG).write_text(text, encoding="utf-8")
     return target
-
-
-def put(*keys: Any) -> Callable[[dict[str, Any]], None]:
-    """A change: puts the last of `keys` in the place that those before it name."""
-    *path, last, value = keys
-
-    def change(config: dict[str, Any]) -> None:
-        where: Any = config
-        for key in path:
-            where = where[key]
-        where[last] = value
-
-    return change
 
 
 def state(*keys: Any, slot: str = "text") -> Callable[[dict[str, Any]], None]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacks.harness import attempt, posix
+from attacks.harness import attempt, posix, put
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from helicon.bundle import (
@@ -115,18 +115,6 @@ def test_levels_without_end(bundle):
     (bundle / UPSAMPLERS).mkdir()
     os.symlink(bundle, bundle / UPSAMPLERS / "1")
     attempt(upsamplers_of, bundle).is_refusal(bundle / UPSAMPLERS / "1", "symbolic link")
-
-
-def put(*keys: Any) -> Callable[[dict[str, Any]], None]:
-    *path, last, value = keys
-
-    def change(config: dict[str, Any]) -> None:
-        where: Any = config
-        for key in path:
-            where = where[key]
-        where[last] = value
-
-    return change
 
 
 CODECS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {

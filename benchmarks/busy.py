@@ -2,7 +2,7 @@
 
 python benchmarks/busy.py [--format int8] [--loops 2] [--tokens 900] [--no-compiler]
 
-The machine is to be quiet but for this. Start-up is not counted.
+The machine is to be quiet but for this. Start-up is not counted. Threads wait for each other as those of `helicon` do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from decoding import FORMATS, World
 from machine import describe
 
+from helicon.cli import SPINS
 from helicon.gpt.numbers import convert
 from helicon.gpt.stepping import Engine
 
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--no-compiler", action="store_true", help="PyTorch's own step")
     parser.add_argument("--dry", action="store_true", help="a tiny model, to see that it runs")
     args = parser.parse_args()
+    if "GOMP_SPINCOUNT" not in os.environ:  # read when PyTorch is loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GOMP_SPINCOUNT": SPINS})
     side, text, layers, width = (4, 4, 2, 64) if args.dry else (32, 256, 8, 512)
     tokens, engine = min(args.tokens, side * side), "eager" if args.no_compiler else "auto"
     world = World("dense", side, text, layers, width)

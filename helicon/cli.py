@@ -42,6 +42,9 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 
 FULL = "; what was there before is intact: free some space and run it again"
 LONGEST = 2000  # characters of an error
+# How often a thread of GNU's OpenMP looks whether the others are there before it sleeps: .1 ms instead of several. A
+# thread that waits longer keeps a core from the program that the missing thread waits for
+SPINS = "5000"
 LIGHTNING = ("fit", "validate", "test", "prepare")
 
 
@@ -224,8 +227,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; gives the exit status. Errors are one line unless HELICON_TRACEBACK is set."""
-    if argv is None:  # the process is ours: what it starts, by whatever library, imports nothing of the current folder
-        os.environ["PYTHONSAFEPATH"] = "1"
+    if argv is None:
+        own_process()
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         print(WAYS_IN)
@@ -246,6 +249,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("HELICON_TRACEBACK"):
             raise
         return _fail(_told(error), 1)
+
+
+def own_process() -> None:
+    """Sets what holds for a process that is ours alone, and for those it starts, before PyTorch is loaded."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # nothing is imported from the current folder, by whatever library
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def parser(command: str) -> Parser:

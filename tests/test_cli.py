@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import helicon
-from helicon.cli import COMMANDS, LIGHTNING, WAYS_IN, main, run
+from helicon.cli import COMMANDS, LIGHTNING, SPINS, WAYS_IN, main, run
 
 ROOT = Path(helicon.__file__).parent
 
@@ -171,3 +171,15 @@ def test_a_folder_is_prepared_alone(tmp_path, capsys, monkeypatch):
     assert main(["prepare", *args]) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "midi"]
+
+
+def test_threads_of_our_own_process_soon_sleep_where_they_wait(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["helicon", "--version"])
+    monkeypatch.setattr(os, "environ", {})
+    assert main([]) == 0
+    assert os.environ == {}  # the process of whoever calls it is left alone
+    assert main() == 0
+    assert os.environ["GOMP_SPINCOUNT"] == SPINS
+    os.environ["GOMP_SPINCOUNT"] = "7"
+    main()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

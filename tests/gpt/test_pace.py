@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_native import FRAME, ROWS, TOKENS, model, needs_compiler, prefilled
 
-from helicon.gpt.native.pace import TRIES, Pace
+from helicon.gpt.native.pace import Pace
 from helicon.gpt.native.step import NativeStep
 
 QUIET = {4: 1.0, 2: 1.4, 1: 2.2}
@@ -41,11 +41,20 @@ def test_a_machine_that_is_busy_from_the_start_is_found_out():
     assert after(Pace(4), 900, BUSY) < 900 * BUSY[1] * 2
 
 
-def test_one_slow_step_is_no_trial():
+def test_threads_that_are_fast_between_stalls_are_found_out():
+    pace, seconds = Pace(2), 0.0
+    for step in range(900):
+        seconds += (took := 3.0 if pace.threads == 1 else 50.0 if step % 7 == 0 else 0.5)
+        pace.took(took)
+    assert seconds < 900 * 3.0 * 1.5
+
+
+def test_a_slow_step_costs_a_few_with_fewer_threads():
     pace = Pace(2)
-    for seconds in [1.0] * TRIES + [50.0] + [1.0] * TRIES:
-        pace.took(seconds)
-        assert pace.threads == 2
+    after(pace, 200, {2: 1.0, 1: 1.8})
+    assert pace.threads == 2
+    pace.took(50.0)
+    assert after(pace, 200, {2: 1.0, 1: 1.8}) < 200 * 1.05
 
 
 def test_one_thread_is_never_another_number():

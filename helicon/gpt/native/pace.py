@@ -7,25 +7,25 @@ wait lasts until the system gives the missing thread a turn: two threads are the
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 TRIES = 5  # steps by whose sum a number of threads is judged: beside other work a few take most of the time
-FIRST, MOST = 32, 512  # steps between two trials: twice as many each time that nothing has changed
-SLOW = 3  # times the usual, at which two steps together lead to a trial at once
+FIRST, MOST = 32, 512  # steps between two trials: twice as many each time
+SLOW = 3  # times what steps take: a sign that something is wrong
 
 
 class Pace:
-    """The fastest of all threads, half of them and one, tried again now and then.
+    """The fastest of all threads, half of them and one. Where steps get slow or uneven, the next numbers are tried.
 
     Results do not depend on it: the C step sums in the same order with any number of threads.
     """
 
     def __init__(self, threads: int) -> None:
-        self.candidates = sorted({threads, (threads + 1) // 2, 1}, reverse=True)
+        self.candidates = sorted({threads, (threads + 1) // 2, 1})
         self.threads = self._best = threads  # of the next step; between trials
-        self._recent: deque[float] = deque(maxlen=TRIES)
-        self._trial: dict[int, list[float]] = {}  # seconds of each candidate; empty between trials
+        self._recent: deque[float] = deque(maxlen=TRIES)  # seconds, since the last trial
+        self._limit = float("inf")  # of their sum
         self._wait = self._left = FIRST
+        self._trial: dict[int, list[float]] = {}  # seconds of each candidate still in; empty between trials
 
     def took(self, seconds: float) -> None:
         """Counts a step with `threads`, which is then the number for the next."""
@@ -34,23 +34,38 @@ class Pace:
         if self._trial:
             self._tried(seconds)
             return
-        usual = median(self._recent) if len(self._recent) == TRIES else seconds
-        slow = min(seconds, self._recent[-1]) > SLOW * usual if self._recent else False
         self._recent.append(seconds)
         self._left -= 1
-        if slow or self._left <= 0:
-            self.threads, self._trial = self.candidates[0], {self.candidates[0]: []}
+        even = min(self._limit, SLOW * TRIES * min(self._recent))
+        if self._left == 0 or (len(self._recent) == TRIES and sum(self._recent) > even):
+            place = self.candidates.index(self._best)
+            near = self.candidates[max(0, place - 1) : place + 2]
+            self.threads, self._trial = near[0], {threads: [] for threads in near}
 
     def _tried(self, seconds: float) -> None:
+        """A trial goes in rounds of a step by each: all meet the same machine, and a slow one costs little."""
         self._trial[self.threads].append(seconds)
-        if len(self._trial[self.threads]) < TRIES:
+        later = [threads for threads in self._trial if threads > self.threads]
+        if later:
+            self.threads = later[0]
             return
-        rest = [threads for threads in self.candidates if threads not in self._trial]
-        if rest:
-            self.threads = rest[0]
-            self._trial[rest[0]] = []
+        sums = {threads: sum(steps) for threads, steps in self._trial.items()}
+        fastest = min(sums, key=lambda threads: sums[threads])
+        for threads in sums:  # fewer are slower by their number where nothing is wrong
+            if sums[threads] > SLOW * sums[fastest] * max(1.0, fastest / threads):
+                del self._trial[threads]
+        if len(self._trial) > 1 and len(self._trial[fastest]) < TRIES:
+            self.threads = next(iter(self._trial))
             return
-        before, self._best = self._best, min(self._trial, key=lambda threads: sum(self._trial[threads]))
-        self._wait = min(2 * self._wait, MOST) if before == self._best else FIRST
-        self.threads, self._left, self._trial = self._best, self._wait, {}
+        self._end(fastest)
+
+    def _end(self, fastest: int) -> None:
+        """More threads are left as soon as they take longer than fewer have taken: they may only have been lucky."""
+        means = {threads: sum(steps) / len(steps) for threads, steps in self._trial.items()}
+        fewer = (mean for threads, mean in means.items() if threads < fastest)
+        self._limit = TRIES * max(1.5 * means[fastest], min(fewer, default=SLOW * means[fastest]))
+        changed, self._best = fastest != self._best, fastest
+        self._wait = min(2 * self._wait, MOST)
+        self._left = TRIES if changed else 0 if fastest == self.candidates[-1] else self._wait  # 0: none is due
+        self.threads, self._trial = fastest, {}
         self._recent.clear()

@@ -17,6 +17,7 @@ import helicon
 from helicon.formats.files import cache_path
 from helicon.formats.private import NAME_ANOTHER, NotPrivateError, private_folder
 from helicon.gpt.native.build import compiler
+from helicon.gpt.numbers import has_bf16
 
 PACKAGES = (
     "torch", "pytorch-lightning", "jsonargparse", "numpy", "mido", "tokenizers", "soundfile", "soxr",
@@ -60,7 +61,7 @@ def _devices() -> Iterator[Finding]:
     few = f"unset OMP_NUM_THREADS, or set it to {cores // 2 or 1} or more" if set_by and threads < cores // 2 else ""
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", f"{cores} cores, {threads} threads{set_by}, {capability}", few)
-    yield Finding("bf16 on cpu", "computed in hardware" if _bf16_in_hardware() else "emulated, slower than fp32", "")
+    yield Finding("bf16 on cpu", "computed in hardware" if has_bf16("cpu") else "emulated, slower than fp32", "")
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(i)
@@ -72,12 +73,6 @@ def _devices() -> Iterator[Finding]:
         yield Finding("cuda", f"no GPU seen by torch {torch.__version__}", fix)
     if torch.backends.mps.is_available():
         yield Finding("mps", "Apple GPU")
-
-
-def _bf16_in_hardware() -> bool:
-    """Whether the CPU multiplies bf16 itself; False where torch cannot tell."""
-    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(test() for test in tests if test)
 
 
 def _tools() -> Iterator[Finding]:

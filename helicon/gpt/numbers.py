@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from helicon.gpt.model import GPT
@@ -18,3 +20,14 @@ def convert(gpt: GPT, name: str) -> GPT:
         quantize(gpt.layers)
         gpt.head = head  # type: ignore[assignment]  (its own now, also where it was tied)
     return gpt.to(FORMATS[name])
+
+
+@functools.cache
+def has_bf16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware, faster than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+        return bool(amx or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    return False

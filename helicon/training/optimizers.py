@@ -11,18 +11,19 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from helicon.gpt.numbers import has_bf16
 from helicon.training.sharding import full, like
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0, so that five steps bring singular values near 1 (Jordan et al. 2024)
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values within .7 to 1.2, by Newton-Schulz in bfloat16.
+    """The nearest semi-orthogonal matrix, roughly: singular values within .7 to 1.2, by Newton-Schulz.
 
     Plain products: on a CPU the fused forms (addmm) of bfloat16 are many times slower.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.bfloat16()
+    x = _for_products(matrix)
     x = (x.mT if tall else x).contiguous()
     x = x / (x.norm() + 1e-7)
     a, b, c = QUINTIC
@@ -37,18 +38,23 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 def orthogonalised_in_turns(matrices: Iterable[Tensor]) -> Iterator[Tensor]:
     """`orthogonalised` of each matrix. Several processes, all of which ask for the same, make one each in turn.
 
-    They exchange bfloat16, in which the products are made anyway.
+    They exchange what the products are made of.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         yield from map(orthogonalised, matrices)
         return
     matrices, own = iter(matrices), dist.get_rank()
-    while turn := [full(matrix.bfloat16()) for matrix in islice(matrices, dist.get_world_size())]:
+    while turn := [full(_for_products(matrix)) for matrix in islice(matrices, dist.get_world_size())]:
         made = [orthogonalised(x).contiguous() if i == own else torch.empty_like(x) for i, x in enumerate(turn)]
         for sent in [dist.broadcast(update, src=i, async_op=True) for i, update in enumerate(made)]:
             assert sent is not None
             sent.wait()
         yield from made
+
+
+def _for_products(matrix: Tensor) -> Tensor:
+    """The matrix in bfloat16, which is enough for Newton-Schulz; in float32 where it would be emulated."""
+    return matrix.to(torch.bfloat16 if has_bf16(matrix.device.type) else torch.float32)
 
 
 class Muon(Optimizer):

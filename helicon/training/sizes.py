@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 
+from helicon.gpt.numbers import has_bf16
 from helicon.presets import preset_names, preset_path
 from helicon.tokenizers.names import unknown
 
@@ -85,16 +86,6 @@ def validation_seconds(minutes: float, steps: int) -> int:
 def learning_rate(width: int) -> float:
     """The highest rate for a model of that width, which the packaged shapes follow about."""
     return min(6e-3, 1 / width)
-
-
-def has_bf16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware, faster than float32."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device == "cpu":
-        amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-        return bool(amx or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
-    return False
 
 
 def preset(name: str) -> dict[str, Any]:

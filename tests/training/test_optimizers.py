@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 
+from helicon.training import optimizers
 from helicon.training.optimizers import MuonAdamW, orthogonalised
 
 
@@ -64,3 +66,11 @@ def test_a_scheduler_moves_the_rate_of_both() -> None:
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)
     assert [group["lr"] for group in optimizer.muon.param_groups + optimizer.adamw.param_groups] == [0.01, 0.01]
     assert scheduler.get_last_lr() == [0.01, 0.01]
+
+
+@pytest.mark.parametrize("hardware", [True, False])
+def test_bfloat16_is_multiplied_only_where_hardware_does(monkeypatch, hardware) -> None:
+    monkeypatch.setattr(optimizers, "has_bf16", lambda device: hardware)
+    found = orthogonalised(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, found.bfloat16().float()) == hardware

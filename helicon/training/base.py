@@ -6,19 +6,27 @@ The callbacks know modules by this alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
-from torch import Tensor
+from torch import Tensor, nn
 
+from helicon.formats.printable import printable
 from helicon.training.errors import TrainingError
 from helicon.training.optimizers import MuonAdamW
 from helicon.training.record import ProgressRecord
 from helicon.training.sharding import full
+
+
+class Expected(NamedTuple):
+    """The weights that a checkpoint has, by name."""
+
+    checkpoint: Path
+    shapes: Mapping[str, torch.Size]
 
 
 class RunModule(pl.LightningModule):
@@ -33,6 +41,7 @@ class RunModule(pl.LightningModule):
         self.weight_decay, self.beta2 = weight_decay, beta2
         self.record = ProgressRecord()
         self.replayed: ProgressRecord | None = None  # of the run that this one repeats
+        self.expected: Expected | None = None  # weights of the checkpoint that it goes on from
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the model as it stands to `folder`, whole, with what else is known of it: the first process does.
@@ -44,6 +53,25 @@ class RunModule(pl.LightningModule):
     def write_samples(self, path: Path) -> None:
         """Writes PATH-... with suffixes of its own: what the model makes so far."""
         raise NotImplementedError
+
+    def check_expected(self, prefix: str, make: Callable[[], nn.Module], layers: int = 0) -> None:
+        """TrainingError unless the checkpoint that is gone on from has the weights of such a network.
+
+        Nothing is allocated for it, since a stranger's config may ask for any width. layers: how many it is to have,
+        each of which takes time to make.
+        """
+        if self.expected is None:
+            return
+        checkpoint, theirs = self.expected
+        refused = f"{printable(checkpoint)}: refused, weights of another model than is configured"
+        if (found := len({name.split(".")[2] for name in theirs if name.startswith(f"{prefix}.layers.")})) != layers:
+            raise TrainingError(f"{refused}: of {found} layers, {layers} here")
+        with torch.device("meta"):
+            own = {f"{prefix}.{name}": tensor.shape for name, tensor in make().state_dict().items()}
+        for name in [*own, *theirs]:
+            if own.get(name) != theirs.get(name):
+                there, here = (list(shapes[name]) if name in shapes else "not there" for shapes in (theirs, own))
+                raise TrainingError(f"{refused}: {printable(name, 80)} is {there}, {here} here")
 
     def amount(self, batch: Any) -> float:
         """How many of `unit` a batch holds."""

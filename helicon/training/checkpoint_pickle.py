@@ -190,7 +190,8 @@ def _made(function: Any, arguments: Any) -> Any:
             if len(size) != len(stride) or any(type(number) is not int or number < 0 for number in numbers):
                 raise ValueError("a tensor of an impossible shape")
             last = first + sum((length - 1) * step for length, step in zip(size, stride))
-            if prod(size) > elements or (0 not in size and last >= elements) or first > elements:
+            # Also from its first element on: kernels of optimizers take tensors as they lie, whatever the strides
+            if first + prod(size) > elements or (0 not in size and last >= elements):
                 raise ValueError("a tensor larger than what the file holds of it")
             return TENSOR_MADE
     raise UnsafeError("a call")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from helicon.formats.checked import shown
 from helicon.formats.files import atomic_write, check_folder, open_regular
 from helicon.formats.printable import MOST, printable
 from helicon.training.checkpoint_pickle import UnsafeError, check_pickle
 from helicon.training.checkpoint_zip import read_archive
 from helicon.training.errors import TrainingError
+
+VERSION = re.compile(r"[0-9]+(\.[0-9a-z]+){1,4}([.+-][0-9a-z.]{1,40})?")
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -31,7 +35,11 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Callable[..., Any] | Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        checkpoint = read_checkpoint(Path(path))
+        version = checkpoint.get("pytorch-lightning_version")  # from which Lightning brings it up to date
+        if not isinstance(version, str) or not VERSION.fullmatch(version):
+            raise TrainingError(f"{printable(path)}: refused, pytorch-lightning_version {shown(version)} is no version")
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)

@@ -77,6 +77,7 @@ class CodecRun(RunModule):
         """Builds the codec."""
         if self.codec is not None:
             return
+        self.check_expected("codec", lambda: self.plan(self.raw)[0])
         torch.manual_seed(self.raw.seed)
         self.codec = self.make_codec()
         self._counts = self.no_counts()
@@ -139,8 +140,18 @@ class CodecRun(RunModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
         super().on_load_checkpoint(checkpoint)
+        found, own = checkpoint.get("counts"), self.no_counts()
+        if not isinstance(found, Mapping) or found.keys() != own.keys():
+            raise ValueError("counts: not of the parts of this codec")
+        for part, counts in found.items():
+            if not isinstance(counts, Tensor) or counts.shape != own[part].shape or not (counts >= 0).all():
+                raise ValueError(f"counts of part {part!r}: one number a code is needed")
+        for name, tensor in self.state_dict().items():  # places in tables among them
+            fixed = not tensor.is_floating_point() and not name.endswith("quantizer.seen")
+            if fixed and not torch.equal(checkpoint["state_dict"][name], tensor.cpu()):
+                raise ValueError(f"{name}: not as in this codec")
         if self.global_rank == 0:
-            self._counts |= {part: counts.long() for part, counts in checkpoint.get("counts", {}).items()}
+            self._counts = {part: counts.long() for part, counts in found.items()}
 
     def configure_optimizers(self) -> Any:
         """Kernels apart from norms, biases and codebooks."""

@@ -107,6 +107,7 @@ class GPTModule(RunModule):
                 raise TrainingError(f"--model.slot_weights: {unknown('slot', slot, self.data.sequencer.tokenizers)}")
         if not all(self._weighted(layout) for layout in self.data.sequencer.schema.layouts):
             raise TrainingError("--model.slot_weights: a layout without a slot that has a weight learns nothing")
+        self.check_expected("gpt", lambda: make_gpt(self.shape, self.data.sequencer.schema), self.shape.layers)
         torch.manual_seed(self.data.seed)
         self.gpt = make_gpt(self.shape, self.data.sequencer.schema)
         self.gpt.checkpoint = self.recompute

@@ -86,6 +86,10 @@ class Muon(Optimizer):
         return parameter.grad.lerp(mean, momentum).flatten(1)
 
 
+# What each keeps of a parameter, by name
+KEPT: dict[type[Optimizer], tuple[str, ...]] = {Muon: ("momentum",), AdamW: ("step", "exp_avg", "exp_avg_sq")}
+
+
 class MuonAdamW(Optimizer):
     """Muon over `matrices` and AdamW over `rest`; the groups of both are its own, so schedulers see them all."""
 

@@ -22,6 +22,7 @@ from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.audio_codec import AudioCodecModule
 from helicon.training.audio_data import AudioData
+from helicon.training.base import Expected
 from helicon.training.callbacks import KeepBundle, KeepCheckpoints, Progress, Samples, ValidateInTime
 from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
 from helicon.training.codec import CodecModule
@@ -48,6 +49,7 @@ from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
 from helicon.training.record import read_record
+from helicon.training.restoring import Restoring
 from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
 from helicon.training.trust import check_config
 
@@ -141,9 +143,12 @@ class HeliconCLI(LightningCLI):
         if refusal := unused_option(config) or unknown_precision(self.task, config.trainer.precision):
             raise UsageError(refusal)
         checkpoint = self._get(self.config, "ckpt_path")
-        self.resuming, self.kept = False, None
+        self.resuming, self.kept, self.expected = False, None, None
         if checkpoint:
-            self.kept = read_checkpoint(Path(checkpoint)).get(TASKS[self.task][1].__qualname__)
+            found = read_checkpoint(Path(checkpoint))
+            self.kept = found.get(TASKS[self.task][1].__qualname__)
+            shapes = {name: tensor.shape for name, tensor in found["state_dict"].items()}
+            self.expected = Expected(Path(checkpoint), shapes)
         runs, name = Path(self._chosen("runs")), self._chosen("name")
         if self.subcommand != "fit":  # which writes into no run
             self.run_folder = runs
@@ -155,6 +160,7 @@ class HeliconCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """The data module of a checkpoint keeps what it settled, such as tokenizers; a repeated run gives its clock."""
         super().instantiate_classes()
+        self.model.expected = self.expected
         if self.subcommand == "fit" and self._chosen("repeat") and not self.resuming:
             self.model.replayed = read_record(Path(self._chosen("repeat")))
         if self.kept:
@@ -195,6 +201,7 @@ class HeliconCLI(LightningCLI):
         kwargs["plugins"] = [*_listed(config.get("plugins")), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = str(self.run_folder)
         trainer = super().instantiate_trainer(**kwargs)
+        trainer._checkpoint_connector = Restoring(trainer)
         if refusal := unknown_precision(self.task, trainer.precision):  # that a plugin of the config has set
             raise UsageError(refusal)
         return trainer

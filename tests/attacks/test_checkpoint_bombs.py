@@ -52,6 +52,11 @@ def edited(old: bytes, new: bytes, checkpoint: Any = None) -> Callable[[Path], P
     return make
 
 
+def overlapping(path: Path) -> Path:
+    """Four rows of four that take 7 numbers, the last ones of a storage of 16: what ignores strides goes beyond it."""
+    return write(path, archive({"state_dict": {"w": torch.zeros(16)[9:].as_strided((4, 4), (1, 1))}}))
+
+
 def pickled(*parts: bytes) -> Callable[[Path], Path]:
     """A checkpoint of a pickle: a mapping with `state_dict` and one more value, pushed by these instructions."""
     content = b"\x80\x02}(X\n\x00\x00\x00state_dict}X\x01\x00\x00\x00x" + b"".join(parts) + b"u."
@@ -157,6 +162,7 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
     "a size beyond the storage": edited(b"K\x04\x85q", b"J\xff\xff\xff\x7f\x85q"),
     "a size below 0": edited(b"K\x04\x85q", b"J\xff\xff\xff\xff\x85q"),
     "strides beyond the storage": edited(b"K\x04K\x01\x86q", b"K\xffK\xff\x86q", EXPANDED),
+    "strides that overlap": overlapping,
     "a storage of another key": edited(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009"),
     "a storage that leads elsewhere": edited(b"X\x01\x00\x00\x000", b"X\x05\x00\x00\x00../..0"[:10]),
     "a storage of more elements": edited(b"K\x04tq", b"J\xff\xff\xff\x7ftq"),
@@ -180,7 +186,8 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
 FAST = {
     "tuples doubled, as a key", "lists doubled", "a list doubled, then filled", "lists that hold each other",
     "a memo of places", "a call of the system", "an attribute", "a sparse tensor", "an expanded tensor",
-    "strides beyond the storage", "a storage cut off", "many entries", "entries twice", "a deflated pickle",
+    "strides beyond the storage", "strides that overlap", "a storage cut off", "many entries",
+    "entries twice", "a deflated pickle",
 }  # fmt: skip
 
 

@@ -10,20 +10,13 @@ from pathlib import Path
 import harness
 import pytest
 import torch
-import yaml
+from attacks.sent_runs import configured, resumed
 
 from helicon.bundle import load_bundle
-from helicon.commands.fit import quiet
 from helicon.training.callbacks import kept_loss
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.metrics import read_metrics
-from helicon.training.run import run_lightning
 
-TINY = [
-    "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--data.batch_size=2",
-    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=4", "--trainer.val_check_interval=4",
-    "--trainer.log_every_n_steps=1", "--samples=false", "--data.tokenizers={text: bytes}",
-]  # fmt: skip
 GB = 1 << 30
 LETTERS = "abcdefghijklmnopqrstuvwx"
 NO_CONFIGS = {
@@ -31,39 +24,6 @@ NO_CONFIGS = {
     "nested": "[" * 100_000, "word": "a" * 1_000_000, "escapes": "\x00\x1b[2J", "list": "- 1\n- 2\n",
     "number": "data: 5\n", "empty": "", "runs": "runs: [1, 2]\n", "infinite": "trainer: {max_steps: 9e999}\n",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps, whose data lie in the folder `texts` beside the folder of runs."""
-    folder = tmp_path_factory.mktemp("honest")
-    (folder / "texts").mkdir()
-    for number in range(12):
-        (folder / "texts" / f"{number}.txt").write_text(f"{number} little words to learn by heart. " * 8)
-    quiet()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HELICON_CACHE", str(folder / "cache"))
-        return run_lightning(
-            "fit", ["--config=text", f"--data.path={folder / 'texts'}", f"--runs={folder / 'runs'}", "--name=a", *TINY]
-        )
-
-
-@pytest.fixture
-def sent(honest: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
-    return Path(shutil.copytree(honest, tmp_path / "sent"))
-
-
-def resumed(run: Path, honest: Path) -> harness.Outcome:
-    """Two more steps of a run."""
-    environment = {"HELICON_CACHE": str(honest.parents[1] / "cache"), "CUDA_VISIBLE_DEVICES": ""}
-    return harness.command(["train", "--resume", str(run), "--trainer.max_steps", "6"], run.parent, environment)
-
-
-def configured(run: Path, **changes: object) -> None:
-    """Changes a run's config."""
-    path = run / "config.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
 
 
 def linked(run: Path, name: str, target: Path) -> None:

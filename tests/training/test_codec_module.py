@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from helicon.training.base import RunModule
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
+from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
 from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted
@@ -127,6 +129,22 @@ def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, pictures, tmp_path
     assert weights(stopped).keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(stopped).items())
     assert load_codec(stopped).fingerprint() == load_codec(whole).fingerprint()
+
+
+def test_a_checkpoint_of_another_codec_is_refused(whole, tmp_path):
+    """Codes that lead out of tables, counts of none: what would fail in the midst of a step."""
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    path = run / "checkpoints" / "last.ckpt"
+    honest = read_checkpoint(path)
+    changes = {
+        "counts": {"": torch.zeros(3)},
+        "state_dict": honest["state_dict"] | {"codec.kept": torch.arange(16) * 9},
+    }
+    changes |= {"counts ": None, "state_dict ": honest["state_dict"] | {"codec.quantizer.codebook": torch.zeros(16, 3)}}
+    for name, value in changes.items():
+        torch.save(honest | {name.strip(): value}, path)
+        with pytest.raises(TrainingError, match=f"{path}: refused"):
+            run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=22"])
 
 
 def test_a_run_by_minutes_is_repeated_to_the_bit(pictures, tmp_path, monkeypatch):

@@ -122,7 +122,7 @@ def _resume(args: Namespace) -> int:
     run, begun = Path(args.resume), time.monotonic()
     onto, args.onto = Path(args.onto) if args.onto else None, None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
-    arguments = [*resume_arguments(run, onto), *args.rest]
+    arguments = [*resume_arguments(run, onto, args.rest), *args.rest]
     check_next(run, read_config(run))  # before hours of training, and once more when its turn has come
     if args.minutes is not None:
         arguments += ["--trainer.max_time", clock(max(1, round(60 * args.minutes)))]
@@ -145,7 +145,8 @@ def _repeat(args: Namespace) -> int:
     _leave_out(args, f"--repeat {run}", "--minutes")
     if more := [word for word in args.rest if word.startswith("--") and word.partition("=")[0] not in ELSEWHERE]:
         raise CommandError(f"--repeat {run} takes no {more[0].partition('=')[0]}; {', '.join(ELSEWHERE)} may differ")
-    arguments = [*repeat_arguments(run, Path(args.runs) if args.runs else None, args.name), *args.rest]
+    runs = Path(args.runs) if args.runs else None
+    arguments = [*repeat_arguments(run, runs, args.name, args.rest), *args.rest]
     say(f"repeating  {run}\n           helicon fit {shlex.join(arguments)}")
     data = planned(read_arguments, "fit", arguments).datamodule
     repeated, status = run_or_stop("fit", arguments)

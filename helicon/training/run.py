@@ -282,12 +282,13 @@ def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCL
     )  # fmt: skip
 
 
-def resume_arguments(run: Path, onto: Path | None = None) -> list[str]:
+def resume_arguments(run: Path, onto: Path | None = None, typed: Sequence[str] = ()) -> list[str]:
     """Arguments of `fit` that go on with a run from its newest readable checkpoint; says so if that is not the last.
 
-    onto: run that was typed as the one that the upsampler is for. TrainingError for a config that could run code.
+    onto: run that was typed as the one that the upsampler is for. typed: arguments that follow. TrainingError for a
+    config that could run code, or asks for more than a run may.
     """
-    check_config(run, read_config(run), onto)
+    check_config(run, read_config(run), onto, typed)
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
@@ -295,9 +296,14 @@ def resume_arguments(run: Path, onto: Path | None = None) -> list[str]:
     return ["--config", str(run / CONFIG), *named(run), "--ckpt_path", str(checkpoint)]
 
 
-def repeat_arguments(run: Path, runs: Path | None = None, name: str | None = None) -> list[str]:
-    """Arguments of `fit` that make a run once more, by its steps rather than its minutes: beside it unless told."""
-    check_config(run, read_config(run) | {"onto": None})
+def repeat_arguments(
+    run: Path, runs: Path | None = None, name: str | None = None, typed: Sequence[str] = ()
+) -> list[str]:
+    """Arguments of `fit` that make a run once more, by its steps rather than its minutes: beside it unless told.
+
+    typed: arguments that follow.
+    """
+    check_config(run, read_config(run) | {"onto": None}, typed=typed)
     check_own_files(run)
     record = read_record(run)
     if not record.steps:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytorch_lightning as pl
 
 from helicon.formats.printable import MOST, printable
 from helicon.presets import preset_names
+from helicon.training.claims import excess
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG
 
@@ -30,16 +32,20 @@ STAGE_OPTIONS += ("--config", "--codec", "--keep", "--samples")
 DEEPEST = 8  # stages that follow each other
 
 
-def check_config(run: Path, config: dict[str, Any], onto: Path | None = None) -> None:
+def check_config(
+    run: Path, config: dict[str, Any], onto: Path | None = None, typed: Sequence[str] = ()
+) -> None:  # fmt: skip
     """TrainingError for what a run's config may not ask for; the message says how to go on with it all the same.
 
     What follows the run is looked at by `check_next`: only who goes on with the next stage follows it.
 
-    onto: run that was typed as the one to be given this upsampler.
+    onto: run that was typed as the one to be given this upsampler. typed: other arguments that count in its place.
     """
     if fault := _fault(config):  # what is typed is trusted, a config too
         typed = f"helicon fit --config {_where(run)} --ckpt_path CHECKPOINT"
         raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it, type: {typed}")
+    if asked := excess(config, {word.partition("=")[0] for word in typed}):
+        raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume or --repeat")
     theirs = config.get("onto")
     if theirs is not None and not _beside(run, theirs) and (onto is None or not _same(onto, theirs)):
         raise TrainingError(
@@ -106,12 +112,14 @@ def _stage_fault(run: Path, words: Any, path: Any, depth: int = 0) -> str | None
     presets = set(preset_names())
     if len(words) < 2 or words[0] not in presets or words[1] != path:
         return "not one of the tasks on the same files"
-    options = list(words[2:])
+    options, settings = list(words[2:]), {group: {} for group in GROUPS}
     while options:
         name, equals, value = options.pop(0).partition("=")
         value = value if equals or not options else options.pop(0)
         if not _plain_option(name, value) or (name in ("--config", "--codec") and value not in presets):
             return f"{printable(f'{name} {value}', 80)} is no plain setting"
+        group, _, setting = name.removeprefix("--").partition(".")
+        settings.get(group, {})[setting] = value
         if name == "--size" and value not in presets | {"auto"}:
             return f"{printable(f'{name} {value}', 80)} is no size"
         if name == "--runs" and not _same(Path(value), run.parent):
@@ -120,7 +128,7 @@ def _stage_fault(run: Path, words: Any, path: Any, depth: int = 0) -> str | None
             return f"{printable(value, 80)} is not beside the run"
         if name == "--next" and (fault := _stage_fault(run, _list(value), path, depth + 1)):
             return fault
-    return None
+    return excess(settings)
 
 
 def _plain_option(name: str, value: str) -> bool:

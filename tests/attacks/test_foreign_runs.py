@@ -130,6 +130,49 @@ def test_a_run_that_is_for_another_elsewhere(run, tmp_path):
     check_config(run, config, tmp_path / "elsewhere" / "music")  # which was typed
 
 
+CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "readers": ("data.workers 100000", changed("data", "workers", 100_000)),
+    "readers below 0": ("data.workers -1", changed("data", "workers", -1)),
+    "readers of every trainer": ("trainer.devices 64", changed("trainer", "devices", 64) | {"data": {"workers": 8}}),
+    "trainers": ("trainer.devices 4096", changed("trainer", "devices", 4096)),
+    "trainers by a text": ("trainer.devices '4096'", changed("trainer", "devices", "4096")),
+    "trainers one by one": ("trainer.devices", changed("trainer", "devices", list(range(4096)))),
+    "trainers in a row": ("trainer.devices", changed("trainer", "devices", "0," * 4096)),
+    "machines": ("trainer.num_nodes 1000000", changed("trainer", "num_nodes", 1_000_000)),
+    "a batch": ("data.batch_size 1000000000", changed("data", "batch_size", 10**9)),
+    "a batch of text": ("data.batch_size of", changed("data", "batch_size", "x" * 100_000)),
+    "a batch of long sequences": ("data.batch_size 5,000", {**OWN, "data": {"batch_size": 5000, "context": 1000}}),
+    "a batch of large pictures": ("data.batch_size 16", {**OWN, "data": {"batch_size": 16, "size": 4096}}),
+    "a batch of long windows": ("data.batch_size 32", {**OWN, "data": {"batch_size": 32, "window": 1 << 23}}),
+    "pictures": ("data.size 1000000", changed("data", "size", 1_000_000)),
+    "a cache": ("data.cache", changed("data", "cache", "/home/somebody")),
+    "a cache beside one's own": ("data.cache", changed("data", "cache", "cache/../elsewhere")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_more_than_a_run_may_ask_for(run, monkeypatch, name):
+    """Not without it being typed, of this run and of what follows it."""
+    monkeypatch.setenv("HELICON_CACHE", "cache")
+    word, config = CLAIMS[name]
+    attempt(check_config, run, config).is_refusal(run / "config.yaml", word)
+    check_config(
+        run, config, typed=[f"--{group}.{key}=1" for group in ("trainer", "model", "data") for key in config[group]]
+    )
+
+
+@pytest.mark.parametrize("words", [("--data.workers", "100000"), ("--trainer.devices=64",), ("--data.cache", "/home")])
+def test_more_than_the_next_stage_may_ask_for(run, words):
+    attempt(check_next, run, {**OWN, "next": stage(*words)}).is_refusal(run / "config.yaml", "next", words[0][2:12])
+
+
+def test_what_a_run_may_ask_for(run, monkeypatch):
+    monkeypatch.setenv("HELICON_CACHE", "cache")
+    for devices in ("auto", -1, "-1", 2, "2", [0, 1], "0,1"):
+        check_config(run, changed("trainer", "devices", devices) | {"data": {"workers": 2, "cache": "cache/own"}})
+    check_config(run, changed("trainer", "num_nodes", 8) | {"data": {"batch_size": 512, "size": 64}})
+
+
 def test_a_config_that_repeats_itself(run):
     text = "a: &a [x, x]\n" + "".join(
         f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijklm", "bcdefghijklmn")

@@ -13,8 +13,9 @@ import numpy as np
 from helicon.bundle import load_bundle
 from helicon.evaluate import open_folder
 from helicon.formats.sheets import contact_sheet
-from helicon.generate import Request, generate
-from helicon.scoring import item_nats
+from helicon.generation.generate import generate
+from helicon.generation.ranking import item_nats
+from helicon.generation.request import Request
 
 SHOWN = 16
 

@@ -20,7 +20,8 @@ import torch
 from machine import describe, side_by_side
 
 from helicon.bundle import make_gpt
-from helicon.decoding import Prompt, Sampling, decode
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
@@ -61,7 +62,7 @@ class World:
 
     def run(self, gpt: GPT, tokens: int, items: int = 1, engine: Engine = "auto", prime: int = 0) -> None:
         """Decodes so many tokens of so many items, after as many codes that are given."""
-        prompt = Prompt(self.prompt.given, np.arange(prime) % CODES)
+        prompt = Prompt(self.prompt.conditions, np.arange(prime) % CODES)
         sampling = Sampling(methods(1.0), 0, tokens)
         made = decode(gpt, self.sequencer, self.layout, [prompt] * items, sampling, engine=engine)
         assert all(len(ids) == prime + tokens for ids in made)

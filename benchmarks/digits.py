@@ -33,7 +33,8 @@ from helicon.data.files import split
 from helicon.evaluate import codebook_figures
 from helicon.formats.audio import Sound, read_audio
 from helicon.formats.spectra import mel_distance, si_sdr
-from helicon.generate import Request, generate
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
 from helicon.modalities import registry
 from helicon.tokenizers.base import reading
 

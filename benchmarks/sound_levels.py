@@ -17,9 +17,10 @@ import torch
 
 from helicon.bundle import find_bundle, load_bundle, upsamplers_of
 from helicon.data.files import scan, split
-from helicon.decoding import Prompt, Sampling, decode
 from helicon.formats.audio import read_audio
 from helicon.formats.spectra import mel_distance
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.tokenizers.base import reading

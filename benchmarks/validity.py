@@ -15,7 +15,8 @@ import symusic
 import torch
 
 from helicon.bundle import Bundle, load_bundle, make_gpt
-from helicon.generate import Request, generate
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
 
 BATCH = 20
 

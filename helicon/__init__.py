@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from helicon.api import load, repeat, sample, save, train
     from helicon.bundle import Bundle
     from helicon.formats.score import ReadReport, Score
-    from helicon.generate import Item
+    from helicon.generation.generate import Item
     from helicon.modalities.base import Modality, TokenizerKind
     from helicon.modalities.registry import register
     from helicon.sequence.vocabulary import Block
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle",
-    "Item": "helicon.generate",
+    "Item": "helicon.generation.generate",
     "Modality": "helicon.modalities.base",
     "ReadReport": "helicon.formats.score",
     "Score": "helicon.formats.score",

@@ -17,7 +17,9 @@ import yaml
 from helicon.bundle import Bundle, load_bundle
 from helicon.commands.fit import quiet
 from helicon.formats.folder_lock import FolderLock
-from helicon.generate import Item, Request, choose_device, generate
+from helicon.generation.generate import Item, generate
+from helicon.generation.request import Request
+from helicon.generation.runtime import choose_device
 from helicon.presets import preset_names, preset_path
 from helicon.training.plan import clock
 from helicon.training.process_state import process_state_kept

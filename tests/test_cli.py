@@ -88,7 +88,9 @@ def test_only_training_imports_lightning():
 
 
 def test_generating_does_without_lightning():
-    code = "import sys, helicon.generate, helicon.commands.generate; print('pytorch_lightning' in sys.modules)"
+    code = (
+        "import sys, helicon.generation.generate, helicon.commands.generate; print('pytorch_lightning' in sys.modules)"
+    )
     assert python(code) == "False"
 
 

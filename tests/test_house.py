@@ -47,7 +47,7 @@ def test_every_name_of_the_library_is_there():
 
 
 def test_generating_does_not_load_lightning():
-    done = python("-c", "import sys, helicon.generate; print('pytorch_lightning' in sys.modules)")
+    done = python("-c", "import sys, helicon.generation.generate; print('pytorch_lightning' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
 
 

@@ -15,7 +15,8 @@ from tokenizers import ByteLevelBPETokenizer
 from helicon.bundle import Bundle, load_bundle, make_gpt, save_bundle
 from helicon.features import features
 from helicon.formats.image import write_image
-from helicon.generate import Request, generate
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
 from helicon.importing.checkpoint import ImportingError
 from helicon.importing.folder import import_folder
 from helicon.importing.imagegpt import evenly_spaced

@@ -15,15 +15,16 @@ from sound_bundles import RATE, noise, sound_bundle
 
 from helicon.data.batches import Batch, collate
 from helicon.data.corpus import write_corpus
-from helicon.decoding import Prompt, Sampling, decode
 from helicon.evaluate import corpus_nats, slot_nats
 from helicon.features import features
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
+from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
-from helicon.scoring import fit_to_conditions, item_nats
 from helicon.sequence.layout import Frame
 from helicon.training.audio_losses import Scales, Weights, resolutions, sound_loss
 from helicon.training.optimizers import MuonAdamW

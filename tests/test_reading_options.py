@@ -14,7 +14,8 @@ from helicon.cli import main
 from helicon.data.files import DataError
 from helicon.evaluate import open_folder
 from helicon.formats.midi import read_midi
-from helicon.generate import Request, choose_layout, make_prompt
+from helicon.generation.prompts import choose_layout, make_prompt
+from helicon.generation.request import Request
 from helicon.training.data import SequenceData
 
 sys.path.append(str(Path(__file__).parent / "commands"))

@@ -11,14 +11,13 @@ from typing import Any
 from helicon.cli import CommandError
 from helicon.evaluate import Figures, measure, open_folder
 from helicon.formats.printable import MOST, print_text, printable
-from helicon.generate import choose_device
+from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.obedience.measure import measure_obedience
-from helicon.upsampling import Where
 
 
 def evaluate(args: Namespace) -> int:
     """Runs the command."""
-    bundle = Where(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
+    bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     prepared, layouts = open_folder(
         bundle, Path(args.path), Path(args.manifest) if args.manifest else None, args.held_out
     )

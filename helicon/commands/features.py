@@ -12,7 +12,7 @@ from helicon.evaluate import open_folder
 from helicon.features import check_layers, write_features
 from helicon.features import features as measure
 from helicon.formats.printable import MOST, print_text, printable
-from helicon.generate import choose_device
+from helicon.generation.runtime import choose_device
 
 
 def features(args: Namespace) -> int:

@@ -14,14 +14,17 @@ from torch import Tensor
 from helicon.bundle import Bundle, find_bundle, upsamplers_of
 from helicon.cli import CommandError, parser
 from helicon.commands.outputs import output_folder, results_in, say_older
-from helicon.decoding import OnStep
 from helicon.formats.printable import print_text
-from helicon.generate import Item, Request, choose_device, choose_layout
-from helicon.generate import generate as make
-from helicon.results import write_results
+from helicon.generation.generate import Item
+from helicon.generation.generate import generate as make
+from helicon.generation.loop import OnStep
+from helicon.generation.prompts import choose_layout
+from helicon.generation.request import Request
+from helicon.generation.results import write_results
+from helicon.generation.runtime import RuntimeConfig, choose_device
+from helicon.generation.upsampling import generate_levels
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
-from helicon.upsampling import Where, generate_levels
 
 REPEATED = (  # by a command to go on with, where they were given
     "prime", "keep", "seconds", "tokens", "to", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
@@ -36,7 +39,7 @@ def generate(args: Namespace) -> int:
         args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
         args.repetition_penalty, args.overlap, args.guidance, args.best_of,
     )  # fmt: skip
-    where, out = Where(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
+    where, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
     with output_folder(out):
         before = results_in(out)
         items, model_hash = made(args, request, where, out)
@@ -46,7 +49,7 @@ def generate(args: Namespace) -> int:
     return 0
 
 
-def made(args: Namespace, request: Request, where: Where, out: Path) -> tuple[list[Item], str]:
+def made(args: Namespace, request: Request, where: RuntimeConfig, out: Path) -> tuple[list[Item], str]:
     """Items, and the hash of the model that made them."""
     folder = find_bundle(Path(args.model))
     if not upsamplers_of(folder):

@@ -16,7 +16,7 @@ from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.formats.files import write_json
 from helicon.formats.printable import print_text
 from helicon.formats.sheets import before_and_after
-from helicon.generate import choose_device
+from helicon.generation.runtime import choose_device
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer, reading
 from helicon.vqvae.audio_codec import AudioCodec

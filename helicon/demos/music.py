@@ -16,7 +16,7 @@ from helicon.demos.styles import LABELS
 from helicon.evaluate import corpus_nats
 from helicon.formats.files import write_json
 from helicon.formats.folder_lock import NAME as LOCK
-from helicon.generate import Request
+from helicon.generation.request import Request
 from helicon.training.plan import Plan, Wanted, make_plan
 
 INTRO = """\

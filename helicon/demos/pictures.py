@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
-from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.captioned import CaptionedWorld
 from helicon.demos.picture_codec_result import summary
 from helicon.demos.result import draw_losses, model_settings
@@ -20,8 +19,10 @@ from helicon.demos.shapes import Scene, held_out_scene, write_folder
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.sheets import contact_sheet
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
+from helicon.generation.ranking import fit_to_conditions
 from helicon.gpt.sampler import methods
-from helicon.scoring import fit_to_conditions
 from helicon.training.codec_plan import CodecPlan
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Plan, Say

@@ -16,12 +16,14 @@ from helicon.data.prepare import Prepared
 from helicon.demos.baselines import baselines
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import loss_curve
-from helicon.generate import Request, generate
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
+from helicon.generation.results import write_items
+from helicon.generation.runtime import RuntimeConfig
+from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
-from helicon.results import write_items
 from helicon.sequence.layout import Layout
 from helicon.training.metrics import read_metrics
-from helicon.upsampling import Where, generate_levels
 
 COUNT = 4  # items on a page
 SECONDS = 20.0  # of an item, where a medium has time
@@ -107,7 +109,7 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
 def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str) -> list[PageItem]:
     """Generates and writes each request into its own folder; items for a page in `folder`."""
     shown, model_hash = [], bundle.hash()
-    several, where = upsamplers_of(Path(model) / "model"), Where(bundle.gpt.head_weight.device)
+    several, where = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
     with tqdm(desc="generating", unit=" tokens", leave=False, disable=None) as bar:
 
         def count(ids: Tensor, real: Tensor) -> None:

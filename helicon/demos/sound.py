@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
-from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.captioned import CaptionedWorld
 from helicon.demos.result import draw_losses, model_settings
 from helicon.demos.sound_codec_result import summary
@@ -21,6 +20,8 @@ from helicon.formats.audio import Sound, write_audio
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.sound_plots import sound_picture
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
 from helicon.gpt.sampler import methods
 from helicon.modalities.audio import AUDIO
 from helicon.training.codec_plan import CodecPlan

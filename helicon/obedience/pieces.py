@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from helicon.bundle import Bundle
 from helicon.data.corpus import Corpus
-from helicon.decoding import Sampling, decode
 from helicon.formats.score import Score
-from helicon.generate import Request, make_prompt
+from helicon.generation.decode_request import Sampling
+from helicon.generation.loop import decode
+from helicon.generation.prompts import make_prompt
+from helicon.generation.request import Request
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from helicon.bundle import Bundle
-from helicon.generate import Request, generate
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
 
 
 def write_samples(bundle: Bundle, path: Path, seed: int) -> None:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 
 import helicon
 from helicon.bundle import WEIGHTS, Bundle, load_bundle, make_gpt, save_bundle
+from helicon.generation.resume_store import ResumeStore
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
-from helicon.upsampling import Kept
 
 pytestmark = posix
 
@@ -63,7 +63,7 @@ def bomb() -> bytes:
     ids=range(8),
 )  # fmt: skip
 def test_forged_arrays_of_a_level_are_made_again(tmp_path, content):
-    kept = Kept(tmp_path / "levels", "key")
+    kept = ResumeStore(tmp_path / "levels", "key")
     kept.put("hop-8", 0, np.arange(5))
     assert kept.get("hop-8", 0).tolist() == [0, 1, 2, 3, 4]  # type: ignore[union-attr]
     (tmp_path / "levels" / "hop-8" / "000.npy").write_bytes(content)

@@ -10,8 +10,9 @@ import pytest
 from helicon.bundle import load_bundle
 from helicon.demos.shapes import write_folder
 from helicon.formats.image import read_image
-from helicon.generate import Request, generate
-from helicon.results import write_items
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
+from helicon.generation.results import write_items
 from helicon.training.metrics import read_metrics
 from helicon.training.run import run_lightning
 

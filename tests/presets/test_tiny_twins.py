@@ -13,7 +13,8 @@ import pytest
 from helicon.bundle import load_bundle
 from helicon.demos import composer, shapes
 from helicon.formats.audio import Sound, write_audio
-from helicon.generate import Request, generate
+from helicon.generation.generate import generate
+from helicon.generation.request import Request
 from helicon.presets import preset_names
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Wanted, make_plan

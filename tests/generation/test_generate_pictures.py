@@ -14,7 +14,9 @@ from PIL import Image
 from helicon.bundle import Bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.image import read_image
-from helicon.generate import Request, RequestError, choose_layout, generate, make_prompt
+from helicon.generation.generate import generate
+from helicon.generation.prompts import choose_layout, make_prompt
+from helicon.generation.request import Request, RequestError
 from helicon.tokenizers.palette import shown
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,7 +98,7 @@ def test_a_large_picture_is_read_at_the_models_size(both, tmp_path):
         both, both.schema.layouts[1], Request(given={"image": str(tmp_path / "large.bmp")})
     )
     assert conditions["image"].shape == (4, 4, 3)
-    assert len(prompt.given["image"]) == 16
+    assert len(prompt.conditions["image"]) == 16
 
 
 def test_a_whole_picture_is_not_to_be_continued(plain, tmp_path, capsys):
@@ -165,7 +167,7 @@ def test_a_wrong_request_is_one_line_and_writes_nothing(folder, tmp_path, capsys
 
 
 def test_nothing_is_sampled_before_it_is_known_that_it_can_be_ranked(both, monkeypatch):
-    monkeypatch.setattr("helicon.generate.decode", lambda *args, **how: pytest.fail("sampled"))
+    monkeypatch.setattr("helicon.generation.generate.decode", lambda *args, **how: pytest.fail("sampled"))
     with pytest.raises(RequestError, match="a caption, for a picture"):
         generate(both, Request(1, best_of=2))
 

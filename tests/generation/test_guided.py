@@ -8,8 +8,9 @@ import torch
 from guided_worlds import FINE, model, sequencer_of
 from watching import watched
 
-from helicon.decoding import Prompt, Sampling, decode
-from helicon.decoding.run import Run
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
+from helicon.generation.state import DecodeState
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import Noise, methods
 from helicon.sequence.layout import Layout
@@ -40,7 +41,7 @@ def check(gpt, sequencer, layout, prompts, made, steps) -> set[int]:
             length, window = int(lengths[row]), int(windows[row])
             if step and length == int(steps[step - 1][1][row]):
                 continue
-            example = {**prompts[row].given, layout.last.name: ids}
+            example = {**prompts[row].conditions, layout.last.name: ids}
             expected = whole_forward(gpt, sequencer, layout, example, window, length)
             torch.testing.assert_close(logits[row], expected, atol=1e-9, rtol=0)
             seen.add(window)
@@ -76,7 +77,9 @@ def test_a_fixed_slot_is_guided_too(monkeypatch, spec):
     sequencer, gpt = model(spec)
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"above": coarse(n), "lyrics": np.arange(9) % 5}, np.arange(n)) for n in (2, 5, 3)]
-    prompts = [Prompt({slot: p.given[slot] for slot in layout.sources if slot in p.given}, p.prime) for p in prompts]
+    prompts = [
+        Prompt({slot: p.conditions[slot] for slot in layout.sources if slot in p.conditions}, p.prime) for p in prompts
+    ]
     steps = watched(monkeypatch)
     made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=2))
     assert [len(ids) for ids in made] == [8, 20, 12]
@@ -181,14 +184,14 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"lyrics": LYRICS}, np.arange(prime), wishes)] * 2
-    prefixes, prefix = [], Run._prefix
+    prefixes, prefix = [], DecodeState._prefix
 
-    def heard(run: Run, row: int, first: int):
+    def heard(run: DecodeState, row: int, first: int):
         found = prefix(run, row, first)
         prefixes.append((first, *found))
         return found
 
-    monkeypatch.setattr(Run, "_prefix", heard)
+    monkeypatch.setattr(DecodeState, "_prefix", heard)
     decode(gpt, sequencer, layout, prompts, Sampling((without_stop,), seed=1, max_tokens=tokens))
     example = {"lyrics": LYRICS, "audio": np.zeros(total, np.int64)}
     for start, ids, rows in prefixes:
@@ -204,7 +207,7 @@ def test_a_text_of_a_piece_of_unknown_length_is_that_of_one_window(monkeypatch):
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     verses = sequencer.tokenizers["lyrics"]
-    monkeypatch.setattr(Run, "allowed", lambda run, count: torch.eye(6, dtype=torch.bool)[5:])  # `stop` at once
+    monkeypatch.setattr(DecodeState, "allowed", lambda run, count: torch.eye(6, dtype=torch.bool)[5:])  # `stop` at once
     decode(gpt, sequencer, layout, [Prompt({"lyrics": LYRICS})], Sampling(CHAIN))
     assert verses.told == [(0.0, 7 / FINE, 7 / FINE)]  # type: ignore[attr-defined]
 

@@ -10,7 +10,9 @@ from image_bundles import image_bundle
 
 from helicon.bundle import Bundle, save_bundle
 from helicon.cli import main
-from helicon.generate import Request, RequestError, generate, make_prompt
+from helicon.generation.generate import generate
+from helicon.generation.prompts import make_prompt
+from helicon.generation.request import Request, RequestError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,7 +31,7 @@ def folder(captioned, tmp_path_factory) -> Path:
 
 def caption_ids(bundle: Bundle, said: str) -> list[int]:
     """What the model is told when `said` is given."""
-    return make_prompt(bundle, bundle.schema.layouts[0], Request(given={"text": said}))[0].given["text"].tolist()
+    return make_prompt(bundle, bundle.schema.layouts[0], Request(given={"text": said}))[0].conditions["text"].tolist()
 
 
 TEXTS = ["😀 🎹", "שלום עליכם", "a\0b", "../../x", "a/b\\c", "CON", "picture.png", "a.txt", "<b>&amp;</b>"]

@@ -15,7 +15,9 @@ from helicon.bundle import Bundle, make_gpt, save_bundle
 from helicon.cli import main
 from helicon.demos.composer import compose
 from helicon.formats.midi import write_midi
-from helicon.generate import Request, RequestError, choose_layout, generate
+from helicon.generation.generate import generate
+from helicon.generation.prompts import choose_layout
+from helicon.generation.request import Request, RequestError
 from helicon.gpt.model import Shape
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout

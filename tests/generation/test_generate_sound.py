@@ -12,7 +12,9 @@ from sound_bundles import RATE, noise, sound_bundle
 from helicon.bundle import Bundle, load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.audio import write_audio
-from helicon.generate import Request, RequestError, generate, make_prompt
+from helicon.generation.generate import generate
+from helicon.generation.prompts import make_prompt
+from helicon.generation.request import Request, RequestError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -74,7 +76,7 @@ def test_a_sound_is_continued(coded, tmp_path):
 def test_lyrics_may_be_longer_than_their_slot():
     bundle = sound_bundle("lyrics[8] style[1] audio")
     prompt, _ = make_prompt(bundle, bundle.schema.layouts[0], Request(given={"lyrics": "Sing, goddess, the anger\n"}))
-    assert bundle.sequencer.tokenizers["lyrics"].decode(prompt.given["lyrics"]) == "Sing, goddess, the anger"
+    assert bundle.sequencer.tokenizers["lyrics"].decode(prompt.conditions["lyrics"]) == "Sing, goddess, the anger"
     (item,) = generate(bundle, Request(given={"lyrics": "Sing, goddess, the anger", "style": "bell"}, seconds=0.1))
     assert (len(item.media), item.media.label) == (800, "bell")
 

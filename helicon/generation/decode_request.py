@@ -14,16 +14,16 @@ from helicon.gpt.sampler import Method
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one item starts from: ids of the fixed slots, ids of the last slot's beginning, wishes for its grammar.
+    """What one item starts from: ids of the fixed slots, ids of the last slot's beginning, constraints of its grammar.
 
-    given: of a guided slot also its guide, from the beginning of the piece to its end. length: tokens that the last
-    slot is to have in all, its prime included; a guided one has as many as its guide stands for unless it is to be
-    shorter.
+    conditions: ids by slot; of a guided slot also its guide, from the beginning of the piece to its end. length: tokens
+    that the last slot is to have in all, its prime included; a guided one has as many as its guide stands for unless
+    it is to be shorter.
     """
 
-    given: Mapping[str, np.ndarray]
+    conditions: Mapping[str, np.ndarray]
     prime: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    wishes: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, Any] = field(default_factory=dict)
     length: int | None = None
 
 

@@ -11,7 +11,7 @@ from image_bundles import image_bundle, picture
 
 from helicon import scoring
 from helicon.bundle import Bundle
-from helicon.scoring import fit_to_conditions, item_nats
+from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.sequence.layout import Layout
 
 pytestmark = pytest.mark.usefixtures("one_thread")

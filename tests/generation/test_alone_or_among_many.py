@@ -10,8 +10,9 @@ import torch
 from test_decoding import NATIVE, sequencer_of
 
 from helicon.bundle import make_gpt
-from helicon.decoding import Prompt, Sampling, decode
-from helicon.decoding import loop as decoding_loop
+from helicon.generation import loop as decoding_loop
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
 from helicon.gpt.linear import linear
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.numbers import convert

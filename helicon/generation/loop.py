@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.decoding.prompts import Prompt, Sampling
-from helicon.decoding.run import Run
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.state import DecodeState
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import Noise, draw
 from helicon.gpt.stepping import Engine
@@ -39,8 +39,10 @@ def decode(
     prompts = [_as_long_as_guided(sequencer, layout, prompt) for prompt in prompts]
     # With guidance each prompt is there twice, the second time without its conditions; both are fed the same tokens
     count, copies = len(prompts), 1 if sampling.guidance == 1 else 2
-    bare = [replace(prompt, given=sequencer.unsaid(prompt.given)) for prompt in prompts] if copies == 2 else []
-    run = Run(gpt.eval(), sequencer, layout, [*prompts, *bare], sampling, engine)
+    bare = (
+        [replace(prompt, conditions=sequencer.unsaid(prompt.conditions)) for prompt in prompts] if copies == 2 else []
+    )
+    run = DecodeState(gpt.eval(), sequencer, layout, [*prompts, *bare], sampling, engine)
     noise = Noise(sampling.seed, range(count) if items is None else items, run.device)
     done, step = run.full()[:count], 0
     most, every = run.most_steps(), LOOKS if done.is_cuda else 1
@@ -64,6 +66,6 @@ def decode(
 
 def _as_long_as_guided(sequencer: Sequencer, layout: Layout, prompt: Prompt) -> Prompt:
     """The prompt, with the length that its guide is for where it has one."""
-    guide = sequencer.guides[layout.last.name].length(prompt.given) if layout.last.guide else None
+    guide = sequencer.guides[layout.last.name].length(prompt.conditions) if layout.last.guide else None
     lengths = [length for length in (guide, layout.last.length, prompt.length) if length is not None]
     return prompt if guide is None else replace(prompt, length=min(lengths))

@@ -16,18 +16,20 @@ import pytest
 import torch
 from sound_bundles import RATE, noise, sound_bundle, sound_codec, upsampled
 
-from helicon import upsampling
 from helicon.bundle import load_bundle, save_bundle
 from helicon.cli import main
-from helicon.decoding import OnStep, Prompt
 from helicon.formats.audio import read_audio, write_audio
-from helicon.generate import Request, RequestError
+from helicon.generation import upsampling
+from helicon.generation.decode_request import Prompt
+from helicon.generation.loop import OnStep
+from helicon.generation.request import Request, RequestError
+from helicon.generation.runtime import RuntimeConfig
+from helicon.generation.upsampling import GenerationResult, generate_levels
 from helicon.modalities.audio import codes_of
-from helicon.upsampling import Made, Where, generate_levels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CPU = Where(torch.device("cpu"))
+CPU = RuntimeConfig(torch.device("cpu"))
 ASKED = Request(3, seed=5, seconds=0.05)  # 400 samples: 25 codes, and 100 of the finer level
 LEVELS = ("hop-16", "hop-4")
 
@@ -38,7 +40,9 @@ def model(tmp_path_factory) -> Path:
     return upsampled(tmp_path_factory.mktemp("model"))
 
 
-def made(model: Path, request: Request, out: Path, watch: Callable[..., OnStep | None] = lambda *level: None) -> Made:
+def made(
+    model: Path, request: Request, out: Path, watch: Callable[..., OnStep | None] = lambda *level: None
+) -> GenerationResult:
     return generate_levels(model, request, CPU, out, watch)
 
 
@@ -241,7 +245,7 @@ def test_one_model_is_alive_at_a_time(tmp_path, monkeypatch):
     codec = sound_codec(hops=(2, 4, 16))
     model = upsampled(tmp_path / "model", sound_bundle(codec=codec), hops=(2, 4, 16))
     alive: list[weakref.ref[Any]] = []
-    load, counts = upsampling.load_bundle, []
+    load, counts = load_bundle, []
 
     def watched(*args: Any) -> Any:
         counts.append(sum(ref() is not None for ref in alive))
@@ -249,7 +253,7 @@ def test_one_model_is_alive_at_a_time(tmp_path, monkeypatch):
         alive.append(weakref.ref(bundle.gpt))
         return bundle
 
-    monkeypatch.setattr(upsampling, "load_bundle", watched)
+    monkeypatch.setattr("helicon.generation.runtime.load_bundle", watched)
     assert main(["generate", str(model), "--seconds", "0.02", "-n", "2", "-o", str(tmp_path / "out")]) == 0
     assert counts == [0, 0, 0]
 
@@ -281,11 +285,11 @@ def test_a_prime_that_is_longer_than_what_is_asked_for_is_refused_unless_part_is
 def test_the_style_goes_to_every_level(model, tmp_path, monkeypatch):
     told: list[list[Prompt]] = []
     decode = upsampling.decode
-    for module in ("helicon.upsampling", "helicon.generate"):
+    for module in ("helicon.generation.upsampling", "helicon.generation.generate"):
         monkeypatch.setattr(f"{module}.decode", lambda *args, **how: told.append(args[3]) or decode(*args, **how))
     made(model, Request(2, given={"style": "gong"}, seconds=0.01), tmp_path)
-    assert [[prompt.given["style"].tolist() for prompt in prompts] for prompts in told] == [[[1], [1]], [[1], [1]]]
-    assert [len(prompt.given["above"]) for prompt in told[1]] == [5, 5]
+    assert [[prompt.conditions["style"].tolist() for prompt in prompts] for prompts in told] == [[[1], [1]], [[1], [1]]]
+    assert [len(prompt.conditions["above"]) for prompt in told[1]] == [5, 5]
 
 
 def test_what_an_upsampler_has_no_slot_for_is_for_the_top(tmp_path):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helicon.generate import Item
+from helicon.generation.generate import Item
+from helicon.generation.results import page_item
 from helicon.modalities import registry
-from helicon.results import page_item
 
 
 def item(modality: str, media: Any = None) -> Item:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.decoding.prompts import Prompt, Sampling
+from helicon.generation.decode_request import Prompt, Sampling
 from helicon.gpt.model import GPT
 from helicon.gpt.stepping import Engine, make_step
 from helicon.sequence.layout import Layout
@@ -24,7 +24,7 @@ from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.timing import tokens_in
 
 
-class Run:
+class DecodeState:
     """State of a batch: histories, grammar, positions, cache. Finished rows stand still."""
 
     def __init__(
@@ -37,8 +37,8 @@ class Run:
         self.automaton, self.room = sequencer.automaton(layout), sequencer.room(layout)
         self.prompts, self.max_tokens = prompts, sampling.max_tokens
         self.slides = bool(sliding(layout, sequencer.tokenizers))
-        self.prefixes = [] if self.slides else [sequencer.prefix(layout, prompt.given) for prompt in prompts]
-        self.guided = sequencer.guided(layout, [prompt.given for prompt in prompts])
+        self.prefixes = [] if self.slides else [sequencer.prefix(layout, prompt.conditions) for prompt in prompts]
+        self.guided = sequencer.guided(layout, [prompt.conditions for prompt in prompts])
         weights = gpt.tokens.weight
         # Where tokens are drawn, in float64, which MPS does not have; and where rows are kept: beside their grammar
         self.device = torch.device("cpu") if weights.device.type == "mps" else weights.device
@@ -76,12 +76,12 @@ class Run:
         """Steps each row's grammar through its prime, keeping the coordinates."""
         assert self.automaton is not None
         # Often those of all rows are the same
-        keys = [(id(prompt.prime), id(prompt.wishes), prompt.length) for prompt in self.prompts]
+        keys = [(id(prompt.prime), id(prompt.constraints), prompt.length) for prompt in self.prompts]
         found: dict[Any, tuple[State, dict[str, Tensor]]] = {}
         for row, (key, prompt) in enumerate(zip(keys, self.prompts)):
             if key not in found:
                 length = {} if prompt.length is None else {"length": prompt.length}
-                state = self.automaton.constrain(self.automaton.start(1), **prompt.wishes, **length)
+                state = self.automaton.constrain(self.automaton.start(1), **prompt.constraints, **length)
                 state, coords = stepped(self.automaton, state, self.ids[row, : int(self.length[row])])
                 found[key] = self.automaton.constrain(state, tokens=self.max_tokens), coords
         self.state = {name: torch.cat([found[key][0][name] for key in keys]) for name in found[keys[0]][0]}
@@ -177,12 +177,12 @@ class Run:
         if not self.slides:
             return self.prefixes[row]
         prompt = self.prompts[row]
-        seen = self.sequencer.seen(self.layout, prompt.given, first, self._total(prompt))
+        seen = self.sequencer.seen(self.layout, prompt.conditions, first, self._total(prompt))
         return self.sequencer.prefix(self.layout, seen)
 
     def _total(self, prompt: Prompt) -> int:
         """Tokens that the last slot will have as far as one knows: as asked for, or else as a window has."""
-        seconds, rate = prompt.wishes.get("seconds"), self.sequencer.tokenizers[self.layout.last.name].rate  # type: ignore[attr-defined]
+        seconds, rate = prompt.constraints.get("seconds"), self.sequencer.tokenizers[self.layout.last.name].rate  # type: ignore[attr-defined]
         known = [self.layout.last.length, prompt.length, None if seconds is None else tokens_in(seconds, rate)]
         asked = self.room + 1 if self.max_tokens is None else len(prompt.prime) + self.max_tokens
         return min((tokens for tokens in known if tokens is not None), default=asked)

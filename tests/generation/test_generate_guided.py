@@ -10,7 +10,9 @@ from guided_worlds import media as media  # a fixture
 from guided_worlds import model_of_media
 
 from helicon.bundle import load_bundle, save_bundle
-from helicon.generate import Request, RequestError, generate, make_prompt
+from helicon.generation.generate import generate
+from helicon.generation.prompts import make_prompt
+from helicon.generation.request import Request, RequestError
 
 pytestmark = pytest.mark.usefixtures("one_thread", "media")
 
@@ -21,7 +23,7 @@ def test_a_guide_says_how_much_is_made(tmp_path: Path):
     given = {"coarse": str(tmp_path / "a.tones")}
     (layout,) = bundle.schema.layouts
     prompt, _ = make_prompt(bundle, layout, Request(given=given))
-    assert prompt.given["coarse"].tolist() == [0, 1, 0, 2, 1]
+    assert prompt.conditions["coarse"].tolist() == [0, 1, 0, 2, 1]
     assert [len(item.ids) for item in generate(bundle, Request(2, given=given))] == [20, 20]
     assert [len(item.ids) for item in generate(bundle, Request(2, given=given, seconds=1.5))] == [12, 12]
     assert [len(item.ids) for item in generate(bundle, Request(2, given=given, tokens=7, guidance=2))] == [7, 7]
@@ -33,7 +35,7 @@ def test_a_text_longer_than_its_slot_slides():
     bundle = model_of_media("verse[2] fine", "verse[2] words")
     fine, other = bundle.schema.layouts
     prompt, _ = make_prompt(bundle, fine, Request(given={"verse": "abcdeabcde"}))
-    assert prompt.given["verse"].tolist() == [0, 1, 2, 3, 4] * 2
+    assert prompt.conditions["verse"].tolist() == [0, 1, 2, 3, 4] * 2
     (item,) = generate(bundle, Request(given={"verse": "abcdeabcde"}, seconds=3.0, to="fine"))
     assert len(item.ids) == 24
     with pytest.raises(RequestError, match="--verse: 10 tokens, this model takes 2"):

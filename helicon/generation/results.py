@@ -8,7 +8,8 @@ from pathlib import Path
 import helicon
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
-from helicon.generate import Item, Request
+from helicon.generation.generate import Item
+from helicon.generation.request import Request
 
 PICTURES, SOUNDS = (".png", ".jpg"), (".wav", ".flac")  # suffixes that a page can show and play
 

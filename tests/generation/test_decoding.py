@@ -10,8 +10,9 @@ import torch
 from watching import watched
 
 from helicon.bundle import make_gpt
-from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.composer import compose
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import convert
@@ -78,7 +79,7 @@ def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps
     places = [(s, r) for s, r in places if steps[s][1][r] != layout.last.length]
     for step, row in random.Random(0).sample(places, min(50, len(places))):
         logits, length, window = (tensor[row] for tensor in steps[step])
-        example = {**prompts[row].given, layout.last.name: made[row][: int(length)]}
+        example = {**prompts[row].conditions, layout.last.name: made[row][: int(length)]}
         packed = sequencer.pack(layout, example, start=int(window), plan=False)
         assert len(packed.ids) == layout.prefix + int(length) - int(window) <= sequencer.context
         with torch.no_grad():
@@ -199,7 +200,7 @@ def test_items_of_one_prompt_share_its_prefill(monkeypatch, pieces, engine, guid
 def test_every_format_makes_whole_pieces(number, engine):
     sequencer = sequencer_of("music")
     (layout,), gpt = sequencer.schema.layouts, convert(untrained(sequencer, "dense,strided:6"), number)
-    prompts, tokenizer = [Prompt({}, wishes={"seconds": 2.0})] * 3, sequencer.tokenizers["music"]
+    prompts, tokenizer = [Prompt({}, constraints={"seconds": 2.0})] * 3, sequencer.tokenizers["music"]
     for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN), engine=engine):
         assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
         assert tokenizer.decode(ids).seconds == pytest.approx(2.0, abs=0.011)
@@ -209,7 +210,7 @@ def test_every_format_makes_whole_pieces(number, engine):
 def test_any_weights_give_whole_pieces(wish, tokens):
     sequencer = sequencer_of("music")
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
-    for ids in decode(gpt, sequencer, layout, [Prompt({}, wishes=wish)] * 4, Sampling(CHAIN, max_tokens=tokens)):
+    for ids in decode(gpt, sequencer, layout, [Prompt({}, constraints=wish)] * 4, Sampling(CHAIN, max_tokens=tokens)):
         tokenizer = sequencer.tokenizers["music"]
         assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
         assert len(ids) <= (tokens or 10**9)
@@ -240,7 +241,7 @@ def test_step_t_draws_with_entry_t_of_the_items_noise(monkeypatch):
         heard.append(uniform.tolist())
         return torch.zeros(2, dtype=torch.int64)
 
-    monkeypatch.setattr("helicon.decoding.loop.draw", drawn)
+    monkeypatch.setattr("helicon.generation.loop.draw", drawn)
     prompts = [Prompt({}), Prompt({}, np.arange(30))]
     decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=9, max_tokens=20), items=[4, 2])
     noise = Noise(9, [4, 2])

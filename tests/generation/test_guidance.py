@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from helicon.bundle import make_gpt
-from helicon.decoding import Prompt, Sampling, decode
 from helicon.demos.composer import compose
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import decode
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.sampler import Noise, methods
 from helicon.modalities.music import MUSIC
@@ -139,7 +140,7 @@ def test_the_grammar_holds_and_style_words_are_left_open_as_in_training(monkeypa
     assert tokenizers["style"].to_words(unsaid) == ["any-label", "any-instruments", "any-tempo"]  # type: ignore[attr-defined]
     prefixes, prefix = [], sequencer.prefix
     monkeypatch.setattr(sequencer, "prefix", lambda y, given: (prefixes.append(given), prefix(y, given))[1])
-    prompts = [Prompt({"style": style}, wishes={"instruments": ("piano",)})] * 2
+    prompts = [Prompt({"style": style}, constraints={"instruments": ("piano",)})] * 2
     for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=40, guidance=3)):
         assert np.array_equal(tokenizers["music"].encode(tokenizers["music"].decode(ids)), ids)
         assert set(tokenizers["music"].decode(ids).program) <= set(range(8))  # pianos, whatever the weights

@@ -1,0 +1,91 @@
+"""Media in, media out: what is asked for becomes prompts, what is sampled becomes media."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from helicon.bundle import Bundle
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.loop import OnStep, decode
+from helicon.generation.prompts import choose_layout, make_prompt
+from helicon.generation.ranking import fit_to_conditions
+from helicon.generation.request import Request, RequestError
+from helicon.gpt.sampler import methods
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.sequence.layout import Layout
+
+
+@dataclass(frozen=True)
+class Item:
+    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it.
+
+    score: how well it fits what was given, of items that were ranked.
+    """
+
+    number: int
+    media: Any
+    ids: np.ndarray
+    modality: Modality
+    score: float | None = None
+
+
+def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) -> list[Item]:
+    """`count` items; each depends on (weights, request, seed, its number) alone.
+
+    RequestError for what this model cannot make; ValueError names a setting out of range.
+    """
+    layout = choose_layout(bundle, request)
+    prompt, conditions = make_prompt(bundle, layout, request)
+    chain = methods(
+        request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty
+    )  # fmt: skip
+    longest = request.tokens
+    guide = layout.last.guide
+    guided = guide is not None and len(prompt.conditions[guide]) > 0  # and therefore as long as its guide
+    if longest is None and request.seconds is None and not guided:
+        room = bundle.sequencer.room(layout) + 1
+        longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
+    if request.guidance != 1 and len(layout.sources) == 1:
+        raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
+    sampling = Sampling(chain, request.seed, longest, request.overlap, request.guidance)
+    if request.best_of is not None:
+        _check_ranking(layout, prompt, request)
+    candidates = request.best_of or request.count
+    made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * candidates, sampling, on_step=on_step)
+    ranked = _ranked(bundle, layout, prompt, made, request)
+    name = layout.last.name
+    modality = registry.for_slot(name, layout.sources)
+    media = modality.decode(bundle.sequencer.tokenizers[name], [made[number] for number, _ in ranked])
+    if request.seconds is not None:
+        media = [modality.trim(each, request.seconds) for each in media]
+    parts = set(modality.slots) - {guide}  # a guide is another rendering of the medium, no part of it
+    known = {slot: media for slot, media in conditions.items() if slot in parts and media is not None}
+    return [
+        Item(number, modality.join({**known, name: each}), made[number], modality, score)
+        for (number, score), each in zip(ranked, media)
+    ]
+
+
+def _check_ranking(layout: Layout, prompt: Prompt, request: Request) -> None:
+    """RequestError unless what is made can be ranked by how well it fits what is given."""
+    length = layout.last.length
+    if length is None or not any(map(len, prompt.conditions.values())):
+        raise RequestError("--best-of ranks what is made by how well it fits what is given: a caption, for a picture")
+    if layout.last.grid and request.tokens is not None and len(prompt.prime) + request.tokens < length:
+        raise RequestError(f"--best-of ranks what is whole: {layout.last} has {length} tokens; leave out --tokens")
+
+
+def _ranked(
+    bundle: Bundle, layout: Layout, prompt: Prompt, made: list[np.ndarray], request: Request
+) -> list[tuple[int, float | None]]:  # fmt: skip
+    """(number, score) of the candidates that are kept: all, or the best ones first."""
+    if request.best_of is None:
+        return [(number, None) for number in range(len(made))]
+    given = {slot: ids for slot, ids in prompt.conditions.items() if len(ids)}
+    scores = fit_to_conditions(bundle, layout, given, made).tolist()
+    best = sorted(range(len(made)), key=lambda number: -scores[number])
+    return [(number, scores[number]) for number in best[: request.count]]

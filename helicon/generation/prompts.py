@@ -1,0 +1,116 @@
+"""What was asked for as ids: the layout that makes it, its conditions, the beginning that is continued."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helicon.bundle import Bundle
+from helicon.generation.decode_request import Prompt
+from helicon.generation.request import Request, RequestError
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.guides import most_ids
+from helicon.tokenizers.names import unknown
+
+
+def choose_layout(bundle: Bundle, request: Request) -> Layout:
+    """The first layout that makes `to` and has a place for everything given, as a condition where one has.
+
+    RequestError names what there is.
+    """
+    layouts = bundle.schema.layouts
+    slots = {slot for layout in layouts for slot in layout.sources}
+    for name in [*request.given, *([request.to] if request.to else [])]:
+        if name not in slots:
+            raise RequestError(f"{unknown('slot', name, sorted(slots))} (this model: {'; '.join(map(str, layouts))})")
+    made = [layout for layout in layouts if request.to in (None, layout.last.name)]
+    if request.prime is not None:
+        made = [m for m in made if request.prime.suffix.lower() in registry.for_slot(m.last.name, m.sources).suffixes]
+        if not made:
+            accepted = {s for y in layouts for s in registry.for_slot(y.last.name, y.sources).suffixes}
+            raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
+    fitting = [layout for layout in made if set(request.given) <= set(layout.sources)]
+    if fitting:
+        return min(fitting, key=lambda layout: layout.last.name in request.given)
+    asked = " and ".join(f"--{name}" for name in request.given) or "nothing given"
+    raise RequestError(f"no layout of this model takes {asked}; it has: {'; '.join(map(str, layouts))}")
+
+
+def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Prompt, dict[str, Any]]:
+    """What every item starts from, and the media of the conditions by slot."""
+    tokenizers = bundle.sequencer.tokenizers
+    names = [slot for slot in layout.sources if slot != layout.last.name]
+    conditions = {slot: _condition(bundle, layout, slot, request) for slot in names}
+    ids, constraints, most = {}, {}, most_ids(layout, tokenizers)
+    for slot, media in conditions.items():
+        tokenizer, length = tokenizers[slot], most[slot]
+        ids[slot] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
+        if length is not None and len(ids[slot]) > length:
+            raise RequestError(f"--{slot}: {len(ids[slot])} tokens, this model takes {length}")
+        wishes_of = getattr(tokenizer, "wishes", None)
+        constraints.update(wishes_of(media) if wishes_of and media is not None else {})
+    automaton = tokenizers[layout.last.name].automaton
+    if request.seconds is not None:
+        if automaton is None:
+            raise RequestError(f"--seconds: {layout.last.name} has no time; --tokens N says how much to make")
+        constraints["seconds"] = request.seconds
+    return Prompt(ids, _prime(bundle, layout, request), constraints), conditions
+
+
+def _condition(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
+    """Media of a slot before the last, as they are beside other media, or None."""
+    media = _typed(bundle, layout, slot, request)
+    return None if media is None else registry.for_slot(slot, layout.sources).paired(media)
+
+
+def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
+    """Media of what was given: of a file of that name, of the words typed, or None when it is left out."""
+    tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot, layout.sources)
+    text = request.given.get(slot)
+    path = Path(text or "")
+    # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
+    if text and path.suffix.lower() in modality.suffixes and os.path.isfile(text):
+        return _read(modality, path, bundle)
+    parse: Callable[[str], Any] | None = getattr(tokenizer, "parse", None) or modality.typed
+    if parse is None:
+        if text is None:
+            return None
+        raise RequestError(f"--{slot} {text}: no such file; {' '.join(sorted(modality.suffixes))} files are accepted")
+    return parse(text or "")
+
+
+def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
+    try:
+        return modality.read(path, options=bundle.reading)[0]
+    except ValueError as error:
+        raise RequestError(f"{path}: {error}") from None
+
+
+def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
+    """Ids that the made slot begins with; RequestError when they fill it."""
+    name, length = layout.last.name, layout.last.length
+    modality, tokenizer = registry.for_slot(name, layout.sources), bundle.sequencer.tokenizers[name]
+    if request.prime is not None:
+        if not request.prime.is_file():
+            raise RequestError(f"--prime {request.prime}: no such file")
+        media = _read(modality, request.prime, bundle)
+        ids = tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
+        said = f"--prime {request.prime}"
+    elif name in request.given:
+        ids, said = tokenizer.encode(_typed(bundle, layout, name, request)), f"--{name}"
+    else:
+        return np.zeros(0, np.int64)
+    rate = getattr(tokenizer, "rate", None)
+    if rate and request.seconds is not None and len(ids) >= request.seconds * rate:
+        hint = "--keep 2s keeps the beginning of a file"
+        raise RequestError(f"{said}: {len(ids) / rate:.2f} s of {request.seconds:g}, nothing is left to make; {hint}")
+    if length is not None and len(ids) >= length:
+        hint = "--prime FILE --keep 0.5 keeps half of a file"
+        raise RequestError(f"{said}: {len(ids)} tokens of {length}, nothing is left to make; {hint}")
+    return ids

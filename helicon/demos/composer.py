@@ -18,7 +18,7 @@ import numpy as np
 from helicon.demos.harmony import DOMINANT, SUBDOMINANT, SUBMEDIANT, SUPERTONIC, TONIC, lead, progression
 from helicon.demos.styles import LABELS, STYLES, TICKS_PER_QUARTER, Plan, decide
 from helicon.demos.texture import FALL, RISE, TURN_DOWN, TURN_UP, WALK, Event, Slot, accompaniment, drums, melody
-from helicon.formats.midi import write_midi
+from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 
 BARS = 4  # of a phrase

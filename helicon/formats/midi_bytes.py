@@ -17,13 +17,16 @@ from helicon.formats.score import ReadReport
 MAX_BYTES = 4_000_000  # of notes: 0.2 GB of memory and half a second
 MAX_TRACKS = 32767
 MAX_PATTERNS = 500  # of a type 2 file, each with its own clock
-MAX_TEXT_BYTES = 1_000_000  # mido, with which files are written and others read them, refuses longer messages
-FRAMES_PER_SECOND = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}
+MAX_TEXTS = 20_000  # of a file: titles, lyrics, markers
+MAX_TEXT_BYTES = 1_000_000  # of a text: mido, with which others read files, refuses longer messages
+# By SMPTE's number of frames a second, 29 for 29.97: frames counted, and microseconds of a quarter of half as many
+FRAMES = {24: (24, 500_000), 25: (25, 500_000), 29: (30, 500_500), 30: (30, 500_000)}
 
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}  # by the upper half of a status byte
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 SYSEX, SYSEX_MORE, META = 0xF0, 0xF7, 0xFF
-TEXT, PORT, END_OF_TRACK, SET_TEMPO, KEY_SIGNATURE = 0x01, 0x21, 0x2F, 0x51, 0x59
+TEXT, NAME, LYRIC, MARKER, LAST_TEXT = 0x01, 0x03, 0x05, 0x06, 0x0F  # all kinds from TEXT to LAST_TEXT are texts
+PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x21, 0x2F, 0x51, 0x58, 0x59
 CUT, NO_END = "tracks cut short", "tracks without an end"
 
 PLAIN_DATA = 2  # data bytes of notes, controls and bends
@@ -47,14 +50,15 @@ class _Broken(Exception):
 class Scan:
     """What is where in a file. kind: 0, 1 or 2, its type.
 
-    ticks_per_quarter: 0 when time is counted in SMPTE frames, and ticks_per_second is then set instead.
+    smpte_tempo_us: 0, or the microseconds of a quarter when time is counted in frames; two ticks then make one of the
+    file's.
     data: its bytes, uint8, and LONGEST_STEP zeros after them. tracks: offset of each track's first event.
     events: int64, ascending, offsets of all events.
     """
 
     kind: int
     ticks_per_quarter: int
-    ticks_per_second: float
+    smpte_tempo_us: int
     data: np.ndarray
     tracks: list[int] = field(default_factory=list)
     events: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -72,12 +76,12 @@ def scan_midi(data: bytes, report: ReadReport) -> Scan:
     if len(data) < at + 14:
         raise MidiError("the file ends inside its header")
     size, kind, declared, division = struct.unpack_from(">LHHH", data, at + 4)
-    per_quarter, per_second = _division(division)
+    per_quarter, tempo_us = _division(division)
     report.add("bytes before the header", at)
     if kind > 2:
         report.add("unknown file types read as type 1")
         kind = 1
-    scan = Scan(kind, per_quarter, per_second, np.frombuffer(data + bytes(LONGEST_STEP), np.uint8))
+    scan = Scan(kind, per_quarter, tempo_us, np.frombuffer(data + bytes(LONGEST_STEP), np.uint8))
     first = at + 8 + size if size >= 6 else -1
     _Walk(data, scan, report).all(first if _is_chunk(data, first) else data.find(b"MTrk", at + 14))
     if not scan.tracks:
@@ -86,16 +90,17 @@ def scan_midi(data: bytes, report: ReadReport) -> Scan:
     return scan
 
 
-def _division(division: int) -> tuple[int, float]:
-    """Ticks a quarter, or 0 and ticks a second, from the header's last two bytes."""
+def _division(division: int) -> tuple[int, int]:
+    """Ticks a quarter, and the tempo of SMPTE time or 0, from the header's last two bytes."""
     frames, ticks_per_frame = 256 - (division >> 8), division & 0xFF
     if division == 0 or (division >= 0x8000 and ticks_per_frame == 0):
         raise MidiError("division 0: the file does not say how long a tick is")
     if division < 0x8000:
-        return division, 0.0
-    if frames not in FRAMES_PER_SECOND:
+        return division, 0
+    if frames not in FRAMES:
         raise MidiError(f"division of {frames} frames a second: SMPTE has 24, 25, 29 (29.97) and 30")
-    return 0, FRAMES_PER_SECOND[frames] * ticks_per_frame
+    counted, tempo_us = FRAMES[frames]
+    return counted * ticks_per_frame, tempo_us
 
 
 def _is_chunk(data: bytes, at: int) -> bool:

@@ -1,105 +1,135 @@
 """The events of a scanned MIDI file as arrays: what each says, and when.
 
-Shapes: E events, T tracks, M meta events.
+Shapes: E events, T tracks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from helicon.formats.midi_bytes import (
-    DATA_BYTES,
-    KEY_SIGNATURE,
-    MAX_TEXT_BYTES,
-    META,
-    PORT,
-    SET_TEMPO,
-    SYSEX,
-    TEXT,
-    Scan,
-)
-from helicon.formats.score import ReadReport
+from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL
+from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, Scan
+from helicon.formats.midi_metas import Metas, varints
+from helicon.formats.score import Messages, ReadReport, Text
 
-CHANNELS = 16  # of a port
-NOTE_OFF, NOTE_ON, CONTROL, PROGRAM = 0x8, 0x9, 0xB, 0xC  # upper halves of status bytes
-SUSTAIN, RESET = 64, 121  # the controls that matter: pedal, reset of all controllers
 # By status byte
-_KEPT = np.isin(np.arange(256) >> 4, [NOTE_OFF, NOTE_ON, CONTROL, PROGRAM])
+_OF_CHANNEL = np.isin(np.arange(256) & 0xF0, list(DATA_BYTES))
 _HAS_VALUE = np.isin(np.arange(256) & 0xF0, [status for status, size in DATA_BYTES.items() if size == 2])
 
 
 @dataclass(frozen=True)
 class Events:
-    """Notes, programs and the controls that matter of some tracks, and what else these say.
+    """All that a file says, in its order. tempos, metres, keys: as of `Score`. ends: [T], each track's last tick."""
 
-    Each [E]: tick; track; channel, CHANNELS of them for each port; kind; number and value, such as pitch and velocity.
-    tempos: int64 [3, tempos], track, tick, microseconds a quarter. ends: [T], each track's last tick.
-    texts: all text events, in order.
-    """
-
-    tick: np.ndarray
-    track: np.ndarray
-    channel: np.ndarray
-    kind: np.ndarray
-    number: np.ndarray
-    value: np.ndarray
-    tempos: np.ndarray
+    messages: Messages
     ends: np.ndarray
-    texts: tuple[bytes, ...]
+    tempos: np.ndarray
+    metres: np.ndarray
+    keys: np.ndarray
+    texts: list[Text]
 
-    def take(self, places: np.ndarray | slice) -> Events:
-        """With only these events, in this order."""
-        columns = ("tick", "track", "channel", "kind", "number", "value")
-        return replace(self, **{name: getattr(self, name)[places] for name in columns})
+    def in_turn(self, first_tempo_us: int) -> Events:
+        """The tracks one after the other, each of which begins with this tempo."""
+        start = np.cumsum(self.ends) - self.ends
+        later = self._with_ticks(lambda tick, track: tick + start[track])
+        begins = np.column_stack([start, np.arange(len(start)), np.full(len(start), first_tempo_us)])
+        tempos = np.concatenate([begins, later.tempos])
+        return replace(later, tempos=tempos[np.lexsort((tempos[:, 1], tempos[:, 0]))])
 
-    def of_track(self, track: int) -> Events:
-        """Only one track, which is track 0 then; of events in the order of the file."""
-        first, last = np.searchsorted(self.track, [track, track + 1])
-        one = self.take(slice(first, last))
-        tempos = self.tempos[:, self.tempos[0] == track]
-        return replace(one, track=one.track - track, tempos=tempos, ends=self.ends[track : track + 1])
+    def in_frames(self, tempo_us: int) -> Events:
+        """With this tempo throughout, and two ticks for each."""
+        twice = self._with_ticks(lambda tick, _: 2 * tick)
+        return replace(twice, tempos=np.array([[0, 0, tempo_us]], np.int64))
 
-    def in_time(self) -> Events:
-        """In order of time; at equal ticks as in the file, but that programs come before all else of any track."""
-        return self.take(np.lexsort((self.kind != PROGRAM, self.tick)))
+    def _with_ticks(self, moved: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Events:
+        """With all ticks replaced by what a function makes of them and their tracks."""
+        tables = {"tempos": self.tempos, "metres": self.metres, "keys": self.keys}
+        rows = {
+            name: np.column_stack([moved(table[:, 0], table[:, 1]), table[:, 1:]]) for name, table in tables.items()
+        }
+        at = np.array([(text.tick, text.track) for text in self.texts], np.int64).reshape(-1, 2)
+        return replace(
+            self,
+            messages=replace(self.messages, tick=moved(self.messages.tick, self.messages.track)),
+            ends=moved(self.ends, np.arange(len(self.ends))),
+            texts=[text._replace(tick=tick) for text, tick in zip(self.texts, moved(*at.T).tolist())],
+            **rows,
+        )
 
 
 def read_events(scan: Scan, report: ReadReport) -> Events:
     """Events in the order of the file. Data bytes above 127 are taken for 127."""
     data = scan.data
-    delta, at = _varints(data, scan.events)
+    delta, at = varints(data, scan.events)
     first = np.searchsorted(scan.events, [*scan.tracks, len(data)])  # event of each track, and of the file's end
     elapsed = np.concatenate([[0], np.cumsum(delta)])
     track = np.repeat(np.arange(len(scan.tracks)), np.diff(first))
     tick = elapsed[1:] - elapsed[first[track]]
 
     status, at = _statuses(data, at)
-
-    metas = _Metas.of(data, at, np.flatnonzero(status == META))
-    report.add("bad key signatures", metas.bad_keys())
-    port = _ports(first[:-1], *metas.numbers(PORT, 1), len(at))
-    tempo, tempo_us = metas.numbers(SET_TEMPO, 3)
-    report.add("tempos of 0 ignored", int(np.count_nonzero(tempo_us == 0)))
-    tempo, tempo_us = tempo[tempo_us > 0], tempo_us[tempo_us > 0]
-
-    number, value = data[at], np.where(_HAS_VALUE[status], data[at + 1], 0)
-    kept = _KEPT[status]
-    report.add("data bytes clipped", sum(int(np.count_nonzero(kept & (x > 127))) for x in (number, value)))
-    kept = np.flatnonzero(kept & ((status >> 4 != CONTROL) | (number == SUSTAIN) | (number == RESET)))
-    status = status[kept]
+    place = np.flatnonzero(status == META)
+    length, content = varints(data, at[place] + 1)
+    metas = Metas(data, place, data[at[place]], content, length, tick[place], track[place])
+    port = _ports(first[:-1], metas, len(at))
     return Events(
+        _messages(data, status, at, port, (tick, track), report),
+        elapsed[first[1:]] - elapsed[first[:-1]],
+        metas.tempos(report),
+        metas.metres(report),
+        metas.keys(report),
+        metas.texts(report),
+    )
+
+
+def _messages(
+    data: np.ndarray,
+    status: np.ndarray,
+    at: np.ndarray,
+    port: np.ndarray,
+    when: tuple[np.ndarray, np.ndarray],
+    report: ReadReport,
+) -> Messages:
+    """Messages of channels, in the order of the file. when: tick and track of each event."""
+    kept = _OF_CHANNEL[status]
+    channel, number = status % CHANNELS, data[at]
+    systems = np.flatnonzero(status == SYSEX)
+    if len(systems):
+        which, part, is_drums = _part_modes(data, at[systems])
+        modes = systems[which]
+        kept[modes], channel[modes], number[modes] = True, part, is_drums
+    kept = np.flatnonzero(kept)
+    tick, track = when
+    status, at, number = status[kept], at[kept], number[kept]
+    value = np.where(_HAS_VALUE[status], data[at + 1], 0)
+    report.add("data bytes clipped", sum(int(np.count_nonzero(x > 127)) for x in (number, value)))
+    return Messages(
         tick[kept],
         track[kept],
-        port[kept] * CHANNELS + status % CHANNELS,
+        port[kept] * CHANNELS + channel[kept],
         status >> 4,
-        np.minimum(number[kept], 127),
-        np.minimum(value[kept], 127),
-        np.stack([track[tempo], tick[tempo], tempo_us]),
-        elapsed[first[1:]] - elapsed[first[:-1]],
-        metas.texts(),
+        np.minimum(number, 127),
+        np.minimum(value, 127),
+        kept,
     )
+
+
+def _part_modes(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which system messages, whose lengths begin at these offsets, make a part drums or a melody; channel; drums.
+
+    GS: 41 device 42 12 40 1b 15 mode, of block b. XG: 43 1n 4C 08 part 07 mode. Mode 0 is a melody.
+    """
+    length, content = varints(data, at)
+    byte = data[content[:, None] + np.arange(8)]
+    gs = (byte[:, [0, 2, 3, 4, 6]] == (0x41, 0x42, 0x12, 0x40, 0x15)).all(1) & (byte[:, 5] >> 4 == 1) & (length >= 8)
+    xg = (byte[:, [0, 2, 3, 5]] == (0x43, 0x4C, 0x08, 0x07)).all(1) & (byte[:, 4] < CHANNELS) & (length >= 7)
+    block = byte[:, 5] % CHANNELS
+    of_block = np.where(block == 0, DRUM_CHANNEL, np.where(block <= DRUM_CHANNEL, block - 1, block))
+    part = np.where(gs, of_block, byte[:, 4])
+    which = np.flatnonzero(gs | xg)
+    return which, part[which], np.where(gs, byte[:, 7], byte[:, 6])[which] > 0
 
 
 def _statuses(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,56 +143,10 @@ def _statuses(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.where(own, status, status[np.maximum.accumulate(of_channel)]), at + own
 
 
-def _ports(tracks: np.ndarray, places: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
-    """[count]: port of each event. Tracks begin with port 0 at the places `tracks`, and ports are named at `places`."""
-    begins = np.concatenate([tracks, places])
+def _ports(tracks: np.ndarray, metas: Metas, count: int) -> np.ndarray:
+    """[count]: port of each event. Tracks begin with port 0 at the places `tracks`, and metas name others."""
+    which, numbers = metas.numbers(PORT, 1)
+    begins = np.concatenate([tracks, metas.place[which]])
     order = np.argsort(begins, kind="stable")
     lengths = np.diff(begins[order], append=count)
-    return np.repeat(np.concatenate([np.zeros_like(tracks), numbers])[order], lengths)
-
-
-@dataclass(frozen=True)
-class _Metas:
-    """[M] each: places among all events, kinds, and the offset and length in bytes of the content."""
-
-    data: np.ndarray
-    place: np.ndarray
-    kind: np.ndarray
-    content: np.ndarray
-    length: np.ndarray
-
-    @staticmethod
-    def of(data: np.ndarray, at: np.ndarray, place: np.ndarray) -> _Metas:
-        """Those at these places; `at` are the offsets of what follows the status of each event."""
-        length, content = _varints(data, at[place] + 1)
-        return _Metas(data, place, data[at[place]], content, length)
-
-    def numbers(self, kind: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places of those of a kind whose content has this size, and the numbers that their bytes make."""
-        which = (self.kind == kind) & (self.length == size)
-        byte = self.data[self.content[which][:, None] + np.arange(size)]
-        return self.place[which], byte @ (1 << 8 * np.arange(size)[::-1])
-
-    def texts(self) -> tuple[bytes, ...]:
-        """Contents of all text events, but for the longest."""
-        which = (self.kind == TEXT) & (self.length <= MAX_TEXT_BYTES)
-        begins, ends = self.content[which], (self.content + self.length)[which]
-        return tuple(self.data[begin:end].tobytes() for begin, end in zip(begins, ends))
-
-    def bad_keys(self) -> int:
-        """Key signatures that cannot be; a score has none, but other programs may refuse a file for them."""
-        which = self.kind == KEY_SIGNATURE
-        sharps, mode = self.data[self.content[which]], self.data[self.content[which] + 1]
-        good = (self.length[which] == 2) & (sharps + np.uint8(7) <= 14) & (mode <= 1)  # -7 .. 7 in one byte
-        return int(np.count_nonzero(~good))
-
-
-def _varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of one to four bytes, seven bits in each, that begin at these offsets, and the offsets after them."""
-    value, more = np.zeros(len(at), np.int64), np.ones(len(at), bool)
-    while more.any():
-        byte = data[at]
-        value = np.where(more, value << 7 | byte & 0x7F, value)
-        at = at + more
-        more = more & (byte >= 0x80)
-    return value, at
+    return np.repeat(np.concatenate([np.zeros_like(tracks), numbers[:, 0]])[order], lengths)

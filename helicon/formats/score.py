@@ -1,56 +1,256 @@
-"""A score: the notes of a piece in seconds, which MIDI files are read into and written from."""
+"""A score: a piece in musical time, which MIDI files are read into and written from. Seconds are derived.
+
+Shapes: N notes, M messages, T tracks.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-DRUMS = 128  # the `program` of every note on MIDI's percussion channel
+from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL, MELODIC_CHANNELS, PROGRAM_CHANGE, PROGRAM_NAMES
+from helicon.formats.musical_time import MAX_TEMPO_US, TempoMap, bars
+
+DRUMS = 128  # the `program` of every note of a percussion part
+SHORTEST_S = 0.010  # what a note of no length sounds
+FINE = 2400  # ticks a quarter: at 2.5 quarters a minute, or any multiple of that, 10 ms are a whole number of ticks
+
+_Columns = TypeVar("_Columns", bound="Columns")
 
 
-@dataclass(frozen=True)
-class Score:
-    """Notes as parallel arrays of length N, in order of onset, then program, then pitch.
+class Track(NamedTuple):
+    """A track of a file: its name, empty for none, and the tick where it ends."""
 
-    onset_s, end_s: float64, seconds, `end_s > onset_s`. pitch: int16, MIDI note 0-127. velocity: int16, 1-127.
-    program: int16, General MIDI program 0-127, or DRUMS. tempo_bpm: time-weighted mean tempo, quarters a minute.
-    label: composer, genre or folder that the piece is labelled with.
+    name: str
+    end_tick: int
+
+
+class Text(NamedTuple):
+    """A text event: where it stands, its kind (TEXT, LYRIC, MARKER ... of `midi_bytes`), and what it says."""
+
+    tick: int
+    track: int
+    kind: int
+    text: str
+
+
+class Columns:
+    """A dataclass of arrays of one length."""
+
+    def take(self: _Columns, which: np.ndarray | slice) -> _Columns:
+        """These rows only, in this order."""
+        return type(self)(*(getattr(self, each.name)[which] for each in fields(self)))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Messages(Columns):
+    """MIDI's messages of a channel, each [M]; integers.
+
+    channel: 16 for each port. kind: upper half of the status byte. number, value: the data bytes, such as pitch and
+    velocity. place: rank in the file, by which messages of one track and tick are told apart.
     """
 
-    onset_s: np.ndarray
-    end_s: np.ndarray
+    tick: np.ndarray
+    track: np.ndarray
+    channel: np.ndarray
+    kind: np.ndarray
+    number: np.ndarray
+    value: np.ndarray
+    place: np.ndarray
+
+    @staticmethod
+    def of(rows: list[tuple[int, ...]]) -> Messages:
+        """Messages from rows of the seven values."""
+        return Messages(*np.array(rows, np.int64).reshape(-1, 7).T)
+
+
+@dataclass(frozen=True, eq=False)
+class Notes(Columns):
+    """Notes, each [N], in order of onset, then program, then pitch; integers.
+
+    off_tick: where the key goes up. end_tick: where the sound ends, later than that if a pedal holds it. pitch: 0-127.
+    velocity: 1-127. program: 0-127, or DRUMS. channel: 16 for each port. on_place, off_place: ranks in the file of key
+    down and key up, as those of `Messages`; 0 where there is no file.
+    """
+
+    onset_tick: np.ndarray
+    off_tick: np.ndarray
+    end_tick: np.ndarray
     pitch: np.ndarray
     velocity: np.ndarray
     program: np.ndarray
-    tempo_bpm: float = 120.0
-    label: str | None = None
+    track: np.ndarray
+    channel: np.ndarray
+    on_place: np.ndarray
+    off_place: np.ndarray
 
     @staticmethod
-    def of(
-        onset_s: object, end_s: object, pitch: object, velocity: object, program: object,
-        tempo_bpm: float = 120.0, label: str | None = None,
-    ) -> Score:  # fmt: skip
-        """Score of any array-likes, sorted."""
-        onset, end = np.asarray(onset_s, np.float64), np.asarray(end_s, np.float64)
-        rest = [np.asarray(x, np.int16) for x in (pitch, velocity, program)]
-        order = np.lexsort((rest[0], rest[2], onset))
-        return Score(onset[order], end[order], *(x[order] for x in rest), tempo_bpm=float(tempo_bpm), label=label)
+    def joined(parts: list[Notes]) -> Notes:
+        """The notes of all, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        notes = Notes(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Notes)))
+        return notes.take(np.lexsort((notes.pitch, notes.program, notes.onset_tick)))
+
+
+def _no_rows(width: int) -> np.ndarray:
+    return np.zeros((0, width), np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Score:
+    """A piece: notes and all that stands beside them, at ticks of which a quarter note has `ticks_per_quarter`.
+
+    tempos [n, 3] and metres [n, 6]: as in `musical_time`. keys: int64 [n, 4], tick, track, sharps (flats are negative),
+    1 for minor. messages: programs, pedal, other controllers, bends, pressure. texts: lyrics, markers and others.
+    label: composer, genre or folder that the piece is labelled with.
+    """
+
+    ticks_per_quarter: int
+    notes: Notes
+    tracks: tuple[Track, ...]
+    tempos: np.ndarray = field(default_factory=lambda: _no_rows(3))
+    metres: np.ndarray = field(default_factory=lambda: _no_rows(6))
+    keys: np.ndarray = field(default_factory=lambda: _no_rows(4))
+    messages: Messages = field(default_factory=lambda: Messages.of([]))
+    texts: tuple[Text, ...] = ()
+    label: str | None = None
 
     def __len__(self) -> int:
-        return len(self.onset_s)
+        return len(self.notes.pitch)
+
+    @property
+    def pitch(self) -> np.ndarray:
+        """[N]: MIDI notes, 0-127."""
+        return self.notes.pitch
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """[N]: 1-127."""
+        return self.notes.velocity
+
+    @property
+    def program(self) -> np.ndarray:
+        """[N]: General MIDI programs, 0-127, or DRUMS."""
+        return self.notes.program
+
+    @cached_property
+    def clock(self) -> TempoMap:
+        """Ticks <-> seconds."""
+        return TempoMap(self.tempos, self.ticks_per_quarter)
+
+    @cached_property
+    def onset_s(self) -> np.ndarray:
+        """float64 [N]: seconds, ascending."""
+        return self.clock.seconds(self.notes.onset_tick)
+
+    @cached_property
+    def end_s(self) -> np.ndarray:
+        """float64 [N]: seconds, later than `onset_s`."""
+        end_s = self.clock.seconds(self.notes.end_tick)
+        return np.where(end_s > self.onset_s, end_s, self.onset_s + SHORTEST_S)
 
     @property
     def seconds(self) -> float:
         """Time of the last note's end."""
         return float(self.end_s.max()) if len(self) else 0.0
 
+    @property
+    def tempo_bpm(self) -> float:
+        """Mean tempo over time up to the last note's end, quarters a minute; of no notes, that of the first tick."""
+        last_tick = max(int(self.notes.end_tick.max(initial=0)), 1)
+        return 60 * last_tick / self.ticks_per_quarter / float(self.clock.seconds(last_tick))
+
+    @property
+    def bars(self) -> np.ndarray:
+        """int64 [N]: number of the bar, counted from 0, in which each note begins."""
+        return bars(self.notes.onset_tick, self.metres, self.ticks_per_quarter)
+
+    @staticmethod
+    def of(
+        onset_s: object, end_s: object, pitch: object, velocity: object, program: object,
+        tempo_bpm: float = 120.0, label: str | None = None,
+    ) -> Score:  # fmt: skip
+        """Score of notes in seconds, array-likes of length N, at one tempo: a track and a channel for each program.
+
+        Programs take channels in ascending order, and further ports when there are more than 15 of them. Times become
+        the nearest ticks; every note has one at least. The first track holds no notes.
+        """
+        tempo_us = min(max(round(60e6 / tempo_bpm), 1), MAX_TEMPO_US)
+        ticks_per_second = FINE * 1e6 / tempo_us
+        onset, end = (np.rint(np.asarray(x, np.float64) * ticks_per_second).astype(np.int64) for x in (onset_s, end_s))
+        end = np.maximum(end, onset + 1)
+        pitch, velocity, program = (np.asarray(x, np.int16) for x in (pitch, velocity, program))
+        programs, track = np.unique(program, return_inverse=True)
+        port, place = np.divmod(np.arange(len(programs)), len(MELODIC_CHANNELS))  # DRUMS, the greatest, shifts none
+        channels = np.where(programs == DRUMS, DRUM_CHANNEL, port * CHANNELS + np.array(MELODIC_CHANNELS)[place])
+        nowhere = np.zeros(len(onset), np.int64)
+        notes = Notes(onset, end, end, pitch, velocity, program, track + 1, channels[track], nowhere, nowhere)
+        changes = [
+            (0, i + 1, int(channel), PROGRAM_CHANGE, int(number), 0, 0)
+            for i, (channel, number) in enumerate(zip(channels, programs))
+            if number != DRUMS
+        ]
+        last_ticks = [int(end[track == i].max()) for i in range(len(programs))]
+        names = ["drums" if number == DRUMS else PROGRAM_NAMES[number] for number in programs]
+        return Score(
+            ticks_per_quarter=FINE,
+            notes=notes.take(np.lexsort((velocity, end, pitch, program, onset))),
+            tracks=(Track("", 0), *map(Track, names, last_ticks)),
+            tempos=np.array([[0, 0, tempo_us]], np.int64),
+            messages=Messages.of(changes),
+            label=label,
+        )
+
+    def at_tempo(self, tempo_bpm: float) -> Score:
+        """The notes alone, sounding as they do, at another tempo: made anew by `Score.of`."""
+        columns = (self.onset_s, self.end_s, self.pitch, self.velocity, self.program)
+        return Score.of(*columns, tempo_bpm=tempo_bpm, label=self.label)
+
+    def finer(self) -> Score:
+        """The same with FINE ticks a quarter or more."""
+        factor = -(-FINE // self.ticks_per_quarter)
+        return self._with_ticks(lambda tick: tick * factor, ticks_per_quarter=self.ticks_per_quarter * factor)
+
     def between(self, start_s: float, end_s: float) -> Score:
-        """Notes that begin in [start_s, end_s), cut at end_s, moved so that start_s is 0."""
-        keep = (self.onset_s >= start_s) & (self.onset_s < end_s)
-        columns = (self.onset_s[keep] - start_s, np.minimum(self.end_s[keep], end_s) - start_s)
-        rest = (self.pitch[keep], self.velocity[keep], self.program[keep])
-        return replace(self, onset_s=columns[0], end_s=columns[1], pitch=rest[0], velocity=rest[1], program=rest[2])
+        """Notes that begin in [start_s, end_s), cut at end_s, moved so that start_s is 0.
+
+        Programs, pedals, tempos, metres and keys that hold at start_s hold from 0 on. Times become those of `finer`.
+        """
+        fine = self.finer()
+        start, end = fine.clock.ticks(np.array([start_s, end_s])).tolist()
+        onset = fine.notes.onset_tick
+        cut = replace(
+            fine,
+            notes=fine.notes.take((onset >= start) & (onset < end)),
+            messages=fine.messages.take(fine.messages.tick < end),
+            texts=tuple(text for text in fine.texts if start <= text.tick < end),
+            **{name: rows[rows[:, 0] < end] for name, rows in fine._rows().items()},
+        )
+        return cut._with_ticks(lambda tick: np.clip(tick, start, end) - start)
+
+    def _rows(self) -> dict[str, np.ndarray]:
+        return {"tempos": self.tempos, "metres": self.metres, "keys": self.keys}
+
+    def _with_ticks(self, moved: Callable[[np.ndarray], np.ndarray], **changes: int) -> Score:
+        """The score with all ticks replaced by what a function makes of them."""
+        notes, texts, tracks = self.notes, self.texts, self.tracks
+        at = {name: moved(getattr(notes, name)) for name in ("onset_tick", "off_tick", "end_tick")}
+        text_ticks = moved(np.array([text.tick for text in texts], np.int64)).tolist()
+        ends = moved(np.array([track.end_tick for track in tracks], np.int64)).tolist()
+        return replace(
+            self,
+            notes=replace(notes, **at),
+            messages=replace(self.messages, tick=moved(self.messages.tick)),
+            texts=tuple(text._replace(tick=tick) for text, tick in zip(texts, text_ticks)),
+            tracks=tuple(track._replace(end_tick=tick) for track, tick in zip(tracks, ends)),
+            **{name: np.column_stack([moved(rows[:, 0]), rows[:, 1:]]) for name, rows in self._rows().items()},
+            **changes,  # type: ignore[arg-type]
+        )
 
 
 def narrow(numbers: np.ndarray) -> np.ndarray:

@@ -66,7 +66,8 @@ def beginning(score: Score) -> Score:
     if len(notes) > MAX_NOTES:
         notes = notes.between(0.0, float(notes.onset_s[MAX_NOTES]))
     held_s = np.minimum(notes.end_s - notes.onset_s, LONGEST_NOTE_S)
-    notes = replace(notes, end_s=notes.onset_s + held_s)
+    end_tick = np.minimum(notes.notes.end_tick, notes.clock.ticks(notes.onset_s + held_s))
+    notes = replace(notes, notes=replace(notes.notes, end_tick=end_tick))
     tone = notes.program.astype(np.int64) << 8 | notes.pitch
     # Seconds of tones that have to be computed up to each note, at least: each is as long as its longest note so far
     order = np.argsort(tone, kind="stable")

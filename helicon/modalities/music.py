@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from helicon.formats.checked import one_of
-from helicon.formats.midi import Pedal, read_midi, write_midi
+from helicon.formats.midi import Pedal, read_midi
+from helicon.formats.midi_write import write_midi
 from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.score import ReadReport, Score
 from helicon.modalities.base import Modality, TokenizerKind, amount_of

@@ -9,7 +9,7 @@ Shapes: T tokens, N notes, E events (note-ons and note-offs).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,13 @@ class MidiTokenizer:
 
     def encode_with_report(self, score: Score) -> tuple[np.ndarray, ReadReport]:
         """Canonical ids, and what was lost beyond the rounding of times and volumes."""
-        report, table = ReadReport(), self.table
-        notes = self._notes(score, report)
+        report = ReadReport()
+        notes = self._notes(score.onset_s, score.end_s, score.pitch, score.velocity, score.program, report)
+        return self._events(notes, report), report
+
+    def _events(self, notes: _Notes, report: ReadReport) -> np.ndarray:
+        """int64 [T]: canonical ids of notes."""
+        table = self.table
         off = (table.off[notes.instrument] >= 0) & (notes.end < notes.next)
         on_ids = table.on[notes.instrument, notes.velocity] + notes.pitch
         off_ids = table.off[notes.instrument[off]] + notes.pitch[off]
@@ -66,7 +71,7 @@ class MidiTokenizer:
         order = np.lexsort((narrow(table.rank[ids_E]), narrow(ticks_E)))
         gaps_E = np.diff(ticks_E[order], prepend=0)
         report.add("pauses longer than a minute cut", int(np.count_nonzero(gaps_E > LONGEST_GAP)))
-        return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP)), report
+        return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP))
 
     def decode(self, ids: np.ndarray) -> Score:
         """Score of any ids; ValueError for ids outside the block.
@@ -74,7 +79,12 @@ class MidiTokenizer:
         An off of a silent note is ignored, a note-on ends the note of its key, and what still sounds ends with the last
         token. Every note lasts a unit at least.
         """
-        table, ids = self.table, check_ids(ids, len(self.block))
+        onset, end, *rest = self._heard(check_ids(ids, len(self.block)))
+        return Score.of(onset / UNITS_PER_SECOND, end / UNITS_PER_SECOND, *rest)
+
+    def _heard(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Onsets and ends in units, pitches, velocities and programs of the notes of any ids."""
+        table = self.table
         clock = np.cumsum(table.wait[ids])
         total = int(clock[-1]) if len(clock) else 0
         is_event = table.wait[ids] == 0
@@ -88,13 +98,8 @@ class MidiTokenizer:
         end_E = np.where(instrument == table.drums, np.minimum(time_E + HIT, next_time), next_time)
         on = table.volume[ids_E] > 0
         programs = np.array([row.programs[0] for row in table.instruments])
-        return Score.of(
-            time_E[on] / UNITS_PER_SECOND,
-            np.maximum(end_E, time_E + 1)[on] / UNITS_PER_SECOND,
-            pitch[on],
-            table.volume[ids_E][on],
-            programs[instrument[on]],
-        )
+        columns = (time_E, np.maximum(end_E, time_E + 1), pitch, table.volume[ids_E])
+        return *(column[on] for column in columns), programs[instrument[on]]
 
     def augment(self, ids: np.ndarray, change: Change) -> np.ndarray:
         """Canonical ids of the changed piece, from canonical ids.
@@ -113,8 +118,10 @@ class MidiTokenizer:
         moved[on] = table.on_by_bin[instrument, bins] + table.pitch[moved[on]]
         if change.tempo == 1:
             return moved
-        score = self.decode(moved)
-        return self.encode(replace(score, onset_s=score.onset_s / change.tempo, end_s=score.end_s / change.tempo))
+        onset, end, *rest = self._heard(moved)
+        times_s = (units / UNITS_PER_SECOND / change.tempo for units in (onset, end))
+        report = ReadReport()
+        return self._events(self._notes(*times_s, *rest, report), report)
 
     def to_words(self, ids: np.ndarray) -> list[str]:
         """Token names; ValueError for ids outside the block."""
@@ -148,17 +155,25 @@ class MidiTokenizer:
         """Inverse of `state`."""
         return MidiTokenizer(InstrumentTable.from_state(state))
 
-    def _notes(self, score: Score, report: ReadReport) -> _Notes:
+    def _notes(
+        self,
+        onset_s: np.ndarray,
+        end_s: np.ndarray,
+        pitch: np.ndarray,
+        velocity: np.ndarray,
+        program: np.ndarray,
+        report: ReadReport,
+    ) -> _Notes:
         """Notes of the table's instruments, unisons merged (the loudest and longest counts) and overlaps cut."""
         table = self.table
-        instrument = table.by_program[score.program]
+        instrument = table.by_program[program]
         kept = instrument >= 0
-        replaced = kept & ~table.has_program[score.program]
+        replaced = kept & ~table.has_program[program]
         report.add("notes given to a substitute instrument", int(np.count_nonzero(replaced)))
         report.add("notes without an instrument dropped", int(np.count_nonzero(~kept)))
-        instrument, pitch, velocity = instrument[kept], score.pitch[kept].astype(np.int64), score.velocity[kept]
-        onset = np.maximum(_units(score.onset_s[kept]), 0)
-        end = np.maximum(_units(score.end_s[kept]), onset + 1)
+        instrument, pitch, velocity = instrument[kept], pitch[kept].astype(np.int64), velocity[kept]
+        onset = np.maximum(_units(onset_s[kept]), 0)
+        end = np.maximum(_units(end_s[kept]), onset + 1)
 
         key = instrument * PITCHES + pitch
         order = np.lexsort((narrow(onset), narrow(key)))

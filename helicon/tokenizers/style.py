@@ -39,8 +39,9 @@ class Style:
     tempo_bpm: float | None = None
 
     def applied_to(self, score: Score) -> Score:
-        """The score with this label and tempo, where they are given."""
-        return replace(score, label=self.label or score.label, tempo_bpm=self.tempo_bpm or score.tempo_bpm)
+        """The score with this label, and its notes alone at this tempo, where they are given."""
+        score = score.at_tempo(self.tempo_bpm) if self.tempo_bpm else score
+        return replace(score, label=self.label or score.label)
 
 
 class StyleTokenizer:

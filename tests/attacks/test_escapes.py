@@ -12,7 +12,7 @@ import torch
 
 from helicon.bundle import CONFIG, Bundle, make_gpt, save_bundle
 from helicon.cli import main
-from helicon.formats.midi import write_midi
+from helicon.formats.midi_write import write_midi
 from helicon.formats.page import PageItem, write_page
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout

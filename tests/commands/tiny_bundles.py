@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from helicon.bundle import Bundle, make_gpt
-from helicon.formats.midi import write_midi
+from helicon.formats.midi_write import write_midi
 from helicon.formats.score import Score
 from helicon.gpt.model import Shape
 from helicon.modalities.music import fit_music, fit_style

@@ -14,9 +14,11 @@ from midi_by_hand import rows, rows_of_mido
 from mutations import blob
 
 from helicon.formats import midi_bytes
-from helicon.formats.midi_bytes import MidiError, scan_midi
-from helicon.formats.midi_events import CONTROL, NOTE_OFF, NOTE_ON, PROGRAM, Events, read_events
-from helicon.formats.score import ReadReport
+from helicon.formats.general_midi import CONTROL, NOTE_OFF, NOTE_ON, PART_MODE, PROGRAM_CHANGE
+from helicon.formats.midi_bytes import TEXT, MidiError, scan_midi
+from helicon.formats.midi_events import Events, read_events
+from helicon.formats.midi_notes import in_time
+from helicon.formats.score import ReadReport, Text
 
 SPECIAL = (
     b"MTrk",
@@ -46,7 +48,7 @@ FIRST = """00 90 3C 40 | channel 1, C on
 00 FF 01 01 41 | text: A
 00 40 41       | the same status, after a meta event too: E on
 81 00 B2 40 7F | after 128 ticks channel 3, pedal down
-00 07 64       | the same status: volume, which does not matter
+00 07 64       | the same status: volume
 00 79 00       | the same status: all controllers reset
 05 C2 28       | violin
 00 29          | the same status: viola
@@ -54,7 +56,7 @@ FIRST = """00 90 3C 40 | channel 1, C on
 SECOND = """00 FF 51 03 07 A1 20 | tempo: 500,000 us a quarter
 01 80 3C FF          | C off; no byte of data is above 127
 00 FF 21 01 02       | port 2 from here on
-00 D0 05             | pressure, which does not matter
+00 D0 05             | pressure
 03 80 3D 01          | C# off
 00 FF 51 03 00 00 00 | no tempo
 07 FF 2F 00          | end"""
@@ -62,33 +64,42 @@ SECOND = """00 FF 51 03 07 A1 20 | tempo: 500,000 us a quarter
 
 def test_events_one_by_one() -> None:
     events, report = read(midi(FIRST, SECOND))
-    assert rows(events) == [
+    assert rows(events.messages) == [
         (0, 0, 0, NOTE_ON, 60, 64),
         (16, 0, 0, NOTE_ON, 60, 0),
         (16, 0, 0, NOTE_ON, 64, 65),
         (144, 0, 2, CONTROL, 64, 127),
+        (144, 0, 2, CONTROL, 7, 100),
         (144, 0, 2, CONTROL, 121, 0),
-        (149, 0, 2, PROGRAM, 40, 0),
-        (149, 0, 2, PROGRAM, 41, 0),
+        (149, 0, 2, PROGRAM_CHANGE, 40, 0),
+        (149, 0, 2, PROGRAM_CHANGE, 41, 0),
         (1, 1, 0, NOTE_OFF, 60, 127),
+        (1, 1, 32, 0xD, 5, 0),
         (4, 1, 32, NOTE_OFF, 61, 1),
     ]
-    assert events.tempos.T.tolist() == [[1, 0, 500_000]]
-    assert (events.ends.tolist(), events.texts) == ([149, 11], (b"A",))
+    assert events.tempos.tolist() == [[0, 1, 500_000]]
+    assert (events.ends.tolist(), events.texts) == ([149, 11], [Text(16, 0, TEXT, "A")])
     assert report.counts == {"data bytes clipped": 1, "tempos of 0 ignored": 1}
 
 
 def test_programs_come_first_in_their_tick_and_all_else_as_in_the_file() -> None:
     piece = midi("04 90 3C 40\n00 3D 40\n00 FF 2F 00", "04 C0 07\n00 90 3E 40\n00 FF 2F 00", "00 90 3F 40\n00 FF 2F 00")
-    assert [(row[0], row[4]) for row in rows(read(piece)[0].in_time())] == [(0, 63), (4, 7), (4, 60), (4, 61), (4, 62)]
+    assert [(row[0], row[4]) for row in rows(in_time(read(piece)[0].messages))] == [
+        (0, 63),
+        (4, 7),
+        (4, 60),
+        (4, 61),
+        (4, 62),
+    ]
 
 
-def test_one_track_of_several() -> None:
-    events, _ = read(midi(FIRST, SECOND))
-    second = events.of_track(1)
-    assert rows(second) == [(1, 0, 0, NOTE_OFF, 60, 127), (4, 0, 32, NOTE_OFF, 61, 1)]
-    assert (second.tempos.T.tolist(), second.ends.tolist()) == ([[1, 0, 500_000]], [11])
-    assert len(events.of_track(0).tempos.T) == 0
+def test_tracks_in_turn_begin_where_the_one_before_ends() -> None:
+    events = read(midi(FIRST, SECOND))[0].in_turn(500_000)
+    assert rows(events.messages)[-1][:2] == (149 + 4, 1)
+    assert (events.tempos.tolist(), events.ends.tolist()) == (
+        [[0, 0, 500_000], [149, 1, 500_000], [149, 1, 500_000]],
+        [149, 160],
+    )
 
 
 def scanned(data: bytes) -> tuple[object, ...]:
@@ -134,8 +145,8 @@ def agrees_with_mido(path: Path) -> None:
     events, report = read(path.read_bytes())
     if any(what.startswith("tracks") for what in report.counts):
         return
-    assert rows(events) == found, path
-    assert events.tempos.T.tolist() == [tempo for tempo in tempos if tempo[2]], path
+    assert [row for row in rows(events.messages) if row[3] != PART_MODE] == found, path
+    assert events.tempos.tolist() == [tempo for tempo in tempos if tempo[2]], path
     assert events.ends.tolist() == ends, path
 
 

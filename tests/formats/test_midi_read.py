@@ -89,7 +89,7 @@ def test_smpte_division_counts_frames(frames: int, fps: float) -> None:
     tempo = "00 FF 51 03 03 D0 90 | a tempo, which means nothing here"
     score, _ = read_midi_bytes(midi(track(tempo, C_FOR_A_QUARTER, END), division=(256 - frames) << 8 | 40))
     assert score.end_s == pytest.approx([480 / (fps * 40)])
-    assert score.tempo_bpm == pytest.approx(120.0)
+    assert score.tempo_bpm == pytest.approx(120.0 * (1000 / 1001 if frames == 29 else 1))
 
 
 @pytest.mark.parametrize("division", [0, 0xE800, 0x8001])
@@ -314,7 +314,7 @@ def test_number_of_five_bytes_ends_the_track() -> None:
 def test_foreign_text_never_fails(text: bytes) -> None:
     event = b"\0\xff\x01" + bytes([len(text)]) + text
     data = midi(track(event.hex(), C_FOR_A_QUARTER, END))
-    assert read_midi_bytes(data)[1].text == ("�" if text.startswith(b"helicon") else "")
+    assert read_midi_bytes(data)[1].text == ("ÿ" if text.startswith(b"helicon") else "")
 
 
 def test_piece_without_notes() -> None:

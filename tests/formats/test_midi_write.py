@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helicon.formats.midi import PROGRAM_NAMES, read_midi, read_midi_bytes, write_midi
+from helicon.formats.general_midi import PROGRAM_NAMES
+from helicon.formats.midi import read_midi, read_midi_bytes
+from helicon.formats.midi_write import write_midi
 from helicon.formats.midi_bytes import MidiError
 from helicon.formats.score import DRUMS, Score
 
@@ -85,7 +87,7 @@ def test_what_other_programs_see(tmp_path: Path) -> None:
     score = Score.of([0, 0, 0], [1, 1, 0.1], [60, 67, 36], [64, 64, 100], [40, 0, DRUMS], tempo_bpm=60)
     write_midi(score, tmp_path / "a.mid", text="violin piano drums")
     file = mido.MidiFile(tmp_path / "a.mid")
-    assert (file.type, file.ticks_per_beat, file.length) == (1, 1920, pytest.approx(1.0))
+    assert (file.type, file.ticks_per_beat, file.length) == (1, 2400, pytest.approx(1.0))
     assert [track.name for track in file.tracks] == ["", "Acoustic Grand Piano", "Violin", "drums"]
     assert [(m.type, m.time) for m in file.tracks[0]] == [("set_tempo", 0), ("text", 0), ("end_of_track", 0)]
     assert [m.channel for track in file.tracks for m in track if m.type == "note_on"] == [0, 1, 9]

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helicon.formats.midi import read_midi, write_midi
+from helicon.formats.midi import read_midi
+from helicon.formats.midi_write import write_midi
 from helicon.formats.score import Score
 from helicon.tokenizers.instruments import MUSENET, InstrumentTable, general_midi
 from helicon.tokenizers.midi import MidiTokenizer

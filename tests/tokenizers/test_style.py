@@ -134,4 +134,5 @@ def test_state_survives_json():
 def test_a_style_is_applied_to_a_score():
     score = Style("bach", (), 60.0).applied_to(trio)
     assert (score.label, score.tempo_bpm) == ("bach", 60.0)
-    assert Style().applied_to(trio) == trio
+    assert score.onset_s == pytest.approx(trio.onset_s, abs=1e-3)
+    assert Style().applied_to(trio).notes is trio.notes

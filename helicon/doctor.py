@@ -20,7 +20,7 @@ from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import has_bf16
 
 PACKAGES = (
-    "torch", "pytorch-lightning", "jsonargparse", "numpy", "mido", "tokenizers", "soundfile", "soxr",
+    "torch", "pytorch-lightning", "jsonargparse", "numpy", "tokenizers", "soundfile", "soxr",
     "safetensors", "matplotlib", "pillow", "pyyaml",
 )  # fmt: skip
 OPTIONAL = {"symusic": "only tests need it, which compare its reading of MIDI files with ours"}

@@ -17,7 +17,7 @@ from helicon.formats.files import atomic_write, open_regular, read_regular, writ
 from helicon.formats.printable import MOST, printable
 from helicon.sequence.layout import Layout
 
-VERSION = 2
+VERSION = 3
 INDEX = "corpus.json"
 MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
 SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from helicon.formats.general_midi import BANK, CONTROL, NOTE_OFF, NOTE_ON, PART_MODE, PROGRAM_CHANGE, RESET, SUSTAIN
+from helicon.formats.general_midi import BANK, CONTROL, NOTE_ON, PART_MODE, PROGRAM_CHANGE, RESET, SUSTAIN
 from helicon.formats.midi_parts import Parts, own_tracks
 from helicon.formats.score import DRUMS, Messages, Notes, ReadReport, narrow
 

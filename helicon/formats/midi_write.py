@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
-
 from helicon.formats.files import write_bytes
 from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL, NOTE_OFF, NOTE_ON, PART_MODE
 from helicon.formats.midi_bytes import (

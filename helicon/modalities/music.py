@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from helicon.formats.checked import one_of
 from helicon.formats.midi import Pedal, read_midi
-from helicon.formats.midi_write import write_midi
 from helicon.formats.midi_bytes import MAX_BYTES
+from helicon.formats.midi_write import write_midi
 from helicon.formats.score import ReadReport, Score
 from helicon.modalities.base import Modality, TokenizerKind, amount_of
 from helicon.tokenizers.augment import draw_change

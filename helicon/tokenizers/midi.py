@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,16 @@ from helicon.tokenizers.names import unknown
 
 HIT = 10  # units that a drum is written with, since its events have no end
 _NEVER = np.iinfo(np.int64).max
+
+
+class _Played(NamedTuple):
+    """Notes as they are heard, each [N]."""
+
+    onset_s: np.ndarray
+    end_s: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    program: np.ndarray
 
 
 @dataclass
@@ -57,8 +67,8 @@ class MidiTokenizer:
     def encode_with_report(self, score: Score) -> tuple[np.ndarray, ReadReport]:
         """Canonical ids, and what was lost beyond the rounding of times and volumes."""
         report = ReadReport()
-        notes = self._notes(score.onset_s, score.end_s, score.pitch, score.velocity, score.program, report)
-        return self._events(notes, report), report
+        played = _Played(score.onset_s, score.end_s, score.pitch, score.velocity, score.program)
+        return self._events(self._notes(played, report), report), report
 
     def _events(self, notes: _Notes, report: ReadReport) -> np.ndarray:
         """int64 [T]: canonical ids of notes."""
@@ -79,11 +89,10 @@ class MidiTokenizer:
         An off of a silent note is ignored, a note-on ends the note of its key, and what still sounds ends with the last
         token. Every note lasts a unit at least.
         """
-        onset, end, *rest = self._heard(check_ids(ids, len(self.block)))
-        return Score.of(onset / UNITS_PER_SECOND, end / UNITS_PER_SECOND, *rest)
+        return Score.of(*self._played(check_ids(ids, len(self.block))))
 
-    def _heard(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Onsets and ends in units, pitches, velocities and programs of the notes of any ids."""
+    def _played(self, ids: np.ndarray) -> _Played:
+        """Notes of any ids, each event of which is in the block."""
         table = self.table
         clock = np.cumsum(table.wait[ids])
         total = int(clock[-1]) if len(clock) else 0
@@ -98,8 +107,14 @@ class MidiTokenizer:
         end_E = np.where(instrument == table.drums, np.minimum(time_E + HIT, next_time), next_time)
         on = table.volume[ids_E] > 0
         programs = np.array([row.programs[0] for row in table.instruments])
-        columns = (time_E, np.maximum(end_E, time_E + 1), pitch, table.volume[ids_E])
-        return *(column[on] for column in columns), programs[instrument[on]]
+        end_E = np.maximum(end_E, time_E + 1)
+        return _Played(
+            time_E[on] / UNITS_PER_SECOND,
+            end_E[on] / UNITS_PER_SECOND,
+            pitch[on],
+            table.volume[ids_E][on],
+            programs[instrument[on]],
+        )
 
     def augment(self, ids: np.ndarray, change: Change) -> np.ndarray:
         """Canonical ids of the changed piece, from canonical ids.
@@ -118,10 +133,9 @@ class MidiTokenizer:
         moved[on] = table.on_by_bin[instrument, bins] + table.pitch[moved[on]]
         if change.tempo == 1:
             return moved
-        onset, end, *rest = self._heard(moved)
-        times_s = (units / UNITS_PER_SECOND / change.tempo for units in (onset, end))
-        report = ReadReport()
-        return self._events(self._notes(*times_s, *rest, report), report)
+        played, report = self._played(moved), ReadReport()
+        played = played._replace(onset_s=played.onset_s / change.tempo, end_s=played.end_s / change.tempo)
+        return self._events(self._notes(played, report), report)
 
     def to_words(self, ids: np.ndarray) -> list[str]:
         """Token names; ValueError for ids outside the block."""
@@ -155,25 +169,17 @@ class MidiTokenizer:
         """Inverse of `state`."""
         return MidiTokenizer(InstrumentTable.from_state(state))
 
-    def _notes(
-        self,
-        onset_s: np.ndarray,
-        end_s: np.ndarray,
-        pitch: np.ndarray,
-        velocity: np.ndarray,
-        program: np.ndarray,
-        report: ReadReport,
-    ) -> _Notes:
+    def _notes(self, played: _Played, report: ReadReport) -> _Notes:
         """Notes of the table's instruments, unisons merged (the loudest and longest counts) and overlaps cut."""
         table = self.table
-        instrument = table.by_program[program]
+        instrument = table.by_program[played.program]
         kept = instrument >= 0
-        replaced = kept & ~table.has_program[program]
+        replaced = kept & ~table.has_program[played.program]
         report.add("notes given to a substitute instrument", int(np.count_nonzero(replaced)))
         report.add("notes without an instrument dropped", int(np.count_nonzero(~kept)))
-        instrument, pitch, velocity = instrument[kept], pitch[kept].astype(np.int64), velocity[kept]
-        onset = np.maximum(_units(onset_s[kept]), 0)
-        end = np.maximum(_units(end_s[kept]), onset + 1)
+        instrument, pitch, velocity = instrument[kept], played.pitch[kept].astype(np.int64), played.velocity[kept]
+        onset = np.maximum(_units(played.onset_s[kept]), 0)
+        end = np.maximum(_units(played.end_s[kept]), onset + 1)
 
         key = instrument * PITCHES + pitch
         order = np.lexsort((narrow(onset), narrow(key)))

@@ -92,7 +92,7 @@ class Room:
         self.parts = [(row[2], row[1] if (row[2], row[1]) in own else None) for row in self.rows]
         self.shared = bool(own)
 
-    def heard(self, wanted: Callable[[Row], bool]) -> Callable[[int, int, bool], int | None]:
+    def heard(self, wanted: Callable[[Row], bool]) -> Callable[..., int | None]:
         """A search among the messages that are wanted: the last before a place, or the first after it."""
         lists: dict[Any, list[int]] = defaultdict(list)
         for i, row in enumerate(self.rows):

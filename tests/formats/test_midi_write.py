@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from helicon.formats.general_midi import PROGRAM_NAMES
 from helicon.formats.midi import read_midi, read_midi_bytes
-from helicon.formats.midi_write import write_midi
 from helicon.formats.midi_bytes import MidiError
+from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 
 

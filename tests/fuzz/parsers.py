@@ -37,8 +37,8 @@ from helicon.data.shards import Member, read_shard
 from helicon.formats.audio import read_audio
 from helicon.formats.audio_decode import AudioError
 from helicon.formats.image import ImageError, read_image
-from helicon.formats.midi_write import write_midi
 from helicon.formats.midi_bytes import MidiError
+from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 from helicon.formats.weights import WeightsError, read_weights
 from helicon.gpt.model import Shape

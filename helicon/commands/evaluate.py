@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.cli import CommandError
+from helicon.data.prepare import Source
 from helicon.evaluate import Figures, measure, open_folder
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device
@@ -17,16 +18,20 @@ from helicon.obedience.measure import measure_obedience
 
 def evaluate(args: Namespace) -> int:
     """Runs the command."""
+    _check_used(args)
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     prepared, layouts = open_folder(
-        bundle, Path(args.path), Path(args.manifest) if args.manifest else None, args.held_out
+        bundle,
+        Path(args.path),
+        Path(args.manifest) if args.manifest else None,
+        Source.held_out if args.held_out is None else args.held_out,
     )
     if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")
     figures = measure(bundle, prepared, layouts, args.heldout)
     obedience = None
     if args.obedience:
-        obedience = measure_obedience(bundle, prepared, layouts, args.obedience, args.seconds, args.seed)
+        obedience = measure_obedience(bundle, prepared, layouts, args.obedience, **_asked(args))
     if args.json:
         report: dict[str, Any] = {
             "model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout,
@@ -44,6 +49,19 @@ def evaluate(args: Namespace) -> int:
     if obedience:
         print_text("\n".join(obedience_table(obedience)))
     return 0
+
+
+def _check_used(args: Namespace) -> None:
+    """CommandError for options of what is not asked for."""
+    if args.held_out is not None and not args.heldout:
+        raise CommandError("--data.held_out would have no effect: it says which files --heldout measures")
+    if not args.obedience and _asked(args):
+        raise CommandError(f"--{next(iter(_asked(args)))} would have no effect: it is of the pieces of --obedience N")
+
+
+def _asked(args: Namespace) -> dict[str, Any]:
+    """What was said of the pieces that are made."""
+    return {name: value for name in ("seconds", "seed") if (value := getattr(args, name)) is not None}
 
 
 def table(found: Figures) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from helicon.cli import CommandError
@@ -29,14 +29,16 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def run_or_stop(command: str, args: list[str], more: Sequence[str] = ()) -> tuple[Path, int]:
+def run_or_stop(
+    command: str, args: list[str], more: Sequence[str] = (), heeded: Collection[str] = ()
+) -> tuple[Path, int]:
     """Runs one of LightningCLI's commands: the run folder, and 0, or 130 or 143 if it was told to stop.
 
-    more: what `train --resume RUN` has to be told to go on with the same.
+    more: what `train --resume RUN` has to be told to go on with the same. heeded: options that the caller goes by.
     """
     quiet()
     try:
-        return run_lightning(command, args), 0
+        return run_lightning(command, args, heeded), 0
     except UsageError as error:
         raise CommandError(str(error)) from error
     except Interrupted as stop:

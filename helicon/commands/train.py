@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +21,14 @@ from helicon.formats.printable import print_text
 from helicon.training.codec_plan import MACHINES, CodecPlan, make_codec_plan
 from helicon.training.data import SequenceData
 from helicon.training.folders import read_config
+from helicon.training.idle_options import STAGES
 from helicon.training.plan import Plan, Wanted, clock, make_plan
 from helicon.training.raw_data import RawData
-from helicon.training.run import UsageError, read_arguments, repeat_arguments, resume_arguments
+from helicon.training.run import UsageError, check_typed, read_arguments, repeat_arguments, resume_arguments
 from helicon.training.sizes import check_task, trains_codec
 from helicon.training.stages import as_arguments, attach, chained, stages, told
 from helicon.training.trust import check_next
+from helicon.training.words import options, typed_options, without
 
 MINUTES = 10.0
 ELSEWHERE = (*MACHINES, "--data.path", "--data.cache", "--data.workers")  # where a repeated run may differ
@@ -54,15 +56,25 @@ def train(args: Namespace) -> int:
         args.seed, args.levels, Path(args.onto) if args.onto else None, args.rest,
     )  # fmt: skip
     check_task(wanted.task)
+    planned(check_typed, "fit", ["--config", wanted.task, *wanted.rest], STAGES)
     if trains_codec(wanted.task):
         if wanted.levels != 1 or wanted.onto:
             raise CommandError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
+        check_codec_is_used([wanted])
         return train_codec(wanted)
     found = planned(stages, wanted)
+    check_codec_is_used(found)
     if len(found) > 1:
         say(f"stages     {told(found)}")
     first = chained(found)
     return train_codec(first) if trains_codec(first.task) else train_gpt(first)
+
+
+def check_codec_is_used(found: Sequence[Wanted]) -> None:
+    """CommandError where a codec is named that no stage trains: it is told to all of them still."""
+    if named := [name for stage in found for name in options(stage.rest, ("--codec",))]:
+        why = "the task is a codec, or its tokenizer is there already (--from, --for, --data.tokenizer)"
+        raise CommandError(f"--codec {named[1]} would have no effect: {why}")
 
 
 def train_codec(wanted: Wanted) -> int:
@@ -70,7 +82,7 @@ def train_codec(wanted: Wanted) -> int:
     begun, plan = time.monotonic(), planned(make_codec_plan, wanted, say)
     status = run_plan(plan, long(wanted))
     if not status:
-        finish_codec(plan.run, plan.data, {"fit": f"helicon fit {shlex.join(plan.arguments)}"}, begun)
+        finish_codec(plan.run, plan.data, {"fit": as_fit(plan.arguments)}, begun)
     return status or go_on(plan.run)
 
 
@@ -113,8 +125,14 @@ def planned(make: Callable[..., Made], *args: Any) -> Made:
 def run_plan(plan: Plan | CodecPlan, how_long: str) -> int:
     """Says what starts and how long it takes, and runs it; the exit status."""
     say(f"training   {how_long}; Ctrl-C stops and keeps what is learned")
-    say(f"           helicon fit {shlex.join(plan.arguments)}")
-    return run_or_stop("fit", plan.arguments)[1]
+    say(f"           {as_fit(plan.arguments)}")
+    return run_or_stop("fit", plan.arguments, heeded=STAGES)[1]
+
+
+def as_fit(arguments: Sequence[str]) -> str:
+    """The command that does the same training, but nothing before or after it."""
+    ours = [name for name, value in typed_options(arguments) if name in STAGES and value != "null"]
+    return shlex.join(["helicon", "fit", *without(arguments, ours)])
 
 
 def _resume(args: Namespace) -> int:
@@ -126,7 +144,7 @@ def _resume(args: Namespace) -> int:
     check_next(run, read_config(run))  # before hours of training, and once more when its turn has come
     if args.minutes is not None:
         arguments += ["--trainer.max_time", clock(max(1, round(60 * args.minutes)))]
-    say(f"resuming   {run}\n           helicon fit {shlex.join(arguments)}")
+    say(f"resuming   {run}\n           {as_fit(arguments)}")
     data = planned(read_arguments, "fit", arguments).datamodule
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
     _, status = run_or_stop("fit", arguments, [*minutes, *args.rest])
@@ -147,7 +165,7 @@ def _repeat(args: Namespace) -> int:
         raise CommandError(f"--repeat {run} takes no {more[0].partition('=')[0]}; {', '.join(ELSEWHERE)} may differ")
     runs = Path(args.runs) if args.runs else None
     arguments = [*repeat_arguments(run, runs, args.name, args.rest), *args.rest]
-    say(f"repeating  {run}\n           helicon fit {shlex.join(arguments)}")
+    say(f"repeating  {run}\n           {as_fit(arguments)}")
     data = planned(read_arguments, "fit", arguments).datamodule
     repeated, status = run_or_stop("fit", arguments)
     if status:
@@ -188,7 +206,7 @@ def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[st
     if onto:
         say(f"attached   {attach(run, onto)}")
     if not config.get("next"):
-        settings |= {"fit": f"helicon fit {shlex.join(plan.arguments)}"}
+        settings |= {"fit": as_fit(plan.arguments)}
         if onto is None or (onto / "config.yaml").is_file():
             show(plan_of(onto) if onto else plan, settings, more)
         else:  # a bundle by itself has no data to show it by

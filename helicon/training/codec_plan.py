@@ -19,6 +19,7 @@ from helicon.training.plan import Say, Wanted, check_wanted, choose_run, clock, 
 from helicon.training.raw_data import RawData
 from helicon.training.run import TASKS, read_arguments
 from helicon.training.sizes import Machine, check_size, preset, validation_seconds
+from helicon.training.words import options, without
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
 CODES = "codes"  # the kind of tokenizer that a codec makes
@@ -85,7 +86,7 @@ def planned_data(wanted: Wanted) -> SequenceData:
     check_size(wanted.size)
     where = ["--config", wanted.task, "--data.path", str(wanted.path), "--runs", str(wanted.runs)]
     where += ["--data.adopt", str(wanted.adopt)] if wanted.adopt else []
-    data: SequenceData = read_arguments("fit", [*where, *_without(wanted.rest, ("--codec",))]).datamodule
+    data: SequenceData = read_arguments("fit", [*where, *without(wanted.rest, ("--codec",))]).datamodule
     for layout in data.layouts:
         scan(wanted.path, modalities_of(layout), wanted.manifest)
     return data
@@ -94,30 +95,9 @@ def planned_data(wanted: Wanted) -> SequenceData:
 def with_codec(wanted: Wanted, first: Wanted, codec: Path) -> Wanted:
     """What is wanted, with the trained codec named and in the minutes that are left."""
     medium = medium_of(first.task)
-    rest = [*_without(wanted.rest, ("--codec", *READING[medium])), f"--data.tokenizers.{medium}", str(codec)]
+    rest = [*without(wanted.rest, ("--codec", *READING[medium])), f"--data.tokenizers.{medium}", str(codec)]
     name = (first.name or "").removesuffix("-codec")
     return replace(wanted, name=name, minutes=wanted.minutes - first.minutes, rest=rest)
-
-
-def options(words: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The options of these names and their values, in pairs."""
-    found: list[str] = []
-    for word, following in zip(words, [*words[1:], ""]):
-        name, equals, value = word.partition("=")
-        if name in names:
-            found += [name, value if equals else following]
-    return found
-
-
-def _without(words: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The words without these options and their values."""
-    kept, skip = [], False
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if not skip and name not in names:
-            kept.append(word)
-        skip = not skip and name in names and not equals
-    return kept
 
 
 def make_codec_plan(wanted: Wanted, say: Say) -> CodecPlan:

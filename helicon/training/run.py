@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ from helicon.training.folders import (
     write_failure,
 )
 from helicon.training.fsdp2 import FSDP2
+from helicon.training.idle_options import STAGES, idle_option
 from helicon.training.lightning_options import DEFAULTS, unknown_precision, unused_option
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
@@ -52,6 +53,7 @@ from helicon.training.record import read_record
 from helicon.training.restoring import Restoring
 from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
 from helicon.training.trust import check_config
+from helicon.training.words import without
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
 Classes = tuple[type[pl.LightningModule], type[pl.LightningDataModule], dict[str, str]]
@@ -129,7 +131,8 @@ class HeliconCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        return {**LightningCLI.subcommands(), "prepare": {"model", "datamodule"}}
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in ("fit", "validate", "test")} | {"prepare": {"model", "datamodule"}}
 
     def _chosen(self, name: str) -> Any:
         return self._get(self.config, name)
@@ -234,14 +237,15 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     return resolved
 
 
-def run_lightning(command: str, args: Sequence[str]) -> Path:
+def run_lightning(command: str, args: Sequence[str], heeded: Collection[str] = ()) -> Path:
     """Runs `fit`, `validate`, `test` or `prepare` with LightningCLI's arguments; gives the run folder.
 
-    The process is left as it was, but for memory that glibc keeps. UsageError for arguments that are not accepted;
-    TrainingError for what stops a run.
+    heeded: options that do nothing here, but that the caller goes by. The process is left as it was, but for memory
+    that glibc keeps. UsageError for arguments that are not accepted; TrainingError for what stops a run.
     """
+    check_typed(command, args, heeded)
     keep_freed_memory()
-    with process_state_kept(), companions([command, *args]):
+    with process_state_kept(), companions([command, *without(args, STAGES)]):
         torch.set_float32_matmul_precision("high")
         return _cli(HeliconCLI, command, args).run_folder
 
@@ -269,6 +273,12 @@ def task_of(args: Sequence[str]) -> str:
     if task is not None and task not in TASKS:
         raise UsageError(unknown("task", str(task), TASKS))
     return task or "gpt"
+
+
+def check_typed(command: str, args: Sequence[str], heeded: Collection[str] = ()) -> None:
+    """UsageError for an option that a command has no use for, of those that are typed rather than in a config."""
+    if refusal := idle_option(command, task_of(resolve_configs(args)), args, heeded):
+        raise UsageError(refusal)
 
 
 def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCLI:

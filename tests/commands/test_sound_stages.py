@@ -37,8 +37,8 @@ model: {layers: 1, width: 16, heads: 2}
 data: {layouts: ["style[1] audio@above"], tokenizers: {style: labels}, batch_size: 4}
 """
 SIZE = ["--model.layers", "1", "--model.width", "16", "--model.heads", "2", "--data.batch_size", "4"]
-OPTIONS = ["--levels", "2", "--codec", "codec.yaml", "--minutes", "0.05", "--data.held_out", "0.4", "--samples=false"]
-OPTIONS += [*SIZE, "--trainer.max_steps", "4", "--name", "mine"]
+OPTIONS = ["--levels", "2", "--minutes", "0.05", "--data.held_out", "0.4", "--samples=false", *SIZE]
+OPTIONS += ["--trainer.max_steps", "4", "--name", "mine"]
 NAMES = ["mine-codec", "mine", "mine-upsampler-0"]
 
 
@@ -103,7 +103,7 @@ def check_model() -> None:
 
 
 def test_all_three_stages(capsys):
-    assert main(["train", "audio", "sounds", *OPTIONS]) == 0
+    assert main(["train", "audio", "sounds", "--codec", "codec.yaml", *OPTIONS]) == 0
     said = capsys.readouterr().err
     for words in (
         "stages     codec in 0.0167 min, then audio in 0.0167 min, then upsampler in 0.0167 min",

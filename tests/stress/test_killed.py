@@ -35,11 +35,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="kill
 SHARES = {"prepare": 0.2, "fit": 0.4, "train": 0.2, "generate": 0.2}
 STEPS = 24
 GONE_AFTER_S = 5.0
+CACHED = ["--data.held_out=0.2", "--data.tokenizers={music: musenet}"]
 TINY = [
-    "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--model.pattern=dense",
-    "--data.batch_size=4", "--data.held_out=0.2", "--data.tokenizers={music: musenet}", "--trainer.accelerator=cpu",
-    "--trainer.precision=32-true", f"--trainer.max_steps={STEPS}", "--trainer.val_check_interval=6",
-    "--trainer.log_every_n_steps=1", "--data.workers=1",
+    "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--model.pattern=dense", *CACHED,
+    "--data.batch_size=4", "--trainer.accelerator=cpu", "--trainer.precision=32-true",
+    f"--trainer.max_steps={STEPS}", "--trainer.val_check_interval=6", "--trainer.log_every_n_steps=1",
+    "--data.workers=1",
 ]  # fmt: skip
 
 
@@ -134,6 +135,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     shutil.rmtree(place.folder, ignore_errors=True)
 
 
+def prepare_words(place: Place) -> list[str]:
+    return ["prepare", "--config", "music", "--data.path", str(place.midi), *CACHED]
+
+
 def fit_words(place: Place, name: str) -> list[str]:
     return ["fit", "--config", "music", "--data.path", str(place.midi), "--name", name, *TINY, "--samples=false"]
 
@@ -186,9 +191,9 @@ def test_killed_forty_times(place):
         if holds and name in ("lost", "half-written", "left running", "differ"):
             faults.append(f"{what} {name}: {detail}")
 
-    place.run(["prepare", "--config", "music", "--data.path", str(place.midi), *TINY], "reference")
+    place.run(prepare_words(place), "reference")
     prepared = whole_files(place.folder / "reference")
-    long = {"prepare": place.run(["prepare", "--config", "music", "--data.path", str(place.midi), *TINY], readers=True)}
+    long = {"prepare": place.run(prepare_words(place), readers=True)}
     long["fit"] = place.run(fit_words(place, "whole"))
     long["train"] = place.run(train_words(place, "trained"))
     generate = ["generate", "runs/whole", "-n", "8", "--tokens", "40", "-o"]
@@ -202,7 +207,7 @@ def test_killed_forty_times(place):
             moment = rng.uniform(0.1, 1.0) * long[what]
             table[what]["kills"] += 1
             if what == "prepare":
-                words = ["prepare", "--config", "music", "--data.path", str(place.midi), *TINY]
+                words = prepare_words(place)
                 note(what, "left running", place.kill(words, moment, cache=name, readers=True) > 0, name)
                 place.run(words, name)
                 now = place.folder / name

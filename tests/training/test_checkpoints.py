@@ -40,8 +40,9 @@ def test_a_pickle_payload_is_refused_and_nothing_runs(tmp_path, midi_folder, cap
         read_checkpoint(path)
     assert "\n" not in str(caught.value)
     for command in ("fit", "validate", "test"):
-        args = [word for word in arguments(midi_folder, tmp_path, "x") if word not in ("--name", "x")]
-        assert main([command, *args, "--ckpt_path", str(path)]) == 1
+        where = ["--runs", str(tmp_path)] if command == "fit" else []
+        args = ["--config", "music", "--data.path", str(midi_folder), "--ckpt_path", str(path), *where]
+        assert main([command, *args]) == 1
         assert f"{path}: refused" in capsys.readouterr().err
     assert not made.exists()
     assert sorted(os.listdir(tmp_path)) == ["evil.ckpt"]

@@ -11,10 +11,11 @@ import torch
 
 from helicon.data.entries import DataError
 from helicon.formats.image import write_image
-from helicon.training.codec_plan import _without, codec_first, make_codec_plan, options, shared, with_codec
+from helicon.training.codec_plan import codec_first, make_codec_plan, shared, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.plan import Wanted
 from helicon.training.run import UsageError, read_arguments
+from helicon.training.words import options, without
 from helicon.vqvae.codec import Codec, CodecShape
 from helicon.vqvae.storage import CodecBundle, save_codec
 
@@ -41,8 +42,8 @@ def test_options_are_picked_in_either_spelling():
     assert options(WORDS, ("--data.size", "--data.workers")) == [
         "--data.size", "16", "--data.size", "8", "--data.workers", "3",
     ]  # fmt: skip
-    assert _without(WORDS, ("--data.size",)) == ["--a", "1", "--b=2", "--c", "--data.workers", "3"]
-    assert (options(WORDS, ("--d",)), _without(WORDS, ("--d",))) == ([], WORDS)
+    assert without(WORDS, ("--data.size",)) == ["--a", "1", "--b=2", "--c", "--data.workers", "3"]
+    assert (options(WORDS, ("--d",)), without(WORDS, ("--d",))) == ([], WORDS)
 
 
 def test_a_third_of_the_time_goes_to_the_codec(wanted):

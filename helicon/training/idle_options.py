@@ -1,0 +1,72 @@
+"""Options of `fit`, `validate`, `test` and `prepare` that one of them has no use for: typed there, each is refused.
+
+A config may say everything: it is for all of these commands, and for `helicon train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from helicon.training.words import typed_options
+
+STAGES = ("--codec", "--next", "--onto")  # what `helicon train` goes by
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Options that do nothing in some commands, and why; those below them neither. tasks: all unless given."""
+
+    commands: tuple[str, ...]
+    options: tuple[str, ...]
+    reason: str
+    tasks: tuple[str, ...] = ()
+
+
+def _of(group: str, names: str) -> tuple[str, ...]:
+    return tuple(f"--{group}.{name}" for name in names.split())
+
+
+_LEARNING = (
+    *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout recompute"),
+    *_of("model", "decay rare commitment kl worst spectral mel drop_unused"),
+    *_of("data", "changes drop plan mirror workers"),
+    *_of("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
+    *_of("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
+    *_of("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
+)
+_MEASURING = ("validate", "test")
+_TESTING = _of("trainer", "limit_test_batches")
+_VALIDATING = (*_of("trainer", "limit_val_batches"), *_of("data", "val_batches"))
+_BATCHES = _of("data", "batch_size seed changes drop plan mirror window workers val_batches")
+
+IDLE = (
+    Idle(("fit",), STAGES, "only `helicon train` trains what goes before or after a run"),
+    Idle((*_MEASURING, "prepare"), (*STAGES, "--name", "--runs", "--keep", "--samples", "--repeat"), "no run is made"),
+    Idle(_MEASURING, _LEARNING, "nothing is trained"),
+    Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
+    Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
+    Idle(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),
+    Idle(("prepare",), ("--trainer", "--model", *_BATCHES), "only the cache is made"),
+)
+
+
+def idle_option(command: str, task: str, words: Sequence[str], heeded: Collection[str] = ()) -> str | None:
+    """Refusal, in one line, of the first typed option that would have no effect; None without any.
+
+    heeded: options that whoever runs the command goes by.
+    """
+    for name, value in typed_options(words):
+        reason = _reason(command, task, name)
+        if reason and name not in heeded and value != "null":  # which asks for nothing
+            return f"{name} would have no effect in {command}: {reason}"
+    return None
+
+
+def _reason(command: str, task: str, name: str) -> str | None:
+    """Why an option does nothing, if so."""
+    for idle in IDLE:
+        here = command in idle.commands and task in (idle.tasks or (task,))
+        if here and any(name == option or name.startswith(f"{option}.") for option in idle.options):
+            return idle.reason
+    return None

@@ -1,0 +1,160 @@
+"""Every option of every command is read by it or refused by name: none is taken and dropped."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import helicon
+from helicon.cli import COMMANDS, LIGHTNING, main, parser
+from helicon.training.idle_options import STAGES, idle_option
+from helicon.training.lightning_options import UNUSED
+from helicon.training.run import TASKS, HeliconCLI, UsageError, _cli, check_typed, read_arguments, run_lightning
+
+PARSERS = "help config print_config"
+TRAINER = "accelerator strategy devices num_nodes precision callbacks deterministic benchmark inference_mode plugins"
+FITTING = """max_steps min_steps max_time limit_train_batches limit_val_batches val_check_interval num_sanity_val_steps
+    log_every_n_steps accumulate_grad_batches gradient_clip_val detect_anomaly enable_model_summary
+    enable_progress_bar"""
+OWN = {  # but for options of the trainer, the model and the data
+    "fit": "task name runs keep samples repeat ckpt_path", "validate": "task ckpt_path verbose",
+    "test": "task ckpt_path verbose", "prepare": "task",
+}  # fmt: skip
+OF_TRAINER = {
+    "fit": f"{TRAINER} {FITTING}", "validate": f"{TRAINER} limit_val_batches enable_progress_bar",
+    "test": f"{TRAINER} limit_test_batches enable_progress_bar", "prepare": "",
+}  # fmt: skip
+SHAPES = {
+    "gpt": """context positions layers width heads pattern mlp mlp_ratio norm tied bias qk_norm qk_ratio attention_ratio
+        slot_weights""",
+    "codec": "factor width blocks quantizer codes code_width levels likelihood",
+    "audio-codec": "hops width depth growth stride quantizer codes code_width levels",
+}
+RATES = "optimizer lr final_lr warmup weight_decay beta2"
+LEARNING = {
+    "gpt": f"{RATES} schedule dropout recompute", "codec": f"{RATES} decay commitment kl drop_unused",
+    "audio-codec": f"{RATES} decay rare commitment kl worst spectral mel drop_unused",
+}  # fmt: skip
+CACHED = {  # of the data: what the cache is made by
+    "gpt": """path layouts tokenizers tokenizer manifest held_out augment pedal vocabulary size rate channels colours
+        max_mb cache adopt""",
+    "codec": "path size held_out manifest cache", "audio-codec": "path rate channels held_out manifest cache",
+}  # fmt: skip
+MEASURED = {"gpt": "batch_size seed", "codec": "batch_size seed", "audio-codec": "seed window"}
+CUT = {"gpt": "val_batches", "codec": "", "audio-codec": ""}
+TRAINED = {"gpt": "changes drop plan workers", "codec": "mirror workers", "audio-codec": "batch_size workers"}
+LINKED = {"--data.context", "--data.positions"}  # which the parser refuses
+
+
+def read(task: str, command: str) -> set[str]:
+    """Options that a command goes by."""
+    model = "" if command == "prepare" else SHAPES[task] + (f" {LEARNING[task]}" if command == "fit" else "")
+    data = CACHED[task] if command == "prepare" else f"{CACHED[task]} {MEASURED[task]}"
+    data += f" {CUT[task]}" if command in ("fit", "validate") else ""
+    data += f" {TRAINED[task]}" if command == "fit" else ""
+    groups = {"": f"{PARSERS} {OWN[command]}", "trainer.": OF_TRAINER[command], "model.": model, "data.": data}
+    return {f"--{group}{name}" for group, names in groups.items() for name in names.split()}
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line that a wrong command line ends with."""
+    assert main(list(words)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+class Parsers(HeliconCLI):
+    """The parsers alone."""
+
+    def parse_arguments(self, parser, args):
+        raise StopIteration(self._subcommand_parsers)
+
+
+def options(task: str) -> dict[str, set[str]]:
+    """Command -> all that can be typed, but for groups, which are configs."""
+    with pytest.raises(StopIteration) as found:
+        _cli(Parsers, "fit", ["--task", task])
+    groups = {"--trainer", "--model", "--data"}
+    return {
+        command: {f"--{action.dest}" for action in parser._actions if not action.dest.endswith(".help")} - groups
+        for command, parser in found.value.value.items()
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_option_of_a_training_is_read_or_refused(task):
+    by_value = {f"--trainer.{name}" for name in UNUSED} | {"--seed_everything", "--weights_only"}
+    found = options(task)
+    assert set(found) == set(LIGHTNING)
+    for command, names in found.items():
+        idle = {name for name in names if idle_option(command, task, [name, "1"])}
+        assert names - idle - by_value - LINKED == read(task, command)
+        assert not idle & read(task, command)
+        for name in idle:
+            with pytest.raises(UsageError, match=f"^{name} would have no effect in {command}: "):
+                run_lightning(command, ["--task", task, "--data.path=nowhere", f"{name}=1"])
+    for name in LINKED if task == "gpt" else ():
+        with pytest.raises(UsageError, match="must be given via"):
+            read_arguments("fit", ["--config=text", "--data.path=nowhere", name, "1"])
+
+
+@pytest.mark.parametrize(
+    "words", [["--keep=last"], ["--model.lr", "1"], ["--model.slot_weights.text=1"], ["--model", "x"]]
+)
+def test_what_only_a_config_may_say_is_one_line(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = error_of(capsys, "prepare", "--config", "text", "--data.path", ".", *words)
+    assert line.startswith(f"helicon: {words[0].partition('=')[0]} would have no effect in prepare: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_may_say_everything(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("keep: last\ncodec: image-codec\nmodel: {lr: 1}\ntrainer: {max_steps: 3}\n")
+    for command in LIGHTNING:
+        check_typed(command, ["--config", str(config), "--data.path", "x"])
+    check_typed("fit", ["--next=null", "--onto", "null"])
+
+
+@pytest.mark.parametrize("option", STAGES)
+def test_stages_are_of_train(option):
+    with pytest.raises(UsageError, match=f"^{option} would have no effect in fit: only `helicon train` trains"):
+        helicon.train("nowhere", "text", options=[option, "[x]"])
+    check_typed("fit", [option, "[x]"], STAGES)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["train", "text", ".", "--trainer.limit_test_batches", "3"],
+            "--trainer.limit_test_batches would have no effect",
+        ),
+        (["train", "image-codec", ".", "--codec", "image-codec"], "--codec image-codec would have no effect: "),
+        (["eval", "x", "--data.path", ".", "--seconds", "3"], "--seconds would have no effect: it is of the pieces"),
+        (["eval", "x", "--data.path", ".", "--seed", "0"], "--seed would have no effect: it is of the pieces"),
+        (["eval", "x", "--data.path", ".", "--data.held_out=0.1"], "--data.held_out would have no effect: it says"),
+    ],
+)
+def test_options_of_what_is_not_asked_for(words, said, capsys):
+    assert said in error_of(capsys, *words)
+
+
+NAMED = {"demo": {"minutes", "pieces"}, "eval": {"seconds", "seed"}}  # read by getattr, a loop over their names
+ELSEWHERE = {"reconstruct": ["reconstruct_sound"]}  # further modules of a command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_the_other_commands_is_read(command):
+    module = COMMANDS[command][2].partition(":")[0]
+    found = set(NAMED.get(command, ()))
+    for name in [module, *(f"helicon.commands.{more}" for more in ELSEWHERE.get(command, ()))]:
+        spec = find_spec(name)
+        assert spec is not None
+        for node in ast.walk(ast.parse(Path(str(spec.origin)).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "args":
+                found.add(node.attr)
+    assert {action.dest for action in parser(command)._actions} - {"help"} <= found

@@ -246,16 +246,22 @@ PROCESSORS = {  # what a compiler may use, by which step.c chooses its branches
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mno-avx512bf16"),
     "any": ("-mno-avx512f",),
 }
+PRETEND = Path(__file__).with_name("pretend") / "immintrin.h"
+PRETENDED = {  # the same branches in plain C, for processors that have no such instructions
+    "avx512 with bf16, pretended": ("-I", str(PRETEND.parent), "-include", str(PRETEND), "-DPRETEND_BF16"),
+    "avx512, pretended": ("-I", str(PRETEND.parent), "-include", str(PRETEND)),
+}
 
 
 @needs_compiler
 @pytest.mark.parametrize("number", ["fp32", "bf16", "int8"])
-@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("processor", PROCESSORS | PRETENDED)
 @torch.inference_mode()
 def test_every_branch_for_another_processor_is_the_step_of_pytorch(branches, processor, number):
     """Products of bfloat16 by the processor and without, vectors of 512 bits and of what the compiler makes of them."""
     function = branches.get(processor)
     if function is None:
+        assert processor not in PRETENDED
         pytest.skip("this processor or compiler has no such branch")
     for shape in ({}, {"pattern": "strided:6", "mlp": "swiglu", "norm": "rms"}, {"width": 128, "heads": 1}):
         gpt = convert(model(**shape), number)
@@ -293,17 +299,21 @@ def plain(linear: Int8Linear) -> torch.nn.Linear:
 
 @pytest.fixture(scope="module")
 def branches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The step as it is compiled for each of PROCESSORS that this one is, by less effort for time's sake."""
+    """The step as it is compiled for each of PROCESSORS that this one is, and PRETENDED; with less effort, for time."""
     command, folder, found = build.compiler(), tmp_path_factory.mktemp("branches"), {}
-    if command is None or platform.machine() not in ("x86_64", "AMD64"):
-        return found
-    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-    for number, (name, options) in enumerate(PROCESSORS.items()):
-        wanted = {option[2:].replace("512bf16", "512_bf16") for option in options if not option.startswith("-mno")}
-        if not wanted <= set(flags):
-            continue
+    assert command is not None
+    flags = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()
+    ours = {name: options for name, options in PROCESSORS.items() if wanted(options) <= flags}
+    if platform.machine() not in ("x86_64", "AMD64"):
+        ours = {}
+    for number, (name, options) in enumerate((ours | PRETENDED).items()):
         library = folder / f"step-{number}.so"
         whole = [*command, "-O1", *options, "-shared", "-fPIC", str(build.SOURCE), "-o", str(library), "-lm"]
         if subprocess.run(whole, capture_output=True, check=False).returncode == 0:
             found[name] = ctypes.CDLL(str(library)).helicon_step
     return found
+
+
+def wanted(options: tuple[str, ...]) -> set[str]:
+    """What a processor has to be capable of, as Linux calls it."""
+    return {option[2:].replace("512bf16", "512_bf16") for option in options if not option.startswith("-mno")}

@@ -148,8 +148,10 @@ class HeliconCLI(LightningCLI):
         checkpoint = self._get(self.config, "ckpt_path")
         self.resuming, self.kept, self.expected = False, None, None
         if checkpoint:
-            found = read_checkpoint(Path(checkpoint))
-            self.kept = found.get(TASKS[self.task][1].__qualname__)
+            kind, found = TASKS[self.task][1], read_checkpoint(Path(checkpoint))
+            self.kept = found.get(kind.__qualname__)
+            if self.kept is None and kind.state_dict is not pl.LightningDataModule.state_dict:
+                raise TrainingError(f"{printable(checkpoint)}: keeps nothing of the data, as those of a {self.task} do")
             shapes = {name: tensor.shape for name, tensor in found["state_dict"].items()}
             self.expected = Expected(Path(checkpoint), shapes)
         runs, name = Path(self._chosen("runs")), self._chosen("name")

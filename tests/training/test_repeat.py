@@ -10,6 +10,7 @@ from training_runs import MINUTES, fit, jumping_clock, signalled_at, weights
 
 from helicon.bundle import load_bundle
 from helicon.cli import main
+from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
 from helicon.training.module import GPTModule
@@ -63,6 +64,22 @@ def test_a_branch_is_repeated_only_from_what_it_began_from(midi_folder, tmp_path
     fit(midi_folder, tmp_path, "base", "--trainer.max_steps=6", *more)  # it goes on, and its checkpoint with it
     with pytest.raises(TrainingError, match="has changed since the run that is repeated began from it"):
         run_lightning("fit", repeat_arguments(branch))
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"), [("record", "no record of its progress"), ("SequenceData", "keeps nothing of the data")]
+)
+def test_a_checkpoint_of_another_format_is_refused(midi_folder, tmp_path, lost, said):
+    """What it lacks is not made up: neither the progress that rates followed, nor tokenizers that are fitted anew."""
+    run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=1", "--model.layers=1")
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = read_checkpoint(path)
+    del checkpoint[lost]
+    torch.save(checkpoint, path)
+    before = path.read_bytes()
+    with pytest.raises(TrainingError, match=rf"last\.ckpt: .*{said}"):
+        run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=2"])
+    assert path.read_bytes() == before
 
 
 def test_the_command_line_repeats_a_run_beside_it(midi_folder, tmp_path, capsys, monkeypatch):

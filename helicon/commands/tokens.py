@@ -12,6 +12,7 @@ import numpy as np
 
 from helicon.bundle import Bundle, load_bundle
 from helicon.cli import CommandError
+from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.modalities import registry
@@ -82,13 +83,14 @@ def detokenize(args: Namespace) -> int:
         raise CommandError(f"{args.file}: empty; one piece a line is expected, as `helicon tokenize` prints")
     decode: Callable[[str], tuple[Any, Modality]]
     decode = _from_musenet(args.ids) if bundle is None else _from_bundle(bundle, args.ids)
-    for number, line in enumerate(lines):
-        try:
-            media, modality = decode(line)
-        except ValueError as error:
-            raise CommandError(f"{args.file}, line {number + 1}: {printable(error, MOST)}") from None
-        target = out if len(lines) == 1 else out.with_name(f"{out.stem}-{number:03d}{out.suffix}")
-        modality.write(media, target)
+    with output_folder(out.parent):
+        for number, line in enumerate(lines):
+            try:
+                media, modality = decode(line)
+            except ValueError as error:
+                raise CommandError(f"{args.file}, line {number + 1}: {printable(error, MOST)}") from None
+            target = out if len(lines) == 1 else out.with_name(f"{out.stem}-{number:03d}{out.suffix}")
+            modality.write(media, target)
     return 0
 
 

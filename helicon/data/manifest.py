@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,28 @@ ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'
 COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}'
 COLUMNS = ("file", "label", "text", "caption")
 MAX_LINE = 8 << 20  # characters of a row
+MAX_LINES = 2_000_000  # of a file, and images and captions of COCO-style JSON
+MOST_NAMED = 1000  # of the rows that are passed over; the others are counted
+MOST_LEADING_OUT = 1000  # rows of a manifest that came with the data, each of which takes time to follow
 MAX_JSON_BYTES = 256 << 20  # of COCO-style JSON, which is read whole; the captions of COCO itself are 91 MB
 NO_TEXT = "not a string of Unicode characters"
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which JSON can escape and UTF-8 cannot hold
 
 Skip = Callable[[str, str], None]  # (what is passed over, reason)
+
+
+@dataclass
+class Passed:
+    """Rows that are passed over: the first ones by name with the reason, and how many more there are."""
+
+    named: dict[str, str]
+    more: int = 0
+
+    def __call__(self, what: str | Path, reason: str) -> None:
+        if len(self.named) < MOST_NAMED:
+            self.named[printable(what, MOST)] = reason
+        else:
+            self.more += 1
 
 
 @dataclass
@@ -54,11 +72,19 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
     found, outside = Scan([]), 0
     came_along = manifest.resolve().is_relative_to(root.resolve())
     said = next((m for m in modalities if m.typed is not None), None)
-    for row in _merged(manifest, found.skipped.__setitem__):
+    passed, leading_out = Passed(found.skipped), 0
+    suffixes = {suffix for modality in modalities for suffix in modality.suffixes}
+    for row in _merged(manifest, passed):
+        if os.path.splitext(row.file)[1].lower() not in suffixes:
+            passed(os.path.join(root, row.file), "not of an accepted suffix")
+            continue
         path = root / row.file
-        name, modality, is_outside = printable(path, MOST), accepted(path, modalities), escapes(row.file, root)
-        if reason := _unusable(path, modality, is_outside and came_along):
-            found.skipped[name] = reason
+        modality, is_outside = accepted(path, modalities), escapes(row.file, root)
+        leading_out += is_outside and came_along
+        if leading_out > MOST_LEADING_OUT:
+            raise DataError(f"{manifest}: more than {MOST_LEADING_OUT:,} files outside of the folder, in which it lies")
+        if reason := _unusable(path, is_outside and came_along):
+            passed(path, reason)
             continue
         assert modality is not None
         files: dict[str, File] = {modality.name: path}
@@ -70,19 +96,19 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         if missing:
             captions = "no caption and " if said in missing else ""
             names = " or ".join(m.name for m in missing)
-            found.skipped[name] = f"{captions}no {names} file of the same stem"
+            passed(path, f"{captions}no {names} file of the same stem")
         else:
             outside += is_outside
             found.entries.append(Entry(row.file, files, row.label, tuple(row.texts)))
+    if passed.more:
+        found.notes.append(f"manifest   {manifest}: {passed.more:,} more rows are skipped")
     if outside:
         found.notes.append(f"manifest   {manifest} names {outside:,} files outside {root}")
     return found
 
 
-def _unusable(path: Path, modality: Modality | None, leads_out: bool) -> str:
+def _unusable(path: Path, leads_out: bool) -> str:
     """Why a file that a manifest names is not read; empty where nothing speaks against it."""
-    if modality is None:
-        return "not of an accepted suffix"
     if leads_out:
         return "outside of the folder, in which its manifest lies: not opened"
     return "" if _is_file(path) else NOT_REGULAR if os.path.lexists(path) else "not a file"
@@ -109,12 +135,14 @@ def _text(manifest: Path) -> TextIOWrapper:
 
 
 def _lines(file: TextIOWrapper, manifest: Path) -> Iterator[str]:
-    """Lines with their ends; DataError for one that is too long to be that of a file and its captions."""
+    """Lines with their ends; DataError for one that is too long to be that of a file and its captions, or too many."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
             raise DataError(f"{manifest}, line {number}: more than {MAX_LINE:,} characters")
+        if number > MAX_LINES:
+            raise DataError(f"{manifest}: more than {MAX_LINES:,} lines; make several folders with a manifest each")
         yield line
 
 
@@ -159,7 +187,7 @@ def _row(row: dict[str, Any], where: str, skip: Skip) -> Iterator[Row]:
     elif not all(_is_text(text) for text in texts):
         skip(where, f"its text is {NO_TEXT}")
     else:
-        yield Row(Path(file).as_posix(), None if label in (None, "") else str(label), [text for text in texts if text])
+        yield Row(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
 
 
 def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
@@ -171,6 +199,8 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
     images, annotations = (data.get(k) if isinstance(data, dict) else None for k in ("images", "annotations"))
     if not isinstance(images, list) or not isinstance(annotations, list):
         raise DataError(f"{manifest}: not COCO-style JSON such as {COCO}")
+    if len(images) + len(annotations) > MAX_LINES:
+        raise DataError(f"{manifest}: more than {MAX_LINES:,} images and captions; make several manifests")
     rows: dict[str, Row] = {}
     for number, image in enumerate(images):
         name = image.get("file_name") if isinstance(image, dict) and "id" in image else None
@@ -179,7 +209,7 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
         elif str(image["id"]) in rows:
             skip(f"{manifest}, images[{number}]", "its id is that of an image before it")
         else:
-            rows[str(image["id"])] = Row(Path(name).as_posix())
+            rows[str(image["id"])] = Row(_posix(name))
     captions = [(i, a) for i, a in enumerate(annotations) if isinstance(a, dict) and "caption" in a]
     if all(isinstance(caption.get("id"), int) for _, caption in captions):
         captions.sort(key=lambda pair: pair[1]["id"])
@@ -202,6 +232,11 @@ def _json(text: str, where: str) -> Any:
         raise DataError(f"{where}: not JSON ({printable(error.msg, MOST)}{place})") from None
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets as deep
         raise DataError(f"{where}: not JSON that can be read ({printable(error, MOST)})") from None
+
+
+@lru_cache(1000)  # rows of one file mostly follow each other
+def _posix(name: str) -> str:
+    return Path(name).as_posix()
 
 
 def _is_text(value: Any) -> bool:

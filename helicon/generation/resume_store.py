@@ -14,8 +14,11 @@ import numpy as np
 
 from helicon.bundle import CONFIG, WEIGHTS, upsamplers_of
 from helicon.formats.files import atomic_write, write_json
+from helicon.formats.json_files import JsonError, read_json
 from helicon.generation.request import Request, RequestError
 from helicon.generation.runtime import RuntimeConfig
+
+LARGEST_RECORD = 1 << 20  # bytes of what is kept as JSON
 
 
 class ResumeStore:
@@ -38,8 +41,8 @@ class ResumeStore:
     def record(self, name: str) -> Any:
         """What was written as JSON, if it is whole."""
         try:
-            return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json(self.folder / f"{name}.json", LARGEST_RECORD, links=False)
+        except JsonError:
             return None
 
     def get(self, level: str, place: int) -> np.ndarray | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
-from harness import attempt, posix
+import pytest
+from harness import Outcome, attempt, posix
 
+from helicon.data import manifest
 from helicon.data.files import scan
+from helicon.data.manifest import MOST_NAMED
 from helicon.data.shards import read_shard
 from helicon.modalities import registry
 
@@ -50,3 +54,38 @@ def test_a_table_of_many_columns_and_many_rows(tmp_path: Path) -> None:
     ended = attempt(lambda: len(scan(tmp_path, [registry.get("image")], tmp_path / "m.csv").entries))
     assert (ended.value, ended.kind) == ("1", "")
     ended.is_cheap()
+
+
+def lines(tmp_path: Path, text: str) -> Outcome:
+    (tmp_path / "m.csv").write_text("file\n" + text)
+    (tmp_path / "a.txt").write_bytes(b"x")
+
+    def scanned() -> tuple[int, int, list[str]]:
+        found = scan(tmp_path, [registry.get("text")], tmp_path / "m.csv")
+        return len(found.entries), len(found.skipped), found.notes
+
+    return attempt(scanned)
+
+
+def test_rows_that_are_passed_over_are_named_or_counted(tmp_path: Path) -> None:
+    ended = lines(tmp_path, "a.txt\n" + "".join(f"{i}.png\n" for i in range(20_000)))
+    note = f"manifest   {tmp_path / 'm.csv'}: 19,000 more rows are skipped"
+    assert ended.value == repr((1, MOST_NAMED, [note]))
+    ended.is_cheap()
+
+
+def test_a_table_of_more_rows_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "MAX_LINES", 20_000)
+    lines(tmp_path, "a.txt\n" * 20_000).is_refusal(tmp_path / "m.csv", "more than 20,000 lines")
+    assert lines(tmp_path, "a.txt\n" * 19_999).value == "(1, 0, [])"
+    images = {"images": [{"id": 1, "file_name": "a.txt"}], "annotations": [{"image_id": 1}] * 20_000}
+    (tmp_path / "m.json").write_text(json.dumps(images))
+    ended = attempt(scan, tmp_path, [registry.get("text")], tmp_path / "m.json")
+    ended.is_refusal(tmp_path / "m.json", "more than 20,000 images and captions")
+
+
+def test_a_table_whose_rows_lead_out(tmp_path: Path) -> None:
+    """Each is followed through the file system."""
+    lines(tmp_path, "".join(f"../{i}.txt\n" for i in range(1200))).is_refusal(
+        tmp_path / "m.csv", "more than 1,000 files"
+    )

@@ -41,12 +41,15 @@ def generate(bundle: str, out: Path, *args: str):
     return command(["generate", bundle, "--tokens", "4", "--device", "cpu", "-o", str(out), *args])
 
 
-def test_a_folder_that_another_command_writes_to_is_refused(bundle, tmp_path):
+def test_a_folder_that_another_command_writes_to_is_refused(bundle, tmp_path, tmp_path_factory):
+    printed = tmp_path_factory.mktemp("printed") / "tokens"
     lock = FolderLock(tmp_path)
     lock.acquire()
     try:
         generate(bundle, tmp_path).is_refusal(tmp_path, "another helicon")
         command(["import", bundle, "-o", str(tmp_path)]).is_refusal(tmp_path, "another helicon")
+        printed.write_text("the the")
+        command(["detokenize", str(printed), "-o", str(tmp_path / "a.mid")]).is_refusal(tmp_path, "another helicon")
         attempt(helicon.save, [], tmp_path).is_refusal(tmp_path, "another process is writing")
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
     finally:

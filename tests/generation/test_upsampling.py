@@ -188,9 +188,9 @@ def test_damaged_ids_are_made_again(model, whole, out, level, harm):
         assert np.array_equal(ids(out, level, place), ids(whole, level, place))
 
 
-@pytest.mark.parametrize("name", ["request.json", "items.json"])
-def test_damaged_records_begin_anew(model, whole, out, name):
-    (out / "levels" / name).write_text("{")
+@pytest.mark.parametrize(("name", "text"), [("request.json", "{"), ("items.json", "{"), ("items.json", "[" * 99_999)])
+def test_damaged_records_begin_anew(model, whole, out, name, text):
+    (out / "levels" / name).write_text(text)
     told: list[str] = []
     made(model, ASKED, out, told_of(told))
     assert told[0] == "hop-16"

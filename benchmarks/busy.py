@@ -18,7 +18,7 @@ from machine import describe
 
 from helicon.cli import SPINS
 from helicon.gpt.numbers import convert
-from helicon.gpt.stepping import Engine
+from helicon.gpt.stepping import DecodeBackend
 
 LOOP = "while True: pass"
 
@@ -53,10 +53,10 @@ def main() -> None:
     print(f"ratio                  {busy / quiet:6.2f}")
 
 
-def seconds(world: World, tokens: int, engine: Engine) -> float:
+def seconds(world: World, tokens: int, backend: DecodeBackend) -> float:
     """Of so many tokens."""
     began = time.perf_counter()
-    world.run(world.gpt, tokens, engine=engine)
+    world.run(world.gpt, tokens, backend=backend)
     return time.perf_counter() - began
 
 

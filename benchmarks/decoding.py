@@ -21,11 +21,11 @@ from machine import describe, side_by_side
 
 from helicon.bundle import make_gpt
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
-from helicon.gpt.stepping import Engine, make_step
+from helicon.gpt.stepping import DecodeBackend, make_step
 from helicon.sequence.layout import Frame, Layout
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.sequencer import Sequencer
@@ -60,11 +60,11 @@ class World:
         )
         self.prompt = Prompt({"text": np.arange(text - 1) % WORDS})
 
-    def run(self, gpt: GPT, tokens: int, items: int = 1, engine: Engine = "auto", prime: int = 0) -> None:
+    def run(self, gpt: GPT, tokens: int, items: int = 1, backend: DecodeBackend = "auto", prime: int = 0) -> None:
         """Decodes so many tokens of so many items, after as many codes that are given."""
         prompt = Prompt(self.prompt.conditions, np.arange(prime) % CODES)
         sampling = Sampling(methods(1.0), 0, tokens)
-        made = decode(gpt, self.sequencer, self.layout, [prompt] * items, sampling, engine=engine)
+        made = decode(gpt, self.sequencer, self.layout, [prompt] * items, sampling, backend=backend)
         assert all(len(ids) == prime + tokens for ids in made)
 
 
@@ -85,7 +85,7 @@ def peers(args: argparse.Namespace) -> None:
     for name in args.formats:
         gpt = convert(copy.deepcopy(world.gpt), name)
         for engine in args.engines:
-            runs[f"{name} {engine}"] = partial(world.run, gpt, args.tokens, engine=engine)
+            runs[f"{name} {engine}"] = partial(world.run, gpt, args.tokens, backend=engine)
     table(f"{args.text} + {args.tokens} tokens, one item, dense", side_by_side(runs, args.repeats), args.tokens)
 
 
@@ -155,7 +155,7 @@ def main() -> None:
         TABLES[name](args)
 
 
-ENGINES: tuple[Engine, ...] = ("native", "eager")
+ENGINES: tuple[DecodeBackend, ...] = ("native", "eager")
 KINDS = {"dense": "dense", "DALL·E's": DALLE}
 TABLES = {"peers": peers, "sparse": sparse, "nine": nine}
 

@@ -16,7 +16,7 @@ from helicon.demos.pictures import draw_scenes, figures_of, held_out_scenes
 from helicon.demos.shape_checker import CHANCE
 from helicon.demos.shapes import Scene, draw, parse_caption
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.gpt.sampler import methods
 
 WORDS = [(which, word) for which in ("first", "second") for word in ("size", "colour", "shape")]

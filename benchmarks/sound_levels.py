@@ -20,7 +20,7 @@ from helicon.data.files import scan, split
 from helicon.formats.audio import read_audio
 from helicon.formats.spectra import mel_distance
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.tokenizers.base import reading

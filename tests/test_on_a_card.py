@@ -19,7 +19,7 @@ from helicon.evaluate import corpus_nats, slot_nats
 from helicon.features import features
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, Shape
@@ -109,9 +109,9 @@ def test_the_same_seed_makes_the_same_tokens(card: Card, specs: list[str], guida
     prompts = [Prompt(given), Prompt(given, image[:3] if layout.last.name == "image" else WORDS[:1])]
     sampling = Sampling(chain, seed=3, guidance=guidance)
     gpt = bundle.gpt.double()
-    expected = decode(gpt, bundle.sequencer, layout, prompts, sampling, engine="eager")
+    expected = decode(gpt, bundle.sequencer, layout, prompts, sampling, backend="eager")
     gpt.to("cuda")
-    found = decode(gpt, bundle.sequencer, layout, prompts, sampling, engine=engine)
+    found = decode(gpt, bundle.sequencer, layout, prompts, sampling, backend=engine)
     assert [ids.tolist() for ids in found] == [ids.tolist() for ids in expected]
 
 
@@ -122,7 +122,7 @@ def test_a_token_of_a_picture_waits_for_nothing(card: Card, engine):
     waits = []
     for count in (2, 10):
         card.waits.clear()
-        decode(gpt, bundle.sequencer, layout, [Prompt({"text": WORDS})] * 3, Sampling(max_tokens=count), engine=engine)
+        decode(gpt, bundle.sequencer, layout, [Prompt({"text": WORDS})] * 3, Sampling(max_tokens=count), backend=engine)
         waits.append(list(card.waits))
     assert waits[0] == waits[1]
 
@@ -132,8 +132,8 @@ def test_guides_grammars_and_moving_windows_are_followed(card: Card, engine):
     sequencer, gpt = guided_model("text[2] lyrics[3] audio@above", pattern="strided:3")
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"text": np.array([1]), "lyrics": np.arange(5) % 5, "above": np.arange(n) % 3}) for n in (5, 8)]
-    expected = decode(gpt, sequencer, layout, prompts, Sampling(seed=2), engine="eager")
-    found = decode(gpt.to("cuda"), sequencer, layout, prompts, Sampling(seed=2), engine=engine)
+    expected = decode(gpt, sequencer, layout, prompts, Sampling(seed=2), backend="eager")
+    found = decode(gpt.to("cuda"), sequencer, layout, prompts, Sampling(seed=2), backend=engine)
     assert [len(ids) for ids in found] == [20, 32]
     assert [ids.tolist() for ids in found] == [ids.tolist() for ids in expected]
 

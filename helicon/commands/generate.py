@@ -9,19 +9,18 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from helicon.bundle import Bundle, find_bundle, upsamplers_of
 from helicon.cli import CommandError, parser
 from helicon.commands.outputs import output_folder, results_in, say_older
 from helicon.formats.printable import print_text
+from helicon.generation.engine import OnStep
 from helicon.generation.generate import Item
 from helicon.generation.generate import generate as make
-from helicon.generation.loop import OnStep
 from helicon.generation.prompts import choose_layout
 from helicon.generation.request import Request
 from helicon.generation.results import write_results
 from helicon.generation.runtime import RuntimeConfig, choose_device
+from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -105,19 +104,23 @@ class Watch:
         self.sequencer: Sequencer = bundle.sequencer
         self.slot, self.name = slot, name
         self.stream = stream
-        self.tokens: Tensor | int = 0
+        self.tokens, self.shown = 0, [0]
         self.first: float | None = None  # seconds until the first token, which a long prompt takes
         self.start = self.printed = time.monotonic()
         self.terminal = sys.stderr.isatty()
 
-    def on_step(self, ids_B: Tensor, real_B: Tensor) -> None:
-        """Counts; prints words of each item's token, or the text itself for one item of text."""
+    def on_step(self, streams: Sequence[Stream]) -> None:
+        """Counts; prints words of the tokens that each item has since."""
         self.first = self.first or time.monotonic() - self.start
-        self.tokens = real_B.sum() + self.tokens
+        self.tokens = sum(stream.made for stream in streams)
         if self.stream:
-            for item in real_B.nonzero().flatten().tolist():
-                word = self.sequencer.tokenizers[self.slot].block.tokens[int(ids_B[item])]
-                print_text(f"{item}\t{word}" if len(ids_B) > 1 else word)
+            words = self.sequencer.tokenizers[self.slot].block.tokens
+            self.shown += [0] * (len(streams) - len(self.shown))
+            for item, stream in enumerate(streams):
+                new = stream.ids[len(stream.request.prompt.prime) + self.shown[item] :].tolist()
+                self.shown[item] += len(new)
+                for token in new:
+                    print_text(f"{item}\t{words[token]}" if len(streams) > 1 else words[token])
         elif self.terminal and time.monotonic() - self.printed > 0.5:
             self.printed = time.monotonic()
             print(f"\r\x1b[K{self._line()}", end="", file=sys.stderr, flush=True)
@@ -127,6 +130,6 @@ class Watch:
         print(("\r\x1b[K" if self.terminal else "") + self._line(), file=sys.stderr)
 
     def _line(self) -> str:
-        tokens, seconds, first = int(self.tokens), time.monotonic() - self.start, self.first or 0.0
+        tokens, seconds, first = self.tokens, time.monotonic() - self.start, self.first or 0.0
         speed = f"{tokens / max(seconds - first, 1e-3):,.0f} a second"
         return f"{self.name}{tokens:,} tokens, the first after {first:.2f} s, then {speed}"

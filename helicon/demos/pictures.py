@@ -20,7 +20,7 @@ from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.sheets import contact_sheet
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions
 from helicon.gpt.sampler import methods
 from helicon.training.codec_plan import CodecPlan

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from tqdm import tqdm
 
 import helicon
@@ -20,6 +19,7 @@ from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.generation.results import write_items
 from helicon.generation.runtime import RuntimeConfig
+from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
@@ -112,8 +112,8 @@ def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str)
     several, where = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
     with tqdm(desc="generating", unit=" tokens", leave=False, disable=None) as bar:
 
-        def count(ids: Tensor, real: Tensor) -> None:
-            bar.update(int(real.sum()))
+        def count(streams: Sequence[Stream]) -> None:
+            bar.update(sum(not stream.done for stream in streams))
 
         for number, each in enumerate(asked):
             bar.set_postfix_str(f"{number} of {len(asked)} done")

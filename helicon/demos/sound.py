@@ -21,7 +21,7 @@ from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.sound_plots import sound_picture
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.gpt.sampler import methods
 from helicon.modalities.audio import AUDIO
 from helicon.training.codec_plan import CodecPlan

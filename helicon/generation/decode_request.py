@@ -1,15 +1,17 @@
-"""What is asked of a decoding: what each item starts from, and how its tokens are drawn."""
+"""What the engine is asked for, as ids: what an item starts from, and how its tokens are drawn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from helicon.gpt.sampler import Method
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import Sequencer
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,41 @@ class Sampling:
             raise ValueError(f"guidance must be 0 or more, got {self.guidance}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"tokens must be 1 or more, got {self.max_tokens}")
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """One item of a layout: its ids depend on the weights, on this, and on nothing else."""
+
+    layout: Layout
+    prompt: Prompt
+    sampling: Sampling
+    item: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that the model computes for it: with guidance one with its conditions and one without them."""
+        return 1 if self.sampling.guidance == 1 else 2
+
+    def checked(self, sequencer: Sequencer) -> DecodeRequest:
+        """The request, with the length that its guide stands for where it has one.
+
+        Raises:
+            ValueError: a prime with ids that its slot does not have, or more of them than it takes.
+        """
+        prompt, last = self.prompt, self.layout.last
+        prime = sequencer.checked(last.name, np.asarray(prompt.prime, np.int64))
+        if last.length is not None and len(prime) > last.length:
+            raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prime)}")
+        guide = sequencer.guides[last.name].length(prompt.conditions) if last.guide else None
+        if guide is None:
+            return self
+        lengths = [length for length in (guide, last.length, prompt.length) if length is not None]
+        return replace(self, prompt=replace(prompt, length=min(lengths)))
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens to draw after which it is done, as far as that is known before they are drawn."""
+        length = self.layout.last.length
+        room = None if length is None else length - len(self.prompt.prime)
+        return min((most for most in (self.sampling.max_tokens, room) if most is not None), default=None)

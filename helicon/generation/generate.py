@@ -9,7 +9,7 @@ import numpy as np
 
 from helicon.bundle import Bundle
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import OnStep, decode
+from helicon.generation.engine import OnStep, decode
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.ranking import fit_to_conditions
 from helicon.generation.request import Request, RequestError
@@ -43,7 +43,10 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     chain = methods(
         request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty
     )  # fmt: skip
-    longest = request.tokens
+    longest, length = request.tokens, layout.last.length
+    if longest is not None and length is not None and len(prompt.prime) + longest > length:
+        given = f", {len(prompt.prime)} of them given" if len(prompt.prime) else ""
+        raise RequestError(f"--tokens {longest}: {layout.last} has {length} tokens{given}, and cannot go on after them")
     guide = layout.last.guide
     guided = guide is not None and len(prompt.conditions[guide]) > 0  # and therefore as long as its guide
     if longest is None and request.seconds is None and not guided:

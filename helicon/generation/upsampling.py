@@ -17,8 +17,8 @@ import numpy as np
 from helicon.bundle import Bundle, find_bundle, upsamplers_of
 from helicon.formats.files import write_json
 from helicon.generation.decode_request import Sampling
+from helicon.generation.engine import OnStep, decode
 from helicon.generation.generate import Item, generate
-from helicon.generation.loop import OnStep, decode
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
 from helicon.generation.resume_store import ResumeStore, request_key

@@ -83,6 +83,10 @@ class Cache:
             else:
                 kept[batch, :, places.position_B] = new.to(kept.dtype)
 
+    def move_row(self, row: int, to: int, length: int) -> None:
+        """Writes the first `length` tokens of a row over those of another, whose slot is free."""
+        self.kv[:, :, to, :, :length] = self.kv[:, :, row, :, :length]
+
     def copy_rows(self, other: Cache, which: Sequence[int], rows: Sequence[int] | None = None) -> None:
         """Makes rows, all unless given, what rows `which` of another cache, no longer than this one, are."""
         index = torch.tensor(which, device=self.kv.device)

@@ -135,24 +135,17 @@ def draw(
     return torch.searchsorted(cdf, threshold, right=True).squeeze(-1)
 
 
-class Noise:
-    """Uniform numbers of each item: its own CPU generator, seeded by (seed, item); step t consumes entry t.
-
-    They are kept on `device`, a chunk of steps at a time.
-    """
+class PerItemRNG:
+    """Uniform numbers of an item: its own CPU generator, seeded by (seed, item); step t draws with the t-th of them."""
 
     CHUNK = 1024
 
-    def __init__(self, seed: int, items: Sequence[int], device: torch.device | str = "cpu") -> None:
-        self._generators = [torch.Generator().manual_seed(_mix(seed, item)) for item in items]
-        self._table = torch.empty(len(items), 0, dtype=torch.float64, device=device)
+    def __init__(self, seed: int, item: int) -> None:
+        self._generator = torch.Generator().manual_seed(_mix(seed, item))
 
-    def __getitem__(self, step: int) -> Tensor:
-        """Uniform numbers [B] of one step, in [0, 1), float64."""
-        while step >= self._table.shape[1]:
-            more = [torch.rand(self.CHUNK, generator=g, dtype=torch.float64) for g in self._generators]
-            self._table = torch.cat([self._table, torch.stack(more).to(self._table.device)], dim=1)
-        return self._table[:, step]
+    def chunk(self) -> Tensor:
+        """The next CHUNK numbers: float64 in [0, 1), on the CPU."""
+        return torch.rand(self.CHUNK, generator=self._generator, dtype=torch.float64)
 
 
 def _mix(seed: int, item: int) -> int:

@@ -1,6 +1,7 @@
 """A new token a row, from ids to logits: by PyTorch, by a graph of its kernels on a GPU, or by C on a CPU.
 
 The first is what the others are tested against. Each is bound to a GPT and a cache, whose memory it reads and writes.
+A step is of the first B rows of the cache, so that rows may join and leave between two steps.
 
 Shapes: B rows, A coordinate axes, V rows of the output matrix asked for.
 """
@@ -18,13 +19,13 @@ from helicon.gpt.native.step import NativeStep, supported
 from helicon.gpt.quantized import FEW, Int8Linear
 from helicon.sequence.layout import Frame
 
-Engine = Literal["auto", "eager", "native", "graph"]
+DecodeBackend = Literal["auto", "eager", "native", "graph"]
 BUCKET = 512  # a graph is captured for each so many tokens of context: more are longer waits, fewer idle reads
 WARM_UP = 2  # steps before a capture, in which libraries allocate what a capture may not
 INT8_ROWS = FEW  # at a time on a CPU: more are multiplied by weights that were rounded otherwise
 
 
-class Step(Protocol):
+class DecodeStep(Protocol):
     """Logits [B, V] of what follows tokens `ids` [B], with coordinates [B, A], at `position` [B]."""
 
     def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
@@ -46,12 +47,13 @@ class EagerStep:
             cache.widen()
 
     def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
+        cache = self.cache.rows(slice(len(ids_B)), reach)
         if position_B.device.type != "cpu":
-            hidden = self.gpt.step(ids_B, rows_BA, position_B, self.frame, self.cache, reach)
+            hidden = self.gpt.step(ids_B, rows_BA, position_B, self.frame, cache, reach)
             return self.gpt.logits(hidden, rows)
         positions = position_B.unique().tolist()
         if len(positions) == 1:
-            return self._together(ids_B, rows_BA, position_B, rows, self.cache)
+            return self._together(ids_B, rows_BA, position_B, rows, cache)
         logits = ids_B.new_empty((len(ids_B), rows.stop - rows.start), dtype=self.gpt.tokens.weight.dtype)
         for position in positions:
             here = (position_B == position).nonzero()[:, 0]
@@ -75,59 +77,66 @@ class EagerStep:
 
 
 class GraphStep:
-    """The same operations as one CUDA graph for each length of context: the CPU launches one thing a token."""
+    """The same operations as one CUDA graph for each length of context: the CPU launches one thing a token.
+
+    A graph is of a power of two of rows, or of all that the cache has. Those beyond the rows that are asked for are
+    computed for nothing; what they write is in rows of the cache that nobody has.
+    """
 
     def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
-        self.eager, self.length = EagerStep(gpt, cache, frame), cache.length
-        self.graphs: dict[tuple[int, int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        self.inputs: tuple[Tensor, Tensor, Tensor] | None = None
+        self.eager, self.slots, self.length = EagerStep(gpt, cache, frame), cache.kv.shape[2], cache.length
+        self.graphs: dict[tuple[int, int, int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self.inputs: tuple[Tensor, ...] | None = None
 
     def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
         """The logits are overwritten by the next call."""
+        new, count = (ids_B, rows_BA, position_B), len(ids_B)
         if self.inputs is None:
-            self.inputs = ids_B.clone(), rows_BA.clone(), position_B.clone()
-        for kept, new in zip(self.inputs, (ids_B, rows_BA, position_B)):
-            kept.copy_(new)
+            self.inputs = tuple(each.new_zeros(self.slots, *each.shape[1:]) for each in new)
+        for kept, each in zip(self.inputs, new):
+            kept[:count].copy_(each)
         limit = min(-(-reach // BUCKET) * BUCKET, self.length)
-        key = rows.start, rows.stop, limit
+        captured = [key[0] for key in self.graphs if key[1:] == (rows.start, rows.stop, limit) and key[0] >= count]
+        size = min(captured, default=min(1 << (count - 1).bit_length(), self.slots))
+        key = size, rows.start, rows.stop, limit
         if key not in self.graphs:
-            self.graphs[key] = self._captured(self.inputs, rows, limit)
+            self.graphs[key] = self._captured(tuple(kept[:size] for kept in self.inputs), rows, limit)
         graph, logits = self.graphs[key]
         graph.replay()
-        return logits
+        return logits[:count]
 
     def _captured(
-        self, inputs: tuple[Tensor, Tensor, Tensor], rows: slice, limit: int
+        self, inputs: tuple[Tensor, ...], rows: slice, limit: int
     ) -> tuple[torch.cuda.CUDAGraph, Tensor]:  # fmt: skip
         """A step is repeatable: it writes the same keys and values to the same places."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):
-                self.eager(*inputs, rows, limit)
+                self.eager(inputs[0], inputs[1], inputs[2], rows, limit)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
         with torch.cuda.graph(graph, pool=pool):
-            logits = self.eager(*inputs, rows, limit)
+            logits = self.eager(inputs[0], inputs[1], inputs[2], rows, limit)
         return graph, logits
 
 
-def make_step(gpt: GPT, cache: Cache, frame: Frame, engine: Engine = "auto") -> Step:
+def make_step(gpt: GPT, cache: Cache, frame: Frame, backend: DecodeBackend = "auto") -> DecodeStep:
     """The fastest that there is for the device and the weights' type, or the one asked for.
 
-    Not by how many rows there are: each engine rounds in its own way. The cache is still empty, and no other step's.
+    Not by how many rows there are: each of them rounds in its own way. The cache is still empty, and no other step's.
 
     ValueError for one that this machine or this model does not have.
     """
     device = gpt.tokens.weight.device.type
     there: dict[str, bool] = {
         "graph": device == "cuda",
-        "native": engine != "eager" and device == "cpu" and supported(gpt),
+        "native": backend != "eager" and device == "cpu" and supported(gpt),
         "eager": True,
     }
-    if engine == "auto":
-        engine = next(name for name in ("graph", "native", "eager") if there[name])  # type: ignore[assignment]
-    if not there.get(engine, False):
-        raise ValueError(f"engine {engine!r}: there is {', '.join(name for name in there if there[name])} here")
-    return {"graph": GraphStep, "native": NativeStep, "eager": EagerStep}[engine](gpt, cache, frame)
+    if backend == "auto":
+        backend = next(name for name in ("graph", "native", "eager") if there[name])  # type: ignore[assignment]
+    if not there.get(backend, False):
+        raise ValueError(f"backend {backend!r}: there is {', '.join(name for name in there if there[name])} here")
+    return {"graph": GraphStep, "native": NativeStep, "eager": EagerStep}[backend](gpt, cache, frame)

@@ -14,7 +14,7 @@ from helicon.bundle import Bundle
 from helicon.data.corpus import Corpus
 from helicon.formats.score import Score
 from helicon.generation.decode_request import Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
 from helicon.generation.prompts import make_prompt
 from helicon.generation.request import Request
 from helicon.gpt.sampler import methods

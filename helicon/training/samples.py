@@ -8,11 +8,14 @@ from helicon.bundle import Bundle
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 
+MOST_TOKENS = 256
+
 
 def write_samples(bundle: Bundle, path: Path, seed: int) -> None:
     """Writes one item of each layout as PATH-SLOT with its previews."""
     for layout in bundle.schema.layouts:
-        (item,) = generate(bundle, Request(seed=seed, to=layout.last.name, tokens=256))
+        tokens = min(MOST_TOKENS, layout.last.length or MOST_TOKENS)
+        (item,) = generate(bundle, Request(seed=seed, to=layout.last.name, tokens=tokens))
         target = path.with_name(f"{path.name}-{layout.last.name}{item.modality.suffixes[0]}")
         target.parent.mkdir(parents=True, exist_ok=True)
         item.modality.write(item.media, target)

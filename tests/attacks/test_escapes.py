@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,7 +109,8 @@ def test_words_as_they_are_made(model, tmp_path, capsys):
 
     blocks = {"style": SimpleNamespace(block=SimpleNamespace(tokens=[HOSTILE, "b"]))}
     watch = Watch(SimpleNamespace(sequencer=SimpleNamespace(tokenizers=blocks)), "style", True)  # type: ignore[arg-type]
-    watch.on_step(torch.tensor([0]), torch.tensor([True]))
+    prompt = SimpleNamespace(prime=[])
+    watch.on_step([SimpleNamespace(made=1, ids=np.zeros(1, np.int64), request=SimpleNamespace(prompt=prompt))])  # type: ignore[list-item]
     assert_shown(capsys.readouterr().out)
 
 

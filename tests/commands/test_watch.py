@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import torch
 from tiny_bundles import text_bundle
 
 from helicon.commands.generate import Watch
@@ -14,8 +13,8 @@ def test_the_wait_for_the_first_token_does_not_count_as_speed(monkeypatch, capsy
     """4 s for a prompt, then 2 s for six tokens."""
     clock = SimpleNamespace(now=10.0)
     monkeypatch.setattr("helicon.commands.generate.time", SimpleNamespace(monotonic=lambda: clock.now))
-    watch, ids = Watch(text_bundle(), "text", stream=False, name="level 0: "), torch.zeros(3, dtype=torch.int64)
-    for clock.now in (14.0, 16.0):
-        watch.on_step(ids, torch.ones(3, dtype=torch.bool))
+    watch = Watch(text_bundle(), "text", stream=False, name="level 0: ")
+    for clock.now, made in ((14.0, 1), (16.0, 2)):
+        watch.on_step([SimpleNamespace(made=made)] * 3)  # type: ignore[list-item]
     watch.end()
     assert capsys.readouterr().err == "level 0: 6 tokens, the first after 4.00 s, then 3 a second\n"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from watching import watched
+from watching import uniforms, watched
 
 from helicon.bundle import make_gpt
 from helicon.demos.composer import compose
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
+from helicon.generation.engine import decode
+from helicon.generation.stream import Stream
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import convert
-from helicon.gpt.sampler import Noise, methods
+from helicon.gpt.sampler import PerItemRNG, methods
 from helicon.modalities.music import MUSIC
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -73,20 +75,16 @@ def untrained(
 
 def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, tolerance) -> set[int]:
     """Compares 50 random positions; gives the window starts that were seen."""
-    places = [(step, row) for step in range(len(steps)) for row in range(len(made))]
-    # A row that has ended is not looked at any more
-    places = [(s, r) for s, r in places if s == 0 or steps[s][1][r] > steps[s - 1][1][r]]
-    places = [(s, r) for s, r in places if steps[s][1][r] != layout.last.length]
-    for step, row in random.Random(0).sample(places, min(50, len(places))):
-        logits, length, window = (tensor[row] for tensor in steps[step])
-        example = {**prompts[row].conditions, layout.last.name: made[row][: int(length)]}
-        packed = sequencer.pack(layout, example, start=int(window), plan=False)
-        assert len(packed.ids) == layout.prefix + int(length) - int(window) <= sequencer.context
+    places = [(row, *seen) for step in steps for row, seen in step.items()]
+    for row, logits, length, window in random.Random(0).sample(places, min(50, len(places))):
+        example = {**prompts[row].conditions, layout.last.name: made[row][:length]}
+        packed = sequencer.pack(layout, example, start=window, plan=False)
+        assert len(packed.ids) == layout.prefix + length - window <= sequencer.context
         with torch.no_grad():
             whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
             expected = gpt.logits(whole[0, -1], sequencer.schema.rows(layout.last))
         torch.testing.assert_close(logits, expected, atol=tolerance, rtol=0)
-    return {int(start) for _, _, windows in steps for start in windows}
+    return {window for *_, window in places}
 
 
 # One sparse pattern is enough for the other tables of positions
@@ -102,7 +100,7 @@ def test_cached_decoding_is_the_whole_forward(monkeypatch, pieces, pattern, posi
     prompts = [Prompt({"style": piece["style"]}, prime) for piece, prime in zip(pieces, primes)]
     steps = watched(monkeypatch)
     sampling = Sampling(CHAIN, seed=1, max_tokens=90, overlap=0.4)
-    made = decode(gpt, sequencer, layout, prompts, sampling, engine=engine)
+    made = decode(gpt, sequencer, layout, prompts, sampling, backend=engine)
     starts = check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
     assert len(starts) > 4  # the window moved, also during the decoding
     for prime, ids in zip(primes, made):
@@ -188,10 +186,10 @@ def test_items_of_one_prompt_share_its_prefill(monkeypatch, pieces, engine, guid
     monkeypatch.setattr(GPT, "forward", heard)
     prompt = Prompt({"style": pieces[0]["style"]}, pieces[0]["music"][:50])
     sampling = Sampling(CHAIN, 3, max_tokens=60, guidance=guidance)
-    together = decode(gpt, sequencer, layout, [prompt] * 5, sampling, engine=engine)
+    together = decode(gpt, sequencer, layout, [prompt] * 5, sampling, backend=engine)
     assert prefills == [(1, 54)] * (1 if guidance == 1 else 2)
     assert len({tuple(ids) for ids in together}) == 5
-    (alone,) = decode(gpt, sequencer, layout, [prompt], sampling, items=[3], engine=engine)
+    (alone,) = decode(gpt, sequencer, layout, [prompt], sampling, items=[3], backend=engine)
     assert np.array_equal(alone, together[3])
 
 
@@ -201,7 +199,7 @@ def test_every_format_makes_whole_pieces(number, engine):
     sequencer = sequencer_of("music")
     (layout,), gpt = sequencer.schema.layouts, convert(untrained(sequencer, "dense,strided:6"), number)
     prompts, tokenizer = [Prompt({}, constraints={"seconds": 2.0})] * 3, sequencer.tokenizers["music"]
-    for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN), engine=engine):
+    for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN), backend=engine):
         assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
         assert tokenizer.decode(ids).seconds == pytest.approx(2.0, abs=0.011)
 
@@ -223,9 +221,10 @@ def test_steps_are_told_as_they_come(pieces):
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
     heard: list[list[int]] = [[], []]
 
-    def on_step(ids: torch.Tensor, real: torch.Tensor) -> None:
-        for row in real.nonzero().flatten().tolist():
-            heard[row].append(int(ids[row]))
+    def on_step(streams: Sequence[Stream]) -> None:
+        for told, stream in zip(heard, streams):
+            if stream.made > len(told):
+                told.append(int(stream.ids[-1]))
 
     prompts = [Prompt({}), Prompt({}, pieces[0]["music"][:6])]
     made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=30), on_step=on_step)
@@ -241,11 +240,11 @@ def test_step_t_draws_with_entry_t_of_the_items_noise(monkeypatch):
         heard.append(uniform.tolist())
         return torch.zeros(2, dtype=torch.int64)
 
-    monkeypatch.setattr("helicon.generation.loop.draw", drawn)
+    monkeypatch.setattr("helicon.generation.lane.draw", drawn)
+    monkeypatch.setattr(PerItemRNG, "CHUNK", 8)
     prompts = [Prompt({}), Prompt({}, np.arange(30))]
     decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=9, max_tokens=20), items=[4, 2])
-    noise = Noise(9, [4, 2])
-    assert heard == [noise[step].tolist() for step in range(20)]
+    assert heard == [list(pair) for pair in zip(uniforms(9, 4, 20), uniforms(9, 2, 20))]
     assert len({tuple(uniform) for uniform in heard}) == 20
 
 

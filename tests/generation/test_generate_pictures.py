@@ -154,6 +154,7 @@ def test_guidance_changes_what_is_made(both):
         (["--text", "red", "-n", "4", "--best-of", "3"], "--best-of 3: the best 4 are to be kept of at least as many"),
         (["--best-of", "3"], "--best-of ranks what is made by how well it fits what is given"),
         (["--text", "red", "--best-of", "3", "--tokens", "5"], "image[4x4] has 16 tokens; leave out --tokens"),
+        (["--text", "red", "--tokens", "17"], "--tokens 17: image[4x4] has 16 tokens, and cannot go on after them"),
         (["--text", "red", "--guidance", "-1"], "guidance must be 0 or more, got -1"),
         (["--text", "a long caption"], "--text: 14 tokens, this model takes 4"),
         (["--text", "a long caption", "--to", "text"], "--text: 14 tokens of 4, nothing is left to make"),

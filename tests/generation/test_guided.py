@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from guided_worlds import FINE, model, sequencer_of
-from watching import watched
+from watching import uniforms, watched
 
 from helicon.generation.decode_request import Prompt, Sampling
-from helicon.generation.loop import decode
-from helicon.generation.state import DecodeState
+from helicon.generation.engine import decode
+from helicon.generation.feed import Feed, Row
+from helicon.generation.lane import Lane
 from helicon.gpt.model import GPT
-from helicon.gpt.sampler import Noise, methods
+from helicon.gpt.sampler import methods
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -36,14 +37,11 @@ def whole_forward(gpt: GPT, sequencer: Sequencer, layout: Layout, example: dict,
 def check(gpt, sequencer, layout, prompts, made, steps) -> set[int]:
     """Compares every step of every row that was going on; gives the window starts that were seen."""
     seen = set()
-    for step, (logits, lengths, windows) in enumerate(steps):
-        for row, ids in enumerate(made):
-            length, window = int(lengths[row]), int(windows[row])
-            if step and length == int(steps[step - 1][1][row]):
-                continue
-            example = {**prompts[row].conditions, layout.last.name: ids}
+    for step in steps:
+        for row, (logits, length, window) in step.items():
+            example = {**prompts[row].conditions, layout.last.name: made[row]}
             expected = whole_forward(gpt, sequencer, layout, example, window, length)
-            torch.testing.assert_close(logits[row], expected, atol=1e-9, rtol=0)
+            torch.testing.assert_close(logits, expected, atol=1e-9, rtol=0)
             seen.add(window)
     return seen
 
@@ -133,7 +131,7 @@ def test_guidance_moves_away_from_what_no_guide_and_no_text_would_give():
     given = {"above": coarse(7), "lyrics": np.arange(28) % 5}
     (ids,) = decode(gpt, sequencer, layout, [Prompt(given)], Sampling(CHAIN, seed=2, guidance=3.0, overlap=0.5))
     assert len(ids) == 28
-    noise, room = Noise(2, [0]), sequencer.room(layout)
+    drawn_with, room = uniforms(2, 0, 28), sequencer.room(layout)
     window = 0
     for length, token in enumerate(ids):
         window = length - room // 2 if length - window > room else window
@@ -141,7 +139,7 @@ def test_guidance_moves_away_from_what_no_guide_and_no_text_would_give():
             whole_forward(gpt, sequencer, layout, {**more, "audio": ids}, window, length)[:-1] for more in (given, {})
         )
         shares = ((free + 3 * (known - free)) / 1.5).softmax(-1).cumsum(-1)
-        assert int((shares <= noise[length][0]).sum()) == token
+        assert int((shares <= drawn_with[length]).sum()) == token
     assert window > 0
 
 
@@ -184,14 +182,14 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"lyrics": LYRICS}, np.arange(prime), wishes)] * 2
-    prefixes, prefix = [], DecodeState._prefix
+    prefixes, prefix = [], Feed.slid_prefix
 
-    def heard(run: DecodeState, row: int, first: int):
-        found = prefix(run, row, first)
+    def heard(feed: Feed, row: Row, first: int):
+        found = prefix(feed, row, first)
         prefixes.append((first, *found))
         return found
 
-    monkeypatch.setattr(DecodeState, "_prefix", heard)
+    monkeypatch.setattr(Feed, "slid_prefix", heard)
     decode(gpt, sequencer, layout, prompts, Sampling((without_stop,), seed=1, max_tokens=tokens))
     example = {"lyrics": LYRICS, "audio": np.zeros(total, np.int64)}
     for start, ids, rows in prefixes:
@@ -207,7 +205,7 @@ def test_a_text_of_a_piece_of_unknown_length_is_that_of_one_window(monkeypatch):
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     verses = sequencer.tokenizers["lyrics"]
-    monkeypatch.setattr(DecodeState, "allowed", lambda run, count: torch.eye(6, dtype=torch.bool)[5:])  # `stop` at once
+    monkeypatch.setattr(Lane, "_sample", lambda *args: torch.tensor([5]))  # `stop` at once
     decode(gpt, sequencer, layout, [Prompt({"lyrics": LYRICS})], Sampling(CHAIN))
     assert verses.told == [(0.0, 7 / FINE, 7 / FINE)]  # type: ignore[attr-defined]
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import wave
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from helicon.cli import main
 from helicon.formats.audio import read_audio, write_audio
 from helicon.generation import upsampling
 from helicon.generation.decode_request import Prompt
-from helicon.generation.loop import OnStep
+from helicon.generation.engine import OnStep
 from helicon.generation.request import Request, RequestError
 from helicon.generation.runtime import RuntimeConfig
+from helicon.generation.stream import Stream
 from helicon.generation.upsampling import GenerationResult, generate_levels
 from helicon.modalities.audio import codes_of
 
@@ -84,7 +85,7 @@ def stopped_in(level: str, step: int) -> Callable[..., OnStep | None]:
     def watch(bundle: object, layout: object, what: str) -> OnStep | None:
         steps = []
 
-        def on_step(ids_B: torch.Tensor, real_B: torch.Tensor) -> None:
+        def on_step(streams: Sequence[Stream]) -> None:
             steps.append(1)
             if len(steps) == step:
                 raise Stopped

@@ -19,6 +19,7 @@ from helicon.gpt.native.step import NativeStep
 from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.stepping import EagerStep, make_step
+from helicon.gpt.stride_patterns import Column
 from helicon.sequence.layout import Frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -211,13 +212,26 @@ def test_key_lists_follow_a_long_context_and_rows_far_apart():
             torch.testing.assert_close(logits, eager(*inputs, positions, ROWS, position + 1), atol=1e-5, rtol=0)
 
 
+@needs_compiler
+@torch.inference_mode()
+def test_key_lists_of_rows_far_apart_are_made_for_many_steps_at_a_time(monkeypatch):
+    calls, keys = [], Column.keys
+    monkeypatch.setattr(Column, "keys", lambda *args: (calls.append(1), keys(*args))[1])
+    gpt = model(pattern="column:7")
+    step = NativeStep(gpt, gpt.new_cache(2, 700), Frame(2))
+    for position in range(400, 500):
+        inputs = torch.zeros(2, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
+        step(*inputs, torch.tensor([position, position - 390]), ROWS, position + 1)
+    assert len(calls) <= 4
+
+
 def test_a_machine_without_a_compiler_does_without(monkeypatch):
     monkeypatch.setenv(build.NEVER, "1")
     build.library.cache_clear()
     try:
         gpt = model()
         assert isinstance(make_step(gpt, gpt.new_cache(1, 8), FRAME), EagerStep)
-        with pytest.raises(ValueError, match="engine 'native': there is eager here"):
+        with pytest.raises(ValueError, match="backend 'native': there is eager here"):
             make_step(gpt, gpt.new_cache(1, 8), FRAME, "native")
     finally:
         build.library.cache_clear()

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from helicon.gpt.sampler import MinP, Noise, RepetitionPenalty, Temperature, TopK, TopP, draw, methods
+from helicon.gpt.sampler import MinP, PerItemRNG, RepetitionPenalty, Temperature, TopK, TopP, draw, methods
 
 NEVER = float("-inf")
 NOTHING_SEEN = torch.zeros(1, 4, dtype=torch.bool)
@@ -111,13 +111,14 @@ def test_what_is_forbidden_is_never_drawn(chain):
         assert allowed[torch.arange(3000), ids].all()
 
 
-def test_noise_is_a_function_of_seed_and_item():
-    together, alone = Noise(7, range(8)), Noise(7, [3])
-    for step in (0, 5, 1023, 1024, 3000):
-        assert together[step][3] == alone[step][0]
-    assert torch.equal(Noise(7, [3])[3000], alone[3000])
-    first = torch.stack([Noise(seed, range(50))[0] for seed in range(20)])
+def test_uniform_numbers_are_a_function_of_seed_and_item():
+    one, same, other = PerItemRNG(7, 3), PerItemRNG(7, 3), PerItemRNG(7, 4)
+    chunks = [(one.chunk(), same.chunk(), other.chunk()) for _ in range(3)]
+    assert all(torch.equal(a, b) and not torch.equal(a, c) for a, b, c in chunks)
+    assert torch.cat([a for a, *_ in chunks]).unique().numel() == 3 * PerItemRNG.CHUNK
+    first = torch.tensor([[float(PerItemRNG(seed, item).chunk()[0]) for item in range(50)] for seed in range(20)])
     assert first.unique().numel() == 1000
     assert abs(float(first.mean()) - 0.5) < 0.05
-    assert first.dtype == torch.float64
-    assert 0 <= float(first.min()) <= float(first.max()) < 1
+    whole = chunks[0][0]
+    assert whole.dtype == torch.float64
+    assert 0 <= float(whole.min()) <= float(whole.max()) < 1

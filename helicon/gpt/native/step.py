@@ -26,7 +26,7 @@ from helicon.sequence.layout import Frame
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 ACTIVATIONS = {"gelu": 0, "quick_gelu": 1, "relu2": 2, "swiglu": 3}
 PER_THREAD = 1 << 20  # weights of layers, without which another thread is not worth its barriers
-MANY = 256  # queries whose lists of keys are made at a time
+MANY, AHEAD = 256, 32  # queries whose lists of keys are made at a time: of all rows together, or of each
 ROOM = 16  # numbers that the softmax writes beyond the last score
 
 
@@ -80,7 +80,8 @@ class NativeStep:
                 self._patterns.setdefault(bound, []).append(i)
         self._tables: dict[AttentionPattern, Tensor] = {}
         self._heads: dict[tuple[int, int], Linear] = {}
-        self._made = (0, 0)  # queries that the tables are of, where those of all rows are near each other
+        self._first_B = self._table_B = torch.empty(0, dtype=torch.int64)  # of each row's queries; where they begin
+        self._ahead = 0  # queries from the first one on that the tables are of
         self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
         threads = threads or self._threads()
         self._pace = Pace(threads)
@@ -104,7 +105,7 @@ class NativeStep:
         """Logits [B, V], float32."""
         ids, places, position = (t.to(torch.int64).contiguous() for t in (ids_B, rows_BA, position_B))
         self._model.axes = places.shape[1]
-        which = self._keys(position, reach)
+        which = self._keys(position)
         if (rows.start, rows.stop) not in self._heads:
             self._heads[rows.start, rows.stop] = self._linear(self.gpt.head or self.gpt.tokens, rows)
         head = self._heads[rows.start, rows.stop]
@@ -124,24 +125,34 @@ class NativeStep:
         weights = sum(linear.outputs * linear.inputs for linear in linears)
         return max(1, min(torch.get_num_threads(), weights // PER_THREAD))
 
-    def _keys(self, position_B: Tensor, reach: int) -> Tensor:
-        """Row of each query in the tables of key lists, to which the layers point: made for many queries at a time."""
+    def _keys(self, position_B: Tensor) -> Tensor:
+        """Row of each query in the tables of key lists, to which the layers point: made for many queries at a time.
+
+        Where all are near each other they share a table of MANY queries, else each has AHEAD of its own.
+        """
         if not self._patterns:
             return position_B
         query_B = position_B - self.frame.prefix
+        if len(query_B) == len(self._first_B):
+            offset_B = query_B - self._first_B
+            low, high = (int(offset) for offset in offset_B.aminmax())
+            if low >= 0 and high < self._ahead:
+                return offset_B + self._table_B
         first, last = (int(query) for query in query_B.aminmax())
-        if not self._made[0] <= first <= last < self._made[1]:
-            together = last - first < MANY
-            queries = torch.arange(first, first + MANY) if together else query_B
-            self._made = (first, first + MANY) if together else (0, 0)
-            reach = max(1, min(int(queries.max()) + 1, self.length - self.frame.prefix))
-            for pattern, layers in self._patterns.items():
-                index, valid = pattern.keys(queries.clamp(min=0, max=reach - 1), reach)
-                keys = index.masked_fill(~(valid & (queries >= 0)[:, None]), -1).to(torch.int32)
-                for i in layers:
-                    self._layers[i].keys, self._layers[i].keys_count = keys.data_ptr(), keys.shape[1]
-                self._tables[pattern] = keys
-        return query_B - self._made[0] if self._made[1] else torch.arange(len(query_B))
+        if last - first < MANY:
+            self._first_B, self._ahead, self._table_B = torch.full_like(query_B, first), MANY, torch.tensor(0)
+            queries = torch.arange(first, first + MANY)
+        else:
+            self._first_B, self._ahead, self._table_B = query_B, AHEAD, torch.arange(len(query_B)) * AHEAD
+            queries = (query_B[:, None] + torch.arange(AHEAD)).flatten()
+        reach = max(1, min(int(queries.max()) + 1, self.length - self.frame.prefix))
+        for pattern, layers in self._patterns.items():
+            index, valid = pattern.keys(queries.clamp(min=0, max=reach - 1), reach)
+            keys = index.masked_fill(~(valid & (queries >= 0)[:, None]), -1).to(torch.int32)
+            for i in layers:
+                self._layers[i].keys, self._layers[i].keys_count = keys.data_ptr(), keys.shape[1]
+            self._tables[pattern] = keys
+        return query_B - self._first_B + self._table_B
 
     def _layer(self, layer: ModelLayer, cache: Cache, i: int) -> Layer:
         attention, mlp = layer.attention, layer.mlp

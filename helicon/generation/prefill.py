@@ -1,0 +1,73 @@
+"""Whole windows through the model: keys and values into rows of a cache, logits of the token that follows.
+
+Shapes: T tokens of a window, A coordinate axes, N different windows, V tokens of the slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helicon.gpt.cache import Cache
+from helicon.gpt.model import GPT
+from helicon.sequence.layout import Frame
+
+
+class Window(NamedTuple):
+    """Vocabulary ids [T] fed, and rows [T, A] of the coordinate table."""
+
+    ids: np.ndarray
+    rows: np.ndarray
+
+
+def prefill(
+    gpt: GPT, frame: Frame, cache: Cache, windows: Sequence[Window], to: Sequence[int], vocabulary: slice
+) -> Tensor:  # fmt: skip
+    """Logits of what follows each window, which goes into row `to` of the cache; equal windows are computed once.
+
+    On a CPU different ones go one by one, so that what a row gets does not depend on the others; on a GPU together.
+
+    Args:
+        windows: one for each row to fill.
+        to: numbers of those rows.
+        vocabulary: rows of the output matrix to compute.
+
+    Returns:
+        [len(windows), V].
+    """
+    different: dict[bytes, int] = {}
+    which = [different.setdefault(w.ids.tobytes() + w.rows.tobytes(), len(different)) for w in windows]
+    fed = [windows[which.index(number)] for number in range(len(different))]
+    groups = [[row for row, other in zip(to, which) if other == number] for number in range(len(fed))]
+    if len(fed) > 1 and cache.kv.device.type != "cpu":
+        logits_NV = _forward(gpt, frame, apart := gpt.new_cache(len(fed), max(map(_length, fed))), fed, vocabulary)
+        cache.copy_rows(apart, which, to)
+    else:
+        parts = []
+        for window, (row, *others) in zip(fed, groups):
+            parts.append(_forward(gpt, frame, cache.rows(slice(row, row + 1), cache.length), [window], vocabulary))
+            for other in others:
+                cache.move_row(row, other, _length(window))
+        logits_NV = torch.cat(parts)
+    return logits_NV[torch.tensor(which, device=logits_NV.device)]
+
+
+def _length(window: Window) -> int:
+    return len(window.ids)
+
+
+def _forward(gpt: GPT, frame: Frame, cache: Cache, windows: Sequence[Window], vocabulary: slice) -> Tensor:
+    """Logits [N, V] after each window; their keys and values go into the rows of a cache of N."""
+    longest, device = max(map(_length, windows)), gpt.tokens.weight.device
+    ids = torch.zeros(len(windows), longest, dtype=torch.int64)
+    rows = torch.zeros(len(windows), longest, windows[0].rows.shape[1], dtype=torch.int64)
+    for number, window in enumerate(windows):
+        ids[number, : len(window.ids)] = torch.as_tensor(window.ids)
+        rows[number, : len(window.ids)] = torch.as_tensor(window.rows)
+    last = torch.tensor([len(window.ids) - 1 for window in windows], device=device)
+    hidden = gpt(ids.to(device), rows.to(device), frame, cache)
+    return gpt.logits(hidden[torch.arange(len(windows), device=device), last], vocabulary)

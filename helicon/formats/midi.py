@@ -65,7 +65,7 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
         tempos=events.tempos,
         metres=events.metres,
         keys=events.keys,
-        messages=messages.take(messages.kind > NOTE_ON),
+        messages=messages.take(np.flatnonzero(messages.kind > NOTE_ON)),
         texts=tuple(text for text in texts if text is not named.get(text.track)),
     )
     report.add("notes of no length", int(np.count_nonzero(notes.end_tick <= notes.onset_tick)))

@@ -104,16 +104,10 @@ def _messages(
     tick, track = when
     status, at, number = status[kept], at[kept], number[kept]
     value = np.where(_HAS_VALUE[status], data[at + 1], 0)
-    report.add("data bytes clipped", sum(int(np.count_nonzero(x > 127)) for x in (number, value)))
-    return Messages(
-        tick[kept],
-        track[kept],
-        port[kept] * CHANNELS + channel[kept],
-        status >> 4,
-        np.minimum(number, 127),
-        np.minimum(value, 127),
-        kept,
-    )
+    if max(number.max(initial=0), value.max(initial=0)) > 127:
+        report.add("data bytes clipped", sum(int(np.count_nonzero(x > 127)) for x in (number, value)))
+        number, value = np.minimum(number, 127), np.minimum(value, 127)
+    return Messages(tick[kept], track[kept], port[kept] * CHANNELS + channel[kept], status >> 4, number, value, kept)
 
 
 def _part_modes(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,6 +140,8 @@ def _statuses(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _ports(tracks: np.ndarray, metas: Metas, count: int) -> np.ndarray:
     """[count]: port of each event. Tracks begin with port 0 at the places `tracks`, and metas name others."""
     which, numbers = metas.numbers(PORT, 1)
+    if not len(which):
+        return np.zeros(count, np.int64)
     begins = np.concatenate([tracks, metas.place[which]])
     order = np.argsort(begins, kind="stable")
     lengths = np.diff(begins[order], append=count)

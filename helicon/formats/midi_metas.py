@@ -45,14 +45,14 @@ class Metas:
         """Rows of `Score.tempos`, those of no length left out."""
         which, byte = self.numbers(SET_TEMPO, 3)
         tempo_us = byte @ _BIG_ENDIAN
-        report.add("tempos of 0 ignored", int(np.count_nonzero(tempo_us == 0)))
+        report.add("tempos of 0 ignored", len(tempo_us) - np.count_nonzero(tempo_us))
         return self._rows(which, tempo_us[:, None], tempo_us > 0)
 
     def metres(self, report: ReadReport) -> np.ndarray:
         """Rows of `Score.metres`, those that cannot be left out."""
         which, byte = self.numbers(TIME_SIGNATURE, 4)
         good = (byte[:, 0] > 0) & (byte[:, 1] <= MAX_POWER)
-        report.add("bad time signatures", int(np.count_nonzero(~good)))
+        report.add("bad time signatures", len(good) - np.count_nonzero(good))
         return self._rows(which, byte, good)
 
     def keys(self, report: ReadReport) -> np.ndarray:
@@ -60,19 +60,18 @@ class Metas:
         which, byte = self.numbers(KEY_SIGNATURE, 2)
         byte[:, 0] = (byte[:, 0] + 128) % 256 - 128  # a signed byte
         good = (np.abs(byte[:, 0]) <= 7) & (byte[:, 1] <= 1)
-        bad = np.count_nonzero(self.kind == KEY_SIGNATURE) - np.count_nonzero(good)
-        report.add("bad key signatures", int(bad))
+        report.add("bad key signatures", np.count_nonzero(self.kind == KEY_SIGNATURE) - np.count_nonzero(good))
         return self._rows(which, byte, good)
 
     def texts(self, report: ReadReport) -> list[Text]:
         """The first MAX_TEXTS texts of all kinds that are not too long."""
         which = np.flatnonzero((self.kind >= TEXT) & (self.kind <= LAST_TEXT) & (self.length <= MAX_TEXT_BYTES))
         report.add(f"texts after the first {MAX_TEXTS:,} dropped", max(len(which) - MAX_TEXTS, 0))
-        which = which[:MAX_TEXTS]
+        which, data = which[:MAX_TEXTS], self.data.tobytes()
         begins, ends = self.content[which], (self.content + self.length)[which]
         columns = (self.tick[which], self.track[which], self.kind[which], begins, ends)
         return [
-            Text(tick, track, kind, _unicode(self.data[begin:end].tobytes()))
+            Text(tick, track, kind, _unicode(data[begin:end]))
             for tick, track, kind, begin, end in zip(*(column.tolist() for column in columns))
         ]
 
@@ -84,12 +83,14 @@ class Metas:
 
 def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of one to four bytes, seven bits in each, that begin at these offsets, and the offsets after them."""
-    value, more = np.zeros(len(at), np.int64), np.ones(len(at), bool)
-    while more.any():
-        byte = data[at]
-        value = np.where(more, value << 7 | byte & 0x7F, value)
-        at = at + more
-        more = more & (byte >= 0x80)
+    byte = data[at]
+    value, at = (byte & 0x7F).astype(np.int64), at + 1
+    more = np.flatnonzero(byte >= 0x80)
+    while len(more):
+        byte = data[at[more]]
+        value[more] = value[more] << 7 | byte & 0x7F
+        at[more] += 1
+        more = more[byte >= 0x80]
     return value, at
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from helicon.formats.general_midi import BANK, CONTROL, NOTE_ON, PART_MODE, PROGRAM_CHANGE, RESET, SUSTAIN
+from helicon.formats.general_midi import BANK, CONTROL, NOTE_OFF, NOTE_ON, PART_MODE, PROGRAM_CHANGE, RESET, SUSTAIN
 from helicon.formats.midi_parts import Parts, own_tracks
 from helicon.formats.score import DRUMS, Messages, Notes, ReadReport, narrow
 
 PEDAL_DOWN = 64  # the value from which on the pedal is down
 PITCHES = 128
+_NEVER = np.iinfo(np.int64).max
 _RANK = np.full(16, 2, np.uint8)  # at one tick, by kind
 _RANK[[PART_MODE, PROGRAM_CHANGE]] = 0, 1
+# By kind, and by number of a control
+_MATTERS = np.isin(np.arange(16), [NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, PART_MODE])
+_CONTROL_MATTERS = np.isin(np.arange(128), [SUSTAIN, RESET, BANK])
 
 
 def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport) -> Notes:
@@ -36,36 +40,37 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
     on, off = _pairs(messages, parts, report)
     program = parts.programs(on, report)
     end = _held(messages, parts, on, off, program) if extend else off
-    report.add("hanging notes", int(np.count_nonzero(off == never)))
 
     onset_tick, pitch = messages.tick[on], messages.number[on].astype(np.int64)
     order = np.argsort((onset_tick * (DRUMS + 1) + program) * PITCHES + pitch, kind="stable")
     on, off, end = on[order], off[order], end[order]
-    tick, place = (np.append(column, -1) for column in (messages.tick, messages.place))  # of what never comes
-    track = messages.track[on]
-    off_tick = np.where(off < never, tick[off], ends[track])
+    tick, place = (np.concatenate([x, [_NEVER]]) for x in (messages.tick, messages.place))
+    track, off_tick, end_tick = messages.track[on], tick[off], tick[end]
+    hangs, rings = np.flatnonzero(off == never), np.flatnonzero(end == never)
+    report.add("hanging notes", len(hangs))
+    off_tick[hangs] = ends[track[hangs]]
+    end_tick[rings] = np.maximum(ends[track[rings]], off_tick[rings])
     return Notes(
         onset_tick[order],
         off_tick,
-        np.where(end < never, tick[end], np.maximum(ends[track], tick[off])),
+        end_tick,
         pitch[order].astype(np.int16),
         messages.value[on].astype(np.int16),
         program[order].astype(np.int16),
         track,
         messages.channel[on],
         messages.place[on],
-        np.where(off < never, place[off], never),
+        place[off],
     )
 
 
 def in_time(messages: Messages) -> Messages:
     """What matters to notes, in order of time; at one tick system messages, then banks, then programs come first."""
-    kind, number = messages.kind, messages.number
-    is_control = kind == CONTROL
-    matters = (kind <= NOTE_ON) | (kind == PROGRAM_CHANGE) | (kind == PART_MODE)
-    matters |= is_control & ((number == SUSTAIN) | (number == RESET) | (number == BANK))
-    rank = _RANK[kind]
-    rank[is_control & (number == BANK)] = 0
+    matters, rank = _MATTERS[messages.kind], _RANK[messages.kind]
+    controls = np.flatnonzero(messages.kind == CONTROL)
+    number = messages.number[controls]
+    matters[controls] = _CONTROL_MATTERS[number]
+    rank[controls[number == BANK]] = 0
     order = np.argsort(messages.tick * 3 + rank, kind="stable")
     return messages.take(order if matters.all() else order[matters[order]])
 
@@ -99,8 +104,9 @@ def _first_in_first_out(
     order = np.argsort(narrow(key), kind="stable")
     at, key = at[order], key[order]
     is_on = (messages.kind[at] == NOTE_ON) & (messages.value[at] > 0)
-    begins = np.flatnonzero(np.diff(key, prepend=-1))  # of each key
-    group = np.repeat(np.arange(len(begins), dtype=np.int64), np.diff(begins, append=len(at)))
+    new = np.ones(len(at), bool)
+    new[1:] = key[1:] != key[:-1]
+    begins, group = np.flatnonzero(new), np.cumsum(new) - 1  # of each key
 
     # Ons less offs of a key, and the lowest that was so far: an off of a silent key makes a new low
     change = np.where(is_on, 1, -1)
@@ -108,18 +114,21 @@ def _first_in_first_out(
     balance -= (balance - change)[begins][group]
     apart = group * (len(at) + 1)  # makes the lows of one key all below those of the one before
     low = np.minimum.accumulate(np.minimum(balance, 0) - apart) + apart
-    sounding = np.concatenate([[0], (balance - low)[:-1]])
+    sounding = np.zeros(len(at), np.int64)
+    sounding[1:] = (balance - low)[:-1]
     sounding[begins] = 0
     used = is_on | (sounding > 0)
     stray = at[~used]
-    at, group, is_on = at[used], group[used], is_on[used]
+    if len(stray):
+        at, group, is_on = at[used], group[used], is_on[used]
 
     # The n-th off of a key belongs to its n-th on
-    on, off = at[is_on], np.full(np.count_nonzero(is_on), len(messages.tick))
-    ons, offs = (np.bincount(group[which], minlength=len(begins)) for which in (is_on, ~is_on))
-    skipped = np.cumsum(ons - offs) - (ons - offs)  # ons of lower keys that have no off
-    off[np.arange(len(at) - len(on)) + skipped[group[~is_on]]] = at[~is_on]
-    return on, off, stray
+    ons, offs = np.flatnonzero(is_on), np.flatnonzero(~is_on)
+    more = np.bincount(group[ons], minlength=len(begins)) - np.bincount(group[offs], minlength=len(begins))
+    skipped = np.cumsum(more) - more  # ons of lower keys that have no off
+    off = np.full(len(ons), len(messages.tick))
+    off[np.arange(len(offs)) + skipped[group[offs]]] = at[offs]
+    return at[ons], off, stray
 
 
 def _held(messages: Messages, parts: Parts, on: np.ndarray, off: np.ndarray, program: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ DRUM_BANKS = (XG_EFFECTS, XG_DRUMS, GM2_DRUMS)
 class Parts:
     """Lookups among messages, of which each belongs to a channel, and to a part where tracks share it.
 
-    part: [E]; the channel itself where no track has it for its own. shared: whether there is such a track.
+    part: [E], below `parts`; the channel itself, below `channels`, where no track has it for its own. shared: whether
+    there is such a track.
     """
 
     def __init__(self, messages: Messages, own: np.ndarray) -> None:
@@ -32,9 +33,10 @@ class Parts:
         self.channels = int(self.channel.max(initial=0)) + 1
         self.shared = len(own) > 0
         if self.shared:
-            code = _code(messages)
+            code = _code(messages, slice(None))
             found = np.minimum(np.searchsorted(own, code), len(own) - 1)
             self.part = np.where(own[found] == code, self.channels + found, self.channel)
+        self.parts = self.channels + len(own)
 
     def last(self, which: np.ndarray, at: np.ndarray, of: np.ndarray) -> np.ndarray:
         """Place of the last of some messages before each place, as heard by the part of a message; -1 for none.
@@ -51,17 +53,18 @@ class Parts:
         return self._heard(_next, which, at, of)
 
     def _heard(self, find: Callable[..., np.ndarray], which: np.ndarray, at: np.ndarray, of: np.ndarray) -> np.ndarray:
-        span, channel, part = len(self.channel) + 1, self.channel[of], self.part[of]
+        span, channel = len(self.channel) + 1, self.channel[of]
         if not self.shared:
             return find(self.channel[which], which, channel, at, span)
-        is_own = self.part[which] >= self.channels
+        part, of_which = self.part[of], self.part[which]
+        is_own = of_which >= self.channels
         own, common = which[is_own], which[~is_own]
-        found = find(self.part[own], own, part, at, span)
+        found = find(of_which[is_own], own, part, at, span)
         if len(common):
             shared = find(self.channel[common], common, channel, at, span)
             found = np.maximum(found, shared) if find is _last else np.minimum(found, shared)
-        has_own = np.zeros(self.part.max() + 1, bool)
-        has_own[self.part[own]] = True
+        has_own = np.zeros(self.parts, bool)
+        has_own[of_which[is_own]] = True
         rest = np.flatnonzero(~has_own[part] | (found < 0) | (found == span - 1))
         found[rest] = find(self.channel[which], which, channel[rest], at[rest], span)
         return found
@@ -96,36 +99,31 @@ class Parts:
 
 def own_tracks(messages: Messages) -> np.ndarray:
     """Codes, ascending, of track and channel where the track is a part; quick for messages in the order of the file."""
-    if not messages.track.any():
+    changes = np.flatnonzero(messages.kind == PROGRAM_CHANGE)
+    if not len(changes) or not messages.track.any():
         return np.zeros(0, np.int64)
-    track, channel = messages.track, messages.channel
-    changes = (track[1:] != track[:-1]) | (channel[1:] != channel[:-1])
-    runs = np.concatenate([[0], np.flatnonzero(changes) + 1])  # where another track or channel begins
-    run = track[runs] * _SPAN + channel[runs]
-    plays = np.unique(run[np.logical_or.reduceat((messages.kind == NOTE_ON) & (messages.value > 0), runs)])
+    code = _code(messages, np.flatnonzero((messages.kind == NOTE_ON) & (messages.value > 0)))
+    plays = np.unique(np.concatenate([code[:1], code[1:][code[1:] != code[:-1]]]))
     channel = plays % _SPAN
     plays = plays[np.bincount(channel)[channel] > 1]
-    if not len(plays):
-        return plays  # every track has its channels for itself
-    sets = np.sort(run[np.logical_or.reduceat(messages.kind == PROGRAM_CHANGE, runs)])
-    return plays[np.append(sets, -1)[np.searchsorted(sets, plays)] == plays]
+    return np.intersect1d(plays, _code(messages, changes)) if len(plays) else plays
 
 
 _SPAN = 256 * CHANNELS  # channels of all ports
 
 
-def _code(messages: Messages) -> np.ndarray:
-    return messages.track * _SPAN + messages.channel
+def _code(messages: Messages, which: np.ndarray | slice) -> np.ndarray:
+    return messages.track[which] * _SPAN + messages.channel[which]
 
 
 def _last(group: np.ndarray, which: np.ndarray, wanted: np.ndarray, at: np.ndarray, span: int) -> np.ndarray:
     """Place of the last before each place of those of the same group; -1 for none. span: above all places."""
     code, base = np.sort(group * span + which), wanted * span
-    return np.maximum(np.append(-1, code)[np.searchsorted(code, base + at)] - base, -1)
+    return np.maximum(np.concatenate([[-1], code])[np.searchsorted(code, base + at)] - base, -1)
 
 
 def _next(group: np.ndarray, which: np.ndarray, wanted: np.ndarray, at: np.ndarray, span: int) -> np.ndarray:
     """Place of the first after each place of those of the same group; `span - 1` for none."""
     code, base = np.sort(group * span + which), wanted * span
     after_all = np.iinfo(np.int64).max
-    return np.minimum(np.append(code, after_all)[np.searchsorted(code, base + at)] - base, span - 1)
+    return np.minimum(np.concatenate([code, [after_all]])[np.searchsorted(code, base + at)] - base, span - 1)

@@ -23,9 +23,9 @@ class TempoMap:
             tempos: int64 [n, 3] in any order; at one tick the last of them holds.
             ticks_per_quarter: ticks of a quarter note.
         """
-        tick, _, tempo_us = tempos[np.argsort(tempos[:, 0], kind="stable")].T
-        self._tick = np.concatenate([[0], tick])
-        self._tick_s = np.concatenate([[DEFAULT_TEMPO_US], tempo_us]) / 1e6 / ticks_per_quarter
+        order = np.argsort(tempos[:, 0], kind="stable")
+        self._tick = np.concatenate([[0], tempos[order, 0]])
+        self._tick_s = np.concatenate([[DEFAULT_TEMPO_US], tempos[order, 2]]) / 1e6 / ticks_per_quarter
         self._at_s = np.concatenate([[0.0], np.cumsum(np.diff(self._tick) * self._tick_s[:-1])])
 
     def seconds(self, ticks: np.ndarray | int) -> np.ndarray:

@@ -172,6 +172,67 @@ def test_channel_10_is_drums_whatever_its_program() -> None:
     assert read(track(drum, END))[0] == [(0.0, 0.5, 36, 64, DRUMS)]
 
 
+def test_tracks_on_one_channel_keep_their_programs_and_keys() -> None:
+    violin = track("00 C0 28 | violin", "00 90 3C 40 | C on", "8F 00 80 3C 40 | C off after four quarters", END)
+    piano = track("00 C0 00 | piano", "83 60 90 3C 40 | C on after one", "83 60 80 3C 40 | C off", END)
+    found, report = read(violin, piano)
+    assert (found, report.counts) == ([(0.0, 2.0, 60, 64, 40), (0.5, 1.0, 60, 64, 0)], {})
+
+
+def test_22_instruments_on_15_channels() -> None:
+    channels = [*range(9), *range(10, 16), *range(7)]
+    bodies = [
+        f"00 C{channel:X} {5 * i:02X}\n00 9{channel:X} 3C 40\n83 60 8{channel:X} 3C 40"
+        for i, channel in enumerate(channels)
+    ]
+    found, report = read(*(track(body, END) for body in bodies))
+    assert ([note[4] for note in found], report.counts) == ([5 * i for i in range(22)], {})
+
+
+def test_what_a_track_does_not_say_another_says_for_it() -> None:
+    silent = track("00 90 3C 40 | C on, no program", "83 60 80 3C 40 | off", END)
+    violin = track("00 C0 28 | violin", "00 90 40 40 | E on, never off here", "87 40 FF 2F 00 | end, late")
+    off = track("83 60 80 40 40 | E off", END)
+    found, report = read(violin, silent, off)
+    assert found == [(0.0, 0.5, 60, 64, 40), (0.0, 0.5, 64, 64, 40)]
+    assert report.counts == {
+        "notes with a program of another track of their channel": 1,
+        "notes ended by another track of their channel": 1,
+    }
+
+
+@pytest.mark.parametrize(("pedal_of_piano", "end_s"), [("", 1.0), ("00 B0 40 00 | its own pedal, up", 0.5)])
+def test_a_pedal_is_the_channels_unless_the_track_has_its_own(pedal_of_piano: str, end_s: float) -> None:
+    violin = track("00 C0 28", "00 B0 40 7F | down", "00 90 40 40", "83 60 80 40 40", "83 60 B0 40 00 | up", END)
+    piano = track("00 C0 00", pedal_of_piano, C_FOR_A_QUARTER, END)
+    assert read(violin, piano)[0] == [(0.0, end_s, 60, 64, 0), (0.0, 1.0, 64, 64, 40)]
+
+
+@pytest.mark.parametrize(
+    ("opening", "channel", "program"),
+    [
+        ("00 BA 00 7F | bank 127: XG's drums\n00 CA 00", 0xA, DRUMS),
+        ("00 BA 00 7E | bank 126: XG's effects\n00 CA 00", 0xA, DRUMS),
+        ("00 BA 00 78 | bank 120: GM2's drums\n00 CA 00", 0xA, DRUMS),
+        ("00 CA 00\n00 BA 00 78 | whichever comes first in a tick", 0xA, DRUMS),
+        ("00 BA 00 7F | a bank without a program changes nothing", 0xA, 0),
+        ("00 BA 00 08 | bank 8: a variation\n00 CA 05", 0xA, 5),
+        ("00 B9 00 79 | bank 121: GM2's melody on channel 10\n00 C9 28", 0x9, 40),
+        ("00 B9 00 00 | bank 0\n00 C9 28", 0x9, DRUMS),
+        ("00 F0 0A 41 10 42 12 40 1A 15 02 0F F7 | GS: block A, channel 11, is drums", 0xA, DRUMS),
+        ("00 F0 0A 41 10 42 12 40 1A 15 02 0F F7 | GS: channel 11, not 12", 0xB, 0),
+        ("00 F0 0A 41 10 42 12 40 11 15 01 19 F7 | GS: block 1, channel 1", 0x0, DRUMS),
+        ("00 F0 0A 41 10 42 12 40 10 15 00 1B F7 | GS: block 0, channel 10, is a melody\n00 C9 28", 0x9, 40),
+        ("00 F0 08 43 10 4C 08 0A 07 02 F7 | XG: part 11 is drums", 0xA, DRUMS),
+        ("00 F0 08 43 10 4C 08 09 07 00 F7 | XG: part 10 is a melody\n00 C9 28", 0x9, 40),
+        ("00 F0 08 43 10 4C 08 0A 08 02 F7 | XG: something else", 0xA, 0),
+    ],
+)
+def test_drums_by_bank_and_system_message(opening: str, channel: int, program: int) -> None:
+    found, report = read(track(opening, f"00 9{channel:X} 24 40", f"83 60 8{channel:X} 24 40", END))
+    assert (found, report.counts) == ([(0.0, 0.5, 36, 64, program)], {})
+
+
 PEDALLED = "00 B0 40 7F | pedal down\n00 90 3C 40 | C on\n83 60 80 3C 40 | C off after a quarter"
 
 

@@ -45,14 +45,14 @@ class Metas:
         """Rows of `Score.tempos`, those of no length left out."""
         which, byte = self.numbers(SET_TEMPO, 3)
         tempo_us = byte @ _BIG_ENDIAN
-        report.add("tempos of 0 ignored", len(tempo_us) - np.count_nonzero(tempo_us))
+        report.add("tempos of 0 ignored", len(tempo_us) - int(np.count_nonzero(tempo_us)))
         return self._rows(which, tempo_us[:, None], tempo_us > 0)
 
     def metres(self, report: ReadReport) -> np.ndarray:
         """Rows of `Score.metres`, those that cannot be left out."""
         which, byte = self.numbers(TIME_SIGNATURE, 4)
         good = (byte[:, 0] > 0) & (byte[:, 1] <= MAX_POWER)
-        report.add("bad time signatures", len(good) - np.count_nonzero(good))
+        report.add("bad time signatures", len(good) - int(np.count_nonzero(good)))
         return self._rows(which, byte, good)
 
     def keys(self, report: ReadReport) -> np.ndarray:
@@ -60,7 +60,8 @@ class Metas:
         which, byte = self.numbers(KEY_SIGNATURE, 2)
         byte[:, 0] = (byte[:, 0] + 128) % 256 - 128  # a signed byte
         good = (np.abs(byte[:, 0]) <= 7) & (byte[:, 1] <= 1)
-        report.add("bad key signatures", np.count_nonzero(self.kind == KEY_SIGNATURE) - np.count_nonzero(good))
+        bad = np.count_nonzero(self.kind == KEY_SIGNATURE) - np.count_nonzero(good)
+        report.add("bad key signatures", int(bad))
         return self._rows(which, byte, good)
 
     def texts(self, report: ReadReport) -> list[Text]:

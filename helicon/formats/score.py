@@ -214,6 +214,8 @@ class Score:
     def finer(self) -> Score:
         """The same with FINE ticks a quarter or more."""
         factor = -(-FINE // self.ticks_per_quarter)
+        if factor == 1:
+            return self
         return self._with_ticks(lambda tick: tick * factor, ticks_per_quarter=self.ticks_per_quarter * factor)
 
     def between(self, start_s: float, end_s: float) -> Score:
@@ -246,8 +248,8 @@ class Score:
             self,
             notes=replace(notes, **at),
             messages=replace(self.messages, tick=moved(self.messages.tick)),
-            texts=tuple(text._replace(tick=tick) for text, tick in zip(texts, text_ticks)),
-            tracks=tuple(track._replace(end_tick=tick) for track, tick in zip(tracks, ends)),
+            texts=tuple(Text(tick, *text[1:]) for text, tick in zip(texts, text_ticks)),
+            tracks=tuple(Track(track.name, tick) for track, tick in zip(tracks, ends)),
             **{name: np.column_stack([moved(rows[:, 0]), rows[:, 1:]]) for name, rows in self._rows().items()},
             **changes,  # type: ignore[arg-type]
         )

@@ -251,6 +251,10 @@ MIDIS: dict[str, Callable[[], bytes]] = {
     "far notes": lambda: midi([_notes(1000, b"\xff\xff\xff\x7f")]),
     "tempos": lambda: midi([b"\0\xff\x51\x03\0\0\x01" * 500_000 + b"\0\x90\x3c\x40\0\xff\x2f\0"]),
     "running": lambda: midi([b"\0\x90\x3c\x40" + b"\0\x3c\x40" * 1_200_000]),
+    "metres": lambda: midi([b"\0\xff\x58\4\4\2\x18\x08" * 400_000 + b"\0\x90\x3c\x40\0\xff\x2f\0"]),
+    "bends": lambda: midi([b"\0\xe0\0\x40" + b"\0\0\x40" * 1_200_000 + b"\0\x90\x3c\x40\0\xff\x2f\0"]),
+    "names": lambda: midi([b"\0\xff\3\5hello\0\x90\x3c\x40\0\xff\x2f\0"] * 32_767),
+    "parts": lambda: midi([b"\0\xc0\5\0\x90\x3c\x40\0\xff\x2f\0"] * 32_767),
     "texts": lambda: midi([b"\0\xff\x01\x00" * 900_000 + b"\0\x90\x3c\x40\0\xff\x2f\0"]),
 }  # fmt: skip
 

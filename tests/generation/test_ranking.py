@@ -9,8 +9,8 @@ import pytest
 import torch
 from image_bundles import image_bundle, picture
 
-from helicon import scoring
 from helicon.bundle import Bundle
+from helicon.generation import ranking
 from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.sequence.layout import Layout
 
@@ -47,7 +47,7 @@ CASES = [
 
 @pytest.mark.parametrize(("spec", "slot", "different"), CASES)
 def test_nats_are_those_of_log_softmax_by_hand(monkeypatch, spec, slot, different):
-    monkeypatch.setattr(scoring, "AT_A_TIME", 2)
+    monkeypatch.setattr(ranking, "AT_A_TIME", 2)
     bundle = image_bundle(spec)
     (layout,) = bundle.schema.layouts
     examples = [{"text": WORDS, "image": ids} for ids in pictures(bundle, 3)]

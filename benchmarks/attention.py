@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from machine import describe
 from torch import Tensor
 
-from helicon.gpt.attention import attend
-from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.attention.attend import attend
+from helicon.gpt.attention.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
 HEADS, FEATURES = 8, 64

@@ -1,5 +1,8 @@
 """Figures of one CUDA card: attention's ways, decoding codes to media, decoding tokens, training.
 
+python benchmarks/gpu.py --quick [-o FILE]  # within 7 minutes, the most important first: every kernel against the
+                                            # oracle, media, decoding, training, six patterns; each figure is written
+                                            # as soon as it is known
 python benchmarks/gpu.py                    # the rows of README.md, some 5 minutes
 python benchmarks/gpu.py --attention        # every way to attend; writes the table that helicon chooses by: half an
                                             # hour, most of it compiling. Run it first
@@ -12,22 +15,28 @@ Medians after a warm-up, rivals in turns, the card waited for at the end of each
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from gpu_attention import measure_ways
+from gpu_attention import check_ways, measure_quickly, measure_ways
 from machine import describe, seconds, side_by_side
 from torch import Tensor
 
-from helicon.gpt.attention import attend
-from helicon.gpt.choices import TABLE
+from helicon.gpt.attention.attend import attend
+from helicon.gpt.attention.patterns import parse_pattern
+from helicon.gpt.attention.selection import TABLE
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, Shape
-from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.numbers import convert
 from helicon.gpt.stepping import make_step
 from helicon.modalities.audio import codes_of as sound_codes_of
 from helicon.modalities.image import codes_of as picture_codes_of
@@ -70,6 +79,7 @@ class Bench:
 
     def __init__(self, device: str, sizes: Sizes) -> None:
         self.device, self.sizes = torch.device(device), sizes
+        self.until = float("inf")  # of time.monotonic, after which nothing more is begun
 
     def waited(self, run: Callable[[], object]) -> Callable[[], None]:
         """The same, and that it is done."""
@@ -127,20 +137,23 @@ def media(bench: Bench) -> None:
 
 @torch.inference_mode()
 def decode(bench: Bench) -> None:
-    """A token at a time of a model of 1 B parameters, batch 1, bfloat16, against reading its weights once a token."""
+    """A token at a time of a model of 1 B parameters, batch 1, against reading its weights once a token."""
     size = bench.sizes
     with torch.device(bench.device):
-        gpt = GPT(Shape(layers=size.deep, width=size.wide, heads=size.wide // 64), size.words, size.context).bfloat16()
         position = torch.tensor([size.context // 2])
         ids, rows = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
-        block = torch.empty(size.copied_bytes, dtype=torch.uint8)
-    step = make_step(gpt.eval(), gpt.new_cache(1, size.context), Frame())
-    token_s = bench.seconds(partial(step, ids, rows, position, slice(0, size.words), size.context // 2 + 1))
-    bandwidth = 2 * size.copied_bytes / bench.seconds(block.clone)
-    floor_s = 2 * gpt.parameter_count() / bandwidth
-    print(f"| decode | {gpt.parameter_count() / 1e9:.2f} B parameters, bf16, batch 1 |\n|---|---|")
-    print(f"| share of the bandwidth floor | {100 * floor_s / token_s:.0f} % |")
-    print(f"| tokens a second | {1 / token_s:.0f} of {1 / floor_s:.0f}, at {bandwidth / 1e12:.2f} TB/s, measured |")
+        bandwidth = 2 * size.copied_bytes / bench.seconds(torch.empty(size.copied_bytes, dtype=torch.uint8).clone)
+    for name, width in (("bf16", 2), ("int8", 1)):
+        with torch.device(bench.device):
+            gpt = GPT(Shape(layers=size.deep, width=size.wide, heads=size.wide // 64), size.words, size.context).eval()
+            parameters = gpt.parameter_count()
+            gpt = convert(gpt, name)
+            step = make_step(gpt, gpt.new_cache(1, size.context), Frame())
+        token_s = bench.seconds(partial(step, ids, rows, position, slice(0, size.words), size.context // 2 + 1))
+        floor_s = width * parameters / bandwidth
+        print(f"| decode | {parameters / 1e9:.2f} B parameters, {name}, batch 1 |\n|---|---|")
+        print(f"| share of the bandwidth floor | {100 * floor_s / token_s:.0f} % |")
+        print(f"| tokens a second | {1 / token_s:.0f} of {1 / floor_s:.0f}, at {bandwidth / 1e12:.2f} TB/s, measured |")
 
 
 def train(bench: Bench) -> None:
@@ -179,18 +192,56 @@ def train(bench: Bench) -> None:
 
 
 PARTS = {"sparse": sparse, "media": media, "decode": decode, "train": train}
+MINUTES = 7  # that --quick takes at most
+QUICK = {"check": check_ways, "media": media, "decode": decode, "train": train, "attention": measure_quickly}
+
+
+class Tee(io.TextIOBase):
+    """Standard output that also goes to a file, each write at once: what is known stays known."""
+
+    def __init__(self, path: Path) -> None:
+        self._streams = sys.stdout, path.open("w", encoding="utf-8")
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+
+def quick(bench: Bench, path: Path) -> None:
+    """The parts of --quick, as many as there is time for; what fails is said, and the next part goes on."""
+    began = time.monotonic()
+    bench.until = began + 60 * MINUTES
+    with contextlib.redirect_stdout(Tee(path)):
+        print(describe() + "\n")
+        for name, part in QUICK.items():
+            if time.monotonic() > bench.until:
+                print(f"{name}: no time left")
+                continue
+            try:
+                part(bench)
+            except Exception as error:
+                print(f"{name} FAILED: {error}")
+            print(f"({name} done after {time.monotonic() - began:.0f} s)\n")
+    print(f"written to {path}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attention", action="store_true", help="measure all ways to attend and write the table")
+    parser.add_argument("--quick", action="store_true", help=f"the most important figures, within {MINUTES} minutes")
+    parser.add_argument("-o", "--out", type=Path, default=Path("gpu-quick.md"), help="where --quick writes them")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--dry", action="store_true", help="tiny and on the CPU; nothing is written")
     args = parser.parse_args(arguments)
     if not args.dry and not torch.cuda.is_available():
         raise SystemExit("no CUDA device here; --dry shows that all of it runs")
-    print(describe() + "\n")
     torch.manual_seed(0)
+    if args.quick:
+        quick(Bench("cpu", TINY) if args.dry else Bench("cuda", Sizes(repeats=3)), args.out)
+        return
+    print(describe() + "\n")
     if args.attention:
         table = measure_ways(args.dry, describe())
         if not args.dry:

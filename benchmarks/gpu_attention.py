@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
+from itertools import product
+from typing import Protocol
 
 import torch
 from machine import seconds
 from torch import Tensor
 from tqdm import tqdm
 
-from helicon.gpt.attention import attend_dense
-from helicon.gpt.choices import Key, Row, Table
-from helicon.gpt.pattern_base import AttentionPattern
-from helicon.gpt.patterns import parse_pattern
-from helicon.gpt.stride_patterns import Dense
-from helicon.gpt.ways import WAYS, Attend
+from helicon.gpt.attention.attend import attend_dense
+from helicon.gpt.attention.backends import BACKENDS, Attend
+from helicon.gpt.attention.pattern_base import AttentionPattern
+from helicon.gpt.attention.patterns import parse_pattern
+from helicon.gpt.attention.selection import Key, Row, Table
+from helicon.gpt.attention.stride_patterns import Dense
 from helicon.sequence.layout import Frame
 
 HEADS, FEATURES = 16, 64
@@ -29,6 +32,16 @@ OF_A_GRID = ["row", "block", "column", "conv:11"]
 PREFIX, ROW = 256, 32
 LENGTHS = {torch.bfloat16: (1024, 4096, 16384, 65536), torch.float32: (1024, 4096)}
 GRID_LENGTHS = (1280, 4352)
+COMPILED = "strided:128"  # for which FlexAttention is checked where there is little time
+QUICK_PATTERNS = [spec for spec in PLAIN if not spec.startswith("summary")]
+QUICK_LENGTHS = (4096, 16384)
+
+
+class Bench(Protocol):
+    """Where, and until when, something is measured."""
+
+    device: torch.device
+    until: float
 
 
 def measure_ways(dry: bool, measured_on: str) -> Table:
@@ -40,24 +53,57 @@ def measure_ways(dry: bool, measured_on: str) -> Table:
         cases = [("strided:128", Frame(), 130, torch.float32), ("conv:11", Frame(PREFIX, ROW), 290, torch.bfloat16)]
     for spec, frame, tokens, dtype in tqdm(cases, desc="attention", unit=" cases", disable=None):
         inputs = drawn(1 if dry else max(1, TOKENS_OF_A_BATCH // tokens), tokens, dtype, device)
-        dense_ms = milliseconds(WAYS["apart"].attend, inputs, Dense(), 0, dry)
+        dense_ms = milliseconds(BACKENDS["disjoint"].attend, inputs, Dense(), 0, dry)
         ms = times(spec, frame, inputs, dry)
-        rows.append(Row(Key.of(parse_pattern(spec).bound(frame.row), frame.prefix, dtype), tokens, ms))
+        rows.append(Row(Key.of(parse_pattern(spec).resolve(frame.row), frame.prefix, dtype), tokens, ms))
         told = ", ".join(f"{way} {dense_ms / ms[way]:.1f}x" for way in sorted(ms, key=ms.__getitem__))
         tqdm.write(f"{spec} after {frame.prefix}, {tokens:,} tokens, {rows[-1].key.dtype}: {told}")
     return Table(measured_on, tuple(rows))
 
 
-def times(spec: str, frame: Frame, inputs: tuple[Tensor, ...], dry: bool) -> dict[str, float]:
-    """Milliseconds of each way that takes the case, has memory for it, and gives what the oracle gives."""
-    bound, found, q = parse_pattern(spec).bound(frame.row), {}, inputs[0]
-    for name, way in WAYS.items():
-        takes = way.takes(q, bound, frame.prefix) and (name != "masked" or q.shape[2] <= MOST_MASKED)
-        if not takes or (name == "flex" and not q.is_cuda):  # a CPU has no backward of it
+def check_ways(bench: Bench) -> None:
+    """Every way against the oracle, for all patterns and two formats; FlexAttention, which is compiled, for one."""
+    wrong = checked = 0
+    print("| kernel | format | patterns right |\n|---|---|---|")
+    for name, dtype in product(BACKENDS, LENGTHS):
+        cases = [(spec, Frame()) for spec in PLAIN] + [(spec, Frame(PREFIX, ROW)) for spec in OF_A_GRID]
+        right = []
+        for spec, frame in cases:
+            q, resolved = drawn(1, CHECKED, dtype, bench.device)[0], parse_pattern(spec).resolve(frame.row)
+            compiled = name == "flex" and (bench.device.type == "cpu" or spec != COMPILED)
+            if not compiled and BACKENDS[name].supports(q, resolved, frame.prefix):
+                right.append(is_the_oracle(name, spec, frame, dtype, bench.device))
+        checked, wrong = checked + len(right), wrong + right.count(False)
+        print(f"| {name} | {dtype} | {sum(right)} of {len(right)} |")
+    print(f"\n{checked} checked, {wrong} WRONG" if wrong else f"\n{checked} checked, all right")
+
+
+def measure_quickly(bench: Bench) -> None:
+    """Six patterns at two lengths in bfloat16, each by the fastest way but FlexAttention, against dense attention."""
+    dry = bench.device.type == "cpu"
+    print("| pattern | tokens | x dense | way | ms |\n|---|---:|---:|---|---:|")
+    for length, spec in product(QUICK_LENGTHS[:1] if dry else QUICK_LENGTHS, QUICK_PATTERNS):
+        if time.monotonic() > bench.until:
+            print("| no time left | | | | |")
+            return
+        batch, tokens = (1, 130) if dry else (TOKENS_OF_A_BATCH // length, length)
+        inputs = drawn(batch, tokens, torch.bfloat16, bench.device)
+        dense_ms = milliseconds(BACKENDS["disjoint"].attend, inputs, Dense(), 0, dry)
+        ms = times(spec, Frame(), inputs, dry, without="flex")
+        way = min(ms, key=ms.__getitem__)
+        print(f"| {spec} | {tokens:,} | {dense_ms / ms[way]:.1f} | {way} | {ms[way]:.2f} |")
+
+
+def times(spec: str, frame: Frame, inputs: tuple[Tensor, ...], dry: bool, without: str = "") -> dict[str, float]:
+    """Milliseconds of each way, but one, that takes the case, has memory for it, and gives what the oracle gives."""
+    resolved, found, q = parse_pattern(spec).resolve(frame.row), {}, inputs[0]
+    for name, way in BACKENDS.items():
+        takes = way.supports(q, resolved, frame.prefix) and (name != "masked" or q.shape[2] <= MOST_MASKED)
+        if not takes or name == without or (name == "flex" and not q.is_cuda):  # a CPU has no backward of it
             continue
         try:
             if is_the_oracle(name, spec, frame, q.dtype, q.device):
-                found[name] = milliseconds(way.attend, inputs, bound, frame.prefix, dry)
+                found[name] = milliseconds(way.attend, inputs, resolved, frame.prefix, dry)
             else:
                 tqdm.write(f"{name} is WRONG for {spec} after {frame.prefix} in {q.dtype}: left out")
         except torch.OutOfMemoryError:
@@ -69,10 +115,10 @@ def times(spec: str, frame: Frame, inputs: tuple[Tensor, ...], dry: bool) -> dic
 def is_the_oracle(name: str, spec: str, frame: Frame, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether a way's output and gradients are the oracle's in float32, at a short ragged length."""
     tokens, pattern = CHECKED + frame.prefix, parse_pattern(spec)
-    inputs, bound = drawn(1, tokens, dtype, device), pattern.bound(frame.row)
+    inputs, resolved = drawn(1, tokens, dtype, device), pattern.resolve(frame.row)
     wide = tuple(x.detach().float().requires_grad_() for x in inputs)
-    oracle = step(lambda q, k, v, *_: attend_dense(q, k, v, pattern, frame), wide, bound, frame.prefix)
-    got = step(WAYS[name].attend, inputs, bound, frame.prefix)
+    oracle = step(lambda q, k, v, *_: attend_dense(q, k, v, pattern, frame), wide, resolved, frame.prefix)
+    got = step(BACKENDS[name].attend, inputs, resolved, frame.prefix)
     return all(bool((a.float() - b).abs().amax() < FAR[dtype] * b.abs().amax()) for a, b in zip(got, oracle))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helicon.gpt.choices import TABLE
+from helicon.gpt.attention.selection import TABLE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +31,35 @@ def test_every_way_is_measured_against_the_oracle(main, capsys):
     main(["--dry", "--attention"])
     said = capsys.readouterr().out
     assert "WRONG" not in said
-    for way in ("merged", "masked", "products"):
+    for way in ("lse_merged", "masked", "matmul"):
         assert said.count(f"{way} ") == 2
     assert TABLE.read_bytes() == before
+
+
+def test_the_quick_run_checks_every_kernel_and_writes_each_figure(main, monkeypatch, tmp_path, capsys):
+    import gpu_attention  # type: ignore[import-not-found]
+
+    for name, value in {"CHECKED": 140, "PREFIX": 10, "ROW": 8}.items():
+        monkeypatch.setattr(gpu_attention, name, value)
+    main(["--dry", "--quick", "-o", str(tmp_path / "quick.md")])
+    written = (tmp_path / "quick.md").read_text(encoding="utf-8")
+    assert "WRONG" not in written
+    assert "FAILED" not in written
+    for row in (
+        "| lse_merged | torch.bfloat16 | 11 of 11 |",
+        "all right",
+        "| 3 sounds |",
+        ", int8, batch 1 |",
+        "TFLOP/s",
+    ):
+        assert row in written
+    assert sum(line.startswith("| strided:128 | 130 ") for line in written.splitlines()) == 1
+    assert written in capsys.readouterr().out
+
+
+def test_a_quick_run_that_is_late_begins_nothing_more(main, monkeypatch, tmp_path):
+    import gpu  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(gpu, "MINUTES", -1)
+    main(["--dry", "--quick", "-o", str(tmp_path / "quick.md")])
+    assert (tmp_path / "quick.md").read_text(encoding="utf-8").count("no time left") == len(gpu.QUICK)

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helicon.gpt.activations import ACTIVATIONS
-from helicon.gpt.attention import attend, attend_cached
+from helicon.gpt.attention.attend import attend, attend_cached
+from helicon.gpt.attention.pattern_base import PatternSpec
 from helicon.gpt.cache import Cache, Places
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.linear import Linear
-from helicon.gpt.pattern_base import WrittenPattern
 from helicon.gpt.pieces import Pieces
 from helicon.gpt.rotary import Angles, rotate
 from helicon.gpt.shape import Shape
@@ -41,7 +41,7 @@ class Attention(nn.Module):
     zeros, which add nothing to a score.
     """
 
-    def __init__(self, shape: Shape, pattern: WrittenPattern) -> None:
+    def __init__(self, shape: Shape, pattern: PatternSpec) -> None:
         super().__init__()
         self.heads, self.pattern = shape.heads, pattern
         self.widths = (shape.qk_width, shape.qk_width, shape.value_width)
@@ -115,7 +115,7 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, shape: Shape, pattern: WrittenPattern) -> None:
+    def __init__(self, shape: Shape, pattern: PatternSpec) -> None:
         super().__init__()
         self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern)
         self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)

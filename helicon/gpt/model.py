@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.cache import Cache, Places
 from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.layer import Layer, make_norm
 from helicon.gpt.linear import Linear, linear
-from helicon.gpt.patterns import parse_patterns
 from helicon.gpt.pieces import Pieces
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.rotary import Angles

@@ -100,3 +100,15 @@ def test_probe_digits(home):
     trained = home / lines[0].partition(":")[0]
     again = run(home, "probe_digits.py", home / "pictures", "--run", trained)
     assert again[1:] == lines[1:]
+
+
+def test_own_pattern(home):
+    assert len((EXAMPLES / "own_pattern.py").read_text(encoding="utf-8").splitlines()) < 45
+    (home / "text").mkdir()
+    for i in range(8):
+        (home / "text" / f"{i}.txt").write_text(f"line {i} of a short text\n" * 40)
+    files = [home / line for line in run(home, "own_pattern.py", home / "text", "8")]
+    assert len(files) == 4
+    assert all(path.stat().st_size for path in files)
+    (model,) = home.glob("runs/dilated/model/bundle.json")
+    assert "dense,dilated:4,8" in model.read_text(encoding="utf-8")

@@ -7,11 +7,11 @@ from itertools import product
 import pytest
 import torch
 
-from helicon.gpt.attention import attend_dense
+from helicon.gpt.attention.attend import attend_dense
+from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.cache import Cache
 from helicon.gpt.layer import Attention, RMSNorm
 from helicon.gpt.model import GPT, Shape
-from helicon.gpt.patterns import parse_pattern
 from helicon.gpt.rotary import Angles, rotate
 from helicon.sequence.layout import Frame
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from helicon.gpt.attention.stride_patterns import Column
 from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT, Shape
 from helicon.gpt.native import build
@@ -19,7 +20,6 @@ from helicon.gpt.native.step import NativeStep
 from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.stepping import EagerStep, make_step
-from helicon.gpt.stride_patterns import Column
 from helicon.sequence.layout import Frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from helicon.demos.composer import write_folder
+from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.model import GPT
-from helicon.gpt.patterns import parse_patterns
 from helicon.modalities import registry
 from helicon.presets import FOLDER, preset_names, preset_path
 from helicon.sequence.layout import Schema

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from helicon.gpt.attention.pattern_base import AttentionPattern
+from helicon.gpt.attention.stride_patterns import Dense
 from helicon.gpt.cache import Cache
 from helicon.gpt.layer import Layer as ModelLayer
 from helicon.gpt.model import GPT
 from helicon.gpt.native.build import library
 from helicon.gpt.native.pace import Pace
-from helicon.gpt.pattern_base import AttentionPattern
 from helicon.gpt.quantized import Int8Linear
-from helicon.gpt.stride_patterns import Dense
 from helicon.sequence.layout import Frame
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
@@ -75,9 +75,9 @@ class NativeStep:
         layers = [layer for layer in gpt.layers if isinstance(layer, ModelLayer)]
         self._patterns: dict[AttentionPattern, list[int]] = {}  # of the layers that do not read all keys
         for i, layer in enumerate(layers):
-            bound = layer.attention.pattern.bound(frame.row)
-            if not isinstance(bound, Dense):
-                self._patterns.setdefault(bound, []).append(i)
+            resolved = layer.attention.pattern.resolve(frame.row)
+            if not isinstance(resolved, Dense):
+                self._patterns.setdefault(resolved, []).append(i)
         self._tables: dict[AttentionPattern, Tensor] = {}
         self._heads: dict[tuple[int, int], Linear] = {}
         self._first_B = self._table_B = torch.empty(0, dtype=torch.int64)  # of each row's queries; where they begin

@@ -16,22 +16,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from helicon.gpt import folds
-from helicon.gpt.folds import Fold
-from helicon.gpt.pattern_base import KeyList, Spec
+from helicon.gpt.attention import tiles
+from helicon.gpt.attention.pattern_base import AttentionPattern, KeyList
+from helicon.gpt.attention.tiles import AttentionTile
 
 
 @dataclass(frozen=True)
-class Dense(Spec):
+class Dense(AttentionPattern):
     """All keys up to the query."""
 
     form = "dense"
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return key <= query
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.block_folds(length, length)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        return tiles.block_tiles(length, length)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
@@ -39,18 +39,18 @@ class Dense(Spec):
 
 
 @dataclass(frozen=True)
-class Local(Spec):
+class Local(AttentionPattern):
     """The last L keys, self included."""
 
     stride: int
     form = "local:L"
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (key > query - self.stride)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from folds.block_folds(length, self.stride)
-        yield from folds.previous_tail_folds(length, self.stride)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        yield from tiles.block_tiles(length, self.stride)
+        yield from tiles.previous_tail_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         index_BK = query_B[:, None] - torch.arange(min(self.stride, length), device=query_B.device)
@@ -58,17 +58,17 @@ class Local(Spec):
 
 
 @dataclass(frozen=True)
-class Block(Spec):
+class Block(AttentionPattern):
     """The query's own block of L up to itself (Jukebox: row)."""
 
     stride: int
     form = "block[:L]"
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (key // self.stride == query // self.stride)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.block_folds(length, self.stride)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        return tiles.block_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         offset_K = torch.arange(min(self.stride, length), device=query_B.device)
@@ -77,17 +77,17 @@ class Block(Spec):
 
 
 @dataclass(frozen=True)
-class Previous(Spec):
+class Previous(AttentionPattern):
     """The whole block before the query's; nothing in block 0, where Jukebox attends to zero padding."""
 
     stride: int
     form = "previous:L"
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return key // self.stride == query // self.stride - 1
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.previous_folds(length, self.stride)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        return tiles.previous_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         offset_K = torch.arange(min(self.stride, length), device=query_B.device)
@@ -96,17 +96,17 @@ class Previous(Spec):
 
 
 @dataclass(frozen=True)
-class Column(Spec):
+class Column(AttentionPattern):
     """Every L-th key back from the query, self included (Sparse Transformer's strided factor 2; DALL·E's column)."""
 
     stride: int
     form = "column[:L]"
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & ((query - key) % self.stride == 0)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.column_folds(length, self.stride)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        return tiles.column_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         row_K = torch.arange(ceil_div(length, self.stride), device=query_B.device)
@@ -115,7 +115,7 @@ class Column(Spec):
 
 
 @dataclass(frozen=True)
-class Summary(Spec):
+class Summary(AttentionPattern):
     """The last C offsets of every block of L, up to the query (fixed factor 2); nothing before the first of them."""
 
     stride: int
@@ -127,12 +127,12 @@ class Summary(Spec):
         if self.width > self.stride:
             raise ValueError(f"the summary C of {self.form} must fit in its block L")
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (key % self.stride >= self.stride - self.width)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from folds.earlier_summary_folds(length, self.stride, self.width)
-        yield from folds.own_summary_folds(length, self.stride, self.width)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        yield from tiles.earlier_summary_tiles(length, self.stride, self.width)
+        yield from tiles.own_summary_tiles(length, self.stride, self.width)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         end_M1 = torch.arange(1, ceil_div(length, self.stride) + 1, device=query_B.device)[:, None] * self.stride
@@ -142,18 +142,18 @@ class Summary(Spec):
 
 
 @dataclass(frozen=True)
-class Strided(Spec):
+class Strided(AttentionPattern):
     """local:L and column:L in one softmax (Sparse Transformer strided, merged)."""
 
     stride: int
     form = "strided:L"
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return Local(self.stride).allows(query, key) | Column(self.stride).allows(query, key)
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
+        return Local(self.stride).mask_mod(query, key) | Column(self.stride).mask_mod(query, key)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from Local(self.stride).folds(length)
-        yield from folds.column_folds(length, self.stride, strict=True)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        yield from Local(self.stride).tiles(length)
+        yield from tiles.column_tiles(length, self.stride, strict=True)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         near_BK, near_valid_BK = Local(self.stride).keys(query_B, length)
@@ -163,7 +163,7 @@ class Strided(Spec):
 
 
 @dataclass(frozen=True)
-class Fixed(Spec):
+class Fixed(AttentionPattern):
     """block:L and summary:L,C in one softmax (Sparse Transformer fixed, merged)."""
 
     stride: int
@@ -174,12 +174,12 @@ class Fixed(Spec):
         super().__post_init__()
         Summary(self.stride, self.width)  # the same bound on C
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
-        return Block(self.stride).allows(query, key) | Summary(self.stride, self.width).allows(query, key)
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
+        return Block(self.stride).mask_mod(query, key) | Summary(self.stride, self.width).mask_mod(query, key)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        yield from folds.block_folds(length, self.stride)
-        yield from folds.earlier_summary_folds(length, self.stride, self.width)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        yield from tiles.block_tiles(length, self.stride)
+        yield from tiles.earlier_summary_tiles(length, self.stride, self.width)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         own_BK, own_valid_BK = Block(self.stride).keys(query_B, length)

@@ -1,4 +1,4 @@
-"""Folds by matrix products as a kernel: merged as fused kernels' are, and chosen where they are the faster."""
+"""Tiles by matrix products as a kernel: merged as fused kernels' are, and chosen where they are the faster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from attention_cases import ROW, compare, every_pattern, every_prefix, inputs, with_gradients
 
-from helicon.gpt import folded, kernels, products
-from helicon.gpt.attention import attend, attend_dense
-from helicon.gpt.folds import Fold, Tile
-from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.attention import kernels, lse_merge, matmul
+from helicon.gpt.attention.attend import attend, attend_dense
+from helicon.gpt.attention.patterns import parse_pattern
+from helicon.gpt.attention.tiles import AttentionTile, StridedView
 from helicon.sequence.layout import Frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @every_prefix
 @pytest.mark.parametrize("slot", [1, 8, 45])
 def test_exact_in_float64(monkeypatch, pattern, prefix, slot):
-    monkeypatch.setattr(folded, "kernel_for", lambda q, fold: kernels.CPU_PRODUCTS)
+    monkeypatch.setattr(lse_merge, "kernel_for", lambda q, tile: kernels.CPU_PRODUCTS)
     tensors = inputs(prefix + slot, torch.float64)
     compare(attend, pattern, Frame(prefix, ROW), tensors, forward=1e-12, backward=1e-11)
 
@@ -37,8 +37,8 @@ def test_in_bfloat16_as_near_the_oracle_as_its_numbers():
 
 
 def test_chosen_in_bfloat16_and_while_its_weights_are_small():
-    tile, long = Tile(8, range(2), range(8)), Tile(4096, range(2), range(4096))
+    view, long = StridedView(8, range(2), range(8)), StridedView(4096, range(2), range(4096))
     q = torch.zeros(1, 1, 8, 16, dtype=torch.bfloat16)
-    assert products.fits(q, Fold(tile, tile))
-    assert not products.fits(q, Fold(long, long))
-    assert not products.fits(q.float(), Fold(tile, tile))
+    assert matmul.fits(q, AttentionTile(view, view))
+    assert not matmul.fits(q, AttentionTile(long, long))
+    assert not matmul.fits(q.float(), AttentionTile(view, view))

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helicon.gpt import blocked
-from helicon.gpt.attention import attend
-from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.attention import blocked
+from helicon.gpt.attention.attend import attend
+from helicon.gpt.attention.patterns import parse_pattern
 
 DENSE = parse_pattern("dense")
 
@@ -59,7 +59,7 @@ def test_chosen_for_training_only_and_where_weights_can_be_kept():
         assert not blocked.fits(q)
 
 
-def test_attend_takes_blocks_and_the_fused_kernel_alike(monkeypatch):
+def test_attend_supports_blocks_and_the_fused_kernel_alike(monkeypatch):
     tensors = draw(100)
     by_blocks = outcome(lambda q, k, v: attend(q, k, v, DENSE), *tensors)
     monkeypatch.setattr(blocked, "LONGEST_BYTES", 0)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from attention_cases import ROW, compare, every_pattern, every_prefix, inputs
 
-from helicon.gpt import choices, kernels
-from helicon.gpt.attention import attend, attend_cached, attend_dense
+from helicon.gpt.attention import kernels, selection
+from helicon.gpt.attention.attend import attend, attend_cached, attend_dense
+from helicon.gpt.attention.backends import BACKENDS, tiling
+from helicon.gpt.attention.patterns import PATTERNS, parse_pattern
+from helicon.gpt.attention.selection import Key, Row, Table, select_backend
 from helicon.gpt.cache import Places
-from helicon.gpt.choices import Key, Row, Table, choose
-from helicon.gpt.patterns import PATTERNS, parse_pattern
-from helicon.gpt.ways import WAYS, folding
 from helicon.sequence.layout import Frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,7 +21,7 @@ def by(name: str):
     """`attend`, going that way."""
 
     def attention(q, k, v, pattern, frame):
-        return WAYS[name].attend(q, k, v, pattern.bound(frame.row), frame.prefix)
+        return BACKENDS[name].attend(q, k, v, pattern.resolve(frame.row), frame.prefix)
 
     return attention
 
@@ -31,7 +31,7 @@ def by(name: str):
 @pytest.mark.parametrize("slot", [1, 8, 45])
 def test_ways_that_take_anything_are_exact_in_float64(pattern, prefix, slot):
     tensors = inputs(prefix + slot, torch.float64)
-    for way in ("merged", "masked", "products"):
+    for way in ("lse_merged", "masked", "matmul"):
         compare(by(way), pattern, Frame(prefix, ROW), tensors, forward=1e-13, backward=1e-12)
 
 
@@ -39,21 +39,21 @@ def test_ways_that_take_anything_are_exact_in_float64(pattern, prefix, slot):
 @pytest.mark.parametrize("slot", [5, 8, 45, 48])
 def test_folds_apart_are_exact_in_float64(spec, slot):
     tensors = inputs(slot, torch.float64)
-    compare(by("apart"), parse_pattern(spec), Frame(0, ROW), tensors, forward=1e-13, backward=1e-12)
+    compare(by("disjoint"), parse_pattern(spec), Frame(0, ROW), tensors, forward=1e-13, backward=1e-12)
 
 
 @every_pattern
 @every_prefix
 def test_causal_folds_are_square_for_kernels_differ_elsewhere(pattern, prefix):
-    for fold in folding(pattern.bound(ROW), prefix, prefix + 45).folds:
-        assert not fold.causal or fold.queries.rows == fold.keys.rows
+    for tile in tiling(pattern.resolve(ROW), prefix, prefix + 45).tiles:
+        assert not tile.causal or tile.queries.rows == tile.keys.rows
 
 
 @every_pattern
-def test_nothing_has_to_be_merged_where_no_query_is_in_two_folds(pattern):
+def test_nothing_has_to_be_merged_where_no_query_is_in_two_tiles(pattern):
     alone = str(pattern) in ("dense", "block:8", "previous:8", "column:8", "block", "column")
-    assert folding(pattern.bound(ROW), 0, 45).apart == alone
-    assert not folding(pattern.bound(ROW), 5, 50).apart  # all that follows sees the prefix too
+    assert tiling(pattern.resolve(ROW), 0, 45).disjoint == alone
+    assert not tiling(pattern.resolve(ROW), 5, 50).disjoint  # all that follows sees the prefix too
 
 
 with_and_without_prefix = pytest.mark.parametrize("prefix", [0, 5])
@@ -66,8 +66,10 @@ with_and_without_prefix = pytest.mark.parametrize("prefix", [0, 5])
 )
 def test_every_way_on_a_card(card, pattern, prefix, dtype, forward, backward):
     tensors = inputs(prefix + 45, dtype, "cuda")
-    ways = [way for way in WAYS if way != "flex" and WAYS[way].takes(tensors[0], pattern.bound(ROW), prefix)]
-    assert {"merged", "masked", "products"} <= set(ways)
+    ways = [
+        way for way in BACKENDS if way != "flex" and BACKENDS[way].supports(tensors[0], pattern.resolve(ROW), prefix)
+    ]
+    assert {"lse_merged", "masked", "matmul"} <= set(ways)
     if card.real and dtype == torch.float32:  # whose tensor cores round
         forward, backward = 2e-3, 2e-2
     for way in ways:
@@ -87,18 +89,18 @@ def test_attention_is_exact_in_float64_on_a_card(card, pattern, prefix):
 
 def test_masks_are_built_but_once(card):
     q, k, v, _ = inputs(60, torch.bfloat16, "cuda")
-    for way in ("merged", "masked", "products"):
+    for way in ("lse_merged", "masked", "matmul"):
         for _ in range(2):
-            before = kernels._bias.cache_info().misses, folding.cache_info().misses
+            before = kernels._bias.cache_info().misses, tiling.cache_info().misses
             by(way)(q, k, v, parse_pattern("strided:8"), Frame())
-        assert (kernels._bias.cache_info().misses, folding.cache_info().misses) == before
+        assert (kernels._bias.cache_info().misses, tiling.cache_info().misses) == before
 
 
 @torch.inference_mode()
 def test_what_generating_saw_first_can_be_trained_with():
     pattern = parse_pattern("strided:7")
     q, k, v, _ = inputs(31)
-    for way in ("merged", "masked", "products"):
+    for way in ("lse_merged", "masked", "matmul"):
         by(way)(q.clone(), k.clone(), v.clone(), pattern, Frame())
         with torch.inference_mode(False):
             compare(by(way), pattern, Frame(), inputs(31), forward=1e-5, backward=1e-4)
@@ -111,57 +113,57 @@ def queries(tokens: int, width: int = 16, dtype: torch.dtype = torch.bfloat16) -
 @pytest.mark.parametrize(
     ("spec", "prefix", "tokens", "way"),
     [
-        ("block:128", 0, 1024, "apart"), ("column:128", 0, 65536, "apart"), ("previous:128", 0, 5000, "apart"),
-        ("block:128", 7, 1024, "masked"), ("strided:128", 0, 4096, "masked"), ("strided:128", 0, 4097, "products"),
-        ("block:1", 0, 65536, "products"),  # more blocks than a kernel's grid has places for
+        ("block:128", 0, 1024, "disjoint"), ("column:128", 0, 65536, "disjoint"), ("previous:128", 0, 5000, "disjoint"),
+        ("block:128", 7, 1024, "masked"), ("strided:128", 0, 4096, "masked"), ("strided:128", 0, 4097, "matmul"),
+        ("block:1", 0, 65536, "matmul"),  # more blocks than a kernel's grid has places for
     ],
 )  # fmt: skip
 def test_unmeasured_the_way_is_one_that_is_certain(monkeypatch, card, spec, prefix, tokens, way):
-    monkeypatch.setattr(choices, "cuda_table", lambda: Table(None, ()))
-    assert choose(parse_pattern(spec).bound(None), prefix, queries(tokens)) == way
+    monkeypatch.setattr(selection, "cuda_table", lambda: Table(None, ()))
+    assert select_backend(parse_pattern(spec).resolve(None), prefix, queries(tokens)) == way
 
 
-def test_measured_the_fastest_that_takes_the_queries_is_chosen(monkeypatch, card):
+def test_measured_the_fastest_that_supports_the_queries_is_chosen(monkeypatch, card):
     bf16, fp32 = Key("strided", False, "bfloat16"), Key("strided", False, "float32")
     rows = (
-        Row(bf16, 1024, {"masked": 1.0, "merged": 2.0, "products": 3.0}),
-        Row(bf16, 16384, {"merged": 4.0, "flex": 5.0, "products": 90.0}),
-        Row(fp32, 1024, {"flex": 1.0, "products": 2.0}),
+        Row(bf16, 1024, {"masked": 1.0, "lse_merged": 2.0, "matmul": 3.0}),
+        Row(bf16, 16384, {"lse_merged": 4.0, "flex": 5.0, "matmul": 90.0}),
+        Row(fp32, 1024, {"flex": 1.0, "matmul": 2.0}),
     )
-    monkeypatch.setattr(choices, "cuda_table", lambda: Table("a card", rows))
-    strided = parse_pattern("strided:128").bound(None)
-    assert choose(strided, 0, queries(1024)) == "masked"
-    assert choose(strided, 0, queries(1500)) == "masked"
-    assert choose(strided, 0, queries(9000)) == "merged"
-    assert choose(strided, 0, queries(9000, width=12)) == "products"  # no kernel has such rows
-    assert choose(strided, 0, queries(9000, width=36)) == "flex"
-    assert choose(strided, 0, queries(9000, width=36).detach()) == "products"  # nothing is compiled to generate
-    assert choose(strided, 0, queries(1024, dtype=torch.float16)) == "masked"
-    assert choose(strided, 0, queries(1024, dtype=torch.float32)) == "flex"
-    assert choose(strided, 0, queries(1024, dtype=torch.float64)) == "products"
-    assert choose(strided, 9, queries(1024)) == "masked"  # of prefixes nothing is known
+    monkeypatch.setattr(selection, "cuda_table", lambda: Table("a card", rows))
+    strided = parse_pattern("strided:128").resolve(None)
+    assert select_backend(strided, 0, queries(1024)) == "masked"
+    assert select_backend(strided, 0, queries(1500)) == "masked"
+    assert select_backend(strided, 0, queries(9000)) == "lse_merged"
+    assert select_backend(strided, 0, queries(9000, width=12)) == "matmul"  # no kernel has such rows
+    assert select_backend(strided, 0, queries(9000, width=36)) == "flex"
+    assert select_backend(strided, 0, queries(9000, width=36).detach()) == "matmul"  # nothing is compiled to generate
+    assert select_backend(strided, 0, queries(1024, dtype=torch.float16)) == "masked"
+    assert select_backend(strided, 0, queries(1024, dtype=torch.float32)) == "flex"
+    assert select_backend(strided, 0, queries(1024, dtype=torch.float64)) == "matmul"
+    assert select_backend(strided, 9, queries(1024)) == "masked"  # of prefixes nothing is known
 
 
 def test_the_table_can_be_read_back(tmp_path):
-    row = Row(Key("local", True, "bfloat16"), 4096, {"merged": 1.25, "flex": 0.5})
+    row = Row(Key("local", True, "bfloat16"), 4096, {"lse_merged": 1.25, "flex": 0.5})
     for table in (Table("a card, a day", (row, row)), Table(None, ())):
         table.write(tmp_path / "table.json")
         assert Table.read(tmp_path / "table.json") == table
 
 
 def test_the_table_of_the_package_names_what_there_is():
-    table = choices.cuda_table()
+    table = selection.cuda_table()
     assert (table.measured_on is None) == (not table.rows)
     for row in table.rows:
         assert row.key.pattern in PATTERNS
         assert row.key.dtype in ("bfloat16", "float32")
-        assert set(row.ms) <= set(WAYS)
+        assert set(row.ms) <= set(BACKENDS)
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
 def test_the_kernel_follows_the_numbers_the_mask_and_the_card(monkeypatch, card, capability):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
-    plain, masked = folding(parse_pattern("local:8").bound(None), 0, 16).folds
+    plain, masked = tiling(parse_pattern("local:8").resolve(None), 0, 16).tiles
     flash = kernels.CUDA_FLASH if capability >= (8, 0) else kernels.CUDA_EFFICIENT
     assert kernels.kernel_for(queries(16), plain) == flash
     assert kernels.kernel_for(queries(16, dtype=torch.float16), plain) == flash

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from attention_cases import ROW, compare, every_pattern, every_prefix, inputs
 
-from helicon.gpt.attention import attend, attend_cached, attend_dense
+from helicon.gpt.attention.attend import attend, attend_cached, attend_dense
+from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.cache import Places
-from helicon.gpt.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
 SLOTS = [0, 1, 5, 8, 13, 40, 61]  # shorter than a block or row, whole blocks, ragged

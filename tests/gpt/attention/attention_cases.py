@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
-from helicon.gpt.attention import attend_dense
-from helicon.gpt.pattern_base import WrittenPattern
-from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.attention.attend import attend_dense
+from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
+from helicon.gpt.attention.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
 SPECS = ["dense", "local:8", "block:8", "previous:8", "column:8", "summary:8,3", "strided:8", "fixed:8,2", "strided:1"]
 SPECS += ["row", "row:3", "block", "column", "conv:3", "conv:5,8", "conv:15"]
+
+
+@dataclass(frozen=True)
+class Dilated(AttentionPattern):
+    """A pattern of one predicate, from which everything else follows."""
+
+    stride: int
+    number: int
+    form = "dilated:L,N"
+
+    def mask_mod(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        back = query - key
+        return (back % self.stride == 0) & (back < self.stride * self.number)
+
+
+@dataclass(frozen=True)
+class Gaps(AttentionPattern):
+    """One whose odd queries see nothing, and whose predicate says yes to later keys."""
+
+    form = "gaps"
+
+    def mask_mod(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        return (query % 2 == 0) & (key % 3 == 0)
+
+
 ROW = 6  # tokens of a row of the grid
 PREFIXES = [0, 1, 5]
 
-every_pattern = pytest.mark.parametrize("pattern", [parse_pattern(spec) for spec in SPECS], ids=str)
+every_pattern = pytest.mark.parametrize("pattern", [*map(parse_pattern, SPECS), Dilated(3, 4), Gaps()], ids=str)
 every_prefix = pytest.mark.parametrize("prefix", PREFIXES)
 
 
@@ -32,7 +59,7 @@ def with_gradients(attention, q, k, v, grad):
     return out, *torch.autograd.grad(out, (q, k, v), grad)
 
 
-def compare(fast, pattern: WrittenPattern, frame: Frame, tensors, forward: float, backward: float) -> None:
+def compare(fast, pattern: PatternSpec, frame: Frame, tensors, forward: float, backward: float) -> None:
     """Output and gradients against the oracle's, within these distances."""
     out, *grads = with_gradients(lambda q, k, v: fast(q, k, v, pattern, frame), *tensors)
     true_out, *true_grads = with_gradients(lambda q, k, v: attend_dense(q, k, v, pattern, frame), *tensors)

@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from helicon.gpt.masks import sees
-from helicon.gpt.pattern_base import AttentionPattern
+from helicon.gpt.attention.masks import sequence_mask
+from helicon.gpt.attention.pattern_base import AttentionPattern
 
 BLOCK = 128  # tokens of a side of the mask's blocks
 NARROWEST, WIDEST = 16, 128  # head widths that its kernels take
 SHAPES = 256  # patterns and lengths that it may be compiled for; PyTorch would stop at 8
 
 
-def takes(q_BHTD: Tensor) -> bool:
+def supports(q_BHTD: Tensor) -> bool:
     """Whether its kernels take these queries, and are worth compiling for them: in training only."""
     return q_BHTD.requires_grad and q_BHTD.dtype != torch.float64 and NARROWEST <= q_BHTD.shape[-1] <= WIDEST
 
@@ -49,7 +49,7 @@ def block_mask(pattern: AttentionPattern, prefix: int, length: int, device: torc
     """Which blocks have something to see, made once; compiled on CUDA, or all T x T pairs would be in memory."""
 
     def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return sees(pattern, prefix, query, key)
+        return sequence_mask(pattern, prefix, query, key)
 
     on_cuda = device.type == "cuda"
     limit = torch._dynamo.config.patch(recompile_limit=SHAPES) if on_cuda else contextlib.nullcontext()

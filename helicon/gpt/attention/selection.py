@@ -1,7 +1,7 @@
 """Which way a pattern is run on a device: the CPU has one, CUDA's are chosen by a table of measured times.
 
 `python benchmarks/gpu.py --attention` measures all ways on the card at hand and writes the table. Until it has rows,
-the way taken is one of public functions alone, the least memory first: folds apart where nothing has to be merged; the
+the way taken is one of public functions alone, the least memory first: tiles apart where nothing has to be merged; the
 fused kernel with the whole mask up to 4,096 tokens, whose masks are small; matrix products beyond.
 """
 
@@ -16,10 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from helicon.gpt.pattern_base import AttentionPattern
-from helicon.gpt.ways import WAYS
+from helicon.gpt.attention.backends import BACKENDS
+from helicon.gpt.attention.pattern_base import AttentionPattern
 
-TABLE = Path(__file__).with_name("cuda_attention.json")
+TABLE = Path(__file__).with_name("cuda_backends.json")
 MASKED_UP_TO = 4096  # tokens; a mask of 16 million pairs
 
 
@@ -76,14 +76,14 @@ class Table(NamedTuple):
         return sorted(nearest.ms, key=nearest.ms.__getitem__)
 
 
-def choose(pattern: AttentionPattern, prefix: int, q_BHTD: Tensor) -> str:
+def select_backend(pattern: AttentionPattern, prefix: int, q_BHTD: Tensor) -> str:
     """The way for a pattern, its prefix and the queries that there are."""
     device, tokens = q_BHTD.device.type, q_BHTD.shape[2]
     if device != "cuda":
-        return "merged" if device == "cpu" else "products"
+        return "lse_merged" if device == "cpu" else "matmul"
     measured = cuda_table().fastest(Key.of(pattern, prefix, q_BHTD.dtype), tokens)
-    certain = ["apart", *(["masked"] if tokens <= MASKED_UP_TO else []), "products"]
-    return next(name for name in [*measured, *certain] if WAYS[name].takes(q_BHTD, pattern, prefix))
+    certain = ["disjoint", *(["masked"] if tokens <= MASKED_UP_TO else []), "matmul"]
+    return next(name for name in [*measured, *certain] if BACKENDS[name].supports(q_BHTD, pattern, prefix))
 
 
 @cache

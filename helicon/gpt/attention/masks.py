@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from helicon.gpt.pattern_base import AttentionPattern
+from helicon.gpt.attention.pattern_base import AttentionPattern
 
 # cuDNN's backward can give NaN where there is a mask (pytorch#196678)
 _BACKENDS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
-def sees(pattern: AttentionPattern, prefix: int, query: Tensor, key: Tensor) -> Tensor:
+def sequence_mask(pattern: AttentionPattern, prefix: int, query: Tensor, key: Tensor) -> Tensor:
     """Whether the query at a position of the sequence may see the key at another: integers that broadcast.
 
     The prefix is dense and causal and all that follows sees it; the pattern's index 0 is position `prefix`.
     """
     in_prefix = (key < prefix) & (key <= query)
-    return in_prefix | ((key >= prefix) & (query >= prefix) & pattern.allows(query - prefix, key - prefix))
+    return in_prefix | ((key >= prefix) & (key <= query) & pattern.mask_mod(query - prefix, key - prefix))
 
 
 @lru_cache(maxsize=16)
@@ -35,7 +35,7 @@ def mask_of(pattern: AttentionPattern, prefix: int, length: int, device: torch.d
     """
     with torch.inference_mode(False):  # it may be seen first while generating, and then be trained with
         index_T = torch.arange(length, device=device)
-        mask_TT = sees(pattern, prefix, index_T[:, None], index_T)
+        mask_TT = sequence_mask(pattern, prefix, index_T[:, None], index_T)
         seeing_T1 = mask_TT.any(1, keepdim=True)
         return mask_TT | (~seeing_T1 & (index_T[:, None] == index_T)), None if seeing_T1.all() else seeing_T1
 

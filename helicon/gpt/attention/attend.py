@@ -13,40 +13,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helicon.gpt import blocked
+from helicon.gpt.attention import blocked
+from helicon.gpt.attention.backends import BACKENDS
+from helicon.gpt.attention.masks import sequence_mask
+from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
+from helicon.gpt.attention.selection import select_backend
+from helicon.gpt.attention.stride_patterns import Dense
 from helicon.gpt.cache import Places
-from helicon.gpt.choices import choose
-from helicon.gpt.masks import sees
-from helicon.gpt.pattern_base import AttentionPattern, WrittenPattern
-from helicon.gpt.stride_patterns import Dense
-from helicon.gpt.ways import WAYS
 from helicon.sequence.layout import Frame
 
 ONE_SLOT = Frame()  # nothing before it, and no grid
 
 
 def attend_dense(
-    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: WrittenPattern, frame: Frame = ONE_SLOT
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: Frame = ONE_SLOT
 ) -> Tensor:
     """The oracle: all T x T scores, masked by the predicate."""
     index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device)
-    allowed_TT = sees(pattern.bound(frame.row), frame.prefix, index_T[:, None], index_T)
+    allowed_TT = sequence_mask(pattern.resolve(frame.row), frame.prefix, index_T[:, None], index_T)
     scores_BHTT = q_BHTD @ k_BHTD.mT * q_BHTD.shape[-1] ** -0.5
     return _softmax(scores_BHTT, allowed_TT) @ v_BHTD
 
 
-def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: WrittenPattern, frame: Frame = ONE_SLOT) -> Tensor:
-    """What `attend_dense` gives, by the fastest way known: fold by fold, time follows the pattern instead of T x T."""
-    bound, device, length = pattern.bound(frame.row), q_BHTD.device.type, q_BHTD.shape[2]
+def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: Frame = ONE_SLOT) -> Tensor:
+    """What `attend_dense` gives, by the fastest way known: tile by tile, time follows the pattern instead of T x T."""
+    resolved, device, length = pattern.resolve(frame.row), q_BHTD.device.type, q_BHTD.shape[2]
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q_BHTD, k_BHTD, v_BHTD = q_BHTD.to(dtype), k_BHTD.to(dtype), v_BHTD.to(dtype)
-    if isinstance(bound, Dense) or length <= frame.prefix:
+    if isinstance(resolved, Dense) or length <= frame.prefix:
         if blocked.fits(q_BHTD):
             return blocked.attend_blocks(q_BHTD, k_BHTD, v_BHTD)
         return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
-    way = WAYS[choose(bound, frame.prefix, q_BHTD)]
-    return way.attend(q_BHTD, k_BHTD, v_BHTD, bound, frame.prefix)
+    way = BACKENDS[select_backend(resolved, frame.prefix, q_BHTD)]
+    return way.attend(q_BHTD, k_BHTD, v_BHTD, resolved, frame.prefix)
 
 
 def attend_cached(
@@ -54,18 +54,18 @@ def attend_cached(
     k_cache_BHTD: Tensor,
     v_cache_BHTD: Tensor,
     places: Places,
-    pattern: WrittenPattern,
+    pattern: PatternSpec,
     frame: Frame = ONE_SLOT,
 ) -> Tensor:
     """One new token a row, its own key and value already in the (contiguous) cache at its place: [B, H, D].
 
     A sparse pattern reads the prefix and its own key list only.
     """
-    bound, (position_B, reach, together) = pattern.bound(frame.row), places
-    if isinstance(bound, Dense):
+    resolved, (position_B, reach, together) = pattern.resolve(frame.row), places
+    if isinstance(resolved, Dense):
         valid_BK = None if together else torch.arange(reach, device=position_B.device) <= position_B[:, None]
         return _attend_rows(q_BHD, k_cache_BHTD[:, :, :reach], v_cache_BHTD[:, :, :reach], valid_BK)
-    index_BK, valid_BK = _cached_keys(position_B, bound, frame.prefix, reach)
+    index_BK, valid_BK = _cached_keys(position_B, resolved, frame.prefix, reach)
     return _attend_rows(q_BHD, _gather(k_cache_BHTD, index_BK), _gather(v_cache_BHTD, index_BK), valid_BK)
 
 

@@ -8,9 +8,9 @@ from dataclasses import fields
 from itertools import cycle, islice
 from typing import Any
 
-from helicon.gpt.grid_patterns import Conv, Row, Unbound
-from helicon.gpt.pattern_base import WrittenPattern
-from helicon.gpt.stride_patterns import Block, Column, Dense, Fixed, Local, Previous, Strided, Summary
+from helicon.gpt.attention.grid_patterns import Conv, Row, UnresolvedPattern
+from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
+from helicon.gpt.attention.stride_patterns import Block, Column, Dense, Fixed, Local, Previous, Strided, Summary
 
 PATTERNS: dict[str, type[Any]] = {
     pattern.name(): pattern for pattern in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed, Row, Conv)
@@ -19,8 +19,31 @@ LONGEST = 2000  # characters of a list of patterns
 _PIECE = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
 
 
-def parse_pattern(spec: str) -> WrittenPattern:
-    """`strided:128` -> Strided(128), `column` -> Unbound(Column); `str` is the inverse. ValueError lists the forms."""
+def register_pattern(pattern: type[AttentionPattern]) -> type[AttentionPattern]:
+    """Adds a pattern of one's own under the name of its `form`; a class decorator.
+
+    Args:
+        pattern: a frozen dataclass whose `form` has a letter for each of its fields, such as `dilated:L,N`.
+
+    Raises:
+        ValueError: the name is another's, or the form does not fit the fields.
+    """
+    name, _, letters = pattern.form.partition(":")
+    if PATTERNS.get(name, pattern) is not pattern:
+        raise ValueError(f"there is an attention pattern {name!r} already; give yours another form")
+    if not re.fullmatch("[a-z_]+", name) or len(letters.split(",") if letters else []) != len(fields(pattern)):
+        raise ValueError(
+            f"form {pattern.form!r} is to be a name and a letter for each of {len(fields(pattern))} fields"
+        )
+    PATTERNS[name] = pattern
+    return pattern
+
+
+def parse_pattern(spec: str) -> PatternSpec:
+    """`strided:128` -> Strided(128), `column` -> UnresolvedPattern(Column); `str` is the inverse.
+
+    ValueError lists the forms.
+    """
     name, colon, numbers = spec.strip().partition(":")
     if name not in PATTERNS:
         near = difflib.get_close_matches(name[:40], PATTERNS, n=1, cutoff=0)
@@ -32,12 +55,12 @@ def parse_pattern(spec: str) -> WrittenPattern:
     if missing not in (0, int("[" in pattern.form)) or not all(map(_is_number, words)):
         raise ValueError(f"cannot read attention pattern {spec[:60]!r}: write {pattern.form} with whole numbers")
     try:
-        return Unbound(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
+        return UnresolvedPattern(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
     except ValueError as error:
         raise ValueError(f"{spec.strip()[:60]!r}: {error}") from None
 
 
-def parse_patterns(spec: str, layers: int) -> tuple[WrittenPattern, ...]:
+def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:
     """`dense,local:128` -> one pattern a layer, the list repeated, or cut when it is longer.
 
     A bare number belongs to the item before it; `(a,b)*3` is a, b, a, b, a, b.

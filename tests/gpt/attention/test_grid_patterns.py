@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helicon.gpt.grid_patterns import Conv
-from helicon.gpt.pattern_base import AttentionPattern
-from helicon.gpt.patterns import parse_pattern
-from helicon.gpt.stride_patterns import Block, Column, Dense, Local
+from helicon.gpt.attention.grid_patterns import Conv
+from helicon.gpt.attention.pattern_base import AttentionPattern
+from helicon.gpt.attention.patterns import parse_pattern
+from helicon.gpt.attention.stride_patterns import Block, Column, Dense, Local
 
 DRAWN = {
     "row": """
@@ -84,13 +84,13 @@ DRAWN = {
 
 def drawing(pattern: AttentionPattern) -> list[str]:
     index = torch.arange(16)
-    return ["".join("X" if seen else "." for seen in row) for row in pattern.allows(index[:, None], index)]
+    return ["".join("X" if seen else "." for seen in row) for row in pattern.mask_mod(index[:, None], index)]
 
 
 @pytest.mark.parametrize("spec", DRAWN)
 def test_the_predicate_is_as_drawn(spec):
     expected = [line.replace(" ", "") for line in DRAWN[spec].strip().splitlines()]
-    assert drawing(parse_pattern(spec).bound(4)) == expected
+    assert drawing(parse_pattern(spec).resolve(4)) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_the_predicate_is_as_drawn(spec):
 )
 def test_a_width_that_is_not_written_is_that_of_the_grid(spec, in_a_grid, in_none):
     pattern = parse_pattern(spec)
-    assert pattern.bound(4) == in_a_grid
-    assert pattern.bound(None) == in_none
+    assert pattern.resolve(4) == in_a_grid
+    assert pattern.resolve(None) == in_none
 
 
 @pytest.mark.parametrize("spec", ["row", "block", "column", "conv:3"])
 def test_without_its_width_a_pattern_cannot_be_asked(spec):
-    for question in ("allows", "folds", "keys"):
+    for question in ("allows", "tiles", "keys"):
         with pytest.raises(AttributeError):
             getattr(parse_pattern(spec), question)
 

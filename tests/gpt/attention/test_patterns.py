@@ -5,13 +5,18 @@ Those of a grid are drawn in test_grid_patterns.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
+from attention_cases import Dilated, Gaps
 
-from helicon.gpt.grid_patterns import Unbound
-from helicon.gpt.pattern_base import AttentionPattern
-from helicon.gpt.patterns import PATTERNS, parse_pattern, parse_patterns
-from helicon.gpt.stride_patterns import Column, Dense, Local, Strided, Summary
+from helicon.gpt.attention import patterns, tiles
+from helicon.gpt.attention.grid_patterns import UnresolvedPattern
+from helicon.gpt.attention.pattern_base import AttentionPattern
+from helicon.gpt.attention.patterns import PATTERNS, parse_pattern, parse_patterns, register_pattern
+from helicon.gpt.attention.stride_patterns import Column, Dense, Local, Strided, Summary
+from helicon.gpt.attention.tiles import AttentionTile
 
 DRAWN = {
     "dense": """
@@ -97,17 +102,17 @@ ROWS = [1, 2, 3, 4, 13]  # tokens of a grid's row: narrower than a kernel, ragge
 
 def matrix(pattern: AttentionPattern, length: int) -> torch.Tensor:
     index = torch.arange(length)
-    return pattern.allows(index[:, None], index)
+    return pattern.mask_mod(index[:, None], index)
 
 
 def executed(spec: str) -> set[AttentionPattern]:
     """The patterns that a spec is in grids of several widths: most are but one."""
-    return {parse_pattern(spec).bound(row) for row in ROWS}
+    return {parse_pattern(spec).resolve(row) for row in ROWS}
 
 
 @pytest.mark.parametrize("spec", DRAWN)
 def test_the_predicate_is_the_papers_figure(spec):
-    drawn = ["".join("X" if seen else "." for seen in row) for row in matrix(parse_pattern(spec).bound(None), 8)]
+    drawn = ["".join("X" if seen else "." for seen in row) for row in matrix(parse_pattern(spec).resolve(None), 8)]
     assert drawn == DRAWN[spec].split()
 
 
@@ -115,31 +120,64 @@ def test_every_pattern_is_drawn():
     assert {spec.partition(":")[0] for spec in DRAWN} == set(PATTERNS) - {"row", "conv"}
 
 
+def causal(pattern: AttentionPattern, length: int) -> torch.Tensor:
+    return matrix(pattern, length).tril().long()
+
+
+def listed(index_TK: torch.Tensor, valid_TK: torch.Tensor) -> torch.Tensor:
+    """How often each key is in each query's list: [T, T]."""
+    length = len(index_TK)
+    seen = torch.zeros(length, length, dtype=torch.long)
+    for query in range(length):
+        seen[query].index_add_(0, index_TK[query, valid_TK[query]], torch.ones(int(valid_TK[query].sum())).long())
+    return seen
+
+
+def covered(found: Iterable[AttentionTile], length: int) -> torch.Tensor:
+    """How often each pair is in the tiles: [T, T]."""
+    position, seen = torch.arange(length)[None, None, :, None], torch.zeros(length, length, dtype=torch.long)
+    for tile in found:
+        rows = [view.view(position).flatten(0, 2).flatten(1) for view in (tile.queries, tile.keys)]
+        for query_R, key_K in zip(*rows, strict=True):
+            pairs = torch.ones(len(query_R), len(key_K), dtype=torch.long)
+            pairs = pairs.tril() if tile.causal else pairs if tile.mask_RK is None else pairs * tile.mask_RK
+            assert pairs.any(1).all(), "a query row without a key"
+            seen[query_R[:, None], key_K] += pairs
+    return seen
+
+
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("length", LENGTHS)
 def test_key_lists_name_each_allowed_key_once(spec, length):
     for pattern in executed(spec):
-        index_TK, valid_TK = pattern.keys(torch.arange(length), length)
-        seen = torch.zeros(length, length, dtype=torch.long)
-        for query in range(length):
-            seen[query].index_add_(0, index_TK[query, valid_TK[query]], torch.ones(int(valid_TK[query].sum())).long())
-        assert torch.equal(seen, matrix(pattern, length).long())
+        assert torch.equal(listed(*pattern.keys(torch.arange(length), length)), matrix(pattern, length).long())
 
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("length", LENGTHS)
-def test_folds_cover_each_allowed_pair_once(spec, length):
-    position = torch.arange(length)[None, None, :, None]
+def test_tiles_cover_each_allowed_pair_once(spec, length):
     for pattern in executed(spec):
-        seen = torch.zeros(length, length, dtype=torch.long)
-        for fold in pattern.folds(length):
-            rows = [tile.view(position).flatten(0, 2).flatten(1) for tile in (fold.queries, fold.keys)]
-            for query_R, key_K in zip(*rows, strict=True):
-                pairs = torch.ones(len(query_R), len(key_K), dtype=torch.long)
-                pairs = pairs.tril() if fold.causal else pairs if fold.mask_RK is None else pairs * fold.mask_RK
-                assert pairs.any(1).all(), "a query row without a key"
-                seen[query_R[:, None], key_K] += pairs
-        assert torch.equal(seen, matrix(pattern, length).long())
+        assert torch.equal(covered(pattern.tiles(length), length), matrix(pattern, length).long())
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_follows_from_a_predicate_covers_exactly_its_causal_pairs(monkeypatch, length):
+    monkeypatch.setattr(tiles, "QUERIES", 5)  # so that a slot has several blocks
+    for pattern in {Dilated(3, 2), Gaps(), *(pattern for spec in SPECS for pattern in executed(spec))}:
+        keys = AttentionPattern.keys(pattern, torch.arange(length), length)
+        assert torch.equal(listed(*keys), causal(pattern, length))
+        assert torch.equal(covered(AttentionPattern.tiles(pattern, length), length), causal(pattern, length))
+
+
+def test_a_pattern_is_registered_by_its_form(monkeypatch):
+    monkeypatch.setattr(patterns, "PATTERNS", dict(PATTERNS))
+    assert register_pattern(Dilated) is Dilated
+    assert parse_patterns("dense,dilated:4,8", 3) == (Dense(), Dilated(4, 8), Dense())
+    register_pattern(Dilated)  # again, as a module that is imported twice does
+    with pytest.raises(ValueError, match="there is an attention pattern 'dense' already"):
+        register_pattern(type("Other", (Gaps,), {"form": "dense"}))
+    with pytest.raises(ValueError, match="a letter for each of 0 fields"):
+        register_pattern(type("Other", (Gaps,), {"form": "gaps_too:L"}))
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -156,7 +194,7 @@ def test_a_bare_number_belongs_to_the_item_before_it():
 
 
 def test_a_list_in_brackets_is_repeated():
-    column = Unbound(Column)
+    column = UnresolvedPattern(Column)
     assert parse_patterns("(dense,column)*2, local:3", 7) == (*[Dense(), column] * 2, Local(3), Dense(), column)
     assert parse_patterns("dense, ( summary:8, 2 , dense ) * 2", 5) == (Dense(), *[Summary(8, 2), Dense()] * 2)
     assert parse_patterns("(dense)*1000000000000,column", 3) == (Dense(),) * 3

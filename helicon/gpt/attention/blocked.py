@@ -1,6 +1,6 @@
 """Dense causal attention by plain matrix products, a block of queries at a time: what trains fastest on a CPU.
 
-Fused kernels of CPUs tile for the smallest cache and reach a quarter to a third of the speed of a matrix product, in
+Fused kernels of CPUs view for the smallest cache and reach a quarter to a third of the speed of a matrix product, in
 bfloat16 above all. Here a block of queries meets all keys up to its end at once, so a softmax is whole and nothing is
 merged; what lies above the diagonal costs half a block a row. Weights are kept for backward, which spares it a product
 and an exponential: so this is for as many tokens as leave them small.

@@ -1,9 +1,9 @@
-"""One fold's attention by matrix products, which CPUs multiply in bfloat16 several times faster than they fuse it.
+"""One tile's attention by matrix products, which CPUs multiply in bfloat16 several times faster than they fuse it.
 
 As a fused kernel it gives the log-sum-exp of its scores and takes a merged one back (see `folded`). Weights are kept
 for backward.
 
-Shapes: N batch x groups of a fold x heads, R query rows, K keys, D features.
+Shapes: N batch x groups of a tile x heads, R query rows, K keys, D features.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from helicon.gpt.folds import Fold, fold_mask
+from helicon.gpt.attention.tiles import AttentionTile, tile_mask
 
-LONGEST = 2048  # keys of a fold: with more of them, weights outweigh whatever else a layer keeps
+LONGEST = 2048  # keys of a tile: with more of them, weights outweigh whatever else a layer keeps
 
 
 class Weights(NamedTuple):
-    """A fold's own softmax [N, R, K], and the log-sum-exp [N, R] of its scores."""
+    """A tile's own softmax [N, R, K], and the log-sum-exp [N, R] of its scores."""
 
     own_NRK: Tensor
     lse_NR: Tensor
 
 
-def fits(q_NHRD: Tensor, fold: Fold) -> bool:
+def fits(q_NHRD: Tensor, tile: AttentionTile) -> bool:
     """Whether this is faster than the fused kernel, and small enough."""
-    return q_NHRD.device.type == "cpu" and q_NHRD.dtype == torch.bfloat16 and fold.keys.rows <= LONGEST
+    return q_NHRD.device.type == "cpu" and q_NHRD.dtype == torch.bfloat16 and tile.keys.rows <= LONGEST
 
 
-def forward(q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, fold: Fold) -> tuple[Tensor, Tensor, Weights]:
+def forward(q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, tile: AttentionTile) -> tuple[Tensor, Tensor, Weights]:
     """Output, log-sum-exp, and what backward wants to have back."""
     q_NRD, k_NKD, v_NKD = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD))
     scores_NRK = torch.bmm(q_NRD * q_NRD.shape[-1] ** -0.5, k_NKD.mT)
-    if fold.causal or fold.mask_RK is not None:
-        mask_RK = fold_mask(fold, torch.device("cpu"))
+    if tile.causal or tile.mask_RK is not None:
+        mask_RK = tile_mask(tile, torch.device("cpu"))
         assert mask_RK is not None
         scores_NRK += _bias(mask_RK, scores_NRK.dtype)
     own_NRK = scores_NRK.softmax(-1)
@@ -49,12 +49,12 @@ def forward(q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, fold: Fold) -> tuple
 
 
 def backward(
-    grad_NHRD: Tensor, q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, out_NHRD: Tensor, lse_NHR: Tensor, fold: Fold,
-    kept: Weights,
+    grad_NHRD: Tensor, q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, out_NHRD: Tensor, lse_NHR: Tensor,
+    tile: AttentionTile, kept: Weights,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of q, k and v, `out` and `lse` those of all folds."""
+    """Gradients of q, k and v, `out` and `lse` those of all tiles."""
     q_NRD, k_NKD, v_NKD, out_NRD, lse_NR = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD, out_NHRD, lse_NHR))
-    # The fold's weights among those of all folds are its own times this, which the gradient can be multiplied by
+    # The tile's weights among those of all tiles are its own times this, which the gradient can be multiplied by
     share_NR1 = (kept.lse_NR - lse_NR).exp()[..., None]
     grad_NRD = (grad_NHRD.flatten(0, 1) * share_NR1).to(q_NRD.dtype)
     grad_v_NKD = torch.bmm(kept.own_NRK.mT, grad_NRD)

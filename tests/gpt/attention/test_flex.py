@@ -6,10 +6,10 @@ import pytest
 import torch
 from attention_cases import ROW, compare, every_pattern, inputs
 
-from helicon.gpt import flex
-from helicon.gpt.attention import attend_dense
-from helicon.gpt.masks import sees
-from helicon.gpt.patterns import parse_pattern
+from helicon.gpt.attention import flex
+from helicon.gpt.attention.attend import attend_dense
+from helicon.gpt.attention.masks import sequence_mask
+from helicon.gpt.attention.patterns import parse_pattern
 from helicon.sequence.layout import Frame
 
 pytestmark = [
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def attend_flex(q, k, v, pattern, frame):
-    return flex.attend_flex(q, k, v, pattern.bound(frame.row), frame.prefix)
+    return flex.attend_flex(q, k, v, pattern.resolve(frame.row), frame.prefix)
 
 
 @every_pattern
@@ -34,10 +34,10 @@ def test_forward_is_the_oracle_at_ragged_lengths(pattern, prefix, slot):
 
 @every_pattern
 def test_blocks_are_skipped_only_where_nothing_is_seen_and_unmasked_only_where_everything_is(pattern):
-    length, bound = 2 * flex.BLOCK, pattern.bound(ROW)
-    mask = flex.block_mask(bound, 5, length, torch.device("cpu"))
+    length, resolved = 2 * flex.BLOCK, pattern.resolve(ROW)
+    mask = flex.block_mask(resolved, 5, length, torch.device("cpu"))
     index = torch.arange(length)
-    seen = sees(bound, 5, index[:, None], index).unflatten(0, (2, -1)).unflatten(2, (2, -1))
+    seen = sequence_mask(resolved, 5, index[:, None], index).unflatten(0, (2, -1)).unflatten(2, (2, -1))
     assert torch.equal(mask.to_dense()[0, 0].bool(), seen.any(3).any(1))
     assert mask.full_kv_num_blocks is not None
     assert mask.full_kv_num_blocks[0, 0].tolist() == seen.all(3).all(1).sum(1).tolist()
@@ -45,7 +45,7 @@ def test_blocks_are_skipped_only_where_nothing_is_seen_and_unmasked_only_where_e
 
 @pytest.mark.parametrize(("spec", "blocks"), [("local:128", 7), ("block:128", 4), ("dense", 10), ("column:128", 10)])
 def test_what_is_computed_follows_the_pattern_where_its_blocks_do(spec, blocks):
-    mask = flex.block_mask(parse_pattern(spec).bound(None), 0, 4 * flex.BLOCK, torch.device("cpu"))
+    mask = flex.block_mask(parse_pattern(spec).resolve(None), 0, 4 * flex.BLOCK, torch.device("cpu"))
     assert mask.to_dense().sum() == blocks
 
 
@@ -64,7 +64,7 @@ def test_a_block_mask_is_made_but_once_for_lengths_of_as_many_blocks():
 def test_the_predicate_can_be_compiled(spec):
     """As far as tracing goes; code for a device is only made of it on one."""
     q, k, v, _ = (x.detach() for x in inputs(128))
-    mask = flex.block_mask(parse_pattern(spec).bound(ROW), 5, 128, torch.device("cpu"))
+    mask = flex.block_mask(parse_pattern(spec).resolve(ROW), 5, 128, torch.device("cpu"))
     traced = torch.compile(flex.flex_attention, backend="eager", fullgraph=True, dynamic=False)
     expected = attend_dense(q, k, v, parse_pattern(spec), Frame(5, ROW))
     torch.testing.assert_close(traced(q, k, v, block_mask=mask), expected, atol=1e-5, rtol=0)
@@ -74,8 +74,8 @@ def test_what_its_kernels_take():
     made = [(torch.zeros(1, 1, 4, width, dtype=dtype, requires_grad=True)) for dtype, width in [
         (torch.bfloat16, 16), (torch.float32, 128), (torch.float64, 64), (torch.float32, 8), (torch.bfloat16, 256)
     ]]  # fmt: skip
-    assert [flex.takes(q) for q in made] == [True, True, False, False, False]
-    assert not flex.takes(made[0].detach())  # compiling is worth it in training alone
+    assert [flex.supports(q) for q in made] == [True, True, False, False, False]
+    assert not flex.supports(made[0].detach())  # compiling is worth it in training alone
 
 
 @pytest.mark.gpu

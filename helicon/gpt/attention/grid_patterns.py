@@ -15,26 +15,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helicon.gpt import folds
-from helicon.gpt.folds import Fold
-from helicon.gpt.pattern_base import AttentionPattern, KeyList, Spec
-from helicon.gpt.stride_patterns import Dense, Local, ceil_div
+from helicon.gpt.attention import tiles
+from helicon.gpt.attention.pattern_base import AttentionPattern, KeyList, NumberedSpec
+from helicon.gpt.attention.stride_patterns import Dense, Local, ceil_div
+from helicon.gpt.attention.tiles import AttentionTile
 
 
 @dataclass(frozen=True)
-class Row(Spec):
+class Row(NumberedSpec):
     """The last W keys and self, reaching into the row above; `block` is the row within its edges."""
 
     stride: int
     form = "row[:W]"
 
-    def bound(self, row: int | None) -> AttentionPattern:
+    def resolve(self, row: int | None) -> AttentionPattern:
         """A window of W + 1."""
         return Local(self.stride + 1)
 
 
 @dataclass(frozen=True)
-class Conv(Spec):
+class Conv(AttentionPattern):
     """The K x K neighbourhood centred on the query, up to self: cut off at the edges of the grid."""
 
     kernel: int
@@ -51,12 +51,12 @@ class Conv(Spec):
         """Rows above the query, and columns to either side."""
         return self.kernel // 2
 
-    def allows(self, query: Tensor, key: Tensor) -> Tensor:
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         rise, shift = query // self.stride - key // self.stride, key % self.stride - query % self.stride
         return (key <= query) & (rise <= self.reach) & (shift.abs() <= self.reach)
 
-    def folds(self, length: int) -> Iterator[Fold]:
-        return folds.neighbour_folds(length, self.stride, self.reach)
+    def tiles(self, length: int) -> Iterator[AttentionTile]:
+        return tiles.neighbour_tiles(length, self.stride, self.reach)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         rows = min(self.reach, ceil_div(length, self.stride) - 1)
@@ -70,7 +70,7 @@ class Conv(Spec):
 
 
 @dataclass(frozen=True)
-class Unbound:
+class UnresolvedPattern:
     """A pattern without its width, such as `column`: that of the grid's rows; dense in a slot that is no grid.
 
     numbers: those of the pattern that come before its width.
@@ -85,6 +85,6 @@ class Unbound:
     def __str__(self) -> str:
         return self.pattern.written(*self.numbers)
 
-    def bound(self, row: int | None) -> AttentionPattern:
+    def resolve(self, row: int | None) -> AttentionPattern:
         """With the width `row`."""
-        return Dense() if row is None else self.pattern(*self.numbers, row).bound(row)
+        return Dense() if row is None else self.pattern(*self.numbers, row).resolve(row)

@@ -1,0 +1,42 @@
+"""An attention pattern of one's own: one predicate, found wherever a pattern is named.
+
+python examples/own_pattern.py FOLDER_OF_TEXT_FILES [STEPS]
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+import helicon
+from helicon.gpt.attention.pattern_base import AttentionPattern
+from helicon.gpt.attention.patterns import register_pattern
+
+
+@register_pattern
+@dataclass(frozen=True)
+class Dilated(AttentionPattern):
+    """Every L-th of the last L x N keys, self included."""
+
+    stride: int
+    number: int
+    form = "dilated:L,N"
+
+    def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
+        back = query - key
+        return (back % self.stride == 0) & (back < self.stride * self.number)
+
+
+def main(folder: Path, steps: int = 300) -> None:
+    """Trains half of the steps, goes on with the other half, and writes four texts."""
+    options = ["--model.pattern", "dense,dilated:4,8"]
+    run = helicon.train(folder, task="text", size="tiny", steps=steps // 2, name="dilated", options=options)
+    options += ["--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
+    run = helicon.train(folder, task="text", size="tiny", steps=steps, name="dilated", options=options)
+    for path in helicon.save(helicon.sample(helicon.load(run), count=4, tokens=64), run / "texts"):
+        print(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

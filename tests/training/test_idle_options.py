@@ -139,7 +139,8 @@ def test_stages_are_of_train(option):
         (["eval", "x", "--data.path", ".", "--data.held_out=0.1"], "--data.held_out would have no effect: it says"),
     ],
 )
-def test_options_of_what_is_not_asked_for(words, said, capsys):
+def test_options_of_what_is_not_asked_for(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert said in error_of(capsys, *words)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ from typing import Any
 from helicon.data.entries import DataError, Entry, File, Scan, accepted
 from helicon.data.folders import NOT_REGULAR, escapes
 from helicon.formats.files import open_regular, read_regular
+from helicon.formats.json_files import JsonError, parse_json
 from helicon.formats.printable import MOST, printable
 from helicon.modalities.base import Modality
 
@@ -28,6 +29,8 @@ MAX_LINES = 2_000_000  # of a file, and images and captions of COCO-style JSON
 MOST_NAMED = 1000  # of the rows that are passed over; the others are counted
 MOST_LEADING_OUT = 1000  # rows of a manifest that came with the data, each of which takes time to follow
 MAX_JSON_BYTES = 256 << 20  # of COCO-style JSON, which is read whole; the captions of COCO itself are 91 MB
+MOST_CONTAINERS = MAX_LINES + 10_000  # of COCO-style JSON: one for each image and caption, and some for licences
+MOST_VALUES = 5 * MAX_LINES  # of COCO-style JSON: COCO's images have 8, their five captions 3 each, and commas
 NO_TEXT = "not a string of Unicode characters"
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which JSON can escape and UTF-8 cannot hold
 
@@ -172,7 +175,10 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
         for number, line in enumerate(_lines(file, manifest), 1):
             if line.strip():
                 where = f"{manifest}, line {number}"
-                row = _json(line, where)
+                try:
+                    row = parse_json(line.encode())
+                except JsonError as error:
+                    raise DataError(f"{where}: {error}") from None
                 if not isinstance(row, dict):
                     raise DataError(f"{where}: not an object such as {ROW}")
                 yield from _row(row, where, skip)
@@ -195,7 +201,11 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
 
     Annotations of other kinds, such as boxes, are passed over.
     """
-    data = _json(read_regular(manifest, MAX_JSON_BYTES).decode("utf-8-sig"), str(manifest))
+    content = read_regular(manifest, MAX_JSON_BYTES).removeprefix(codecs.BOM_UTF8)
+    try:
+        data = parse_json(content, MOST_CONTAINERS, MOST_VALUES)
+    except JsonError as error:
+        raise DataError(f"{manifest}: {error}") from None
     images, annotations = (data.get(k) if isinstance(data, dict) else None for k in ("images", "annotations"))
     if not isinstance(images, list) or not isinstance(annotations, list):
         raise DataError(f"{manifest}: not COCO-style JSON such as {COCO}")
@@ -222,16 +232,6 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
         else:
             row.texts.append(text)
     yield from rows.values()
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f" at line {error.lineno}" if error.lineno > 1 else ""
-        raise DataError(f"{where}: not JSON ({printable(error.msg, MOST)}{place})") from None
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets as deep
-        raise DataError(f"{where}: not JSON that can be read ({printable(error, MOST)})") from None
 
 
 @lru_cache(1000)  # rows of one file mostly follow each other

@@ -32,15 +32,15 @@ def read_json(path: str | os.PathLike[str], most: int = LONGEST, links: bool = T
         raise JsonError(f"{name}: {error}") from None
 
 
-def parse_json(content: bytes) -> Any:
+def parse_json(content: bytes, most_containers: int = MOST_CONTAINERS, most_values: int = MOST_VALUES) -> Any:
     """The value of a text in UTF-8; JsonError for what is none, or more than can be wanted.
 
     Numbers are finite, whole ones of at most 25 digits, and no key is there twice. Lists and objects are counted before
-    any of them is made.
+    any of them is made, by their brackets and commas, those in strings too.
     """
     containers, values = content.count(b"[") + content.count(b"{"), content.count(b",")
-    if containers > MOST_CONTAINERS or values > MOST_VALUES:
-        accepted = f"{MOST_CONTAINERS:,} lists and objects and {MOST_VALUES:,} values"
+    if containers > most_containers or values > most_values:
+        accepted = f"{most_containers:,} lists and objects and {most_values:,} values"
         raise JsonError(f"not JSON as it is accepted, of at most {accepted}")
     try:
         text = content.decode("utf-8")
@@ -48,6 +48,9 @@ def parse_json(content: bytes) -> Any:
         return json.loads(text, object_pairs_hook=_object, **hooks)
     except RecursionError:
         raise JsonError("not JSON as it is accepted: nested too deep") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        raise JsonError(f"not JSON as it is accepted ({printable(error.msg, MOST)} at {place})") from None
     except ValueError as error:
         raise JsonError(f"not JSON as it is accepted ({printable(error, MOST)})") from None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from helicon.data import manifest
 from helicon.data.entries import DataError, Scan
 from helicon.data.files import scan
 from helicon.formats.score import ReadReport
@@ -186,12 +188,12 @@ def test_a_text_with_commas_needs_quotes(tmp_path):
 
 
 BAD = {
-    ("m.json", b"{"): r"m\.json: not JSON \(",
-    ("m.json", b'{\n"images": [],\n]'): r"m\.json: not JSON \(.* at line 3\)",
+    ("m.json", b"{"): r"m\.json: not JSON as it is accepted \(",
+    ("m.json", b'{\n"images": [],\n]'): r"m\.json: not JSON as it is accepted \(.* at line 3, column 1\)",
     ("m.json", b"[]"): r'm\.json: not COCO-style JSON such as \{"images": ',
     ("m.json", b'{"images": []}'): r"m\.json: not COCO-style JSON such as ",
-    ("m.json", b"[" * 100_000): r"m\.json: not JSON that can be read",
-    ("m.json", b"\xff"): r"m\.json: not UTF-8 \(invalid start byte at byte 0\)",
+    ("m.json", b"[" * 100_000): r"m\.json: not JSON as it is accepted: nested too deep",
+    ("m.json", b"\xff"): r"m\.json: not JSON as it is accepted \('utf-8' .* invalid start byte",
     ("m.csv", b"image,caption\na.png,x\n"): r"m\.csv: no column `file`; there are: image, caption",
     ("m.csv", b""): r"m\.csv: no column `file`; there are: none",
     ("m.csv", b"file,text\na.png,\xe9\n"): r"m\.csv: not UTF-8 \(",
@@ -206,6 +208,29 @@ def test_a_manifest_that_cannot_be_read_is_named_in_a_line(tmp_path, given, mess
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"^[^\n]*{message}[^\n]*$"):
         scan(tmp_path, [TEXT, PICTURE], tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1"])
+def test_values_are_counted_before_any_is_made(tmp_path, value):
+    """What takes a byte or two in a file takes fifty in memory."""
+    coco = b'{"images":[],"annotations":[' + (value + b",") * 10_500_000 + b"1]}"
+    row = b'{"file":"a.png","more":[' + (value + b",") * 2_600_000 + b"1]}"
+    for name, content in {"m.json": coco, "m.jsonl": row}.items():
+        (tmp_path / name).write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"^\S+m\.json.*: not JSON as it is accepted, of at most .* lists and obj"):
+            scan(tmp_path, [PICTURE], tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(content) + (1 << 20)
+        tracemalloc.stop()
+
+
+def test_as_many_pictures_and_captions_as_are_accepted_fit_the_counts():
+    picture = {"license": 5, "file_name": "a.jpg", "coco_url": "http://a", "height": 480, "width": 640,
+               "date_captured": "2013-11-14 16:28:13", "flickr_url": "http://b", "id": 1}  # fmt: skip
+    captions = [{"image_id": 1, "id": i, "caption": "A clean, well lit room"} for i in range(5)]
+    content = json.dumps([picture, *captions])
+    assert content.count(",") * manifest.MAX_LINES <= manifest.MOST_VALUES * 6
+    assert content.count("{") * manifest.MAX_LINES <= manifest.MOST_CONTAINERS * 6
 
 
 def test_there_must_be_a_manifest(tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from image_bundles import image_bundle
 
@@ -13,9 +15,13 @@ from helicon.bundle import CONFIG, Bundle, BundleError, load_bundle, save_bundle
 from helicon.cli import main
 from helicon.data.files import DataError
 from helicon.evaluate import open_folder
-from helicon.formats.midi import read_midi
+from helicon.formats.midi import Pedal, read_midi
+from helicon.formats.score import ReadReport, Score
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
+from helicon.modalities.music import MUSIC
+from helicon.obedience import pieces
+from helicon.tokenizers.style import Style
 from helicon.training.data import SequenceData
 
 sys.path.append(str(Path(__file__).parent / "commands"))
@@ -71,6 +77,20 @@ def test_a_prime_is_read_as_the_training_did(model, song, pedal):
     request = Request(prime=song)
     prompt, _ = make_prompt(bundle, choose_layout(bundle, request), request)
     assert prompt.prime.tolist() == ids(bundle, song, pedal)
+
+
+def test_pieces_that_are_made_are_read_as_the_training_did(model, song, pedal, monkeypatch):
+    bundle, seen = load_bundle(model), []
+
+    def read(path: Path, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
+        seen.append(pedal)
+        return read_midi(path, pedal)
+
+    monkeypatch.setattr(pieces.registry, "for_slot", lambda *_: replace(MUSIC, read_file=read))
+    musician = pieces.Musician.of(bundle, bundle.schema.layouts)
+    made = musician._played(Style(), np.array(ids(bundle, song, pedal)))
+    assert seen == [pedal]
+    assert len(made.score) == 2
 
 
 def test_tokenize_reads_as_the_training_did(model, song, pedal, capsys):

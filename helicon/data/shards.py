@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from helicon.formats.files import open_regular
 from helicon.formats.printable import MOST, printable
+from helicon.formats.temporary import scratch_file
 
 SUFFIX = ".tar"
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -69,9 +68,8 @@ class Member:
         """
         if self.size > MAX_COPIED:
             raise ValueError(f"{self.size:,} bytes are more than the {MAX_COPIED:,} that a file in a shard may have")
-        handle, name = tempfile.mkstemp(prefix="helicon-", suffix=self.suffix.lower())
-        try:
-            with os.fdopen(handle, "wb") as copy, open_regular(self.shard) as shard:
+        with scratch_file(self.suffix.lower()) as path:
+            with path.open("wb") as copy, open_regular(self.shard) as shard:
                 shard.seek(self.offset)
                 left = self.size
                 while left:
@@ -80,9 +78,7 @@ class Member:
                         raise OSError(f"{self.shard}: shorter than when it was searched")
                     copy.write(data)
                     left -= len(data)
-            yield Path(name)
-        finally:
-            os.unlink(name)
+            yield path
 
 
 class Header(NamedTuple):

@@ -6,10 +6,13 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import time
 import uuid
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 _HOST = f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"  # a folder may be shared with other machines
@@ -34,6 +37,22 @@ def remove_temporary(path: Path) -> None:
     _ours.discard(path.name)
 
 
+@contextmanager
+def scratch_file(suffix: str) -> Iterator[Path]:
+    """An empty file of that suffix, closed to others, in the system's folder for such, for the time of the block.
+
+    The first of a process also removes what killed ones left there.
+    """
+    folder = Path(tempfile.gettempdir())
+    _clear_once(folder)
+    path = temporary_path(folder / f"helicon{suffix}")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield path
+    finally:
+        remove_temporary(path)
+
+
 def clear_abandoned(folder: Path) -> list[Path]:
     """Removes what killed processes were writing in a folder, not below it; gives what was removed.
 
@@ -47,6 +66,11 @@ def clear_abandoned(folder: Path) -> list[Path]:
                 remove_temporary(path)
                 removed.append(path)
     return removed
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    clear_abandoned(folder)
 
 
 def _is_abandoned(path: Path, host: str, process: int) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +11,7 @@ from tqdm import tqdm
 from helicon.bundle import Bundle
 from helicon.data.corpus import Corpus
 from helicon.formats.score import Score
+from helicon.formats.temporary import scratch_file
 from helicon.generation.decode_request import Sampling
 from helicon.generation.engine import decode
 from helicon.generation.prompts import make_prompt
@@ -102,10 +101,9 @@ class Musician:
 
     def _played(self, asked: Style, ids: np.ndarray) -> Made:
         modality = registry.for_slot(self.layout.last.name, self.layout.sources)
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / f"piece{modality.suffixes[0]}"
+        with scratch_file(modality.suffixes[0]) as path:
             modality.write(asked.applied_to(self.music.decode(ids)), path)
-            return Made(asked, modality.read(path)[0])
+            return Made(asked, modality.read(path, options=self.bundle.reading)[0])
 
 
 def cut(score: Score, seconds: float) -> list[Score]:

@@ -7,6 +7,9 @@ import io
 import os
 import pickle
 import random
+import signal
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 from collections.abc import Sequence
@@ -133,6 +136,31 @@ def test_a_member_is_a_file_only_while_it_is_read(tmp_path):
     with pytest.raises(ValueError, match="no picture"), member.unpacked() as path:
         raise ValueError("no picture")
     assert not path.exists()
+
+
+READ_IT = """
+import os, signal, sys
+from pathlib import Path
+from helicon.data.shards import read_shard
+(member,), _ = read_shard(Path(sys.argv[1]))
+with member.unpacked() as path:
+    print(path)
+    assert os.name == "nt" or path.stat().st_mode & 0o77 == 0
+    if "killed" in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there they are known by their age")
+def test_what_a_killed_process_was_reading_is_removed_by_the_next(tmp_path):
+    shard, folder = write_tar(tmp_path / "s.tar", ["x/a.png"]), tmp_path / "temporary"
+    folder.mkdir()
+    command = [sys.executable, "-c", READ_IT, str(shard)]
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([*command, "killed"], env=environment, check=False).returncode == -signal.SIGKILL
+    assert [path.suffix for path in folder.iterdir()] == [".png"]
+    subprocess.run(command, env=environment, check=True)
+    assert not list(folder.iterdir())
 
 
 def test_what_the_cache_depends_on(tmp_path):

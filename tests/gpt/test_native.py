@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import os
 import platform
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +256,21 @@ def test_a_compiler_that_fails_is_told_of_and_leaves_nothing(monkeypatch, tmp_pa
         assert not list((tmp_path / "cache").iterdir())
     finally:
         build.library.cache_clear()
+
+
+@needs_compiler
+def test_what_a_killed_process_was_compiling_is_removed_by_the_next(tmp_path):
+    deadly, cache = tmp_path / "cc", tmp_path / "cache"
+    deadly.write_text("#!/bin/sh\necho half of it > $TMPDIR/part\nkill -9 $PPID\n")
+    deadly.chmod(0o755)
+    command = [sys.executable, "-c", "from helicon.gpt.native import build; assert build.library()"]
+    environment = {**os.environ, "HELICON_CACHE": str(cache), "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run(command, env={**environment, "CC": str(deadly)}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(cache.iterdir())) == 1
+    subprocess.run(command, env=environment, check=True)
+    assert [path.suffix for path in cache.iterdir() if path.name.startswith("step-")] == [".so"]
+    assert len(list(cache.iterdir())) == 1
 
 
 PROCESSORS = {  # what a compiler may use, by which step.c chooses its branches

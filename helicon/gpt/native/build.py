@@ -13,11 +13,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from helicon.formats.files import default_cache
 from helicon.formats.printable import MOST, printable
 from helicon.formats.private import NotPrivateError, open_private
+from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 
 SOURCE = Path(__file__).with_name("step.c")
 # The first that the compiler takes: Apple's has no OpenMP, and some call the machine's own instructions -mcpu
@@ -42,6 +42,7 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         target = default_cache() / f"step-{_fingerprint(command)}.so"
+        clear_abandoned(target.parent)
         return _cached(target) or _compiled(command, target)
     except (OSError, NotPrivateError, subprocess.SubprocessError) as error:
         print(f"the decoding step was not compiled, PyTorch's is used: {_reason(error)}", file=sys.stderr)
@@ -69,8 +70,10 @@ def _cached(target: Path) -> ctypes.CDLL | None:
 def _compiled(command: Sequence[str], target: Path) -> ctypes.CDLL:
     """Compiles with the first flags by which it also loads, among temporary files that others do not reach."""
     message = ""
-    with TemporaryDirectory(prefix=".step-", dir=target.parent) as folder:
-        made, environment = Path(folder, target.name), {**os.environ, "TMPDIR": folder}
+    folder = temporary_path(target)
+    folder.mkdir(0o700)
+    try:
+        made, environment = folder / target.name, {**os.environ, "TMPDIR": str(folder)}
         for flags in FLAGS:
             whole = [*command, "-O3", *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(made), "-lm"]
             ended = subprocess.run(
@@ -89,6 +92,8 @@ def _compiled(command: Sequence[str], target: Path) -> ctypes.CDLL:
                 os.fsync(file.fileno())  # a library that is torn may end the process that loads it
             os.replace(made, target)
             return library
+    finally:
+        remove_temporary(folder)
     raise OSError(f"{' '.join(command)} failed: {message or 'it does not say why'}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +120,9 @@ class SequenceData(pl.LightningDataModule):
             Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
         )  # fmt: skip
         self.reading = registry.reading(sources, options)
+        del reads["max_mb"]  # which every medium has
+        for name in [name for name, value in reads.items() if value is not None and name not in self.reading]:
+            raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers, self.val_batches = batch_size, seed, workers, val_batches
         self.variation = Variation(augment, drop, plan, changes or {})
@@ -220,3 +224,8 @@ class SequenceData(pl.LightningDataModule):
         while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
             batches.append(batches[-1]._replace(targets=torch.full_like(batches[-1].targets, NO_TARGET)))
         return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)
+
+
+def _takes(reading: Mapping[str, Any]) -> str:
+    """The options with which files are read, for people."""
+    return f"accepted are {', '.join(f'--data.{name}' for name in reading)}" if reading else "no such option is"

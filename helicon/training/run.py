@@ -52,7 +52,7 @@ from helicon.training.raw_data import RawData
 from helicon.training.record import read_record
 from helicon.training.restoring import Restoring
 from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
-from helicon.training.trust import check_config
+from helicon.training.trust import check_config, check_start
 from helicon.training.words import without
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
@@ -88,6 +88,10 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:  # type: ignore[override]
+        """Without settings in files: a word such as `auto` would be opened where a file of that name lies, and run."""
+        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         raise UsageError(explain(message, self)) from ex
@@ -315,7 +319,9 @@ def repeat_arguments(
 
     typed: arguments that follow.
     """
-    check_config(run, read_config(run) | {"onto": None}, typed=typed)
+    config = read_config(run)
+    check_config(run, config | {"onto": None}, typed=typed)
+    check_start(run, config, typed)
     check_own_files(run)
     record = read_record(run)
     if not record.steps:

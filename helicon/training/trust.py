@@ -25,7 +25,9 @@ from helicon.training.folders import CONFIG
 GROUPS = ("trainer", "model", "data")
 PLAIN = (str, int, float, bool, type(None))
 CODE = ("logger", "callbacks", "profiler", "plugins")  # of the trainer: a text for one of these is imported as a class
-NAMES = ("strategy", "accelerator")  # of the trainer: words that Lightning knows
+NAMES = {  # of the trainer: words that Lightning knows, whose own errors for others are long
+    "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",
+}  # fmt: skip
 IMPORTING = {"class_path", "init_args", "dict_kwargs", "__path__", "__default_config__"}
 STAGE_OPTIONS = ("--minutes", "--size", "--runs", "--seed", "--name", "--manifest", "--for", "--next")
 STAGE_OPTIONS += ("--config", "--codec", "--keep", "--samples")
@@ -50,6 +52,19 @@ def check_config(
     if theirs is not None and not _beside(run, theirs) and (onto is None or not _same(onto, theirs)):
         raise TrainingError(
             f"{_where(run)}: onto {printable(theirs, MOST)} is not beside the run; --for with it says that it is meant"
+        )
+
+
+def check_start(run: Path, config: dict[str, Any], typed: Sequence[str] = ()) -> None:
+    """TrainingError for a checkpoint to begin with that is not of this run or one beside it, unless one is typed."""
+    theirs = config.get("ckpt_path")
+    if theirs is None or any(word.partition("=")[0] == "--ckpt_path" for word in typed):
+        return
+    runs = Path(os.path.realpath(run)).parent
+    if not isinstance(theirs, str) or not Path(os.path.realpath(theirs)).is_relative_to(runs):
+        shown = printable(theirs, MOST)
+        raise TrainingError(
+            f"{_where(run)}: ckpt_path {shown} is not of a run beside it; type --ckpt_path if it is meant"
         )
 
 
@@ -82,7 +97,7 @@ def _fault(config: dict[str, Any]) -> str | None:
             return f"{shown} is no setting"
         if name in CODE and value not in (None, True, False, []):
             return f"{shown} names code ({printable(json.dumps(value, default=str), 80)})"
-        if name in NAMES and not (isinstance(value, str) and re.fullmatch(r"[\w-]{1,60}", value)):
+        if name in NAMES and not (isinstance(value, str) and re.fullmatch(NAMES[name], value)):
             return f"{shown} names code ({printable(json.dumps(value, default=str), 80)})"
         if not all(isinstance(each, PLAIN) for each in (value if isinstance(value, list) else [value])):
             return f"{shown} is no plain setting"

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from attacks.harness import attempt, posix
 
-from helicon.training.run import resume_arguments
-from helicon.training.trust import check_config, check_next
+from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.trust import check_config, check_next, check_start
 
 pytestmark = posix
 
@@ -72,6 +72,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "an appended key": changed("trainer", "callbacks+", CLASS),
     "another setting": changed("trainer", "magic", 1),
     "an optimizer": changed("optimizer", CLASS),
+    "a device that is not one of ours": changed("trainer", "accelerator", "tpu"),
+    "a strategy that is none": changed("trainer", "strategy", "nonsense"),
     "a date": changed("name", None) | {"name": __import__("datetime").date(2020, 1, 1)},
 }
 
@@ -123,6 +125,31 @@ def test_what_our_runs_ask_for_is_accepted(run):
     check_next(run, {**OWN, "next": stage(*more)})
 
 
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_a_file_that_is_called_like_a_word_of_the_config(run, tmp_path, monkeypatch, name):
+    """Beside the config, or in the current folder: it is not opened, whatever classes it names."""
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("some words. " * 200)
+    trainer = {"accelerator": "cpu", "strategy": "auto"}
+    config = {"task": "gpt", "trainer": trainer, "data": {"path": str(tmp_path / "texts"), "layouts": ["text"]}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    args = {"device": "cpu", "checkpoint_io": {"class_path": f"{PLANTED}.Class"}}
+    planted = {"class_path": "pytorch_lightning.strategies.SingleDeviceStrategy", "init_args": args}
+    for folder in (run, tmp_path):
+        (folder / name).write_text(yaml.safe_dump(planted))
+    run_lightning("prepare", ["--config", str(run / "config.yaml"), "--data.tokenizers", '{"text": "bytes"}'])
+    assert not Path("ran").exists()
+
+
+def test_a_checkpoint_elsewhere_that_a_run_began_with(run, tmp_path):
+    attempt(check_start, run, {"ckpt_path": str(tmp_path / "x.ckpt")}).is_refusal(run / "config.yaml", "--ckpt_path")
+    attempt(check_start, run, {"ckpt_path": "runs/../x.ckpt"}).is_refusal(run / "config.yaml")
+    check_start(run, {"ckpt_path": "runs/other/checkpoints/last.ckpt"})
+    check_start(run, {"ckpt_path": None})
+    check_start(run, {"ckpt_path": str(tmp_path / "x.ckpt")}, ["--ckpt_path", "x.ckpt"])
+
+
 def test_a_run_that_is_for_another_elsewhere(run, tmp_path):
     config = {**OWN, "onto": str(tmp_path / "elsewhere" / "music")}
     attempt(check_config, run, config).is_refusal(run / "config.yaml", "onto", "--for")
@@ -145,6 +172,10 @@ CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a batch of large pictures": ("data.batch_size 16", {**OWN, "data": {"batch_size": 16, "size": 4096}}),
     "a batch of long windows": ("data.batch_size 32", {**OWN, "data": {"batch_size": 32, "window": 1 << 23}}),
     "pictures": ("data.size 1000000", changed("data", "size", 1_000_000)),
+    "a seed below 0": ("data.seed -5", changed("data", "seed", -5)),
+    "a long seed": ("data.seed", changed("data", "seed", 10**30)),
+    "no steps together": ("accumulate_grad_batches 0", changed("trainer", "accumulate_grad_batches", 0)),
+    "no layouts": ("data.layouts []", changed("data", "layouts", [])),
     "a cache": ("data.cache", changed("data", "cache", "/home/somebody")),
     "a cache beside one's own": ("data.cache", changed("data", "cache", "cache/../elsewhere")),
 }  # fmt: skip

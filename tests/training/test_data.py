@@ -9,7 +9,9 @@ import pytest
 import torch
 from training_runs import fit, signalled_at, weights
 
+from helicon.data.entries import DataError
 from helicon.evaluate import slot_nats
+from helicon.training.data import SequenceData
 from helicon.training.module import GPTModule
 from helicon.training.run import resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted
@@ -64,3 +66,18 @@ def test_a_run_on_short_pieces_resumes_to_the_bit(sayings, tmp_path, workers):
     run_lightning("fit", resume_arguments(tmp_path / "stopped"))
     expected, found = weights(whole), weights(tmp_path / "stopped")
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("layout", "option", "accepted"),
+    [
+        ("text", {"pedal": "drop"}, "no such option is"),
+        ("style[3] music", {"size": 64}, "accepted are --data.pedal"),
+        ("image[8x8]", {"channels": 2}, "accepted are --data.size"),
+    ],
+)
+def test_an_option_of_reading_other_media_is_refused(tmp_path, layout, option, accepted):
+    (name,) = option
+    with pytest.raises(DataError, match=f"--data.{name}: .*; {accepted}"):
+        SequenceData(str(tmp_path), [layout], **option)
+    SequenceData(str(tmp_path), [layout], max_mb=1)

@@ -12,6 +12,8 @@ from statistics import median
 
 import torch
 
+from helicon.gpt.numbers import has_bf16
+
 
 def describe() -> str:
     """One line: processor, cores, threads, GPU, versions, date."""
@@ -19,7 +21,7 @@ def describe() -> str:
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if (
         info.exists()
     ) else []  # fmt: skip
-    bf16 = " with bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() else ""
+    bf16 = " with bf16" if has_bf16("cpu") else ""
     cpu = f"{names[0] if names else platform.processor() or platform.machine()}{bf16}"
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"

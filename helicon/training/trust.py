@@ -21,6 +21,7 @@ from helicon.presets import preset_names
 from helicon.training.claims import excess
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG
+from helicon.training.words import typed_options
 
 GROUPS = ("trainer", "model", "data")
 PLAIN = (str, int, float, bool, type(None))
@@ -44,9 +45,9 @@ def check_config(
     onto: run that was typed as the one to be given this upsampler. typed: other arguments that count in its place.
     """
     if fault := _fault(config):  # what is typed is trusted, a config too
-        typed = f"helicon fit --config {_where(run)} --ckpt_path CHECKPOINT"
-        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it, type: {typed}")
-    if asked := excess(config, {word.partition("=")[0] for word in typed}):
+        command = f"helicon fit --config {_where(run)} --ckpt_path CHECKPOINT"
+        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it, type: {command}")
+    if asked := excess(config, dict(typed_options(typed))):
         raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume or --repeat")
     theirs = config.get("onto")
     if theirs is not None and not _beside(run, theirs) and (onto is None or not _same(onto, theirs)):
@@ -58,7 +59,7 @@ def check_config(
 def check_start(run: Path, config: dict[str, Any], typed: Sequence[str] = ()) -> None:
     """TrainingError for a checkpoint to begin with that is not of this run or one beside it, unless one is typed."""
     theirs = config.get("ckpt_path")
-    if theirs is None or any(word.partition("=")[0] == "--ckpt_path" for word in typed):
+    if theirs is None or "--ckpt_path" in dict(typed_options(typed)):
         return
     runs = Path(os.path.realpath(run)).parent
     if not isinstance(theirs, str) or not Path(os.path.realpath(theirs)).is_relative_to(runs):

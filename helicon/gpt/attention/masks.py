@@ -24,7 +24,7 @@ def sequence_mask(pattern: AttentionPattern, prefix: int, query: Tensor, key: Te
     The prefix is dense and causal and all that follows sees it; the pattern's index 0 is position `prefix`.
     """
     in_prefix = (key < prefix) & (key <= query)
-    return in_prefix | ((key >= prefix) & (key <= query) & pattern.mask_mod(query - prefix, key - prefix))
+    return in_prefix | ((key >= prefix) & pattern.allowed(query - prefix, key - prefix))
 
 
 @lru_cache(maxsize=16)

@@ -76,14 +76,18 @@ class AttentionPattern(NumberedSpec, ABC):
             A boolean tensor of the broadcast shape.
         """
 
+    def allowed(self, query: Tensor, key: Tensor) -> Tensor:
+        """`mask_mod` without later keys."""
+        return (key <= query) & self.mask_mod(query, key)
+
     def tiles(self, length: int) -> Iterator[AttentionTile]:
         """Disjoint tiles that cover exactly the allowed pairs of a slot of that length."""
-        return predicate_tiles(self.mask_mod, length)
+        return predicate_tiles(self.allowed, length)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         """Each query's keys, none twice, for queries below `length`."""
         index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
-        return index_BK, (index_BK <= query_B[:, None]) & self.mask_mod(query_B[:, None], index_BK)
+        return index_BK, self.allowed(query_B[:, None], index_BK)
 
     def resolve(self, row: int | None) -> AttentionPattern:
         """Itself: it has its numbers, whatever the grid."""

@@ -113,14 +113,14 @@ def disjoint(tiles: Sequence[AttentionTile], length: int) -> bool:
     return bool((times_T <= 1).all())
 
 
-def predicate_tiles(mask_mod: Callable[[Tensor, Tensor], Tensor], length: int) -> Iterator[AttentionTile]:
+def predicate_tiles(allowed: Callable[[Tensor, Tensor], Tensor], length: int) -> Iterator[AttentionTile]:
     """Of any causal predicate: each stretch of queries that see anything, against the keys from first to last seen.
 
     A stretch lies in one block of QUERIES tokens, so that no mask of all pairs is ever in memory.
     """
     for first in range(0, length, QUERIES):
         query_R, key_K = torch.arange(first, min(first + QUERIES, length)), torch.arange(min(first + QUERIES, length))
-        mask_RK = (key_K <= query_R[:, None]) & mask_mod(query_R[:, None], key_K)
+        mask_RK = allowed(query_R[:, None], key_K)
         seeing = torch.nn.functional.pad(mask_RK.any(1).int(), (1, 1)).diff()
         for start, stop in zip((seeing == 1).nonzero().flatten().tolist(), (seeing == -1).nonzero().flatten().tolist()):
             seen = mask_RK[start:stop].any(0).nonzero().flatten()

@@ -115,8 +115,9 @@ def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
 def test_a_training_keeps_how_it_read(song):
     assert SequenceData(str(song.parent), ["style[3] music"]).reading == {"pedal": "extend"}
     assert SequenceData(str(song.parent), ["style[3] music"], pedal="drop").reading == {"pedal": "drop"}
-    pictures = SequenceData(str(song.parent), ["image[]"], size=8, pedal="drop")
-    assert pictures.reading == {"size": 8}
+    assert SequenceData(str(song.parent), ["image[]"], size=8).reading == {"size": 8}
+    with pytest.raises(DataError, match=r"--data\.pedal: .*accepted are --data\.size"):
+        SequenceData(str(song.parent), ["image[]"], size=8, pedal="drop")
 
 
 def test_the_size_of_pictures_is_their_tokenizers():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from helicon.bundle import load_bundle
-from helicon.evaluate import open_folder
+from helicon.evaluation.losses import open_folder
 from helicon.formats.sheets import contact_sheet
 from helicon.generation.generate import generate
 from helicon.generation.ranking import item_nats

@@ -21,8 +21,8 @@ from helicon.bundle import load_bundle
 from helicon.commands.fit import quiet
 from helicon.data.batches import collate, held_out_windows
 from helicon.data.prepare import Source, prepare
-from helicon.evaluate import slot_nats
-from helicon.ngram import WittenBell
+from helicon.evaluation.losses import slot_nats
+from helicon.evaluation.ngram import WittenBell
 from helicon.training.plan import clock
 from helicon.training.run import run_lightning
 

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from helicon.bundle import load_bundle
 from helicon.data.files import split
-from helicon.evaluate import codebook_figures
+from helicon.evaluation.losses import codebook_figures
 from helicon.formats.audio import Sound, read_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.generation.generate import generate

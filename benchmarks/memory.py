@@ -27,7 +27,7 @@ from machine import describe
 
 from helicon.bundle import make_gpt
 from helicon.data.batches import collate
-from helicon.evaluate import slot_nats
+from helicon.evaluation.losses import slot_nats
 from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer

@@ -29,7 +29,7 @@ from machine import describe
 
 from helicon.bundle import load_bundle
 from helicon.commands.fit import quiet
-from helicon.evaluate import measure
+from helicon.evaluation.losses import measure
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Wanted, make_plan
 from helicon.training.run import run_lightning

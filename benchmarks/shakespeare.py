@@ -24,7 +24,7 @@ from recipes import count_cpu_time
 from helicon.bundle import load_bundle
 from helicon.cli import main as helicon
 from helicon.commands.fit import quiet
-from helicon.evaluate import measure, open_folder
+from helicon.evaluation.losses import measure, open_folder
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import clock
 

@@ -14,8 +14,8 @@ import numpy as np
 
 import helicon
 from helicon.data.files import share
-from helicon.evaluate import open_folder
-from helicon.features import features
+from helicon.evaluation.features import features
+from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image
 
 HELD_OUT = 0.2

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
 
 from helicon.bundle import Bundle, load_bundle, make_gpt, save_bundle
-from helicon.features import features
+from helicon.evaluation.features import features
 from helicon.formats.image import write_image
 from helicon.generation.generate import generate
 from helicon.generation.request import Request

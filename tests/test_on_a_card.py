@@ -15,8 +15,8 @@ from sound_bundles import RATE, noise, sound_bundle
 
 from helicon.data.batches import Batch, collate
 from helicon.data.corpus import write_corpus
-from helicon.evaluate import corpus_nats, slot_nats
-from helicon.features import features
+from helicon.evaluation.features import features
+from helicon.evaluation.losses import corpus_nats, slot_nats
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode

@@ -14,13 +14,13 @@ from image_bundles import image_bundle
 from helicon.bundle import CONFIG, Bundle, BundleError, load_bundle, save_bundle
 from helicon.cli import main
 from helicon.data.files import DataError
-from helicon.evaluate import open_folder
+from helicon.evaluation import style_sampler
+from helicon.evaluation.losses import open_folder
 from helicon.formats.midi import Pedal, read_midi
 from helicon.formats.score import ReadReport, Score
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
 from helicon.modalities.music import MUSIC
-from helicon.obedience import pieces
 from helicon.tokenizers.style import Style
 from helicon.training.data import SequenceData
 
@@ -86,8 +86,8 @@ def test_pieces_that_are_made_are_read_as_the_training_did(model, song, pedal, m
         seen.append(pedal)
         return read_midi(path, pedal)
 
-    monkeypatch.setattr(pieces.registry, "for_slot", lambda *_: replace(MUSIC, read_file=read))
-    musician = pieces.Musician.of(bundle, bundle.schema.layouts)
+    monkeypatch.setattr(style_sampler.registry, "for_slot", lambda *_: replace(MUSIC, read_file=read))
+    musician = style_sampler.Musician.of(bundle, bundle.schema.layouts)
     made = musician._played(Style(), np.array(ids(bundle, song, pedal)))
     assert seen == [pedal]
     assert len(made.score) == 2

@@ -10,10 +10,10 @@ from typing import Any
 
 from helicon.cli import CommandError
 from helicon.data.prepare import Source
-from helicon.evaluate import Figures, measure, open_folder
+from helicon.evaluation.controllability import measure_obedience
+from helicon.evaluation.losses import Figures, measure, open_folder
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device
-from helicon.obedience.measure import measure_obedience
 
 
 def evaluate(args: Namespace) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from helicon.bundle import load_bundle
 from helicon.cli import CommandError
-from helicon.evaluate import open_folder
-from helicon.features import check_layers, write_features
-from helicon.features import features as measure
+from helicon.evaluation.features import check_layers, write_features
+from helicon.evaluation.features import features as measure
+from helicon.evaluation.losses import open_folder
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import choose_device
 

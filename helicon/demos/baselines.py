@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from helicon.data.corpus import Corpus
-from helicon.ngram import WittenBell
+from helicon.evaluation.ngram import WittenBell
 
 NAMES = {"unigram": 1, "bigram": 2}
 

@@ -13,7 +13,7 @@ from helicon.demos.baselines import baselines
 from helicon.demos.composer import write_folder
 from helicon.demos.result import Asked, write_result
 from helicon.demos.styles import LABELS
-from helicon.evaluate import corpus_nats
+from helicon.evaluation.losses import corpus_nats
 from helicon.formats.files import write_json
 from helicon.formats.folder_lock import NAME as LOCK
 from helicon.generation.request import Request

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helicon.evaluate import codebook_figures
+from helicon.evaluation.losses import codebook_figures
 from helicon.training.base import RunModule
 from helicon.training.errors import TrainingError
 from helicon.training.raw_data import RawData

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from helicon.bundle import Bundle, make_gpt, save_bundle
 from helicon.data.batches import Batch
-from helicon.evaluate import slot_nats
+from helicon.evaluation.losses import slot_nats
 from helicon.gpt.model import GPT, Shape
 from helicon.tokenizers.names import unknown
 from helicon.training.base import RunModule

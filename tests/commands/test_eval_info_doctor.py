@@ -13,7 +13,7 @@ from helicon.bundle import save_bundle
 from helicon.cli import main
 from helicon.commands.info import LONGEST, _text
 from helicon.doctor import Finding, examine, unwritable
-from helicon.evaluate import open_folder
+from helicon.evaluation.losses import open_folder
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from helicon.cli import main
 from helicon.data.batches import Stream, Variation
 from helicon.data.entries import DataError
 from helicon.data.prepare import Prepared, Source, prepare
-from helicon.evaluate import open_folder
+from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image, write_image
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout

@@ -10,7 +10,7 @@ import torch
 from training_runs import fit, signalled_at, weights
 
 from helicon.data.entries import DataError
-from helicon.evaluate import slot_nats
+from helicon.evaluation.losses import slot_nats
 from helicon.training.data import SequenceData
 from helicon.training.module import GPTModule
 from helicon.training.run import resume_arguments, run_lightning

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helicon.evaluate import slot_nats
+from helicon.evaluation.losses import slot_nats
 from helicon.formats.image import write_image
 from helicon.training.metrics import read_metrics
 from helicon.training.module import GPTModule

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Laplace, SigmoidTransform, TransformedDistribution
 
-from helicon.evaluate import codebook_figures
+from helicon.evaluation.losses import codebook_figures
 from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
 from helicon.vqvae.likelihoods import LIKELIHOODS
 from helicon.vqvae.quantizers import EMAQuantizer, GumbelQuantizer

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helicon.evaluation.controllability import by_label, heard_figures, instruments_figures, label_figures
+from helicon.evaluation.label_classifier import fit_classifier
+from helicon.evaluation.music_statistics import features
+from helicon.evaluation.style_sampler import EXCERPTS, Made, Real, cut
 from helicon.formats.score import DRUMS, Score
-from helicon.obedience.classifier import fit_classifier
-from helicon.obedience.features import features
-from helicon.obedience.measure import by_label, heard_figures, instruments_figures, label_figures
-from helicon.obedience.pieces import EXCERPTS, Made, Real, cut
 from helicon.tokenizers.instruments import general_midi
 from helicon.tokenizers.style import Style, StyleTokenizer
 from helicon.tokenizers.survey import MusicSurvey

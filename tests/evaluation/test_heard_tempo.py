@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helicon.evaluation.heard_tempo import heard_tempo
 from helicon.formats.score import Score
-from helicon.obedience.tempo import heard_tempo
 
 
 def clicks(onsets_s: np.ndarray) -> Score:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from helicon.ngram import WittenBell
+from helicon.evaluation.ngram import WittenBell
 
 ABAC = np.array([0, 1, 0, 2])  # "a b a c" over the vocabulary a, b, c, d
 

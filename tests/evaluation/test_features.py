@@ -10,7 +10,7 @@ import torch
 
 from helicon.bundle import Bundle, make_gpt
 from helicon.data.corpus import Corpus, write_corpus
-from helicon.features import features, write_features
+from helicon.evaluation.features import features, write_features
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.palette import PaletteTokenizer

@@ -12,11 +12,11 @@ import numpy as np
 from helicon.bundle import Bundle
 from helicon.data.files import share
 from helicon.data.prepare import Prepared
+from helicon.evaluation.heard_tempo import heard_tempo
+from helicon.evaluation.label_classifier import Classifier, fit_classifier
+from helicon.evaluation.music_statistics import features
+from helicon.evaluation.style_sampler import Made, Musician, ObedienceError, Real
 from helicon.formats.score import Score
-from helicon.obedience.classifier import Classifier, fit_classifier
-from helicon.obedience.features import features
-from helicon.obedience.pieces import Made, Musician, ObedienceError, Real
-from helicon.obedience.tempo import heard_tempo
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.style import Style, StyleTokenizer
 

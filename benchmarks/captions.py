@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.evaluation.losses import open_folder
 from helicon.formats.sheets import contact_sheet
 from helicon.generation.generate import generate

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.data.batches import collate, held_out_windows
 from helicon.data.prepare import Source, prepare
@@ -48,7 +48,7 @@ def main() -> None:
     took = time.monotonic() - begun
     bundle = load_bundle(run)
     prepared = prepare(
-        Source(args.path, ("style[3] music",), bundle.choices), kept=bundle.sequencer.tokenizers, say=print
+        Source(args.path, ("style[3] music",), bundle.tokenizer_names), kept=bundle.sequencer.tokenizers, say=print
     )
     (layout,), (corpus,) = bundle.schema.layouts, prepared.corpora
     windows = list(held_out_windows(corpus, bundle.sequencer, layout))

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from machine import describe, side_by_side
 
-from helicon.bundle import make_gpt
+from helicon.bundle.bundle import make_gpt
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.gpt.model import GPT, Shape

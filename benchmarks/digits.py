@@ -28,7 +28,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.data.files import split
 from helicon.evaluation.losses import codebook_figures
 from helicon.formats.audio import Sound, read_audio

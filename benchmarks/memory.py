@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from machine import describe
 
-from helicon.bundle import make_gpt
+from helicon.bundle.bundle import make_gpt
 from helicon.data.batches import collate
 from helicon.evaluation.losses import slot_nats
 from helicon.gpt.shape import Shape

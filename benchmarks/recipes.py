@@ -27,7 +27,7 @@ from typing import Any
 import pytorch_lightning.callbacks.timer as timer
 from machine import describe
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure
 from helicon.training.metrics import read_metrics

@@ -21,7 +21,7 @@ from pathlib import Path
 from machine import describe
 from recipes import count_cpu_time
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main as helicon
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure, open_folder

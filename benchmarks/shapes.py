@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
 from helicon.demos.pictures import draw_scenes, figures_of, held_out_scenes
 from helicon.demos.shape_checker import CHANCE
 from helicon.demos.shapes import Scene, draw, parse_caption

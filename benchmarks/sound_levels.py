@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helicon.bundle import find_bundle, load_bundle, upsamplers_of
+from helicon.bundle.storage import find_bundle, load_bundle
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.data.files import scan, split
 from helicon.formats.audio import read_audio
 from helicon.formats.spectra import mel_distance

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 import yaml
 
-from helicon.bundle import make_gpt
+from helicon.bundle.bundle import make_gpt
 from helicon.gpt.cache import Cache
 from helicon.gpt.model import Shape
 from helicon.presets import preset_path

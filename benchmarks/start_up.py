@@ -15,7 +15,8 @@ from statistics import median
 import torch
 from machine import describe
 
-from helicon.bundle import Bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import save_bundle
 from helicon.demos.composer import compose
 from helicon.gpt.model import Shape
 from helicon.modalities.music import MUSIC

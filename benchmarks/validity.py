@@ -14,7 +14,8 @@ import mido
 import symusic
 import torch
 
-from helicon.bundle import Bundle, load_bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import load_bundle
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 
@@ -34,7 +35,10 @@ def main() -> None:
     fresh = make_gpt(trained.gpt.shape, trained.schema)
     print("| weights | pieces | open in mido | open in symusic | hanging notes | longest error, s | tokens a second |")
     print("|---|---|---|---|---|---|---|")
-    for name, bundle in (("trained", trained), ("untrained", Bundle(fresh, trained.sequencer, trained.choices))):
+    for name, bundle in (
+        ("trained", trained),
+        ("untrained", Bundle(fresh, trained.sequencer, trained.tokenizer_names)),
+    ):
         print(
             f"| {name} | {' | '.join(measure(bundle, args.pieces // 2, args.seconds, args.temperature))} |", flush=True
         )

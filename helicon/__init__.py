@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helicon.api import load, repeat, sample, save, train
-    from helicon.bundle import Bundle
+    from helicon.bundle.bundle import Bundle
     from helicon.formats.score import ReadReport, Score
     from helicon.generation.generate import Item
     from helicon.modalities.base import Modality, TokenizerKind
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 # name -> where it is. Imported when first asked for: `import helicon` and `helicon --help` must not load PyTorch.
 _EXPORTS = {
     "Block": "helicon.sequence.vocabulary",
-    "Bundle": "helicon.bundle",
+    "Bundle": "helicon.bundle.bundle",
     "Item": "helicon.generation.generate",
     "Modality": "helicon.modalities.base",
     "ReadReport": "helicon.formats.score",

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helicon.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.score import ReadReport
 from helicon.gpt.model import GPT, Shape
 from helicon.modalities import registry

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helicon.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.image import write_image
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helicon.bundle import Bundle, attach_bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import save_bundle
+from helicon.bundle.upsamplers import attach_bundle
 from helicon.formats.audio import Sound
 from helicon.gpt.model import Shape
 from helicon.modalities.audio import codes_of

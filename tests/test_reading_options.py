@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from image_bundles import image_bundle
 
-from helicon.bundle import CONFIG, Bundle, BundleError, load_bundle, save_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import CONFIG, BundleError, load_bundle, save_bundle
 from helicon.cli import main
 from helicon.data.files import DataError
 from helicon.evaluation import style_sampler
@@ -50,7 +51,7 @@ def pedal(request) -> str:
 def model(tmp_path, song, pedal) -> Path:
     """A bundle that was trained with that pedal."""
     bundle = music_bundle([read_midi(song)[0]])
-    save_bundle(Bundle(bundle.gpt, bundle.sequencer, bundle.choices, {}, {"pedal": pedal}), tmp_path / "model")
+    save_bundle(Bundle(bundle.gpt, bundle.sequencer, bundle.tokenizer_names, {}, {"pedal": pedal}), tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -124,7 +125,7 @@ def test_the_size_of_pictures_is_their_tokenizers():
     bundle = image_bundle("text[4] image[]")
     assert bundle.reading == {"size": bundle.sequencer.tokenizers["image"].reading["size"]}  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="reading: size 99, its tokenizer was made for"):
-        Bundle(bundle.gpt, bundle.sequencer, bundle.choices, {}, {"size": 99})
+        Bundle(bundle.gpt, bundle.sequencer, bundle.tokenizer_names, {}, {"size": 99})
 
 
 @pytest.mark.parametrize(

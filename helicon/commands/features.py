@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError
 from helicon.evaluation.features import check_layers, write_features
 from helicon.evaluation.features import features as measure

@@ -9,7 +9,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from helicon.bundle import Bundle, find_bundle, upsamplers_of
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import find_bundle
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.cli import CommandError, parser
 from helicon.commands.outputs import output_folder, results_in, say_older
 from helicon.formats.printable import print_text

@@ -7,11 +7,11 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from helicon.bundle import save_bundle
+from helicon.bundle.importing.folder import import_folder
+from helicon.bundle.storage import save_bundle
 from helicon.cli import CommandError
 from helicon.commands.outputs import output_folder
 from helicon.formats.printable import print_text
-from helicon.importing.folder import import_folder
 
 
 def import_model(args: Namespace) -> int:

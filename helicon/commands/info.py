@@ -8,7 +8,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from helicon.bundle import Bundle, find_bundle, load_bundle, upsamplers_of
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import find_bundle, load_bundle
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.formats.files import json_text
 from helicon.formats.printable import print_text
 from helicon.vqvae.storage import find_codec, load_codec
@@ -58,7 +60,7 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "coordinates": dict(schema.axes),
         "tokenizers": {
             slot: {"name": name, **_described(bundle.sequencer.tokenizers[slot])}
-            for slot, name in bundle.choices.items()
+            for slot, name in bundle.tokenizer_names.items()
         },
         "upsamplers": [str(path) for path in upsamplers_of(folder)],
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.commands.reconstruct_sound import reconstruct_sounds

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError
 from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular

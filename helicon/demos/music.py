@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.demos.baselines import baselines
 from helicon.demos.composer import write_folder
 from helicon.demos.result import Asked, write_result

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
 from helicon.demos.captioned import CaptionedWorld
 from helicon.demos.picture_codec_result import summary
 from helicon.demos.result import draw_losses, model_settings

@@ -10,7 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 import helicon
-from helicon.bundle import Bundle, load_bundle, upsamplers_of
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.data.prepare import Prepared
 from helicon.demos.baselines import baselines
 from helicon.formats.page import PageItem, write_page

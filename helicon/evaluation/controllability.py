@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.data.files import share
 from helicon.data.prepare import Prepared
 from helicon.evaluation.heard_tempo import heard_tempo

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.formats.files import atomic_write

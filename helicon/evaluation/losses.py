@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.data.batches import Batch, collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
@@ -93,7 +93,7 @@ def open_folder(
         raise fault
     specs = tuple(map(str, layouts))
     slots = {slot for layout in layouts for slot in layout.sources}
-    choices = {slot: name for slot, name in bundle.choices.items() if slot in slots}
+    choices = {slot: name for slot, name in bundle.tokenizer_names.items() if slot in slots}
     source = Source(path, specs, choices, bundle.reading, manifest, held_out, grow=False)
     return prepare(source, bundle.sequencer.tokenizers), layouts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.data.corpus import Corpus
 from helicon.formats.score import Score
 from helicon.formats.temporary import scratch_file

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import OnStep, decode
 from helicon.generation.prompts import choose_layout, make_prompt

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.generation.decode_request import Prompt
 from helicon.generation.request import Request, RequestError
 from helicon.modalities import registry

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET
 

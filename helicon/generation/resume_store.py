@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import CONFIG, WEIGHTS, upsamplers_of
+from helicon.bundle.storage import CONFIG, WEIGHTS
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.formats.files import atomic_write, write_json
 from helicon.formats.json_files import JsonError, read_json
 from helicon.generation.request import Request, RequestError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
 from helicon.generation.request import RequestError
 from helicon.gpt.numbers import convert
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from helicon.bundle import Bundle, find_bundle, upsamplers_of
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import find_bundle
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.formats.files import write_json
 from helicon.generation.decode_request import Sampling
 from helicon.generation.engine import OnStep, decode

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 import helicon
-from helicon import bundle
+from helicon.bundle import storage as bundle
 from helicon.formats import checked
 from helicon.formats.json_files import read_json
 from helicon.training.base import RunModule

@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from helicon.bundle import Bundle, load_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
 from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate, held_out_windows
 from helicon.data.files import DataError
 from helicon.data.packing import full_batches
@@ -99,7 +100,7 @@ class SequenceData(pl.LightningDataModule):
         self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._given.items()}}
         if self.adopted:
-            choices |= {slot: name for slot, name in self.adopted.choices.items() if slot in slots}
+            choices |= {slot: name for slot, name in self.adopted.tokenizer_names.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
         options: dict[str, Any] = {"vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
         reads = {"pedal": pedal, "size": size, "rate": rate, "channels": channels, "max_mb": max_mb}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.gpt.model import GPT
 from helicon.sequence.layout import Schema
 from helicon.training.errors import TrainingError

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from helicon.bundle import Bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import save_bundle
 from helicon.data.batches import Batch
 from helicon.evaluation.losses import slot_nats
 from helicon.gpt.model import GPT, Shape

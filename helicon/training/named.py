@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from helicon.bundle import BundleError, find_bundle, load_bundle
+from helicon.bundle.storage import BundleError, find_bundle, load_bundle
 from helicon.data.files import DataError
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer
@@ -48,9 +48,9 @@ def _of_model(slot: str, name: str) -> tuple[str, Tokenizer] | None:
         return None
     bundle = load_bundle(folder)
     for theirs, tokenizer in bundle.sequencer.tokenizers.items():
-        coded = hasattr(tokenizer, "codec") and slot in registry.for_slot(theirs, bundle.choices).slots
+        coded = hasattr(tokenizer, "codec") and slot in registry.for_slot(theirs, bundle.tokenizer_names).slots
         if coded and hasattr(tokenizer, "at"):
-            return bundle.choices[theirs], tokenizer.at(int(match[2]) if match[2] else -1, slot)  # type: ignore[attr-defined]
+            return bundle.tokenizer_names[theirs], tokenizer.at(int(match[2]) if match[2] else -1, slot)  # type: ignore[attr-defined]
         if coded and slot == theirs:
-            return bundle.choices[theirs], tokenizer
+            return bundle.tokenizer_names[theirs], tokenizer
     return None

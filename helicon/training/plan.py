@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from helicon.bundle import Bundle, find_bundle, load_bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.data.prepare import Prepared
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -167,7 +168,7 @@ def _adopted(wanted: Wanted, source: Bundle) -> list[str]:
     if not layouts:
         raise TrainingError(f"--from {wanted.adopt}: makes {'; '.join(theirs)}, which is not what {wanted.task} trains")
     slots = {slot for spec in layouts for slot in theirs[spec].sources}
-    chosen = {slot: name for slot, name in source.choices.items() if slot in slots}
+    chosen = {slot: name for slot, name in source.tokenizer_names.items() if slot in slots}
     shape = {name: json.dumps(v) if isinstance(v, bool) else str(v) for name, v in asdict(source.gpt.shape).items()}
     shape |= {"context": str(source.schema.context), "positions": source.schema.positions}
     shape["lr"] = f"{learning_rate(source.gpt.shape.width) / 2:.2g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 

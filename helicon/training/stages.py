@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from helicon.bundle import attach_bundle, find_bundle, load_bundle, upsamplers_of
+from helicon.bundle.storage import find_bundle, load_bundle
+from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.modalities.audio import RATE
 from helicon.presets import preset_names
 from helicon.sequence.layout import Layout
@@ -108,7 +109,7 @@ def _upsampler(wanted: Wanted) -> Wanted:
         raise ValueError(f"--for {wanted.onto}: one of {', '.join(known)} is needed, without --from")
     if wanted.levels > 1:
         raise ValueError(f"--levels {wanted.levels}: --for trains one upsampler, to the next finer level")
-    level, style = finest(wanted.onto), load_bundle(wanted.onto).choices.get("style")
+    level, style = finest(wanted.onto), load_bundle(wanted.onto).tokenizer_names.get("style")
     layout = "style[1] audio@above" if style else "audio@above"
     names = {"audio": f"{wanted.onto}@{level - 1}", "above": f"{wanted.onto}@{level}"}
     names |= {"style": style} if style else {}

@@ -13,7 +13,8 @@ import pytest
 import torch
 from attacks.harness import attempt, posix, put
 
-from helicon.bundle import CONFIG, WEIGHTS, Bundle, load_bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import CONFIG, WEIGHTS, load_bundle, save_bundle
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.instruments import MUSENET

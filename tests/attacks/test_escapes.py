@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from helicon.bundle import CONFIG, Bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import CONFIG, save_bundle
 from helicon.cli import main
 from helicon.formats.midi_write import write_midi
 from helicon.formats.page import PageItem, write_page

@@ -13,7 +13,8 @@ from attacks.harness import attempt, posix
 from safetensors.torch import load_file, save_file
 
 import helicon
-from helicon.bundle import WEIGHTS, Bundle, load_bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import WEIGHTS, load_bundle, save_bundle
 from helicon.generation.resume_store import ResumeStore
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout

@@ -15,20 +15,12 @@ import torch
 from attacks.harness import attempt, posix, put
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from helicon.bundle import (
-    CONFIG,
-    UPSAMPLERS,
-    WEIGHTS,
-    Bundle,
-    attach_bundle,
-    load_bundle,
-    make_gpt,
-    save_bundle,
-    upsamplers_of,
-)
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.importing.byte_pairs import read_byte_pairs
+from helicon.bundle.importing.checkpoint import read_json
+from helicon.bundle.storage import CONFIG, WEIGHTS, load_bundle, save_bundle
+from helicon.bundle.upsamplers import UPSAMPLERS, attach_bundle, upsamplers_of
 from helicon.gpt.model import Shape
-from helicon.importing.byte_pairs import read_byte_pairs
-from helicon.importing.checkpoint import read_json
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -78,7 +70,7 @@ def test_a_link_that_is_a_runs_model(made, tmp_path):
     os.symlink(made / "bundle", tmp_path / "run" / "model")
     attempt(load_bundle, tmp_path / "run").is_refusal(tmp_path / "run" / "model", "symbolic link")
     os.symlink(made / "bundle", tmp_path / "named")  # one's own link, which one has typed
-    assert load_bundle(tmp_path / "named").choices == {"text": "bytes"}
+    assert load_bundle(tmp_path / "named").tokenizer_names == {"text": "bytes"}
 
 
 def test_only_a_bundles_own_files_are_attached(bundle, tmp_path):

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "commands"))
 from tiny_bundles import text_bundle
 
 import helicon
-from helicon.bundle import save_bundle
+from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 
 pytestmark = posix

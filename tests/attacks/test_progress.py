@@ -13,7 +13,7 @@ import yaml
 from attacks.harness import Outcome, attempt, posix, put
 from attacks.sent_runs import configured, kept
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.training.run import resume_arguments, run_lightning
 
 pytestmark = posix

@@ -12,7 +12,7 @@ import pytest
 import torch
 from attacks.sent_runs import configured, resumed
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.training.callbacks import kept_loss
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.metrics import read_metrics

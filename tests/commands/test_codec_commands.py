@@ -12,7 +12,7 @@ import pytest
 from command_lines import error_of
 from tiny_bundles import text_bundle
 
-from helicon.bundle import load_bundle, save_bundle
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.codes import CodesTokenizer

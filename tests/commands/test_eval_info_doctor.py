@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tiny_bundles import music_bundle, text_bundle, tune, uniform, write_folder
 
-from helicon.bundle import save_bundle
+from helicon.bundle.storage import save_bundle
 from helicon.cli import main
+from helicon.commands.doctor import Finding, examine, unwritable
 from helicon.commands.info import LONGEST, _text
-from helicon.doctor import Finding, examine, unwritable
 from helicon.evaluation.losses import open_folder
 
 
@@ -182,7 +182,7 @@ def test_doctor_names_versions_devices_and_folders(capsys: pytest.CaptureFixture
 
 def test_doctor_says_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    monkeypatch.setattr("helicon.doctor.OPTIONAL", {"no-such-package": "nothing needs it"})
+    monkeypatch.setattr("helicon.commands.doctor.OPTIONAL", {"no-such-package": "nothing needs it"})
     (tmp_path / "file").write_text("")
     findings = {finding.name: finding for finding in examine(tmp_path / "file" / "runs")}
     assert findings["c compiler"].found == "none"

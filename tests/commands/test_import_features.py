@@ -10,7 +10,8 @@ import torch
 from command_lines import error_of
 from tiny_bundles import text_bundle
 
-from helicon.bundle import Bundle, load_bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.image import write_image
 from helicon.gpt.model import Shape

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_bundles import text_bundle
 
-from helicon.bundle import save_bundle
+from helicon.bundle.storage import save_bundle
 from helicon.training.plan import Plan, Wanted, make_plan
 from helicon.training.run import read_arguments
 from helicon.training.sizes import learning_rate

@@ -15,7 +15,7 @@ from command_lines import error_of
 from sound_bundles import noise, sound_bundle, sound_codec
 from tiny_bundles import text_bundle
 
-from helicon.bundle import load_bundle, save_bundle
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.commands.reconstruct_sound import Ratio
 from helicon.demos import sound_codec_result

@@ -11,7 +11,8 @@ import yaml
 from sound_bundles import noise, sound_bundle, sound_codec, upsampled
 from tiny_bundles import text_bundle
 
-from helicon.bundle import attach_bundle, load_bundle, save_bundle, upsamplers_of
+from helicon.bundle.storage import load_bundle, save_bundle
+from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.cli import main
 from helicon.demos import result, sound_codec_result
 from helicon.formats.audio import read_audio, write_audio

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos import result
 from helicon.formats.image import write_image
@@ -47,7 +47,7 @@ def check_model(run: Path, codec: Path) -> None:
     assert (trained.reading["size"], trained.codec.codebook_size, trained.codec.shape.factor) == (8, 8, 4)
     assert tokenizer.describe()["codec"] == trained.fingerprint()  # type: ignore[attr-defined]
     assert list(map(str, bundle.schema.layouts)) == ["text[8] image[2x2]"]
-    assert (bundle.gpt.shape.layers, bundle.gpt.shape.width, bundle.choices["text"]) == (1, 16, "bytes")
+    assert (bundle.gpt.shape.layers, bundle.gpt.shape.width, bundle.tokenizer_names["text"]) == (1, 16, "bytes")
     assert read_metrics(run)["train/image"][0][-1] <= 5
     assert bundle.notes["run"] == run.name
     page = (run / "index.html").read_text()

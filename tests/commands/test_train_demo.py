@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.commands.train import evaluating
 from helicon.data.prepare import Source

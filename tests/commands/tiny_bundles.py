@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from helicon.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import Score
 from helicon.gpt.model import Shape

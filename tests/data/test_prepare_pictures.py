@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helicon.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.cli import main
 from helicon.data.batches import Stream, Variation
 from helicon.data.entries import DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos import pictures
 from helicon.demos.pictures import Drawn, PictureWorld, figures_of, held_out_scenes

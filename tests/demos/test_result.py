@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from image_bundles import image_bundle, write_picture
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.demos.result import make_items, requests
 from helicon.formats.image import read_image
@@ -21,7 +21,7 @@ def prepared(bundle: Bundle, folder: Path, *captions: str) -> Prepared:
         write_picture(folder / f"{number}.png", number)
         (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
     layouts = tuple(map(str, bundle.schema.layouts))
-    source = Source(folder, layouts, bundle.choices, {"size": 4}, held_out=0.5, cache=folder.parent / "cache")
+    source = Source(folder, layouts, bundle.tokenizer_names, {"size": 4}, held_out=0.5, cache=folder.parent / "cache")
     return prepare(source, bundle.sequencer.tokenizers)
 
 

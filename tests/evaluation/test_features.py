@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helicon.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.data.corpus import Corpus, write_corpus
 from helicon.evaluation.features import features, write_features
 from helicon.gpt.model import Shape

@@ -1,6 +1,6 @@
 """Named tensors on disk: what kinds there are, what a hash is of, and what files are refused.
 
-How damaged files of a whole model are told of: tests/test_bundle.py.
+How damaged files of a whole model are told of: tests/bundle/test_bundle.py.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ from mutations import blob, json_file
 from PIL import Image
 from safetensors.torch import save
 
-from helicon.bundle import CONFIG, Bundle, BundleError, load_bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.importing.folder import import_folder
+from helicon.bundle.storage import CONFIG, BundleError, load_bundle, save_bundle
 from helicon.data.entries import DataError
 from helicon.data.files import scan
 from helicon.data.shards import Member, read_shard
@@ -42,7 +44,6 @@ from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 from helicon.formats.weights import WeightsError, read_weights
 from helicon.gpt.model import Shape
-from helicon.importing.folder import import_folder
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.labels import LabelTokenizer

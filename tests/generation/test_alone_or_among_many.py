@@ -13,7 +13,7 @@ import torch
 from test_decoding import NATIVE, sequencer_of
 from test_engine import LAYOUTS, anything, joined
 
-from helicon.bundle import make_gpt
+from helicon.bundle.bundle import make_gpt
 from helicon.generation import lane
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import Engine, decode

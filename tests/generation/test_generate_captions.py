@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from image_bundles import image_bundle
 
-from helicon.bundle import Bundle, save_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.generation.generate import generate
 from helicon.generation.prompts import make_prompt

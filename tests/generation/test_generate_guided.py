@@ -9,7 +9,7 @@ import torch
 from guided_worlds import media as media  # a fixture
 from guided_worlds import model_of_media
 
-from helicon.bundle import load_bundle, save_bundle
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.generation.generate import generate
 from helicon.generation.prompts import make_prompt
 from helicon.generation.request import Request, RequestError

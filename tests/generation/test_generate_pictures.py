@@ -11,7 +11,8 @@ import pytest
 from image_bundles import CENTROIDS, image_bundle, picture, write_picture
 from PIL import Image
 
-from helicon.bundle import Bundle, save_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.formats.image import read_image
 from helicon.generation.generate import generate

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sound_bundles import RATE, noise, sound_bundle
 
-from helicon.bundle import Bundle, load_bundle, save_bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.audio import write_audio
 from helicon.generation.generate import generate

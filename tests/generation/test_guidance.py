@@ -9,7 +9,7 @@ import pytest
 import torch
 from watching import uniforms
 
-from helicon.bundle import make_gpt
+from helicon.bundle.bundle import make_gpt
 from helicon.demos.composer import compose
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode

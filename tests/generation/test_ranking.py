@@ -9,7 +9,7 @@ import pytest
 import torch
 from image_bundles import image_bundle, picture
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
 from helicon.generation import ranking
 from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.sequence.layout import Layout

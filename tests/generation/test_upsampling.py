@@ -16,7 +16,7 @@ import pytest
 import torch
 from sound_bundles import RATE, noise, sound_bundle, sound_codec, upsampled
 
-from helicon.bundle import load_bundle, save_bundle
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.audio import read_audio, write_audio
 from helicon.generation import upsampling

@@ -10,7 +10,7 @@ import torch
 from image_bundles import image_bundle, picture
 from PIL import Image
 
-from helicon.bundle import save_bundle
+from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.formats.image import read_image, write_image
 from helicon.modalities import registry

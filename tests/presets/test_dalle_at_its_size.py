@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 import pytest
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.demos.shapes import write_folder
 from helicon.formats.image import read_image
 from helicon.generation.generate import generate

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.demos import composer, shapes
 from helicon.formats.audio import Sound, write_audio
 from helicon.generation.generate import generate

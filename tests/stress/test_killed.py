@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.data import workers
 from helicon.demos import result

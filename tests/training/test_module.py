@@ -9,7 +9,7 @@ import pytest
 import torch
 from training_runs import arguments, fit, weights
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos.composer import write_folder
 from helicon.training.metrics import read_metrics
@@ -116,7 +116,7 @@ def test_an_adopted_tokenizer_keeps_its_kind(tmp_path):
     args = ("--data.layouts=[text]", "--trainer.max_steps=1", "--model.slot_weights={}")
     base = fit(tmp_path / "texts", tmp_path, "base", *args, "--data.tokenizers={text: bytes}")
     tuned = fit(tmp_path / "texts", tmp_path, "tuned", *args, "--data.adopt", str(base))
-    assert load_bundle(tuned).choices == {"text": "bytes"}
+    assert load_bundle(tuned).tokenizer_names == {"text": "bytes"}
 
 
 def test_the_size_of_a_learned_vocabulary_is_what_was_asked_for(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from training_runs import arguments
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.formats.files import atomic_write
 from helicon.training.checkpoints import latest_checkpoint

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_runs import arguments, fit
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.training.run import UsageError, read_arguments, run_lightning
 
 PLUGIN = "{class_path: pytorch_lightning.plugins.precision.HalfPrecision, init_args: {precision: 16-true}}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_runs import MINUTES, fit, jumping_clock, signalled_at, weights
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError

@@ -11,7 +11,7 @@ import pytest
 import torch
 from training_runs import arguments, fit, signalled_at, weights
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.demos.composer import write_folder
 from helicon.training.base import RunModule
 from helicon.training.callbacks import KeepCheckpoints

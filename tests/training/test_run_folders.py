@@ -13,7 +13,7 @@ import pytest
 import torch
 from training_runs import arguments, fit, signalled_at, weights
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.temporary import clear_abandoned, temporary_path

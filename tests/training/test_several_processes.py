@@ -11,7 +11,7 @@ import pytest
 import torch
 from training_runs import arguments, fit, signalled_at, weights
 
-from helicon.bundle import load_bundle
+from helicon.bundle.storage import load_bundle
 from helicon.training.metrics import read_metrics
 from helicon.training.run import resume_arguments, run_lightning
 from helicon.training.stopping import Interrupted

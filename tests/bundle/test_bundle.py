@@ -11,17 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helicon.bundle import (
-    CONFIG,
-    WEIGHTS,
-    Bundle,
-    BundleError,
-    attach_bundle,
-    load_bundle,
-    make_gpt,
-    save_bundle,
-    upsamplers_of,
-)
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.storage import CONFIG, WEIGHTS, BundleError, load_bundle, save_bundle
+from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.demos.composer import compose
 from helicon.gpt.model import Shape
 from helicon.modalities import registry
@@ -64,7 +56,7 @@ def test_a_bundle_comes_back_as_it_was(tmp_path, shape, positions):
     save_bundle(bundle, tmp_path / "model")
     for path in (tmp_path, tmp_path / "model"):  # as a run, and by itself
         again = load_bundle(path)
-        assert (again.gpt.shape, again.choices, again.notes) == (shape, bundle.choices, {"step": 3})
+        assert (again.gpt.shape, again.tokenizer_names, again.notes) == (shape, bundle.tokenizer_names, {"step": 3})
         assert again.hash() == bundle.hash()
         assert again.schema.vocabulary == bundle.schema.vocabulary
         assert again.schema.axes == bundle.schema.axes
@@ -222,7 +214,7 @@ def test_an_upsampler_is_attached_whole_or_not_at_all(folder, tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("helicon.bundle.shutil.copyfileobj", fail)
+        patch.setattr("helicon.bundle.upsamplers.shutil.copyfileobj", fail)
         with pytest.raises(OSError, match="No space left"):
             attach_bundle(folder, onto, 0)
     assert content(onto) == before

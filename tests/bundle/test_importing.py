@@ -12,14 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
 
-from helicon.bundle import Bundle, load_bundle, make_gpt, save_bundle
+from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.importing.checkpoint import ImportingError
+from helicon.bundle.importing.folder import import_folder
+from helicon.bundle.importing.imagegpt import evenly_spaced
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.evaluation.features import features
 from helicon.formats.image import write_image
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
-from helicon.importing.checkpoint import ImportingError
-from helicon.importing.folder import import_folder
-from helicon.importing.imagegpt import evenly_spaced
 from helicon.sequence.layout import TASK
 from helicon.training.grow import adopt_weights
 

@@ -8,9 +8,9 @@ from math import ceil, isqrt
 import numpy as np
 import torch
 
-from helicon.bundle import Bundle
-from helicon.importing.checkpoint import Checkpoint, ImportingError, read_json
-from helicon.importing.layers import build, places, shape_of
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError, read_json
+from helicon.bundle.importing.layers import build, places, shape_of
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer

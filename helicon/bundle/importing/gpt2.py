@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import torch
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.importing.byte_pairs import read_byte_pairs
+from helicon.bundle.importing.checkpoint import Checkpoint
+from helicon.bundle.importing.layers import build, places, shape_of
 from helicon.formats.checked import shown
-from helicon.importing.byte_pairs import read_byte_pairs
-from helicon.importing.checkpoint import Checkpoint
-from helicon.importing.layers import build, places, shape_of
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer

@@ -8,9 +8,9 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from helicon.bundle.importing.checkpoint import ImportingError, read_json
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, printable
-from helicon.importing.checkpoint import ImportingError, read_json
 from helicon.tokenizers.bpe_json import PARTS, load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 

@@ -1,4 +1,4 @@
-"""A model on disk, whole: safetensors weights and one JSON of layouts, vocabulary and tokenizers. No code is loaded.
+"""Bundles are written and read: `model.safetensors`, `bundle.json`, and the weights of tokenizers beside them.
 
 A bundle may be a stranger's: its JSON is bounded before it is read, its numbers by stated limits and by the header of
 the weights, and nothing that lies outside its folder is opened.
@@ -6,10 +6,8 @@ the weights, and nothing that lies outside its folder is opened.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
@@ -18,63 +16,26 @@ import torch
 from torch import Tensor
 
 import helicon
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.checked import fields, sequence, shown, text, whole
-from helicon.formats.files import check_folder, open_regular, write_json
+from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
-from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
-from helicon.formats.weights import WeightsError, hash_weights, read_header, read_weights, write_weights
-from helicon.gpt.model import GPT, Shape
+from helicon.formats.weights import WeightsError, read_header, read_weights, write_weights
+from helicon.gpt.model import Shape
 from helicon.modalities import registry
-from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout, Schema
-from helicon.tokenizers.base import Tokenizer, reading, tokenizer_weights
+from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
+from helicon.tokenizers.base import Tokenizer, tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 2  # since which the options of reading are part of it
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
-UPSAMPLERS = "upsamplers"  # folder of a bundle: a bundle for each finer level, named by its number
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
-MOST_SLOTS, MOST_LEVELS = 32, 32  # of a bundle; of upsamplers
+MOST_SLOTS = 32  # of a bundle
 
 
 class BundleError(ValueError):
     """A folder that is no bundle, or one that is damaged; the message names the file and what is wrong."""
-
-
-@dataclass
-class Bundle:
-    """A GPT with everything that turns its tokens into media. `notes` tell how it was made and what it reached.
-
-    reading: options with which the files it learned from were read, such as {"pedal": "drop"}: every file that is to
-    be given to it is read with the same. Those that are not given are the tokenizers', else the media's defaults.
-    """
-
-    gpt: GPT
-    sequencer: Sequencer
-    choices: dict[str, str]  # slot -> name of its tokenizer
-    notes: dict[str, Any] = field(default_factory=dict)
-    reading: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        theirs = reading(self.sequencer.tokenizers.values())
-        for name, value in theirs.items():
-            if self.reading.get(name, value) != value:
-                raise ValueError(f"reading: {name} {shown(self.reading[name])}, its tokenizer was made for {value}")
-        self.reading = registry.reading((y.sources for y in self.schema.layouts), self.reading | theirs)
-
-    @property
-    def schema(self) -> Schema:
-        """Layouts, vocabulary and coordinate axes."""
-        return self.sequencer.schema
-
-    def hash(self) -> str:
-        """Hash of all weights: 16 hexadecimal digits."""
-        return hash_weights(self.gpt.state_dict())
-
-
-def make_gpt(shape: Shape, schema: Schema) -> GPT:
-    """A GPT for that schema, freshly initialised."""
-    return GPT(shape, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -98,7 +59,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
             "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},
             "tokenizers": {
                 slot: {"name": name, "state": bundle.sequencer.tokenizers[slot].state()}
-                for slot, name in bundle.choices.items()
+                for slot, name in bundle.tokenizer_names.items()
             },
             "notes": bundle.notes,
         },
@@ -115,54 +76,11 @@ def find_bundle(path: Path) -> Path:
     raise BundleError(f"{printable(path)}: neither a bundle ({CONFIG}, {WEIGHTS}) nor a run with one in model/")
 
 
-def upsamplers_of(folder: Path) -> list[Path]:
-    """Bundles that go on where one of a coarse level ends, the coarsest of them first. BundleError for too many."""
-    there = folder / UPSAMPLERS
-    if not os.path.lexists(there):
-        return []
-    _check_folder(there, named=False, most=MOST_LEVELS)
-    levels = {str(level): level for level in range(MOST_LEVELS)}
-    found = [path for path in there.iterdir() if path.name in levels and (path / CONFIG).is_file()]
-    return sorted(found, key=lambda path: -levels[path.name])
-
-
-def attach_bundle(source: Path, folder: Path, level: int) -> Path:
-    """Copies a bundle's own files into another as its upsampler to a level, whole or not at all; gives its place.
-
-    Nothing else that lies beside them is copied. One that is there already is replaced by a later state of the same run
-    alone. BundleError for another's, and for a bundle that cannot be read, or holds links.
-    """
-    _check_folder(source)
-    slots = _read_config(source / CONFIG).get("tokenizers", {})
-    names = [TOKENIZER_WEIGHTS.format(slot=slot) for slot in slots if registry.is_slot(slot)]
-    names = [CONFIG, WEIGHTS, *(name for name in names if (source / name).exists())]
-    target = folder / UPSAMPLERS / str(whole("level", level, 0, MOST_LEVELS - 1))
-    runs = [_notes(_read_config(place / CONFIG)).get("run") for place in (source, target) if place.exists()]
-    if len(runs) > 1 and runs[0] != runs[1]:
-        raise BundleError(f"{target}: holds the upsampler of {printable(runs[1], 80)}, not of {printable(runs[0], 80)}")
-    clear_abandoned(target.parent)
-    temporary, before = temporary_path(target), temporary_path(target)
-    try:
-        temporary.mkdir(parents=True)
-        for name in names:
-            with open_regular(source / name, links=False) as theirs, open(temporary / name, "xb") as ours:
-                shutil.copyfileobj(theirs, ours, 1 << 20)
-        if target.exists():
-            os.replace(target, before)
-        os.replace(temporary, target)
-    finally:
-        if before.exists() and not target.exists():
-            os.replace(before, target)
-        remove_temporary(temporary)
-        remove_temporary(before)
-    return target
-
-
 def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     """Reads the bundle of a run or of a bundle folder. BundleError names the file and what is wrong with it."""
     folder = find_bundle(path)
-    _check_folder(folder, named=folder == path)
-    config = _read_config(folder / CONFIG)
+    check_bundle(folder, named=folder == path)
+    config = read_config(folder / CONFIG)
     try:
         header = read_header(folder / WEIGHTS)
     except WeightsError as error:
@@ -170,7 +88,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     try:
         shape = _shape(config["shape"])
         _check_layers(folder / WEIGHTS, header, shape)
-        choices, tokenizers = _tokenizers(config["tokenizers"], folder, device)
+        names, tokenizers = _tokenizers(config["tokenizers"], folder, device)
         layouts = [Layout.parse(spec) for spec in sequence("layouts", config["layouts"], MOST_LAYOUTS)]
         context = whole("context", config["context"], 1, MOST_CONTEXT)
         sequencer = Sequencer(layouts, tokenizers, context, text("positions", config["positions"]))
@@ -179,7 +97,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         with torch.device("meta"):
             gpt = make_gpt(shape, sequencer.schema)
         options = fields("reading", config["reading"], registry.reading((y.sources for y in layouts), {}))
-        bundle = Bundle(gpt, sequencer, choices, _notes(config), dict(options))
+        bundle = Bundle(gpt, sequencer, names, notes_of(config), dict(options))
     except BundleError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -218,13 +136,13 @@ def _tokenizers(
     """Slot -> name, and slot -> tokenizer; BundleError or ValueError for what is none."""
     if not isinstance(config, dict) or len(config) > MOST_SLOTS:
         raise ValueError(f"tokenizers {shown(config)}: an object of at most {MOST_SLOTS} is accepted")
-    choices, tokenizers = {}, {}
+    names, tokenizers = {}, {}
     for slot, item in config.items():
         item = fields(f"tokenizer of {printable(slot, 60)}", item, ("name", "state"))
-        choices[slot] = text("name of a tokenizer", item["name"])
-        registry.factory(slot, choices[slot])  # ValueError for a slot or name that is none, which goes into no path
-        tokenizers[slot] = registry.restored(slot, choices[slot], item["state"], _codec_weights(folder, slot, device))
-    return choices, tokenizers
+        names[slot] = text("name of a tokenizer", item["name"])
+        registry.factory(slot, names[slot])  # ValueError for a slot or name that is none, which goes into no path
+        tokenizers[slot] = registry.restored(slot, names[slot], item["state"], _codec_weights(folder, slot, device))
+    return names, tokenizers
 
 
 def _codec_weights(folder: Path, slot: str, device: torch.device | str) -> dict[str, Tensor] | None:
@@ -236,21 +154,24 @@ def _codec_weights(folder: Path, slot: str, device: torch.device | str) -> dict[
         raise BundleError(str(error)) from None
 
 
-def _notes(config: dict[str, Any]) -> dict[str, Any]:
+def notes_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The notes of a bundle's JSON; ValueError for what is no object."""
     notes = config.get("notes", {})
     if not isinstance(notes, dict):
         raise ValueError(f"notes {shown(notes)}: an object is accepted")
     return notes
 
 
-def _check_folder(folder: Path, named: bool = True, most: int = 1000) -> None:
+def check_bundle(folder: Path, named: bool = True, most: int = 1000) -> None:
+    """BundleError for a folder that `check_folder` refuses."""
     try:
         check_folder(folder, named, most)
     except OSError as error:
         raise BundleError(f"{printable(error.filename)}: {error.strerror}") from None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """A bundle's JSON; BundleError for one of another format, or too large a one."""
     try:
         config = read_json(path, links=False)
     except ValueError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from helicon.bundle import Bundle
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.importing.checkpoint import CONFIG, Checkpoint, ImportingError, read_json
+from helicon.bundle.importing.gpt2 import import_gpt2
+from helicon.bundle.importing.imagegpt import import_imagegpt
 from helicon.formats.printable import MOST, printable
-from helicon.importing.checkpoint import CONFIG, Checkpoint, ImportingError, read_json
-from helicon.importing.gpt2 import import_gpt2
-from helicon.importing.imagegpt import import_imagegpt
 from helicon.tokenizers.names import unknown
 
 # model_type of config.json -> what makes a bundle of it

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from helicon.bundle import make_gpt
+from helicon.bundle.bundle import make_gpt
+from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError
 from helicon.formats.checked import shown
 from helicon.formats.printable import printable
 from helicon.gpt.model import GPT, Shape
-from helicon.importing.checkpoint import Checkpoint, ImportingError
 from helicon.sequence.layout import Schema
 
 # Names in both; the three gelus are one formula, the approximation by tanh

@@ -1,0 +1,51 @@
+"""A GPT with everything that turns its tokens into media."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from helicon.formats.checked import shown
+from helicon.formats.weights import hash_weights
+from helicon.gpt.model import GPT, Shape
+from helicon.modalities import registry
+from helicon.sequence.layout import Schema
+from helicon.tokenizers.base import reading
+from helicon.tokenizers.sequencer import Sequencer
+
+
+@dataclass
+class Bundle:
+    """A GPT with everything that turns its tokens into media. `notes` tell how it was made and what it reached.
+
+    tokenizer_names: slot -> name of its tokenizer, as the registry knows it.
+    reading: options with which the files it learned from were read, such as {"pedal": "drop"}: every file that is to
+    be given to it is read with the same. Those that are not given are the tokenizers', else the media's defaults.
+    """
+
+    gpt: GPT
+    sequencer: Sequencer
+    tokenizer_names: dict[str, str]
+    notes: dict[str, Any] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        theirs = reading(self.sequencer.tokenizers.values())
+        for name, value in theirs.items():
+            if self.reading.get(name, value) != value:
+                raise ValueError(f"reading: {name} {shown(self.reading[name])}, its tokenizer was made for {value}")
+        self.reading = registry.reading((y.sources for y in self.schema.layouts), self.reading | theirs)
+
+    @property
+    def schema(self) -> Schema:
+        """Layouts, vocabulary and coordinate axes."""
+        return self.sequencer.schema
+
+    def hash(self) -> str:
+        """Hash of all weights: 16 hexadecimal digits."""
+        return hash_weights(self.gpt.state_dict())
+
+
+def make_gpt(shape: Shape, schema: Schema) -> GPT:
+    """A GPT for that schema, freshly initialised."""
+    return GPT(shape, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")

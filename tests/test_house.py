@@ -72,7 +72,7 @@ def packages(tmp_path_factory) -> Path:
 
 def needed() -> set[str]:
     """Files that must be in a package, as paths from the root."""
-    found = [path for kind in ("py", "yaml", "json", "c") for path in ROOT.glob(f"helicon/**/*.{kind}")]
+    found = [path for kind in ("py", "yaml", "json", "c", "html", "css") for path in ROOT.glob(f"helicon/**/*.{kind}")]
     found.append(ROOT / "helicon" / "py.typed")
     return {path.relative_to(ROOT).as_posix() for path in found}
 
@@ -82,7 +82,7 @@ def test_the_wheel_is_whole(packages):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert needed() <= names
-    assert {"helicon/data/files.py", "helicon/presets/music.yaml"} <= needed()
+    assert {"helicon/data/files.py", "helicon/presets/music.yaml", "helicon/formats/templates/page.html"} <= needed()
     assert not {name for name in names if name.startswith(("tests/", "examples/", "docs/"))}
 
 

@@ -23,7 +23,7 @@ from helicon.gpt.numbers import has_bf16
 
 PACKAGES = (
     "torch", "pytorch-lightning", "jsonargparse", "numpy", "tokenizers", "soundfile", "soxr",
-    "safetensors", "matplotlib", "pillow", "pyyaml",
+    "safetensors", "matplotlib", "jinja2", "pillow", "pyyaml",
 )  # fmt: skip
 OPTIONAL = {"symusic": "only tests need it, which compare its reading of MIDI files with ours"}
 

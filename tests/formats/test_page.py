@@ -54,6 +54,29 @@ def test_everything_is_escaped_and_shown(tmp_path):
         assert text in links.shown
 
 
+def test_nothing_is_fetched_from_elsewhere_and_nothing_runs(tmp_path):
+    links = page(tmp_path)
+    source = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for way in ("http:", "https:", "//", "@import", "url(", "javascript:"):
+        assert way not in source
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(links.tags)
+
+
+def test_what_looks_like_a_template_is_shown_as_it_is(tmp_path):
+    tricks = "{{ 7 * 7 }} {% include 'page.css' %} {# gone #}"
+    write_page(tmp_path / "index.html", tricks, tricks, [PageItem(tricks, text=tricks)], settings={tricks: tricks})
+    links = Links()
+    links.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert links.shown.count(tricks) == 7  # with the title of the window
+
+
+def test_files_of_an_item_stand_in_one_line(tmp_path):
+    """A paragraph shows its line ends."""
+    write_page(tmp_path / "index.html", "title", "", [PageItem("a", files=("a.mid", "sub/b.json"))])
+    links = '<a download href="a.mid">a.mid</a> <a download href="sub/b.json">b.json</a>'
+    assert f'<p class="files">{links}</p>' in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_same_page_is_the_same_bytes(tmp_path):
     page(tmp_path)
     first = (tmp_path / "index.html").read_bytes()

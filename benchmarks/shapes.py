@@ -13,7 +13,7 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.demos.pictures import draw_scenes, figures_of, held_out_scenes
+from helicon.demos.pictures import PictureWorld
 from helicon.demos.shape_checker import CHANCE
 from helicon.demos.shapes import Scene, draw, parse_caption
 from helicon.generation.decode_request import Prompt, Sampling
@@ -31,10 +31,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     bundle = load_bundle(args.run)
-    scenes = held_out_scenes(args.captions, args.seed)
+    world, rng = PictureWorld(args.run.parent, seed=args.seed), np.random.default_rng((args.seed, 1))
+    scenes = [world.held_out(rng) for _ in range(args.captions)]
     made = {layout.last.name for layout in bundle.schema.layouts}
     if "image" in made:
-        figures = figures_of(draw_scenes(bundle, scenes, args.samples, args.seed))
+        figures = world.figures(world.sample(bundle, scenes, args.samples))
         print(f"pictures for {args.captions} captions, {args.samples} each; in brackets what guessing reaches")
         print("\n".join(f"  {name:14} {figures[name]:.3f} ({CHANCE[name]:.3f})" for name in CHANCE))
         print(f"  best of {args.samples:<6} {figures['best']:.3f}   other captions {figures['shuffled']:.3f}")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.storage import save_bundle
-from helicon.cli import CommandError
 from helicon.commands.outputs import output_folder
 from helicon.formats.printable import print_text
 
@@ -17,9 +16,7 @@ from helicon.formats.printable import print_text
 def import_model(args: Namespace) -> int:
     """Runs the command."""
     out = Path(args.out)
-    with output_folder(out):
-        if any(not path.name.startswith(".") for path in out.iterdir()):  # but for the claim itself
-            raise CommandError(f"-o {out}: there is something already; an empty or a new folder is needed")
+    with output_folder(out, new=True):
         bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))
         save_bundle(bundle, out)
     shape, where = bundle.gpt.shape, shlex.quote(str(out))

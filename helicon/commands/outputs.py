@@ -17,10 +17,15 @@ NUMBERED = re.compile(r"\d{3,}[.-].*|sheet\.png")  # names of results
 
 
 @contextmanager
-def output_folder(out: Path) -> Iterator[None]:
+def output_folder(out: Path, new: bool = False) -> Iterator[None]:
     """Makes a folder for results, which is this process's until the block ends; unmade where nothing was written.
 
-    CommandError where it is a file, or where another process is writing there.
+    Args:
+        out: the folder.
+        new: nothing of others may be in it.
+
+    Raises:
+        CommandError: where it is a file, where another process is writing there, or where it is not as new.
     """
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     if out.exists() and not out.is_dir():
@@ -34,6 +39,8 @@ def output_folder(out: Path) -> Iterator[None]:
         raise CommandError(f"-o {out}: {message}") from None
     clear_abandoned(out)
     try:
+        if new and any(not path.name.startswith(".") for path in out.iterdir()):  # as the lock is
+            raise CommandError(f"-o {out}: has something in it; an empty or a new folder is needed")
         yield
     finally:
         lock.release()

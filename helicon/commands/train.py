@@ -15,7 +15,7 @@ from helicon import cli
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop
 from helicon.data.prepare import Source
-from helicon.demos.codec_result import MEDIA, write_codec_result
+from helicon.demos.codec_result import next_steps, write_codec_result
 from helicon.demos.result import write_result
 from helicon.formats.printable import print_text
 from helicon.training.codec_plan import MACHINES, CodecPlan, make_codec_plan
@@ -108,7 +108,7 @@ def long(wanted: Wanted) -> str:
 
 def finish_codec(run: Path, data: RawData, settings: dict[str, object], begun: float) -> None:
     """The page of a codec, and the commands to go on with."""
-    steps = MEDIA[data.medium].next_steps(shlex.quote(str(run)), shlex.quote(str(data.source.path)))
+    steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
     page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
     say(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
     say(f"           {time.monotonic() - begun:,.0f} s in all")

@@ -1,41 +1,104 @@
-"""What worlds of captioned media share: so many minutes for a codec, then for a model of captions and its codes."""
+"""Worlds of captioned media: a codec learns the media, a model learns captions and codes; does it heed captions?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
-from helicon.training.codec_plan import CodecPlan, make_codec_plan
-from helicon.training.plan import Plan, Say, Wanted, make_plan
+import numpy as np
 
-SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.storage import load_bundle
+from helicon.demos.codec_result import PAGES
+from helicon.demos.result import draw_losses, model_settings
+from helicon.demos.world import Stage, World
+from helicon.formats.files import write_json
+from helicon.formats.page import PageItem, write_page
+from helicon.generation.decode_request import Prompt, Sampling
+from helicon.generation.engine import decode
+from helicon.generation.ranking import fit_to_conditions
+from helicon.gpt.sampler import methods
+from helicon.modalities import registry
+from helicon.training.codec_plan import make_codec_plan
+from helicon.training.metrics import read_metrics
+from helicon.training.plan import Plan, Say, make_plan
+
 HELD_OUT = ["--data.held_out", "0.02"]  # what is asked for is not in the folder at all
+CAPTIONS, SAMPLES, SHOWN = 64, 4, 12  # asked for; made for each; captions on the page
+TEMPERATURE = 0.5  # a model this young errs often
+RIGHT = "all_right"
+
+
+class Captioned(Protocol):
+    """What can be asked for."""
+
+    @property
+    def caption(self) -> str:
+        """In words."""
+        ...
 
 
 @dataclass(frozen=True)
-class CaptionedWorld:
-    """What a demo is made of. out: folder of everything; pieces: media to make.
+class Samples:
+    """Media made for a caption, what is read from each, and how well the model itself finds that they fit it."""
 
-    In subclasses things is the folder of the media; codec_steps_a_minute and steps_a_minute are what 2 cores take a
-    minute for, so that the result hardly depends on them; codec_share is the codec's part of the minutes.
+    asked: Captioned
+    media: Sequence[Any]
+    readings: Sequence[Any]
+    fits: Sequence[float]
+
+    def first(self, count: int) -> Samples:
+        """The first few of them."""
+        return replace(self, media=self.media[:count], readings=self.readings[:count], fits=self.fits[:count])
+
+
+@dataclass(frozen=True)
+class CaptionedWorld(World):
+    """A world of pictures or sounds with captions.
+
+    In subclasses codec_steps_a_minute and steps_a_minute are what 2 cores take a minute for, so that the result hardly
+    depends on them; codec_share is the codec's part of the minutes; codec_options are of `fit`; best_of is how many are
+    made for a caption, of which the best fit counts once; example is a caption; chance has what guessing reaches.
     """
 
-    out: Path
-    minutes: float
-    pieces: int
-    seed: int = 0
-
-    things: ClassVar[str]
+    medium: ClassVar[str]
+    layout: ClassVar[str]
+    batch: ClassVar[int]
     codec_steps_a_minute: ClassVar[int]
     steps_a_minute: ClassVar[int]
     codec_share: ClassVar[float]
+    codec_options: ClassVar[Sequence[str]]
+    best_of: ClassVar[int]
+    title: ClassVar[str]
+    intro: ClassVar[str]
+    example: ClassVar[str]
+    chance: ClassVar[Mapping[str, float]]
+
+    @abstractmethod
+    def held_out(self, rng: np.random.Generator) -> Captioned:
+        """Something that is never in training."""
+
+    @abstractmethod
+    def read(self, made: Any) -> Any:
+        """What a program that knows neither the model nor the maker of the world sees or hears in what was made."""
+
+    @abstractmethod
+    def obeys(self, reading: Any, asked: Any) -> dict[str, bool]:
+        """Whether each attribute of what was asked for is there, and all of them."""
+
+    @abstractmethod
+    def show_samples(self, samples: Samples, right: Sequence[bool], stem: Path) -> PageItem:
+        """Writes the media of a caption to files of that stem; right: which of them are all as asked."""
 
     @property
-    def folder(self) -> Path:
-        """Where the media and captions are."""
-        return self.out / self.things
+    def codec(self) -> Path:
+        """The codec's run."""
+        return self.out / "codec"
 
     @property
     def codec_steps(self) -> int:
@@ -47,18 +110,106 @@ class CaptionedWorld:
         """Of the model's training."""
         return max(1, round(self.steps_a_minute * (1 - self.codec_share) * self.minutes))
 
-    def plan_codec(self, task: str, rest: Sequence[str], say: Say) -> CodecPlan:
-        """Plan of the codec's training."""
-        return make_codec_plan(self._wanted(task, self.codec_steps, "auto", "codec", rest), say)
+    def stages(self, say: Say) -> Iterator[Stage]:
+        """The codec; then the tiny preset, on captions of a token a word."""
+        codec_minutes = self.minutes * self.codec_share
+        rest = [*self.codec_options, *HELD_OUT]
+        wanted = self.wanted(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, rest)
+        yield Stage(make_codec_plan(wanted, say), self.codec_steps, codec_minutes)
+        rest = [
+            "--data.layouts",
+            f'["{self.layout}"]',
+            "--data.vocabulary",
+            "512",
+            "--data.batch_size",
+            str(self.batch),
+        ]
+        rest += ["--data.tokenizer", str(self.codec), "--data.val_batches", "2", *HELD_OUT]
+        wanted = self.wanted(f"text-to-{self.medium}", self.steps, "tiny", self.run.name, rest)
+        yield Stage(make_plan(wanted, say), self.steps, self.minutes - codec_minutes)
 
-    def plan_model(self, task: str, layout: str, batch: int, say: Say) -> Plan:
-        """Plan of the model's training: the tiny preset, on captions of a token a word."""
-        rest = ["--data.layouts", f'["{layout}"]', "--data.vocabulary", "512", "--data.batch_size", str(batch)]
-        rest += ["--data.tokenizer", str(self.out / "codec"), "--data.val_batches", "2"]
-        return make_plan(self._wanted(task, self.steps, "tiny", "run", rest), say)
+    def next_steps(self) -> list[str]:
+        first = self.folder / f"00001{registry.get(self.medium).suffixes[0]}"
+        run, codec, first = (shlex.quote(str(path)) for path in (self.run, self.codec, first))
+        return [
+            f"helicon generate {run} --text {shlex.quote(self.example)} -n 4 --temperature {TEMPERATURE} -o more",
+            f"helicon reconstruct {codec} {first} -o codec",
+            f"helicon train text-to-{self.medium} DIR --minutes 30",
+        ]
 
-    def _wanted(self, task: str, steps: int, size: str, name: str, rest: Sequence[str]) -> Wanted:
-        whole = [*rest, *HELD_OUT, "--samples", "false"]
-        return Wanted(
-            task, self.folder, SLOWEST * self.minutes, steps, size, name, self.out, seed=self.seed, rest=whole
+    def draw_held_out(self, count: int) -> list[Captioned]:
+        """What is asked for; the same for the same seed."""
+        rng = np.random.default_rng((self.seed, 1))
+        return [self.held_out(rng) for _ in range(count)]
+
+    def sample(self, bundle: Bundle, asked: Sequence[Captioned], each: int) -> list[Samples]:
+        """Some media for each caption, all sampled at once."""
+        layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
+        given = [{"text": tokenizers["text"].encode(one.caption)} for one in asked]
+        prompts = [Prompt(ids) for ids in given for _ in range(each)]
+        made = decode(bundle.gpt, bundle.sequencer, layout, prompts, Sampling(methods(TEMPERATURE), self.seed))
+        samples = []
+        for number, (one, ids) in enumerate(zip(asked, given)):
+            codes = made[number * each : (number + 1) * each]
+            media = registry.get(self.medium).decode(tokenizers[layout.last.name], codes)
+            fits = fit_to_conditions(bundle, layout, ids, codes).tolist()
+            samples.append(Samples(one, media, list(map(self.read, media)), fits))
+        return samples
+
+    def figures(self, samples: Sequence[Samples]) -> dict[str, float]:
+        """Share of media that have each attribute as asked, and all of them.
+
+        shuffled: all of them, against the caption after theirs; best: all of them, of the best fit of each caption.
+        """
+        right = [[self.obeys(reading, each.asked) for reading in each.readings] for each in samples]
+        figures = {name: _mean(row[name] for rows in right for row in rows) for name in self.chance}
+        after = zip(samples, [*samples[1:], samples[0]])
+        figures["shuffled"] = _mean(
+            self.obeys(reading, other.asked)[RIGHT] for each, other in after for reading in each.readings
+        )
+        figures["best"] = _mean(rows[int(np.argmax(each.fits))][RIGHT] for each, rows in zip(samples, right))
+        return figures
+
+    def show(self, plan: Plan, begun: float) -> dict[str, float]:
+        bundle = load_bundle(plan.run)
+        samples = self.sample(bundle, self.draw_held_out(CAPTIONS), self.best_of)
+        figures, of_all = self.figures([each.first(SAMPLES) for each in samples]), self.figures(samples)
+        del figures["best"]
+        figures |= {f"mean_of_{self.best_of}": of_all[RIGHT], f"best_of_{self.best_of}": of_all["best"]}
+        self._write_page(plan, bundle, samples, figures)
+        ranked = {name: value for name, value in figures.items() if name.partition("_of_")[1]}
+        report = {
+            "model": str(plan.run / "model"), "attribute_accuracy": figures[RIGHT],
+            "attributes": {name: figures[name] for name in self.chance}, "chance": dict(self.chance),
+            "captions": CAPTIONS, "samples": SAMPLES, "shuffled_captions": figures["shuffled"], **ranked,
+            "seconds": round(time.monotonic() - begun, 1),
+        }  # fmt: skip
+        write_json(self.out / "report.json", report)
+        return figures
+
+    def _write_page(
+        self, plan: Plan, bundle: Bundle, samples: Sequence[Samples], figures: Mapping[str, float]
+    ) -> None:  # fmt: skip
+        items = []
+        for number, each in enumerate(samples[:SHOWN]):
+            few = each.first(SAMPLES)
+            right = [self.obeys(reading, few.asked)[RIGHT] for reading in few.readings]
+            items.append(self.show_samples(few, right, self.out / "generated" / f"{number:03d}"))
+        intro = self.intro.format(
+            pieces=self.pieces, codes=bundle.schema.layouts[0].last.length, millions=plan.parameters / 1e6,
+            samples=CAPTIONS * SAMPLES, captions=CAPTIONS, right=100 * figures[RIGHT],
+            guess=round(1 / self.chance[RIGHT]), shuffled=100 * figures["shuffled"],
         )  # fmt: skip
+        rows: dict[str, object] = {
+            name.replace("_", " "): f"{figures[name]:.3f}; by guessing {chance:.3f}"
+            for name, chance in self.chance.items()
+        }
+        best, mean = figures[f"best_of_{self.best_of}"], figures[f"mean_of_{self.best_of}"]
+        rows[f"best of {self.best_of}"] = f"{best:.3f}, mean of the {self.best_of} {mean:.3f}"
+        rows |= {"codec": PAGES[self.medium].summary(read_metrics(self.codec)), **model_settings(bundle, plan.prepared)}
+        losses = [(text, path.relative_to(self.out)) for text, path in draw_losses(plan.run, plan.prepared, self.out)]
+        write_page(self.out / "index.html", self.title, intro, items, losses, rows, self.next_steps())
+
+
+def _mean(values: Iterator[bool]) -> float:
+    return float(np.mean(list(values)))

@@ -2,73 +2,192 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import helicon
-from helicon.demos import picture_codec_result, sound_codec_result
+from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
+from helicon.formats.sound_plots import spectrogram_pairs
+from helicon.training.audio_codec import reconstructions
+from helicon.training.audio_data import AudioData
+from helicon.training.codec import write_reconstructions
+from helicon.training.codec_data import CodecData
 from helicon.training.metrics import Metrics, read_metrics
 from helicon.training.raw_data import RawData
-from helicon.vqvae.storage import CodecBundle, load_codec
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.storage import load_codec
+
+SHOWN_PICTURES = 24  # held-out ones
+SHOWN_SOUNDS, LONGEST_S = 6, 10.0  # held-out ones, and seconds of each
+PERPLEXITY = "Perplexity of the codes: as many equally frequent ones would carry as much"
+
+Chart = tuple[str, dict[str, str]]  # caption; name of a line -> metric
 
 
-@dataclass(frozen=True)
-class Shown:
-    """How the codecs of a medium are shown.
+class CodecPage(ABC):
+    """How the codecs of a medium are shown. example: what stands for its files in a command."""
 
-    items(bundle, data, folder): what the page shows, written below its folder. charts: file -> (caption, name of a
-    line -> metric). summary(last metrics): quality on what is held out, in one line. settings(bundle, data): rows of
-    the page's table. next_steps(run, folder): commands to go on with.
-    """
+    example: ClassVar[str]
 
-    items: Callable[[CodecBundle, Any, Path], list[PageItem]]
-    charts: Callable[[CodecBundle], Mapping[str, tuple[str, Mapping[str, str]]]]
-    summary: Callable[[Mapping[str, float]], str]
-    settings: Callable[[CodecBundle, Any], dict[str, object]]
-    next_steps: Callable[[str, str], list[str]]
+    @abstractmethod
+    def items(self, codec: Any, data: Any, folder: Path) -> list[PageItem]:
+        """What the page shows, written below its folder."""
+
+    @abstractmethod
+    def charts(self, codec: Any) -> dict[str, Chart]:
+        """File -> chart of what was logged over the training."""
+
+    @abstractmethod
+    def quality(self, last: Mapping[str, float]) -> str:
+        """Quality on what is held out, in one line, by the last value of each metric; empty where there is none."""
+
+    @abstractmethod
+    def settings(self, codec: Any, data: Any) -> dict[str, object]:
+        """Rows of the page's table."""
+
+    def summary(self, metrics: Metrics) -> str:
+        """Quality on what is held out at the end of a training, in one line."""
+        last = {name: values[-1] for name, (_, values) in metrics.items() if values}
+        return self.quality(last) or "not measured: too few steps, or nothing held out"
 
 
-MEDIA = {
-    name: Shown(room.items, room.charts, room.summary, room.settings, room.next_steps)
-    for name, room in {"image": picture_codec_result, "audio": sound_codec_result}.items()
-}
+class PictureCodecPage(CodecPage):
+    """A sheet of pictures before and after."""
+
+    example = "PICTURE..."
+
+    def items(self, codec: Codec, data: CodecData, folder: Path) -> list[PageItem]:
+        before = data.pictures.batch(data.examples(SHOWN_PICTURES))
+        sheet = folder / "reconstructions.png"
+        write_reconstructions(codec, before, sheet)
+        shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
+        return [PageItem("Before and after", shown, image=sheet.name, files=[sheet.name])]
+
+    def charts(self, codec: Codec) -> dict[str, Chart]:
+        return {
+            "psnr.png": ("PSNR of held-out pictures, dB", {"held out": "val/psnr"}),
+            "codes.png": (PERPLEXITY, {"held out": "val/perplexity", "training": "train/perplexity"}),
+        }
+
+    def quality(self, last: Mapping[str, float]) -> str:
+        if "val/psnr" not in last:
+            return ""
+        return (
+            f"PSNR {last['val/psnr']:.2f} dB, {last['val/loss']:.4f} of the mean picture's squared error, "
+            f"{100 * last['val/usage']:.1f} % of the codes used, perplexity {last['val/perplexity']:.0f}"
+        )
+
+    def settings(self, codec: Codec, data: CodecData) -> dict[str, object]:
+        shape, size = codec.shape, data.size
+        return {
+            "codec": f"{shape.quantizer}, {codec.codebook_size} codes, each {shape.factor} x {shape.factor} pixels",
+            "network": f"width {shape.width}, {shape.blocks} blocks, likelihood {shape.likelihood}",
+            "pictures": f"{size} x {size} pixels",
+        }
+
+
+class SoundCodecPage(CodecPage):
+    """Some sounds to listen to, before and after each level, and pairs of their spectrograms."""
+
+    example = "IN.wav"
+
+    def items(self, codec: AudioCodec, data: AudioData, folder: Path) -> list[PageItem]:
+        shown, pairs, out = [], [], folder / "reconstructions"
+        out.mkdir(parents=True, exist_ok=True)
+        for number, example in enumerate(data.examples(SHOWN_SOUNDS)):
+            sound = data.sounds.stretch(int(example), 0, round(LONGEST_S * data.rate))
+            name = data.corpus.names[int(example)]
+            versions = [("before", sound), *reconstructions(codec, sound)]
+            for level, made in versions:
+                path = out / f"{number}-{level}.wav"
+                write_audio(Sound(made.T.numpy(), data.rate), path)
+                after = "as it was" if level == "before" else f"after {level.replace('hop', 'hop ')}"
+                shown.append(PageItem(name, after, audio=path.relative_to(folder), files=[path.relative_to(folder)]))
+            pairs += [(f"{name}, {level}", sound.T.numpy(), made.T.numpy(), data.rate) for level, made in versions[1:]]
+        sheet = folder / "spectrograms.png"
+        spectrogram_pairs(pairs, sheet)
+        seen = "never heard" if len(data.held) else "was trained on"
+        return [*shown, PageItem("Before and after", f"sounds it {seen}", image=sheet.name, files=[sheet.name])]
+
+    def charts(self, codec: AudioCodec) -> dict[str, Chart]:
+        hops = codec.shape.hops
+        ends = {f"hop {hop}": f"-{hop}" for hop in hops} if len(hops) > 1 else {"held out": ""}
+        charts = {
+            "si-sdr.png": ("SI-SDR of held-out sounds, dB", "si_sdr"),
+            "mel.png": ("Mel distance of held-out sounds", "mel_distance"),
+            "codes.png": (PERPLEXITY, "perplexity"),
+        }
+        return {
+            file: (caption, {line: f"val/{metric}{end}" for line, end in ends.items()})
+            for file, (caption, metric) in charts.items()
+        }
+
+    def quality(self, last: Mapping[str, float]) -> str:
+        found = []
+        ends = [name.removeprefix("val/si_sdr") for name in last if name.startswith("val/si_sdr")]
+        for end in sorted(ends, key=lambda end: int(end[1:] or 0)):
+            hop = f"hop {end[1:]}: " if end else ""
+            figures = ("si_sdr", "mel_distance", "usage", "perplexity")
+            ratio, mel, usage, perplexity = (last[f"val/{name}{end}"] for name in figures)
+            used = f"{100 * usage:.1f} % of the codes used, perplexity {perplexity:.0f}"
+            found.append(f"{hop}SI-SDR {ratio:.2f} dB, mel distance {mel:.3f}, {used}")
+        return "; ".join(found)
+
+    def settings(self, codec: AudioCodec, data: AudioData) -> dict[str, object]:
+        shape = codec.shape
+        levels = (f"{shape.rate / hop:,.0f} a second" for hop in shape.hops)
+        return {
+            "codec": f"{shape.quantizer}, {codec.level(0).codebook_size} codes, {'; '.join(levels)}",
+            "network": f"width {shape.width}, {shape.depth} blocks after each step, dilated {shape.growth}^i",
+            "sound": f"{shape.rate:,} samples a second, {'mono' if shape.channels == 1 else 'stereo'}",
+            "trained on": f"{data.seconds / 60:,.1f} min of sound",
+        }
+
+
+PAGES: dict[str, CodecPage] = {"image": PictureCodecPage(), "audio": SoundCodecPage()}
+
+
+def next_steps(medium: str, run: str, folder: str) -> list[str]:
+    """Commands to go on with, by a run and the folder it was trained on, both quoted for a shell."""
+    return [
+        f"helicon reconstruct {run} {PAGES[medium].example} -o out",
+        f"helicon train {medium} {folder} --data.tokenizer {run}",
+        f"helicon train text-to-{medium} {folder} --data.tokenizer {run}",
+    ]
 
 
 def write_codec_result(
-    page: Path, run: Path, data: RawData, settings: Mapping[str, object], next_steps: Sequence[str]
+    page: Path, run: Path, data: RawData, settings: Mapping[str, object], commands: Sequence[str]
 ) -> tuple[Path, str]:  # fmt: skip
     """Writes the page beside what it shows; gives its path and the last figures in one line."""
-    bundle, metrics = load_codec(run), read_metrics(run)
-    shown = MEDIA[data.medium]
+    bundle, metrics, shown = load_codec(run), read_metrics(run), PAGES[data.medium]
     data.setup("fit")
-    items = shown.items(bundle, data, page.parent)
-    figures = _draw(shown.charts(bundle), metrics, page.parent)
-    line = shown.summary({name: values[-1] for name, (_, values) in metrics.items() if values})
+    items, line = shown.items(bundle.codec, data, page.parent), shown.summary(metrics)
+    figures = _draw(shown.charts(bundle.codec), metrics, page.parent)
     assert data.prepared is not None
-    told: dict[str, object] = {
+    rows: dict[str, object] = {
         **settings,
         "files": f"{data.prepared.files:,} read, {len(data.prepared.skipped):,} skipped",
-        **shown.settings(bundle, data),
+        **shown.settings(bundle.codec, data),
         "steps": f"{bundle.notes.get('step', 0):,}",
         "fingerprint": bundle.fingerprint(),
         "held out": line,
         "helicon": helicon.__version__,
     }
-    write_page(page, f"What {run.name} learned", line, items, figures, told, next_steps)
+    write_page(page, f"What {run.name} learned", line, items, figures, rows, commands)
     return page, line
 
 
-def _draw(
-    charts: Mapping[str, tuple[str, Mapping[str, str]]], metrics: Metrics, folder: Path
-) -> list[tuple[str, Path]]:
+def _draw(charts: Mapping[str, Chart], metrics: Metrics, folder: Path) -> list[tuple[str, Path]]:
     """(caption, picture below the page's folder) of what was logged over the training."""
     drawn = []
-    for name, (caption, series) in charts.items():
-        found = {shown: metrics[key] for shown, key in series.items() if key in metrics}
+    for name, (caption, lines) in charts.items():
+        found = {line: metrics[metric] for line, metric in lines.items() if metric in metrics}
         if found:
             curves(found, folder / name, label=caption.partition(":")[0])
             drawn.append((caption, Path(name)))

@@ -14,7 +14,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.data.prepare import Prepared
-from helicon.demos.baselines import baselines
+from helicon.evaluation.ngram import baselines
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import loss_curve
 from helicon.generation.generate import generate

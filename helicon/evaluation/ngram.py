@@ -1,11 +1,15 @@
-"""Count-based baselines that a trained model must beat."""
+"""N-grams, and what they reach on a corpus: the levels that a trained model must get below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from helicon.data.corpus import Corpus
+
+BASELINES = {"unigram": 1, "bigram": 2}  # name -> order
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,20 @@ def _rows(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.nda
     """Row of each key among `sorted_keys`, and whether it is there; any valid row if it is not."""
     rows = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     return rows, sorted_keys[rows] == keys
+
+
+def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
+    """Nats a token of n-grams fitted to the training side, on what is held out: the targets a model is measured on.
+
+    tokens: of the slot's block; `stop`, the token after the last, is one more. Empty when nothing is held out.
+    """
+    train, held = (list(_sequences(corpus, slot, tokens, held)) for held in (False, True))
+    if not train or not held:
+        return {}
+    models = {name: WittenBell(order, tokens + 1).fit(train) for name, order in BASELINES.items()}
+    return {name: float(np.concatenate([model.nats(ids) for ids in held]).mean()) for name, model in models.items()}
+
+
+def _sequences(corpus: Corpus, slot: str, stop: int, held: bool) -> Iterator[np.ndarray]:
+    for example in corpus.select(held):
+        yield np.append(corpus.example(int(example))[slot], stop)

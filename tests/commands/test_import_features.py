@@ -77,7 +77,7 @@ def test_import_then_use(tmp_path: Path, theirs: Path, capsys: pytest.CaptureFix
 def test_import_writes_over_nothing(tmp_path: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "new").mkdir()
     assert main(["import", str(theirs), "-o", str(tmp_path / "new")]) == 0
-    assert "there is something already" in error_of(capsys, 2, "import", theirs, "-o", tmp_path / "new")
+    assert "has something in it" in error_of(capsys, 2, "import", theirs, "-o", tmp_path / "new")
     assert "is a file, a folder is needed" in error_of(capsys, 2, "import", theirs, "-o", theirs / "config.json")
     assert "no such folder" in error_of(capsys, 1, "import", tmp_path / "nothing", "-o", tmp_path / "other")
     (theirs / "config.json").unlink()

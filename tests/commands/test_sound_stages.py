@@ -14,7 +14,7 @@ from tiny_bundles import text_bundle
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.cli import main
-from helicon.demos import result, sound_codec_result
+from helicon.demos import codec_result, result
 from helicon.formats.audio import read_audio, write_audio
 from helicon.presets import preset_names
 from helicon.training import stages as stages_of
@@ -47,7 +47,7 @@ NAMES = ["mine-codec", "mine", "mine-upsampler-0"]
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen sounds of two kinds with captions, a cache of one's own, and a folder to work in."""
     monkeypatch.setattr(result, "COUNT", 1)
-    monkeypatch.setattr(sound_codec_result, "SHOWN", 1)
+    monkeypatch.setattr(codec_result, "SHOWN_SOUNDS", 1)
     monkeypatch.setattr(stages_of, "UPSAMPLER", "upsampler.yaml")
     # It takes the place of a preset, which a run that is gone on with may name
     monkeypatch.setattr(trust, "preset_names", lambda: [*preset_names(), "upsampler.yaml"])

@@ -102,7 +102,7 @@ def test_what_cannot_be_trained_is_told_in_a_line(
 def test_demo_reports_the_model_and_what_counting_reaches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(music.World, "seconds", 1.0)
+    monkeypatch.setattr(music.MusicWorld, "seconds", 1.0)
     assert main(["demo", "music", "-o", "out", "--pieces", "8", "--minutes", "0.01"]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     names = {"heldout_nats_per_token", "unigram_nats_per_token", "bigram_nats_per_token", "seconds"}

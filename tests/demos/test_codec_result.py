@@ -8,8 +8,7 @@ from typing import cast
 import pytest
 from sound_bundles import sound_codec
 
-from helicon.demos import picture_codec_result, sound_codec_result
-from helicon.demos.codec_result import MEDIA
+from helicon.demos.codec_result import PAGES, PictureCodecPage, SoundCodecPage, next_steps
 from helicon.modalities import registry
 from helicon.training.audio_data import AudioData
 
@@ -21,7 +20,7 @@ LAST = {
 
 
 def test_levels_are_told_from_the_finest_on():
-    assert sound_codec_result.summary(LAST) == (
+    assert SoundCodecPage().quality(LAST) == (
         "hop 32: SI-SDR 5.00 dB, mel distance 1.250, 100.0 % of the codes used, perplexity 300; "
         "hop 128: SI-SDR 1.23 dB, mel distance 2.000, 50.0 % of the codes used, perplexity 100"
     )
@@ -29,34 +28,43 @@ def test_levels_are_told_from_the_finest_on():
 
 def test_how_long_the_sounds_are_is_said_in_minutes():
     data = cast(AudioData, SimpleNamespace(seconds=90.0))
-    assert sound_codec_result.settings(sound_codec(), data)["trained on"] == "1.5 min of sound"
+    assert SoundCodecPage().settings(sound_codec().codec, data)["trained on"] == "1.5 min of sound"
 
 
 def test_one_level_has_no_hop():
     last = {name.removesuffix("-32"): value for name, value in LAST.items() if not name.endswith("-128")}
-    assert sound_codec_result.summary(last) == (
+    assert SoundCodecPage().quality(last) == (
         "SI-SDR 5.00 dB, mel distance 1.250, 100.0 % of the codes used, perplexity 300"
     )
 
 
 def test_a_picture_codec_in_one_line():
     last = {"val/psnr": 25.0, "val/loss": 0.0123, "val/usage": 0.75, "val/perplexity": 48.0}
-    assert picture_codec_result.summary(last) == (
+    assert PictureCodecPage().quality(last) == (
         "PSNR 25.00 dB, 0.0123 of the mean picture's squared error, 75.0 % of the codes used, perplexity 48"
     )
 
 
-@pytest.mark.parametrize("room", [picture_codec_result, sound_codec_result])
-def test_what_was_not_measured_is_said(room):
-    assert room.summary({"train/loss": 1.0}) == "not measured: too few steps, or nothing held out"
+@pytest.mark.parametrize("medium", PAGES)
+def test_what_was_not_measured_is_said(medium):
+    assert PAGES[medium].summary({"train/loss": ([1], [1.0])}) == "not measured: too few steps, or nothing held out"
 
 
 def test_each_level_has_a_curve():
-    charts = sound_codec_result.charts(sound_codec())
+    charts = SoundCodecPage().charts(sound_codec().codec)
     assert list(charts) == ["si-sdr.png", "mel.png", "codes.png"]
     assert charts["si-sdr.png"][1] == {"hop 4": "val/si_sdr-4", "hop 16": "val/si_sdr-16"}
-    assert sound_codec_result.charts(sound_codec(hops=(16,)))["mel.png"][1] == {"held out": "val/mel_distance"}
+    assert SoundCodecPage().charts(sound_codec(hops=(16,)).codec)["mel.png"][1] == {"held out": "val/mel_distance"}
 
 
 def test_every_medium_whose_codecs_are_shown_is_one_that_is_known():
-    assert [registry.get(medium).name for medium in MEDIA] == ["image", "audio"]
+    assert [registry.get(medium).name for medium in PAGES] == ["image", "audio"]
+
+
+@pytest.mark.parametrize(("medium", "files"), [("image", "PICTURE..."), ("audio", "IN.wav")])
+def test_commands_to_go_on_with(medium, files):
+    assert next_steps(medium, "RUN", "DIR") == [
+        f"helicon reconstruct RUN {files} -o out",
+        f"helicon train {medium} DIR --data.tokenizer RUN",
+        f"helicon train text-to-{medium} DIR --data.tokenizer RUN",
+    ]

@@ -10,10 +10,11 @@ import pytest
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.demos import pictures
-from helicon.demos.pictures import Drawn, PictureWorld, figures_of, held_out_scenes
+from helicon.demos import captioned
+from helicon.demos.captioned import Samples
+from helicon.demos.pictures import PictureWorld
 from helicon.demos.shape_checker import CHANCE
-from helicon.demos.shapes import draw, is_held_out
+from helicon.demos.shapes import Scene, draw, held_out_scene, is_held_out
 from helicon.formats.image import read_image
 from helicon.vqvae.storage import load_codec
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_a_world_in_miniature(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pictures, "CAPTIONS", 3)
+    monkeypatch.setattr(captioned, "CAPTIONS", 3)
     monkeypatch.setattr(PictureWorld, "codec_steps", 34)  # latents for 768 codes come in 30 steps
     monkeypatch.setattr(PictureWorld, "steps", 4)
     monkeypatch.chdir(tmp_path)
@@ -39,7 +40,7 @@ def test_a_world_in_miniature(tmp_path, monkeypatch, capsys):
     bundle = load_bundle(Path(report["model"]))
     assert load_codec(out / "codec").fingerprint() == bundle.sequencer.tokenizers["image"].describe()["codec"]  # type: ignore[attr-defined]
     page = (out / "index.html").read_text()
-    for number, scene in enumerate(held_out_scenes(3, 0)):
+    for number, scene in enumerate(PictureWorld(out).draw_held_out(3)):
         assert scene.caption in page
         assert f"generated/{number:03d}.png" in page
         assert read_image(out / "generated" / f"{number:03d}.png")[0].shape == (96, 4 * 96 + 3 * 4, 3)
@@ -58,17 +59,20 @@ def test_steps_follow_the_minutes():
 
 
 def test_scenes_that_are_asked_for_were_never_shown():
-    scenes = held_out_scenes(8, seed=3)
-    assert all(map(is_held_out, scenes))
-    assert scenes == held_out_scenes(8, seed=3) != held_out_scenes(8, seed=4)
+    scenes, again, others = (PictureWorld(Path("x"), seed=seed).draw_held_out(8) for seed in (3, 3, 4))
+    assert all(isinstance(scene, Scene) and is_held_out(scene) for scene in scenes)
+    assert scenes == again != others
 
 
 def test_figures_are_shares_of_the_pictures():
     """Of two captions: both pictures of the first are right, one of the second, and the better fit is the right one."""
-    scenes = held_out_scenes(2, seed=0)
-    rng = np.random.default_rng(0)
+    world, rng = PictureWorld(Path("x")), np.random.default_rng(0)
+    scenes = [held_out_scene(rng) for _ in range(2)]
     first, second = ([draw(scene, rng) for _ in range(2)] for scene in scenes)
     second[0] = np.full_like(second[0], 255)
-    figures = figures_of([Drawn(scenes[0], first, [0.0, -1.0]), Drawn(scenes[1], second, [-9.0, -2.0])])
+    asked = zip(scenes, (first, second), ([0.0, -1.0], [-9.0, -2.0]))
+    samples = [Samples(scene, made, list(map(world.read, made)), fits) for scene, made, fits in asked]
+    figures = world.figures(samples)
     assert figures["all_right"] == figures["first_colour"] == 3 / 4
     assert (figures["best"], figures["shuffled"]) == (1.0, 0.0)
+    assert world.figures([each.first(1) for each in samples])["all_right"] == 1 / 2

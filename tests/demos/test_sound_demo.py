@@ -10,8 +10,9 @@ import pytest
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.demos import sound
-from helicon.demos.sound import Played, SoundWorld, figures_of
+from helicon.demos import captioned
+from helicon.demos.captioned import Samples
+from helicon.demos.sound import SoundWorld
 from helicon.demos.tone_checker import CHANCE
 from helicon.demos.tones import RATE, SAMPLES, held_out_tones, play
 from helicon.formats.audio import Sound, read_audio
@@ -22,14 +23,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_a_world_in_miniature(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sound, "CAPTIONS", 3)
+    monkeypatch.setattr(captioned, "CAPTIONS", 3)
     monkeypatch.setattr(SoundWorld, "codec_steps", 8)
     monkeypatch.setattr(SoundWorld, "steps", 4)
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "audio", "-o", "out", "--pieces", "60", "--minutes", "0.5"]) == 0
     out = tmp_path / "out"
     report = json.loads((out / "report.json").read_text())
-    assert report.keys() >= {"model", "attribute_accuracy", "seconds", "shuffled_captions"}
+    assert report.keys() >= {"model", "attribute_accuracy", "seconds", "shuffled_captions", "best_of_4"}
     assert report["attributes"].keys() == report["chance"].keys() == CHANCE.keys()
     assert report["attribute_accuracy"] == report["attributes"]["all_right"]
     assert (report["captions"], report["samples"]) == (3, 4)
@@ -59,10 +60,11 @@ def test_steps_follow_the_minutes():
 
 def test_figures_are_shares_of_the_sounds():
     """Of two captions: both sounds of the first are right, and one of the second."""
-    rng = np.random.default_rng(0)
+    world, rng = SoundWorld(Path("x")), np.random.default_rng(0)
     tones = [held_out_tones(rng) for _ in range(2)]
     first, second = ([Sound(play(each, rng)[:, None], RATE) for _ in range(2)] for each in tones)
     second[0] = Sound(np.zeros((SAMPLES, 1), np.float32), RATE)
-    figures = figures_of([Played(tones[0], first), Played(tones[1], second)])
+    made = zip(tones, (first, second))
+    figures = world.figures([Samples(each, sounds, list(map(world.read, sounds)), [0.0, 1.0]) for each, sounds in made])
     assert figures["all_right"] == figures["first_pitch"] == figures["order"] == 3 / 4
     assert figures["shuffled"] == 0.0

@@ -1,4 +1,4 @@
-"""Clusters of colours: k-means, and the nearest centroid of any colour, exactly.
+"""Clusters of colours: their fit by k-means, and the nearest centroid of any colour, exactly.
 
 Colours are uint8 RGB; centroids lie in [-1, 1], where a channel's value v is v / 127.5 - 1 (iGPT, Chen et al. 2020).
 
@@ -7,9 +7,11 @@ Shapes: N colours, K centroids, M cells (cubes of 8 x 8 x 8 colours), P pairs of
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+import torch
+from torch import Tensor
+
+from helicon.vqvae.kmeans import Clusters, kmeans, plus_plus
 
 LEVELS = np.arange(256) / 127.5 - 1  # where a channel's values lie
 UNKNOWN = 65535  # an entry of a table that is not filled yet
@@ -131,66 +133,31 @@ class NearestTable:
             self._table[codes] = self._nearest(unpack(codes))[0]
 
 
-def kmeans(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+def fit_colours(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     """float64 [k, 3]: centroids of N > k distinct uint8 colours, each of which counts `weights_N` times.
 
     Runs on a part of the colours from several starts; Lloyd's rounds on all colours from the best of them.
     """
-    rng, weights_N = np.random.default_rng(seed), weights_N.astype(np.float64)
+    generator = torch.Generator().manual_seed(seed)
     by_cell = np.argsort(pack(colours_N3) & _CELL_BITS, kind="stable")
-    colours_N3, weights_N = colours_N3[by_cell], weights_N[by_cell]
-    part = np.sort(rng.permutation(len(by_cell))[: max(_PART, 16 * k)])
-    colours_n3, weights_n = colours_N3[part], weights_N[part]
-    starts = (plus_plus(colours_n3, weights_n, k, rng) for _ in range(_RUNS))
-    best_K3, _ = min((lloyd(colours_n3, weights_n, start_K3, _ROUGH) for start_K3 in starts), key=lambda run: run[1])
-    return lloyd(colours_N3, weights_N, best_K3)[0]
+    colours_N3, weights = colours_N3[by_cell], torch.from_numpy(weights_N[by_cell].astype(np.float64))
+    part = torch.randperm(len(by_cell), generator=generator)[: max(_PART, 16 * k)].sort().values
+    colours_n3, weights_n = colours_N3[part.numpy()], weights[part]
+    rows_n3 = _rows(colours_n3).float()
+    starts = (plus_plus(rows_n3, k, weights_n.float(), generator).double() for _ in range(_RUNS))
+    best = min((lloyd(colours_n3, start, weights_n, _ROUGH) for start in starts), key=lambda run: run.cost)
+    return lloyd(colours_N3, best.centroids, weights, _FINE).centroids.numpy()
 
 
-def plus_plus(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """float64 [k, 3]: colours drawn by what they cost, the squared distance to the nearest one drawn before.
+def lloyd(colours_N3: np.ndarray, start_K3: Tensor, weights_N: Tensor, least_gain: float = _FINE) -> Clusters:
+    """K-means whose rounds find the nearest centroids cell by cell."""
 
-    k-means++ (Arthur and Vassilvitskii 2007), with the best of 2 + ln k draws for each, as in scikit-learn.
-    """
-    points_3N = np.ascontiguousarray(LEVELS[colours_N3.T])
-    least_N, chosen = np.full(len(weights_N), 12.0), []  # from black to white; nothing is further apart
-    for draws in [1] + [2 + int(math.log(k))] * (k - 1):
-        sums_N = np.cumsum(weights_N * least_N)
-        drawn = np.searchsorted(sums_N, rng.random(draws) * sums_N[-1], side="right")
-        best = drawn[np.argmin(_costs_with(points_3N[:, drawn], points_3N, weights_N, least_N))]
-        np.minimum(least_N, sum((x_N - x_N[best]) ** 2 for x_N in points_3N), out=least_N)
-        chosen.append(best)
-    return points_3N[:, chosen].T
+    def assign(centroids_K3: Tensor) -> Tensor:
+        return torch.from_numpy(NearestCentroid(centroids_K3.numpy())(colours_N3)[0])
+
+    return kmeans(_rows(colours_N3), start_K3, weights_N, least_gain=least_gain, assign=assign)
 
 
-def _costs_with(draws_3D: np.ndarray, points_3N: np.ndarray, weights_N: np.ndarray, least_N: np.ndarray) -> np.ndarray:
-    """float64 [D]: what all colours cost once one of D draws joins those before, |x - d|^2 as |x|^2 - 2 x d + |d|^2."""
-    costs_D, squares_D1 = np.zeros(draws_3D.shape[1]), (draws_3D**2).sum(0)[:, None]
-    for i in range(0, len(weights_N), _CHUNK // 4):
-        points_3n, weights_n, least_n = (of_all[..., i : i + _CHUNK // 4] for of_all in (points_3N, weights_N, least_N))
-        distances_Dn = -2 * draws_3D.T @ points_3n
-        distances_Dn += (points_3n**2).sum(0)
-        distances_Dn += squares_D1
-        costs_D += np.minimum(distances_Dn, least_n, out=distances_Dn) @ weights_n
-    return costs_D
-
-
-def lloyd(
-    colours_N3: np.ndarray, weights_N: np.ndarray, centroids_K3: np.ndarray, least_gain: float = _FINE
-) -> tuple[np.ndarray, float]:
-    """Centroids, float64 [K, 3], moved to the means of their colours until a round gains too little; their cost.
-
-    A centroid without colours moves to one that costs most.
-    """
-    points_3N, before = np.ascontiguousarray(LEVELS[colours_N3.T]), math.inf
-    while True:
-        ids_N, costs_N = NearestCentroid(centroids_K3)(colours_N3)
-        costs_N *= weights_N
-        cost = float(costs_N.sum())
-        if before - cost <= least_gain * cost:
-            return centroids_K3, cost
-        before = cost
-        mass_K = np.bincount(ids_N, weights_N, len(centroids_K3))
-        sums_3K = np.stack([np.bincount(ids_N, weights_N * x_N, len(centroids_K3)) for x_N in points_3N])
-        centroids_K3 = (sums_3K / np.maximum(mass_K, 1)).T
-        if (empty := np.flatnonzero(mass_K == 0)).size:
-            centroids_K3[empty] = points_3N.T[np.argsort(-costs_N, kind="stable")[: len(empty)]]
+def _rows(colours_N3: np.ndarray) -> Tensor:
+    """float64 [N, 3] in [-1, 1]."""
+    return torch.from_numpy(LEVELS[colours_N3])

@@ -17,7 +17,7 @@ from helicon.formats.checked import fields, number, sequence, text, whole
 from helicon.formats.printable import printable
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
-from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, kmeans, pack, unpack
+from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, fit_colours, pack, unpack
 from helicon.tokenizers.pixels import MOST_PIXELS
 from helicon.tokenizers.rgb import check_picture, rows_of
 
@@ -62,7 +62,7 @@ class PaletteTokenizer:
             raise ValueError("no pixels to fit a palette to")
         centroids_K3 = LEVELS[unique_N3]
         if len(unique_N3) > colours:
-            centroids_K3 = kmeans(unique_N3, weights_N, colours, seed)
+            centroids_K3 = fit_colours(unique_N3, weights_N, colours, seed)
             centroids_K3 = _told_apart(centroids_K3.astype(np.float32), unique_N3, weights_N)
         return PaletteTokenizer(centroids_K3[np.argsort(centroids_K3 @ LUMA, kind="stable")], size)
 

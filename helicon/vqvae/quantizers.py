@@ -14,7 +14,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.vqvae.kmeans import kmeans, nearest
+from helicon.vqvae.kmeans import kmeans, nearest, random_rows
 
 
 class Quantized(NamedTuple):
@@ -58,7 +58,7 @@ class EMAQuantizer(nn.Module):
     stand still for the model that learns them. In float32 whatever the precision around it.
     """
 
-    START, LAPLACE = 20, 1e-5  # latents a code to begin with; the epsilon of Laplace's smoothing
+    START, ROUNDS, LAPLACE = 20, 10, 1e-5  # latents a code and rounds of k-means to begin with; Laplace's epsilon
     SETTLED = 0.8  # progress from which no code moves
 
     def __init__(
@@ -127,11 +127,11 @@ class EMAQuantizer(nn.Module):
     @torch.no_grad()
     def _start(self, latents: int) -> None:
         """K-means. Sizes are those that a batch of so many latents, on each process, has, as the averages will be."""
-        centroids, counts = kmeans(self.recent, self.codebook_size)
-        batch = counts.new_tensor(latents / len(self.recent))
+        found = kmeans(self.recent, random_rows(self.recent, self.codebook_size), rounds=self.ROUNDS)
+        batch = found.mass.new_tensor(latents / len(self.recent))
         _over_processes(batch)
-        self.codebook.copy_(_from_first(centroids))
-        self.sizes.copy_(_from_first(counts.clamp(min=1)) * batch)
+        self.codebook.copy_(_from_first(found.centroids))
+        self.sizes.copy_(_from_first(found.mass.clamp(min=1)) * batch)
         self.sums.copy_(self.codebook * self.sizes[:, None])
 
     @torch.no_grad()

@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from helicon.tokenizers import palette
-from helicon.tokenizers.clusters import NearestCentroid, NearestTable, kmeans, lloyd, pack, unpack
+from helicon.tokenizers.clusters import NearestCentroid, NearestTable, fit_colours, lloyd, pack, unpack
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 
 BLACK, RED, GREEN, BLUE, WHITE = [0, 0, 0], [255, 0, 0], [0, 128, 0], [0, 0, 255], [255, 255, 255]
@@ -245,11 +246,12 @@ def test_the_fit_is_as_good_as_scikit_learns(k, shared_data):
 
 def test_rounds_of_lloyd_never_cost_more_and_leave_no_centroid_without_colours():
     colours = np.unique(drawn(3, 2000) // 8, axis=0)
-    start = np.full((20, 3), 0.9)  # all but the first get no colour at all
-    centroids, reached = lloyd(colours, np.ones(len(colours)), start)
+    start = torch.full((20, 3), 0.9, dtype=torch.float64)  # all but the first get no colour at all
+    found = lloyd(colours, start, torch.ones(len(colours), dtype=torch.float64))
+    centroids = found.centroids.numpy()
     assert len(np.unique(brute(colours, centroids))) == 20
-    assert reached == pytest.approx(cost(colours, centroids))
-    assert reached < 1.2 * cost(colours, kmeans(colours, np.ones(len(colours)), 20))
+    assert found.cost == pytest.approx(cost(colours, centroids))
+    assert found.cost < 1.2 * cost(colours, fit_colours(colours, np.ones(len(colours)), 20))
 
 
 def test_codes_of_colours():

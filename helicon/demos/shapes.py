@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from helicon.demos.captions import check_word, fifth, read_words, write_captioned
 
 BACKGROUND = (248, 247, 243)
 COLOURS = {
@@ -58,11 +59,6 @@ class Thing:
         return f"{self.size} {self.colour} {self.shape}"
 
 
-def _check(kind: str, word: str, words: Iterable[str]) -> None:
-    if word not in words:
-        raise ValueError(f"no {kind} {word!r}; there are {', '.join(words)}")
-
-
 THINGS = tuple(Thing(*words) for words in product(SIZES, COLOURS, SHAPES))
 
 
@@ -76,10 +72,10 @@ class Scene:
 
     def __post_init__(self) -> None:
         for thing in (self.first, self.second):
-            _check("size", thing.size, SIZES)
-            _check("colour", thing.colour, COLOURS)
-            _check("shape", thing.shape, SHAPES)
-        _check("relation", self.relation, RELATIONS)
+            check_word("size", thing.size, SIZES)
+            check_word("colour", thing.colour, COLOURS)
+            check_word("shape", thing.shape, SHAPES)
+        check_word("relation", self.relation, RELATIONS)
         if self.first.colour == self.second.colour:
             raise ValueError(f"both things are {self.first.colour}; their colours must differ")
 
@@ -94,19 +90,14 @@ class Scene:
         return Scene(self.second, OPPOSITES[self.relation], self.first)
 
 
+EXAMPLE = "a large red circle above a small blue square"
 _THING = f"a ({'|'.join(SIZES)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})"
 _CAPTION = re.compile(f"{_THING} ({'|'.join(RELATIONS)}) {_THING}")
 
 
 def parse_caption(text: str) -> Scene:
     """The scene of a caption; ValueError if it is none."""
-    found = _CAPTION.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(
-            f"cannot read {text!r}; captions are like 'a large red circle above a small blue square', with "
-            f"{', '.join((*SIZES, *COLOURS, *SHAPES, *RELATIONS))}"
-        )
-    words = found.groups()
+    words = read_words(_CAPTION, text, EXAMPLE, (*SIZES, *COLOURS, *SHAPES, *RELATIONS))
     return Scene(Thing(*words[:3]), words[3], Thing(*words[4:]))
 
 
@@ -155,14 +146,8 @@ def stamp(shape: str, side: int) -> np.ndarray:
     return covered_NN
 
 
-def _held_out() -> frozenset[tuple[Thing, str]]:
-    """A fifth of the combinations of a thing with where it is: those of the smallest hash of their words."""
-    combinations = list(product(THINGS, RELATIONS))
-    combinations.sort(key=lambda each: sha256(f"{each[0]} {each[1]}".encode()).digest())
-    return frozenset(combinations[: len(combinations) // 5])
-
-
-HELD_OUT = _held_out()
+# A fifth of the combinations of a thing with where it is
+HELD_OUT = fifth(product(THINGS, RELATIONS), lambda each: f"{each[0]} {each[1]}")
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -190,12 +175,10 @@ def _scene(rng: np.random.Generator, held_out: bool) -> Scene:
 
 def write_folder(folder: str | os.PathLike[str], pictures: int, seed: int) -> list[Path]:
     """Writes `folder/00001.png`, its caption `00001.txt`, and on: training scenes. Gives the paths of the pictures."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = [Path(folder) / f"{i + 1:05}.png" for i in range(pictures)]
-    for i, path in enumerate(paths):
-        rng = np.random.default_rng((seed, i))
+
+    def make(path: Path, rng: np.random.Generator) -> str:
         scene = training_scene(rng)
-        # Thousands, and made again in a moment: not worth waiting for the disk
         Image.fromarray(draw(scene, rng)).save(path)
-        path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8", newline="\n")
-    return paths
+        return scene.caption
+
+    return write_captioned(folder, pictures, seed, ".png", make)

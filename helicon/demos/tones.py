@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
+
+from helicon.demos.captions import check_word, fifth, read_words, write_captioned
 
 RATE = 8000
 STEP = 128  # samples; the hop of a codec should be a part of it, or all
@@ -57,11 +57,6 @@ _SOFTEST = 0.75  # of the loudest note; takes lie between
 _HISS = 0.001  # root mean square of the noise
 
 
-def _check(kind: str, word: str, words: Iterable[str]) -> None:
-    if word not in words:
-        raise ValueError(f"no {kind} {word!r}; there are {', '.join(words)}")
-
-
 @dataclass(frozen=True)
 class Note:
     """A note, named by its timbre and pitch. ValueError for one there is not."""
@@ -70,8 +65,8 @@ class Note:
     pitch: str
 
     def __post_init__(self) -> None:
-        _check("timbre", self.timbre, TIMBRES)
-        _check("pitch", self.pitch, PITCHES)
+        check_word("timbre", self.timbre, TIMBRES)
+        check_word("pitch", self.pitch, PITCHES)
 
     def __str__(self) -> str:
         return f"{self.timbre} {self.pitch}"
@@ -113,19 +108,14 @@ class Tones:
         return Tones(self.second, self.first)
 
 
+EXAMPLE = "a plucked low C, then a bowed high G"
 _NOTE = f"a ({'|'.join(TIMBRES)}) ({'|'.join(PITCHES)})"
 _CAPTION = re.compile(f"{_NOTE}, then {_NOTE}")
 
 
 def parse_caption(text: str) -> Tones:
     """The tones of a caption; ValueError if it is none."""
-    found = _CAPTION.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(
-            f"cannot read {text!r}; captions are like 'a plucked low C, then a bowed high G', with "
-            f"{', '.join((*TIMBRES, *PITCHES))}"
-        )
-    words = found.groups()
+    words = read_words(_CAPTION, text, EXAMPLE, (*TIMBRES, *PITCHES))
     return Tones(Note(*words[:2]), Note(*words[2:]))
 
 
@@ -160,14 +150,8 @@ def _rise(part: np.ndarray) -> np.ndarray:
     return (1 - np.cos(np.pi * np.minimum(part, 1))) / 2
 
 
-def _held_out() -> frozenset[Tones]:
-    """A fifth of the pairs of notes: those of the smallest hash of their caption."""
-    pairs = [Tones(*notes) for notes in permutations(NOTES, 2)]
-    pairs.sort(key=lambda tones: sha256(tones.caption.encode()).digest())
-    return frozenset(pairs[: len(pairs) // 5])
-
-
-HELD_OUT = _held_out()
+# A fifth of the pairs of notes
+HELD_OUT = fifth((Tones(*notes) for notes in permutations(NOTES, 2)), lambda tones: tones.caption)
 
 
 def held_out(tones: Tones) -> bool:
@@ -199,12 +183,9 @@ def write_folder(folder: str | os.PathLike[str], count: int, seed: int) -> list[
     """Writes `folder/00001.wav`, its caption `00001.txt`, and on: training tones. Gives the paths of the sounds."""
     import soundfile
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = [Path(folder) / f"{i + 1:05}.wav" for i in range(count)]
-    for i, path in enumerate(paths):
-        rng = np.random.default_rng((seed, i))
+    def make(path: Path, rng: np.random.Generator) -> str:
         tones = training_tones(rng)
-        # Thousands, and made again in a moment: not worth waiting for the disk
         soundfile.write(path, play(tones, rng), RATE, subtype="PCM_16")
-        path.with_suffix(".txt").write_text(tones.caption + "\n", encoding="utf-8", newline="\n")
-    return paths
+        return tones.caption
+
+    return write_captioned(folder, count, seed, ".wav", make)

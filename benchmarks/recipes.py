@@ -29,7 +29,7 @@ from machine import describe
 
 from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
-from helicon.evaluation.losses import measure
+from helicon.evaluation.losses import measure_losses
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Wanted, make_plan
 from helicon.training.run import run_lightning
@@ -100,7 +100,7 @@ def trained(args: argparse.Namespace, name: str, seed: int, rest: Sequence[str])
     plan = make_plan(wanted, lambda line: None)
     run_lightning("fit", plan.arguments)
     bundle = load_bundle(plan.run)
-    (figures,) = measure(bundle, plan.prepared, bundle.schema.layouts, held=True)
+    (figures,) = measure_losses(bundle, plan.prepared, bundle.schema.layouts, held=True)
     steps = next(iter(read_metrics(plan.run).values()))[0][-1] + 1
     return {"nats": round(figures.nats_per_token, 4), "steps": steps, "tokens": figures.targets}
 

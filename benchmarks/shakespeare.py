@@ -24,7 +24,7 @@ from recipes import count_cpu_time
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main as helicon
 from helicon.commands.fit import quiet
-from helicon.evaluation.losses import measure, open_folder
+from helicon.evaluation.losses import measure_losses, open_folder
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import clock
 
@@ -80,7 +80,7 @@ def trained(arguments: Sequence[str], run: Path) -> Path:
 def nats_per_byte(run: Path, text: Path) -> float:
     """As `helicon eval RUN --data.path TEXT` says."""
     bundle = load_bundle(run)
-    (figures,) = measure(bundle, *open_folder(bundle, text))
+    (figures,) = measure_losses(bundle, *open_folder(bundle, text))
     return figures.nats / figures.units["byte"]
 
 

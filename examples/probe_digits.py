@@ -14,7 +14,7 @@ import numpy as np
 
 import helicon
 from helicon.data.files import share
-from helicon.evaluation.features import features
+from helicon.evaluation.features import layer_features
 from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image
 
@@ -54,7 +54,8 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
     last = model.gpt.shape.layers
     pixels = np.stack([read_image(folder / name, size)[0].ravel() for name in corpus.names]) / 255
     rows = {f"pixels {size}x{size}": pixels}
-    rows |= {f"layer {layer}": found for layer, found in features(model, corpus, layout, range(last + 1)).items()}
+    by_layer = layer_features(model, corpus, layout, range(last + 1))
+    rows |= {f"layer {layer}": found for layer, found in by_layer.items()}
     scores = {}
     for name, values in rows.items():
         scores[name] = probe(values, labels, parts)

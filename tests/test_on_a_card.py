@@ -15,7 +15,7 @@ from sound_bundles import RATE, noise, sound_bundle
 
 from helicon.data.batches import Batch, collate
 from helicon.data.corpus import write_corpus
-from helicon.evaluation.features import features
+from helicon.evaluation.features import layer_features
 from helicon.evaluation.losses import corpus_nats, slot_nats
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr
 from helicon.generation.decode_request import Prompt, Sampling
@@ -186,7 +186,7 @@ def test_a_model_is_measured_scored_and_its_features_found(card: Card, tmp_path:
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, range(5), batch=2)
         scores = item_nats(bundle, layout, examples, "image")
         fits = fit_to_conditions(bundle, layout, {"text": WORDS}, [example["image"] for example in examples])
-        means = features(bundle, corpus, layout, [0, 1], batch=2)
+        means = layer_features(bundle, corpus, layout, [0, 1], batch=2)
         return [nats, targets, *scores.tolist(), *fits.tolist(), *means[0].flatten(), *means[1].flatten()]
 
     expected = found()

@@ -88,8 +88,8 @@ def test_pieces_that_are_made_are_read_as_the_training_did(model, song, pedal, m
         return read_midi(path, pedal)
 
     monkeypatch.setattr(style_sampler.registry, "for_slot", lambda *_: replace(MUSIC, read_file=read))
-    musician = style_sampler.Musician.of(bundle, bundle.schema.layouts)
-    made = musician._played(Style(), np.array(ids(bundle, song, pedal)))
+    sampler = style_sampler.StyleSampler.of(bundle, bundle.schema.layouts)
+    made = sampler._played(Style(), np.array(ids(bundle, song, pedal)))
     assert seen == [pedal]
     assert len(made.score) == 2
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from helicon.cli import CommandError
 from helicon.data.prepare import Source
-from helicon.evaluation.controllability import measure_obedience
-from helicon.evaluation.losses import Figures, measure, open_folder
+from helicon.evaluation.controllability import measure_controllability
+from helicon.evaluation.losses import LayoutLoss, measure_losses, open_folder
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device
 
@@ -28,15 +28,15 @@ def evaluate(args: Namespace) -> int:
     )
     if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")
-    figures = measure(bundle, prepared, layouts, args.heldout)
+    losses = measure_losses(bundle, prepared, layouts, args.heldout)
     obedience = None
     if args.obedience:
-        obedience = measure_obedience(bundle, prepared, layouts, args.obedience, **_asked(args))
+        obedience = measure_controllability(bundle, prepared, layouts, args.obedience, **_asked(args))
     if args.json:
         report: dict[str, Any] = {
             "model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout,
             "files": prepared.files, "skipped": prepared.skipped, "repaired": prepared.repaired,
-            "layouts": {found.layout: found.as_json() for found in figures},
+            "layouts": {loss.layout: loss.as_json() for loss in losses},
         }  # fmt: skip
         print_text(json.dumps(report | ({"obedience": obedience} if obedience else {}), indent=1, sort_keys=True))
         return 0
@@ -45,9 +45,9 @@ def evaluate(args: Namespace) -> int:
         print_text(f"  skipped  {printable(name)}: {printable(reason, MOST)}")
     if prepared.repaired:
         print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
-    print_text("\n".join(line for found in figures for line in table(found)))
+    print_text("\n".join(line for loss in losses for line in table(loss)))
     if obedience:
-        print_text("\n".join(obedience_table(obedience)))
+        print_text("\n".join(controllability_table(obedience)))
     return 0
 
 
@@ -64,19 +64,19 @@ def _asked(args: Namespace) -> dict[str, Any]:
     return {name: value for name in ("seconds", "seed") if (value := getattr(args, name)) is not None}
 
 
-def table(found: Figures) -> list[str]:
+def table(loss: LayoutLoss) -> list[str]:
     """Aligned lines: one for each unit that the loss can be told by."""
-    report = found.as_json()
-    side = f"{found.pieces:,} pieces, {found.targets:,} tokens"
-    lines = [f"layout     {found.layout}   {side}", f"{'':10} {'number':>12} {'nats each':>12} {'bits each':>12}"]
-    for unit, amount in {"token": found.targets, **found.units}.items():
+    report = loss.as_json()
+    side = f"{loss.pieces:,} pieces, {loss.targets:,} tokens"
+    lines = [f"layout     {loss.layout}   {side}", f"{'':10} {'number':>12} {'nats each':>12} {'bits each':>12}"]
+    for unit, amount in {"token": loss.targets, **loss.units}.items():
         nats, bits = report.get(f"nats_per_{unit}"), report.get(f"bits_per_{unit}")
         cells = "".join(f" {value:12.4f}" if value is not None else f" {'-':>12}" for value in (nats, bits))
         lines.append(f"{unit:10} {amount:12,.0f}{cells}")
     return lines
 
 
-def obedience_table(report: dict[str, Any]) -> list[str]:
+def controllability_table(report: dict[str, Any]) -> list[str]:
     """What was asked, how often it was done, and what the same measurement says of real pieces."""
     words, label, tempo = report["instruments"], report.get("label"), report["tempo"]
     lines = [

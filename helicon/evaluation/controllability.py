@@ -14,8 +14,8 @@ from helicon.data.files import share
 from helicon.data.prepare import Prepared
 from helicon.evaluation.heard_tempo import heard_tempo
 from helicon.evaluation.label_classifier import Classifier, fit_classifier
-from helicon.evaluation.music_statistics import features
-from helicon.evaluation.style_sampler import Made, Musician, ObedienceError, Real
+from helicon.evaluation.music_statistics import music_statistics
+from helicon.evaluation.style_sampler import ControllabilityError, RealPiece, SampledPiece, StyleSampler
 from helicon.formats.score import Score
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.style import Style, StyleTokenizer
@@ -25,41 +25,44 @@ FOLDS = 4  # of the real pieces, each judged by a classifier of the others
 DIFFERENT = 1.06  # tempos further apart than this, octaves aside, are another's
 
 
-def measure_obedience(
+def measure_controllability(
     bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], count: int, seconds: float = 24.0, seed: int = 0
 ) -> dict[str, Any]:
     """JSON-able figures for `count` pieces a label, asked by its word alone, and as many by headers of real pieces.
 
-    Labels are those of the folder that the model knows, with FEWEST_PIECES at least. ObedienceError when there is none,
-    or when the model takes no style.
+    Raises:
+        ControllabilityError: where the model takes no style, or the folder has no label that it knows, with
+            FEWEST_PIECES or more.
     """
-    musician = Musician.of(bundle, layouts)
-    corpus = prepared.corpora[list(layouts).index(musician.layout)]
-    real = by_label(musician.real_pieces(corpus, seconds))
+    sampler = StyleSampler.of(bundle, layouts)
+    corpus = prepared.corpora[list(layouts).index(sampler.layout)]
+    real = by_label(sampler.real_pieces(corpus, seconds))
     if not real:
-        known = ", ".join(musician.style.labels) or "none"
-        raise ObedienceError(f"no label with {FEWEST_PIECES} pieces or more that the model knows (it knows: {known})")
+        known = ", ".join(sampler.style.labels) or "none"
+        raise ControllabilityError(
+            f"no label with {FEWEST_PIECES} pieces or more that the model knows (it knows: {known})"
+        )
     headers = [pieces[i * len(pieces) // count % len(pieces)].style for pieces in real.values() for i in range(count)]
     alone = [Style(label) for label in real for _ in range(count)]
-    by_name = musician.make(alone, seconds, seed)
-    by_header = musician.make(headers, seconds, seed, first=len(alone))
+    by_name = sampler.sample(alone, seconds, seed)
+    by_header = sampler.sample(headers, seconds, seed, first=len(alone))
     found: dict[str, Any] = {"pieces": len(by_name) + len(by_header), "seconds": seconds, "seed": seed}
-    found["instruments"] = instruments_figures(by_header, musician.style)
+    found["instruments"] = instruments_figures(by_header, sampler.style)
     found["tempo"] = tempo_figures(by_header, [piece for pieces in real.values() for piece in pieces])
     if len(real) > 1:
         found["label"] = label_figures(real, by_name, by_header)
     return found
 
 
-def by_label(pieces: Iterable[Real]) -> dict[str, list[Real]]:
+def by_label(pieces: Iterable[RealPiece]) -> dict[str, list[RealPiece]]:
     """Label -> its pieces, for labels with enough of them, in order of name."""
-    found: dict[str, list[Real]] = defaultdict(list)
+    found: dict[str, list[RealPiece]] = defaultdict(list)
     for piece in pieces:
         found[piece.style.label or ""].append(piece)
     return {label: found[label] for label in sorted(found) if label and len(found[label]) >= FEWEST_PIECES}
 
 
-def instruments_figures(made: Sequence[Made], tokenizer: StyleTokenizer) -> dict[str, Any]:
+def instruments_figures(made: Sequence[SampledPiece], tokenizer: StyleTokenizer) -> dict[str, Any]:
     """Share of pieces without a sound outside the set asked, and of notes outside it."""
     asked = [piece for piece in made if piece.asked.instruments]
     others = []
@@ -73,11 +76,11 @@ def instruments_figures(made: Sequence[Made], tokenizer: StyleTokenizer) -> dict
     }  # fmt: skip
 
 
-def tempo_figures(made: Sequence[Made], real: Sequence[Real]) -> dict[str, Any]:
+def tempo_figures(made: Sequence[SampledPiece], real: Sequence[RealPiece]) -> dict[str, Any]:
     """Errors of the tempo in the file and of the tempo that is heard, each as a share of the tempo asked.
 
     Real pieces are heard against the word of their header, which is a step of 5 quarters a minute. `another` hears the
-    pieces that were made near a tempo that was asked for another of them: what no obedience at all would look like.
+    pieces that were made near a tempo that was asked for another of them: what no control at all would look like.
     """
     asked = [(piece.score, piece.asked.tempo_bpm) for piece in made if piece.asked.tempo_bpm]
     written = [abs(score.tempo_bpm / bpm - 1) for score, bpm in asked]
@@ -103,7 +106,9 @@ def heard_figures(pairs: Iterable[tuple[Score, float]]) -> dict[str, Any]:
     }
 
 
-def label_figures(real: Mapping[str, list[Real]], by_name: Sequence[Made], by_header: Sequence[Made]) -> dict[str, Any]:
+def label_figures(
+    real: Mapping[str, list[RealPiece]], by_name: Sequence[SampledPiece], by_header: Sequence[SampledPiece]
+) -> dict[str, Any]:
     """How well a classifier knows real pieces it has not seen, and how often it names the label that was asked.
 
     The accuracy is of excerpts as long as the pieces made, each judged by a classifier of the other folds' pieces. What
@@ -132,7 +137,7 @@ def label_figures(real: Mapping[str, list[Real]], by_name: Sequence[Made], by_he
     }  # fmt: skip
 
 
-def named_unseen(real: Mapping[str, list[Real]]) -> dict[str, Counter[str]]:
+def named_unseen(real: Mapping[str, list[RealPiece]]) -> dict[str, Counter[str]]:
     """Label -> what its excerpts are named, all those of a piece by a classifier that has seen none of them."""
     found: dict[str, Counter[str]] = {label: Counter() for label in real}
     folds = {label: [sorted(pieces, key=_by_hash)[i::FOLDS] for i in range(FOLDS)] for label, pieces in real.items()}
@@ -149,18 +154,18 @@ def named_unseen(real: Mapping[str, list[Real]]) -> dict[str, Counter[str]]:
     return found
 
 
-def _by_hash(piece: Real) -> float:
+def _by_hash(piece: RealPiece) -> float:
     return share(piece.name)
 
 
 def _fit(pairs: Iterable[tuple[str, Score]]) -> Classifier:
     labels, scores = zip(*pairs)
-    return fit_classifier(np.stack([features(score) for score in scores]), labels)
+    return fit_classifier(np.stack([music_statistics(score) for score in scores]), labels)
 
 
 def _named(classifier: Classifier, scores: Sequence[Score]) -> Counter[str]:
     """How many of the scores are given each label; an empty one is given none, and counts as ''."""
-    rows = [features(score) for score in scores if len(score)]
+    rows = [music_statistics(score) for score in scores if len(score)]
     named = Counter(classifier.predict(np.stack(rows)) if rows else [])
     return named + Counter({"": len(scores) - len(rows)})
 

@@ -1,4 +1,4 @@
-"""What a layer makes of each example: its mean hidden state, on which a classifier can be fitted (iGPT, section 2.2).
+"""Features of a layer: the mean hidden state of each example, for a linear probe (iGPT, section 2.2).
 
 Shapes: N examples, B sequences, T tokens, C width.
 """
@@ -22,7 +22,7 @@ from helicon.sequence.layout import Layout
 
 
 @torch.inference_mode()
-def features(
+def layer_features(
     bundle: Bundle, corpus: Corpus, layout: Layout, layers: Collection[int], batch: int = 16
 ) -> dict[int, np.ndarray]:  # fmt: skip
     """Layer -> float32 [N, C]: the mean of the hidden states before its attention, after its norm.

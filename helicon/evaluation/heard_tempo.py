@@ -1,4 +1,4 @@
-"""The tempo that is heard in a score, from its onsets alone.
+"""The tempo heard in a score, from its onsets alone.
 
 Shapes: L lags in units of 10 ms, P periods tried.
 """

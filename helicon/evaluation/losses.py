@@ -1,4 +1,4 @@
-"""How good a model is: nats a token of each slot, and of each note, second or character of a folder of files."""
+"""Losses of a model: nats a token of each slot, and of each note, second or character of a folder of files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[st
 
 
 @dataclass(frozen=True)
-class Figures:
+class LayoutLoss:
     """Loss of the made slot of one layout, its conditions given.
 
     pieces: examples scored. targets: tokens predicted, each once, the `stop` of every piece among them. nats: sum of
@@ -98,11 +98,11 @@ def open_folder(
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
 
-def measure(
+def measure_losses(
     bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], held: bool = False, batch: int = 16
-) -> list[Figures]:  # fmt: skip
-    """Figures of each layout over all examples, or over those that a training on them holds out."""
-    figures = []
+) -> list[LayoutLoss]:  # fmt: skip
+    """Loss of each layout over all examples, or over those that a training on them holds out."""
+    losses = []
     for corpus, layout in zip(prepared.corpora, layouts):
         examples = [int(i) for i in (corpus.select(held=True) if held else range(len(corpus)))]
         name, units = layout.last.name, {}
@@ -112,8 +112,8 @@ def measure(
                 for unit, amount in tokenizer.units(corpus.example(example)[name]).items():  # type: ignore[attr-defined]
                     units[unit] = units.get(unit, 0.0) + amount
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch)
-        figures.append(Figures(str(layout), name, len(examples), targets, nats, units))
-    return figures
+        losses.append(LayoutLoss(str(layout), name, len(examples), targets, nats, units))
+    return losses
 
 
 @torch.inference_mode()

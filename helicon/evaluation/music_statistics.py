@@ -1,4 +1,4 @@
-"""What a few seconds of music are like, as numbers that a simple classifier can tell composers by."""
+"""Statistics of a few seconds of music, by which a simple classifier can tell composers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS_EDGES = (0.06, 0.1, 0.15, 0.22, 0.33, 0.5, 0.8, 1.3, 2.5)  # between the
 VELOCITY_EDGES = (24, 40, 52, 64, 76, 88, 104)
 
 
-def features(score: Score) -> np.ndarray:
+def music_statistics(score: Score) -> np.ndarray:
     """float64 [F]: totals, then shares of pitch classes in the key, intervals, durations, gaps, volumes, families."""
     melodic = score.program != DRUMS
     pitch, onset = score.pitch[melodic].astype(np.int64), score.onset_s[melodic]

@@ -1,4 +1,4 @@
-"""Real pieces of a folder and pieces made to order, as scores that can be compared."""
+"""Real pieces of a folder, and pieces sampled to order, as scores that can be compared."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FEWEST_NOTES = 16
 BATCH = 16  # pieces made at a time
 
 
-class ObedienceError(ValueError):
+class ControllabilityError(ValueError):
     """A model that cannot be asked for anything; the message says what is missing."""
 
 
 @dataclass(frozen=True)
-class Real:
+class RealPiece:
     """A real piece: its name, what its header says, and some seconds of it from several places."""
 
     name: str
@@ -41,15 +41,15 @@ class Real:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A piece that was made: what was asked, in words, and what was read back from its file."""
+class SampledPiece:
+    """A sampled piece: the style that was asked for, and what was read back from its file."""
 
     asked: Style
     score: Score
 
 
 @dataclass(frozen=True)
-class Musician:
+class StyleSampler:
     """A model's layout that makes music in an asked style, and the tokenizers of both."""
 
     bundle: Bundle
@@ -58,16 +58,18 @@ class Musician:
     music: MidiTokenizer
 
     @staticmethod
-    def of(bundle: Bundle, layouts: Sequence[Layout]) -> Musician:
-        """The first of the layouts that has a style and makes music; ObedienceError when none does."""
+    def of(bundle: Bundle, layouts: Sequence[Layout]) -> StyleSampler:
+        """The first of the layouts that has a style and makes music; ControllabilityError when none does."""
         for layout in layouts:
             style = bundle.sequencer.tokenizers.get("style") if "style" in layout.starts else None
             music = bundle.sequencer.tokenizers[layout.last.name]
             if isinstance(style, StyleTokenizer) and isinstance(music, MidiTokenizer):
-                return Musician(bundle, layout, style, music)
-        raise ObedienceError(f"no layout of this model makes music in a style; it has: {'; '.join(map(str, layouts))}")
+                return StyleSampler(bundle, layout, style, music)
+        raise ControllabilityError(
+            f"no layout of this model makes music in a style; it has: {'; '.join(map(str, layouts))}"
+        )
 
-    def real_pieces(self, corpus: Corpus, seconds: float) -> list[Real]:
+    def real_pieces(self, corpus: Corpus, seconds: float) -> list[RealPiece]:
         """The labelled pieces, as the tokenizer keeps them: what is told apart must not be what tokens cannot hold."""
         found = []
         for index, name in enumerate(corpus.names):
@@ -77,14 +79,14 @@ class Musician:
                 continue
             excerpts = cut(self.music.decode(ids[self.layout.last.name]), seconds)
             if excerpts:
-                found.append(Real(name, style, excerpts))
+                found.append(RealPiece(name, style, excerpts))
         return found
 
     def words(self, style: Style) -> str:
         """What a user types for a style."""
         return " ".join(self.style.to_words(self.style.encode(style)))
 
-    def make(self, styles: Sequence[Style], seconds: float, seed: int, first: int = 0) -> list[Made]:
+    def sample(self, styles: Sequence[Style], seconds: float, seed: int, first: int = 0) -> list[SampledPiece]:
         """A piece of each style, written to a file and read again; item i depends on (seed, first + i) alone."""
         made = []
         prompts = [
@@ -99,11 +101,11 @@ class Musician:
             made += [self._played(style, ids) for style, ids in zip(styles[batch], drawn)]
         return made
 
-    def _played(self, asked: Style, ids: np.ndarray) -> Made:
+    def _played(self, asked: Style, ids: np.ndarray) -> SampledPiece:
         modality = registry.for_slot(self.layout.last.name, self.layout.sources)
         with scratch_file(modality.suffixes[0]) as path:
             modality.write(asked.applied_to(self.music.decode(ids)), path)
-            return Made(asked, modality.read(path, options=self.bundle.reading)[0])
+            return SampledPiece(asked, modality.read(path, options=self.bundle.reading)[0])
 
 
 def cut(score: Score, seconds: float) -> list[Score]:

@@ -17,7 +17,7 @@ from helicon.bundle.importing.checkpoint import ImportingError
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.importing.imagegpt import evenly_spaced
 from helicon.bundle.storage import load_bundle, save_bundle
-from helicon.evaluation.features import features
+from helicon.evaluation.features import layer_features
 from helicon.formats.image import write_image
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
@@ -133,7 +133,7 @@ def test_features_are_the_means_of_imagegpts_hidden_states(tmp_path):
     model = random_model("ImageGPTForCausalImageModeling")
     bundle = import_folder(saved(tmp_path, model))
     ids = np.random.default_rng(3).integers(0, 8, (3, 16))
-    found = features(bundle, corpus_of(bundle, ids), bundle.schema.layouts[0], range(4))
+    found = layer_features(bundle, corpus_of(bundle, ids), bundle.schema.layouts[0], range(4))
     with torch.inference_mode():
         start = np.full((3, 1), 8)
         hidden = model.transformer(

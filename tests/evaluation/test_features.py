@@ -10,7 +10,7 @@ import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.data.corpus import Corpus, write_corpus
-from helicon.evaluation.features import features, write_features
+from helicon.evaluation.features import layer_features, write_features
 from helicon.gpt.model import Shape
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.palette import PaletteTokenizer
@@ -75,7 +75,7 @@ def by_hand(bundle: Bundle, corpus: Corpus) -> list[np.ndarray]:
 def test_features_are_what_attention_is_fed(tmp_path, spec, batch):
     bundle = bundle_of(spec)
     corpus = corpus_of(bundle, tmp_path)
-    found = features(bundle, corpus, bundle.schema.layouts[0], range(LAYERS + 1), batch)
+    found = layer_features(bundle, corpus, bundle.schema.layouts[0], range(LAYERS + 1), batch)
     expected = np.stack(by_hand(bundle, corpus), axis=1)
     assert list(found) == [0, 1, 2, 3]
     for layer in found:
@@ -86,8 +86,8 @@ def test_features_are_what_attention_is_fed(tmp_path, spec, batch):
 def test_some_layers_are_the_same_as_among_all(tmp_path):
     bundle = bundle_of("image[4x4]")
     corpus, layout = corpus_of(bundle, tmp_path), bundle.schema.layouts[0]
-    every = features(bundle, corpus, layout, range(LAYERS + 1))
-    some = features(bundle, corpus, layout, [2, 0, 2])
+    every = layer_features(bundle, corpus, layout, range(LAYERS + 1))
+    some = layer_features(bundle, corpus, layout, [2, 0, 2])
     assert list(some) == [0, 2]
     assert all(np.array_equal(some[layer], every[layer]) for layer in some)
 
@@ -96,8 +96,8 @@ def test_layers_above_those_wanted_are_not_run(tmp_path):
     bundle = bundle_of("image[4x4]")
     corpus, layout = corpus_of(bundle, tmp_path), bundle.schema.layouts[0]
     torch.nn.init.constant_(bundle.gpt.layers[1].norm_2.weight, torch.nan)
-    assert np.isfinite(features(bundle, corpus, layout, [1])[1]).all()
-    assert not np.isfinite(features(bundle, corpus, layout, [2])[2]).any()
+    assert np.isfinite(layer_features(bundle, corpus, layout, [1])[1]).all()
+    assert not np.isfinite(layer_features(bundle, corpus, layout, [2])[2]).any()
 
 
 def test_what_is_longer_than_the_context_counts_every_token_once(tmp_path):
@@ -105,7 +105,7 @@ def test_what_is_longer_than_the_context_counts_every_token_once(tmp_path):
     bundle = bundle_of("text")
     torch.nn.init.zeros_(bundle.gpt.places.weight)
     corpus, layout = corpus_of(bundle, tmp_path), bundle.schema.layouts[0]
-    found = features(bundle, corpus, layout, [0])[0]
+    found = layer_features(bundle, corpus, layout, [0])[0]
     vocabulary, first = bundle.schema.vocabulary, bundle.gpt.layers[0].norm_1
     for i, length in enumerate(LENGTHS):
         ids = corpus.example(i)["text"] + vocabulary.slice("text").start
@@ -119,7 +119,7 @@ def test_what_is_longer_than_the_context_counts_every_token_once(tmp_path):
 def test_other_layers_are_refused(tmp_path, layers):
     bundle = bundle_of("image[4x4]")
     with pytest.raises(ValueError, match=r"this model has 0 \(the embeddings\) to 3 \(the end\)"):
-        features(bundle, corpus_of(bundle, tmp_path), bundle.schema.layouts[0], layers)
+        layer_features(bundle, corpus_of(bundle, tmp_path), bundle.schema.layouts[0], layers)
 
 
 def test_files_hold_no_pickles(tmp_path):

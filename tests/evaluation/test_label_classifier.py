@@ -7,8 +7,8 @@ import pytest
 
 from helicon.evaluation.controllability import by_label, heard_figures, instruments_figures, label_figures
 from helicon.evaluation.label_classifier import fit_classifier
-from helicon.evaluation.music_statistics import features
-from helicon.evaluation.style_sampler import EXCERPTS, Made, Real, cut
+from helicon.evaluation.music_statistics import music_statistics
+from helicon.evaluation.style_sampler import EXCERPTS, RealPiece, SampledPiece, cut
 from helicon.formats.score import DRUMS, Score
 from helicon.tokenizers.instruments import general_midi
 from helicon.tokenizers.style import Style, StyleTokenizer
@@ -53,14 +53,14 @@ def test_one_label_is_refused() -> None:
 def test_features_do_not_depend_on_the_key() -> None:
     one, other = (scale(tonic, MAJOR, np.random.default_rng(1)) for tonic in (48, 51))
     classes = slice(11, 23)
-    assert np.allclose(features(one)[classes], features(other)[classes])
+    assert np.allclose(music_statistics(one)[classes], music_statistics(other)[classes])
 
 
 def test_features_of_little_are_finite() -> None:
     nothing = Score.of([], [], [], [], [])
     drum = Score.of([1.0], [1.1], [36], [80], [DRUMS])
     note = Score.of([0.0], [1.0], [60], [80], [0])
-    rows = np.stack([features(score) for score in (nothing, drum, note)])
+    rows = np.stack([music_statistics(score) for score in (nothing, drum, note)])
     assert np.isfinite(rows).all()
 
 
@@ -68,11 +68,11 @@ def test_composers_of_two_scales() -> None:
     rng = np.random.default_rng(2)
     of = {"major": MAJOR, "whole": WHOLE_TONE}
     real = by_label(
-        Real(f"{label}/{i}", Style(label), [scale(48 + i % 12, of[label], rng)]) for label in of for i in range(12)
+        RealPiece(f"{label}/{i}", Style(label), [scale(48 + i % 12, of[label], rng)]) for label in of for i in range(12)
     )
-    obedient = [Made(Style(label), scale(53, of[label], rng)) for label in of for _ in range(3)]
+    obedient = [SampledPiece(Style(label), scale(53, of[label], rng)) for label in of for _ in range(3)]
     swapped = {"major": "whole", "whole": "major"}
-    contrary = [Made(Style(label), scale(53, of[other], rng)) for label, other in swapped.items()]
+    contrary = [SampledPiece(Style(label), scale(53, of[other], rng)) for label, other in swapped.items()]
     found = label_figures(real, obedient, contrary)
     assert found["real_accuracy"] == 1.0
     assert found["real_excerpts"] == 24
@@ -83,15 +83,19 @@ def test_composers_of_two_scales() -> None:
 def test_a_piece_without_notes_is_a_miss() -> None:
     rng = np.random.default_rng(6)
     of = {"major": MAJOR, "whole": WHOLE_TONE}
-    real = {label: [Real(f"{i}", Style(label), [scale(48, of[label], rng)]) for i in range(8)] for label in of}
-    nothing = Made(Style("major"), Score.of([], [], [], [], []))
-    row = label_figures(real, [Made(Style("major"), scale(53, MAJOR, rng)), nothing], [nothing])["labels"]["major"]
+    real = {label: [RealPiece(f"{i}", Style(label), [scale(48, of[label], rng)]) for i in range(8)] for label in of}
+    nothing = SampledPiece(Style("major"), Score.of([], [], [], [], []))
+    row = label_figures(real, [SampledPiece(Style("major"), scale(53, MAJOR, rng)), nothing], [nothing])["labels"][
+        "major"
+    ]
     assert (row["asked"], row["hit"], row["named"]) == (2, 0.5, {"major": 1, "": 1})
     assert (row["hit_whole_header"], row["named_whole_header"]) == (0.0, {"": 1})
 
 
 def test_labels_with_few_pieces_are_left_out() -> None:
-    pieces = [Real(f"{label}/{i}", Style(label), []) for label, n in (("b", 8), ("a", 9), ("c", 7)) for i in range(n)]
+    pieces = [
+        RealPiece(f"{label}/{i}", Style(label), []) for label, n in (("b", 8), ("a", 9), ("c", 7)) for i in range(n)
+    ]
     assert list(by_label(pieces)) == ["a", "b"]
 
 
@@ -101,7 +105,9 @@ def test_a_sound_outside_the_set_is_counted() -> None:
     survey = MusicSurvey.merged(map(MusicSurvey.of, (piano, flute)))
     tokenizer = StyleTokenizer.fit(general_midi(survey), survey)
     asked = tokenizer.parse("piano")
-    found = instruments_figures([Made(asked, piano), Made(asked, flute), Made(Style("x"), flute)], tokenizer)
+    found = instruments_figures(
+        [SampledPiece(asked, piano), SampledPiece(asked, flute), SampledPiece(Style("x"), flute)], tokenizer
+    )
     assert found == {"pieces": 2, "pieces_without_others": 0.5, "notes": 160, "notes_of_others": 80}
 
 

@@ -28,6 +28,7 @@ from helicon.gpt.sampler import methods
 from helicon.gpt.stepping import DecodeBackend, make_step
 from helicon.sequence.layout import Frame, Layout
 from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.abilities import Grid
 from helicon.tokenizers.sequencer import Sequencer
 
 CODES, WORDS = 8192, 1024
@@ -35,15 +36,21 @@ DALLE = "row,column,row,row,row,column,row,conv:11"
 FORMATS = ("fp32", "bf16", "int8")
 
 
-class Grid:
-    """A tokenizer's shape without a medium: codes of a picture of so many rows and columns."""
+class Words:
+    """A tokenizer's block without a medium."""
 
     automaton = None
 
-    def __init__(self, size: int, shape: tuple[int, int] | None = None) -> None:
+    def __init__(self, size: int) -> None:
         self.block = Block("codes", tuple(map(str, range(size))))
-        if shape:
-            self.shape = shape
+
+
+class Codes(Words, Grid):
+    """Codes of a picture of so many rows and columns."""
+
+    def __init__(self, size: int, shape: tuple[int, int]) -> None:
+        super().__init__(size)
+        self.shape = shape
 
 
 class World:
@@ -51,7 +58,7 @@ class World:
 
     def __init__(self, pattern: str, side: int, text: int, layers: int, width: int) -> None:
         layout = f"text[{text - 1}] image[]"  # and the token that names the layout
-        tokenizers = {"text": Grid(WORDS), "image": Grid(CODES, (side, side))}
+        tokenizers = {"text": Words(WORDS), "image": Codes(CODES, (side, side))}
         self.sequencer = Sequencer([Layout.parse(layout)], tokenizers, text + side * side)  # type: ignore[arg-type]
         (self.layout,) = self.sequencer.schema.layouts
         torch.manual_seed(0)

@@ -36,7 +36,6 @@ from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.modalities import registry
-from helicon.tokenizers.base import reading
 
 FOLDER = Path("../shared/data/audio/spoken_digits")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -186,7 +185,7 @@ def codec(asked: Digits) -> None:
     if found is None:
         sys.exit(f"{run}: no codec of sound there; `helicon train audio-codec DIR` makes one")
     tokenizer: Any = found[1]
-    takes, rate = asked.takes, reading([tokenizer])["rate"]
+    takes, rate = asked.takes, tokenizer.read_options["rate"]
     before = takes.sounds(takes.held, rate)
     ids = [tokenizer.encode(clip) for clip in before]
     after = [fitted(tokenizer.decode(codes), len(clip)) for codes, clip in zip(ids, before)]

@@ -120,10 +120,10 @@ def media(bench: Bench) -> None:
     """Codes to pixels and waveforms, arrays in and arrays out: all items together against one after the other."""
     size = bench.sizes
     codec = Codec(CodecShape(factor=8, width=128)).eval()
-    pictures = picture_codes_of(CodecBundle(codec, "image", {"size": size.side})).on(bench.device)
+    pictures = picture_codes_of(CodecBundle(codec, "image", {"size": size.side})).to(bench.device)
     shape = AudioShape((8, 32, 128), 44100, stride=2, width=64)
     sounds = sound_codes_of(CodecBundle(AudioCodec(shape).eval(), "audio", {"rate": 44100, "channels": 1}))
-    sounds, rng = sounds.on(bench.device), np.random.default_rng(0)
+    sounds, rng = sounds.to(bench.device), np.random.default_rng(0)
     grid, codes = (size.side // 8) ** 2, round(size.sound_s * 44100 / 128)
     print("| codes of | x a loop | items a second |\n|---|---:|---:|")
     for name, tokenizer, length in (("pictures", pictures, grid), ("sounds", sounds, codes)):

@@ -27,7 +27,9 @@ from helicon.formats.midi import read_midi, read_midi_bytes
 from helicon.formats.midi_bytes import scan_midi
 from helicon.formats.midi_events import read_events
 from helicon.formats.score import ReadReport
-from helicon.modalities.music import MUSIC, fit_musenet, fit_music
+from helicon.modalities.music import MUSIC, fit_music
+from helicon.tokenizers.instruments import MUSENET
+from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.survey import MusicSurvey
 
 MIDITOK = "MidiTok MIDILike"
@@ -71,7 +73,7 @@ def readable(midilike: Any, path: Path) -> bool:
 def print_whole(paths: list[Path], midilike: Any, repeats: int) -> None:
     """From path to ids."""
     surveys = [MusicSurvey.of(read_midi(path)[0]) for path in paths]
-    tokenizers = {"musenet": fit_musenet(surveys), "music": fit_music(surveys)}
+    tokenizers = {"musenet": MidiTokenizer(MUSENET), "music": fit_music(surveys)}
     ways: dict[str, Callable[[Path], Any]] = {MIDITOK: lambda path: midilike(path).ids}
     for name, tokenizer in tokenizers.items():
         ways[f"ours, `{name}`"] = lambda path, encode=tokenizer.encode: encode(read_midi(path)[0])
@@ -88,7 +90,7 @@ def print_steps(paths: list[Path], repeats: int) -> None:
     """Each of our steps on what the one before it gave, and other parsers."""
     contents = [path.read_bytes() for path in paths]
     scores = [read_midi_bytes(data)[0] for data in contents]
-    encode = fit_musenet([]).encode
+    encode = MidiTokenizer(MUSENET).encode
     steps: dict[str, Callable[[], object]] = {
         "opening": partial(each, Path.read_bytes, paths),
         "parsing": partial(each, parse, contents),

@@ -24,7 +24,6 @@ from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
-from helicon.tokenizers.base import reading
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
     entries = scan(args.folder, [registry.get("audio")]).entries
     stems = [str(Path(entry.name).with_suffix("")) for entry in entries]
     held = [entry for entry, out in zip(entries, split(stems, args.held_out)) if out][: args.sounds]
-    sounds = [read_audio(entry.files["audio"], **reading([fine]))[0] for entry in held]  # type: ignore[arg-type]
+    sounds = [read_audio(entry.files["audio"], **fine.read_options)[0] for entry in held]  # type: ignore[arg-type]
     guides = [coarse.encode(sound) for sound in sounds]
     sampling = Sampling(methods(args.temperature), 0)
     made = decode(bundle.gpt, bundle.sequencer, layout, [Prompt({"above": ids}) for ids in guides], sampling)

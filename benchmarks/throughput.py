@@ -166,7 +166,7 @@ def sound(args: argparse.Namespace) -> None:
         "librosa.mu_compress": lambda: librosa.mu_compress(long.samples[:, 0].clip(-1, 1)),
     })  # fmt: skip
     bundle = CodecBundle(made(AudioCodec(AudioShape((16,), RATE))), "audio", {"rate": RATE, "channels": 1})
-    codes = sound_codes_of(bundle).on(args.device)
+    codes = sound_codes_of(bundle).to(args.device)
     show("sounds to codes of hop 16", "seconds of sound", seconds, {
         "all at once": lambda: AUDIO.encode(codes, sounds),
         "one by one": lambda: [codes.encode(sound) for sound in sounds],
@@ -258,7 +258,7 @@ def decoding(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(0)
     picture_bundle = CodecBundle(made(Codec(CodecShape(8, 128, 2))), "image", {"size": size})
     sound_bundle = CodecBundle(made(AudioCodec(AudioShape((16,), RATE))), "audio", {"rate": RATE, "channels": 1})
-    pictures, sounds = picture_codes_of(picture_bundle).on(args.device), sound_codes_of(sound_bundle).on(args.device)
+    pictures, sounds = picture_codes_of(picture_bundle).to(args.device), sound_codes_of(sound_bundle).to(args.device)
     for modality, tokenizer, length, title in (
         (IMAGE, pictures, (size // 8) ** 2, f"{items} pictures of {size} x {size}, f8"),
         (AUDIO, sounds, seconds * RATE // 16, f"{items} sounds of {seconds} s, hop 16"),

@@ -6,7 +6,6 @@ python examples/own_modality.py FOLDER_OF_STEPS_FILES [STEPS]
 import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,20 +14,16 @@ import helicon
 Pattern = list[str]  # kick, snare and hat, each such as "x---x---"
 
 
-class StepTokenizer:
+class StepTokenizer(helicon.Tokenizer[Pattern]):
     """One token a step: which of the drums sound."""
 
     block = helicon.Block("steps", tuple(map("".join, product("-x", repeat=3))))
-    automaton = None  # every sequence of steps is a pattern: no grammar is needed
 
     def encode(self, media: Pattern) -> np.ndarray:
         return np.array([self.block.index["".join(step)] for step in zip(*media)], np.int64)
 
     def decode(self, ids: np.ndarray) -> Pattern:
         return ["".join(self.block.tokens[i][drum] for i in ids) for drum in range(3)]
-
-    def state(self) -> dict[str, Any]:
-        return {}
 
 
 def read(path: Path) -> tuple[Pattern, helicon.ReadReport]:
@@ -42,8 +37,8 @@ def write(media: Pattern, path: Path) -> None:
     path.write_text("\n".join(media) + "\n", encoding="utf-8")
 
 
-KIND = helicon.TokenizerKind(make=lambda patterns: StepTokenizer(), from_state=lambda state: StepTokenizer())
-helicon.register(helicon.Modality("steps", (".steps",), read, write, slots={"steps": {"steps": KIND}}))
+SPEC = helicon.TokenizerSpec(make=StepTokenizer, from_state=lambda state: StepTokenizer(), needs_fit=False)
+helicon.register(helicon.Modality("steps", (".steps",), read, write, slots={"steps": {"steps": SPEC}}))
 
 
 def main(folder: Path, steps: int = 300) -> None:

@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from helicon.bundle.bundle import Bundle
     from helicon.formats.score import ReadReport, Score
     from helicon.generation.generate import Item
-    from helicon.modalities.base import Modality, TokenizerKind
+    from helicon.modalities.base import Modality, TokenizerSpec
     from helicon.modalities.registry import register
     from helicon.sequence.vocabulary import Block
+    from helicon.tokenizers.base import Tokenizer
 
 __version__ = "0.1.0"
 
@@ -22,7 +23,8 @@ _EXPORTS = {
     "Modality": "helicon.modalities.base",
     "ReadReport": "helicon.formats.score",
     "Score": "helicon.formats.score",
-    "TokenizerKind": "helicon.modalities.base",
+    "Tokenizer": "helicon.tokenizers.base",
+    "TokenizerSpec": "helicon.modalities.base",
     "load": "helicon.api",
     "register": "helicon.modalities.registry",
     "repeat": "helicon.api",
@@ -38,7 +40,8 @@ __all__ = [
     "Modality",
     "ReadReport",
     "Score",
-    "TokenizerKind",
+    "Tokenizer",
+    "TokenizerSpec",
     "load",
     "register",
     "repeat",

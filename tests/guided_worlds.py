@@ -12,18 +12,20 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.score import ReadReport
 from helicon.gpt.model import GPT, Shape
 from helicon.modalities import registry
-from helicon.modalities.base import Modality, TokenizerKind
+from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.sequence.layout import Layout
 from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.abilities import Sliding
+from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.timing import TimeAutomaton
 
 
-class Tones:
+class Tones(Tokenizer[str]):
     """Tokens at a constant rate, as codes of a codec are: the digits of a text, or every `step`-th of them."""
 
     def __init__(self, size: int, rate: float, step: int = 1) -> None:
-        self.rate, self.step = rate, step
+        self.step = step
         self.block = Block("tones", tuple(map(str, range(size))))
         self.automaton = TimeAutomaton(size, rate)
 
@@ -33,14 +35,10 @@ class Tones:
     def decode(self, ids: np.ndarray) -> str:
         return "".join(str(i) * self.step for i in ids)
 
-    def state(self) -> dict:
-        return {}
 
-
-class Letters:
+class Letters(Tokenizer[str]):
     """a to e, as words that say what is wanted."""
 
-    automaton = None
     block = Block("letters", tuple("abcde"))
 
     def encode(self, media: str) -> np.ndarray:
@@ -49,11 +47,8 @@ class Letters:
     def decode(self, ids: np.ndarray) -> str:
         return "".join(self.block.tokens[i] for i in ids)
 
-    def state(self) -> dict:
-        return {}
 
-
-class Verses(Letters):
+class Verses(Letters, Sliding):
     """A long text: its letters are spread evenly over a piece, and those from a window's beginning on are shown.
 
     told: (begin, end, total) in seconds of each time it was asked.
@@ -104,15 +99,15 @@ def write_text(media: str, path: Path) -> None:
 TONES = Modality(
     "tones", (".tones",), read_text, write_text,
     slots={
-        "fine": {"tones": TokenizerKind(lambda surveys: Tones(5, FINE), lambda state: Tones(5, FINE))},
-        "coarse": {"tones": TokenizerKind(lambda surveys: Tones(3, COARSE, 4), lambda state: Tones(3, COARSE, 4))},
+        "fine": {"tones": TokenizerSpec(lambda surveys: Tones(5, FINE), lambda state: Tones(5, FINE))},
+        "coarse": {"tones": TokenizerSpec(lambda surveys: Tones(3, COARSE, 4), lambda state: Tones(3, COARSE, 4))},
     },
 )  # fmt: skip
 VERSES = Modality(
     "verses", (".verses",), read_text, write_text, typed=str,
     slots={
-        "verse": {"verses": TokenizerKind(lambda surveys: Verses(), lambda state: Verses())},
-        "words": {"letters": TokenizerKind(lambda surveys: Letters(), lambda state: Letters())},
+        "verse": {"verses": TokenizerSpec(lambda surveys: Verses(), lambda state: Verses())},
+        "words": {"letters": TokenizerSpec(lambda surveys: Letters(), lambda state: Letters())},
     },
 )  # fmt: skip
 
@@ -122,7 +117,7 @@ def model_of_media(*layouts: str) -> Bundle:
     parsed = [Layout.parse(spec) for spec in layouts]
     slots = {slot for layout in parsed for slot in layout.sources}
     choices = {slot: next(iter(registry.for_slot(slot).slots[slot])) for slot in slots}
-    fitted = {slot: registry.factory(slot, choices[slot]).fit([]) for slot in slots}
+    fitted = {slot: registry.spec(slot, choices[slot]).fit([]) for slot in slots}
     sequencer = Sequencer(parsed, fitted, 12)
     torch.manual_seed(1)
     return Bundle(make_gpt(Shape(layers=1, width=16, heads=2), sequencer.schema), sequencer, choices)

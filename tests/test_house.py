@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -54,6 +55,43 @@ def test_generating_does_not_load_lightning():
 def test_tokenizers_is_the_library_of_that_name():
     done = python("-c", "import tokenizers; print(tokenizers.Tokenizer.__module__, tokenizers.__file__)")
     assert "site-packages" in done.stdout, done.stderr
+
+
+def public_names(tree: ast.AST) -> set[str]:
+    """Methods and attributes of the classes of a module, those that are set in methods, too."""
+    names = set()
+    for node in (node for each in ast.walk(tree) if isinstance(each, ast.ClassDef) for node in ast.walk(each)):
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            names.add(node.attr)
+    return {name for name in names if not name.startswith("_")}
+
+
+def probes(tree: ast.AST, members: set[str]) -> list[str]:
+    """Calls that ask whether a tokenizer has something, by what they ask or by whom."""
+    return [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("hasattr", "getattr")
+        if "token" in ast.unparse(node.args[0])
+        or (isinstance(node.args[1], ast.Constant) and node.args[1].value in members)
+    ]
+
+
+def test_tokenizers_are_not_probed_for_what_they_can_do():
+    parsed = {path: ast.parse(path.read_text("utf-8")) for path in (ROOT / "helicon").rglob("*.py")}
+    modules = [tree for path, tree in parsed.items() if path.parent.name == "tokenizers"]
+    members = set().union(*(public_names(tree) for tree in modules if "Tokenizer" in ast.unparse(tree)))
+    assert {"encode_many", "shape", "slide", "hop", "units", "read_options"} <= members
+    old = ast.parse('hasattr(t, "shape"), getattr(coded[0], "codec", None), getattr(tokenizer, name)')
+    assert len(probes(old, members)) == 3
+    found = [f"{path}, {probe}" for path, tree in parsed.items() for probe in probes(tree, members)]
+    assert not found, "\n".join(found)
+    untyped = r"token.*type: ignore\[(attr-defined|union-attr)"
+    assert not [path for path in parsed if re.search(untyped, path.read_text("utf-8"))]
 
 
 @pytest.fixture(scope="module")

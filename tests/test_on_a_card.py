@@ -264,7 +264,7 @@ def test_figures_and_losses_of_sound(card: Card):
 def test_codes_become_media_together(card: Card):
     """Sounds of a bundle whose codec is on the card; the model makes codes, the codec one batch of waveforms."""
     here = sound_bundle().sequencer.tokenizers["audio"]
-    there, ids = here.on("cuda"), [np.arange(n) % 18 for n in (7, 12, 12)]
+    there, ids = here.to("cuda"), [np.arange(n) % 18 for n in (7, 12, 12)]
     expected = here.decode_many(ids)
     for found, sound in zip(there.decode_many(ids), expected, strict=True):
         np.testing.assert_allclose(found.samples, sound.samples, atol=1e-3)

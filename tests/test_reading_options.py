@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from helicon.cli import main
 from helicon.data.files import DataError
 from helicon.evaluation import style_sampler
 from helicon.evaluation.losses import open_folder
-from helicon.formats.midi import Pedal, read_midi
+from helicon.formats.midi import read_midi
 from helicon.formats.score import ReadReport, Score
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
-from helicon.modalities.music import MUSIC
+from helicon.modalities import registry
+from helicon.modalities.music import MUSIC, MusicOptions
 from helicon.tokenizers.style import Style
 from helicon.training.data import SequenceData
 
@@ -83,9 +85,9 @@ def test_a_prime_is_read_as_the_training_did(model, song, pedal):
 def test_pieces_that_are_made_are_read_as_the_training_did(model, song, pedal, monkeypatch):
     bundle, seen = load_bundle(model), []
 
-    def read(path: Path, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
-        seen.append(pedal)
-        return read_midi(path, pedal)
+    def read(path: Path, options: MusicOptions) -> tuple[Score, ReadReport]:
+        seen.append(options.pedal)
+        return read_midi(path, options.pedal)
 
     monkeypatch.setattr(style_sampler.registry, "for_slot", lambda *_: replace(MUSIC, read_file=read))
     sampler = style_sampler.StyleSampler.of(bundle, bundle.schema.layouts)
@@ -121,9 +123,16 @@ def test_a_training_keeps_how_it_read(song):
         SequenceData(str(song.parent), ["image[]"], size=8, pedal="drop")
 
 
+def test_every_option_of_a_medium_is_a_flag():
+    declared = {each.name for m in registry.all_modalities().values() if m.options for each in fields(m.options)}
+    assert declared == {"pedal", "size", "rate", "channels"}
+    parameters = signature(SequenceData).parameters
+    assert all(parameters[name].default is None for name in declared)
+
+
 def test_the_size_of_pictures_is_their_tokenizers():
     bundle = image_bundle("text[4] image[]")
-    assert bundle.reading == {"size": bundle.sequencer.tokenizers["image"].reading["size"]}  # type: ignore[attr-defined]
+    assert bundle.reading == {"size": bundle.sequencer.tokenizers["image"].read_options["size"]}
     with pytest.raises(ValueError, match="reading: size 99, its tokenizer was made for"):
         Bundle(bundle.gpt, bundle.sequencer, bundle.tokenizer_names, {}, {"size": 99})
 

@@ -10,7 +10,6 @@ from helicon.formats.weights import hash_weights
 from helicon.gpt.model import GPT, Shape
 from helicon.modalities import registry
 from helicon.sequence.layout import Schema
-from helicon.tokenizers.base import reading
 from helicon.tokenizers.sequencer import Sequencer
 
 
@@ -30,11 +29,12 @@ class Bundle:
     reading: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        theirs = reading(self.sequencer.tokenizers.values())
+        options = [tokenizer.read_options for tokenizer in self.sequencer.tokenizers.values()]
+        theirs = {name: value for each in options for name, value in each.items()}
         for name, value in theirs.items():
             if self.reading.get(name, value) != value:
                 raise ValueError(f"reading: {name} {shown(self.reading[name])}, its tokenizer was made for {value}")
-        self.reading = registry.reading((y.sources for y in self.schema.layouts), self.reading | theirs)
+        self.reading = registry.read_options((y.sources for y in self.schema.layouts), self.reading | theirs)
 
     @property
     def schema(self) -> Schema:

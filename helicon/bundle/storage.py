@@ -25,7 +25,8 @@ from helicon.formats.weights import WeightsError, read_header, read_weights, wri
 from helicon.gpt.model import Shape
 from helicon.modalities import registry
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
-from helicon.tokenizers.base import Tokenizer, tokenizer_weights
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 2  # since which the options of reading are part of it
@@ -96,7 +97,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         saved = fields("vocabulary", config["vocabulary"], ("size", "fingerprint"))
         with torch.device("meta"):
             gpt = make_gpt(shape, sequencer.schema)
-        options = fields("reading", config["reading"], registry.reading((y.sources for y in layouts), {}))
+        options = fields("reading", config["reading"], registry.read_options((y.sources for y in layouts), {}))
         bundle = Bundle(gpt, sequencer, names, notes_of(config), dict(options))
     except BundleError:
         raise
@@ -140,7 +141,7 @@ def _tokenizers(
     for slot, item in config.items():
         item = fields(f"tokenizer of {printable(slot, 60)}", item, ("name", "state"))
         names[slot] = text("name of a tokenizer", item["name"])
-        registry.factory(slot, names[slot])  # ValueError for a slot or name that is none, which goes into no path
+        registry.spec(slot, names[slot])  # ValueError for a slot or name that is none, which goes into no path
         tokenizers[slot] = registry.restored(slot, names[slot], item["state"], _codec_weights(folder, slot, device))
     return names, tokenizers
 

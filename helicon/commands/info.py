@@ -59,16 +59,11 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "blocks": {block.name: len(block) for block in schema.vocabulary.blocks},
         "coordinates": dict(schema.axes),
         "tokenizers": {
-            slot: {"name": name, **_described(bundle.sequencer.tokenizers[slot])}
+            slot: {"name": name, **bundle.sequencer.tokenizers[slot].describe()}
             for slot, name in bundle.tokenizer_names.items()
         },
         "upsamplers": [str(path) for path in upsamplers_of(folder)],
     }
-
-
-def _described(tokenizer: Any) -> dict[str, Any]:
-    """What a tokenizer says of itself, if it says anything."""
-    return tokenizer.describe() if hasattr(tokenizer, "describe") else {}
 
 
 def lines(report: dict[str, Any]) -> list[str]:

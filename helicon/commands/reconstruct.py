@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from helicon.formats.printable import print_text
 from helicon.formats.sheets import before_and_after
 from helicon.generation.runtime import choose_device
 from helicon.modalities import registry
-from helicon.tokenizers.base import Tokenizer, reading
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import CodecTokenizer, decode_all, encode_all
 from helicon.vqvae.audio_codec import AudioCodec
 
 MEDIA = ("image", "audio")  # whose models can hold a codec
@@ -27,9 +27,8 @@ MEDIA = ("image", "audio")  # whose models can hold a codec
 def reconstruct(args: Namespace) -> int:
     """Writes what a codec makes of each file, and figures of how near it comes; a bad file is named, others go on."""
     tokenizer, path = codec_of(Path(args.model), args.device), Path(args.out)
-    codec = getattr(tokenizer, "codec", None)
-    if isinstance(codec, AudioCodec):
-        return reconstruct_sounds(codec, args)
+    if isinstance(tokenizer, CodecTokenizer) and isinstance(tokenizer.codec, AudioCodec):
+        return reconstruct_sounds(tokenizer.codec, args)
     if args.level is not None:
         raise CommandError("--level: a codec of pictures has one level")
     with output_folder(path):
@@ -41,12 +40,12 @@ def codec_of(path: Path, device: str) -> Tokenizer:
     for slot in MEDIA:
         if found := registry.opened(slot, path, choose_device(device)):
             return found[1]
-    tokenizers: dict[str, Any] = load_bundle(path, choose_device(device)).sequencer.tokenizers
+    tokenizers = load_bundle(path, choose_device(device)).sequencer.tokenizers
     coded = [tokenizers[slot] for slot in MEDIA if slot in tokenizers]
     needed = "the run of a codec, or of a model of pictures or of a codec's sound, is needed"
     if not coded:
         raise CommandError(f"{path}: a model without pictures or sound; {needed}")
-    if "image" not in tokenizers and not hasattr(coded[0], "codec"):
+    if "image" not in tokenizers and not isinstance(coded[0], CodecTokenizer):
         raise CommandError(f"{path}: a model of samples as they are; {needed}")
     return coded[0]
 
@@ -58,15 +57,15 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
     faults = 0
     for name in args.files:
         try:
-            media.append(modality.read(Path(name), options=reading([tokenizer]))[0])
+            media.append(modality.read(Path(name), options=tokenizer.read_options)[0])
             names.append(name)
         except (OSError, ValueError) as error:
             faults += 1
             print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
     if not media:
         raise CommandError("none of the pictures could be read")
-    ids = [found for found, _ in modality.encode(tokenizer, media)]
-    after = modality.decode(tokenizer, ids)
+    ids = [found for found, _ in encode_all(tokenizer, media)]
+    after = decode_all(tokenizer, ids)
     report = []
     for number, (name, picture, codes) in enumerate(zip(names, after, ids)):
         target = out / f"{number:03d}-{Path(name).stem}.png"

@@ -19,6 +19,7 @@ from helicon.data.packing import Batches
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 
 TRIES = 4  # to draw a change after which a piece has room in its windows
@@ -136,9 +137,8 @@ class Stream:
     def _drop(self, ids: dict[str, np.ndarray], rng: np.random.Generator) -> None:
         """Leaves out some of what is known: words of a style one by one, other conditions as a whole."""
         for slot, tokenizer in self.sequencer.tokenizers.items():
-            if slot in ids and hasattr(tokenizer, "drop"):
-                known = self.sequencer.checked(slot, ids[slot])
-                ids[slot] = tokenizer.drop(known, rng, self.how.drop)  # type: ignore[attr-defined]
+            if slot in ids and isinstance(tokenizer, Words):
+                ids[slot] = tokenizer.drop(self.sequencer.checked(slot, ids[slot]), rng, self.how.drop)
             elif slot in ids and slot != self.layout.last.name and rng.random() < self.how.drop:
                 del ids[slot]
 
@@ -146,22 +146,21 @@ class Stream:
 def augmented(
     sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator, ranges: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Every slot of one medium changed alike: its notes transposed and its tempo word moved by the same change.
+    """Every slot of one medium varied alike: its notes transposed and its tempo word moved by the same augmentation.
 
     ValueError for ids that a slot's block does not have.
     """
-    changes = {}
+    drawn: dict[str, Any] = {}
     for slot in list(ids):
         tokenizer = sequencer.tokenizers[slot]
-        if not hasattr(tokenizer, "augment"):
+        if not isinstance(tokenizer, Augmentable):
             continue
         modality = registry.for_slot(slot, ids)
-        if modality.draw_change is None:
+        if modality.draw_augmentation is None:
             continue
-        if modality.name not in changes:
-            changes[modality.name] = modality.draw_change(rng, **ranges)
-        known = sequencer.checked(slot, ids[slot])
-        ids[slot] = tokenizer.augment(known, changes[modality.name])  # type: ignore[attr-defined]
+        if modality.name not in drawn:
+            drawn[modality.name] = modality.draw_augmentation(rng, **ranges)
+        ids[slot] = tokenizer.augment(sequencer.checked(slot, ids[slot]), drawn[modality.name])
     return ids
 
 

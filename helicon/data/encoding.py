@@ -18,6 +18,7 @@ from helicon.data.reading import Alternatives, Media, Reader, variants
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import CodecTokenizer, encode_all
 from helicon.tokenizers.guides import most_ids
 
 TOGETHER, TOGETHER_BYTES = 1024, 32 << 20  # pieces, and bytes of their media, that are encoded at a time
@@ -59,8 +60,7 @@ class Coder:
     room: int | None
 
     def __call__(self, media: Sequence[Any]) -> list[Coded]:
-        encoded = registry.get(self.modality).encode(self.tokenizer, media)
-        return [self._cut(ids, lost) for ids, lost in encoded]
+        return [self._cut(ids, lost) for ids, lost in encode_all(self.tokenizer, media)]
 
     def _cut(self, ids: np.ndarray, lost: Mapping[str, int]) -> Coded:
         over = 0 if self.room is None else max(0, len(ids) - self.room)
@@ -71,7 +71,7 @@ class Coder:
     @property
     def travels(self) -> bool:
         """Whether other processes can do this: not with a network, nor with what cannot be pickled."""
-        if hasattr(self.tokenizer, "encode_many"):
+        if isinstance(self.tokenizer, CodecTokenizer):
             return False
         try:
             return bool(pickle.dumps(self.tokenizer))
@@ -80,8 +80,9 @@ class Coder:
 
     def ready(self) -> Coder:
         """With a codec on the GPU, if there is one."""
-        on = getattr(self.tokenizer, "on", None)
-        return replace(self, tokenizer=on("cuda")) if on and torch.cuda.is_available() else self
+        if isinstance(self.tokenizer, CodecTokenizer) and torch.cuda.is_available():
+            return replace(self, tokenizer=self.tokenizer.to("cuda"))
+        return self
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
         choices, tokenizers = index["choices"], {}
         for slot, state in index["states"].items():
             same = slot in adopted and _plain(adopted[slot].state()) == state
-            tokenizers[slot] = adopted[slot] if same else registry.factory(slot, choices[slot]).from_state(state)
+            tokenizers[slot] = adopted[slot] if same else registry.spec(slot, choices[slot]).from_state(state)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(tokenizers, choices, corpora, index["files"], index["skipped"], index["repaired"])
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -222,8 +222,8 @@ def _asked(source: Source, adopted: Mapping[str, Tokenizer]) -> set[str]:
     layouts = [Layout.parse(spec) for spec in source.layouts]
     found = set()
     for slot, name in _choices(source).items():
-        kind = registry.factory(slot, name)
-        if (source.grow and kind.grows) if slot in adopted else kind.learns:
+        spec = registry.spec(slot, name)
+        if (source.grow and spec.extend_vocabulary) if slot in adopted else spec.needs_fit:
             found.add(modality_of(slot, layouts).name)
     return found
 
@@ -247,13 +247,14 @@ def _fit(
     layouts = [Layout.parse(spec) for spec in source.layouts]
     for slot in choices:
         modality = modality_of(slot, layouts)
-        factory = registry.factory(slot, choices[slot])
+        spec = registry.spec(slot, choices[slot])
         found = surveys.get(modality.name, [])
         if slot in adopted:
-            tokenizers[slot] = factory.grow(adopted[slot], found) if source.grow else adopted[slot]
+            extend = spec.extend_vocabulary if source.grow else None
+            tokenizers[slot] = extend(adopted[slot], found) if extend else adopted[slot]
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
-            tokenizers[slot] = factory.fit(found, siblings=siblings, **source.options)
+            tokenizers[slot] = spec.fit(found, siblings=siblings, **source.options)
     return tokenizers, choices
 
 

@@ -24,6 +24,7 @@ from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
+from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import make_codec_plan
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import Plan, Say, make_plan
@@ -151,7 +152,7 @@ class CaptionedWorld(World):
         samples = []
         for number, (one, ids) in enumerate(zip(asked, given)):
             codes = made[number * each : (number + 1) * each]
-            media = registry.get(self.medium).decode(tokenizers[layout.last.name], codes)
+            media = decode_all(tokenizers[layout.last.name], codes)
             fits = fit_to_conditions(bundle, layout, ids, codes).tolist()
             samples.append(Samples(one, media, list(map(self.read, media)), fits))
         return samples

@@ -75,8 +75,8 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
 
 def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
     """A piece of music lasts so long; sound ends where the model ends it, and another medium fills the context."""
-    tokenizer = bundle.sequencer.tokenizers[layout.last.name]
-    return {"seconds": SECONDS} if tokenizer.automaton is not None and not hasattr(tokenizer, "rate") else {}
+    automaton = bundle.sequencer.automaton(layout)
+    return {"seconds": SECONDS} if automaton and automaton.rate is None else {}
 
 
 def _is_typed(slot: str, layout: Layout) -> bool:

@@ -106,11 +106,9 @@ def measure_losses(
     for corpus, layout in zip(prepared.corpora, layouts):
         examples = [int(i) for i in (corpus.select(held=True) if held else range(len(corpus)))]
         name, units = layout.last.name, {}
-        tokenizer = bundle.sequencer.tokenizers[name]
-        if hasattr(tokenizer, "units"):
-            for example in examples:
-                for unit, amount in tokenizer.units(corpus.example(example)[name]).items():  # type: ignore[attr-defined]
-                    units[unit] = units.get(unit, 0.0) + amount
+        for example in examples:
+            for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
+                units[unit] = units.get(unit, 0.0) + amount
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch)
         losses.append(LayoutLoss(str(layout), name, len(examples), targets, nats, units))
     return losses

@@ -103,7 +103,8 @@ class Feed:
     def _total(self, request: DecodeRequest) -> int:
         """Tokens that the last slot will have as far as one knows: as asked for, or else as a window has."""
         prompt, most = request.prompt, request.sampling.max_tokens
-        seconds, rate = prompt.constraints.get("seconds"), self.sequencer.tokenizers[self.layout.last.name].rate  # type: ignore[attr-defined]
-        lengths = [self.layout.last.length, prompt.length, None if seconds is None else tokens_in(seconds, rate)]
+        seconds, rate = prompt.constraints.get("seconds"), self.automaton.rate if self.automaton else None
+        asked_for = None if seconds is None or rate is None else tokens_in(seconds, rate)
+        lengths = [self.layout.last.length, prompt.length, asked_for]
         asked = self.room + 1 if most is None else len(prompt.prime) + most
         return min((tokens for tokens in lengths if tokens is not None), default=asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from helicon.generation.request import Request, RequestError
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.abilities import Words
+from helicon.tokenizers.base import rate_of
 from helicon.tokenizers.guides import most_ids
 from helicon.tokenizers.names import unknown
 
@@ -53,8 +54,8 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
         ids[slot] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
         if length is not None and len(ids[slot]) > length:
             raise RequestError(f"--{slot}: {len(ids[slot])} tokens, this model takes {length}")
-        wishes_of = getattr(tokenizer, "wishes", None)
-        constraints.update(wishes_of(media) if wishes_of and media is not None else {})
+        if isinstance(tokenizer, Words) and media is not None:
+            constraints.update(tokenizer.constraints(media))
     automaton = tokenizers[layout.last.name].automaton
     if request.seconds is not None:
         if automaton is None:
@@ -77,7 +78,7 @@ def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
     if text and path.suffix.lower() in modality.suffixes and os.path.isfile(text):
         return _read(modality, path, bundle)
-    parse: Callable[[str], Any] | None = getattr(tokenizer, "parse", None) or modality.typed
+    parse = tokenizer.parse if isinstance(tokenizer, Words) else modality.typed
     if parse is None:
         if text is None:
             return None
@@ -106,7 +107,7 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
         ids, said = tokenizer.encode(_typed(bundle, layout, name, request)), f"--{name}"
     else:
         return np.zeros(0, np.int64)
-    rate = getattr(tokenizer, "rate", None)
+    rate = rate_of(tokenizer)
     if rate and request.seconds is not None and len(ids) >= request.seconds * rate:
         hint = "--keep 2s keeps the beginning of a file"
         raise RequestError(f"{said}: {len(ids) / rate:.2f} s of {request.seconds:g}, nothing is left to make; {hint}")

@@ -28,6 +28,8 @@ from helicon.generation.runtime import RuntimeConfig
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.codec import decode_all
+from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 
 LEVEL_APART = 1_000_003  # between the seeds of levels, whose draws are to be independent
 AT_A_TIME = 8  # items that an upsampler makes together, and after which they are kept
@@ -90,7 +92,7 @@ def _finer(
     asked = replace(request, given=given, to=None, tokens=None, guidance=1.0, best_of=None)
     prompt, _ = make_prompt(bundle, layout, asked)
     chain = methods(request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty)
-    seed = request.seed + LEVEL_APART * bundle.sequencer.tokenizers[layout.last.name].hop  # type: ignore[attr-defined]
+    seed = request.seed + LEVEL_APART * _hop(bundle, layout)
     sampling = Sampling(chain, seed, None, request.overlap)
     found = {place: ids for place in range(len(items)) if (ids := store.get(level, place)) is not None}
     for first in range(0, len(items), AT_A_TIME):  # the same groups every time, since sums depend on the batch
@@ -115,7 +117,7 @@ def _items(
     """Items of ids, decoded; marks: (number, score) of each."""
     name = layout.last.name
     modality = registry.for_slot(name, layout.sources)
-    media = modality.decode(bundle.sequencer.tokenizers[name], ids)
+    media = decode_all(bundle.sequencer.tokenizers[name], ids)
     if request.seconds is not None:
         media = [modality.trim(each, request.seconds) for each in media]
     return [Item(number, each, own, modality, score) for (number, score), each, own in zip(marks, media, ids)]
@@ -123,8 +125,14 @@ def _items(
 
 def level_of(bundle: Bundle, layout: Layout) -> str:
     """What a level is called: `hop-128`; by its slot, where that has one level."""
-    hop = getattr(bundle.sequencer.tokenizers[layout.last.name], "hop", None)
+    hop = _hop(bundle, layout)
     return f"hop-{hop}" if hop else layout.last.name
+
+
+def _hop(bundle: Bundle, layout: Layout) -> int:
+    """Samples a token of the slot that is made; 0 where it has no codec of sound."""
+    tokenizer = bundle.sequencer.tokenizers[layout.last.name]
+    return tokenizer.hop if isinstance(tokenizer, SoundCodesTokenizer) else 0
 
 
 def _write(items: Sequence[Item], folder: Path) -> None:

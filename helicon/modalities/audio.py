@@ -6,9 +6,10 @@ The slot `style` holds a label: a speaker, an instrument, a genre.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,26 +19,36 @@ from torch import Tensor
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, SUFFIXES, Sound, read_audio, write_audio
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerKind, amount_of
+from helicon.modalities.base import Modality, TokenizerSpec, amount_of, with_label
 from helicon.tokenizers.labels import LabelTokenizer, label_of
 from helicon.tokenizers.mulaw import MulawTokenizer
-from helicon.tokenizers.names import slug
 from helicon.tokenizers.pcm import PcmTokenizer
+from helicon.tokenizers.samples import CHANNELS, RATE
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.vqvae.audio_codec import MOST_HOPS, AudioCodec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
-RATE = 8000  # samples a second, unless told
-CHANNELS = 1
 MAX_FILE_BYTES = 4 << 30  # what the sizes of WAV files can say; of samples in memory fewer are accepted
 TOP = -1
 _AT_LEVEL = re.compile(r"(.+)@(\d+)")
 
 
-def read_file(path: Path, rate: int | None = RATE, channels: int = CHANNELS) -> tuple[Sound, ReadReport]:
-    """Sound of a file, resampled to `rate` unless that is None, its channels mixed or doubled."""
-    rate = None if rate is None else whole("rate", rate, 1, MOST_RATE)
-    return read_audio(path, rate, whole("channels", channels, 1, MOST_CHANNELS))
+@dataclass(frozen=True)
+class AudioOptions:
+    """rate: samples a second that sounds are resampled to, None for their own. channels: that they are mixed into."""
+
+    rate: int | None = RATE
+    channels: int = CHANNELS
+
+    def __post_init__(self) -> None:
+        if self.rate is not None:
+            whole("rate", self.rate, 1, MOST_RATE)
+        whole("channels", self.channels, 1, MOST_CHANNELS)
+
+
+def read_file(path: Path, options: AudioOptions) -> tuple[Sound, ReadReport]:
+    """Sound of a file, resampled, its channels mixed or doubled."""
+    return read_audio(path, options.rate, options.channels)
 
 
 def preview(media: Sound, path: Path) -> list[Path]:
@@ -51,16 +62,6 @@ def preview(media: Sound, path: Path) -> list[Path]:
     return [picture]
 
 
-def survey(media: Sound) -> str | None:
-    """What it is labelled with."""
-    return media.label
-
-
-def labelled(media: Sound, label: str) -> Sound:
-    """The sound with a label, unless its file had one."""
-    return media if media.label else replace(media, label=slug(label) or None)
-
-
 def keep(media: Sound, amount: str) -> Sound:
     """The first seconds (`8s`) or share of it."""
     return media.cut(amount_of(amount, media.seconds, "s"))
@@ -72,17 +73,7 @@ def join(parts: Mapping[str, Any]) -> Sound:
     return replace(parts["audio"], label=label) if label else parts["audio"]
 
 
-def fit_mulaw(surveys: Iterable[str | None], rate: int = RATE, channels: int = CHANNELS) -> MulawTokenizer:
-    """Nothing to learn."""
-    return MulawTokenizer(rate, channels)
-
-
-def fit_pcm(surveys: Iterable[str | None], rate: int = RATE, channels: int = CHANNELS) -> PcmTokenizer:
-    """Nothing to learn."""
-    return PcmTokenizer(rate, channels)
-
-
-def fit_codes(surveys: Iterable[str | None]) -> NoReturn:
+def fit_codes() -> NoReturn:
     """A codec is trained, not fitted: ValueError says how."""
     raise ValueError("codes need a codec: train one with `helicon train audio-codec DIR`, then --data.tokenizer RUN")
 
@@ -98,8 +89,6 @@ def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> Sou
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> SoundCodesTokenizer:
     """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
-    if weights is None:
-        raise ValueError("the weights of the codec are missing")
     state = fields("state", state, ("block", "level", "codec"))  # type: ignore[assignment]
     codec, level = CodecBundle.restore(state["codec"], weights), whole("level", state["level"], 0, MOST_HOPS)
     return codes_of(codec, level, text("block", state["block"]))
@@ -120,10 +109,11 @@ AUDIO = Modality(
     name="audio",
     suffixes=SUFFIXES,
     read_file=read_file,
+    options=AudioOptions,
     write=write_audio,
     preview=preview,
-    survey=survey,
-    labelled=labelled,
+    survey=attrgetter("label"),
+    labelled=with_label,
     keep=keep,
     max_bytes=MAX_FILE_BYTES,
     trim=Sound.cut,
@@ -131,13 +121,15 @@ AUDIO = Modality(
     raw="pcm",
     slots={
         "audio": {
-            "mulaw": TokenizerKind(fit_mulaw, MulawTokenizer.from_state, learns=False),
-            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes, learns=False),
-            "pcm": TokenizerKind(fit_pcm, PcmTokenizer.from_state, learns=False),
+            "mulaw": TokenizerSpec(MulawTokenizer, MulawTokenizer.from_state, needs_fit=False),
+            "codes": TokenizerSpec(fit_codes, codes_from_state, from_pretrained=open_codes, needs_fit=False),
+            "pcm": TokenizerSpec(PcmTokenizer, PcmTokenizer.from_state, needs_fit=False),
         },
         "above": {
-            "codes": TokenizerKind(fit_codes, codes_from_state, open=partial(open_codes, block="above"), learns=False)
+            "codes": TokenizerSpec(
+                fit_codes, codes_from_state, from_pretrained=partial(open_codes, block="above"), needs_fit=False
+            )
         },
-        "style": {"labels": TokenizerKind(LabelTokenizer.fit, LabelTokenizer.from_state, LabelTokenizer.grow)},
+        "style": {"labels": TokenizerSpec(LabelTokenizer.fit, LabelTokenizer.from_state, LabelTokenizer.grow)},
     },
 )

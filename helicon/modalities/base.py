@@ -6,17 +6,14 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
-import numpy as np
-
-from helicon.formats.checked import number, one_of, shown, text
 from helicon.formats.files import open_regular
 from helicon.formats.score import ReadReport
 from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.names import slug
 
 
 def _as_it_is(media: Any, *others: Any) -> Any:
@@ -49,30 +46,29 @@ def _no_preview(media: Any, path: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class TokenizerKind:
+class TokenizerSpec:
     """A way to tokenize a slot.
 
     make(surveys, ...): a tokenizer fitted to what was surveyed; further parameters have defaults and are options.
-    learns: whether it asks the surveys anything. Where no tokenizer does, files are read once and none is surveyed.
-    from_state(state): the tokenizer whose `state()` it was; of one that has `weights()`, from_state(state, weights).
-    grow(tokenizer, surveys): the same with tokens added that the surveys ask for. open(path, device): the tokenizer
-    that lies there as a run or bundle of its own, None when it is none of this kind.
+    needs_fit: whether it learns from surveys; otherwise make(...) takes options alone. Where no tokenizer of a medium
+    needs any, files are read once.
+    from_state(state): the tokenizer whose `state()` it was; of a `CodecTokenizer`, from_state(state, weights).
+    extend_vocabulary(tokenizer, surveys): the same with tokens added that the surveys ask for; None where none can be.
+    from_pretrained(path, device): the tokenizer that lies there as a run or bundle of its own, None when it is none of
+    this kind.
     """
 
     make: Callable[..., Tokenizer]
     from_state: Callable[..., Tokenizer]
-    grow: Callable[..., Tokenizer] = _as_it_is
-    open: Callable[[Path, Any], Tokenizer | None] = _nothing_there
-    learns: bool = True
-
-    @property
-    def grows(self) -> bool:
-        """Whether it learns from surveys when its tokenizer is there already."""
-        return self.grow is not _as_it_is
+    extend_vocabulary: Callable[..., Tokenizer] | None = None
+    from_pretrained: Callable[[Path, Any], Tokenizer | None] = _nothing_there
+    needs_fit: bool = True
 
     def fit(self, surveys: Sequence[Any], **options: Any) -> Tokenizer:
         """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
-        return self.make(surveys, **_accepted(self.make, options))
+        known = inspect.signature(self.make).parameters
+        taken = {name: value for name, value in options.items() if name in known}
+        return self.make(surveys, **taken) if self.needs_fit else self.make(**taken)
 
 
 @dataclass(frozen=True)
@@ -80,10 +76,12 @@ class Modality:
     """One binding per medium. What is left out has a default that suits a medium of one slot.
 
     name: as in `helicon train NAME`. suffixes: lower case, with the dot; files are written with the first.
-    read_file(path, ...): media, and what was dropped or repaired on the way; further parameters have defaults and are
-    options. OSError, or a ValueError of one line, without the path, that says why not.
+    read_file(path): media, and what was dropped or repaired on the way. OSError, or a ValueError of one line, without
+    the path, that says why not.
+    options: a dataclass of how files are read, such as at what size, whose fields have defaults and are checked as it
+    is made; then read_file(path, options). They are part of every model, and said once for all of its files.
     write(media, path): whole or not at all.
-    slots: slot -> tokenizer's name -> kind; the first is used unless another is asked for.
+    slots: slot -> tokenizer's name -> spec; the first is used unless another is asked for.
     preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
     documents(media): the parts that become one example each. paired(media): media as they are beside other media, such
     as a caption without the end of its line. typed(text): media of a caption, or of words typed; None
@@ -91,16 +89,17 @@ class Modality:
     trim(media, seconds): at most that much of it, exactly, of a medium whose tokens are each some time long.
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
-    join(parts): media of what was decoded from each slot, by name. draw_change(rng): a change for `augment`.
-    sheet(media, path): a PNG of many at once. max_bytes: of a file that is read. raw: name of the tokenizer that takes
-    media as they are, for codecs.
+    join(parts): media of what was decoded from each slot, by name. draw_augmentation(rng): one for tokenizers that are
+    `Augmentable`. sheet(media, path): a PNG of many at once. max_bytes: of a file that is read. raw: name of the
+    tokenizer that takes media as they are, for codecs.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read_file: Callable[..., tuple[Any, ReadReport]]
     write: Callable[[Any, Path], None]
-    slots: Mapping[str, Mapping[str, TokenizerKind]]
+    slots: Mapping[str, Mapping[str, TokenizerSpec]]
+    options: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview
     documents: Callable[[Any], list[Any]] = _alone
     paired: Callable[[Any], Any] = _as_it_is
@@ -110,7 +109,7 @@ class Modality:
     survey: Callable[[Any], Any] = _as_it_is
     labelled: Callable[[Any, str], Any] = _as_it_is
     join: Callable[[Mapping[str, Any]], Any] = _only
-    draw_change: Callable[..., Any] | None = None
+    draw_augmentation: Callable[..., Any] | None = None
     sheet: Callable[[Sequence[Any], Path], Path | None] = _no_sheet
     max_bytes: int = 1 << 30
     raw: str | None = None
@@ -124,8 +123,8 @@ class Modality:
         """
         with open_regular(path) as file:
             self.check_size(os.fstat(file.fileno()).st_size, options)
-        chosen = {name: value for name, value in (options or {}).items() if name in self._read_options}
-        media, report = self.read_file(path, **chosen)
+        chosen = self.read_options(options or {})
+        media, report = self.read_file(path, self.options(**chosen)) if self.options else self.read_file(path)
         return (self.labelled(media, label) if label else media), report.counts
 
     def check_size(self, size: int, options: Mapping[str, Any] | None = None) -> None:
@@ -137,22 +136,12 @@ class Modality:
                 f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have (--data.max_mb)"
             )
 
-    def reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """All options of reading: as they are given, else the defaults. ValueError for a value of another type."""
-        return {
-            name: _checked(name, options[name], self._read_hints.get(name)) if name in options else default
-            for name, default in self._read_options.items()
-        }
-
-    @cached_property
-    def _read_options(self) -> dict[str, Any]:
-        """Options of `read_file` and their defaults; asking takes as long as reading a small file."""
-        parameters = inspect.signature(self.read_file).parameters.values()
-        return {each.name: each.default for each in parameters if each.default is not each.empty}
-
-    @cached_property
-    def _read_hints(self) -> dict[str, Any]:
-        return get_type_hints(self.read_file)
+    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options of reading: as they are given, else the defaults. ValueError for a value that is none."""
+        if self.options is None:
+            return {}
+        known = [each.name for each in fields(self.options)]
+        return asdict(self.options(**{name: given[name] for name in known if name in given}))
 
     def from_text(self, text: str) -> Any:
         """Media of a caption; ValueError where words cannot be that medium."""
@@ -160,20 +149,10 @@ class Modality:
             raise ValueError(f"{self.name} is not made from text")
         return self.typed(text)
 
-    def encode(self, tokenizer: Tokenizer, media: Sequence[Any]) -> list[tuple[np.ndarray, dict[str, int]]]:
-        """Local ids of each of some media, and counts of what was lost."""
-        together = getattr(tokenizer, "encode_many", None)
-        if together is not None:
-            return [(ids, {}) for ids in together(media)]
-        with_report = getattr(tokenizer, "encode_with_report", None)
-        if with_report is None:
-            return [(tokenizer.encode(each), {}) for each in media]
-        return [(ids, report.counts) for ids, report in map(with_report, media)]
 
-    def decode(self, tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
-        """Media of each of some id sequences."""
-        together = getattr(tokenizer, "decode_many", None)
-        return together(ids) if together is not None else [tokenizer.decode(each) for each in ids]
+def with_label(media: Any, label: str) -> Any:
+    """Media of a dataclass with a label, unless their file had one."""
+    return media if media.label else replace(media, label=slug(label) or None)
 
 
 def amount_of(amount: str, whole: float, unit: str = "") -> float:
@@ -185,23 +164,3 @@ def amount_of(amount: str, whole: float, unit: str = "") -> float:
         return float(match[1]) * whole
     accepted = f"an amount such as 8{unit}, or a share" if unit else "a share"
     raise ValueError(f"cannot keep {amount!r}: {accepted} between 0 and 1 is accepted")
-
-
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    """A value of an option of reading, of its type or of a plain one; ValueError for another."""
-    if get_origin(hint) is Literal:
-        return one_of(name, value, get_args(hint))
-    accepted = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
-    kinds = [kind for part in (get_args(hint) or (hint,)) for kind in accepted.get(part, ())]
-    if value is None and type(None) in get_args(hint):
-        return value
-    if kinds and type(value) not in kinds:
-        raise ValueError(f"{name} {shown(value)}: {' or '.join(kind.__name__ for kind in kinds)} is accepted")
-    if type(value) is str:
-        return text(name, value)
-    return value if type(value) is bool else number(name, value)
-
-
-def _accepted(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a function has parameters for."""
-    return {name: options[name] for name in inspect.signature(function).parameters if name in options}

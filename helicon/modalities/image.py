@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,20 +14,28 @@ from torch import Tensor
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerKind, amount_of
+from helicon.modalities.base import Modality, TokenizerSpec, amount_of
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
-from helicon.tokenizers.pixels import MOST_PIXELS
+from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
 from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
-SIZE = 32  # pixels each way, unless told
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """size: pixels each way that pictures are scaled and cropped to."""
+
+    size: int = SIZE
+
+    def __post_init__(self) -> None:
+        whole("size", self.size, 1, MOST_PIXELS)
 
 
-def read_file(path: Path, size: int = SIZE) -> tuple[np.ndarray, ReadReport]:
-    """Pixels [size, size, 3] of a picture file, scaled and cropped to the middle."""
-    return read_image(path, whole("size", size, 1, MOST_PIXELS))
+def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport]:
+    """Pixels [size, size, 3] of a picture file, cropped to the middle."""
+    return read_image(path, options.size)
 
 
 def preview(media: np.ndarray, path: Path) -> list[Path]:
@@ -60,12 +69,7 @@ def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = 
     return PaletteTokenizer.fit(surveys, size, colours)
 
 
-def fit_rgb(surveys: Iterable[np.ndarray], size: int = SIZE) -> RgbTokenizer:
-    """Nothing to learn."""
-    return RgbTokenizer(size)
-
-
-def fit_codes(surveys: Iterable[np.ndarray]) -> NoReturn:
+def fit_codes() -> NoReturn:
     """A codec is trained, not fitted: ValueError says how."""
     raise ValueError("codes need a codec: train one with `helicon train image-codec DIR`, then --data.tokenizer RUN")
 
@@ -81,8 +85,6 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:
     """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
-    if weights is None:
-        raise ValueError("the weights of the codec are missing")
     state = fields("state", state, ("block", "codec"))  # type: ignore[assignment]
     return codes_of(CodecBundle.restore(state["codec"], weights), text("block", state["block"]))
 
@@ -96,6 +98,7 @@ IMAGE = Modality(
     name="image",
     suffixes=SUFFIXES,
     read_file=read_file,
+    options=ImageOptions,
     write=write_image,
     preview=preview,
     sheet=sheet,
@@ -105,9 +108,9 @@ IMAGE = Modality(
     raw="rgb",
     slots={
         "image": {
-            "palette": TokenizerKind(fit_palette, PaletteTokenizer.from_state),
-            "rgb": TokenizerKind(fit_rgb, RgbTokenizer.from_state, learns=False),
-            "codes": TokenizerKind(fit_codes, codes_from_state, open=open_codes, learns=False),
+            "palette": TokenizerSpec(fit_palette, PaletteTokenizer.from_state),
+            "rgb": TokenizerSpec(RgbTokenizer, RgbTokenizer.from_state, needs_fit=False),
+            "codes": TokenizerSpec(fit_codes, codes_from_state, from_pretrained=open_codes, needs_fit=False),
         }
     },
 )

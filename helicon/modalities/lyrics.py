@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from helicon.modalities.base import Modality, TokenizerKind
-from helicon.modalities.text import keep, read_file, typed, write
+from helicon.modalities.base import Modality, TokenizerSpec
+from helicon.modalities.text import keep, read_file, write
 from helicon.tokenizers.lyrics import LyricsTokenizer
 
 MAX_BYTES = 4 << 20  # of a file: the lyrics of a day
@@ -16,24 +14,14 @@ def paired(media: str) -> str:
     return "\n".join(media.splitlines()).strip()
 
 
-def survey(media: str) -> None:
-    """Nothing needs to be known."""
-
-
-def fit_lyrics(surveys: Iterable[None]) -> LyricsTokenizer:
-    """Nothing to learn."""
-    return LyricsTokenizer()
-
-
 LYRICS = Modality(
     name="lyrics",
     suffixes=(".lrc", ".txt"),
     read_file=read_file,
     write=write,
     paired=paired,
-    typed=typed,
+    typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
-    survey=survey,
-    slots={"lyrics": {"lyrics": TokenizerKind(fit_lyrics, LyricsTokenizer.from_state, learns=False)}},
+    slots={"lyrics": {"lyrics": TokenizerSpec(LyricsTokenizer, LyricsTokenizer.from_state, needs_fit=False)}},
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,25 +13,30 @@ from helicon.formats.midi import Pedal, read_midi
 from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import ReadReport, Score
-from helicon.modalities.base import Modality, TokenizerKind, amount_of
-from helicon.tokenizers.augment import draw_change
+from helicon.modalities.base import Modality, TokenizerSpec, amount_of, with_label
+from helicon.tokenizers.augment import draw_augmentation
 from helicon.tokenizers.instruments import MUSENET, general_midi
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.musenet import header, parse_header
-from helicon.tokenizers.names import slug
 from helicon.tokenizers.style import StyleTokenizer, all_sets
 from helicon.tokenizers.survey import MusicSurvey
 
 SAMPLE_RATE = 22050  # of the sound of a preview
 
 
-def read_file(path: Path, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
-    """Score of a MIDI file, labelled if we wrote it, and what was dropped and repaired on the way.
+@dataclass(frozen=True)
+class MusicOptions:
+    """pedal: `extend` lets notes ring as long as the sustain pedal holds them, `drop` ignores it."""
 
-    `extend` lets notes ring as long as the sustain pedal holds them, `drop` ignores it.
-    """
-    one_of("pedal", pedal, get_args(Pedal))
-    score, report = read_midi(path, pedal)
+    pedal: Pedal = "extend"
+
+    def __post_init__(self) -> None:
+        one_of("pedal", self.pedal, get_args(Pedal))
+
+
+def read_file(path: Path, options: MusicOptions) -> tuple[Score, ReadReport]:
+    """Score of a MIDI file, labelled if we wrote it, and what was dropped and repaired on the way."""
+    score, report = read_midi(path, options.pedal)
     try:
         label = parse_header(report.text).label
     except ValueError:  # not a header that we wrote
@@ -55,11 +61,6 @@ def preview(media: Score, path: Path) -> list[Path]:
     return [picture, sound]
 
 
-def labelled(media: Score, label: str) -> Score:
-    """The score with a label, unless its file had one."""
-    return media if media.label else replace(media, label=slug(label) or None)
-
-
 def keep(media: Score, amount: str) -> Score:
     """The notes that begin in the first seconds (`8s`) or share of the piece, cut where that ends."""
     return media.between(0.0, amount_of(amount, media.seconds, "s"))
@@ -73,11 +74,6 @@ def join(parts: Mapping[str, Any]) -> Score:
 def fit_music(surveys: Iterable[MusicSurvey], volume_margin: int = 1) -> MidiTokenizer:
     """Events of the General MIDI families found, with `volume_margin` steps of volume more for augmentation."""
     return MidiTokenizer(general_midi(MusicSurvey.merged(surveys), volume_margin))
-
-
-def fit_musenet(surveys: Iterable[MusicSurvey]) -> MidiTokenizer:
-    """Events of the deployed MuseNet, whatever was found."""
-    return MidiTokenizer(MUSENET)
 
 
 def fit_style(
@@ -102,19 +98,20 @@ MUSIC = Modality(
     name="music",
     suffixes=(".mid", ".midi", ".kar", ".rmi"),
     read_file=read_file,
+    options=MusicOptions,
     write=write,
     preview=preview,
     survey=MusicSurvey.of,
-    labelled=labelled,
+    labelled=with_label,
     keep=keep,
     max_bytes=MAX_BYTES,
     join=join,
-    draw_change=draw_change,
+    draw_augmentation=draw_augmentation,
     slots={
         "music": {
-            "music": TokenizerKind(fit_music, MidiTokenizer.from_state),
-            "musenet": TokenizerKind(fit_musenet, MidiTokenizer.from_state, learns=False),
+            "music": TokenizerSpec(fit_music, MidiTokenizer.from_state),
+            "musenet": TokenizerSpec(partial(MidiTokenizer, MUSENET), MidiTokenizer.from_state, needs_fit=False),
         },
-        "style": {"style": TokenizerKind(fit_style, StyleTokenizer.from_state, grow_style)},
+        "style": {"style": TokenizerSpec(fit_style, StyleTokenizer.from_state, grow_style)},
     },
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from helicon.modalities.base import Modality, TokenizerKind
+from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import unknown
 
@@ -53,21 +53,21 @@ def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
     return owners[0]
 
 
-def reading(layouts: Iterable[Iterable[str]], options: Mapping[str, Any]) -> dict[str, Any]:
+def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> dict[str, Any]:
     """All options with which files of the media of some layouts, each the names of its slots, are read.
 
-    ValueError for one of the wrong type.
+    ValueError for a value that is none.
     """
     found: dict[str, Any] = {}
     for layout in map(list, layouts):
         for slot in layout:
-            found |= for_slot(slot, layout).reading(options)
+            found |= for_slot(slot, layout).read_options(given)
     return found
 
 
-def kinds(slot: str) -> dict[str, TokenizerKind]:
-    """Kinds of tokenizers of a slot, of all media that have it."""
-    return {name: kind for modality in _owners(slot) for name, kind in modality.slots[slot].items()}
+def specs(slot: str) -> dict[str, TokenizerSpec]:
+    """Ways to tokenize a slot, of all media that have it."""
+    return {name: each for modality in _owners(slot) for name, each in modality.slots[slot].items()}
 
 
 def is_slot(name: Any) -> bool:
@@ -75,9 +75,9 @@ def is_slot(name: Any) -> bool:
     return any(name in modality.slots for modality in all_modalities().values())
 
 
-def factory(slot: str, name: str) -> TokenizerKind:
-    """The kind of tokenizer of that name for a slot, whatever its medium; ValueError names those that there are."""
-    found = kinds(slot)
+def spec(slot: str, name: str) -> TokenizerSpec:
+    """The way of that name to tokenize a slot, whatever its medium; ValueError names those that there are."""
+    found = specs(slot)
     if name not in found:
         raise ValueError(unknown(f"tokenizer for {slot}", name, found))
     return found[name]
@@ -85,14 +85,14 @@ def factory(slot: str, name: str) -> TokenizerKind:
 
 def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> Tokenizer:
     """The tokenizer of that name whose `state()`, and `weights()` if it has any, these were."""
-    kind = factory(slot, name)
-    return kind.from_state(state, weights) if weights else kind.from_state(state)
+    from_state = spec(slot, name).from_state
+    return from_state(state, weights) if weights else from_state(state)
 
 
 def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] | None:
-    """(name of its kind, tokenizer on a device) of the run or bundle at a path, if it is a tokenizer for that slot."""
-    for name, kind in kinds(slot).items():
-        tokenizer = kind.open(path, device)
+    """(its name, tokenizer on a device) of the run or bundle at a path, if it is a tokenizer for that slot."""
+    for name, each in specs(slot).items():
+        tokenizer = each.from_pretrained(path, device)
         if tokenizer is not None:
             return name, tokenizer
     return None

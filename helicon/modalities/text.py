@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helicon.formats.files import open_regular, write_text
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerKind, amount_of
+from helicon.modalities.base import Modality, TokenizerSpec, amount_of
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
 DOCUMENT_BYTES = 1 << 14
@@ -51,24 +51,9 @@ def fit_bpe(texts: Iterable[str], vocabulary: int = 8192) -> BpeTokenizer:
     return BpeTokenizer.train(texts, vocabulary)
 
 
-def fit_bytes(texts: Iterable[str]) -> BytesTokenizer:
-    """Nothing to learn."""
-    return BytesTokenizer()
-
-
 def paired(media: str) -> str:
     """A caption is one line without spaces around it."""
     return " ".join(media.split())
-
-
-def fit_numbers(texts: Iterable[str]) -> NumbersTokenizer:
-    """The numbers in the texts given; a file is best of many lines, as documents end with a line."""
-    return NumbersTokenizer.fit(texts)
-
-
-def typed(text: str) -> str:
-    """What is typed is the medium itself."""
-    return text
 
 
 def keep(media: str, amount: str) -> str:
@@ -83,14 +68,14 @@ TEXT = Modality(
     write=write,
     documents=documents,
     paired=paired,
-    typed=typed,
+    typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
     slots={
         "text": {
-            "bpe": TokenizerKind(fit_bpe, BpeTokenizer.from_state),
-            "bytes": TokenizerKind(fit_bytes, BytesTokenizer.from_state, learns=False),
-            "numbers": TokenizerKind(fit_numbers, NumbersTokenizer.from_state),
+            "bpe": TokenizerSpec(fit_bpe, BpeTokenizer.from_state),
+            "bytes": TokenizerSpec(BytesTokenizer, BytesTokenizer.from_state, needs_fit=False),
+            "numbers": TokenizerSpec(NumbersTokenizer.fit, NumbersTokenizer.from_state),
         }
     },
 )

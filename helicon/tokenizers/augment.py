@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Change:
+class Augmentation:
     """What is done to a piece.
 
     transpose: semitones, drums excepted. volume: steps of an instrument's own volumes. tempo: a factor, 2 halves times.
@@ -19,14 +19,14 @@ class Change:
     tempo: float = 1.0
 
 
-def draw_change(
+def draw_augmentation(
     rng: np.random.Generator,
     transpose: tuple[int, int] = (-5, 6),
     volume: tuple[int, int] = (-1, 1),
     tempo: tuple[float, float] = (0.9, 1.1),
-) -> Change:
-    """A change drawn uniformly from ranges, ends included; a range of one value switches that change off."""
-    return Change(
+) -> Augmentation:
+    """An augmentation drawn uniformly from ranges, ends included; a range of one value switches that part of it off."""
+    return Augmentation(
         int(rng.integers(transpose[0], transpose[1] + 1)),
         int(rng.integers(volume[0], volume[1] + 1)),
         float(rng.uniform(*tempo)),

@@ -5,8 +5,10 @@ Shapes: B batch, T tokens, V tokens of the block, without its `stop` row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +27,11 @@ class Automaton(Protocol):
     Coordinates belong to a token once it is consumed: they are a function of the ids up to and including it, hence
     causal, except for those of a *plan*: in training taken from the whole piece, in decoding from what was asked for.
     """
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens a second where they come at a constant rate, else None."""
+        ...
 
     @property
     def axes(self) -> Mapping[str, int]:
@@ -74,42 +81,44 @@ class Automaton(Protocol):
         ...
 
 
-@runtime_checkable
-class Tokenizer(Protocol[Media]):
-    """Media to local ids `0 .. V-1` and back.
+class Tokenizer(ABC, Generic[Media]):
+    """Media to local ids `0 .. V-1` and back: the base class of all tokenizers.
 
-    `encode(decode(ids)) == ids` for canonical ids. `decode` is total. A tokenizer may also have
-    `augment(ids, change) -> ids`, equal to encoding the changed media; `encode_with_report(media)`, which also gives a
-    ReadReport of what was lost; `parse(text) -> media` for what is typed; `wishes(media)`, what that media asks of
-    the automaton of the slot that is made; `units(ids) -> {"note": 812.0, "second": 90.5}`, what a loss can be told by
-    beside tokens; `describe()`, JSON-able, for people who ask what it knows; `shape`, rows and columns of the grid
-    that its ids fill; `reading`, options with which files are to be read for it; `encode_many` and `decode_many`, of
-    several at once; and `weights()`, tensors that belong to its state. Of tokens that come at a constant rate `rate`
-    is how many a second; beside them `slide(ids, begin_s, end_s, total_s, length)` gives at most `length` of a
-    condition's ids, those that belong to some seconds of a piece.
+    `encode(decode(ids)) == ids` for canonical ids; `decode` is total. What only some tokenizers can do is declared by
+    inheriting it, too: see `helicon.tokenizers.abilities` and, for those with a network, `helicon.tokenizers.codec`.
+
+    Attributes:
+        block: names of its tokens.
+        automaton: grammar and coordinates of its ids; by default any id may follow any other.
+        read_options: options with which files have to be read for it, by name; by default whatever is asked for.
     """
 
-    @property
-    def block(self) -> Block:
-        """Its tokens' names."""
-        ...
+    block: Block
+    automaton: Automaton | None = None
+    read_options: Mapping[str, Any] = MappingProxyType({})
 
-    @property
-    def automaton(self) -> Automaton | None:
-        """Grammar and coordinates of its ids, if it has any."""
-        ...
-
+    @abstractmethod
     def encode(self, media: Media) -> np.ndarray:
         """int64 [T], local ids."""
-        ...
 
+    @abstractmethod
     def decode(self, ids: np.ndarray) -> Media:
         """Media of any id sequence; ids outside `0 .. V-1` raise ValueError."""
-        ...
 
     def state(self) -> dict[str, Any]:
-        """JSON-able state; `from_state` of the same class gives back an equal tokenizer."""
-        ...
+        """JSON-able state, of which its `TokenizerSpec.from_state` makes an equal tokenizer.
+
+        By default what one has that learns nothing: the block's name and the options of reading.
+        """
+        return {"block": self.block.name, **self.read_options}
+
+    def units(self, ids: np.ndarray) -> dict[str, float]:
+        """Amounts that a loss is told by beside tokens, such as {"note": 812.0, "second": 90.5}; by default none."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able, for people who ask what it knows; by default nothing."""
+        return {}
 
 
 def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, dict[str, Tensor]]:
@@ -125,14 +134,9 @@ def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, d
     return state, found
 
 
-def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
-    """Tensors that a tokenizer needs beside its `state()`: none of most."""
-    return tokenizer.weights() if hasattr(tokenizer, "weights") else {}  # type: ignore[attr-defined]
-
-
-def reading(tokenizers: Iterable[Tokenizer]) -> dict[str, Any]:
-    """Options with which files have to be read for these tokenizers."""
-    return {name: value for tokenizer in tokenizers for name, value in getattr(tokenizer, "reading", {}).items()}
+def rate_of(tokenizer: Tokenizer | None) -> float | None:
+    """Tokens a second; None where they come at no constant rate."""
+    return tokenizer.automaton.rate if tokenizer and tokenizer.automaton else None
 
 
 def check_ids(ids: Any, size: int) -> np.ndarray:

@@ -6,16 +6,16 @@ Shapes: B pictures, C channels, H x W pixels, h x w codes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from helicon.formats.image_pixels import check_pixels
-from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.abilities import Grid
 from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.codec import CodecTokenizer
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked, tensor_to_pixels
 
 # Of the pictures that a codec takes at once, on which what comes out does not depend: on a CPU as its caches hold
@@ -31,13 +31,12 @@ class Codec(Protocol):
     def decode(self, codes: Tensor) -> Tensor: ...
 
 
-class CodesTokenizer:
+class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
     """Pictures of `size` pixels each way to rows of codes, each standing for `factor` pixels each way, and back.
 
-    weights: of the codec, to be kept with what uses its codes. config: JSON-able, with their fingerprint.
+    A picture is uint8 [rows * factor, size, 3]; ValueError for other sizes. A last row of codes that is not whole ends
+    with code 0.
     """
-
-    automaton = None
 
     def __init__(
         self, codec: Codec, size: int, factor: int, config: Mapping[str, Any], weights: Mapping[str, Tensor],
@@ -45,31 +44,16 @@ class CodesTokenizer:
     ) -> None:  # fmt: skip
         if size % factor:
             raise ValueError(f"pictures of {size} pixels are no multiple of the codec's {factor}")
-        self.codec, self.size, self.factor = codec, size, factor
-        self._config, self._weights = dict(config), dict(weights)
-        digits = len(str(codec.codebook_size - 1))
-        self.block = Block(block, tuple(f"v{i:0{digits}}" for i in range(codec.codebook_size)))
-        tensors = codec.parameters() if isinstance(codec, nn.Module) else weights.values()
-        self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+        super().__init__(codec, codec.codebook_size, config, weights, block)
+        self.size, self.factor = size, factor
+        self.shape = (size // factor, size // factor)
+        self.read_options = {"size": size}
 
-    def on(self, device: torch.device | str) -> CodesTokenizer:
-        """The same with a copy of the codec on that device."""
-        codec = copied(self.codec, device)
-        return CodesTokenizer(codec, self.size, self.factor, self._config, self._weights, self.block.name)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of codes."""
-        return self.size // self.factor, self.size // self.factor
-
-    @property
-    def reading(self) -> dict[str, int]:
-        """Options with which files are to be read."""
-        return {"size": self.size}
-
-    def encode(self, media: np.ndarray) -> np.ndarray:
-        """int64 [rows * columns] of uint8 [rows * factor, size, 3]; ValueError for other sizes."""
-        return self.encode_many([media])[0]
+    def at_level(self, level: int, block: str) -> CodesTokenizer:
+        """The same for another slot; ValueError for a level that is not the only one."""
+        if level not in (0, -1):
+            raise ValueError(f"level {level}: a codec of pictures has one level")
+        return CodesTokenizer(self.codec, self.size, self.factor, self._config, self._weights, block)
 
     def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
         """`encode` of each."""
@@ -84,10 +68,6 @@ class CodesTokenizer:
             codes_Bhw = self.codec.encode(pixels_to_tensor(stacked(group).to(self.device)))
             found += list(codes_Bhw.flatten(1).cpu().numpy())
         return found
-
-    def decode(self, ids: np.ndarray) -> np.ndarray:
-        """uint8 [rows * factor, size, 3] of any number of ids; a last row that is not whole ends with code 0."""
-        return self.decode_many([ids])[0]
 
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
         """`decode` of each, many at once on the codec's device."""
@@ -113,20 +93,12 @@ class CodesTokenizer:
         return max(1, (CPU_PIXELS if self.device.type == "cpu" else GPU_PIXELS) // self.size**2)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by."""
+        """Amounts that a loss is told by."""
         return {"pixel": float(len(ids) * self.factor**2), "dimension": float(len(ids) * self.factor**2 * 3)}
 
     def describe(self) -> dict[str, Any]:
         """For people."""
-        return {"size": self.size, "codec": self._config["fingerprint"], **self._config["shape"]}
-
-    def state(self) -> dict[str, Any]:
-        """JSON-able; the weights apart."""
-        return {"block": self.block.name, "codec": self._config}
-
-    def weights(self) -> dict[str, Tensor]:
-        """The codec's."""
-        return self._weights
+        return {**self.read_options, **super().describe()}
 
 
 def alike(arrays: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]]:
@@ -138,8 +110,3 @@ def alike(arrays: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]]:
         else:
             groups.append([array])
     return groups
-
-
-def copied(codec: Any, device: torch.device | str) -> Any:
-    """A copy of a network on a device."""
-    return deepcopy(codec).to(device)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from helicon.sequence.layout import Layout, Slot
-from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.abilities import Sliding
+from helicon.tokenizers.base import Tokenizer, rate_of
 
 REACH = 4  # coarse tokens before and after the one in which the next token stands
 TAPS = range(-REACH, REACH + 1)
@@ -33,8 +34,8 @@ class Guide:
     def of(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> Guide:
         """That of a layout's last slot; ValueError unless whole numbers of its tokens stand at the guide's."""
         made, name = layout.last.name, str(layout.last.guide)
-        fine, coarse = (float(getattr(tokenizers.get(slot), "rate", 0)) for slot in (made, name))
-        if not fine or not coarse or tokenizers[made].automaton is None:
+        fine, coarse = (rate_of(tokenizers.get(slot)) for slot in (made, name))
+        if fine is None or coarse is None:
             raise ValueError(f"layout {str(layout)!r}: {made} and {name} need tokenizers of a constant rate")
         ratio = round(fine / coarse)
         if ratio < 1 or abs(ratio * coarse - fine) > 1e-6 * fine:
@@ -90,13 +91,13 @@ class GuideRows:
 
 
 def sliding(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> list[Slot]:
-    """Conditions of which a window shows what belongs to its stretch of the piece: those whose tokenizers can `slide`.
+    """Conditions of which a window shows what belongs to its stretch of the piece: those with a `Sliding` tokenizer.
 
     None where the tokens that are made tell no time, since they come at no constant rate.
     """
-    if not hasattr(tokenizers[layout.last.name], "rate"):
+    if rate_of(tokenizers[layout.last.name]) is None:
         return []
-    return [slot for slot in layout.slots[:-1] if hasattr(tokenizers[slot.name], "slide")]
+    return [slot for slot in layout.slots[:-1] if isinstance(tokenizers[slot.name], Sliding)]
 
 
 def most_ids(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> dict[str, int | None]:
@@ -111,9 +112,10 @@ def slid(
     start: int, end: int, total: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """What is given, of conditions that slide what belongs to tokens `start` up to `end` of a piece of `total`."""
-    found = dict(given)
-    for slot in sliding(layout, tokenizers):
-        if slot.name in given:
-            rate, tokenizer = tokenizers[layout.last.name].rate, tokenizers[slot.name]  # type: ignore[attr-defined]
-            found[slot.name] = tokenizer.slide(given[slot.name], start / rate, end / rate, total / rate, slot.length)  # type: ignore[attr-defined]
+    found, rate = dict(given), rate_of(tokenizers[layout.last.name])
+    for slot in layout.slots[:-1]:
+        tokenizer = tokenizers[slot.name]
+        if rate is not None and isinstance(tokenizer, Sliding) and slot.name in given:
+            ids, length = given[slot.name], slot.length or 0
+            found[slot.name] = tokenizer.slide(ids, start / rate, end / rate, total / rate, length)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from helicon.formats.audio import Sound
 from helicon.formats.checked import fields, text, texts
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.abilities import Words
+from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.names import slug, unknown
 
 ANY = "any-label"
@@ -19,13 +20,11 @@ MOST_LABELS = 1 << 16
 _MARK = "-label"
 
 
-class LabelTokenizer:
+class LabelTokenizer(Tokenizer[Sound | str], Words):
     """Sounds and labels to one id. An empty label, or one without a word of its own, is left open.
 
     labels: slugs. One that ends with `-label`, as the open word does, is written with another `-label` after it.
     """
-
-    automaton = None
 
     def __init__(self, labels: Iterable[str], block: str = "style") -> None:
         self.labels = tuple(labels)
@@ -35,9 +34,7 @@ class LabelTokenizer:
     @staticmethod
     def fit(labels: Iterable[str | None], max_labels: int = 1024) -> LabelTokenizer:
         """The commonest of the labels of some sounds, those first that are found most often."""
-        counts = Counter(slug(label) for label in labels if label)
-        counts.pop("", None)
-        return LabelTokenizer(sorted(counts, key=lambda label: (-counts[label], label))[:max_labels])
+        return LabelTokenizer(commonest(Counter(filter(None, labels)), max_labels))
 
     def encode(self, media: Sound | str) -> np.ndarray:
         """int64 [1]: the id of the label."""
@@ -83,6 +80,15 @@ class LabelTokenizer:
         """Inverse of `state`."""
         state = fields("state", state, ("block", "labels"))  # type: ignore[assignment]
         return LabelTokenizer(texts("labels", state["labels"], MOST_LABELS), text("block", state["block"]))
+
+
+def commonest(labels: Mapping[str, int], most: int) -> list[str]:
+    """Slugs of labels that were found so often, the commonest first."""
+    counts: Counter[str] = Counter()
+    for label, times in labels.items():
+        counts[slug(label)] += times
+    counts.pop("", None)
+    return sorted(counts, key=lambda label: (-counts[label], label))[:most]
 
 
 def label_of(media: Sound | str) -> str:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from helicon.formats import checked
+from helicon.tokenizers.abilities import Sliding
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.text import BYTES, BytesTokenizer
 
@@ -38,7 +38,7 @@ class Line(NamedTuple):
     words: str
 
 
-class LyricsTokenizer(BytesTokenizer):
+class LyricsTokenizer(BytesTokenizer, Sliding):
     """A token for each byte of the whole text, times of lines among them; and the stretch of it that a window shows."""
 
     def __init__(self, block: str = "lyrics") -> None:
@@ -58,11 +58,6 @@ class LyricsTokenizer(BytesTokenizer):
         else:
             middle = len(data) * middle_s / max(total_s, end_s, 1e-9)
         return np.frombuffer(around(data, middle, length), np.uint8).astype(np.int64)
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> LyricsTokenizer:
-        """Inverse of `state`."""
-        return LyricsTokenizer(checked.text("block", checked.fields("state", state, ("block",))["block"]))
 
 
 def timed_lines(text: str) -> list[Line]:

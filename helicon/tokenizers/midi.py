@@ -16,8 +16,9 @@ import numpy as np
 
 from helicon.formats.score import ReadReport, Score, narrow
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.augment import Change
-from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.abilities import Augmentable, CountsLosses
+from helicon.tokenizers.augment import Augmentation
+from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.instruments import LONGEST_WAIT, PITCHES, UNITS_PER_SECOND, InstrumentTable
 from helicon.tokenizers.music_grammar import LONGEST_GAP, MusicAutomaton
 from helicon.tokenizers.names import unknown
@@ -48,7 +49,7 @@ class _Notes:
     next: np.ndarray  # onset of the next note of the key, or _NEVER
 
 
-class MidiTokenizer:
+class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
     """Scores to events of a table, and back.
 
     Canonical ids: the events between two waits are in order of `InstrumentTable.rank`; a pause is `wait:128` and then
@@ -64,10 +65,10 @@ class MidiTokenizer:
         """int64 [T]: canonical ids."""
         return self.encode_with_report(media)[0]
 
-    def encode_with_report(self, score: Score) -> tuple[np.ndarray, ReadReport]:
+    def encode_with_report(self, media: Score) -> tuple[np.ndarray, ReadReport]:
         """Canonical ids, and what was lost beyond the rounding of times and volumes."""
         report = ReadReport()
-        played = _Played(score.onset_s, score.end_s, score.pitch, score.velocity, score.program)
+        played = _Played(media.onset_s, media.end_s, media.pitch, media.velocity, media.program)
         return self._events(self._notes(played, report), report), report
 
     def _events(self, notes: _Notes, report: ReadReport) -> np.ndarray:
@@ -116,7 +117,7 @@ class MidiTokenizer:
             programs[instrument[on]],
         )
 
-    def augment(self, ids: np.ndarray, change: Change) -> np.ndarray:
+    def augment(self, ids: np.ndarray, augmentation: Augmentation) -> np.ndarray:
         """Canonical ids of the changed piece, from canonical ids.
 
         The transposition is reduced until no melodic note leaves 0 .. 127; volumes stay in their instrument's range.
@@ -124,17 +125,17 @@ class MidiTokenizer:
         table, ids = self.table, np.asarray(ids, np.int64)
         melodic = (table.wait[ids] == 0) & (table.instrument[ids] != table.drums)
         pitches = table.pitch[ids[melodic]]
-        shift = int(np.clip(change.transpose, -pitches.min(), PITCHES - 1 - pitches.max())) if len(pitches) else 0
+        shift = int(np.clip(augmentation.transpose, -pitches.min(), PITCHES - 1 - pitches.max())) if len(pitches) else 0
         # Ranks keep their order under both, so the moved ids are canonical again.
         moved = ids + np.where(melodic, shift, 0)
         on = table.bin[ids] >= 0
         instrument, volumes = table.instrument[ids[on]], (table.on_by_bin >= 0).sum(1)
-        bins = np.clip(table.bin[ids[on]] + change.volume, 0, volumes[instrument] - 1)
+        bins = np.clip(table.bin[ids[on]] + augmentation.volume, 0, volumes[instrument] - 1)
         moved[on] = table.on_by_bin[instrument, bins] + table.pitch[moved[on]]
-        if change.tempo == 1:
+        if augmentation.tempo == 1:
             return moved
         played, report = self._played(moved), ReadReport()
-        played = played._replace(onset_s=played.onset_s / change.tempo, end_s=played.end_s / change.tempo)
+        played = played._replace(onset_s=played.onset_s / augmentation.tempo, end_s=played.end_s / augmentation.tempo)
         return self._events(self._notes(played, report), report)
 
     def to_words(self, ids: np.ndarray) -> list[str]:
@@ -151,7 +152,7 @@ class MidiTokenizer:
         return np.array(ids, np.int64)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by: notes that begin, and seconds up to the last token."""
+        """Amounts that a loss is told by: notes that begin, and seconds up to the last token."""
         ids = np.asarray(ids, np.int64)
         notes, waited = np.count_nonzero(self.table.volume[ids] > 0), self.table.wait[ids].sum()
         return {"note": float(notes), "second": float(waited) / UNITS_PER_SECOND}

@@ -6,15 +6,12 @@ Shapes: S samples, C channels, N = S * C values in a row, B bins of samples, L l
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from helicon.formats.audio import Sound
-from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import check_ids
-from helicon.tokenizers.samples import check_sound, sampling_of_state, sound_of
-from helicon.tokenizers.timing import TimeAutomaton
+from helicon.tokenizers.samples import SampleTokenizer, sound_of
 
 LEVELS = 256
 MU = LEVELS - 1
@@ -22,19 +19,14 @@ _CHUNK = 1 << 14  # samples worked on at once: few enough for the cache
 _BINS = 1 << 14  # of each sign, so narrow that a level begins in each once at most
 
 
-class MulawTokenizer:
+class MulawTokenizer(SampleTokenizer):
     """A token for each sample, the channels of each moment in turn; levels lie closer near silence."""
 
-    def __init__(self, sample_rate: int, channels: int = 1, block: str = "audio") -> None:
-        self.sample_rate, self.channels = sample_rate, channels
-        self.rate = float(sample_rate * channels)  # tokens a second
-        self.block = Block(block, tuple(map(str, range(LEVELS))))
-        self.reading = {"rate": sample_rate, "channels": channels}
-        self.automaton = TimeAutomaton(LEVELS, self.rate)
+    values = range(LEVELS)
 
     def encode(self, media: Sound) -> np.ndarray:
         """int64 [S * C], what is beyond -1 .. 1 as the outermost level; ValueError for another rate or channels."""
-        samples_N = check_sound(media, self.sample_rate, self.channels).samples.ravel()
+        samples_N = self._samples(media)
         levels_N = np.empty(len(samples_N), np.int64)
         for i in range(0, len(samples_N), _CHUNK):
             levels_N[i : i + _CHUNK] = nearest_levels(samples_N[i : i + _CHUNK])
@@ -43,23 +35,6 @@ class MulawTokenizer:
     def decode(self, ids: np.ndarray) -> Sound:
         """Sound of any ids; ValueError for ids outside the block."""
         return sound_of(samples_of_levels().take(check_ids(ids, LEVELS)), self.sample_rate, self.channels)
-
-    def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by."""
-        return {"second": len(ids) / self.rate, "dimension": float(len(ids))}
-
-    def describe(self) -> dict[str, Any]:
-        """For people: how its sounds are sampled."""
-        return {"values": LEVELS, **self.reading}
-
-    def state(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"block": self.block.name, **self.reading}
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> MulawTokenizer:
-        """Inverse of `state`."""
-        return MulawTokenizer(*sampling_of_state(state))
 
 
 def level_of(samples: np.ndarray) -> np.ndarray:

@@ -83,6 +83,8 @@ class MusicAutomaton:
     -1; chord, events in the tick; limit, units that the piece must last, or -1; room, tokens left, or -1.
     """
 
+    rate = None  # a token lasts no time, or as long as it says
+
     def __init__(self, table: InstrumentTable) -> None:
         self.table = table
         self.axes = {"time": 1024, "tick": COARSE, "chord": 32, "part": PARTS + 1, "countdown": PARTS + 1}

@@ -16,7 +16,8 @@ import numpy as np
 from helicon.formats.checked import fields, number, sequence, text, whole
 from helicon.formats.printable import printable
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.abilities import Grid
+from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, fit_colours, pack, unpack
 from helicon.tokenizers.pixels import MOST_PIXELS
 from helicon.tokenizers.rgb import check_picture, rows_of
@@ -26,14 +27,12 @@ RANGE = (-1.0, 1.0)  # of the centroids, from black to white
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-class PaletteTokenizer:
+class PaletteTokenizer(Tokenizer[np.ndarray], Grid):
     """Pictures of `size` columns to the nearest colours of a palette, `c000` and so on, row by row.
 
     A fitted palette shows K different colours, each of which comes back as itself; in a palette from elsewhere two
     centroids may show one colour.
     """
-
-    automaton = None
 
     def __init__(self, centroids: np.ndarray, size: int, block: str = "image") -> None:
         """centroids: [K, 3] in [-1, 1], K up to 4096, kept as float32; ValueError for others."""
@@ -46,7 +45,7 @@ class PaletteTokenizer:
         digits = len(str(len(self.colours) - 1))
         self.block = Block(block, tuple(f"c{i:0{digits}}" for i in range(len(self.colours))))
         self.shape = (size, size)  # rows, columns of a whole picture
-        self.reading = {"size": size}
+        self.read_options = {"size": size}
         self._key = self.centroids.tobytes()  # not the table itself: it is large, and generating often needs none
 
     @staticmethod
@@ -75,17 +74,17 @@ class PaletteTokenizer:
         return rows_of(self.colours[check_ids(ids, len(self.block))].ravel(), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by."""
+        """Amounts that a loss is told by."""
         return {"pixel": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
         """For people: how many colours, and the size of its pictures."""
-        return {"colours": len(self.block), **self.reading}
+        return {"colours": len(self.block), **self.read_options}
 
     def state(self) -> dict[str, Any]:
         """JSON-able; float32 survives as decimals."""
         palette = {"range": list(RANGE), "centroids": self.centroids.tolist()}
-        return {"block": self.block.name, **self.reading, **palette}
+        return {**super().state(), **palette}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> PaletteTokenizer:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOST_PIXELS = 4096  # each way, of a picture that is made into tokens
+SIZE, MOST_PIXELS = 32, 4096  # each way, of a picture that is made into tokens: unless told, and at most
 
 
 def pixels_to_tensor(pixels_BCHW: Tensor) -> Tensor:

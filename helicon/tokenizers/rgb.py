@@ -9,22 +9,21 @@ import numpy as np
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.base import check_ids
-from helicon.tokenizers.pixels import MOST_PIXELS
+from helicon.tokenizers.abilities import Grid
+from helicon.tokenizers.base import Tokenizer, check_ids
+from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
 
 VALUES = 256
 WHITE = 255
 
 
-class RgbTokenizer:
+class RgbTokenizer(Tokenizer[np.ndarray], Grid):
     """Pictures of `size` columns to values `0` .. `255`, row by row, red, green and blue of each pixel in turn."""
 
-    automaton = None
-
-    def __init__(self, size: int, block: str = "image") -> None:
+    def __init__(self, size: int = SIZE, block: str = "image") -> None:
         self.block = Block(block, tuple(map(str, range(VALUES))))
         self.shape = (size, size, 3)  # rows, columns, channels of a whole picture
-        self.reading = {"size": size}
+        self.read_options = {"size": size}
 
     def encode(self, media: np.ndarray) -> np.ndarray:
         """int64 [rows * size * 3] of uint8 [rows, size, 3], 1 .. size rows; ValueError for any other shape."""
@@ -35,16 +34,12 @@ class RgbTokenizer:
         return rows_of(check_ids(ids, VALUES).astype(np.uint8), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by."""
+        """Amounts that a loss is told by."""
         return {"dimension": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
         """For people: the size of its pictures."""
-        return {"values": VALUES, **self.reading}
-
-    def state(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"block": self.block.name, **self.reading}
+        return {"values": VALUES, **self.read_options}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> RgbTokenizer:

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from helicon.sequence.layout import TASK, Layout, Schema, Slot
+from helicon.tokenizers.abilities import Grid, Words
 from helicon.tokenizers.base import Automaton, Coords, Tokenizer
 from helicon.tokenizers.guides import GuideRows, guides_of, slid
 
@@ -41,7 +42,7 @@ class Span:
 
 def grids(tokenizers: Mapping[str, Tokenizer]) -> dict[str, tuple[int, ...]]:
     """Slot -> shape of its tokenizer's grid, of those that have one."""
-    return {slot: tuple(t.shape) for slot, t in tokenizers.items() if hasattr(t, "shape")}  # type: ignore[attr-defined]
+    return {slot: tokenizer.shape for slot, tokenizer in tokenizers.items() if isinstance(tokenizer, Grid)}
 
 
 class Sequencer:
@@ -132,8 +133,8 @@ class Sequencer:
         found = {}
         for slot, ids in given.items():
             tokenizer = self.tokenizers.get(slot)
-            if hasattr(tokenizer, "drop"):
-                found[slot] = tokenizer.drop(self.checked(slot, ids), np.random.default_rng(0), 1.0)  # type: ignore[union-attr]
+            if isinstance(tokenizer, Words):
+                found[slot] = tokenizer.drop(self.checked(slot, ids), np.random.default_rng(0), 1.0)
         return found
 
     def last_rows(self, layout: Layout, coords: Coords, origin: Coords, places: np.ndarray) -> np.ndarray:

@@ -16,10 +16,11 @@ import numpy as np
 from helicon.formats.checked import fields, texts, wholes
 from helicon.formats.score import Score
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.augment import Change
-from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.abilities import Augmentable, Words
+from helicon.tokenizers.augment import Augmentation
+from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.instruments import InstrumentTable
-from helicon.tokenizers.labels import MOST_LABELS
+from helicon.tokenizers.labels import MOST_LABELS, commonest
 from helicon.tokenizers.names import slug, unknown
 from helicon.tokenizers.survey import MusicSurvey
 
@@ -44,14 +45,12 @@ class Style:
         return replace(score, label=self.label or score.label)
 
 
-class StyleTokenizer:
+class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
     """Scores and styles to three ids.
 
     labels: slugs. sets: words such as `piano_strings`, groups of the table joined in its order. A label that would mean
     something else already (`piano`, `tempo90`) is written with `-label` after it.
     """
-
-    automaton = None
 
     def __init__(
         self,
@@ -72,12 +71,8 @@ class StyleTokenizer:
         table: InstrumentTable, survey: MusicSurvey, sets: Iterable[str] | None = None, max_labels: int = 1024
     ) -> StyleTokenizer:
         """From a survey: its commonest labels, and its instruments sets, commonest first, unless `sets` are given."""
-        labels: Counter[str] = Counter()
-        for label, pieces in survey.labels.items():
-            labels[slug(label)] += pieces
-        labels.pop("", None)
-        commonest = sorted(labels, key=lambda label: (-labels[label], label))[:max_labels]
-        return StyleTokenizer(table, commonest, found_sets(table, survey) if sets is None else sets)
+        labels = commonest(survey.labels, max_labels)
+        return StyleTokenizer(table, labels, found_sets(table, survey) if sets is None else sets)
 
     def encode(self, media: Score | Style) -> np.ndarray:
         """int64 [3]: label, instruments, tempo; what has no word of its own is left open."""
@@ -119,9 +114,9 @@ class StyleTokenizer:
         values = {kind: value for kind, value in found.items() if kind != START and value is not None}
         return Style(**values)
 
-    def wishes(self, style: Style) -> dict[str, Any]:
+    def constraints(self, media: Style) -> dict[str, Any]:
         """What a style asks of the grammar of the music that follows."""
-        return {"instruments": style.instruments} if style.instruments else {}
+        return {"instruments": media.instruments} if media.instruments else {}
 
     def _meaning(self, word: str, any_label: bool) -> tuple[str, Any]:
         """Field of `Style` and its value; a value of None leaves it open."""
@@ -157,12 +152,12 @@ class StyleTokenizer:
         open_ids = np.array([self.block.index[word] for word in ANY])
         return np.where(rng.random(len(ids)) < p, open_ids[self._kind[ids]], ids)
 
-    def augment(self, ids: np.ndarray, change: Change) -> np.ndarray:
+    def augment(self, ids: np.ndarray, augmentation: Augmentation) -> np.ndarray:
         """The tempo word moved with the tempo, from the word's own tempo, not from that of the piece."""
         ids = np.array(ids, np.int64)
         for i, word in enumerate(self.to_words(ids)):
             if bpm := _tempo(word):
-                ids[i] = self.block.index[f"tempo{self._nearest_tempo(bpm * change.tempo)}"]
+                ids[i] = self.block.index[f"tempo{self._nearest_tempo(bpm * augmentation.tempo)}"]
         return ids
 
     def grow(self, labels: Iterable[str]) -> StyleTokenizer:

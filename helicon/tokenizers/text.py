@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from helicon.formats.checked import fields, text, whole, wholes
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.base import check_ids
+from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.bpe_json import load_bpe
 
 BYTES = 256
@@ -43,10 +44,8 @@ def _units(text: str) -> dict[str, float]:
     return {"byte": float(len(text.encode())), "character": float(len(text))}
 
 
-class BytesTokenizer:
+class BytesTokenizer(Tokenizer[str]):
     """A token for each byte of UTF-8, named by its character where that can be seen (`A`), or else `0x0A`."""
-
-    automaton = None
 
     def __init__(self, block: str = "text") -> None:
         self.block = Block(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
@@ -60,28 +59,22 @@ class BytesTokenizer:
         return check_ids(ids, BYTES).astype(np.uint8).tobytes().decode(errors="replace")
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by."""
+        """Amounts that a loss is told by."""
         return _units(self.decode(ids))
 
-    def state(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"block": self.block.name}
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> BytesTokenizer:
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
         """Inverse of `state`."""
-        return BytesTokenizer(text("block", fields("state", state, ("block",))["block"]))
+        return cls(text("block", fields("state", state, ("block",))["block"]))
 
 
-class BpeTokenizer:
+class BpeTokenizer(Tokenizer[str]):
     """Byte-level byte pair encoding (GPT-2): any text has ids, and frequent stretches are one token.
 
     Token names are the library's: each byte as one visible character, `Ġ` for a space.
     """
 
-    automaton = None
-
-    def __init__(self, tokenizer: Tokenizer, block: str = "text") -> None:
+    def __init__(self, tokenizer: tokenizers.Tokenizer, block: str = "text") -> None:
         self._tokenizer = tokenizer
         names = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         self.block = Block(block, tuple(name for name, _ in names))
@@ -91,7 +84,7 @@ class BpeTokenizer:
         """Learns at most `size` tokens, the 256 bytes among them. ValueError for a smaller size, or lone surrogates."""
         if size < BYTES:
             raise ValueError(f"size must be at least {BYTES}, the number of bytes, got {size}")
-        tokenizer = Tokenizer(models.BPE())
+        tokenizer = tokenizers.Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
         tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
         alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -109,7 +102,7 @@ class BpeTokenizer:
         return self._tokenizer.decode(check_ids(ids, len(self.block)).tolist(), skip_special_tokens=False)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """What a loss can be told by."""
+        """Amounts that a loss is told by."""
         return _units(self.decode(ids))
 
     def state(self) -> dict[str, Any]:
@@ -123,10 +116,8 @@ class BpeTokenizer:
         return BpeTokenizer(load_bpe(state["bpe"]), text("block", state["block"]))
 
 
-class NumbersTokenizer:
+class NumbersTokenizer(Tokenizer[str]):
     """Tokens that are named by their numbers, `12 7 9`: for a model whose own tokenizer is not at hand."""
-
-    automaton = None
 
     def __init__(self, size: int, without: Iterable[int] = (), block: str = "text") -> None:
         """Numbers 0 .. size-1, but for some that are no tokens; ValueError for more than 1,048,576 of them."""

@@ -24,7 +24,8 @@ from helicon.formats.json_files import parse_json
 from helicon.formats.printable import print_text
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.base import Tokenizer, tokenizer_weights
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
 from helicon.training.loaders import Share, TrainLoader
 from helicon.training.named import codec_tokenizer, named_tokenizer
@@ -107,20 +108,20 @@ class SequenceData(pl.LightningDataModule):
         options |= {name: value for name, value in reads.items() if value is not None}
         self.layouts = [Layout.parse(layout) for layout in layouts]
         sources = [layout.sources for layout in self.layouts]
-        for name, value in registry.reading(sources, self.adopted.reading).items() if self.adopted else []:
+        for name, value in registry.read_options(sources, self.adopted.reading).items() if self.adopted else []:
             if options.setdefault(name, value) != value:
                 raise DataError(
                     f"--data.{name} {options[name]}: {adopt} was trained on files that are read with {value}"
                 )
         for slot, known in self.adopted_tokenizers.items():
-            for name, value in getattr(known, "reading", {}).items():
+            for name, value in known.read_options.items():
                 if options.setdefault(name, value) != value:
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
         self.source = Source(
             Path(path), tuple(layouts), choices, options,
             Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
         )  # fmt: skip
-        self.reading = registry.reading(sources, options)
+        self.reading = registry.read_options(sources, options)
         del reads["max_mb"]  # which every medium has
         for name in [name for name, value in reads.items() if value is not None and name not in self.reading]:
             raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")

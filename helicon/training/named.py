@@ -10,6 +10,7 @@ from helicon.bundle.storage import BundleError, find_bundle, load_bundle
 from helicon.data.files import DataError
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import CodecTokenizer
 
 _AT_LEVEL = re.compile(r"(.+?)(?:@(\d+))?")
 
@@ -32,7 +33,7 @@ def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
 
     `RUN@N` is level N of a codec of sound.
     """
-    if name in registry.kinds(slot):
+    if name in registry.specs(slot):
         return None
     return registry.opened(slot, Path(name)) or _of_model(slot, name)
 
@@ -48,9 +49,6 @@ def _of_model(slot: str, name: str) -> tuple[str, Tokenizer] | None:
         return None
     bundle = load_bundle(folder)
     for theirs, tokenizer in bundle.sequencer.tokenizers.items():
-        coded = hasattr(tokenizer, "codec") and slot in registry.for_slot(theirs, bundle.tokenizer_names).slots
-        if coded and hasattr(tokenizer, "at"):
-            return bundle.tokenizer_names[theirs], tokenizer.at(int(match[2]) if match[2] else -1, slot)  # type: ignore[attr-defined]
-        if coded and slot == theirs:
-            return bundle.tokenizer_names[theirs], tokenizer
+        if isinstance(tokenizer, CodecTokenizer) and slot in registry.for_slot(theirs, bundle.tokenizer_names).slots:
+            return bundle.tokenizer_names[theirs], tokenizer.at_level(int(match[2]) if match[2] else -1, slot)
     return None

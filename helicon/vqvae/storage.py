@@ -68,8 +68,10 @@ class CodecBundle:
         return hash_weights(lasting(self.codec))
 
     @staticmethod
-    def restore(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CodecBundle:
-        """Inverse of `config` and `lasting`; ValueError when weights and config do not belong together."""
+    def restore(config: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> CodecBundle:
+        """Inverse of `config` and `lasting`; ValueError without weights, or when they do not belong to the config."""
+        if weights is None:
+            raise ValueError("the weights of the codec are missing")
         medium = one_of("medium", fields("codec", config, FIELDS)["medium"], FAMILIES)
         family = FAMILIES[one_of("family", config["family"], (medium,))]
         values = fields("shape", config["shape"], [field.name for field in fields_of(family.shape)])

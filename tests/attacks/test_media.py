@@ -269,7 +269,7 @@ def test_midi(name: str, tmp_path: Path) -> None:
     def encoded() -> int:
         score, _ = music.read(path)
         music.survey(score)
-        tokenizer = registry.factory("music", "musenet").fit([])
+        tokenizer = registry.spec("music", "musenet").fit([])
         return len(tokenizer.encode(score))
 
     def shown() -> int:

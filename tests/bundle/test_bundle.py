@@ -27,7 +27,7 @@ def small_bundle(shape: Shape | None = None, positions: str = "flat") -> Bundle:
     surveys = [registry.get("music").survey(compose(seed)) for seed in range(3)]
     choices = {"music": "music", "style": "style", "text": "bpe"}
     tokenizers = {
-        slot: registry.factory(slot, choices[slot]).fit(surveys, siblings=choices) for slot in ("music", "style")
+        slot: registry.spec(slot, choices[slot]).fit(surveys, siblings=choices) for slot in ("music", "style")
     }
     tokenizers["text"] = BpeTokenizer.train(["ode to joy, ode to joy"], 262)
     layouts = [Layout.parse(spec) for spec in ("style[3] music", "text", "text[8] style[3] music")]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from image_bundles import CENTROIDS, picture
 from sound_bundles import noise, sound_codec
 
@@ -25,6 +26,7 @@ from helicon.modalities.image import IMAGE
 from helicon.modalities.music import MUSIC, fit_music, fit_style
 from helicon.modalities.text import TEXT
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.codec import CodecTokenizer
 from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.lyrics import LyricsTokenizer
 from helicon.tokenizers.mulaw import MulawTokenizer
@@ -39,16 +41,22 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["a red apple", "two green pears"]
 
 
-class Together(PaletteTokenizer):
-    """A tokenizer that takes several pictures at once, and how many each time."""
+class Together(CodecTokenizer[np.ndarray]):
+    """Colours of a palette as codes, and how many pictures went through together each time."""
 
     def __init__(self) -> None:
-        super().__init__(CENTROIDS, 4)
-        self.taken: list[int] = []
+        super().__init__(torch.nn.Identity(), len(CENTROIDS), {}, {}, "image")
+        self.palette, self.taken = PaletteTokenizer(CENTROIDS, 4), []
 
     def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
         self.taken.append(len(media))
-        return [self.encode(each) for each in media]
+        return [self.palette.encode(each) for each in media]
+
+    def decode_many(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [self.palette.decode(each) for each in ids]
+
+    def at_level(self, level: int, block: str) -> Together:
+        return self
 
 
 class Locked(BytesTokenizer):

@@ -291,7 +291,7 @@ def tiny(kind: str) -> Bundle:
         score = Score.of(onset, onset + 0.2, 60 + np.arange(8), np.full(8, 80), np.zeros(8, int))
         names, layouts = {"music": "music", "style": "style"}, ["style[3] music"]
         surveys = [registry.get("music").survey(score)]
-        tokenizers = {s: registry.factory(s, n).fit(surveys, siblings=names) for s, n in names.items()}
+        tokenizers = {s: registry.spec(s, n).fit(surveys, siblings=names) for s, n in names.items()}
     else:
         names = {"text": "bytes", "image": "palette", "style": "labels"}
         palette = PaletteTokenizer(np.array([[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [1, 1, 1]]), 4)

@@ -33,8 +33,8 @@ LABELS = ("chorale", "dance", "duet")
 def untrained(*layouts: str, context: int = 64) -> Bundle:
     surveys = [registry.get("music").survey(compose(seed, label)) for seed, label in enumerate(LABELS)]
     tokenizers = {
-        "style": registry.factory("style", "style").fit(surveys, siblings={}),
-        "music": registry.factory("music", "music").fit(surveys),
+        "style": registry.spec("style", "style").fit(surveys, siblings={}),
+        "music": registry.spec("music", "music").fit(surveys),
         "text": BytesTokenizer(),
     }
     sequencer = Sequencer([Layout.parse(spec) for spec in layouts], tokenizers, context)

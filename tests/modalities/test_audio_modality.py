@@ -14,7 +14,7 @@ from helicon.formats.audio import Sound, write_audio
 from helicon.formats.image import read_image
 from helicon.modalities import registry
 from helicon.modalities.audio import AUDIO
-from helicon.tokenizers.base import reading, tokenizer_weights
+from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
@@ -113,22 +113,22 @@ def test_a_preview_is_a_picture_of_it(tmp_path):
 def test_tokenizers_are_fitted_with_their_options():
     surveys, options = [AUDIO.survey(tone(label="bell")), None], {"rate": 4000, "channels": 2, "pedal": "drop"}
     for name, kind in (("mulaw", MulawTokenizer), ("pcm", PcmTokenizer)):
-        fitted = registry.factory("audio", name).fit(surveys, siblings={}, **options)
+        fitted = registry.spec("audio", name).fit(surveys, siblings={}, **options)
         assert isinstance(fitted, kind)
-        assert reading([fitted]) == {"rate": 4000, "channels": 2}
-        default = registry.factory("audio", name).fit([])
+        assert fitted.read_options == {"rate": 4000, "channels": 2}
+        default = registry.spec("audio", name).fit([])
         assert np.array_equal(default.encode(tone()), default.encode(default.decode(default.encode(tone()))))
         assert registry.restored("audio", name, json.loads(json.dumps(fitted.state()))).state() == fitted.state()
-    labels = registry.factory("style", "labels").fit(surveys, **options)
+    labels = registry.spec("style", "labels").fit(surveys, **options)
     assert isinstance(labels, LabelTokenizer)
     assert labels.labels == ("bell",)
-    assert registry.factory("style", "labels").grow(labels, ["gong", None]).labels == ("bell", "gong")
+    assert registry.spec("style", "labels").extend_vocabulary(labels, ["gong", None]).labels == ("bell", "gong")
 
 
 @pytest.mark.parametrize("slot", ["audio", "above"])
 def test_a_codec_is_trained_and_not_fitted(slot):
     with pytest.raises(ValueError, match="codes need a codec: train one with `helicon train audio-codec DIR`"):
-        registry.factory(slot, "codes").fit([None])
+        registry.spec(slot, "codes").fit([None])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_level_of_a_codec_is_a_tokenizer(run, slot, name, level):
     assert kind == "codes"
     assert isinstance(tokenizer, SoundCodesTokenizer)
     assert (tokenizer.block.name, tokenizer.level, tokenizer.hop) == (slot, level, (4, 16)[level])
-    assert reading([tokenizer]) == {"rate": 8000, "channels": 1}
+    assert tokenizer.read_options == {"rate": 8000, "channels": 1}
     again = registry.restored(slot, "codes", json.loads(json.dumps(tokenizer.state())), tokenizer_weights(tokenizer))
     assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
     assert np.array_equal(again.encode(tone()), tokenizer.encode(tone()))

@@ -15,7 +15,7 @@ from helicon.cli import main
 from helicon.formats.image import read_image, write_image
 from helicon.modalities import registry
 from helicon.modalities.image import IMAGE, codes_of, keep
-from helicon.tokenizers.base import reading, tokenizer_weights
+from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import Codec, CodecShape
 from helicon.vqvae.storage import CodecBundle, save_codec
@@ -88,7 +88,7 @@ def test_a_run_of_a_codec_is_a_tokenizer(codec, tmp_path):
         name, tokenizer = opened
         assert (name, tokenizer.state()) == ("codes", codes_of(codec).state())
         assert np.array_equal(tokenizer.encode(PIXELS), codes_of(codec).encode(PIXELS))
-    assert reading([tokenizer]) == {"size": 8}
+    assert tokenizer.read_options == {"size": 8}
     assert registry.opened("image", tmp_path) is None
     assert registry.opened("text", tmp_path / "run") is None
 
@@ -106,13 +106,13 @@ def test_a_codecs_tokenizer_comes_back_from_its_state_and_weights(codec):
 
 def test_a_codec_is_trained_and_not_fitted():
     with pytest.raises(ValueError, match="codes need a codec: train one with `helicon train image-codec DIR`"):
-        registry.factory("image", "codes").fit([PIXELS])
+        registry.spec("image", "codes").fit([PIXELS])
 
 
 def test_a_palette_and_bytes_are_fitted_with_their_options():
-    palette = registry.factory("image", "palette").fit([IMAGE.survey(PIXELS)], size=8, colours=5, vocabulary=99)
-    assert (len(palette.block), reading([palette])) == (5, {"size": 8})
-    assert isinstance(registry.factory("image", "rgb").fit([], size=8), RgbTokenizer)
+    palette = registry.spec("image", "palette").fit([IMAGE.survey(PIXELS)], size=8, colours=5, vocabulary=99)
+    assert (len(palette.block), palette.read_options) == (5, {"size": 8})
+    assert isinstance(registry.spec("image", "rgb").fit([], size=8), RgbTokenizer)
 
 
 def test_tokens_of_a_picture_go_there_and_back(tmp_path, capsys):

@@ -48,12 +48,12 @@ def test_tokenizers_fit_surveys_and_agree_on_instruments(preset):
     siblings = {"music": preset, "style": "style"}
     fitted = {slot: kind.fit(surveys, siblings=siblings, pedal="extend") for slot, kind in kinds.items()}
     again = {slot: kinds[slot].from_state(tokenizer.state()) for slot, tokenizer in fitted.items()}
-    ids = {slot: MUSIC.encode(tokenizer, [piece("bach")])[0][0] for slot, tokenizer in again.items()}
+    ids = {slot: tokenizer.encode(piece("bach")) for slot, tokenizer in again.items()}
     score = MUSIC.join({slot: again[slot].decode(ids[slot]) for slot in ids})
     assert (score.label, score.tempo_bpm, len(score)) == ("bach", pytest.approx(90.0, abs=1e-4), 3)
     names = again["style"].decode(ids["style"]).instruments
     again["music"].automaton.constrain(again["music"].automaton.start(1), instruments=names)
-    grown = kinds["style"].grow(again["style"], [MUSIC.survey(piece("My Song"))])
+    grown = kinds["style"].extend_vocabulary(again["style"], [MUSIC.survey(piece("My Song"))])
     assert grown.labels == ("bach", "chopin", "my-song")
 
 

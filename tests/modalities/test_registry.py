@@ -10,24 +10,22 @@ import pytest
 
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
-from helicon.modalities.base import Modality, TokenizerKind
+from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import encode_all
 
 
-class Directions:
+class Directions(Tokenizer[str]):
     """Moves on a map, `N`, `E`, `S`, `W`: the smallest tokenizer there is."""
 
     block = Block("moves", ("N", "E", "S", "W"))
-    automaton = None
 
     def encode(self, media: str) -> np.ndarray:
         return np.array([self.block.index[c] for c in media], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
         return "".join(self.block.tokens[i] for i in ids)
-
-    def state(self) -> dict:
-        return {}
 
 
 def read_moves(path: Path) -> tuple[str, ReadReport]:
@@ -39,7 +37,7 @@ MOVES = Modality(
     suffixes=(".moves",),
     read_file=read_moves,
     write=lambda media, path: path.write_text(media) and None,
-    slots={"moves": {"plain": TokenizerKind(lambda surveys: Directions(), lambda state: Directions())}},
+    slots={"moves": {"plain": TokenizerSpec(lambda surveys: Directions(), lambda state: Directions())}},
 )
 
 
@@ -75,13 +73,13 @@ def test_a_style_of_nothing_or_of_everything_is_refused(beside):
 
 
 def test_tokenizers_of_a_slot_are_found_whatever_their_medium(tmp_path):
-    assert registry.factory("style", "style") is registry.get("music").slots["style"]["style"]
-    assert registry.factory("style", "labels") is registry.get("audio").slots["style"]["labels"]
-    assert sorted(registry.kinds("style")) == ["labels", "style"]
+    assert registry.spec("style", "style") is registry.get("music").slots["style"]["style"]
+    assert registry.spec("style", "labels") is registry.get("audio").slots["style"]["labels"]
+    assert sorted(registry.specs("style")) == ["labels", "style"]
     assert registry.restored("style", "labels", {"block": "style", "labels": ["bell"]}).block.tokens[0] == "bell"
     assert registry.opened("style", tmp_path) is None
     with pytest.raises(ValueError, match="unknown tokenizer for style 'label'; nearest: labels"):
-        registry.factory("style", "label")
+        registry.spec("style", "label")
 
 
 def test_names_that_are_not_known():
@@ -90,21 +88,21 @@ def test_names_that_are_not_known():
     with pytest.raises(ValueError, match="unknown slot 'txt'; nearest: text"):
         registry.for_slot("txt")
     with pytest.raises(ValueError, match="unknown tokenizer for text 'bp'; nearest: bpe"):
-        registry.factory("text", "bp")
+        registry.spec("text", "bp")
 
 
 def test_a_modality_of_ones_own(moves, tmp_path):
     path = tmp_path / "a.moves"
     moves.write("NNES", path)
     media, counts = registry.for_slot("moves").read(path, label="trips", options={"pedal": "drop"})
-    kind = registry.factory("moves", "plain")
+    kind = registry.spec("moves", "plain")
     tokenizer = kind.from_state(json.loads(json.dumps(kind.fit([moves.survey(media)], vocabulary_size=3).state())))
-    ((ids, lost),) = moves.encode(tokenizer, [media])
+    ((ids, lost),) = encode_all(tokenizer, [media])
     assert (media, counts, ids.tolist(), lost) == ("NNES", {}, [0, 0, 1, 2], {})
     assert moves.join({"moves": tokenizer.decode(ids)}) == "NNES"
     assert moves.documents(media) == ["NNES"]
     assert moves.preview(media, path) == []
-    assert kind.grow(tokenizer, []) is tokenizer
+    assert kind.extend_vocabulary is None
     with pytest.raises(ValueError, match="moves is not made from text"):
         moves.from_text("north")
     with pytest.raises(ValueError, match="only all of it"):

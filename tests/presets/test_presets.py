@@ -142,9 +142,9 @@ def test_every_preset_is_accepted_by_fit(name):
         layout.room(fit.datamodule.context)
         for slot in layout.sources:
             chosen = (fit.config.fit.data.tokenizers or {}).get(slot)
-            assert chosen is None or registry.factory(slot, chosen)
+            assert chosen is None or registry.spec(slot, chosen)
     for slot in fit.model.slot_weights:
-        assert registry.kinds(slot)
+        assert registry.specs(slot)
 
 
 @pytest.mark.parametrize("name", CODECS)

@@ -14,7 +14,7 @@ from helicon.formats.image import read_image
 from helicon.modalities import registry
 from helicon.modalities.image import codes_of
 from helicon.tokenizers import codes as module
-from helicon.tokenizers.base import tokenizer_weights
+from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked
 from helicon.vqvae.codec import Codec, CodecShape
@@ -141,7 +141,7 @@ def test_codes_of_real_pictures_do_not_depend_on_who_goes_with_them(shared_data,
 
 def test_a_copy_on_another_device_has_the_same_state_and_codes():
     tokenizer = real()
-    again, picture = tokenizer.on("cpu"), np.full((16, 16, 3), 99, np.uint8)
+    again, picture = tokenizer.to("cpu"), np.full((16, 16, 3), 99, np.uint8)
     assert again.codec is not tokenizer.codec
     assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
     assert np.array_equal(again.encode(picture), tokenizer.encode(picture))
@@ -152,7 +152,7 @@ def test_a_copy_on_another_device_has_the_same_state_and_codes():
 def test_a_gpu_makes_the_same_pictures():
     tokenizer, rng = real(), np.random.default_rng(1)
     pictures = [rng.integers(256, size=(rows, 16, 3)).astype(np.uint8) for rows in (16, 16, 8)]
-    moved = tokenizer.on("cuda")
+    moved = tokenizer.to("cuda")
     assert (moved.device.type, tokenizer.device.type) == ("cuda", "cpu")
     ids = tokenizer.encode_many(pictures)
     assert np.mean([(a != b).mean() for a, b in zip(moved.encode_many(pictures), ids)]) < 0.02
@@ -165,7 +165,7 @@ def test_what_it_tells_others():
     assert tokenizer.block.name == "image"
     assert tokenizer.block.tokens[:2] == ("v00", "v01")
     assert tokenizer.block.tokens[-1] == "v10"
-    assert (tokenizer.shape, tokenizer.reading, tokenizer.automaton) == ((3, 3), {"size": 6}, None)
+    assert (tokenizer.shape, tokenizer.read_options, tokenizer.automaton) == ((3, 3), {"size": 6}, None)
     assert tokenizer.units(np.zeros(9)) == {"pixel": 36.0, "dimension": 108.0}
     assert tokenizer.describe() == {"size": 6, "codec": "0123456789abcdef", "factor": 2, "quantizer": "greys"}
     assert tokenizer.state() == {"block": "image", "codec": CONFIG}
@@ -203,6 +203,15 @@ def test_weights_that_are_missing_or_another_codecs_are_refused():
         registry.restored("image", "codes", tokenizer.state(), other.weights())
 
 
+def test_a_codec_of_pictures_has_one_level():
+    tokenizer = real()
+    for level in (0, -1):
+        again = tokenizer.at_level(level, "image")
+        assert (again.block.name, again.block.tokens, again.codec) == ("image", tokenizer.block.tokens, tokenizer.codec)
+    with pytest.raises(ValueError, match="level 1: a codec of pictures has one level"):
+        tokenizer.at_level(1, "image")
+
+
 def test_codes_are_trained_not_fitted():
     with pytest.raises(ValueError, match="codes need a codec: train one with `helicon train image-codec DIR`"):
-        registry.factory("image", "codes").fit([])
+        registry.spec("image", "codes").fit([])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from music_worlds import SAMPLE, TABLES, random_score, score_of, scores
 
 from helicon.formats.score import DRUMS, Score
-from helicon.tokenizers.augment import Change, draw_change
+from helicon.tokenizers.augment import Augmentation, draw_augmentation
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
 
@@ -127,7 +127,7 @@ def test_state_survives_json():
     assert again.block == TOKENIZERS["families"].block
 
 
-def slowly_changed(score: Score, change: Change, name: str) -> Score:
+def slowly_changed(score: Score, change: Augmentation, name: str) -> Score:
     """A score changed note by note, as a person would."""
     table = TABLES[name]
     melodic = [int(pitch) for pitch, program in zip(score.pitch, score.program) if program != DRUMS]
@@ -149,7 +149,7 @@ def slowly_changed(score: Score, change: Change, name: str) -> Score:
 @given(
     tokenizer_names,
     scores,
-    st.builds(Change, st.integers(-130, 130), st.integers(-3, 3), st.sampled_from([1.0, 1.0, 0.9, 1.07, 1.1])),
+    st.builds(Augmentation, st.integers(-130, 130), st.integers(-3, 3), st.sampled_from([1.0, 1.0, 0.9, 1.07, 1.1])),
 )
 @settings(max_examples=150, deadline=None)
 def test_augment_equals_encoding_the_changed_piece(name, score, change):
@@ -165,7 +165,7 @@ def test_augment_leaves_its_input_alone_and_is_quick():
     times = []
     for _ in range(20):
         start = time.process_time()
-        musenet.augment(ids, Change(3, 1, 1.05))
+        musenet.augment(ids, Augmentation(3, 1, 1.05))
         times.append(time.process_time() - start)
     assert np.array_equal(ids, before)
     assert len(ids) > 900
@@ -174,11 +174,11 @@ def test_augment_leaves_its_input_alone_and_is_quick():
 
 def test_changes_are_drawn_within_their_ranges():
     rng = np.random.default_rng(1)
-    changes = [draw_change(rng) for _ in range(300)]
+    changes = [draw_augmentation(rng) for _ in range(300)]
     assert {change.transpose for change in changes} == set(range(-5, 7))
     assert {change.volume for change in changes} == {-1, 0, 1}
     assert all(0.9 <= change.tempo <= 1.1 for change in changes)
-    assert draw_change(rng, (0, 0), (0, 0), (1, 1)) == Change()
+    assert draw_augmentation(rng, (0, 0), (0, 0), (1, 1)) == Augmentation()
 
 
 def test_order_of_ranks_is_that_of_the_table():

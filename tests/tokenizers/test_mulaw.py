@@ -112,7 +112,7 @@ def test_ids_outside_the_block_and_other_sounds_are_refused():
 def test_what_it_tells_others():
     assert (tokenizer.block.name, tokenizer.block.tokens[0], tokenizer.block.tokens[-1]) == ("audio", "0", "255")
     assert (tokenizer.rate, tokenizer.sample_rate, tokenizer.channels) == (8000, 8000, 1)
-    assert tokenizer.reading == {"rate": 8000, "channels": 1}
+    assert tokenizer.read_options == {"rate": 8000, "channels": 1}
     assert isinstance(tokenizer.automaton, TimeAutomaton)
     assert tokenizer.units(np.zeros(4000)) == {"second": 0.5, "dimension": 4000.0}
     assert tokenizer.describe() == {"values": 256, "rate": 8000, "channels": 1}
@@ -121,5 +121,5 @@ def test_what_it_tells_others():
 def test_state_survives_json():
     state = json.loads(json.dumps(MulawTokenizer(16000, 2, "voice").state()))
     again = MulawTokenizer.from_state(state)
-    assert (again.block.name, len(again.block), again.reading) == ("voice", 256, {"rate": 16000, "channels": 2})
+    assert (again.block.name, len(again.block), again.read_options) == ("voice", 256, {"rate": 16000, "channels": 2})
     assert again.state() == state

@@ -162,7 +162,7 @@ def test_what_is_no_palette_is_refused(centroids, message):
 def test_what_it_tells_others():
     assert FLAG.block.tokens == ("c0", "c1", "c2", "c3", "c4")
     assert PaletteTokenizer(np.zeros((512, 3)), 4).block.tokens[7] == "c007"
-    assert (FLAG.block.name, FLAG.shape, FLAG.reading, FLAG.automaton) == ("image", (4, 4), {"size": 4}, None)
+    assert (FLAG.block.name, FLAG.shape, FLAG.read_options, FLAG.automaton) == ("image", (4, 4), {"size": 4}, None)
     assert FLAG.units(np.zeros(12)) == {"pixel": 12.0}
     assert FLAG.describe() == {"colours": 5, "size": 4}
 

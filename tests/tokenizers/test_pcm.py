@@ -53,7 +53,7 @@ def test_ids_outside_the_block_and_other_sounds_are_refused():
 
 def test_what_it_tells_others():
     assert (tokenizer.block.tokens[0], tokenizer.block.tokens[-1]) == ("-32768", "32767")
-    assert tokenizer.reading == {"rate": 44100, "channels": 1}
+    assert tokenizer.read_options == {"rate": 44100, "channels": 1}
     assert isinstance(tokenizer.automaton, TimeAutomaton)
     assert tokenizer.units(np.zeros(441)) == {"second": 0.01, "dimension": 441.0}
     assert tokenizer.describe() == {"values": 65536, "rate": 44100, "channels": 1}

@@ -61,7 +61,7 @@ def test_what_is_no_picture_is_refused(picture):
 
 def test_what_it_tells_others():
     assert (tokenizer.block.name, tokenizer.block.tokens[0], tokenizer.block.tokens[-1]) == ("image", "0", "255")
-    assert (tokenizer.shape, tokenizer.reading, tokenizer.automaton) == ((2, 2, 3), {"size": 2}, None)
+    assert (tokenizer.shape, tokenizer.read_options, tokenizer.automaton) == ((2, 2, 3), {"size": 2}, None)
     assert tokenizer.units(np.zeros(12)) == {"dimension": 12.0}
     assert tokenizer.describe() == {"values": 256, "size": 2}
 

@@ -7,6 +7,7 @@ import pytest
 
 from helicon.sequence.layout import Layout
 from helicon.sequence.vocabulary import Block
+from helicon.tokenizers.abilities import Grid
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer, grids
 
 NO = NO_TARGET
@@ -19,7 +20,7 @@ class Letters:
     block = Block("letters", tuple("abcde"))
 
 
-class Tiles:
+class Tiles(Grid):
     """Two colours in 2 rows of 3."""
 
     automaton = None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from helicon.formats.audio import Sound
 from helicon.modalities.audio import codes_from_state, codes_of
-from helicon.tokenizers.base import tokenizer_weights
+from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.tokenizers.timing import TimeAutomaton
 
@@ -114,7 +114,7 @@ def test_what_it_tells_others():
     tokenizer = staircase()
     assert (tokenizer.block.name, tokenizer.block.tokens[0], tokenizer.block.tokens[-1]) == ("audio", "v00", "v10")
     assert (tokenizer.rate, tokenizer.sample_rate, tokenizer.channels) == (500.0, 1000, 1)
-    assert tokenizer.reading == {"rate": 1000, "channels": 1}
+    assert tokenizer.read_options == {"rate": 1000, "channels": 1}
     assert isinstance(tokenizer.automaton, TimeAutomaton)
     assert tokenizer.units(np.zeros(250)) == {"second": 0.5}
     assert tokenizer.describe() == {
@@ -151,7 +151,7 @@ def test_many_sounds_are_what_each_is():
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
 def test_a_copy_on_another_device_has_the_same_state_and_codes(device):
     tokenizer = real(1)
-    again = tokenizer.on(device)
+    again = tokenizer.to(device)
     assert again.codec is not tokenizer.codec
     assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
     ids = tokenizer.encode(noise(2000))

@@ -9,7 +9,7 @@ import pytest
 from music_worlds import TABLES, score_of
 
 from helicon.formats.score import DRUMS
-from helicon.tokenizers.augment import Change
+from helicon.tokenizers.augment import Augmentation
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.style import ANY, Style, StyleTokenizer, all_sets, found_sets
 from helicon.tokenizers.survey import MusicSurvey
@@ -57,8 +57,8 @@ def test_parse_takes_words_in_any_order_and_keeps_the_tempo():
     assert musenet.parse("") == musenet.parse("any-label any-tempo") == Style()
     assert musenet.parse("strings_piano").instruments == style.instruments
     assert words(musenet.parse("violin_piano")) == ["any-label", "piano_strings", "any-tempo"]
-    assert musenet.wishes(musenet.parse("violin")) == {"instruments": ("violin",)}
-    assert musenet.wishes(Style()) == {}
+    assert musenet.constraints(musenet.parse("violin")) == {"instruments": ("violin",)}
+    assert musenet.constraints(Style()) == {}
     assert words(musenet.parse("tempo999")) == ["any-label", "any-instruments", "tempo300"]
 
 
@@ -114,9 +114,9 @@ def test_drop_opens_words():
 
 def test_augment_moves_the_tempo_word():
     ids = musenet.encode(trio)
-    assert musenet.to_words(musenet.augment(ids, Change(3, 1, 1.1)))[2] == "tempo100"
+    assert musenet.to_words(musenet.augment(ids, Augmentation(3, 1, 1.1)))[2] == "tempo100"
     opened = musenet.encode(Style())
-    assert musenet.augment(opened, Change(tempo=1.1)).tolist() == opened.tolist()
+    assert musenet.augment(opened, Augmentation(tempo=1.1)).tolist() == opened.tolist()
 
 
 def test_grow_adds_labels_by_name():

@@ -110,7 +110,7 @@ def test_a_full_disk_is_said_with_the_file_that_did_not_fit(midi_folder, tmp_pat
         return write(self, data)
 
     def full_too(self, mode="r", *args, **kwargs):
-        if self.name == name and "a" in mode:
+        if self.name == name and set(mode) & set("a+"):
             raise OSError(28, "No space left on device")
         return write_text(self, mode, *args, **kwargs)
 

@@ -98,9 +98,17 @@ def test_a_torn_line_of_metrics_is_left_out_and_cut_off(run, torn):
     assert read_metrics(run)["train/music"][0] == list(range(6))
 
 
-@pytest.mark.parametrize("content", ["", "step,met", "9" * 5000, "step,metric,value\n" + "9" * 5000])
-def test_metrics_begin_anew_after_what_is_no_line_of_theirs(run, content):
+@pytest.mark.parametrize("content", ["step,met", "9" * 5000, "step,metric,value\n3,train/music,1.0\n"])
+def test_a_run_whose_metrics_are_none_stops_before_its_first_step(run, content, monkeypatch):
     (run / "metrics.csv").write_text(content)
+    monkeypatch.setattr(GPTModule, "training_step", lambda *args: pytest.fail("a step was made"))
+    with pytest.raises(TrainingError, match=r"metrics\.csv: (damaged|of an older format)"):
+        run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    assert (run / "metrics.csv").read_text() == content
+
+
+def test_metrics_that_were_moved_away_begin_anew(run):
+    (run / "metrics.csv").unlink()
     run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
     assert read_metrics(run)["train/music"][0] == [4, 5]
 
@@ -161,7 +169,7 @@ def test_a_run_that_is_killed_after_a_checkpoint_is_the_uninterrupted_one(midi_f
     assert read_metrics(run) == read_metrics(whole)
     assert load_bundle(run).hash() == load_bundle(whole).hash()
     assert (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
-    assert len((whole / "metrics.csv").read_text().splitlines()) == 1 + 6 + 2 * 2  # each once
+    assert len((whole / "metrics.csv").read_text().splitlines()) == 1 + 6  # a row a step
     expected = weights(whole)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(run).items())
 
@@ -240,9 +248,7 @@ def test_a_lock_is_of_the_folder_that_is_there(tmp_path):
 @pytest.mark.parametrize("name", UNUSED)
 def test_options_that_would_do_nothing_are_refused_by_name(name):
     values = {
-        "default_root_dir": "elsewhere", "logger": "true", "profiler": "simple", "gradient_clip_algorithm": "value",
-        "overfit_batches": "0.5", "use_distributed_sampler": "false", "model_registry": "here", "max_epochs": "2",
-        "enable_autolog_hparams": "false", "min_epochs": "2", "limit_predict_batches": "2",
+        "use_distributed_sampler": "false", "model_registry": "here", "limit_predict_batches": "2",
         "check_val_every_n_epoch": "2", "reload_dataloaders_every_n_epochs": "2",
     }  # fmt: skip
     words = ["--config=text", "--data.path=nowhere", f"--trainer.{name}={values.get(name, 'true')}"]

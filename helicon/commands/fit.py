@@ -21,7 +21,7 @@ def quiet() -> None:
     import logging
 
     advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "args parameter is", "sync_dist")
-    advice += ("callbacks used to create the checkpoint",)
+    advice += ("callbacks used to create the checkpoint", "overriding `LightningModule.optimizer_")
     for pattern in advice:
         warnings.filterwarnings("ignore", f".*{pattern}.*")
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -52,7 +52,7 @@ def run_or_stop(
 def lightning(command: str, args: list[str]) -> int:
     """Runs one of LightningCLI's commands from the command line."""
     run, status = run_or_stop(command, args)
-    if command == "fit" and not status and is_first():
+    if command == "fit" and not status and is_first() and (run / "model").is_dir():  # not of a fast_dev_run
         codec = find_codec(run)
         after = f"helicon reconstruct {run} FILE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
         print_text(f"model      {run / 'model'}\nnext       {after}", sys.stderr)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from helicon.data.corpus import Corpus
+from helicon.data.numbered import NumberedBatches
 from helicon.data.packing import Batches
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
@@ -97,7 +97,7 @@ class Stream:
 
     def window(self, number: int, window: int) -> Packed:
         """A window of the table, as it is when it comes at that number."""
-        ids, begin, end = self._cut(self.batches.epoch(number), window)
+        ids, begin, end = self._cut(self.batches.epoch_of(number), window)
         rng = self._draws(number)
         if self.how.drop:
             self._drop(ids, rng)
@@ -164,7 +164,7 @@ def augmented(
     return ids
 
 
-class TrainBatches(IterableDataset[Batch]):
+class TrainBatches(NumberedBatches[Batch]):
     """Batches `first`, `first + 1`, ... without end; layouts take turns.
 
     Of each batch a process of several takes every `world`-th piece from `rank` on.
@@ -180,12 +180,10 @@ class TrainBatches(IterableDataset[Batch]):
         rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
         return collate(index, [stream.window(number, window) for number, window in rows])
 
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        step, t = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
-        while True:
-            yield self.batch(t)
-            t += step
+    @property
+    def epoch(self) -> int:
+        """As many as the layout with the most windows needs, since layouts take turns."""
+        return len(self.streams) * max(stream.batches.epoch for stream in self.streams)
 
 
 def held_out_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout) -> Iterator[Packed]:

@@ -104,7 +104,12 @@ class Batches:
         numbers = np.arange(turn * self.buckets[k].size, (turn + 1) * self.buckets[k].size)
         return list(zip((numbers * len(self.buckets) + k).tolist(), self.epochs[k].at(numbers).tolist()))
 
-    def epoch(self, number: int) -> int:
+    @property
+    def epoch(self) -> int:
+        """Batches in which every item comes once, as far as whole groups of them do; at least one."""
+        return max(1, -(len(self._weights) - self._tails[0] >> 20))  # each share is rounded up by less than one unit
+
+    def epoch_of(self, number: int) -> int:
         """How often each window of its bucket has come before that number."""
         turn, k = divmod(number, len(self.buckets))
         return turn // len(self.epochs[k])

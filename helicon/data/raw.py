@@ -5,15 +5,15 @@ Shapes: B items of a batch; a picture is [C, H, W], uint8; S samples of a window
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from helicon.data.corpus import Corpus
+from helicon.data.numbered import NumberedBatches
 from helicon.data.packing import Epochs
 
 
@@ -54,14 +54,14 @@ class Sounds:
         return samples.view(-1, self.channels).T.contiguous()
 
 
-class RawBatches(IterableDataset[Tensor], ABC):
+class RawBatches(NumberedBatches[Tensor]):
     """Batches `first`, `first + 1`, ... without end: every epoch has each item once, in its own order.
 
     Of each batch a process of several takes every `world`-th item from `rank` on.
     """
 
     def __init__(self, items: np.ndarray, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.size, self.seed, self.first, self.rank, self.world = batch, seed, 0, rank, world
+        self.size, self.seed, self.rank, self.world = batch, seed, rank, world
         self.epochs = Epochs(items, seed)
 
     @abstractmethod
@@ -74,12 +74,10 @@ class RawBatches(IterableDataset[Tensor], ABC):
         rng = np.random.default_rng((self.seed, 1, t))
         return self.items(self.epochs.at(numbers), numbers // len(self.epochs), rng)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        worker = get_worker_info()
-        step, t = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
-        while True:
-            yield self.batch(t)
-            t += step
+    @property
+    def epoch(self) -> int:
+        """Batches in which every item comes once; the last of them goes on with the next epoch."""
+        return -(-len(self.epochs) // self.size)
 
 
 class PictureBatches(RawBatches):

@@ -83,7 +83,7 @@ class AudioData(RawData):
         """Of sound to train on."""
         return float(self.sounds.lengths[self.train].sum()) / self.rate
 
-    def batches(self, rank: int, world: int) -> SoundBatches:
+    def make_batches(self, rank: int, world: int) -> SoundBatches:
         """Batches float32 [B, C + 1, S], the last channel the mask."""
         return SoundBatches(self.sounds, self.window, self.batch_size, self.seed, rank, world)
 

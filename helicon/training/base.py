@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from helicon.formats.printable import printable
 from helicon.training.errors import TrainingError
 from helicon.training.optimizers import MuonAdamW
+from helicon.training.own_optimizer import OwnOptimizer
 from helicon.training.record import ProgressRecord
 from helicon.training.sharding import full
 
@@ -33,6 +34,7 @@ class RunModule(pl.LightningModule):
     """A network that a run trains. What is trained says how it is saved, shown and told of."""
 
     unit = "tokens"  # what `amount` counts
+    ema = 0.0  # decay of an average of the weights, with which a model is kept; 0: the weights themselves
     schedule = "cosine"  # or linear: as high as it gets for the first half, then down in a line
 
     def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
@@ -42,6 +44,16 @@ class RunModule(pl.LightningModule):
         self.record = ProgressRecord()
         self.replayed: ProgressRecord | None = None  # of the run that this one repeats
         self.expected: Expected | None = None  # weights of the checkpoint that it goes on from
+        self.own = OwnOptimizer()  # what `--optimizer` and `--lr_scheduler` say
+        self.seconds: float | None = None  # that the run may take
+
+    def setup(self, stage: str) -> None:
+        """Asks the clock, before it starts, how long the run is."""
+        timer = self._timer()
+        self.seconds = timer.time_remaining() if timer is not None else None
+
+    def _timer(self) -> Timer | None:
+        return next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the model as it stands to `folder`, whole, with what else is known of it: the first process does.
@@ -100,22 +112,43 @@ class RunModule(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clips by the norm of all gradients. Lightning's own hook refuses fused optimizers under mixed precision."""
-        limit, parameters = gradient_clip_val or math.inf, [p for p in self.parameters() if p.grad is not None]
+        """Clips by the norm of all gradients together, or each value by itself.
+
+        Lightning's own hook refuses fused optimizers under mixed precision.
+        """
+        parameters = [p for p in self.parameters() if p.grad is not None]
         norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         self.stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
-        if norm > limit:  # else nothing is to be multiplied
-            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        if not gradient_clip_val:
+            return
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif norm > gradient_clip_val:  # else nothing is to be multiplied
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
     def scheduled(self, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
-        """The optimizer, with a warm-up and a fall of the rate over the steps or the minutes that the run has."""
-        if self.optimizer == "muon":
-            optimizer: torch.optim.Optimizer = MuonAdamW(matrices, rest, self.lr, self.weight_decay, self.beta2)
+        """The optimizer, with a warm-up and a fall of the rate over the steps or the minutes that the run has.
+
+        Either is the user's own where `--optimizer` or `--lr_scheduler` says so; the course of the rate is ours still
+        where only the first is.
+        """
+        if self.own.optimizer:
+            optimizer = self.own.make_optimizer(self.parameters())
+        elif self.optimizer == "muon":
+            optimizer = MuonAdamW(matrices, rest, self.lr, self.weight_decay, self.beta2)
         else:
             groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
             optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
+        self.progress_at(0)
+        if self.own.scheduler:
+            return {"optimizer": optimizer, "lr_scheduler": self.own.make_schedule(optimizer, self.trainer)}
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Notes after each step how far the run is, whatever the rate goes by."""
+        super().optimizer_step(*args, **kwargs)
+        self.progress_at(self.global_step + 1)
 
     def _rate(self, step: int) -> float:
         done = self.progress_at(step)
@@ -168,7 +201,7 @@ class RunModule(pl.LightningModule):
         trainer, shares = self.trainer, [0.0]
         if trainer.max_steps and trainer.max_steps > 0:
             shares.append((self.global_step if step is None else step) / trainer.max_steps)
-        timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
-        if timer is not None and timer._duration:
-            shares.append(timer.time_elapsed() / timer._duration)
+        timer = self._timer()
+        if timer is not None and self.seconds:
+            shares.append(timer.time_elapsed() / self.seconds)
         return min(1.0, max(shares))

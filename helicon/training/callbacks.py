@@ -16,7 +16,9 @@ import helicon
 from helicon.bundle import storage as bundle
 from helicon.formats import checked
 from helicon.formats.json_files import read_json
+from helicon.training.averaging import averaged
 from helicon.training.base import RunModule
+from helicon.training.epochs import NEVER, Epochs
 from helicon.training.errors import TrainingError
 from helicon.training.record import FILE, read_record
 from helicon.vqvae import storage
@@ -58,7 +60,8 @@ class KeepBundle(pl.Callback):
         assert isinstance(pl_module, RunModule)
         notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
         notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
-        pl_module.save(self.run / "model", notes)
+        with averaged(trainer, pl_module):
+            pl_module.save(self.run / "model", notes)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # From the model itself: a checkpoint is older than the validation that follows it, which is not repeated
@@ -89,32 +92,39 @@ def kept_loss(folder: Path) -> float:
 
 class ValidateInTime(pl.Callback):
     """Says when it is time for a validation: the first process does, whose clock is for all; a repeated run when that
-    run had its own."""
+    run had its own.
+
+    seconds: between validations. Lightning counts batches alone: it is told that one of them is due after this step.
+    """
+
+    clock = staticmethod(time.monotonic)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.last = time.monotonic()
+        self.last = self.clock()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.last = time.monotonic()
+        self.last = self.clock()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RunModule)
-        interval: float | None = trainer._val_check_time_interval
-        if interval is None:
-            return
         if pl_module.replayed and trainer.global_step <= pl_module.replayed.steps:
-            due = between_steps(trainer) and trainer.global_step in pl_module.replayed.validations
-        elif trainer.world_size > 1:
-            due = trainer.strategy.broadcast(time.monotonic() - self.last >= interval)
+            due = trainer.global_step in pl_module.replayed.validations
         else:
-            return
-        trainer._last_val_time = -math.inf if due else math.inf
+            due = trainer.strategy.broadcast(self.clock() - self.last >= self.seconds)
+        trainer.val_check_batch = 1 if due and between_steps(trainer) else NEVER
 
 
 class KeepCheckpoints(pl.Callback):
-    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes` and at the end.
+    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes`.
 
     With each goes the record of the run's progress. resuming: whether validations on record there are the run's own.
+
+    No ModelCheckpoint, of which there may be some beside it: that one saves by its own count of steps or epochs, also
+    between steps while gradients are added up, or with a validation pending that a resumed run would leave out; without
+    the one before as a reserve, and without the record, which has to be that of the same step.
     """
 
     def __init__(self, run: Path, resuming: bool = False, minutes: float = 5.0) -> None:
@@ -144,9 +154,6 @@ class KeepCheckpoints(pl.Callback):
         if trainer.is_global_zero and self._saved_step == trainer.global_step:
             pl_module.record.write(self.run)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer)
-
     def save(self, trainer: pl.Trainer) -> Path:
         """Saves now; once that is done the last checkpoint becomes the previous one."""
         last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
@@ -163,15 +170,33 @@ class KeepCheckpoints(pl.Callback):
         return last
 
 
+class EndWithCheckpoint(pl.Callback):
+    """Saves as training ends: before all callbacks that change the weights then, as Lightning's WeightAveraging does.
+
+    After each step a checkpoint is saved behind them, so that it has their averages.
+    """
+
+    def __init__(self, checkpoints: KeepCheckpoints) -> None:
+        self.checkpoints = checkpoints
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.checkpoints.save(trainer)
+
+
 def between_steps(trainer: pl.Trainer) -> bool:
     """Whether no gradients are waiting for more batches: a checkpoint does not hold them."""
-    return not trainer.fit_loop.epoch_loop._should_accumulate()
+    done = trainer.fit_loop.batch_idx + 1  # of Lightning's epoch, at the end of which a step is made in any case
+    return done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches
 
 
 def validation_is_due(trainer: pl.Trainer) -> bool:
-    """Whether a validation follows this batch."""
+    """Whether a validation follows this batch, as `trainer.val_check_batch` says, or as the last thing of a run."""
     loop = trainer.fit_loop
-    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+    enough = loop.epoch_progress.current.processed >= (loop.min_epochs or 0)  # type: ignore[attr-defined]
+    if trainer.should_stop and enough and trainer.global_step >= (loop.min_steps or 0):
+        return trainer.enable_validation
+    interval = trainer.val_check_batch or math.inf
+    return trainer.enable_validation and (loop.total_batch_idx + 1) % interval == 0
 
 
 def anywhere(trainer: pl.Trainer, holds: bool) -> bool:
@@ -182,8 +207,8 @@ def anywhere(trainer: pl.Trainer, holds: bool) -> bool:
 class Progress(pl.Callback):
     """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
 
-    def __init__(self, out: Any = None) -> None:
-        self.out = out or sys.stderr
+    def __init__(self, epochs: Epochs, out: Any = None) -> None:
+        self.epochs, self.out = epochs, out or sys.stderr
         self.terminal = self.out.isatty()
         self.amount = 0
 
@@ -213,7 +238,8 @@ class Progress(pl.Callback):
         left = (1 - done) / rate if rate > 0 else 0.0
         speed = f"{self.amount / max(seconds, 1e-9):,.0f} {module.unit}/s"
         told = module.headline(trainer.callback_metrics)
-        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *told, speed, f"ETA {clock(left)}"]
+        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.words(trainer)]
+        parts += [*told, speed, f"ETA {clock(left)}"]
         print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
 
 
@@ -246,7 +272,7 @@ class Samples(pl.Callback):
         begun = time.monotonic()
         if self.spent > self.share * (begun - self.start):
             return
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), averaged(trainer, pl_module):
             pl_module.write_samples(self.folder / f"step-{trainer.global_step:06d}")
         pl_module.train()
         self.spent += time.monotonic() - begun

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from helicon.formats.checked import shown
 from helicon.formats.files import atomic_write, check_folder, open_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MOST, print_text, printable
 from helicon.training.checkpoint_pickle import UnsafeError, check_pickle
 from helicon.training.checkpoint_zip import read_archive
 from helicon.training.errors import TrainingError
 
+NAMED = ("last", "best")  # words that stand for a checkpoint of a run
 VERSION = re.compile(r"[0-9]+(\.[0-9a-z]+){1,4}([.+-][0-9a-z.]{1,40})?")
 
 
@@ -92,3 +94,35 @@ def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
     raise TrainingError(
         "; ".join(faults) if faults else f"{run}: no checkpoint to resume from in {run / 'checkpoints'}"
     )
+
+
+def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
+    """What `--ckpt_path last` or `best` stands for.
+
+    Args:
+        name: `last` is the newest checkpoint that can be read; `best` the one that a ModelCheckpoint among the run's
+            callbacks has found to be the best, as the newest checkpoint says.
+        runs: folders that may be the run, the likeliest first.
+
+    Raises:
+        TrainingError: for no run, one without checkpoints, and `best` of a run that has kept none.
+    """
+    run = next((run for run in runs if run.is_dir()), None)
+    if run is None:
+        raise TrainingError(f"--ckpt_path {name}: of which run? --config RUN/config.yaml says so, or --runs and --name")
+    newest, faults = latest_checkpoint(run)
+    for fault in faults:
+        print_text(f"{fault}; taking {newest}", sys.stderr)
+    if name == "last":
+        return newest
+    kept = read_checkpoint(newest).get("callbacks", {})
+    states = [state for key, state in kept.items() if str(key).startswith("ModelCheckpoint")]
+    found = [Path(str(state.get("best_model_path") or run)) for state in states if isinstance(state, dict)]
+    # A run may be somebody else's: nothing outside of it is opened
+    inside = [path for path in found if path.is_file() and path.resolve().is_relative_to(run.resolve())]
+    if not inside:
+        raise TrainingError(
+            f"--ckpt_path best: no ModelCheckpoint among the callbacks of {printable(run)} has kept one there; the "
+            f"weights of its best held-out loss are in {printable(run / 'model')}, which helicon eval measures"
+        )
+    return inside[0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from helicon.evaluation.losses import codebook_figures
 from helicon.training.base import RunModule
+from helicon.training.callbacks import validation_is_due
 from helicon.training.errors import TrainingError
 from helicon.training.raw_data import RawData
 from helicon.vqvae.codec import Bottleneck
@@ -132,9 +133,8 @@ class CodecRun(RunModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
         super().on_save_checkpoint(checkpoint)
-        loop = self.trainer.fit_loop
         # A validation that is due now takes these counts, and a resumed run does not repeat it
-        due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+        due = validation_is_due(self.trainer)
         checkpoint["counts"] = {part: self.summed(counts) * (not due) for part, counts in self._counts.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

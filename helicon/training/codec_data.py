@@ -67,7 +67,7 @@ class CodecData(RawData):
         """Mean of the pictures to train on, [3, size, size] of 0 .. 255: reconstructions are measured against it."""
         return self.pictures.mean(self.train)
 
-    def batches(self, rank: int, world: int) -> PictureBatches:
+    def make_batches(self, rank: int, world: int) -> PictureBatches:
         """Batches uint8 [B, 3, size, size]."""
         return PictureBatches(self.pictures, self.batch_size, self.seed, self.mirror, rank, world)
 

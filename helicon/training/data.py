@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
-from helicon.training.loaders import Share, TrainLoader
+from helicon.training.loaders import held_loader, train_loader
 from helicon.training.named import codec_tokenizer, named_tokenizer
 
 
@@ -181,8 +182,9 @@ class SequenceData(pl.LightningDataModule):
         self._kept = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.source = replace(self.source, tokenizers=choices)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches from the step that the trainer stands at."""
+    @cached_property
+    def batches(self) -> TrainBatches:
+        """All that is trained on, or this process' share of it."""
         trainer = self.trainer
         assert trainer is not None
         assert self.prepared is not None
@@ -192,19 +194,21 @@ class SequenceData(pl.LightningDataModule):
             Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation)
             for corpus, layout in zip(self.prepared.corpora, self.sequencer.schema.layouts)
         ]
-        batches = TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
-        where = lambda: trainer.global_step * trainer.accumulate_grad_batches  # noqa: E731
-        return TrainLoader(batches, where, self.workers)
+        return TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches from the step that the trainer stands at."""
+        return train_loader(self.batches, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Held-out windows, at most `val_batches` batches of them."""
-        return self._held_out(self.val_batches)
+        return self._held_out(self.val_batches, "limit_val_batches")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """All held-out windows."""
-        return self._held_out(None)
+        return self._held_out(None, "limit_test_batches")
 
-    def _held_out(self, limit: int | None) -> DataLoader[Batch]:
+    def _held_out(self, limit: int | None, option: str) -> DataLoader[Batch]:
         assert self.prepared is not None
         assert self.trainer is not None
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
@@ -225,7 +229,7 @@ class SequenceData(pl.LightningDataModule):
             batches += [collate(index, [windows[i] for i in group]) for group in ours]
         while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
             batches.append(batches[-1]._replace(targets=torch.full_like(batches[-1].targets, NO_TARGET)))
-        return DataLoader(Share(batches[self.trainer.global_rank :: self.trainer.world_size]), batch_size=None)
+        return held_loader(batches, self.trainer, option)
 
 
 def _takes(reading: Mapping[str, Any]) -> str:

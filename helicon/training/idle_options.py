@@ -23,17 +23,23 @@ class Idle:
     tasks: tuple[str, ...] = ()
 
 
+OWN = ("--optimizer", "--lr_scheduler")  # classes of the user's own
+_OURS = ("optimizer", "lr", "weight_decay", "beta2"), ("final_lr", "warmup", "schedule")  # what they take the place of
+
+
 def _of(group: str, names: str) -> tuple[str, ...]:
     return tuple(f"--{group}.{name}" for name in names.split())
 
 
 _LEARNING = (
-    *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout recompute"),
+    *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute"),
     *_of("model", "decay rare commitment kl worst spectral mel drop_unused"),
     *_of("data", "changes drop plan mirror workers"),
     *_of("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
     *_of("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
     *_of("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
+    *_of("trainer", "overfit_batches enable_checkpointing enable_autolog_hparams"),
+    *OWN,
 )
 _MEASURING = ("validate", "test")
 _TESTING = _of("trainer", "limit_test_batches")
@@ -47,7 +53,7 @@ IDLE = (
     Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
     Idle(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),
-    Idle(("prepare",), ("--trainer", "--model", *_BATCHES), "only the cache is made"),
+    Idle(("prepare",), ("--trainer", "--model", *_BATCHES, *OWN), "only the cache is made"),
 )
 
 
@@ -56,6 +62,11 @@ def idle_option(command: str, task: str, words: Sequence[str], heeded: Collectio
 
     heeded: options that whoever runs the command goes by.
     """
+    typed = dict(typed_options(words))
+    for own, ours in zip(OWN, _OURS):  # of `helicon train`, which goes by more, some are chosen rather than typed
+        found = [name for name in _of("model", " ".join(ours)) if name in typed]
+        if own in typed and found and not heeded:
+            return f"{found[0]} would have no effect beside {own}, which is in its place"
     for name, value in typed_options(words):
         reason = _reason(command, task, name)
         if reason and name not in heeded and value != "null":  # which asks for nothing

@@ -19,29 +19,17 @@ DEFAULTS = {
     "num_sanity_val_steps": 0,
     "gradient_clip_val": 1.0,
     "max_epochs": -1,
+    "check_val_every_n_epoch": None,
     "val_check_interval": 200,
     "log_every_n_steps": 10,
 }
 
-_EPOCHS = "batches are endless; --trainer.max_steps and --trainer.max_time say how long a run is"
-_RUN = "a run has its own in its folder, which --runs and --name choose"
-
 # Option of the Trainer -> why it would do nothing, and what to use
 UNUSED = {
-    "logger": "metrics go to metrics.csv of the run; a callback of your own can send them elsewhere",
-    "enable_checkpointing": f"checkpoints: {_RUN}",
-    "default_root_dir": _RUN,
-    "model_registry": f"checkpoints: {_RUN}",
-    "enable_autolog_hparams": "hyperparameters are in config.yaml of the run",
-    "max_epochs": _EPOCHS,
-    "min_epochs": _EPOCHS,
-    "overfit_batches": _EPOCHS,
-    "check_val_every_n_epoch": f"{_EPOCHS}, --trainer.val_check_interval when it is validated",
-    "reload_dataloaders_every_n_epochs": _EPOCHS,
-    "fast_dev_run": "a run is written all the same; use --trainer.max_steps 1",
+    "model_registry": "a run has its checkpoints in its folder, which --runs and --name choose",
+    "check_val_every_n_epoch": "--trainer.val_check_interval 1.0 validates every epoch, 400 every 400 batches",
+    "reload_dataloaders_every_n_epochs": "batches are endless, and a function of their number",
     "limit_predict_batches": "there is no predict; helicon generate makes new media",
-    "gradient_clip_algorithm": "gradients are clipped by their norm, to --trainer.gradient_clip_val",
-    "profiler": "its report would not be printed",
     "barebones": "a run logs its metrics; set what is to be left out by itself",
     "sync_batchnorm": "there is no batch norm",
     "use_distributed_sampler": "processes share each batch by themselves",
@@ -54,7 +42,6 @@ PRECISIONS = {
     "audio-codec": ("32-true", "bf16-mixed"),
 }
 SHORT = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}  # Lightning's other names for them
-WORKING = {"gradient_clip_algorithm": "norm"}  # what is done anyway
 
 
 def unused_option(config: Mapping[str, Any]) -> str | None:
@@ -63,7 +50,7 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
     trainer = config.get("trainer") or {}
     for name, reason in UNUSED.items():
         value = trainer.get(name)
-        if value not in (None, WORKING.get(name), DEFAULTS.get(name, signature[name].default)):
+        if value not in (None, DEFAULTS.get(name, signature[name].default)):
             return f"--trainer.{name} {_shown(value)} would have no effect: {reason}"
     if (seed := config.get("seed_everything")) is not None and seed is not False:  # 0 is a seed
         return "--seed_everything would have no effect: use --data.seed"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytorch_lightning as pl
 from torch.utils.data import DataLoader, IterableDataset
 
 from helicon.data.children import end_with_parent, safe_path
+from helicon.data.numbered import NumberedBatches
 
 
 class TrainLoader(DataLoader[Any]):
@@ -19,15 +21,23 @@ class TrainLoader(DataLoader[Any]):
     Without workers a thread makes the batches that come next.
     """
 
-    def __init__(self, batches: IterableDataset[Any], where: Callable[[], int], workers: int) -> None:
+    dataset: NumberedBatches[Any]  # type: ignore[assignment]
+
+    def __init__(self, batches: NumberedBatches[Any], where: Callable[[], int], workers: int) -> None:
         super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_begun)
         self.where = where
 
     def __iter__(self) -> Any:
-        self.dataset.first = self.where()  # type: ignore[attr-defined]
+        self.dataset.first = self.where()
         with safe_path():
             batches = super().__iter__()
         return batches if self.num_workers else ahead(batches)
+
+
+def train_loader(batches: NumberedBatches[Any], trainer: pl.Trainer | None, workers: int) -> TrainLoader:
+    """A loader of a trainer's batches: a step takes as many of them as gradients are added up over."""
+    assert trainer is not None
+    return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, workers)
 
 
 def _begun(worker: int) -> None:
@@ -56,6 +66,19 @@ class Share(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.batches)
+
+
+def held_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) -> DataLoader[Any]:
+    """A loader of a process' share of what is held out, of which Lightning looks at so many batches.
+
+    limit: option that says how many, `limit_val_batches` or `limit_test_batches`. Lightning cannot tell what a share of
+    them is: a loader that says how long it is would be left out where it is empty, on some of the processes alone.
+    """
+    assert trainer is not None
+    share = getattr(trainer, limit)
+    if isinstance(share, float) and 0 < share < 1:
+        setattr(trainer, limit, max(1, int(share * len(batches) / trainer.world_size)))
+    return DataLoader(Share(list(batches[trainer.global_rank :: trainer.world_size])), batch_size=None)
 
 
 def chunks(items: list[Any], size: int) -> list[list[Any]]:

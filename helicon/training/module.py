@@ -52,6 +52,7 @@ class GPTModule(RunModule):
         weight_decay: of weight matrices; embeddings, norms and biases have none.
         beta2: AdamW's second decay rate (the first is .9).
         schedule: how the rate comes down to `final_lr`: `cosine` from the warm-up on, or `linear` over the second half.
+        ema: decay of a moving average of the weights, e.g. 0.999, which is validated and kept in their place.
         slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
         recompute: whether activations are recomputed in backward, to save memory.
     """
@@ -80,14 +81,17 @@ class GPTModule(RunModule):
         weight_decay: float = 0.1,
         beta2: float = 0.98,
         schedule: Literal["cosine", "linear"] = "cosine",
+        ema: float = 0.0,
         slot_weights: dict[str, float] | None = None,
         recompute: bool = False,
     ) -> None:
+        if not 0 <= ema < 1:
+            raise TrainingError(f"--model.ema must be from 0 to below 1, got {ema:g}")
         super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
         self.shape = Shape(
             layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout, mlp_ratio, qk_ratio, attention_ratio
         )  # fmt: skip
-        self.recompute, self.schedule = recompute, schedule
+        self.recompute, self.schedule, self.ema = recompute, schedule, ema
         self.slot_weights = dict(slot_weights or {})
         self.gpt: GPT | None = None
         self._sums: dict[str, Tensor] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.data.raw import RawBatches
 from helicon.formats.printable import print_text
-from helicon.training.loaders import Share, TrainLoader
+from helicon.training.loaders import held_loader, train_loader
 
 
 class RawData(pl.LightningDataModule):
@@ -36,7 +37,7 @@ class RawData(pl.LightningDataModule):
         """Options with which files are read."""
         raise NotImplementedError
 
-    def batches(self, rank: int, world: int) -> RawBatches:
+    def make_batches(self, rank: int, world: int) -> RawBatches:
         """Batches to train on, or this process' share of them."""
         raise NotImplementedError
 
@@ -60,24 +61,26 @@ class RawData(pl.LightningDataModule):
         if stage == "fit" and not len(self.train):
             raise DataError(f"{self.source.path}: nothing is left to train on")
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from the step that the trainer stands at."""
+    @cached_property
+    def batches(self) -> RawBatches:
+        """All that is trained on, or this process' share of it."""
         trainer = self.trainer
         assert trainer is not None
         if self.batch_size % trainer.world_size:
             raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
-        batches = self.batches(trainer.global_rank, trainer.world_size)
-        return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, self.workers)
+        return self.make_batches(trainer.global_rank, trainer.world_size)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from the step that the trainer stands at."""
+        return train_loader(self.batches, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """What is held out."""
-        assert self.trainer is not None
-        mine = self.held_batches()[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(Share(list(mine)), batch_size=None)
+        return held_loader(self.held_batches(), self.trainer, "limit_val_batches")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """What is held out."""
-        return self.val_dataloader()
+        return held_loader(self.held_batches(), self.trainer, "limit_test_batches")
 
     @property
     def train(self) -> np.ndarray:

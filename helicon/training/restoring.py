@@ -82,8 +82,10 @@ class Restoring(_CheckpointConnector):
         step = found["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
         counts = {"global_step": found.get("global_step"), "loops": step["total"]["completed"]}
         if self.trainer.state.fn == TrainerFn.FITTING:
-            check_like("lr_schedulers", found.get("lr_schedulers"), self._schedulers())
-            counts["lr_schedulers"] = found["lr_schedulers"][0]["last_epoch"]
+            own = module.own.scheduler is not None
+            check_like("lr_schedulers", found.get("lr_schedulers"), self._schedulers(), any_number=own)
+            if not own:
+                counts["lr_schedulers"] = found["lr_schedulers"][0]["last_epoch"]
             states, optimizers = found.get("optimizer_states"), self.trainer.optimizers
             if not isinstance(states, list) or len(states) != len(optimizers):
                 raise ValueError(f"optimizer_states: {shown(states)}")
@@ -97,21 +99,23 @@ class Restoring(_CheckpointConnector):
         return [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
 
 
-def check_like(name: str, found: Any, own: Any) -> None:
+def check_like(name: str, found: Any, own: Any, any_number: bool = False) -> None:
     """ValueError unless a value is built as one's own: of the same keys, lengths and types, numbers finite and not
-    negative. Flags may be missing: later versions of PyTorch have more of them, which they set themselves."""
+    negative unless any will do, as in a schedule of the user's own. Flags may be missing: later versions of PyTorch
+    have more of them, which they set themselves."""
     if isinstance(own, dict):
         _check_keys(name, found, own)
         for key, value in found.items():
-            check_like(f"{name}.{key}", value, own[key])
+            check_like(f"{name}.{key}", value, own[key], any_number)
     elif isinstance(own, list | tuple):
         if type(found) is not type(own) or len(found) != len(own):
             raise ValueError(f"{name}: {shown(found)}, {len(own)} values are needed")
         for value, each in zip(found, own):
-            check_like(name, value, each)
+            check_like(name, value, each, any_number)
     elif type(own) in (int, float):
-        accepted = (int,) if type(own) is int else (int, float)
-        if type(found) not in accepted or not 0 <= found <= MOST_NUMBER or not math.isfinite(found):
+        accepted = (int,) if type(own) is int and not any_number else (int, float)
+        kind = type(found) in accepted
+        if not kind or (not any_number and not (0 <= found <= MOST_NUMBER and math.isfinite(found))):
             raise ValueError(f"{name}: {shown(found)}")
     elif type(found) is not type(own):
         raise ValueError(f"{name}: {shown(found)}")
@@ -127,7 +131,10 @@ def _check_keys(name: str, found: Any, own: Mapping[Any, Any]) -> None:
 
 
 def check_optimizer(name: str, found: Any, optimizer: Optimizer) -> None:
-    """ValueError unless what an optimizer keeps is of its own parameters, and its groups differ in numbers alone."""
+    """ValueError unless what an optimizer keeps is of its own parameters, and its groups differ in numbers alone.
+
+    What one of the user's own keeps of a parameter is not known here: tensors and plain values.
+    """
     if isinstance(optimizer, MuonAdamW):
         own = {"muon": optimizer.muon, "adamw": optimizer.adamw}
         _check_keys(name, found, own)
@@ -136,7 +143,8 @@ def check_optimizer(name: str, found: Any, optimizer: Optimizer) -> None:
         return
     own = optimizer.state_dict()
     _check_keys(name, found, own)
-    check_like(f"{name}.param_groups", found["param_groups"], own["param_groups"])
+    known = type(optimizer) in KEPT  # else one of the user's own
+    check_like(f"{name}.param_groups", found["param_groups"], own["param_groups"], any_number=not known)
     for group, ours in zip(found["param_groups"], own["param_groups"]):
         for key, value in group.items():
             if not isinstance(ours[key], float | tuple) and value != ours[key]:
@@ -144,6 +152,11 @@ def check_optimizer(name: str, found: Any, optimizer: Optimizer) -> None:
     parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
     if not isinstance(found["state"], dict) or not found["state"].keys() <= parameters.keys():
         raise ValueError(f"{name}.state: {shown(found['state'])}, not of {len(parameters)} parameters")
+    if not known:
+        for key, kept in found["state"].items():
+            if not isinstance(kept, dict) or not all(isinstance(v, Tensor | int | float | None) for v in kept.values()):
+                raise ValueError(f"{name}.state.{key}: {shown(kept)}, no tensors and numbers")
+        return
     for key, kept in found["state"].items():
         place, shape = f"{name}.state.{key}", parameters[key].shape
         _check_keys(place, kept, dict.fromkeys(KEPT[type(optimizer)], 0))

@@ -22,12 +22,21 @@ from helicon.presets import preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.audio_codec import AudioCodecModule
 from helicon.training.audio_data import AudioData
+from helicon.training.averaging import AverageWeights
 from helicon.training.base import Expected
-from helicon.training.callbacks import KeepBundle, KeepCheckpoints, Progress, Samples, ValidateInTime
-from helicon.training.checkpoints import AtomicCheckpointIO, latest_checkpoint, read_checkpoint
+from helicon.training.callbacks import (
+    EndWithCheckpoint,
+    KeepBundle,
+    KeepCheckpoints,
+    Progress,
+    Samples,
+    ValidateInTime,
+)
+from helicon.training.checkpoints import NAMED, AtomicCheckpointIO, latest_checkpoint, named_checkpoint, read_checkpoint
 from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.data import SequenceData
+from helicon.training.epochs import Epochs, Intervals
 from helicon.training.errors import TrainingError
 from helicon.training.folders import (
     CONFIG,
@@ -43,9 +52,13 @@ from helicon.training.folders import (
 from helicon.training.fsdp2 import FSDP2
 from helicon.training.idle_options import STAGES, idle_option
 from helicon.training.lightning_options import DEFAULTS, unknown_precision, unused_option
+from helicon.training.loggers import LogSettings, own_loggers
 from helicon.training.memory import keep_freed_memory
 from helicon.training.metrics import MetricsLogger
 from helicon.training.module import GPTModule
+from helicon.training.own_classes import import_typed
+from helicon.training.own_optimizer import OwnOptimizer
+from helicon.training.own_parts import OwnParts, print_profile
 from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
@@ -53,7 +66,7 @@ from helicon.training.record import read_record
 from helicon.training.restoring import Restoring
 from helicon.training.stopping import EndCompanions, Interrupted, StopOnSignal
 from helicon.training.trust import check_config, check_start
-from helicon.training.words import without
+from helicon.training.words import typed_options, without
 
 # task -> the concrete classes that its presets configure, and arguments that follow others
 Classes = tuple[type[pl.LightningModule], type[pl.LightningDataModule], dict[str, str]]
@@ -75,6 +88,7 @@ class HeliconTrainer(pl.Trainer):
         print_text(datamodule.prepared.summary(), sys.stderr)  # type: ignore[attr-defined]
 
 
+UNION = "Does not validate against any of the Union subtypes"
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
 
 
@@ -99,7 +113,11 @@ class Parser(LightningArgumentParser):
 
 def explain(message: str, parser: ArgumentParser) -> str:
     """A parser's complaint in one line, with the nearest option where one is not known."""
-    line = printable(" ".join(message.split()), LONGEST)
+    text = " ".join(message.split())
+    # Of a class and others, as `--trainer.logger` takes them, what is wrong with the class comes first
+    if found := re.search(rf"(.*){UNION} .*?Errors: - (.+?) - ", text):
+        text = found[1] + found[2]
+    line = printable(text, LONGEST)
     wrong = re.search(r"(?:[Uu]nrecognized arguments: |[Kk]ey )\"?'?(-*[\w.-]+)", line)
     known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
     if wrong and known:
@@ -130,6 +148,8 @@ class HeliconCLI(LightningCLI):
         parser.add_argument("--keep", type=Literal["best", "last"], default="best", help="held-out loss, or last step")
         parser.add_argument("--samples", type=bool, default=True, help="whether samples are made as it trains")
         parser.add_argument("--repeat", type=str | None, default=None, help="run whose learning rates are used")
+        parser.add_optimizer_args()
+        parser.add_lr_scheduler_args()
         for source, target in TASKS[self.task][2].items():
             parser.link_arguments(source, target)
 
@@ -149,7 +169,8 @@ class HeliconCLI(LightningCLI):
         config = self.config[str(self.subcommand)]
         if refusal := unused_option(config) or unknown_precision(self.task, config.trainer.precision):
             raise UsageError(refusal)
-        checkpoint = self._get(self.config, "ckpt_path")
+        if checkpoint := self._checkpoint(config.get("ckpt_path")):
+            config.ckpt_path = checkpoint
         self.resuming, self.kept, self.expected = False, None, None
         if checkpoint:
             kind, found = TASKS[self.task][1], read_checkpoint(Path(checkpoint))
@@ -166,10 +187,26 @@ class HeliconCLI(LightningCLI):
         else:
             self.run_folder = choose_run(runs, name, self._default_name())
 
+    def _checkpoint(self, named: str | None) -> str | None:
+        """The checkpoint that a word stands for: of the run whose config is typed, else of --runs and --name."""
+        if named not in NAMED:
+            return named
+        typed = [Path(str(path)).parent for path in self._chosen("config") or () if Path(str(path)).name == CONFIG]
+        name = self._chosen("name")
+        runs = [*reversed(typed), *([Path(self._chosen("runs")) / name] if name else [])]
+        return str(named_checkpoint(named, runs))
+
     def instantiate_classes(self) -> None:
         """The data module of a checkpoint keeps what it settled, such as tokenizers; a repeated run gives its clock."""
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except (ImportError, TypeError, ValueError) as error:  # such as a logger that is not installed
+            if isinstance(error, ImportError) or UNION in str(error):
+                raise UsageError(explain(str(error), self.parser)) from error
+            raise
         self.model.expected = self.expected
+        own = (self._chosen(name) for name in ("optimizer", "lr_scheduler"))
+        self.model.own = OwnOptimizer(*(value.as_dict() if value else None for value in own))
         if self.subcommand == "fit" and self._chosen("repeat") and not self.resuming:
             self.model.replayed = read_record(Path(self._chosen("repeat")))
         if self.kept:
@@ -192,23 +229,34 @@ class HeliconCLI(LightningCLI):
             raise UsageError(f"--trainer.strategy {name} takes parameters apart that Muon needs whole; use {FSDP2}")
         if name == FSDP2 and self.task != "gpt":
             raise UsageError(f"--trainer.strategy {FSDP2} shares out the layers of a GPT; for {self.task} there is ddp")
+        if name == FSDP2 and self.model.ema:
+            raise UsageError(f"--model.ema needs weights that are whole: not with --trainer.strategy {FSDP2}")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
         config = self._get(self.config_init, "trainer")
         self._check_strategy(str(config.get("strategy")))
-        ours: list[pl.Callback] = [EndCompanions()]
+        text = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_link_targets=False)
+        own = OwnParts(_listed(config.get("callbacks")), own_loggers(config.get("logger"), self.run_folder))
+        intervals = Intervals.of(config)
+        first: list[pl.Callback] = []  # before the user's own
+        ours: list[pl.Callback] = [EndCompanions(), LogSettings(text)]
         if self.subcommand == "fit":
+            ours += [epochs := Epochs(intervals), Progress(epochs)]
+            ours += [AverageWeights(self.model.ema)] if self.model.ema else []
+        if self.subcommand == "fit" and not config.get("fast_dev_run"):  # which writes nothing
             keep = KeepCheckpoints(self.run_folder, self.resuming)
-            text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_link_targets=False)
             best = KeepBundle(self.run_folder, self._chosen("keep") == "last", self.resuming)
-            ours += [RunFolder(self.run_folder, text, self.resuming), best]
+            first = [RunFolder(self.run_folder, text, self.resuming), EndWithCheckpoint(keep)]
+            ours += [best]
             ours += [Samples(self.run_folder)] if self._chosen("samples") else []
-            ours += [Progress(), ValidateInTime(), keep, StopOnSignal(keep, best)]
-            kwargs["logger"] = MetricsLogger(self.run_folder)
-        config["callbacks"] = [*_listed(config.get("callbacks")), *ours]
+            ours += [ValidateInTime(intervals.seconds)] if intervals.seconds else []
+            ours += [keep, StopOnSignal(keep, best)]
+            own.loggers.append(MetricsLogger(self.run_folder))
+        config["callbacks"] = [*first, *own.callbacks, *ours]
+        kwargs |= {**own.options(config), **intervals.options(config), "logger": own.loggers}
         kwargs["plugins"] = [*_listed(config.get("plugins")), AtomicCheckpointIO()]
-        kwargs["default_root_dir"] = str(self.run_folder)
+        kwargs["default_root_dir"] = config.get("default_root_dir") or str(self.run_folder)
         trainer = super().instantiate_trainer(**kwargs)
         trainer._checkpoint_connector = Restoring(trainer)
         if refusal := unknown_precision(self.task, trainer.precision):  # that a plugin of the config has set
@@ -219,6 +267,9 @@ class HeliconCLI(LightningCLI):
         """Runs it; what cannot be written is said with what is safe."""
         try:
             super()._run_subcommand(subcommand)
+            print_profile(self.trainer)
+            if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
+                print_text(f"fast_dev_run: {subcommand} goes through; nothing is written", sys.stderr)
         except OSError as error:
             if subcommand != "fit" or error.errno not in (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
                 raise
@@ -283,12 +334,17 @@ def task_of(args: Sequence[str]) -> str:
 
 def check_typed(command: str, args: Sequence[str], heeded: Collection[str] = ()) -> None:
     """UsageError for an option that a command has no use for, of those that are typed rather than in a config."""
+    if heeded and "--trainer.fast_dev_run" in dict(typed_options(args)):
+        raise UsageError(
+            "--trainer.fast_dev_run would have no effect in train, which ends with a page; use helicon fit"
+        )
     if refusal := idle_option(command, task_of(resolve_configs(args)), args, heeded):
         raise UsageError(refusal)
 
 
 def _cli(kind: type[HeliconCLI], command: str, args: Sequence[str]) -> HeliconCLI:
     args = resolve_configs(args)
+    import_typed(args)
     task = task_of(args)
     module, data, _ = TASKS[task]
     return type(kind.__name__, (kind,), {"task": task})(

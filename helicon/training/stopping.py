@@ -10,7 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from helicon.training.callbacks import KeepBundle, KeepCheckpoints, anywhere, between_steps
+from helicon.training.base import RunModule
+from helicon.training.callbacks import KeepBundle, KeepCheckpoints, anywhere, between_steps, validation_is_due
 from helicon.training.processes import is_first, leave_on_sigterm
 
 
@@ -28,6 +29,7 @@ class StopOnSignal(pl.Callback):
     def __init__(self, checkpoints: KeepCheckpoints, bundle: KeepBundle) -> None:
         self.checkpoints, self.bundle, self.signal = checkpoints, bundle, 0
         self._saved: Path | None = None
+        self._waited = False
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -45,9 +47,13 @@ class StopOnSignal(pl.Callback):
         if is_first():
             print("\nstopping after this step; once more stops at once", file=sys.stderr)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
+        assert isinstance(pl_module, RunModule)
         if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
-            self._saved = self.checkpoints.save(trainer)
+            # A rate that goes by a validation is not that of a checkpoint from before it: one more step, but only one
+            self._waited = not self._waited and pl_module.own.on_plateau and validation_is_due(trainer)
+            if not self._waited:
+                self._saved = self.checkpoints.save(trainer)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any

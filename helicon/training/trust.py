@@ -45,8 +45,8 @@ def check_config(
     onto: run that was typed as the one to be given this upsampler. typed: other arguments that count in its place.
     """
     if fault := _fault(config):  # what is typed is trusted, a config too
-        command = f"helicon fit --config {_where(run)} --ckpt_path CHECKPOINT"
-        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it, type: {command}")
+        command = f"helicon fit --config {_where(run)} --name {printable(run.name, 60)} --ckpt_path last"
+        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
     if asked := excess(config, dict(typed_options(typed))):
         raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume or --repeat")
     theirs = config.get("onto")

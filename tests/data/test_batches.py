@@ -116,7 +116,7 @@ def seen_in_epochs(batches: TrainBatches, epochs: int, world: int = 1) -> dict[i
             share = TrainBatches([stream], rank=rank, world=world).batch(t)
             assert len(share.ids) <= -(-len(numbers) // world)
             for number, ids, targets, n in zip(numbers[rank::world], share.ids, share.targets, share.lengths.tolist()):
-                if (epoch := stream.batches.epoch(number)) in seen:
+                if (epoch := stream.batches.epoch_of(number)) in seen:
                     seen[epoch].append(Packed(ids[:n].numpy(), np.empty(0), targets[:n].numpy()))
         t += 1
     return seen

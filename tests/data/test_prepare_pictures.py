@@ -59,7 +59,7 @@ def stream(found: Prepared, **how) -> Stream:
 def fed_caption(found: Stream, epoch: int, example: int) -> str:
     (window,) = np.flatnonzero(found.examples == example)  # pictures are whole, a window each
     number = epoch * len(found.examples)
-    assert found.batches.epoch(number) == epoch
+    assert found.batches.epoch_of(number) == epoch
     ids = found.window(number, int(window)).ids[1:13] - found.sequencer.schema.vocabulary.slice("text").start
     return BytesTokenizer().decode(ids[ids < 256])
 

@@ -244,7 +244,7 @@ def test_sounds_that_are_all_shorter_than_a_window(tmp_path):
     assert metrics["train/loss"][1][-1] < metrics["train/loss"][1][0]
     assert all(isfinite(value) for _, values in metrics.values() for value in values)
     data = held_out(tmp_path / "short")
-    assert len(data.batches(0, 1).epochs) == len(data.train)  # a window of each
+    assert len(data.make_batches(0, 1).epochs) == len(data.train)  # a window of each
 
 
 def test_silence_among_what_is_held_out_has_no_ratio(sounds, tmp_path):

@@ -15,12 +15,14 @@ from helicon.training.lightning_options import UNUSED
 from helicon.training.run import TASKS, HeliconCLI, UsageError, _cli, check_typed, read_arguments, run_lightning
 
 PARSERS = "help config print_config"
-TRAINER = "accelerator strategy devices num_nodes precision callbacks deterministic benchmark inference_mode plugins"
-FITTING = """max_steps min_steps max_time limit_train_batches limit_val_batches val_check_interval num_sanity_val_steps
-    log_every_n_steps accumulate_grad_batches gradient_clip_val detect_anomaly enable_model_summary
-    enable_progress_bar"""
+TRAINER = """accelerator strategy devices num_nodes precision callbacks deterministic benchmark inference_mode plugins
+    logger default_root_dir profiler fast_dev_run"""
+FITTING = """max_steps min_steps max_time max_epochs min_epochs limit_train_batches limit_val_batches overfit_batches
+    val_check_interval num_sanity_val_steps log_every_n_steps accumulate_grad_batches gradient_clip_val
+    gradient_clip_algorithm detect_anomaly enable_model_summary enable_progress_bar enable_checkpointing
+    enable_autolog_hparams"""
 OWN = {  # but for options of the trainer, the model and the data
-    "fit": "task name runs keep samples repeat ckpt_path", "validate": "task ckpt_path verbose",
+    "fit": "task name runs keep samples repeat ckpt_path optimizer lr_scheduler", "validate": "task ckpt_path verbose",
     "test": "task ckpt_path verbose", "prepare": "task",
 }  # fmt: skip
 OF_TRAINER = {
@@ -35,7 +37,7 @@ SHAPES = {
 }
 RATES = "optimizer lr final_lr warmup weight_decay beta2"
 LEARNING = {
-    "gpt": f"{RATES} schedule dropout recompute", "codec": f"{RATES} decay commitment kl drop_unused",
+    "gpt": f"{RATES} schedule dropout ema recompute", "codec": f"{RATES} decay commitment kl drop_unused",
     "audio-codec": f"{RATES} decay rare commitment kl worst spectral mel drop_unused",
 }  # fmt: skip
 CACHED = {  # of the data: what the cache is made by

@@ -36,6 +36,7 @@ def test_the_rate_follows_the_clock_where_minutes_are_the_limit(monkeypatch, sch
     ]
     fit = read_arguments("fit", ["--config=text", "--data.path=nowhere", "--trainer.max_steps=1000000", *options])
     fit.model.trainer = fit.trainer
+    fit.model.setup("fit")
     rates = []
     for step, share in enumerate(expected):
         monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage="train", share=share: 600 * share)

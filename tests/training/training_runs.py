@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.loops import training_epoch_loop
 from torch import Tensor
 
 from helicon.commands.fit import quiet
 from helicon.training.base import RunModule
+from helicon.training.callbacks import ValidateInTime
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.run import run_lightning
 
@@ -68,6 +67,9 @@ MINUTES = ("--trainer.max_steps=-1", "--trainer.max_time=00:00:00:20", "--traine
 def jumping_clock(monkeypatch: pytest.MonkeyPatch, pace: float) -> None:
     """A clock that jumps ahead whenever it is looked at, as on a machine that others use: some looks a step."""
     looks = count(1)
-    monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage="train": self._offset + pace * next(looks) ** 1.1)
-    later = SimpleNamespace(monotonic=lambda: time.monotonic() + pace * next(looks))
-    monkeypatch.setattr(training_epoch_loop, "time", later)
+
+    def time_elapsed(self: Timer, stage: str = "train") -> float:
+        return self._offset + (pace * next(looks) ** 1.1 if self.start_time() else 0.0)
+
+    monkeypatch.setattr(Timer, "time_elapsed", time_elapsed)
+    monkeypatch.setattr(ValidateInTime, "clock", lambda self: time.monotonic() + pace * next(looks))

@@ -1,0 +1,66 @@
+"""Classes of the user's own that a command line names: of the current folder too, where they are typed.
+
+The `helicon` process imports nothing from the current folder, which may be a stranger's. What is typed is trusted: of a
+class path that is typed the module is loaded from there by its file, and the folder is searched as long as that takes,
+after everything else. A class path in a config never is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helicon.training.errors import TrainingError
+from helicon.training.words import typed_options
+
+NAMING = ("--trainer.callbacks", "--trainer.logger", "--trainer.profiler", "--trainer.plugins", "--trainer.strategy")
+NAMING += ("--optimizer", "--lr_scheduler")
+
+
+def import_typed(words: Sequence[str]) -> None:
+    """Imports modules of the current folder that typed class paths are of. TrainingError for one that fails."""
+    for name, value in typed_options(words):
+        if name in NAMING or name.removesuffix(".class_path") in NAMING:
+            for path in _class_paths(value):
+                _import_own(path.partition(".")[0], f"{name} {path}")
+
+
+def _class_paths(value: str) -> Iterator[str]:
+    """Those that an option's value names: by itself, or in a list or mapping of them."""
+    try:
+        left = [yaml.safe_load(value)]
+    except yaml.YAMLError:  # which the parser will say
+        return
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            left.append(part.get("class_path"))
+        elif isinstance(part, str) and "." in part and all(word.isidentifier() for word in part.split(".")):
+            yield part
+
+
+def _import_own(name: str, said: str) -> None:
+    folder = Path.cwd()
+    found = [path for path in (folder / name / "__init__.py", folder / f"{name}.py") if path.is_file()]
+    if not found or name in sys.modules or find_spec(name) is not None:
+        return
+    spec = spec_from_file_location(name, found[0])
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.append(str(folder))  # for what it imports itself
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a module of somebody's raises
+        del sys.modules[name]
+        raise TrainingError(f"{said}: {found[0]} cannot be imported ({type(error).__name__}: {error})") from error
+    finally:
+        sys.path.remove(str(folder))

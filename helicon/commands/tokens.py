@@ -12,7 +12,7 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.cli import CommandError
+from helicon.cli import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, print_text, printable
@@ -34,8 +34,7 @@ def tokenize(args: Namespace) -> int:
             line = _line(Path(name), bundle, args.ids)
         except (OSError, ValueError) as error:
             faults += 1
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print_text(f"helicon: {name}: {printable(reason, MOST)}", sys.stderr)
+            print_text(f"helicon: {name}: {printable(reason(error), MOST)}", sys.stderr)
             continue
         print_text(line)  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0

@@ -52,7 +52,7 @@ class Feed:
         """The row of a request, and with guidance a second one. ValueError for ids that the slots do not have."""
         given = stream.request.prompt.conditions
         self.sequencer.guided(self.layout, [given])
-        conditions = [given] if stream.request.rows == 1 else [given, self.sequencer.unsaid(given)]
+        conditions = [given] if stream.request.rows == 1 else [given, self.sequencer.null_conditions(given)]
         if self.slides:
             for slot in self.layout.slots[:-1]:
                 self.sequencer.checked(slot.name, np.asarray(given.get(slot.name, ()), np.int64))

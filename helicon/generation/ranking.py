@@ -56,5 +56,5 @@ def fit_to_conditions(
             examples = [{**given, name: ids} for ids in made]
             return -item_nats(bundle, other, examples, other.last.name)
     known = item_nats(bundle, layout, [{**given, name: ids} for ids in made], name)
-    unsaid = bundle.sequencer.unsaid(given)
-    return item_nats(bundle, layout, [{**unsaid, name: ids} for ids in made], name) - known
+    free = bundle.sequencer.null_conditions(given)
+    return item_nats(bundle, layout, [{**free, name: ids} for ids in made], name) - known

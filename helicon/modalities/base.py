@@ -68,7 +68,10 @@ class TokenizerSpec:
         """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
         known = inspect.signature(self.make).parameters
         taken = {name: value for name, value in options.items() if name in known}
-        return self.make(surveys, **taken) if self.needs_fit else self.make(**taken)
+        made = self.make(surveys, **taken) if self.needs_fit else self.make(**taken)
+        if not isinstance(made, Tokenizer):
+            raise TypeError(f"{type(made).__name__}: a tokenizer that inherits from helicon.Tokenizer is accepted")
+        return made
 
 
 @dataclass(frozen=True)

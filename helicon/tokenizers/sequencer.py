@@ -128,8 +128,11 @@ class Sequencer:
         items = [self.checked(guide.name, np.asarray(given.get(guide.name, ()), np.int64)) for given in givens]
         return GuideRows(guide, columns, items)
 
-    def unsaid(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Conditions without what they say, as training leaves it out: words left open, other slots left out."""
+    def null_conditions(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Null conditions for classifier-free guidance, as condition dropout makes them in training.
+
+        Words are left open, other slots left out.
+        """
         found = {}
         for slot, ids in given.items():
             tokenizer = self.tokenizers.get(slot)

@@ -193,7 +193,7 @@ def test_a_model_carries_its_codec(run: Path, home: Path) -> None:
     words = ["--data.path", "sounds", "--name", "model", "--data.tokenizer", "runs/codec", *GPT]
     assert main(["fit", "--config", "audio", *words]) == 0
     tokenizer = load_bundle(home / "runs" / "model").sequencer.tokenizers["audio"]
-    told = tokenizer.describe()  # type: ignore[attr-defined]
+    told = tokenizer.describe()
     assert (told["codec"], told["level"], told["hop"]) == (load_codec(run).fingerprint(), 1, 16)
     for model in ("model", "codec"):
         assert main(["reconstruct", f"runs/{model}", "sounds/3.wav", "-o", f"by-{model}"]) == 0

@@ -93,7 +93,7 @@ def check_model() -> None:
     top, finer = load_bundle(folder), load_bundle(upsampler)
     assert [str(bundle.schema.layouts[0]) for bundle in (top, finer)] == ["style[1] audio", "style[1] audio@above"]
     for bundle, slot, level in ((top, "audio", 1), (finer, "audio", 0), (finer, "above", 1)):
-        told = bundle.sequencer.tokenizers[slot].describe()  # type: ignore[attr-defined]
+        told = bundle.sequencer.tokenizers[slot].describe()
         assert (told["codec"], told["level"]) == (codec.fingerprint(), level)
         assert bundle.sequencer.tokenizers["style"].block.tokens == ("bell", "gong", "any-label")
     page = Path("runs/mine/index.html").read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def check_model(run: Path, codec: Path) -> None:
     bundle, trained = load_bundle(run), load_codec(codec)
     tokenizer = bundle.sequencer.tokenizers["image"]
     assert (trained.reading["size"], trained.codec.codebook_size, trained.codec.shape.factor) == (8, 8, 4)
-    assert tokenizer.describe()["codec"] == trained.fingerprint()  # type: ignore[attr-defined]
+    assert tokenizer.describe()["codec"] == trained.fingerprint()
     assert list(map(str, bundle.schema.layouts)) == ["text[8] image[2x2]"]
     assert (bundle.gpt.shape.layers, bundle.gpt.shape.width, bundle.tokenizer_names["text"]) == (1, 16, "bytes")
     assert read_metrics(run)["train/image"][0][-1] <= 5

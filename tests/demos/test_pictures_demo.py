@@ -38,7 +38,7 @@ def test_a_world_in_miniature(tmp_path, monkeypatch, capsys):
         assert 0 <= report[name] <= 1
     assert 0 < report["seconds"] < 120
     bundle = load_bundle(Path(report["model"]))
-    assert load_codec(out / "codec").fingerprint() == bundle.sequencer.tokenizers["image"].describe()["codec"]  # type: ignore[attr-defined]
+    assert load_codec(out / "codec").fingerprint() == bundle.sequencer.tokenizers["image"].describe()["codec"]
     page = (out / "index.html").read_text()
     for number, scene in enumerate(PictureWorld(out).draw_held_out(3)):
         assert scene.caption in page

@@ -36,7 +36,7 @@ def test_a_world_in_miniature(tmp_path, monkeypatch, capsys):
     assert (report["captions"], report["samples"]) == (3, 4)
     assert 0 < report["seconds"] < 120
     bundle = load_bundle(Path(report["model"]))
-    assert load_codec(out / "codec").fingerprint() == bundle.sequencer.tokenizers["audio"].describe()["codec"]  # type: ignore[attr-defined]
+    assert load_codec(out / "codec").fingerprint() == bundle.sequencer.tokenizers["audio"].describe()["codec"]
     page, rng = (out / "index.html").read_text(), np.random.default_rng((0, 1))
     for number in range(3):
         assert held_out_tones(rng).caption in page

@@ -139,7 +139,7 @@ def test_the_grammar_holds_and_style_words_are_left_open_as_in_training(monkeypa
     sequencer, gpt = model("style[3] music")
     (layout,), tokenizers = sequencer.schema.layouts, sequencer.tokenizers
     style = tokenizers["style"].encode(compose(0))
-    unsaid = sequencer.unsaid({"style": style})["style"]
+    unsaid = sequencer.null_conditions({"style": style})["style"]
     assert tokenizers["style"].to_words(unsaid) == ["any-label", "any-instruments", "any-tempo"]  # type: ignore[attr-defined]
     prefixes, prefix = [], sequencer.prefix
     monkeypatch.setattr(sequencer, "prefix", lambda y, given: (prefixes.append(given), prefix(y, given))[1])

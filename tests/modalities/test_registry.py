@@ -109,6 +109,14 @@ def test_a_modality_of_ones_own(moves, tmp_path):
         moves.keep(media, "0.5")
 
 
+def test_what_is_no_tokenizer_is_refused():
+    class Alike:
+        encode, decode = Directions.encode, Directions.decode
+
+    with pytest.raises(TypeError, match=r"Alike: a tokenizer that inherits from helicon\.Tokenizer is accepted"):
+        TokenizerSpec(lambda surveys: Alike(), lambda state: Alike()).fit([])  # type: ignore[arg-type, return-value]
+
+
 def test_what_does_not_load_is_passed_over(monkeypatch):
     class Broken:
         name, value = "broken", "nowhere:X"

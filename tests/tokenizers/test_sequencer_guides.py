@@ -93,7 +93,7 @@ def test_a_guide_that_is_left_out_tells_nothing_at_all():
     assert np.array_equal(without.ids, whole.ids)
     assert np.array_equal(without.targets, whole.targets)
     assert not np.array_equal(without.rows, whole.rows)
-    assert made.unsaid({"above": ABOVE}) == {}
+    assert made.null_conditions({"above": ABOVE}) == {}
 
 
 def test_a_guided_slot_may_be_fixed_and_beside_others():

@@ -10,7 +10,7 @@ import numpy as np
 
 from helicon.demos.captioned import CaptionedWorld, Samples
 from helicon.demos.shape_checker import CHANCE, obeys
-from helicon.demos.shape_reader import Reading, read_scene
+from helicon.demos.shape_reader import Seen, read_scene
 from helicon.demos.shapes import Scene, held_out_scene, write_folder
 from helicon.formats.page import PageItem
 from helicon.formats.sheets import contact_sheet
@@ -47,10 +47,10 @@ class PictureWorld(CaptionedWorld):
     def held_out(self, rng: np.random.Generator) -> Scene:
         return held_out_scene(rng)
 
-    def read(self, made: np.ndarray) -> Reading:
+    def read(self, made: np.ndarray) -> list[Seen]:
         return read_scene(made)
 
-    def obeys(self, reading: Reading, asked: Scene) -> dict[str, bool]:
+    def obeys(self, reading: Sequence[Seen], asked: Scene) -> dict[str, bool]:
         return obeys(reading, asked)
 
     def show_samples(self, samples: Samples, right: Sequence[bool], stem: Path) -> PageItem:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from helicon.demos.shape_reader import Reading, Seen, read_scene, relation
+from helicon.demos.shape_reader import Seen, read_scene, relation
 from helicon.demos.shapes import COLOURS, RELATIONS, SHAPES, SIZES, Scene
 
 # What is right in a picture of a scene drawn at random, whatever was asked for. A colour may be that of either thing;
@@ -27,16 +29,16 @@ def score(pixels: np.ndarray, scene: Scene) -> dict[str, bool]:
     return obeys(read_scene(pixels), scene)
 
 
-def obeys(reading: Reading, scene: Scene) -> dict[str, bool]:
+def obeys(things: Sequence[Seen], scene: Scene) -> dict[str, bool]:
     """Whether each word of the scene is right: first_size, ..., second_shape, relation; and all_right.
 
     A thing is the only one seen of its colour. If one of the two things seen is neither's, it stands for the missing
     one; if both are, they are taken as the relation has them. The relation needs two things, one found by its colour.
     """
-    first, second = (_only(reading, thing.colour) for thing in (scene.first, scene.second))
-    by_colour, two = first is not None or second is not None, len(reading.things) == 2
+    first, second = (_only(things, thing.colour) for thing in (scene.first, scene.second))
+    by_colour, two = first is not None or second is not None, len(things) == 2
     if two:
-        one, other = reading.things
+        one, other = things
         if not by_colour:
             first, second = (one, other) if relation(one, other) == scene.relation else (other, one)
         first = first or (other if second is one else one)
@@ -52,7 +54,7 @@ def obeys(reading: Reading, scene: Scene) -> dict[str, bool]:
     return {name: right[name] for name in CHANCE}
 
 
-def _only(reading: Reading, colour: str) -> Seen | None:
+def _only(things: Sequence[Seen], colour: str) -> Seen | None:
     """The one thing of that colour, if there is just one."""
-    found = [seen for seen in reading.things if seen.thing.colour == colour]
+    found = [seen for seen in things if seen.thing.colour == colour]
     return found[0] if len(found) == 1 else None

@@ -12,29 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
-from helicon.demos.shapes import (
-    BACKGROUND,
-    COLOURS,
-    SHAPES,
-    SIDE,
-    SIZES,
-    SMALLEST_SIDE,
-    Scene,
-    Thing,
-    scaled,
-    stamp,
-)
+from helicon.demos.shapes import BACKGROUND, COLOURS, SHAPES, SIDE, SIZES, Thing, stamp
 
 UNCLEAR = "unclear"  # the shape of a thing that is like none of the shapes
 _WORST_MISFIT = 0.2  # of a clear shape
 _WORST_ALONE = 0.07  # of one thing; above it, parts of different colours are things that touch
 _COVERED = 0.45  # how far on the way from the background to a colour a pixel of a thing is, at least
 _DIRT = 0.25  # of the area of the smallest shape: what is smaller is no thing
-# What a model draws is a little off in size, place and sharpness. Pixels of a picture of 32.
+# What a model draws is a little off in size, place and sharpness, each in pixels
 _SIDES, _SHIFTS, _BLURS = range(8, 16), (-0.5, 0.0, 0.5, 1.0), (0.0, 0.9)
+_WINDOW = max(_SIDES) + 6  # side of what is compared
 _HUE_BLUR = 1.8  # the eye sees hues less sharply than lightness, and JPEG stores them so
 # Lightness, and the differences of blue and red to it (ITU-R BT.601)
 _LIGHTNESS_AND_HUE_33 = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], np.float32)
@@ -50,22 +41,6 @@ class Seen:
     misfit: float
 
 
-@dataclass(frozen=True)
-class Reading:
-    """Every thing that is seen in a picture, from the top down."""
-
-    things: tuple[Seen, ...]
-
-    @property
-    def scene(self) -> Scene | None:
-        """What is seen, told from the upper or left thing; None unless it is two clear things of different colours."""
-        words = [seen.thing for seen in self.things]
-        if len(words) != 2 or words[0].colour == words[1].colour or UNCLEAR in (words[0].shape, words[1].shape):
-            return None
-        scene = Scene(words[0], relation(*self.things), words[1])
-        return scene if scene.relation in ("above", "left of") else scene.turned
-
-
 def relation(first: Seen, second: Seen) -> str:
     """How the first thing stands to the second: along the side on which their middles are farther apart."""
     down, right = second.row - first.row, second.column - first.column
@@ -74,14 +49,11 @@ def relation(first: Seen, second: Seen) -> str:
     return "left of" if right > 0 else "right of"
 
 
-def read_scene(pixels: np.ndarray) -> Reading:
-    """What is seen in uint8 pixels [S, S, 3]. ValueError for anything else, or a side below 16."""
+def read_scene(pixels: np.ndarray) -> list[Seen]:
+    """Every thing that is seen in uint8 pixels [S, S, 3], from the top down. ValueError for other arrays."""
     pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint8 or pixels.shape != (len(pixels), len(pixels), 3) or len(pixels) < SMALLEST_SIDE:
-        raise ValueError(
-            f"pixels are {pixels.dtype} {list(pixels.shape)}; a square picture is needed, uint8 [S, S, 3], S at least "
-            f"{SMALLEST_SIDE}"
-        )
+    if pixels.dtype != np.uint8 or pixels.shape != (SIDE, SIDE, 3):
+        raise ValueError(f"pixels are {pixels.dtype} {list(pixels.shape)}; uint8 [{SIDE}, {SIDE}, 3] is needed")
     seen_SS3 = _seen(pixels)
     colour_SS = _colours(seen_SS3)
     areas = _areas(np.minimum(colour_SS, 0))
@@ -92,7 +64,7 @@ def read_scene(pixels: np.ndarray) -> Reading:
         split += parts if len(parts) > 1 else [area_SS]
     if len(split) > len(areas):
         things = _things(split, seen_SS3, colour_SS)
-    return Reading(tuple(sorted(things, key=lambda seen: (seen.row, seen.column))))
+    return sorted(things, key=lambda seen: (seen.row, seen.column))
 
 
 def _seen(rgb: np.ndarray) -> np.ndarray:
@@ -116,7 +88,7 @@ def _colours(seen_SS3: np.ndarray) -> np.ndarray:
 
 def _areas(label_SS: np.ndarray) -> list[np.ndarray]:
     """bool [S, S]: each connected area of one label from 0 on that is no dirt; pixels connect at corners, too."""
-    least = _DIRT * min(stamp(shape, scaled(min(SIZES.values()), len(label_SS))).sum() for shape in SHAPES)
+    least = _DIRT * min(stamp(shape, min(SIZES.values())).sum() for shape in SHAPES)
     rows, columns = np.nonzero(label_SS >= 0)
     left = dict(zip(zip(rows.tolist(), columns.tolist()), label_SS[rows, columns].tolist()))
     areas = []
@@ -156,14 +128,12 @@ def _with_edge(area_SS: np.ndarray) -> np.ndarray:
 
 def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> Seen:
     """The drawn thing that is nearest to the pixels around an area; of the commonest colour if none is near."""
-    bank = _bank(len(area_SS))
-    window = bank.window
-    top, left = (int(at.min() + at.max() + 1 - window) // 2 for at in np.nonzero(area_SS))
-    padded = np.zeros((len(area_SS) + 2 * window, len(area_SS) + 2 * window, 3), np.float32)
-    padded[window:-window, window:-window] = seen_SS3
-    seen_WW3 = padded[top + window :, left + window :][:window, :window]
+    bank = _bank()
+    top, left = (int(at.min() + at.max() + 1 - _WINDOW) // 2 for at in np.nonzero(area_SS))
+    padded = np.pad(seen_SS3, ((_WINDOW, _WINDOW), (_WINDOW, _WINDOW), (0, 0)))
+    seen_WW3 = padded[top + _WINDOW :, left + _WINDOW :][:_WINDOW, :_WINDOW]
     light_P = seen_WW3[..., 0].ravel()
-    hue_P2 = np.stack([_blurred(seen_WW3[..., i], _HUE_BLUR, len(area_SS)).ravel() for i in (1, 2)], -1)
+    hue_P2 = np.stack([_blurred(seen_WW3[..., i], _HUE_BLUR).ravel() for i in (1, 2)], -1)
     # |seen - stamp x way|^2 of every stamp and colour, as a share of |seen|^2
     dot_KC = np.outer(bank.light_KP @ light_P, _WAYS_C3[:, 0]) + bank.hue_KP @ hue_P2 @ _WAYS_C3[:, 1:].T
     misfit_KC = 1 + (bank.square_KC - 2 * dot_KC) / max(float((light_P**2).sum() + (hue_P2**2).sum()), 1e-6)
@@ -176,14 +146,12 @@ def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> Seen:
     return Seen(Thing(size, list(COLOURS)[colour], shape), top + row, left + column, misfit)
 
 
-@dataclass(frozen=True)
-class _Bank:
+class _Bank(NamedTuple):
     """Stamps of all shapes, sizes, places and blurs, as lightness and as hue shows them in a window.
 
     names: (size, shape) of each; middles: (row, column) of each; square_KC: sum of its squares in each colour.
     """
 
-    window: int
     names: list[tuple[str, str]]
     middles: list[tuple[float, float]]
     light_KP: np.ndarray
@@ -192,44 +160,41 @@ class _Bank:
 
 
 @cache
-def _bank(side: int) -> _Bank:
-    """The stamps for pictures of that side."""
-    window = scaled(max(_SIDES), side) + 2 * scaled(3, side)
+def _bank() -> _Bank:
     names, middles, light, hue = [], [], [], []
-    for length, shape, blur, down, right in product(_SIDES, SHAPES, _BLURS, _SHIFTS, _SHIFTS):
-        pixels = scaled(length, side)
-        first = (window - pixels) // 2
-        placed_WW = np.zeros((window, window))
-        placed_WW[first : first + pixels, first : first + pixels] = stamp(shape, pixels)
-        placed_WW = _shift(window, down) @ placed_WW @ _shift(window, right).T
-        light.append(_blurred(placed_WW, blur, side).ravel())
-        hue.append(_blurred(placed_WW, float(np.hypot(blur, _HUE_BLUR)), side).ravel())
-        names.append((min(SIZES, key=lambda size: abs(SIZES[size] - length)), shape))
-        middles.append((first + down + pixels / 2, first + right + pixels / 2))
+    for side, shape, blur, down, right in product(_SIDES, SHAPES, _BLURS, _SHIFTS, _SHIFTS):
+        first = (_WINDOW - side) // 2
+        placed_WW = np.zeros((_WINDOW, _WINDOW))
+        placed_WW[first : first + side, first : first + side] = stamp(shape, side)
+        placed_WW = _shift(down) @ placed_WW @ _shift(right).T
+        light.append(_blurred(placed_WW, blur).ravel())
+        hue.append(_blurred(placed_WW, float(np.hypot(blur, _HUE_BLUR))).ravel())
+        names.append((min(SIZES, key=lambda size: abs(SIZES[size] - side)), shape))
+        middles.append((first + down + side / 2, first + right + side / 2))
     light_KP, hue_KP = np.array(light, np.float32), np.array(hue, np.float32)
     square_KC = np.outer((light_KP**2).sum(1), _WAYS_C3[:, 0] ** 2)
     square_KC += np.outer((hue_KP**2).sum(1), (_WAYS_C3[:, 1:] ** 2).sum(1))
-    return _Bank(window, names, middles, light_KP, hue_KP, square_KC)
+    return _Bank(names, middles, light_KP, hue_KP, square_KC)
 
 
-def _shift(window: int, pixels: float) -> np.ndarray:
+def _shift(pixels: float) -> np.ndarray:
     """[W, W]: the matrix that moves a column of pixels down, a half by the mean of neighbours."""
     whole = int(np.floor(pixels))
     part = pixels - whole
-    return (1 - part) * np.eye(window, k=-whole) + part * np.eye(window, k=-whole - 1)
+    return (1 - part) * np.eye(_WINDOW, k=-whole) + part * np.eye(_WINDOW, k=-whole - 1)
 
 
-def _blurred(channel_WW: np.ndarray, blur: float, side: int) -> np.ndarray:
-    """[W, W]: a channel after a Gaussian blur; its standard deviation is in pixels of a picture of 32."""
+def _blurred(channel_WW: np.ndarray, blur: float) -> np.ndarray:
+    """[W, W]: a channel after a Gaussian blur; its standard deviation is in pixels."""
     if not blur:
         return channel_WW
-    spread_WW = _gaussian(len(channel_WW), blur * side / SIDE)
+    spread_WW = _gaussian(blur)
     return spread_WW @ channel_WW @ spread_WW.T
 
 
 @cache
-def _gaussian(window: int, deviation: float) -> np.ndarray:
+def _gaussian(deviation: float) -> np.ndarray:
     """[W, W]: the matrix that blurs a column of pixels."""
-    at = np.arange(window, dtype=np.float32)
+    at = np.arange(_WINDOW, dtype=np.float32)
     weights_WW = np.exp(-((at[:, None] - at) ** 2) / (2 * deviation**2))
     return weights_WW / weights_WW.sum(1, keepdims=True)

@@ -1,6 +1,6 @@
 """A world of pictures with a caption each: two coloured shapes, and how they stand to each other.
 
-Shapes: S height and width of a picture, N of a stamp, in pixels; 3 channels: red, green, blue.
+Shapes: S height and width of a picture, 32, N of a stamp, in pixels; 3 channels: red, green, blue.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cross": lambda x, y: np.minimum(abs(x - y), abs(x + y)) <= 0.4,
     "ring": lambda x, y: abs((x**2 + y**2) ** 0.5 - 0.75) <= 0.25,
 }
-SIZES = {"small": 9, "large": 14}  # sides of a shape's box; these lengths and those below: pixels of a picture of 32
+SIZES = {"small": 9, "large": 14}  # sides of a shape's box, in pixels
 OPPOSITES = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
 RELATIONS = tuple(OPPOSITES)
 
-SIDE = 32
-SMALLEST_SIDE = 16
+SIDE = 32  # of a picture
 _SUBSAMPLES = 8  # a pixel's side is sampled at that many places
 
 
@@ -101,17 +100,12 @@ def parse_caption(text: str) -> Scene:
     return Scene(Thing(*words[:3]), words[3], Thing(*words[4:]))
 
 
-def draw(scene: Scene, rng: np.random.Generator, size: int = SIDE) -> np.ndarray:
-    """uint8 [S, S, 3]: the scene, its things at places drawn from those there are; S is `size`.
-
-    ValueError unless that is a multiple of 32.
-    """
-    if size < SIDE or size % SIDE:
-        raise ValueError(f"a picture of {size} pixels; a multiple of {SIDE} is needed")
+def draw(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """uint8 [S, S, 3]: the scene, its things at places drawn from those there are."""
     told = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
-    stamps = [stamp(thing.shape, scaled(SIZES[thing.size], size)) for thing in (told.first, told.second)]
-    places = _places(len(stamps[0]), len(stamps[1]), size)
-    picture_SS3 = np.full((size, size, 3), BACKGROUND, np.float64)
+    stamps = [stamp(thing.shape, SIZES[thing.size]) for thing in (told.first, told.second)]
+    places = _places(len(stamps[0]), len(stamps[1]))
+    picture_SS3 = np.full((SIDE, SIDE, 3), BACKGROUND, np.float64)
     for stamp_NN, thing, (at, aside) in zip(stamps, (told.first, told.second), places[rng.integers(len(places))]):
         row, column = (at, aside) if told.relation == "above" else (aside, at)
         under = picture_SS3[row : row + len(stamp_NN), column : column + len(stamp_NN)]
@@ -120,20 +114,15 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = SIDE) -> np.ndarray
 
 
 @cache
-def _places(first: int, second: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def _places(first: int, second: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Where two stamps of these lengths may begin, along the line they stand on and across it: (along, across) each.
 
     Each is in the middle of a cell, half a side long, and cells begin at quarters of a side: so few places that a small
     codec has codes for what can be seen at each.
     """
-    cell, step = size // 2, size // 4
+    cell, step = SIDE // 2, SIDE // 4
     at = [(cell - length) // 2 for length in (first, second)]
     return [((at[0], aside + at[0]), (cell + at[1], aside + at[1])) for aside in range(0, cell + 1, step)]
-
-
-def scaled(length: int, size: int) -> int:
-    """A length in a picture of 32 pixels, in one of `size`."""
-    return round(length * size / SIDE)
 
 
 @cache

@@ -8,7 +8,18 @@ import pytest
 from PIL import Image
 
 from helicon.demos.shape_checker import CHANCE, obeys, score
-from helicon.demos.shape_reader import _HUE_BLUR, _WAYS_C3, Reading, Seen, _bank, _blurred, _seen, read_scene
+from helicon.demos.shape_reader import (
+    _HUE_BLUR,
+    _WAYS_C3,
+    _WINDOW,
+    UNCLEAR,
+    Seen,
+    _bank,
+    _blurred,
+    _seen,
+    read_scene,
+    relation,
+)
 from helicon.demos.shapes import (
     BACKGROUND,
     COLOURS,
@@ -16,6 +27,7 @@ from helicon.demos.shapes import (
     SHAPES,
     SIZES,
     THINGS,
+    Scene,
     Thing,
     draw,
     held_out_scene,
@@ -34,6 +46,15 @@ OTHERS = {  # one word changed
     "second_colour": "a large red circle above a small black square",
     "second_shape": "a large red circle above a small blue triangle",
 }
+
+
+def scene_of(things: list[Seen]) -> Scene | None:
+    """What is seen, told from the upper or left thing; None unless it is two clear things of different colours."""
+    words = [seen.thing for seen in things]
+    if len(words) != 2 or words[0].colour == words[1].colour or UNCLEAR in (words[0].shape, words[1].shape):
+        return None
+    scene = Scene(words[0], relation(*things), words[1])
+    return scene if scene.relation in ("above", "left of") else scene.turned
 
 
 def blank() -> np.ndarray:
@@ -75,22 +96,22 @@ def share_right(count: int, seed: int, spoil=lambda picture, rng: picture) -> fl
 
 def test_a_picture_in_words():
     reading = read_scene(draw(SCENE.turned, np.random.default_rng(0)))
-    assert reading.scene == SCENE
-    assert [str(seen.thing) for seen in reading.things] == ["large red circle", "small blue square"]
-    assert max(seen.misfit for seen in reading.things) < 1e-4
+    assert scene_of(reading) == SCENE
+    assert [str(seen.thing) for seen in reading] == ["large red circle", "small blue square"]
+    assert max(seen.misfit for seen in reading) < 1e-4
 
 
 def test_where_a_thing_is_seen():
-    (seen,) = read_scene(put(blank(), "small green triangle", 3, 20)).things
+    (seen,) = read_scene(put(blank(), "small green triangle", 3, 20))
     assert (seen.row, seen.column) == (7.5, 24.5)
 
 
 def test_a_thing_is_the_stamp_that_differs_least():
     picture = blurred(put(blank(), "small purple ring", 12, 12), 0.6).round().astype(np.uint8)
-    bank = _bank(32)
-    first = (33 - bank.window) // 2  # of the window about the ring's box, 12 to 21
-    window = _seen(picture)[first : first + bank.window, first : first + bank.window]
-    hues = [_blurred(window[..., i], _HUE_BLUR, 32).ravel() for i in (1, 2)]
+    bank = _bank()
+    first = (33 - _WINDOW) // 2  # of the window about the ring's box, 12 to 21
+    window = _seen(picture)[first : first + _WINDOW, first : first + _WINDOW]
+    hues = [_blurred(window[..., i], _HUE_BLUR).ravel() for i in (1, 2)]
     shown = np.stack([window[..., 0].ravel(), *hues])
     least, found = np.inf, None
     for k, colour in product(range(len(bank.names)), range(len(COLOURS))):
@@ -98,7 +119,7 @@ def test_a_thing_is_the_stamp_that_differs_least():
         differs = ((shown - drawn) ** 2).sum() / (shown**2).sum()
         if differs < least:
             least, found = differs, (*bank.names[k], list(COLOURS)[colour])
-    (seen,) = read_scene(picture).things
+    (seen,) = read_scene(picture)
     assert found == ("small", "ring", "purple") == (seen.thing.size, seen.thing.shape, seen.thing.colour)
     assert seen.misfit == pytest.approx(least, abs=1e-4)
     assert 0.001 < least < 0.05
@@ -120,13 +141,6 @@ def test_true_pictures_are_right():
 )
 def test_spoilt_pictures_are_right(spoil):
     assert share_right(400, 1, spoil) > 0.985
-
-
-@pytest.mark.parametrize("size", [64, 96])
-def test_pictures_of_other_sizes_are_right(size):
-    rng = np.random.default_rng(2)
-    scenes = [training_scene(rng) for _ in range(40)]
-    assert all(score(draw(scene, rng, size), scene)["all_right"] for scene in scenes)
 
 
 @pytest.mark.parametrize("changed", OTHERS)
@@ -174,7 +188,7 @@ def test_of_two_strangers_the_one_in_its_place_is_meant_but_the_relation_is_not_
 
 
 def test_an_empty_picture_has_nothing_right():
-    assert read_scene(blank()).things == ()
+    assert read_scene(blank()) == []
     assert not any(score(blank(), SCENE).values())
 
 
@@ -196,20 +210,20 @@ def test_a_third_thing_is_not_all_right():
 
 def test_two_things_of_one_colour():
     picture = put(put(blank(), "large red circle", 1, 8), "small red square", 20, 10)
-    assert read_scene(picture).scene is None
+    assert scene_of(read_scene(picture)) is None
     right = score(picture, SCENE)
     assert [name for name in CHANCE if not right[name]] == ["relation", "second_colour", "all_right"]
 
 
 def test_things_that_touch_are_told_apart():
     picture = put(put(blank(), "large red circle", 3, 8), "small blue square", 17, 10)
-    assert read_scene(picture).scene == SCENE
+    assert scene_of(read_scene(picture)) == SCENE
 
 
 def test_a_thing_of_two_colours_is_not_all_right():
     picture = put(put(blank(), "large red circle", 1, 8), "small blue square", 20, 10)
     picture[20:25, 10:19] = COLOURS["yellow"]
-    assert len(read_scene(picture).things) == 3
+    assert len(read_scene(picture)) == 3
     assert not score(picture, SCENE)["all_right"]
 
 
@@ -222,11 +236,11 @@ def test_dirt_is_no_thing():
 def test_a_shape_like_none_is_unclear():
     picture = blank()
     picture[10:13, 6:22] = COLOURS["green"]
-    assert [(seen.thing.colour, seen.thing.shape) for seen in read_scene(picture).things] == [("green", "unclear")]
+    assert [(seen.thing.colour, seen.thing.shape) for seen in read_scene(picture)] == [("green", "unclear")]
     frame = blank()
     frame[2:30, 2:30] = COLOURS["black"]
     frame[4:28, 4:28] = BACKGROUND
-    assert [(seen.thing.colour, seen.thing.shape) for seen in read_scene(frame).things] == [("black", "unclear")]
+    assert [(seen.thing.colour, seen.thing.shape) for seen in read_scene(frame)] == [("black", "unclear")]
 
 
 def test_noise_is_never_right():
@@ -240,18 +254,18 @@ def test_noise_is_never_right():
 def test_what_guessing_reaches():
     """A picture of every scene there is, read as it is drawn."""
     counts, total, places = Counter(), 0, dict(zip(RELATIONS, ((0, 9), (18, 9), (9, 0), (9, 18))))
-    for first, relation, second in product(THINGS, RELATIONS, THINGS):
+    for first, where, second in product(THINGS, RELATIONS, THINGS):
         if first.colour != second.colour:
-            things = (Seen(first, *places[relation], 0.0), Seen(second, 9, 9, 0.0))
-            counts.update(name for name, right in obeys(Reading(things), SCENE).items() if right)
+            things = (Seen(first, *places[where], 0.0), Seen(second, 9, 9, 0.0))
+            counts.update(name for name, right in obeys(things, SCENE).items() if right)
             total += 1
     assert {name: counts[name] / total for name in CHANCE} == pytest.approx(CHANCE)
     assert CHANCE["all_right"] == pytest.approx(1 / 16_128)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (32, 31, 3), (32, 32, 4), (8, 8, 3)])
-def test_only_square_pictures_can_be_read(shape):
-    with pytest.raises(ValueError, match=r"uint8 \[S, S, 3\]"):
+@pytest.mark.parametrize("shape", [(32, 32), (32, 31, 3), (32, 32, 4), (64, 64, 3)])
+def test_only_pictures_of_this_world_can_be_read(shape):
+    with pytest.raises(ValueError, match=r"uint8 \[32, 32, 3\]"):
         read_scene(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match="pixels are float64"):
         read_scene(np.zeros((32, 32, 3)))

@@ -22,6 +22,7 @@ def quiet() -> None:
 
     advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "args parameter is", "sync_dist")
     advice += ("callbacks used to create the checkpoint", "overriding `LightningModule.optimizer_")
+    advice += ("was called before the ``update`` method",)
     for pattern in advice:
         warnings.filterwarnings("ignore", f".*{pattern}.*")
     warnings.filterwarnings("ignore", category=FutureWarning)

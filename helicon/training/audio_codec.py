@@ -19,6 +19,7 @@ from helicon.training.audio_data import AudioData
 from helicon.training.audio_losses import Weights, scales_of, sound_loss
 from helicon.training.codec_base import CodecRun
 from helicon.training.hops import parse_hops
+from helicon.training.sums import Sums
 from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
 from helicon.vqvae.codec import make_quantizer
 from helicon.vqvae.storage import bottlenecks
@@ -158,7 +159,7 @@ class AudioCodecModule(CodecRun):
 
     def on_validation_epoch_start(self) -> None:
         """Starts adding up errors and codes."""
-        self._sums = {name: torch.zeros(5, dtype=torch.float64) for name in self.parts}
+        self._sums = {name: Sums(5, self.device) for name in self.parts}
         self._held = self.no_counts()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -170,9 +171,9 @@ class AudioCodecModule(CodecRun):
             self.count(name, codes, self._held)
             energy = batch.square().sum()
             if energy > 0:  # silence has no ratio
-                told = [(made - batch).square().sum(), energy, si_sdr(batch, made).mean()]
-                told += [mel_distance(batch, made, self.data.rate).mean(), torch.ones(())]
-                self._sums[name] += torch.stack([each.cpu().double() for each in told])
+                # As `reconstruct` has it, chunk by chunk; torchmetrics' differs where what was made is silent
+                ratio, mel = si_sdr(batch, made).mean(), mel_distance(batch, made, self.data.rate).mean()
+                self._sums[name].update((made - batch).square().sum(), energy, ratio, mel, 1.0)
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the share of the energy that is lost, SI-SDR, mel distance, usage and perplexity.
@@ -183,7 +184,7 @@ class AudioCodecModule(CodecRun):
             return
         losses = []
         for name, sums in self._sums.items():
-            error, energy, ratio, mel, count = self.summed(sums).tolist()
+            error, energy, ratio, mel, count = sums.compute().tolist()
             if count:
                 losses.append(error / energy)
                 found = {"val/si_sdr": ratio / count, "val/mel_distance": mel / count}

@@ -158,6 +158,7 @@ class KeepCheckpoints(pl.Callback):
         """Saves now; once that is done the last checkpoint becomes the previous one."""
         last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
         if trainer.training and not trainer.should_stop:  # else a run that is killed now would go without them
+            # Lightning logs them after this hook; no public member says which are those of this step
             trainer._logger_connector.update_train_step_metrics()
         trainer.save_checkpoint(following)
         if trainer.is_global_zero:

@@ -6,20 +6,22 @@ Shapes: B pictures, C channels, H x W pixels, h x w codes, K codes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log10
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torchmetrics.image import PeakSignalNoiseRatio
 
 from helicon.formats.sheets import before_and_after
 from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
 from helicon.training.codec_base import CodecRun
 from helicon.training.codec_data import CodecData
+from helicon.training.sums import Sums
 from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
 
 SHOWN = 12  # held-out pictures in the grid
+MOST_DB = 120.0  # of pictures that are the same
 WHOLE = ""  # a codec of pictures has one bottleneck, itself
 ROUNDING = (2 / 255) ** 2 / 12  # mean squared error of values in [-1, 1] that are rounded to 8 bits
 
@@ -110,7 +112,8 @@ class CodecModule(CodecRun):
 
     def on_validation_epoch_start(self) -> None:
         """Starts adding up squared errors and codes."""
-        self._errors = torch.zeros(2, dtype=torch.float64)
+        self._errors = Sums(2, self.device)
+        self._psnr = PeakSignalNoiseRatio(data_range=2.0).to(self.device)  # of values in [-1, 1]
         self._held = self.no_counts()
         self._mean = pixels_to_tensor(self.data.mean[None]).double()
 
@@ -118,11 +121,9 @@ class CodecModule(CodecRun):
         """Adds a batch's squared error, that of the mean picture, and its codes."""
         media = pixels_to_tensor(batch)
         codes = self.codec.encode(media)
-        errors = [
-            (self.codec.decode(codes) - media).square().sum(),
-            (media - self._mean.to(media.dtype).to(media.device)).square().sum(),
-        ]
-        self._errors += torch.stack(errors).cpu().double()
+        made, mean = self.codec.decode(codes), self._mean.to(media)
+        self._errors.update((made - media).square().sum(), (media - mean).square().sum())
+        self._psnr.update(made, media)
         self.count(WHOLE, codes, self._held)
 
     def on_validation_epoch_end(self) -> None:
@@ -133,10 +134,10 @@ class CodecModule(CodecRun):
         """
         if not self.started:
             return
-        error, whole = self.summed(self._errors).tolist()
+        error, whole = self._errors.compute().tolist()
         if values := float(self.summed(self._held[WHOLE]).sum()) * self.shape.factor**2 * 3:
             share = error / max(whole, ROUNDING * values)
-            self.log_figures({"val/loss": share, "val/psnr": 10 * log10(4 * values / max(error, 1e-12))})
+            self.log_figures({"val/loss": share, "val/psnr": min(float(self._psnr.compute()), MOST_DB)})
         self.log_figures(self.codebooks(self._held))
 
     test_step = validation_step

@@ -24,6 +24,7 @@ from helicon.training.grow import adopt_weights
 from helicon.training.memory import return_freed_memory
 from helicon.training.samples import write_samples
 from helicon.training.sharding import shard, whole
+from helicon.training.sums import Sums
 
 
 class GPTModule(RunModule):
@@ -94,7 +95,7 @@ class GPTModule(RunModule):
         self.recompute, self.schedule, self.ema = recompute, schedule, ema
         self.slot_weights = dict(slot_weights or {})
         self.gpt: GPT | None = None
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Sums] = {}  # slot -> nats, tokens
 
     @property
     def data(self) -> SequenceData:
@@ -173,14 +174,14 @@ class GPTModule(RunModule):
         layouts = self.data.sequencer.schema.layouts
         slots = {slot for layout in layouts for slot in self._weighted(layout)}
         # In the same order on all processes, whatever batches each of them gets
-        self._sums = {slot: torch.zeros(2, dtype=torch.float64) for slot in sorted(slots)}
+        self._sums = {slot: Sums(2, self.device) for slot in sorted(slots)}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch's nats and tokens."""
         assert self.gpt is not None
         layout = self.data.sequencer.schema.layouts[batch.layout]
         for slot, (total, count) in slot_nats(self.gpt, self.data.sequencer, batch, self._weighted(layout)).items():
-            self._sums[slot] += torch.stack([total.cpu().double(), torch.tensor(float(count), dtype=torch.float64)])
+            self._sums[slot].update(total, count)
 
     def on_validation_epoch_end(self) -> None:
         """Logs nats a token of each slot, and `val/loss`, their weighted sum: over all processes' tokens."""
@@ -188,8 +189,7 @@ class GPTModule(RunModule):
         made = {layout.last.name for layout in self.data.sequencer.schema.layouts}
         scored = False
         for slot, sums in self._sums.items():
-            kept = sums.float() if self.device.type == "mps" else sums  # which has no float64
-            total, count = self.trainer.strategy.reduce(kept.to(self.device), reduce_op="sum").tolist()
+            total, count = sums.compute().tolist()
             if count:
                 self.log(f"val/{slot}", total / count, rank_zero_only=True)
                 loss += self.slot_weights.get(slot, 1.0 if slot in made else 0.0) * total / count

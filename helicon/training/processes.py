@@ -28,7 +28,8 @@ def is_first() -> bool:
 def companions(words: Sequence[str]) -> Iterator[None]:
     """While it lasts, further processes of a trainer are started as `helicon WORDS`; later trainers start their own.
 
-    Lightning repeats the command line of this process, which would plan and write pages once more, or be a script.
+    Lightning repeats the command line of this process, which would plan and write pages once more, or be a script. It
+    has no public way to say another one.
     """
     before, known = launching._basic_subprocess_cmd, set(os.environ)
     launching._basic_subprocess_cmd = lambda: python_command("helicon.cli", "main", words)

@@ -26,7 +26,11 @@ MOST_NUMBER = 1 << 53  # of anything counted
 
 
 class Restoring(_CheckpointConnector):
-    """Lightning's, which checks first. Whatever it comes upon is a TrainingError that names the checkpoint."""
+    """Lightning's, which checks first. Whatever it comes upon is a TrainingError that names the checkpoint.
+
+    A private class, put in the place of the trainer's own: of what is restored when, optimizers last, the public hooks
+    (`on_load_checkpoint`, CheckpointIO) see only the beginning, and they cannot say what an error in the rest means.
+    """
 
     def resume_start(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
         self._ckpt_path = checkpoint_path

@@ -16,7 +16,7 @@ from helicon.bundle.upsamplers import upsamplers_of
 from helicon.data.prepare import Prepared
 from helicon.evaluation.ngram import baselines
 from helicon.formats.page import PageItem, write_page
-from helicon.formats.plots import loss_curve
+from helicon.formats.plots import curves
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.generation.results import write_items
@@ -141,7 +141,6 @@ def _moved(item: PageItem, asked: Asked) -> PageItem:
 def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:
     """(caption, picture) of the loss curve of each slot that is made, with the levels that counting reaches."""
     metrics, pictures = read_metrics(run), {}
-    steps = max((steps[-1] for steps, _ in metrics.values()), default=0)
     for corpus in prepared.corpora:
         slot = Layout.parse(corpus.layout).last.name
         names = {"training": f"train/{slot}", "held out": f"val/{slot}"}
@@ -153,7 +152,7 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
         best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on what is held out" if f"val/{slot}" in metrics else ""
         levels = "; dashed: what counting tokens and pairs of them reaches" if counted else ""
         pictures[slot] = (f"Loss of {slot} over the training{best}{levels}.", folder / f"loss-{slot}.png")
-        loss_curve(steps, series, pictures[slot][1], levels=counted)
+        curves(series, pictures[slot][1], label="loss, nats a token", levels=counted)
     return list(pictures.values())
 
 

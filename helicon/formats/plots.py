@@ -1,4 +1,4 @@
-"""Pictures of what goes in and comes out: piano rolls and loss curves.
+"""Pictures of what goes in and comes out: piano rolls, and curves over a training.
 
 Drawn through matplotlib's objects, never pyplot: no global state, no display, and nothing imported until it is needed.
 """
@@ -52,53 +52,40 @@ def piano_roll(score: Score, path: str | os.PathLike[str]) -> None:
     save(figure, path)
 
 
-def loss_curve(
-    steps: int,
+def curves(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]],
     path: str | os.PathLike[str],
     *,
+    label: str,
     levels: Mapping[str, float] | None = None,
-    title: str = "",
 ) -> None:
-    """Writes a PNG, 1000 pixels wide, of losses in nats a token over training of `steps` steps.
+    """Writes a PNG, 1000 pixels wide, of values over the steps of a training.
 
-    series: name -> (steps, losses); many points are drawn faintly, with their running mean on top. levels: name -> loss
-    of something to compare with, such as a baseline, drawn as a dashed line. Values that are not finite are left out.
+    Args:
+        series: name -> (steps, values); many points are drawn faintly, with their running mean on top. Values that are
+            not finite are left out.
+        path: of the picture.
+        label: what the values are, with their unit.
+        levels: name -> value of something to compare with, such as a baseline, drawn as a dashed line.
     """
-    figure = new_figure(4.2)
+    figure, last = new_figure(4.0), 1.0
     axes = figure.subplots()
     tidy(axes)
-    for color, (name, (x, y)) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        _draw_losses(axes, x[np.isfinite(y)], y[np.isfinite(y)], name, color)
+    for color, (name, points) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
+        x, y = (np.asarray(values, np.float64) for values in points)
+        _draw_curve(axes, x[np.isfinite(y)], y[np.isfinite(y)], name, color)
+        last = x.max(initial=last)
     for name, level in (levels or {}).items():
         axes.axhline(level, color="#888888", linewidth=1.2, linestyle=(0, (5, 3)))
         axes.annotate(
             f"{name} {level:.2f}", (1, level), xycoords=("axes fraction", "data"), xytext=(-4, 4),
             textcoords="offset points", ha="right", color="#666666", fontsize=10,
         )  # fmt: skip
-    axes.set_xlim(0, max(steps, 1))
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss, nats a token")
-    axes.set_title(title, loc="left", color=INK, fontsize=13)
-    if series:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=11)
-    save(figure, path)
-
-
-def curves(
-    series: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | os.PathLike[str], *, label: str
-) -> None:  # fmt: skip
-    """Writes a PNG, 1000 pixels wide, of values over the steps of a training. series: name -> (steps, values)."""
-    figure = new_figure(3.4)
-    axes = figure.subplots()
-    tidy(axes)
-    for color, (name, (x, y)) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
-        axes.plot(x, y, color=color, linewidth=1.8, marker="o", markersize=3, label=name)
-    axes.set_xlim(0)
+    axes.set_xlim(0, last)
     axes.set_xlabel("step")
     axes.set_ylabel(label)
-    axes.legend(frameon=False, labelcolor=INK, fontsize=11)
+    if series:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=11)
     save(figure, path)
 
 
@@ -138,7 +125,7 @@ def _bars(axes: Axes, score: Score, chosen: np.ndarray, y: np.ndarray, width_s: 
     axes.add_collection(PolyCollection(list(corners), facecolors=colors, edgecolors="white", linewidths=line, zorder=2))
 
 
-def _draw_losses(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, color: str) -> None:
+def _draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, color: str) -> None:
     if len(x) <= 60:
         axes.plot(x, y, color=color, linewidth=1.8, marker="o", markersize=4, label=name)
         return

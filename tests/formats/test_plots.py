@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helicon.formats.plots import loss_curve, piano_roll
+from helicon.formats.plots import curves, piano_roll
 from helicon.formats.score import DRUMS, Score
 
 BLUE, GREY = (0x2F, 0x6F, 0xB7), (0x4A, 0x4A, 0x4A)
@@ -31,13 +31,18 @@ def test_a_piano_roll_of_nothing_of_drums_and_of_pitches_alone(tmp_path, keep):
     assert (tmp_path / "roll.png").stat().st_size > 1000
 
 
-def test_loss_curves_leave_out_what_is_not_finite(tmp_path):
+def test_curves_leave_out_what_is_not_finite(tmp_path):
     steps = np.arange(500)
     train = np.where(steps % 50 == 7, np.nan, 2 + np.exp(-steps / 50))
     series = {"train": (steps, train), "held out": ([0, 250, 499], [3.0, 2.3, float("inf")])}
-    loss_curve(500, series, tmp_path / "loss.png", levels={"bigram": 2.5}, title="loss")
+    curves(series, tmp_path / "loss.png", label="loss", levels={"bigram": 2.5})
     assert BLUE in colors(tmp_path / "loss.png")
-    loss_curve(0, {}, tmp_path / "empty.png")
+    curves({}, tmp_path / "empty.png", label="loss")
+
+
+def test_one_value_at_the_first_step_is_a_curve(tmp_path):
+    curves({"held out": ([0], [3.0])}, tmp_path / "one.png", label="loss")
+    assert BLUE in colors(tmp_path / "one.png")
 
 
 def test_the_same_picture_is_the_same_bytes(tmp_path):

@@ -125,17 +125,9 @@ def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str)
                 items, model_hash = made.items, made.model_hash
             else:
                 items = generate(bundle, each.request, count)
-            page = write_items(items, out, each.request, model, model_hash)
-            shown += [_moved(item, each) for item in page]
+            page = write_items(items, out, each.request, model, model_hash, folder)
+            shown += [replace(item, title=each.title or item.title) for item in page]
     return shown
-
-
-def _moved(item: PageItem, asked: Asked) -> PageItem:
-    """The item with its paths seen from the page's folder."""
-    inside = Path(asked.folder)
-    audio, image = (inside / path if path is not None else None for path in (item.audio, item.image))
-    title = asked.title or item.title
-    return replace(item, title=title, audio=audio, image=image, files=[inside / path for path in item.files])
 
 
 def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:

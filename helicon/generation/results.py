@@ -14,10 +14,12 @@ from helicon.generation.request import Request
 PICTURES, SOUNDS = (".png", ".jpg"), (".wav", ".flac")  # suffixes that a page can show and play
 
 
-def write_items(items: list[Item], out: Path, request: Request, model: str, model_hash: str) -> list[PageItem]:
+def write_items(
+    items: list[Item], out: Path, request: Request, model: str, model_hash: str, page_folder: Path | None = None
+) -> list[PageItem]:
     """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page.
 
-    Several of a medium that has sheets are shown on one, too.
+    Several of a medium that has sheets are shown on one, too. page_folder: where the page lies; `out` unless given.
     """
     out.mkdir(parents=True, exist_ok=True)
     page = []
@@ -32,7 +34,7 @@ def write_items(items: list[Item], out: Path, request: Request, model: str, mode
             **({} if item.score is None else {"score": item.score}),
         }  # fmt: skip
         write_json(path.with_suffix(".json"), record)
-        page.append(page_item(item, path, previews, out))
+        page.append(page_item(item, path, previews, page_folder or out))
     if len(items) > 1:
         items[0].modality.sheet([item.media for item in items], out / "sheet.png")
     return page

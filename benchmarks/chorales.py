@@ -44,7 +44,7 @@ def main() -> None:
             *("--trainer.max_time", clock(round(args.minutes * 60))),
             *("--trainer.precision", "bf16-mixed", "--samples", "false", *rest),
         ],
-    )
+    ).run_folder
     took = time.monotonic() - begun
     bundle = load_bundle(run)
     prepared = prepare(

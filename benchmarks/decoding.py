@@ -22,7 +22,7 @@ from machine import describe, side_by_side
 from helicon.bundle.bundle import make_gpt
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.gpt.stepping import DecodeBackend, make_step
@@ -63,7 +63,7 @@ class World:
         (self.layout,) = self.sequencer.schema.layouts
         torch.manual_seed(0)
         self.gpt = make_gpt(
-            Shape(layers=layers, width=width, heads=width // 64, pattern=pattern), self.sequencer.schema
+            GPTConfig(layers=layers, width=width, heads=width // 64, pattern=pattern), self.sequencer.schema
         )
         self.prompt = Prompt({"text": np.arange(text - 1) % WORDS})
 
@@ -111,7 +111,7 @@ def sparse(args: argparse.Namespace) -> None:
 
 def late(pattern: str, number: str, args: argparse.Namespace) -> Callable[[], object]:
     """Steps at late positions of a context that is full of something."""
-    shape = Shape(layers=args.layers, width=args.width, heads=args.width // 64, pattern=pattern)
+    shape = GPTConfig(layers=args.layers, width=args.width, heads=args.width // 64, pattern=pattern)
     gpt, frame = convert(GPT(shape, CODES + WORDS, 4).eval(), number), Frame(args.text, 64)
     step = make_step(gpt, gpt.new_cache(1, args.late[-1] + 1), frame)
     ids, rows = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)

@@ -27,7 +27,7 @@ from helicon.demos.pictures import CAPTIONS, SAMPLES, draw_scenes, figures_of, h
 from helicon.demos.shape_checker import CHANCE
 from helicon.evaluation.losses import measure
 from helicon.training.checkpoints import read_checkpoint
-from helicon.training.run import read_arguments, run_lightning
+from helicon.training.run import HeliconCLI, run_lightning
 
 ATTRIBUTES = [name for name in CHANCE if name != "all_right"]
 
@@ -67,8 +67,8 @@ def trained(args: argparse.Namespace, seed: int, decay: float) -> dict[str, Any]
     shutil.rmtree(args.runs / name, ignore_errors=True)  # of a measurement that was broken off
     words = [*source(args), f"--model.ema={decay}", f"--data.seed={seed}", f"--trainer.max_steps={args.steps}"]
     words += ["--samples=false", "--keep=last", "--trainer.limit_val_batches=0", f"--runs={args.runs}"]
-    data = read_arguments("fit", words).datamodule
-    run = run_lightning("fit", [*words, f"--name={name}"])
+    data = HeliconCLI("fit", words).datamodule
+    run = run_lightning("fit", [*words, f"--name={name}"]).run_folder
     data.prepare_data()
     average, plain = load_bundle(run), load_bundle(run)
     weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["current_model_state"]

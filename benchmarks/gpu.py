@@ -35,15 +35,16 @@ from helicon.gpt.attention.attend import attend
 from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.attention.selection import TABLE
 from helicon.gpt.cross_entropy import Scored
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.stepping import make_step
 from helicon.modalities.audio import codes_of as sound_codes_of
 from helicon.modalities.image import codes_of as picture_codes_of
 from helicon.sequence.layout import Frame
 from helicon.training.optimizers import MuonAdamW
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle
 
 
@@ -119,9 +120,9 @@ def sparse(bench: Bench) -> None:
 def media(bench: Bench) -> None:
     """Codes to pixels and waveforms, arrays in and arrays out: all items together against one after the other."""
     size = bench.sizes
-    codec = Codec(CodecShape(factor=8, width=128)).eval()
+    codec = Codec(ImageCodecConfig(factor=8, width=128)).eval()
     pictures = picture_codes_of(CodecBundle(codec, "image", {"size": size.side})).to(bench.device)
-    shape = AudioShape((8, 32, 128), 44100, stride=2, width=64)
+    shape = AudioCodecConfig(hops=(8, 32, 128), rate=44100, stride=2, width=64)
     sounds = sound_codes_of(CodecBundle(AudioCodec(shape).eval(), "audio", {"rate": 44100, "channels": 1}))
     sounds, rng = sounds.to(bench.device), np.random.default_rng(0)
     grid, codes = (size.side // 8) ** 2, round(size.sound_s * 44100 / 128)
@@ -145,7 +146,9 @@ def decode(bench: Bench) -> None:
         bandwidth = 2 * size.copied_bytes / bench.seconds(torch.empty(size.copied_bytes, dtype=torch.uint8).clone)
     for name, width in (("bf16", 2), ("int8", 1)):
         with torch.device(bench.device):
-            gpt = GPT(Shape(layers=size.deep, width=size.wide, heads=size.wide // 64), size.words, size.context).eval()
+            gpt = GPT(
+                GPTConfig(layers=size.deep, width=size.wide, heads=size.wide // 64), size.words, size.context
+            ).eval()
             parameters = gpt.parameter_count()
             gpt = convert(gpt, name)
             step = make_step(gpt, gpt.new_cache(1, size.context), Frame())
@@ -162,7 +165,7 @@ def train(bench: Bench) -> None:
     Operations: 6 a parameter and token, and of attention 6 layers x width x tokens a token: the causal half of it.
     """
     size, device = bench.sizes, bench.device
-    shape = Shape(layers=size.layers, width=size.width, heads=size.width // 64, mlp="relu2", norm="rms", bias=False)
+    shape = GPTConfig(layers=size.layers, width=size.width, heads=size.width // 64, mlp="relu2", norm="rms", bias=False)
     gpt = GPT(shape, size.words, size.tokens).to(device).train()
     matrices = [p for name, p in gpt.named_parameters() if p.dim() > 1 and name.startswith("layers")]
     rest = [p for name, p in gpt.named_parameters() if p.dim() < 2 or not name.startswith("layers")]

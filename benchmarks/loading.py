@@ -25,7 +25,7 @@ from machine import describe
 
 from helicon.commands.fit import quiet
 from helicon.training.data import SequenceData
-from helicon.training.run import read_arguments, run_lightning
+from helicon.training.run import HeliconCLI, run_lightning
 
 WARM_UP = 5  # steps
 # medium -> preset, data below the folder, more options
@@ -102,7 +102,7 @@ def row(name: str, workers: int, args: argparse.Namespace, folder: Path, rest: l
     options += ["--trainer.max_steps", str(args.steps + WARM_UP), "--data.workers", str(workers)]
     with contextlib.redirect_stderr(io.StringIO()):
         options = [str(codec(word, args.data, folder)) if word in CODECS else word for word in options]
-        cli = read_arguments("fit", options)
+        cli = HeliconCLI("fit", options)
         watch, data = Watch(), cli.datamodule
         assert isinstance(data, SequenceData)
         make = data.train_dataloader

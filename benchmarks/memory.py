@@ -28,7 +28,7 @@ from machine import describe
 from helicon.bundle.bundle import make_gpt
 from helicon.data.batches import collate
 from helicon.evaluation.losses import slot_nats
-from helicon.gpt.shape import Shape
+from helicon.gpt.config import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -74,7 +74,7 @@ def measure(length: int, pattern: str, bf16: bool, recompute: bool, device: str)
     text = np.random.default_rng(0).integers(256, size=length + 1)
     batch = collate(0, [sequencer.pack(layout, {"text": text})])
     batch = batch._replace(**{name: getattr(batch, name).to(device) for name in batch._fields[1:]})
-    gpt = make_gpt(Shape(layers=8, width=512, heads=8, pattern=pattern), sequencer.schema).to(device)
+    gpt = make_gpt(GPTConfig(layers=8, width=512, heads=8, pattern=pattern), sequencer.schema).to(device)
     gpt.checkpoint = recompute
     taken: list[float] = []
     while len(taken) < 2 and sum(taken) < 10:

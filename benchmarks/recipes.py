@@ -30,28 +30,31 @@ from machine import describe
 from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure_losses
+from helicon.presets import preset
 from helicon.training.metrics import read_metrics
-from helicon.training.plan import Wanted, make_plan
+from helicon.training.options import merge, typed_config
+from helicon.training.plan import plan_gpt
+from helicon.training.request import TrainRequest
 from helicon.training.run import run_lightning
 
 # What the shapes tiny to large were before
-BEFORE = {"positions": "flat", "schedule": "cosine", "bias": "true", "qk_norm": "false", "tied": "true"}
-KEPT = {"positions": "rope", "schedule": "linear", "bias": "false", "qk_norm": "true"}
-VARIANTS: dict[str, dict[str, str]] = {  # name -> options of `fit`, --model.*, in place of those before
+BEFORE: dict[str, Any] = {"positions": "flat", "schedule": "cosine", "bias": True, "qk_norm": False, "tied": True}
+KEPT: dict[str, Any] = {"positions": "rope", "schedule": "linear", "bias": False, "qk_norm": True}
+VARIANTS: dict[str, dict[str, Any]] = {  # name -> options of `fit`, --model.*, in place of those before
     "before": {},
-    "adamw": {"optimizer": "adamw", "lr": "3e-3"},
+    "adamw": {"optimizer": "adamw", "lr": 3e-3},
     "rope": {"positions": "rope"},
     "linear": {"schedule": "linear"},
-    "no bias": {"bias": "false"},
-    "rms, no bias": {"norm": "rms", "bias": "false"},
-    "qk-norm": {"qk_norm": "true"},
-    "untied": {"tied": "false"},
+    "no bias": {"bias": False},
+    "rms, no bias": {"norm": "rms", "bias": False},
+    "qk-norm": {"qk_norm": True},
+    "untied": {"tied": False},
     "relu2": {"mlp": "relu2"},
     "kept": KEPT,
-    "kept, untied": {**KEPT, "tied": "false"},
-    "kept, no qk-norm": {**KEPT, "qk_norm": "false"},
+    "kept, untied": {**KEPT, "tied": False},
+    "kept, no qk-norm": {**KEPT, "qk_norm": False},
     "kept, cosine": {**KEPT, "schedule": "cosine"},
-    "kept, adamw": {**KEPT, "optimizer": "adamw", "lr": "3e-3"},
+    "kept, adamw": {**KEPT, "optimizer": "adamw", "lr": 3e-3},
     "kept, relu2": {**KEPT, "mlp": "relu2"},
     "kept, rms": {**KEPT, "norm": "rms"},
 }
@@ -90,15 +93,16 @@ def count_cpu_time() -> None:
 
 def trained(args: argparse.Namespace, name: str, seed: int, rest: Sequence[str]) -> dict[str, Any]:
     """Nats a token of all that is held out, and the steps that the time was enough for."""
-    chosen = [f"--model.{option}={value}" for option, value in {**BEFORE, **VARIANTS[name]}.items()]
-    options = [*rest, *chosen, "--samples", "false", "--keep", "last", "--trainer.limit_val_batches", "0"]
+    base = merge(preset(args.task), {"data": {"path": str(args.path)}})
+    fixed = {"model": {**BEFORE, **VARIANTS[name]}, "trainer": {"limit_val_batches": 0}, "samples": False}
     run = f"{args.task}-{name.replace(',', '').replace(' ', '-')}-{seed}"
-    wanted = Wanted(
-        args.task, args.path, args.minutes, size=args.size, name=run, runs=args.runs, seed=seed, rest=options
+    request = TrainRequest(
+        task=args.task, path=args.path, minutes=args.minutes, size=args.size, name=run, runs=args.runs, seed=seed,
+        overrides=merge(typed_config(rest, base), fixed, {"keep": "last"}),
     )  # fmt: skip
     shutil.rmtree(args.runs / run, ignore_errors=True)  # of a measurement that was broken off
-    plan = make_plan(wanted, lambda line: None)
-    run_lightning("fit", plan.arguments)
+    plan = plan_gpt(request, lambda line: None)
+    run_lightning("fit", plan.config)
     bundle = load_bundle(plan.run)
     (figures,) = measure_losses(bundle, plan.prepared, bundle.schema.layouts, held=True)
     steps = next(iter(read_metrics(plan.run).values()))[0][-1] + 1

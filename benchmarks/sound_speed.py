@@ -18,7 +18,7 @@ import yaml
 
 from helicon.bundle.bundle import make_gpt
 from helicon.gpt.cache import Cache
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.presets import preset_path
 from helicon.sequence.layout import Layout, Schema
 from helicon.sequence.vocabulary import Block
@@ -33,12 +33,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     args = parser.parse_args()
     model = yaml.safe_load(preset_path(args.preset).read_text(encoding="utf-8"))["model"]
-    fields = {name: value for name, value in model.items() if name in Shape.__dataclass_fields__}
+    fields = {name: value for name, value in model.items() if name in GPTConfig.__dataclass_fields__}
     block = Block("audio", tuple(map(str, range(CODES))))
     schema = Schema((Layout.parse("audio"),), {"audio": block}, {}, model["context"], "flat")
-    gpt = make_gpt(Shape(**{**fields, "dropout": 0.0}), schema).eval()
+    gpt = make_gpt(GPTConfig(**{**fields, "dropout": 0.0}), schema).eval()
     frame, context = schema.layouts[0].frame, schema.context
-    shape = gpt.shape
+    shape = gpt.config
     cache = Cache(shape.layers, 1, shape.heads, context, shape.head_width, "cpu", torch.float32)
     rows = torch.arange(context).view(1, -1, 1)
     with torch.inference_mode():

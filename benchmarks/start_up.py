@@ -18,7 +18,7 @@ from machine import describe
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import save_bundle
 from helicon.demos.composer import compose
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.modalities.music import MUSIC
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -43,7 +43,7 @@ def tiny() -> Bundle:
     tokenizers = {slot: MUSIC.slots[slot][name].fit(surveys, siblings={}) for slot, name in names.items()}
     sequencer = Sequencer([Layout.parse("style[8] music")], tokenizers, 256)
     torch.manual_seed(0)
-    return Bundle(make_gpt(Shape(layers=4, width=128), sequencer.schema), sequencer, names)
+    return Bundle(make_gpt(GPTConfig(layers=4, width=128), sequencer.schema), sequencer, names)
 
 
 def first_token(folder: Path) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from helicon.gpt.cross_entropy import Scored
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.sequence.layout import Frame
 
 LAYERS, WIDTH, HEADS = 8, 512, 8
@@ -37,7 +37,7 @@ class Model(nn.Module):
 
 def new_gpt(words: int, tokens: int, pattern: str = "dense") -> GPT:
     """Ours; a position has an embedding of its own, as in GPT-2."""
-    return GPT(Shape(LAYERS, WIDTH, HEADS, pattern), words, tokens)
+    return GPT(GPTConfig(layers=LAYERS, width=WIDTH, heads=HEADS, pattern=pattern), words, tokens)
 
 
 def ours(slots: Slots, pattern: str = "dense") -> Model:

@@ -32,8 +32,9 @@ from helicon.modalities.image import codes_of as picture_codes_of
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.kmeans import nearest
 from helicon.vqvae.storage import CodecBundle
 
@@ -103,7 +104,7 @@ def codec(args: argparse.Namespace) -> None:
     from diffusers import VQModel  # type: ignore[attr-defined]
     from vector_quantize_pytorch import VectorQuantize
 
-    shape = CodecShape(4, 128, 2)
+    shape = ImageCodecConfig(factor=4, width=128, blocks=2)
     ours = made(Codec(shape)).to(args.device)
     peer = VQModel(
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3, layers_per_block=1,
@@ -165,7 +166,9 @@ def sound(args: argparse.Namespace) -> None:
         "torchaudio's formula": lambda: mu_law(torch.from_numpy(long.samples[:, 0])),
         "librosa.mu_compress": lambda: librosa.mu_compress(long.samples[:, 0].clip(-1, 1)),
     })  # fmt: skip
-    bundle = CodecBundle(made(AudioCodec(AudioShape((16,), RATE))), "audio", {"rate": RATE, "channels": 1})
+    bundle = CodecBundle(
+        made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
+    )
     codes = sound_codes_of(bundle).to(args.device)
     show("sounds to codes of hop 16", "seconds of sound", seconds, {
         "all at once": lambda: AUDIO.encode(codes, sounds),
@@ -256,8 +259,10 @@ def decoding(args: argparse.Namespace) -> None:
     small = args.device == "cpu"
     size, items, seconds = (64, 16, 2) if small else (256, 64, 10)
     rng = np.random.default_rng(0)
-    picture_bundle = CodecBundle(made(Codec(CodecShape(8, 128, 2))), "image", {"size": size})
-    sound_bundle = CodecBundle(made(AudioCodec(AudioShape((16,), RATE))), "audio", {"rate": RATE, "channels": 1})
+    picture_bundle = CodecBundle(made(Codec(ImageCodecConfig(factor=8, width=128, blocks=2))), "image", {"size": size})
+    sound_bundle = CodecBundle(
+        made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
+    )
     pictures, sounds = picture_codes_of(picture_bundle).to(args.device), sound_codes_of(sound_bundle).to(args.device)
     for modality, tokenizer, length, title in (
         (IMAGE, pictures, (size // 8) ** 2, f"{items} pictures of {size} x {size}, f8"),

@@ -32,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     trained = load_bundle(args.model)
     torch.manual_seed(0)
-    fresh = make_gpt(trained.gpt.shape, trained.schema)
+    fresh = make_gpt(trained.gpt.config, trained.schema)
     print("| weights | pieces | open in mido | open in symusic | hanging notes | longest error, s | tokens a second |")
     print("|---|---|---|---|---|---|---|")
     for name, bundle in (

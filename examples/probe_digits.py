@@ -51,7 +51,7 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
             sys.exit(f"{folder}: too few pictures for a part to {part} on")
     print(f"{run}: {len(labels):,} pictures, {(parts == 'test').sum():,} to test on; right in %, C chosen on others")
 
-    last = model.gpt.shape.layers
+    last = model.gpt.config.layers
     pixels = np.stack([read_image(folder / name, size)[0].ravel() for name in corpus.names]) / 255
     rows = {f"pixels {size}x{size}": pixels}
     by_layer = layer_features(model, corpus, layout, range(last + 1))

@@ -6,13 +6,11 @@ They are `helicon.train` and so on, imported when first used, so that `import he
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
@@ -21,10 +19,12 @@ from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate
 from helicon.generation.request import Request
 from helicon.generation.runtime import choose_device
-from helicon.presets import preset_names, preset_path
+from helicon.presets import preset, preset_names
+from helicon.training.options import check_typed, merge, typed_config
 from helicon.training.plan import clock
 from helicon.training.process_state import process_state_kept
-from helicon.training.run import repeat_arguments, run_lightning
+from helicon.training.resuming import repeated_config
+from helicon.training.run import run_lightning
 
 AnyPath = str | os.PathLike[str]
 MINUTES = 10.0
@@ -60,24 +60,24 @@ def train(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
-    preset = yaml.safe_load(preset_path(task).read_text(encoding="utf-8")) if task in preset_names() else {}
-    codec = preset.get("task", "gpt") != "gpt"
-    size = size or (None if codec or "layers" in preset.get("model", {}) else "small")
-    arguments = ["--config", task] if preset else []
-    arguments += ["--config", size] if size else []
-    # Again, since a published shape has layouts too
-    if not codec:
-        arguments += ["--data.layouts", json.dumps(preset["data"]["layouts"] if preset else [task])]
-    arguments += ["--data.path", os.fspath(folder), "--data.seed", str(seed), "--runs", os.fspath(runs)]
-    arguments += ["--name", name] if name else []
+    base = preset(task) if task in preset_names() else {"data": {"layouts": [task]}}
+    codec = base.get("task", "gpt") != "gpt"
+    size = size or (None if codec or "layers" in base.get("model", {}) else "small")
+    # A published shape has layouts too
+    layouts = {} if codec else {"data": {"layouts": base["data"]["layouts"]}}
+    place = {"data": {"path": os.fspath(folder), "seed": seed}, "name": name, "runs": os.fspath(runs)}
+    config = merge(base, preset(size) if size else {}, layouts, place)
+    trainer: dict[str, Any] = {}
     if steps is not None:
         between = max(1, min(STEPS_BETWEEN_VALIDATIONS, steps // 4))
-        arguments += ["--trainer.max_steps", str(steps), "--trainer.val_check_interval", str(between)]
+        trainer |= {"max_steps": steps, "val_check_interval": between}
     if minutes is not None or steps is None:
-        arguments += ["--trainer.max_time", clock(max(1, round(60 * (MINUTES if minutes is None else minutes))))]
+        trainer["max_time"] = clock(max(1, round(60 * (MINUTES if minutes is None else minutes))))
     with process_state_kept():
         quiet()
-        return run_lightning("fit", [*arguments, *options])
+        check_typed("fit", [f"--task={config.get('task', 'gpt')}", *options])
+        typed = typed_config(options, config)
+        return run_lightning("fit", merge(config, {"trainer": trainer}, typed)).run_folder
 
 
 def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None) -> Path:
@@ -89,7 +89,8 @@ def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None
     """
     with process_state_kept():
         quiet()
-        return run_lightning("fit", repeat_arguments(Path(run), Path(runs) if runs is not None else None, name))
+        config = repeated_config(Path(run), Path(runs) if runs is not None else None, name)
+        return run_lightning("fit", config).run_folder
 
 
 def load(path: AnyPath, device: str = "auto") -> Bundle:

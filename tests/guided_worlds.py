@@ -10,7 +10,7 @@ import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.score import ReadReport
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.sequence.layout import Layout
@@ -82,7 +82,7 @@ def model(*layouts: str, context: int = 12, pattern: str = "dense", positions: s
     """Weights large enough that everything depends on everything, in float64."""
     sequencer = sequencer_of(*layouts, context=context, positions=positions)
     torch.manual_seed(3)
-    gpt = make_gpt(Shape(layers=2, width=32, heads=2, pattern=pattern), sequencer.schema).double()
+    gpt = make_gpt(GPTConfig(layers=2, width=32, heads=2, pattern=pattern), sequencer.schema).double()
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
     return sequencer, gpt
@@ -120,7 +120,7 @@ def model_of_media(*layouts: str) -> Bundle:
     fitted = {slot: registry.spec(slot, choices[slot]).fit([]) for slot in slots}
     sequencer = Sequencer(parsed, fitted, 12)
     torch.manual_seed(1)
-    return Bundle(make_gpt(Shape(layers=1, width=16, heads=2), sequencer.schema), sequencer, choices)
+    return Bundle(make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema), sequencer, choices)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.image import write_image
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -25,7 +25,7 @@ def image_bundle(*layouts: str, context: int = 24) -> Bundle:
     slots = {slot.name for layout in parsed for slot in layout.slots}
     sequencer = Sequencer(parsed, {slot: tokenizers[slot] for slot in slots}, context)
     torch.manual_seed(1)
-    gpt = make_gpt(Shape(layers=1, width=16, heads=2), sequencer.schema)
+    gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema)
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
     names = {"text": "bytes", "image": "palette"}

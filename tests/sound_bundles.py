@@ -11,7 +11,7 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import save_bundle
 from helicon.bundle.upsamplers import attach_bundle
 from helicon.formats.audio import Sound
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.modalities.audio import codes_of
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -20,7 +20,8 @@ from helicon.tokenizers.lyrics import LyricsTokenizer
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.storage import CodecBundle
 
 RATE = 8000
@@ -29,7 +30,7 @@ RATE = 8000
 def sound_codec(seed: int = 0, hops: tuple[int, ...] = (4, 16)) -> CodecBundle:
     """Levels of these hops, of 18 codes each, with weights large enough that all sorts of codes are heard."""
     torch.manual_seed(seed)
-    shape = AudioShape(hops=hops, rate=RATE, width=8, depth=1, quantizer="fsq", levels=(3, 3, 2))
+    shape = AudioCodecConfig(hops=hops, rate=RATE, width=8, depth=1, quantizer="fsq", levels=(3, 3, 2))
     codec = AudioCodec(shape).eval()
     for parameter in codec.parameters():
         parameter.data.mul_(3)
@@ -55,7 +56,7 @@ def sound_bundle(
     slots = {slot: known[slot] for layout in parsed for slot in layout.sources}
     sequencer = Sequencer(parsed, slots, context)
     torch.manual_seed(seed)
-    gpt = make_gpt(Shape(layers=1, width=16, heads=2), sequencer.schema)
+    gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema)
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
     names = {"style": "labels", "lyrics": "lyrics", "audio": tokenizer, "above": "codes", "text": "bytes"}

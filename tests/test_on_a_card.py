@@ -22,14 +22,15 @@ from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.gpt.cross_entropy import Scored
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.sequence.layout import Frame
 from helicon.training.audio_losses import Scales, Weights, resolutions, sound_loss
 from helicon.training.optimizers import MuonAdamW
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,7 +47,7 @@ def gpt_of(dtype: torch.dtype = torch.float64, **settings) -> GPT:
     """All patterns, a layer each, with weights large enough that everything depends on everything."""
     torch.manual_seed(0)
     settings = {"mlp": "swiglu", "norm": "rms", "qk_norm": True, **settings}
-    gpt = GPT(Shape(layers=10, width=32, heads=2, pattern=PATTERNS, **settings), 20, 10, rope=True).to(dtype)
+    gpt = GPT(GPTConfig(layers=10, width=32, heads=2, pattern=PATTERNS, **settings), 20, 10, rope=True).to(dtype)
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
     return gpt
@@ -198,7 +199,9 @@ def test_a_model_is_measured_scored_and_its_features_found(card: Card, tmp_path:
 @pytest.mark.parametrize("likelihood", ["l2", "logit-laplace"])
 def test_a_codec_of_pictures(card: Card, quantizer, likelihood):
     torch.manual_seed(0)
-    shape = CodecShape(4, 16, 1, quantizer, codes=8, code_width=4, levels=(3, 3), likelihood=likelihood)
+    shape = ImageCodecConfig(
+        factor=4, width=16, blocks=1, quantizer=quantizer, codes=8, code_width=4, levels=(3, 3), likelihood=likelihood
+    )
     codec = Codec(shape).train()
     media = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for _ in range(6):  # until its codebook has begun
@@ -218,7 +221,9 @@ def test_a_codec_of_pictures(card: Card, quantizer, likelihood):
 @pytest.mark.parametrize("quantizer", ["ema", "gumbel", "fsq"])
 def test_a_codec_of_sound(card: Card, quantizer):
     torch.manual_seed(0)
-    shape = AudioShape((4, 16), RATE, width=8, depth=1, quantizer=quantizer, codes=8, code_width=4, levels=(3, 3))
+    shape = AudioCodecConfig(
+        hops=(4, 16), rate=RATE, width=8, depth=1, quantizer=quantizer, codes=8, code_width=4, levels=(3, 3)
+    )
     level = AudioCodec(shape).level(0).train()
     sound = torch.from_numpy(noise(1000).samples.T.copy())
     for _ in range(6):

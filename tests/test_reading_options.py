@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import fields, replace
-from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from image_bundles import image_bundle
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import CONFIG, BundleError, load_bundle, save_bundle
 from helicon.cli import main
+from helicon.data.config import SequenceDataConfig
 from helicon.data.files import DataError
 from helicon.evaluation import style_sampler
 from helicon.evaluation.losses import open_folder
@@ -105,7 +106,9 @@ def test_tokenize_reads_as_the_training_did(model, song, pedal, capsys):
 
 def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
     def data(**more: str) -> SequenceData:
-        return SequenceData(str(song.parent), ["style[3] music"], adopt=str(model), **more)  # type: ignore[arg-type]
+        return SequenceData(
+            SequenceDataConfig(path=str(song.parent), layouts=["style[3] music"], adopt=str(model), **more)
+        )  # type: ignore[arg-type]
 
     assert data().source.options["pedal"] == data(pedal=pedal).reading["pedal"] == pedal
     other = "extend" if pedal == "drop" else "drop"
@@ -116,18 +119,23 @@ def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
 
 
 def test_a_training_keeps_how_it_read(song):
-    assert SequenceData(str(song.parent), ["style[3] music"]).reading == {"pedal": "extend"}
-    assert SequenceData(str(song.parent), ["style[3] music"], pedal="drop").reading == {"pedal": "drop"}
-    assert SequenceData(str(song.parent), ["image[]"], size=8).reading == {"size": 8}
+    def read(layouts: list[str], **options: Any) -> SequenceData:
+        return SequenceData(SequenceDataConfig(path=str(song.parent), layouts=layouts, **options))
+
+    assert read(["style[3] music"]).reading == {"pedal": "extend"}
+    assert SequenceData(
+        SequenceDataConfig(path=str(song.parent), layouts=["style[3] music"], pedal="drop")
+    ).reading == {"pedal": "drop"}
+    assert read(["image[]"], size=8).reading == {"size": 8}
     with pytest.raises(DataError, match=r"--data\.pedal: .*accepted are --data\.size"):
-        SequenceData(str(song.parent), ["image[]"], size=8, pedal="drop")
+        read(["image[]"], size=8, pedal="drop")
 
 
 def test_every_option_of_a_medium_is_a_flag():
     declared = {each.name for m in registry.all_modalities().values() if m.options for each in fields(m.options)}
     assert declared == {"pedal", "size", "rate", "channels"}
-    parameters = signature(SequenceData).parameters
-    assert all(parameters[name].default is None for name in declared)
+    defaults = {each.name: each.default for each in fields(SequenceDataConfig)}
+    assert all(defaults[name] is None for name in declared)
 
 
 def test_the_size_of_pictures_is_their_tokenizers():

@@ -7,7 +7,8 @@ from typing import Any
 
 from helicon.formats.checked import shown
 from helicon.formats.weights import hash_weights
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.config import GPTConfig
+from helicon.gpt.model import GPT
 from helicon.modalities import registry
 from helicon.sequence.layout import Schema
 from helicon.tokenizers.sequencer import Sequencer
@@ -46,6 +47,6 @@ class Bundle:
         return hash_weights(self.gpt.state_dict())
 
 
-def make_gpt(shape: Shape, schema: Schema) -> GPT:
+def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
     """A GPT for that schema, freshly initialised."""
-    return GPT(shape, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")
+    return GPT(config, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")

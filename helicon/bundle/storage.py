@@ -22,7 +22,7 @@ from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
 from helicon.formats.weights import WeightsError, read_header, read_weights, write_weights
-from helicon.gpt.model import Shape
+from helicon.gpt.config import GPTConfig
 from helicon.modalities import registry
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
@@ -52,7 +52,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         {
             "format": FORMAT,
             "helicon": helicon.__version__,
-            "shape": asdict(bundle.gpt.shape),
+            "shape": asdict(bundle.gpt.config),
             "context": schema.context,
             "positions": schema.positions,
             "layouts": [str(layout) for layout in schema.layouts],
@@ -87,8 +87,8 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     except WeightsError as error:
         raise BundleError(str(error)) from None
     try:
-        shape = _shape(config["shape"])
-        _check_layers(folder / WEIGHTS, header, shape)
+        gpt_config = _gpt_config(config["shape"])
+        _check_layers(folder / WEIGHTS, header, gpt_config)
         names, tokenizers = _tokenizers(config["tokenizers"], folder, device)
         layouts = [Layout.parse(spec) for spec in sequence("layouts", config["layouts"], MOST_LAYOUTS)]
         context = whole("context", config["context"], 1, MOST_CONTEXT)
@@ -96,7 +96,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         vocabulary = sequencer.schema.vocabulary
         saved = fields("vocabulary", config["vocabulary"], ("size", "fingerprint"))
         with torch.device("meta"):
-            gpt = make_gpt(shape, sequencer.schema)
+            gpt = make_gpt(gpt_config, sequencer.schema)
         options = fields("reading", config["reading"], registry.read_options((y.sources for y in layouts), {}))
         bundle = Bundle(gpt, sequencer, names, notes_of(config), dict(options))
     except BundleError:
@@ -118,16 +118,16 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     return bundle
 
 
-def _shape(config: Any) -> Shape:
-    """ValueError for fields that a shape does not have, or values that it cannot have."""
-    return Shape(**fields("shape", config, [field.name for field in fields_of(Shape)]))
+def _gpt_config(config: Any) -> GPTConfig:
+    """ValueError for fields that a GPTConfig does not have, or values that it cannot have."""
+    return GPTConfig(**fields("shape", config, [field.name for field in fields_of(GPTConfig)]))
 
 
-def _check_layers(path: Path, header: Mapping[str, Any], shape: Shape) -> None:
+def _check_layers(path: Path, header: Mapping[str, Any], config: GPTConfig) -> None:
     """BundleError unless the weights have as many layers, each of which takes time to make, and rows of that width."""
     layers = {name.split(".")[1] for name in header if name.startswith("layers.")}
-    if len(layers) != shape.layers:
-        reason = f"weights of {len(layers)} layers, the config says {shape.layers}"
+    if len(layers) != config.layers:
+        reason = f"weights of {len(layers)} layers, the config says {config.layers}"
         raise BundleError(f"{printable(path)}: weights do not fit the config: {reason}")
 
 

@@ -22,7 +22,7 @@ def features(args: Namespace) -> int:
     if args.batch < 1:
         raise CommandError(f"--batch must be 1 or more, got {args.batch}")
     bundle = load_bundle(Path(args.model), choose_device(args.device))
-    layers = chosen_layers(args.layer, bundle.gpt.shape.layers)
+    layers = chosen_layers(args.layer, bundle.gpt.config.layers)
     made = [layout.last.name for layout in bundle.schema.layouts]
     if args.to is not None and args.to not in made:
         raise CommandError(f"--to {args.to}: this model makes {', '.join(dict.fromkeys(made))}")
@@ -38,7 +38,7 @@ def features(args: Namespace) -> int:
     labels = len({label for label in corpus.labels if label})
     print_text(
         f"layout     {layout}\nfiles      {len(corpus):,} pieces, {labels} labels\n"
-        f"wrote      {out}: {bundle.gpt.shape.width} numbers each of layer {', '.join(map(str, layers))}",
+        f"wrote      {out}: {bundle.gpt.config.width} numbers each of layer {', '.join(map(str, layers))}",
         sys.stderr,
     )
     return 0

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from helicon.cli import CommandError
+from helicon.data.prepare import Prepared
 from helicon.formats.printable import print_text
+from helicon.training.options import Config, UsageError
 from helicon.training.processes import is_first
-from helicon.training.run import UsageError, exit_status, run_lightning
+from helicon.training.resuming import exit_status
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 from helicon.vqvae.storage import find_codec
 
@@ -31,15 +35,22 @@ def quiet() -> None:
 
 
 def run_or_stop(
-    command: str, args: list[str], more: Sequence[str] = (), heeded: Collection[str] = ()
-) -> tuple[Path, int]:
-    """Runs one of LightningCLI's commands: the run folder, and 0, or 130 or 143 if it was told to stop.
+    command: str, args: Sequence[str] | Config, prepared: Prepared | None = None, more: Sequence[str] = ()
+) -> tuple[Any, int]:
+    """Runs one of LightningCLI's commands.
 
-    more: what `train --resume RUN` has to be told to go on with the same. heeded: options that the caller goes by.
+    Args:
+        command: one of them.
+        args: options as they are typed, or a config.
+        prepared: what the data module would prepare, where that is done already.
+        more: what `train --resume RUN` has to be told to go on with the same.
+
+    Returns:
+        What ran, None where it was told to stop, and the exit status: 0, or then 130 or 143.
     """
     quiet()
     try:
-        return run_lightning(command, args, heeded), 0
+        return run_lightning(command, args, prepared), 0
     except UsageError as error:
         raise CommandError(str(error)) from error
     except Interrupted as stop:
@@ -47,12 +58,13 @@ def run_or_stop(
         if is_first():
             again = shlex.join(["helicon", "train", "--resume", str(run), *more])
             print_text(f"{stop}; go on with: {again}", sys.stderr)
-        return run, exit_status(stop)
+        return None, exit_status(stop)
 
 
 def lightning(command: str, args: list[str]) -> int:
     """Runs one of LightningCLI's commands from the command line."""
-    run, status = run_or_stop(command, args)
+    cli, status = run_or_stop(command, args)
+    run = cli.run_folder if cli else Path()
     if command == "fit" and not status and is_first() and (run / "model").is_dir():  # not of a fast_dev_run
         codec = find_codec(run)
         after = f"helicon reconstruct {run} FILE... -o out" if codec else f"helicon generate {run} -n 4 -o out"

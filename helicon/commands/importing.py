@@ -19,9 +19,9 @@ def import_model(args: Namespace) -> int:
     with output_folder(out, new=True):
         bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))
         save_bundle(bundle, out)
-    shape, where = bundle.gpt.shape, shlex.quote(str(out))
+    config, where = bundle.gpt.config, shlex.quote(str(out))
     (layout,) = bundle.schema.layouts
-    size = f"{bundle.gpt.parameter_count() / 1e6:,.1f} M parameters, {shape.layers} layers"
+    size = f"{bundle.gpt.parameter_count() / 1e6:,.1f} M parameters, {config.layers} layers"
     print_text(
         f"model      {size}, layout `{layout}`, {bundle.schema.context} tokens of context\nwrote      {out}\n"
         f"next       helicon generate {where} -n 4 -o out\n"

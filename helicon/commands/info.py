@@ -52,7 +52,7 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "layouts": [str(layout) for layout in schema.layouts],
         "context": schema.context,
         "positions": schema.positions,
-        "shape": asdict(gpt.shape),
+        "shape": asdict(gpt.config),
         "parameters": total,
         "parameters_without_embeddings": total - sum(table.numel() for table in tables),
         "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},

@@ -76,7 +76,7 @@ def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
 
 def through(level: Level, codec: AudioCodec, source: Path, target: Path) -> dict[str, Any]:
     """Reads, encodes, decodes and writes a sound in blocks: a WAV as long as the sound to the sample; figures."""
-    rate, channels = codec.shape.rate, codec.shape.channels
+    rate, channels = codec.config.rate, codec.config.channels
     own, _, frames = audio_info(source)
     length = Ratio(channels)
     begun = time.monotonic()
@@ -156,6 +156,6 @@ def _decibels(n: int, x: float, y: float, xx: float, yy: float, xy: float) -> fl
 
 def _shown(source: Path, target: Path, codec: AudioCodec) -> tuple[np.ndarray, np.ndarray, int]:
     """The beginning of a sound before and after."""
-    rate, channels = codec.shape.rate, codec.shape.channels
+    rate, channels = codec.config.rate, codec.config.channels
     before, after = (next(read_blocks(path, rate, channels, SHOWN_S)) for path in (source, target))
     return before, after, rate

@@ -6,33 +6,44 @@ import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from helicon import cli
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop
-from helicon.data.prepare import Source
+from helicon.data.prepare import Prepared, Source
 from helicon.demos.codec_result import next_steps, write_codec_result
 from helicon.demos.result import write_result
 from helicon.formats.printable import print_text
-from helicon.training.codec_plan import MACHINES, CodecPlan, make_codec_plan
-from helicon.training.data import SequenceData
-from helicon.training.folders import read_config
-from helicon.training.idle_options import STAGES
-from helicon.training.plan import Plan, Wanted, clock, make_plan
+from helicon.presets import preset
+from helicon.training.codec_plan import plan_codec
+from helicon.training.folders import CONFIG, read_config
+from helicon.training.options import (
+    UsageError,
+    check_typed,
+    configs_of,
+    dotted,
+    locating,
+    merge,
+    resolve,
+    typed_config,
+)
+from helicon.training.own_classes import import_typed
+from helicon.training.plan import MACHINE, Plan, clock, plan_gpt
 from helicon.training.raw_data import RawData
-from helicon.training.run import UsageError, check_typed, read_arguments, repeat_arguments, resume_arguments
+from helicon.training.request import TrainRequest
+from helicon.training.resuming import repeated_config, resumed_config
+from helicon.training.run import keep_of_checkpoint
 from helicon.training.sizes import check_task, trains_codec
-from helicon.training.stages import as_arguments, attach, chained, stages, told
+from helicon.training.stages import attach, chained, stage_lengths, stages
 from helicon.training.trust import check_next
-from helicon.training.words import options, typed_options, without
 
 MINUTES = 10.0
-ELSEWHERE = (*MACHINES, "--data.path", "--data.cache", "--data.workers")  # where a repeated run may differ
-Made = TypeVar("Made")
+# Where a repeated run may differ
+ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers")
 
 
 def say(line: str) -> None:
@@ -49,132 +60,129 @@ def train(args: Namespace) -> int:
         return _repeat(args)
     if not args.task or not args.path:
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
-    wanted = Wanted(
-        args.task, Path(args.path), MINUTES if args.minutes is None else args.minutes, None, args.size, args.name,
-        Path(args.runs or Wanted.runs), Path(args.adopt) if args.adopt else None,
-        Path(args.manifest) if args.manifest else None,
-        args.seed, args.levels, Path(args.onto) if args.onto else None, args.rest,
-    )  # fmt: skip
-    check_task(wanted.task)
-    planned(check_typed, "fit", ["--config", wanted.task, *wanted.rest], STAGES)
-    if trains_codec(wanted.task):
-        if wanted.levels != 1 or wanted.onto:
-            raise CommandError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
-        check_codec_is_used([wanted])
-        return train_codec(wanted)
-    found = planned(stages, wanted)
+    return train_stages(requested(args))
+
+
+def train_stages(request: TrainRequest) -> int:
+    """Trains what a request stands for, stage by stage; gives the exit status."""
+    found = [request]
+    if not trains_codec(request.task):
+        with planning(request.task):
+            found = stages(request)
+    elif request.levels != 1 or request.upsampler_of:
+        raise CommandError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
     check_codec_is_used(found)
     if len(found) > 1:
-        say(f"stages     {told(found)}")
-    first = chained(found)
-    return train_codec(first) if trains_codec(first.task) else train_gpt(first)
+        say(f"stages     {stage_lengths(found)}")
+    return train_stage(chained(found))
 
 
-def check_codec_is_used(found: Sequence[Wanted]) -> None:
+def requested(args: Namespace) -> TrainRequest:
+    """What is typed, as an object."""
+    check_task(args.task)
+    with planning(args.task, *configs_of(args.rest)):
+        check_typed("fit", [f"--config={args.task}", *args.rest], ("--codec",))
+        import_typed(args.rest)
+        overrides = typed_config(args.rest, merge(preset(args.task), {"data": {"path": args.path}}))
+    return TrainRequest(
+        task=args.task, path=Path(args.path), minutes=MINUTES if args.minutes is None else args.minutes, size=args.size,
+        name=args.name, runs=Path(args.runs or TrainRequest.runs), init_from=_path(args.adopt),
+        manifest=_path(args.manifest), seed=args.seed, levels=args.levels, upsampler_of=_path(args.onto),
+        overrides=overrides,
+    )  # fmt: skip
+
+
+def _path(name: str | None) -> Path | None:
+    return Path(name) if name else None
+
+
+def check_codec_is_used(found: Sequence[TrainRequest]) -> None:
     """CommandError where a codec is named that no stage trains: it is told to all of them still."""
-    if named := [name for stage in found for name in options(stage.rest, ("--codec",))]:
+    if named := [stage.overrides["codec"] for stage in found if stage.overrides.get("codec")]:
         why = "the task is a codec, or its tokenizer is there already (--from, --for, --data.tokenizer)"
-        raise CommandError(f"--codec {named[1]} would have no effect: {why}")
+        raise CommandError(f"--codec {named[0]} would have no effect: {why}")
 
 
-def train_codec(wanted: Wanted) -> int:
+def train_stage(request: TrainRequest) -> int:
     """The exit status of this stage and of those that follow."""
-    begun, plan = time.monotonic(), planned(make_codec_plan, wanted, say)
-    status = run_plan(plan, long(wanted))
-    if not status:
-        finish_codec(plan.run, plan.data, {"fit": as_fit(plan.arguments)}, begun)
-    return status or go_on(plan.run)
-
-
-def train_gpt(wanted: Wanted) -> int:
-    """The exit status of this stage and of those that follow."""
-    begun, plan = time.monotonic(), planned(make_plan, wanted, say)
-    status = run_plan(plan, long(wanted))
+    begun, codec = time.monotonic(), trains_codec(request.task)
+    with planning(request.task):
+        plan = (plan_codec if codec else plan_gpt)(request, say)
+    done = time.strftime("%H:%M", time.localtime(time.time() + 60 * request.minutes))
+    status = run_plan(plan, f"{request.minutes:g} min, done at about {done}")
     if status:
         return status
     settings: dict[str, object] = {
-        "command": shlex.join(["helicon", "train", wanted.task, str(wanted.path)]),
-        "minutes": f"{wanted.minutes:g}",
+        "command": shlex.join(["helicon", "train", request.task, str(request.path)]),
+        "minutes": f"{request.minutes:g}",
     }
-    more = as_arguments(replace(wanted, minutes=10 * wanted.minutes, name=None))
-    return _finish(plan, begun, settings, [shlex.join(["helicon", "train", *more])])
+    longer = replace(request, minutes=10 * request.minutes, name=None, next=None)
+    return _finish(plan.run, plan.data, begun, {} if codec else settings, [str(longer)])
 
 
-def long(wanted: Wanted) -> str:
-    """How long it takes, for people."""
-    done = time.strftime("%H:%M", time.localtime(time.time() + 60 * wanted.minutes))
-    return f"{wanted.minutes:g} min, done at about {done}"
-
-
-def finish_codec(run: Path, data: RawData, settings: dict[str, object], begun: float) -> None:
-    """The page of a codec, and the commands to go on with."""
-    steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
-    page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
-    say(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
-    say(f"           {time.monotonic() - begun:,.0f} s in all")
-
-
-def planned(make: Callable[..., Made], *args: Any) -> Made:
-    """What is made of the arguments; what is wrong with them is a wrong command line."""
+@contextmanager
+def planning(*configs: str | Path) -> Iterator[None]:
+    """While it lasts, what is wrong with options is a wrong command line, or a wrong line of these configs."""
     try:
-        return make(*args)
+        with locating(*configs):
+            yield
     except UsageError as error:
         raise CommandError(str(error)) from error
 
 
-def run_plan(plan: Plan | CodecPlan, how_long: str) -> int:
+def run_plan(plan: Plan, how_long: str) -> int:
     """Says what starts and how long it takes, and runs it; the exit status."""
-    say(f"training   {how_long}; Ctrl-C stops and keeps what is learned")
-    say(f"           {as_fit(plan.arguments)}")
-    return run_or_stop("fit", plan.arguments, heeded=STAGES)[1]
+    say(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {as_fit(plan.run)}")
+    return run_or_stop("fit", plan.config, plan.prepared)[1]
 
 
-def as_fit(arguments: Sequence[str]) -> str:
-    """The command that does the same training, but nothing before or after it."""
-    ours = [name for name, value in typed_options(arguments) if name in STAGES and value != "null"]
-    return shlex.join(["helicon", "fit", *without(arguments, ours)])
+def as_fit(run: Path) -> str:
+    """The command that does the training of a run once more, but nothing before or after it."""
+    return shlex.join(["helicon", "fit", "--config", str(run / CONFIG)])
 
 
 def _resume(args: Namespace) -> int:
     """Goes on with a run that was stopped, for the rest of its minutes."""
     run, begun = Path(args.resume), time.monotonic()
-    onto, args.onto = Path(args.onto) if args.onto else None, None  # said once more, where the run is not beside it
+    upsampler_of, args.onto = _path(args.onto), None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
-    arguments = [*resume_arguments(run, onto, args.rest), *args.rest]
-    check_next(run, read_config(run))  # before hours of training, and once more when its turn has come
+    typed = _typed_on(run, args.rest)
     if args.minutes is not None:
-        arguments += ["--trainer.max_time", clock(max(1, round(60 * args.minutes)))]
-    say(f"resuming   {run}\n           {as_fit(arguments)}")
-    data = planned(read_arguments, "fit", arguments).datamodule
+        typed = merge(typed, {"trainer": {"max_time": clock(max(1, round(60 * args.minutes)))}})
+    config = resumed_config(run, typed, upsampler_of)
+    check_next(run, config)  # before hours of training, and once more when its turn has come
+    with planning(run / CONFIG):
+        resolve(config)
+    say(f"resuming   {run}")
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
-    _, status = run_or_stop("fit", arguments, [*minutes, *args.rest])
-    if status:
-        return status
-    data.prepare_data()
-    if isinstance(data, RawData):
-        finish_codec(run, data, {}, begun)
-        return go_on(run, typed=False)
-    return _finish(Plan(arguments, run, data, data.prepared, 0), begun, {}, [], typed=False)
+    cli, status = run_or_stop("fit", config, more=[*minutes, *args.rest])
+    return status or _finish(run, cli.datamodule, begun, {}, [], typed=False)
 
 
 def _repeat(args: Namespace) -> int:
     """Makes a run once more, as a new one: its config, its steps, the learning rates that its clock led to."""
     run, begun = Path(args.repeat), time.monotonic()
     _leave_out(args, f"--repeat {run}", "--minutes")
-    if more := [word for word in args.rest if word.startswith("--") and word.partition("=")[0] not in ELSEWHERE]:
-        raise CommandError(f"--repeat {run} takes no {more[0].partition('=')[0]}; {', '.join(ELSEWHERE)} may differ")
-    runs = Path(args.runs) if args.runs else None
-    arguments = [*repeat_arguments(run, runs, args.name, args.rest), *args.rest]
-    say(f"repeating  {run}\n           {as_fit(arguments)}")
-    data = planned(read_arguments, "fit", arguments).datamodule
-    repeated, status = run_or_stop("fit", arguments)
-    if status:
-        return status
-    data.prepare_data()
-    if isinstance(data, RawData):
-        finish_codec(repeated, data, {}, begun)
-        return 0
-    return _finish(Plan(arguments, repeated, data, data.prepared, 0), begun, {}, [])
+    typed = _typed_on(run, args.rest)
+    if more := [name for name in dotted(typed) if name not in ELSEWHERE]:
+        may = ", ".join(f"--{name}" for name in ELSEWHERE)
+        raise CommandError(f"--repeat {run} takes no --{more[0]}; {may} may differ")
+    config = repeated_config(run, _path(args.runs), args.name, typed)
+    say(f"repeating  {run}")
+    cli, status = run_or_stop("fit", config)
+    return status or _finish(cli.run_folder, cli.datamodule, begun, {}, [])
+
+
+def _typed_on(run: Path, words: Sequence[str]) -> dict[str, Any]:
+    """What is typed beside a run, as a config."""
+    if not words:
+        return {}
+    config = read_config(run)
+    base = {name: config[name] for name in ("task", "data") if name in config}
+    with planning(run / CONFIG, *configs_of(words)):
+        check_typed("fit", [f"--task={config.get('task', 'gpt')}", *words])
+        import_typed(words)
+        return typed_config(words, base)
 
 
 def _leave_out(args: Namespace, option: str, *more: str) -> None:
@@ -187,52 +195,62 @@ def _leave_out(args: Namespace, option: str, *more: str) -> None:
         raise CommandError(f"{option} keeps the run's own settings; leave out {', '.join(names)}")
 
 
-def go_on(run: Path, typed: bool = True) -> int:
-    """Trains what follows a run, if anything does. typed: in this command; a run's own word is looked at first."""
+def _finish(
+    run: Path, data: Any, begun: float, settings: dict[str, object], more: list[str], typed: bool = True
+) -> int:  # fmt: skip
+    """Shows a finished run, or puts an upsampler into what it is for; trains what follows, and gives its exit status.
+
+    Args:
+        run: folder of the run.
+        data: what it was trained on.
+        begun: when the command began.
+        settings: lines of the page.
+        more: commands to go on with.
+        typed: whether what follows was asked for in this command; a run's own word is looked at first.
+    """
     config = read_config(run)
-    words = config.get("next")
-    if not words:
-        return 0
-    if not typed:
-        check_next(run, config)
-    say(f"next stage helicon train {shlex.join(words)}")
-    return cli.run("train", words)
-
-
-def _finish(plan: Plan, begun: float, settings: dict[str, object], more: list[str], typed: bool = True) -> int:
-    """What follows, or the page and the commands to go on with; an upsampler becomes a part of what it is for."""
-    run, config = plan.run, read_config(plan.run)
-    onto = Path(config["onto"]) if config.get("onto") else None
-    if onto:
-        say(f"attached   {attach(run, onto)}")
-    if not config.get("next"):
-        settings |= {"fit": as_fit(plan.arguments)}
-        if onto is None or (onto / "config.yaml").is_file():
-            show(plan_of(onto) if onto else plan, settings, more)
-        else:  # a bundle by itself has no data to show it by
-            say(f"next       {generating(onto)}")
+    settings = {**settings, "fit": as_fit(run)}
+    if isinstance(data, RawData):
+        show_codec(run, data, settings)
+    elif target := _path(config.get("upsampler_of")):
+        say(f"attached   {attach(run, target)}")
+        if not config.get("next"):
+            show_upsampled(target, settings)
+    elif not config.get("next"):
+        show(run, data.prepared, data.source, settings, more)
     say(f"           {time.monotonic() - begun:,.0f} s")
-    return go_on(run, typed)
+    following = TrainRequest.from_config(config["next"]) if typed and config.get("next") else check_next(run, config)
+    if following is None:
+        return 0
+    say(f"next stage {following}")
+    return train_stages(following)
 
 
-def plan_of(run: Path) -> Plan:
-    """The plan of a finished run."""
-    arguments = resume_arguments(run)
-    data: SequenceData = read_arguments("fit", arguments).datamodule
+def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
+    """Writes the page of a codec and says how to go on."""
+    steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
+    page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
+    say(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
+
+
+def show_upsampled(run: Path, settings: dict[str, object]) -> None:
+    """Writes the page of a run that has got an upsampler; a bundle by itself has no data to show it by."""
+    if not (run / CONFIG).is_file():
+        return say(f"next       {generating(run)}")
+    config = resolve(resumed_config(run))
+    data = config.make_data()
+    keep_of_checkpoint(Path(str(config.ckpt_path)), data)
     data.prepare_data()
-    assert data.prepared is not None
-    return Plan(arguments, run, data, data.prepared, 0)
+    return show(run, data.prepared, data.source, settings, [])
 
 
-def show(plan: Plan, settings: dict[str, object], more: list[str]) -> None:
+def show(run: Path, prepared: Prepared, source: Source, settings: dict[str, object], more: list[str]) -> None:
     """Writes the page of a run and says how to go on."""
-    run = plan.run
     say("generating a few items for the page")
     generate = generating(run)
-    evaluate = evaluating(run, plan.data.source)
     page = write_result(
-        run / "index.html", run, plan.prepared, title=f"What {run.name} learned", settings=settings,
-        next_steps=[generate, evaluate, *more],
+        run / "index.html", run, prepared, title=f"What {run.name} learned", settings=settings,
+        next_steps=[generate, evaluating(run, source), *more],
     )  # fmt: skip
     say(f"model      {run / 'model'}\npage       {page}\nnext       {generate}")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import helicon
 from helicon.data.children import safe_path
+from helicon.data.config import DataConfig
 from helicon.data.corpus import MAX_INDEX_BYTES, VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
 from helicon.data.encoding import Surveying, encode
 from helicon.data.entries import DataError, Scan
@@ -49,6 +50,14 @@ class Source:
     held_out: float = 0.05
     cache: Path | None = None
     grow: bool = True
+
+    @staticmethod
+    def of(
+        config: DataConfig, layouts: tuple[str, ...], tokenizers: Mapping[str, str], options: Mapping[str, Any]
+    ) -> Source:
+        """The files of a config, for such layouts."""
+        manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
+        return Source(Path(config.path), layouts, tokenizers, options, manifest, config.held_out, cache)
 
 
 @dataclass

@@ -25,11 +25,12 @@ from helicon.generation.ranking import fit_to_conditions
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.tokenizers.codec import decode_all
-from helicon.training.codec_plan import make_codec_plan
+from helicon.training.codec_plan import plan_codec
 from helicon.training.metrics import read_metrics
-from helicon.training.plan import Plan, Say, make_plan
+from helicon.training.options import Config, merge
+from helicon.training.plan import Plan, Say, plan_gpt
 
-HELD_OUT = ["--data.held_out", "0.02"]  # what is asked for is not in the folder at all
+HELD_OUT = 0.02  # what is asked for is not in the folder at all
 CAPTIONS, SAMPLES, SHOWN = 64, 4, 12  # asked for; made for each; captions on the page
 TEMPERATURE = 0.5  # a model this young errs often
 RIGHT = "all_right"
@@ -63,7 +64,7 @@ class CaptionedWorld(World):
     """A world of pictures or sounds with captions.
 
     In subclasses codec_steps_a_minute and steps_a_minute are what 2 cores take a minute for, so that the result hardly
-    depends on them; codec_share is the codec's part of the minutes; codec_options are of `fit`; best_of is how many are
+    depends on them; codec_share is the codec's part of the minutes; codec_options its config; best_of is how many are
     made for a caption, of which the best fit counts once; example is a caption; chance has what guessing reaches.
     """
 
@@ -73,7 +74,7 @@ class CaptionedWorld(World):
     codec_steps_a_minute: ClassVar[int]
     steps_a_minute: ClassVar[int]
     codec_share: ClassVar[float]
-    codec_options: ClassVar[Sequence[str]]
+    codec_options: ClassVar[Config]
     best_of: ClassVar[int]
     title: ClassVar[str]
     intro: ClassVar[str]
@@ -114,20 +115,13 @@ class CaptionedWorld(World):
     def stages(self, say: Say) -> Iterator[Stage]:
         """The codec; then the tiny preset, on captions of a token a word."""
         codec_minutes = self.minutes * self.codec_share
-        rest = [*self.codec_options, *HELD_OUT]
-        wanted = self.wanted(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, rest)
-        yield Stage(make_codec_plan(wanted, say), self.codec_steps, codec_minutes)
-        rest = [
-            "--data.layouts",
-            f'["{self.layout}"]',
-            "--data.vocabulary",
-            "512",
-            "--data.batch_size",
-            str(self.batch),
-        ]
-        rest += ["--data.tokenizer", str(self.codec), "--data.val_batches", "2", *HELD_OUT]
-        wanted = self.wanted(f"text-to-{self.medium}", self.steps, "tiny", self.run.name, rest)
-        yield Stage(make_plan(wanted, say), self.steps, self.minutes - codec_minutes)
+        options = merge(self.codec_options, {"data": {"held_out": HELD_OUT}})
+        request = self.request(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, options)
+        yield Stage(plan_codec(request, say), self.codec_steps, codec_minutes)
+        data = {"layouts": [self.layout], "vocabulary": 512, "batch_size": self.batch, "val_batches": 2}
+        data |= {"tokenizer": str(self.codec), "held_out": HELD_OUT}
+        request = self.request(f"text-to-{self.medium}", self.steps, "tiny", self.run.name, {"data": data})
+        yield Stage(plan_gpt(request, say), self.steps, self.minutes - codec_minutes)
 
     def next_steps(self) -> list[str]:
         first = self.folder / f"00001{registry.get(self.medium).suffixes[0]}"

@@ -83,10 +83,10 @@ class PictureCodecPage(CodecPage):
         )
 
     def settings(self, codec: Codec, data: CodecData) -> dict[str, object]:
-        shape, size = codec.shape, data.size
+        config, size = codec.config, data.size
         return {
-            "codec": f"{shape.quantizer}, {codec.codebook_size} codes, each {shape.factor} x {shape.factor} pixels",
-            "network": f"width {shape.width}, {shape.blocks} blocks, likelihood {shape.likelihood}",
+            "codec": f"{config.quantizer}, {codec.codebook_size} codes, each {config.factor} x {config.factor} pixels",
+            "network": f"width {config.width}, {config.blocks} blocks, likelihood {config.likelihood}",
             "pictures": f"{size} x {size} pixels",
         }
 
@@ -115,7 +115,7 @@ class SoundCodecPage(CodecPage):
         return [*shown, PageItem("Before and after", f"sounds it {seen}", image=sheet.name, files=[sheet.name])]
 
     def charts(self, codec: AudioCodec) -> dict[str, Chart]:
-        hops = codec.shape.hops
+        hops = codec.config.hops
         ends = {f"hop {hop}": f"-{hop}" for hop in hops} if len(hops) > 1 else {"held out": ""}
         charts = {
             "si-sdr.png": ("SI-SDR of held-out sounds, dB", "si_sdr"),
@@ -139,12 +139,12 @@ class SoundCodecPage(CodecPage):
         return "; ".join(found)
 
     def settings(self, codec: AudioCodec, data: AudioData) -> dict[str, object]:
-        shape = codec.shape
-        levels = (f"{shape.rate / hop:,.0f} a second" for hop in shape.hops)
+        config = codec.config
+        levels = (f"{config.rate / hop:,.0f} a second" for hop in config.hops)
         return {
-            "codec": f"{shape.quantizer}, {codec.level(0).codebook_size} codes, {'; '.join(levels)}",
-            "network": f"width {shape.width}, {shape.depth} blocks after each step, dilated {shape.growth}^i",
-            "sound": f"{shape.rate:,} samples a second, {'mono' if shape.channels == 1 else 'stereo'}",
+            "codec": f"{config.quantizer}, {codec.level(0).codebook_size} codes, {'; '.join(levels)}",
+            "network": f"width {config.width}, {config.depth} blocks after each step, dilated {config.growth}^i",
+            "sound": f"{config.rate:,} samples a second, {'mono' if config.channels == 1 else 'stereo'}",
             "trained on": f"{data.seconds / 60:,.1f} min of sound",
         }
 

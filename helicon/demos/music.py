@@ -17,7 +17,7 @@ from helicon.evaluation.losses import corpus_nats
 from helicon.evaluation.ngram import baselines
 from helicon.formats.files import write_json
 from helicon.generation.request import Request
-from helicon.training.plan import Plan, Say, make_plan
+from helicon.training.plan import Plan, Say, plan_gpt
 
 INTRO = """\
 A program composed {pieces} pieces of simple counterpoint. A model of {millions:.1f} million parameters was trained on \
@@ -47,10 +47,11 @@ class MusicWorld(World):
 
         Small batches and few looks at the held-out pieces, so that a minute has some hundred steps.
         """
-        rest = ["--data.tokenizers", '{"music": "musenet"}', "--data.batch_size", "8", "--data.val_batches", "8"]
-        rest += ["--data.augment", "false"]  # the composer itself varies keys, tempos and volumes
+        # The composer itself varies keys, tempos and volumes
+        data = {"tokenizers": {"music": "musenet"}, "batch_size": 8, "val_batches": 8, "augment": False}
         steps = max(1, round(STEPS_A_MINUTE * self.minutes))
-        yield Stage(make_plan(self.wanted("music", steps, "tiny", self.run.name, rest), say), steps, self.minutes)
+        request = self.request("music", steps, "tiny", self.run.name, {"data": data})
+        yield Stage(plan_gpt(request, say), steps, self.minutes)
 
     def next_steps(self) -> list[str]:
         run = shlex.quote(str(self.run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from helicon.demos.shape_reader import Seen, read_scene
 from helicon.demos.shapes import Scene, held_out_scene, write_folder
 from helicon.formats.page import PageItem
 from helicon.formats.sheets import contact_sheet
+from helicon.training.options import Config
 
 INTRO = """\
 A program drew {pieces:,} pictures of two shapes, each with a caption. A codec learned to write a picture as {codes} \
@@ -34,10 +36,9 @@ class PictureWorld(CaptionedWorld):
     things, making, measuring = "pictures", "drawing", "what captions say that were not in training"
     medium, layout, batch, best_of = "image", "text[12] image[]", 64, 8
     codec_steps_a_minute, steps_a_minute, codec_share = 700, 450, 0.17
-    codec_options = (
-        "--data.size", "32", "--data.mirror", "false", "--data.batch_size", "64",
-        "--model.factor", "8", "--model.blocks", "1", "--model.codes", "768",
-    )  # fmt: skip
+    codec_options: ClassVar[Config] = {
+        "data": {"size": 32, "mirror": False, "batch_size": 64}, "model": {"factor": 8, "blocks": 1, "codes": 768},
+    }  # fmt: skip
     title, intro = "Pictures by a model of made-up shapes", INTRO
     example, chance = "a small red circle above a large blue square", CHANCE
 

@@ -150,14 +150,14 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
 
 def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
     """Rows of the page's table."""
-    shape, notes = bundle.gpt.shape, bundle.notes
+    config, notes = bundle.gpt.config, bundle.notes
     told: dict[str, object] = {
         "files": f"{prepared.files:,} read, {len(prepared.skipped):,} skipped",
         "tokens": f"{sum(c.tokens(False) for c in prepared.corpora):,} to train on, "
         f"{sum(c.tokens(True) for c in prepared.corpora):,} held out",
         "layouts": "; ".join(map(str, bundle.schema.layouts)),
         "vocabulary": f"{len(bundle.schema.vocabulary):,} tokens",
-        "model": f"{shape.layers} layers of width {shape.width}, {shape.heads} heads, pattern {shape.pattern}, "
+        "model": f"{config.layers} layers of width {config.width}, {config.heads} heads, pattern {config.pattern}, "
         f"{bundle.gpt.parameter_count() / 1e6:.1f} M parameters",
         "context": f"{bundle.schema.context:,} tokens",
         "steps": f"{notes.get('step', 0):,}",

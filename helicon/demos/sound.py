@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from helicon.demos.tones import RATE, SAMPLES, Tones, held_out_tones, write_fold
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem
 from helicon.formats.sound_plots import sound_picture
+from helicon.training.options import Config
 
 INTRO = """\
 A program played {pieces:,} pairs of notes, plucked, bowed or blown, each with a caption. A codec learned to write a \
@@ -37,11 +39,10 @@ class SoundWorld(CaptionedWorld):
     things, making, measuring = "sounds", "playing", "what captions say that were not in training"
     medium, layout, batch, best_of = "audio", f"text[12] audio[{SAMPLES // HOP}]", 32, 4
     codec_steps_a_minute, steps_a_minute, codec_share = 600, 300, 0.25
-    codec_options = (
-        "--data.rate", str(RATE), "--data.window", str(SAMPLES // 2), "--model.hops", str(HOP),
-        "--model.stride", str(HOP), "--model.depth", "1", "--model.width", "128",
-        "--model.code_width", "32", "--model.lr", "0.006", "--model.mel", "0.1",
-    )  # fmt: skip
+    codec_options: ClassVar[Config] = {
+        "data": {"rate": RATE, "window": SAMPLES // 2},
+        "model": {"hops": HOP, "stride": HOP, "depth": 1, "width": 128, "code_width": 32, "lr": 0.006, "mel": 0.1},
+    }
     title, intro = "Sounds by a model of made-up tones", INTRO
     example, chance = "a plucked low C, then a bowed high G", CHANCE
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from helicon.training.codec_plan import CodecPlan
-from helicon.training.plan import Plan, Say, Wanted
+from helicon.training.options import Config
+from helicon.training.plan import Plan, Say
+from helicon.training.request import TrainRequest
 
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
 
@@ -17,7 +18,7 @@ SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewe
 class Stage(NamedTuple):
     """A training of a demo: what is to be run, in how many steps, and the minutes those take on 2 cores."""
 
-    plan: Plan | CodecPlan
+    plan: Plan
     steps: int
     minutes: float
 
@@ -64,9 +65,9 @@ class World(ABC):
     def next_steps(self) -> list[str]:
         """Commands to go on with."""
 
-    def wanted(self, task: str, steps: int, size: str, name: str, rest: Sequence[str]) -> Wanted:
+    def request(self, task: str, steps: int, size: str, name: str, overrides: Config) -> TrainRequest:
         """A training on the media, in so many steps unless the machine is very slow."""
-        return Wanted(
-            task, self.folder, SLOWEST * self.minutes, steps, size, name, self.out, seed=self.seed,
-            rest=[*rest, "--samples", "false"],
+        return TrainRequest(
+            task=task, path=self.folder, minutes=SLOWEST * self.minutes, steps=steps, size=size, name=name,
+            runs=self.out, seed=self.seed, overrides={**overrides, "samples": False},
         )  # fmt: skip

@@ -32,9 +32,9 @@ def layer_features(
     longer than the context is seen in windows, each token once. ValueError for layers that the model does not have.
     """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
-    check_layers(layers, gpt.shape.layers)
+    check_layers(layers, gpt.config.layers)
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
-    sums = {layer: np.zeros((len(corpus), gpt.shape.width)) for layer in sorted(set(layers))}
+    sums = {layer: np.zeros((len(corpus), gpt.config.width)) for layer in sorted(set(layers))}
     counts = np.zeros((len(corpus), 1))
     # Those of like length together, to waste little on padding
     order = np.argsort(corpus.lengths(layout.last.name), kind="stable").tolist()

@@ -14,11 +14,11 @@ from helicon.gpt.activations import ACTIVATIONS
 from helicon.gpt.attention.attend import attend, attend_cached
 from helicon.gpt.attention.pattern_base import PatternSpec
 from helicon.gpt.cache import Cache, Places
+from helicon.gpt.config import GPTConfig
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.linear import Linear
 from helicon.gpt.pieces import Pieces
 from helicon.gpt.rotary import Angles, rotate
-from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Frame
 
 
@@ -29,9 +29,9 @@ class RMSNorm(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
-def make_norm(shape: Shape, width: int) -> nn.Module:
+def make_norm(config: GPTConfig, width: int) -> nn.Module:
     """LayerNorm or RMSNorm, eps 1e-5."""
-    return nn.LayerNorm(width, eps=1e-5, bias=shape.bias) if shape.norm == "layer" else RMSNorm(width, eps=1e-5)
+    return nn.LayerNorm(width, eps=1e-5, bias=config.bias) if config.norm == "layer" else RMSNorm(width, eps=1e-5)
 
 
 class Attention(nn.Module):
@@ -41,15 +41,15 @@ class Attention(nn.Module):
     zeros, which add nothing to a score.
     """
 
-    def __init__(self, shape: Shape, pattern: PatternSpec) -> None:
+    def __init__(self, config: GPTConfig, pattern: PatternSpec) -> None:
         super().__init__()
-        self.heads, self.pattern = shape.heads, pattern
-        self.widths = (shape.qk_width, shape.qk_width, shape.value_width)
-        self.qkv = Linear(shape.width, sum(self.widths), bias=shape.bias)
-        self.out = Linear(shape.value_width, shape.width, bias=shape.bias)
-        head = shape.qk_width // shape.heads
-        self.q_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(head, eps=1e-5) if shape.qk_norm else nn.Identity()
+        self.heads, self.pattern = config.heads, pattern
+        self.widths = (config.qk_width, config.qk_width, config.value_width)
+        self.qkv = Linear(config.width, sum(self.widths), bias=config.bias)
+        self.out = Linear(config.value_width, config.width, bias=config.bias)
+        head = config.qk_width // config.heads
+        self.q_norm = RMSNorm(head, eps=1e-5) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(head, eps=1e-5) if config.qk_norm else nn.Identity()
 
     def _heads(self, qkv_BTW: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, H, T, D] as they attend."""
@@ -91,11 +91,11 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers around an activation (swiglu: three, the first two as one)."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[shape.mlp]
-        self.up = Linear(shape.width, shape.mlp_width * (2 if shape.mlp == "swiglu" else 1), bias=shape.bias)
-        self.out = Linear(shape.mlp_width, shape.width, bias=shape.bias)
+        self.activation = ACTIVATIONS[config.mlp]
+        self.up = Linear(config.width, config.mlp_width * (2 if config.mlp == "swiglu" else 1), bias=config.bias)
+        self.out = Linear(config.mlp_width, config.width, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.activation(self.up(x)))
@@ -115,11 +115,11 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, shape: Shape, pattern: PatternSpec) -> None:
+    def __init__(self, config: GPTConfig, pattern: PatternSpec) -> None:
         super().__init__()
-        self.norm_1, self.attention = make_norm(shape, shape.width), Attention(shape, pattern)
-        self.norm_2, self.mlp = make_norm(shape, shape.width), MLP(shape)
-        self.dropout = Dropout(shape.dropout)
+        self.norm_1, self.attention = make_norm(config, config.width), Attention(config, pattern)
+        self.norm_2, self.mlp = make_norm(config, config.width), MLP(config)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None = None, layer: int = 0,

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.cache import Cache, Places
+from helicon.gpt.config import GPTConfig
 from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.layer import Layer, make_norm
@@ -22,7 +23,6 @@ from helicon.gpt.linear import Linear, linear
 from helicon.gpt.pieces import Pieces
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.rotary import Angles
-from helicon.gpt.shape import Shape
 from helicon.sequence.layout import Frame
 
 
@@ -34,17 +34,17 @@ class GPT(nn.Module):
     `checkpoint` recomputes each layer in backward instead of keeping its activations.
     """
 
-    def __init__(self, shape: Shape, vocabulary_size: int, places: int, rope: bool = False) -> None:
+    def __init__(self, config: GPTConfig, vocabulary_size: int, places: int, rope: bool = False) -> None:
         super().__init__()
-        self.shape, self.rope, self.checkpoint = shape, rope, False
-        self.tokens = nn.Embedding(vocabulary_size, shape.width)
-        self.places = nn.Embedding(places, shape.width)
+        self.config, self.rope, self.checkpoint = config, rope, False
+        self.tokens = nn.Embedding(vocabulary_size, config.width)
+        self.places = nn.Embedding(places, config.width)
         self.places.weight.requires_grad_(places > 0)  # several processes would await the gradient of an empty table
-        self.dropout = Dropout(shape.dropout)
-        patterns = parse_patterns(shape.pattern, shape.layers)
-        self.layers = nn.ModuleList(Layer(shape, pattern) for pattern in patterns)
-        self.norm = make_norm(shape, shape.width)
-        head = None if shape.tied else Linear(shape.width, vocabulary_size, bias=False)
+        self.dropout = Dropout(config.dropout)
+        patterns = parse_patterns(config.pattern, config.layers)
+        self.layers = nn.ModuleList(Layer(config, pattern) for pattern in patterns)
+        self.norm = make_norm(config, config.width)
+        head = None if config.tied else Linear(config.width, vocabulary_size, bias=False)
         self.head: nn.Linear | Int8Linear | None = head
         self._initialise()
 
@@ -54,7 +54,7 @@ class GPT(nn.Module):
             if parameter.dim() < 2:
                 continue
             nn.init.normal_(
-                parameter, std=0.02 / (2 * self.shape.layers) ** 0.5 if name.endswith("out.weight") else 0.02
+                parameter, std=0.02 / (2 * self.config.layers) ** 0.5 if name.endswith("out.weight") else 0.02
             )
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
@@ -112,8 +112,8 @@ class GPT(nn.Module):
 
     def new_cache(self, batch: int, length: int) -> Cache:
         """An empty one for so many rows and tokens, beside the weights and in the type of the embeddings."""
-        weights, shape = self.tokens.weight, self.shape
-        return Cache(shape.layers, batch, shape.heads, length, shape.head_width, weights.device, weights.dtype)
+        weights, config = self.tokens.weight, self.config
+        return Cache(config.layers, batch, config.heads, length, config.head_width, weights.device, weights.dtype)
 
     def step(
         self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache, reach: int | None = None
@@ -131,7 +131,7 @@ class GPT(nn.Module):
         return self.norm(x)
 
     def _angles(self, position_BT: Tensor) -> Angles | None:
-        return Angles.of(position_BT, self.shape.qk_width // self.shape.heads) if self.rope else None
+        return Angles.of(position_BT, self.config.qk_width // self.config.heads) if self.rope else None
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:
         """[..., rows]: the slice of the output matrix that belongs to the slot at hand."""

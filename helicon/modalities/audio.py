@@ -25,7 +25,8 @@ from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.samples import CHANNELS, RATE
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.vqvae.audio_codec import MOST_HOPS, AudioCodec
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.config import MOST_HOPS
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
 MAX_FILE_BYTES = 4 << 30  # what the sizes of WAV files can say; of samples in memory fewer are accepted

@@ -80,7 +80,7 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
     if not isinstance(codec, Codec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
     size = whole("size", bundle.reading["size"], 1, MOST_PIXELS)
-    return CodesTokenizer(codec, size, codec.shape.factor, bundle.config(), lasting(codec), block)
+    return CodesTokenizer(codec, size, codec.config.factor, bundle.config(), lasting(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:

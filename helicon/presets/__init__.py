@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from helicon.tokenizers.names import unknown
 
@@ -25,3 +28,8 @@ def preset_path(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     raise ValueError(unknown("preset or config file", name, preset_names()))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The config of a packaged preset, or of the file of that name."""
+    return yaml.safe_load(preset_path(name).read_text(encoding="utf-8")) or {}

@@ -6,8 +6,8 @@ Shapes: B windows, C channels, S samples, K codes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.training.audio_data import AudioData
 from helicon.training.audio_losses import Weights, scales_of, sound_loss
 from helicon.training.codec_base import CodecRun
+from helicon.training.config import AudioCodecModelConfig
 from helicon.training.hops import parse_hops
 from helicon.training.sums import Sums
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
+from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.codec import make_quantizer
+from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.storage import bottlenecks
 
 SHOWN = 4  # held-out sounds that are written before and after
@@ -29,74 +31,16 @@ SAMPLED = 256  # windows by which errors are scaled
 
 
 class AudioCodecModule(CodecRun):
-    """A codec, its loss and its optimizer.
-
-    Args:
-        hops: samples a code of each level, finest first, e.g. `8,32,128`, each a multiple of the one before; one level
-            of 250 to 500 codes a second unless given, `auto:2` or `auto:3` for more.
-        width: channels of the network.
-        depth: dilated residual blocks after each step down.
-        growth: each block's dilation as a multiple of the one before.
-        stride: how many times slower each step down is, at most; Jukebox has 2.
-        quantizer: `ema` (VQ-VAE), `gumbel` (a relaxed choice) or `fsq` (finite scalar quantization).
-        codes: size of each level's codebook; fsq has as many as its levels make.
-        code_width: channels of a code.
-        levels: of fsq.
-        decay: of the moving averages of ema; .99 suits trainings of many thousands of steps.
-        rare: share of the mean use of ema's codes below which one is moved to where it is needed.
-        commitment: weight of ema's pull on the encoder.
-        kl: weight of gumbel's divergence from equally used codes.
-        worst: weight of a window's worst samples, beside the waveform's 1.
-        spectral: weight of the spectra of three resolutions.
-        mel: weight of the log-mel spectrum.
-        optimizer: `muon` for the kernels with AdamW for the rest, or `adamw` for all.
-        lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
-        final_lr: share of `lr` at the end.
-        warmup: share of the training that the rate rises linearly.
-        weight_decay: of kernels.
-        beta2: AdamW's second decay rate (the first is .9).
-        drop_unused: whether codes that no sound to train on has are dropped at the end.
-    """
+    """A codec of sound, its loss and its optimizer."""
 
     unit = "s of sound"
     bf16 = True
 
-    def __init__(
-        self,
-        hops: str | int | list[int] | None = None,
-        width: int = 96,
-        depth: int = 4,
-        growth: int = 3,
-        stride: int = 4,
-        quantizer: Literal["ema", "gumbel", "fsq"] = "ema",
-        codes: int = 512,
-        code_width: int = 16,
-        levels: list[int] | None = None,
-        decay: float = 0.95,
-        rare: float = 0.4,
-        commitment: float = 0.25,
-        kl: float = 1e-3,
-        worst: float = 0.02,
-        spectral: float = 0.1,
-        mel: float = 3.0,
-        optimizer: Literal["muon", "adamw"] = "muon",
-        lr: float = 3e-3,
-        final_lr: float = 0.02,
-        warmup: float = 0.03,
-        weight_decay: float = 1e-4,
-        beta2: float = 0.99,
-        drop_unused: bool = False,
-    ) -> None:
-        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
-        self.hops = hops
-        self.inner: dict[str, Any] = {
-            "stride": stride, "width": width, "depth": depth, "growth": growth, "quantizer": quantizer,
-            "codes": codes, "code_width": code_width, **({"levels": tuple(levels)} if levels else {}),
-        }  # fmt: skip
-        AudioShape(parse_hops(hops, 8000), **self.inner)  # what is wrong whatever the sounds are
-        self.learning = {"decay": decay, "commitment": commitment, "kl": kl, "rare": rare}
-        self.drop_unused = drop_unused
-        self.weights = Weights(worst, spectral, mel)
+    def __init__(self, config: AudioCodecModelConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self._codec_config(8000, 1)  # what is wrong whatever the sounds are
+        self.weights = Weights(config.worst, config.spectral, config.mel)
 
     @property
     def data(self) -> AudioData:
@@ -105,29 +49,35 @@ class AudioCodecModule(CodecRun):
         assert isinstance(data, AudioData)
         return data
 
-    def shape(self, data: AudioData) -> AudioShape:
-        """Of a codec of these sounds."""
-        return AudioShape(parse_hops(self.hops, data.rate), data.rate, data.channels, **self.inner)
+    def codec_config(self, data: AudioData) -> AudioCodecConfig:
+        """Config of a codec of these sounds."""
+        return self._codec_config(data.rate, data.channels)
+
+    def _codec_config(self, rate: int, channels: int) -> AudioCodecConfig:
+        hops = parse_hops(self.config.hops, rate)
+        return AudioCodecConfig(**asdict(self.config.nets), hops=hops, rate=rate, channels=channels)
 
     def check(self, data: AudioData) -> None:
         """ValueError for windows that codes cannot tile."""
-        hop = self.shape(data).hops[-1]
+        hop = self.codec_config(data).hops[-1]
         if data.window % hop or data.window < 4 * hop:
             raise ValueError(f"--data.window {data.window} is not a multiple, at least 4 times, of the top hop {hop}")
 
     def plan(self, data: AudioData) -> tuple[nn.Module, str]:
         """The codec that will be trained, and what it does with the data."""
-        codec = AudioCodec(self.shape(data))
-        speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.shape.hops)
+        codec = AudioCodec(self.codec_config(data))
+        speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.config.hops)
         size = codec.level(0).codebook_size
         return codec, f"{data.rate:,} samples a second to {speeds} of {size} codes"
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
-        shape = self.shape(self.data)
-        quantizers = [make_quantizer(shape, **self.learning) for _ in shape.hops]
-        codec, windows = AudioCodec(shape, quantizers), self.data.sample(SAMPLED)
-        self.scales = scales_of(windows[:, :-1], windows[:, -1:], shape.rate)
+        config, learning = self.codec_config(self.data), self.config
+        quantizers = [
+            make_quantizer(config, learning.decay, learning.commitment, learning.kl, learning.rare) for _ in config.hops
+        ]
+        codec, windows = AudioCodec(config, quantizers), self.data.sample(SAMPLED)
+        self.scales = scales_of(windows[:, :-1], windows[:, -1:], config.rate)
         for level in codec.levels:
             assert isinstance(level, Level)
             level.scale.fill_(self.scales.variance**0.5)

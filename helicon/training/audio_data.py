@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from helicon.data.config import AudioDataConfig
 from helicon.data.entries import at_path
 from helicon.data.files import DataError, scan
-from helicon.data.prepare import Source
 from helicon.data.raw import SoundBatches, Sounds
 from helicon.formats.audio import common_rate
 from helicon.modalities import registry
@@ -25,48 +25,14 @@ LOOKED_AT = 100  # files whose rate is looked up, where none is given
 
 
 class AudioData(RawData):
-    """Any folder of sounds, searched recursively, read once into a cache; batch t is a function of (data, seed, t).
-
-    Args:
-        path: folder (or one file) to train on.
-        rate: samples a second that sounds are resampled to; that of most files unless given.
-        channels: 1 for mono, 2 for stereo; sounds that have others are mixed.
-        window: samples of a training example; a shorter sound is filled up with silence that counts for nothing.
-        batch_size: windows a step, over all processes.
-        seed: of batches and noise.
-        held_out: share of the files, by a hash of their names, that is never trained on.
-        manifest: CSV or JSONL with a column file, instead of searching the folder.
-        workers: loader processes; results do not depend on their number.
-        cache: folder of the cache; $HELICON_CACHE or the user's cache folder unless given.
-    """
+    """Any folder of sounds, searched recursively, read once into a cache; batch t is a function of (data, seed, t)."""
 
     medium = "audio"
 
-    def __init__(
-        self,
-        path: str,
-        rate: int | None = None,
-        channels: int = 1,
-        window: int = 2048,
-        batch_size: int = 32,
-        seed: int = 0,
-        held_out: float = 0.05,
-        manifest: str | None = None,
-        workers: int = 0,
-        cache: str | None = None,
-    ) -> None:
-        if channels not in (1, 2):
-            raise DataError(f"--data.channels must be 1 or 2, got {channels}")
-        if window < 1 or (rate is not None and rate < 1):
-            raise DataError(f"--data.window and --data.rate must be 1 or more, got {window} and {rate}")
-        listing = Path(manifest) if manifest else None
-        self.channels, self.window = channels, window
-        self.rate = rate or folder_rate(Path(path), listing)
-        options = {"rate": self.rate, "channels": channels}
-        source = Source(
-            Path(path), (self.medium,), {self.medium: "pcm"}, options, listing, held_out, Path(cache) if cache else None
-        )
-        super().__init__(source, batch_size, seed, workers)
+    def __init__(self, config: AudioDataConfig) -> None:
+        self.channels, self.window = config.channels, config.window
+        self.rate = config.rate or folder_rate(Path(config.path), Path(config.manifest) if config.manifest else None)
+        super().__init__(config, "pcm", {"rate": self.rate, "channels": self.channels})
 
     @property
     def reading(self) -> dict[str, int]:

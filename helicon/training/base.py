@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 
 from helicon.formats.printable import printable
+from helicon.training.config import OptimizerConfig
 from helicon.training.errors import TrainingError
 from helicon.training.optimizers import MuonAdamW
 from helicon.training.own_optimizer import OwnOptimizer
@@ -35,12 +36,10 @@ class RunModule(pl.LightningModule):
 
     unit = "tokens"  # what `amount` counts
     ema = 0.0  # decay of an average of the weights, with which a model is kept; 0: the weights themselves
-    schedule = "cosine"  # or linear: as high as it gets for the first half, then down in a line
 
-    def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
+    def __init__(self, config: OptimizerConfig) -> None:
         super().__init__()
-        self.optimizer, self.lr, self.final_lr, self.warmup = optimizer, lr, final_lr, warmup
-        self.weight_decay, self.beta2 = weight_decay, beta2
+        self.learning = config
         self.record = ProgressRecord()
         self.replayed: ProgressRecord | None = None  # of the run that this one repeats
         self.expected: Expected | None = None  # weights of the checkpoint that it goes on from
@@ -132,13 +131,14 @@ class RunModule(pl.LightningModule):
         Either is the user's own where `--optimizer` or `--lr_scheduler` says so; the course of the rate is ours still
         where only the first is.
         """
+        lr, decay, beta2 = self.learning.lr, self.learning.weight_decay, self.learning.beta2
         if self.own.optimizer:
             optimizer = self.own.make_optimizer(self.parameters())
-        elif self.optimizer == "muon":
-            optimizer = MuonAdamW(matrices, rest, self.lr, self.weight_decay, self.beta2)
+        elif self.learning.optimizer == "muon":
+            optimizer = MuonAdamW(matrices, rest, lr, decay, beta2)
         else:
-            groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-            optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
+            groups = [{"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+            optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, beta2), fused=True)
         self.progress_at(0)
         if self.own.scheduler:
             return {"optimizer": optimizer, "lr_scheduler": self.own.make_schedule(optimizer, self.trainer)}
@@ -151,13 +151,14 @@ class RunModule(pl.LightningModule):
         self.progress_at(self.global_step + 1)
 
     def _rate(self, step: int) -> float:
-        done = self.progress_at(step)
-        if done < self.warmup:
-            return (done + 1e-3) / (self.warmup + 1e-3)
-        if self.schedule == "linear":
-            return self.final_lr + (1 - self.final_lr) * min(1.0, 2 * (1 - done))
-        fall = min(1.0, (done - self.warmup) / max(1e-9, 1 - self.warmup))
-        return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * fall))
+        done, learning = self.progress_at(step), self.learning
+        if done < learning.warmup:
+            return (done + 1e-3) / (learning.warmup + 1e-3)
+        if learning.schedule == "linear":
+            left = min(1.0, 2 * (1 - done))
+        else:
+            left = 0.5 * (1 + math.cos(math.pi * min(1.0, (done - learning.warmup) / max(1e-9, 1 - learning.warmup))))
+        return learning.final_lr + (1 - learning.final_lr) * left
 
     def progress_at(self, step: int) -> float:
         """The share of the run that was done before a step: the same whenever it is asked for, on all processes.

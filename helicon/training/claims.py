@@ -27,11 +27,11 @@ MOST = {  # of other whole numbers
 
 
 def excess(config: Mapping[str, Any], typed: Collection[str] = ()) -> str | None:
-    """What in a config asks for more than a run may, and the limit. typed: options in whose place others count."""
+    """What in a config asks for more than a run may, and the limit. typed: options whose values here do not count."""
     said = {
         f"{group}.{name}": value
         for group in ("trainer", "model", "data") for name, value in (config.get(group) or {}).items()
-        if value is not None and f"--{group}.{name}" not in typed
+        if value is not None and f"{group}.{name}" not in typed
     }  # fmt: skip
     most = {**MOST, "data.workers": _most_processes(), "trainer.num_nodes": MOST_NODES}
     for name, limit in most.items():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,9 @@ from helicon.formats.sheets import before_and_after
 from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
 from helicon.training.codec_base import CodecRun
 from helicon.training.codec_data import CodecData
+from helicon.training.config import ImageCodecModelConfig
 from helicon.training.sums import Sums
-from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
+from helicon.vqvae.codec import Codec, make_quantizer
 
 SHOWN = 12  # held-out pictures in the grid
 MOST_DB = 120.0  # of pictures that are the same
@@ -27,56 +27,13 @@ ROUNDING = (2 / 255) ** 2 / 12  # mean squared error of values in [-1, 1] that a
 
 
 class CodecModule(CodecRun):
-    """A codec, its loss and its optimizer.
-
-    Args:
-        factor: how many times smaller the code grid is, each way: 4, 8, 16.
-        width: channels at the code grid, a multiple of 8.
-        blocks: residual blocks at the code grid, on either side.
-        quantizer: `ema` (VQ-VAE), `gumbel` (DALL·E's dVAE) or `fsq` (finite scalar quantization).
-        codes: size of the codebook; fsq has as many as its levels make.
-        code_width: channels of a code.
-        levels: of fsq.
-        likelihood: `l2`, `l1` or DALL·E's `logit-laplace`.
-        decay: of the moving averages of ema.
-        commitment: weight of ema's pull on the encoder.
-        kl: weight of gumbel's divergence from equally used codes.
-        optimizer: `muon` for the kernels with AdamW for the rest, or `adamw` for all.
-        lr: highest learning rate, reached after the warm-up, from where a cosine leads to `final_lr` of it.
-        final_lr: share of `lr` at the end.
-        warmup: share of the training that the rate rises linearly.
-        weight_decay: of kernels.
-        beta2: AdamW's second decay rate (the first is .9).
-        drop_unused: whether codes that no training picture has are dropped at the end.
-    """
+    """A codec of pictures, its loss and its optimizer."""
 
     unit = "pictures"
 
-    def __init__(
-        self,
-        factor: int = 4,
-        width: int = 128,
-        blocks: int = 2,
-        quantizer: Literal["ema", "gumbel", "fsq"] = "ema",
-        codes: int = 512,
-        code_width: int = 16,
-        levels: list[int] | None = None,
-        likelihood: Literal["l2", "l1", "logit-laplace"] = "l2",
-        decay: float = 0.99,
-        commitment: float = 0.25,
-        kl: float = 1e-3,
-        optimizer: Literal["muon", "adamw"] = "muon",
-        lr: float = 3e-3,
-        final_lr: float = 0.02,
-        warmup: float = 0.03,
-        weight_decay: float = 1e-4,
-        beta2: float = 0.99,
-        drop_unused: bool = False,
-    ) -> None:
-        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
-        own = {"levels": tuple(levels)} if levels else {}
-        self.shape = CodecShape(factor, width, blocks, quantizer, codes, code_width, likelihood=likelihood, **own)
-        self.decay, self.commitment, self.kl, self.drop_unused = decay, commitment, kl, drop_unused
+    def __init__(self, config: ImageCodecModelConfig) -> None:
+        super().__init__(config)
+        self.config = config
 
     @property
     def data(self) -> CodecData:
@@ -87,17 +44,19 @@ class CodecModule(CodecRun):
 
     def check(self, data: CodecData) -> None:
         """ValueError for pictures that codes cannot tile."""
-        if data.size % self.shape.factor:
-            raise ValueError(f"--data.size {data.size} is not a multiple of --model.factor {self.shape.factor}")
+        if data.size % self.config.factor:
+            raise ValueError(f"--data.size {data.size} is not a multiple of --model.factor {self.config.factor}")
 
     def plan(self, data: CodecData) -> tuple[nn.Module, str]:
         """The codec that will be trained, and what it does with the data."""
-        codec, grid = Codec(self.shape), data.size // self.shape.factor
+        codec, grid = Codec(self.config.codec), data.size // self.config.factor
         return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {codec.codebook_size} codes"
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised."""
-        codec = Codec(self.shape, make_quantizer(self.shape, self.decay, self.commitment, self.kl))
+        config = self.config
+        quantizer = make_quantizer(config, config.decay, config.commitment, config.kl)
+        codec = Codec(config.codec, quantizer)
         return codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -135,7 +94,7 @@ class CodecModule(CodecRun):
         if not self.started:
             return
         error, whole = self._errors.compute().tolist()
-        if values := float(self.summed(self._held[WHOLE]).sum()) * self.shape.factor**2 * 3:
+        if values := float(self.summed(self._held[WHOLE]).sum()) * self.config.factor**2 * 3:
             share = error / max(whole, ROUNDING * values)
             self.log_figures({"val/loss": share, "val/psnr": min(float(self._psnr.compute()), MOST_DB)})
         self.log_figures(self.codebooks(self._held))

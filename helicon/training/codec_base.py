@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from helicon.evaluation.losses import codebook_figures
 from helicon.training.base import RunModule
 from helicon.training.callbacks import validation_is_due
+from helicon.training.config import CodecLearningConfig
 from helicon.training.errors import TrainingError
 from helicon.training.raw_data import RawData
 from helicon.vqvae.codec import Bottleneck
@@ -22,11 +23,11 @@ from helicon.vqvae.storage import CodecBundle, bottlenecks, save_codec
 class CodecRun(RunModule):
     """A codec of one or more bottlenecks, each with a codebook; `part` names one of them, as `bottlenecks` does."""
 
-    drop_unused = False
     bf16 = False  # whether it learns as well in bfloat16
 
-    def __init__(self, optimizer: str, lr: float, final_lr: float, warmup: float, weight_decay: float, beta2: float):
-        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
+    def __init__(self, config: CodecLearningConfig) -> None:
+        super().__init__(config)
+        self.drop_unused = config.drop_unused
         self.codec: Any = None  # an nn.Module, once configured
 
     def check(self, data: Any) -> None:

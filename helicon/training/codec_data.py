@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 from torch import Tensor
 
-from helicon.data.files import DataError
-from helicon.data.prepare import Source
+from helicon.data.config import ImageDataConfig
 from helicon.data.raw import PictureBatches, Pictures
 from helicon.training.loaders import chunks
 from helicon.training.raw_data import RawData
 
 
 class CodecData(RawData):
-    """Any folder of pictures, searched recursively, read once into a cache; batch t is a function of (data, seed, t).
-
-    Args:
-        path: folder (or one file) to train on.
-        size: pixels each way that pictures are scaled and cropped to.
-        batch_size: pictures a step, over all processes.
-        seed: of batches and noise.
-        held_out: share of the files, by a hash of their names, that is never trained on.
-        mirror: whether half of the pictures are turned around at random.
-        manifest: CSV or JSONL with a column file, instead of searching the folder.
-        workers: loader processes; results do not depend on their number.
-        cache: folder of the cache; $HELICON_CACHE or the user's cache folder unless given.
-    """
+    """A folder of pictures, searched recursively, read once into a cache; batch t is a function of (data, seed, t)."""
 
     medium = "image"
 
-    def __init__(
-        self,
-        path: str,
-        size: int = 64,
-        batch_size: int = 32,
-        seed: int = 0,
-        held_out: float = 0.05,
-        mirror: bool = True,
-        manifest: str | None = None,
-        workers: int = 0,
-        cache: str | None = None,
-    ) -> None:
-        if size < 1:
-            raise DataError(f"--data.size must be 1 or more, got {size}")
-        source = Source(
-            Path(path), (self.medium,), {self.medium: "rgb"}, {"size": size},
-            Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
-        )  # fmt: skip
-        super().__init__(source, batch_size, seed, workers)
-        self.size, self.mirror = size, mirror
+    def __init__(self, config: ImageDataConfig) -> None:
+        super().__init__(config, "rgb", {"size": config.size})
+        self.size, self.mirror = config.size, config.mirror
 
     @property
     def reading(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate, held_out_windows
+from helicon.data.config import SequenceDataConfig
 from helicon.data.files import DataError
 from helicon.data.packing import full_batches
 from helicon.data.prepare import Prepared, Source, prepare
@@ -31,104 +32,52 @@ from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
 from helicon.training.loaders import held_loader, train_loader
 from helicon.training.named import codec_tokenizer, named_tokenizer
 
+READ_OPTIONS = ("pedal", "size", "rate", "channels", "max_mb")  # of one medium or another, None for its default
+
 
 class SequenceData(pl.LightningDataModule):
     """Any folder, searched recursively, tokenised once into a cache; batch t is a function of (data, seed, t).
 
     Args:
-        path: folder (or one file) to train on.
-        layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
-        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
-            {image: runs/image-codec-1}; the first of a slot unless named.
-        tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for; goes first.
-        manifest: CSV or JSONL with columns file, label, text, or COCO-style JSON, instead of searching the folder.
-        context: tokens fed at most; follows --model.context.
-        positions: follows --model.positions.
-        batch_size: sequences a step, over all processes; where they are shorter than the context, as many more as
-            there is room for in the same tokens.
-        seed: of batches, changes and dropout.
-        held_out: share of the files, by a hash of their names, that is never trained on.
-        augment: whether music is transposed, made louder or softer, faster or slower at random.
-        changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
-        drop: how often each word of a style, or a caption or another condition as a whole, is left out.
-        plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
-        pedal: whether the sustain pedal extends notes, `extend`, or not, `drop`; `extend` unless given.
-        vocabulary: tokens of a text vocabulary that is learned (bpe).
-        size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
-        rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
-        channels: of sounds, 1 or 2; 1, or what a codec was trained on.
-        colours: of a palette that is learned.
-        max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
-        workers: loader processes; results do not depend on their number.
-        val_batches: batches of held-out windows that a validation looks at, spread evenly.
-        cache: folder of the token cache; $HELICON_CACHE or the user's cache folder unless given.
-        adopt: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
+        config: which files, layouts, tokenizers and batches.
+        context: tokens fed at most.
+        positions: coordinates that a token's position is told by, as `GPTModelConfig` has them.
     """
 
-    def __init__(
-        self,
-        path: str,
-        layouts: list[str],
-        tokenizers: dict[str, str] | None = None,
-        tokenizer: str | None = None,
-        manifest: str | None = None,
-        context: int = 512,
-        positions: str = "flat",
-        batch_size: int = 16,
-        seed: int = 0,
-        held_out: float = 0.05,
-        augment: bool = True,
-        changes: dict[str, list[float]] | None = None,
-        drop: float = 0.1,
-        plan: float = 0.3,
-        pedal: Literal["extend", "drop"] | None = None,
-        vocabulary: int = 4096,
-        size: int | None = None,
-        rate: int | None = None,
-        channels: int | None = None,
-        colours: int = 512,
-        max_mb: int | None = None,
-        workers: int = 0,
-        val_batches: int = 16,
-        cache: str | None = None,
-        adopt: str | None = None,
-    ) -> None:
+    def __init__(self, config: SequenceDataConfig, context: int = 512, positions: str = "flat") -> None:
         super().__init__()
-        if batch_size < 1:
-            raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
-        self.adopted: Bundle | None = load_bundle(Path(adopt)) if adopt else None
-        slots = list(dict.fromkeys(slot for layout in layouts for slot in Layout.parse(layout).sources))
-        chosen = {**(tokenizers or {}), **named_tokenizer(slots, tokenizer)}
+        self.adopted: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
+        self.layouts = [Layout.parse(layout) for layout in config.layouts]
+        sources = [layout.sources for layout in self.layouts]
+        slots = list(dict.fromkeys(slot for names in sources for slot in names))
+        chosen = {**(config.tokenizers or {}), **named_tokenizer(slots, config.tokenizer)}
         self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._given.items()}}
         if self.adopted:
             choices |= {slot: name for slot, name in self.adopted.tokenizer_names.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
-        options: dict[str, Any] = {"vocabulary": vocabulary, "volume_margin": int(augment), "colours": colours}
-        reads = {"pedal": pedal, "size": size, "rate": rate, "channels": channels, "max_mb": max_mb}
+        options: dict[str, Any] = {"vocabulary": config.vocabulary, "colours": config.colours}
+        options["volume_margin"] = int(config.augment)
+        reads = {name: getattr(config, name) for name in READ_OPTIONS}
         options |= {name: value for name, value in reads.items() if value is not None}
-        self.layouts = [Layout.parse(layout) for layout in layouts]
-        sources = [layout.sources for layout in self.layouts]
         for name, value in registry.read_options(sources, self.adopted.reading).items() if self.adopted else []:
             if options.setdefault(name, value) != value:
                 raise DataError(
-                    f"--data.{name} {options[name]}: {adopt} was trained on files that are read with {value}"
+                    f"--data.{name} {options[name]}: {config.adopt} was trained on files that are read with {value}"
                 )
         for slot, known in self.adopted_tokenizers.items():
             for name, value in known.read_options.items():
                 if options.setdefault(name, value) != value:
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
-        self.source = Source(
-            Path(path), tuple(layouts), choices, options,
-            Path(manifest) if manifest else None, held_out, Path(cache) if cache else None,
-        )  # fmt: skip
+        self.source = Source.of(config, tuple(config.layouts), choices, options)
         self.reading = registry.read_options(sources, options)
         del reads["max_mb"]  # which every medium has
         for name in [name for name, value in reads.items() if value is not None and name not in self.reading]:
             raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
         self.context, self.positions = context, positions
-        self.batch_size, self.seed, self.workers, self.val_batches = batch_size, seed, workers, val_batches
-        self.variation = Variation(augment, drop, plan, changes or {})
+        self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
+        self.val_batches = config.val_batches
+        self.variation = Variation(config.augment, config.drop, config.plan, config.changes or {})
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
         self._kept: dict[str, Tokenizer] | None = None
@@ -153,7 +102,8 @@ class SequenceData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fits the tokenizers and builds the token cache (on one process)."""
-        self._prepare(say=lambda line: print_text(line, sys.stderr))
+        if self.prepared is None:
+            self._prepare(say=lambda line: print_text(line, sys.stderr))
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from helicon.formats.temporary import clear_abandoned
 from helicon.training.errors import TrainingError
 
 CONFIG = "config.yaml"
+FORMAT = 2
+HEADER = f"# A run of helicon, format {FORMAT}\n"
 LARGEST_CONFIG = 1 << 20  # bytes
 MOST_VALUES = 100_000  # of a config, once what it repeats by name is written out
 WRITTEN = (".", "checkpoints", "model", "model/upsamplers", "samples")  # folders of a run
@@ -60,14 +63,26 @@ def _raise(error: OSError) -> None:
     raise error
 
 
+def run_text(config: Mapping[str, Any]) -> str:
+    """The text of a run's config.yaml: a config without the run's place, so that it also makes another run."""
+    kept = {name: value for name, value in config.items() if name not in ("name", "runs")}
+    return HEADER + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
 def read_config(run: Path) -> dict[str, Any]:
-    """What a run was configured by. TrainingError for what is no config, too large, or names itself over and over."""
+    """What a run was configured by.
+
+    Raises:
+        TrainingError: for what is no config, of another format, too large, or names itself over and over.
+    """
     path = run / CONFIG
     if not path.exists():
         reason = "no such run" if not run.exists() else f"no run: {CONFIG} is missing"
         raise TrainingError(f"{printable(run)}: {reason}")
     try:
         text = read_regular(path, LARGEST_CONFIG, links=False).decode("utf-8")
+        if not text.startswith(HEADER):
+            raise TrainingError(f"{printable(path)}: not of a run of format {FORMAT}, which this version goes on with")
         if (node := yaml.compose(text, yaml.SafeLoader)) is not None and _values(node, {}) > MOST_VALUES:
             raise TrainingError(f"{printable(path)}: more than {MOST_VALUES:,} values; no config of a run")
         config = yaml.safe_load(text)
@@ -91,10 +106,10 @@ def _values(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def named(run: Path) -> list[str]:
-    """Arguments that choose a run's folder."""
+def named(run: Path) -> dict[str, str]:
+    """Options that choose a run's folder."""
     run = run if run.name not in ("", "..") else Path(os.path.abspath(run))
-    return [f"--runs={run.parent}", f"--name={run.name}"]
+    return {"runs": str(run.parent), "name": run.name}
 
 
 def check_writable(run: Path) -> None:

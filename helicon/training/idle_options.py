@@ -5,12 +5,10 @@ A config may say everything: it is for all of these commands, and for `helicon t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from helicon.training.words import typed_options
-
-STAGES = ("--codec", "--next", "--onto")  # what `helicon train` goes by
+STAGES = ("--codec", "--next", "--upsampler_of")  # what `helicon train` goes by
 
 
 @dataclass(frozen=True)
@@ -57,17 +55,21 @@ IDLE = (
 )
 
 
-def idle_option(command: str, task: str, words: Sequence[str], heeded: Collection[str] = ()) -> str | None:
+def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heeded: Collection[str] = ()) -> str | None:
     """Refusal, in one line, of the first typed option that would have no effect; None without any.
 
-    heeded: options that whoever runs the command goes by.
+    Args:
+        command: of Lightning's.
+        task: that is trained.
+        typed: name and value of each option.
+        heeded: options that whoever runs the command goes by.
     """
-    typed = dict(typed_options(words))
+    values = dict(typed)
     for own, ours in zip(OWN, _OURS):  # of `helicon train`, which goes by more, some are chosen rather than typed
-        found = [name for name in _of("model", " ".join(ours)) if name in typed]
-        if own in typed and found and not heeded:
-            return f"{found[0]} would have no effect beside {own}, which is in its place"
-    for name, value in typed_options(words):
+        replaced = [name for name in _of("model", " ".join(ours)) if name in values]
+        if own in values and replaced and not heeded:
+            return f"{replaced[0]} would have no effect beside {own}, which is in its place"
+    for name, value in values.items():
         reason = _reason(command, task, name)
         if reason and name not in heeded and value != "null":  # which asks for nothing
             return f"{name} would have no effect in {command}: {reason}"

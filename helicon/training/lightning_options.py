@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from helicon.formats.printable import printable
+from helicon.training.fsdp2 import FSDP2
 
 # Lightning's defaults that are not ours
 DEFAULTS = {
@@ -65,6 +66,17 @@ def unknown_precision(task: str, precision: Any) -> str | None:
     if SHORT.get(str(precision), str(precision)) in accepted:
         return None
     return f"--trainer.precision {_shown(precision)} is not accepted: a {task} is trained in {', '.join(accepted)}"
+
+
+def unknown_strategy(task: str, name: str, averaged: bool = False) -> str | None:
+    """Refusal, in one line, of a strategy that a task cannot be trained by; None for the others."""
+    if name.startswith("fsdp") and name != FSDP2:
+        return f"--trainer.strategy {name} takes parameters apart that Muon needs whole; use {FSDP2}"
+    if name == FSDP2 and task != "gpt":
+        return f"--trainer.strategy {FSDP2} shares out the layers of a GPT; for {task} there is ddp"
+    if name == FSDP2 and averaged:
+        return f"--model.ema needs weights that are whole: not with --trainer.strategy {FSDP2}"
+    return None
 
 
 def _shown(value: Any) -> str:

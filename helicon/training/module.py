@@ -6,7 +6,7 @@ Shapes: B sequences, T tokens, N positions of one slot that have a target.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +15,10 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import save_bundle
 from helicon.data.batches import Batch
 from helicon.evaluation.losses import slot_nats
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT
 from helicon.tokenizers.names import unknown
 from helicon.training.base import RunModule
+from helicon.training.config import GPTModelConfig
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.grow import adopt_weights
@@ -28,72 +29,14 @@ from helicon.training.sums import Sums
 
 
 class GPTModule(RunModule):
-    """A GPT, its loss and its optimizer. The network is built once the data say what the vocabulary is.
+    """A GPT, its loss and its optimizer. The network is built once the data say what the vocabulary is."""
 
-    Args:
-        context: tokens fed at most; of layouts whose slots are all fixed, as many as they have.
-        positions: `flat`, `grid:L`, `axes` or `rope`.
-        layers: number of layers.
-        width: width of the residual stream.
-        heads: attention heads; must divide the width of queries, keys and values, which is the width unless said.
-        pattern: attention patterns tiled over the layers, e.g. `dense,local:128`, `strided:128`, `fixed:128,32`.
-        mlp: activation of the feed-forward layers.
-        mlp_ratio: their hidden width, as a multiple of the width; of swiglu 2/3 of that.
-        norm: normalisation of each residual branch's input.
-        tied: whether the output matrix is the token embedding.
-        bias: whether linear layers have biases.
-        qk_norm: whether queries and keys are normalised per head.
-        qk_ratio: width of queries and keys as a share of that of values, e.g. 0.5; heads stay as they are.
-        attention_ratio: width of queries, keys and values of all heads together as a share of the width, e.g. 0.25.
-        dropout: at the end of each residual branch.
-        optimizer: `muon` for the matrices of the layers with AdamW for the rest, or `adamw` for all.
-        lr: highest learning rate, reached after the warm-up.
-        final_lr: share of `lr` at the end.
-        warmup: share of the training that the rate rises linearly.
-        weight_decay: of weight matrices; embeddings, norms and biases have none.
-        beta2: AdamW's second decay rate (the first is .9).
-        schedule: how the rate comes down to `final_lr`: `cosine` from the warm-up on, or `linear` over the second half.
-        ema: decay of a moving average of the weights, e.g. 0.999, which is validated and kept in their place.
-        slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
-        recompute: whether activations are recomputed in backward, to save memory.
-    """
-
-    def __init__(
-        self,
-        context: int = 512,
-        positions: str = "flat",
-        layers: int = 6,
-        width: int = 256,
-        heads: int = 4,
-        pattern: str = "dense",
-        mlp: Literal["gelu", "quick_gelu", "relu2", "swiglu"] = "gelu",
-        mlp_ratio: float = 4.0,
-        norm: Literal["layer", "rms"] = "layer",
-        tied: bool = True,
-        bias: bool = True,
-        qk_norm: bool = False,
-        qk_ratio: float = 1.0,
-        attention_ratio: float = 1.0,
-        dropout: float = 0.1,
-        optimizer: Literal["muon", "adamw"] = "muon",
-        lr: float = 3e-3,
-        final_lr: float = 0.05,
-        warmup: float = 0.05,
-        weight_decay: float = 0.1,
-        beta2: float = 0.98,
-        schedule: Literal["cosine", "linear"] = "cosine",
-        ema: float = 0.0,
-        slot_weights: dict[str, float] | None = None,
-        recompute: bool = False,
-    ) -> None:
-        if not 0 <= ema < 1:
-            raise TrainingError(f"--model.ema must be from 0 to below 1, got {ema:g}")
-        super().__init__(optimizer, lr, final_lr, warmup, weight_decay, beta2)
-        self.shape = Shape(
-            layers, width, heads, pattern, mlp, norm, tied, bias, qk_norm, dropout, mlp_ratio, qk_ratio, attention_ratio
-        )  # fmt: skip
-        self.recompute, self.schedule, self.ema = recompute, schedule, ema
-        self.slot_weights = dict(slot_weights or {})
+    def __init__(self, config: GPTModelConfig) -> None:
+        if not 0 <= config.ema < 1:
+            raise TrainingError(f"--model.ema must be from 0 to below 1, got {config.ema:g}")
+        super().__init__(config)
+        self.config, self.ema = config, config.ema
+        self.slot_weights = dict(config.slot_weights or {})
         self.gpt: GPT | None = None
         self._sums: dict[str, Sums] = {}  # slot -> nats, tokens
 
@@ -113,11 +56,11 @@ class GPTModule(RunModule):
                 raise TrainingError(f"--model.slot_weights: {unknown('slot', slot, self.data.sequencer.tokenizers)}")
         if not all(self._weighted(layout) for layout in self.data.sequencer.schema.layouts):
             raise TrainingError("--model.slot_weights: a layout without a slot that has a weight learns nothing")
-        self.check_expected("gpt", lambda: make_gpt(self.shape, self.data.sequencer.schema), self.shape.layers)
+        self.check_expected("gpt", lambda: make_gpt(self.config.gpt, self.data.sequencer.schema), self.config.layers)
         torch.manual_seed(self.data.seed)
-        self.gpt = make_gpt(self.shape, self.data.sequencer.schema)
-        self.gpt.checkpoint = self.recompute
-        if self.recompute:
+        self.gpt = make_gpt(self.config.gpt, self.data.sequencer.schema)
+        self.gpt.checkpoint = self.config.recompute
+        if self.config.recompute:
             return_freed_memory()
         if self.data.adopted is not None:
             adopt_weights(self.gpt, self.data.sequencer.schema, self.data.adopted)
@@ -132,7 +75,7 @@ class GPTModule(RunModule):
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the bundle."""
         bundle = self.bundle(notes)
-        bundle.gpt = whole(bundle.gpt, lambda: make_gpt(self.shape, bundle.schema), self.global_rank == 0)
+        bundle.gpt = whole(bundle.gpt, lambda: make_gpt(self.config.gpt, bundle.schema), self.global_rank == 0)
         if self.global_rank == 0:
             save_bundle(bundle, folder)
 

@@ -7,6 +7,7 @@ after everything else. A class path in a config never is.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -16,7 +17,7 @@ from typing import Any
 import yaml
 
 from helicon.training.errors import TrainingError
-from helicon.training.words import typed_options
+from helicon.training.options import Config, typed_options
 
 NAMING = ("--trainer.callbacks", "--trainer.logger", "--trainer.profiler", "--trainer.plugins", "--trainer.strategy")
 NAMING += ("--optimizer", "--lr_scheduler")
@@ -64,3 +65,10 @@ def _import_own(name: str, said: str) -> None:
         raise TrainingError(f"{said}: {found[0]} cannot be imported ({type(error).__name__}: {error})") from error
     finally:
         sys.path.remove(str(folder))
+
+
+def own_class_options(config: Config) -> list[str]:
+    """Options of a command line that name the classes of a config, for a further process to import them as typed."""
+    named = {f"--trainer.{name}": value for name, value in (config.get("trainer") or {}).items()}
+    named |= {f"--{name}": value for name, value in config.items()}
+    return [f"{name}={json.dumps(named[name])}" for name in NAMING if isinstance(named.get(name), list | dict)]

@@ -1,26 +1,27 @@
-"""What `helicon train` decides before it starts: the arguments of `fit`, from a task, a folder and a time."""
+"""What `helicon train` decides before it trains a GPT: the config of `fit`, from a task, a folder and a time."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.data.prepare import Prepared
+from helicon.presets import preset
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
-from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
-from helicon.training.module import GPTModule
-from helicon.training.run import read_arguments
+from helicon.training.options import Config, merge, resolve
+from helicon.training.request import TrainRequest
 from helicon.training.sizes import (
     Choice,
     Machine,
@@ -30,110 +31,112 @@ from helicon.training.sizes import (
     expected_steps,
     is_task,
     learning_rate,
-    preset,
     validation_seconds,
 )
+from helicon.training.tasks import TrainConfig
 
 Say = Callable[[str], None]
+MACHINE = ("accelerator", "devices", "strategy", "num_nodes")  # arguments of the trainer that say what it runs on
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What was asked for.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A training that is decided on.
 
-    steps: at most so many in the minutes. size: `auto` or a shape preset. adopt: bundle to fine-tune. levels: of sound,
-    one of them made by the model and each finer one by an upsampler. onto: run whose upsampler this is. rest: of
-    `fit`, which go before what is chosen here.
+    Args:
+        config: of `fit`.
+        run: folder that it leads to.
+        data: the data module, prepared.
+        parameters: of the network.
     """
 
-    task: str
-    path: Path
-    minutes: float = 10.0
-    steps: int | None = None
-    size: str = "auto"
-    name: str | None = None
-    runs: Path = Path("runs")
-    adopt: Path | None = None
-    manifest: Path | None = None
-    seed: int = 0
-    levels: int = 1
-    onto: Path | None = None
-    rest: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Arguments of `fit`, the run folder they lead to, and what is known before it starts."""
-
-    arguments: list[str]
+    config: Config
     run: Path
-    data: SequenceData
-    prepared: Prepared
+    data: Any
     parameters: int
 
+    @property
+    def prepared(self) -> Prepared:
+        """Tokenizers and corpora."""
+        return self.data.prepared
 
-def make_plan(wanted: Wanted, say: Say) -> Plan:
+
+def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     """Checks what was asked for, prepares the data and chooses the rest. Nothing is written but the token cache.
 
     ValueError, DataError or TrainingError in one line for what cannot be done.
     """
-    check_task(wanted.task)
-    check_size(wanted.size)
-    check_wanted(wanted)
-    run = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem)
-    source = load_bundle(wanted.adopt) if wanted.adopt else None
-    first = ["--config", wanted.task]
-    own = [*place_arguments(wanted, run), *(_adopted(wanted, source) if source else [])]
-    config = read_arguments("fit", [*first, *own, *wanted.rest])
-    data: SequenceData = config.datamodule
-    say(f"run        {run}\nreading    {wanted.path}")
+    check_task(request.task)
+    check_size(request.size)
+    check_request(request)
+    run = choose_run(request.runs, request.name, Path(request.task).stem)
+    source = load_bundle(request.init_from) if request.init_from else None
+    task = preset(request.task)
+    own = merge(place(request, run), _fine_tuning(request, source) if source else {})
+    config = resolve(merge(task, own, request.overrides))
+    data = config.make_data()
+    say(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
-    assert data.prepared is not None
-    say(data.prepared.summary())
+    prepared: Prepared = data.prepared
+    say(prepared.summary())
 
-    machine = Machine.of(config.trainer.strategy.root_device.type, config.trainer.world_size)
-    vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in data.prepared.tokenizers.values())
-    tokens = sum(corpus.tokens(held=False) for corpus in data.prepared.corpora)
-    fixed = fixed_length(data.layouts, data.prepared.tokenizers)
-    choice = _size(wanted, source, machine, tokens, vocabulary, fixed)
+    machine = machine_of(config)
+    vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in prepared.tokenizers.values())
+    tokens = sum(corpus.tokens(held=False) for corpus in prepared.corpora)
+    fixed = fixed_length(data.layouts, prepared.tokenizers)
+    choice = _size(request, source, machine, tokens, vocabulary, fixed)
     say(f"size       {choice.name}: {choice.reason}")
-    shape = ["--config", choice.name] if choice.name not in (wanted.task, "as adopted") else []
+    shape = {} if choice.name in (request.task, "as adopted") else preset(choice.name)
     if shape and is_task(choice.name):  # a published shape has layouts too, but the task says what is trained
-        shape += ["--data.layouts", json.dumps(preset(wanted.task)["data"]["layouts"])]
-    arguments = [*first, *shape, *own, *time_arguments(wanted)]
-    arguments += ["--trainer.precision", "bf16-mixed" if machine.bf16 else "32-true"]
+        shape = merge(shape, {"task": "gpt", "data": {"layouts": task["data"]["layouts"]}})
+    precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
+    chosen = merge(task, shape, own, limits(request), precision)
 
-    config = read_arguments("fit", [*arguments, *wanted.rest])
-    module: GPTModule = config.model
-    config.datamodule.prepared = data.prepared
-    config.datamodule.setup("fit")
-    context = config.datamodule.sequencer.context
-    parts = {"layers": module.shape.layers, "width": module.shape.width, "context": context}
-    shaped = {"model": parts, "data": {"batch_size": config.datamodule.batch_size}}
-    expected = expected_steps(machine, shaped, vocabulary, wanted.minutes)
-    every = str(max(1, wanted.steps // 10)) if wanted.steps else clock(validation_seconds(wanted.minutes, expected))
-    arguments += ["--trainer.val_check_interval", every]
+    config = resolve(merge(chosen, request.overrides))
+    data = config.make_data()
+    data.prepared = prepared
+    data.setup("fit")
+    context = data.sequencer.context
+    parts = {"layers": config.model.layers, "width": config.model.width, "context": context}
+    shaped = {"model": parts, "data": {"batch_size": data.batch_size}}
+    seconds = validation_seconds(request.minutes, expected_steps(machine, shaped, vocabulary, request.minutes))
+    every = max(1, request.steps // 10) if request.steps else clock(seconds)
     with torch.device("meta"):
-        count = make_gpt(module.shape, config.datamodule.sequencer.schema).parameter_count()
-    precision = config.trainer.precision
-    say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {machine.device}, {precision}")
-    return Plan([*arguments, *wanted.rest], run, config.datamodule, data.prepared, count)
+        count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
+    on = f"{machine.device}, {config.trainer['precision']}"
+    say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
+    whole = merge(chosen, {"trainer": {"val_check_interval": every}}, request.overrides)
+    return Plan(config=whole, run=run, data=data, parameters=count)
 
 
-def check_wanted(wanted: Wanted) -> None:
+def check_request(request: TrainRequest) -> None:
     """ValueError for no time, or no folder."""
-    if not wanted.minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {wanted.minutes:g}")
-    if not wanted.path.exists():
-        raise ValueError(f"{wanted.path}: no such file or folder")
+    if not request.minutes > 0:
+        raise ValueError(f"--minutes must be above 0, got {request.minutes:g}")
+    if not request.path.exists():
+        raise ValueError(f"{request.path}: no such file or folder")
 
 
-def place_arguments(wanted: Wanted, run: Path) -> list[str]:
-    """Arguments of `fit` for where the files are and where the run goes."""
-    manifest = ["--data.manifest", str(wanted.manifest)] if wanted.manifest else []
-    where = ["--data.path", str(wanted.path), *manifest, "--data.seed", str(wanted.seed), "--name", run.name]
-    where += ["--onto", str(wanted.onto)] if wanted.onto else []
-    return [*where, *(["--runs", str(wanted.runs)] if wanted.runs != Path("runs") else [])]
+def place(request: TrainRequest, run: Path) -> dict[str, Any]:
+    """The part of a config that says where the files are, where the run goes, and what follows it."""
+    data = {"path": str(request.path), "seed": request.seed}
+    data |= {"manifest": str(request.manifest)} if request.manifest else {}
+    config: dict[str, Any] = {"name": run.name, "runs": str(request.runs), "data": data}
+    config |= {"upsampler_of": str(request.upsampler_of)} if request.upsampler_of else {}
+    return config | ({"next": request.next.as_config()} if request.next else {})
+
+
+def limits(request: TrainRequest) -> dict[str, Any]:
+    """The part of a config that says how long it takes."""
+    time = clock(max(1, round(60 * request.minutes)))
+    return {"trainer": {"max_time": time, "max_steps": request.steps or -1}}
+
+
+def machine_of(config: TrainConfig) -> Machine:
+    """What a training runs on, as Lightning finds it."""
+    silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE}, **silent)
+    return Machine.of(trainer.strategy.root_device.type, trainer.world_size)
 
 
 def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer]) -> int | None:
@@ -143,45 +146,38 @@ def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer])
 
 
 def _size(
-    wanted: Wanted, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int, fixed: int | None
+    request: TrainRequest, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int, fixed: int | None
 ) -> Choice:  # fmt: skip
     if source is not None:
-        return Choice("as adopted", f"that of {wanted.adopt}")
-    if wanted.size != "auto":
-        return Choice(wanted.size, "as asked")
-    if (preset(wanted.task).get("model") or {}).get("layers"):
-        return Choice(wanted.task, "the preset's own")
-    return choose_size(machine, tokens, wanted.minutes, vocabulary, fixed)
+        return Choice("as adopted", f"that of {request.init_from}")
+    if request.size != "auto":
+        return Choice(request.size, "as asked")
+    if (preset(request.task).get("model") or {}).get("layers"):
+        return Choice(request.task, "the preset's own")
+    return choose_size(machine, tokens, request.minutes, vocabulary, fixed)
 
 
-def _adopted(wanted: Wanted, source: Bundle) -> list[str]:
+def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
     """The bundle's shape, tokenizers and a lower rate: what is learned already is to be kept."""
-    assert wanted.adopt is not None
-    if wanted.size != "auto":
-        raise TrainingError(f"--size {wanted.size}: a model that is fine-tuned keeps the size of {wanted.adopt}")
+    assert request.init_from is not None
+    if request.size != "auto":
+        raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
     theirs = {str(layout): layout for layout in source.schema.layouts}
-    layouts = [str(Layout.parse(spec)) for spec in preset(wanted.task)["data"]["layouts"]]
+    layouts = [str(Layout.parse(spec)) for spec in preset(request.task)["data"]["layouts"]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
         made = {Layout.parse(spec).last.name for spec in layouts}
         layouts = [spec for spec, layout in theirs.items() if layout.last.name in made]
     if not layouts:
-        raise TrainingError(f"--from {wanted.adopt}: makes {'; '.join(theirs)}, which is not what {wanted.task} trains")
+        makes = f"makes {'; '.join(theirs)}, which is not what {request.task} trains"
+        raise TrainingError(f"--from {request.init_from}: {makes}")
     slots = {slot for spec in layouts for slot in theirs[spec].sources}
-    chosen = {slot: name for slot, name in source.tokenizer_names.items() if slot in slots}
-    shape = {name: json.dumps(v) if isinstance(v, bool) else str(v) for name, v in asdict(source.gpt.shape).items()}
-    shape |= {"context": str(source.schema.context), "positions": source.schema.positions}
-    shape["lr"] = f"{learning_rate(source.gpt.shape.width) / 2:.2g}"
-    words = [word for name, value in shape.items() for word in (f"--model.{name}", value)]
-    words += ["--data.batch_size", "8"]  # few pieces: many small steps rather than few large ones
-    words += ["--data.layouts", json.dumps(layouts), "--data.tokenizers", json.dumps(chosen)]
-    return [*words, "--data.adopt", str(find_bundle(wanted.adopt))]
-
-
-def time_arguments(wanted: Wanted) -> list[str]:
-    """Arguments of `fit` for how long it takes."""
-    limit = clock(max(1, round(60 * wanted.minutes)))
-    return ["--trainer.max_time", limit, "--trainer.max_steps", str(wanted.steps or -1)]
+    tokenizers = {slot: name for slot, name in source.tokenizer_names.items() if slot in slots}
+    model = {**asdict(source.gpt.config), "context": source.schema.context, "positions": source.schema.positions}
+    model["lr"] = float(f"{learning_rate(source.gpt.config.width) / 2:.2g}")
+    # Few pieces: many small steps rather than few large ones
+    data = {"batch_size": 8, "layouts": layouts, "tokenizers": tokenizers, "adopt": str(find_bundle(request.init_from))}
+    return {"model": model, "data": data}
 
 
 def clock(seconds: int) -> str:

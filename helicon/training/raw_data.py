@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from helicon.data.config import DataConfig
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
@@ -25,11 +26,10 @@ class RawData(pl.LightningDataModule):
 
     medium: str
 
-    def __init__(self, source: Source, batch_size: int, seed: int, workers: int) -> None:
+    def __init__(self, config: DataConfig, tokenizer: str, options: dict[str, Any]) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise DataError(f"--data.batch_size must be 1 or more, got {batch_size}")
-        self.source, self.batch_size, self.seed, self.workers = source, batch_size, seed, workers
+        self.source = Source.of(config, (self.medium,), {self.medium: tokenizer}, options)
+        self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.prepared: Prepared | None = None
 
     @property
@@ -53,7 +53,7 @@ class RawData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Reads the files into the cache (on one process)."""
-        self.prepared = prepare(self.source, say=lambda line: print_text(line, sys.stderr))
+        self.prepared = self.prepared or prepare(self.source, say=lambda line: print_text(line, sys.stderr))
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import yaml
 
 from helicon.gpt.numbers import has_bf16
-from helicon.presets import preset_names, preset_path
+from helicon.presets import preset, preset_names
 from helicon.tokenizers.names import unknown
 
 # size -> tokens below which it would learn them by heart before it learns the style
@@ -86,11 +85,6 @@ def validation_seconds(minutes: float, steps: int) -> int:
 def learning_rate(width: int) -> float:
     """The highest rate for a model of that width, which the packaged shapes follow about."""
     return min(6e-3, 1 / width)
-
-
-def preset(name: str) -> dict[str, Any]:
-    """A packaged config, or the file of that name."""
-    return yaml.safe_load(preset_path(name).read_text(encoding="utf-8"))
 
 
 def is_task(name: str) -> bool:

@@ -1,11 +1,10 @@
 """The trainings that one command stands for: a codec, the model of its codes, upsamplers to finer levels, in order.
 
-Each stage is a run of its own whose config says which command follows, so that any of them can be gone on with.
+Each stage is a run of its own whose config has the request that follows, so that any of them can be gone on with.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,107 +13,95 @@ from typing import Any
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.modalities.audio import RATE
-from helicon.presets import preset_names
+from helicon.presets import preset, preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.training.codec_plan import codec_first, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
+from helicon.training.folders import choose_run
 from helicon.training.hops import parse_hops
-from helicon.training.plan import Wanted, choose_run
-from helicon.training.sizes import preset
+from helicon.training.options import merge
+from helicon.training.request import TrainRequest
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset
 
 
-def stages(wanted: Wanted) -> list[Wanted]:
+def stages(request: TrainRequest) -> list[TrainRequest]:
     """What is to be trained, in order; what would stop a later stage raises now, as far as it can be known."""
-    if wanted.levels < 1:
-        raise ValueError(f"--levels must be 1 or more, got {wanted.levels}")
-    if wanted.onto is not None:
-        return [_upsampler(wanted)]
-    if wanted.levels > 1 and Layout.parse(preset(wanted.task)["data"]["layouts"][0]).last.name != UPSAMPLED:
-        raise ValueError(f"--levels {wanted.levels}: {wanted.task} makes no sound, and only sound has levels")
-    first, found, top = codec_first(wanted), [], 0
-    if wanted.levels > 1:
-        top = _top_of(wanted, first)
-        if top + 1 < wanted.levels:
-            raise ValueError(f"--levels {wanted.levels}: its sound has {top + 1}")
+    if request.levels < 1:
+        raise ValueError(f"--levels must be 1 or more, got {request.levels}")
+    if request.upsampler_of is not None:
+        return [_upsampler(request)]
+    if request.levels > 1 and Layout.parse(preset(request.task)["data"]["layouts"][0]).last.name != UPSAMPLED:
+        raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
+    first, found, top = codec_first(request), [], 0
+    if request.levels > 1:
+        top = _top_of(request, first)
+        if top + 1 < request.levels:
+            raise ValueError(f"--levels {request.levels}: its sound has {top + 1}")
     if first:
-        first = replace(first, rest=[*first.rest, *_hops(wanted, first)])
-        run = choose_run(wanted.runs, first.name, first.task)
-        found, wanted = [first], with_codec(wanted, first, run)
-    name = choose_run(wanted.runs, wanted.name, Path(wanted.task).stem).name
-    minutes = wanted.minutes / (2 if wanted.levels > 1 else 1)
-    found.append(replace(wanted, name=name, minutes=minutes, levels=1))
-    for level in range(top - 1, top - wanted.levels, -1):
+        first = replace(first, levels=1, overrides=merge(first.overrides, _hops(request, first)))
+        run = choose_run(request.runs, first.name, first.task)
+        found, request = [first], with_codec(request, first, run)
+    name = choose_run(request.runs, request.name, Path(request.task).stem).name
+    minutes = request.minutes / (2 if request.levels > 1 else 1)
+    found.append(replace(request, name=name, minutes=minutes, levels=1))
+    for level in range(top - 1, top - request.levels, -1):
         found.append(
             replace(
-                wanted, task=UPSAMPLER, minutes=minutes / (wanted.levels - 1), name=f"{name}-upsampler-{level}",
-                adopt=None, onto=wanted.runs / name, levels=1, rest=shared(wanted.rest),
+                request, task=UPSAMPLER, minutes=minutes / (request.levels - 1), name=f"{name}-upsampler-{level}",
+                init_from=None, upsampler_of=request.runs / name, levels=1, overrides=shared(request.overrides),
             )
         )  # fmt: skip
     return found
 
 
-def chained(found: Sequence[Wanted]) -> Wanted:
+def chained(found: Sequence[TrainRequest]) -> TrainRequest:
     """The first stage, which knows the others."""
     *before, chain = found
     for stage in reversed(before):
-        chain = replace(stage, rest=[*stage.rest, "--next", json.dumps(as_arguments(chain))])
+        chain = replace(stage, next=chain)
     return chain
 
 
-def told(found: Sequence[Wanted]) -> str:
+def stage_lengths(found: Sequence[TrainRequest]) -> str:
     """What each stage is and takes, for people."""
     return ", then ".join(f"{Path(stage.task).stem} in {stage.minutes:.3g} min" for stage in found)
 
 
-def as_arguments(wanted: Wanted) -> list[str]:
-    """Arguments of `train` that want the same."""
-    words = [wanted.task, str(wanted.path), "--minutes", f"{wanted.minutes:g}"]
-    words += ["--size", wanted.size] if wanted.size != Wanted.size else []
-    words += ["--runs", str(wanted.runs)] if wanted.runs != Wanted.runs else []
-    words += ["--seed", str(wanted.seed)] if wanted.seed != Wanted.seed else []
-    words += ["--from", str(wanted.adopt)] if wanted.adopt else []
-    words += ["--name", wanted.name] if wanted.name else []
-    words += ["--manifest", str(wanted.manifest)] if wanted.manifest else []
-    words += ["--for", str(wanted.onto)] if wanted.onto else []
-    return [*words, *wanted.rest]
-
-
-def _top_of(wanted: Wanted, first: Wanted | None) -> int:
+def _top_of(request: TrainRequest, first: TrainRequest | None) -> int:
     """The level that the model makes, 0 the finest; -1 where it makes sound that has none."""
     if first:
-        return len(parse_hops(_own_hops(first) or f"auto:{wanted.levels}", RATE)) - 1
-    tokenizer = planned_data(wanted).adopted_tokenizers.get(UPSAMPLED)
+        return len(parse_hops(_own_hops(first) or f"auto:{request.levels}", RATE)) - 1
+    tokenizer = planned_data(request).adopted_tokenizers.get(UPSAMPLED)
     return tokenizer.level if isinstance(tokenizer, SoundCodesTokenizer) else -1
 
 
-def _hops(wanted: Wanted, first: Wanted) -> list[str]:
-    """Arguments for a codec of as many levels as are wanted, unless it has some of its own."""
-    return ["--model.hops", f"auto:{wanted.levels}"] if wanted.levels > 1 and not _own_hops(first) else []
+def _hops(request: TrainRequest, first: TrainRequest) -> dict[str, Any]:
+    """Options of a codec of as many levels as are wanted, unless it has some of its own."""
+    return {"model": {"hops": f"auto:{request.levels}"}} if request.levels > 1 and not _own_hops(first) else {}
 
 
-def _own_hops(codec: Wanted) -> Any:
+def _own_hops(codec: TrainRequest) -> Any:
     """As the preset of a codec has them, if it does."""
     return (preset(codec.task).get("model") or {}).get("hops")
 
 
-def _upsampler(wanted: Wanted) -> Wanted:
+def _upsampler(request: TrainRequest) -> TrainRequest:
     """The upsampler that a run lacks next: from its finest level so far to the one below."""
-    assert wanted.onto is not None
-    if wanted.adopt or not _upsamples(wanted.task):
+    assert request.upsampler_of is not None
+    if request.init_from or not _upsamples(request.task):
         known = [name for name in preset_names() if _upsamples(name)]
-        raise ValueError(f"--for {wanted.onto}: one of {', '.join(known)} is needed, without --from")
-    if wanted.levels > 1:
-        raise ValueError(f"--levels {wanted.levels}: --for trains one upsampler, to the next finer level")
-    level, style = finest(wanted.onto), load_bundle(wanted.onto).tokenizer_names.get("style")
+        raise ValueError(f"--for {request.upsampler_of}: one of {', '.join(known)} is needed, without --from")
+    if request.levels > 1:
+        raise ValueError(f"--levels {request.levels}: --for trains one upsampler, to the next finer level")
+    level, style = finest(request.upsampler_of), load_bundle(request.upsampler_of).tokenizer_names.get("style")
     layout = "style[1] audio@above" if style else "audio@above"
-    names = {"audio": f"{wanted.onto}@{level - 1}", "above": f"{wanted.onto}@{level}"}
+    names = {"audio": f"{request.upsampler_of}@{level - 1}", "above": f"{request.upsampler_of}@{level}"}
     names |= {"style": style} if style else {}
-    words = ["--data.layouts", json.dumps([layout]), "--data.tokenizers", json.dumps(names)]
-    return replace(wanted, rest=[*words, *wanted.rest])
+    own = {"data": {"layouts": [layout], "tokenizers": names}}
+    return replace(request, overrides=merge(own, request.overrides))
 
 
 def _upsamples(task: str) -> bool:

@@ -9,8 +9,7 @@ import inspect
 import json
 import os
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from helicon.presets import preset_names
 from helicon.training.claims import excess
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG
-from helicon.training.words import typed_options
+from helicon.training.request import TrainRequest
 
 GROUPS = ("trainer", "model", "data")
 PLAIN = (str, int, float, bool, type(None))
@@ -30,36 +29,44 @@ NAMES = {  # of the trainer: words that Lightning knows, whose own errors for ot
     "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",
 }  # fmt: skip
 IMPORTING = {"class_path", "init_args", "dict_kwargs", "__path__", "__default_config__"}
-STAGE_OPTIONS = ("--minutes", "--size", "--runs", "--seed", "--name", "--manifest", "--for", "--next")
-STAGE_OPTIONS += ("--config", "--codec", "--keep", "--samples")
+STAGE_OPTIONS = (*GROUPS, "codec", "keep", "samples")  # that a next stage may override
 DEEPEST = 8  # stages that follow each other
 
 
 def check_config(
-    run: Path, config: dict[str, Any], onto: Path | None = None, typed: Sequence[str] = ()
+    run: Path, config: dict[str, Any], upsampler_of: Path | None = None, typed: Collection[str] = ()
 ) -> None:  # fmt: skip
-    """TrainingError for what a run's config may not ask for; the message says how to go on with it all the same.
+    """Refuses what a run's config may not ask for.
 
     What follows the run is looked at by `check_next`: only who goes on with the next stage follows it.
 
-    onto: run that was typed as the one to be given this upsampler. typed: other arguments that count in its place.
+    Args:
+        run: folder of the run.
+        config: as it lies there.
+        upsampler_of: run that was typed as the one to be given this upsampler.
+        typed: names of other options whose typed values count in the place of the run's.
+
+    Raises:
+        TrainingError: that says how to go on with the run all the same.
     """
-    if fault := _fault(config):  # what is typed is trusted, a config too
-        command = f"helicon fit --config {_where(run)} --name {printable(run.name, 60)} --ckpt_path last"
+    alone = {name: value for name, value in config.items() if name != "next"}
+    if fault := _fault(alone):  # what is typed is trusted, a config too
+        place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
+        command = f"helicon fit --config {_where(run)} {place} --ckpt_path last"
         raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
-    if asked := excess(config, dict(typed_options(typed))):
+    if asked := excess(config, typed):
         raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume or --repeat")
-    theirs = config.get("onto")
-    if theirs is not None and not _beside(run, theirs) and (onto is None or not _same(onto, theirs)):
-        raise TrainingError(
-            f"{_where(run)}: onto {printable(theirs, MOST)} is not beside the run; --for with it says that it is meant"
-        )
+    theirs = config.get("upsampler_of")
+    if theirs is None or _beside(run, theirs) or (upsampler_of is not None and _same(upsampler_of, theirs)):
+        return
+    meant = f"upsampler_of {printable(theirs, MOST)} is not beside the run; --for with it says that it is meant"
+    raise TrainingError(f"{_where(run)}: {meant}")
 
 
-def check_start(run: Path, config: dict[str, Any], typed: Sequence[str] = ()) -> None:
+def check_start(run: Path, config: dict[str, Any], typed: Collection[str] = ()) -> None:
     """TrainingError for a checkpoint to begin with that is not of this run or one beside it, unless one is typed."""
     theirs = config.get("ckpt_path")
-    if theirs is None or "--ckpt_path" in dict(typed_options(typed)):
+    if theirs is None or "ckpt_path" in typed:
         return
     runs = Path(os.path.realpath(run)).parent
     if not isinstance(theirs, str) or not Path(os.path.realpath(theirs)).is_relative_to(runs):
@@ -69,13 +76,21 @@ def check_start(run: Path, config: dict[str, Any], typed: Sequence[str] = ()) ->
         )
 
 
-def check_next(run: Path, config: dict[str, Any]) -> None:
-    """TrainingError unless what follows a run is a training of the same files beside it, by plain settings."""
-    words = config.get("next")
-    if words and (fault := _stage_fault(run, words, (config.get("data") or {}).get("path"))):
-        typed = printable(shlex.join(map(str, words)) if isinstance(words, list) else words, 120)
-        advice = f"take it out, or type it yourself when this run is done: helicon train {typed}"
-        raise TrainingError(f"{_where(run)}: next: {fault}; {advice}")
+def check_next(run: Path, config: dict[str, Any]) -> TrainRequest | None:
+    """Returns what follows a run, if anything does.
+
+    Raises:
+        TrainingError: unless it is a training of the same files beside the run, by plain settings.
+    """
+    if not (following := config.get("next")):
+        return None
+    try:
+        _check_stage(run, following, (config.get("data") or {}).get("path"))
+        return TrainRequest.from_config(following)
+    except (ValueError, RecursionError) as error:
+        reason = printable(str(error) or "not a training", MOST)
+        advice = "take it out, or type what is to follow yourself when this run is done"
+        raise TrainingError(f"{_where(run)}: next: {reason}; {advice}") from None
 
 
 def _where(run: Path) -> str:
@@ -121,43 +136,30 @@ def _importing(value: Any) -> str | None:
     return None
 
 
-def _stage_fault(run: Path, words: Any, path: Any, depth: int = 0) -> str | None:
-    """What keeps the words of a next stage from being followed."""
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or depth > DEEPEST:
-        return "not the words of a command"
-    presets = set(preset_names())
-    if len(words) < 2 or words[0] not in presets or words[1] != path:
-        return "not one of the tasks on the same files"
-    options, settings = list(words[2:]), {group: {} for group in GROUPS}
-    while options:
-        name, equals, value = options.pop(0).partition("=")
-        value = value if equals or not options else options.pop(0)
-        if not _plain_option(name, value) or (name in ("--config", "--codec") and value not in presets):
-            return f"{printable(f'{name} {value}', 80)} is no plain setting"
-        group, _, setting = name.removeprefix("--").partition(".")
-        settings.get(group, {})[setting] = value
-        if name == "--size" and value not in presets | {"auto"}:
-            return f"{printable(f'{name} {value}', 80)} is no size"
-        if name == "--runs" and not _same(Path(value), run.parent):
-            return f"{printable(value, 80)} is not the folder of the run"
-        if (name == "--for" and not _beside(run, value)) or (name == "--name" and Path(value).name != value):
-            return f"{printable(value, 80)} is not beside the run"
-        if name == "--next" and (fault := _stage_fault(run, _list(value), path, depth + 1)):
-            return fault
-    return excess(settings)
-
-
-def _plain_option(name: str, value: str) -> bool:
-    if name.startswith("--trainer."):
-        return not _fault({"trainer": {name.removeprefix("--trainer."): value}})
-    return name in STAGE_OPTIONS or re.fullmatch(r"--(data|model)\.[a-z_0-9]+(\.[a-z_0-9-]+)?", name) is not None
-
-
-def _list(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _check_stage(run: Path, stage: Any, path: Any, depth: int = 0) -> None:
+    """ValueError for what keeps a next stage from being followed."""
+    if not isinstance(stage, dict) or depth > DEEPEST:
+        raise ValueError("not a training")
+    request, presets = TrainRequest.from_config({**stage, "next": None}), set(preset_names())
+    if request.task not in presets or stage["path"] != path:
+        raise ValueError("not one of the tasks on the same files")
+    if request.size not in presets | {"auto"}:
+        raise ValueError(f"{printable(request.size, 80)} is no size")
+    if "runs" in stage and not _same(request.runs, run.parent):
+        raise ValueError(f"runs {printable(request.runs, 80)} is not the folder of the run")
+    if request.init_from or (request.name is not None and Path(request.name).name != request.name):
+        raise ValueError(f"{printable(request.init_from or request.name, 80)} is not beside the run")
+    if request.upsampler_of is not None and not _beside(run, stage["upsampler_of"]):
+        raise ValueError(f"{printable(request.upsampler_of, 80)} is not beside the run")
+    overrides = dict(request.overrides)
+    if wrong := [name for name in overrides if name not in STAGE_OPTIONS]:
+        raise ValueError(f"{printable(repr(wrong[0]), 60)} is no plain setting")
+    if overrides.get("codec") not in presets | {None}:
+        raise ValueError(f"codec {printable(overrides['codec'], 80)} is no preset")
+    if fault := _fault(overrides) or excess(overrides):
+        raise ValueError(fault)
+    if stage.get("next") is not None:
+        _check_stage(run, stage["next"], path, depth + 1)
 
 
 def _beside(run: Path, other: Any) -> bool:

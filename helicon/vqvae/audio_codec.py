@@ -8,73 +8,20 @@ Shapes: B sounds, C channels, S samples, T codes of a level, one for each `hop` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
-from helicon.formats.checked import whole, wholes
 from helicon.vqvae.audio_nets import AudioDecoder, AudioEncoder, reach, strides
 from helicon.vqvae.chunks import blocks_of, chunks, joined, together
-from helicon.vqvae.codec import MOST_WIDTH, Bottleneck, Kind, check_bottleneck, make_quantizer
+from helicon.vqvae.codec import Bottleneck, make_quantizer
+from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.quantizers import Quantizer
 
-MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 20, 64, 64  # levels, samples a code, blocks, of dilations
 CHUNK = 2048  # codes of a sound that go through at a time
 CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
-
-
-@dataclass(frozen=True)
-class AudioShape:
-    """What a codec of sound is made of.
-
-    hops: samples a code of each level, finest first. rate: samples a second. stride: how many times slower each step
-    down is, at most (Jukebox: 2). width: channels; depth: dilated residual blocks after each step; growth: of their
-    dilations. codes, code_width, quantizer, levels: of each level's codebook (fsq: `levels` say its size).
-    """
-
-    hops: tuple[int, ...] = (16,)
-    rate: int = 8000
-    channels: int = 1
-    stride: int = 4
-    width: int = 128
-    depth: int = 4
-    growth: int = 3
-    quantizer: Kind = "ema"
-    codes: int = 512
-    code_width: int = 16
-    levels: tuple[int, ...] = (8, 8, 8)
-
-    def __post_init__(self) -> None:
-        if not wholes("hops", self.hops, MOST_HOPS, 2, MOST_HOP):
-            raise ValueError("hops: one or more are needed")
-        whole("rate", self.rate, 1, MOST_RATE)
-        whole("channels", self.channels, 1, MOST_CHANNELS)
-        whole("stride", self.stride, 2, MOST_HOP)
-        whole("width", self.width, 1, MOST_WIDTH)
-        whole("depth", self.depth, 0, MOST_DEPTH)
-        whole("growth", self.growth, 1, MOST_GROWTH)
-        if self.growth**self.depth > MOST_HOP:
-            raise ValueError(
-                f"growth {self.growth}, depth {self.depth}: dilations of at most {MOST_HOP:,} are accepted"
-            )
-        check_bottleneck(self)
-        if any(not fine < coarse or coarse % fine for fine, coarse in pairwise(self.hops)):
-            raise ValueError(f"hops must rise, each a multiple of the one before, got {list(self.hops)}")
-        for hop in self.hops:
-            if not _smooth(hop):
-                raise ValueError(f"a hop must be a product of 2, 3 and 5 above 1, got {hop}")
-
-
-def _smooth(number: int) -> bool:
-    for prime in (2, 3, 5):
-        while number % prime == 0:
-            number //= prime
-    return number == 1
 
 
 class Heard(NamedTuple):
@@ -88,12 +35,12 @@ class Heard(NamedTuple):
 class Level(Bottleneck):
     """Waveforms in [-1, 1] to codes and back. `scale`: the sounds' standard deviation, which nets see as 1."""
 
-    def __init__(self, shape: AudioShape, hop: int, quantizer: nn.Module | None = None) -> None:
-        made: Quantizer = quantizer or make_quantizer(shape)  # type: ignore[assignment]
-        steps = strides(hop, shape.stride)
-        sizes = (shape.channels, steps, shape.width, shape.depth, shape.growth)
+    def __init__(self, config: AudioCodecConfig, hop: int, quantizer: nn.Module | None = None) -> None:
+        made: Quantizer = quantizer or make_quantizer(config)  # type: ignore[assignment]
+        steps = strides(hop, config.stride)
+        sizes = (config.channels, steps, config.width, config.depth, config.growth)
         super().__init__(AudioEncoder(*sizes, made.inputs), made, AudioDecoder(*sizes, made.outputs))  # type: ignore[arg-type]
-        self.hop, self.reach = hop, reach(steps, shape.depth, shape.growth)
+        self.hop, self.reach = hop, reach(steps, config.depth, config.growth)
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(()))
 
@@ -171,11 +118,11 @@ class Level(Bottleneck):
 class AudioCodec(nn.Module):
     """The levels, finest first; each is a VQ-VAE of its own."""
 
-    def __init__(self, shape: AudioShape, quantizers: Iterable[nn.Module] | None = None) -> None:
+    def __init__(self, config: AudioCodecConfig, quantizers: Iterable[nn.Module] | None = None) -> None:
         super().__init__()
-        self.shape = shape
-        made = list(quantizers) if quantizers is not None else [make_quantizer(shape) for _ in shape.hops]
-        self.levels = nn.ModuleList(Level(shape, hop, each) for hop, each in zip(shape.hops, made))
+        self.config = config
+        made = list(quantizers) if quantizers is not None else [make_quantizer(config) for _ in config.hops]
+        self.levels = nn.ModuleList(Level(config, hop, each) for hop, each in zip(config.hops, made))
         self._innermost()
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -6,14 +6,12 @@ Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from helicon.formats.checked import one_of, whole, wholes
+from helicon.vqvae.config import ImageCodecConfig, QuantizerConfig
 from helicon.vqvae.image_nets import ImageDecoder, ImageEncoder
 from helicon.vqvae.kmeans import nearest
 from helicon.vqvae.likelihoods import LIKELIHOODS
@@ -21,37 +19,6 @@ from helicon.vqvae.precision import single_precision
 from helicon.vqvae.quantizers import EMAQuantizer, FSQuantizer, GumbelQuantizer, Quantizer
 
 CHANNELS = 3
-MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
-Kind = Literal["ema", "gumbel", "fsq"]
-
-
-@dataclass(frozen=True)
-class CodecShape:
-    """What a codec is made of.
-
-    factor: how many times smaller the code grid is, each way. width: channels at the grid; blocks: residual blocks
-    there, on either side. codes: size of the codebook (fsq: `levels` say it). code_width: channels of a code.
-    """
-
-    factor: int = 4
-    width: int = 128
-    blocks: int = 2
-    quantizer: Kind = "ema"
-    codes: int = 512
-    code_width: int = 16
-    levels: tuple[int, ...] = (8, 8, 8)
-    likelihood: Literal["l2", "l1", "logit-laplace"] = "l2"
-
-    def __post_init__(self) -> None:
-        whole("factor", self.factor, 2, MOST_FACTOR)
-        whole("width", self.width, 1, MOST_WIDTH)
-        whole("blocks", self.blocks, 0, MOST_BLOCKS)
-        check_bottleneck(self)
-        if self.factor < 2 or self.factor & (self.factor - 1):
-            raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
-        if self.width % 8 or min(self.width, self.code_width) < 1 or self.codes < 2 or self.blocks < 0:
-            raise ValueError("width must be a multiple of 8, codes 2 or more, code_width 1 or more, blocks 0 or more")
-        one_of("likelihood", self.likelihood, LIKELIHOODS)
 
 
 class Seen(NamedTuple):
@@ -115,13 +82,13 @@ class Bottleneck(nn.Module):
 class Codec(Bottleneck):
     """Pictures to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
 
-    def __init__(self, shape: CodecShape, quantizer: nn.Module | None = None) -> None:
-        made: Quantizer = quantizer or make_quantizer(shape)  # type: ignore[assignment]
-        likelihood = LIKELIHOODS[shape.likelihood]
-        sizes = (shape.factor, shape.width, shape.blocks)
+    def __init__(self, config: ImageCodecConfig, quantizer: nn.Module | None = None) -> None:
+        made: Quantizer = quantizer or make_quantizer(config)  # type: ignore[assignment]
+        likelihood = LIKELIHOODS[config.likelihood]
+        sizes = (config.factor, config.width, config.blocks)
         encoder = ImageEncoder(*sizes, made.inputs)
         super().__init__(encoder, made, ImageDecoder(*sizes, made.outputs, CHANNELS * likelihood.parameters))  # type: ignore[arg-type]
-        self.shape, self.likelihood = shape, likelihood
+        self.config, self.likelihood = config, likelihood
 
     def forward(self, media: Tensor) -> Seen:
         """Through the bottleneck with a gradient."""
@@ -140,34 +107,12 @@ class Codec(Bottleneck):
         return self.likelihood.mean(self.decoded(codes)).clamp(-1, 1)
 
 
-class Bottled(Protocol):
-    """What the shape of a codec says of its quantizer."""
-
-    @property
-    def quantizer(self) -> Kind: ...
-    @property
-    def codes(self) -> int: ...
-    @property
-    def code_width(self) -> int: ...
-    @property
-    def levels(self) -> tuple[int, ...]: ...
-
-
-def check_bottleneck(shape: Bottled) -> None:
-    """ValueError for a quantizer that there is not, or numbers out of bounds."""
-    one_of("quantizer", shape.quantizer, get_args(Kind))
-    whole("codes", shape.codes, 2, MOST_CODES)
-    whole("code_width", shape.code_width, 1, MOST_WIDTH)
-    if prod(wholes("levels", shape.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not shape.levels:
-        raise ValueError(f"levels {list(shape.levels)}: numbers whose product is at most {MOST_CODES:,} are accepted")
-
-
 def make_quantizer(
-    shape: Bottled, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3, rare: float = 0.1
+    config: QuantizerConfig, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3, rare: float = 0.1
 ) -> nn.Module:  # fmt: skip
-    """The quantizer of a shape; the rest is how it learns."""
-    if shape.quantizer == "ema":
-        return EMAQuantizer(shape.codes, shape.code_width, decay, commitment, rare)
-    if shape.quantizer == "gumbel":
-        return GumbelQuantizer(shape.codes, shape.code_width, kl)
-    return FSQuantizer(shape.levels)
+    """The quantizer of a config; the rest is how it learns."""
+    if config.quantizer == "ema":
+        return EMAQuantizer(config.codes, config.code_width, decay, commitment, rare)
+    if config.quantizer == "gumbel":
+        return GumbelQuantizer(config.codes, config.code_width, kl)
+    return FSQuantizer(config.levels)

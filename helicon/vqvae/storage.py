@@ -17,8 +17,9 @@ from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
 from helicon.formats.weights import hash_weights, read_weights, write_weights
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import MOST_CODES, Bottleneck, Codec, CodecShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Bottleneck, Codec
+from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, ImageCodecConfig
 
 FORMAT = 2
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
@@ -31,7 +32,7 @@ class CodecError(ValueError):
 class Family(NamedTuple):
     """Codecs of one kind of network."""
 
-    shape: type[CodecShape] | type[AudioShape]
+    config: type[ImageCodecConfig] | type[AudioCodecConfig]
     codec: type[Codec] | type[AudioCodec]
 
 
@@ -39,7 +40,7 @@ FIELDS = ("medium", "reading", "family", "shape", "codes", "fingerprint")
 # Options of reading of each medium
 READING = {"image": ("size",), "audio": ("rate", "channels")}
 MOST_READING = 384_000
-FAMILIES = {"image": Family(CodecShape, Codec), "audio": Family(AudioShape, AudioCodec)}
+FAMILIES = {"image": Family(ImageCodecConfig, Codec), "audio": Family(AudioCodecConfig, AudioCodec)}
 
 
 @dataclass
@@ -58,7 +59,7 @@ class CodecBundle:
         """JSON-able: all but the weights, with their fingerprint."""
         family = next(name for name, family in FAMILIES.items() if isinstance(self.codec, family.codec))
         return {
-            "medium": self.medium, "reading": self.reading, "family": family, "shape": asdict(self.codec.shape),
+            "medium": self.medium, "reading": self.reading, "family": family, "shape": asdict(self.codec.config),
             "codes": [each.codebook_size for each in bottlenecks(self.codec).values()],
             "fingerprint": self.fingerprint(),
         }  # fmt: skip
@@ -74,19 +75,19 @@ class CodecBundle:
             raise ValueError("the weights of the codec are missing")
         medium = one_of("medium", fields("codec", config, FIELDS)["medium"], FAMILIES)
         family = FAMILIES[one_of("family", config["family"], (medium,))]
-        values = fields("shape", config["shape"], [field.name for field in fields_of(family.shape)])
+        values = fields("shape", config["shape"], [field.name for field in fields_of(family.config)])
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        shape: Any = cast(Any, family.shape)(**values)
+        codec_config: Any = cast(Any, family.config)(**values)
         reading = fields("reading", config["reading"], READING[medium])
         reading = {name: whole(name, value, 1, MOST_READING) for name, value in reading.items()}
-        with torch.device("meta"):  # nothing is allocated for a shape that the weights do not have
-            codec = family.codec(shape)
+        with torch.device("meta"):  # nothing is allocated for a config that the weights do not have
+            codec = family.codec(codec_config)
         expected = {name: (tensor.shape, tensor.dtype) for name, tensor in lasting(codec).items()}
         counts = sequence("codes", config["codes"], len(bottlenecks(codec)))
         for name, count in zip(bottlenecks(codec), counts):
             expected[f"{name}kept"] = torch.Size([whole("codes", count, 1, MOST_CODES)]), torch.int64
         if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
-            raise ValueError("the weights of the codec are not those of its shape")
+            raise ValueError("the weights of the codec are not those of its config")
         for name, each in bottlenecks(codec).items():
             each.kept = weights[f"{name}kept"]
         codec.load_state_dict(dict(weights), assign=True, strict=False)

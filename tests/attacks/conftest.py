@@ -24,7 +24,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("HELICON_CACHE", str(folder / "cache"))
         return run_lightning(
             "fit", ["--config=text", f"--data.path={folder / 'texts'}", f"--runs={folder / 'runs'}", "--name=a", *TINY]
-        )
+        ).run_folder
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from attacks.harness import attempt, posix, put
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import CONFIG, WEIGHTS, load_bundle, save_bundle
-from helicon.gpt.model import Shape
+from helicon.gpt.config import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.labels import LabelTokenizer
@@ -58,7 +58,7 @@ def bundles(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bundles")
     for name, (layout, tokenizers) in KINDS.items():
         sequencer = Sequencer([Layout.parse(layout)], {slot: each for slot, (_, each) in tokenizers.items()}, 32)
-        gpt = make_gpt(Shape(2, 8, 2), sequencer.schema)
+        gpt = make_gpt(GPTConfig(layers=2, width=8, heads=2), sequencer.schema)
         save_bundle(Bundle(gpt, sequencer, {slot: kind for slot, (kind, _) in tokenizers.items()}), folder / name)
         load_bundle(folder / name)  # once here, so that what is imported by it is there in each fork
     return folder

@@ -16,7 +16,7 @@ from helicon.bundle.storage import CONFIG, save_bundle
 from helicon.cli import main
 from helicon.formats.midi_write import write_midi
 from helicon.formats.page import PageItem, write_page
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
@@ -38,7 +38,7 @@ def model(tmp_path_factory) -> Path:
     style = StyleTokenizer(MUSENET, ["bach", HOSTILE], [*all_sets(MUSENET)[:3], HOSTILE + "2"])
     sequencer = Sequencer([Layout.parse("style[3] music")], {"style": style, "music": MidiTokenizer(MUSENET)}, 32)
     torch.manual_seed(0)
-    gpt = make_gpt(Shape(1, 8, 2), sequencer.schema)
+    gpt = make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema)
     save_bundle(Bundle(gpt, sequencer, {"style": "style", "music": "musenet"}, {"run": HOSTILE}), folder / "model")
     return folder / "model"
 

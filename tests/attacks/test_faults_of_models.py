@@ -16,7 +16,7 @@ import helicon
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import WEIGHTS, load_bundle, save_bundle
 from helicon.generation.resume_store import ResumeStore
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -27,7 +27,10 @@ pytestmark = posix
 @pytest.fixture
 def bundle(tmp_path) -> Path:
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 16)
-    save_bundle(Bundle(make_gpt(Shape(1, 8, 2), sequencer.schema), sequencer, {"text": "bytes"}), tmp_path / "b")
+    save_bundle(
+        Bundle(make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema), sequencer, {"text": "bytes"}),
+        tmp_path / "b",
+    )
     return tmp_path / "b"
 
 

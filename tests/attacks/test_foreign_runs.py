@@ -11,14 +11,16 @@ import pytest
 import yaml
 from attacks.harness import attempt, posix
 
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.folders import HEADER
+from helicon.training.resuming import resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.trust import check_config, check_next, check_start
 
 pytestmark = posix
 
 PLANTED = "planted_by_a_stranger"  # a module that says that it was imported
 OWN: dict[str, Any] = {
-    "task": "gpt", "name": "music", "runs": "runs", "next": None, "onto": None, "keep": "best", "samples": True,
+    "task": "gpt", "next": None, "upsampler_of": None, "keep": "best", "samples": True,
     "trainer": {
         "accelerator": "auto", "strategy": "auto", "devices": "auto", "logger": False, "callbacks": None,
         "plugins": None, "profiler": None, "max_time": "00:00:10:00", "val_check_interval": 200,
@@ -47,6 +49,10 @@ def changed(*keys: Any) -> dict[str, Any]:
         where = where[key]
     where[last] = value
     return config
+
+
+def write_config(run: Path, config: dict[str, Any]) -> None:
+    (run / "config.yaml").write_text(HEADER + yaml.safe_dump(config))
 
 
 CLASS = {"class_path": f"{PLANTED}.Class"}
@@ -80,34 +86,41 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_that_names_code(run, name):
-    (run / "config.yaml").write_text(yaml.safe_dump(CONFIGS[name]))
-    attempt(resume_arguments, run).is_refusal(run / "config.yaml")
+    write_config(run, CONFIGS[name])
+    attempt(resumed_config, run).is_refusal(run / "config.yaml")
     assert not Path("ran").exists()
 
 
-def stage(*words: str) -> list[str]:
-    return ["audio-upsampler", "songs", "--name", "music-upsampler-0", "--for", "runs/music", *words]
+def stage(**overrides: Any) -> dict[str, Any]:
+    place = {"name": "music-upsampler-0", "upsampler_of": "runs/music"}
+    return {"task": "audio-upsampler", "path": "songs", **place, "overrides": overrides}
 
 
 NEXT: dict[str, Any] = {
     "a text": "music songs",
-    "other values": ["music", 1],
-    "a config in the place of a task": ["/tmp/evil.yaml", "songs"],
-    "other files": ["music", "/home"],
-    "a config": stage("--config", "evil.yaml"),
-    "a config in one word": stage("--config=evil.yaml"),
-    "callbacks": stage("--trainer.callbacks", json.dumps([CLASS])),
-    "callbacks appended": stage(f"--trainer.callbacks+={PLANTED}.Class"),
-    "a strategy": stage("--trainer.strategy", f"{PLANTED}.Class"),
-    "a whole trainer": stage("--trainer", "evil.yaml"),
-    "a whole model": stage("--model", "evil.yaml"),
-    "runs elsewhere": stage("--runs", "/tmp"),
-    "a name that leads elsewhere": ["music", "songs", "--name", "../../x"],
-    "for a run elsewhere": ["audio-upsampler", "songs", "--for", "/somewhere/music"],
-    "a stage after it": stage("--next", json.dumps(stage("--config", "evil.yaml"))),
-    "no words after it": stage("--next", "[" * 100_000),
-    "another command": stage("--resume", "evil"),
-    "control characters": ["\x1b[31m\u202e" * 100, "songs"],
+    "words of a command": ["music", "songs", "--config", "evil.yaml"],
+    "another field": {**stage(), "resume": "evil"},
+    "without a task": {"path": "songs"},
+    "values of other types": {**stage(), "minutes": "many"},
+    "a list for a name": {**stage(), "name": ["x"]},
+    "a config in the place of a task": {**stage(), "task": "/tmp/evil.yaml"},
+    "other files": {**stage(), "path": "/home"},
+    "a config": stage(config="evil.yaml"),
+    "a codec by a config": stage(codec="evil.yaml"),
+    "another setting": stage(ckpt_path="evil.ckpt"),
+    "callbacks": stage(trainer={"callbacks": [CLASS]}),
+    "callbacks appended": stage(trainer={"callbacks+": f"{PLANTED}.Class"}),
+    "a strategy": stage(trainer={"strategy": f"{PLANTED}.Class"}),
+    "a whole trainer": stage(trainer="evil.yaml"),
+    "a whole model": stage(model="evil.yaml"),
+    "overrides that are none": {**stage(), "overrides": "evil.yaml"},
+    "runs elsewhere": {**stage(), "runs": "/tmp"},
+    "a name that leads elsewhere": {**stage(), "name": "../../x"},
+    "for a run elsewhere": {**stage(), "upsampler_of": "/somewhere/music"},
+    "weights to begin with": {**stage(), "init_from": "/somewhere/music"},
+    "a size by a config": {**stage(), "size": "evil.yaml"},
+    "a stage after it": {**stage(), "next": stage(config="evil.yaml")},
+    "control characters": {**stage(), "task": "\x1b[31m\u202e" * 100},
 }
 
 
@@ -116,13 +129,26 @@ def test_what_follows_a_run(run, name):
     attempt(check_next, run, {**OWN, "next": NEXT[name]}).is_refusal(run / "config.yaml", "next")
 
 
+def test_stages_without_end(run):
+    deep = stage()
+    for _ in range(5000):
+        deep = {**stage(), "next": deep}
+    attempt(check_next, run, {**OWN, "next": deep}).is_refusal(run / "config.yaml", "next")
+
+
 def test_what_our_runs_ask_for_is_accepted(run):
-    after = stage("--next", json.dumps(stage("--minutes", "5", "--trainer.max_steps=9", "--data.held_out", "0.1")))
-    for config in (OWN, {**OWN, "next": after}, {**OWN, "onto": "runs/other"}, {**OWN, "trainer": None}):
+    after = {**stage(), "next": {**stage(trainer={"max_steps": 9}, data={"held_out": 0.1}), "minutes": 5.0}}
+    for config in (OWN, {**OWN, "next": after}, {**OWN, "upsampler_of": "runs/other"}, {**OWN, "trainer": None}):
         check_config(run, config)
         check_next(run, config)
-    more = ["--config", "ddp", "--trainer.strategy", "ddp", "--data.tokenizers.audio", "runs/codec", "--size", "tiny"]
-    check_next(run, {**OWN, "next": stage(*more)})
+    more = stage(trainer={"strategy": "ddp"}, data={"tokenizers": {"audio": "runs/codec"}}, samples=False)
+    assert check_next(run, {**OWN, "next": {**more, "size": "tiny"}}) is not None
+
+
+@pytest.mark.parametrize("text", ["", "# A run of helicon, format 1\n"])
+def test_a_run_of_another_format(run, text):
+    (run / "config.yaml").write_text(text + yaml.safe_dump(OWN))
+    attempt(resumed_config, run).is_refusal(run / "config.yaml", "not of a run of format 2")
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])
@@ -133,7 +159,7 @@ def test_a_file_that_is_called_like_a_word_of_the_config(run, tmp_path, monkeypa
     (tmp_path / "texts" / "a.txt").write_text("some words. " * 200)
     trainer = {"accelerator": "cpu", "strategy": "auto"}
     config = {"task": "gpt", "trainer": trainer, "data": {"path": str(tmp_path / "texts"), "layouts": ["text"]}}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    write_config(run, config)
     args = {"device": "cpu", "checkpoint_io": {"class_path": f"{PLANTED}.Class"}}
     planted = {"class_path": "pytorch_lightning.strategies.SingleDeviceStrategy", "init_args": args}
     for folder in (run, tmp_path):
@@ -147,12 +173,12 @@ def test_a_checkpoint_elsewhere_that_a_run_began_with(run, tmp_path):
     attempt(check_start, run, {"ckpt_path": "runs/../x.ckpt"}).is_refusal(run / "config.yaml")
     check_start(run, {"ckpt_path": "runs/other/checkpoints/last.ckpt"})
     check_start(run, {"ckpt_path": None})
-    check_start(run, {"ckpt_path": str(tmp_path / "x.ckpt")}, ["--ckpt_path", "x.ckpt"])
+    check_start(run, {"ckpt_path": str(tmp_path / "x.ckpt")}, ["ckpt_path"])
 
 
 def test_a_run_that_is_for_another_elsewhere(run, tmp_path):
-    config = {**OWN, "onto": str(tmp_path / "elsewhere" / "music")}
-    attempt(check_config, run, config).is_refusal(run / "config.yaml", "onto", "--for")
+    config = {**OWN, "upsampler_of": str(tmp_path / "elsewhere" / "music")}
+    attempt(check_config, run, config).is_refusal(run / "config.yaml", "upsampler_of", "--for")
     attempt(check_config, run, config, tmp_path / "other").is_refusal(run / "config.yaml")
     check_config(run, config, tmp_path / "elsewhere" / "music")  # which was typed
 
@@ -188,13 +214,17 @@ def test_more_than_a_run_may_ask_for(run, monkeypatch, name):
     word, config = CLAIMS[name]
     attempt(check_config, run, config).is_refusal(run / "config.yaml", word)
     check_config(
-        run, config, typed=[f"--{group}.{key}=1" for group in ("trainer", "model", "data") for key in config[group]]
+        run, config, typed=[f"{group}.{key}" for group in ("trainer", "model", "data") for key in config[group]]
     )
 
 
-@pytest.mark.parametrize("words", [("--data.workers", "100000"), ("--trainer.devices=64",), ("--data.cache", "/home")])
-def test_more_than_the_next_stage_may_ask_for(run, words):
-    attempt(check_next, run, {**OWN, "next": stage(*words)}).is_refusal(run / "config.yaml", "next", words[0][2:12])
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [("data", "workers", 100_000), ("trainer", "devices", 64), ("data", "cache", "/home")],
+)
+def test_more_than_the_next_stage_may_ask_for(run, group, name, value):
+    following = stage(**{group: {name: value}})
+    attempt(check_next, run, {**OWN, "next": following}).is_refusal(run / "config.yaml", "next", f"{group}.{name}")
 
 
 def test_what_a_run_may_ask_for(run, monkeypatch):
@@ -209,11 +239,11 @@ def test_a_config_that_repeats_itself(run):
         f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijklm", "bcdefghijklmn")
     )
     for content in (text * 1, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]"):
-        (run / "config.yaml").write_text(content)
-        attempt(resume_arguments, run).is_refusal(run / "config.yaml")
+        (run / "config.yaml").write_text(HEADER + content)
+        attempt(resumed_config, run).is_refusal(run / "config.yaml")
 
 
 def test_a_run_with_links(run):
-    (run / "config.yaml").write_text(yaml.safe_dump(OWN))
+    write_config(run, OWN)
     os.symlink("/etc/hostname", run / "metrics.csv")
-    attempt(resume_arguments, run).is_refusal(run / "metrics.csv")
+    attempt(resumed_config, run).is_refusal(run / "metrics.csv")

@@ -20,13 +20,14 @@ from helicon.bundle.importing.byte_pairs import read_byte_pairs
 from helicon.bundle.importing.checkpoint import read_json
 from helicon.bundle.storage import CONFIG, WEIGHTS, load_bundle, save_bundle
 from helicon.bundle.upsamplers import UPSAMPLERS, attach_bundle, upsamplers_of
-from helicon.gpt.model import Shape
+from helicon.gpt.config import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 from helicon.vqvae import storage
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, load_codec, save_codec
 
 pytestmark = posix
@@ -38,10 +39,16 @@ def made(tmp_path_factory) -> Path:
     """A bundle, a codec of pictures and one of sound, once loaded so that forks have what that imports."""
     folder = tmp_path_factory.mktemp("models")
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 16)
-    save_bundle(Bundle(make_gpt(Shape(1, 8, 2), sequencer.schema), sequencer, {"text": "bytes"}), folder / "bundle")
+    save_bundle(
+        Bundle(make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema), sequencer, {"text": "bytes"}),
+        folder / "bundle",
+    )
     torch.manual_seed(0)
-    save_codec(CodecBundle(Codec(CodecShape(2, 8, 1, codes=4, code_width=2)), "image", {"size": 8}), folder / "image")
-    sound = AudioCodec(AudioShape((4, 8), width=8, depth=1, codes=4, code_width=2))
+    save_codec(
+        CodecBundle(Codec(ImageCodecConfig(factor=2, width=8, blocks=1, codes=4, code_width=2)), "image", {"size": 8}),
+        folder / "image",
+    )
+    sound = AudioCodec(AudioCodecConfig(hops=(4, 8), width=8, depth=1, codes=4, code_width=2))
     save_codec(CodecBundle(sound, "audio", {"rate": 8000, "channels": 1}), folder / "audio")
     load_bundle(folder / "bundle")
     load_codec(folder / "image")

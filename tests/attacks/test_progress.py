@@ -12,9 +12,10 @@ import torch
 import yaml
 from attacks.harness import Outcome, attempt, posix, put
 from attacks.sent_runs import configured, kept
+from training_runs import resume_words
 
 from helicon.bundle.storage import load_bundle
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.run import run_lightning
 
 pytestmark = posix
 
@@ -93,7 +94,7 @@ FAST = {
 def gone_on(run: Path, honest: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """Two more steps of a run, without the page that the command ends with."""
     monkeypatch.setenv("HELICON_CACHE", str(honest.parents[1] / "cache"))
-    return attempt(lambda: run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"]))
+    return attempt(lambda: run_lightning("fit", [*resume_words(run), "--trainer.max_steps=6"]).run_folder)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_state_that_is_none_of_this_training(honest, sent, monkeypatch, name):
 def test_a_model_that_the_checkpoint_does_not_have(honest, sent, monkeypatch, model):
     """Nothing is allocated for what a run's config says of it."""
     config = yaml.safe_load((sent / "config.yaml").read_text())
-    config["data"] |= {"batch_size": 1, **{name: model[name] for name in model if name == "context"}}
+    config["data"]["batch_size"] = 1
     configured(sent, model=config["model"] | model, data=config["data"])
     ended = gone_on(sent, honest, monkeypatch)
     ended.is_refusal(sent / "checkpoints" / "last.ckpt", "weights of another model")

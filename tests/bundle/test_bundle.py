@@ -15,14 +15,14 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import CONFIG, WEIGHTS, BundleError, load_bundle, save_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.demos.composer import compose
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BpeTokenizer
 
 
-def small_bundle(shape: Shape | None = None, positions: str = "flat") -> Bundle:
+def small_bundle(shape: GPTConfig | None = None, positions: str = "flat") -> Bundle:
     """Untrained, for music, text and both."""
     surveys = [registry.get("music").survey(compose(seed)) for seed in range(3)]
     choices = {"music": "music", "style": "style", "text": "bpe"}
@@ -33,7 +33,9 @@ def small_bundle(shape: Shape | None = None, positions: str = "flat") -> Bundle:
     layouts = [Layout.parse(spec) for spec in ("style[3] music", "text", "text[8] style[3] music")]
     sequencer = Sequencer(layouts, tokenizers, 64, positions)
     torch.manual_seed(0)
-    return Bundle(make_gpt(shape or Shape(2, 32, 2), sequencer.schema), sequencer, choices, {"step": 3})
+    return Bundle(
+        make_gpt(shape or GPTConfig(layers=2, width=32, heads=2), sequencer.schema), sequencer, choices, {"step": 3}
+    )
 
 
 @pytest.fixture
@@ -43,9 +45,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 SHAPES = [
-    Shape(2, 32, 2), Shape(2, 32, 4, "dense,strided:8", "swiglu", "rms", tied=False, bias=False, qk_norm=True),
-    Shape(1, 16, 1, "fixed:8,2", "relu2", dropout=0.5),
-    Shape(1, 32, 2, "strided:8", mlp_ratio=1.5, qk_ratio=0.5, attention_ratio=0.5),
+    GPTConfig(layers=2, width=32, heads=2),
+    GPTConfig(
+        layers=2, width=32, heads=4, pattern="dense,strided:8", mlp="swiglu", norm="rms", tied=False, bias=False,
+        qk_norm=True,
+    ),
+    GPTConfig(layers=1, width=16, heads=1, pattern="fixed:8,2", mlp="relu2", dropout=0.5),
+    GPTConfig(layers=1, width=32, heads=2, pattern="strided:8", mlp_ratio=1.5, qk_ratio=0.5, attention_ratio=0.5),
 ]  # fmt: skip
 
 
@@ -56,7 +62,7 @@ def test_a_bundle_comes_back_as_it_was(tmp_path, shape, positions):
     save_bundle(bundle, tmp_path / "model")
     for path in (tmp_path, tmp_path / "model"):  # as a run, and by itself
         again = load_bundle(path)
-        assert (again.gpt.shape, again.tokenizer_names, again.notes) == (shape, bundle.tokenizer_names, {"step": 3})
+        assert (again.gpt.config, again.tokenizer_names, again.notes) == (shape, bundle.tokenizer_names, {"step": 3})
         assert again.hash() == bundle.hash()
         assert again.schema.vocabulary == bundle.schema.vocabulary
         assert again.schema.axes == bundle.schema.axes

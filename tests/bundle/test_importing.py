@@ -92,8 +92,8 @@ def test_logits_are_those_of_gpt2(tmp_path, settings):
     model = random_model(**settings)
     bundle = import_folder(saved(tmp_path, model))
     assert_same_text_model(bundle, model)
-    assert bundle.gpt.shape.tied == settings.get("tie_word_embeddings", True)
-    assert bundle.gpt.shape.dropout == 0.1
+    assert bundle.gpt.config.tied == settings.get("tie_word_embeddings", True)
+    assert bundle.gpt.config.dropout == 0.1
 
 
 def test_logits_are_those_of_gpt2_from_other_files(tmp_path):
@@ -122,7 +122,7 @@ def test_logits_are_those_of_imagegpt(tmp_path):
     model = random_model("ImageGPTForCausalImageModeling")
     bundle = import_folder(saved(tmp_path, model))
     assert str(bundle.schema.layouts[0]) == "image[4x4]"
-    assert (bundle.gpt.shape.norm, bundle.gpt.shape.mlp, bundle.gpt.shape.tied) == ("rms", "quick_gelu", False)
+    assert (bundle.gpt.config.norm, bundle.gpt.config.mlp, bundle.gpt.config.tied) == ("rms", "quick_gelu", False)
     ids = np.random.default_rng(2).integers(0, 8, 16).tolist()
     expected = their_logits(model, [8, *ids[:15]])
     assert expected.std() > 1
@@ -230,7 +230,7 @@ def test_the_bundle_comes_back_and_is_adopted(tmp_path):
     again = load_bundle(tmp_path / "bundle")
     assert again.hash() == bundle.hash()
     assert again.notes == {"imported": "gpt2-of-mine", "model_type": "gpt2"}
-    fresh = make_gpt(again.gpt.shape, again.schema)
+    fresh = make_gpt(again.gpt.config, again.schema)
     adopt_weights(fresh, again.schema, again)
     for name, weight in again.gpt.state_dict().items():
         if name not in ("tokens.weight", "head.weight"):

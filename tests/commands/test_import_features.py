@@ -14,7 +14,7 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.image import write_image
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -43,7 +43,11 @@ def picture_bundle() -> Bundle:
     layouts = [Layout.parse("text[4] image[4x4]"), Layout.parse("image[4x4] text[4]"), Layout.parse("image[4x4]")]
     sequencer = Sequencer(layouts, tokenizers, 32)
     torch.manual_seed(0)
-    return Bundle(make_gpt(Shape(2, 16, 2), sequencer.schema), sequencer, {"image": "palette", "text": "bytes"})
+    return Bundle(
+        make_gpt(GPTConfig(layers=2, width=16, heads=2), sequencer.schema),
+        sequencer,
+        {"image": "palette", "text": "bytes"},
+    )
 
 
 def write_pictures(folder: Path, captions: bool) -> Path:

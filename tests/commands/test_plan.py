@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,35 +10,124 @@ import pytest
 from tiny_bundles import text_bundle
 
 from helicon.bundle.storage import save_bundle
-from helicon.training.plan import Plan, Wanted, make_plan
-from helicon.training.run import read_arguments
+from helicon.cli import main
+from helicon.gpt.config import GPTConfig
+from helicon.presets import preset
+from helicon.training.config import GPTModelConfig
+from helicon.training.options import UsageError, dotted, merge, resolve, typed_config, without
+from helicon.training.plan import Plan, plan_gpt
+from helicon.training.request import TrainRequest
+from helicon.training.run import HeliconCLI
 from helicon.training.sizes import learning_rate
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> Wanted:
+def request_(tmp_path: Path) -> TrainRequest:
     """Of a few texts."""
     (tmp_path / "texts").mkdir()
     for i in range(12):
         (tmp_path / "texts" / f"{i}.txt").write_text(f"once upon a time {i} " * 9)
-    rest = ["--data.cache", str(tmp_path / "cache"), "--data.held_out", "0.3", "--data.tokenizer", "bytes"]
-    return Wanted("text", tmp_path / "texts", size="tiny", runs=tmp_path / "runs", rest=rest)
+    data = {"cache": str(tmp_path / "cache"), "held_out": 0.3, "tokenizer": "bytes"}
+    return TrainRequest(
+        task="text", path=tmp_path / "texts", size="tiny", runs=tmp_path / "runs", overrides={"data": data}
+    )
 
 
-def planned(wanted: Wanted) -> Plan:
-    return make_plan(wanted, lambda line: None)
+def planned(request: TrainRequest) -> Plan:
+    return plan_gpt(request, lambda line: None)
 
 
 @pytest.mark.parametrize(("steps", "every"), [(35, 3), (9, 1)])
-def test_ten_validations_of_so_many_steps(wanted, steps, every):
-    config = read_arguments("fit", planned(replace(wanted, steps=steps)).arguments)
-    assert config.trainer.max_steps == steps
-    assert config.trainer.val_check_interval == every
+def test_ten_validations_of_so_many_steps(request_, steps, every):
+    cli = HeliconCLI("fit", planned(replace(request_, steps=steps)).config)
+    assert cli.trainer.max_steps == steps
+    assert cli.trainer.val_check_interval == every
 
 
-def test_fine_tuning_takes_half_the_rate(wanted, tmp_path):
+def test_fine_tuning_takes_half_the_rate(request_, tmp_path):
     save_bundle(text_bundle(), tmp_path / "bundle")
-    plan = planned(replace(wanted, size="auto", adopt=tmp_path / "bundle", rest=wanted.rest[:4]))
-    model = read_arguments("fit", plan.arguments).model
-    assert model.shape.width == 16
-    assert model.lr == pytest.approx(learning_rate(16) / 2, rel=0.05)
+    overrides = without(request_.overrides, ["data.tokenizer"])
+    plan = planned(replace(request_, size="auto", init_from=tmp_path / "bundle", overrides=overrides))
+    model = HeliconCLI("fit", plan.config).model
+    assert model.config.width == 16
+    assert model.config.lr == pytest.approx(learning_rate(16) / 2, rel=0.05)
+
+
+def test_a_config_of_several():
+    preset = {"task": "gpt", "model": {"layers": 4, "slot_weights": {"text": 1.0}}, "data": {"layouts": ["text"]}}
+    typed = {"keep": "last", "model": {"slot_weights": {"music": 1.0}}}
+    assert merge(preset, {"model": None}, typed) == {
+        "task": "gpt", "keep": "last", "data": {"layouts": ["text"]}, "model": {"slot_weights": {"music": 1.0}},
+    }  # fmt: skip
+    assert merge(preset, typed)["model"] == {"layers": 4, "slot_weights": {"music": 1.0}}
+    assert dotted(typed) == ["keep", "model.slot_weights"]
+    assert without(preset, ["task", "model.layers"]) == {
+        "model": {"slot_weights": {"text": 1.0}}, "data": {"layouts": ["text"]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--model.layers", "3", "--keep=last"], {"keep": "last", "model": {"layers": 3}}),
+        (["--model.lr=1e-3", "--trainer.max_time=null"], {"model": {"lr": 1e-3}, "trainer": {"max_time": None}}),
+        (["--data.layouts+=text"], {"data": {"layouts": ["style[3] music", "text"]}}),
+        (["--data.tokenizers.text", "bytes"], {"data": {"tokenizers": {"music": "musenet", "text": "bytes"}}}),
+        (["--config", "ddp"], {"trainer": {"strategy": "ddp", "devices": "auto"}}),
+        (["--data.path", "other"], {"data": {"path": "other"}}),
+        ([], {}),
+    ],
+)
+def test_what_is_typed_comes_after_the_preset(words, expected):
+    base = {"task": "gpt", "data": {"path": "x", "layouts": ["style[3] music"], "tokenizers": {"music": "musenet"}}}
+    assert typed_config(words, base) == expected
+
+
+def test_a_config_is_resolved_to_typed_objects():
+    config = resolve(merge(preset("music"), preset("tiny"), {"data": {"path": "x"}, "name": "mine"}))
+    assert (config.run.name, config.run.task, config.data.layouts) == ("mine", "gpt", ["style[3] music"])
+    assert isinstance(config.model, GPTModelConfig)
+    assert config.model.gpt == GPTConfig(layers=4, width=128, heads=4, bias=False, qk_norm=True)
+    for wrong, message in (
+        ({"model": {"laters": 3}}, "unknown option '--model.laters'; nearest: --model.layers"),
+        ({"model": {"layers": "many"}}, "--model.layers"),
+        ({"model": {"factor": 4}}, "unknown option '--model.factor'"),
+        ({"task": "gbt"}, "unknown task 'gbt'; nearest: gpt"),
+    ):
+        with pytest.raises(UsageError, match=message) as caught:
+            resolve(merge(preset("music"), {"data": {"path": "x"}}, wrong))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_request_as_plain_values():
+    after = TrainRequest(task="image", path=Path("p"), name="m", overrides={"data": {"size": 8}, "keep": "last"})
+    request = TrainRequest(task="image-codec", path=Path("p"), minutes=2.5, seed=3, runs=Path("r"), next=after)
+    plain = request.as_config()
+    assert plain == {
+        "task": "image-codec", "path": "p", "minutes": 2.5, "seed": 3, "runs": "r",
+        "next": {"task": "image", "path": "p", "name": "m", "overrides": {"data": {"size": 8}, "keep": "last"}},
+    }  # fmt: skip
+    assert TrainRequest.from_config(json.loads(json.dumps(plain))) == request
+    assert str(after) == "helicon train image p --name m --minutes 10 --data.size 8 --keep last"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "number"),
+    [
+        ("model:\n  laters: 3\n", "unknown option '--model.laters'; nearest: --model.layers", 4),
+        ("model:\n  layers: many\n", "--model.layers: Expected a <class 'int'>. Got value: many", 4),
+        ("trainer: {}\nmodel: {factor: 8}\n", "unknown option '--model.factor'; nearest: ", 4),  # of another task
+        ("keeps: last\n", "unknown option '--keeps'; nearest: --keep", 3),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_a_config_that_is_wrong_is_told_with_its_line(tmp_path, monkeypatch, capsys, command, text, message, number):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("once upon a time")
+    (tmp_path / "my.yaml").write_text(f"task: gpt\ndata: {{layouts: [text]}}\n{text}")
+    words = ["my.yaml", "."] if command == "train" else ["--config", "my.yaml", "--data.path", "."]
+    assert main([command, *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"helicon: {message}")
+    assert line.endswith(f" (my.yaml, line {number})")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.txt", "my.yaml"]

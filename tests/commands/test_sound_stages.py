@@ -16,13 +16,13 @@ from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.cli import main
 from helicon.demos import codec_result, result
 from helicon.formats.audio import read_audio, write_audio
-from helicon.presets import preset_names
+from helicon.presets import preset, preset_names
 from helicon.training import stages as stages_of
 from helicon.training import trust
 from helicon.training.base import RunModule
 from helicon.training.errors import TrainingError
-from helicon.training.plan import Wanted
-from helicon.training.run import read_arguments
+from helicon.training.options import merge, resolve
+from helicon.training.request import TrainRequest
 from helicon.training.stages import attach, chained, finest, stages
 from helicon.vqvae.storage import load_codec, save_codec
 
@@ -62,8 +62,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> Wanted:
-    return Wanted("audio", Path("sounds"), minutes=9.0, levels=2, seed=5, name="mine")
+def wanted(tmp_path: Path) -> TrainRequest:
+    return TrainRequest(task="audio", path=Path("sounds"), minutes=9.0, levels=2, seed=5, name="mine")
 
 
 def config_of(name: str) -> dict:
@@ -87,7 +87,7 @@ def stop_at(patch: pytest.MonkeyPatch, steps: dict[str, int]) -> None:
 def check_model() -> None:
     """The model has its upsampler, both have the codec, and its page lets one hear what they make together."""
     codec, folder = load_codec(Path("runs/mine-codec")), Path("runs/mine/model")
-    assert codec.codec.shape.hops == (16, 64)  # type: ignore[union-attr]
+    assert codec.codec.config.hops == (16, 64)  # type: ignore[union-attr]
     (upsampler,) = upsamplers_of(folder)
     assert upsampler == folder / "upsamplers" / "0"
     top, finer = load_bundle(folder), load_bundle(upsampler)
@@ -110,7 +110,7 @@ def test_all_three_stages(capsys):
         "stages     codec in 0.0167 min, then audio in 0.0167 min, then upsampler in 0.0167 min",
         "8,000 samples a second to 500, 125 of 18 codes",
         "next stage helicon train audio sounds",
-        "--data.tokenizers.audio runs/mine-codec",
+        '"audio": "runs/mine-codec"',
         "next stage helicon train upsampler.yaml sounds",
         "--for runs/mine",
         "attached   runs/mine/model/upsamplers/0",
@@ -121,7 +121,7 @@ def test_all_three_stages(capsys):
     assert sorted(path.name for path in Path("runs").iterdir()) == sorted(NAMES)
     assert Path("runs/mine-codec/index.html").is_file()
     assert not Path("runs/mine-upsampler-0/index.html").exists()
-    assert [config_of(name).get("next", [""])[0] for name in NAMES] == ["audio", "upsampler.yaml", ""]
+    assert [(config_of(name)["next"] or {}).get("task") for name in NAMES] == ["audio", "upsampler.yaml", None]
     assert [config_of(name)["data"]["held_out"] for name in NAMES] == [0.4, 0.4, 0.4]
     assert said.count("pieces) for `style[1] audio") == 2
     assert len({line.partition("held out (")[2].split()[0] for line in said.splitlines() if "held out (" in line}) == 1
@@ -157,29 +157,32 @@ def test_an_upsampler_for_a_bundle_alone(capsys):
     assert main(["generate", "bundle", "--seconds", "0.01", "-o", "out"]) == 0
 
 
-def told(found: list[Wanted]) -> list[tuple[str, str | None, float, str]]:
-    return [(each.task, each.name, each.minutes, str(each.onto)) for each in found]
+def told(found: list[TrainRequest]) -> list[tuple[str, str | None, float, str]]:
+    return [(each.task, each.name, each.minutes, str(each.upsampler_of)) for each in found]
 
 
 def test_what_is_trained_for_two_levels(wanted):
-    rest = ["--data.held_out", "0.3", "--data.rate", "8000", "--model.layers", "2"]
-    found = stages(replace(wanted, rest=rest, size="tiny"))
+    overrides = {"data": {"held_out": 0.3, "rate": 8000}, "model": {"layers": 2}}
+    found = stages(replace(wanted, overrides=overrides, size="tiny"))
     assert told(found) == [
         ("audio-codec", "mine-codec", 3.0, "None"),
         ("audio", "mine", 3.0, "None"),
         ("upsampler.yaml", "mine-upsampler-0", 3.0, "runs/mine"),
     ]
-    assert [each.rest for each in found] == [
-        ["--data.held_out", "0.3", "--data.rate", "8000", "--model.hops", "auto:2"],
-        ["--data.held_out", "0.3", "--model.layers", "2", "--data.tokenizers.audio", "runs/mine-codec"],
-        ["--data.held_out", "0.3"],
+    assert [each.overrides for each in found] == [
+        {"data": {"held_out": 0.3, "rate": 8000}, "model": {"hops": "auto:2"}},
+        {
+            "data": {"held_out": 0.3, "tokenizers": {"style": "labels", "audio": "runs/mine-codec"}},
+            "model": {"layers": 2},
+        },
+        {"data": {"held_out": 0.3}},
     ]
     assert [each.size for each in found] == ["auto", "tiny", "tiny"]
     assert [each.levels for each in found[1:]] == [1, 1]
     first = chained(found)
-    assert first.rest[:-2] == found[0].rest
-    assert first.rest[-2] == "--next"
-    assert yaml.safe_load(first.rest[-1])[:2] == ["audio", "sounds"]
+    assert replace(first, next=None) == found[0]
+    assert first.next is not None
+    assert (replace(first.next, next=None), first.next.next) == (found[1], found[2])
 
 
 def test_what_is_trained_for_one_level_and_for_three(wanted):
@@ -188,7 +191,7 @@ def test_what_is_trained_for_one_level_and_for_three(wanted):
         ("audio", "mine", 6.0, "None"),
     ]
     found = stages(replace(wanted, levels=3))
-    assert found[0].rest == ["--model.hops", "auto:3"]
+    assert found[0].overrides == {"model": {"hops": "auto:3"}}
     assert told(found) == [
         ("audio-codec", "mine-codec", 3.0, "None"),
         ("audio", "mine", 3.0, "None"),
@@ -199,25 +202,25 @@ def test_what_is_trained_for_one_level_and_for_three(wanted):
 
 def test_a_codec_keeps_the_levels_that_its_preset_has(wanted):
     Path("three.yaml").write_text(CODEC.replace("width", "hops: [4, 16, 64], width"))
-    found = stages(replace(wanted, rest=["--codec", "three.yaml"]))
-    assert found[0].rest == []
+    found = stages(replace(wanted, overrides={"codec": "three.yaml"}))
+    assert found[0].overrides == {}
     assert [each.name for each in found] == ["mine-codec", "mine", "mine-upsampler-1"]
     with pytest.raises(ValueError, match="--levels 4: its sound has 3"):
-        stages(replace(wanted, levels=4, rest=["--codec", "three.yaml"]))
+        stages(replace(wanted, levels=4, overrides={"codec": "three.yaml"}))
 
 
 def test_a_tokenizer_that_is_named_needs_no_codec(wanted):
-    assert told(stages(replace(wanted, levels=1, rest=["--data.tokenizer", "mulaw"]))) == [
+    assert told(stages(replace(wanted, levels=1, overrides={"data": {"tokenizer": "mulaw"}}))) == [
         ("audio", "mine", 9.0, "None"),
     ]  # fmt: skip
     save_codec(sound_codec(hops=(2, 4, 16)), Path("codec"))
-    found = stages(replace(wanted, rest=["--data.tokenizer", "codec"]))
+    found = stages(replace(wanted, overrides={"data": {"tokenizer": "codec"}}))
     assert [(each.name, each.minutes) for each in found] == [("mine", 4.5), ("mine-upsampler-1", 4.5)]
-    found = stages(replace(wanted, rest=["--data.tokenizer", "codec@1"]))
+    found = stages(replace(wanted, overrides={"data": {"tokenizer": "codec@1"}}))
     assert [each.name for each in found] == ["mine", "mine-upsampler-0"]
     save_bundle(sound_bundle(), Path("bundle"))
-    found = stages(replace(wanted, adopt=Path("bundle")))
-    assert [(each.name, each.adopt) for each in found] == [("mine", Path("bundle")), ("mine-upsampler-0", None)]
+    found = stages(replace(wanted, init_from=Path("bundle")))
+    assert [(each.name, each.init_from) for each in found] == [("mine", Path("bundle")), ("mine-upsampler-0", None)]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +229,10 @@ def test_a_tokenizer_that_is_named_needs_no_codec(wanted):
         ({"levels": 0}, "--levels must be 1 or more, got 0"),
         ({"task": "text"}, "--levels 2: text makes no sound, and only sound has levels"),
         ({"task": "text-to-image"}, "--levels 2: text-to-image makes no sound"),
-        ({"rest": ["--data.tokenizer", "mulaw"]}, "--levels 2: its sound has 0"),
-        ({"rest": ["--data.tokenizer", "codec@0"]}, "--levels 2: its sound has 1"),
-        ({"levels": 3, "rest": ["--data.tokenizer", "codec"]}, "--levels 3: its sound has 2"),
-        ({"adopt": Path("mulaw")}, "--levels 2: its sound has 0"),
+        ({"overrides": {"data": {"tokenizer": "mulaw"}}}, "--levels 2: its sound has 0"),
+        ({"overrides": {"data": {"tokenizer": "codec@0"}}}, "--levels 2: its sound has 1"),
+        ({"levels": 3, "overrides": {"data": {"tokenizer": "codec"}}}, "--levels 3: its sound has 2"),
+        ({"init_from": Path("mulaw")}, "--levels 2: its sound has 0"),
     ],
 )
 def test_levels_that_there_are_not_are_told_before_anything_is_trained(wanted, change, message):
@@ -249,7 +252,12 @@ def test_levels_that_there_are_not_are_told_before_anything_is_trained(wanted, c
         ("nowhere", {}, ValueError, "nowhere: no such run or bundle"),
         ("top", {"task": "audio"}, ValueError, "--for top: one of audio-upsampler, .* is needed, without --from"),
         ("top", {"task": "music"}, ValueError, "--for top: one of audio-upsampler, .* is needed, without --from"),
-        ("top", {"adopt": Path("top")}, ValueError, "--for top: one of audio-upsampler, .* is needed, without --from"),
+        (
+            "top",
+            {"init_from": Path("top")},
+            ValueError,
+            "--for top: one of audio-upsampler, .* is needed, without --from",
+        ),
         ("top", {"levels": 2}, ValueError, "--levels 2: --for trains one upsampler, to the next finer level"),
     ],
 )
@@ -260,14 +268,14 @@ def test_what_takes_no_upsampler(wanted, model, change, error, message):
     save_codec(sound_codec(), Path("codec"))
     upsampled(Path("whole"))
     with pytest.raises(error, match=message):
-        stages(replace(wanted, **{"task": "audio-upsampler", "levels": 1, "onto": Path(model), **change}))
+        stages(replace(wanted, **{"task": "audio-upsampler", "levels": 1, "upsampler_of": Path(model), **change}))
 
 
 @pytest.mark.parametrize("top", ["style[1] audio", "text[8] audio", "lyrics[8] style[1] audio"])
 def test_an_upsampler_is_told_the_style_where_the_model_is(wanted, top):
     save_bundle(sound_bundle(top), Path("top"))
-    (found,) = stages(replace(wanted, task="audio-upsampler", levels=1, onto=Path("top")))
-    data = read_arguments("fit", ["--config", found.task, "--data.path", "sounds", *found.rest]).datamodule
+    (found,) = stages(replace(wanted, task="audio-upsampler", levels=1, upsampler_of=Path("top")))
+    data = resolve(merge(preset(found.task), {"data": {"path": "sounds"}}, found.overrides)).make_data()
     data.prepare_data()
     data.setup("fit")
     layout = "style[1] audio@above" if "style" in top else "audio@above"

@@ -44,10 +44,10 @@ def check_model(run: Path, codec: Path) -> None:
     """The model carries the codec, and was trained with the options that are its own."""
     bundle, trained = load_bundle(run), load_codec(codec)
     tokenizer = bundle.sequencer.tokenizers["image"]
-    assert (trained.reading["size"], trained.codec.codebook_size, trained.codec.shape.factor) == (8, 8, 4)
+    assert (trained.reading["size"], trained.codec.codebook_size, trained.codec.config.factor) == (8, 8, 4)
     assert tokenizer.describe()["codec"] == trained.fingerprint()
     assert list(map(str, bundle.schema.layouts)) == ["text[8] image[2x2]"]
-    assert (bundle.gpt.shape.layers, bundle.gpt.shape.width, bundle.tokenizer_names["text"]) == (1, 16, "bytes")
+    assert (bundle.gpt.config.layers, bundle.gpt.config.width, bundle.tokenizer_names["text"]) == (1, 16, "bytes")
     assert read_metrics(run)["train/image"][0][-1] <= 5
     assert bundle.notes["run"] == run.name
     page = (run / "index.html").read_text()
@@ -60,11 +60,11 @@ def test_both_stages(tmp_path, capsys):
     said = capsys.readouterr().err
     for words in (
         "stages     codec in 0.0167 min, then text-to-image in 0.0333 min",
-        "helicon fit --config codec.yaml",
+        "once more: helicon fit --config runs/mine-codec/config.yaml",
         "helicon reconstruct runs/mine-codec",
         "16 read, 0 skipped",
-        "helicon fit --config text-to-image",
-        "--data.tokenizers.image runs/mine-codec",
+        "once more: helicon fit --config runs/mine/config.yaml",
+        '"image": "runs/mine-codec"',
         "helicon generate runs/mine -n 4",
     ):
         assert words in said
@@ -91,9 +91,9 @@ def test_a_codec_that_was_stopped_goes_on_and_the_model_follows(tmp_path, monkey
     assert "helicon train --resume runs/text-to-image-1-codec" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "text-to-image-1").exists()
     after = yaml.safe_load((codec / "config.yaml").read_text())["next"]
-    assert after[:2] == ["text-to-image", "pictures"]
-    assert after[-2:] == ["--data.tokenizers.image", "runs/text-to-image-1-codec"]
-    assert not {"--codec", "--data.size=8"} & set(after)
+    assert (after["task"], after["path"]) == ("text-to-image", "pictures")
+    assert after["overrides"]["data"]["tokenizers"] == {"text": "bytes", "image": "runs/text-to-image-1-codec"}
+    assert not {"codec", "size"} & {*after["overrides"], *after["overrides"]["data"]}
 
     assert main(["train", "text-to-image", "pictures", "--name", "text-to-image-1", *OPTIONS]) == 1
     assert "has something in it; choose another --name" in capsys.readouterr().err

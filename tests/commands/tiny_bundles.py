@@ -9,7 +9,7 @@ import torch
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import Score
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.modalities.music import fit_music, fit_style
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -54,7 +54,7 @@ def text_bundle(context: int = 16) -> Bundle:
 def _bundle(specs: list[str], tokenizers: dict, context: int) -> Bundle:
     sequencer = Sequencer([Layout.parse(spec) for spec in specs], tokenizers, context)
     torch.manual_seed(0)
-    gpt = make_gpt(Shape(layers=1, width=16, heads=2, tied=False), sequencer.schema)
+    gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2, tied=False), sequencer.schema)
     names = {"style": "style", "music": "music", "text": "bytes"}
     return Bundle(gpt, sequencer, {slot: names[slot] for slot in tokenizers}, {"step": 7})
 

@@ -18,7 +18,7 @@ from helicon.data.entries import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image, write_image
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -153,7 +153,7 @@ def test_a_folder_is_read_at_the_size_that_the_model_was_made_for(tmp_path, monk
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     found = prepared(captioned(tmp_path / "small", a="cat", b="dog"))
     sequencer = Sequencer([Layout.parse(PAIR)], found.tokenizers, 99)
-    bundle = Bundle(make_gpt(Shape(1, 16, 2), sequencer.schema), sequencer, TOKENIZERS)
+    bundle = Bundle(make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema), sequencer, TOKENIZERS)
     write_pictures(tmp_path / "large", "c", size=9)
     (tmp_path / "large" / "c.txt").write_text("owl")
     opened, layouts = open_folder(bundle, tmp_path / "large")

@@ -11,7 +11,7 @@ import torch
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.data.corpus import Corpus, write_corpus
 from helicon.evaluation.features import layer_features, write_features
-from helicon.gpt.model import Shape
+from helicon.gpt.config import GPTConfig
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -31,7 +31,7 @@ def bundle_of(spec: str) -> Bundle:
     names = [slot.name for slot in layout.slots]
     sequencer = Sequencer([layout], {name: tokenizers[name] for name in names}, 16)
     torch.manual_seed(0)
-    gpt = make_gpt(Shape(LAYERS, 16, 2), sequencer.schema)
+    gpt = make_gpt(GPTConfig(layers=LAYERS, width=16, heads=2), sequencer.schema)
     for parameter in gpt.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return Bundle(gpt, sequencer, dict.fromkeys(names, "?"))

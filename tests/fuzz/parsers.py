@@ -43,7 +43,7 @@ from helicon.formats.midi_bytes import MidiError
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 from helicon.formats.weights import WeightsError, read_weights
-from helicon.gpt.model import Shape
+from helicon.gpt.config import GPTConfig
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.labels import LabelTokenizer
@@ -53,7 +53,8 @@ from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CONFIG as CODEC
 from helicon.vqvae.storage import CodecBundle, CodecError, load_codec, save_codec
 
@@ -300,7 +301,7 @@ def tiny(kind: str) -> Bundle:
         tokenizers.pop("style")
         names.pop("style")
     sequencer = Sequencer([Layout.parse(each) for each in layouts], tokenizers, 24)
-    return Bundle(make_gpt(Shape(layers=1, width=8, heads=2), sequencer.schema), sequencer, names, {"step": 3})
+    return Bundle(make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema), sequencer, names, {"step": 3})
 
 
 def bundle_seeds(kind: str) -> list[bytes]:
@@ -326,7 +327,9 @@ def codec_seeds() -> list[bytes]:
     """The JSON of a codec of pictures."""
     folder = own_folder("codec")
     torch.manual_seed(0)
-    save_codec(CodecBundle(Codec(CodecShape(width=8, blocks=0, codes=8, code_width=4)), "image", {"size": 8}), folder)
+    save_codec(
+        CodecBundle(Codec(ImageCodecConfig(width=8, blocks=0, codes=8, code_width=4)), "image", {"size": 8}), folder
+    )
     return [(folder / CODEC).read_bytes()]
 
 

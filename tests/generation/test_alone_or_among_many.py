@@ -18,7 +18,7 @@ from helicon.generation import lane
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import Engine, decode
 from helicon.gpt.linear import linear
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.sampler import methods
@@ -53,7 +53,7 @@ def combinations(numbers: list[str]) -> list[pytest.param]:
 def model(sequencer: Sequencer, number: str, shape: dict) -> GPT:
     """Untrained, with weights large enough that rounding comes to be heard."""
     torch.manual_seed(len(str(shape)))
-    gpt = make_gpt(Shape(**{"layers": 2, "heads": 2, **shape}), sequencer.schema)
+    gpt = make_gpt(GPTConfig(**{"layers": 2, "heads": 2, **shape}), sequencer.schema)
     for parameter in gpt.parameters():
         parameter.data.mul_(6 if parameter.dim() > 1 else 1)
     return convert(gpt.eval(), number)
@@ -131,7 +131,7 @@ def logits_of(gpt: GPT, rows: slice, position: torch.Tensor, engine: DecodeBacke
 def test_logits_of_a_step_are_equal_to_the_bit(shape, engine, number):
     """Whatever the other rows are, wherever they stand, whichever threads there are."""
     torch.manual_seed(0)
-    gpt = GPT(Shape(**{"layers": 2, "heads": 2, **shape}), 150, 40, rope=True).eval()
+    gpt = GPT(GPTConfig(**{"layers": 2, "heads": 2, **shape}), 150, 40, rope=True).eval()
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
     gpt = convert(gpt, number)

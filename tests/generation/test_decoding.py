@@ -15,7 +15,7 @@ from helicon.demos.composer import compose
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.stream import Stream
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import PerItemRNG, methods
@@ -66,7 +66,7 @@ def untrained(
 ) -> GPT:
     """With weights large enough that hidden states depend on everything."""
     torch.manual_seed(3)
-    shape = Shape(layers=2, width=32, heads=2, pattern=pattern, attention_ratio=attention_ratio)
+    shape = GPTConfig(layers=2, width=32, heads=2, pattern=pattern, attention_ratio=attention_ratio)
     gpt = make_gpt(shape, sequencer.schema).to(dtype)
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)

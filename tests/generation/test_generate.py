@@ -19,7 +19,7 @@ from helicon.formats.midi_write import write_midi
 from helicon.generation.generate import generate
 from helicon.generation.prompts import choose_layout
 from helicon.generation.request import Request, RequestError
-from helicon.gpt.model import Shape
+from helicon.gpt.model import GPTConfig
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -40,7 +40,9 @@ def untrained(*layouts: str, context: int = 64) -> Bundle:
     sequencer = Sequencer([Layout.parse(spec) for spec in layouts], tokenizers, context)
     torch.manual_seed(1)
     return Bundle(
-        make_gpt(Shape(2, 32, 2), sequencer.schema), sequencer, {"style": "style", "music": "music", "text": "bytes"}
+        make_gpt(GPTConfig(layers=2, width=32, heads=2), sequencer.schema),
+        sequencer,
+        {"style": "style", "music": "music", "text": "bytes"},
     )
 
 

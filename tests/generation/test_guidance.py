@@ -14,7 +14,7 @@ from helicon.demos.composer import compose
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.stream import Stream
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.sampler import methods
 from helicon.modalities.music import MUSIC
 from helicon.sequence.layout import Layout
@@ -34,7 +34,7 @@ def model(*layouts: str, context: int = 40) -> tuple[Sequencer, GPT]:
     tokenizers = {slot: t for slot, t in tokenizers_of_all().items() if slot in names}
     sequencer = Sequencer([Layout.parse(spec) for spec in layouts], tokenizers, context)
     torch.manual_seed(3)
-    gpt = make_gpt(Shape(layers=2, width=32, heads=2), sequencer.schema).double()
+    gpt = make_gpt(GPTConfig(layers=2, width=32, heads=2), sequencer.schema).double()
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
     return sequencer, gpt

@@ -11,7 +11,7 @@ from helicon.gpt.attention.attend import attend_dense
 from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.cache import Cache
 from helicon.gpt.layer import Attention, RMSNorm
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.rotary import Angles, rotate
 from helicon.sequence.layout import Frame
 
@@ -23,15 +23,15 @@ FRAME = Frame(3, 4)  # three tokens, then a grid of rows of 4
 @pytest.mark.parametrize(
     ("shape", "hidden", "narrow", "values"),
     [
-        (Shape(width=256), 1024, 256, 256),
-        (Shape(width=256, heads=2, mlp_ratio=2.0, qk_ratio=0.5), 512, 128, 256),  # Sparse Transformer's on CIFAR-10
-        (Shape(width=768, mlp="swiglu"), 2048, 768, 768),
-        (Shape(width=1024, mlp="swiglu"), 2752, 1024, 1024),
-        (Shape(width=1024, mlp="swiglu", mlp_ratio=4.125), 2816, 1024, 1024),  # LlamaGen-L's
-        (Shape(width=96, heads=3, mlp_ratio=1 / 3, qk_ratio=0.25), 32, 24, 96),
-        (Shape(width=240, heads=8, mlp_ratio=1.0, attention_ratio=0.2), 240, 48, 48),
-        (Shape(width=100, heads=3, attention_ratio=0.36, qk_ratio=0.5), 400, 18, 36),
-        (Shape(width=24, heads=2, attention_ratio=1.5), 96, 36, 36),
+        (GPTConfig(width=256), 1024, 256, 256),
+        (GPTConfig(width=256, heads=2, mlp_ratio=2.0, qk_ratio=0.5), 512, 128, 256),  # Sparse Transformer's on CIFAR-10
+        (GPTConfig(width=768, mlp="swiglu"), 2048, 768, 768),
+        (GPTConfig(width=1024, mlp="swiglu"), 2752, 1024, 1024),
+        (GPTConfig(width=1024, mlp="swiglu", mlp_ratio=4.125), 2816, 1024, 1024),  # LlamaGen-L's
+        (GPTConfig(width=96, heads=3, mlp_ratio=1 / 3, qk_ratio=0.25), 32, 24, 96),
+        (GPTConfig(width=240, heads=8, mlp_ratio=1.0, attention_ratio=0.2), 240, 48, 48),
+        (GPTConfig(width=100, heads=3, attention_ratio=0.36, qk_ratio=0.5), 400, 18, 36),
+        (GPTConfig(width=24, heads=2, attention_ratio=1.5), 96, 36, 36),
     ],
     ids=str,
 )
@@ -45,7 +45,7 @@ def test_widths(shape, hidden, narrow, values):
 
 
 def test_a_layer_of_jukebox_has_three_times_its_width_squared():
-    layer = GPT(Shape(1, 64, 2, bias=False, mlp_ratio=1.0, attention_ratio=0.25), 7, 1).layers[0]
+    layer = GPT(GPTConfig(layers=1, width=64, heads=2, bias=False, mlp_ratio=1.0, attention_ratio=0.25), 7, 1).layers[0]
     assert sum(weight.numel() for weight in layer.parameters() if weight.dim() > 1) == 3 * 64**2
 
 
@@ -67,7 +67,7 @@ def test_a_layer_of_jukebox_has_three_times_its_width_squared():
 )
 def test_ratios_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
-        Shape(width=32, heads=4, **settings)
+        GPTConfig(width=32, heads=4, **settings)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_ratios_that_cannot_be(settings, message):
 )
 def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_norm, widths):
     torch.manual_seed(0)
-    shape = Shape(1, heads=2, qk_ratio=0.25, qk_norm=qk_norm, **widths)
+    shape = GPTConfig(layers=1, heads=2, qk_ratio=0.25, qk_norm=qk_norm, **widths)
     attention, pattern = Attention(shape, parse_pattern(written)).double(), parse_pattern(written)
     attention.qkv.weight.data.mul_(4)
     x = torch.randn(2, 14, shape.width, dtype=torch.float64)
@@ -100,7 +100,7 @@ def test_narrow_queries_and_keys_attend_as_the_formula_says(written, rope, qk_no
 )
 def test_narrow_attention_from_a_cache(written, width, ratios):
     torch.manual_seed(1)
-    shape = Shape(2, width, 2, written, mlp_ratio=2.0, **ratios)
+    shape = GPTConfig(layers=2, width=width, heads=2, pattern=written, mlp_ratio=2.0, **ratios)
     gpt = GPT(shape, 11, 1).eval()
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
@@ -116,10 +116,10 @@ def test_narrow_attention_from_a_cache(written, width, ratios):
 
 def test_without_coordinates_all_that_is_trained_has_a_gradient():
     """Several processes would wait for that of an empty table without end."""
-    gpt = GPT(Shape(1, 16, 2), vocabulary_size=20, places=0, rope=True)
+    gpt = GPT(GPTConfig(layers=1, width=16, heads=2), vocabulary_size=20, places=0, rope=True)
     gpt(torch.arange(6).view(1, 6), torch.zeros(1, 6, 0, dtype=torch.long), Frame(1)).square().sum().backward()
     assert [name for name, p in gpt.named_parameters() if p.requires_grad and p.grad is None] == []
-    assert GPT(Shape(1, 16, 2), 20, places=1).places.weight.requires_grad
+    assert GPT(GPTConfig(layers=1, width=16, heads=2), 20, places=1).places.weight.requires_grad
 
 
 def test_norms_of_queries_and_keys_compute_in_the_format_of_what_they_normalise():
@@ -133,6 +133,9 @@ def test_norms_of_queries_and_keys_compute_in_the_format_of_what_they_normalise(
 
 @pytest.mark.parametrize("settings", [{}, {"mlp": "swiglu", "norm": "rms", "tied": False}], ids=str)
 def test_where_there_is_to_be_no_bias_there_is_none(settings):
-    names = [name for name, _ in GPT(Shape(2, 16, 2, bias=False, **settings), 11, 1).named_parameters()]
+    names = [
+        name
+        for name, _ in GPT(GPTConfig(layers=2, width=16, heads=2, bias=False, **settings), 11, 1).named_parameters()
+    ]
     assert [name for name in names if name.endswith("bias")] == []
     assert sum(name.endswith("out.weight") for name in names) == 4

@@ -17,7 +17,7 @@ import torch
 
 from helicon.gpt.attention.stride_patterns import Column
 from helicon.gpt.cache import Cache
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.native import build
 from helicon.gpt.native.step import NativeStep
 from helicon.gpt.numbers import convert
@@ -45,7 +45,7 @@ SHAPES: list[dict[str, Any]] = [
 def model(rope: bool = False, **shape: Any) -> GPT:
     """With weights large enough that logits depend on everything."""
     torch.manual_seed(0)
-    gpt = GPT(Shape(**{"layers": 3, "width": 72, "heads": 2} | shape), 150, 40, rope=rope).eval()
+    gpt = GPT(GPTConfig(**{"layers": 3, "width": 72, "heads": 2} | shape), 150, 40, rope=rope).eval()
     for name, parameter in gpt.named_parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
         if name.endswith("bias"):

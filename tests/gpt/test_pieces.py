@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.pieces import Pieces
 from helicon.sequence.layout import Frame
 
@@ -30,7 +30,7 @@ def outcome(gpt: GPT, lengths: torch.Tensor | None) -> list[torch.Tensor]:
 
 def make(spec: str = "dense", **settings) -> GPT:
     torch.manual_seed(0)
-    gpt = GPT(Shape(2, 16, 2, spec, **settings), 11, 20, rope=bool(settings)).double()
+    gpt = GPT(GPTConfig(layers=2, width=16, heads=2, pattern=spec, **settings), 11, 20, rope=bool(settings)).double()
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
     return gpt

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import FEW, Int8Linear
 from helicon.sequence.layout import Frame
@@ -36,7 +36,7 @@ def test_few_rows_and_many_give_the_same(inputs, outputs, count):
 
 def test_a_gpt_keeps_its_outputs_and_its_tied_embedding():
     torch.manual_seed(0)
-    shape = Shape(layers=2, width=64, heads=2)
+    shape = GPTConfig(layers=2, width=64, heads=2)
     gpt = GPT(shape, 100, 8).eval()
     exact, embedding = GPT(shape, 100, 8).eval(), gpt.tokens.weight.detach().clone()
     exact.load_state_dict(gpt.state_dict())

@@ -19,7 +19,8 @@ from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -163,7 +164,7 @@ def test_what_is_no_level_of_a_codec_of_sound(run):
 
 
 def test_codecs_of_other_media_are_not_for_it(run, tmp_path):
-    shape = CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))
+    shape = ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))
     save_codec(CodecBundle(Codec(shape).eval(), "image", {"size": 8}), tmp_path / "pictures")
     assert registry.opened("audio", tmp_path / "pictures") is None
     assert registry.opened("image", tmp_path / "pictures") is not None

@@ -17,7 +17,8 @@ from helicon.modalities import registry
 from helicon.modalities.image import IMAGE, codes_of, keep
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.rgb import RgbTokenizer
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,7 +30,9 @@ PIXELS = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype(np.uint8)
 def codec() -> CodecBundle:
     torch.manual_seed(0)
     return CodecBundle(
-        Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(), "image", {"size": 8}
+        Codec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(),
+        "image",
+        {"size": 8},
     )
 
 

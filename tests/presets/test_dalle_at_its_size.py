@@ -26,10 +26,14 @@ def test_two_steps_of_codec_and_model_then_a_picture_of_256_pixels(tmp_path):
         "--samples", "false", "--trainer.accelerator", "cpu", "--trainer.max_steps", "2",
         "--trainer.log_every_n_steps", "1", "--data.batch_size", "2",
     ]  # fmt: skip
-    codec = run_lightning("fit", ["--config", "dalle-dvae", "--name", "codec", *common, "--model.width", "64"])
+    codec = run_lightning(
+        "fit", ["--config", "dalle-dvae", "--name", "codec", *common, "--model.width", "64"]
+    ).run_folder
     assert np.isfinite(read_metrics(codec)["train/loss"][1]).all()
     small = ["--model.layers", "2", "--model.width", "64", "--model.heads", "2", "--model.pattern", "row,conv:11"]
-    run = run_lightning("fit", ["--config", "dalle", "--name", "run", *common, *small, "--data.tokenizer", str(codec)])
+    run = run_lightning(
+        "fit", ["--config", "dalle", "--name", "run", *common, *small, "--data.tokenizer", str(codec)]
+    ).run_folder
     metrics = read_metrics(run)
     assert np.isfinite(metrics["train/text"][1]).all()
     assert metrics["train/image"][1] == pytest.approx([log(8192)] * 2, abs=0.2)  # as if all codes were as likely

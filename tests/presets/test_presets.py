@@ -13,13 +13,14 @@ from helicon.demos.composer import write_folder
 from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
-from helicon.presets import FOLDER, preset_names, preset_path
+from helicon.presets import FOLDER, preset, preset_names, preset_path
 from helicon.sequence.layout import Schema
 from helicon.sequence.vocabulary import Block
-from helicon.training.plan import Wanted, make_plan
-from helicon.training.run import read_arguments
-from helicon.training.sizes import is_task, preset, trains_codec
-from helicon.vqvae.audio_codec import AudioShape
+from helicon.training.plan import plan_gpt
+from helicon.training.request import TrainRequest
+from helicon.training.run import HeliconCLI
+from helicon.training.sizes import is_task, trains_codec
+from helicon.vqvae.config import AudioCodecConfig
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released
 # weights or code of GPT-1, GPT-2, iGPT, minDALL-E and LlamaGen. MuseNet's width and size are not published.
@@ -74,7 +75,7 @@ def parsed(name: str) -> Any:
     """Module, data and configuration of `helicon fit --config NAME --data.path DIR`; shapes need a task beside them."""
     task = [] if is_task(name) else ["--config", "text"]
     rate = ["--data.rate", "8000"] if trains_sound(name) and "rate" not in preset(name)["data"] else []
-    return read_arguments("fit", [*task, "--config", name, "--data.path", "nowhere", *rate])
+    return HeliconCLI("fit", [*task, "--config", name, "--data.path", "nowhere", *rate])
 
 
 def trains_sound(name: str) -> bool:
@@ -130,7 +131,7 @@ def test_published_codecs(name):
 def test_published_codec_of_jukebox():
     """Its code, hparams.py: vqvae."""
     fit = parsed("jukebox-codec")
-    assert fit.model.shape(fit.datamodule) == AudioShape(
+    assert fit.model.shape(fit.datamodule) == AudioCodecConfig(
         hops=(8, 32, 128), rate=44100, stride=2, width=32, depth=4, growth=3, codes=2048, code_width=64
     )
 
@@ -163,11 +164,11 @@ OF_PICTURES = [name for name in NAMING if any("image" in layout for layout in pr
 @pytest.mark.parametrize("name", OF_PICTURES)
 def test_the_codec_that_a_preset_names_makes_its_grid_and_codes(name):
     codec = parsed(preset(name)["codec"])
-    side = codec.datamodule.size // codec.model.shape.factor
+    side = codec.datamodule.size // codec.model.config.factor
     layouts = [layout.filled({"image": (side, side)}) for layout in parsed(name).datamodule.layouts]
     assert all(slot.length == side * side for layout in layouts for slot in layout.slots if slot.name == "image")
     if name in PUBLISHED:
-        assert preset(name)["data"]["vocabulary"] + codec.model.shape.codes == PUBLISHED[name][4]
+        assert preset(name)["data"]["vocabulary"] + codec.model.config.codes == PUBLISHED[name][4]
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMING) - set(OF_PICTURES)))
@@ -197,7 +198,7 @@ def test_nanogpts_recipe_for_a_cpu():
     optimizer = module.scheduled([torch.zeros(1, 1)], [])["optimizer"]
     assert type(optimizer) is torch.optim.AdamW
     assert (optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["weight_decay"]) == ((0.9, 0.99), 0.1)
-    rates = {step: module.lr * module._rate(step) for step in (50, 100, 1050, 2000)}
+    rates = {step: module.config.lr * module._rate(step) for step in (50, 100, 1050, 2000)}
     assert rates == pytest.approx({50: 5e-4, 100: 1e-3, 1050: 5.5e-4, 2000: 1e-4}, rel=0.02)
 
 
@@ -205,7 +206,7 @@ def test_nanogpts_recipe_for_a_cpu():
 def test_our_own_sizes_have_what_gained_at_equal_time(name):
     fit = parsed(name)
     module, shape = fit.model, fit.model.shape
-    assert (module.optimizer, module.schedule, fit.datamodule.positions) == ("muon", "linear", "rope")
+    assert (module.config.optimizer, module.config.schedule, fit.datamodule.positions) == ("muon", "linear", "rope")
     assert (shape.qk_norm, shape.bias, shape.mlp, shape.norm) == (True, False, "gelu", "layer")
 
 
@@ -225,17 +226,17 @@ def test_every_published_preset_has_a_tiny_twin(name):
 def test_a_published_shape_learns_what_the_task_says(tmp_path, monkeypatch):
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     write_folder(tmp_path / "files", 4, seed=2)
-    plan = make_plan(Wanted("music", tmp_path / "files", size="gpt3-tiny", runs=tmp_path), lambda line: None)
-    fit = read_arguments("fit", plan.arguments)
+    request = TrainRequest(task="music", path=tmp_path / "files", size="gpt3-tiny", runs=tmp_path)
+    fit = HeliconCLI("fit", plan_gpt(request, lambda line: None).config)
     assert [str(layout) for layout in fit.datamodule.layouts] == ["style[3] music"]
-    assert fit.model.shape.pattern == "dense,local:32"
+    assert fit.model.config.pattern == "dense,local:32"
 
 
 def test_ratios_are_options():
-    fit = read_arguments(
+    fit = HeliconCLI(
         "fit", ["--config", "text", "--data.path", "nowhere", "--model.mlp_ratio", "2", "--model.qk_ratio", "0.5"]
     )
-    assert (fit.model.shape.mlp_width, fit.model.shape.qk_width) == (512, 128)
+    assert (fit.model.config.mlp_width, fit.model.config.qk_width) == (512, 128)
 
 
 def test_a_preset_that_is_not_known():

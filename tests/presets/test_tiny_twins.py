@@ -15,11 +15,11 @@ from helicon.demos import composer, shapes
 from helicon.formats.audio import Sound, write_audio
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
-from helicon.presets import preset_names
+from helicon.presets import preset, preset_names
 from helicon.training.metrics import read_metrics
-from helicon.training.plan import Wanted, make_plan
-from helicon.training.run import read_arguments, run_lightning
-from helicon.training.sizes import preset
+from helicon.training.plan import plan_gpt
+from helicon.training.request import TrainRequest
+from helicon.training.run import HeliconCLI, run_lightning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [name for name in preset_names() if name.endswith("-tiny")]
@@ -106,7 +106,7 @@ def trained(tmp_path_factory, folders) -> Trained:
              "--runs", str(runs), "--name", name, "--samples", "false", "--trainer.accelerator", "cpu",
              "--trainer.max_steps", str(trial.steps), "--trainer.log_every_n_steps", "1",
              *trial.options, *tokenizer],
-        )  # fmt: skip
+        ).run_folder  # fmt: skip
 
     return train
 
@@ -122,17 +122,19 @@ def test_a_tiny_twin_learns(name, trained):
 
 def test_ratios_of_widths_are_kept_by_fine_tuning(trained, folders, tmp_path):
     run = trained("sparse-cifar10-tiny")
-    rest = ["--data.cache", str(tmp_path / "cache")]
-    plan = make_plan(Wanted("image", folders / "pictures", adopt=run, runs=tmp_path, rest=rest), lambda line: None)
-    shape = read_arguments("fit", plan.arguments).model.shape
-    assert shape == load_bundle(run).gpt.shape
+    request = TrainRequest(
+        task="image", path=folders / "pictures", init_from=run, runs=tmp_path,
+        overrides={"data": {"cache": str(tmp_path / "cache")}},
+    )  # fmt: skip
+    shape = HeliconCLI("fit", plan_gpt(request, lambda line: None).config).model.config.gpt
+    assert shape == load_bundle(run).gpt.config
     assert (shape.mlp_ratio, shape.qk_ratio) == (2.0, 0.5)
 
 
 @pytest.mark.parametrize("name", ["jukebox-tiny", "jukebox-lyrics-tiny"])
 def test_narrow_attention_is_kept_by_a_bundle_and_makes_sounds(name, trained):
     bundle = load_bundle(trained(name))
-    shape = bundle.gpt.shape
+    shape = bundle.gpt.config
     assert (shape.mlp_ratio, shape.attention_ratio, shape.head_width) == (1.0, 0.25, 24)
     given = {"style": "dull", "lyrics": "la c"} if "lyrics" in name else {"style": "dull"}
     (item,) = generate(bundle, Request(given=given, seconds=0.75))

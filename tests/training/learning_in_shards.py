@@ -9,19 +9,19 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.sequence.layout import Frame
 from helicon.training.optimizers import MuonAdamW
 from helicon.training.sharding import full, gathered, shard, whole
 
 SHAPES = [
-    Shape(layers=2, width=12, heads=2),
-    Shape(layers=3, width=12, heads=3, mlp="swiglu", norm="rms", tied=False, bias=False, qk_norm=True),
+    GPTConfig(layers=2, width=12, heads=2),
+    GPTConfig(layers=3, width=12, heads=3, mlp="swiglu", norm="rms", tied=False, bias=False, qk_norm=True),
 ]
 ROWS, PLACES = 17, 5  # odd: the processes' parts differ in size
 
 
-def make(shape: Shape) -> GPT:
+def make(shape: GPTConfig) -> GPT:
     torch.manual_seed(0)
     gpt = GPT(shape, ROWS, PLACES).double()
     gpt.checkpoint = not shape.tied

@@ -13,6 +13,7 @@ import pytest
 import torch
 from training_runs import signalled_at, weights
 
+from helicon.data.config import AudioDataConfig
 from helicon.formats.audio import Sound, read_audio, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.modalities.audio import open_codes
@@ -21,7 +22,8 @@ from helicon.training.base import RunModule
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.hops import parse_hops
 from helicon.training.metrics import read_metrics
-from helicon.training.run import read_arguments, resume_arguments, run_lightning
+from helicon.training.resuming import resumed_config
+from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.stopping import Interrupted
 from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.storage import load_codec
@@ -62,7 +64,7 @@ def arguments(sounds: Path, runs: Path, name: str, *extra: str) -> list[str]:
 
 def fit(sounds: Path, runs: Path, name: str, *extra: str) -> Path:
     """The folder of a finished run."""
-    return run_lightning("fit", arguments(sounds, runs, name, *extra))
+    return run_lightning("fit", arguments(sounds, runs, name, *extra)).run_folder
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def whole(sounds, tmp_path_factory) -> Path:
 
 def held_out(sounds: Path) -> AudioData:
     """The data that runs here have, opened."""
-    data = AudioData(str(sounds), window=WINDOW, held_out=0.3)
+    data = AudioData(AudioDataConfig(path=str(sounds), window=WINDOW, held_out=0.3))
     data.setup("fit")
     return data
 
@@ -180,7 +182,7 @@ def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, sounds, tmp_path, 
     stopped = tmp_path / "stopped"
     assert read_checkpoint(stopped / "checkpoints" / "last.ckpt")["global_step"] == step + 1
     torch.manual_seed(step)  # whatever the new process' generator holds
-    assert run_lightning("fit", resume_arguments(stopped)) == stopped
+    assert run_lightning("fit", resumed_config(stopped)).run_folder == stopped
     assert read_metrics(stopped) == read_metrics(whole)
     expected = weights(whole)
     for level in (0, 1):
@@ -344,7 +346,7 @@ def test_hops_that_cannot_be_read(hops):
     ],
 )
 def test_hops_on_the_command_line(sounds, words, hops):
-    config = read_arguments("fit", ["--config", "audio-codec", "--data.path", str(sounds), *words])
+    config = HeliconCLI("fit", ["--config", "audio-codec", "--data.path", str(sounds), *words])
     assert config.model.shape(config.datamodule).hops == hops
 
 
@@ -352,8 +354,8 @@ def test_the_rate_is_that_of_most_files(tmp_path):
     for name, rate in {"a": 8000, "b": 16_000, "c": 8000, "d/e": 44_100}.items():
         write_audio(tone(100, 0, rate), tmp_path / f"{name}.wav")
     assert folder_rate(tmp_path) == 8000
-    assert AudioData(str(tmp_path)).reading == {"rate": 8000, "channels": 1}
-    assert AudioData(str(tmp_path), rate=11_025).reading == {"rate": 11_025, "channels": 1}
+    assert AudioData(AudioDataConfig(path=str(tmp_path))).reading == {"rate": 8000, "channels": 1}
+    assert AudioData(AudioDataConfig(path=str(tmp_path), rate=11_025)).reading == {"rate": 11_025, "channels": 1}
     write_audio(tone(100, 0, 16_000), tmp_path / "f.wav")
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     assert folder_rate(tmp_path) == 16_000  # the higher of two as common
@@ -369,9 +371,9 @@ def test_the_rate_is_looked_up_in_files_from_everywhere(tmp_path, monkeypatch):
 
 
 def test_a_resumed_run_keeps_its_rate(sounds):
-    data = AudioData(str(sounds), rate=4000)
+    data = AudioData(AudioDataConfig(path=str(sounds), rate=4000))
     state = data.state_dict()
-    again = AudioData(str(sounds))
+    again = AudioData(AudioDataConfig(path=str(sounds)))
     again.keep(state)
     again.setup("fit")
     assert again.reading == {"rate": 4000, "channels": 1}
@@ -382,7 +384,7 @@ def test_a_resumed_run_keeps_its_rate(sounds):
 def test_a_validation_listens_to_some_minutes(tmp_path):
     for number in range(30):
         write_audio(tone(100 * (25 if number % 2 else 5), number, 100), tmp_path / f"{number:02}.wav")
-    data = AudioData(str(tmp_path), held_out=0.9)
+    data = AudioData(AudioDataConfig(path=str(tmp_path), held_out=0.9))
     data.setup("fit")
     batches = data.held_batches()
     seconds = [batch.shape[-1] / 100 for batch in batches]

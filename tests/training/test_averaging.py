@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from training_runs import arguments, fit, signalled_at, weights
+from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
@@ -12,7 +12,8 @@ from helicon.training.averaging import AverageWeights
 from helicon.training.callbacks import KeepCheckpoints
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.metrics import read_metrics
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.resuming import resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 
 FEW = ("--model.layers=1", "--data.val_batches=1", "--model.dropout=0.1", "--trainer.max_steps=8")
@@ -76,9 +77,9 @@ def test_a_run_with_an_average_is_resumed_to_the_bit(midi_folder, tmp_path, ema,
     kept = load_bundle(tmp_path / "run").gpt.state_dict()[NAME]
     assert torch.equal(kept, weights(tmp_path / "run")[f"gpt.{NAME}"])  # there was no validation before, or it was now
     if ema is OWN:
-        run = run_lightning("fit", ["--config", str(tmp_path / "run" / "config.yaml"), "--ckpt_path", "last"])
+        run = run_lightning("fit", resume_words(tmp_path / "run")).run_folder
     else:
-        run = run_lightning("fit", resume_arguments(tmp_path / "run"))
+        run = run_lightning("fit", resumed_config(tmp_path / "run")).run_folder
     for found, expected in ((weights(run), weights(whole)), (current(run), current(whole))):
         assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     assert read_metrics(run) == read_metrics(whole)
@@ -90,8 +91,7 @@ def test_a_longer_run_goes_on_from_the_weights_themselves(midi_folder, tmp_path)
     more = (*FEW, "--model.ema=0.9", "--model.lr=0.01", "--lr_scheduler=ConstantLR")
     whole = fit(midi_folder, tmp_path, "whole", *more)
     short = fit(midi_folder, tmp_path, "short", *more, "--trainer.max_steps=4")
-    words = ["--config", str(short / "config.yaml"), "--ckpt_path", "last", "--trainer.max_steps=8"]
-    longer = run_lightning("fit", words)
+    longer = run_lightning("fit", [*resume_words(short), "--trainer.max_steps=8"]).run_folder
     assert all(torch.equal(tensor, current(whole)[name]) for name, tensor in current(longer).items())
 
 

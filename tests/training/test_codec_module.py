@@ -13,8 +13,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from training_runs import MINUTES, jumping_clock, signalled_at, weights
+from training_runs import MINUTES, jumping_clock, resume_words, signalled_at, weights
 
+from helicon.data.config import ImageDataConfig
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.pixels import pixels_to_tensor
 from helicon.training.base import RunModule
@@ -23,7 +24,8 @@ from helicon.training.codec import CodecModule
 from helicon.training.codec_data import CodecData
 from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
-from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
+from helicon.training.resuming import repeated_config, resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 from helicon.vqvae.storage import load_codec
 
@@ -52,7 +54,7 @@ def arguments(pictures: Path, runs: Path, name: str, *extra: str) -> list[str]:
 
 def fit(pictures: Path, runs: Path, name: str, *extra: str) -> Path:
     """The folder of a finished run."""
-    return run_lightning("fit", arguments(pictures, runs, name, *extra))
+    return run_lightning("fit", arguments(pictures, runs, name, *extra)).run_folder
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_pictures_that_are_all_the_same(tmp_path, quantizer):
 
 def held_out(pictures: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures that were held out, and those that were not, uint8 [B, C, H, W]."""
-    data = CodecData(str(pictures), size=16, held_out=0.2)
+    data = CodecData(ImageDataConfig(path=str(pictures), size=16, held_out=0.2))
     data.setup("fit")
     return data.pictures.batch(data.held), data.pictures.batch(data.pictures.corpus.select(held=False))
 
@@ -122,7 +124,7 @@ def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, pictures, tmp_path
     stopped = tmp_path / "stopped"
     assert read_checkpoint(stopped / "checkpoints" / "last.ckpt")["global_step"] == step + 1
     torch.manual_seed(step)  # whatever the new process' generator holds
-    assert run_lightning("fit", resume_arguments(stopped)) == stopped
+    assert run_lightning("fit", resumed_config(stopped)).run_folder == stopped
     assert read_metrics(stopped) == read_metrics(whole)
     expected = weights(whole)
     assert {"codec.quantizer.recent", "codec.quantizer.seen", "codec.quantizer.sums"} < expected.keys()
@@ -144,7 +146,7 @@ def test_a_checkpoint_of_another_codec_is_refused(whole, tmp_path):
     for name, value in changes.items():
         torch.save(honest | {name.strip(): value}, path)
         with pytest.raises(TrainingError, match=f"{path}: refused"):
-            run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=22"])
+            run_lightning("fit", [*resume_words(run), "--trainer.max_steps=22"])
 
 
 def test_a_run_by_minutes_is_repeated_to_the_bit(pictures, tmp_path, monkeypatch):
@@ -153,9 +155,9 @@ def test_a_run_by_minutes_is_repeated_to_the_bit(pictures, tmp_path, monkeypatch
     jumping_clock(monkeypatch, 0.2)
     with signalled_at(3), pytest.raises(Interrupted):
         fit(pictures, tmp_path, "timed", *gumbel)
-    run = run_lightning("fit", resume_arguments(tmp_path / "timed"))
+    run = run_lightning("fit", resumed_config(tmp_path / "timed")).run_folder
     jumping_clock(monkeypatch, 1.5)
-    repeated = run_lightning("fit", repeat_arguments(run))
+    repeated = run_lightning("fit", repeated_config(run)).run_folder
     expected = weights(run)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(repeated).items())
     assert load_codec(repeated).fingerprint() == load_codec(run).fingerprint()

@@ -11,12 +11,13 @@ import torch
 
 from helicon.data.entries import DataError
 from helicon.formats.image import write_image
-from helicon.training.codec_plan import codec_first, make_codec_plan, shared, with_codec
+from helicon.presets import preset
+from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
-from helicon.training.plan import Wanted
-from helicon.training.run import UsageError, read_arguments
-from helicon.training.words import options, without
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.training.options import UsageError, merge, without
+from helicon.training.request import TrainRequest
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
 
@@ -31,33 +32,23 @@ def captioned(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def wanted(captioned, tmp_path) -> Wanted:
-    return Wanted("text-to-image", captioned, minutes=9.0, runs=tmp_path / "runs", seed=5)
-
-
-WORDS = ["--a", "1", "--data.size=16", "--b=2", "--data.size", "8", "--c", "--data.workers", "3"]
-
-
-def test_options_are_picked_in_either_spelling():
-    assert options(WORDS, ("--data.size", "--data.workers")) == [
-        "--data.size", "16", "--data.size", "8", "--data.workers", "3",
-    ]  # fmt: skip
-    assert without(WORDS, ("--data.size",)) == ["--a", "1", "--b=2", "--c", "--data.workers", "3"]
-    assert (options(WORDS, ("--d",)), without(WORDS, ("--d",))) == ([], WORDS)
+def wanted(captioned, tmp_path) -> TrainRequest:
+    return TrainRequest(task="text-to-image", path=captioned, minutes=9.0, runs=tmp_path / "runs", seed=5)
 
 
 def test_a_third_of_the_time_goes_to_the_codec(wanted):
-    rest = ["--data.size=16", "--model.layers", "2", "--data.held_out", "0.1", "--data.batch_size", "4"]
-    wanted = replace(wanted, rest=rest, size="tiny", steps=None)
+    data = {"held_out": 0.1, "batch_size": 4}
+    overrides = {"data": {"size": 16, **data}, "model": {"layers": 2}}
+    wanted = replace(wanted, overrides=overrides, size="tiny", steps=None)
     first = codec_first(wanted)
     assert first == replace(
         wanted, task="image-codec", name="text-to-image-1-codec", minutes=3.0, size="auto",
-        rest=["--data.size", "16", "--data.held_out", "0.1"],
+        overrides={"data": {"size": 16, "held_out": 0.1}},
     )  # fmt: skip
     assert first is not None
     assert with_codec(wanted, first, Path("runs/c")) == replace(
         wanted, name="text-to-image-1", minutes=6.0,
-        rest=[*rest[1:], "--data.tokenizers.image", "runs/c"],
+        overrides={"data": {**data, "tokenizers": {"image": "runs/c"}}, "model": {"layers": 2}},
     )  # fmt: skip
     assert not wanted.runs.exists()
 
@@ -81,29 +72,29 @@ def test_a_codec_that_was_stopped_does_not_block_the_next_training(wanted):
 
 
 @pytest.mark.parametrize(
-    ("words", "codecs", "others"),
+    ("machine", "codecs"),
     [
-        (["--trainer.devices", "1"], ["--trainer.devices", "1"], ["--trainer.devices", "1"]),
-        (["--config", "fsdp"], ["--config", "ddp"], ["--config", "fsdp"]),
-        (["--trainer.strategy=fsdp2"], ["--trainer.strategy", "ddp"], ["--trainer.strategy", "fsdp2"]),
-        (["--config", "small"], [], []),
+        ({"devices": 1}, {"devices": 1}),
+        ({"strategy": "fsdp2", "devices": "auto"}, {"strategy": "ddp", "devices": "auto"}),
+        ({"precision": "32-true"}, {}),
     ],
 )
-def test_all_stages_are_on_the_same_devices(wanted, words, codecs, others):
-    first = codec_first(replace(wanted, rest=[*wanted.rest, *words, "--model.layers", "1"]))
+def test_all_stages_are_on_the_same_devices(wanted, machine, codecs):
+    overrides = {"trainer": machine, "model": {"layers": 1}}
+    first = codec_first(replace(wanted, overrides=overrides))
     assert first is not None
-    plain = codec_first(wanted)
-    assert plain is not None
-    assert sorted(first.rest) == sorted([*plain.rest, *codecs])
-    assert shared([*words, "--model.layers", "1"]) == others
+    assert first.overrides == ({"trainer": codecs} if codecs else {})
+    assert "model" not in shared(overrides)
 
 
 def test_another_codec_may_be_chosen(wanted):
-    wanted = replace(wanted, rest=["--codec", "image-codec-tiny", "--model.layers", "2"])
+    wanted = replace(wanted, overrides={"codec": "image-codec-tiny", "model": {"layers": 2}})
     first = codec_first(wanted)
     assert first is not None
-    assert (first.task, first.rest) == ("image-codec-tiny", [])
-    assert with_codec(wanted, first, Path("c")).rest == ["--model.layers", "2", "--data.tokenizers.image", "c"]
+    assert (first.task, first.overrides) == ("image-codec-tiny", {})
+    assert with_codec(wanted, first, Path("c")).overrides == {
+        "model": {"layers": 2}, "data": {"tokenizers": {"image": "c"}},
+    }  # fmt: skip
 
 
 def test_a_published_shape_of_codes_trains_the_codec_that_it_names(wanted):
@@ -113,34 +104,36 @@ def test_a_published_shape_of_codes_trains_the_codec_that_it_names(wanted):
 
 
 def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):
-    for rest in (["--data.tokenizer", "palette"], ["--data.tokenizer=rgb"], ["--data.tokenizers", "{image: palette}"],
-                 ["--data.tokenizers.image", "rgb"]):  # fmt: skip
-        assert codec_first(replace(wanted, rest=rest)) is None
-    codec = Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
+    for named in ({"tokenizer": "palette"}, {"tokenizer": "rgb"}, {"tokenizers": {"image": "rgb"}}):
+        assert codec_first(replace(wanted, overrides={"data": named})) is None
+    codec = Codec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
     save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
-    assert codec_first(replace(wanted, rest=["--data.tokenizer", str(tmp_path / "codec")])) is None
+    assert codec_first(replace(wanted, overrides={"data": {"tokenizer": str(tmp_path / "codec")}})) is None
     assert codec_first(replace(wanted, task="image")) is None
-    assert codec_first(replace(wanted, adopt=Path("runs/model"))) is None
+    assert codec_first(replace(wanted, init_from=Path("runs/model"))) is None
 
 
-@pytest.mark.parametrize("rest", [["--data.tokenizers", "{text: bytes}"], ["--data.tokenizer", "bytes"]])
-def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, tmp_path, rest):
-    wanted = replace(wanted, rest=rest)
+@pytest.mark.parametrize("named", [{"tokenizers": {"text": "bytes"}}, {"tokenizer": "bytes"}])
+def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, tmp_path, named):
+    wanted = replace(wanted, overrides={"data": named})
     first = codec_first(wanted)
     assert first is not None
     torch.manual_seed(0)
-    codec = Codec(CodecShape(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
+    codec = Codec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
     save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
-    arguments = ["--config", wanted.task, "--data.path", str(captioned), "--runs", str(wanted.runs)]
-    data = read_arguments("fit", [*arguments, *with_codec(wanted, first, tmp_path / "codec").rest]).datamodule
+    data = planned_data(with_codec(wanted, first, tmp_path / "codec"))
     assert data.source.tokenizers == {"text": "bytes", "image": "codes"}
 
 
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"rest": ["--data.mirror", "false"]}, UsageError, "unknown option '--data.mirror'; nearest: "),
-        ({"rest": ["--model.laters=3"]}, UsageError, "unknown option '--model.laters'; nearest: --model.layers"),
+        ({"overrides": {"data": {"mirror": False}}}, UsageError, "unknown option '--data.mirror'; nearest: "),
+        (
+            {"overrides": {"model": {"laters": 3}}},
+            UsageError,
+            "unknown option '--model.laters'; nearest: --model.layers",
+        ),
         ({"size": "smal"}, ValueError, "unknown size 'smal'; nearest: small"),
         ({"path": Path("nowhere")}, DataError, "nowhere: no such file or folder"),
     ],
@@ -157,16 +150,17 @@ def test_pictures_without_captions_are_found_out_before_the_codec_is_trained(wan
 
 
 def test_the_plan_of_a_codec(wanted):
-    first = codec_first(replace(wanted, rest=["--codec=image-codec-tiny", "--data.size", "8"]))
+    first = codec_first(replace(wanted, overrides={"codec": "image-codec-tiny", "data": {"size": 8}}))
     assert first is not None
     said: list[str] = []
-    plan = make_codec_plan(replace(first, steps=7), said.append)
+    plan = plan_codec(replace(first, steps=7), said.append)
     assert plan.run == wanted.runs / "text-to-image-1-codec"
     assert not wanted.runs.exists()
-    assert " ".join(plan.arguments) == (
-        f"--config image-codec-tiny --data.path {wanted.path} --data.seed 5 --name text-to-image-1-codec "
-        f"--runs {wanted.runs} --trainer.max_time 00:00:03:00 --trainer.max_steps 7 "
-        "--trainer.val_check_interval 00:00:00:09 --data.size 8"
+    limits = {"max_time": "00:00:03:00", "max_steps": 7, "val_check_interval": "00:00:00:09"}
+    data = {"path": str(wanted.path), "seed": 5, "size": 8}
+    place = {"name": "text-to-image-1-codec", "runs": str(wanted.runs)}
+    assert without(plan.config, ["trainer.precision"]) == merge(
+        preset("image-codec-tiny"), {"data": data, "trainer": limits}, place
     )
     assert "8 x 8 pixels to 2 x 2 of 64 codes" in said[-1]
     assert plan.parameters > 1000
@@ -176,13 +170,13 @@ def test_the_plan_of_a_codec(wanted):
     ("change", "error", "said"),
     [
         ({"size": "small"}, TrainingError, "a codec has neither --size nor --from"),
-        ({"adopt": Path("x")}, TrainingError, "a codec has neither --size nor --from"),
+        ({"init_from": Path("x")}, TrainingError, "a codec has neither --size nor --from"),
         ({"minutes": 0.0}, ValueError, "--minutes must be above 0, got 0"),
         ({"path": Path("nowhere")}, ValueError, "nowhere: no such file or folder"),
-        ({"rest": ["--data.size", "10"]}, ValueError, "--data.size 10 is not a multiple of --model.factor 4"),
+        ({"overrides": {"data": {"size": 10}}}, ValueError, "--data.size 10 is not a multiple of --model.factor 4"),
         ({"task": "image-codek"}, ValueError, "'image-codek'; nearest: image-codec"),
     ],
 )
 def test_a_codec_that_cannot_be_trained_is_refused(wanted, change, error, said):
     with pytest.raises(error, match=said):
-        make_codec_plan(replace(wanted, **{"task": "image-codec", **change}), lambda line: None)
+        plan_codec(replace(wanted, **{"task": "image-codec", **change}), lambda line: None)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from training_runs import fit, signalled_at, weights
 
+from helicon.data.config import SequenceDataConfig
 from helicon.data.entries import DataError
 from helicon.evaluation.losses import slot_nats
 from helicon.training.data import SequenceData
 from helicon.training.module import GPTModule
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.resuming import resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 
 TEXT = ("--data.layouts=[text]", "--data.tokenizers={text: bytes}", "--model.slot_weights={}", "--model.dropout=0.1")
@@ -63,7 +65,7 @@ def test_a_run_on_short_pieces_resumes_to_the_bit(sayings, tmp_path, workers):
     whole = fit(sayings, tmp_path, "whole", *TEXT)
     with signalled_at(7), pytest.raises(Interrupted):
         fit(sayings, tmp_path, "stopped", *TEXT, f"--data.workers={workers}")
-    run_lightning("fit", resume_arguments(tmp_path / "stopped"))
+    run_lightning("fit", resumed_config(tmp_path / "stopped"))
     expected, found = weights(whole), weights(tmp_path / "stopped")
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
@@ -79,5 +81,5 @@ def test_a_run_on_short_pieces_resumes_to_the_bit(sayings, tmp_path, workers):
 def test_an_option_of_reading_other_media_is_refused(tmp_path, layout, option, accepted):
     (name,) = option
     with pytest.raises(DataError, match=f"--data.{name}: .*; {accepted}"):
-        SequenceData(str(tmp_path), [layout], **option)
-    SequenceData(str(tmp_path), [layout], max_mb=1)
+        SequenceData(SequenceDataConfig(path=str(tmp_path), layouts=[layout], **option))
+    SequenceData(SequenceDataConfig(path=str(tmp_path), layouts=[layout], max_mb=1))

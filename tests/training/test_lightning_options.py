@@ -15,7 +15,8 @@ from helicon.cli import main
 from helicon.training.callbacks import KeepCheckpoints, validation_is_due
 from helicon.training.metrics import read_metrics
 from helicon.training.record import read_record
-from helicon.training.run import read_arguments, resume_arguments, run_lightning
+from helicon.training.resuming import resumed_config
+from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.stopping import Interrupted
 
 FEW = ("--model.layers=1", "--data.val_batches=1")
@@ -49,7 +50,7 @@ def test_max_epochs_ends_a_run(tmp_path, capsys, epochs, accumulate, expected):
 def test_an_epoch_is_as_many_batches_as_all_windows_take(midi_folder, tmp_path, capsys):
     run = fit(midi_folder, tmp_path, "run", *FEW, "--trainer.max_steps=-1", "--trainer.max_epochs=2",
               "--trainer.val_check_interval=0.5")  # fmt: skip
-    data = read_arguments("fit", resume_arguments(run)).datamodule
+    data = HeliconCLI("fit", resumed_config(run)).datamodule
     data.trainer = type("", (), {"world_size": 1, "global_rank": 0})
     data.prepare_data()
     data.setup("fit")
@@ -103,7 +104,7 @@ def test_a_run_of_lightnings_epochs_is_resumed_to_the_bit(midi_folder, tmp_path,
     whole = fit(midi_folder, tmp_path, "whole", *more)
     with signalled_at(step), pytest.raises(Interrupted):
         fit(midi_folder, tmp_path, "stopped", *more)
-    stopped = run_lightning("fit", resume_arguments(tmp_path / "stopped"))
+    stopped = run_lightning("fit", resumed_config(tmp_path / "stopped")).run_folder
     expected = weights(whole)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(stopped).items())
     assert read_metrics(stopped) == read_metrics(whole)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.model import GPT, GPTConfig
 from helicon.training.base import RunModule
+from helicon.training.config import GPTModelConfig, OptimizerConfig
+from helicon.training.lightning_options import DEFAULTS
 from helicon.training.module import GPTModule
 from helicon.training.optimizers import Muon, MuonAdamW, orthogonalised
-from helicon.training.run import DEFAULTS
 
 
 class PretendTrainer:
@@ -28,7 +29,9 @@ class PretendTrainer:
 
 def module_of(optimizer: str, lr: float = 0.1, weight_decay: float = 0.0, beta2: float = 0.5) -> RunModule:
     """A module whose rate is `lr` at once."""
-    module = RunModule(optimizer, lr, final_lr=1.0, warmup=0.0, weight_decay=weight_decay, beta2=beta2)
+    module = RunModule(
+        OptimizerConfig(optimizer=optimizer, lr=lr, final_lr=1.0, warmup=0.0, weight_decay=weight_decay, beta2=beta2)
+    )
     module.trainer = PretendTrainer()  # type: ignore[assignment]
     return module
 
@@ -111,9 +114,9 @@ def test_two_steps_of_adamw(optimizer):
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_matrices_of_the_layers_alone_are_decayed_and_go_to_muon(optimizer):
-    module = GPTModule(optimizer=optimizer, weight_decay=0.5, beta2=0.7, lr=0.25, warmup=0.0)
+    module = GPTModule(GPTModelConfig(optimizer=optimizer, weight_decay=0.5, beta2=0.7, lr=0.25, warmup=0.0))
     module.trainer = PretendTrainer()  # type: ignore[assignment]
-    module.gpt = GPT(Shape(2, 16, 2), vocabulary_size=9, places=5)
+    module.gpt = GPT(GPTConfig(layers=2, width=16, heads=2), vocabulary_size=9, places=5)
     made = module.configure_optimizers()["optimizer"]
     names = {id(parameter): name for name, parameter in module.gpt.named_parameters()}
     decayed, rest = [{names[id(parameter)] for parameter in group["params"]} for group in made.param_groups]
@@ -135,7 +138,7 @@ def test_matrices_of_the_layers_alone_are_decayed_and_go_to_muon(optimizer):
 def test_branches_begin_smaller_the_more_there_are():
     """GPT-2: .02, and .02 / sqrt(2 x 8) for what is added to the residual stream."""
     torch.manual_seed(0)
-    gpt = GPT(Shape(8, 64, 2, tied=False), vocabulary_size=100, places=100)
+    gpt = GPT(GPTConfig(layers=8, width=64, heads=2, tied=False), vocabulary_size=100, places=100)
     for name, parameter in gpt.named_parameters():
         if parameter.dim() > 1:
             assert float(parameter.detach().std()) == pytest.approx(

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import arguments, fit, signalled_at, weights
+from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.metrics import read_metrics
 from helicon.training.record import read_record
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.resuming import resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 
 FEW = ("--model.layers=1", "--data.val_batches=1")
@@ -61,7 +62,9 @@ def test_a_typed_callback_of_the_current_folder_is_called(midi_folder, folder):
     refused = helicon(folder, "train", "--resume", str(folder / "runs" / "run"))
     assert refused.returncode == 1
     assert "trainer names code" in refused.stderr
-    assert f"helicon fit --config {folder / 'runs' / 'run'}/config.yaml --name run --ckpt_path last" in refused.stderr
+    run = folder / "runs" / "run"
+    command = f"helicon fit --config {run}/config.yaml --runs {run.parent} --name run --ckpt_path last"
+    assert command in refused.stderr
 
 
 def test_a_config_does_not_reach_into_the_current_folder(midi_folder, folder):
@@ -97,7 +100,7 @@ def test_a_model_checkpoint_of_ones_own_keeps_checkpoints_beside_ours(midi_folde
     branch = run_lightning(
         "fit", ["--config", str(run / "config.yaml"), "--runs", str(tmp_path), "--name", "branch",
                 "--trainer.max_steps=13", "--ckpt_path", "best"],
-    )  # fmt: skip
+    ).run_folder  # fmt: skip
     assert read_record(branch).steps == 13
 
 
@@ -105,12 +108,12 @@ def test_last_is_the_newest_checkpoint_of_a_run(midi_folder, tmp_path, capsys):
     whole = fit(midi_folder, tmp_path, "whole", *FEW)
     with signalled_at(4), pytest.raises(Interrupted):
         fit(midi_folder, tmp_path, "run", *FEW)
-    run = tmp_path / "run"
+    run, place = tmp_path / "run", ["--runs", str(tmp_path), "--name", "run"]
     assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
-    words = ["fit", "--config", str(run / "config.yaml"), "--ckpt_path"]
+    words = ["fit", "--config", str(run / "config.yaml"), *place, "--ckpt_path"]
     assert main([*words, "best"]) == 1
     assert f"weights of its best held-out loss are in {run / 'model'}" in capsys.readouterr().err
-    assert main([*words, "last"]) == 0  # the config has --runs and --name
+    assert main([*words, "last"]) == 0
     expected = weights(whole)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(run).items())
     assert main(["fit", *arguments(midi_folder, tmp_path, "new", "--ckpt_path=last")]) == 1
@@ -158,8 +161,7 @@ def test_an_optimizer_and_a_schedule_of_ones_own_are_resumed_to_the_bit(midi_fol
     assert read_record(whole).steps == 7
     with signalled_at(3), pytest.raises(Interrupted):
         fit(midi_folder, tmp_path, "stopped", *more)
-    config = tmp_path / "stopped" / "config.yaml"
-    stopped = run_lightning("fit", ["--config", str(config), "--ckpt_path", "last"])
+    stopped = run_lightning("fit", resume_words(tmp_path / "stopped")).run_folder
     wanted = weights(whole)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(stopped).items())
     assert rates(stopped) == rates(whole)
@@ -187,4 +189,4 @@ def test_what_an_optimizer_does_not_take_is_one_line(midi_folder, tmp_path, caps
 def test_a_run_with_an_optimizer_of_ones_own_is_repeated_by_whoever_types_it(midi_folder, tmp_path):
     run = fit(midi_folder, tmp_path, "run", *FEW, *SGD, "--trainer.max_steps=2")
     with pytest.raises(Exception, match="optimizer names code"):
-        resume_arguments(run)
+        resumed_config(run)

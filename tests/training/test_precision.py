@@ -7,7 +7,8 @@ import torch
 from training_runs import arguments, fit
 
 from helicon.bundle.storage import load_bundle
-from helicon.training.run import UsageError, read_arguments, run_lightning
+from helicon.training.options import UsageError
+from helicon.training.run import HeliconCLI, run_lightning
 
 PLUGIN = "{class_path: pytorch_lightning.plugins.precision.HalfPrecision, init_args: {precision: 16-true}}"
 
@@ -24,12 +25,12 @@ def test_half_precision_is_refused_before_there_is_a_run(tmp_path, precision):
 @pytest.mark.parametrize("precision", ["16-mixed", "bf16-true", "64-true"])
 def test_codecs_are_trained_in_single_precision(tmp_path, task, precision):
     with pytest.raises(UsageError, match=r"is not accepted: a .*codec is trained in 32-true, bf16-mixed$"):
-        read_arguments("fit", ["--config", task, "--data.path", str(tmp_path), f"--trainer.precision={precision}"])
+        HeliconCLI("fit", ["--config", task, "--data.path", str(tmp_path), f"--trainer.precision={precision}"])
 
 
 def test_a_plugin_of_a_config_changes_nothing(tmp_path):
     with pytest.raises(UsageError, match=r"--trainer\.precision 16-true is not accepted"):
-        read_arguments("fit", arguments(tmp_path, tmp_path / "runs", "run", f"--trainer.plugins={PLUGIN}"))
+        HeliconCLI("fit", arguments(tmp_path, tmp_path / "runs", "run", f"--trainer.plugins={PLUGIN}"))
 
 
 def test_pure_bfloat16_makes_a_model(midi_folder, tmp_path):

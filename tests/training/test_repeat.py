@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from training_runs import MINUTES, fit, jumping_clock, signalled_at, weights
+from training_runs import MINUTES, fit, jumping_clock, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
@@ -15,7 +15,8 @@ from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
 from helicon.training.module import GPTModule
 from helicon.training.record import ProgressRecord, read_record
-from helicon.training.run import repeat_arguments, resume_arguments, run_lightning
+from helicon.training.resuming import repeated_config, resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 
 LIMITS = (*MINUTES, "--data.val_batches=1", "--model.layers=1")
@@ -28,7 +29,7 @@ def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypa
     jumping_clock(monkeypatch, 0.25)
     with signalled_at(3), pytest.raises(Interrupted):
         fit(midi_folder, tmp_path, "timed", *LIMITS, "--samples=true")
-    run = run_lightning("fit", resume_arguments(tmp_path / "timed"))
+    run = run_lightning("fit", resumed_config(tmp_path / "timed")).run_folder
     record = read_record(run)
     assert record.steps > 5
     assert len(record.validations) > 1
@@ -37,7 +38,7 @@ def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypa
     assert not torch.equal(*(weights(path)["gpt.tokens.weight"][0] for path in (run, other)))
 
     jumping_clock(monkeypatch, 3.0)
-    repeated = run_lightning("fit", repeat_arguments(run))
+    repeated = run_lightning("fit", repeated_config(run)).run_folder
     assert repeated == tmp_path / "timed-repeat-1"
     assert read_record(repeated) == record
     expected = weights(run)
@@ -47,9 +48,9 @@ def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypa
     # Stopped on the way, and from what it has itself
     shutil.rmtree(run / "checkpoints")
     with signalled_at(2), pytest.raises(Interrupted):
-        run_lightning("fit", repeat_arguments(run, name="again"))
+        run_lightning("fit", repeated_config(run, name="again"))
     run.rename(tmp_path / "gone")
-    again = run_lightning("fit", resume_arguments(tmp_path / "again"))
+    again = run_lightning("fit", resumed_config(tmp_path / "again")).run_folder
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(again).items())
     assert read_record(again) == record
 
@@ -59,11 +60,11 @@ def test_a_branch_is_repeated_only_from_what_it_began_from(midi_folder, tmp_path
     checkpoint = base / "checkpoints" / "last.ckpt"
     more = ("--model.layers=1", f"--ckpt_path={checkpoint}")
     branch = fit(midi_folder, tmp_path, "branch", "--trainer.max_steps=4", *more)
-    same = run_lightning("fit", repeat_arguments(branch))
+    same = run_lightning("fit", repeated_config(branch)).run_folder
     assert load_bundle(same).hash() == load_bundle(branch).hash()
     fit(midi_folder, tmp_path, "base", "--trainer.max_steps=6", *more)  # it goes on, and its checkpoint with it
     with pytest.raises(TrainingError, match="has changed since the run that is repeated began from it"):
-        run_lightning("fit", repeat_arguments(branch))
+        run_lightning("fit", repeated_config(branch))
 
 
 @pytest.mark.parametrize(
@@ -78,13 +79,13 @@ def test_a_checkpoint_of_another_format_is_refused(midi_folder, tmp_path, lost, 
     torch.save(checkpoint, path)
     before = path.read_bytes()
     with pytest.raises(TrainingError, match=rf"last\.ckpt: .*{said}"):
-        run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=2"])
+        run_lightning("fit", [*resume_words(run), "--trainer.max_steps=2"])
     assert path.read_bytes() == before
 
 
 def test_the_command_line_repeats_a_run_beside_it(midi_folder, tmp_path, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr("helicon.commands.train.show", lambda plan, *rest: shown.append(plan.run))
+    monkeypatch.setattr("helicon.commands.train.show", lambda run, *rest: shown.append(run))
     run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=2")
     for words, refusal in [
         (["music", str(midi_folder)], "leave out TASK"), (["--minutes", "3"], "leave out --minutes"),

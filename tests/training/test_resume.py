@@ -18,7 +18,8 @@ from helicon.training.callbacks import KeepCheckpoints
 from helicon.training.checkpoints import latest_checkpoint, read_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.training.metrics import read_metrics
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.resuming import resumed_config
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 
 DROPOUT = "--model.dropout=0.1"
@@ -42,7 +43,7 @@ def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, midi_folder, tmp_p
     stopped = tmp_path / "stopped"
     assert read_checkpoint(stopped / "checkpoints" / "last.ckpt")["global_step"] == step + 1
     torch.manual_seed(step)  # whatever the new process' generator holds
-    assert run_lightning("fit", resume_arguments(stopped)) == stopped
+    assert run_lightning("fit", resumed_config(stopped)).run_folder == stopped
     assert read_metrics(stopped) == read_metrics(whole[extra])
     expected = weights(whole[extra])
     assert weights(stopped).keys() == expected.keys()
@@ -75,7 +76,7 @@ def test_tokenizers_are_not_fitted_again_when_the_folder_has_changed(midi_folder
     more = tmp_path / "more"
     write_folder(more, 1, seed=9)
     (more / next(more.iterdir()).name).rename(folder / "another-label")
-    run = run_lightning("fit", resume_arguments(tmp_path / "stopped"))
+    run = run_lightning("fit", resumed_config(tmp_path / "stopped")).run_folder
     assert "another-label" not in load_bundle(run).sequencer.tokenizers["style"].block.tokens
 
 
@@ -86,7 +87,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(midi_folder, tmp_pa
     assert not (run / "checkpoints" / "next.ckpt").exists()
     last.write_bytes(last.read_bytes()[:-1000])
     (run / "checkpoints" / ".next-0123.ckpt").write_bytes(b"a save that was killed")
-    assert resume_arguments(run)[-1] == str(previous)
+    assert resumed_config(run)["ckpt_path"] == str(previous)
     said = capsys.readouterr().err
     assert str(last) in said
     assert "damaged" in said
@@ -125,7 +126,7 @@ def test_a_resumed_run_keeps_what_was_best_before(midi_folder, tmp_path, monkeyp
     stopped = tmp_path / "stopped"
     best = load_bundle(stopped)
     assert (best.notes["step"], best.notes["heldout_loss"]) == (4, 1.0)
-    run_lightning("fit", resume_arguments(stopped))
+    run_lightning("fit", resumed_config(stopped))
     assert read_metrics(stopped)["val/loss"] == ([3, 7, 11], [1.0, 2.0, 3.0])
     assert load_bundle(stopped).hash() == best.hash()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import arguments, fit, signalled_at, weights
+from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
@@ -23,7 +23,9 @@ from helicon.training.errors import TrainingError
 from helicon.training.lightning_options import UNUSED
 from helicon.training.metrics import read_metrics
 from helicon.training.module import GPTModule
-from helicon.training.run import UsageError, read_arguments, resume_arguments, run_lightning
+from helicon.training.options import UsageError
+from helicon.training.resuming import resumed_config
+from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.stopping import Interrupted
 
 
@@ -53,8 +55,10 @@ def test_a_branch_from_a_checkpoint_is_a_run_of_its_own(run, tmp_path):
     config.write_text(config.read_text().replace(str(notes["heldout_loss"]), "0.0"))
     before = files(run)
     named = ("--runs", str(tmp_path / "runs"), "--trainer.max_steps=6")
-    assert run_lightning("fit", from_checkpoint(run, *named, "--name=branch")) == tmp_path / "runs" / "branch"
-    assert run_lightning("fit", from_checkpoint(run, *named, "--name=null")) == tmp_path / "runs" / "music-1"
+    assert (
+        run_lightning("fit", from_checkpoint(run, *named, "--name=branch")).run_folder == tmp_path / "runs" / "branch"
+    )
+    assert run_lightning("fit", from_checkpoint(run, *named, "--name=null")).run_folder == tmp_path / "runs" / "music-1"
     assert files(run) == before
     assert load_bundle(tmp_path / "runs" / "branch").notes["step"] == 6
     assert read_metrics(tmp_path / "runs" / "branch")["train/music"][0] == [4, 5]
@@ -64,7 +68,7 @@ def test_a_branch_from_a_checkpoint_is_a_run_of_its_own(run, tmp_path):
 
 def test_a_checkpoint_of_the_run_itself_is_gone_on_with_there(run, tmp_path):
     args = from_checkpoint(run, "--runs", str(tmp_path), "--name=run", "--trainer.max_steps=6")
-    assert run_lightning("fit", args) == run
+    assert run_lightning("fit", args).run_folder == run
     assert read_metrics(run)["train/music"][0] == list(range(6))
 
 
@@ -83,7 +87,8 @@ def test_a_run_that_was_stopped_before_its_first_validation_can_be_generated_fro
     assert stopped.notes["step"] == 2
     assert "heldout_loss" not in stopped.notes
     assert (
-        load_bundle(run_lightning("fit", resume_arguments(tmp_path / "stopped"))).hash() == load_bundle(finished).hash()
+        load_bundle(run_lightning("fit", resumed_config(tmp_path / "stopped")).run_folder).hash()
+        == load_bundle(finished).hash()
     )
 
 
@@ -93,7 +98,7 @@ def test_a_torn_line_of_metrics_is_left_out_and_cut_off(run, torn):
     text = path.read_text()
     path.write_text(text + torn)
     assert read_metrics(run) == before
-    run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    run_lightning("fit", [*resume_words(run), "--trainer.max_steps=6"])
     assert path.read_text().startswith(text + "4,")
     assert read_metrics(run)["train/music"][0] == list(range(6))
 
@@ -103,13 +108,13 @@ def test_a_run_whose_metrics_are_none_stops_before_its_first_step(run, content, 
     (run / "metrics.csv").write_text(content)
     monkeypatch.setattr(GPTModule, "training_step", lambda *args: pytest.fail("a step was made"))
     with pytest.raises(TrainingError, match=r"metrics\.csv: (damaged|of an older format)"):
-        run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+        run_lightning("fit", [*resume_words(run), "--trainer.max_steps=6"])
     assert (run / "metrics.csv").read_text() == content
 
 
 def test_metrics_that_were_moved_away_begin_anew(run):
     (run / "metrics.csv").unlink()
-    run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    run_lightning("fit", [*resume_words(run), "--trainer.max_steps=6"])
     assert read_metrics(run)["train/music"][0] == [4, 5]
 
 
@@ -165,7 +170,7 @@ def test_a_run_that_is_killed_after_a_checkpoint_is_the_uninterrupted_one(midi_f
         patch.setattr(KeepCheckpoints, "save", killed)
         with pytest.raises(Killed):
             fit(midi_folder, tmp_path, "run", "--trainer.max_steps=6", "--trainer.val_check_interval=3")
-    run = run_lightning("fit", resume_arguments(tmp_path / "run"))
+    run = run_lightning("fit", resumed_config(tmp_path / "run")).run_folder
     assert read_metrics(run) == read_metrics(whole)
     assert load_bundle(run).hash() == load_bundle(whole).hash()
     assert (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
@@ -184,7 +189,7 @@ def test_a_part_of_a_run_that_cannot_be_written_stops_it_before_its_first_step(r
 
     monkeypatch.setattr(Path, "touch", refuse)
     monkeypatch.setattr(GPTModule, "training_step", lambda *args: pytest.fail("a step was made"))
-    assert main(["fit", *resume_arguments(run), "--trainer.max_steps=6"]) == 1
+    assert main(["fit", *resume_words(run), "--trainer.max_steps=6"]) == 1
     assert f"{run / 'model'}: cannot write there (Permission denied)" in capsys.readouterr().err
 
 
@@ -212,7 +217,7 @@ def test_one_process_at_a_time_and_what_a_killed_one_leaves(run, capsys):
     assert holder.stdin
     holder.stdout.readline()
     before = files(run)
-    assert main(["fit", *resume_arguments(run), "--trainer.max_steps=6"]) == 1
+    assert main(["fit", *resume_words(run), "--trainer.max_steps=6"]) == 1
     assert f"{run}: another training is writing to this folder" in capsys.readouterr().err
     assert clear_abandoned(run) == []
     assert files(run) == before
@@ -223,7 +228,7 @@ def test_one_process_at_a_time_and_what_a_killed_one_leaves(run, capsys):
     ours, theirs = temporary_path(run / "a.json"), run / ".somebody-elses.safetensors"
     for path in (ours, theirs):
         path.write_text("")
-    run_lightning("fit", [*resume_arguments(run), "--trainer.max_steps=6"])
+    run_lightning("fit", [*resume_words(run), "--trainer.max_steps=6"])
     assert set(run.rglob(".*")) == {ours, theirs}
 
 
@@ -253,17 +258,17 @@ def test_options_that_would_do_nothing_are_refused_by_name(name):
     }  # fmt: skip
     words = ["--config=text", "--data.path=nowhere", f"--trainer.{name}={values.get(name, 'true')}"]
     with pytest.raises(UsageError, match=rf"^--trainer\.{name} \S+ would have no effect: "):
-        read_arguments("fit", words)
+        HeliconCLI("fit", words)
 
 
 @pytest.mark.parametrize("word", ["--seed_everything=3", "--seed_everything=0", "--weights_only=true"])
 def test_options_of_the_command_line_that_would_do_nothing(word):
     with pytest.raises(UsageError, match=f"{word.partition('=')[0]} would have no effect: "):
-        read_arguments("fit", ["--config=text", "--data.path=nowhere", word])
+        HeliconCLI("fit", ["--config=text", "--data.path=nowhere", word])
 
 
 def test_options_that_say_what_is_done_anyway_are_accepted():
     words = ["--trainer.gradient_clip_algorithm=norm", "--trainer.max_epochs=-1", "--trainer.logger=false"]
     callback = '--trainer.callbacks={"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}'
-    cli = read_arguments("fit", ["--config=text", "--data.path=nowhere", *words, callback])
+    cli = HeliconCLI("fit", ["--config=text", "--data.path=nowhere", *words, callback])
     assert any(type(one).__name__ == "EarlyStopping" for one in cli.trainer.callbacks)

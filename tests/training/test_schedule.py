@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytorch_lightning.callbacks import Timer
 
-from helicon.training.run import read_arguments
+from helicon.training.run import HeliconCLI
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from helicon.training.run import read_arguments
 )
 def test_the_rate_at_steps_of_a_thousand(schedule, expected):
     options = ["--trainer.max_steps=1000", "--model.warmup=0.1", "--model.final_lr=0.2", f"--model.schedule={schedule}"]
-    fit = read_arguments("fit", ["--config=text", "--data.path=nowhere", *options])
+    fit = HeliconCLI("fit", ["--config=text", "--data.path=nowhere", *options])
     fit.model.trainer = fit.trainer
     assert {step: fit.model._rate(step) for step in expected} == pytest.approx(expected, abs=0.01)
 
@@ -34,7 +34,7 @@ def test_the_rate_follows_the_clock_where_minutes_are_the_limit(monkeypatch, sch
         "--model.final_lr=0.2",
         f"--model.schedule={schedule}",
     ]
-    fit = read_arguments("fit", ["--config=text", "--data.path=nowhere", "--trainer.max_steps=1000000", *options])
+    fit = HeliconCLI("fit", ["--config=text", "--data.path=nowhere", "--trainer.max_steps=1000000", *options])
     fit.model.trainer = fit.trainer
     fit.model.setup("fit")
     rates = []

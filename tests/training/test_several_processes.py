@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import arguments, fit, signalled_at, weights
+from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.training.metrics import read_metrics
-from helicon.training.run import resume_arguments, run_lightning
+from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
 
 SAME = [
@@ -54,10 +54,10 @@ def test_a_run_by_one_and_two_processes_in_turn_is_the_run_by_one(midi_folder, t
     whole, moved = fit(midi_folder, tmp_path, "whole", *SAME), tmp_path / "moved"
     fit_alone(arguments(midi_folder, tmp_path, "moved", *SAME), stop=1)
     for strategy, steps in ((DDP, (5, 6)), (FSDP, (9, 10))):
-        said = fit_in_two([*resume_arguments(moved), *strategy], stop=steps[0])
+        said = fit_in_two([*resume_words(moved), *strategy], stop=steps[0])
         assert said.count(f"helicon train --resume {moved}") == 1
-        fit_alone([*resume_arguments(moved), *ALONE], stop=steps[1])
-    run_lightning("fit", [*resume_arguments(moved), *ALONE])
+        fit_alone([*resume_words(moved), *ALONE], stop=steps[1])
+    run_lightning("fit", [*resume_words(moved), *ALONE])
 
     expected, found = read_metrics(whole), read_metrics(moved)
     assert found.keys() == expected.keys() >= {"train/music", "val/music", "val/loss"}

@@ -15,14 +15,16 @@ import torch
 from learning_in_shards import SHAPES, make, one_of_two
 from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import spawn
-from training_runs import arguments, fit, signalled_at
+from training_runs import arguments, fit, resume_words, signalled_at
 
 from helicon.training.base import RunModule
 from helicon.training.callbacks import ValidateInTime
+from helicon.training.config import OptimizerConfig
 from helicon.training.fsdp2 import FullyShard
 from helicon.training.metrics import read_metrics
+from helicon.training.options import UsageError
 from helicon.training.processes import companions, launching
-from helicon.training.run import UsageError, read_arguments, resume_arguments, run_lightning
+from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.sharding import whole
 from helicon.training.sizes import Machine
 from helicon.training.stopping import EndCompanions, Interrupted
@@ -39,7 +41,7 @@ def test_a_whole_gpt_needs_no_copy():
 
 
 def trainer_of(config: str, *words: str) -> Any:
-    return read_arguments("fit", ["--config", config, "--data.path", "nowhere", *words]).trainer
+    return HeliconCLI("fit", ["--config", config, "--data.path", "nowhere", *words]).trainer
 
 
 def test_presets_of_strategies():
@@ -67,7 +69,7 @@ def test_the_first_process_says_when_to_validate(first, own_clock):
     trainer.strategy = SimpleNamespace(broadcast=lambda due: asked.append(due) or first)
     callback.on_train_start(cast(Any, trainer), cast(Any, None))
     callback.last -= 61 if own_clock else 0
-    callback.on_train_batch_end(cast(Any, trainer), RunModule("adamw", 1e-3, 0.1, 0.1, 0.0, 0.95))
+    callback.on_train_batch_end(cast(Any, trainer), RunModule(OptimizerConfig()))
     assert asked == [own_clock]
     assert (time.monotonic() - trainer._last_val_time >= 60) is first
 
@@ -138,7 +140,7 @@ def test_gpus_go_on_as_a_cpu_would(midi_folder, tmp_path, strategy):
     with signalled_at(1), pytest.raises(Interrupted):
         run_lightning("fit", arguments(midi_folder, tmp_path, "moved", *same))
     gpus = ["--config", strategy, "--trainer.accelerator=gpu", "--trainer.devices=auto"]
-    found = read_metrics(run_lightning("fit", [*resume_arguments(tmp_path / "moved"), *gpus]))
+    found = read_metrics(run_lightning("fit", [*resume_words(tmp_path / "moved"), *gpus]).run_folder)
     for name, (steps, values) in expected.items():
         assert found[name][0] == steps
         assert found[name][1] == pytest.approx(values, abs=0.02)  # Muon's products are made in bfloat16

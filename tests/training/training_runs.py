@@ -35,7 +35,14 @@ def arguments(midi: Path, runs: Path, name: str, *extra: str) -> list[str]:
 
 def fit(midi: Path, runs: Path, name: str, *extra: str) -> Path:
     """The folder of a finished run."""
-    return run_lightning("fit", arguments(midi, runs, name, *extra))
+    return run_lightning("fit", arguments(midi, runs, name, *extra)).run_folder
+
+
+def resume_words(run: Path) -> list[str]:
+    """Options of `helicon fit` that go on with a run, as they are typed."""
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    place = ["--runs", str(run.parent), "--name", run.name]
+    return ["--config", str(run / "config.yaml"), *place, "--ckpt_path", checkpoint]
 
 
 def weights(run: Path, checkpoint: str = "last.ckpt") -> dict[str, Tensor]:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from helicon.vqvae import audio_codec
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
+from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.audio_nets import ResBlock, reach, strides
+from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.storage import CodecBundle, load_codec, save_codec
 
-SHAPE = AudioShape((4, 16), 8000, 1, width=8, depth=2, codes=32, code_width=4)
+SHAPE = AudioCodecConfig(hops=(4, 16), rate=8000, channels=1, width=8, depth=2, codes=32, code_width=4)
 SHAPES = {
     "two levels": SHAPE,
     "Jukebox's strides": replace(SHAPE, hops=(8,), stride=2),
@@ -25,7 +26,7 @@ SHAPES = {
 }
 
 
-def make(shape: AudioShape, seed: int = 0) -> AudioCodec:
+def make(shape: AudioCodecConfig, seed: int = 0) -> AudioCodec:
     """A codec whose blocks do something and whose codes are met; sounds are scaled down."""
     torch.manual_seed(seed)
     codec = AudioCodec(shape)
@@ -41,7 +42,7 @@ def make(shape: AudioShape, seed: int = 0) -> AudioCodec:
     return codec.eval()
 
 
-def sound(shape: AudioShape, samples: int) -> Tensor:
+def sound(shape: AudioCodecConfig, samples: int) -> Tensor:
     """[C, S], loud and soft."""
     torch.manual_seed(samples)
     return torch.randn(shape.channels, samples) * torch.linspace(0.1, 0.6, samples)
@@ -55,12 +56,12 @@ def codec(request) -> AudioCodec:
 def test_a_code_for_every_hop_that_has_begun(codec):
     for level in codec.levels:
         for samples in (1, level.hop - 1, level.hop, level.hop + 1, 5 * level.hop + 2):
-            x = sound(codec.shape, samples)
+            x = sound(codec.config, samples)
             codes = level.encode(x[None])
             assert (codes.dtype, codes.shape) == (torch.int64, (1, -(-samples // level.hop)))
             assert 0 <= int(codes.min()) <= int(codes.max()) < level.codebook_size
             made = level.decode(codes)
-            assert made.shape == (1, codec.shape.channels, codes.shape[1] * level.hop)
+            assert made.shape == (1, codec.config.channels, codes.shape[1] * level.hop)
             assert float(made.abs().max()) <= 1
 
 
@@ -69,7 +70,7 @@ def test_chunks_give_what_the_whole_gives(codec, chunk, monkeypatch):
     monkeypatch.setattr(audio_codec, "CHUNK", chunk)
     for level in codec.levels:
         for samples in (1, chunk * level.hop, chunk * level.hop + 1, 300 * level.hop + 3, 2 * chunk * level.hop):
-            x = sound(codec.shape, samples)
+            x = sound(codec.config, samples)
             whole = level.encode(x[None])[0]
             assert torch.equal(level.encode_long(x), whole)
             for block in (1 + level.hop // 2, 5 * level.hop, 10_000):  # however they come
@@ -82,8 +83,8 @@ def test_chunks_give_what_the_whole_gives(codec, chunk, monkeypatch):
 
 def test_no_sound_has_no_codes(codec):
     for level in codec.levels:
-        assert level.encode_long(sound(codec.shape, 0)).shape == (0,)
-        assert level.decode_long(torch.zeros(0, dtype=torch.int64)).shape == (codec.shape.channels, 0)
+        assert level.encode_long(sound(codec.config, 0)).shape == (0,)
+        assert level.decode_long(torch.zeros(0, dtype=torch.int64)).shape == (codec.config.channels, 0)
 
 
 def test_chunks_are_all_that_is_in_memory(monkeypatch):
@@ -146,14 +147,14 @@ def test_steps_multiply_to_the_hop():
 def test_it_comes_back_from_disk_to_the_bit(kind, tmp_path):
     codec = make(SHAPES[kind])
     codec.level(0).keep(torch.arange(codec.level(0).codebook_size) % 3 > 0)
-    saved = CodecBundle(codec, "audio", {"rate": 8000, "channels": codec.shape.channels}, {"step": 3})
+    saved = CodecBundle(codec, "audio", {"rate": 8000, "channels": codec.config.channels}, {"step": 3})
     save_codec(saved, tmp_path)
     again = load_codec(tmp_path)
     assert (again.medium, again.reading, again.notes) == ("audio", saved.reading, {"step": 3})
     assert again.config() == saved.config()
     assert isinstance(again.codec, AudioCodec)
-    assert again.codec.shape == codec.shape
-    x = sound(codec.shape, 500)
+    assert again.codec.config == codec.config
+    x = sound(codec.config, 500)
     for mine, theirs in zip(codec.levels, again.codec.levels):
         codes = mine.encode(x[None])  # type: ignore[operator]
         assert torch.equal(theirs.encode(x[None]), codes)  # type: ignore[operator]

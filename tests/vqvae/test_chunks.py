@@ -12,8 +12,9 @@ from torch import Tensor
 
 from helicon.formats.audio import read_audio
 from helicon.vqvae import audio_codec, chunks
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape, Level
+from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.chunks import Stretch, batches, stretches
+from helicon.vqvae.config import AudioCodecConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,7 +34,7 @@ def room(request, monkeypatch) -> None:
     monkeypatch.setattr(audio_codec, "CHUNK", 100)
 
 
-def sounds(level: Level, shape: AudioShape) -> list[Tensor]:
+def sounds(level: Level, shape: AudioCodecConfig) -> list[Tensor]:
     """Some that end with a hop, and some within one."""
     return [sound(shape, max(0, codes * level.hop - i % 3 % level.hop)) for i, codes in enumerate(CODES)]
 
@@ -55,7 +56,7 @@ def test_those_of_like_length_go_together():
 @pytest.mark.usefixtures("room")
 def test_many_give_what_each_gives_alone(codec):
     for level in codec.levels:
-        given = sounds(level, codec.shape)
+        given = sounds(level, codec.config)
         made = level.encode_many(given)
         alone = [level.encode_long(each) for each in given]
         assert [len(codes) for codes in made] == list(CODES)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import Laplace, SigmoidTransform, TransformedDistribution
 
 from helicon.evaluation.losses import codebook_figures
-from helicon.vqvae.codec import Codec, CodecShape, make_quantizer
+from helicon.vqvae.codec import Codec, make_quantizer
+from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.likelihoods import LIKELIHOODS
 from helicon.vqvae.quantizers import EMAQuantizer, GumbelQuantizer
 
@@ -22,7 +23,9 @@ LEVELS = (4, 2, 2)  # 16 codes
 def small(seed: int = 0, **options) -> Codec:
     """Sixteen codes, untrained; of ema they are drawn at random."""
     torch.manual_seed(seed)
-    codec = Codec(CodecShape(**{"width": 16, "blocks": 1, "codes": 16, "code_width": 4, "levels": LEVELS, **options}))
+    codec = Codec(
+        ImageCodecConfig(**{"width": 16, "blocks": 1, "codes": 16, "code_width": 4, "levels": LEVELS, **options})
+    )
     if isinstance(codec.quantizer, EMAQuantizer):
         codec.quantizer.codebook.normal_()
         codec.quantizer.sizes.fill_(1)
@@ -73,7 +76,7 @@ def test_any_width_that_is_a_multiple_of_8(width, factor):
 )
 def test_shapes_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        CodecShape(**options)
+        ImageCodecConfig(**options)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
@@ -179,7 +182,16 @@ def trained(quantizer: str, likelihood: str, steps: int) -> tuple[Codec, float, 
     """A codec of the stripes, its loss at the first step and at the last."""
     torch.manual_seed(0)
     codec = Codec(
-        CodecShape(4, 16, 1, quantizer, 16, 4, LEVELS, likelihood),  # type: ignore[arg-type]
+        ImageCodecConfig(
+            factor=4,
+            width=16,
+            blocks=1,
+            quantizer=quantizer,
+            codes=16,
+            code_width=4,
+            levels=LEVELS,
+            likelihood=likelihood,
+        ),  # type: ignore[arg-type]
         EMAQuantizer(16, 4, decay=0.9) if quantizer == "ema" else None,
     )
     optimizer = torch.optim.Adam(codec.parameters(), 4e-3)
@@ -211,7 +223,7 @@ def test_logit_laplace_learns():
 
 
 def test_a_quantizer_learns_as_it_is_told():
-    shape = CodecShape(quantizer="ema", codes=8, code_width=4)
+    shape = ImageCodecConfig(quantizer="ema", codes=8, code_width=4)
     quantizer = make_quantizer(shape, decay=0.9, commitment=0.3, kl=0.5, rare=0.2)
     assert isinstance(quantizer, EMAQuantizer)
     assert (quantizer.decay, quantizer.commitment, quantizer.rare) == (0.9, 0.3, 0.2)

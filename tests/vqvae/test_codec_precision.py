@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from helicon.vqvae.audio_codec import AudioCodec, AudioShape
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.precision import BACKENDS, float32_settings_kept
 
 
@@ -31,13 +32,13 @@ def hurried(way: str) -> Iterator[None]:
 
 def image_codec() -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(0)
-    shape = CodecShape(4, 16, 1, "fsq", levels=(8, 8, 8))
+    shape = ImageCodecConfig(factor=4, width=16, blocks=1, quantizer="fsq", levels=(8, 8, 8))
     return Codec(shape).eval(), torch.rand(2, 3, 32, 32) * 2 - 1
 
 
 def audio_codec() -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(0)
-    shape = AudioShape((4,), 8000, 1, width=8, depth=1, quantizer="fsq", levels=(8, 8, 8))
+    shape = AudioCodecConfig(hops=(4,), rate=8000, channels=1, width=8, depth=1, quantizer="fsq", levels=(8, 8, 8))
     return AudioCodec(shape).level(0).eval(), torch.rand(2, 1, 256) * 2 - 1
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helicon.vqvae.codec import Codec, CodecShape
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.quantizers import EMAQuantizer
 from helicon.vqvae.storage import (
     CONFIG,
@@ -23,10 +24,10 @@ from helicon.vqvae.storage import (
     save_codec,
 )
 
-SHAPE = CodecShape(factor=4, width=16, blocks=1, codes=16, code_width=4, levels=(4, 2, 2))
+SHAPE = ImageCodecConfig(factor=4, width=16, blocks=1, codes=16, code_width=4, levels=(4, 2, 2))
 
 
-def bundle(shape: CodecShape = SHAPE, seed: int = 0) -> CodecBundle:
+def bundle(shape: ImageCodecConfig = SHAPE, seed: int = 0) -> CodecBundle:
     """Untrained; an ema codebook has begun."""
     torch.manual_seed(seed)
     codec = Codec(shape)
@@ -55,7 +56,7 @@ def test_a_codec_comes_back_to_the_bit(tmp_path, quantizer, likelihood, dropped)
     for path in (tmp_path / "run", tmp_path / "run" / "model"):
         again = load_codec(path)
         assert (again.medium, again.reading, again.notes) == ("image", {"size": 16}, {"step": 7})
-        assert (again.codec.shape, again.codec.codebook_size) == (saved.codec.shape, 10 if dropped else 16)
+        assert (again.codec.config, again.codec.codebook_size) == (saved.codec.config, 10 if dropped else 16)
         assert not again.codec.training
         assert again.fingerprint() == saved.fingerprint()
         assert again.config() == saved.config()

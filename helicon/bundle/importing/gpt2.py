@@ -9,7 +9,7 @@ import torch
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.byte_pairs import read_byte_pairs
 from helicon.bundle.importing.checkpoint import Checkpoint
-from helicon.bundle.importing.layers import build, places, shape_of
+from helicon.bundle.importing.layers import build, gpt_config, places
 from helicon.formats.checked import shown
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.base import Tokenizer
@@ -26,23 +26,23 @@ def import_gpt2(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
     Rows of the vocabulary that no token has are left out. ImportingError says what cannot be imported.
     """
     tied = checkpoint.chosen("tie_word_embeddings", True, [True, False])
-    shape = shape_of(checkpoint, "layer", "gelu_new", tied)
+    config = gpt_config(checkpoint, "layer", "gelu_new", tied)
     rows, context = checkpoint.whole("vocab_size"), checkpoint.whole("n_positions")
-    wte, wpe = (checkpoint.take(f"{n}.weight", m, shape.width) for n, m in (("wte", rows), ("wpe", context)))
+    wte, wpe = (checkpoint.take(f"{n}.weight", m, config.width) for n, m in (("wte", rows), ("wpe", context)))
     end = _end(checkpoint, rows)
     kind, tokenizer, kept = _tokenizer(checkpoint, rows, end, say)
 
     sequencer = Sequencer([Layout.parse(SLOT)], {SLOT: tokenizer}, context)
     vocabulary = sequencer.schema.vocabulary
     own = [*kept, end]  # `stop` is the last row of a block
-    tokens = torch.zeros(len(vocabulary), shape.width)
+    tokens = torch.zeros(len(vocabulary), config.width)
     tokens[vocabulary.slice(SLOT)] = wte[own]
     tokens[vocabulary.slice(TASK).start] = wte[end]
     tables = {"tokens.weight": tokens, "places.weight": places(sequencer.schema, wpe)}
     if not tied:
-        head = tables["head.weight"] = torch.zeros(len(vocabulary), shape.width)
-        head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, shape.width)[own]
-    return Bundle(build(checkpoint, shape, sequencer.schema, tables), sequencer, {SLOT: kind})
+        head = tables["head.weight"] = torch.zeros(len(vocabulary), config.width)
+        head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, config.width)[own]
+    return Bundle(build(checkpoint, config, sequencer.schema, tables), sequencer, {SLOT: kind})
 
 
 def _end(checkpoint: Checkpoint, rows: int) -> int:

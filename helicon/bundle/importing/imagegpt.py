@@ -10,7 +10,7 @@ import torch
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError, read_json
-from helicon.bundle.importing.layers import build, places, shape_of
+from helicon.bundle.importing.layers import build, gpt_config, places
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -25,23 +25,23 @@ def import_imagegpt(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundl
     ImportingError says what cannot be imported.
     """
     checkpoint.chosen("tie_word_embeddings", False, [False])
-    shape = shape_of(checkpoint, "rms", "quick_gelu", tied=False)
+    config = gpt_config(checkpoint, "rms", "quick_gelu", tied=False)
     colours, pixels = checkpoint.whole("vocab_size") - 1, checkpoint.whole("n_positions")
     size = isqrt(pixels)
     if size * size != pixels:
         raise checkpoint.fault(f"n_positions {pixels}: the pixels of a square picture are accepted, such as 1024")
-    wte, wpe = (checkpoint.take(f"{n}.weight", m, shape.width) for n, m in (("wte", colours + 1), ("wpe", pixels)))
+    wte, wpe = (checkpoint.take(f"{n}.weight", m, config.width) for n, m in (("wte", colours + 1), ("wpe", pixels)))
     tokenizer = PaletteTokenizer(_palette(checkpoint, colours, say), size)
 
     sequencer = Sequencer([Layout.parse(f"{SLOT}[{size}x{size}]")], {SLOT: tokenizer}, pixels)
     schema = sequencer.schema
     rows = schema.rows(schema.layouts[0].last)
-    tables = {name: torch.zeros(len(schema.vocabulary), shape.width) for name in ("tokens.weight", "head.weight")}
+    tables = {name: torch.zeros(len(schema.vocabulary), config.width) for name in ("tokens.weight", "head.weight")}
     tables["tokens.weight"][rows] = wte[:colours]
     tables["tokens.weight"][schema.vocabulary.slice(TASK).start] = wte[colours]
-    tables["head.weight"][rows] = checkpoint.take("lm_head.weight", colours, shape.width)
+    tables["head.weight"][rows] = checkpoint.take("lm_head.weight", colours, config.width)
     tables["places.weight"] = places(schema, wpe)
-    return Bundle(build(checkpoint, shape, schema, tables), sequencer, {SLOT: "palette"})
+    return Bundle(build(checkpoint, config, schema, tables), sequencer, {SLOT: "palette"})
 
 
 def _palette(checkpoint: Checkpoint, colours: int, say: Callable[[str], None]) -> np.ndarray:

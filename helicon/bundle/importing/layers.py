@@ -1,4 +1,4 @@
-"""What GPT-2 and ImageGPT share: settings to a shape, and the weights of the layers under our names.
+"""What GPT-2 and ImageGPT share: settings to a GPTConfig, and the weights of the layers under our names.
 
 Shapes: C width, V rows of a vocabulary, P positions.
 """
@@ -15,7 +15,8 @@ from helicon.bundle.bundle import make_gpt
 from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError
 from helicon.formats.checked import shown
 from helicon.formats.printable import printable
-from helicon.gpt.model import GPT, Shape
+from helicon.gpt.config import GPTConfig
+from helicon.gpt.model import GPT
 from helicon.sequence.layout import Schema
 
 # Names in both; the three gelus are one formula, the approximation by tanh
@@ -28,7 +29,7 @@ MODULES = {
 }  # fmt: skip
 
 
-def shape_of(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: str, tied: bool) -> Shape:
+def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: str, tied: bool) -> GPTConfig:
     """The GPT that computes the same; ImportingError names a setting that none of ours has.
 
     activation: the one when the settings name none.
@@ -45,8 +46,8 @@ def shape_of(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: 
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise checkpoint.fault(f"resid_pdrop {shown(dropout)}: a share from 0 to below 1 is accepted")
     heads = checkpoint.whole("n_head")
-    return Shape(
-        layers, width, heads, mlp=mlp, norm=norm, tied=tied, bias=True, dropout=float(dropout), mlp_ratio=ratio
+    return GPTConfig(
+        layers=layers, width=width, heads=heads, mlp=mlp, norm=norm, tied=tied, dropout=float(dropout), mlp_ratio=ratio
     )
 
 
@@ -58,18 +59,18 @@ def _hidden(checkpoint: Checkpoint) -> int:
     return hidden
 
 
-def build(checkpoint: Checkpoint, shape: Shape, schema: Schema, tables: Mapping[str, Tensor]) -> GPT:
+def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Mapping[str, Tensor]) -> GPT:
     """The GPT of that schema with the layers of a checkpoint, and the tables given for tokens, places and output."""
     with torch.device("meta"):
-        gpt = make_gpt(shape, schema)
+        gpt = make_gpt(config, schema)
     weights = dict(tables)
     for name, expected in gpt.state_dict().items():
         if name not in weights:
             weights[name] = _taken(checkpoint, name, expected)
-    for layer in range(shape.layers):
-        factor = _query_factor(checkpoint, layer, shape.head_width)
+    for layer in range(config.layers):
+        factor = _query_factor(checkpoint, layer, config.head_width)
         for part in ("weight", "bias"):
-            weights[f"layers.{layer}.attention.qkv.{part}"][: shape.qk_width] *= factor
+            weights[f"layers.{layer}.attention.qkv.{part}"][: config.qk_width] *= factor
     left = [name for name in sorted(checkpoint.tensors) if name.startswith("h.")]
     if left:
         raise ImportingError(f"{checkpoint.folder}: {printable(left[0], 60)} belongs to no layer of such a model")

@@ -71,7 +71,7 @@ class NativeStep:
         found = library()
         assert found is not None, "supported() comes first"
         self._function, self._kept = found.helicon_step, [gpt, cache.kv]
-        shape, batch = gpt.shape, cache.kv.shape[2]
+        config, batch = gpt.config, cache.kv.shape[2]
         layers = [layer for layer in gpt.layers if isinstance(layer, ModelLayer)]
         self._patterns: dict[AttentionPattern, list[int]] = {}  # of the layers that do not read all keys
         for i, layer in enumerate(layers):
@@ -85,17 +85,17 @@ class NativeStep:
         self._layers = (Layer * len(layers))(*(self._layer(layer, cache, i) for i, layer in enumerate(layers)))
         threads = threads or self._threads()
         self._pace = Pace(threads)
-        widest = max(shape.width, sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
+        widest = max(config.width, sum(layers[0].attention.widths), layers[0].mlp.up.weight.shape[0])
         # What is normalised; then a query's keys, its scores and what the softmax writes beyond them, or x rounded
         room = max(2 * (cache.length + frame.prefix) + ROOM, batch * widest // 2 + 1)
-        scratch = batch * shape.width + room
-        query = shape.qk_width // shape.heads
-        sizes = (batch, shape.width), (batch, query), (batch, widest), (threads, scratch)
+        scratch = batch * config.width + room
+        query = config.qk_width // config.heads
+        sizes = (batch, config.width), (batch, query), (batch, widest), (threads, scratch)
         self._room = [torch.zeros(size) for size in sizes]
         self._model = Model(
-            ctypes.addressof(self._layers), len(layers), shape.width, shape.heads, shape.head_width,
-            query, int(shape.qk_norm), int(shape.norm == "rms"), ACTIVATIONS[shape.mlp],
-            int(gpt.rope), shape.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, 0,
+            ctypes.addressof(self._layers), len(layers), config.width, config.heads, config.head_width,
+            query, int(config.qk_norm), int(config.norm == "rms"), ACTIVATIONS[config.mlp],
+            int(gpt.rope), config.mlp_width, frame.prefix, KINDS[cache.kv.dtype], cache.length, 0,
             KINDS[gpt.tokens.weight.dtype], threads, gpt.tokens.weight.data_ptr(), gpt.places.weight.data_ptr(),
             self._norm(gpt.norm), *(room.data_ptr() for room in self._room), widest, scratch,
         )  # fmt: skip

@@ -14,8 +14,8 @@ Activation = Literal["gelu", "quick_gelu", "relu2", "swiglu"]
 Norm = Literal["layer", "rms"]
 
 
-@dataclass(frozen=True)
-class Shape:
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
     """What a GPT is made of, apart from its vocabulary and coordinate tables.
 
     pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.

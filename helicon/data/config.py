@@ -1,0 +1,124 @@
+"""Configuration of data: which files are read, how, and in which batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from helicon.data.files import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Files and batches, of whatever medium.
+
+    Args:
+        path: folder (or one file) to train on, searched recursively.
+        manifest: CSV or JSONL with columns file, label, text, or COCO-style JSON, instead of searching the folder.
+        batch_size: examples a step, over all processes; where sequences are shorter than the context, as many more as
+            there is room for in the same tokens.
+        seed: of batches, augmentation, dropout and noise.
+        held_out: share of the files, by a hash of their names, that is never trained on.
+        workers: loader processes; results do not depend on their number.
+        cache: folder of the cache; $HELICON_CACHE or the user's cache folder unless given.
+    """
+
+    path: str
+    manifest: str | None = None
+    batch_size: int = 32
+    seed: int = 0
+    held_out: float = 0.05
+    workers: int = 0
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise DataError(f"--data.batch_size must be 1 or more, got {self.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceDataConfig(DataConfig):
+    """Token sequences of one or more media: `--data.*` of the task `gpt`.
+
+    Args:
+        layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
+        tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
+            {image: runs/image-codec-1}; the first of a slot unless named.
+        tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for; goes first.
+        augment: whether music is transposed, made louder or softer, faster or slower at random.
+        changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
+        drop: how often each word of a style, or a caption or another condition as a whole, is left out.
+        plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
+        pedal: whether the sustain pedal extends notes, `extend`, or not, `drop`; `extend` unless given.
+        vocabulary: tokens of a text vocabulary that is learned (bpe).
+        size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
+        rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
+        channels: of sounds, 1 or 2; 1, or what a codec was trained on.
+        colours: of a palette that is learned.
+        max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
+        val_batches: batches of held-out windows that a validation looks at, spread evenly.
+        adopt: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
+    """
+
+    batch_size: int = 16
+    layouts: list[str] = field(default_factory=list)
+    tokenizers: dict[str, str] | None = None
+    tokenizer: str | None = None
+    augment: bool = True
+    changes: dict[str, list[float]] | None = None
+    drop: float = 0.1
+    plan: float = 0.3
+    pedal: Literal["extend", "drop"] | None = None
+    vocabulary: int = 4096
+    size: int | None = None
+    rate: int | None = None
+    channels: int | None = None
+    colours: int = 512
+    max_mb: int | None = None
+    val_batches: int = 16
+    adopt: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layouts:
+            raise DataError("--data.layouts: one or more, such as `style[3] music`; presets have some: --config music")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDataConfig(DataConfig):
+    """Pictures for a codec: `--data.*` of the task `codec`.
+
+    Args:
+        size: pixels each way that pictures are scaled and cropped to.
+        mirror: whether half of the pictures are turned around at random.
+    """
+
+    size: int = 64
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 1:
+            raise DataError(f"--data.size must be 1 or more, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioDataConfig(DataConfig):
+    """Windows of sounds for a codec: `--data.*` of the task `audio-codec`.
+
+    Args:
+        rate: samples a second that sounds are resampled to; that of most files unless given.
+        channels: 1 for mono, 2 for stereo; sounds that have others are mixed.
+        window: samples of a training example; a shorter sound is filled up with silence that counts for nothing.
+    """
+
+    rate: int | None = None
+    channels: int = 1
+    window: int = 2048
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels not in (1, 2):
+            raise DataError(f"--data.channels must be 1 or 2, got {self.channels}")
+        if self.window < 1 or (self.rate is not None and self.rate < 1):
+            raise DataError(f"--data.window and --data.rate must be 1 or more, got {self.window} and {self.rate}")

@@ -1,0 +1,157 @@
+"""Configuration of a training: dataclasses, composed by inheritance so that each group of options stays flat.
+
+At the top of a run's config are the options of the run, below it the groups `model`, `data` and `trainer`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from helicon.gpt.config import GPTConfig
+from helicon.vqvae.config import AudioNetConfig, ImageCodecConfig
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What is trained, and where the run is kept.
+
+    Args:
+        task: which classes are configured; presets say.
+        name: folder in --runs; else TASK-N.
+        runs: folder of all runs.
+        codec: preset that `helicon train` trains first.
+        next: what `helicon train` goes on with.
+        upsampler_of: run whose upsampler this is.
+        keep: weights in the bundle: those of the least held-out loss, or of the last step.
+        samples: whether samples are made as it trains.
+        repeat: run whose learning rates are used.
+    """
+
+    task: str = "gpt"
+    name: str | None = None
+    runs: str = "runs"
+    codec: str | None = None
+    next: dict[str, Any] | None = None
+    upsampler_of: str | None = None
+    keep: Literal["best", "last"] = "best"
+    samples: bool = True
+    repeat: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How weights are learned.
+
+    Args:
+        optimizer: `muon` for the matrices of the layers with AdamW for the rest, or `adamw` for all.
+        lr: highest learning rate, reached after the warm-up.
+        final_lr: share of `lr` at the end.
+        warmup: share of the training that the rate rises linearly.
+        schedule: how the rate comes down to `final_lr`: `cosine` from the warm-up on, or `linear` over the second half.
+        weight_decay: of weight matrices and kernels; embeddings, norms, biases and codebooks have none.
+        beta2: AdamW's second decay rate (the first is .9).
+    """
+
+    optimizer: Literal["muon", "adamw"] = "muon"
+    lr: float = 3e-3
+    final_lr: float = 0.05
+    warmup: float = 0.05
+    schedule: Literal["cosine", "linear"] = "cosine"
+    weight_decay: float = 0.1
+    beta2: float = 0.98
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTModelConfig(GPTConfig, OptimizerConfig):
+    """A GPT and how it learns: `--model.*` of the task `gpt`.
+
+    Args:
+        context: tokens fed at most; of layouts whose slots are all fixed, as many as they have.
+        positions: `flat`, `grid:L`, `axes` or `rope`.
+        ema: decay of a moving average of the weights, e.g. 0.999, which is validated and kept in their place.
+        slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
+        recompute: whether activations are recomputed in backward, to save memory.
+    """
+
+    dropout: float = 0.1
+    context: int = 512
+    positions: str = "flat"
+    ema: float = 0.0
+    slot_weights: dict[str, float] | None = None
+    recompute: bool = False
+
+    @property
+    def gpt(self) -> GPTConfig:
+        """The network alone."""
+        return part(GPTConfig, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecLearningConfig(OptimizerConfig):
+    """How a codec learns, of whatever medium.
+
+    Args:
+        commitment: weight of ema's pull on the encoder.
+        kl: weight of gumbel's divergence from equally used codes.
+        drop_unused: whether codes that nothing to train on has are dropped at the end.
+    """
+
+    final_lr: float = 0.02
+    warmup: float = 0.03
+    weight_decay: float = 1e-4
+    beta2: float = 0.99
+    commitment: float = 0.25
+    kl: float = 1e-3
+    drop_unused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCodecModelConfig(ImageCodecConfig, CodecLearningConfig):
+    """A codec of pictures and how it learns: `--model.*` of the task `codec`.
+
+    Args:
+        decay: of the moving averages of ema.
+    """
+
+    decay: float = 0.99
+
+    @property
+    def codec(self) -> ImageCodecConfig:
+        """The network alone."""
+        return part(ImageCodecConfig, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioCodecModelConfig(AudioNetConfig, CodecLearningConfig):
+    """A codec of sound and how it learns: `--model.*` of the task `audio-codec`.
+
+    Args:
+        hops: samples a code of each level, finest first, e.g. `8,32,128`, each a multiple of the one before; one level
+            of 250 to 500 codes a second unless given, `auto:2` or `auto:3` for more.
+        decay: of the moving averages of ema; .99 suits trainings of many thousands of steps.
+        rare: share of the mean use of ema's codes below which one is moved to where it is needed.
+        worst: weight of a window's worst samples, beside the waveform's 1.
+        spectral: weight of the spectra of three resolutions.
+        mel: weight of the log-mel spectrum.
+    """
+
+    width: int = 96
+    hops: str | int | list[int] | None = None
+    decay: float = 0.95
+    rare: float = 0.4
+    worst: float = 0.02
+    spectral: float = 0.1
+    mel: float = 3.0
+
+    @property
+    def nets(self) -> AudioNetConfig:
+        """The networks alone."""
+        return part(AudioNetConfig, self)
+
+
+def part(kind: type[Part], config: Any) -> Part:
+    """Returns the dataclass `kind` with the fields that a larger one has inherited from it."""
+    return kind(**{each.name: getattr(config, each.name) for each in fields(kind)})  # type: ignore[arg-type]

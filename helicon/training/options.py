@@ -1,0 +1,274 @@
+"""Options of a training: the parser of `fit` for each task, what is typed, and the config that several sources make.
+
+A config is a nested dict as in a YAML file: options of the run, and the groups `model`, `data` and `trainer`. Presets,
+what `helicon train` decides and what is typed are such dicts, of which a later one wins; a parser checks the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from pytorch_lightning.cli import LightningArgumentParser
+
+from helicon.formats.printable import printable
+from helicon.presets import preset_path
+from helicon.tokenizers.names import unknown
+from helicon.training.config import RunConfig
+from helicon.training.idle_options import idle_option
+from helicon.training.lightning_options import DEFAULTS, unknown_precision, unknown_strategy, unused_option
+from helicon.training.tasks import TASKS, TrainConfig
+from helicon.training.trainer import HeliconTrainer
+
+Config = Mapping[str, Any]
+GROUPS = ("model", "data", "trainer")
+UNION = "Does not validate against any of the Union subtypes"
+LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
+
+
+class UsageError(ValueError):
+    """An argument that is not known or not accepted; the message names it and what would be.
+
+    Args:
+        message: one line.
+        option: dotted name of the option, where it is one of a config.
+    """
+
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+class Parser(LightningArgumentParser):
+    """Errors in one line, with the nearest option; no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:  # type: ignore[override]
+        """Without settings in files: a word such as `auto` would be opened where a file of that name lies, and run."""
+        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        raise explained(message, self) from ex
+
+
+def explained(message: str, parser: ArgumentParser) -> UsageError:
+    """A parser's complaint in one line, with the nearest option where one is not known."""
+    text = " ".join(message.split())
+    # Of a class and others, as `--trainer.logger` takes them, what is wrong with the class comes first
+    if nested := re.search(rf"(.*){UNION} .*?Errors: - (.+?) - ", text):
+        text = nested[1] + nested[2]
+    line = printable(text, LONGEST)
+    line = re.sub(r'^(?:Parser key "?config"?:|--config:) (?=--)', "", line)  # of a config that several sources make
+    line = re.sub(r"^Group '(\w+)' does not accept option '([\w.-]+)'", r"unrecognized arguments: \1.\2", line)
+    line = re.sub(r"^(?:Subcommand '\w+' does not accept o|O)ption '([\w.-]+)'.*", r"unrecognized arguments: \1", line)
+    wrong = re.search(r"(?:[Uu]nrecognized arguments: |[Kk]ey )\"?'?(-*[\w.-]+)|^--([\w.]+): ", line)
+    known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
+    option = (wrong[1] or wrong[2]).lstrip("-") if wrong else None
+    if option and known:
+        options = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+        for sub in _subparsers(parser):
+            options += [name for action in sub._actions for name in action.option_strings if name.startswith("--")]
+        return UsageError(unknown("option", f"--{option}", sorted(set(options))), option)
+    return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
+
+
+@contextmanager
+def locating(*configs: str | Path) -> Iterator[None]:
+    """While it lasts, a UsageError also names the line of these files or presets that has the option."""
+    try:
+        yield
+    except UsageError as error:
+        for name in configs:
+            line = _line_of(error.option, preset_path(str(name))) if error.option else None
+            if line:
+                raise UsageError(f"{error} ({printable(preset_path(str(name)))}, line {line})", error.option) from error
+        raise
+
+
+def _line_of(option: str, config: Path) -> int | None:
+    """Line of a YAML file, from 1 on, that has an option; None where it has none."""
+    node, line = yaml.compose(config.read_text(encoding="utf-8"), yaml.SafeLoader), None
+    for name in option.split("."):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = [(key, value) for key, value in pairs if key.value.rstrip("+") == name]
+        if not found:
+            return None
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return line
+
+
+def _subparsers(parser: ArgumentParser) -> list[ArgumentParser]:
+    action = getattr(parser, "_subcommands_action", None)
+    return list(action._name_parser_map.values()) if action else []
+
+
+def add_options(parser: LightningArgumentParser, task: str) -> None:
+    """Adds the groups of a task, each flat, and the options of a run."""
+    parser.add_lightning_class_args(HeliconTrainer, "trainer")
+    parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
+    parser.add_class_arguments(TASKS[task].model, "model")
+    parser.add_class_arguments(TASKS[task].data, "data")
+    parser.add_class_arguments(RunConfig)
+    parser.add_optimizer_args()
+    parser.add_lr_scheduler_args()
+
+
+@cache
+def fit_parser(task: str) -> Parser:
+    """The parser of a training, without Lightning's commands around it."""
+    parser = Parser()
+    parser.add_argument("--config", action=ActionConfigFile)
+    add_options(parser, task)
+    parser.add_argument("--seed_everything", type=bool | int, default=False)
+    data = {"train_dataloaders", "val_dataloaders", "datamodule"}
+    parser.add_method_arguments(HeliconTrainer, "fit", skip={"model", *data})
+    return parser
+
+
+def resolve(config: Config) -> TrainConfig:
+    """Returns the typed form of a config, with defaults for what it leaves out.
+
+    Raises:
+        UsageError: for an option that is unknown, of another type, or without effect.
+        ValueError: for values that do not go together.
+    """
+    task = check_task_name(config.get("task"))
+    parser = fit_parser(task)
+    whole = parser.parse_object(dict(config))
+    check_options(task, whole)
+    made = parser.instantiate(whole)
+    run = RunConfig(**{each.name: whole[each.name] for each in fields(RunConfig)})
+    trainer = whole.trainer.as_dict()
+    return TrainConfig(run=run, model=made.model, data=made.data, trainer=trainer, ckpt_path=whole.ckpt_path)
+
+
+def check_options(task: str, config: Namespace) -> None:
+    """UsageError for options that would have no effect, and what a task is not trained in or by."""
+    refusal = unused_option(config.as_dict()) or unknown_precision(task, config.trainer.precision)
+    if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
+        raise UsageError(refusal)
+
+
+def typed_config(words: Sequence[str], base: Config) -> dict[str, Any]:
+    """Returns what is typed as a config: only what the words name, as it is when they come after `base`.
+
+    Args:
+        words: options of `fit`, configs and presets among them.
+        base: config that they add to, such as a preset: `--data.layouts+ music` appends to its layouts.
+    """
+    parser = fit_parser(check_task_name(base.get("task")))
+    before, words = [f"--config={json.dumps(base)}"], resolve_configs(words)
+    path = [f"--data.path={base['data']['path']}"]  # without which no parser is content
+    named = parser.parse_args([*path, *words], defaults=False)
+    applied = parser.parse_args([*before, *words], defaults=False)
+    found = json.loads(parser.dump(applied, format="json", skip_unset=False))
+    typed = set(dotted(named.as_dict()))
+    if not any(name == "--data.path" for name, _ in typed_options(words)):
+        typed.discard("data.path")
+    return chosen(found, typed)
+
+
+def dotted(config: Config) -> list[str]:
+    """Names of a config's options: `keep`, `model.layers`; what is below them belongs to their values."""
+    names = []
+    for name, value in config.items():
+        grouped = name in GROUPS and isinstance(value, Mapping)
+        names += [f"{name}.{each}" for each in value] if grouped else [name]
+    return names
+
+
+def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:
+    """The part of a config that has these dotted names."""
+    groups = {
+        group: {name: value for name, value in (config.get(group) or {}).items() if f"{group}.{name}" in names}
+        for group in GROUPS
+    }
+    alone = {name: value for name, value in config.items() if name in names and name not in GROUPS}
+    return {**alone, **{group: values for group, values in groups.items() if values}}
+
+
+def without(config: Config, names: Collection[str]) -> dict[str, Any]:
+    """A config but for these dotted names."""
+    return chosen(config, [name for name in dotted(config) if name not in names])
+
+
+def merge(*configs: Config) -> dict[str, Any]:
+    """One config of several; where two have a value for an option, the later one's."""
+    merged: dict[str, Any] = {}
+    for config in configs:
+        for name, value in config.items():
+            grouped = name in GROUPS and isinstance(value, Mapping)
+            merged[name] = {**(merged.get(name) or {}), **value} if grouped else value
+    return merged
+
+
+def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Name and value of each option of a command line; the value is the word that follows where there is no `=`."""
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            yield name.removesuffix("+"), value if equals else following
+
+
+def configs_of(args: Sequence[str]) -> list[str]:
+    """Presets and files that a command line names by --config."""
+    return [value for name, value in typed_options(args) if name == "--config" and not value.startswith("{")]
+
+
+def resolve_configs(args: Sequence[str]) -> list[str]:
+    """Arguments with preset names after --config replaced by the packaged files."""
+    resolved, take = [], False
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        if take:
+            resolved.append(_config_file(arg))
+        else:
+            resolved.append(f"--config={_config_file(value)}" if name == "--config" and equals else arg)
+        take = arg == "--config"
+    return resolved
+
+
+def _config_file(name: str) -> str:
+    """File of a preset or of that name; what is a config itself, in JSON, stays."""
+    return name if name.startswith("{") else str(preset_path(name))
+
+
+def task_of(args: Sequence[str]) -> str:
+    """Which classes arguments configure: what --task says, or the first config that says it. UsageError for others."""
+    task = None
+    for name, value in typed_options(args):
+        if name == "--task":
+            task = value
+        elif name == "--config" and task is None:
+            text = value if value.startswith("{") else preset_path(value).read_text(encoding="utf-8")
+            found = yaml.safe_load(text)
+            task = found.get("task") if isinstance(found, dict) else None
+    return check_task_name(task)
+
+
+def check_task_name(task: Any) -> str:
+    """The task, `gpt` unless one is named; UsageError for another."""
+    if task is not None and task not in TASKS:
+        raise UsageError(unknown("task", str(task), TASKS))
+    return task or "gpt"
+
+
+def check_typed(command: str, args: Sequence[str], heeded: Collection[str] = ()) -> None:
+    """UsageError for an option that a command has no use for, of those that are typed rather than in a config."""
+    typed = [*typed_options(args)]
+    if heeded and "--trainer.fast_dev_run" in dict(typed):
+        page = "in train, which ends with a page; use helicon fit"
+        raise UsageError(f"--trainer.fast_dev_run would have no effect {page}")
+    if refusal := idle_option(command, task_of(args), typed, heeded):
+        raise UsageError(refusal)

@@ -1,0 +1,92 @@
+"""What can be trained: a task names the classes that do it, and those that configure them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+
+from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, SequenceDataConfig
+from helicon.training.audio_codec import AudioCodecModule
+from helicon.training.audio_data import AudioData
+from helicon.training.base import RunModule
+from helicon.training.codec import CodecModule
+from helicon.training.codec_data import CodecData
+from helicon.training.config import (
+    AudioCodecModelConfig,
+    GPTModelConfig,
+    ImageCodecModelConfig,
+    OptimizerConfig,
+    RunConfig,
+)
+from helicon.training.data import SequenceData
+from helicon.training.module import GPTModule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Classes of one kind of training.
+
+    Args:
+        model: config class of the group `model`, network and optimizer.
+        data: config class of the group `data`.
+        module: makes the Lightning module of a model's config.
+        datamodule: makes the data module of the configs of data and model.
+        data_class: class of what it makes.
+    """
+
+    model: type[OptimizerConfig]
+    data: type[DataConfig]
+    module: Callable[[Any], RunModule]
+    datamodule: Callable[[Any, Any], pl.LightningDataModule]
+    data_class: type[pl.LightningDataModule]
+
+
+TASKS = {
+    "gpt": Task(
+        model=GPTModelConfig, data=SequenceDataConfig, module=GPTModule, data_class=SequenceData,
+        datamodule=lambda data, model: SequenceData(data, model.context, model.positions),
+    ),
+    "codec": Task(
+        model=ImageCodecModelConfig, data=ImageDataConfig, module=CodecModule, data_class=CodecData,
+        datamodule=lambda data, model: CodecData(data),
+    ),
+    "audio-codec": Task(
+        model=AudioCodecModelConfig, data=AudioDataConfig, module=AudioCodecModule, data_class=AudioData,
+        datamodule=lambda data, model: AudioData(data),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The whole configuration of one training.
+
+    Args:
+        run: options of the run.
+        model: network and optimizer, of the task's class.
+        data: files and batches, of the task's class.
+        trainer: arguments of Lightning's Trainer.
+        ckpt_path: checkpoint to go on from.
+    """
+
+    run: RunConfig
+    model: Any
+    data: Any
+    trainer: Mapping[str, Any]
+    ckpt_path: str | None = None
+
+    @property
+    def task(self) -> Task:
+        """Classes of what is trained."""
+        return TASKS[self.run.task]
+
+    def make_module(self) -> Any:
+        """The Lightning module, whose network is built once the data are there."""
+        return self.task.module(self.model)
+
+    def make_data(self) -> Any:
+        """The data module, not prepared."""
+        return self.task.datamodule(self.data, self.model)

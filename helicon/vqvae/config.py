@@ -1,0 +1,130 @@
+"""What codecs are made of: the fields of a quantizer, and with them those of a codec of pictures and of sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Literal, get_args
+
+from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
+from helicon.formats.checked import one_of, whole, wholes
+
+MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
+MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 20, 64, 64  # levels, samples a code, blocks, of dilations
+QuantizerKind = Literal["ema", "gumbel", "fsq"]
+Likelihood = Literal["l2", "l1", "logit-laplace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizerConfig:
+    """Quantizer fields shared by image and audio codec configs.
+
+    Args:
+        quantizer: `ema` (VQ-VAE), `gumbel` (DALL·E's dVAE) or `fsq` (finite scalar quantization).
+        codes: size of the codebook, of each level's where there are several; fsq has as many as its levels make.
+        code_width: channels of a code.
+        levels: values of each channel of fsq.
+    """
+
+    quantizer: QuantizerKind = "ema"
+    codes: int = 512
+    code_width: int = 16
+    levels: tuple[int, ...] = (8, 8, 8)
+
+    def __post_init__(self) -> None:
+        one_of("quantizer", self.quantizer, get_args(QuantizerKind))
+        whole("codes", self.codes, 2, MOST_CODES)
+        whole("code_width", self.code_width, 1, MOST_WIDTH)
+        if prod(wholes("levels", self.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not self.levels:
+            product = f"numbers whose product is at most {MOST_CODES:,} are accepted"
+            raise ValueError(f"levels {list(self.levels)}: {product}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCodecConfig(QuantizerConfig):
+    """A codec of pictures.
+
+    Args:
+        factor: how many times smaller the code grid is, each way: 4, 8, 16.
+        width: channels at the code grid, a multiple of 8.
+        blocks: residual blocks at the code grid, on either side.
+        likelihood: `l2`, `l1` or DALL·E's `logit-laplace`.
+    """
+
+    factor: int = 4
+    width: int = 128
+    blocks: int = 2
+    likelihood: Likelihood = "l2"
+
+    def __post_init__(self) -> None:
+        whole("factor", self.factor, 2, MOST_FACTOR)
+        whole("width", self.width, 1, MOST_WIDTH)
+        whole("blocks", self.blocks, 0, MOST_BLOCKS)
+        super().__post_init__()
+        if self.factor & (self.factor - 1):
+            raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
+        if self.width % 8:
+            raise ValueError(f"width must be a multiple of 8, got {self.width}")
+        one_of("likelihood", self.likelihood, get_args(Likelihood))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioNetConfig(QuantizerConfig):
+    """The networks of a codec of sound, whatever its sounds are.
+
+    Args:
+        stride: how many times slower each step down is, at most; Jukebox has 2.
+        width: channels of the network.
+        depth: dilated residual blocks after each step down.
+        growth: each block's dilation as a multiple of the one before.
+    """
+
+    stride: int = 4
+    width: int = 128
+    depth: int = 4
+    growth: int = 3
+
+    def __post_init__(self) -> None:
+        whole("stride", self.stride, 2, MOST_HOP)
+        whole("width", self.width, 1, MOST_WIDTH)
+        whole("depth", self.depth, 0, MOST_DEPTH)
+        whole("growth", self.growth, 1, MOST_GROWTH)
+        if self.growth**self.depth > MOST_HOP:
+            dilations = f"dilations of at most {MOST_HOP:,} are accepted"
+            raise ValueError(f"growth {self.growth}, depth {self.depth}: {dilations}")
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioCodecConfig(AudioNetConfig):
+    """A codec of sound: one VQ-VAE for each level, level 0 the finest.
+
+    Args:
+        hops: samples a code of each level, finest first, each a multiple of the one before.
+        rate: samples a second.
+        channels: 1 for mono, 2 for stereo.
+    """
+
+    hops: tuple[int, ...] = (16,)
+    rate: int = 8000
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        if not wholes("hops", self.hops, MOST_HOPS, 2, MOST_HOP):
+            raise ValueError("hops: one or more are needed")
+        whole("rate", self.rate, 1, MOST_RATE)
+        whole("channels", self.channels, 1, MOST_CHANNELS)
+        super().__post_init__()
+        if any(not fine < coarse or coarse % fine for fine, coarse in pairwise(self.hops)):
+            raise ValueError(f"hops must rise, each a multiple of the one before, got {list(self.hops)}")
+        for hop in self.hops:
+            if not _smooth(hop):
+                raise ValueError(f"a hop must be a product of 2, 3 and 5 above 1, got {hop}")
+
+
+def _smooth(number: int) -> bool:
+    for prime in (2, 3, 5):
+        while number % prime == 0:
+            number //= prime
+    return number == 1

@@ -67,8 +67,7 @@ OWN = (
 )
 
 
-@pytest.mark.parametrize("ema", [("--model.ema=0.9",), OWN], ids=["ours", "lightnings"])
-@pytest.mark.parametrize("step", [2, 5])
+@pytest.mark.parametrize(("ema", "step"), [(("--model.ema=0.9",), 5), (OWN, 2)], ids=["ours", "lightnings"])
 def test_a_run_with_an_average_is_resumed_to_the_bit(midi_folder, tmp_path, ema, step):
     more = (*FEW, *ema, "--trainer.val_check_interval=6")
     whole = fit(midi_folder, tmp_path, "whole", *more)

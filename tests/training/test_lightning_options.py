@@ -96,8 +96,9 @@ def test_the_same_batches_over_and_over(midi_folder, tmp_path):
     assert losses[::2] == [losses[0]] * 6
 
 
-@pytest.mark.parametrize("limit", ["limit_train_batches=3", "overfit_batches=3"])
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("limit", "step"), [("limit_train_batches=3", 1), ("overfit_batches=3", 2), ("limit_train_batches=3", 3)]
+)
 def test_a_run_of_lightnings_epochs_is_resumed_to_the_bit(midi_folder, tmp_path, limit, step):
     """Stopped within an epoch, at its end, at the beginning of the next."""
     more = (*FEW, f"--trainer.{limit}", "--trainer.max_steps=8", "--model.dropout=0.1")
@@ -179,6 +180,13 @@ def test_loggers_of_ones_own_stand_beside_ours(midi_folder, tmp_path):
     (csv,) = (tmp_path / "csv").rglob("metrics.csv")
     assert len(csv.read_text().splitlines()) >= 4
     assert [params["model"]["layers"] for params in Noted.told] == [1]
+
+
+def test_lightnings_checkpoints_go_where_it_is_told(midi_folder, tmp_path):
+    more = ("--trainer.enable_checkpointing=true", f"--trainer.default_root_dir={tmp_path / 'root'}")
+    run = fit(midi_folder, tmp_path, "run", *FEW, "--trainer.max_steps=1", *more)
+    assert list((tmp_path / "root" / "lightning" / "checkpoints").glob("*.ckpt"))
+    assert not (run / "lightning").exists()
 
 
 def test_a_logger_that_is_true_is_tensorboard_in_the_run(midi_folder, tmp_path):

@@ -65,9 +65,9 @@ def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heede
         heeded: options that whoever runs the command goes by.
     """
     values = dict(typed)
-    for own, ours in zip(OWN, _OURS):  # of `helicon train`, which goes by more, some are chosen rather than typed
+    for own, ours in zip(OWN, _OURS):
         replaced = [name for name in _of("model", " ".join(ours)) if name in values]
-        if own in values and replaced and not heeded:
+        if own in values and replaced:
             return f"{replaced[0]} would have no effect beside {own}, which is in its place"
     for name, value in values.items():
         reason = _reason(command, task, name)

@@ -179,6 +179,9 @@ def test_an_optimizer_and_a_schedule_of_ones_own_are_resumed_to_the_bit(midi_fol
 def test_what_an_optimizer_does_not_take_is_one_line(midi_folder, tmp_path, capsys, words, said):
     assert main(["fit", *arguments(midi_folder, tmp_path, "run", *FEW, *words)]) in (1, 2)
     assert said in capsys.readouterr().err.strip().splitlines()[-1]
+    if "beside" in said:
+        assert main(["train", "music", str(midi_folder), *words]) == 2
+        assert said in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_a_run_with_an_optimizer_of_ones_own_is_repeated_by_whoever_types_it(midi_folder, tmp_path):

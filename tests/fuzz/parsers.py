@@ -31,6 +31,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.importing.checkpoint import ImportingError
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.storage import CONFIG, BundleError, load_bundle, save_bundle
 from helicon.data.entries import DataError
@@ -376,8 +377,8 @@ def hub(path: Path, name: str) -> bool:
     shutil.copyfile(path, folder / name)
     try:
         found = import_folder(folder)
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(folder), "")) from None
+    except ImportingError as error:
+        raise ImportingError(str(error).replace(str(folder), "")) from None
     tokenizer = found.sequencer.tokenizers["text"]
     if isinstance(tokenizer, BpeTokenizer):
         assert isinstance(tokenizer.decode(tokenizer.encode("the cat")), str)
@@ -464,8 +465,8 @@ _ALL = [
     # Beyond those of which the structure is known, and further models
     _models("music", partial(bundle_seeds, "music"), partial(bundle, kind="music"), BundleError),
     _models("codec", codec_seeds, codec, CodecError),
-    _models("hub-config", partial(hub_seeds, "config.json"), partial(hub, name="config.json"), ValueError),
-    _models("hub-pairs", partial(hub_seeds, "tokenizer.json"), partial(hub, name="tokenizer.json"), ValueError),
+    _models("hub-config", partial(hub_seeds, "config.json"), partial(hub, name="config.json"), ImportingError),
+    _models("hub-pairs", partial(hub_seeds, "tokenizer.json"), partial(hub, name="tokenizer.json"), ImportingError),
     _pictures("bmp", ".bmp", flipped, 100),
     Parser("others", ".aiff", other_sounds, flipped, sound, (AudioError,), 100),
 ]

@@ -46,9 +46,11 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise checkpoint.fault(f"resid_pdrop {shown(dropout)}: a share from 0 to below 1 is accepted")
     heads = checkpoint.whole("n_head")
-    return GPTConfig(
-        layers=layers, width=width, heads=heads, mlp=mlp, norm=norm, tied=tied, dropout=float(dropout), mlp_ratio=ratio
-    )
+    parts = {"layers": layers, "width": width, "heads": heads, "mlp_ratio": ratio}
+    try:
+        return GPTConfig(**parts, mlp=mlp, norm=norm, tied=tied, dropout=float(dropout))
+    except ValueError as error:
+        raise checkpoint.fault(str(error)) from None
 
 
 def _hidden(checkpoint: Checkpoint) -> int:

@@ -75,7 +75,7 @@ def test_a_config_that_is_none(honest, sent, name):
 def test_a_config_that_names_other_places(honest, sent, tmp_path):
     """Where a run is written to is where it lies, whatever its config says."""
     other = tmp_path / "other"
-    configured(sent, runs=str(other), name="theirs", onto=str(honest))
+    configured(sent, runs=str(other), name="theirs", upsampler_of=str(honest))
     before = {path: path.read_bytes() for path in honest.rglob("*") if path.is_file()}
     resumed(sent, honest)
     assert not other.exists()

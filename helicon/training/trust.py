@@ -52,7 +52,7 @@ def check_config(
     alone = {name: value for name, value in config.items() if name != "next"}
     if fault := _fault(alone):  # what is typed is trusted, a config too
         place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
-        command = f"helicon fit --config {_where(run)} {place} --ckpt_path last"
+        command = f"helicon fit --config {CONFIG} {place} --ckpt_path last"  # the line has its path already
         raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
     if asked := excess(config, typed):
         raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume or --repeat")

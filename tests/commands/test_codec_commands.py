@@ -76,7 +76,7 @@ def test_training_says_what_it_does(home: Path, capsys: pytest.CaptureFixture[st
     words = ["--name", "told", "--trainer.max_steps", "1", "--model.quantizer", "fsq", "--model.levels", "[4,2]"]
     assert main(["train", "image-codec", "pictures", "--minutes", "1", *TINY, *words]) == 0
     said = capsys.readouterr().err
-    words = ["16 x 16 pixels to 4 x 4 of 8 codes", "helicon fit --config image-codec", "helicon reconstruct"]
+    words = ["16 x 16 pixels to 4 x 4 of 8 codes", "helicon fit --config runs/told/config.yaml", "helicon reconstruct"]
     for word in ("PSNR", *words, "told/index.html"):
         assert word in said
 

@@ -107,7 +107,7 @@ def test_training_says_what_it_does(home: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     for word in (
         "8,000 samples a second to 500, 125 of 8 codes",
-        "helicon fit --config audio-codec",
+        "helicon fit --config runs/told/config.yaml",
         "hop 16: SI-SDR",
         "hop 64: SI-SDR",
         "s of sound/s",

@@ -86,7 +86,7 @@ def trains_sound(name: str) -> bool:
 def test_published_shape_and_size(name):
     layers, width, heads, context, rows, millions = PUBLISHED[name]
     fit = parsed(name)
-    shape, data = fit.model.shape, fit.datamodule
+    shape, data = fit.model.config, fit.datamodule
     assert (shape.layers, shape.heads, data.context) == (layers, heads, context)
     assert shape.width == width or width is None
     blocks = {name: Block(name, ()) for layout in data.layouts for name in layout.sources}
@@ -101,7 +101,7 @@ def test_published_shape_and_size(name):
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_published_patterns(name):
-    shape = parsed(name).model.shape
+    shape = parsed(name).model.config
     patterns = [str(pattern) for pattern in parse_patterns(shape.pattern, shape.layers)]
     assert patterns == ORDERS.get(name, ["dense"] * shape.layers)
 
@@ -124,14 +124,14 @@ def test_layers_of_jukebox_that_see_everything_are_those_of_its_code():
 @pytest.mark.parametrize("name", sorted(PUBLISHED_CODECS))
 def test_published_codecs(name):
     fit = parsed(name)
-    shape = fit.model.shape
+    shape = fit.model.config
     assert (fit.datamodule.size, shape.factor, shape.codes) == PUBLISHED_CODECS[name]
 
 
 def test_published_codec_of_jukebox():
     """Its code, hparams.py: vqvae."""
     fit = parsed("jukebox-codec")
-    assert fit.model.shape(fit.datamodule) == AudioCodecConfig(
+    assert fit.model.codec_config(fit.datamodule) == AudioCodecConfig(
         hops=(8, 32, 128), rate=44100, stride=2, width=32, depth=4, growth=3, codes=2048, code_width=64
     )
 
@@ -180,7 +180,7 @@ def test_the_codec_that_a_preset_names_is_of_sound(name):
 @pytest.mark.parametrize("name", sorted(SECONDS))
 def test_seconds_in_a_context_of_jukebox(name):
     fit, codec = parsed(name), parsed(preset(name)["codec"])
-    shape, (layout,) = codec.model.shape(codec.datamodule), fit.datamodule.layouts
+    shape, (layout,) = codec.model.codec_config(codec.datamodule), fit.datamodule.layouts
     codes = layout.room(fit.datamodule.context) + 1  # the last one is made, not fed
     assert codes * shape.hops[-1] / shape.rate == pytest.approx(SECONDS[name], abs=0.05)
     assert shape.codes == 2048
@@ -189,11 +189,11 @@ def test_seconds_in_a_context_of_jukebox(name):
 def test_nanogpts_recipe_for_a_cpu():
     """What its README gives, and the "number of parameters: 0.80M" that it prints, of 65 characters."""
     fit = parsed("nanogpt-shakespeare")
-    shape, data, module, trainer = fit.model.shape, fit.datamodule, fit.model, fit.trainer
+    shape, data, module, trainer = fit.model.config, fit.datamodule, fit.model, fit.trainer
     assert (shape.layers, shape.width, shape.heads, shape.bias, shape.dropout) == (4, 128, 4, False, 0)
     assert (data.context, data.batch_size, trainer.max_steps, trainer.gradient_clip_val) == (64, 12, 2000, 1)
     with torch.device("meta"):
-        assert GPT(shape, vocabulary_size=65, places=0).parameter_count() == 795_904
+        assert GPT(module.config.gpt, vocabulary_size=65, places=0).parameter_count() == 795_904
     module.trainer = trainer
     optimizer = module.scheduled([torch.zeros(1, 1)], [])["optimizer"]
     assert type(optimizer) is torch.optim.AdamW
@@ -205,7 +205,7 @@ def test_nanogpts_recipe_for_a_cpu():
 @pytest.mark.parametrize("name", ["tiny", "small", "medium", "large"])
 def test_our_own_sizes_have_what_gained_at_equal_time(name):
     fit = parsed(name)
-    module, shape = fit.model, fit.model.shape
+    module, shape = fit.model, fit.model.config
     assert (module.config.optimizer, module.config.schedule, fit.datamodule.positions) == ("muon", "linear", "rope")
     assert (shape.qk_norm, shape.bias, shape.mlp, shape.norm) == (True, False, "gelu", "layer")
 

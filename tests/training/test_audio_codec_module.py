@@ -347,7 +347,7 @@ def test_hops_that_cannot_be_read(hops):
 )
 def test_hops_on_the_command_line(sounds, words, hops):
     config = HeliconCLI("fit", ["--config", "audio-codec", "--data.path", str(sounds), *words])
-    assert config.model.shape(config.datamodule).hops == hops
+    assert config.model.codec_config(config.datamodule).hops == hops
 
 
 def test_the_rate_is_that_of_most_files(tmp_path):

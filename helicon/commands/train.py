@@ -30,6 +30,7 @@ from helicon.training.options import (
     merge,
     resolve,
     typed_config,
+    without,
 )
 from helicon.training.own_classes import import_typed
 from helicon.training.plan import MACHINE, Plan, clock, plan_gpt
@@ -39,11 +40,16 @@ from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
 from helicon.training.sizes import check_task, trains_codec
 from helicon.training.stages import attach, chained, stage_lengths, stages
-from helicon.training.trust import check_next
+from helicon.training.trust import check_data, check_next
 
 MINUTES = 10.0
 # Where a repeated run may differ
-ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers")
+ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
+# What a checkpoint has settled: whatever is typed beside it would be dropped
+SETTLED = (*(f"model.{name}" for name in ("optimizer", "lr", "weight_decay", "beta2")), "optimizer", "lr_scheduler")
+SETTLED += tuple(f"data.{name}" for name in ("tokenizers", "tokenizer", "vocabulary", "colours", "adopt", "layouts"))
+# What a command says by options of its own
+OWN = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
 
 
 def say(line: str) -> None:
@@ -84,11 +90,11 @@ def requested(args: Namespace) -> TrainRequest:
         check_typed("fit", [f"--config={args.task}", *args.rest], ("--codec",))
         import_typed(args.rest)
         overrides = typed_config(args.rest, merge(preset(args.task), {"data": {"path": args.path}}))
+    name, runs = args.name or overrides.get("name"), args.runs or overrides.get("runs") or TrainRequest.runs
     return TrainRequest(
         task=args.task, path=Path(args.path), minutes=MINUTES if args.minutes is None else args.minutes, size=args.size,
-        name=args.name, runs=Path(args.runs or TrainRequest.runs), init_from=_path(args.adopt),
-        manifest=_path(args.manifest), seed=args.seed, levels=args.levels, upsampler_of=_path(args.onto),
-        overrides=overrides,
+        name=name, runs=Path(runs), init_from=_path(args.adopt), manifest=_path(args.manifest), seed=args.seed,
+        levels=args.levels, upsampler_of=_path(args.onto), overrides=without(overrides, OWN),
     )  # fmt: skip
 
 
@@ -147,6 +153,8 @@ def _resume(args: Namespace) -> int:
     upsampler_of, args.onto = _path(args.onto), None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
     typed = _typed_on(run, args.rest)
+    if settled := [name for name in dotted(typed) if name in SETTLED]:
+        raise CommandError(f"--{settled[0]} would have no effect: --resume {run} goes on with the checkpoint's own")
     if args.minutes is not None:
         typed = merge(typed, {"trainer": {"max_time": clock(max(1, round(60 * args.minutes)))}})
     config = resumed_config(run, typed, upsampler_of)
@@ -178,6 +186,7 @@ def _typed_on(run: Path, words: Sequence[str]) -> dict[str, Any]:
     if not words:
         return {}
     config = read_config(run)
+    check_data(run, config)
     base = {name: config[name] for name in ("task", "data") if name in config}
     with planning(run / CONFIG, *configs_of(words)):
         check_typed("fit", [f"--task={config.get('task', 'gpt')}", *words])

@@ -16,12 +16,13 @@ from helicon.formats.files import cache_path
 from helicon.formats.printable import printable
 
 PROCESSES_A_CPU, LEAST_PROCESSES = 4, 8  # of trainers and their readers, on this machine
-MOST_NODES = 64
+MOST_NODES = 1  # others listen on a port of this machine, and wait for more of them
 MOST_TOKENS, MOST_VALUES = 1 << 20, 1 << 26  # of a batch: of sequences; of the pictures or sounds of a codec
 MOST_SEED = (1 << 32) - 1
+LARGEST_DEFAULT = 32  # batch, of any task
 LEAST = {"data.seed": 0, "trainer.accumulate_grad_batches": 1}
 MOST = {  # of other whole numbers
-    "data.batch_size": 1 << 16, "data.context": 1 << 20, "data.size": 4096, "data.window": 1 << 24,
+    "data.batch_size": 1 << 16, "model.context": 1 << 20, "data.size": 4096, "data.window": 1 << 24,
     "data.rate": 384_000, "data.val_batches": 4096, "data.max_mb": 128,
 }  # fmt: skip
 
@@ -55,8 +56,8 @@ def excess(config: Mapping[str, Any], typed: Collection[str] = ()) -> str | None
 
 def _batch(said: Mapping[str, Any]) -> str | None:
     """What is too large a batch, of the tokens, pixels or samples that it holds."""
-    count = _whole(said, "data.batch_size", 1)
-    context = max(_whole(said, name, 1) for name in ("model.context", "data.context"))
+    count = _whole(said, "data.batch_size", LARGEST_DEFAULT)
+    context = _whole(said, "model.context", 1)
     values = max(3 * _whole(said, "data.size", 0) ** 2, 2 * _whole(said, "data.window", 0))
     for what, each, limit in (("tokens", context, MOST_TOKENS), ("values", values, MOST_VALUES)):
         if count * each > limit:

@@ -26,7 +26,13 @@ from helicon.training.tasks import TASKS
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
 CODES = "codes"  # the kind of tokenizer that a codec makes
 # Of all stages
-SHARED_OPTIONS = ("data.held_out", "data.cache", "data.workers", *(f"trainer.{name}" for name in MACHINE))
+SHARED_OPTIONS = (
+    "data.held_out",
+    "data.manifest",
+    "data.cache",
+    "data.workers",
+    *(f"trainer.{name}" for name in MACHINE),
+)
 READING = {"image": ("data.size",), "audio": ("data.rate", "data.channels")}  # of the codec's, which say it later
 
 
@@ -36,10 +42,17 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
     What would stop the second stage raises now, before the first takes its time.
     """
     task = request.overrides.get("codec") or preset(request.task).get("codec")
-    if task is None or request.init_from or _tokenizer_named(planned_data(request), medium_of(task)):
+    if task is None or request.init_from:
+        return None
+    data = planned_data(request)
+    if not any(medium_of(task) in layout.sources for layout in data.layouts):
+        raise ValueError(f"--codec {task}: {request.task} has no {medium_of(task)}")
+    if _tokenizer_named(data, medium_of(task)):
         return None
     run = choose_run(request.runs, request.name, Path(request.task).stem)
-    options = shared(request.overrides, READING[medium_of(task)])
+    # What the task itself holds out is not to be learned by its codec
+    held_out = chosen(preset(request.task), ("data.held_out", "data.manifest"))
+    options = merge(held_out, shared(request.overrides, READING[medium_of(task)]))
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
         options["trainer"]["strategy"] = "ddp"
     return replace(

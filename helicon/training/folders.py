@@ -21,8 +21,8 @@ from helicon.training.errors import TrainingError
 CONFIG = "config.yaml"
 FORMAT = 2
 HEADER = f"# A run of helicon, format {FORMAT}\n"
-LARGEST_CONFIG = 1 << 20  # bytes
-MOST_VALUES = 100_000  # of a config, once what it repeats by name is written out
+LARGEST_CONFIG = 1 << 17  # bytes
+MOST_VALUES = 2_000  # of a config, once what it repeats by name is written out
 WRITTEN = (".", "checkpoints", "model", "model/upsamplers", "samples")  # folders of a run
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 

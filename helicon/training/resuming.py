@@ -16,7 +16,7 @@ from helicon.training.options import Config, dotted, merge
 from helicon.training.processes import is_first
 from helicon.training.record import read_record
 from helicon.training.stopping import Interrupted
-from helicon.training.trust import check_config, check_start
+from helicon.training.trust import check_config, check_data, check_start
 
 
 def resumed_config(run: Path, typed: Config | None = None, upsampler_of: Path | None = None) -> dict[str, Any]:
@@ -31,6 +31,7 @@ def resumed_config(run: Path, typed: Config | None = None, upsampler_of: Path | 
         TrainingError: for a config that could run code, or asks for more than a run may.
     """
     config, typed = read_config(run), typed or {}
+    check_data(run, config)
     check_config(run, config, upsampler_of, dotted(typed))
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
@@ -54,6 +55,7 @@ def repeated_config(
         TrainingError: for a config that could run code, or a run without a step.
     """
     config, typed = read_config(run), typed or {}
+    check_data(run, config)
     check_config(run, config | {"upsampler_of": None}, typed=dotted(typed))
     check_start(run, config, dotted(typed))
     check_own_files(run)

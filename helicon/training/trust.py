@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from helicon.training.request import TrainRequest
 GROUPS = ("trainer", "model", "data")
 PLAIN = (str, int, float, bool, type(None))
 CODE = ("logger", "callbacks", "profiler", "plugins")  # of the trainer: a text for one of these is imported as a class
+CLASSES = ("optimizer", "lr_scheduler")  # of the run: the same
+ELSEWHERE = ("path", "manifest", "adopt")  # of the data: what says where they are
 NAMES = {  # of the trainer: words that Lightning knows, whose own errors for others are long
     "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",
 }  # fmt: skip
@@ -49,18 +52,30 @@ def check_config(
     Raises:
         TrainingError: that says how to go on with the run all the same.
     """
-    alone = {name: value for name, value in config.items() if name != "next"}
-    if fault := _fault(alone):  # what is typed is trusted, a config too
-        place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
-        command = f"helicon fit --config {CONFIG} {place} --ckpt_path last"  # the line has its path already
-        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
+    check_plain(run, config)
     if asked := excess(config, typed):
-        raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume or --repeat")
+        raise TrainingError(f"{_where(run)}: {asked}; if more is meant, type it beside --resume")
     theirs = config.get("upsampler_of")
     if theirs is None or _beside(run, theirs) or (upsampler_of is not None and _same(upsampler_of, theirs)):
         return
     meant = f"upsampler_of {printable(theirs, MOST)} is not beside the run; --for with it says that it is meant"
     raise TrainingError(f"{_where(run)}: {meant}")
+
+
+def check_plain(run: Path, config: dict[str, Any]) -> None:
+    """TrainingError for a run's config that names code or another config, beside what follows the run."""
+    alone = {name: value for name, value in config.items() if name != "next"}
+    if fault := _fault(alone):  # what is typed is trusted, a config too
+        place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
+        command = f"helicon fit --config {CONFIG} {place} --ckpt_path last"  # the line has its path already
+        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
+
+
+def check_data(run: Path, config: dict[str, Any]) -> None:
+    """TrainingError for a run's config without files to go on with."""
+    check_plain(run, config)
+    if not isinstance((config.get("data") or {}).get("path"), str):
+        raise TrainingError(f"{_where(run)}: data.path is not there; the config of a run says what it was trained on")
 
 
 def check_start(run: Path, config: dict[str, Any], typed: Collection[str] = ()) -> None:
@@ -85,8 +100,8 @@ def check_next(run: Path, config: dict[str, Any]) -> TrainRequest | None:
     if not (following := config.get("next")):
         return None
     try:
-        _check_stage(run, following, (config.get("data") or {}).get("path"))
-        return TrainRequest.from_config(following)
+        _check_stage(run, following, config.get("data") or {})
+        return _beside_run(TrainRequest.from_config(following), run)
     except (ValueError, RecursionError) as error:
         reason = printable(str(error) or "not a training", MOST)
         advice = "take it out, or type what is to follow yourself when this run is done"
@@ -102,6 +117,8 @@ def _fault(config: dict[str, Any]) -> str | None:
     for name, value in config.items():
         if not isinstance(name, str) or not name.isidentifier() or name == "config":
             return f"{printable(repr(name), 60)} is no setting"
+        if name in CLASSES and value is not None:
+            return f"{name} names code ({printable(json.dumps(value, default=str), 80)})"
         if name in GROUPS and value is not None and not isinstance(value, dict):
             return f"{name} names another config ({printable(value, 60)})"
         if found := _importing(value):
@@ -111,6 +128,8 @@ def _fault(config: dict[str, Any]) -> str | None:
         shown = f"trainer.{printable(name, 40)}"
         if name not in known:
             return f"{shown} is no setting"
+        if name == "default_root_dir" and value is not None:
+            return f"{shown} names another folder ({printable(value, 60)})"
         if name in CODE and value not in (None, True, False, []):
             return f"{shown} names code ({printable(json.dumps(value, default=str), 80)})"
         if name in NAMES and not (isinstance(value, str) and re.fullmatch(NAMES[name], value)):
@@ -136,22 +155,26 @@ def _importing(value: Any) -> str | None:
     return None
 
 
-def _check_stage(run: Path, stage: Any, path: Any, depth: int = 0) -> None:
+def _check_stage(run: Path, stage: Any, data: dict[str, Any], depth: int = 0) -> None:
     """ValueError for what keeps a next stage from being followed."""
     if not isinstance(stage, dict) or depth > DEEPEST:
         raise ValueError("not a training")
     request, presets = TrainRequest.from_config({**stage, "next": None}), set(preset_names())
-    if request.task not in presets or stage["path"] != path:
-        raise ValueError("not one of the tasks on the same files")
+    overrides = dict(request.overrides)
+    theirs = overrides["data"] if isinstance(overrides.get("data"), dict) else {}
+    elsewhere = [name for name in ELSEWHERE if name in theirs and theirs[name] != data.get(name)]
+    if stage.get("manifest") is not None and stage["manifest"] != data.get("manifest"):
+        elsewhere.append("manifest")
+    if request.task not in presets or stage["path"] != data.get("path") or elsewhere:
+        raise ValueError(f"not one of the tasks on the same files{f' ({elsewhere[0]})' if elsewhere else ''}")
     if request.size not in presets | {"auto"}:
         raise ValueError(f"{printable(request.size, 80)} is no size")
     if "runs" in stage and not _same(request.runs, run.parent):
         raise ValueError(f"runs {printable(request.runs, 80)} is not the folder of the run")
     if request.init_from or (request.name is not None and Path(request.name).name != request.name):
         raise ValueError(f"{printable(request.init_from or request.name, 80)} is not beside the run")
-    if request.upsampler_of is not None and not _beside(run, stage["upsampler_of"]):
+    if request.upsampler_of is not None and not _beside(run, str(request.upsampler_of)):
         raise ValueError(f"{printable(request.upsampler_of, 80)} is not beside the run")
-    overrides = dict(request.overrides)
     if wrong := [name for name in overrides if name not in STAGE_OPTIONS]:
         raise ValueError(f"{printable(repr(wrong[0]), 60)} is no plain setting")
     if overrides.get("codec") not in presets | {None}:
@@ -159,7 +182,13 @@ def _check_stage(run: Path, stage: Any, path: Any, depth: int = 0) -> None:
     if fault := _fault(overrides) or excess(overrides):
         raise ValueError(fault)
     if stage.get("next") is not None:
-        _check_stage(run, stage["next"], path, depth + 1)
+        _check_stage(run, stage["next"], data, depth + 1)
+
+
+def _beside_run(request: TrainRequest, run: Path) -> TrainRequest:
+    """The request with all of its stages beside a run, wherever the current folder is."""
+    following = _beside_run(request.next, run) if request.next else None
+    return replace(request, runs=run.parent, next=following)
 
 
 def _beside(run: Path, other: Any) -> bool:

@@ -78,6 +78,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "an appended key": changed("trainer", "callbacks+", CLASS),
     "another setting": changed("trainer", "magic", 1),
     "an optimizer": changed("optimizer", CLASS),
+    "an optimizer as a text": changed("optimizer", f"{PLANTED}.Class"),
+    "a schedule as a text": changed("lr_scheduler", f"{PLANTED}.Class"),
+    "another folder to write to": changed("trainer", "default_root_dir", "/tmp/elsewhere"),
+    "no data": changed("data", None),
+    "data without a path": changed("data", {"layouts": ["text"]}),
     "a device that is not one of ours": changed("trainer", "accelerator", "tpu"),
     "a strategy that is none": changed("trainer", "strategy", "nonsense"),
     "a date": changed("name", None) | {"name": __import__("datetime").date(2020, 1, 1)},
@@ -114,6 +119,11 @@ NEXT: dict[str, Any] = {
     "a whole trainer": stage(trainer="evil.yaml"),
     "a whole model": stage(model="evil.yaml"),
     "overrides that are none": {**stage(), "overrides": "evil.yaml"},
+    "other files by an override": stage(data={"path": "/home"}),
+    "another manifest": {**stage(), "manifest": "/home/list.csv"},
+    "another manifest by an override": stage(data={"manifest": "/home/list.csv"}),
+    "weights to begin with by an override": stage(data={"adopt": "/somewhere/music"}),
+    "a schedule": stage(lr_scheduler=f"{PLANTED}.Class"),
     "runs elsewhere": {**stage(), "runs": "/tmp"},
     "a name that leads elsewhere": {**stage(), "name": "../../x"},
     "for a run elsewhere": {**stage(), "upsampler_of": "/somewhere/music"},
@@ -142,7 +152,10 @@ def test_what_our_runs_ask_for_is_accepted(run):
         check_config(run, config)
         check_next(run, config)
     more = stage(trainer={"strategy": "ddp"}, data={"tokenizers": {"audio": "runs/codec"}}, samples=False)
-    assert check_next(run, {**OWN, "next": {**more, "size": "tiny"}}) is not None
+    request = check_next(run, {**OWN, "next": {**more, "size": "tiny", "next": stage()}})
+    assert request is not None
+    assert request.next is not None
+    assert (request.runs, request.next.runs) == (run.parent, run.parent)  # wherever the current folder is
 
 
 @pytest.mark.parametrize("text", ["", "# A run of helicon, format 1\n"])
@@ -194,7 +207,11 @@ CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
     "machines": ("trainer.num_nodes 1000000", changed("trainer", "num_nodes", 1_000_000)),
     "a batch": ("data.batch_size 1000000000", changed("data", "batch_size", 10**9)),
     "a batch of text": ("data.batch_size of", changed("data", "batch_size", "x" * 100_000)),
-    "a batch of long sequences": ("data.batch_size 5,000", {**OWN, "data": {"batch_size": 5000, "context": 1000}}),
+    "a batch of long sequences": (
+        "data.batch_size 5,000", {**OWN, "data": {"batch_size": 5000}, "model": {"context": 1000}},
+    ),
+    "a context as a text": ("model.context '1_048_576'", changed("model", "context", "1_048_576")),
+    "a long context alone": ("data.batch_size 32", {**OWN, "data": {}, "model": {"context": 1 << 20}}),
     "a batch of large pictures": ("data.batch_size 16", {**OWN, "data": {"batch_size": 16, "size": 4096}}),
     "a batch of long windows": ("data.batch_size 32", {**OWN, "data": {"batch_size": 32, "window": 1 << 23}}),
     "pictures": ("data.size 1000000", changed("data", "size", 1_000_000)),
@@ -231,7 +248,7 @@ def test_what_a_run_may_ask_for(run, monkeypatch):
     monkeypatch.setenv("HELICON_CACHE", "cache")
     for devices in ("auto", -1, "-1", 2, "2", [0, 1], "0,1"):
         check_config(run, changed("trainer", "devices", devices) | {"data": {"workers": 2, "cache": "cache/own"}})
-    check_config(run, changed("trainer", "num_nodes", 8) | {"data": {"batch_size": 512, "size": 64}})
+    check_config(run, changed("trainer", "num_nodes", 1) | {"data": {"batch_size": 512, "size": 64}})
 
 
 def test_a_config_that_repeats_itself(run):

@@ -56,6 +56,10 @@ def test_a_folder_becomes_a_run_with_a_page_and_goes_on(tmp_path: Path, capsys: 
     assert main(["train", "--resume", "runs/first", *more]) == 0
     assert max(read_metrics(run)["val/music"][0]) > last
 
+    capsys.readouterr()
+    assert main(["train", "--resume", "runs/first", "--model.lr", "1"]) == 2
+    assert "--model.lr would have no effect: --resume runs/first goes on" in capsys.readouterr().err
+
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     assert main(["train", "music", "pieces", "--name", "first", *SHAPE]) == 1
     assert "has something in it" in capsys.readouterr().err

@@ -233,7 +233,7 @@ def test_stereo_by_gumbel_in_pieces_and_bfloat16(tmp_path):
     metrics = read_metrics(run)
     assert metrics["train/loss"][1][-1] < metrics["train/loss"][1][0]
     assert load_codec(run).reading == {"rate": 8000, "channels": 2}
-    assert codec_of(run).shape.channels == 2
+    assert codec_of(run).config.channels == 2
     samples = sorted((run / "samples").glob("step-000003-0-*.wav"))
     assert [read_audio(path, None, None)[0].samples.shape for path in samples] == [(900, 2)] * 3
 

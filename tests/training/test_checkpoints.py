@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training_runs import arguments, fit, weights
+from training_runs import arguments, fit, resume_words, weights
 
 from helicon.cli import main
 from helicon.training.checkpoints import AtomicCheckpointIO, read_checkpoint
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_checkpoint_as_it_was(midi_folder, tmp_path, caps
 
     monkeypatch.setattr("helicon.training.checkpoints.torch.save", save)
     last = run / "checkpoints" / "last.ckpt"
-    args = ["--config", str(run / "config.yaml"), "--trainer.max_steps=6", "--ckpt_path", str(last)]
+    args = [*resume_words(run), "--trainer.max_steps=6"]
     assert main(["fit", *args]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert f"{run / 'checkpoints' / 'next.ckpt'}: could not be written (No space left on device)" in said

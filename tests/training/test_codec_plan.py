@@ -87,6 +87,20 @@ def test_all_stages_are_on_the_same_devices(wanted, machine, codecs):
     assert "model" not in shared(overrides)
 
 
+def test_what_the_task_holds_out_its_codec_does_not_learn(wanted, tmp_path):
+    (tmp_path / "task.yaml").write_text(
+        "codec: image-codec\ndata: {layouts: ['text[8] image[]'], held_out: 0.4, size: 16}\n"
+    )
+    first = codec_first(replace(wanted, task=str(tmp_path / "task.yaml"), overrides={"data": {"workers": 1}}))
+    assert first is not None
+    assert first.overrides == {"data": {"held_out": 0.4, "workers": 1}}
+
+
+def test_a_codec_of_another_medium_is_refused_before_it_is_trained(wanted):
+    with pytest.raises(ValueError, match="--codec audio-codec: text-to-image has no audio"):
+        codec_first(replace(wanted, overrides={"codec": "audio-codec"}))
+
+
 def test_another_codec_may_be_chosen(wanted):
     wanted = replace(wanted, overrides={"codec": "image-codec-tiny", "model": {"layers": 2}})
     first = codec_first(wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +19,7 @@ from training_runs import arguments, fit, resume_words, signalled_at
 from helicon.training.base import RunModule
 from helicon.training.callbacks import ValidateInTime
 from helicon.training.config import OptimizerConfig
+from helicon.training.epochs import NEVER
 from helicon.training.fsdp2 import FullyShard
 from helicon.training.metrics import read_metrics
 from helicon.training.options import UsageError
@@ -63,15 +63,16 @@ def test_strategies_that_cannot_train_this_are_refused(config, strategy, said):
 
 @pytest.mark.parametrize(("first", "own_clock"), [(True, False), (False, True)])
 def test_the_first_process_says_when_to_validate(first, own_clock):
-    callback = ValidateInTime()
-    trainer = SimpleNamespace(world_size=2, _val_check_time_interval=60.0, _last_val_time=time.monotonic())
+    callback = ValidateInTime(60.0)
+    trainer = SimpleNamespace(world_size=2, val_check_batch=NEVER, accumulate_grad_batches=1)
+    trainer.fit_loop = SimpleNamespace(batch_idx=0)
     asked = []
     trainer.strategy = SimpleNamespace(broadcast=lambda due: asked.append(due) or first)
     callback.on_train_start(cast(Any, trainer), cast(Any, None))
     callback.last -= 61 if own_clock else 0
     callback.on_train_batch_end(cast(Any, trainer), RunModule(OptimizerConfig()))
     assert asked == [own_clock]
-    assert (time.monotonic() - trainer._last_val_time >= 60) is first
+    assert trainer.val_check_batch == (1 if first else NEVER)
 
 
 def test_more_gpus_are_a_faster_machine():

@@ -12,7 +12,7 @@ import torch
 import yaml
 from attacks.harness import Outcome, attempt, posix, put
 from attacks.sent_runs import configured, kept
-from training_runs import resume_words
+from training.training_runs import resume_words
 
 from helicon.bundle.storage import load_bundle
 from helicon.training.run import run_lightning

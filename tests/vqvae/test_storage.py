@@ -119,7 +119,7 @@ def text(content: bytes):
     return lambda folder: (folder / CONFIG).write_bytes(content)
 
 
-MISFIT = "the weights of the codec are not those of its shape"
+MISFIT = "the weights of the codec are not those of its config"
 DAMAGE = {
     "truncated": (raw(lambda data: data[:-100]), "truncated or changed"),
     "cut in the header": (raw(lambda data: data[:50]), "truncated"),

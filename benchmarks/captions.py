@@ -49,7 +49,9 @@ def main() -> None:
         print(f"  {name:18} {found.mean() / tokens:.4f}   {worse.mean():+.4f} +- {error:.4f}{share}")
     pictures = []
     for number in range(0, len(examples), max(1, len(examples) // SHOWN)):
-        request = Request(1, number, {"text": captions[number]}, "image", top_k=args.top_k, guidance=args.guidance)
+        request = Request(
+            count=1, seed=number, given={"text": captions[number]}, to="image", top_k=args.top_k, guidance=args.guidance
+        )
         pictures += [generate(bundle, request)[0].media]
         print(f"  {captions[number]}")
     contact_sheet(pictures[:SHOWN], args.out, columns=4, smallest=192)

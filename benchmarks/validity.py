@@ -51,7 +51,7 @@ def measure(bundle: Bundle, pieces: int, seconds: float, temperature: float) -> 
     with tempfile.TemporaryDirectory() as folder:
         while made < pieces:
             count = min(BATCH, pieces - made)
-            request = Request(count, seed=made, seconds=seconds, temperature=temperature)
+            request = Request(count=count, seed=made, seconds=seconds, temperature=temperature)
             for item in generate(bundle, request):
                 path = Path(folder) / f"{made:03d}.mid"
                 item.modality.write(item.media, path)

@@ -129,8 +129,9 @@ def sample(
     return generate(
         model,
         Request(
-            count, seed, given, to, path, keep, seconds, tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-            overlap, guidance, best_of,
+            count=count, seed=seed, given=given, to=to, prime=path, keep=keep, seconds=seconds, tokens=tokens,
+            temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
+            overlap=overlap, guidance=guidance, best_of=best_of,
         ),
     )  # fmt: skip
 

@@ -36,9 +36,10 @@ REPEATED = (  # by a command to go on with, where they were given
 def generate(args: Namespace) -> int:
     """Runs the command."""
     request = Request(
-        args.count, args.seed, slot_values(args.rest), args.to, Path(args.prime) if args.prime else None,
-        args.keep, args.seconds, args.tokens, args.temperature, args.top_k, args.top_p, args.min_p,
-        args.repetition_penalty, args.overlap, args.guidance, args.best_of,
+        count=args.count, seed=args.seed, given=slot_values(args.rest), to=args.to,
+        prime=Path(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
+        temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, min_p=args.min_p,
+        repetition_penalty=args.repetition_penalty, overlap=args.overlap, guidance=args.guidance, best_of=args.best_of,
     )  # fmt: skip
     where, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
     with output_folder(out):

@@ -93,8 +93,8 @@ def requested(args: Namespace) -> TrainRequest:
     name, runs = args.name or overrides.get("name"), args.runs or overrides.get("runs") or TrainRequest.runs
     return TrainRequest(
         task=args.task, path=Path(args.path), minutes=MINUTES if args.minutes is None else args.minutes, size=args.size,
-        name=name, runs=Path(runs), init_from=_path(args.adopt), manifest=_path(args.manifest), seed=args.seed,
-        levels=args.levels, upsampler_of=_path(args.onto), overrides=without(overrides, OWN),
+        name=name, runs=Path(runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
+        levels=args.levels, upsampler_of=_path(args.upsampler_of), overrides=without(overrides, OWN),
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def as_fit(run: Path) -> str:
 def _resume(args: Namespace) -> int:
     """Goes on with a run that was stopped, for the rest of its minutes."""
     run, begun = Path(args.resume), time.monotonic()
-    upsampler_of, args.onto = _path(args.onto), None  # said once more, where the run is not beside it
+    upsampler_of, args.upsampler_of = _path(args.upsampler_of), None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
     typed = _typed_on(run, args.rest)
     if settled := [name for name in dotted(typed) if name in SETTLED]:
@@ -196,8 +196,8 @@ def _typed_on(run: Path, words: Sequence[str]) -> dict[str, Any]:
 
 def _leave_out(args: Namespace, option: str, *more: str) -> None:
     """CommandError for what a run that is there has settled already. more: other options that this one does without."""
-    fixed = {"TASK": args.task, "--from": args.adopt, "--manifest": args.manifest, "--size": args.size != "auto"}
-    fixed |= {"--levels": args.levels != 1, "--for": args.onto, "--seed": args.seed != 0}
+    fixed = {"TASK": args.task, "--from": args.init_from, "--manifest": args.manifest, "--size": args.size != "auto"}
+    fixed |= {"--levels": args.levels != 1, "--for": args.upsampler_of, "--seed": args.seed != 0}
     others = {"--name": args.name, "--runs": args.runs, "--minutes": args.minutes is not None, "--repeat": args.repeat}
     names = [name for name, value in (fixed | {name: others[name] for name in more}).items() if value]
     if names:

@@ -65,7 +65,9 @@ class MusicWorld(World):
         figures = self.measure(plan)
         asked = [
             Asked(
-                f"generated/{style}", Request(1, self.seed + i, {"style": style}, seconds=self.seconds, **SAFER), style
+                f"generated/{style}",
+                Request(count=1, seed=self.seed + i, given={"style": style}, seconds=self.seconds, **SAFER),
+                style,
             )
             for i, style in enumerate(LABELS)
         ]

@@ -66,10 +66,12 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
         folder = "generated" if len(bundle.schema.layouts) == 1 else f"generated/{name}"
         given = _conditions(prepared, index, layout, each, root / folder / "given")
         if not given:
-            asked.append(Asked(folder, Request(each, to=name, **length)))
+            asked.append(Asked(folder, Request(count=each, to=name, **length)))
         for number, values in enumerate(given):
             title = ", ".join(value if _is_typed(slot, layout) else Path(value).name for slot, value in values.items())
-            asked.append(Asked(f"{folder}/{number}", Request(1, number, values, name, **length), title))
+            asked.append(
+                Asked(f"{folder}/{number}", Request(count=1, seed=number, given=values, to=name, **length), title)
+            )
     return asked
 
 

@@ -16,7 +16,7 @@ class RequestError(ValueError):
     """What was asked for cannot be made by this model; the message names it and says what can."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What to make.
 

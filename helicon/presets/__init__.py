@@ -10,9 +10,11 @@ from typing import Any
 
 import yaml
 
+from helicon.formats.printable import MOST, printable
 from helicon.tokenizers.names import unknown
 
 FOLDER = Path(__file__).parent
+GROUPS = ("model", "data", "trainer")  # of a config, beside the options of a run
 
 
 def preset_names() -> list[str]:
@@ -31,5 +33,23 @@ def preset_path(name: str) -> Path:
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The config of a packaged preset, or of the file of that name."""
-    return yaml.safe_load(preset_path(name).read_text(encoding="utf-8")) or {}
+    """Returns the config of a packaged preset, or of the file of that name.
+
+    Raises:
+        ValueError: for a file that is no config, which is named.
+    """
+    path = preset_path(name)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{printable(path)}: no YAML ({printable(' '.join(str(error).split()), MOST)})") from None
+    config = {} if config is None else config
+    wrong = (
+        [group for group in GROUPS if not isinstance(config.get(group) or {}, dict)] if isinstance(config, dict) else []
+    )
+    if not isinstance(config, dict) or wrong:
+        what = f"{wrong[0]} is" if wrong else "these are"
+        raise ValueError(
+            f"{printable(path)}: {what} no settings; names and values are accepted, as in {FOLDER.name}/music.yaml"
+        )
+    return config

@@ -20,7 +20,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ig
 from pytorch_lightning.cli import LightningArgumentParser
 
 from helicon.formats.printable import printable
-from helicon.presets import preset_path
+from helicon.presets import preset, preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.config import RunConfig
 from helicon.training.idle_options import idle_option
@@ -147,10 +147,10 @@ def resolve(config: Config) -> TrainConfig:
     parser = fit_parser(task)
     whole = parser.parse_object(dict(config))
     check_options(task, whole)
-    made = parser.instantiate(whole)
+    model, data = TASKS[task].model(**whole.model.as_dict()), TASKS[task].data(**whole.data.as_dict())
     run = RunConfig(**{each.name: whole[each.name] for each in fields(RunConfig)})
     trainer = whole.trainer.as_dict()
-    return TrainConfig(run=run, model=made.model, data=made.data, trainer=trainer, ckpt_path=whole.ckpt_path)
+    return TrainConfig(run=run, model=model, data=data, trainer=trainer, ckpt_path=whole.ckpt_path)
 
 
 def check_options(task: str, config: Namespace) -> None:
@@ -251,9 +251,7 @@ def task_of(args: Sequence[str]) -> str:
         if name == "--task":
             task = value
         elif name == "--config" and task is None:
-            text = value if value.startswith("{") else preset_path(value).read_text(encoding="utf-8")
-            found = yaml.safe_load(text)
-            task = found.get("task") if isinstance(found, dict) else None
+            task = (yaml.safe_load(value) if value.startswith("{") else preset(value)).get("task")
     return check_task_name(task)
 
 

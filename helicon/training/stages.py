@@ -120,8 +120,8 @@ def finest(run: Path) -> int:
     return tokenizer.level
 
 
-def attach(run: Path, onto: Path) -> Path:
+def attach(run: Path, target: Path) -> Path:
     """Puts a trained upsampler, also one that was trained on, into the model that it is for; gives its place there."""
     tokenizer = load_bundle(run).sequencer.tokenizers[UPSAMPLED]
     assert isinstance(tokenizer, SoundCodesTokenizer)
-    return attach_bundle(find_bundle(run), find_bundle(onto), tokenizer.level)
+    return attach_bundle(find_bundle(run), find_bundle(target), tokenizer.level)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.callbacks import Timer
 from tiny_bundles import text_bundle
 
 from helicon.bundle.storage import save_bundle
@@ -97,6 +98,28 @@ def test_a_config_is_resolved_to_typed_objects():
         with pytest.raises(UsageError, match=message) as caught:
             resolve(merge(preset("music"), {"data": {"path": "x"}}, wrong))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("- 3\n", "these are no settings"), ("data: 3\n", "data is no settings"), ("model: [a\n", "no YAML")],
+)
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_a_file_that_is_no_config_is_named(tmp_path, monkeypatch, capsys, command, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text(text)
+    assert main([command, *(["my.yaml", "."] if command == "train" else ["--config", "my.yaml"])]) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"helicon: my.yaml: {message}")
+
+
+def test_a_callback_is_made_once(tmp_path, monkeypatch):
+    """What is typed is looked at several times; its classes are made when the training is."""
+    made = []
+    monkeypatch.setattr(Timer, "__init__", lambda self, **options: made.append(options))
+    config = {"data": {"path": "x"}, "trainer": {"callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}}
+    resolve(merge(preset("text"), config))
+    assert made == []
 
 
 def test_a_request_as_plain_values():

@@ -24,9 +24,9 @@ def test_a_guide_says_how_much_is_made(tmp_path: Path):
     (layout,) = bundle.schema.layouts
     prompt, _ = make_prompt(bundle, layout, Request(given=given))
     assert prompt.conditions["coarse"].tolist() == [0, 1, 0, 2, 1]
-    assert [len(item.ids) for item in generate(bundle, Request(2, given=given))] == [20, 20]
-    assert [len(item.ids) for item in generate(bundle, Request(2, given=given, seconds=1.5))] == [12, 12]
-    assert [len(item.ids) for item in generate(bundle, Request(2, given=given, tokens=7, guidance=2))] == [7, 7]
+    assert [len(item.ids) for item in generate(bundle, Request(count=2, given=given))] == [20, 20]
+    assert [len(item.ids) for item in generate(bundle, Request(count=2, given=given, seconds=1.5))] == [12, 12]
+    assert [len(item.ids) for item in generate(bundle, Request(count=2, given=given, tokens=7, guidance=2))] == [7, 7]
     (item,) = generate(bundle, Request(given=given, prime=tmp_path / "a.tones"))
     assert (item.media[:17], len(item.ids)) == ("01234012340123401", 20)
 

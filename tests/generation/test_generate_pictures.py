@@ -116,7 +116,7 @@ def test_pictures_get_captions(folder, both, tmp_path):
     write_picture(tmp_path / "picture.png", 7)
     names = made(folder, tmp_path / "out", "--image", str(tmp_path / "picture.png"), "--to", "text", "-n", "2")
     assert names == ["000.json", "000.txt", "001.json", "001.txt", "index.html"]
-    asked = Request(2, given={"image": str(tmp_path / "picture.png")})
+    asked = Request(count=2, given={"image": str(tmp_path / "picture.png")})
     assert str(choose_layout(both, asked)) == "image[4x4] text[4]"  # also without --to: a condition, if it can be one
     items = generate(both, asked)
     assert [(tmp_path / "out" / f"00{i}.txt").read_text(encoding="utf-8") for i in (0, 1)] == [i.media for i in items]
@@ -141,7 +141,7 @@ def test_the_best_fit_comes_first(folder, tmp_path):
 
 
 def test_guidance_changes_what_is_made(both):
-    plain = Request(4, given={"text": "red"}, to="image")
+    plain = Request(count=4, given={"text": "red"}, to="image")
     made = [
         [item.ids.tolist() for item in generate(both, request)]
         for request in (plain, replace(plain, guidance=1.0), replace(plain, guidance=3.0))
@@ -171,7 +171,7 @@ def test_a_wrong_request_is_one_line_and_writes_nothing(folder, tmp_path, capsys
 def test_nothing_is_sampled_before_it_is_known_that_it_can_be_ranked(both, monkeypatch):
     monkeypatch.setattr("helicon.generation.generate.decode", lambda *args, **how: pytest.fail("sampled"))
     with pytest.raises(RequestError, match="a caption, for a picture"):
-        generate(both, Request(1, best_of=2))
+        generate(both, Request(count=1, best_of=2))
 
 
 def test_a_model_without_conditions_has_none_to_heed(plain, tmp_path, capsys):

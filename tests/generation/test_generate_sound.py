@@ -44,7 +44,7 @@ def frames(path: Path) -> int:
 )
 def test_it_lasts_as_long_as_asked_for_to_the_sample(coded, tokenizer, seconds):
     bundle = coded if tokenizer == "codes" else sound_bundle(tokenizer=tokenizer, context=200)
-    items = generate(bundle, Request(2, seconds=seconds))
+    items = generate(bundle, Request(count=2, seconds=seconds))
     assert [len(item.media) for item in items] == [round(seconds * RATE)] * 2
     hop = 16 if tokenizer == "codes" else 1
     assert [len(item.ids) for item in items] == [-(-round(seconds * RATE) // hop)] * 2

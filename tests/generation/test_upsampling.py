@@ -31,7 +31,7 @@ from helicon.modalities.audio import codes_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = RuntimeConfig(torch.device("cpu"))
-ASKED = Request(3, seed=5, seconds=0.05)  # 400 samples: 25 codes, and 100 of the finer level
+ASKED = Request(count=3, seed=5, seconds=0.05)  # 400 samples: 25 codes, and 100 of the finer level
 LEVELS = ("hop-16", "hop-4")
 
 
@@ -117,7 +117,7 @@ def test_the_page_and_the_records_are_of_the_finest_level(model, tmp_path, capsy
 
 
 def test_finer_codes_are_made_for_each_of_the_coarser(model, tmp_path):
-    found = made(model, Request(2, tokens=9), tmp_path)
+    found = made(model, Request(count=2, tokens=9), tmp_path)
     for place, item in enumerate(found.items):
         assert len(item.ids) == 4 * len(ids(tmp_path, "hop-16", place)) == len(item.media) / 4
         assert np.array_equal(item.ids, ids(tmp_path, "hop-4", place))
@@ -288,7 +288,7 @@ def test_the_style_goes_to_every_level(model, tmp_path, monkeypatch):
     decode = upsampling.decode
     for module in ("helicon.generation.upsampling", "helicon.generation.generate"):
         monkeypatch.setattr(f"{module}.decode", lambda *args, **how: told.append(args[3]) or decode(*args, **how))
-    made(model, Request(2, given={"style": "gong"}, seconds=0.01), tmp_path)
+    made(model, Request(count=2, given={"style": "gong"}, seconds=0.01), tmp_path)
     assert [[prompt.conditions["style"].tolist() for prompt in prompts] for prompts in told] == [[[1], [1]], [[1], [1]]]
     assert [len(prompt.conditions["above"]) for prompt in told[1]] == [5, 5]
 
@@ -312,7 +312,7 @@ def test_what_is_no_sound_has_one_level(tmp_path):
     model = upsampled(tmp_path / "model", top, layout="audio@above")
     write_audio(noise(640), tmp_path / "in.wav")
     told: list[str] = []
-    request = Request(2, given={"audio": str(tmp_path / "in.wav")}, to="text")
+    request = Request(count=2, given={"audio": str(tmp_path / "in.wav")}, to="text")
     for _ in range(2):  # the second time it is there
         found = made(model, request, tmp_path / "heard", told_of(told))
         assert told == ["text"]

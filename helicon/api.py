@@ -21,13 +21,13 @@ from helicon.generation.request import Request
 from helicon.generation.runtime import choose_device
 from helicon.presets import preset, preset_names
 from helicon.training.options import check_typed, merge, typed_config
-from helicon.training.plan import clock
+from helicon.training.plan import max_time
 from helicon.training.process_state import process_state_kept
+from helicon.training.request import TrainRequest
 from helicon.training.resuming import repeated_config
 from helicon.training.run import run_lightning
 
 AnyPath = str | os.PathLike[str]
-MINUTES = 10.0
 STEPS_BETWEEN_VALIDATIONS = 200
 
 
@@ -72,7 +72,7 @@ def train(
         between = max(1, min(STEPS_BETWEEN_VALIDATIONS, steps // 4))
         trainer |= {"max_steps": steps, "val_check_interval": between}
     if minutes is not None or steps is None:
-        trainer["max_time"] = clock(max(1, round(60 * (MINUTES if minutes is None else minutes))))
+        trainer["max_time"] = max_time(TrainRequest.minutes if minutes is None else minutes)
     with process_state_kept():
         quiet()
         check_typed("fit", [f"--task={config.get('task', 'gpt')}", *options])

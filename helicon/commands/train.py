@@ -33,16 +33,15 @@ from helicon.training.options import (
     without,
 )
 from helicon.training.own_classes import import_typed
-from helicon.training.plan import MACHINE, Plan, clock, plan_gpt
+from helicon.training.plan import MACHINE, Plan, max_time, plan_gpt
 from helicon.training.raw_data import RawData
 from helicon.training.request import TrainRequest
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
 from helicon.training.sizes import check_task, trains_codec
 from helicon.training.stages import attach, chained, stage_lengths, stages
-from helicon.training.trust import check_data, check_next
+from helicon.training.trust import check_data, check_next, check_plain
 
-MINUTES = 10.0
 # Where a repeated run may differ
 ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
 # What a checkpoint has settled: whatever is typed beside it would be dropped
@@ -92,7 +91,8 @@ def requested(args: Namespace) -> TrainRequest:
         overrides = typed_config(args.rest, merge(preset(args.task), {"data": {"path": args.path}}))
     name, runs = args.name or overrides.get("name"), args.runs or overrides.get("runs") or TrainRequest.runs
     return TrainRequest(
-        task=args.task, path=Path(args.path), minutes=MINUTES if args.minutes is None else args.minutes, size=args.size,
+        task=args.task, path=Path(args.path), size=args.size,
+        minutes=TrainRequest.minutes if args.minutes is None else args.minutes,
         name=name, runs=Path(runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
         levels=args.levels, upsampler_of=_path(args.upsampler_of), overrides=without(overrides, OWN),
     )  # fmt: skip
@@ -156,7 +156,7 @@ def _resume(args: Namespace) -> int:
     if settled := [name for name in dotted(typed) if name in SETTLED]:
         raise CommandError(f"--{settled[0]} would have no effect: --resume {run} goes on with the checkpoint's own")
     if args.minutes is not None:
-        typed = merge(typed, {"trainer": {"max_time": clock(max(1, round(60 * args.minutes)))}})
+        typed = merge(typed, {"trainer": {"max_time": max_time(args.minutes)}})
     config = resumed_config(run, typed, upsampler_of)
     check_next(run, config)  # before hours of training, and once more when its turn has come
     with planning(run / CONFIG):
@@ -186,6 +186,7 @@ def _typed_on(run: Path, words: Sequence[str]) -> dict[str, Any]:
     if not words:
         return {}
     config = read_config(run)
+    check_plain(run, config)
     check_data(run, config)
     base = {name: config[name] for name in ("task", "data") if name in config}
     with planning(run / CONFIG, *configs_of(words)):

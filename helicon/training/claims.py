@@ -14,6 +14,7 @@ from typing import Any
 from helicon.formats.checked import shown
 from helicon.formats.files import cache_path
 from helicon.formats.printable import printable
+from helicon.presets import GROUPS
 
 PROCESSES_A_CPU, LEAST_PROCESSES = 4, 8  # of trainers and their readers, on this machine
 MOST_NODES = 1  # others listen on a port of this machine, and wait for more of them
@@ -31,7 +32,7 @@ def excess(config: Mapping[str, Any], typed: Collection[str] = ()) -> str | None
     """What in a config asks for more than a run may, and the limit. typed: options whose values here do not count."""
     said = {
         f"{group}.{name}": value
-        for group in ("trainer", "model", "data") for name, value in (config.get(group) or {}).items()
+        for group in GROUPS for name, value in (config.get(group) or {}).items()
         if value is not None and f"{group}.{name}" not in typed
     }  # fmt: skip
     most = {**MOST, "data.workers": _most_processes(), "trainer.num_nodes": MOST_NODES}

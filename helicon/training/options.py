@@ -20,7 +20,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ig
 from pytorch_lightning.cli import LightningArgumentParser
 
 from helicon.formats.printable import printable
-from helicon.presets import preset, preset_path
+from helicon.presets import GROUPS, preset, preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.config import RunConfig
 from helicon.training.idle_options import idle_option
@@ -29,7 +29,6 @@ from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer
 
 Config = Mapping[str, Any]
-GROUPS = ("model", "data", "trainer")
 UNION = "Does not validate against any of the Union subtypes"
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
 

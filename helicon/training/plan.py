@@ -128,8 +128,7 @@ def place(request: TrainRequest, run: Path) -> dict[str, Any]:
 
 def limits(request: TrainRequest) -> dict[str, Any]:
     """The part of a config that says how long it takes."""
-    time = clock(max(1, round(60 * request.minutes)))
-    return {"trainer": {"max_time": time, "max_steps": request.steps or -1}}
+    return {"trainer": {"max_time": max_time(request.minutes), "max_steps": request.steps or -1}}
 
 
 def machine_of(config: TrainConfig) -> Machine:
@@ -178,6 +177,11 @@ def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
     # Few pieces: many small steps rather than few large ones
     data = {"batch_size": 8, "layouts": layouts, "tokenizers": tokenizers, "adopt": str(find_bundle(request.init_from))}
     return {"model": model, "data": data}
+
+
+def max_time(minutes: float) -> str:
+    """How long a training may take, as Lightning takes durations: a second at least."""
+    return clock(max(1, round(60 * minutes)))
 
 
 def clock(seconds: int) -> str:

@@ -31,8 +31,8 @@ def resumed_config(run: Path, typed: Config | None = None, upsampler_of: Path | 
         TrainingError: for a config that could run code, or asks for more than a run may.
     """
     config, typed = read_config(run), typed or {}
-    check_data(run, config)
     check_config(run, config, upsampler_of, dotted(typed))
+    check_data(run, config)
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
@@ -55,8 +55,8 @@ def repeated_config(
         TrainingError: for a config that could run code, or a run without a step.
     """
     config, typed = read_config(run), typed or {}
-    check_data(run, config)
     check_config(run, config | {"upsampler_of": None}, typed=dotted(typed))
+    check_data(run, config)
     check_start(run, config, dotted(typed))
     check_own_files(run)
     record = read_record(run)

@@ -73,14 +73,15 @@ class HeliconCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str] | Config, prepared: Prepared | None = None) -> None:
         self.prepared = prepared
+        configs: list[str] = []
         if isinstance(args, Mapping):
             self.task = check_task_name(args.get("task"))
             given: Any = {"subcommand": command, command: dict(args)}
         else:
             self.task = task_of(args)
             import_typed(args)
-            given = [command, *resolve_configs(args)]
-        task, configs = TASKS[self.task], [] if isinstance(args, Mapping) else configs_of(args)
+            given, configs = [command, *resolve_configs(args)], configs_of(args)
+        task = TASKS[self.task]
         with locating(*configs):
             super().__init__(
                 task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None,

@@ -17,13 +17,12 @@ from typing import Any
 import pytorch_lightning as pl
 
 from helicon.formats.printable import MOST, printable
-from helicon.presets import preset_names
+from helicon.presets import GROUPS, preset_names
 from helicon.training.claims import excess
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG
 from helicon.training.request import TrainRequest
 
-GROUPS = ("trainer", "model", "data")
 PLAIN = (str, int, float, bool, type(None))
 CODE = ("logger", "callbacks", "profiler", "plugins")  # of the trainer: a text for one of these is imported as a class
 CLASSES = ("optimizer", "lr_scheduler")  # of the run: the same
@@ -72,8 +71,7 @@ def check_plain(run: Path, config: dict[str, Any]) -> None:
 
 
 def check_data(run: Path, config: dict[str, Any]) -> None:
-    """TrainingError for a run's config without files to go on with."""
-    check_plain(run, config)
+    """TrainingError for a plain config without files to go on with."""
     if not isinstance((config.get("data") or {}).get("path"), str):
         raise TrainingError(f"{_where(run)}: data.path is not there; the config of a run says what it was trained on")
 

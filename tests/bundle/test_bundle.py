@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from functools import partial
 from pathlib import Path
 
+import damage
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import CONFIG, WEIGHTS, BundleError, load_bundle, save_bundle
@@ -100,30 +101,11 @@ def test_saving_again_replaces_whole_files(folder, monkeypatch):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def weights(change):
-    def harm(folder: Path) -> None:
-        tensors = load_file(folder / WEIGHTS)
-        change(tensors)
-        save_file(tensors, folder / WEIGHTS)
-
-    return harm
-
-
-def raw(change):
-    return lambda folder: (folder / WEIGHTS).write_bytes(change((folder / WEIGHTS).read_bytes()))
-
-
-def config(change):
-    def harm(folder: Path) -> None:
-        read = json.loads((folder / CONFIG).read_text())
-        change(read)
-        (folder / CONFIG).write_text(json.dumps(read))
-
-    return harm
+weights, raw, config = partial(damage.tensors, WEIGHTS), partial(damage.raw, WEIGHTS), partial(damage.values, CONFIG)
 
 
 def text(content: bytes):
-    return lambda folder: (folder / CONFIG).write_bytes(content)
+    return damage.raw(CONFIG, lambda _: content)
 
 
 DAMAGE = {

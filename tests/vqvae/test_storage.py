@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import damage
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import ImageCodecConfig
@@ -93,30 +94,11 @@ def test_the_weights_of_another_codec_are_refused(folder, tmp_path):
     assert str(folder / CONFIG) in str(caught.value)
 
 
-def weights(change):
-    def harm(folder: Path) -> None:
-        tensors = load_file(folder / WEIGHTS)
-        change(tensors)
-        save_file(tensors, folder / WEIGHTS)
-
-    return harm
-
-
-def raw(change):
-    return lambda folder: (folder / WEIGHTS).write_bytes(change((folder / WEIGHTS).read_bytes()))
-
-
-def config(change):
-    def harm(folder: Path) -> None:
-        read = json.loads((folder / CONFIG).read_text())
-        change(read)
-        (folder / CONFIG).write_text(json.dumps(read))
-
-    return harm
+weights, raw, config = partial(damage.tensors, WEIGHTS), partial(damage.raw, WEIGHTS), partial(damage.values, CONFIG)
 
 
 def text(content: bytes):
-    return lambda folder: (folder / CONFIG).write_bytes(content)
+    return damage.raw(CONFIG, lambda _: content)
 
 
 MISFIT = "the weights of the codec are not those of its config"

@@ -23,6 +23,7 @@ FORMAT = 2
 HEADER = f"# A run of helicon, format {FORMAT}\n"
 LARGEST_CONFIG = 1 << 17  # bytes
 MOST_VALUES = 2_000  # of a config, once what it repeats by name is written out
+MOST_BRACKETS = 500
 WRITTEN = (".", "checkpoints", "model", "model/upsamplers", "samples")  # folders of a run
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -83,6 +84,8 @@ def read_config(run: Path) -> dict[str, Any]:
         text = read_regular(path, LARGEST_CONFIG, links=False).decode("utf-8")
         if not text.startswith(HEADER):
             raise TrainingError(f"{printable(path)}: not of a run of format {FORMAT}, which this version goes on with")
+        if text.count("[") + text.count("{") > MOST_BRACKETS:  # nested, they take PyYAML quadratic time
+            raise TrainingError(f"{printable(path)}: more than {MOST_BRACKETS:,} brackets; no config of a run")
         if (node := yaml.compose(text, yaml.SafeLoader)) is not None and _values(node, {}) > MOST_VALUES:
             raise TrainingError(f"{printable(path)}: more than {MOST_VALUES:,} values; no config of a run")
         config = yaml.safe_load(text)

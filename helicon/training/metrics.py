@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from helicon.training.errors import TrainingError
 STEP = "step"  # the first column
 LONGEST_LINE = 1 << 16  # bytes
 MOST_METRICS = 1000
-MOST_BYTES = 6 << 20  # that are read: of a longer file the end
+MOST_BYTES = 4 << 20  # that are read: of a longer file the end
 MOST_REWRITTEN = 64 << 20  # bytes of a file that still gets further columns
 Metrics = Mapping[str, tuple[list[int], list[float]]]  # metric -> (steps, values)
 
@@ -122,11 +121,16 @@ def read_metrics(run: Path) -> dict[str, tuple[list[int], list[float]]]:
     columns, (_, end) = _columns(path), _end_of(path)
     series: list[dict[int, float]] = [{} for _ in columns]
     for line in end[: end.rfind(b"\n") + 1].splitlines():
-        if (step := _step(line, columns)) >= 0:
-            with suppress(ValueError):  # where a line was cut off within a number
-                for values, cell in zip(series, line.split(b",")[1:]):
-                    if cell:
-                        values[step] = float(cell)
+        first, *cells = line.split(b",")
+        if len(cells) != len(columns):
+            continue
+        try:
+            step = int(first)
+            for values, cell in zip(series, cells):
+                if cell:
+                    values[step] = float(cell)
+        except ValueError:  # the first line; one that was cut off within a number
+            continue
     found = {name: sorted(values.items()) for name, values in zip(columns, series) if values}
     return {name: ([step for step, _ in pairs], [value for _, value in pairs]) for name, pairs in found.items()}
 

@@ -32,8 +32,7 @@ def main(folder: Path, steps: int = 300) -> None:
     """Trains half of the steps, goes on with the other half, and writes four texts."""
     options = ["--model.pattern", "dense,dilated:4,8"]
     run = helicon.train(folder, task="text", size="tiny", steps=steps // 2, name="dilated", options=options)
-    options += ["--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
-    run = helicon.train(folder, task="text", size="tiny", steps=steps, name="dilated", options=options)
+    run = helicon.resume(run, options=["--trainer.max_steps", str(steps)])
     for path in helicon.save(helicon.sample(helicon.load(run), count=4, tokens=64), run / "texts"):
         print(path)
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helicon.api import load, repeat, sample, save, train
+    from helicon.api import load, repeat, resume, sample, save, train
     from helicon.bundle.bundle import Bundle
     from helicon.formats.score import ReadReport, Score
     from helicon.generation.generate import Item
@@ -28,6 +28,7 @@ _EXPORTS = {
     "load": "helicon.api",
     "register": "helicon.modalities.registry",
     "repeat": "helicon.api",
+    "resume": "helicon.api",
     "sample": "helicon.api",
     "save": "helicon.api",
     "train": "helicon.api",
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "register",
     "repeat",
+    "resume",
     "sample",
     "save",
     "train",

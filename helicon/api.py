@@ -1,5 +1,5 @@
 """The library in a few calls: `train` a folder into a run, `load` its model, `sample` media from it, `save` them.
-`repeat` makes a run once more.
+`resume` goes on with a run, `repeat` makes it once more.
 
 They are `helicon.train` and so on, imported when first used, so that `import helicon` does not load PyTorch.
 """
@@ -10,7 +10,6 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
@@ -19,65 +18,112 @@ from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate
 from helicon.generation.request import Request
 from helicon.generation.runtime import choose_device
-from helicon.presets import preset, preset_names
-from helicon.training.options import check_typed, merge, typed_config
-from helicon.training.plan import max_time
 from helicon.training.process_state import process_state_kept
-from helicon.training.request import TrainRequest
-from helicon.training.resuming import repeated_config
+from helicon.training.request import MOST_MINUTES, TrainRequest
+from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.stages import attach, chained, make_request, plan_stage, stages
+from helicon.training.trust import check_next
 
 AnyPath = str | os.PathLike[str]
-STEPS_BETWEEN_VALIDATIONS = 200
 
 
 def train(
     folder: AnyPath,
     task: str = "music",
     *,
-    size: str | None = None,
+    size: str = "auto",
     minutes: float | None = None,
     steps: int | None = None,
     name: str | None = None,
-    runs: AnyPath = "runs",
+    runs: AnyPath | None = None,
+    init_from: AnyPath | None = None,
+    manifest: AnyPath | None = None,
     seed: int = 0,
+    levels: int = 1,
+    config: AnyPath | Sequence[AnyPath] = (),
     options: Sequence[str] = (),
 ) -> Path:
-    """Trains on a folder, searched recursively; gives the run's folder, which `load` takes.
-
-    task: a preset such as `music`, `image` or `text-to-image`, or a layout such as `text[32] music`, whose slots may be
-    those of a modality of your own. `image-codec` and `audio-codec` train a codec, whose run others take as their
-    tokenizer with `options=["--data.tokenizer", str(codec)]`; otherwise pictures are palettes of colours, and sounds
-    mu-law samples.
-    size: a preset with the model's shape, `small` unless given or the task has its own; a codec has none.
-    minutes, steps: how long, 10 minutes unless given; the learning rate follows whichever ends first.
-    name: folder in `runs`; an empty or a new one.
-    options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
+    """Trains on a folder, searched recursively, as `helicon train` does: what is left open is chosen, and what the
+    task needs is trained first, such as the codec of `text-to-image`.
 
     Nothing of the process is left changed, random states included, but that glibc keeps freed memory for reuse.
 
-    RuntimeError in a process that a training has started and that runs the same script once more.
+    Args:
+        folder: of files.
+        task: a preset such as `music`, `image` or `text-to-image`, a config file, or a layout such as `text[32] music`,
+            whose slots may be those of a modality of your own. `image-codec` and `audio-codec` train a codec, whose run
+            others take as their tokenizer with `options=["--data.tokenizer", str(codec)]`.
+        size: a preset with the model's shape, or `auto`; a codec has none.
+        minutes: how long all of it takes at most; 10 unless it or `steps` is given.
+        steps: of each stage, at most; the learning rate follows whichever ends first.
+        name: folder in `runs`; an empty or a new one.
+        runs: folder of all runs, `runs` unless given.
+        init_from: run or bundle to fine-tune.
+        manifest: list of files, instead of searching the folder.
+        seed: of batches and noise.
+        levels: of sound, one of them made by the model and each finer one by an upsampler.
+        config: presets or config files, which count in the place of the task's.
+        options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
+
+    Returns:
+        The run of the model, which `load` takes.
+
+    Raises:
+        RuntimeError: in a process that a training has started and that runs the same script once more.
+        ValueError: for what is not accepted, in one line.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
-    base = preset(task) if task in preset_names() else {"data": {"layouts": [task]}}
-    codec = base.get("task", "gpt") != "gpt"
-    size = size or (None if codec or "layers" in base.get("model", {}) else "small")
-    # A published shape has layouts too
-    layouts = {} if codec else {"data": {"layouts": base["data"]["layouts"]}}
-    place = {"data": {"path": os.fspath(folder), "seed": seed}, "name": name, "runs": os.fspath(runs)}
-    config = merge(base, preset(size) if size else {}, layouts, place)
-    trainer: dict[str, Any] = {}
-    if steps is not None:
-        between = max(1, min(STEPS_BETWEEN_VALIDATIONS, steps // 4))
-        trainer |= {"max_steps": steps, "val_check_interval": between}
-    if minutes is not None or steps is None:
-        trainer["max_time"] = max_time(TrainRequest.minutes if minutes is None else minutes)
+    configs = [config] if isinstance(config, (str, os.PathLike)) else config
+    words = [*(f"--config={os.fspath(each)}" for each in configs), *options]
+    if minutes is None and steps is not None:
+        minutes = MOST_MINUTES  # steps alone decide
     with process_state_kept():
         quiet()
-        check_typed("fit", [f"--task={config.get('task', 'gpt')}", *options])
-        typed = typed_config(options, config)
-        return run_lightning("fit", merge(config, {"trainer": trainer}, typed)).run_folder
+        request = make_request(
+            task, Path(folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=_path(runs),
+            init_from=_path(init_from), manifest=_path(manifest), seed=seed, levels=levels,
+        )  # fmt: skip
+        return _train_stages(chained(stages(request)))
+
+
+def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str] = ()) -> Path:
+    """Goes on with a run that was stopped, and with what follows it.
+
+    Args:
+        run: folder of a run.
+        minutes: how long it trains in all, instead of what the run says.
+        options: of `helicon fit`, that count in the place of the run's own, e.g. `["--trainer.max_steps", "2000"]`.
+
+    Returns:
+        The run of the model.
+    """
+    with process_state_kept():
+        quiet()
+        config = resumed_config(Path(run), options, minutes)
+        trained = _attached(run_lightning("fit", config).run_folder, _path(config.get("upsampler_of")))
+        following = check_next(Path(run), config)
+        return _train_stages(following) if following else trained
+
+
+def _train_stages(request: TrainRequest) -> Path:
+    """Trains one stage and those that follow it; gives the run of the model, or of a codec that is all."""
+    plan = plan_stage(request)
+    run = _attached(run_lightning("fit", plan.config, plan.prepared).run_folder, request.upsampler_of)
+    return _train_stages(request.next) if request.next else run
+
+
+def _attached(run: Path, upsampler_of: Path | None) -> Path:
+    """The run of the model, which has got an upsampler where the run is of one."""
+    if upsampler_of is None:
+        return run
+    attach(run, upsampler_of)
+    return upsampler_of
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return Path(path) if path is not None else None
 
 
 def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None) -> Path:
@@ -89,7 +135,7 @@ def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None
     """
     with process_state_kept():
         quiet()
-        config = repeated_config(Path(run), Path(runs) if runs is not None else None, name)
+        config = repeated_config(Path(run), _path(runs), name)
         return run_lightning("fit", config).run_folder
 
 

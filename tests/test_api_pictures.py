@@ -1,4 +1,4 @@
-"""The library's calls on captioned pictures: a codec, a model of its codes, a picture for a caption, files."""
+"""The library's calls on captioned pictures: one call trains a codec and a model of its codes, as the command does."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from pathlib import Path
 import helicon
 from helicon.demos.shapes import write_folder
 
-CODEC = ["--data.size", "32", "--model.factor", "8", "--model.width", "16", "--model.blocks", "0"]
-CODEC += ["--model.codes", "16", "--data.batch_size", "8", "--samples", "false"]
+CODEC = """\
+task: codec
+model: {factor: 8, width: 16, blocks: 0, codes: 16}
+data: {batch_size: 8}
+"""
+OPTIONS = ["--data.size", "32", "--data.batch_size", "4", "--samples", "false"]
 
 
 def test_from_captioned_pictures_to_a_picture_for_a_caption(tmp_path: Path, monkeypatch, one_thread) -> None:
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     write_folder(tmp_path / "shapes", 24, seed=0)
-    kept = {"runs": tmp_path / "runs", "steps": 12}
-    codec = helicon.train(tmp_path / "shapes", "image-codec", name="codec", options=CODEC, **kept)
-    options = ["--data.tokenizer", str(codec), "--data.batch_size", "4", "--samples", "false"]
-    run = helicon.train(tmp_path / "shapes", "text-to-image", size="tiny", name="pictures", options=options, **kept)
+    (tmp_path / "codec.yaml").write_text(CODEC)
+    (tmp_path / "mine.yaml").write_text(f"codec: {tmp_path / 'codec.yaml'}\nmodel: {{dropout: 0.3}}\n")
+    run = helicon.train(
+        tmp_path / "shapes", "text-to-image", size="tiny", name="pictures", steps=12, runs=tmp_path / "runs",
+        config=tmp_path / "mine.yaml", options=OPTIONS,
+    )  # fmt: skip
+    assert run == tmp_path / "runs" / "pictures"
+    assert sorted(path.name for path in run.parent.iterdir()) == ["pictures", "pictures-codec"]
 
     model = helicon.load(run, "cpu")
+    assert model.gpt.config.dropout == 0.3
     assert [str(layout) for layout in model.schema.layouts] == ["text[32] image[4x4]"]
     caption = "a large red circle above a small blue square"
     items = helicon.sample(model, 2, seed=1, text=caption, guidance=2.0, best_of=3)

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helicon.cli import CommandError
 from helicon.data.prepare import Prepared
 from helicon.formats.printable import print_text
-from helicon.training.options import Config, UsageError
+from helicon.training.options import Config
 from helicon.training.processes import is_first
 from helicon.training.resuming import exit_status
 from helicon.training.run import run_lightning
@@ -51,8 +50,6 @@ def run_or_stop(
     quiet()
     try:
         return run_lightning(command, args, prepared), 0
-    except UsageError as error:
-        raise CommandError(str(error)) from error
     except Interrupted as stop:
         run = stop.checkpoint.parent.parent
         if is_first():

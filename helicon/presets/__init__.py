@@ -22,13 +22,15 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def config_path(name: str) -> Path:
+    """File of a preset, or of that name, whether it is there or not."""
+    return FOLDER / f"{name}.yaml" if name in preset_names() else Path(name)
+
+
 def preset_path(name: str) -> Path:
     """File of a preset, or the file itself that `name` names; ValueError shows the nearest names."""
-    packaged = FOLDER / f"{name}.yaml"
-    if packaged.is_file():
-        return packaged
-    if Path(name).is_file():
-        return Path(name)
+    if (path := config_path(name)).is_file():
+        return path
     raise ValueError(unknown("preset or config file", name, preset_names()))
 
 

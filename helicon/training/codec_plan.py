@@ -11,7 +11,7 @@ import torch
 
 from helicon.data.files import scan
 from helicon.data.prepare import modalities_of
-from helicon.presets import preset, preset_path
+from helicon.presets import preset
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
@@ -41,7 +41,7 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
 
     What would stop the second stage raises now, before the first takes its time.
     """
-    task = request.overrides.get("codec") or preset(request.task).get("codec")
+    task = request.overrides.get("codec") or request.config.get("codec")
     if task is None or request.init_from:
         return None
     data = planned_data(request)
@@ -49,9 +49,9 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
         raise ValueError(f"--codec {task}: {request.task} has no {medium_of(task)}")
     if _tokenizer_named(data, medium_of(task)):
         return None
-    run = choose_run(request.runs, request.name, Path(request.task).stem)
+    run = choose_run(request.runs, request.name, request.title)
     # What the task itself holds out is not to be learned by its codec
-    held_out = chosen(preset(request.task), ("data.held_out", "data.manifest"))
+    held_out = chosen(request.config, ("data.held_out", "data.manifest"))
     options = merge(held_out, shared(request.overrides, READING[medium_of(task)]))
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
         options["trainer"]["strategy"] = "ddp"
@@ -83,7 +83,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
     check_size(request.size)
     where: dict[str, Any] = {"data": {"path": str(request.path)}, "runs": str(request.runs)}
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
-    data: SequenceData = resolve(merge(preset(request.task), where, request.overrides)).make_data()
+    data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
     for layout in data.layouts:
         scan(request.path, modalities_of(layout), request.manifest)
     return data
@@ -93,7 +93,7 @@ def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> Train
     """What is wanted, with the trained codec named and in the minutes that are left."""
     medium = medium_of(first.task)
     overrides = without(request.overrides, ("codec", *READING[medium]))
-    named = {source: value for config in (preset(request.task), overrides)
+    named = {source: value for config in (request.config, overrides)
              for source, value in ((config.get("data") or {}).get("tokenizers") or {}).items()}  # fmt: skip
     overrides = merge(overrides, {"data": {"tokenizers": {**named, medium: str(codec)}}})
     name = (first.name or "").removesuffix("-codec")
@@ -105,15 +105,14 @@ def plan_codec(request: TrainRequest, say: Say) -> Plan:
     if request.size != "auto" or request.init_from:
         raise TrainingError("a codec has neither --size nor --from; --model.width says how large it is")
     check_request(request)
-    preset_path(request.task)
-    run = choose_run(request.runs, request.name, Path(request.task).stem)
+    run = choose_run(request.runs, request.name, request.title)
     every = {"trainer": {"val_check_interval": clock(validation_seconds(request.minutes, 1000))}}
-    whole = merge(preset(request.task), place(request, run), limits(request), every, request.overrides)
+    whole = merge(request.config, place(request, run), limits(request), every, request.overrides)
     config = resolve(whole)
     module, data = config.make_module(), config.make_data()
     module.check(data)
     if module.bf16 and machine_of(config).bf16:
-        whole = merge(preset(request.task), {"trainer": {"precision": "bf16-mixed"}}, whole)
+        whole = merge({"trainer": {"precision": "bf16-mixed"}}, whole)
     say(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
     data.setup("fit")

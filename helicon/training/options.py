@@ -19,12 +19,14 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 from pytorch_lightning.cli import LightningArgumentParser
 
+from helicon.cli import CommandError
 from helicon.formats.printable import printable
-from helicon.presets import GROUPS, preset, preset_path
+from helicon.presets import GROUPS, config_path, preset, preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.config import RunConfig
 from helicon.training.idle_options import idle_option
 from helicon.training.lightning_options import DEFAULTS, unknown_precision, unknown_strategy, unused_option
+from helicon.training.own_classes import import_typed
 from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer
 
@@ -33,7 +35,7 @@ UNION = "Does not validate against any of the Union subtypes"
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
 
 
-class UsageError(ValueError):
+class UsageError(CommandError, ValueError):
     """An argument that is not known or not accepted; the message names it and what would be.
 
     Args:
@@ -88,23 +90,23 @@ def locating(*configs: str | Path) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        for name in configs:
-            line = _line_of(error.option, preset_path(str(name))) if error.option else None
-            if line:
-                raise UsageError(f"{error} ({printable(preset_path(str(name)))}, line {line})", error.option) from error
+        if places := [place for name in configs if error.option and (place := _place_of(error.option, str(name)))]:
+            raise UsageError(f"{error} ({places[0]})", error.option) from error
         raise
 
 
-def _line_of(option: str, config: Path) -> int | None:
-    """Line of a YAML file, from 1 on, that has an option; None where it has none."""
-    node, line = yaml.compose(config.read_text(encoding="utf-8"), yaml.SafeLoader), None
+def _place_of(option: str, config: str) -> str | None:
+    """File and line of a preset or YAML file that has an option; None where none does."""
+    if not (path := config_path(config)).is_file():
+        return None
+    node, line = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader), 0
     for name in option.split("."):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = [(key, value) for key, value in pairs if key.value.rstrip("+") == name]
         if not found:
             return None
         line, node = found[0][0].start_mark.line + 1, found[0][1]
-    return line
+    return f"{printable(path)}, line {line}"
 
 
 def _subparsers(parser: ArgumentParser) -> list[ArgumentParser]:
@@ -159,18 +161,28 @@ def check_options(task: str, config: Namespace) -> None:
         raise UsageError(refusal)
 
 
-def typed_config(words: Sequence[str], base: Config) -> dict[str, Any]:
+def typed_config(
+    words: Sequence[str], base: Config, source: str | Path = "", heeded: Collection[str] = ()
+) -> dict[str, Any]:  # fmt: skip
     """Returns what is typed as a config: only what the words name, as it is when they come after `base`.
 
     Args:
         words: options of `fit`, configs and presets among them.
         base: config that they add to, such as a preset: `--data.layouts+ music` appends to its layouts.
+        source: file or preset that has it.
+        heeded: options that whoever goes by the config has a use for, though `fit` has none.
+
+    Raises:
+        UsageError: for a word that is not accepted, with file and line where a config says it.
     """
-    parser = fit_parser(check_task_name(base.get("task")))
-    before, words = [f"--config={json.dumps(base)}"], resolve_configs(words)
-    path = [f"--data.path={base['data']['path']}"]  # without which no parser is content
-    named = parser.parse_args([*path, *words], defaults=False)
-    applied = parser.parse_args([*before, *words], defaults=False)
+    task = check_task_name(base.get("task"))
+    with locating(source, *configs_of(words)):
+        check_typed("fit", [f"--task={task}", *words], heeded)
+        import_typed(typed_options(words))
+        parser, files = fit_parser(task), resolve_configs(words)
+        path = f"--data.path={base['data']['path']}"  # without which no parser is content
+        named = parser.parse_args([path, *files], defaults=False)
+        applied = parser.parse_args([f"--config={json.dumps(base)}", *files], defaults=False)
     found = json.loads(parser.dump(applied, format="json", skip_unset=False))
     typed = set(dotted(named.as_dict()))
     if not any(name == "--data.path" for name, _ in typed_options(words)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ from typing import Any
 import yaml
 
 from helicon.training.errors import TrainingError
-from helicon.training.options import Config, typed_options
 
 NAMING = ("--trainer.callbacks", "--trainer.logger", "--trainer.profiler", "--trainer.plugins", "--trainer.strategy")
 NAMING += ("--optimizer", "--lr_scheduler")
 
 
-def import_typed(words: Sequence[str]) -> None:
-    """Imports modules of the current folder that typed class paths are of. TrainingError for one that fails."""
-    for name, value in typed_options(words):
+def import_typed(typed: Iterable[tuple[str, str]]) -> None:
+    """Imports modules of the current folder that class paths are of. TrainingError for one that fails.
+
+    Args:
+        typed: name and value of each option of a command line.
+    """
+    for name, value in typed:
         if name in NAMING or name.removesuffix(".class_path") in NAMING:
             for path in _class_paths(value):
                 _import_own(path.partition(".")[0], f"{name} {path}")
@@ -67,7 +70,7 @@ def _import_own(name: str, said: str) -> None:
         sys.path.remove(str(folder))
 
 
-def own_class_options(config: Config) -> list[str]:
+def own_class_options(config: Mapping[str, Any]) -> list[str]:
     """Options of a command line that name the classes of a config, for a further process to import them as typed."""
     named = {f"--trainer.{name}": value for name, value in (config.get("trainer") or {}).items()}
     named |= {f"--{name}": value for name, value in config.items()}

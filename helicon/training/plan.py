@@ -26,7 +26,6 @@ from helicon.training.sizes import (
     Choice,
     Machine,
     check_size,
-    check_task,
     choose_size,
     expected_steps,
     is_task,
@@ -66,12 +65,11 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
 
     ValueError, DataError or TrainingError in one line for what cannot be done.
     """
-    check_task(request.task)
     check_size(request.size)
     check_request(request)
-    run = choose_run(request.runs, request.name, Path(request.task).stem)
+    run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None
-    task = preset(request.task)
+    task = request.config
     own = merge(place(request, run), _fine_tuning(request, source) if source else {})
     config = resolve(merge(task, own, request.overrides))
     data = config.make_data()
@@ -87,7 +85,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     choice = _size(request, source, machine, tokens, vocabulary, fixed)
     say(f"size       {choice.name}: {choice.reason}")
     shape = {} if choice.name in (request.task, "as adopted") else preset(choice.name)
-    if shape and is_task(choice.name):  # a published shape has layouts too, but the task says what is trained
+    if shape and is_task(shape):  # a published shape has layouts too, but the task says what is trained
         shape = merge(shape, {"task": "gpt", "data": {"layouts": task["data"]["layouts"]}})
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
     chosen = merge(task, shape, own, limits(request), precision)
@@ -151,7 +149,7 @@ def _size(
         return Choice("as adopted", f"that of {request.init_from}")
     if request.size != "auto":
         return Choice(request.size, "as asked")
-    if (preset(request.task).get("model") or {}).get("layers"):
+    if (request.config.get("model") or {}).get("layers"):
         return Choice(request.task, "the preset's own")
     return choose_size(machine, tokens, request.minutes, vocabulary, fixed)
 
@@ -162,7 +160,7 @@ def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
     if request.size != "auto":
         raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
     theirs = {str(layout): layout for layout in source.schema.layouts}
-    layouts = [str(Layout.parse(spec)) for spec in preset(request.task)["data"]["layouts"]]
+    layouts = [str(Layout.parse(spec)) for spec in request.config["data"]["layouts"]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
         made = {Layout.parse(spec).last.name for spec in layouts}

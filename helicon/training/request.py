@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.checked import number, text, whole
+from helicon.training.sizes import task_config
 
 MOST_MINUTES, MOST_LEVELS, MOST_SEED = 1e6, 8, (1 << 32) - 1
 PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")
-FLAGS = {"init_from": "--from", "upsampler_of": "--for"}  # of the command line, where they are not the field's name
+FLAGS = {
+    "init_from": "--from",
+    "upsampler_of": "--for",
+    "steps": "--trainer.max_steps",
+}  # of the command line, where they are not the field's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,7 @@ class TrainRequest:
     """One training, as the command line or a library asks for it.
 
     Args:
-        task: preset, or config file, that says what is trained.
+        task: preset, config file or layout that says what is trained.
         path: folder of files.
         minutes: how long, at most.
         steps: optimizer steps in the minutes, at most.
@@ -51,6 +57,16 @@ class TrainRequest:
     upsampler_of: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     next: TrainRequest | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the task says."""
+        return task_config(self.task)
+
+    @property
+    def title(self) -> str:
+        """What is trained, as runs without a name are called."""
+        return re.sub(r"[^\w-]+", "-", Path(self.task).stem).strip("-")
 
     def as_config(self) -> dict[str, Any]:
         """Plain values, without defaults: inverse of `from_config`."""

@@ -5,43 +5,60 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
 from helicon.training.checkpoints import latest_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.training.folders import check_own_files, choose_run, named, read_config
-from helicon.training.options import Config, dotted, merge
+from helicon.training.folders import CONFIG, check_own_files, choose_run, named, read_config
+from helicon.training.options import UsageError, dotted, merge, typed_config
+from helicon.training.plan import MACHINE, max_time
 from helicon.training.processes import is_first
 from helicon.training.record import read_record
 from helicon.training.stopping import Interrupted
-from helicon.training.trust import check_config, check_data, check_start
+from helicon.training.trust import check_config, check_data, check_next, check_plain, check_start
+
+# Where a repeated run may differ
+ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
+# What a checkpoint has settled: whatever is typed beside it would be dropped
+SETTLED = (*(f"model.{name}" for name in ("optimizer", "lr", "weight_decay", "beta2")), "optimizer", "lr_scheduler")
+SETTLED += tuple(f"data.{name}" for name in ("tokenizers", "tokenizer", "vocabulary", "colours", "adopt", "layouts"))
 
 
-def resumed_config(run: Path, typed: Config | None = None, upsampler_of: Path | None = None) -> dict[str, Any]:
+def resumed_config(
+    run: Path, words: Sequence[str] = (), minutes: float | None = None, upsampler_of: Path | None = None
+) -> dict[str, Any]:
     """Returns the config that goes on with a run from its newest readable checkpoint; says so if that is not the last.
 
     Args:
         run: folder of a run.
-        typed: options that count in the place of the run's own.
+        words: options of `helicon fit`, typed to count in the place of the run's own.
+        minutes: that it trains in all, instead of the run's own.
         upsampler_of: run that was typed as the one that the upsampler is for.
 
     Raises:
         TrainingError: for a config that could run code, or asks for more than a run may.
+        UsageError: for a word that is not accepted, or that a checkpoint has settled.
     """
-    config, typed = read_config(run), typed or {}
+    config = read_config(run)
+    typed = _typed(run, config, words)
+    if settled := [name for name in dotted(typed) if name in SETTLED]:
+        raise UsageError(f"--{settled[0]} would have no effect: --resume {run} goes on with the checkpoint's own")
     check_config(run, config, upsampler_of, dotted(typed))
     check_data(run, config)
+    check_next(run, config)  # before hours of training, and once more when its turn has come
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
         print_text(f"{fault}; going on from {checkpoint}", sys.stderr)
-    return merge(config, named(run), {"ckpt_path": str(checkpoint)}, typed)
+    longer = {} if minutes is None else {"trainer": {"max_time": max_time(minutes)}}
+    return merge(config, named(run), {"ckpt_path": str(checkpoint)}, typed, longer)
 
 
 def repeated_config(
-    run: Path, runs: Path | None = None, name: str | None = None, typed: Config | None = None
+    run: Path, runs: Path | None = None, name: str | None = None, words: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Returns the config that makes a run once more, by its steps rather than its minutes: beside it unless told.
 
@@ -49,12 +66,17 @@ def repeated_config(
         run: folder of a run.
         runs: folder of the new one.
         name: name of the new one.
-        typed: options that count in the place of the run's own.
+        words: options of `helicon fit`, typed to count in the place of the run's own.
 
     Raises:
         TrainingError: for a config that could run code, or a run without a step.
+        UsageError: for a word that is not accepted, or that would make it another run.
     """
-    config, typed = read_config(run), typed or {}
+    config = read_config(run)
+    typed = _typed(run, config, words)
+    if more := [name for name in dotted(typed) if name not in ELSEWHERE]:
+        may = ", ".join(f"--{name}" for name in ELSEWHERE)
+        raise UsageError(f"--repeat {run} takes no --{more[0]}; {may} may differ")
     check_config(run, config | {"upsampler_of": None}, typed=dotted(typed))
     check_data(run, config)
     check_start(run, config, dotted(typed))
@@ -67,6 +89,15 @@ def repeated_config(
     # What followed the run is not trained once more, nor put into the place of what it made
     alone = {"repeat": str(run), "next": None, "upsampler_of": None}
     return merge(config, steps, alone, named(repeated), typed)
+
+
+def _typed(run: Path, config: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """What is typed beside a run, as a config."""
+    if not words:
+        return {}
+    check_plain(run, config)
+    check_data(run, config)
+    return typed_config(words, {name: config[name] for name in ("task", "data") if name in config}, run / CONFIG)
 
 
 def exit_status(interrupted: Interrupted) -> int:

@@ -48,6 +48,7 @@ from helicon.training.options import (
     locating,
     resolve_configs,
     task_of,
+    typed_options,
 )
 from helicon.training.own_classes import import_typed, own_class_options
 from helicon.training.own_optimizer import OwnOptimizer
@@ -79,7 +80,7 @@ class HeliconCLI(LightningCLI):
             given: Any = {"subcommand": command, command: dict(args)}
         else:
             self.task = task_of(args)
-            import_typed(args)
+            import_typed(typed_options(args))
             given, configs = [command, *resolve_configs(args)], configs_of(args)
         task = TASKS[self.task]
         with locating(*configs):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from helicon.gpt.numbers import has_bf16
+from helicon.modalities import registry
 from helicon.presets import preset, preset_names
 from helicon.tokenizers.names import unknown
 
@@ -87,14 +90,14 @@ def learning_rate(width: int) -> float:
     return min(6e-3, 1 / width)
 
 
-def is_task(name: str) -> bool:
-    """Whether a preset says what is trained; one that does not is a shape."""
-    return trains_codec(name) or bool((preset(name).get("data") or {}).get("layouts"))
+def is_task(config: Mapping[str, Any]) -> bool:
+    """Whether a config says what is trained; one that does not is of a shape or a machine."""
+    return trains_codec(config) or bool((config.get("data") or {}).get("layouts"))
 
 
-def trains_codec(name: str) -> bool:
-    """Whether a preset trains a codec, not a GPT."""
-    return preset(name).get("task", "gpt") != "gpt"
+def trains_codec(config: Mapping[str, Any]) -> bool:
+    """Whether a config is of a codec, not of a GPT."""
+    return config.get("task", "gpt") != "gpt"
 
 
 def check_size(name: str) -> None:
@@ -104,8 +107,15 @@ def check_size(name: str) -> None:
         raise ValueError(unknown("size", name, ["auto", *shapes]))
 
 
-def check_task(name: str) -> None:
-    """ValueError unless `name` is a preset, or a config file, that says what is trained."""
-    tasks = [each for each in preset_names() if is_task(each)]
-    if name not in tasks and not (name.endswith((".yaml", ".yml")) and is_task(name)):
-        raise ValueError(unknown("task", name, tasks))
+def task_config(task: str) -> dict[str, Any]:
+    """Returns the config that a task stands for: of a preset, of a file, or of a layout such as `text[32] music`.
+
+    Raises:
+        ValueError: for what says nothing of what is trained.
+    """
+    if task in preset_names() or task.endswith((".yaml", ".yml")):
+        if is_task(config := preset(task)):
+            return config
+    elif registry.is_slot(task) or re.search(r"[\[\s]", task):
+        return {"task": "gpt", "data": {"layouts": [task]}}
+    raise ValueError(unknown("task", task, [name for name in preset_names() if is_task(preset(name))]))

@@ -1,10 +1,11 @@
-"""The trainings that one command stands for: a codec, the model of its codes, upsamplers to finer levels, in order.
+"""The trainings that one request stands for: a codec, the model of its codes, upsamplers to finer levels, in order.
 
 Each stage is a run of its own whose config has the request that follows, so that any of them can be gone on with.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,28 +13,69 @@ from typing import Any
 
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
+from helicon.formats.printable import print_text
 from helicon.modalities.audio import RATE
 from helicon.presets import preset, preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.training.codec_plan import codec_first, planned_data, shared, with_codec
+from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
 from helicon.training.hops import parse_hops
-from helicon.training.options import merge
+from helicon.training.options import UsageError, locating, merge, typed_config, without
+from helicon.training.plan import Plan, plan_gpt
 from helicon.training.request import TrainRequest
+from helicon.training.sizes import task_config, trains_codec
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset
+# Options that a request says by itself, or that are of a run that is there
+OWN = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
+
+
+def say(line: str) -> None:
+    """Tells how it goes; stdout stays free."""
+    print_text(line, sys.stderr)
+
+
+def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any) -> TrainRequest:
+    """Returns what is asked for.
+
+    Args:
+        task: preset, config file or layout.
+        path: folder of files.
+        words: options of `helicon fit` as they are typed, configs and presets among them.
+        asked: other fields of a request; None for what is not said.
+
+    Raises:
+        UsageError: for a word that is not accepted, with file and line where a config says it.
+    """
+    typed = typed_config(words, merge(task_config(task), {"data": {"path": str(path)}}), task, ("--codec",))
+    place = {"name": typed.get("name"), "runs": Path(typed["runs"]) if "runs" in typed else None}
+    said = {name: value for name, value in (*place.items(), *asked.items()) if value is not None}
+    return TrainRequest(task=task, path=path, overrides=without(typed, OWN), **said)
 
 
 def stages(request: TrainRequest) -> list[TrainRequest]:
     """What is to be trained, in order; what would stop a later stage raises now, as far as it can be known."""
+    if trains_codec(request.config) and (request.levels != 1 or request.upsampler_of):
+        raise UsageError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
+    found = [request] if trains_codec(request.config) else _stages(request)
+    if named := [
+        stage.overrides["codec"] for stage in found if stage.overrides.get("codec")
+    ]:  # it is told to all still
+        why = "the task is a codec, or its tokenizer is there already (--from, --for, --data.tokenizer)"
+        raise UsageError(f"--codec {named[0]} would have no effect: {why}")
+    return found
+
+
+def _stages(request: TrainRequest) -> list[TrainRequest]:
+    """Those of a GPT."""
     if request.levels < 1:
         raise ValueError(f"--levels must be 1 or more, got {request.levels}")
     if request.upsampler_of is not None:
         return [_upsampler(request)]
-    if request.levels > 1 and Layout.parse(preset(request.task)["data"]["layouts"][0]).last.name != UPSAMPLED:
+    if request.levels > 1 and Layout.parse(request.config["data"]["layouts"][0]).last.name != UPSAMPLED:
         raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
     first, found, top = codec_first(request), [], 0
     if request.levels > 1:
@@ -42,9 +84,9 @@ def stages(request: TrainRequest) -> list[TrainRequest]:
             raise ValueError(f"--levels {request.levels}: its sound has {top + 1}")
     if first:
         first = replace(first, levels=1, overrides=merge(first.overrides, _hops(request, first)))
-        run = choose_run(request.runs, first.name, first.task)
+        run = choose_run(request.runs, first.name, first.title)
         found, request = [first], with_codec(request, first, run)
-    name = choose_run(request.runs, request.name, Path(request.task).stem).name
+    name = choose_run(request.runs, request.name, request.title).name
     minutes = request.minutes / (2 if request.levels > 1 else 1)
     found.append(replace(request, name=name, minutes=minutes, levels=1))
     for level in range(top - 1, top - request.levels, -1):
@@ -58,7 +100,7 @@ def stages(request: TrainRequest) -> list[TrainRequest]:
 
 
 def chained(found: Sequence[TrainRequest]) -> TrainRequest:
-    """The first stage, which knows the others."""
+    """The first stage, which knows those that follow."""
     *before, chain = found
     for stage in reversed(before):
         chain = replace(stage, next=chain)
@@ -67,7 +109,15 @@ def chained(found: Sequence[TrainRequest]) -> TrainRequest:
 
 def stage_lengths(found: Sequence[TrainRequest]) -> str:
     """What each stage is and takes, for people."""
-    return ", then ".join(f"{Path(stage.task).stem} in {stage.minutes:.3g} min" for stage in found)
+    return ", then ".join(f"{stage.title} in {stage.minutes:.3g} min" for stage in found)
+
+
+def plan_stage(request: TrainRequest) -> Plan:
+    """What is decided of a stage when its turn has come."""
+    with locating(request.task):
+        if trains_codec(request.config):
+            return plan_codec(request, say)
+        return plan_gpt(_upsampler(request) if request.upsampler_of else request, say)
 
 
 def _top_of(request: TrainRequest, first: TrainRequest | None) -> int:

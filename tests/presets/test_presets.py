@@ -66,14 +66,14 @@ ORDERS = {  # preset -> patterns of its layers, where they are not all dense
 }
 # Seconds of sound in a context of the top level's codes, as published
 SECONDS = {"jukebox-small-prior": 23.8, "jukebox-1b-lyrics": 17.8, "jukebox-5b": 23.8}
-CODECS = [name for name in preset_names() if trains_codec(name)]
+CODECS = [name for name in preset_names() if trains_codec(preset(name))]
 TINY = [name for name in preset_names() if name.endswith("-tiny")]
 
 
 @cache
 def parsed(name: str) -> Any:
     """Module, data and configuration of `helicon fit --config NAME --data.path DIR`; shapes need a task beside them."""
-    task = [] if is_task(name) else ["--config", "text"]
+    task = [] if is_task(preset(name)) else ["--config", "text"]
     rate = ["--data.rate", "8000"] if trains_sound(name) and "rate" not in preset(name)["data"] else []
     return HeliconCLI("fit", [*task, "--config", name, "--data.path", "nowhere", *rate])
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import helicon
 from helicon.cli import COMMANDS, LIGHTNING, main, parser
 from helicon.training.idle_options import STAGES, idle_option
 from helicon.training.lightning_options import UNUSED
@@ -122,7 +121,7 @@ def test_a_config_may_say_everything(tmp_path):
 @pytest.mark.parametrize("option", STAGES)
 def test_stages_are_of_train(option):
     with pytest.raises(UsageError, match=f"^{option} would have no effect in fit: only `helicon train` trains"):
-        helicon.train("nowhere", "text", options=[option, "[x]"])
+        run_lightning("fit", ["--config=text", "--data.path=nowhere", option, "[x]"])
     check_typed("fit", [option, "[x]"], STAGES)
 
 

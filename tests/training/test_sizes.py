@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helicon.training.sizes import Machine, check_size, check_task, choose_size, learning_rate, validation_seconds
+from helicon.training.sizes import Machine, check_size, choose_size, learning_rate, task_config, validation_seconds
 
 TWO_CORES, GPU = Machine("cpu", threads=2, bf16=True), Machine("cuda", bf16=True)
 
@@ -42,17 +42,17 @@ def test_wider_models_learn_more_slowly() -> None:
 def test_a_config_file_is_a_task_where_it_says_what_is_trained(tmp_path: Path, suffix: str) -> None:
     mine = tmp_path / f"mine{suffix}"
     mine.write_text('data: {layouts: ["text"]}')
-    check_task(str(mine))
+    task_config(str(mine))
     mine.write_text("model: {layers: 2}")
     with pytest.raises(ValueError, match="unknown task"):
-        check_task(str(mine))
+        task_config(str(mine))
 
 
 def test_names_that_are_no_size_or_task_show_the_nearest() -> None:
     check_size("auto")
     check_size("tiny")
-    check_task("text-to-music")
+    task_config("text-to-music")
     with pytest.raises(ValueError, match="nearest: medium"):
         check_size("medum")
     with pytest.raises(ValueError, match="unknown task 'tiny'"):
-        check_task("tiny")
+        task_config("tiny")

@@ -18,6 +18,8 @@ from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate
 from helicon.generation.request import Request
 from helicon.generation.runtime import choose_device
+from helicon.training.folders import CONFIG
+from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.request import MOST_MINUTES, TrainRequest
 from helicon.training.resuming import repeated_config, resumed_config
@@ -99,7 +101,7 @@ def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str]
     Returns:
         The run of the model.
     """
-    with process_state_kept():
+    with process_state_kept(), locating(Path(run) / CONFIG, words=options):
         quiet()
         config = resumed_config(Path(run), options, minutes)
         trained = _attached(run_lightning("fit", config).run_folder, _path(config.get("upsampler_of")))
@@ -133,7 +135,7 @@ def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None
     progress that learning rates followed is on record in `run`.
     name: folder in `runs`, which is the folder that `run` lies in unless given.
     """
-    with process_state_kept():
+    with process_state_kept(), locating(Path(run) / CONFIG):
         quiet()
         config = repeated_config(Path(run), _path(runs), name)
         return run_lightning("fit", config).run_folder

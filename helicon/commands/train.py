@@ -95,7 +95,7 @@ def _resume(args: Namespace) -> int:
     config = resumed_config(run, args.rest, args.minutes, upsampler_of)
     say(f"resuming   {run}")
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
-    with locating(run / CONFIG):
+    with locating(run / CONFIG, words=args.rest):
         cli, status = run_or_stop("fit", config, more=[*minutes, *args.rest])
     if status:
         return status
@@ -110,7 +110,8 @@ def _repeat(args: Namespace) -> int:
     _leave_out(args, f"--repeat {run}", "--minutes")
     config = repeated_config(run, _path(args.runs), args.name, args.rest)
     say(f"repeating  {run}")
-    cli, status = run_or_stop("fit", config)
+    with locating(run / CONFIG, words=args.rest):
+        cli, status = run_or_stop("fit", config)
     if not status:
         _finish(cli.run_folder, cli.datamodule, begun, None, True, {})
     return status

@@ -19,9 +19,8 @@ from helicon.presets import GROUPS
 PROCESSES_A_CPU, LEAST_PROCESSES = 4, 8  # of trainers and their readers, on this machine
 MOST_NODES = 1  # others listen on a port of this machine, and wait for more of them
 MOST_TOKENS, MOST_VALUES = 1 << 20, 1 << 26  # of a batch: of sequences; of the pictures or sounds of a codec
-MOST_SEED = (1 << 32) - 1
 LARGEST_DEFAULT = 32  # batch, of any task
-LEAST = {"data.seed": 0, "trainer.accumulate_grad_batches": 1}
+BOUNDS = {"data.seed": (0, (1 << 32) - 1), "trainer.accumulate_grad_batches": (1, 4096)}
 MOST = {  # of other whole numbers
     "data.batch_size": 1 << 16, "model.context": 1 << 20, "data.size": 4096, "data.window": 1 << 24,
     "data.rate": 384_000, "data.val_batches": 4096, "data.max_mb": 128,
@@ -39,9 +38,9 @@ def excess(config: Mapping[str, Any], typed: Collection[str] = ()) -> str | None
     for name, limit in most.items():
         if name in said and (_count(said[name]) is None or not 0 <= _whole(said, name, 0) <= limit):
             return f"{name} {shown(said[name])}: at most {limit:,} is accepted"
-    for name in ("data.seed", "trainer.accumulate_grad_batches"):
-        if name in said and not LEAST[name] <= _whole(said, name, -1) <= MOST_SEED:
-            return f"{name} {shown(said[name])}: a whole number from {LEAST[name]} on is accepted"
+    for name, (least, limit) in BOUNDS.items():
+        if name in said and not least <= _whole(said, name, -1) <= limit:
+            return f"{name} {shown(said[name])}: a whole number from {least:,} to {limit:,} is accepted"
     layouts = said.get("data.layouts", ["text"])
     if not layouts or not (isinstance(layouts, str) or all(isinstance(layout, str) for layout in layouts)):
         return f"data.layouts {shown(layouts)}: a list of at least one layout is accepted"

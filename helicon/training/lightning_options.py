@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from helicon.formats.checked import shown
 from helicon.formats.printable import printable
 from helicon.training.fsdp2 import FSDP2
 
@@ -24,6 +25,8 @@ DEFAULTS = {
     "val_check_interval": 200,
     "log_every_n_steps": 10,
 }
+
+COPIES = ("ddp_spawn", "ddp_fork", "ddp_notebook")  # strategies that pickle or fork a module in the middle of its life
 
 # Option of the Trainer -> why it would do nothing, and what to use
 UNUSED = {
@@ -42,6 +45,9 @@ PRECISIONS = {
     "codec": ("32-true", "bf16-mixed"),
     "audio-codec": ("32-true", "bf16-mixed"),
 }
+# Of numbers of the trainer, such as steps
+LEAST = {"val_check_interval": 1e-6, "overfit_batches": 0, "gradient_clip_val": 0, "accumulate_grad_batches": 1}
+MOST_COUNT = 10**12
 SHORT = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}  # Lightning's other names for them
 
 
@@ -60,6 +66,15 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+def odd_number(trainer: Mapping[str, Any]) -> str | None:
+    """Refusal, in one line, of a number of the trainer that Lightning takes and stumbles over; None without any."""
+    for name, value in trainer.items():
+        least = LEAST.get(name, -MOST_COUNT)
+        if isinstance(value, int | float) and not least <= value <= MOST_COUNT:  # nor NaN
+            return f"--trainer.{name} {shown(value)}: a number from {least:g} to {MOST_COUNT:g} is accepted"
+    return None
+
+
 def unknown_precision(task: str, precision: Any) -> str | None:
     """Refusal, in one line, of a precision that a task does not work in; None for the others."""
     accepted = PRECISIONS[task]
@@ -72,6 +87,8 @@ def unknown_strategy(task: str, name: str, averaged: bool = False) -> str | None
     """Refusal, in one line, of a strategy that a task cannot be trained by; None for the others."""
     if name.startswith("fsdp") and name != FSDP2:
         return f"--trainer.strategy {name} takes parameters apart that Muon needs whole; use {FSDP2}"
+    if name.startswith(COPIES):
+        return f"--trainer.strategy {_shown(name)} copies this process as it is; use ddp, which starts others"
     if name == FSDP2 and task != "gpt":
         return f"--trainer.strategy {FSDP2} shares out the layers of a GPT; for {task} there is ddp"
     if name == FSDP2 and averaged:

@@ -25,7 +25,7 @@ from helicon.presets import GROUPS, config_path, preset, preset_path
 from helicon.tokenizers.names import unknown
 from helicon.training.config import RunConfig
 from helicon.training.idle_options import idle_option
-from helicon.training.lightning_options import DEFAULTS, unknown_precision, unknown_strategy, unused_option
+from helicon.training.lightning_options import DEFAULTS, odd_number, unknown_precision, unknown_strategy, unused_option
 from helicon.training.own_classes import import_typed
 from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer
@@ -85,13 +85,21 @@ def explained(message: str, parser: ArgumentParser) -> UsageError:
 
 
 @contextmanager
-def locating(*configs: str | Path) -> Iterator[None]:
-    """While it lasts, a UsageError also names the line of these files or presets that has the option."""
+def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
+    """While it lasts, a UsageError also names the line of a file or preset that has the option, unless it is typed.
+
+    Args:
+        configs: files and presets that options come of.
+        words: those that are typed, other configs among them.
+    """
     try:
         yield
     except UsageError as error:
-        if places := [place for name in configs if error.option and (place := _place_of(error.option, str(name)))]:
-            raise UsageError(f"{error} ({places[0]})", error.option) from error
+        option, files = error.option, [*map(str, configs), *configs_of(words)]
+        if not option or f"--{option}" in dict(typed_options(words)):
+            raise
+        if places := [place for name in files if (place := _place_of(option, name))]:
+            raise UsageError(f"{error} ({places[0]})", option) from error
         raise
 
 
@@ -156,9 +164,10 @@ def resolve(config: Config) -> TrainConfig:
 
 def check_options(task: str, config: Namespace) -> None:
     """UsageError for options that would have no effect, and what a task is not trained in or by."""
-    refusal = unused_option(config.as_dict()) or unknown_precision(task, config.trainer.precision)
+    refusal = unused_option(config.as_dict()) or odd_number(config.trainer.as_dict())
+    refusal = refusal or unknown_precision(task, config.trainer.precision)
     if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
-        raise UsageError(refusal)
+        raise UsageError(refusal, refusal.split()[0].removeprefix("--"))
 
 
 def typed_config(
@@ -176,7 +185,7 @@ def typed_config(
         UsageError: for a word that is not accepted, with file and line where a config says it.
     """
     task = check_task_name(base.get("task"))
-    with locating(source, *configs_of(words)):
+    with locating(source, words=words):
         check_typed("fit", [f"--task={task}", *words], heeded)
         import_typed(typed_options(words))
         parser, files = fit_parser(task), resolve_configs(words)

@@ -21,6 +21,7 @@ from helicon.tokenizers.sequencer import grids
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
 from helicon.training.options import Config, merge, resolve
+from helicon.training.refusals import explaining_lightning
 from helicon.training.request import TrainRequest
 from helicon.training.sizes import (
     Choice,
@@ -132,7 +133,8 @@ def limits(request: TrainRequest) -> dict[str, Any]:
 def machine_of(config: TrainConfig) -> Machine:
     """What a training runs on, as Lightning finds it."""
     silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE}, **silent)
+    with explaining_lightning():
+        trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE}, **silent)
     return Machine.of(trainer.strategy.root_device.type, trainer.world_size)
 
 

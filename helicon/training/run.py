@@ -43,7 +43,6 @@ from helicon.training.options import (
     check_options,
     check_task_name,
     check_typed,
-    configs_of,
     explained,
     locating,
     resolve_configs,
@@ -57,6 +56,7 @@ from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
 from helicon.training.raw_data import RawData
 from helicon.training.record import read_record
+from helicon.training.refusals import explaining_lightning
 from helicon.training.restoring import Restoring
 from helicon.training.stopping import EndCompanions, StopOnSignal
 from helicon.training.tasks import TASKS
@@ -74,20 +74,18 @@ class HeliconCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str] | Config, prepared: Prepared | None = None) -> None:
         self.prepared = prepared
-        configs: list[str] = []
         if isinstance(args, Mapping):
             self.task = check_task_name(args.get("task"))
             given: Any = {"subcommand": command, command: dict(args)}
         else:
             self.task = task_of(args)
             import_typed(typed_options(args))
-            given, configs = [command, *resolve_configs(args)], configs_of(args)
+            given = [command, *resolve_configs(args)]
         task = TASKS[self.task]
-        with locating(*configs):
-            super().__init__(
-                task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None,
-                seed_everything_default=False, args=given, parser_class=Parser, auto_configure_optimizers=False,
-            )  # fmt: skip
+        super().__init__(
+            task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None,
+            seed_everything_default=False, args=given, parser_class=Parser, auto_configure_optimizers=False,
+        )  # fmt: skip
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         add_options(parser, self.task)
@@ -151,7 +149,8 @@ class HeliconCLI(LightningCLI):
             self.model.expected = keep_of_checkpoint(self.checkpoint, self.datamodule)
         if self.subcommand == "fit" and self.chosen("repeat") and not self.resuming:
             self.model.replayed = read_record(Path(self.chosen("repeat")))
-        self.trainer = self.instantiate_trainer()
+        with explaining_lightning():
+            self.trainer = self.instantiate_trainer()
 
     def _dumped(self) -> str:
         """The config in JSON."""
@@ -199,7 +198,8 @@ class HeliconCLI(LightningCLI):
         command, config = str(self.subcommand), self._dumped()
         try:
             with companions([command, f"--config={config}", *own_class_options(json.loads(config))]):
-                super()._run_subcommand(command)
+                with explaining_lightning():
+                    super()._run_subcommand(command)
                 print_profile(self.trainer)
                 if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
                     print_text(f"fast_dev_run: {command} goes through; nothing is written", sys.stderr)
@@ -244,10 +244,10 @@ def run_lightning(
         UsageError: for arguments that are not accepted.
         TrainingError: for what stops a run.
     """
-    if not isinstance(args, Mapping):
-        check_typed(command, args)
+    words: Sequence[str] = () if isinstance(args, Mapping) else args
+    check_typed(command, words)
     keep_freed_memory()
-    with process_state_kept():
+    with process_state_kept(), locating(words=words):
         torch.set_float32_matmul_precision("high")
         cli = HeliconCLI(command, args, prepared)
         cli.run()

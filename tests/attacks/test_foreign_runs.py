@@ -218,6 +218,7 @@ CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a seed below 0": ("data.seed -5", changed("data", "seed", -5)),
     "a long seed": ("data.seed", changed("data", "seed", 10**30)),
     "no steps together": ("accumulate_grad_batches 0", changed("trainer", "accumulate_grad_batches", 0)),
+    "steps of batches without end": ("batches 4294967295", changed("trainer", "accumulate_grad_batches", 4294967295)),
     "no layouts": ("data.layouts []", changed("data", "layouts", [])),
     "a cache": ("data.cache", changed("data", "cache", "/home/somebody")),
     "a cache beside one's own": ("data.cache", changed("data", "cache", "cache/../elsewhere")),

@@ -15,6 +15,7 @@ from attacks.sent_runs import configured, resumed
 from helicon.bundle.storage import load_bundle
 from helicon.training.callbacks import kept_loss
 from helicon.training.checkpoints import read_checkpoint
+from helicon.training.folders import read_config, run_text
 from helicon.training.metrics import read_metrics
 
 GB = 1 << 30
@@ -95,6 +96,17 @@ def test_metrics_of_a_stranger(sent, content):
     ended = harness.attempt(lambda: len(read_metrics(sent)))
     ended.is_cheap()
     assert ended.kind in ("", "TrainingError"), ended
+
+
+@harness.posix
+@pytest.mark.parametrize(
+    ("name", "value"), [("val_check_interval", 0), ("devices", "2,"), ("max_time", "x" * 3000), ("fast_dev_run", -1)]
+)
+def test_odd_values_of_a_trainer(honest, sent, name, value):
+    """Of which Lightning says much, or stumbles over."""
+    config = read_config(sent)
+    (sent / "config.yaml").write_text(run_text({**config, "trainer": {**config["trainer"], name: value}}))
+    resumed(sent, honest).is_refusal("--trainer", sent / "config.yaml", "line")
 
 
 @harness.posix

@@ -272,3 +272,30 @@ def test_options_that_say_what_is_done_anyway_are_accepted():
     callback = '--trainer.callbacks={"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}'
     cli = HeliconCLI("fit", ["--config=text", "--data.path=nowhere", *words, callback])
     assert any(type(one).__name__ == "EarlyStopping" for one in cli.trainer.callbacks)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("val_check_interval=0", "interval 0: a number from 1e-06"), ("gradient_clip_val=.nan", "nan: a number"),
+        ("max_steps=1" + 30 * "0", "max_steps 1000000"), ("overfit_batches=-1", "overfit_batches -1: a number from 0"),
+        ("devices=2,", "devices is refused by Lightning"), ("max_time=" + 999 * "x", "refused by Lightning: `Timer"),
+    ],
+)  # fmt: skip
+def test_odd_values_of_the_trainer_are_refused_in_one_line(tmp_path, word, said):
+    """The config that says the same is not named: what is typed is what counts."""
+    config = tmp_path / "mine.yaml"
+    config.write_text("trainer:\n  accelerator: cpu\n  max_steps: 3\n  devices: 1\n")
+    with pytest.raises(UsageError, match=rf"^--trainer\b.*{said}") as caught:
+        run_lightning("fit", ["--config=text", f"--config={config}", "--data.path=nowhere", f"--trainer.{word}"])
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 400
+    assert "time" in word or "mine.yaml" not in text
+
+
+def test_an_odd_value_of_a_config_names_its_line(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("trainer:\n  accelerator: cpu\n  devices: '2,'\n")
+    with pytest.raises(UsageError, match=rf"^--trainer\.devices is refused .* \({config}, line 3\)$"):
+        run_lightning("fit", ["--config=text", f"--config={config}", "--data.path=nowhere"])

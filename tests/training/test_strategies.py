@@ -54,7 +54,12 @@ def test_presets_of_strategies():
 
 @pytest.mark.parametrize(
     ("config", "strategy", "said"),
-    [("text", "fsdp", "fsdp takes .*; use fsdp2"), ("image-codec", "fsdp2", "for codec there is ddp")],
+    [
+        ("text", "fsdp", "fsdp takes .*; use fsdp2"),
+        ("image-codec", "fsdp2", "for codec there is ddp"),
+        ("text", "ddp_spawn", "use ddp"),
+        ("text", "ddp_fork_find_unused_parameters_true", "use ddp"),
+    ],
 )
 def test_strategies_that_cannot_train_this_are_refused(config, strategy, said):
     with pytest.raises(UsageError, match=said):

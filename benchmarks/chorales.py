@@ -48,7 +48,9 @@ def main() -> None:
     took = time.monotonic() - begun
     bundle = load_bundle(run)
     prepared = prepare(
-        Source(args.path, ("style[3] music",), bundle.tokenizer_names), kept=bundle.sequencer.tokenizers, say=print
+        Source(path=args.path, layouts=("style[3] music",), tokenizers=bundle.tokenizer_names),
+        kept=bundle.sequencer.tokenizers,
+        say=print,
     )
     (layout,), (corpus,) = bundle.schema.layouts, prepared.corpora
     windows = list(held_out_windows(corpus, bundle.sequencer, layout))

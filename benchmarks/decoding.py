@@ -70,7 +70,7 @@ class World:
     def run(self, gpt: GPT, tokens: int, items: int = 1, backend: DecodeBackend = "auto", prime: int = 0) -> None:
         """Decodes so many tokens of so many items, after as many codes that are given."""
         prompt = Prompt(self.prompt.conditions, np.arange(prime) % CODES)
-        sampling = Sampling(methods(1.0), 0, tokens)
+        sampling = Sampling(chain=methods(1.0), seed=0, max_tokens=tokens)
         made = decode(gpt, self.sequencer, self.layout, [prompt] * items, sampling, backend=backend)
         assert all(len(ids) == prime + tokens for ids in made)
 

@@ -43,7 +43,7 @@ def main() -> None:
     held = [entry for entry, out in zip(entries, split(stems, args.held_out)) if out][: args.sounds]
     sounds = [read_audio(entry.files["audio"], **fine.read_options)[0] for entry in held]  # type: ignore[arg-type]
     guides = [coarse.encode(sound) for sound in sounds]
-    sampling = Sampling(methods(args.temperature), 0)
+    sampling = Sampling(chain=methods(args.temperature), seed=0)
     made = decode(bundle.gpt, bundle.sequencer, layout, [Prompt({"above": ids}) for ids in guides], sampling)
     versions = {
         "coarse level alone": [coarse.decode(ids) for ids in guides],

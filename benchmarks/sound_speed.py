@@ -35,7 +35,13 @@ def main() -> None:
     model = yaml.safe_load(preset_path(args.preset).read_text(encoding="utf-8"))["model"]
     fields = {name: value for name, value in model.items() if name in GPTConfig.__dataclass_fields__}
     block = Block("audio", tuple(map(str, range(CODES))))
-    schema = Schema((Layout.parse("audio"),), {"audio": block}, {}, model["context"], "flat")
+    schema = Schema(
+        layouts=(Layout.parse("audio"),),
+        blocks={"audio": block},
+        slot_axes={},
+        context=model["context"],
+        positions="flat",
+    )
     gpt = make_gpt(GPTConfig(**{**fields, "dropout": 0.0}), schema).eval()
     frame, context = schema.layouts[0].frame, schema.context
     shape = gpt.config

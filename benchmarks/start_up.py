@@ -43,7 +43,9 @@ def tiny() -> Bundle:
     tokenizers = {slot: MUSIC.slots[slot][name].fit(surveys, siblings={}) for slot, name in names.items()}
     sequencer = Sequencer([Layout.parse("style[8] music")], tokenizers, 256)
     torch.manual_seed(0)
-    return Bundle(make_gpt(GPTConfig(layers=4, width=128), sequencer.schema), sequencer, names)
+    return Bundle(
+        gpt=make_gpt(GPTConfig(layers=4, width=128), sequencer.schema), sequencer=sequencer, tokenizer_names=names
+    )
 
 
 def first_token(folder: Path) -> float:

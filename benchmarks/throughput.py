@@ -206,7 +206,13 @@ def caching(
 
     def ours(processes: int) -> object:
         with tempfile.TemporaryDirectory() as cache:
-            source = Source(folder, (f"{next(iter(tokenizers))}",), tokenizers, options, cache=Path(cache))
+            source = Source(
+                path=folder,
+                layouts=(f"{next(iter(tokenizers))}",),
+                tokenizers=tokenizers,
+                options=options,
+                cache=Path(cache),
+            )
             return prepare(source, processes=processes)
 
     def mapped(processes: int | None) -> object:

@@ -37,7 +37,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for name, bundle in (
         ("trained", trained),
-        ("untrained", Bundle(fresh, trained.sequencer, trained.tokenizer_names)),
+        ("untrained", Bundle(gpt=fresh, sequencer=trained.sequencer, tokenizer_names=trained.tokenizer_names)),
     ):
         print(
             f"| {name} | {' | '.join(measure(bundle, args.pieces // 2, args.seconds, args.temperature))} |", flush=True

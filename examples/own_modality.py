@@ -38,7 +38,9 @@ def write(media: Pattern, path: Path) -> None:
 
 
 SPEC = helicon.TokenizerSpec(make=StepTokenizer, from_state=lambda state: StepTokenizer(), needs_fit=False)
-helicon.register(helicon.Modality("steps", (".steps",), read, write, slots={"steps": {"steps": SPEC}}))
+helicon.register(
+    helicon.Modality(name="steps", suffixes=(".steps",), read_file=read, write=write, slots={"steps": {"steps": SPEC}})
+)
 
 
 def main(folder: Path, steps: int = 300) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,19 +97,18 @@ def write_text(media: str, path: Path) -> None:
     path.write_text(media)
 
 
+def spec(make: Callable[[], Tokenizer]) -> TokenizerSpec:
+    """Of a tokenizer that is the same whatever it is fitted on."""
+    return TokenizerSpec(make=lambda surveys: make(), from_state=lambda state: make())
+
+
 TONES = Modality(
-    "tones", (".tones",), read_text, write_text,
-    slots={
-        "fine": {"tones": TokenizerSpec(lambda surveys: Tones(5, FINE), lambda state: Tones(5, FINE))},
-        "coarse": {"tones": TokenizerSpec(lambda surveys: Tones(3, COARSE, 4), lambda state: Tones(3, COARSE, 4))},
-    },
+    name="tones", suffixes=(".tones",), read_file=read_text, write=write_text,
+    slots={"fine": {"tones": spec(lambda: Tones(5, FINE))}, "coarse": {"tones": spec(lambda: Tones(3, COARSE, 4))}},
 )  # fmt: skip
 VERSES = Modality(
-    "verses", (".verses",), read_text, write_text, typed=str,
-    slots={
-        "verse": {"verses": TokenizerSpec(lambda surveys: Verses(), lambda state: Verses())},
-        "words": {"letters": TokenizerSpec(lambda surveys: Letters(), lambda state: Letters())},
-    },
+    name="verses", suffixes=(".verses",), read_file=read_text, write=write_text, typed=str,
+    slots={"verse": {"verses": spec(Verses)}, "words": {"letters": spec(Letters)}},
 )  # fmt: skip
 
 
@@ -120,7 +120,8 @@ def model_of_media(*layouts: str) -> Bundle:
     fitted = {slot: registry.spec(slot, choices[slot]).fit([]) for slot in slots}
     sequencer = Sequencer(parsed, fitted, 12)
     torch.manual_seed(1)
-    return Bundle(make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema), sequencer, choices)
+    gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema)
+    return Bundle(gpt=gpt, sequencer=sequencer, tokenizer_names=choices)
 
 
 @pytest.fixture

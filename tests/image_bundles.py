@@ -29,7 +29,7 @@ def image_bundle(*layouts: str, context: int = 24) -> Bundle:
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
     names = {"text": "bytes", "image": "palette"}
-    return Bundle(gpt, sequencer, {slot: names[slot] for slot in slots})
+    return Bundle(gpt=gpt, sequencer=sequencer, tokenizer_names={slot: names[slot] for slot in slots})
 
 
 def picture(seed: int) -> np.ndarray:

@@ -60,7 +60,7 @@ def sound_bundle(
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
     names = {"style": "labels", "lyrics": "lyrics", "audio": tokenizer, "above": "codes", "text": "bytes"}
-    return Bundle(gpt, sequencer, {slot: names[slot] for slot in slots})
+    return Bundle(gpt=gpt, sequencer=sequencer, tokenizer_names={slot: names[slot] for slot in slots})
 
 
 def upsampled(

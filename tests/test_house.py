@@ -94,6 +94,25 @@ def test_tokenizers_are_not_probed_for_what_they_can_do():
     assert not [path for path in parsed if re.search(untyped, path.read_text("utf-8"))]
 
 
+def long_dataclasses(tree: ast.AST) -> list[str]:
+    """Dataclasses of more than four fields of their own whose values may be given by place."""
+    found = []
+    for node in (each for each in ast.walk(tree) if isinstance(each, ast.ClassDef)):
+        decorators = [ast.unparse(each) for each in node.decorator_list if ast.unparse(each).startswith("dataclass")]
+        annotated = [ast.unparse(each) for each in node.body if isinstance(each, ast.AnnAssign)]
+        of_each = [each for each in annotated if "ClassVar" not in each and "init=False" not in each]
+        if decorators and "kw_only=True" not in decorators[0] and len(of_each) > 4:
+            found.append(node.name)
+    return found
+
+
+def test_long_dataclasses_are_given_their_values_by_name():
+    old = "@dataclass\nclass Note:\n a: int\n b: int\n c: int\n d: int = 0\n e: int = 0"
+    assert long_dataclasses(ast.parse(old)) == ["Note"]
+    parsed = {path: ast.parse(path.read_text("utf-8")) for path in (ROOT / "helicon").rglob("*.py")}
+    assert not [f"{path}: {name}" for path, tree in parsed.items() for name in long_dataclasses(tree)]
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory) -> Path:
     """Folder of the wheel and the source archive, built from a copy: building leaves files behind."""

@@ -108,7 +108,7 @@ def test_the_same_seed_makes_the_same_tokens(card: Card, specs: list[str], guida
     image = bundle.sequencer.tokenizers["image"].encode(picture(0))
     given = {"text": WORDS} if layout.last.name == "image" else {"image": image}
     prompts = [Prompt(given), Prompt(given, image[:3] if layout.last.name == "image" else WORDS[:1])]
-    sampling = Sampling(chain, seed=3, guidance=guidance)
+    sampling = Sampling(chain=chain, seed=3, guidance=guidance)
     gpt = bundle.gpt.double()
     expected = decode(gpt, bundle.sequencer, layout, prompts, sampling, backend="eager")
     gpt.to("cuda")

@@ -54,7 +54,16 @@ def pedal(request) -> str:
 def model(tmp_path, song, pedal) -> Path:
     """A bundle that was trained with that pedal."""
     bundle = music_bundle([read_midi(song)[0]])
-    save_bundle(Bundle(bundle.gpt, bundle.sequencer, bundle.tokenizer_names, {}, {"pedal": pedal}), tmp_path / "model")
+    save_bundle(
+        Bundle(
+            gpt=bundle.gpt,
+            sequencer=bundle.sequencer,
+            tokenizer_names=bundle.tokenizer_names,
+            notes={},
+            reading={"pedal": pedal},
+        ),
+        tmp_path / "model",
+    )
     return tmp_path / "model"
 
 
@@ -142,7 +151,13 @@ def test_the_size_of_pictures_is_their_tokenizers():
     bundle = image_bundle("text[4] image[]")
     assert bundle.reading == {"size": bundle.sequencer.tokenizers["image"].read_options["size"]}
     with pytest.raises(ValueError, match="reading: size 99, its tokenizer was made for"):
-        Bundle(bundle.gpt, bundle.sequencer, bundle.tokenizer_names, {}, {"size": 99})
+        Bundle(
+            gpt=bundle.gpt,
+            sequencer=bundle.sequencer,
+            tokenizer_names=bundle.tokenizer_names,
+            notes={},
+            reading={"size": 99},
+        )
 
 
 @pytest.mark.parametrize(

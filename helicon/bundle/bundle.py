@@ -14,7 +14,7 @@ from helicon.sequence.layout import Schema
 from helicon.tokenizers.sequencer import Sequencer
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Bundle:
     """A GPT with everything that turns its tokens into media. `notes` tell how it was made and what it reached.
 

@@ -98,7 +98,9 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         with torch.device("meta"):
             gpt = make_gpt(gpt_config, sequencer.schema)
         options = fields("reading", config["reading"], registry.read_options((y.sources for y in layouts), {}))
-        bundle = Bundle(gpt, sequencer, names, notes_of(config), dict(options))
+        bundle = Bundle(
+            gpt=gpt, sequencer=sequencer, tokenizer_names=names, notes=notes_of(config), reading=dict(options)
+        )
     except BundleError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:

@@ -31,7 +31,7 @@ class CorpusError(ValueError):
     """Shards that are damaged, half-written or of another version; they are to be built again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Corpus:
     """Examples of one layout. What is read from a folder is sent to other processes as that folder, not as its arrays.
 
@@ -173,7 +173,7 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             whole &= _fit(variants, len(offsets) - 1) and _fit(offsets, len(ids))
         if not whole:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
-        return Corpus(index["layout"], names, labels, held, **arrays, folder=folder)
+        return Corpus(layout=index["layout"], names=names, labels=labels, held=held, **arrays, folder=folder)
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
 

@@ -35,7 +35,7 @@ from helicon.tokenizers.sequencer import grids
 PREPARED = "prepared.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
 
@@ -57,10 +57,18 @@ class Source:
     ) -> Source:
         """The files of a config, for such layouts."""
         manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
-        return Source(Path(config.path), layouts, tokenizers, options, manifest, config.held_out, cache)
+        return Source(
+            path=Path(config.path),
+            layouts=layouts,
+            tokenizers=tokenizers,
+            options=options,
+            manifest=manifest,
+            held_out=config.held_out,
+            cache=cache,
+        )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Prepared:
     """Tokenizers of all slots, a corpus for each layout, and what happened to the files."""
 
@@ -165,7 +173,14 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
             same = slot in adopted and _plain(adopted[slot].state()) == state
             tokenizers[slot] = adopted[slot] if same else registry.spec(slot, choices[slot]).from_state(state)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
-        return Prepared(tokenizers, choices, corpora, index["files"], index["skipped"], index["repaired"])
+        return Prepared(
+            tokenizers=tokenizers,
+            choices=choices,
+            corpora=corpora,
+            files=index["files"],
+            skipped=index["skipped"],
+            repaired=index["repaired"],
+        )
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
 

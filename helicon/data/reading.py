@@ -37,7 +37,7 @@ def as_they_are(entry: Entry, media: Media) -> Media:
     return media
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Read:
     """What was made of an entry's media, or the file that cannot be read and why; counts of what was repaired.
 
@@ -67,7 +67,7 @@ class Job:
         """Media that are not given are read; they come along if they are to be kept."""
         entry, media, keep = task
         if media is not None:
-            return Read(self.make(entry, media))
+            return Read(made=self.make(entry, media))
         found = read_entry(entry, self.modalities, self.options)
         if found.media is not None:
             found.made = self.make(entry, found.media)
@@ -156,4 +156,4 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
             return Read(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MOST))
         for what, n in counts.items():
             repaired[what] = repaired.get(what, 0) + n
-    return Read(None, media, repaired=repaired, bytes=taken)
+    return Read(made=None, media=media, repaired=repaired, bytes=taken)

@@ -18,7 +18,7 @@ SPARE = 32  # this part of a window is what the lengths of a piece's first and l
 LONGER, SHORTER, MIDDLE = 0, 1, 2  # parts of a piece: the longer of its first and last window, the other, those between
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class WindowTable:
     """The windows of every epoch, each of at most `size` targets.
 
@@ -48,7 +48,9 @@ class WindowTable:
         longer = np.minimum(ends - 1, size)
         targets[first[:-1][~single] + LONGER] = longer
         targets[first[:-1][~single] + SHORTER] = np.minimum(ends - longer + spare, longer)
-        return WindowTable(size, pieces, np.arange(len(pieces)) - first[pieces], targets, first)
+        return WindowTable(
+            size=size, pieces=pieces, parts=np.arange(len(pieces)) - first[pieces], targets=targets, first=first
+        )
 
     def capacity(self, piece: int, limits_N: np.ndarray) -> int:
         """Targets that the windows of a piece hold together, the first and the last of them their limits."""

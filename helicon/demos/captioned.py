@@ -142,7 +142,9 @@ class CaptionedWorld(World):
         layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
         given = [{"text": tokenizers["text"].encode(one.caption)} for one in asked]
         prompts = [Prompt(ids) for ids in given for _ in range(each)]
-        made = decode(bundle.gpt, bundle.sequencer, layout, prompts, Sampling(methods(TEMPERATURE), self.seed))
+        made = decode(
+            bundle.gpt, bundle.sequencer, layout, prompts, Sampling(chain=methods(TEMPERATURE), seed=self.seed)
+        )
         samples = []
         for number, (one, ids) in enumerate(zip(asked, given)):
             codes = made[number * each : (number + 1) * each]

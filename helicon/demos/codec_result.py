@@ -66,7 +66,7 @@ class PictureCodecPage(CodecPage):
         sheet = folder / "reconstructions.png"
         write_reconstructions(codec, before, sheet)
         shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
-        return [PageItem("Before and after", shown, image=sheet.name, files=[sheet.name])]
+        return [PageItem(title="Before and after", caption=shown, image=sheet.name, files=[sheet.name])]
 
     def charts(self, codec: Codec) -> dict[str, Chart]:
         return {
@@ -107,12 +107,19 @@ class SoundCodecPage(CodecPage):
                 path = out / f"{number}-{level}.wav"
                 write_audio(Sound(made.T.numpy(), data.rate), path)
                 after = "as it was" if level == "before" else f"after {level.replace('hop', 'hop ')}"
-                shown.append(PageItem(name, after, audio=path.relative_to(folder), files=[path.relative_to(folder)]))
+                shown.append(
+                    PageItem(
+                        title=name, caption=after, audio=path.relative_to(folder), files=[path.relative_to(folder)]
+                    )
+                )
             pairs += [(f"{name}, {level}", sound.T.numpy(), made.T.numpy(), data.rate) for level, made in versions[1:]]
         sheet = folder / "spectrograms.png"
         spectrogram_pairs(pairs, sheet)
         seen = "never heard" if len(data.held) else "was trained on"
-        return [*shown, PageItem("Before and after", f"sounds it {seen}", image=sheet.name, files=[sheet.name])]
+        return [
+            *shown,
+            PageItem(title="Before and after", caption=f"sounds it {seen}", image=sheet.name, files=[sheet.name]),
+        ]
 
     def charts(self, codec: AudioCodec) -> dict[str, Chart]:
         hops = codec.config.hops

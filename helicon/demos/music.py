@@ -29,7 +29,7 @@ STEPS_A_MINUTE = 450  # which 2 cores take, so that the result hardly depends on
 SAFER: dict[str, Any] = {"temperature": 0.8, "top_p": 0.9}  # a model this young errs often
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MusicWorld(World):
     """Pieces of counterpoint in several styles. seconds: of each piece that is generated."""
 

@@ -59,4 +59,6 @@ class PictureWorld(CaptionedWorld):
         sheet = stem.with_suffix(".png")
         contact_sheet(samples.media, sheet, columns=len(samples.media))
         shown = sheet.relative_to(self.out)
-        return PageItem(samples.asked.caption, f"{sum(right)} of {len(right)} as asked", image=shown, files=[shown])
+        return PageItem(
+            title=samples.asked.caption, caption=f"{sum(right)} of {len(right)} as asked", image=shown, files=[shown]
+        )

@@ -65,4 +65,4 @@ class SoundWorld(CaptionedWorld):
         sound_picture(sound.samples, sound.rate, picture)
         played, shown = path.relative_to(self.out), picture.relative_to(self.out)
         found = "as asked" if right[0] else "not as asked"
-        return PageItem(samples.asked.caption, found, audio=played, image=shown, files=[played])
+        return PageItem(title=samples.asked.caption, caption=found, audio=played, image=shown, files=[played])

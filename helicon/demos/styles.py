@@ -23,7 +23,7 @@ class Metre:
 COMMON, WALTZ, JIG = Metre("4/4", 16, 8), Metre("3/4", 12, 12), Metre("6/8", 12, 6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ensemble:
     """Who plays: General MIDI programs of melody, chords and bass; `lift`, semitones that the melody is moved up."""
 
@@ -34,7 +34,7 @@ class Ensemble:
     lift: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Style:
     """A kind of piece. cells: rhythms of the melody within a slot, by the slot's ticks. drums: whether any play."""
 
@@ -50,10 +50,10 @@ STYLES = {
         metres=(COMMON, WALTZ),
         tempos_bpm=(70, 110),
         ensembles=(
-            Ensemble("piano", 0, 0, 0),
-            Ensemble("organ", 19, 19, 19),
-            Ensemble("strings", 48, 48, 48),
-            Ensemble("piano and strings", 0, 48, 48),
+            Ensemble(name="piano", melody=0, chords=0, bass=0),
+            Ensemble(name="organ", melody=19, chords=19, bass=19),
+            Ensemble(name="strings", melody=48, chords=48, bass=48),
+            Ensemble(name="piano and strings", melody=0, chords=48, bass=48),
         ),
         cells={8: ((4, 4), (4, 2, 2), (6, 2)), 12: ((4, 4, 4), (8, 4), (4, 4, 2, 2))},
     ),
@@ -61,10 +61,10 @@ STYLES = {
         metres=(COMMON, WALTZ, JIG),
         tempos_bpm=(80, 120),
         ensembles=(
-            Ensemble("flute and guitar", 73, 24, 24, lift=12),
-            Ensemble("violin and piano", 40, 0, 0),
-            Ensemble("clarinet and piano", 71, 0, 0),
-            Ensemble("piano", 0, 0, 0),
+            Ensemble(name="flute and guitar", melody=73, chords=24, bass=24, lift=12),
+            Ensemble(name="violin and piano", melody=40, chords=0, bass=0),
+            Ensemble(name="clarinet and piano", melody=71, chords=0, bass=0),
+            Ensemble(name="piano", melody=0, chords=0, bass=0),
         ),
         cells={
             6: ((4, 2), (2, 2, 2), (3, 1, 2)),
@@ -76,9 +76,9 @@ STYLES = {
         metres=(COMMON, WALTZ, JIG),
         tempos_bpm=(100, 140),
         ensembles=(
-            Ensemble("flute, guitar, bass and drums", 73, 24, 32, lift=12),
-            Ensemble("violin, piano, bass and drums", 40, 0, 32),
-            Ensemble("piano, guitar, bass and drums", 0, 25, 32),
+            Ensemble(name="flute, guitar, bass and drums", melody=73, chords=24, bass=32, lift=12),
+            Ensemble(name="violin, piano, bass and drums", melody=40, chords=0, bass=32),
+            Ensemble(name="piano, guitar, bass and drums", melody=0, chords=25, bass=32),
         ),
         cells={
             6: ((4, 2), (2, 2, 2)),
@@ -91,9 +91,9 @@ STYLES = {
         metres=(COMMON,),
         tempos_bpm=(100, 125),
         ensembles=(
-            Ensemble("trumpet, brass, tuba and drums", 56, 61, 58),
-            Ensemble("clarinet, horns, tuba and drums", 71, 60, 58),
-            Ensemble("piano and drums", 0, 0, 0),
+            Ensemble(name="trumpet, brass, tuba and drums", melody=56, chords=61, bass=58),
+            Ensemble(name="clarinet, horns, tuba and drums", melody=71, chords=60, bass=58),
+            Ensemble(name="piano and drums", melody=0, chords=0, bass=0),
         ),
         cells={8: ((3, 1, 4), (3, 1, 2, 2), (4, 4), (6, 2))},
         drums=True,
@@ -109,7 +109,7 @@ FORMS = (  # from short to long; a piece has the longest that its tempo leaves t
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything decided about a piece but its notes."""
 
@@ -140,4 +140,4 @@ def decide(label: str, rng: random.Random) -> Plan:
     tempo_bpm = rng.randrange(style.tempos_bpm[0], style.tempos_bpm[1] + 1, 5)
     phrase_s = 4 * metre.bar / TICKS_PER_QUARTER * 60 / tempo_bpm
     form = [form for form in FORMS if len(form) * phrase_s <= LONGEST_S][-1]
-    return Plan(label, key, metre, tempo_bpm, rng.choice(style.ensembles), form)
+    return Plan(label=label, key=key, metre=metre, tempo_bpm=tempo_bpm, ensemble=rng.choice(style.ensembles), form=form)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Classifier:
     """Labels and what tells them apart: weight [F, K] and bias [K] over features less `mean`, by `scale` (each [F])."""
 
@@ -44,7 +44,9 @@ def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: floa
     target_N = torch.tensor([names.index(label) for label in labels])
     weight_K = len(labels) / (len(names) * torch.bincount(target_N).double())
     mean, scale = features_NF.mean(0), features_NF.std(0)
-    blank = Classifier(names, mean, np.where(scale > 1e-9, scale, 1.0), np.zeros((1, 1)), np.zeros(1))
+    blank = Classifier(
+        labels=names, mean=mean, scale=np.where(scale > 1e-9, scale, 1.0), weight=np.zeros((1, 1)), bias=np.zeros(1)
+    )
     x_NF = torch.from_numpy(blank._scaled(features_NF))
     weight = torch.zeros(x_NF.shape[1], len(names), dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
@@ -57,4 +59,6 @@ def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: floa
         return loss
 
     optimizer.step(closure)
-    return Classifier(names, mean, blank.scale, weight.detach().numpy(), bias.detach().numpy())
+    return Classifier(
+        labels=names, mean=mean, scale=blank.scale, weight=weight.detach().numpy(), bias=bias.detach().numpy()
+    )

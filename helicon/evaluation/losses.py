@@ -44,7 +44,7 @@ def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[st
     return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayoutLoss:
     """Loss of the made slot of one layout, its conditions given.
 
@@ -94,7 +94,15 @@ def open_folder(
     specs = tuple(map(str, layouts))
     slots = {slot for layout in layouts for slot in layout.sources}
     choices = {slot: name for slot, name in bundle.tokenizer_names.items() if slot in slots}
-    source = Source(path, specs, choices, bundle.reading, manifest, held_out, grow=False)
+    source = Source(
+        path=path,
+        layouts=specs,
+        tokenizers=choices,
+        options=bundle.reading,
+        manifest=manifest,
+        held_out=held_out,
+        grow=False,
+    )
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
 
@@ -110,7 +118,9 @@ def measure_losses(
             for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
                 units[unit] = units.get(unit, 0.0) + amount
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch)
-        losses.append(LayoutLoss(str(layout), name, len(examples), targets, nats, units))
+        losses.append(
+            LayoutLoss(layout=str(layout), slot=name, pieces=len(examples), targets=targets, nats=nats, units=units)
+        )
     return losses
 
 

@@ -12,7 +12,7 @@ from helicon.data.corpus import Corpus
 BASELINES = {"unigram": 1, "bigram": 2}  # name -> order
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Counts:
     """What was seen after contexts of one length.
 
@@ -58,7 +58,7 @@ class WittenBell:
             pairs, count = np.unique(ids * self.vocabulary_size + tokens, return_counts=True)
             total = np.bincount(ids, minlength=len(contexts))
             types = np.bincount(pairs // self.vocabulary_size, minlength=len(contexts))
-            self._levels.append(_Counts(contexts, total, types, pairs, count))
+            self._levels.append(_Counts(contexts=contexts, total=total, types=types, pairs=pairs, count=count))
         return self
 
     def nats(self, sequence: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ class StyleSampler:
             make_prompt(self.bundle, self.layout, Request(given={"style": self.words(style)}, seconds=seconds))[0]
             for style in styles
         ]
-        sampling = Sampling(methods(), seed)
+        sampling = Sampling(chain=methods(), seed=seed)
         for start in tqdm(range(0, len(styles), BATCH), desc="making", unit=" batches", leave=False, disable=None):
             batch = slice(start, min(start + BATCH, len(styles)))
             items = range(first + batch.start, first + batch.stop)

@@ -92,7 +92,7 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """An open sound file. rate, channels, frames: as its header says; frames is None where it does not say."""
 
@@ -164,7 +164,14 @@ def open_audio(path: Path | str) -> Iterator[Source]:
             if decoder.frames < 1:
                 raise AudioError("no sound in it")
             frames = decoder.frames if says_length and decoder.frames < _UNKNOWN else None
-            yield Source(kind, decoder.samplerate, decoder.channels, frames, decoder, file)
+            yield Source(
+                kind=kind,
+                rate=decoder.samplerate,
+                channels=decoder.channels,
+                frames=frames,
+                _decoder=decoder,
+                _file=file,
+            )
 
 
 def check_length(samples: int, n_bytes: int, a_byte: int) -> int:

@@ -46,7 +46,7 @@ class _Broken(Exception):
     """A track's bytes make no sense, or end, at this event."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Scan:
     """What is where in a file. kind: 0, 1 or 2, its type.
 
@@ -81,7 +81,12 @@ def scan_midi(data: bytes, report: ReadReport) -> Scan:
     if kind > 2:
         report.add("unknown file types read as type 1")
         kind = 1
-    scan = Scan(kind, per_quarter, tempo_us, np.frombuffer(data + bytes(LONGEST_STEP), np.uint8))
+    scan = Scan(
+        kind=kind,
+        ticks_per_quarter=per_quarter,
+        smpte_tempo_us=tempo_us,
+        data=np.frombuffer(data + bytes(LONGEST_STEP), np.uint8),
+    )
     first = at + 8 + size if size >= 6 else -1
     _Walk(data, scan, report).all(first if _is_chunk(data, first) else data.find(b"MTrk", at + 14))
     if not scan.tracks:

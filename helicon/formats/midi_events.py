@@ -20,7 +20,7 @@ _OF_CHANNEL = np.isin(np.arange(256) & 0xF0, list(DATA_BYTES))
 _HAS_VALUE = np.isin(np.arange(256) & 0xF0, [status for status, size in DATA_BYTES.items() if size == 2])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Events:
     """All that a file says, in its order. tempos, metres, keys: as of `Score`. ends: [T], each track's last tick."""
 
@@ -72,15 +72,23 @@ def read_events(scan: Scan, report: ReadReport) -> Events:
     status, at = _statuses(data, at)
     place = np.flatnonzero(status == META)
     length, content = varints(data, at[place] + 1)
-    metas = Metas(data, place, data[at[place]], content, length, tick[place], track[place])
+    metas = Metas(
+        data=data,
+        place=place,
+        kind=data[at[place]],
+        content=content,
+        length=length,
+        tick=tick[place],
+        track=track[place],
+    )
     port = _ports(first[:-1], metas, len(at))
     return Events(
-        _messages(data, status, at, port, (tick, track), report),
-        elapsed[first[1:]] - elapsed[first[:-1]],
-        metas.tempos(report),
-        metas.metres(report),
-        metas.keys(report),
-        metas.texts(report),
+        messages=_messages(data, status, at, port, (tick, track), report),
+        ends=elapsed[first[1:]] - elapsed[first[:-1]],
+        tempos=metas.tempos(report),
+        metres=metas.metres(report),
+        keys=metas.keys(report),
+        texts=metas.texts(report),
     )
 
 
@@ -107,7 +115,15 @@ def _messages(
     if max(number.max(initial=0), value.max(initial=0)) > 127:
         report.add("data bytes clipped", sum(int(np.count_nonzero(x > 127)) for x in (number, value)))
         number, value = np.minimum(number, 127), np.minimum(value, 127)
-    return Messages(tick[kept], track[kept], port[kept] * CHANNELS + channel[kept], status >> 4, number, value, kept)
+    return Messages(
+        tick=tick[kept],
+        track=track[kept],
+        channel=port[kept] * CHANNELS + channel[kept],
+        kind=status >> 4,
+        number=number,
+        value=value,
+        place=kept,
+    )
 
 
 def _part_modes(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ _BIG_ENDIAN = np.array([1 << 16, 1 << 8, 1])  # what the bytes of a number count
 MAX_POWER = 10  # of two, in the denominator of a metre: a 1024th note
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metas:
     """[M] each: place among all events, kind, offset and length in bytes of the content, tick and track."""
 

@@ -51,16 +51,16 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
     off_tick[hangs] = ends[track[hangs]]
     end_tick[rings] = np.maximum(ends[track[rings]], off_tick[rings])
     return Notes(
-        onset_tick[order],
-        off_tick,
-        end_tick,
-        pitch[order].astype(np.int16),
-        messages.value[on].astype(np.int16),
-        program[order].astype(np.int16),
-        track,
-        messages.channel[on],
-        messages.place[on],
-        place[off],
+        onset_tick=onset_tick[order],
+        off_tick=off_tick,
+        end_tick=end_tick,
+        pitch=pitch[order].astype(np.int16),
+        velocity=messages.value[on].astype(np.int16),
+        program=program[order].astype(np.int16),
+        track=track,
+        channel=messages.channel[on],
+        on_place=messages.place[on],
+        off_place=place[off],
     )
 
 

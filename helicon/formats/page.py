@@ -15,7 +15,7 @@ from helicon.formats.files import write_text
 from helicon.formats.printable import printable_text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PageItem:
     """One result. audio, image and files are paths relative to the page's folder; text is shown as it is."""
 

@@ -43,10 +43,10 @@ class Columns:
 
     def take(self: _Columns, which: np.ndarray | slice) -> _Columns:
         """These rows only, in this order."""
-        return type(self)(*(getattr(self, each.name)[which] for each in fields(self)))  # type: ignore[arg-type]
+        return type(self)(**{each.name: getattr(self, each.name)[which] for each in fields(self)})  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Messages(Columns):
     """MIDI's messages of a channel, each [M]; integers.
 
@@ -65,10 +65,11 @@ class Messages(Columns):
     @staticmethod
     def of(rows: list[tuple[int, ...]]) -> Messages:
         """Messages from rows of the seven values."""
-        return Messages(*np.array(rows, np.int64).reshape(-1, 7).T)
+        columns = np.array(rows, np.int64).reshape(-1, 7).T
+        return Messages(**{each.name: column for each, column in zip(fields(Messages), columns)})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Notes(Columns):
     """Notes, each [N], in order of onset, then program, then pitch; integers.
 
@@ -93,7 +94,8 @@ class Notes(Columns):
         """The notes of all, in order."""
         if len(parts) == 1:
             return parts[0]
-        notes = Notes(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Notes)))
+        columns = {each.name: [getattr(part, each.name) for part in parts] for each in fields(Notes)}
+        notes = Notes(**{name: np.concatenate(values) for name, values in columns.items()})
         return notes.take(np.lexsort((notes.pitch, notes.program, notes.onset_tick)))
 
 
@@ -189,7 +191,18 @@ class Score:
         port, place = np.divmod(np.arange(len(programs)), len(MELODIC_CHANNELS))  # DRUMS, the greatest, shifts none
         channels = np.where(programs == DRUMS, DRUM_CHANNEL, port * CHANNELS + np.array(MELODIC_CHANNELS)[place])
         nowhere = np.zeros(len(onset), np.int64)
-        notes = Notes(onset, end, end, pitch, velocity, program, track + 1, channels[track], nowhere, nowhere)
+        notes = Notes(
+            onset_tick=onset,
+            off_tick=end,
+            end_tick=end,
+            pitch=pitch,
+            velocity=velocity,
+            program=program,
+            track=track + 1,
+            channel=channels[track],
+            on_place=nowhere,
+            off_place=nowhere,
+        )
         changes = [
             (0, i + 1, int(channel), PROGRAM_CHANGE, int(number), 0, 0)
             for i, (channel, number) in enumerate(zip(channels, programs))

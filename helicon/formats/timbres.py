@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from helicon.formats.score import DRUMS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timbre:
     """How a family sounds.
 
@@ -29,23 +29,63 @@ class Timbre:
 
 
 FAMILIES: dict[str, Timbre] = {  # eight programs each, in the order of General MIDI; the drum kit comes last
-    "piano": Timbre((1, 0.55, 0.32, 0.2, 0.12, 0.09, 0.05, 0.03), 0.003, 0.16, 1.1, 1.1, level=1.1),
-    "chromatic percussion": Timbre((1, 0.05, 0.02, 0.35, 0, 0, 0, 0, 0.08), 0.002, 0.3, 0.7, 1.5),
-    "organ": Timbre((1, 0.6, 0.35, 0.35, 0, 0.2, 0, 0.15), 0.02, 0.08, level=0.8),
-    "guitar": Timbre((1, 0.7, 0.5, 0.3, 0.22, 0.14, 0.1, 0.06, 0.04), 0.003, 0.12, 0.7, 2.2, level=1.05),
-    "bass": Timbre((1, 0.6, 0.3, 0.15, 0.08), 0.005, 0.08, 0.9, 2.0, level=1.3),
-    "strings": Timbre((1, 0.6, 0.45, 0.3, 0.22, 0.16, 0.1, 0.07), 0.04, 0.14, vibrato=0.004, level=0.75),
-    "ensemble": Timbre((1, 0.55, 0.4, 0.25, 0.16, 0.1, 0.06), 0.06, 0.25, detune=0.003, level=0.7),
-    "brass": Timbre((1, 0.75, 0.6, 0.45, 0.3, 0.2, 0.12, 0.08), 0.025, 0.09, vibrato=0.002, level=0.75),
-    "reed": Timbre((1, 0.15, 0.55, 0.12, 0.3, 0.08, 0.12), 0.02, 0.08, vibrato=0.002, level=0.75),
-    "pipe": Timbre((1, 0.25, 0.12, 0.04), 0.03, 0.1, vibrato=0.004),
-    "synth lead": Timbre((1, 0.5, 0.33, 0.25, 0.2, 0.17, 0.14), 0.008, 0.08, detune=0.002, level=0.65),
-    "synth pad": Timbre((1, 0.45, 0.25, 0.12, 0.06), 0.12, 0.45, detune=0.004, level=0.7),
-    "synth effects": Timbre((1, 0.3, 0.4, 0.15, 0.2), 0.05, 0.4, 2.0, 0.3, detune=0.004, level=0.7),
-    "ethnic": Timbre((1, 0.75, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1), 0.003, 0.1, 0.45, 2.0),
-    "percussive": Timbre((1, 0.2, 0.3, 0.1, 0.12), 0.002, 0.15, 0.25, 4.0, level=1.2),
-    "sound effects": Timbre((1, 0.2, 0.1), 0.03, 0.2, 1.0, 1.0, level=0.6),
-    "drums": Timbre((1,), 0.001, 0.01),
+    "piano": Timbre(
+        harmonics=(1, 0.55, 0.32, 0.2, 0.12, 0.09, 0.05, 0.03),
+        attack_s=0.003,
+        release_s=0.16,
+        ring_s=1.1,
+        damping=1.1,
+        level=1.1,
+    ),
+    "chromatic percussion": Timbre(
+        harmonics=(1, 0.05, 0.02, 0.35, 0, 0, 0, 0, 0.08), attack_s=0.002, release_s=0.3, ring_s=0.7, damping=1.5
+    ),
+    "organ": Timbre(harmonics=(1, 0.6, 0.35, 0.35, 0, 0.2, 0, 0.15), attack_s=0.02, release_s=0.08, level=0.8),
+    "guitar": Timbre(
+        harmonics=(1, 0.7, 0.5, 0.3, 0.22, 0.14, 0.1, 0.06, 0.04),
+        attack_s=0.003,
+        release_s=0.12,
+        ring_s=0.7,
+        damping=2.2,
+        level=1.05,
+    ),
+    "bass": Timbre(
+        harmonics=(1, 0.6, 0.3, 0.15, 0.08), attack_s=0.005, release_s=0.08, ring_s=0.9, damping=2.0, level=1.3
+    ),
+    "strings": Timbre(
+        harmonics=(1, 0.6, 0.45, 0.3, 0.22, 0.16, 0.1, 0.07), attack_s=0.04, release_s=0.14, vibrato=0.004, level=0.75
+    ),
+    "ensemble": Timbre(
+        harmonics=(1, 0.55, 0.4, 0.25, 0.16, 0.1, 0.06), attack_s=0.06, release_s=0.25, detune=0.003, level=0.7
+    ),
+    "brass": Timbre(
+        harmonics=(1, 0.75, 0.6, 0.45, 0.3, 0.2, 0.12, 0.08), attack_s=0.025, release_s=0.09, vibrato=0.002, level=0.75
+    ),
+    "reed": Timbre(
+        harmonics=(1, 0.15, 0.55, 0.12, 0.3, 0.08, 0.12), attack_s=0.02, release_s=0.08, vibrato=0.002, level=0.75
+    ),
+    "pipe": Timbre(harmonics=(1, 0.25, 0.12, 0.04), attack_s=0.03, release_s=0.1, vibrato=0.004),
+    "synth lead": Timbre(
+        harmonics=(1, 0.5, 0.33, 0.25, 0.2, 0.17, 0.14), attack_s=0.008, release_s=0.08, detune=0.002, level=0.65
+    ),
+    "synth pad": Timbre(harmonics=(1, 0.45, 0.25, 0.12, 0.06), attack_s=0.12, release_s=0.45, detune=0.004, level=0.7),
+    "synth effects": Timbre(
+        harmonics=(1, 0.3, 0.4, 0.15, 0.2),
+        attack_s=0.05,
+        release_s=0.4,
+        ring_s=2.0,
+        damping=0.3,
+        detune=0.004,
+        level=0.7,
+    ),
+    "ethnic": Timbre(
+        harmonics=(1, 0.75, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1), attack_s=0.003, release_s=0.1, ring_s=0.45, damping=2.0
+    ),
+    "percussive": Timbre(
+        harmonics=(1, 0.2, 0.3, 0.1, 0.12), attack_s=0.002, release_s=0.15, ring_s=0.25, damping=4.0, level=1.2
+    ),
+    "sound effects": Timbre(harmonics=(1, 0.2, 0.1), attack_s=0.03, release_s=0.2, ring_s=1.0, damping=1.0, level=0.6),
+    "drums": Timbre(harmonics=(1,), attack_s=0.001, release_s=0.01),
 }
 FAMILY_NAMES = tuple(FAMILIES)
 
@@ -63,7 +103,7 @@ def timbre_of(program: int) -> Timbre:
     return FAMILIES[_SOUNDS_LIKE.get(program, family_of(program))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Drum:
     """A drum's sound: a tone that glides from `start_hz` to `end_hz`, and noise.
 
@@ -80,24 +120,24 @@ class Drum:
     brightness: int = 0
 
 
-_KICK = Drum("kick", 150, 48, 1.0, 0.06, 0.11)
-_RIM = Drum("rim", 1700, 1650, 0.4, 0.25, 0.018, 1)
-_SNARE = Drum("snare", 230, 175, 0.4, 0.5, 0.075, 1)
-_CLAP = Drum("clap", 900, 900, 0.0, 0.6, 0.055, 1)
-_HAT = Drum("hi-hat", 8000, 8000, 0.0, 0.3, 0.022, 2)
-_OPEN_HAT = Drum("open hat", 8000, 8000, 0.0, 0.3, 0.14, 2)
-_CYMBAL = Drum("cymbal", 5000, 5000, 0.0, 0.32, 0.45, 2)
-_RIDE = Drum("ride", 5200, 5200, 0.05, 0.2, 0.22, 2)
-_BELL = Drum("bell", 1250, 1250, 0.4, 0.04, 0.09, 1)
-_SHAKER = Drum("shaker", 6000, 6000, 0.0, 0.25, 0.035, 2)
-_BLOCK = Drum("block", 1900, 1850, 0.6, 0.05, 0.02, 1)
-_TRIANGLE = Drum("triangle", 4800, 4800, 0.2, 0.03, 0.3, 2)
-_OTHER = Drum("other", 500, 400, 0.3, 0.3, 0.05, 1)
+_KICK = Drum(name="kick", start_hz=150, end_hz=48, tone=1.0, noise=0.06, ring_s=0.11)
+_RIM = Drum(name="rim", start_hz=1700, end_hz=1650, tone=0.4, noise=0.25, ring_s=0.018, brightness=1)
+_SNARE = Drum(name="snare", start_hz=230, end_hz=175, tone=0.4, noise=0.5, ring_s=0.075, brightness=1)
+_CLAP = Drum(name="clap", start_hz=900, end_hz=900, tone=0.0, noise=0.6, ring_s=0.055, brightness=1)
+_HAT = Drum(name="hi-hat", start_hz=8000, end_hz=8000, tone=0.0, noise=0.3, ring_s=0.022, brightness=2)
+_OPEN_HAT = Drum(name="open hat", start_hz=8000, end_hz=8000, tone=0.0, noise=0.3, ring_s=0.14, brightness=2)
+_CYMBAL = Drum(name="cymbal", start_hz=5000, end_hz=5000, tone=0.0, noise=0.32, ring_s=0.45, brightness=2)
+_RIDE = Drum(name="ride", start_hz=5200, end_hz=5200, tone=0.05, noise=0.2, ring_s=0.22, brightness=2)
+_BELL = Drum(name="bell", start_hz=1250, end_hz=1250, tone=0.4, noise=0.04, ring_s=0.09, brightness=1)
+_SHAKER = Drum(name="shaker", start_hz=6000, end_hz=6000, tone=0.0, noise=0.25, ring_s=0.035, brightness=2)
+_BLOCK = Drum(name="block", start_hz=1900, end_hz=1850, tone=0.6, noise=0.05, ring_s=0.02, brightness=1)
+_TRIANGLE = Drum(name="triangle", start_hz=4800, end_hz=4800, tone=0.2, noise=0.03, ring_s=0.3, brightness=2)
+_OTHER = Drum(name="other", start_hz=500, end_hz=400, tone=0.3, noise=0.3, ring_s=0.05, brightness=1)
 
 
 def _skin(name: str, end_hz: float) -> Drum:
     """A tom, conga or bongo that settles at `end_hz`."""
-    return Drum(name, 1.5 * end_hz, end_hz, 0.75, 0.06, 0.13)
+    return Drum(name=name, start_hz=1.5 * end_hz, end_hz=end_hz, tone=0.75, noise=0.06, ring_s=0.13)
 
 
 _DRUM_KIT: dict[int, Drum] = {

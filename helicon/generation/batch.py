@@ -19,7 +19,7 @@ from helicon.tokenizers.base import Automaton, State
 MORE_TOKENS = 256  # by which histories grow at least
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Batch:
     """One entry an item along the first dimension of each tensor, so that items can be joined and selected.
 
@@ -49,9 +49,16 @@ class Batch:
         seen[0, prime] = True
         coords = {axis: values[None].to(home) for axis, values in coords.items()}
         return cls(
-            F.pad(prime[None], (0, MORE_TOKENS)).to(home), (zero + len(prime)).to(home), zero.to(home),
-            (zero > 0).to(home), seen.to(device), rng.chunk()[None].to(device), zero.to(device), grammar, coords,
-        )  # fmt: skip
+            ids_BT=F.pad(prime[None], (0, MORE_TOKENS)).to(home),
+            length_B=(zero + len(prime)).to(home),
+            window_B=zero.to(home),
+            ended_B=(zero > 0).to(home),
+            seen_BV=seen.to(device),
+            uniforms_BN=rng.chunk()[None].to(device),
+            column_B=zero.to(device),
+            grammar=grammar,
+            coords=coords,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Batch]) -> Batch:

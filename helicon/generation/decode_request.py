@@ -29,7 +29,7 @@ class Prompt:
     length: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How to draw: the chain of methods, the seed, the most tokens to make, the share of a full window that is kept.
 

@@ -20,7 +20,7 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.codec import decode_all
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it.
 
@@ -55,7 +55,9 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
         longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
     if request.guidance != 1 and len(layout.sources) == 1:
         raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
-    sampling = Sampling(chain, request.seed, longest, request.overlap, request.guidance)
+    sampling = Sampling(
+        chain=chain, seed=request.seed, max_tokens=longest, overlap=request.overlap, guidance=request.guidance
+    )
     if request.best_of is not None:
         _check_ranking(layout, prompt, request)
     candidates = request.best_of or request.count
@@ -69,7 +71,9 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     parts = set(modality.slots) - {guide}  # a guide is another rendering of the medium, no part of it
     known = {slot: media for slot, media in conditions.items() if slot in parts and media is not None}
     return [
-        Item(number, modality.join({**known, name: each}), made[number], modality, score)
+        Item(
+            number=number, media=modality.join({**known, name: each}), ids=made[number], modality=modality, score=score
+        )
         for (number, score), each in zip(ranked, media)
     ]
 

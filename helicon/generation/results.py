@@ -49,7 +49,12 @@ def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> Pag
     files = [path.relative_to(folder), path.with_suffix(".json").relative_to(folder)]
     text = item.media if isinstance(item.media, str) else None
     return PageItem(
-        f"Item {item.number}", f"{len(item.ids)} tokens", of_kind.get("audio"), of_kind.get("image"), text, files
+        title=f"Item {item.number}",
+        caption=f"{len(item.ids)} tokens",
+        audio=of_kind.get("audio"),
+        image=of_kind.get("image"),
+        text=text,
+        files=files,
     )
 
 

@@ -93,7 +93,7 @@ def _finer(
     prompt, _ = make_prompt(bundle, layout, asked)
     chain = methods(request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty)
     seed = request.seed + LEVEL_APART * _hop(bundle, layout)
-    sampling = Sampling(chain, seed, None, request.overlap)
+    sampling = Sampling(chain=chain, seed=seed, max_tokens=None, overlap=request.overlap)
     found = {place: ids for place in range(len(items)) if (ids := store.get(level, place)) is not None}
     for first in range(0, len(items), AT_A_TIME):  # the same groups every time, since sums depend on the batch
         group = range(first, min(first + AT_A_TIME, len(items)))
@@ -120,7 +120,10 @@ def _items(
     media = decode_all(bundle.sequencer.tokenizers[name], ids)
     if request.seconds is not None:
         media = [modality.trim(each, request.seconds) for each in media]
-    return [Item(number, each, own, modality, score) for (number, score), each, own in zip(marks, media, ids)]
+    return [
+        Item(number=number, media=each, ids=own, modality=modality, score=score)
+        for (number, score), each, own in zip(marks, media, ids)
+    ]
 
 
 def level_of(bundle: Bundle, layout: Layout) -> str:

@@ -122,15 +122,24 @@ AUDIO = Modality(
     raw="pcm",
     slots={
         "audio": {
-            "mulaw": TokenizerSpec(MulawTokenizer, MulawTokenizer.from_state, needs_fit=False),
-            "codes": TokenizerSpec(fit_codes, codes_from_state, from_pretrained=open_codes, needs_fit=False),
-            "pcm": TokenizerSpec(PcmTokenizer, PcmTokenizer.from_state, needs_fit=False),
+            "mulaw": TokenizerSpec(make=MulawTokenizer, from_state=MulawTokenizer.from_state, needs_fit=False),
+            "codes": TokenizerSpec(
+                make=fit_codes, from_state=codes_from_state, from_pretrained=open_codes, needs_fit=False
+            ),
+            "pcm": TokenizerSpec(make=PcmTokenizer, from_state=PcmTokenizer.from_state, needs_fit=False),
         },
         "above": {
             "codes": TokenizerSpec(
-                fit_codes, codes_from_state, from_pretrained=partial(open_codes, block="above"), needs_fit=False
+                make=fit_codes,
+                from_state=codes_from_state,
+                from_pretrained=partial(open_codes, block="above"),
+                needs_fit=False,
             )
         },
-        "style": {"labels": TokenizerSpec(LabelTokenizer.fit, LabelTokenizer.from_state, LabelTokenizer.grow)},
+        "style": {
+            "labels": TokenizerSpec(
+                make=LabelTokenizer.fit, from_state=LabelTokenizer.from_state, extend_vocabulary=LabelTokenizer.grow
+            )
+        },
     },
 )

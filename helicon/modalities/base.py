@@ -45,7 +45,7 @@ def _no_preview(media: Any, path: Path) -> list[Path]:
     return []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
     """A way to tokenize a slot.
 
@@ -74,7 +74,7 @@ class TokenizerSpec:
         return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Modality:
     """One binding per medium. What is left out has a default that suits a medium of one slot.
 

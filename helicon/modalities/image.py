@@ -108,9 +108,11 @@ IMAGE = Modality(
     raw="rgb",
     slots={
         "image": {
-            "palette": TokenizerSpec(fit_palette, PaletteTokenizer.from_state),
-            "rgb": TokenizerSpec(RgbTokenizer, RgbTokenizer.from_state, needs_fit=False),
-            "codes": TokenizerSpec(fit_codes, codes_from_state, from_pretrained=open_codes, needs_fit=False),
+            "palette": TokenizerSpec(make=fit_palette, from_state=PaletteTokenizer.from_state),
+            "rgb": TokenizerSpec(make=RgbTokenizer, from_state=RgbTokenizer.from_state, needs_fit=False),
+            "codes": TokenizerSpec(
+                make=fit_codes, from_state=codes_from_state, from_pretrained=open_codes, needs_fit=False
+            ),
         }
     },
 )

@@ -23,5 +23,9 @@ LYRICS = Modality(
     typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
-    slots={"lyrics": {"lyrics": TokenizerSpec(LyricsTokenizer, LyricsTokenizer.from_state, needs_fit=False)}},
+    slots={
+        "lyrics": {
+            "lyrics": TokenizerSpec(make=LyricsTokenizer, from_state=LyricsTokenizer.from_state, needs_fit=False)
+        }
+    },
 )

@@ -109,9 +109,13 @@ MUSIC = Modality(
     draw_augmentation=draw_augmentation,
     slots={
         "music": {
-            "music": TokenizerSpec(fit_music, MidiTokenizer.from_state),
-            "musenet": TokenizerSpec(partial(MidiTokenizer, MUSENET), MidiTokenizer.from_state, needs_fit=False),
+            "music": TokenizerSpec(make=fit_music, from_state=MidiTokenizer.from_state),
+            "musenet": TokenizerSpec(
+                make=partial(MidiTokenizer, MUSENET), from_state=MidiTokenizer.from_state, needs_fit=False
+            ),
         },
-        "style": {"style": TokenizerSpec(fit_style, StyleTokenizer.from_state, grow_style)},
+        "style": {
+            "style": TokenizerSpec(make=fit_style, from_state=StyleTokenizer.from_state, extend_vocabulary=grow_style)
+        },
     },
 )

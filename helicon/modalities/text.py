@@ -73,9 +73,9 @@ TEXT = Modality(
     max_bytes=MAX_BYTES,
     slots={
         "text": {
-            "bpe": TokenizerSpec(fit_bpe, BpeTokenizer.from_state),
-            "bytes": TokenizerSpec(BytesTokenizer, BytesTokenizer.from_state, needs_fit=False),
-            "numbers": TokenizerSpec(NumbersTokenizer.fit, NumbersTokenizer.from_state),
+            "bpe": TokenizerSpec(make=fit_bpe, from_state=BpeTokenizer.from_state),
+            "bytes": TokenizerSpec(make=BytesTokenizer, from_state=BytesTokenizer.from_state, needs_fit=False),
+            "numbers": TokenizerSpec(make=NumbersTokenizer.fit, from_state=NumbersTokenizer.from_state),
         }
     },
 )

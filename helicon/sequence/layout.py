@@ -161,7 +161,7 @@ class Layout:
         return self.last.length - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """The layouts one model carries, the blocks and axes of their slots, and how many tokens are fed at most.
 

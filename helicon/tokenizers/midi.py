@@ -37,7 +37,7 @@ class _Played(NamedTuple):
     program: np.ndarray
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Notes:
     """Notes in units, in order of key (instrument and pitch) and onset, at most one of a key at a time."""
 
@@ -197,7 +197,14 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         instrument, pitch = key // PITCHES, key % PITCHES
         overlaps = (end > following) & (instrument != table.drums)
         report.add("overlapping notes shortened", int(np.count_nonzero(overlaps)))
-        return _Notes(instrument, pitch, velocity, onset, np.minimum(end, following), following)
+        return _Notes(
+            instrument=instrument,
+            pitch=pitch,
+            velocity=velocity,
+            onset=onset,
+            end=np.minimum(end, following),
+            next=following,
+        )
 
     def _with_waits(self, ids_E: np.ndarray, gaps_E: np.ndarray) -> np.ndarray:
         """int64 [T]: each event after the waits of the gap before it, whole ones first."""

@@ -29,7 +29,7 @@ COUNTDOWN_UNITS = UNITS_PER_SECOND // 4
 _FAR = 1 << 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Lookup:
     """What a token does, by id [V + 1], `stop` last; and `key_rank` [K + 1] by key."""
 
@@ -58,21 +58,21 @@ class _Lookup:
             return torch.from_numpy(np.append(values, of_stop))
 
         return _Lookup(
-            with_stop(key, count * PITCHES),
-            with_stop(on & ~drum, False),
-            with_stop(table.rank, -1),
-            with_stop(table.wait, 0),
-            with_stop(np.where(on, table.instrument, count), count),
-            with_stop(np.where(off, key, count * PITCHES), count * PITCHES),
-            with_stop(np.where(off, table.rank, -1), -1),
-            with_stop(on & drum, False),
-            with_stop(np.zeros_like(on), True),
-            torch.from_numpy(key_rank),
+            key=with_stop(key, count * PITCHES),
+            sustains=with_stop(on & ~drum, False),
+            rank=with_stop(table.rank, -1),
+            wait=with_stop(table.wait, 0),
+            on_instrument=with_stop(np.where(on, table.instrument, count), count),
+            off_key=with_stop(np.where(off, key, count * PITCHES), count * PITCHES),
+            off_rank=with_stop(np.where(off, table.rank, -1), -1),
+            drum_on=with_stop(on & drum, False),
+            stop=with_stop(np.zeros_like(on), True),
+            key_rank=torch.from_numpy(key_rank),
         )
 
     def to(self, device: torch.device) -> _Lookup:
         """The same on another device."""
-        return _Lookup(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return _Lookup(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class MusicAutomaton:

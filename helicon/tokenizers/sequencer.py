@@ -65,7 +65,9 @@ class Sequencer:
         for slot, guide in self.guides.items():
             axes[slot] |= guide.axes
         blocks = {name: t.block for name, t in self.tokenizers.items()}
-        self.schema = Schema(tuple(layouts), blocks, axes, context, positions)
+        self.schema = Schema(
+            layouts=tuple(layouts), blocks=blocks, slot_axes=axes, context=context, positions=positions
+        )
 
     @property
     def context(self) -> int:

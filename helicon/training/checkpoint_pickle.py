@@ -44,7 +44,7 @@ class Tuple(NamedTuple):
     depth: int = 1
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Box:
     """A list or a mapping, of so many values. closed: it is part of another, and grows no more. keys: the first two."""
 
@@ -97,7 +97,7 @@ class _Machine:
         elif name == "MARK":
             self.marks.append(len(stack))
         elif name in ("EMPTY_DICT", "EMPTY_LIST"):
-            stack.append(Box(name == "EMPTY_DICT"))
+            stack.append(Box(mapping=name == "EMPTY_DICT"))
         elif name == "EMPTY_TUPLE":
             stack.append(Tuple([]))
         elif name in TUPLES:

@@ -70,7 +70,13 @@ class GPTModule(RunModule):
     def bundle(self, notes: dict[str, Any]) -> Bundle:
         """The model as it stands, whole."""
         assert self.gpt is not None
-        return Bundle(self.gpt, self.data.sequencer, self.data.choices, notes, self.data.reading)
+        return Bundle(
+            gpt=self.gpt,
+            sequencer=self.data.sequencer,
+            tokenizer_names=self.data.choices,
+            notes=notes,
+            reading=self.data.reading,
+        )
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the bundle."""

@@ -35,7 +35,12 @@ def source(tmp_path: Path, layout: str = "text", manifest: str | None = None, **
     where.mkdir(exist_ok=True)
     options = {"size": 8} if "image" in layout else {}
     return Source(
-        where, (layout,), tokenizers, options, where / manifest if manifest else None, cache=tmp_path / "cache"
+        path=where,
+        layouts=(layout,),
+        tokenizers=tokenizers,
+        options=options,
+        manifest=where / manifest if manifest else None,
+        cache=tmp_path / "cache",
     )
 
 

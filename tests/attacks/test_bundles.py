@@ -59,7 +59,12 @@ def bundles(tmp_path_factory) -> Path:
     for name, (layout, tokenizers) in KINDS.items():
         sequencer = Sequencer([Layout.parse(layout)], {slot: each for slot, (_, each) in tokenizers.items()}, 32)
         gpt = make_gpt(GPTConfig(layers=2, width=8, heads=2), sequencer.schema)
-        save_bundle(Bundle(gpt, sequencer, {slot: kind for slot, (kind, _) in tokenizers.items()}), folder / name)
+        save_bundle(
+            Bundle(
+                gpt=gpt, sequencer=sequencer, tokenizer_names={slot: kind for slot, (kind, _) in tokenizers.items()}
+            ),
+            folder / name,
+        )
         load_bundle(folder / name)  # once here, so that what is imported by it is there in each fork
     return folder
 

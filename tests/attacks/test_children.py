@@ -206,7 +206,7 @@ def test_a_cache_that_was_being_built_is_cleared(tmp_path: Path) -> None:
     """All that was written, but not under its name: nothing takes it for whole, and the next start removes it."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("a text")
-    source = Source(tmp_path / "data", ("text",), {"text": "bytes"}, cache=tmp_path / "cache")
+    source = Source(path=tmp_path / "data", layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
     assert attempt(_killed_while_building, source).value == ""
     (half,) = (tmp_path / "cache").iterdir()
     assert half.name.startswith(".")

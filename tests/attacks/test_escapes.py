@@ -39,7 +39,12 @@ def model(tmp_path_factory) -> Path:
     sequencer = Sequencer([Layout.parse("style[3] music")], {"style": style, "music": MidiTokenizer(MUSENET)}, 32)
     torch.manual_seed(0)
     gpt = make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema)
-    save_bundle(Bundle(gpt, sequencer, {"style": "style", "music": "musenet"}, {"run": HOSTILE}), folder / "model")
+    save_bundle(
+        Bundle(
+            gpt=gpt, sequencer=sequencer, tokenizer_names={"style": "style", "music": "musenet"}, notes={"run": HOSTILE}
+        ),
+        folder / "model",
+    )
     return folder / "model"
 
 
@@ -116,6 +121,6 @@ def test_words_as_they_are_made(model, tmp_path, capsys):
 
 
 def test_pages(tmp_path):
-    item = PageItem(HOSTILE, HOSTILE, text=HOSTILE, files=["a.txt"])
+    item = PageItem(title=HOSTILE, caption=HOSTILE, text=HOSTILE, files=["a.txt"])
     write_page(tmp_path / "a.html", HOSTILE, HOSTILE, [item], [(HOSTILE, "a.png")], {HOSTILE: HOSTILE}, [HOSTILE])
     assert_shown((tmp_path / "a.html").read_text(encoding="utf-8"))

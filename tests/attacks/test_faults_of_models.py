@@ -28,7 +28,11 @@ pytestmark = posix
 def bundle(tmp_path) -> Path:
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 16)
     save_bundle(
-        Bundle(make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema), sequencer, {"text": "bytes"}),
+        Bundle(
+            gpt=make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema),
+            sequencer=sequencer,
+            tokenizer_names={"text": "bytes"},
+        ),
         tmp_path / "b",
     )
     return tmp_path / "b"

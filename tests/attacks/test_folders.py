@@ -73,7 +73,13 @@ def test_a_manifest_that_one_names_oneself_may_name_any_file(data: Path, tmp_pat
     texts, _, notes = read_all(data, _write(tmp_path / "m.jsonl", names))
     assert sorted(texts) == ["a text", "secret", "secret"]
     assert notes == [f"manifest   {tmp_path / 'm.jsonl'} names 2 files outside {data}"]
-    source = Source(data, ("text",), {"text": "bytes"}, manifest=tmp_path / "m.jsonl", cache=tmp_path / "cache")
+    source = Source(
+        path=data,
+        layouts=("text",),
+        tokenizers={"text": "bytes"},
+        manifest=tmp_path / "m.jsonl",
+        cache=tmp_path / "cache",
+    )
     for _ in range(2):  # built, and from the cache
         assert prepare(source).summary().count("names 2 files outside") == 1
 

@@ -40,7 +40,11 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 16)
     save_bundle(
-        Bundle(make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema), sequencer, {"text": "bytes"}),
+        Bundle(
+            gpt=make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema),
+            sequencer=sequencer,
+            tokenizer_names={"text": "bytes"},
+        ),
         folder / "bundle",
     )
     torch.manual_seed(0)

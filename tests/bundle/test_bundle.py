@@ -35,7 +35,10 @@ def small_bundle(shape: GPTConfig | None = None, positions: str = "flat") -> Bun
     sequencer = Sequencer(layouts, tokenizers, 64, positions)
     torch.manual_seed(0)
     return Bundle(
-        make_gpt(shape or GPTConfig(layers=2, width=32, heads=2), sequencer.schema), sequencer, choices, {"step": 3}
+        gpt=make_gpt(shape or GPTConfig(layers=2, width=32, heads=2), sequencer.schema),
+        sequencer=sequencer,
+        tokenizer_names=choices,
+        notes={"step": 3},
     )
 
 

@@ -153,7 +153,14 @@ def corpus_of(bundle: Bundle, ids: np.ndarray) -> Any:
     names = [f"{i}.png" for i in range(count)]
     offsets = {"image": np.arange(0, count * length + 1, length)}
     held = np.zeros(count, bool)
-    return Corpus(str(bundle.schema.layouts[0]), names, [None] * count, held, {"image": ids.ravel()}, offsets)
+    return Corpus(
+        layout=str(bundle.schema.layouts[0]),
+        names=names,
+        labels=[None] * count,
+        held=held,
+        ids={"image": ids.ravel()},
+        offsets=offsets,
+    )
 
 
 def their_greedy(model: Any, ids: list[int], count: int) -> list[int]:

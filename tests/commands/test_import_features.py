@@ -44,9 +44,9 @@ def picture_bundle() -> Bundle:
     sequencer = Sequencer(layouts, tokenizers, 32)
     torch.manual_seed(0)
     return Bundle(
-        make_gpt(GPTConfig(layers=2, width=16, heads=2), sequencer.schema),
-        sequencer,
-        {"image": "palette", "text": "bytes"},
+        gpt=make_gpt(GPTConfig(layers=2, width=16, heads=2), sequencer.schema),
+        sequencer=sequencer,
+        tokenizer_names={"image": "palette", "text": "bytes"},
     )
 
 

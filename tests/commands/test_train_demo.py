@@ -25,8 +25,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_that_measures_knows_what_was_held_out():
-    assert evaluating(Path("a run"), Source(Path("x"), ("music",))) == "helicon eval 'a run' --data.path x --heldout"
-    source = Source(Path("x"), ("music",), manifest=Path("y.csv"), held_out=0.02)
+    assert (
+        evaluating(Path("a run"), Source(path=Path("x"), layouts=("music",)))
+        == "helicon eval 'a run' --data.path x --heldout"
+    )
+    source = Source(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), held_out=0.02)
     assert evaluating(Path("r"), source).endswith("--heldout --data.manifest y.csv --data.held_out 0.02")
 
 

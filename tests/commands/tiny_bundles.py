@@ -56,7 +56,9 @@ def _bundle(specs: list[str], tokenizers: dict, context: int) -> Bundle:
     torch.manual_seed(0)
     gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2, tied=False), sequencer.schema)
     names = {"style": "style", "music": "music", "text": "bytes"}
-    return Bundle(gpt, sequencer, {slot: names[slot] for slot in tokenizers}, {"step": 7})
+    return Bundle(
+        gpt=gpt, sequencer=sequencer, tokenizer_names={slot: names[slot] for slot in tokenizers}, notes={"step": 7}
+    )
 
 
 def uniform(bundle: Bundle) -> Bundle:

@@ -62,7 +62,14 @@ def test_tokens_stay_in_their_file_in_this_process_and_in_others(tmp_path):
 
 
 def test_a_corpus_without_a_folder_is_sent_whole():
-    corpus = Corpus("text", ["a"], [None], np.array([False]), {"text": ids(3, 4)}, {"text": ids(0, 2)})
+    corpus = Corpus(
+        layout="text",
+        names=["a"],
+        labels=[None],
+        held=np.array([False]),
+        ids={"text": ids(3, 4)},
+        offsets={"text": ids(0, 2)},
+    )
     assert pickle.loads(pickle.dumps(corpus)).example(0)["text"].tolist() == [3, 4]
 
 

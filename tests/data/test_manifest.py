@@ -17,7 +17,11 @@ from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
 
 PICTURE = Modality(
-    "picture", (".png", ".jpg"), lambda path: (path.read_bytes(), ReadReport()), lambda m, p: None, slots={}
+    name="picture",
+    suffixes=(".png", ".jpg"),
+    read_file=lambda path: (path.read_bytes(), ReadReport()),
+    write=lambda m, p: None,
+    slots={},
 )
 
 

@@ -34,7 +34,7 @@ def pieces(tmp_path_factory) -> Path:
 @pytest.fixture
 def source(pieces, tmp_path) -> Source:
     shutil.copytree(pieces, tmp_path / "midi")
-    return Source(tmp_path / "midi", ("style[3] music",), held_out=0.3, cache=tmp_path / "cache")
+    return Source(path=tmp_path / "midi", layouts=("style[3] music",), held_out=0.3, cache=tmp_path / "cache")
 
 
 def prepared(source: Source, **others) -> tuple[Prepared, list[str]]:
@@ -143,9 +143,8 @@ def test_any_change_is_another_cache(source):
     sizes = [len(list(source.cache.iterdir())) for _ in [prepared(source)]]
     file = next(source.path.rglob("*.mid"))
     os.utime(file, (1, 1))
-    for changed in (source, Source(source.path, ("music",), cache=source.cache),
-                    Source(source.path, source.layouts, {"music": "musenet"}, cache=source.cache),
-                    Source(source.path, source.layouts, {}, {"pedal": "drop"}, cache=source.cache)):  # fmt: skip
+    changes = ({}, {"layouts": ("music",)}, {"tokenizers": {"music": "musenet"}}, {"options": {"pedal": "drop"}})
+    for changed in (replace(source, **change) for change in changes):
         prepared(changed)
         sizes.append(len(list(source.cache.iterdir())))
     assert sizes == [1, 2, 3, 4, 5]
@@ -169,7 +168,7 @@ def test_bad_files_are_passed_over_with_their_reasons(source):
 def test_a_folder_of_bad_files_only_names_one(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"no")
     with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
-        prepare(Source(tmp_path, ("music",), cache=tmp_path / "cache"))
+        prepare(Source(path=tmp_path, layouts=("music",), cache=tmp_path / "cache"))
 
 
 def test_texts_in_any_script_and_names_in_none(tmp_path):
@@ -179,7 +178,9 @@ def test_texts_in_any_script_and_names_in_none(tmp_path):
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
     if os.name != "nt":
         (tmp_path / os.fsdecode(b"\xff.txt")).write_bytes(b"name")
-    found, _ = prepared(Source(tmp_path, ("text",), {"text": "bytes"}, cache=tmp_path / "cache"))
+    found, _ = prepared(
+        Source(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
+    )
     (corpus,) = found.corpora
     whole: dict[str, str] = {}
     for i, name in enumerate(corpus.names):
@@ -193,14 +194,18 @@ def test_texts_in_any_script_and_names_in_none(tmp_path):
 def test_captions_may_all_be_empty(source):
     for path in list(source.path.rglob("*.mid")):
         path.with_suffix(".txt").write_text("")
-    found, _ = prepared(Source(source.path, ("text[4] music",), {"text": "bytes"}, cache=source.cache))
+    found, _ = prepared(
+        Source(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
+    )
     assert found.corpora[0].lengths("text").tolist() == [0] * 6
 
 
 def test_a_caption_longer_than_its_slot_is_cut_and_counted(source):
     for path in list(source.path.rglob("*.mid")):
         path.with_suffix(".txt").write_text("ode to joy")
-    found, _ = prepared(Source(source.path, ("text[4] music",), {"text": "bytes"}, cache=source.cache))
+    found, _ = prepared(
+        Source(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
+    )
     assert found.corpora[0].example(0)["text"].tolist() == list(b"ode ")
     assert found.repaired["text tokens cut"] == 6 * 6
 
@@ -244,7 +249,7 @@ def test_files_are_read_once_where_nothing_is_learned_from_them(source, monkeypa
     monkeypatch.setattr(reading, "KEPT_BYTES", 0)
     for tokenizer, times in (("musenet", 1), ("music", 2)):
         read.clear()
-        prepared(Source(source.path, ("music",), {"music": tokenizer}, cache=source.cache))
+        prepared(Source(path=source.path, layouts=("music",), tokenizers={"music": tokenizer}, cache=source.cache))
         assert len(read) == 6 * times
     known = prepared(source)[0].tokenizers
     read.clear()
@@ -254,7 +259,7 @@ def test_files_are_read_once_where_nothing_is_learned_from_them(source, monkeypa
 
 def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"no")
-    source = Source(tmp_path, ("music",), {"music": "musenet"}, cache=tmp_path / "cache")
+    source = Source(path=tmp_path, layouts=("music",), tokenizers={"music": "musenet"}, cache=tmp_path / "cache")
     with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
         prepare(source)
     assert list((tmp_path / "cache").iterdir()) == []
@@ -263,5 +268,9 @@ def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
 def test_the_first_tokenizer_of_a_slot_is_its_default():
     layouts = ("style[3] music", "text[8] image[4x4]", "lyrics[8] audio")
     default = {"style": "style", "music": "music", "text": "bpe", "image": "palette", "lyrics": "lyrics"}
-    assert _choices(Source(Path(), layouts)) == {**default, "audio": "mulaw"}
-    assert _choices(Source(Path(), layouts, {"text": "bytes"})) == {**default, "text": "bytes", "audio": "mulaw"}
+    assert _choices(Source(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
+    assert _choices(Source(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
+        **default,
+        "text": "bytes",
+        "audio": "mulaw",
+    }

@@ -48,7 +48,17 @@ def prepared(folder: Path, layout: str = PAIR, held_out: float = 0.2, **how) -> 
     slots = {slot.name for slot in Layout.parse(layout).slots}
     chosen = {slot: name for slot, name in TOKENIZERS.items() if slot in slots}
     cache = folder.parent / "cache"
-    return prepare(Source(folder, (layout,), chosen, {"size": 2}, held_out=held_out, cache=cache, **how))
+    return prepare(
+        Source(
+            path=folder,
+            layouts=(layout,),
+            tokenizers=chosen,
+            options={"size": 2},
+            held_out=held_out,
+            cache=cache,
+            **how,
+        )
+    )
 
 
 def stream(found: Prepared, **how) -> Stream:
@@ -153,7 +163,11 @@ def test_a_folder_is_read_at_the_size_that_the_model_was_made_for(tmp_path, monk
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     found = prepared(captioned(tmp_path / "small", a="cat", b="dog"))
     sequencer = Sequencer([Layout.parse(PAIR)], found.tokenizers, 99)
-    bundle = Bundle(make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema), sequencer, TOKENIZERS)
+    bundle = Bundle(
+        gpt=make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema),
+        sequencer=sequencer,
+        tokenizer_names=TOKENIZERS,
+    )
     write_pictures(tmp_path / "large", "c", size=9)
     (tmp_path / "large" / "c.txt").write_text("owl")
     opened, layouts = open_folder(bundle, tmp_path / "large")

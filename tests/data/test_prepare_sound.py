@@ -26,7 +26,14 @@ def write_sounds(folder: Path) -> Path:
 
 
 def prepared(folder: Path, layout: str, tokenizers: dict[str, str], adopted: dict | None = None, **options) -> Prepared:
-    source = Source(folder, (layout,), tokenizers, options, held_out=0.2, cache=folder.parent / "cache")
+    source = Source(
+        path=folder,
+        layouts=(layout,),
+        tokenizers=tokenizers,
+        options=options,
+        held_out=0.2,
+        cache=folder.parent / "cache",
+    )
     return prepare(source, adopted)
 
 

@@ -22,7 +22,9 @@ class Pictures:
 
     def __init__(self) -> None:
         self.read: list[str] = []
-        self.modality = Modality("picture", (".png",), self.picture, lambda m, p: None, slots={})
+        self.modality = Modality(
+            name="picture", suffixes=(".png",), read_file=self.picture, write=lambda m, p: None, slots={}
+        )
 
     def picture(self, path: Path) -> tuple[np.ndarray, ReadReport]:
         self.read.append(path.stem)

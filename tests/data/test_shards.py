@@ -28,7 +28,11 @@ from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
 
 PICTURE = Modality(
-    "picture", (".png", ".jpg"), lambda path: (path.read_bytes(), ReadReport()), lambda m, p: None, slots={}
+    name="picture",
+    suffixes=(".png", ".jpg"),
+    read_file=lambda path: (path.read_bytes(), ReadReport()),
+    write=lambda m, p: None,
+    slots={},
 )
 
 
@@ -175,7 +179,13 @@ def test_what_the_cache_depends_on(tmp_path):
 @pytest.mark.parametrize("suffix", ["pkl", "pickle", "pyd", "pth", "pt", "PKL", "mask.pkl"])
 def test_a_pickle_is_never_read(tmp_path, suffix):
     shard = write_tar(tmp_path / "s.tar", [f"a.{suffix}", "a.png", f"b.{suffix}", "a.txt"])
-    takes_all = Modality("thing", (".pkl", ".pickle", ".pyd", ".pth", ".pt"), pickle.load, lambda m, p: None, slots={})
+    takes_all = Modality(
+        name="thing",
+        suffixes=(".pkl", ".pickle", ".pyd", ".pth", ".pt"),
+        read_file=pickle.load,
+        write=lambda m, p: None,
+        slots={},
+    )
     found = scan(shard, [TEXT, PICTURE])
     assert [names(entry) for entry in found.entries] == [{"text": "s.tar:a.txt", "picture": "s.tar:a.png"}]
     refused = {f"{shard}:{key}.{suffix}": "pickle in a shard: refused" for key in "ab"}

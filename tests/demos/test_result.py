@@ -21,7 +21,14 @@ def prepared(bundle: Bundle, folder: Path, *captions: str) -> Prepared:
         write_picture(folder / f"{number}.png", number)
         (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
     layouts = tuple(map(str, bundle.schema.layouts))
-    source = Source(folder, layouts, bundle.tokenizer_names, {"size": 4}, held_out=0.5, cache=folder.parent / "cache")
+    source = Source(
+        path=folder,
+        layouts=layouts,
+        tokenizers=bundle.tokenizer_names,
+        options={"size": 4},
+        held_out=0.5,
+        cache=folder.parent / "cache",
+    )
     return prepare(source, bundle.sequencer.tokenizers)
 
 

@@ -34,7 +34,7 @@ def bundle_of(spec: str) -> Bundle:
     gpt = make_gpt(GPTConfig(layers=LAYERS, width=16, heads=2), sequencer.schema)
     for parameter in gpt.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    return Bundle(gpt, sequencer, dict.fromkeys(names, "?"))
+    return Bundle(gpt=gpt, sequencer=sequencer, tokenizer_names=dict.fromkeys(names, "?"))
 
 
 def corpus_of(bundle: Bundle, folder: Path) -> Corpus:

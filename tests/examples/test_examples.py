@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from helicon import api  # noqa: F401  before the forks
 from helicon.demos.composer import write_folder
 from helicon.formats.image import write_image
 from helicon.formats.midi import read_midi
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+FORK = multiprocessing.get_context("fork")
 ONE_SECOND_OF_TRAINING = "0.02"
 
 
@@ -28,18 +33,21 @@ def home(tmp_path_factory) -> Path:
 
 
 def run(home: Path, example: str, *arguments: str | Path) -> list[str]:
-    """Lines that an example prints."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / example, *map(str, arguments)],
-        cwd=home,
-        env={**os.environ, "HELICON_CACHE": str(home / "cache")},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    """Lines that an example prints, in a process that has imported PyTorch and Lightning already."""
+    process = FORK.Process(target=start, args=(home, example, *map(str, arguments)))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return (home / "printed").read_text(encoding="utf-8").splitlines()
+
+
+def start(home: Path, *words: str) -> None:
+    """The forked process."""
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+    os.chdir(home)
+    sys.argv = list(words)
+    with open("printed", "w", encoding="utf-8") as sys.stdout:
+        runpy.run_path(str(EXAMPLES / words[0]), run_name="__main__")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +82,7 @@ def test_own_modality(home):
         kick, hat = rng.choice(["x---x---", "x--x--x-"]), rng.choice(["x-x-x-x-", "xxxxxxxx"])
         (home / "steps" / f"{i:02}.steps").write_text(f"{kick * 2}\n{'----x---' * 2}\n{hat * 2}\n")
     (home / "steps" / "bad.steps").write_text("x-o\n")
-    lines = run(home, "own_modality.py", home / "steps", "60")
+    lines = run(home, "own_modality.py", home / "steps", "8")
     files = sorted(home.glob("runs/*/patterns/*.steps"))
     assert len(files) == 4
     for path in files:

@@ -27,8 +27,8 @@ def page(folder) -> Links:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"")
     items = [
-        PageItem(EVIL, EVIL, audio=FILES[0], image=FILES[1], files=(FILES[2],)),
-        PageItem("poem", text="\n  two <lines>\nof text"),
+        PageItem(title=EVIL, caption=EVIL, audio=FILES[0], image=FILES[1], files=(FILES[2],)),
+        PageItem(title="poem", text="\n  two <lines>\nof text"),
     ]
     figures, settings = [(EVIL, FILES[3])], {"temperature": 0.9, EVIL: EVIL}
     write_page(folder / "index.html", EVIL, "intro", items, figures, settings, ["helicon generate -o 'a b' && ls"])
@@ -64,7 +64,9 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_runs(tmp_path):
 
 def test_what_looks_like_a_template_is_shown_as_it_is(tmp_path):
     tricks = "{{ 7 * 7 }} {% include 'page.css' %} {# gone #}"
-    write_page(tmp_path / "index.html", tricks, tricks, [PageItem(tricks, text=tricks)], settings={tricks: tricks})
+    write_page(
+        tmp_path / "index.html", tricks, tricks, [PageItem(title=tricks, text=tricks)], settings={tricks: tricks}
+    )
     links = Links()
     links.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert links.shown.count(tricks) == 7  # with the title of the window
@@ -72,7 +74,7 @@ def test_what_looks_like_a_template_is_shown_as_it_is(tmp_path):
 
 def test_files_of_an_item_stand_in_one_line(tmp_path):
     """A paragraph shows its line ends."""
-    write_page(tmp_path / "index.html", "title", "", [PageItem("a", files=("a.mid", "sub/b.json"))])
+    write_page(tmp_path / "index.html", "title", "", [PageItem(title="a", files=("a.mid", "sub/b.json"))])
     links = '<a download href="a.mid">a.mid</a> <a download href="sub/b.json">b.json</a>'
     assert f'<p class="files">{links}</p>' in (tmp_path / "index.html").read_text(encoding="utf-8")
 
@@ -91,4 +93,4 @@ def test_a_page_of_little_has_no_empty_parts(tmp_path):
 
 def test_absolute_links_are_refused(tmp_path):
     with pytest.raises(ValueError, match="relative"):
-        write_page(tmp_path / "index.html", "title", "", [PageItem("a", audio=tmp_path / "a.wav")])
+        write_page(tmp_path / "index.html", "title", "", [PageItem(title="a", audio=tmp_path / "a.wav")])

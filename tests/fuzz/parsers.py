@@ -302,7 +302,12 @@ def tiny(kind: str) -> Bundle:
         tokenizers.pop("style")
         names.pop("style")
     sequencer = Sequencer([Layout.parse(each) for each in layouts], tokenizers, 24)
-    return Bundle(make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema), sequencer, names, {"step": 3})
+    return Bundle(
+        gpt=make_gpt(GPTConfig(layers=1, width=8, heads=2), sequencer.schema),
+        sequencer=sequencer,
+        tokenizer_names=names,
+        notes={"step": 3},
+    )
 
 
 def bundle_seeds(kind: str) -> list[bytes]:

@@ -71,7 +71,13 @@ def request(seed: int) -> tuple[Sequencer, Layout, dict, list[Prompt], Sampling]
     prompts = [Prompt(given, prime) for prime in primes] if ragged else [Prompt(given, primes[0])] * MANY
     guidance = lot.choice([1.0, 2.5]) if given else 1.0
     chain = methods(lot.choice([0.7, 1.0, 1.5]), lot.choice([None, 20]))
-    return sequencer, layout, lot.choice(SHAPES), prompts, Sampling(chain, seed, 10, lot.choice([0.3, 0.5]), guidance)
+    return (
+        sequencer,
+        layout,
+        lot.choice(SHAPES),
+        prompts,
+        Sampling(chain=chain, seed=seed, max_tokens=10, overlap=lot.choice([0.3, 0.5]), guidance=guidance),
+    )
 
 
 def check(seed: int, number: str, engine: DecodeBackend, many: int = MANY, counts: tuple[int, ...] = COUNTS) -> None:
@@ -188,7 +194,9 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
 
     monkeypatch.setattr(EagerStep, "_together", watched)
     monkeypatch.setattr(lane, "draw", drawn)
-    made = decode(gpt, sequencer, layout, [Prompt({})] * 3, Sampling((), 0, stop + 9), backend="eager")
+    made = decode(
+        gpt, sequencer, layout, [Prompt({})] * 3, Sampling(chain=(), seed=0, max_tokens=stop + 9), backend="eager"
+    )
     assert [len(ids) for ids in made] == [0, stop + 9, stop + 9]
     assert set(groups) == {2}
 

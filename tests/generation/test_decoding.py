@@ -99,7 +99,7 @@ def test_cached_decoding_is_the_whole_forward(monkeypatch, pieces, pattern, posi
     primes = [piece["music"][:n] for piece, n in zip(pieces, (0, 1, 21, 90))]
     prompts = [Prompt({"style": piece["style"]}, prime) for piece, prime in zip(pieces, primes)]
     steps = watched(monkeypatch)
-    sampling = Sampling(CHAIN, seed=1, max_tokens=90, overlap=0.4)
+    sampling = Sampling(chain=CHAIN, seed=1, max_tokens=90, overlap=0.4)
     made = decode(gpt, sequencer, layout, prompts, sampling, backend=engine)
     starts = check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
     assert len(starts) > 4  # the window moved, also during the decoding
@@ -121,7 +121,7 @@ def test_every_kind_of_layout_decodes_as_it_was_trained(monkeypatch, pieces, spe
     )
     prompts = [Prompt(given, prime) for prime in primes]
     steps = watched(monkeypatch)
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=60))
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, max_tokens=60))
     check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
     for prime, ids in zip(primes, made):
         assert np.array_equal(ids[: len(prime)], prime)
@@ -140,7 +140,7 @@ def test_a_grid_decodes_as_it_was_trained(monkeypatch, spec, pattern):
     given = {"text": np.frombuffer(b"ode", np.uint8).astype(np.int64)} if "text" in spec else {}
     prompts = [Prompt(given, np.arange(n) + 60) for n in (0, 3, 7)]
     steps = watched(monkeypatch)
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=2))
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=2))
     check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
     assert max(map(len, made)) == layout.last.length
 
@@ -151,7 +151,7 @@ def test_an_item_is_the_same_alone_and_among_others(pieces, spec):
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, "fixed:8,2", torch.float64)
     given = {"style": pieces[1]["style"]} if "style" in spec else {}
     primes = [pieces[i % 4]["music"][: 9 * i] if "music" in spec else np.arange(3 * i) + 60 for i in range(8)]
-    sampling = Sampling(CHAIN, seed=5, max_tokens=70, overlap=0.3)
+    sampling = Sampling(chain=CHAIN, seed=5, max_tokens=70, overlap=0.3)
     together = decode(gpt, sequencer, layout, [Prompt(given, prime) for prime in primes], sampling)
     (alone,) = decode(gpt, sequencer, layout, [Prompt(given, primes[3])], sampling, items=[3])
     assert np.array_equal(alone, together[3])
@@ -166,7 +166,7 @@ def test_the_same_prompt_for_all_is_stepped_through_once(monkeypatch, pieces):
     calls, step = [], automaton.step
     monkeypatch.setattr(automaton, "step", lambda *args: (calls.append(1), step(*args))[1])
     prompt = Prompt({}, pieces[0]["music"][:200])
-    made = decode(gpt, sequencer, layout, [prompt] * 8, Sampling(CHAIN, max_tokens=40))
+    made = decode(gpt, sequencer, layout, [prompt] * 8, Sampling(chain=CHAIN, max_tokens=40))
     assert len(calls) <= 240
     assert len({tuple(ids) for ids in made}) > 1
 
@@ -185,7 +185,7 @@ def test_items_of_one_prompt_share_its_prefill(monkeypatch, pieces, engine, guid
 
     monkeypatch.setattr(GPT, "forward", heard)
     prompt = Prompt({"style": pieces[0]["style"]}, pieces[0]["music"][:50])
-    sampling = Sampling(CHAIN, 3, max_tokens=60, guidance=guidance)
+    sampling = Sampling(chain=CHAIN, seed=3, max_tokens=60, guidance=guidance)
     together = decode(gpt, sequencer, layout, [prompt] * 5, sampling, backend=engine)
     assert prefills == [(1, 54)] * (1 if guidance == 1 else 2)
     assert len({tuple(ids) for ids in together}) == 5
@@ -199,7 +199,7 @@ def test_every_format_makes_whole_pieces(number, engine):
     sequencer = sequencer_of("music")
     (layout,), gpt = sequencer.schema.layouts, convert(untrained(sequencer, "dense,strided:6"), number)
     prompts, tokenizer = [Prompt({}, constraints={"seconds": 2.0})] * 3, sequencer.tokenizers["music"]
-    for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN), backend=engine):
+    for ids in decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN), backend=engine):
         assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
         assert tokenizer.decode(ids).seconds == pytest.approx(2.0, abs=0.011)
 
@@ -208,7 +208,9 @@ def test_every_format_makes_whole_pieces(number, engine):
 def test_any_weights_give_whole_pieces(wish, tokens):
     sequencer = sequencer_of("music")
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
-    for ids in decode(gpt, sequencer, layout, [Prompt({}, constraints=wish)] * 4, Sampling(CHAIN, max_tokens=tokens)):
+    for ids in decode(
+        gpt, sequencer, layout, [Prompt({}, constraints=wish)] * 4, Sampling(chain=CHAIN, max_tokens=tokens)
+    ):
         tokenizer = sequencer.tokenizers["music"]
         assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
         assert len(ids) <= (tokens or 10**9)
@@ -227,7 +229,7 @@ def test_steps_are_told_as_they_come(pieces):
                 told.append(int(stream.ids[-1]))
 
     prompts = [Prompt({}), Prompt({}, pieces[0]["music"][:6])]
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=30), on_step=on_step)
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, max_tokens=30), on_step=on_step)
     assert [ids.tolist() for ids in made] == [heard[0], [*pieces[0]["music"][:6].tolist(), *heard[1]]]
 
 
@@ -243,7 +245,7 @@ def test_step_t_draws_with_entry_t_of_the_items_noise(monkeypatch):
     monkeypatch.setattr("helicon.generation.lane.draw", drawn)
     monkeypatch.setattr(PerItemRNG, "CHUNK", 8)
     prompts = [Prompt({}), Prompt({}, np.arange(30))]
-    decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=9, max_tokens=20), items=[4, 2])
+    decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=9, max_tokens=20), items=[4, 2])
     assert heard == [list(pair) for pair in zip(uniforms(9, 4, 20), uniforms(9, 2, 20))]
     assert len({tuple(uniform) for uniform in heard}) == 20
 
@@ -257,7 +259,7 @@ def test_repetition_is_counted_from_the_prime_on():
         seen.append(set(seen_BV[0].nonzero().flatten().tolist()))
         return logits_BV
 
-    (ids,) = decode(gpt, sequencer, layout, [Prompt({}, np.array([65, 66]))], Sampling((look,), max_tokens=4))
+    (ids,) = decode(gpt, sequencer, layout, [Prompt({}, np.array([65, 66]))], Sampling(chain=(look,), max_tokens=4))
     assert seen == [{65, 66}, *({*ids[: 2 + n].tolist()} for n in range(1, len(seen)))]
     assert len(seen) > 1
 
@@ -276,7 +278,7 @@ def test_ids_that_cannot_be_are_refused_before_the_embedding(spec, given, prime,
     sequencer = sequencer_of(spec)
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
     with pytest.raises(ValueError, match=message):
-        decode(gpt, sequencer, layout, [Prompt(given, np.array(prime, np.int64))], Sampling(CHAIN, max_tokens=2))
+        decode(gpt, sequencer, layout, [Prompt(given, np.array(prime, np.int64))], Sampling(chain=CHAIN, max_tokens=2))
 
 
 @pytest.mark.parametrize("setting", [{"overlap": 0.0}, {"overlap": 1.0}, {"max_tokens": 0}])
@@ -289,5 +291,5 @@ def test_settings_out_of_range_are_refused(setting):
 def test_the_window_moves_whatever_is_kept_of_it(overlap):
     sequencer = sequencer_of("text", context=8)
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
-    (ids,) = decode(gpt, sequencer, layout, [Prompt({})], Sampling(CHAIN, seed=2, max_tokens=30, overlap=overlap))
+    (ids,) = decode(gpt, sequencer, layout, [Prompt({})], Sampling(chain=CHAIN, seed=2, max_tokens=30, overlap=overlap))
     assert len(ids) > 8

@@ -39,7 +39,13 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     constraints = {"seconds": lot.choice([0.1, 2.0])} if music and lot.random() < 0.5 else {}
     chain = methods(lot.choice([0.7, 1.0, 1.5]), lot.choice([None, 20]), lot.choice([None, 0.9]))
     guidance = lot.choice([1.0, 1.0, 2.5]) if conditions else 1.0
-    sampling = Sampling(chain, lot.randrange(99), lot.randrange(1, 30), lot.choice([0.3, 0.5]), guidance)
+    sampling = Sampling(
+        chain=chain,
+        seed=lot.randrange(99),
+        max_tokens=lot.randrange(1, 30),
+        overlap=lot.choice([0.3, 0.5]),
+        guidance=guidance,
+    )
     return DecodeRequest(
         layout, Prompt(conditions, np.asarray(prime, np.int64), constraints), sampling, lot.randrange(99)
     )
@@ -82,7 +88,9 @@ def test_whoever_joins_when_makes_what_it_makes_alone(monkeypatch, world, backen
 
 def text_request(world: tuple[Sequencer, GPT], tokens: int, item: int = 0) -> DecodeRequest:
     """Of bytes that never stop before they have to."""
-    return DecodeRequest(world[0].schema.layouts[0], Prompt({}), Sampling((endless,), 1, tokens), item)
+    return DecodeRequest(
+        world[0].schema.layouts[0], Prompt({}), Sampling(chain=(endless,), seed=1, max_tokens=tokens), item
+    )
 
 
 def endless(logits_BV: torch.Tensor, seen_BV: torch.Tensor) -> torch.Tensor:

@@ -40,9 +40,9 @@ def untrained(*layouts: str, context: int = 64) -> Bundle:
     sequencer = Sequencer([Layout.parse(spec) for spec in layouts], tokenizers, context)
     torch.manual_seed(1)
     return Bundle(
-        make_gpt(GPTConfig(layers=2, width=32, heads=2), sequencer.schema),
-        sequencer,
-        {"style": "style", "music": "music", "text": "bytes"},
+        gpt=make_gpt(GPTConfig(layers=2, width=32, heads=2), sequencer.schema),
+        sequencer=sequencer,
+        tokenizer_names={"style": "style", "music": "music", "text": "bytes"},
     )
 
 

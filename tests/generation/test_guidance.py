@@ -67,7 +67,7 @@ def test_each_token_is_drawn_from_logits_moved_away_from_those_without_condition
     (layout,) = sequencer.schema.layouts
     given = [text("red"), text("blue!!")] if layout.last.name == "image" else [{"image": np.arange(16) % 4}, {}]
     primes = [np.array([1, 2, 3]), np.zeros(0, np.int64)]
-    sampling = Sampling(CHAIN, seed=2, guidance=guidance)
+    sampling = Sampling(chain=CHAIN, seed=2, guidance=guidance)
     made = decode(gpt, sequencer, layout, [Prompt(*pair) for pair in zip(given, primes)], sampling)
     for item, (ids, conditions, prime) in enumerate(zip(made, given, primes)):
         assert np.array_equal(ids[: len(prime)], prime)
@@ -86,7 +86,11 @@ def test_a_guidance_of_1_is_plain_decoding():
     prompts = [Prompt(text("red")), Prompt(text("blue"), np.array([3, 3]))]
     plain, one, more = (
         decode(gpt, sequencer, layout, prompts, how)
-        for how in (Sampling(CHAIN, 1), Sampling(CHAIN, 1, guidance=1.0), Sampling(CHAIN, 1, guidance=4.0))
+        for how in (
+            Sampling(chain=CHAIN, seed=1),
+            Sampling(chain=CHAIN, seed=1, guidance=1.0),
+            Sampling(chain=CHAIN, seed=1, guidance=4.0),
+        )
     )
     assert [ids.tolist() for ids in one] == [ids.tolist() for ids in plain]
     assert [ids.tolist() for ids in more] != [ids.tolist() for ids in plain]
@@ -96,7 +100,7 @@ def test_an_item_is_the_same_alone_and_among_others():
     sequencer, gpt = model("text[6] image[]")
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt(text("abcdef"[:n]), np.arange(n) % 4) for n in range(5)]
-    sampling = Sampling(CHAIN, seed=5, guidance=2.5)
+    sampling = Sampling(chain=CHAIN, seed=5, guidance=2.5)
     together = decode(gpt, sequencer, layout, prompts, sampling)
     (alone,) = decode(gpt, sequencer, layout, [prompts[3]], sampling, items=[3])
     (other,) = decode(gpt, sequencer, layout, [prompts[3]], sampling, items=[4])
@@ -114,7 +118,7 @@ def test_steps_are_told_of_the_items_only():
                 told.append(int(stream.ids[-1]))
 
     prompts = [Prompt(text("a"), np.zeros(n, np.int64)) for n in (0, 5, 16)]  # the last of them is whole already
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, guidance=3), on_step=on_step)
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, guidance=3), on_step=on_step)
     assert [ids.tolist()[n:] for ids, n in zip(made, (0, 5, 16))] == heard
     assert [len(ids) for ids in made] == [16, 16, 16]
 
@@ -129,7 +133,7 @@ def test_a_picture_never_stops_early_and_a_text_may():
             widths.append(logits_BV.shape[1])
             return logits_BV
 
-        made = decode(gpt, sequencer, layout, [Prompt({})] * 8, Sampling((look, *CHAIN), guidance=2))
+        made = decode(gpt, sequencer, layout, [Prompt({})] * 8, Sampling(chain=(look, *CHAIN), guidance=2))
         assert set(widths) == {4 if layout.last.name == "image" else stop + 1}
         assert max(map(len, made)) == layout.last.length
         assert layout.last.name == "text" or min(map(len, made)) == 16
@@ -144,7 +148,7 @@ def test_the_grammar_holds_and_style_words_are_left_open_as_in_training(monkeypa
     prefixes, prefix = [], sequencer.prefix
     monkeypatch.setattr(sequencer, "prefix", lambda y, given: (prefixes.append(given), prefix(y, given))[1])
     prompts = [Prompt({"style": style}, constraints={"instruments": ("piano",)})] * 2
-    for ids in decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, max_tokens=40, guidance=3)):
+    for ids in decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, max_tokens=40, guidance=3)):
         assert np.array_equal(tokenizers["music"].encode(tokenizers["music"].decode(ids)), ids)
         assert set(tokenizers["music"].decode(ids).program) <= set(range(8))  # pianos, whatever the weights
     assert [given["style"].tolist() for given in prefixes] == [style.tolist(), unsaid.tolist()] * 2
@@ -160,7 +164,7 @@ def test_the_same_prime_for_all_is_stepped_through_once(monkeypatch):
     calls, step = [], type(automaton).step
     monkeypatch.setattr(type(automaton), "step", lambda *args: (calls.append(1), step(*args))[1])
     prompt = Prompt({}, sequencer.tokenizers["music"].encode(compose(0))[:100])
-    decode(gpt, sequencer, layout, [prompt] * 4, Sampling(CHAIN, max_tokens=10, guidance=2))
+    decode(gpt, sequencer, layout, [prompt] * 4, Sampling(chain=CHAIN, max_tokens=10, guidance=2))
     assert len(calls) <= 110
 
 

@@ -63,7 +63,7 @@ def test_cached_decoding_is_the_whole_forward(monkeypatch, spec, pattern, positi
         for seed, (n, m) in enumerate(zip(lengths, primes))
     ]
     steps = watched(monkeypatch)
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=1, overlap=0.4))
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=1, overlap=0.4))
     assert [len(ids) for ids in made] == [36, 20, 12, 36]
     for prompt, ids in zip(prompts, made):
         assert np.array_equal(ids[: len(prompt.prime)], prompt.prime)
@@ -79,7 +79,7 @@ def test_a_fixed_slot_is_guided_too(monkeypatch, spec):
         Prompt({slot: p.conditions[slot] for slot in layout.sources if slot in p.conditions}, p.prime) for p in prompts
     ]
     steps = watched(monkeypatch)
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=2))
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=2))
     assert [len(ids) for ids in made] == [8, 20, 12]
     check(gpt, sequencer, layout, prompts, made, steps)
 
@@ -101,7 +101,7 @@ def test_as_many_tokens_are_made_as_the_guide_stands_for_or_less_if_asked(count,
     sequencer, gpt = model("audio@above")
     (layout,) = sequencer.schema.layouts
     prompt = Prompt({"above": coarse(count)}, np.arange(prime) % 5, wishes)
-    found = decode(gpt, sequencer, layout, [prompt] * 3, Sampling(CHAIN, max_tokens=tokens))
+    found = decode(gpt, sequencer, layout, [prompt] * 3, Sampling(chain=CHAIN, max_tokens=tokens))
     assert [len(ids) for ids in found] == [made] * 3
 
 
@@ -110,7 +110,7 @@ def test_items_that_share_a_prime_have_lengths_of_their_own():
     (layout,) = sequencer.schema.layouts
     prime, wishes = np.arange(3), {"seconds": 3.0}
     prompts = [Prompt({"above": coarse(n)}, prime, wishes) for n in (2, 5, 0, 9)]
-    made = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN))
+    made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN))
     assert [len(ids) for ids in made] == [8, 20, 24, 24]
 
 
@@ -118,9 +118,9 @@ def test_what_is_made_depends_on_the_guide_and_an_item_on_its_own():
     sequencer, gpt = model("audio@above")
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"above": coarse(6, seed)}, np.arange(3)) for seed in range(4)]
-    together = decode(gpt, sequencer, layout, prompts, Sampling(CHAIN, seed=5), items=[7] * 4)
+    together = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=5), items=[7] * 4)
     assert len({tuple(ids) for ids in together}) == 4
-    (alone,) = decode(gpt, sequencer, layout, [prompts[2]], Sampling(CHAIN, seed=5), items=[7])
+    (alone,) = decode(gpt, sequencer, layout, [prompts[2]], Sampling(chain=CHAIN, seed=5), items=[7])
     assert np.array_equal(alone, together[2])
 
 
@@ -129,7 +129,7 @@ def test_guidance_moves_away_from_what_no_guide_and_no_text_would_give():
     sequencer, gpt = model("lyrics[3] audio@above", context=14)
     (layout,) = sequencer.schema.layouts
     given = {"above": coarse(7), "lyrics": np.arange(28) % 5}
-    (ids,) = decode(gpt, sequencer, layout, [Prompt(given)], Sampling(CHAIN, seed=2, guidance=3.0, overlap=0.5))
+    (ids,) = decode(gpt, sequencer, layout, [Prompt(given)], Sampling(chain=CHAIN, seed=2, guidance=3.0, overlap=0.5))
     assert len(ids) == 28
     drawn_with, room = uniforms(2, 0, 28), sequencer.room(layout)
     window = 0
@@ -147,7 +147,7 @@ def test_without_a_guide_a_piece_ends_when_it_likes():
     sequencer, gpt = model("audio@above")
     (layout,) = sequencer.schema.layouts
     for given in ({}, {"above": coarse(0)}):
-        made = decode(gpt, sequencer, layout, [Prompt(given)] * 8, Sampling(CHAIN, max_tokens=15))
+        made = decode(gpt, sequencer, layout, [Prompt(given)] * 8, Sampling(chain=CHAIN, max_tokens=15))
         assert len({len(ids) for ids in made}) > 1
         assert max(map(len, made)) <= 15
 
@@ -156,7 +156,7 @@ def test_ids_of_a_guide_are_refused_before_the_embedding():
     sequencer, gpt = model("audio@above")
     (layout,) = sequencer.schema.layouts
     with pytest.raises(ValueError, match=r"slot above: ids must be 0 .. 2, got 3 .. 3"):
-        decode(gpt, sequencer, layout, [Prompt({"above": np.array([3])})], Sampling(CHAIN))
+        decode(gpt, sequencer, layout, [Prompt({"above": np.array([3])})], Sampling(chain=CHAIN))
 
 
 # Texts that slide
@@ -190,7 +190,7 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
         return found
 
     monkeypatch.setattr(Feed, "slid_prefix", heard)
-    decode(gpt, sequencer, layout, prompts, Sampling((without_stop,), seed=1, max_tokens=tokens))
+    decode(gpt, sequencer, layout, prompts, Sampling(chain=(without_stop,), seed=1, max_tokens=tokens))
     example = {"lyrics": LYRICS, "audio": np.zeros(total, np.int64)}
     for start, ids, rows in prefixes:
         packed = sequencer.pack(layout, example, start)
@@ -206,7 +206,7 @@ def test_a_text_of_a_piece_of_unknown_length_is_that_of_one_window(monkeypatch):
     (layout,) = sequencer.schema.layouts
     verses = sequencer.tokenizers["lyrics"]
     monkeypatch.setattr(Lane, "_sample", lambda *args: torch.tensor([5]))  # `stop` at once
-    decode(gpt, sequencer, layout, [Prompt({"lyrics": LYRICS})], Sampling(CHAIN))
+    decode(gpt, sequencer, layout, [Prompt({"lyrics": LYRICS})], Sampling(chain=CHAIN))
     assert verses.told == [(0.0, 7 / FINE, 7 / FINE)]  # type: ignore[attr-defined]
 
 
@@ -221,7 +221,7 @@ def test_a_long_piece_is_not_looked_at_from_its_beginning_again(monkeypatch):
         return last_rows(self, layout, coords, origin, places)
 
     monkeypatch.setattr(Sequencer, "last_rows", counted)
-    (ids,) = decode(gpt, sequencer, layout, [Prompt({"above": coarse(150)})], Sampling(CHAIN))
+    (ids,) = decode(gpt, sequencer, layout, [Prompt({"above": coarse(150)})], Sampling(chain=CHAIN))
     assert len(ids) == 600
     assert sum(made) < 3 * 600
 

@@ -14,7 +14,7 @@ from helicon.modalities import registry
 
 
 def item(modality: str, media: Any = None) -> Item:
-    return Item(4, media, np.zeros(9, np.int64), registry.get(modality))
+    return Item(number=4, media=media, ids=np.zeros(9, np.int64), modality=registry.get(modality))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ MOVES = Modality(
     suffixes=(".moves",),
     read_file=read_moves,
     write=lambda media, path: path.write_text(media) and None,
-    slots={"moves": {"plain": TokenizerSpec(lambda surveys: Directions(), lambda state: Directions())}},
+    slots={"moves": {"plain": TokenizerSpec(make=lambda surveys: Directions(), from_state=lambda state: Directions())}},
 )
 
 
@@ -114,7 +114,7 @@ def test_what_is_no_tokenizer_is_refused():
         encode, decode = Directions.encode, Directions.decode
 
     with pytest.raises(TypeError, match=r"Alike: a tokenizer that inherits from helicon\.Tokenizer is accepted"):
-        TokenizerSpec(lambda surveys: Alike(), lambda state: Alike()).fit([])  # type: ignore[arg-type, return-value]
+        TokenizerSpec(make=lambda surveys: Alike(), from_state=lambda state: Alike()).fit([])  # type: ignore[arg-type, return-value]
 
 
 def test_what_does_not_load_is_passed_over(monkeypatch):

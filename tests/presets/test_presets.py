@@ -90,7 +90,9 @@ def test_published_shape_and_size(name):
     assert (shape.layers, shape.heads, data.context) == (layers, heads, context)
     assert shape.width == width or width is None
     blocks = {name: Block(name, ()) for layout in data.layouts for name in layout.sources}
-    places = Schema(tuple(data.layouts), blocks, {}, context, data.positions).places
+    places = Schema(
+        layouts=tuple(data.layouts), blocks=blocks, slot_axes={}, context=context, positions=data.positions
+    ).places
     with torch.device("meta"):
         gpt = GPT(shape, rows, places, rope=data.positions == "rope")
     counted = gpt.layers.parameters() if name in LAYERS_ALONE else gpt.parameters()

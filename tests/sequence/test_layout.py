@@ -134,7 +134,13 @@ def test_room_is_what_the_context_leaves():
 def schema(*layouts: str, positions: str = "flat") -> Schema:
     blocks = {"style": Block("words", ("x", "y")), "music": Block("events", ("C", "D")), "text": Block("t", ("a",))}
     blocks["image"] = Block("pixels", ("black", "white"))
-    return Schema(tuple(map(Layout.parse, layouts)), blocks, {"music": {"time": 10}}, 20, positions)
+    return Schema(
+        layouts=tuple(map(Layout.parse, layouts)),
+        blocks=blocks,
+        slot_axes={"music": {"time": 10}},
+        context=20,
+        positions=positions,
+    )
 
 
 def test_blocks_are_named_by_their_slots():

@@ -42,7 +42,9 @@ def import_gpt2(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
     if not tied:
         head = tables["head.weight"] = torch.zeros(len(vocabulary), config.width)
         head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, config.width)[own]
-    return Bundle(build(checkpoint, config, sequencer.schema, tables), sequencer, {SLOT: kind})
+    return Bundle(
+        gpt=build(checkpoint, config, sequencer.schema, tables), sequencer=sequencer, tokenizer_names={SLOT: kind}
+    )
 
 
 def _end(checkpoint: Checkpoint, rows: int) -> int:

@@ -41,7 +41,7 @@ def import_imagegpt(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundl
     tables["tokens.weight"][schema.vocabulary.slice(TASK).start] = wte[colours]
     tables["head.weight"][rows] = checkpoint.take("lm_head.weight", colours, config.width)
     tables["places.weight"] = places(schema, wpe)
-    return Bundle(build(checkpoint, config, schema, tables), sequencer, {SLOT: "palette"})
+    return Bundle(gpt=build(checkpoint, config, schema, tables), sequencer=sequencer, tokenizer_names={SLOT: "palette"})
 
 
 def _palette(checkpoint: Checkpoint, colours: int, say: Callable[[str], None]) -> np.ndarray:

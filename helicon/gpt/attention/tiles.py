@@ -20,7 +20,7 @@ from torch import Tensor
 QUERIES = 256  # of a tile that is derived from a predicate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StridedView:
     """Some offsets of some cells, a cell being `size` tokens, from `origin` on: a group a cell.
 
@@ -75,8 +75,8 @@ def sequence_tiles(slot_tiles: Iterable[AttentionTile], length: int, prefix: int
     """The tiles of a slot, moved behind its prefix; before them, the prefix itself, and the slot's rows against it."""
     if prefix == 0:
         return tuple(slot_tiles)
-    before = StridedView(prefix, range(1), range(prefix))
-    after = StridedView(length - prefix, range(1), range(length - prefix), origin=prefix)
+    before = StridedView(size=prefix, cells=range(1), offsets=range(prefix))
+    after = StridedView(size=length - prefix, cells=range(1), offsets=range(length - prefix), origin=prefix)
     moved = (
         replace(tile, queries=replace(tile.queries, origin=prefix), keys=replace(tile.keys, origin=prefix))
         for tile in slot_tiles
@@ -125,9 +125,11 @@ def predicate_tiles(allowed: Callable[[Tensor, Tensor], Tensor], length: int) ->
         for start, stop in zip((seeing == 1).nonzero().flatten().tolist(), (seeing == -1).nonzero().flatten().tolist()):
             seen = mask_RK[start:stop].any(0).nonzero().flatten()
             keys = range(int(seen[0]), int(seen[-1]) + 1)
-            queries = StridedView(length, range(1), range(first + start, first + stop))
+            queries = StridedView(size=length, cells=range(1), offsets=range(first + start, first + stop))
             mask = mask_RK[start:stop, keys.start : keys.stop].contiguous()
-            yield AttentionTile(queries, StridedView(length, range(1), keys), mask_RK=None if mask.all() else mask)
+            yield AttentionTile(
+                queries, StridedView(size=length, cells=range(1), offsets=keys), mask_RK=None if mask.all() else mask
+            )
 
 
 def block_tiles(length: int, stride: int) -> Iterator[AttentionTile]:
@@ -154,8 +156,8 @@ def column_tiles(length: int, stride: int, strict: bool = False) -> Iterator[Att
     whole, rest = divmod(length, stride)
     for offsets, blocks in (range(rest), whole + 1), (range(rest, stride), whole):
         if offsets and blocks > strict:
-            queries = StridedView(stride, range(int(strict), blocks), offsets, transposed=True)
-            keys = StridedView(stride, range(blocks - strict), offsets, transposed=True)
+            queries = StridedView(size=stride, cells=range(int(strict), blocks), offsets=offsets, transposed=True)
+            keys = StridedView(size=stride, cells=range(blocks - strict), offsets=offsets, transposed=True)
             yield AttentionTile(queries, keys, causal=True)
 
 
@@ -184,7 +186,7 @@ def earlier_summary_tiles(length: int, stride: int, width: int) -> Iterator[Atte
     half = stride
     while half < length:
         for view in _blocks(length, 2 * half, low=half):
-            keys = StridedView(2 * half, view.cells, range(half), summary=(stride, width))
+            keys = StridedView(size=2 * half, cells=view.cells, offsets=range(half), summary=(stride, width))
             yield AttentionTile(view, keys)
         half *= 2
 
@@ -195,9 +197,11 @@ def _blocks(length: int, stride: int, first: int = 0, low: int = 0, high: int | 
     top = stride if high is None else high
     for cells, stop in (range(first, whole), top), (range(max(first, whole), whole + 1), min(rest, top)):
         if cells and stop > low:
-            yield StridedView(stride, cells, range(low, stop))
+            yield StridedView(size=stride, cells=cells, offsets=range(low, stop))
 
 
 def _before(view: StridedView, offsets: range | None = None, by: int = 1) -> StridedView:
     """The same number of blocks, `by` earlier, whole unless told."""
-    return StridedView(view.size, range(view.cells.start - by, view.cells.stop - by), offsets or range(view.size))
+    return StridedView(
+        size=view.size, cells=range(view.cells.start - by, view.cells.stop - by), offsets=offsets or range(view.size)
+    )

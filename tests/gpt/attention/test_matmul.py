@@ -37,7 +37,10 @@ def test_in_bfloat16_as_near_the_oracle_as_its_numbers():
 
 
 def test_chosen_in_bfloat16_and_while_its_weights_are_small():
-    view, long = StridedView(8, range(2), range(8)), StridedView(4096, range(2), range(4096))
+    view, long = (
+        StridedView(size=8, cells=range(2), offsets=range(8)),
+        StridedView(size=4096, cells=range(2), offsets=range(4096)),
+    )
     q = torch.zeros(1, 1, 8, 16, dtype=torch.bfloat16)
     assert matmul.fits(q, AttentionTile(view, view))
     assert not matmul.fits(q, AttentionTile(long, long))

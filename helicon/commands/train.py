@@ -13,8 +13,8 @@ from typing import Any
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop
 from helicon.data.prepare import Prepared, Source
-from helicon.demos.codec_result import next_steps, write_codec_result
-from helicon.demos.result import write_result
+from helicon.pages.codec_page import next_steps, write_codec_result
+from helicon.pages.model_page import write_result
 from helicon.training.folders import CONFIG
 from helicon.training.options import locating, resolve
 from helicon.training.plan import Plan

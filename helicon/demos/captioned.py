@@ -14,8 +14,6 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.demos.codec_result import PAGES
-from helicon.demos.result import draw_losses, model_settings
 from helicon.demos.world import Stage, World
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
@@ -24,6 +22,8 @@ from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
+from helicon.pages.codec_page import PAGES
+from helicon.pages.model_page import draw_losses, model_settings
 from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import plan_codec
 from helicon.training.metrics import read_metrics

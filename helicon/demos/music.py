@@ -10,13 +10,13 @@ from typing import Any
 
 from helicon.bundle.storage import load_bundle
 from helicon.demos.composer import write_folder
-from helicon.demos.result import Asked, write_result
 from helicon.demos.styles import LABELS
 from helicon.demos.world import Stage, World
 from helicon.evaluation.losses import corpus_nats
 from helicon.evaluation.ngram import baselines
 from helicon.formats.files import write_json
 from helicon.generation.request import Request
+from helicon.pages.model_page import Asked, write_result
 from helicon.training.plan import Plan, Say, plan_gpt
 
 INTRO = """\

@@ -9,8 +9,8 @@ from image_bundles import image_bundle, write_picture
 
 from helicon.bundle.bundle import Bundle
 from helicon.data.prepare import Prepared, Source, prepare
-from helicon.demos.result import make_items, requests
 from helicon.formats.image import read_image
+from helicon.pages.model_page import make_items, requests
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 from sound_bundles import sound_codec
 
-from helicon.demos.codec_result import PAGES, PictureCodecPage, SoundCodecPage, next_steps
 from helicon.modalities import registry
+from helicon.pages.codec_page import PAGES, PictureCodecPage, SoundCodecPage, next_steps
 from helicon.training.audio_data import AudioData
 
 LAST = {

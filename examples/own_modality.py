@@ -1,9 +1,10 @@
 """A modality of one's own: drum patterns in `.steps` files, a line of `x` and `-` for each of three drums.
 
-python examples/own_modality.py FOLDER_OF_STEPS_FILES [STEPS]
+python examples/own_modality.py FOLDER_OF_STEPS_FILES STEPS [OPTION ...]
 """
 
 import sys
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -26,8 +27,19 @@ class StepTokenizer(helicon.Tokenizer[Pattern]):
         return ["".join(self.block.tokens[i][drum] for i in ids) for drum in range(3)]
 
 
-def read(path: Path) -> tuple[Pattern, helicon.ReadReport]:
-    lines = path.read_text(encoding="utf-8").split()
+@dataclass(frozen=True)
+class StepOptions:
+    """How patterns are read: each is a flag, here --data.longest.
+
+    Args:
+        longest: steps of a pattern that are read.
+    """
+
+    longest: int = 64
+
+
+def read(path: Path, options: StepOptions) -> tuple[Pattern, helicon.ReadReport]:
+    lines = [line[: options.longest] for line in path.read_text(encoding="utf-8").split()]
     if len(lines) != 3 or len({*map(len, lines)}) != 1 or {*"".join(lines)} - {*"x-"}:
         raise ValueError("not three lines of equal length of x and -")
     return lines, helicon.ReadReport()
@@ -39,16 +51,19 @@ def write(media: Pattern, path: Path) -> None:
 
 SPEC = helicon.TokenizerSpec(make=StepTokenizer, from_state=lambda state: StepTokenizer(), needs_fit=False)
 helicon.register(
-    helicon.Modality(name="steps", suffixes=(".steps",), read_file=read, write=write, slots={"steps": {"steps": SPEC}})
-)
+    helicon.Modality(
+        name="steps", suffixes=(".steps",), read_file=read, write=write, slots={"steps": {"steps": SPEC}},
+        options=StepOptions,
+    )
+)  # fmt: skip
 
 
-def main(folder: Path, steps: int = 300) -> None:
+def main(folder: Path, steps: int, *options: str) -> None:
     """Trains on the patterns of a folder and writes four new ones."""
-    run = helicon.train(folder, task="steps", size="tiny", steps=steps)
+    run = helicon.train(folder, task="steps", size="tiny", steps=steps, options=options)
     for path in helicon.save(helicon.sample(helicon.load(run), count=4), run / "patterns"):
         print(path, path.read_text(encoding="utf-8"), sep="\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields, replace
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from image_bundles import image_bundle
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import CONFIG, BundleError, load_bundle, save_bundle
 from helicon.cli import main
-from helicon.data.config import SequenceDataConfig
+from helicon.data.config import sequence_data_config
 from helicon.data.files import DataError
 from helicon.evaluation import style_sampler
 from helicon.evaluation.losses import open_folder
@@ -27,6 +27,7 @@ from helicon.modalities import registry
 from helicon.modalities.music import MUSIC, MusicOptions
 from helicon.tokenizers.style import Style
 from helicon.training.data import SequenceData
+from helicon.training.options import UsageError, fit_parser, merge, resolve, typed_config
 
 sys.path.append(str(Path(__file__).parent / "commands"))
 from tiny_bundles import music_bundle
@@ -35,6 +36,9 @@ SONG = bytes.fromhex(  # a note of a quarter that the pedal holds for three, and
     "4D546864 00000006 0000 0001 01E0 4D54726B 0000001D"
     "00B0407F 00903C40 8360803C00 8740B04000 00904340 8360804300 00FF2F00"
 )
+
+
+DRUMS = {"drums": MUSIC.slots["music"]}
 
 
 @pytest.fixture
@@ -116,7 +120,7 @@ def test_tokenize_reads_as_the_training_did(model, song, pedal, capsys):
 def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
     def data(**more: str) -> SequenceData:
         return SequenceData(
-            SequenceDataConfig(path=str(song.parent), layouts=["style[3] music"], adopt=str(model), **more)
+            sequence_data_config()(path=str(song.parent), layouts=["style[3] music"], adopt=str(model), **more)
         )  # type: ignore[arg-type]
 
     assert data().source.options["pedal"] == data(pedal=pedal).reading["pedal"] == pedal
@@ -129,22 +133,46 @@ def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
 
 def test_a_training_keeps_how_it_read(song):
     def read(layouts: list[str], **options: Any) -> SequenceData:
-        return SequenceData(SequenceDataConfig(path=str(song.parent), layouts=layouts, **options))
+        return SequenceData(sequence_data_config()(path=str(song.parent), layouts=layouts, **options))
 
     assert read(["style[3] music"]).reading == {"pedal": "extend"}
-    assert SequenceData(
-        SequenceDataConfig(path=str(song.parent), layouts=["style[3] music"], pedal="drop")
-    ).reading == {"pedal": "drop"}
+    assert read(["style[3] music"], pedal="drop").reading == {"pedal": "drop"}
     assert read(["image[]"], size=8).reading == {"size": 8}
     with pytest.raises(DataError, match=r"--data\.pedal: .*accepted are --data\.size"):
         read(["image[]"], size=8, pedal="drop")
 
 
-def test_every_option_of_a_medium_is_a_flag():
-    declared = {each.name for m in registry.all_modalities().values() if m.options for each in fields(m.options)}
-    assert declared == {"pedal", "size", "rate", "channels"}
-    defaults = {each.name: each.default for each in fields(SequenceDataConfig)}
-    assert all(defaults[name] is None for name in declared)
+@dataclass(frozen=True)
+class DrumOptions:
+    """How drums are read.
+
+    Args:
+        grid: steps of a bar.
+    """
+
+    grid: int = 16
+
+
+def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry._by_hand, "drums", replace(MUSIC, name="drums", options=DrumOptions, slots=DRUMS))
+    help_text = " ".join(fit_parser("gpt").format_help().split())
+    assert "--data.grid GRID steps of a bar. (type: " in help_text
+    assert "pixels each way" in help_text
+    base = {"data": {"path": str(tmp_path), "layouts": ["drums"]}}
+    assert typed_config(["--data.grid=8"], base) == {"data": {"grid": 8}}
+    data = resolve(merge(base, {"data": {"grid": 8}})).make_data()
+    assert data.reading == {"grid": 8}
+    assert resolve(base).make_data().reading == {"grid": 16}
+    for word, said in (("--data.grid=x", "--data.grid: "), ("--data.gird=8", "nearest: --data.grid")):
+        with pytest.raises(UsageError, match=said):
+            typed_config([word], base)
+    with pytest.raises(DataError, match=r"--data\.grid: .*accepted are --data\.pedal"):
+        resolve({"data": {"path": "x", "layouts": ["style[3] music"], "grid": 8}}).make_data()
+    monkeypatch.setitem(
+        registry._by_hand, "more", replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)]))
+    )
+    with pytest.raises(ValueError, match=r"--data\.seed is another option already"):
+        fit_parser("gpt")
 
 
 def test_the_size_of_pictures_is_their_tokenizers():

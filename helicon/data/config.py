@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import inspect
+from dataclasses import dataclass, field, fields, make_dataclass
+from functools import cache
+from typing import Any, get_type_hints
 
 from helicon.data.files import DataError
+from helicon.modalities import registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +52,7 @@ class SequenceDataConfig(DataConfig):
         changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
         drop: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
-        pedal: whether the sustain pedal extends notes, `extend`, or not, `drop`; `extend` unless given.
         vocabulary: tokens of a text vocabulary that is learned (bpe).
-        size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
-        rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
-        channels: of sounds, 1 or 2; 1, or what a codec was trained on.
         colours: of a palette that is learned.
         max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
@@ -68,11 +67,7 @@ class SequenceDataConfig(DataConfig):
     changes: dict[str, list[float]] | None = None
     drop: float = 0.1
     plan: float = 0.3
-    pedal: Literal["extend", "drop"] | None = None
     vocabulary: int = 4096
-    size: int | None = None
-    rate: int | None = None
-    channels: int | None = None
     colours: int = 512
     max_mb: int | None = None
     val_batches: int = 16
@@ -82,6 +77,39 @@ class SequenceDataConfig(DataConfig):
         super().__post_init__()
         if not self.layouts:
             raise DataError("--data.layouts: one or more, such as `style[3] music`; presets have some: --config music")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read, where it is said: options that media declare."""
+        declared = {each.name for each in fields(self)} - {each.name for each in fields(SequenceDataConfig)}
+        return {name: value for name in sorted(declared) if (value := getattr(self, name)) is not None}
+
+
+def sequence_data_config() -> type[SequenceDataConfig]:
+    """Returns SequenceDataConfig with a field for each option of reading that a medium declares.
+
+    None stands for what the tokenizer asks for, such as the size that a codec was trained on, or the medium's default.
+    """
+    return _with_options(registry.option_classes())
+
+
+@cache
+def _with_options(declared: tuple[type[Any], ...]) -> type[SequenceDataConfig]:
+    taken = {each.name for each in fields(SequenceDataConfig)}
+    found: dict[str, Any] = {}
+    for options in declared:
+        types = get_type_hints(options)
+        for name in (each.name for each in fields(options)):
+            if name in taken or found.setdefault(name, types[name]) != types[name]:
+                raise ValueError(f"{options.__module__}: --data.{name} is another option already")
+    # jsonargparse takes its help from docstrings
+    described = [(inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip() for options in declared]
+    text = "\n".join(["Token sequences, and how their files are read.", "", "Args:", *filter(None, described)])
+    names = [(name, kind | None, field(default=None)) for name, kind in found.items()]
+    return make_dataclass(
+        "SequenceDataConfig", names, bases=(SequenceDataConfig,), frozen=True, kw_only=True,
+        namespace={"__doc__": text, "__module__": __name__},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

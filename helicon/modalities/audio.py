@@ -36,7 +36,12 @@ _AT_LEVEL = re.compile(r"(.+)@(\d+)")
 
 @dataclass(frozen=True)
 class AudioOptions:
-    """rate: samples a second that sounds are resampled to, None for their own. channels: that they are mixed into."""
+    """How sounds are read.
+
+    Args:
+        rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
+        channels: of sounds, 1 or 2; 1, or what a codec was trained on.
+    """
 
     rate: int | None = RATE
     channels: int = CHANNELS
@@ -81,9 +86,10 @@ def fit_codes() -> NoReturn:
 
 def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> SoundCodesTokenizer:
     """The tokenizer of a level, 0 the finest, -1 the top; ValueError for another, or a codec of another medium."""
-    codec, reading = bundle.codec, bundle.reading
+    codec = bundle.codec
     if not isinstance(codec, AudioCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of sound is needed")
+    reading = fields("reading", bundle.reading, AUDIO.option_names)
     how = reading["rate"], reading["channels"], bundle.config()
     return SoundCodesTokenizer(codec, level, *how, lasting(codec), block)
 

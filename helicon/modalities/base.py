@@ -82,7 +82,8 @@ class Modality:
     read_file(path): media, and what was dropped or repaired on the way. OSError, or a ValueError of one line, without
     the path, that says why not.
     options: a dataclass of how files are read, such as at what size, whose fields have defaults and are checked as it
-    is made; then read_file(path, options). They are part of every model, and said once for all of its files.
+    is made, and whose docstring has them under `Args:`; then read_file(path, options). Each is a flag, `--data.NAME`.
+    They are part of every model, and said once for all of its files.
     write(media, path): whole or not at all.
     slots: slot -> tokenizer's name -> spec; the first is used unless another is asked for.
     preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
@@ -139,12 +140,16 @@ class Modality:
                 f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have (--data.max_mb)"
             )
 
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """Names of the options of reading."""
+        return tuple(each.name for each in fields(self.options)) if self.options else ()
+
     def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options of reading: as they are given, else the defaults. ValueError for a value that is none."""
         if self.options is None:
             return {}
-        known = [each.name for each in fields(self.options)]
-        return asdict(self.options(**{name: given[name] for name in known if name in given}))
+        return asdict(self.options(**{name: given[name] for name in self.option_names if name in given}))
 
     def from_text(self, text: str) -> Any:
         """Media of a caption; ValueError where words cannot be that medium."""

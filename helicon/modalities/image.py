@@ -25,7 +25,11 @@ from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """size: pixels each way that pictures are scaled and cropped to."""
+    """How pictures are read.
+
+    Args:
+        size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
+    """
 
     size: int = SIZE
 
@@ -79,8 +83,8 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
     codec = bundle.codec
     if not isinstance(codec, Codec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
-    size = whole("size", bundle.reading["size"], 1, MOST_PIXELS)
-    return CodesTokenizer(codec, size, codec.config.factor, bundle.config(), lasting(codec), block)
+    options = ImageOptions(**fields("reading", bundle.reading, IMAGE.option_names))
+    return CodesTokenizer(codec, options.size, codec.config.factor, bundle.config(), lasting(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:

@@ -26,7 +26,11 @@ SAMPLE_RATE = 22050  # of the sound of a preview
 
 @dataclass(frozen=True)
 class MusicOptions:
-    """pedal: `extend` lets notes ring as long as the sustain pedal holds them, `drop` ignores it."""
+    """How MIDI files are read.
+
+    Args:
+        pedal: whether the sustain pedal extends notes, `extend`, or not, `drop`; `extend` unless given.
+    """
 
     pedal: Pedal = "extend"
 

@@ -53,6 +53,11 @@ def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
     return owners[0]
 
 
+def option_classes() -> tuple[type[Any], ...]:
+    """Dataclasses of how the files of each medium are read, in the order of media."""
+    return tuple(modality.options for modality in all_modalities().values() if modality.options)
+
+
 def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> dict[str, Any]:
     """All options with which files of the media of some layouts, each the names of its slots, are read.
 

@@ -11,6 +11,7 @@ import torch
 
 from helicon.data.files import scan
 from helicon.data.prepare import modalities_of
+from helicon.modalities import registry
 from helicon.presets import preset
 from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
@@ -33,7 +34,6 @@ SHARED_OPTIONS = (
     "data.workers",
     *(f"trainer.{name}" for name in MACHINE),
 )
-READING = {"image": ("data.size",), "audio": ("data.rate", "data.channels")}  # of the codec's, which say it later
 
 
 def codec_first(request: TrainRequest) -> TrainRequest | None:
@@ -52,7 +52,7 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
     run = choose_run(request.runs, request.name, request.title)
     # What the task itself holds out is not to be learned by its codec
     held_out = chosen(request.config, ("data.held_out", "data.manifest"))
-    options = merge(held_out, shared(request.overrides, READING[medium_of(task)]))
+    options = merge(held_out, shared(request.overrides, _reading(medium_of(task))))
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
         options["trainer"]["strategy"] = "ddp"
     return replace(
@@ -63,6 +63,11 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
 def shared(overrides: Any, more: Collection[str] = ()) -> dict[str, Any]:
     """Those of the options that all stages have, and more of them."""
     return chosen(overrides, (*SHARED_OPTIONS, *more))
+
+
+def _reading(medium: str) -> tuple[str, ...]:
+    """Options of a codec's that say how files are read, which it says later to the model of its codes."""
+    return tuple(f"data.{name}" for name in registry.get(medium).option_names)
 
 
 def _tokenizer_named(data: SequenceData, slot: str) -> bool:
@@ -92,7 +97,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
 def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> TrainRequest:
     """What is wanted, with the trained codec named and in the minutes that are left."""
     medium = medium_of(first.task)
-    overrides = without(request.overrides, ("codec", *READING[medium]))
+    overrides = without(request.overrides, ("codec", *_reading(medium)))
     named = {source: value for config in (request.config, overrides)
              for source, value in ((config.get("data") or {}).get("tokenizers") or {}).items()}  # fmt: skip
     overrides = merge(overrides, {"data": {"tokenizers": {**named, medium: str(codec)}}})

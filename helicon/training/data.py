@@ -32,8 +32,6 @@ from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
 from helicon.training.loaders import held_loader, train_loader
 from helicon.training.named import codec_tokenizer, named_tokenizer
 
-READ_OPTIONS = ("pedal", "size", "rate", "channels", "max_mb")  # of one medium or another, None for its default
-
 
 class SequenceData(pl.LightningDataModule):
     """Any folder, searched recursively, tokenised once into a cache; batch t is a function of (data, seed, t).
@@ -58,8 +56,7 @@ class SequenceData(pl.LightningDataModule):
         # A volume that louder or softer can lead to has a word only where pieces are varied
         options: dict[str, Any] = {"vocabulary": config.vocabulary, "colours": config.colours}
         options["volume_margin"] = int(config.augment)
-        reads = {name: getattr(config, name) for name in READ_OPTIONS}
-        options |= {name: value for name, value in reads.items() if value is not None}
+        options |= config.reading | ({} if config.max_mb is None else {"max_mb": config.max_mb})
         for name, value in registry.read_options(sources, self.adopted.reading).items() if self.adopted else []:
             if options.setdefault(name, value) != value:
                 raise DataError(
@@ -71,8 +68,7 @@ class SequenceData(pl.LightningDataModule):
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
         self.source = Source.of(config, tuple(config.layouts), choices, options)
         self.reading = registry.read_options(sources, options)
-        del reads["max_mb"]  # which every medium has
-        for name in [name for name, value in reads.items() if value is not None and name not in self.reading]:
+        for name in config.reading.keys() - self.reading.keys():
             raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers

@@ -20,6 +20,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ig
 from pytorch_lightning.cli import LightningArgumentParser
 
 from helicon.cli import CommandError
+from helicon.data.config import DataConfig
 from helicon.formats.printable import printable
 from helicon.presets import GROUPS, config_path, preset, preset_path
 from helicon.tokenizers.names import unknown
@@ -127,21 +128,25 @@ def add_options(parser: LightningArgumentParser, task: str) -> None:
     parser.add_lightning_class_args(HeliconTrainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
     parser.add_class_arguments(TASKS[task].model, "model")
-    parser.add_class_arguments(TASKS[task].data, "data")
+    parser.add_class_arguments(TASKS[task].data(), "data")
     parser.add_class_arguments(RunConfig)
     parser.add_optimizer_args()
     parser.add_lr_scheduler_args()
 
 
-@cache
 def fit_parser(task: str) -> Parser:
     """The parser of a training, without Lightning's commands around it."""
+    return _fit_parser(task, TASKS[task].data())
+
+
+@cache
+def _fit_parser(task: str, data: type[DataConfig]) -> Parser:
     parser = Parser()
     parser.add_argument("--config", action=ActionConfigFile)
     add_options(parser, task)
     parser.add_argument("--seed_everything", type=bool | int, default=False)
-    data = {"train_dataloaders", "val_dataloaders", "datamodule"}
-    parser.add_method_arguments(HeliconTrainer, "fit", skip={"model", *data})
+    skip = {"model", "train_dataloaders", "val_dataloaders", "datamodule"}
+    parser.add_method_arguments(HeliconTrainer, "fit", skip=skip)  # type: ignore[arg-type]
     return parser
 
 
@@ -156,7 +161,7 @@ def resolve(config: Config) -> TrainConfig:
     parser = fit_parser(task)
     whole = parser.parse_object(dict(config))
     check_options(task, whole)
-    model, data = TASKS[task].model(**whole.model.as_dict()), TASKS[task].data(**whole.data.as_dict())
+    model, data = TASKS[task].model(**whole.model.as_dict()), TASKS[task].data()(**whole.data.as_dict())
     run = RunConfig(**{each.name: whole[each.name] for each in fields(RunConfig)})
     trainer = whole.trainer.as_dict()
     return TrainConfig(run=run, model=model, data=data, trainer=trainer, ckpt_path=whole.ckpt_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, SequenceDataConfig
+from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, sequence_data_config
 from helicon.training.audio_codec import AudioCodecModule
 from helicon.training.audio_data import AudioData
 from helicon.training.base import RunModule
@@ -31,14 +31,14 @@ class Task:
 
     Args:
         model: config class of the group `model`, network and optimizer.
-        data: config class of the group `data`.
+        data: gives the config class of the group `data`, which depends on the media that are registered.
         module: makes the Lightning module of a model's config.
         datamodule: makes the data module of the configs of data and model.
         data_class: class of what it makes.
     """
 
     model: type[OptimizerConfig]
-    data: type[DataConfig]
+    data: Callable[[], type[DataConfig]]
     module: Callable[[Any], RunModule]
     datamodule: Callable[[Any, Any], pl.LightningDataModule]
     data_class: type[pl.LightningDataModule]
@@ -46,15 +46,15 @@ class Task:
 
 TASKS = {
     "gpt": Task(
-        model=GPTModelConfig, data=SequenceDataConfig, module=GPTModule, data_class=SequenceData,
+        model=GPTModelConfig, data=sequence_data_config, module=GPTModule, data_class=SequenceData,
         datamodule=lambda data, model: SequenceData(data, model.context, model.positions),
     ),
     "codec": Task(
-        model=ImageCodecModelConfig, data=ImageDataConfig, module=CodecModule, data_class=CodecData,
+        model=ImageCodecModelConfig, data=lambda: ImageDataConfig, module=CodecModule, data_class=CodecData,
         datamodule=lambda data, model: CodecData(data),
     ),
     "audio-codec": Task(
-        model=AudioCodecModelConfig, data=AudioDataConfig, module=AudioCodecModule, data_class=AudioData,
+        model=AudioCodecModelConfig, data=lambda: AudioDataConfig, module=AudioCodecModule, data_class=AudioData,
         datamodule=lambda data, model: AudioData(data),
     ),
 }  # fmt: skip

@@ -37,9 +37,7 @@ class Family(NamedTuple):
 
 
 FIELDS = ("medium", "reading", "family", "shape", "codes", "fingerprint")
-# Options of reading of each medium
-READING = {"image": ("size",), "audio": ("rate", "channels")}
-MOST_READING = 384_000
+MOST_READING = 384_000  # pixels, samples a second
 FAMILIES = {"image": Family(ImageCodecConfig, Codec), "audio": Family(AudioCodecConfig, AudioCodec)}
 
 
@@ -78,8 +76,8 @@ class CodecBundle:
         values = fields("shape", config["shape"], [field.name for field in fields_of(family.config)])
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         codec_config: Any = cast(Any, family.config)(**values)
-        reading = fields("reading", config["reading"], READING[medium])
-        reading = {name: whole(name, value, 1, MOST_READING) for name, value in reading.items()}
+        reading = fields("reading", config["reading"], config["reading"])  # whose names the medium knows
+        reading = {text("reading", name): whole(name, value, 1, MOST_READING) for name, value in reading.items()}
         with torch.device("meta"):  # nothing is allocated for a config that the weights do not have
             codec = family.codec(codec_config)
         expected = {name: (tensor.shape, tensor.dtype) for name, tensor in lasting(codec).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -75,20 +76,22 @@ def test_continue_a_piece(home, trained):
 
 def test_own_modality(home):
     source = (EXAMPLES / "own_modality.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) < 60
+    assert len(source.splitlines()) < 70
     rng = random.Random(5)
     (home / "steps").mkdir()
     for i in range(24):
         kick, hat = rng.choice(["x---x---", "x--x--x-"]), rng.choice(["x-x-x-x-", "xxxxxxxx"])
         (home / "steps" / f"{i:02}.steps").write_text(f"{kick * 2}\n{'----x---' * 2}\n{hat * 2}\n")
     (home / "steps" / "bad.steps").write_text("x-o\n")
-    lines = run(home, "own_modality.py", home / "steps", "8")
+    lines = run(home, "own_modality.py", home / "steps", "8", "--data.longest", "12")
     files = sorted(home.glob("runs/*/patterns/*.steps"))
     assert len(files) == 4
     for path in files:
         drums = path.read_text().split("\n")
         assert len({len(drum) for drum in drums[:3]}) == 1
     assert sum(line.endswith(".steps") for line in lines) == 4
+    (bundle,) = home.glob("runs/steps-1/model/bundle.json")
+    assert json.loads(bundle.read_text(encoding="utf-8"))["reading"] == {"longest": 12}
 
 
 def test_probe_digits(home):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from training_runs import fit, signalled_at, weights
 
-from helicon.data.config import SequenceDataConfig
+from helicon.data.config import sequence_data_config
 from helicon.data.entries import DataError
 from helicon.evaluation.losses import slot_nats
 from helicon.training.data import SequenceData
@@ -81,5 +81,5 @@ def test_a_run_on_short_pieces_resumes_to_the_bit(sayings, tmp_path, workers):
 def test_an_option_of_reading_other_media_is_refused(tmp_path, layout, option, accepted):
     (name,) = option
     with pytest.raises(DataError, match=f"--data.{name}: .*; {accepted}"):
-        SequenceData(SequenceDataConfig(path=str(tmp_path), layouts=[layout], **option))
-    SequenceData(SequenceDataConfig(path=str(tmp_path), layouts=[layout], max_mb=1))
+        SequenceData(sequence_data_config()(path=str(tmp_path), layouts=[layout], **option))
+    SequenceData(sequence_data_config()(path=str(tmp_path), layouts=[layout], max_mb=1))

@@ -18,10 +18,10 @@ from tiny_bundles import text_bundle
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.commands.reconstruct_sound import Ratio
-from helicon.demos import codec_result
 from helicon.formats.audio import Sound, read_audio, write_audio, write_blocks
 from helicon.formats.image import read_image
 from helicon.formats.spectra import si_sdr
+from helicon.pages import codec_page
 from helicon.training.metrics import read_metrics
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.storage import load_codec, save_codec
@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator
     save_codec(sound_codec(), folder / "random")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HELICON_CACHE", str(folder / "cache"))
-        patch.setattr(codec_result, "SHOWN_SOUNDS", 2)
+        patch.setattr(codec_page, "SHOWN_SOUNDS", 2)
         patch.chdir(folder)
         yield folder
 

@@ -14,8 +14,8 @@ from tiny_bundles import text_bundle
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.cli import main
-from helicon.demos import codec_result, result
 from helicon.formats.audio import read_audio, write_audio
+from helicon.pages import codec_page, model_page
 from helicon.presets import preset, preset_names
 from helicon.training import stages as stages_of
 from helicon.training import trust
@@ -46,8 +46,8 @@ NAMES = ["mine-codec", "mine", "mine-upsampler-0"]
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen sounds of two kinds with captions, a cache of one's own, and a folder to work in."""
-    monkeypatch.setattr(result, "COUNT", 1)
-    monkeypatch.setattr(codec_result, "SHOWN_SOUNDS", 1)
+    monkeypatch.setattr(model_page, "COUNT", 1)
+    monkeypatch.setattr(codec_page, "SHOWN_SOUNDS", 1)
     monkeypatch.setattr(stages_of, "UPSAMPLER", "upsampler.yaml")
     # It takes the place of a preset, which a run that is gone on with may name
     monkeypatch.setattr(trust, "preset_names", lambda: [*preset_names(), "upsampler.yaml"])

@@ -11,8 +11,8 @@ import yaml
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.demos import result
 from helicon.formats.image import write_image
+from helicon.pages import model_page
 from helicon.training.base import RunModule
 from helicon.training.metrics import read_metrics
 from helicon.vqvae.storage import load_codec
@@ -29,7 +29,7 @@ OPTIONS += ["--samples", "false"]
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen captioned pictures, a cache of one's own, and a folder to work in."""
-    monkeypatch.setattr(result, "COUNT", 2)
+    monkeypatch.setattr(model_page, "COUNT", 2)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

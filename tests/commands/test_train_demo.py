@@ -9,8 +9,9 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.commands.train import evaluating
 from helicon.data.prepare import Source
-from helicon.demos import music, result
+from helicon.demos import music
 from helicon.demos.composer import write_folder
+from helicon.pages import model_page
 from helicon.training.metrics import read_metrics
 from helicon.training.plan import clock
 
@@ -18,8 +19,8 @@ from helicon.training.plan import clock
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short items, a cache of one's own, and a folder to work in."""
-    monkeypatch.setattr(result, "SECONDS", 1.0)
-    monkeypatch.setattr(result, "COUNT", 1)
+    monkeypatch.setattr(model_page, "SECONDS", 1.0)
+    monkeypatch.setattr(model_page, "COUNT", 1)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 

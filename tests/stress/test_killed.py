@@ -22,8 +22,8 @@ import torch
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.data import workers
-from helicon.demos import result
 from helicon.demos.composer import write_folder
+from helicon.pages import model_page
 from helicon.training.callbacks import KeepCheckpoints
 from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
@@ -68,7 +68,7 @@ class Place:
             torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
             os.environ["HELICON_CACHE"] = str(self.folder / cache)
             KeepCheckpoints.__init__.__defaults__ = (False, 0.0)  # a checkpoint at each step
-            result.SECONDS = 1.0  # of an item on the page of a training
+            model_page.SECONDS = 1.0  # of an item on the page of a training
             if readers:
                 workers.WORTH_S = workers.TRIED_S = workers.LITTLE_S = 0.0
             status = main(words)

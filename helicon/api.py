@@ -21,7 +21,7 @@ from helicon.generation.runtime import choose_device
 from helicon.training.folders import CONFIG
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
-from helicon.training.request import MOST_MINUTES, TrainRequest
+from helicon.training.request import TrainRequest
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
 from helicon.training.stages import attach, chained, make_request, plan_stage, stages
@@ -41,7 +41,7 @@ def train(
     runs: AnyPath | None = None,
     init_from: AnyPath | None = None,
     manifest: AnyPath | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     levels: int = 1,
     config: AnyPath | Sequence[AnyPath] = (),
     options: Sequence[str] = (),
@@ -63,7 +63,7 @@ def train(
         runs: folder of all runs, `runs` unless given.
         init_from: run or bundle to fine-tune.
         manifest: list of files, instead of searching the folder.
-        seed: of batches and noise.
+        seed: of batches and noise, 0 unless given.
         levels: of sound, one of them made by the model and each finer one by an upsampler.
         config: presets or config files, which count in the place of the task's.
         options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
@@ -79,8 +79,6 @@ def train(
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
     configs = [config] if isinstance(config, (str, os.PathLike)) else config
     words = [*(f"--config={os.fspath(each)}" for each in configs), *options]
-    if minutes is None and steps is not None:
-        minutes = MOST_MINUTES  # steps alone decide
     with process_state_kept():
         quiet()
         request = make_request(

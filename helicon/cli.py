@@ -118,7 +118,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="RUN", help="go on with a run that was stopped")
     add("--repeat", metavar="RUN", help="make a run once more, the same step by step, as a new run")
     add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text; COCO JSON")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, help="of batches and noise (default: 0)")
     add("--runs", help="folder of all runs (default: runs)")
 
 

@@ -15,6 +15,7 @@ from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
 from helicon.demos.world import World
 from helicon.training.plan import Plan
+from helicon.training.request import check_minutes
 
 FEWEST = 8  # pieces; fewer leave nothing to measure on
 WORLDS: dict[str, type[World]] = {"music": MusicWorld, "text-to-image": PictureWorld, "audio": SoundWorld}
@@ -24,8 +25,10 @@ def demo(args: Namespace) -> int:
     """Runs the command."""
     begun, out = time.monotonic(), Path(args.out)
     quiet()
-    if (args.pieces is not None and args.pieces < FEWEST) or (args.minutes is not None and not args.minutes > 0):
-        raise CommandError(f"--pieces must be {FEWEST} or more and --minutes above 0")
+    if args.pieces is not None and args.pieces < FEWEST:
+        raise CommandError(f"--pieces must be {FEWEST} or more")
+    if args.minutes is not None:
+        check_minutes(args.minutes)
     size = {name: value for name in ("minutes", "pieces") if (value := getattr(args, name)) is not None}
     world = WORLDS[args.world](out, seed=args.seed, **size)
     with output_folder(out, new=True):

@@ -120,7 +120,7 @@ def _repeat(args: Namespace) -> int:
 def _leave_out(args: Namespace, option: str, *more: str) -> None:
     """CommandError for what a run that is there has settled already. more: other options that this one does without."""
     fixed = {"TASK": args.task, "--from": args.init_from, "--manifest": args.manifest, "--size": args.size != "auto"}
-    fixed |= {"--levels": args.levels != 1, "--for": args.upsampler_of, "--seed": args.seed != 0}
+    fixed |= {"--levels": args.levels != 1, "--for": args.upsampler_of, "--seed": args.seed is not None}
     others = {"--name": args.name, "--runs": args.runs, "--minutes": args.minutes is not None, "--repeat": args.repeat}
     names = [name for name, value in (fixed | {name: others[name] for name in more}).items() if value]
     if names:

@@ -112,7 +112,7 @@ def plan_codec(request: TrainRequest, say: Say) -> Plan:
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     every = {"trainer": {"val_check_interval": clock(validation_seconds(request.minutes, 1000))}}
-    whole = merge(request.config, place(request, run), limits(request), every, request.overrides)
+    whole = merge(every, request.config, place(request, run), limits(request), request.overrides)
     config = resolve(whole)
     module, data = config.make_module(), config.make_data()
     module.check(data)

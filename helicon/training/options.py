@@ -252,16 +252,15 @@ def configs_of(args: Sequence[str]) -> list[str]:
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Arguments with preset names after --config replaced by the packaged files."""
-    resolved, take = [], False
-    for arg in args:
-        name, equals, value = arg.partition("=")
-        if take:
-            resolved.append(_config_file(arg))
+    """Arguments with preset names after --config replaced by the packaged files, before what is typed: that wins."""
+    configs, others, words = [], [], iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--config" and (file := value if equals else next(words, None)) is not None:
+            configs.append(f"--config={_config_file(file)}")
         else:
-            resolved.append(f"--config={_config_file(value)}" if name == "--config" and equals else arg)
-        take = arg == "--config"
-    return resolved
+            others.append(word)
+    return [*configs, *others]
 
 
 def _config_file(name: str) -> str:

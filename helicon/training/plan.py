@@ -89,7 +89,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     if shape and is_task(shape):  # a published shape has layouts too, but the task says what is trained
         shape = merge(shape, {"task": "gpt", "data": {"layouts": task["data"]["layouts"]}})
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
-    chosen = merge(task, shape, own, limits(request), precision)
+    chosen = merge(precision, task, shape, own, limits(request))
 
     config = resolve(merge(chosen, request.overrides))
     data = config.make_data()
@@ -104,14 +104,12 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
         count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
     on = f"{machine.device}, {config.trainer['precision']}"
     say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
-    whole = merge(chosen, {"trainer": {"val_check_interval": every}}, request.overrides)
+    whole = merge({"trainer": {"val_check_interval": every}}, chosen, request.overrides)
     return Plan(config=whole, run=run, data=data, parameters=count)
 
 
 def check_request(request: TrainRequest) -> None:
-    """ValueError for no time, or no folder."""
-    if not request.minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {request.minutes:g}")
+    """ValueError for no folder."""
     if not request.path.exists():
         raise ValueError(f"{request.path}: no such file or folder")
 

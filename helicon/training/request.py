@@ -13,13 +13,18 @@ from typing import Any
 from helicon.formats.checked import number, text, whole
 from helicon.training.sizes import task_config
 
-MOST_MINUTES, MOST_LEVELS, MOST_SEED = 1e6, 8, (1 << 32) - 1
+LEAST_MINUTES, MOST_MINUTES, MOST_STEPS, MOST_LEVELS, MOST_SEED = 1e-6, 1e6, 10**12, 8, (1 << 32) - 1
 PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")
 FLAGS = {
     "init_from": "--from",
     "upsampler_of": "--for",
     "steps": "--trainer.max_steps",
 }  # of the command line, where they are not the field's name
+
+
+def check_minutes(minutes: float) -> None:
+    """ValueError for minutes that no training can last."""
+    number("minutes", minutes, LEAST_MINUTES, MOST_MINUTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,12 @@ class TrainRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     next: TrainRequest | None = None
 
+    def __post_init__(self) -> None:
+        check_minutes(self.minutes)
+        for name, low, high in (("steps", 1, MOST_STEPS), ("seed", 0, MOST_SEED), ("levels", 1, MOST_LEVELS)):
+            if (value := getattr(self, name)) is not None:
+                whole(name, value, low, high)
+
     @property
     def config(self) -> dict[str, Any]:
         """What the task says."""
@@ -92,10 +103,6 @@ class TrainRequest:
         for name in ("task", "size", "name", *PATHS):
             if values.get(name) is not None:
                 text(name, values[name])
-        number("minutes", values.get("minutes", 1.0), 0, MOST_MINUTES)
-        for name, low, high in (("steps", 1, 1 << 40), ("seed", 0, MOST_SEED), ("levels", 1, MOST_LEVELS)):
-            if values.get(name) is not None:
-                whole(name, values[name], low, high)
         if not isinstance(values.get("overrides", {}), Mapping):
             raise ValueError("overrides: a config is accepted")
         values |= {name: Path(values[name]) for name in PATHS if values.get(name) is not None}

@@ -17,6 +17,7 @@ from helicon.training.options import UsageError, dotted, merge, typed_config
 from helicon.training.plan import MACHINE, max_time
 from helicon.training.processes import is_first
 from helicon.training.record import read_record
+from helicon.training.request import check_minutes
 from helicon.training.stopping import Interrupted
 from helicon.training.trust import check_config, check_data, check_next, check_plain, check_start
 
@@ -42,6 +43,8 @@ def resumed_config(
         TrainingError: for a config that could run code, or asks for more than a run may.
         UsageError: for a word that is not accepted, or that a checkpoint has settled.
     """
+    if minutes is not None:
+        check_minutes(minutes)
     config = read_config(run)
     typed = _typed(run, config, words)
     if settled := [name for name in dotted(typed) if name in SETTLED]:

@@ -6,10 +6,12 @@ Each stage is a run of its own whose config has the request that follows, so tha
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from pytorch_lightning.callbacks import Timer
 
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
@@ -22,15 +24,32 @@ from helicon.training.codec_plan import codec_first, plan_codec, planned_data, s
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
 from helicon.training.hops import parse_hops
-from helicon.training.options import UsageError, locating, merge, typed_config, without
+from helicon.training.options import (
+    Config,
+    UsageError,
+    chosen,
+    dotted,
+    locating,
+    merge,
+    typed_config,
+    typed_options,
+    without,
+)
 from helicon.training.plan import Plan, plan_gpt
-from helicon.training.request import TrainRequest
-from helicon.training.sizes import task_config, trains_codec
+from helicon.training.refusals import explaining_lightning
+from helicon.training.request import MOST_MINUTES, TrainRequest
+from helicon.training.sizes import check_size, task_config, trains_codec
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset
 # Options that a request says by itself, or that are of a run that is there
 OWN = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
+LIMITS = ("trainer.max_time", "trainer.max_steps")
+# Field of a request -> options that it decides, beside those of the preset of its size
+DECIDED = {
+    "minutes": LIMITS, "steps": LIMITS, "seed": ("data.seed",), "manifest": ("data.manifest",),
+    "init_from": ("data.adopt",), "upsampler_of": ("data.layouts", "data.tokenizers"),
+}  # fmt: skip
 
 
 def say(line: str) -> None:
@@ -50,10 +69,41 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
     Raises:
         UsageError: for a word that is not accepted, with file and line where a config says it.
     """
-    typed = typed_config(words, merge(task_config(task), {"data": {"path": str(path)}}), task, ("--codec",))
-    place = {"name": typed.get("name"), "runs": Path(typed["runs"]) if "runs" in typed else None}
-    said = {name: value for name, value in (*place.items(), *asked.items()) if value is not None}
-    return TrainRequest(task=task, path=path, overrides=without(typed, OWN), **said)
+    asked = {name: value for name, value in asked.items() if value is not None}
+    TrainRequest(task=task, path=path, **asked)  # numbers that are none are told before all else
+    base = task_config(task)
+    typed = typed_config(words, merge(base, {"data": {"path": str(path)}}), task, ("--codec",))
+    options = {name.removeprefix("--") for name, _ in typed_options(words)}
+    if "minutes" in asked and "trainer.max_time" in options:
+        raise UsageError("minutes and --trainer.max_time both say how long it takes: leave one of them out")
+    beaten = [name for name in _decided(asked) if not any(_overlap(name, option) for option in options)]
+    typed = without(merge(chosen(base, LIMITS), typed), beaten)
+    minutes = _minutes(typed)
+    if minutes is None and "steps" in asked:
+        minutes = MOST_MINUTES  # steps alone decide
+    place = {"name": typed.get("name"), "runs": Path(typed["runs"]) if "runs" in typed else None, "minutes": minutes}
+    said = {name: value for name, value in place.items() if value is not None} | asked
+    own = (*OWN, "trainer.max_time") if "minutes" in said else OWN
+    return TrainRequest(task=task, path=path, overrides=without(typed, own), **said)
+
+
+def _decided(asked: Mapping[str, Any]) -> list[str]:
+    """Options that flags decide, whatever a config says."""
+    check_size(size := asked.get("size", "auto"))
+    shape = {} if size == "auto" else preset(size)
+    return [*dotted(shape), *(name for flag in asked for name in DECIDED.get(flag, ()))]
+
+
+def _overlap(name: str, other: str) -> bool:
+    """Whether one of two options is the other, or a part of it."""
+    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+
+
+def _minutes(config: Config) -> float | None:
+    """Those of `--trainer.max_time`, if it says any."""
+    limit = (config.get("trainer") or {}).get("max_time")
+    with explaining_lightning():
+        return (Timer(limit).time_remaining() or 0) / 60 if limit else None
 
 
 def stages(request: TrainRequest) -> list[TrainRequest]:
@@ -71,8 +121,6 @@ def stages(request: TrainRequest) -> list[TrainRequest]:
 
 def _stages(request: TrainRequest) -> list[TrainRequest]:
     """Those of a GPT."""
-    if request.levels < 1:
-        raise ValueError(f"--levels must be 1 or more, got {request.levels}")
     if request.upsampler_of is not None:
         return [_upsampler(request)]
     if request.levels > 1 and Layout.parse(request.config["data"]["layouts"][0]).last.name != UPSAMPLED:

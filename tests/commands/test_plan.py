@@ -10,16 +10,18 @@ import pytest
 from pytorch_lightning.callbacks import Timer
 from tiny_bundles import text_bundle
 
+import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.gpt.config import GPTConfig
-from helicon.presets import preset
+from helicon.presets import GROUPS, preset
 from helicon.training.config import GPTModelConfig
 from helicon.training.options import UsageError, dotted, merge, resolve, typed_config, without
 from helicon.training.plan import Plan, plan_gpt
 from helicon.training.request import TrainRequest
 from helicon.training.run import HeliconCLI
 from helicon.training.sizes import learning_rate
+from helicon.training.stages import make_request
 
 
 @pytest.fixture
@@ -120,6 +122,70 @@ def test_a_callback_is_made_once(tmp_path, monkeypatch):
     config = {"data": {"path": "x"}, "trainer": {"callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}}
     resolve(merge(preset("text"), config))
     assert made == []
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "expected"),
+    [
+        (["--config=run.yaml"], {}, {"minutes": 5.0, "trainer.max_steps": 4, "data.seed": 7, "model.layers": 1}),
+        (
+            ["--config=run.yaml"],
+            {"minutes": 3.0},
+            {"minutes": 3.0, "trainer.max_time": None, "trainer.max_steps": None},
+        ),
+        (["--config=run.yaml"], {"steps": 9}, {"steps": 9, "trainer.max_steps": None, "trainer.max_time": None}),
+        (["--config=run.yaml"], {"size": "small"}, {"model.layers": None, "data.batch_size": None, "data.size": 8}),
+        (["--config=run.yaml"], {"seed": 2}, {"seed": 2, "data.seed": None}),
+        (["--config=run.yaml"], {"init_from": Path("b")}, {"data.adopt": None, "model.layers": 1}),
+        (["--config=run.yaml"], {"manifest": Path("m")}, {"data.manifest": None}),
+        (["--model.layers=3", "--config=run.yaml"], {"size": "small"}, {"model.layers": 3, "model.width": None}),
+        (["--model.layers", "3", "--config", "run.yaml"], {}, {"model.layers": 3, "model.width": 16}),
+        (["--trainer.max_time=00:00:06:00"], {}, {"minutes": 6.0, "trainer.max_time": None}),
+        (["--trainer.max_steps=6", "--config=run.yaml"], {"minutes": 3.0}, {"minutes": 3.0, "trainer.max_steps": 6}),
+    ],
+)
+def test_a_flag_goes_before_a_config_and_an_option_before_both(tmp_path, monkeypatch, words, asked, expected):
+    """None where it is left to what the flag says."""
+    monkeypatch.chdir(tmp_path)
+    Path("run.yaml").write_text(
+        "trainer: {max_time: '00:00:05:00', max_steps: 4}\nmodel: {layers: 1, width: 16}\n"
+        "data: {seed: 7, batch_size: 3, size: 8, adopt: other, manifest: list.csv}\n"
+    )
+    request = make_request("text", tmp_path, words, **asked)
+    found = {f"{group}.{name}": value for group in GROUPS for name, value in request.overrides.get(group, {}).items()}
+    assert {name: found.get(name, getattr(request, name, None)) for name in expected} == expected
+
+
+def test_a_task_file_says_how_it_is_trained(request_, tmp_path):
+    """What is chosen where nothing is said does not go before it; a flag does."""
+    file = tmp_path / "my.yaml"
+    limits = "{precision: 64-true, val_check_interval: 2, max_steps: 4, max_time: '00:00:05:00'}"
+    file.write_text(f"task: gpt\ndata: {{layouts: [text]}}\ntrainer: {limits}\n")
+    words = ["--data.cache", str(tmp_path / "cache"), "--data.held_out=0.3", "--data.tokenizer=bytes"]
+    for asked, ends in (({}, (4, "00:00:05:00")), ({"minutes": 3}, (-1, "00:00:03:00")), ({"steps": 6}, (6, None))):
+        trainer = planned(make_request(str(file), request_.path, words, runs=tmp_path, size="tiny", **asked)).config[
+            "trainer"
+        ]
+        assert (trainer["precision"], trainer["val_check_interval"]) == ("64-true", 2)
+        assert trainer["max_steps"] == ends[0]
+        assert trainer["max_time"] == ends[1] or ends[1] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"minutes": -1}, "minutes -1: a number"), ({"minutes": 0}, "minutes 0: a number"),
+        ({"minutes": float("nan")}, "minutes nan"), ({"minutes": float("inf")}, "minutes inf"),
+        ({"steps": 0}, "steps 0: a whole number from 1"), ({"steps": -3}, "steps -3"), ({"steps": 2.5}, "steps 2.5"),
+        ({"seed": -1}, "seed -1"), ({"seed": 1 << 32}, "seed 4294967296"), ({"levels": 0}, "levels 0"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_told_before_any_work(asked, said):
+    with pytest.raises(ValueError, match=rf"^{said}"):
+        helicon.train("nowhere", "nothing", **asked)
+    if "minutes" in asked:
+        with pytest.raises(ValueError, match=rf"^{said}"):
+            helicon.resume("nowhere", **asked)
 
 
 def test_a_request_as_plain_values():

@@ -226,7 +226,7 @@ def test_a_tokenizer_that_is_named_needs_no_codec(wanted):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"levels": 0}, "--levels must be 1 or more, got 0"),
+        ({"levels": 0}, "levels 0: a whole number from 1 to 8 is accepted"),
         ({"task": "text"}, "--levels 2: text makes no sound, and only sound has levels"),
         ({"task": "text-to-image"}, "--levels 2: text-to-image makes no sound"),
         ({"overrides": {"data": {"tokenizer": "mulaw"}}}, "--levels 2: its sound has 0"),

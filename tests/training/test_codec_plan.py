@@ -185,7 +185,6 @@ def test_the_plan_of_a_codec(wanted):
     [
         ({"size": "small"}, TrainingError, "a codec has neither --size nor --from"),
         ({"init_from": Path("x")}, TrainingError, "a codec has neither --size nor --from"),
-        ({"minutes": 0.0}, ValueError, "--minutes must be above 0, got 0"),
         ({"path": Path("nowhere")}, ValueError, "nowhere: no such file or folder"),
         ({"overrides": {"data": {"size": 10}}}, ValueError, "--data.size 10 is not a multiple of --model.factor 4"),
         ({"task": "image-codek"}, ValueError, "'image-codek'; nearest: image-codec"),

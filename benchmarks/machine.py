@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -35,7 +35,7 @@ def seconds(run: Callable[[], object], repeats: int = 5, warm_up: int = 1) -> fl
     return median(_once(run) for _ in range(repeats))
 
 
-def side_by_side(runs: dict[str, Callable[[], object]], repeats: int = 5, warm_up: int = 1) -> dict[str, float]:
+def side_by_side(runs: Mapping[str, Callable[[], object]], repeats: int = 5, warm_up: int = 1) -> dict[str, float]:
     """Median wall time of each, taken in turns, so that a busy minute strikes all alike."""
     for run in runs.values():
         for _ in range(warm_up):

@@ -24,6 +24,7 @@ from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
+from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 
 
 def main() -> None:
@@ -38,6 +39,8 @@ def main() -> None:
     bundle = load_bundle(upsamplers_of(find_bundle(args.run))[0])
     layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
     fine, coarse = tokenizers["audio"], tokenizers["above"]
+    assert isinstance(fine, SoundCodesTokenizer)
+    assert isinstance(coarse, SoundCodesTokenizer)
     entries = scan(args.folder, [registry.get("audio")]).entries
     stems = [str(Path(entry.name).with_suffix("")) for entry in entries]
     held = [entry for entry, out in zip(entries, split(stems, args.held_out)) if out][: args.sounds]
@@ -52,7 +55,7 @@ def main() -> None:
     }
     print(
         f"{len(sounds)} held-out sounds, {coarse.hop} and {fine.hop} samples a code, temperature {args.temperature:g}"
-    )  # type: ignore[attr-defined]
+    )
     for name, versions_of in versions.items():
         distances = []
         for before, after in zip(sounds, versions_of):

@@ -27,7 +27,6 @@ from helicon.formats.audio import Sound, read_audio
 from helicon.formats.image import SUFFIXES, read_image
 from helicon.modalities.audio import AUDIO
 from helicon.modalities.audio import codes_of as sound_codes_of
-from helicon.modalities.image import IMAGE
 from helicon.modalities.image import codes_of as picture_codes_of
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
@@ -171,7 +170,7 @@ def sound(args: argparse.Namespace) -> None:
     )
     codes = sound_codes_of(bundle).to(args.device)
     show("sounds to codes of hop 16", "seconds of sound", seconds, {
-        "all at once": lambda: AUDIO.encode(codes, sounds),
+        "all at once": lambda: codes.encode_many(sounds),
         "one by one": lambda: [codes.encode(sound) for sound in sounds],
     })  # fmt: skip
 
@@ -270,13 +269,13 @@ def decoding(args: argparse.Namespace) -> None:
         made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
     )
     pictures, sounds = picture_codes_of(picture_bundle).to(args.device), sound_codes_of(sound_bundle).to(args.device)
-    for modality, tokenizer, length, title in (
-        (IMAGE, pictures, (size // 8) ** 2, f"{items} pictures of {size} x {size}, f8"),
-        (AUDIO, sounds, seconds * RATE // 16, f"{items} sounds of {seconds} s, hop 16"),
+    for tokenizer, length, title in (
+        (pictures, (size // 8) ** 2, f"{items} pictures of {size} x {size}, f8"),
+        (sounds, seconds * RATE // 16, f"{items} sounds of {seconds} s, hop 16"),
     ):
         codes = list(rng.integers(512, size=(items, length)))
         runs: Runs = {
-            "all at once": lambda m=modality, t=tokenizer, c=codes: m.decode(t, c),
+            "all at once": lambda t=tokenizer, c=codes: t.decode_many(c),
             "one by one": lambda t=tokenizer, c=codes: [t.decode(each) for each in c],
         }
         show(f"codes to {title}", "items", items, runs)

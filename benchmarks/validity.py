@@ -9,6 +9,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import mido
 import symusic
@@ -60,7 +61,7 @@ def measure(bundle: Bundle, pieces: int, seconds: float, temperature: float) -> 
                 opened["mido"] += 1
                 hanging += hanging_notes(file)
                 error = max(error, abs(file.length - seconds))
-                score = symusic.Score(path).to("second")
+                score: Any = symusic.Score(path, ttype="second")
                 opened["symusic"] += 1
                 error = max(error, abs(score.end() - seconds))
     speed = tokens / (time.monotonic() - begun)

@@ -11,6 +11,19 @@ from dataclasses import dataclass
 STAGES = ("--codec", "--next", "--upsampler_of")  # what `helicon train` goes by
 
 
+# What is of a checkpoint that is gone on from, whatever is typed beside it: tokenizers, and the state of an optimizer
+KEPT = ("data.tokenizers", "data.tokenizer", "data.vocabulary", "data.colours", "data.adopt")
+CHECKED = (
+    "model.optimizer",
+    "model.lr",
+    "model.weight_decay",
+    "model.beta2",
+    "optimizer",
+    "lr_scheduler",
+    "data.layouts",
+)
+
+
 @dataclass(frozen=True)
 class Idle:
     """Options that do nothing in some commands, and why; those below them neither. tasks: all unless given."""
@@ -74,6 +87,12 @@ def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heede
         if reason and name not in heeded and value != "null":  # which asks for nothing
             return f"{name} would have no effect in {command}: {reason}"
     return None
+
+
+def settled_option(command: str, task: str, names: Iterable[str]) -> str | None:
+    """The first of some options, dotted, that the checkpoint which a command goes on from settles; None without any."""
+    settled = (*KEPT, *(CHECKED if command == "fit" else ()), *(("data.rate",) if task == "audio-codec" else ()))
+    return next((name for name in names if any(f"{name}.".startswith(f"{each}.") for each in settled)), None)
 
 
 def _reason(command: str, task: str, name: str) -> str | None:

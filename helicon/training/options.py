@@ -239,11 +239,27 @@ def merge(*configs: Config) -> dict[str, Any]:
 
 
 def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name and value of each option of a command line; the value is the word that follows where there is no `=`."""
+    """Name and value of each option of a command line; the value is the word that follows where there is no `=`.
+
+    A group that is typed as a whole, `--trainer '{"max_steps": 9}'`, is each option in it.
+    """
     for word, following in zip(words, [*words[1:], ""]):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
-            yield name.removesuffix("+"), value if equals else following
+            name, value = name.removesuffix("+"), value if equals else following
+            yield from _options_of(name, value) if name.removeprefix("--") in GROUPS else [(name, value)]
+
+
+def _options_of(group: str, value: str) -> Iterator[tuple[str, str]]:
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError:  # which the parser will say
+        found = None
+    if not isinstance(found, Mapping):  # a file, which is a config
+        yield group, value
+        return
+    for name, each in found.items():
+        yield f"{group}.{name}", each if isinstance(each, str) else json.dumps(each, default=str)
 
 
 def configs_of(args: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from helicon.formats.printable import print_text
 from helicon.training.checkpoints import latest_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG, check_own_files, choose_run, named, read_config
+from helicon.training.idle_options import settled_option
 from helicon.training.options import UsageError, dotted, merge, typed_config
 from helicon.training.plan import MACHINE, max_time
 from helicon.training.processes import is_first
@@ -23,9 +24,6 @@ from helicon.training.trust import check_config, check_data, check_next, check_p
 
 # Where a repeated run may differ
 ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
-# What a checkpoint has settled: whatever is typed beside it would be dropped
-SETTLED = (*(f"model.{name}" for name in ("optimizer", "lr", "weight_decay", "beta2")), "optimizer", "lr_scheduler")
-SETTLED += tuple(f"data.{name}" for name in ("tokenizers", "tokenizer", "vocabulary", "colours", "adopt", "layouts"))
 
 
 def resumed_config(
@@ -47,8 +45,8 @@ def resumed_config(
         check_minutes(minutes)
     config = read_config(run)
     typed = _typed(run, config, words)
-    if settled := [name for name in dotted(typed) if name in SETTLED]:
-        raise UsageError(f"--{settled[0]} would have no effect: --resume {run} goes on with the checkpoint's own")
+    if settled := settled_option("fit", config.get("task", "gpt"), dotted(typed)):
+        raise UsageError(f"--{settled} would have no effect: --resume {run} goes on with the checkpoint's own")
     check_config(run, config, upsampler_of, dotted(typed))
     check_data(run, config)
     check_next(run, config)  # before hours of training, and once more when its turn has come

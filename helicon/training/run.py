@@ -30,6 +30,7 @@ from helicon.training.checkpoints import NAMED, AtomicCheckpointIO, named_checkp
 from helicon.training.epochs import Epochs, Intervals
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG, NO_ROOM, RunFolder, choose_run, owns, run_text, write_failure
+from helicon.training.idle_options import settled_option
 from helicon.training.lightning_options import unknown_precision
 from helicon.training.loggers import LogSettings, own_loggers
 from helicon.training.memory import keep_freed_memory
@@ -74,12 +75,13 @@ class HeliconCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str] | Config, prepared: Prepared | None = None) -> None:
         self.prepared = prepared
+        self.typed = [] if isinstance(args, Mapping) else [*typed_options(args)]
         if isinstance(args, Mapping):
             self.task = check_task_name(args.get("task"))
             given: Any = {"subcommand": command, command: dict(args)}
         else:
             self.task = task_of(args)
-            import_typed(typed_options(args))
+            import_typed(self.typed)
             given = [command, *resolve_configs(args)]
         task = TASKS[self.task]
         super().__init__(
@@ -112,6 +114,9 @@ class HeliconCLI(LightningCLI):
         if found := self._checkpoint(config.get("ckpt_path")):
             config.ckpt_path = found
         self.checkpoint = Path(found) if found else None
+        names = [name.removeprefix("--") for name, value in self.typed if value != "null"]
+        if found and (settled := settled_option(str(self.subcommand), self.task, names)):
+            raise UsageError(f"--{settled} would have no effect: --ckpt_path {printable(found)} goes on with its own")
         runs, name = Path(self.chosen("runs")), self.chosen("name")
         self.resuming = bool(self.checkpoint and name and owns(runs / name, self.checkpoint))
         if self.subcommand != "fit":  # which writes into no run

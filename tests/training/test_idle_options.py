@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from helicon.cli import COMMANDS, LIGHTNING, main, parser
+from helicon.training.errors import TrainingError
 from helicon.training.idle_options import STAGES, idle_option
 from helicon.training.lightning_options import UNUSED
 from helicon.training.options import UsageError, check_typed
@@ -116,6 +118,40 @@ def test_a_config_may_say_everything(tmp_path):
     for command in LIGHTNING:
         check_typed(command, ["--config", str(config), "--data.path", "x"])
     check_typed("fit", ["--next=null", "--upsampler_of", "null"])
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "option"),
+    [
+        ("validate", '--trainer={"max_steps": 3}', "--trainer.max_steps"),
+        ("test", '--data={"cache": "x", "mirror": true}', "--data.mirror"),
+        ("prepare", '--model={"lr": 1}', "--model.lr"),
+    ],
+)
+def test_an_option_within_a_group_that_is_typed_as_a_whole(command, word, option):
+    for words in ([word], [*word.split("=", 1)]):
+        with pytest.raises(UsageError, match=f"^{option} would have no effect in {command}: "):
+            check_typed(command, ["--config=text", *words])
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "option"),
+    [
+        ("fit", "--model.lr=1e-3", "--model.lr"), ("fit", '--model={"beta2": 0.9}', "--model.beta2"),
+        ("fit", "--data.tokenizers.text=bytes", "--data.tokenizers.text"), ("fit", "--optimizer=SGD", "--optimizer"),
+        ("fit", "--data.layouts=[text]", "--data.layouts"), ("validate", "--data.tokenizer=bytes", "--data.tokenizer"),
+        ("test", '--data={"vocabulary": 300}', "--data.vocabulary"),
+    ],
+)  # fmt: skip
+def test_what_a_checkpoint_settles_is_not_typed_beside_it(tmp_path, command, word, option):
+    """A config may say it, as that of the run does; what is not of a checkpoint counts."""
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {lr: 0.5}\ndata: {tokenizers: {text: bytes}, path: nowhere}\n")
+    words = ["--config=text", f"--config={config}", "--ckpt_path=x.ckpt"]
+    with pytest.raises(UsageError, match=rf"^{re.escape(option)} would have no effect: --ckpt_path x\.ckpt "):
+        HeliconCLI(command, [*words, word])
+    with pytest.raises(TrainingError, match=r"x\.ckpt: no such checkpoint"):
+        HeliconCLI(command, [*words, "--data.batch_size=2"])
 
 
 @pytest.mark.parametrize("option", STAGES)

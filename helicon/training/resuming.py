@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
+from helicon.training.changes import ELSEWHERE, check_unchanged
 from helicon.training.checkpoints import latest_checkpoint
 from helicon.training.errors import TrainingError
 from helicon.training.folders import CONFIG, check_own_files, choose_run, named, read_config
 from helicon.training.idle_options import settled_option
 from helicon.training.options import UsageError, dotted, merge, typed_config
-from helicon.training.plan import MACHINE, max_time
+from helicon.training.plan import max_time
 from helicon.training.processes import is_first
 from helicon.training.record import read_record
 from helicon.training.request import check_minutes
 from helicon.training.stopping import Interrupted
 from helicon.training.trust import check_config, check_data, check_next, check_plain, check_start
-
-# Where a repeated run may differ
-ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
 
 
 def resumed_config(
@@ -82,6 +80,7 @@ def repeated_config(
     check_data(run, config)
     check_start(run, config, dotted(typed))
     check_own_files(run)
+    check_unchanged(run)
     record = read_record(run)
     if not record.steps:
         raise TrainingError(f"{run}: there is no step yet that could be repeated")

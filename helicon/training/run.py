@@ -26,6 +26,7 @@ from helicon.training.callbacks import (
     Samples,
     ValidateInTime,
 )
+from helicon.training.changes import RecordChanges, check_unchanged
 from helicon.training.checkpoints import NAMED, AtomicCheckpointIO, named_checkpoint, read_checkpoint
 from helicon.training.epochs import Epochs, Intervals
 from helicon.training.errors import TrainingError
@@ -153,6 +154,7 @@ class HeliconCLI(LightningCLI):
         if self.checkpoint:
             self.model.expected = keep_of_checkpoint(self.checkpoint, self.datamodule)
         if self.subcommand == "fit" and self.chosen("repeat") and not self.resuming:
+            check_unchanged(Path(self.chosen("repeat")))
             self.model.replayed = read_record(Path(self.chosen("repeat")))
         with explaining_lightning():
             self.trainer = self.instantiate_trainer()
@@ -183,7 +185,7 @@ class HeliconCLI(LightningCLI):
             keep = KeepCheckpoints(self.run_folder, self.resuming)
             best = KeepBundle(self.run_folder, self.chosen("keep") == "last", self.resuming)
             first = [RunFolder(self.run_folder, text, self.resuming), EndWithCheckpoint(keep)]
-            ours += [best]
+            ours += [best, *([RecordChanges(self.run_folder, text)] if self.resuming else [])]
             ours += [Samples(self.run_folder)] if self.chosen("samples") else []
             ours += [ValidateInTime(intervals.seconds)] if intervals.seconds else []
             ours += [keep, StopOnSignal(keep, best)]

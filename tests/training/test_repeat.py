@@ -67,6 +67,26 @@ def test_a_branch_is_repeated_only_from_what_it_began_from(midi_folder, tmp_path
         run_lightning("fit", repeated_config(branch))
 
 
+def test_what_is_typed_beside_a_run_is_on_record(midi_folder, tmp_path):
+    """Longer, or elsewhere, it is the same run; of other options its config knows nothing."""
+    run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=1", "--model.layers=1")
+    resume = lambda *words: run_lightning("fit", resumed_config(run, words))  # noqa: E731
+    resume("--trainer.max_steps=2", "--data.workers=0")
+    assert repeated_config(run)["trainer"]["max_steps"] == 2
+    resume("--trainer.max_steps=3", "--model.dropout=0.4", "--data.batch_size=2")
+    assert (run / "changes.txt").read_text() == "data.batch_size, model.dropout from step 2 on\n"
+    with pytest.raises(TrainingError, match=r"changes\.txt: gone on with another data.batch_size, model.dropout from"):
+        repeated_config(run)
+    words = ["--config", str(run / "config.yaml"), "--runs", str(tmp_path), "--repeat", str(run)]
+    with pytest.raises(TrainingError, match="so its config would make another run"):
+        run_lightning("fit", words)
+    (run / "changes.txt").write_bytes(b"\x1b[2J" * 10_000)
+    with pytest.raises(TrainingError) as caught:
+        repeated_config(run)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400 + len(str(run))
+
+
 @pytest.mark.parametrize(
     ("lost", "said"), [("record", "no record of its progress"), ("SequenceData", "keeps nothing of the data")]
 )

@@ -1,0 +1,64 @@
+"""Options that a run was gone on with in the place of its own: on record, since its config alone makes another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+
+from helicon.formats.files import read_regular
+from helicon.formats.printable import MOST, printable
+from helicon.presets import GROUPS
+from helicon.training.errors import TrainingError
+from helicon.training.folders import CONFIG, read_config
+from helicon.training.plan import MACHINE
+
+FILE = "changes.txt"  # of a run
+LARGEST = 1 << 16  # bytes of it that are read
+# Where a repeated run may differ
+ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
+# What does not change its steps, or is on record by itself
+NO_MATTER = (*ELSEWHERE, "trainer.max_steps", "trainer.max_time", "samples", "next", "upsampler_of", "repeat")
+
+
+class RecordChanges(pl.Callback):
+    """Writes down what differs from the config of a run that is gone on with, and the step from which it does.
+
+    Args:
+        run: folder of the run.
+        config: text of the config that it is gone on with.
+    """
+
+    def __init__(self, run: Path, config: str) -> None:
+        self.run, self.config = run, config
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero or not (self.run / CONFIG).exists():
+            return
+        before, now = _settings(read_config(self.run)), _settings(yaml.safe_load(self.config))
+        names = sorted(name for name in before | now if before.get(name) != now.get(name) and name not in NO_MATTER)
+        if names:
+            with (self.run / FILE).open("a", encoding="utf-8") as file:
+                file.write(f"{', '.join(names)} from step {trainer.global_step} on\n")
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted name of each option -> its value."""
+    groups = {f"{group}.{name}": value for group in GROUPS for name, value in (config.get(group) or {}).items()}
+    return groups | {name: value for name, value in config.items() if name not in GROUPS}
+
+
+def check_unchanged(run: Path) -> None:
+    """TrainingError for a run that was gone on with by other options than those of its config."""
+    path = run / FILE
+    try:
+        said = read_regular(path, LARGEST, links=False).decode("utf-8", "replace").partition("\n")[0]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TrainingError(f"{printable(path)}: {error.strerror}") from None
+    change = printable(said, MOST)
+    raise TrainingError(f"{printable(path)}: gone on with another {change}, so its config would make another run")

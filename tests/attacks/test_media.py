@@ -248,6 +248,10 @@ MIDIS: dict[str, Callable[[], bytes]] = {
         [b"".join(bytes([0, 0xC0, p, 0, 0x90]) + b"".join(bytes([n, 64, 0]) for n in range(128)) for p in range(128))
          + b"\x8f\x7f\x80\x3c\0\0\xff\x2f\0"]
     ),
+    "tones": lambda: midi(  # each of them long, and another one
+        [b"\0\xff\x51\3\x0f\x42\x40\0\xc0\x30" + b"".join(bytes([0, 0x90, n, 64]) for n in range(20, 86))
+         + b"\x1e" + b"".join(bytes([0x80, n, 0, 0]) for n in range(20, 86)) + b"\xff\x2f\0"]
+    ),
     "far notes": lambda: midi([_notes(1000, b"\xff\xff\xff\x7f")]),
     "tempos": lambda: midi([b"\0\xff\x51\x03\0\0\x01" * 500_000 + b"\0\x90\x3c\x40\0\xff\x2f\0"]),
     "running": lambda: midi([b"\0\x90\x3c\x40" + b"\0\x3c\x40" * 1_200_000]),

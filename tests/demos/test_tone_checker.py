@@ -79,8 +79,9 @@ def test_a_sound_in_words():
     assert second.end_s == pytest.approx((SAMPLES - REST) / RATE, abs=0.02)
 
 
-def test_true_sounds_are_right():
-    assert share_right(2000, seed=0) == 1.0
+@pytest.mark.parametrize("count", [500, pytest.param(2000, marks=pytest.mark.slow)])
+def test_true_sounds_are_right(count):
+    assert share_right(count, seed=0) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_true_sounds_are_right():
     ids=["noisy", "dull", "very dull", "8 bit", "mu-law", "mu-law of 5 bit", "louder and off zero", "all of it"],
 )
 def test_spoilt_sounds_are_right(spoil):
-    assert share_right(200, 1, spoil) >= 0.99
+    assert share_right(100, 1, spoil) >= 0.99
 
 
 @pytest.mark.parametrize("rate", [11_025, 44_100])
@@ -130,9 +131,9 @@ def test_tones_the_other_way_around_have_the_wrong_order():
 
 def test_captions_of_other_sounds_are_right_by_chance():
     rng = np.random.default_rng(4)
-    rows = [score(play(draw_tones(rng), rng), RATE, draw_tones(rng)) for _ in range(1000)]
+    rows = [score(play(draw_tones(rng), rng), RATE, draw_tones(rng)) for _ in range(500)]
     shares = {name: np.mean([row[name] for row in rows]) for name in CHANCE}
-    assert shares == pytest.approx(CHANCE, abs=0.045)  # three deviations of a share of a third
+    assert shares == pytest.approx(CHANCE, abs=0.063)  # three deviations of a share of a third
     assert shares["all_right"] < 0.005
 
 

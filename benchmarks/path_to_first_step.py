@@ -2,7 +2,8 @@
 
 `python benchmarks/path_to_first_step.py TASK DIR [OPTION ...]` runs `helicon train TASK DIR` up to the first call of
 GPT.forward (or a codec's), and prints each file of the package with a function that ran, by `sys.setprofile` in every
-thread, and how often a LightningCLI was made. Work of loader processes is done in this one.
+thread, how often a LightningCLI was made, and how often options were parsed. Work of loader processes is done in this
+one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import sys
 import tempfile
 import threading
+from collections import Counter
 from inspect import CO_OPTIMIZED
 from pathlib import Path
 from types import FrameType
@@ -33,26 +35,27 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--stages", type=int, default=1, help="go on to the first forward pass of the N-th stage")
     args, rest = parser.parse_known_args()
-    files, commands = trace(["train", args.task, args.folder, *rest], args.stages)
+    files, commands, parses = trace(["train", args.task, args.folder, *rest], args.stages)
     for name in sorted(files):
         print(name)
-    print(f"{len(files)} files, {commands} LightningCLI")
+    print(f"{len(files)} files, {commands} LightningCLI, options parsed {parses} times")
 
 
-def trace(words: list[str], stages: int = 1) -> tuple[set[str], int]:
-    """Files of the package whose functions run before the first forward pass, and LightningCLI objects made.
+def trace(words: list[str], stages: int = 1) -> tuple[set[str], int, int]:
+    """Files of the package whose functions run before the first forward pass, LightningCLI objects made, and parses.
 
     Args:
         words: of a command line, without `helicon`.
         stages: how many trainings begin before it ends; each but the last is cut to one step.
     """
+    from jsonargparse import ArgumentParser
     from pytorch_lightning.cli import LightningCLI
 
     from helicon.gpt.model import GPT
     from helicon.vqvae.codec import Codec
 
     files: set[str] = set()
-    made = [0]
+    counts: Counter[str] = Counter()
 
     others: set[str] = set()
 
@@ -65,15 +68,22 @@ def trace(words: list[str], stages: int = 1) -> tuple[set[str], int]:
         elif not imports(frame):
             files.add(name)
 
-    def counted(self: LightningCLI, *args: Any, **kwargs: Any) -> None:
-        made[0] += 1
-        begin(self, *args, **kwargs)
+    def count(owner: type, *names: str) -> None:
+        """Has calls of methods counted."""
+        for name in names:
+            method = getattr(owner, name)
+
+            def counted(*args: Any, method: Any = method, name: str = name, **kwargs: Any) -> Any:
+                counts[name] += 1
+                return method(*args, **kwargs)
+
+            setattr(owner, name, counted)
 
     def stop(*args: Any, **kwargs: Any) -> None:
         raise FirstStep
 
-    begin = LightningCLI.__init__
-    LightningCLI.__init__ = counted  # type: ignore[method-assign]
+    count(LightningCLI, "__init__")
+    count(ArgumentParser, "parse_args", "parse_object")
     GPT.forward = stop  # type: ignore[method-assign]
     if stages == 1:
         Codec.forward = stop  # type: ignore[method-assign]
@@ -87,7 +97,8 @@ def trace(words: list[str], stages: int = 1) -> tuple[set[str], int]:
         finally:
             sys.setprofile(None)
             threading.setprofile(None)  # type: ignore[arg-type]
-    return {str(Path(name).relative_to(PACKAGE)) for name in files}, made[0]
+    parses = counts["parse_args"] + counts["parse_object"]
+    return {str(Path(name).relative_to(PACKAGE)) for name in files}, counts["__init__"], parses
 
 
 def imports(frame: FrameType | None) -> bool:

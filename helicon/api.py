@@ -110,7 +110,7 @@ def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str]
 def _train_stages(request: TrainRequest) -> Path:
     """Trains one stage and those that follow it; gives the run of the model, or of a codec that is all."""
     plan = plan_stage(request)
-    run = _attached(run_lightning("fit", plan.config, plan.prepared).run_folder, request.upsampler_of)
+    run = _attached(run_lightning("fit", plan.config, plan.data).run_folder, request.upsampler_of)
     return _train_stages(request.next) if request.next else run
 
 

@@ -19,7 +19,7 @@ def test_from_captioned_pictures_to_a_picture_for_a_caption(tmp_path: Path, monk
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     write_folder(tmp_path / "shapes", 24, seed=0)
     (tmp_path / "codec.yaml").write_text(CODEC)
-    (tmp_path / "mine.yaml").write_text(f"codec: {tmp_path / 'codec.yaml'}\nmodel: {{dropout: 0.3}}\n")
+    (tmp_path / "mine.yaml").write_text(f"codec: {tmp_path / 'codec.yaml'}\nmodel: {{mlp: relu2}}\n")
     run = helicon.train(
         tmp_path / "shapes", "text-to-image", size="tiny", name="pictures", steps=12, runs=tmp_path / "runs",
         config=tmp_path / "mine.yaml", options=OPTIONS,
@@ -28,7 +28,7 @@ def test_from_captioned_pictures_to_a_picture_for_a_caption(tmp_path: Path, monk
     assert sorted(path.name for path in run.parent.iterdir()) == ["pictures", "pictures-codec"]
 
     model = helicon.load(run, "cpu")
-    assert model.gpt.config.dropout == 0.3
+    assert model.gpt.config.mlp == "relu2"
     assert [str(layout) for layout in model.schema.layouts] == ["text[32] image[4x4]"]
     caption = "a large red circle above a small blue square"
     items = helicon.sample(model, 2, seed=1, text=caption, guidance=2.0, best_of=3)

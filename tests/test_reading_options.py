@@ -27,7 +27,7 @@ from helicon.modalities import registry
 from helicon.modalities.music import MUSIC, MusicOptions
 from helicon.tokenizers.style import Style
 from helicon.training.data import SequenceData
-from helicon.training.options import UsageError, fit_parser, merge, resolve, typed_config
+from helicon.training.options import UsageError, make_parser, merge, resolve, typed_config
 
 sys.path.append(str(Path(__file__).parent / "commands"))
 from tiny_bundles import music_bundle
@@ -155,7 +155,7 @@ class DrumOptions:
 
 def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
     monkeypatch.setitem(registry._by_hand, "drums", replace(MUSIC, name="drums", options=DrumOptions, slots=DRUMS))
-    help_text = " ".join(fit_parser("gpt").format_help().split())
+    help_text = " ".join(make_parser("gpt").format_help().split())
     assert "--data.grid GRID steps of a bar. (type: " in help_text
     assert "pixels each way" in help_text
     base = {"data": {"path": str(tmp_path), "layouts": ["drums"]}}
@@ -172,7 +172,7 @@ def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
         registry._by_hand, "more", replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)]))
     )
     with pytest.raises(ValueError, match=r"--data\.seed is another option already"):
-        fit_parser("gpt")
+        make_parser("gpt")
 
 
 def test_the_size_of_pictures_is_their_tokenizers():

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helicon.data.prepare import Prepared
 from helicon.formats.printable import print_text
 from helicon.training.options import Config
 from helicon.training.processes import is_first
 from helicon.training.resuming import exit_status
 from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted
+from helicon.training.tasks import TrainConfig
 from helicon.vqvae.storage import find_codec
 
 
@@ -23,7 +23,7 @@ def quiet() -> None:
     """Silences advice of Lightning's that does not apply to endless, seeded, memory-mapped batches."""
     import logging
 
-    advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "args parameter is", "sync_dist")
+    advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "sync_dist")
     advice += ("callbacks used to create the checkpoint", "overriding `LightningModule.optimizer_")
     advice += ("was called before the ``update`` method",)
     for pattern in advice:
@@ -34,14 +34,14 @@ def quiet() -> None:
 
 
 def run_or_stop(
-    command: str, args: Sequence[str] | Config, prepared: Prepared | None = None, more: Sequence[str] = ()
+    command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None, more: Sequence[str] = ()
 ) -> tuple[Any, int]:
     """Runs one of LightningCLI's commands.
 
     Args:
         command: one of them.
-        args: options as they are typed, or a config.
-        prepared: what the data module would prepare, where that is done already.
+        args: options as they are typed, a config, or one that is parsed already.
+        data: the data module, where it is made already.
         more: what `train --resume RUN` has to be told to go on with the same.
 
     Returns:
@@ -49,7 +49,7 @@ def run_or_stop(
     """
     quiet()
     try:
-        return run_lightning(command, args, prepared), 0
+        return run_lightning(command, args, data), 0
     except Interrupted as stop:
         run = stop.checkpoint.parent.parent
         if is_first():

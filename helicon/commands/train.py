@@ -79,7 +79,7 @@ def train_stage(request: TrainRequest) -> int:
 def run_plan(plan: Plan, how_long: str) -> int:
     """Says what starts and how long it takes, and runs it; the exit status."""
     say(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {as_fit(plan.run)}")
-    return run_or_stop("fit", plan.config, plan.prepared)[1]
+    return run_or_stop("fit", plan.config, plan.data)[1]
 
 
 def as_fit(run: Path) -> str:
@@ -165,9 +165,9 @@ def show_upsampled(run: Path, settings: dict[str, object]) -> None:
     """Writes the page of a run that has got an upsampler; a bundle by itself has no data to show it by."""
     if not (run / CONFIG).is_file():
         return say(f"next       {generating(run)}")
-    config = resolve(resumed_config(run))
-    data = config.make_data()
-    keep_of_checkpoint(Path(str(config.ckpt_path)), data)
+    config = resumed_config(run)
+    data = resolve(config).make_data()
+    keep_of_checkpoint(Path(config["ckpt_path"]), data)
     data.prepare_data()
     return show(run, data.prepared, data.source, settings)
 

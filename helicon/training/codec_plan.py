@@ -17,7 +17,7 @@ from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
 from helicon.training.fsdp2 import FSDP2
-from helicon.training.options import chosen, merge, resolve, without
+from helicon.training.options import chosen, dotted, merge, resolve, without
 from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limits, machine_of, place
 from helicon.training.raw_data import RawData
 from helicon.training.request import TrainRequest
@@ -117,7 +117,7 @@ def plan_codec(request: TrainRequest, say: Say) -> Plan:
     module, data = config.make_module(), config.make_data()
     module.check(data)
     if module.bf16 and machine_of(config).bf16:
-        whole = merge({"trainer": {"precision": "bf16-mixed"}}, whole)
+        config = config.changed(without({"trainer": {"precision": "bf16-mixed"}}, dotted(whole)))
     say(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
     data.setup("fit")
@@ -125,4 +125,4 @@ def plan_codec(request: TrainRequest, say: Say) -> Plan:
         codec, does = module.plan(data)
     count = sum(parameter.numel() for parameter in codec.parameters())
     say(f"codec      {count / 1e6:.2f} M parameters, {does}")
-    return Plan(config=whole, run=run, data=data, parameters=count)
+    return Plan(config=config, run=run, data=data, parameters=count)

@@ -6,11 +6,11 @@ what `helicon train` decides and what is typed are such dicts, of which a later 
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from helicon.training.trainer import HeliconTrainer
 
 Config = Mapping[str, Any]
 UNION = "Does not validate against any of the Union subtypes"
+GIVEN = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}  # to a command, not typed
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
 
 
@@ -73,15 +74,13 @@ def explained(message: str, parser: ArgumentParser) -> UsageError:
     line = printable(text, LONGEST)
     line = re.sub(r'^(?:Parser key "?config"?:|--config:) (?=--)', "", line)  # of a config that several sources make
     line = re.sub(r"^Group '(\w+)' does not accept option '([\w.-]+)'", r"unrecognized arguments: \1.\2", line)
-    line = re.sub(r"^(?:Subcommand '\w+' does not accept o|O)ption '([\w.-]+)'.*", r"unrecognized arguments: \1", line)
+    line = re.sub(r"^Option '([\w.-]+)'.*", r"unrecognized arguments: \1", line)
     wrong = re.search(r"(?:[Uu]nrecognized arguments: |[Kk]ey )\"?'?(-*[\w.-]+)|^--([\w.]+): ", line)
     known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
     option = (wrong[1] or wrong[2]).lstrip("-") if wrong else None
     if option and known:
-        options = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
-        for sub in _subparsers(parser):
-            options += [name for action in sub._actions for name in action.option_strings if name.startswith("--")]
-        return UsageError(unknown("option", f"--{option}", sorted(set(options))), option)
+        options = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
+        return UsageError(unknown("option", f"--{option}", sorted(options)), option)
     return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
 
 
@@ -118,35 +117,26 @@ def _place_of(option: str, config: str) -> str | None:
     return f"{printable(path)}, line {line}"
 
 
-def _subparsers(parser: ArgumentParser) -> list[ArgumentParser]:
-    action = getattr(parser, "_subcommands_action", None)
-    return list(action._name_parser_map.values()) if action else []
-
-
-def add_options(parser: LightningArgumentParser, task: str) -> None:
-    """Adds the groups of a task, each flat, and the options of a run."""
-    parser.add_lightning_class_args(HeliconTrainer, "trainer")
-    parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
-    parser.add_class_arguments(TASKS[task].model, "model")
-    parser.add_class_arguments(TASKS[task].data(), "data")
-    parser.add_class_arguments(RunConfig)
-    parser.add_optimizer_args()
-    parser.add_lr_scheduler_args()
-
-
-def fit_parser(task: str) -> Parser:
-    """The parser of a training, without Lightning's commands around it."""
-    return _fit_parser(task, TASKS[task].data())
+def make_parser(task: str, command: str = "fit") -> Parser:
+    """The parser of one of Lightning's commands: the groups of a task, each flat, and the options of a run."""
+    return _make_parser(task, command, TASKS[task].data())
 
 
 @cache
-def _fit_parser(task: str, data: type[DataConfig]) -> Parser:
-    parser = Parser()
-    parser.add_argument("--config", action=ActionConfigFile)
-    add_options(parser, task)
+def _make_parser(task: str, command: str, data: type[DataConfig]) -> Parser:
+    method = getattr(HeliconTrainer, command)
+    parser = Parser(prog=f"helicon {command}", description=(inspect.getdoc(method) or "").partition("\n")[0])
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="preset, or file in YAML")
     parser.add_argument("--seed_everything", type=bool | int, default=False)
-    skip = {"model", "train_dataloaders", "val_dataloaders", "datamodule"}
-    parser.add_method_arguments(HeliconTrainer, "fit", skip=skip)  # type: ignore[arg-type]
+    parser.add_lightning_class_args(HeliconTrainer, "trainer")
+    parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
+    parser.add_class_arguments(TASKS[task].model, "model")
+    parser.add_class_arguments(data, "data")
+    parser.add_class_arguments(RunConfig)
+    parser.add_optimizer_args()
+    parser.add_lr_scheduler_args()
+    skip: set[str | int] = {name for name in inspect.signature(method).parameters if name in GIVEN}
+    parser.add_method_arguments(HeliconTrainer, command, skip=skip)
     return parser
 
 
@@ -158,13 +148,9 @@ def resolve(config: Config) -> TrainConfig:
         ValueError: for values that do not go together.
     """
     task = check_task_name(config.get("task"))
-    parser = fit_parser(task)
-    whole = parser.parse_object(dict(config))
-    check_options(task, whole)
-    model, data = TASKS[task].model(**whole.model.as_dict()), TASKS[task].data()(**whole.data.as_dict())
-    run = RunConfig(**{each.name: whole[each.name] for each in fields(RunConfig)})
-    trainer = whole.trainer.as_dict()
-    return TrainConfig(run=run, model=model, data=data, trainer=trainer, ckpt_path=whole.ckpt_path)
+    values = make_parser(task).parse_object(dict(config))
+    check_options(task, values)
+    return TrainConfig(values)
 
 
 def check_options(task: str, config: Namespace) -> None:
@@ -193,15 +179,21 @@ def typed_config(
     with locating(source, words=words):
         check_typed("fit", [f"--task={task}", *words], heeded)
         import_typed(typed_options(words))
-        parser, files = fit_parser(task), resolve_configs(words)
-        path = f"--data.path={base['data']['path']}"  # without which no parser is content
-        named = parser.parse_args([path, *files], defaults=False)
-        applied = parser.parse_args([f"--config={json.dumps(base)}", *files], defaults=False)
-    found = json.loads(parser.dump(applied, format="json", skip_unset=False))
-    typed = set(dotted(named.as_dict()))
-    if not any(name == "--data.path" for name, _ in typed_options(words)):
-        typed.discard("data.path")
-    return chosen(found, typed)
+        parser = make_parser(task)
+        applied = parser.parse_args([f"--config={json.dumps(base)}", *resolve_configs(words)], defaults=False)
+        found = json.loads(parser.dump(applied, format="json", skip_unset=False))
+    return chosen(found, set(_typed_names(words)))
+
+
+def _typed_names(words: Sequence[str]) -> Iterator[str]:
+    """Dotted names of the options that words and their configs have."""
+    for name, value in typed_options(words):
+        option = name.removeprefix("--")
+        if option == "config" or option in GROUPS:
+            config = yaml.safe_load(value) if value.startswith("{") else preset(value)
+            yield from dotted(config if option == "config" else {option: config})
+        else:
+            yield ".".join(option.split(".")[: 2 if option.partition(".")[0] in GROUPS else 1])
 
 
 def dotted(config: Config) -> list[str]:
@@ -210,7 +202,7 @@ def dotted(config: Config) -> list[str]:
     for name, value in config.items():
         grouped = name in GROUPS and isinstance(value, Mapping)
         names += [f"{name}.{each}" for each in value] if grouped else [name]
-    return names
+    return [name.removesuffix("+") for name in names]
 
 
 def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:

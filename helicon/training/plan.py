@@ -20,7 +20,7 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
-from helicon.training.options import Config, merge, resolve
+from helicon.training.options import dotted, merge, resolve, without
 from helicon.training.refusals import explaining_lightning
 from helicon.training.request import TrainRequest
 from helicon.training.sizes import (
@@ -29,7 +29,6 @@ from helicon.training.sizes import (
     check_size,
     choose_size,
     expected_steps,
-    is_task,
     learning_rate,
     validation_seconds,
 )
@@ -44,13 +43,13 @@ class Plan:
     """A training that is decided on.
 
     Args:
-        config: of `fit`.
+        config: of the training.
         run: folder that it leads to.
         data: the data module, prepared.
         parameters: of the network.
     """
 
-    config: Config
+    config: TrainConfig
     run: Path
     data: Any
     parameters: int
@@ -72,7 +71,8 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     source = load_bundle(request.init_from) if request.init_from else None
     task = request.config
     own = merge(place(request, run), _fine_tuning(request, source) if source else {})
-    config = resolve(merge(task, own, request.overrides))
+    settled = merge(own, limits(request), request.overrides)
+    config = resolve(merge(task, settled))
     data = config.make_data()
     say(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
@@ -86,12 +86,11 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     choice = _size(request, source, machine, tokens, vocabulary, fixed)
     say(f"size       {choice.name}: {choice.reason}")
     shape = {} if choice.name in (request.task, "as adopted") else preset(choice.name)
-    if shape and is_task(shape):  # a published shape has layouts too, but the task says what is trained
-        shape = merge(shape, {"task": "gpt", "data": {"layouts": task["data"]["layouts"]}})
+    # A published shape has layouts too, but the task says what is trained
+    shape = without(shape, ("task", "codec", "data.layouts"))
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
-    chosen = merge(precision, task, shape, own, limits(request))
-
-    config = resolve(merge(chosen, request.overrides))
+    named = dotted(merge(task, shape, settled))
+    config = config.changed(merge(without(precision, named), without(shape, dotted(settled))))
     data = config.make_data()
     data.prepared = prepared
     data.setup("fit")
@@ -104,8 +103,8 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
         count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
     on = f"{machine.device}, {config.trainer['precision']}"
     say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
-    whole = merge({"trainer": {"val_check_interval": every}}, chosen, request.overrides)
-    return Plan(config=whole, run=run, data=data, parameters=count)
+    config = config.changed(without({"trainer": {"val_check_interval": every}}, named))
+    return Plan(config=config, run=run, data=data, parameters=count)
 
 
 def check_request(request: TrainRequest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import re
 import sys
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from helicon.data.prepare import Prepared
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.training.averaging import AverageWeights
 from helicon.training.base import Expected
@@ -39,14 +40,13 @@ from helicon.training.metrics import MetricsLogger
 from helicon.training.options import (
     UNION,
     Config,
-    Parser,
     UsageError,
-    add_options,
     check_options,
     check_task_name,
     check_typed,
     explained,
     locating,
+    make_parser,
     resolve_configs,
     task_of,
     typed_options,
@@ -61,7 +61,7 @@ from helicon.training.record import read_record
 from helicon.training.refusals import explaining_lightning
 from helicon.training.restoring import Restoring
 from helicon.training.stopping import EndCompanions, StopOnSignal
-from helicon.training.tasks import TASKS
+from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer
 
 
@@ -70,57 +70,58 @@ class HeliconCLI(LightningCLI):
 
     Args:
         command: one of these.
-        args: options as they are typed, or a config.
-        prepared: what the data module would prepare, where that is done already.
+        args: options as they are typed, a config, or one that is parsed already.
+        data: the data module, where it is made already.
     """
 
-    def __init__(self, command: str, args: Sequence[str] | Config, prepared: Prepared | None = None) -> None:
-        self.prepared = prepared
-        self.typed = [] if isinstance(args, Mapping) else [*typed_options(args)]
-        if isinstance(args, Mapping):
+    config: Namespace
+
+    def __init__(self, command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None) -> None:
+        self.command, self.datamodule = command, data
+        self.typed = [] if isinstance(args, (Mapping, TrainConfig)) else [*typed_options(args)]
+        given: Any = args
+        if isinstance(args, TrainConfig):
+            self.task, given = args.values.task, args.values.clone()
+        elif isinstance(args, Mapping):
             self.task = check_task_name(args.get("task"))
-            given: Any = {"subcommand": command, command: dict(args)}
         else:
             self.task = task_of(args)
             import_typed(self.typed)
-            given = [command, *resolve_configs(args)]
         task = TASKS[self.task]
         super().__init__(
-            task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None,
-            seed_everything_default=False, args=given, parser_class=Parser, auto_configure_optimizers=False,
+            task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None, args=given,
+            run=False, auto_configure_optimizers=False, load_from_checkpoint_support=False,
         )  # fmt: skip
 
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        add_options(parser, self.task)
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        """Takes the parser of the command, which has made a config that is parsed already."""
+        self.parser = make_parser(self.task, self.command)
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        known = LightningCLI.subcommands()
-        return {name: known[name] for name in ("fit", "validate", "test")} | {"prepare": {"model", "datamodule"}}
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Nothing yet: `run` does it, once whoever made this has looked at it."""
-
-    def _parse_ckpt_path(self) -> None:
-        """Nothing: our checkpoints hold no hyperparameters, and no others are to be opened by Lightning."""
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses what is not yet."""
+        if isinstance(args, Namespace):
+            self.config = args
+        elif isinstance(args, Mapping):
+            self.config = parser.parse_object(dict(args))
+        else:
+            self.config = parser.parse_args(resolve_configs(args))
 
     def chosen(self, name: str) -> Any:
         """The value of an option; None where the command has none of that name."""
-        return self._get(self.config, name)
+        return self.config.get(name)
 
     def before_instantiate_classes(self) -> None:
         """Chooses the run folder: a new one, or that of the checkpoint where --runs and --name say so."""
-        config = self.config[str(self.subcommand)]
-        check_options(self.task, config)
-        if found := self._checkpoint(config.get("ckpt_path")):
-            config.ckpt_path = found
+        check_options(self.task, self.config)
+        if found := self._checkpoint(self.chosen("ckpt_path")):
+            self.config.ckpt_path = found
         self.checkpoint = Path(found) if found else None
         names = [name.removeprefix("--") for name, value in self.typed if value != "null"]
-        if found and (settled := settled_option(str(self.subcommand), self.task, names)):
+        if found and (settled := settled_option(self.command, self.task, names)):
             raise UsageError(f"--{settled} would have no effect: --ckpt_path {printable(found)} goes on with its own")
         runs, name = Path(self.chosen("runs")), self.chosen("name")
         self.resuming = bool(self.checkpoint and name and owns(runs / name, self.checkpoint))
-        if self.subcommand != "fit":  # which writes into no run
+        if self.command != "fit":  # which writes into no run
             self.run_folder = runs
         elif self.resuming:
             self.run_folder = runs / name
@@ -144,16 +145,14 @@ class HeliconCLI(LightningCLI):
             if isinstance(error, ImportError) or UNION in str(error):
                 raise explained(str(error), self.parser) from error
             raise
-        data, model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
-        task = TASKS[self.task]
-        self.datamodule: Any = task.datamodule(data, model)
-        self.datamodule.prepared = self.prepared
+        task, data, model = TASKS[self.task], self.config_init.data, self.config_init.model
+        self.datamodule: Any = self.datamodule or task.datamodule(data, model)
         self.model: Any = task.module(model)
         own = (self.chosen(name) for name in ("optimizer", "lr_scheduler"))
         self.model.own = OwnOptimizer(*(value.as_dict() if value else None for value in own))
         if self.checkpoint:
             self.model.expected = keep_of_checkpoint(self.checkpoint, self.datamodule)
-        if self.subcommand == "fit" and self.chosen("repeat") and not self.resuming:
+        if self.command == "fit" and self.chosen("repeat") and not self.resuming:
             check_unchanged(Path(self.chosen("repeat")))
             self.model.replayed = read_record(Path(self.chosen("repeat")))
         with explaining_lightning():
@@ -161,8 +160,7 @@ class HeliconCLI(LightningCLI):
 
     def _dumped(self) -> str:
         """The config in JSON."""
-        config = self.config[str(self.subcommand)]
-        return self._parser(self.subcommand).dump(config, format="json", skip_unset=False)
+        return self.parser.dump(self.config, format="json", skip_unset=False)
 
     def _default_name(self) -> str:
         raw = TASKS[self.task].data_class
@@ -172,16 +170,16 @@ class HeliconCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
-        config = self._get(self.config_init, "trainer")
+        config = self.config_init.trainer
         text = run_text(json.loads(self._dumped()))
         own = OwnParts(_listed(config.get("callbacks")), own_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
         first: list[pl.Callback] = []  # before the user's own
         ours: list[pl.Callback] = [EndCompanions(), LogSettings(text)]
-        if self.subcommand == "fit":
+        if self.command == "fit":
             ours += [epochs := Epochs(intervals), Progress(epochs)]
             ours += [AverageWeights(self.model.ema)] if self.model.ema else []
-        if self.subcommand == "fit" and not config.get("fast_dev_run"):  # which writes nothing
+        if self.command == "fit" and not config.get("fast_dev_run"):  # which writes nothing
             keep = KeepCheckpoints(self.run_folder, self.resuming)
             best = KeepBundle(self.run_folder, self.chosen("keep") == "last", self.resuming)
             first = [RunFolder(self.run_folder, text, self.resuming), EndWithCheckpoint(keep)]
@@ -202,11 +200,12 @@ class HeliconCLI(LightningCLI):
 
     def run(self) -> None:
         """Runs the command; what cannot be written is said with what is safe."""
-        command, config = str(self.subcommand), self._dumped()
+        command, config, method = self.command, self._dumped(), getattr(self.trainer, self.command)
+        typed = {name: self.config[name] for name in inspect.signature(method).parameters if name in self.config}
         try:
             with companions([command, f"--config={config}", *own_class_options(json.loads(config))]):
                 with explaining_lightning():
-                    super()._run_subcommand(command)
+                    method(**{**typed, "model": self.model, "datamodule": self.datamodule})
                 print_profile(self.trainer)
                 if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
                     print_text(f"fast_dev_run: {command} goes through; nothing is written", sys.stderr)
@@ -235,27 +234,25 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def run_lightning(
-    command: str, args: Sequence[str] | Config, prepared: Prepared | None = None
-) -> HeliconCLI:  # fmt: skip
+def run_lightning(command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None) -> HeliconCLI:
     """Runs `fit`, `validate`, `test` or `prepare`; returns what ran, its `run_folder` and `datamodule` among it.
 
     The process is left as it was, but for memory that glibc keeps.
 
     Args:
         command: one of these.
-        args: options as they are typed, or a config.
-        prepared: what the data module would prepare, where that is done already.
+        args: options as they are typed, a config, or one that is parsed already.
+        data: the data module, where it is made already.
 
     Raises:
         UsageError: for arguments that are not accepted.
         TrainingError: for what stops a run.
     """
-    words: Sequence[str] = () if isinstance(args, Mapping) else args
+    words: Sequence[str] = () if isinstance(args, (Mapping, TrainConfig)) else args
     check_typed(command, words)
     keep_freed_memory()
     with process_state_kept(), locating(words=words):
         torch.set_float32_matmul_precision("high")
-        cli = HeliconCLI(command, args, prepared)
+        cli = HeliconCLI(command, args, data)
         cli.run()
     return cli

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytorch_lightning as pl
+from jsonargparse import Namespace
 
 from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, sequence_data_config
+from helicon.presets import GROUPS
 from helicon.training.audio_codec import AudioCodecModule
 from helicon.training.audio_data import AudioData
 from helicon.training.base import RunModule
@@ -60,28 +62,48 @@ TASKS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainConfig:
-    """The whole configuration of one training.
+    """The whole configuration of one training, as the parser has found it.
 
     Args:
-        run: options of the run.
-        model: network and optimizer, of the task's class.
-        data: files and batches, of the task's class.
-        trainer: arguments of Lightning's Trainer.
-        ckpt_path: checkpoint to go on from.
+        values: of all options.
     """
 
-    run: RunConfig
-    model: Any
-    data: Any
-    trainer: Mapping[str, Any]
-    ckpt_path: str | None = None
+    values: Namespace
 
     @property
     def task(self) -> Task:
         """Classes of what is trained."""
-        return TASKS[self.run.task]
+        return TASKS[self.values.task]
+
+    @property
+    def run(self) -> RunConfig:
+        """Options of the run."""
+        return RunConfig(**{each.name: self.values[each.name] for each in fields(RunConfig)})
+
+    @property
+    def model(self) -> Any:
+        """Network and optimizer, of the task's class."""
+        return self.task.model(**self.values.model.as_dict())
+
+    @property
+    def data(self) -> Any:
+        """Files and batches, of the task's class."""
+        return self.task.data()(**self.values.data.as_dict())
+
+    @property
+    def trainer(self) -> Mapping[str, Any]:
+        """Arguments of Lightning's Trainer."""
+        return self.values.trainer.as_dict()
+
+    def changed(self, config: Mapping[str, Any]) -> TrainConfig:
+        """With values of a packaged preset or of ours, whose types are right: they are not parsed once more."""
+        values = self.values.clone()
+        for name, value in config.items():
+            for below, each in value.items() if name in GROUPS else [("", value)]:
+                values[f"{name}.{below}".removesuffix(".")] = each
+        return TrainConfig(values)
 
     def make_module(self) -> Any:
         """The Lightning module, whose network is built once the data are there."""

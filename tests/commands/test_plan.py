@@ -16,7 +16,7 @@ from helicon.cli import main
 from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, preset
 from helicon.training.config import GPTModelConfig
-from helicon.training.options import UsageError, dotted, merge, resolve, typed_config, without
+from helicon.training.options import Parser, UsageError, dotted, merge, resolve, typed_config, without
 from helicon.training.plan import Plan, plan_gpt
 from helicon.training.request import TrainRequest
 from helicon.training.run import HeliconCLI
@@ -41,8 +41,13 @@ def planned(request: TrainRequest) -> Plan:
 
 
 @pytest.mark.parametrize(("steps", "every"), [(35, 3), (9, 1)])
-def test_ten_validations_of_so_many_steps(request_, steps, every):
-    cli = HeliconCLI("fit", planned(replace(request_, steps=steps)).config)
+def test_ten_validations_of_so_many_steps(request_, steps, every, monkeypatch):
+    parses, parse = [], Parser.parse_object
+    monkeypatch.setattr(Parser, "parse_object", lambda self, config: parses.append(config) or parse(self, config))
+    plan = planned(replace(request_, steps=steps))
+    cli = HeliconCLI("fit", plan.config, plan.data)
+    assert len(parses) == 1
+    assert cli.datamodule is plan.data
     assert cli.trainer.max_steps == steps
     assert cli.trainer.val_check_interval == every
 
@@ -163,9 +168,8 @@ def test_a_task_file_says_how_it_is_trained(request_, tmp_path):
     file.write_text(f"task: gpt\ndata: {{layouts: [text]}}\ntrainer: {limits}\n")
     words = ["--data.cache", str(tmp_path / "cache"), "--data.held_out=0.3", "--data.tokenizer=bytes"]
     for asked, ends in (({}, (4, "00:00:05:00")), ({"minutes": 3}, (-1, "00:00:03:00")), ({"steps": 6}, (6, None))):
-        trainer = planned(make_request(str(file), request_.path, words, runs=tmp_path, size="tiny", **asked)).config[
-            "trainer"
-        ]
+        request = make_request(str(file), request_.path, words, runs=tmp_path, size="tiny", **asked)
+        trainer = planned(request).config.trainer
         assert (trainer["precision"], trainer["val_check_interval"]) == ("64-true", 2)
         assert trainer["max_steps"] == ends[0]
         assert trainer["max_time"] == ends[1] or ends[1] is None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from helicon.modalities import registry
 from helicon.presets import FOLDER, preset, preset_names, preset_path
 from helicon.sequence.layout import Schema
 from helicon.sequence.vocabulary import Block
+from helicon.training.options import dotted
 from helicon.training.plan import plan_gpt
 from helicon.training.request import TrainRequest
 from helicon.training.run import HeliconCLI
@@ -141,10 +143,13 @@ def test_published_codec_of_jukebox():
 @pytest.mark.parametrize("name", [name for name in preset_names() if name not in CODECS])
 def test_every_preset_is_accepted_by_fit(name):
     fit = parsed(name)
+    for option in dotted(preset(name)):  # as a size it is not parsed once more
+        value = reduce(getitem, option.split("."), preset(name))
+        assert (fit.config[option], type(fit.config[option])) == (value, type(value))
     for layout in fit.datamodule.layouts:
         layout.room(fit.datamodule.context)
         for slot in layout.sources:
-            chosen = (fit.config.fit.data.tokenizers or {}).get(slot)
+            chosen = (fit.config.data.tokenizers or {}).get(slot)
             assert chosen is None or registry.spec(slot, chosen)
     for slot in fit.model.slot_weights:
         assert registry.specs(slot)

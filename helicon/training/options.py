@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,23 @@ def check_options(task: str, config: Namespace) -> None:
     refusal = refusal or unknown_precision(task, config.trainer.precision)
     if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
         raise UsageError(refusal, refusal.split()[0].removeprefix("--"))
+    _check_group("model", TASKS[task].model, config)
+    _check_group("data", TASKS[task].data(), config)
+
+
+def _check_group(group: str, kind: type[Any], config: Namespace) -> None:
+    """UsageError for values that a config class does not accept, by the option of the first field that it names."""
+    try:
+        kind(**config[group].as_dict())
+    except ValueError as error:
+        text = str(error)
+        named = re.search(rf"\b({'|'.join(each.name for each in fields(kind))})\b", text)
+        if named is None:
+            raise
+        option = f"{group}.{named[0]}"
+        if not text.startswith("--"):
+            text = f"--{group}.{text}" if named.start() == 0 else f"--{option}: {text}"
+        raise UsageError(text, option) from error
 
 
 def typed_config(
@@ -175,8 +193,8 @@ def typed_config(
     Raises:
         UsageError: for a word that is not accepted, with file and line where a config says it.
     """
-    task = check_task_name(base.get("task"))
     with locating(source, words=words):
+        task = check_task_name(base.get("task"))
         check_typed("fit", [f"--task={task}", *words], heeded)
         import_typed(typed_options(words))
         parser = make_parser(task)
@@ -290,7 +308,7 @@ def task_of(args: Sequence[str]) -> str:
 def check_task_name(task: Any) -> str:
     """The task, `gpt` unless one is named; UsageError for another."""
     if task is not None and task not in TASKS:
-        raise UsageError(unknown("task", str(task), TASKS))
+        raise UsageError(unknown("task", str(task), TASKS), "task")
     return task or "gpt"
 
 

@@ -249,9 +249,9 @@ def run_lightning(command: str, args: Sequence[str] | Config | TrainConfig, data
         TrainingError: for what stops a run.
     """
     words: Sequence[str] = () if isinstance(args, (Mapping, TrainConfig)) else args
-    check_typed(command, words)
     keep_freed_memory()
     with process_state_kept(), locating(words=words):
+        check_typed(command, words)
         torch.set_float32_matmul_precision("high")
         cli = HeliconCLI(command, args, data)
         cli.run()

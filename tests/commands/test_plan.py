@@ -210,6 +210,9 @@ def test_a_request_as_plain_values():
         ("model:\n  laters: 3\n", "unknown option '--model.laters'; nearest: --model.layers", 4),
         ("model:\n  layers: many\n", "--model.layers: Expected a <class 'int'>. Got value: many", 4),
         ("trainer: {}\nmodel: {factor: 8}\n", "unknown option '--model.factor'; nearest: ", 4),  # of another task
+        ("model:\n  pattern: dnse\n", "--model.pattern: no attention pattern 'dnse', did you mean 'dense'?", 4),
+        ("model:\n  heads: 0\n", "--model.heads 0: a whole number from 1 to 65,536 is accepted", 4),
+        ("task: gtp\n", "unknown task 'gtp'; nearest: gpt", 3),
         ("keeps: last\n", "unknown option '--keeps'; nearest: --keep", 3),
     ],
 )
@@ -217,7 +220,7 @@ def test_a_request_as_plain_values():
 def test_a_config_that_is_wrong_is_told_with_its_line(tmp_path, monkeypatch, capsys, command, text, message, number):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("once upon a time")
-    (tmp_path / "my.yaml").write_text(f"task: gpt\ndata: {{layouts: [text]}}\n{text}")
+    (tmp_path / "my.yaml").write_text(f"# of mine\ndata: {{layouts: [text]}}\n{text}")
     words = ["my.yaml", "."] if command == "train" else ["--config", "my.yaml", "--data.path", "."]
     assert main([command, *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from helicon.presets import preset, preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
+from helicon.training.config import OptimizerConfig
 from helicon.training.errors import TrainingError
 from helicon.training.folders import choose_run
 from helicon.training.hops import parse_hops
@@ -45,6 +46,8 @@ UPSAMPLER = "audio-upsampler"  # preset
 # Options that a request says by itself, or that are of a run that is there
 OWN = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
 LIMITS = ("trainer.max_time", "trainer.max_steps")
+# Options of a size's preset that a config may say otherwise: how it learns, not how large it is
+LEARNING = ("model.dropout", *(f"model.{each.name}" for each in fields(OptimizerConfig)))
 # Field of a request -> options that it decides, beside those of the preset of its size
 DECIDED = {
     "minutes": LIMITS, "steps": LIMITS, "seed": ("data.seed",), "manifest": ("data.manifest",),
@@ -91,7 +94,8 @@ def _decided(asked: Mapping[str, Any]) -> list[str]:
     """Options that flags decide, whatever a config says."""
     check_size(size := asked.get("size", "auto"))
     shape = {} if size == "auto" else preset(size)
-    return [*dotted(shape), *(name for flag in asked for name in DECIDED.get(flag, ()))]
+    sized = [name for name in dotted(shape) if name not in LEARNING]
+    return [*sized, *(name for flag in asked for name in DECIDED.get(flag, ()))]
 
 
 def _overlap(name: str, other: str) -> bool:

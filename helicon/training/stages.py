@@ -115,9 +115,8 @@ def stages(request: TrainRequest) -> list[TrainRequest]:
     if trains_codec(request.config) and (request.levels != 1 or request.upsampler_of):
         raise UsageError("--levels and --for are of models of sound; --model.hops says which levels a codec has")
     found = [request] if trains_codec(request.config) else _stages(request)
-    if named := [
-        stage.overrides["codec"] for stage in found if stage.overrides.get("codec")
-    ]:  # it is told to all still
+    # Where no stage trains it, it is told to all of them still
+    if named := [stage.overrides["codec"] for stage in found if stage.overrides.get("codec")]:
         why = "the task is a codec, or its tokenizer is there already (--from, --for, --data.tokenizer)"
         raise UsageError(f"--codec {named[0]} would have no effect: {why}")
     return found

@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 from helicon.commands.fit import quiet
-from helicon.training.metrics import read_metrics
 from helicon.training.plan import clock
 from helicon.training.run import run_lightning
+from helicon.training.runs.metrics import read_metrics
 
 COLUMNS = {
     "share of error": "val/loss",

@@ -27,8 +27,8 @@ from helicon.data.prepare import Prepared
 from helicon.demos.pictures import PictureWorld
 from helicon.demos.shape_checker import CHANCE
 from helicon.evaluation.losses import measure_losses
-from helicon.training.checkpoints import read_checkpoint
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
 
 STEPS = {"chorales": 400, "shapes": 1350}
 CAPTIONS, SAMPLES = 128, 4

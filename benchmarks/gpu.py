@@ -41,7 +41,7 @@ from helicon.gpt.stepping import make_step
 from helicon.modalities.audio import codes_of as sound_codes_of
 from helicon.modalities.image import codes_of as picture_codes_of
 from helicon.sequence.layout import Frame
-from helicon.training.optimizers import MuonAdamW
+from helicon.training.learning.optimizers import MuonAdamW
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig

@@ -24,7 +24,7 @@ import pytorch_lightning as pl
 from machine import describe
 
 from helicon.commands.fit import quiet
-from helicon.training.data import SequenceData
+from helicon.training.learning.data import SequenceData
 from helicon.training.run import HeliconCLI, run_lightning
 
 WARM_UP = 5  # steps

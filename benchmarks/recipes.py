@@ -31,11 +31,11 @@ from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure_losses
 from helicon.presets import preset
-from helicon.training.metrics import read_metrics
 from helicon.training.options import merge, typed_config
 from helicon.training.plan import plan_gpt
-from helicon.training.request import TrainRequest
 from helicon.training.run import run_lightning
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.settings.request import TrainRequest
 
 # What the shapes tiny to large were before
 BEFORE: dict[str, Any] = {"positions": "flat", "schedule": "cosine", "bias": True, "qk_norm": False, "tied": True}

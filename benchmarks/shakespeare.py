@@ -25,8 +25,8 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main as helicon
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure_losses, open_folder
-from helicon.training.metrics import read_metrics
 from helicon.training.plan import clock
+from helicon.training.runs.metrics import read_metrics
 
 
 def main() -> None:

@@ -18,14 +18,14 @@ from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate
 from helicon.generation.request import Request
 from helicon.generation.runtime import choose_device
-from helicon.training.folders import CONFIG
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
-from helicon.training.request import TrainRequest
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.runs.folders import CONFIG
+from helicon.training.runs.trust import check_next
+from helicon.training.settings.request import TrainRequest
 from helicon.training.stages import attach, chained, make_request, plan_stage, stages
-from helicon.training.trust import check_next
 
 AnyPath = str | os.PathLike[str]
 

@@ -26,8 +26,8 @@ from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.sequence.layout import Frame
-from helicon.training.audio_losses import Scales, Weights, resolutions, sound_loss
-from helicon.training.optimizers import MuonAdamW
+from helicon.training.codecs.audio_losses import Scales, Weights, resolutions, sound_loss
+from helicon.training.learning.optimizers import MuonAdamW
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig

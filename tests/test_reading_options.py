@@ -26,7 +26,7 @@ from helicon.generation.request import Request
 from helicon.modalities import registry
 from helicon.modalities.music import MUSIC, MusicOptions
 from helicon.tokenizers.style import Style
-from helicon.training.data import SequenceData
+from helicon.training.learning.data import SequenceData
 from helicon.training.options import UsageError, make_parser, merge, resolve, typed_config
 
 sys.path.append(str(Path(__file__).parent / "commands"))

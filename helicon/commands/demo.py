@@ -15,7 +15,7 @@ from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
 from helicon.demos.world import World
 from helicon.training.plan import Plan
-from helicon.training.request import check_minutes
+from helicon.training.settings.request import check_minutes
 
 FEWEST = 8  # pieces; fewer leave nothing to measure on
 WORLDS: dict[str, type[World]] = {"music": MusicWorld, "text-to-image": PictureWorld, "audio": SoundWorld}

@@ -15,15 +15,15 @@ from helicon.commands.fit import quiet, run_or_stop
 from helicon.data.prepare import Prepared, Source
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
-from helicon.training.folders import CONFIG
+from helicon.training.codecs.raw_data import RawData
 from helicon.training.options import locating, resolve
 from helicon.training.plan import Plan
-from helicon.training.raw_data import RawData
-from helicon.training.request import TrainRequest
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
+from helicon.training.runs.folders import CONFIG
+from helicon.training.runs.trust import check_next
+from helicon.training.settings.request import TrainRequest
 from helicon.training.stages import attach, chained, make_request, plan_stage, say, stage_lengths, stages
-from helicon.training.trust import check_next
 
 
 def train(args: Namespace) -> int:

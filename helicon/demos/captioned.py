@@ -26,9 +26,9 @@ from helicon.pages.codec_page import PAGES
 from helicon.pages.model_page import draw_losses, model_settings
 from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import plan_codec
-from helicon.training.metrics import read_metrics
 from helicon.training.options import Config, merge
 from helicon.training.plan import Plan, Say, plan_gpt
+from helicon.training.runs.metrics import read_metrics
 
 HELD_OUT = 0.02  # what is asked for is not in the folder at all
 CAPTIONS, SAMPLES, SHOWN = 64, 4, 12  # asked for; made for each; captions on the page

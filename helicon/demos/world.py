@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from helicon.training.options import Config
 from helicon.training.plan import Plan, Say
-from helicon.training.request import TrainRequest
+from helicon.training.settings.request import TrainRequest
 
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
 

@@ -12,12 +12,12 @@ from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
 from helicon.formats.sound_plots import spectrogram_pairs
-from helicon.training.audio_codec import reconstructions
-from helicon.training.audio_data import AudioData
-from helicon.training.codec import write_reconstructions
-from helicon.training.codec_data import CodecData
-from helicon.training.metrics import Metrics, read_metrics
-from helicon.training.raw_data import RawData
+from helicon.training.codecs.audio_codec import reconstructions
+from helicon.training.codecs.audio_data import AudioData
+from helicon.training.codecs.codec import write_reconstructions
+from helicon.training.codecs.codec_data import CodecData
+from helicon.training.codecs.raw_data import RawData
+from helicon.training.runs.metrics import Metrics, read_metrics
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.storage import load_codec

@@ -25,7 +25,7 @@ from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
-from helicon.training.metrics import read_metrics
+from helicon.training.runs.metrics import read_metrics
 
 COUNT = 4  # items on a page
 SECONDS = 20.0  # of an item, where a medium has time

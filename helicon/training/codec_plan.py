@@ -13,15 +13,15 @@ from helicon.data.files import scan
 from helicon.data.prepare import modalities_of
 from helicon.modalities import registry
 from helicon.presets import preset
-from helicon.training.data import SequenceData
+from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
-from helicon.training.folders import choose_run
-from helicon.training.fsdp2 import FSDP2
+from helicon.training.learning.data import SequenceData
+from helicon.training.learning.fsdp2 import FSDP2
 from helicon.training.options import chosen, dotted, merge, resolve, without
 from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limits, machine_of, place
-from helicon.training.raw_data import RawData
-from helicon.training.request import TrainRequest
-from helicon.training.sizes import check_size, validation_seconds
+from helicon.training.runs.folders import choose_run
+from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.sizes import check_size, validation_seconds
 from helicon.training.tasks import TASKS
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first

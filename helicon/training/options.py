@@ -25,10 +25,16 @@ from helicon.data.config import DataConfig
 from helicon.formats.printable import printable
 from helicon.presets import GROUPS, config_path, preset, preset_path
 from helicon.tokenizers.names import unknown
-from helicon.training.config import RunConfig
-from helicon.training.idle_options import idle_option
-from helicon.training.lightning_options import DEFAULTS, odd_number, unknown_precision, unknown_strategy, unused_option
-from helicon.training.own_classes import import_typed
+from helicon.training.settings.config import RunConfig
+from helicon.training.settings.idle_options import idle_option
+from helicon.training.settings.lightning_options import (
+    DEFAULTS,
+    odd_number,
+    unknown_precision,
+    unknown_strategy,
+    unused_option,
+)
+from helicon.training.settings.own_classes import import_typed
 from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer
 

@@ -19,11 +19,11 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 from helicon.training.errors import TrainingError
-from helicon.training.folders import choose_run
 from helicon.training.options import dotted, merge, resolve, without
 from helicon.training.refusals import explaining_lightning
-from helicon.training.request import TrainRequest
-from helicon.training.sizes import (
+from helicon.training.runs.folders import choose_run
+from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.sizes import (
     Choice,
     Machine,
     check_size,

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
-from helicon.training.changes import ELSEWHERE, check_unchanged
-from helicon.training.checkpoints import latest_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.training.folders import CONFIG, check_own_files, choose_run, named, read_config
-from helicon.training.idle_options import settled_option
 from helicon.training.options import UsageError, dotted, merge, typed_config
 from helicon.training.plan import max_time
 from helicon.training.processes import is_first
-from helicon.training.record import read_record
-from helicon.training.request import check_minutes
+from helicon.training.runs.changes import ELSEWHERE, check_unchanged
+from helicon.training.runs.checkpoints import latest_checkpoint
+from helicon.training.runs.folders import CONFIG, check_own_files, choose_run, named, read_config
+from helicon.training.runs.record import read_record
+from helicon.training.runs.trust import check_config, check_data, check_next, check_plain, check_start
+from helicon.training.settings.idle_options import settled_option
+from helicon.training.settings.request import check_minutes
 from helicon.training.stopping import Interrupted
-from helicon.training.trust import check_config, check_data, check_next, check_plain, check_start
 
 
 def resumed_config(

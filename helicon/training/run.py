@@ -17,26 +17,16 @@ from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from helicon.formats.printable import MOST, print_text, printable
-from helicon.training.averaging import AverageWeights
-from helicon.training.base import Expected
-from helicon.training.callbacks import (
-    EndWithCheckpoint,
-    KeepBundle,
-    KeepCheckpoints,
-    Progress,
-    Samples,
-    ValidateInTime,
-)
-from helicon.training.changes import RecordChanges, check_unchanged
-from helicon.training.checkpoints import NAMED, AtomicCheckpointIO, named_checkpoint, read_checkpoint
-from helicon.training.epochs import Epochs, Intervals
+from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
-from helicon.training.folders import CONFIG, NO_ROOM, RunFolder, choose_run, owns, run_text, write_failure
-from helicon.training.idle_options import settled_option
-from helicon.training.lightning_options import unknown_precision
-from helicon.training.loggers import LogSettings, own_loggers
+from helicon.training.learning.averaging import AverageWeights
+from helicon.training.learning.base import Expected
+from helicon.training.learning.showing import Progress, Samples
+from helicon.training.learning.epochs import Epochs, Intervals
+from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
+from helicon.training.learning.own_optimizer import OwnOptimizer
+from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
-from helicon.training.metrics import MetricsLogger
 from helicon.training.options import (
     UNION,
     Config,
@@ -51,15 +41,20 @@ from helicon.training.options import (
     task_of,
     typed_options,
 )
-from helicon.training.own_classes import import_typed, own_class_options
-from helicon.training.own_optimizer import OwnOptimizer
 from helicon.training.own_parts import OwnParts, print_profile
 from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
-from helicon.training.raw_data import RawData
-from helicon.training.record import read_record
 from helicon.training.refusals import explaining_lightning
-from helicon.training.restoring import Restoring
+from helicon.training.runs.changes import RecordChanges, check_unchanged
+from helicon.training.runs.checkpoints import NAMED, AtomicCheckpointIO, named_checkpoint, read_checkpoint
+from helicon.training.runs.folders import CONFIG, NO_ROOM, RunFolder, choose_run, owns, run_text, write_failure
+from helicon.training.runs.loggers import LogSettings, own_loggers
+from helicon.training.runs.metrics import MetricsLogger
+from helicon.training.runs.record import read_record
+from helicon.training.runs.restoring import Restoring
+from helicon.training.settings.idle_options import settled_option
+from helicon.training.settings.lightning_options import unknown_precision
+from helicon.training.settings.own_classes import import_typed, own_class_options
 from helicon.training.stopping import EndCompanions, StopOnSignal
 from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer

@@ -21,10 +21,7 @@ from helicon.presets import preset, preset_names
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
-from helicon.training.config import OptimizerConfig
 from helicon.training.errors import TrainingError
-from helicon.training.folders import choose_run
-from helicon.training.hops import parse_hops
 from helicon.training.options import (
     Config,
     UsageError,
@@ -38,8 +35,11 @@ from helicon.training.options import (
 )
 from helicon.training.plan import Plan, plan_gpt
 from helicon.training.refusals import explaining_lightning
-from helicon.training.request import MOST_MINUTES, TrainRequest
-from helicon.training.sizes import check_size, task_config, trains_codec
+from helicon.training.runs.folders import choose_run
+from helicon.training.settings.config import OptimizerConfig
+from helicon.training.settings.hops import parse_hops
+from helicon.training.settings.request import MOST_MINUTES, TrainRequest
+from helicon.training.settings.sizes import check_size, task_config, trains_codec
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset

@@ -10,8 +10,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from helicon.training.base import RunModule
-from helicon.training.callbacks import KeepBundle, KeepCheckpoints, anywhere, between_steps, validation_is_due
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.keeping import KeepBundle, KeepCheckpoints
+from helicon.training.learning.validating import anywhere, between_steps, validation_is_due
 from helicon.training.processes import is_first, leave_on_sigterm
 
 

@@ -11,20 +11,20 @@ from jsonargparse import Namespace
 
 from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, sequence_data_config
 from helicon.presets import GROUPS
-from helicon.training.audio_codec import AudioCodecModule
-from helicon.training.audio_data import AudioData
-from helicon.training.base import RunModule
-from helicon.training.codec import CodecModule
-from helicon.training.codec_data import CodecData
-from helicon.training.config import (
+from helicon.training.codecs.audio_codec import AudioCodecModule
+from helicon.training.codecs.audio_data import AudioData
+from helicon.training.codecs.codec import CodecModule
+from helicon.training.codecs.codec_data import CodecData
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.data import SequenceData
+from helicon.training.learning.module import GPTModule
+from helicon.training.settings.config import (
     AudioCodecModelConfig,
     GPTModelConfig,
     ImageCodecModelConfig,
     OptimizerConfig,
     RunConfig,
 )
-from helicon.training.data import SequenceData
-from helicon.training.module import GPTModule
 
 
 @dataclass(frozen=True, kw_only=True)

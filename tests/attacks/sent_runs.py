@@ -11,7 +11,7 @@ import yaml
 from attacks import harness
 
 import helicon.commands.train  # noqa: F401 (before processes are forked, whose time is counted)
-from helicon.training.checkpoints import read_checkpoint
+from helicon.training.runs.checkpoints import read_checkpoint
 
 TINY = [
     "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--data.batch_size=2",

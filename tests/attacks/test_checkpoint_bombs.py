@@ -16,7 +16,7 @@ import pytest
 import torch
 from attacks.harness import attempt, posix
 
-from helicon.training.checkpoints import latest_checkpoint, read_checkpoint
+from helicon.training.runs.checkpoints import latest_checkpoint, read_checkpoint
 
 pytestmark = posix
 

@@ -20,7 +20,7 @@ from helicon.data.children import python_command
 from helicon.data.prepare import Source
 from helicon.data.workers import Workers
 from helicon.modalities import registry
-from helicon.training.loaders import TrainLoader
+from helicon.training.learning.loaders import TrainLoader
 
 # What the interpreter, multiprocessing, Lightning and we import while a process starts, and how else a folder may run
 PLANTED = (

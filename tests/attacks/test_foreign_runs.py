@@ -11,10 +11,10 @@ import pytest
 import yaml
 from attacks.harness import attempt, posix
 
-from helicon.training.folders import HEADER
 from helicon.training.resuming import resumed_config
 from helicon.training.run import run_lightning
-from helicon.training.trust import check_config, check_next, check_start
+from helicon.training.runs.folders import HEADER
+from helicon.training.runs.trust import check_config, check_next, check_start
 
 pytestmark = posix
 

@@ -13,10 +13,10 @@ import torch
 from attacks.sent_runs import configured, resumed
 
 from helicon.bundle.storage import load_bundle
-from helicon.training.callbacks import kept_loss
-from helicon.training.checkpoints import read_checkpoint
-from helicon.training.folders import read_config, run_text
-from helicon.training.metrics import read_metrics
+from helicon.training.learning.keeping import kept_loss
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.folders import read_config, run_text
+from helicon.training.runs.metrics import read_metrics
 
 GB = 1 << 30
 LETTERS = "abcdefghijklmnopqrstuvwx"

@@ -22,7 +22,7 @@ from helicon.formats.image import write_image
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.sequence.layout import TASK
-from helicon.training.grow import adopt_weights
+from helicon.training.learning.grow import adopt_weights
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,7 +16,7 @@ from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.codes import CodesTokenizer
-from helicon.training.metrics import read_metrics
+from helicon.training.runs.metrics import read_metrics
 from helicon.vqvae.storage import load_codec
 
 TINY = [

@@ -15,12 +15,12 @@ from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, preset
-from helicon.training.config import GPTModelConfig
 from helicon.training.options import Parser, UsageError, dotted, merge, resolve, typed_config, without
 from helicon.training.plan import Plan, plan_gpt
-from helicon.training.request import TrainRequest
 from helicon.training.run import HeliconCLI
-from helicon.training.sizes import learning_rate
+from helicon.training.settings.config import GPTModelConfig
+from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.sizes import learning_rate
 from helicon.training.stages import make_request
 
 

@@ -22,7 +22,7 @@ from helicon.formats.audio import Sound, read_audio, write_audio, write_blocks
 from helicon.formats.image import read_image
 from helicon.formats.spectra import si_sdr
 from helicon.pages import codec_page
-from helicon.training.metrics import read_metrics
+from helicon.training.runs.metrics import read_metrics
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.storage import load_codec, save_codec
 

@@ -18,11 +18,11 @@ from helicon.formats.audio import read_audio, write_audio
 from helicon.pages import codec_page, model_page
 from helicon.presets import preset, preset_names
 from helicon.training import stages as stages_of
-from helicon.training import trust
-from helicon.training.base import RunModule
 from helicon.training.errors import TrainingError
+from helicon.training.learning.base import RunModule
 from helicon.training.options import merge, resolve
-from helicon.training.request import TrainRequest
+from helicon.training.runs import trust
+from helicon.training.settings.request import TrainRequest
 from helicon.training.stages import attach, chained, finest, stages
 from helicon.vqvae.storage import load_codec, save_codec
 

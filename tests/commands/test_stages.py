@@ -13,8 +13,8 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.formats.image import write_image
 from helicon.pages import model_page
-from helicon.training.base import RunModule
-from helicon.training.metrics import read_metrics
+from helicon.training.learning.base import RunModule
+from helicon.training.runs.metrics import read_metrics
 from helicon.vqvae.storage import load_codec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

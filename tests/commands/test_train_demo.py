@@ -12,8 +12,8 @@ from helicon.data.prepare import Source
 from helicon.demos import music
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page
-from helicon.training.metrics import read_metrics
 from helicon.training.plan import clock
+from helicon.training.runs.metrics import read_metrics
 
 
 @pytest.fixture(autouse=True)

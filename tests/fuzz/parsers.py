@@ -52,8 +52,8 @@ from helicon.tokenizers.lyrics import LyricsTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
-from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
+from helicon.training.runs.checkpoints import read_checkpoint
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CONFIG as CODEC

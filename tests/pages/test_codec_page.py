@@ -10,7 +10,7 @@ from sound_bundles import sound_codec
 
 from helicon.modalities import registry
 from helicon.pages.codec_page import PAGES, PictureCodecPage, SoundCodecPage, next_steps
-from helicon.training.audio_data import AudioData
+from helicon.training.codecs.audio_data import AudioData
 
 LAST = {
     "lr-AdamW/pg1": 0.1, "train/loss": 1.0, "train/usage-32": 0.2, "val/loss": 0.5,

@@ -13,8 +13,8 @@ from helicon.formats.image import read_image
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.generation.results import write_items
-from helicon.training.metrics import read_metrics
 from helicon.training.run import run_lightning
+from helicon.training.runs.metrics import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 

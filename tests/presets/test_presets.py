@@ -19,9 +19,9 @@ from helicon.sequence.layout import Schema
 from helicon.sequence.vocabulary import Block
 from helicon.training.options import dotted
 from helicon.training.plan import plan_gpt
-from helicon.training.request import TrainRequest
 from helicon.training.run import HeliconCLI
-from helicon.training.sizes import is_task, trains_codec
+from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.sizes import is_task, trains_codec
 from helicon.vqvae.config import AudioCodecConfig
 
 # preset -> layers, width, heads, context, rows of the vocabulary, millions of parameters: papers, and the released

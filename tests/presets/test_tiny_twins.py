@@ -16,10 +16,10 @@ from helicon.formats.audio import Sound, write_audio
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.presets import preset, preset_names
-from helicon.training.metrics import read_metrics
 from helicon.training.plan import plan_gpt
-from helicon.training.request import TrainRequest
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.settings.request import TrainRequest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [name for name in preset_names() if name.endswith("-tiny")]

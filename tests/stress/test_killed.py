@@ -24,11 +24,11 @@ from helicon.cli import main
 from helicon.data import workers
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page
-from helicon.training.callbacks import KeepCheckpoints
-from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.training.metrics import read_metrics
-from helicon.training.record import read_record
+from helicon.training.learning.keeping import KeepCheckpoints
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.runs.record import read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")]
 

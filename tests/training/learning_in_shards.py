@@ -11,8 +11,8 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.sequence.layout import Frame
-from helicon.training.optimizers import MuonAdamW
-from helicon.training.sharding import full, gathered, shard, whole
+from helicon.training.learning.optimizers import MuonAdamW
+from helicon.training.learning.sharding import full, gathered, shard, whole
 
 SHAPES = [
     GPTConfig(layers=2, width=12, heads=2),

@@ -17,13 +17,13 @@ from helicon.data.config import AudioDataConfig
 from helicon.formats.audio import Sound, read_audio, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.modalities.audio import open_codes
-from helicon.training.audio_data import ALL_S, LONGEST_S, AudioData, folder_rate
-from helicon.training.base import RunModule
-from helicon.training.checkpoints import read_checkpoint
-from helicon.training.hops import parse_hops
-from helicon.training.metrics import read_metrics
+from helicon.training.codecs.audio_data import ALL_S, LONGEST_S, AudioData, folder_rate
+from helicon.training.learning.base import RunModule
 from helicon.training.resuming import resumed_config
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.settings.hops import parse_hops
 from helicon.training.stopping import Interrupted
 from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.storage import load_codec
@@ -364,7 +364,7 @@ def test_the_rate_is_that_of_most_files(tmp_path):
 
 
 def test_the_rate_is_looked_up_in_files_from_everywhere(tmp_path, monkeypatch):
-    monkeypatch.setattr("helicon.training.audio_data.LOOKED_AT", 4)
+    monkeypatch.setattr("helicon.training.codecs.audio_data.LOOKED_AT", 4)
     for number in range(7):
         write_audio(tone(10, 0, 8000 if number < 3 else 16_000), tmp_path / f"{number}.wav")
     assert folder_rate(tmp_path) == 16_000

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helicon.formats.spectra import log_mel, spectrogram
-from helicon.training.audio_losses import Scales, Weights, resolutions, scales_of, sound_loss
+from helicon.training.codecs.audio_losses import Scales, Weights, resolutions, scales_of, sound_loss
 
 RATE = 8000
 WAVEFORM = Weights(worst=0.0, spectral=0.0, mel=0.0)

@@ -8,12 +8,12 @@ from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.training.averaging import AverageWeights
-from helicon.training.callbacks import KeepCheckpoints
-from helicon.training.checkpoints import read_checkpoint
-from helicon.training.metrics import read_metrics
+from helicon.training.learning.averaging import AverageWeights
+from helicon.training.learning.keeping import KeepCheckpoints
 from helicon.training.resuming import resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.metrics import read_metrics
 from helicon.training.stopping import Interrupted
 
 FEW = ("--model.layers=1", "--data.val_batches=1", "--model.dropout=0.1", "--trainer.max_steps=8")

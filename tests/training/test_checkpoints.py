@@ -12,10 +12,10 @@ import torch
 from training_runs import arguments, fit, resume_words, weights
 
 from helicon.cli import main
-from helicon.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.training.folders import RunFolder, check_writable
-from helicon.training.module import GPTModule
+from helicon.training.learning.module import GPTModule
+from helicon.training.runs.checkpoints import AtomicCheckpointIO, read_checkpoint
+from helicon.training.runs.folders import RunFolder, check_writable
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_the_checkpoint_as_it_was(midi_folder, tmp_path, caps
         file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("helicon.training.checkpoints.torch.save", save)
+    monkeypatch.setattr("helicon.training.runs.checkpoints.torch.save", save)
     last = run / "checkpoints" / "last.ckpt"
     args = [*resume_words(run), "--trainer.max_steps=6"]
     assert main(["fit", *args]) == 1
@@ -156,7 +156,7 @@ def test_a_file_in_the_place_of_the_run_folder(tmp_path):
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(midi_folder, tmp_path, capsys, monkeypatch, what):
-    monkeypatch.setattr("helicon.training.callbacks.KeepCheckpoints.__init__.__defaults__", (0.0,))
+    monkeypatch.setattr("helicon.training.learning.keeping.KeepCheckpoints.__init__.__defaults__", (0.0,))
     step = GPTModule.training_step
 
     def training_step(self: GPTModule, batch, batch_idx):

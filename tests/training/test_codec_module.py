@@ -18,14 +18,14 @@ from training_runs import MINUTES, jumping_clock, resume_words, signalled_at, we
 from helicon.data.config import ImageDataConfig
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.pixels import pixels_to_tensor
-from helicon.training.base import RunModule
-from helicon.training.checkpoints import read_checkpoint
-from helicon.training.codec import CodecModule
-from helicon.training.codec_data import CodecData
+from helicon.training.codecs.codec import CodecModule
+from helicon.training.codecs.codec_data import CodecData
 from helicon.training.errors import TrainingError
-from helicon.training.metrics import read_metrics
+from helicon.training.learning.base import RunModule
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.metrics import read_metrics
 from helicon.training.stopping import Interrupted
 from helicon.vqvae.storage import load_codec
 

@@ -15,7 +15,7 @@ from helicon.presets import preset
 from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, merge, resolve
-from helicon.training.request import TrainRequest
+from helicon.training.settings.request import TrainRequest
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec

@@ -12,8 +12,8 @@ from training_runs import fit, signalled_at, weights
 from helicon.data.config import sequence_data_config
 from helicon.data.entries import DataError
 from helicon.evaluation.losses import slot_nats
-from helicon.training.data import SequenceData
-from helicon.training.module import GPTModule
+from helicon.training.learning.data import SequenceData
+from helicon.training.learning.module import GPTModule
 from helicon.training.resuming import resumed_config
 from helicon.training.run import run_lightning
 from helicon.training.stopping import Interrupted

@@ -11,10 +11,10 @@ import pytest
 
 from helicon.cli import COMMANDS, LIGHTNING, main, parser
 from helicon.training.errors import TrainingError
-from helicon.training.idle_options import STAGES, idle_option
-from helicon.training.lightning_options import UNUSED
 from helicon.training.options import UsageError, check_typed, make_parser
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.settings.idle_options import STAGES, idle_option
+from helicon.training.settings.lightning_options import UNUSED
 from helicon.training.tasks import TASKS
 
 PARSERS = "help config print_config"

@@ -12,11 +12,12 @@ from pytorch_lightning.loggers import CSVLogger
 from training_runs import arguments, fit, signalled_at, weights
 
 from helicon.cli import main
-from helicon.training.callbacks import KeepCheckpoints, validation_is_due
-from helicon.training.metrics import read_metrics
-from helicon.training.record import read_record
+from helicon.training.learning.keeping import KeepCheckpoints
+from helicon.training.learning.validating import validation_is_due
 from helicon.training.resuming import resumed_config
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.runs.record import read_record
 from helicon.training.stopping import Interrupted
 
 FEW = ("--model.layers=1", "--data.val_batches=1")

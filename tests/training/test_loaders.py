@@ -12,7 +12,7 @@ import time
 import pytest
 from torch.utils.data import IterableDataset
 
-from helicon.training.loaders import TrainLoader, ahead, chunks
+from helicon.training.learning.loaders import TrainLoader, ahead, chunks
 
 
 def test_what_is_made_ahead_comes_in_order_and_its_error_in_its_place():

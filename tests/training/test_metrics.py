@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helicon.training.errors import TrainingError
-from helicon.training.metrics import MOST_BYTES, MOST_REWRITTEN, MetricsLogger, read_metrics
+from helicon.training.runs.metrics import MOST_BYTES, MOST_REWRITTEN, MetricsLogger, read_metrics
 
 
 def logged(run: Path, *told: tuple[int, dict[str, float]]) -> str:

@@ -12,8 +12,8 @@ from training_runs import arguments, fit, weights
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos.composer import write_folder
-from helicon.training.metrics import read_metrics
-from helicon.training.module import GPTModule
+from helicon.training.learning.module import GPTModule
+from helicon.training.runs.metrics import read_metrics
 
 
 def gradients(midi: Path, runs: Path, name: str, monkeypatch, *extra: str) -> dict[str, torch.Tensor]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.training.base import RunModule
-from helicon.training.config import GPTModelConfig, OptimizerConfig
-from helicon.training.lightning_options import DEFAULTS
-from helicon.training.module import GPTModule
-from helicon.training.optimizers import Muon, MuonAdamW, orthogonalised
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.module import GPTModule
+from helicon.training.learning.optimizers import Muon, MuonAdamW, orthogonalised
+from helicon.training.settings.config import GPTModelConfig, OptimizerConfig
+from helicon.training.settings.lightning_options import DEFAULTS
 
 
 class PretendTrainer:

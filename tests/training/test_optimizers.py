@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from helicon.training import optimizers
-from helicon.training.optimizers import MuonAdamW, orthogonalised
+from helicon.training.learning import optimizers
+from helicon.training.learning.optimizers import MuonAdamW, orthogonalised
 
 
 def test_orthogonalised_brings_singular_values_near_one() -> None:

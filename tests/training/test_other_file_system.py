@@ -14,7 +14,7 @@ from training_runs import arguments
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.formats.files import atomic_write
-from helicon.training.checkpoints import latest_checkpoint
+from helicon.training.runs.checkpoints import latest_checkpoint
 
 
 @pytest.fixture

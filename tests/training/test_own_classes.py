@@ -14,11 +14,11 @@ from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.training.checkpoints import read_checkpoint
-from helicon.training.metrics import read_metrics
-from helicon.training.record import read_record
 from helicon.training.resuming import resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.runs.record import read_record
 from helicon.training.stopping import Interrupted
 
 FEW = ("--model.layers=1", "--data.val_batches=1")

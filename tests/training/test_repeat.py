@@ -10,13 +10,13 @@ from training_runs import MINUTES, fit, jumping_clock, resume_words, signalled_a
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.training.checkpoints import read_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.training.metrics import read_metrics
-from helicon.training.module import GPTModule
-from helicon.training.record import ProgressRecord, read_record
+from helicon.training.learning.module import GPTModule
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.runs.record import ProgressRecord, read_record
 from helicon.training.stopping import Interrupted
 
 LIMITS = (*MINUTES, "--data.val_batches=1", "--model.layers=1")

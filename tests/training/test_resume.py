@@ -13,13 +13,13 @@ from training_runs import arguments, fit, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.demos.composer import write_folder
-from helicon.training.base import RunModule
-from helicon.training.callbacks import KeepCheckpoints
-from helicon.training.checkpoints import latest_checkpoint, read_checkpoint
 from helicon.training.errors import TrainingError
-from helicon.training.metrics import read_metrics
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.keeping import KeepCheckpoints
 from helicon.training.resuming import resumed_config
 from helicon.training.run import run_lightning
+from helicon.training.runs.checkpoints import latest_checkpoint, read_checkpoint
+from helicon.training.runs.metrics import read_metrics
 from helicon.training.stopping import Interrupted
 
 DROPOUT = "--model.dropout=0.1"
@@ -101,7 +101,7 @@ def test_validate_and_test_measure_a_checkpoint(midi_folder, tmp_path, capsys, m
     run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=6")
     seen = []
     monkeypatch.setattr(
-        "helicon.training.module.GPTModule.log", lambda self, name, value, **kw: seen.append((name, value))
+        "helicon.training.learning.module.GPTModule.log", lambda self, name, value, **kw: seen.append((name, value))
     )
     checkpoint = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
     for command in ("validate", "test"):

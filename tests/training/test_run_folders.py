@@ -17,15 +17,15 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.temporary import clear_abandoned, temporary_path
-from helicon.training.base import RunModule
-from helicon.training.callbacks import KeepCheckpoints
 from helicon.training.errors import TrainingError
-from helicon.training.lightning_options import UNUSED
-from helicon.training.metrics import read_metrics
-from helicon.training.module import GPTModule
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.keeping import KeepCheckpoints
+from helicon.training.learning.module import GPTModule
 from helicon.training.options import UsageError
 from helicon.training.resuming import resumed_config
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.settings.lightning_options import UNUSED
 from helicon.training.stopping import Interrupted
 
 

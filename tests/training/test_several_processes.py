@@ -12,8 +12,8 @@ import torch
 from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
-from helicon.training.metrics import read_metrics
 from helicon.training.run import run_lightning
+from helicon.training.runs.metrics import read_metrics
 from helicon.training.stopping import Interrupted
 
 SAME = [

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from helicon.training.sizes import Machine, check_size, choose_size, learning_rate, task_config, validation_seconds
+from helicon.training.settings.sizes import (
+    Machine,
+    check_size,
+    choose_size,
+    learning_rate,
+    task_config,
+    validation_seconds,
+)
 
 TWO_CORES, GPU = Machine("cpu", threads=2, bf16=True), Machine("cuda", bf16=True)
 

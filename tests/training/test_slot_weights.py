@@ -10,9 +10,9 @@ import torch
 
 from helicon.evaluation.losses import slot_nats
 from helicon.formats.image import write_image
-from helicon.training.metrics import read_metrics
-from helicon.training.module import GPTModule
+from helicon.training.learning.module import GPTModule
 from helicon.training.run import run_lightning
+from helicon.training.runs.metrics import read_metrics
 
 OPTIONS = [
     "--data.tokenizers={text: bytes, image: palette}", "--data.colours=4", "--data.size=2", "--data.batch_size=4",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from training_runs import fit
 
-from helicon.training.metrics import read_metrics
+from helicon.training.runs.metrics import read_metrics
 from helicon.training.stopping import StopOnSignal
 
 

@@ -16,17 +16,17 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import spawn
 from training_runs import arguments, fit, resume_words, signalled_at
 
-from helicon.training.base import RunModule
-from helicon.training.callbacks import ValidateInTime
-from helicon.training.config import OptimizerConfig
-from helicon.training.epochs import NEVER
-from helicon.training.fsdp2 import FullyShard
-from helicon.training.metrics import read_metrics
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.epochs import NEVER
+from helicon.training.learning.fsdp2 import FullyShard
+from helicon.training.learning.sharding import whole
+from helicon.training.learning.validating import ValidateInTime
 from helicon.training.options import UsageError
 from helicon.training.processes import companions, launching
 from helicon.training.run import HeliconCLI, run_lightning
-from helicon.training.sharding import whole
-from helicon.training.sizes import Machine
+from helicon.training.runs.metrics import read_metrics
+from helicon.training.settings.config import OptimizerConfig
+from helicon.training.settings.sizes import Machine
 from helicon.training.stopping import EndCompanions, Interrupted
 
 

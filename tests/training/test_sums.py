@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from helicon.training.sums import Sums
+from helicon.training.learning.sums import Sums
 
 
 def test_sums_are_of_all_batches_and_exact():

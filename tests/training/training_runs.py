@@ -14,10 +14,10 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
 from helicon.commands.fit import quiet
-from helicon.training.base import RunModule
-from helicon.training.callbacks import ValidateInTime
-from helicon.training.checkpoints import read_checkpoint
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.validating import ValidateInTime
 from helicon.training.run import run_lightning
+from helicon.training.runs.checkpoints import read_checkpoint
 
 quiet()
 

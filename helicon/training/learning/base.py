@@ -16,12 +16,12 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 
 from helicon.formats.printable import printable
-from helicon.training.config import OptimizerConfig
 from helicon.training.errors import TrainingError
-from helicon.training.optimizers import MuonAdamW
-from helicon.training.own_optimizer import OwnOptimizer
-from helicon.training.record import ProgressRecord
-from helicon.training.sharding import full
+from helicon.training.learning.optimizers import MuonAdamW
+from helicon.training.learning.own_optimizer import OwnOptimizer
+from helicon.training.learning.sharding import full
+from helicon.training.runs.record import ProgressRecord
+from helicon.training.settings.config import OptimizerConfig
 
 
 class Expected(NamedTuple):

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
-from helicon.training.audio_data import AudioData
-from helicon.training.audio_losses import Weights, scales_of, sound_loss
-from helicon.training.codec_base import CodecRun
-from helicon.training.config import AudioCodecModelConfig
-from helicon.training.hops import parse_hops
-from helicon.training.sums import Sums
+from helicon.training.codecs.audio_data import AudioData
+from helicon.training.codecs.audio_losses import Weights, scales_of, sound_loss
+from helicon.training.codecs.codec_base import CodecRun
+from helicon.training.learning.sums import Sums
+from helicon.training.settings.config import AudioCodecModelConfig
+from helicon.training.settings.hops import parse_hops
 from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.codec import make_quantizer
 from helicon.vqvae.config import AudioCodecConfig

@@ -11,8 +11,8 @@ from pytorch_lightning.cli import ReduceLROnPlateau, instantiate_class
 from torch import Tensor
 from torch.optim import Optimizer
 
-from helicon.training.epochs import NEVER
 from helicon.training.errors import TrainingError
+from helicon.training.learning.epochs import NEVER
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pytorch_lightning.strategies.strategy import Strategy
 from torch import Tensor
 from torch.optim import Optimizer
 
-from helicon.training.optimizers import MuonAdamW
-from helicon.training.sharding import gathered, like
+from helicon.training.learning.optimizers import MuonAdamW
+from helicon.training.learning.sharding import gathered, like
 
 FSDP2 = "fsdp2"  # as --trainer.strategy has it
 

@@ -18,10 +18,10 @@ import pytorch_lightning as pl
 
 from helicon.formats.printable import MOST, printable
 from helicon.presets import GROUPS, preset_names
-from helicon.training.claims import excess
 from helicon.training.errors import TrainingError
-from helicon.training.folders import CONFIG
-from helicon.training.request import TrainRequest
+from helicon.training.runs.claims import excess
+from helicon.training.runs.folders import CONFIG
+from helicon.training.settings.request import TrainRequest
 
 PLAIN = (str, int, float, bool, type(None))
 CODE = ("logger", "callbacks", "profiler", "plugins")  # of the trainer: a text for one of these is imported as a class

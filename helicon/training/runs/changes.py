@@ -13,8 +13,8 @@ from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, printable
 from helicon.presets import GROUPS
 from helicon.training.errors import TrainingError
-from helicon.training.folders import CONFIG, read_config
 from helicon.training.plan import MACHINE
+from helicon.training.runs.folders import CONFIG, read_config
 
 FILE = "changes.txt"  # of a run
 LARGEST = 1 << 16  # bytes of it that are read

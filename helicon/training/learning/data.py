@@ -29,8 +29,8 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
-from helicon.training.loaders import held_loader, train_loader
-from helicon.training.named import codec_tokenizer, named_tokenizer
+from helicon.training.learning.loaders import held_loader, train_loader
+from helicon.training.learning.named import codec_tokenizer, named_tokenizer
 
 
 class SequenceData(pl.LightningDataModule):

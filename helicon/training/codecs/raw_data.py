@@ -18,7 +18,7 @@ from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.data.raw import RawBatches
 from helicon.formats.printable import print_text
-from helicon.training.loaders import held_loader, train_loader
+from helicon.training.learning.loaders import held_loader, train_loader
 
 
 class RawData(pl.LightningDataModule):

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from helicon.formats.checked import shown
 from helicon.formats.printable import printable
-from helicon.training.fsdp2 import FSDP2
+from helicon.training.learning.fsdp2 import FSDP2
 
 # Lightning's defaults that are not ours
 DEFAULTS = {

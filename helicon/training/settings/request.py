@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.checked import number, text, whole
-from helicon.training.sizes import task_config
+from helicon.training.settings.sizes import task_config
 
 LEAST_MINUTES, MOST_MINUTES, MOST_STEPS, MOST_LEVELS, MOST_SEED = 1e-6, 1e6, 10**12, 8, (1 << 32) - 1
 PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")

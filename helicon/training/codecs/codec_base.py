@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from helicon.evaluation.losses import codebook_figures
-from helicon.training.base import RunModule
-from helicon.training.callbacks import validation_is_due
-from helicon.training.config import CodecLearningConfig
+from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
-from helicon.training.raw_data import RawData
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.validating import validation_is_due
+from helicon.training.settings.config import CodecLearningConfig
 from helicon.vqvae.codec import Bottleneck
 from helicon.vqvae.storage import CodecBundle, bottlenecks, save_codec
 

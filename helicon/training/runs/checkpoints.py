@@ -15,9 +15,9 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from helicon.formats.checked import shown
 from helicon.formats.files import atomic_write, check_folder, open_regular
 from helicon.formats.printable import MOST, print_text, printable
-from helicon.training.checkpoint_pickle import UnsafeError, check_pickle
-from helicon.training.checkpoint_zip import read_archive
 from helicon.training.errors import TrainingError
+from helicon.training.runs.checkpoint_pickle import UnsafeError, check_pickle
+from helicon.training.runs.checkpoint_zip import read_archive
 
 NAMED = ("last", "best")  # words that stand for a checkpoint of a run
 VERSION = re.compile(r"[0-9]+(\.[0-9a-z]+){1,4}([.+-][0-9a-z.]{1,40})?")

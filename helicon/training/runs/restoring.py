@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 
 from helicon.formats.checked import shown
 from helicon.formats.printable import MOST, printable
-from helicon.training.base import RunModule
 from helicon.training.errors import TrainingError
-from helicon.training.optimizers import KEPT, MuonAdamW
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.optimizers import KEPT, MuonAdamW
 
 MOST_NUMBER = 1 << 53  # of anything counted
 

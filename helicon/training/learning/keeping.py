@@ -1,26 +1,24 @@
-"""What happens around a training: checkpoints, the bundle, samples, progress."""
+"""What a run keeps as it trains: its model, and the checkpoints that it is resumed from."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 import helicon
 from helicon.bundle import storage as bundle
 from helicon.formats import checked
 from helicon.formats.json_files import read_json
-from helicon.training.averaging import averaged
-from helicon.training.base import RunModule
-from helicon.training.epochs import NEVER, Epochs
 from helicon.training.errors import TrainingError
-from helicon.training.record import FILE, read_record
+from helicon.training.learning.averaging import averaged
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.validating import anywhere, between_steps, validation_is_due
+from helicon.training.runs.record import FILE, read_record
 from helicon.vqvae import storage
 
 
@@ -90,33 +88,6 @@ def kept_loss(folder: Path) -> float:
     return float("inf")
 
 
-class ValidateInTime(pl.Callback):
-    """Says when it is time for a validation: the first process does, whose clock is for all; a repeated run when that
-    run had its own.
-
-    seconds: between validations. Lightning counts batches alone: it is told that one of them is due after this step.
-    """
-
-    clock = staticmethod(time.monotonic)
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.last = self.clock()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.last = self.clock()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
-        assert isinstance(pl_module, RunModule)
-        if pl_module.replayed and trainer.global_step <= pl_module.replayed.steps:
-            due = trainer.global_step in pl_module.replayed.validations
-        else:
-            due = trainer.strategy.broadcast(self.clock() - self.last >= self.seconds)
-        trainer.val_check_batch = 1 if due and between_steps(trainer) else NEVER
-
-
 class KeepCheckpoints(pl.Callback):
     """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes`.
 
@@ -182,98 +153,3 @@ class EndWithCheckpoint(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.checkpoints.save(trainer)
-
-
-def between_steps(trainer: pl.Trainer) -> bool:
-    """Whether no gradients are waiting for more batches: a checkpoint does not hold them."""
-    done = trainer.fit_loop.batch_idx + 1  # of Lightning's epoch, at the end of which a step is made in any case
-    return done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches
-
-
-def validation_is_due(trainer: pl.Trainer) -> bool:
-    """Whether a validation follows this batch, as `trainer.val_check_batch` says, or as the last thing of a run."""
-    loop = trainer.fit_loop
-    enough = loop.epoch_progress.current.processed >= (loop.min_epochs or 0)  # type: ignore[attr-defined]
-    if trainer.should_stop and enough and trainer.global_step >= (loop.min_steps or 0):
-        return trainer.enable_validation
-    interval = trainer.val_check_batch or math.inf
-    return trainer.enable_validation and (loop.total_batch_idx + 1) % interval == 0
-
-
-def anywhere(trainer: pl.Trainer, holds: bool) -> bool:
-    """Whether it holds on any of the processes, which must do the same."""
-    return holds if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(holds, all=False)
-
-
-class Progress(pl.Callback):
-    """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
-
-    def __init__(self, epochs: Epochs, out: Any = None) -> None:
-        self.epochs, self.out = epochs, out or sys.stderr
-        self.terminal = self.out.isatty()
-        self.amount = 0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, RunModule)
-        self.start, self.printed, self.amount, self.begun = time.monotonic(), 0.0, 0, pl_module.progress()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, RunModule)
-        self.amount += pl_module.amount(batch) * trainer.world_size
-        now = time.monotonic()
-        if now - self.printed > (0.5 if self.terminal else 10.0):
-            self.printed = now
-            self._print(trainer, pl_module, end="" if self.terminal else "\n")
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._print(trainer, pl_module, end="\n")
-
-    def _print(self, trainer: pl.Trainer, module: pl.LightningModule, end: str) -> None:
-        assert isinstance(module, RunModule)
-        if not trainer.is_global_zero:
-            return
-        seconds, done = time.monotonic() - self.start, module.progress()
-        rate = (done - self.begun) / seconds if seconds else 0.0
-        left = (1 - done) / rate if rate > 0 else 0.0
-        speed = f"{self.amount / max(seconds, 1e-9):,.0f} {module.unit}/s"
-        told = module.headline(trainer.callback_metrics)
-        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.words(trainer)]
-        parts += [*told, speed, f"ETA {clock(left)}"]
-        print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """1:05 or 2:00:05."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-class Samples(pl.Callback):
-    """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time.
-
-    None of a model in shards, of which the first process has no more than a part.
-    """
-
-    def __init__(self, run: Path, share: float = 0.05) -> None:
-        self.folder, self.share = run / "samples", share
-        self.spent = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.start = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, RunModule)
-        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
-            return
-        if pl_module.device_mesh is not None:
-            return
-        begun = time.monotonic()
-        if self.spent > self.share * (begun - self.start):
-            return
-        with torch.random.fork_rng(devices=[]), averaged(trainer, pl_module):
-            pl_module.write_samples(self.folder / f"step-{trainer.global_step:06d}")
-        pl_module.train()
-        self.spent += time.monotonic() - begun

@@ -17,15 +17,15 @@ from helicon.data.batches import Batch
 from helicon.evaluation.losses import slot_nats
 from helicon.gpt.model import GPT
 from helicon.tokenizers.names import unknown
-from helicon.training.base import RunModule
-from helicon.training.config import GPTModelConfig
-from helicon.training.data import SequenceData
 from helicon.training.errors import TrainingError
-from helicon.training.grow import adopt_weights
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.data import SequenceData
+from helicon.training.learning.grow import adopt_weights
+from helicon.training.learning.samples import write_samples
+from helicon.training.learning.sharding import shard, whole
+from helicon.training.learning.sums import Sums
 from helicon.training.memory import return_freed_memory
-from helicon.training.samples import write_samples
-from helicon.training.sharding import shard, whole
-from helicon.training.sums import Sums
+from helicon.training.settings.config import GPTModelConfig
 
 
 class GPTModule(RunModule):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from helicon.gpt.numbers import has_bf16
-from helicon.training.sharding import full, like
+from helicon.training.learning.sharding import full, like
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0, so that five steps bring singular values near 1 (Jordan et al. 2024)
 

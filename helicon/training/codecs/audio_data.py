@@ -17,7 +17,7 @@ from helicon.data.files import DataError, scan
 from helicon.data.raw import SoundBatches, Sounds
 from helicon.formats.audio import common_rate
 from helicon.modalities import registry
-from helicon.training.raw_data import RawData
+from helicon.training.codecs.raw_data import RawData
 
 LONGEST_S, ALL_S = 20.0, 120.0  # of one held-out sound, and of all, that a validation listens to
 TOGETHER = 1 << 22  # samples of sounds that are encoded at a time

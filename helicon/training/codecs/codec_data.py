@@ -8,8 +8,8 @@ from torch import Tensor
 
 from helicon.data.config import ImageDataConfig
 from helicon.data.raw import PictureBatches, Pictures
-from helicon.training.loaders import chunks
-from helicon.training.raw_data import RawData
+from helicon.training.codecs.raw_data import RawData
+from helicon.training.learning.loaders import chunks
 
 
 class CodecData(RawData):

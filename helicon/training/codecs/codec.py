@@ -14,10 +14,10 @@ from torchmetrics.image import PeakSignalNoiseRatio
 
 from helicon.formats.sheets import before_and_after
 from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
-from helicon.training.codec_base import CodecRun
-from helicon.training.codec_data import CodecData
-from helicon.training.config import ImageCodecModelConfig
-from helicon.training.sums import Sums
+from helicon.training.codecs.codec_base import CodecRun
+from helicon.training.codecs.codec_data import CodecData
+from helicon.training.learning.sums import Sums
+from helicon.training.settings.config import ImageCodecModelConfig
 from helicon.vqvae.codec import Codec, make_quantizer
 
 SHOWN = 12  # held-out pictures in the grid

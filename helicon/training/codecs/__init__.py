@@ -1,0 +1,1 @@
+"""Training of codecs: what learns, from which pictures and sounds, by which losses."""

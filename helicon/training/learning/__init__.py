@@ -1,0 +1,1 @@
+"""What Lightning drives: modules and their batches, optimizers, shards, callbacks."""

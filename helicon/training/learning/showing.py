@@ -1,0 +1,89 @@
+"""What is shown as a run trains: its progress, and samples of what it makes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from helicon.training.learning.averaging import averaged
+from helicon.training.learning.base import RunModule
+from helicon.training.learning.epochs import Epochs
+
+
+class Progress(pl.Callback):
+    """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
+
+    def __init__(self, epochs: Epochs, out: Any = None) -> None:
+        self.epochs, self.out = epochs, out or sys.stderr
+        self.terminal = self.out.isatty()
+        self.amount = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, RunModule)
+        self.start, self.printed, self.amount, self.begun = time.monotonic(), 0.0, 0, pl_module.progress()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, RunModule)
+        self.amount += pl_module.amount(batch) * trainer.world_size
+        now = time.monotonic()
+        if now - self.printed > (0.5 if self.terminal else 10.0):
+            self.printed = now
+            self._print(trainer, pl_module, end="" if self.terminal else "\n")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._print(trainer, pl_module, end="\n")
+
+    def _print(self, trainer: pl.Trainer, module: pl.LightningModule, end: str) -> None:
+        assert isinstance(module, RunModule)
+        if not trainer.is_global_zero:
+            return
+        seconds, done = time.monotonic() - self.start, module.progress()
+        rate = (done - self.begun) / seconds if seconds else 0.0
+        left = (1 - done) / rate if rate > 0 else 0.0
+        speed = f"{self.amount / max(seconds, 1e-9):,.0f} {module.unit}/s"
+        told = module.headline(trainer.callback_metrics)
+        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.words(trainer)]
+        parts += [*told, speed, f"ETA {clock(left)}"]
+        print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """1:05 or 2:00:05."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+class Samples(pl.Callback):
+    """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time.
+
+    None of a model in shards, of which the first process has no more than a part.
+    """
+
+    def __init__(self, run: Path, share: float = 0.05) -> None:
+        self.folder, self.share = run / "samples", share
+        self.spent = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, RunModule)
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
+            return
+        if pl_module.device_mesh is not None:
+            return
+        begun = time.monotonic()
+        if self.spent > self.share * (begun - self.start):
+            return
+        with torch.random.fork_rng(devices=[]), averaged(trainer, pl_module):
+            pl_module.write_samples(self.folder / f"step-{trainer.global_step:06d}")
+        pl_module.train()
+        self.spent += time.monotonic() - begun

@@ -21,10 +21,10 @@ from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.averaging import AverageWeights
 from helicon.training.learning.base import Expected
-from helicon.training.learning.showing import Progress, Samples
 from helicon.training.learning.epochs import Epochs, Intervals
 from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
 from helicon.training.learning.own_optimizer import OwnOptimizer
+from helicon.training.learning.showing import Progress, Samples
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
 from helicon.training.options import (

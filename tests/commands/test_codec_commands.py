@@ -177,7 +177,7 @@ def test_tokenizers_that_are_no_codec_are_one_line(
     [
         (["--size", "small"], "a codec has neither --size nor --from"),
         (["--data.size", "18"], "--data.size 18 is not a multiple of --model.factor 4"),
-        (["--minutes", "0"], "--minutes must be above 0, got 0"),
+        (["--minutes", "0"], "minutes 0.0: a number from"),
         (["--model.quantiser", "ema"], "nearest: --model.quantizer"),
     ],
 )

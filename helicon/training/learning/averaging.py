@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from warnings import catch_warnings, filterwarnings
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
@@ -27,7 +28,9 @@ class AverageWeights(WeightAveraging):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         pl_module.to(trainer.strategy.root_device)  # where the average is made to be, too
-        super().setup(trainer, pl_module, stage)
+        with catch_warnings():  # of layers in shards, which are refused beside an average
+            filterwarnings("ignore", "You're using the WeightAveraging callback")
+            super().setup(trainer, pl_module, stage)
 
     def _mean(self, mean: Tensor, weight: Tensor, count: Tensor) -> Tensor:
         """The next average, of one parameter; count: averages before it."""

@@ -92,7 +92,7 @@ def unknown_strategy(task: str, name: str, averaged: bool = False) -> str | None
     if name == FSDP2 and task != "gpt":
         return f"--trainer.strategy {FSDP2} shares out the layers of a GPT; for {task} there is ddp"
     if name == FSDP2 and averaged:
-        return f"--model.ema needs weights that are whole: not with --trainer.strategy {FSDP2}"
+        return f"--model.ema needs weights that are whole: with --trainer.strategy {FSDP2} let it be 0"
     return None
 
 

@@ -16,10 +16,10 @@ from helicon.presets import preset
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
-from helicon.training.learning.fsdp2 import FSDP2
 from helicon.training.options import chosen, dotted, merge, resolve, without
 from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limits, machine_of, place
 from helicon.training.runs.folders import choose_run
+from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import check_size, validation_seconds
 from helicon.training.tasks import TASKS

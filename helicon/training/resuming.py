@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
+from helicon.training.changes import ELSEWHERE, check_unchanged
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, dotted, merge, typed_config
 from helicon.training.plan import max_time
 from helicon.training.processes import is_first
-from helicon.training.runs.changes import ELSEWHERE, check_unchanged
 from helicon.training.runs.checkpoints import latest_checkpoint
 from helicon.training.runs.folders import CONFIG, check_own_files, choose_run, named, read_config
 from helicon.training.runs.record import read_record

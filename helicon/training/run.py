@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from helicon.formats.printable import MOST, print_text, printable
+from helicon.training.changes import RecordChanges, check_unchanged
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.averaging import AverageWeights
@@ -24,6 +25,7 @@ from helicon.training.learning.base import Expected
 from helicon.training.learning.epochs import Epochs, Intervals
 from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
 from helicon.training.learning.own_optimizer import OwnOptimizer
+from helicon.training.learning.restoring import Restoring
 from helicon.training.learning.showing import Progress, Samples
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
@@ -45,13 +47,11 @@ from helicon.training.own_parts import OwnParts, print_profile
 from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
 from helicon.training.refusals import explaining_lightning
-from helicon.training.runs.changes import RecordChanges, check_unchanged
 from helicon.training.runs.checkpoints import NAMED, AtomicCheckpointIO, named_checkpoint, read_checkpoint
 from helicon.training.runs.folders import CONFIG, NO_ROOM, RunFolder, choose_run, owns, run_text, write_failure
 from helicon.training.runs.loggers import LogSettings, own_loggers
 from helicon.training.runs.metrics import MetricsLogger
 from helicon.training.runs.record import read_record
-from helicon.training.runs.restoring import Restoring
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.lightning_options import unknown_precision
 from helicon.training.settings.own_classes import import_typed, own_class_options

@@ -15,6 +15,7 @@ from helicon.training.codecs.audio_codec import AudioCodecModule
 from helicon.training.codecs.audio_data import AudioData
 from helicon.training.codecs.codec import CodecModule
 from helicon.training.codecs.codec_data import CodecData
+from helicon.training.learning import fsdp2  # noqa: F401  whose strategy Lightning then knows by name
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.data import SequenceData
 from helicon.training.learning.module import GPTModule

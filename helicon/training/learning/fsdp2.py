@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.training.learning.sharding import gathered, like
-
-FSDP2 = "fsdp2"  # as --trainer.strategy has it
+from helicon.training.settings.lightning_options import FSDP2
 
 
 class FullyShard(ModelParallelStrategy):

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 
 from helicon.formats.checked import shown
 from helicon.formats.printable import printable
-from helicon.training.learning.fsdp2 import FSDP2
 
+FSDP2 = "fsdp2"  # as --trainer.strategy has it
 # Lightning's defaults that are not ours
 DEFAULTS = {
     "logger": False,

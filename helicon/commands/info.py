@@ -15,6 +15,7 @@ from helicon.formats.files import json_text
 from helicon.formats.printable import print_text
 from helicon.vqvae.storage import find_codec, load_codec
 
+MOST_INDENTED = 1 << 16  # characters of --json that are laid out for people
 WIDTH = 110  # columns of a line for people
 LONGEST = 600  # characters of a list before it is cut; --json has all of it
 
@@ -28,7 +29,11 @@ def info(args: Namespace) -> int:
     else:
         report = describe(load_bundle(path), find_bundle(path))
         told = lines(report)
-    print_text(json_text(report) if args.json else "\n".join(told))
+    if args.json:
+        compact = json_text(report, indent=None)  # each value of deep notes would be indented by its depth
+        print_text(json_text(report) if len(compact) < MOST_INDENTED else compact)
+        return 0
+    print_text("\n".join(told))
     return 0
 
 

@@ -7,11 +7,12 @@ Shapes: S samples, C channels.
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 import numpy as np
@@ -150,16 +151,20 @@ def write_blocks(path: str | PathLike[str], blocks: Iterable[np.ndarray], rate: 
         raise ValueError(f"suffix {Path(path).suffix!r}: sound is written as .wav")
     check_rate(rate)
     n_bytes = 0
-    with (
-        atomic_write(path) as temporary,
-        soundfile.SoundFile(temporary, "w", rate, channels, subtype="PCM_16", format="WAV") as file,
-    ):
-        for block in blocks:
-            pcm_SC = _pcm16(block, channels)
-            n_bytes += pcm_SC.nbytes
-            if n_bytes > MAX_WAV_BYTES:
-                raise ValueError(f"more than {MAX_WAV_BYTES / rate / channels / 2:,.0f} s, which a WAV file can hold")
-            file.write(pcm_SC)
+    try:
+        with (
+            atomic_write(path) as temporary,
+            soundfile.SoundFile(temporary, "w", rate, channels, subtype="PCM_16", format="WAV") as file,
+        ):
+            for block in blocks:
+                pcm_SC = _pcm16(block, channels)
+                n_bytes += pcm_SC.nbytes
+                if n_bytes > MAX_WAV_BYTES:
+                    most = MAX_WAV_BYTES / rate / channels / 2
+                    raise ValueError(f"more than {most:,.0f} s, which a WAV file can hold")
+                file.write(pcm_SC)
+    except soundfile.LibsndfileError as error:  # such as that of a full disk
+        raise OSError(errno.EIO, f"could not be written ({error.error_string})", fspath(path)) from error
 
 
 def _pcm16(x_SC: np.ndarray, channels: int) -> np.ndarray:

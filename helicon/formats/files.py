@@ -49,7 +49,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush_to_disk(temporary)
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno and (error.filename is None or os.fspath(error.filename) == os.fspath(temporary)):
+        if error.errno is None:  # NumPy's, of a disk that is full
+            raise OSError(errno.EIO, str(error), os.fspath(target)) from error
+        if error.filename is None or os.fspath(error.filename) == os.fspath(temporary):
             error.filename, error.filename2 = os.fspath(target), None  # a full disk says nothing of what was written
         raise
     finally:
@@ -75,12 +77,12 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
     write_text(path, json_text(obj, sort_keys=True) + "\n")
 
 
-def json_text(obj: object, sort_keys: bool = False) -> str:
+def json_text(obj: object, sort_keys: bool = False, indent: int | None = 1) -> str:
     """JSON for people: letters as they are; what a terminal obeys, direction marks and lone surrogates as \\uXXXX.
 
     ValueError for NaN and infinity, which JSON does not have.
     """
-    text = json.dumps(obj, indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(obj, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
     return re.sub(r"[^\n -~]", lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from helicon.formats.figures import import_matplotlib
 from helicon.formats.files import atomic_write
 from helicon.formats.score import DRUMS, Score
 from helicon.formats.timbres import DRUM_NAMES, FAMILY_NAMES, drum_of, family_of
@@ -111,6 +112,7 @@ def _draw_drums(axes: Axes, score: Score, chosen: np.ndarray, names: list[str]) 
 
 def _bars(axes: Axes, score: Score, chosen: np.ndarray, y: np.ndarray, width_s: float | None = None) -> None:
     """Rectangles around `y`, from onset to end or `width_s` wide, coloured by family and velocity."""
+    import_matplotlib()
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
 
@@ -137,6 +139,7 @@ def _draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, color: str)
 
 
 def _legend(figure: Figure, families: list[str]) -> None:
+    import_matplotlib()
     from matplotlib.patches import Patch
 
     if families:
@@ -147,6 +150,7 @@ def _legend(figure: Figure, families: list[str]) -> None:
 
 def new_figure(height: float) -> Figure:
     """An empty figure, 1000 pixels wide at 100 to the unit of height."""
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(10, height), dpi=100, layout="constrained", facecolor="white")

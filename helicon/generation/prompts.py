@@ -74,9 +74,9 @@ def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     """Media of what was given: of a file of that name, of the words typed, or None when it is left out."""
     tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot, layout.sources)
     text = request.given.get(slot)
-    path = Path(text or "")
+    path = Path("" if slot in request.words else text or "")
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
-    if text and path.suffix.lower() in modality.suffixes and os.path.isfile(text):
+    if text and path.suffix.lower() in modality.suffixes and os.path.isfile(path):
         return _read(modality, path, bundle)
     parse = tokenizer.parse if isinstance(tokenizer, Words) else modality.typed
     if parse is None:

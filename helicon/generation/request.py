@@ -20,7 +20,8 @@ class RequestError(ValueError):
 class Request:
     """What to make.
 
-    given: slot -> what was typed for it (words, text or a file). to: the slot to make, where a model makes several.
+    given: slot -> what was typed for it (words, text or a file). words: slots of which it is words, whatever they look
+    like: what comes from data names no files. to: the slot to make, where a model makes several.
     prime: a file to continue. keep: how much of it, `8s` or a share such as `0.5`; all of it unless given.
     seconds, tokens: how long; as long as the model likes, at most its context, unless given.
     guidance: above 1, how much more to heed what is given. best_of: how many to make, of which `count` are kept: those
@@ -30,6 +31,7 @@ class Request:
     count: int = 1
     seed: int = 0
     given: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
     to: str | None = None
     prime: Path | None = None
     keep: str | None = None

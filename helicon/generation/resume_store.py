@@ -68,7 +68,8 @@ def request_key(folder: Path, request: Request, runtime: RuntimeConfig) -> str:
     """Hash of all that the result depends on: the models, the request, the files that it names."""
     digest = hashlib.sha256(json.dumps([asdict(request), str(runtime)], default=str, sort_keys=True).encode())
     paths = [bundle / name for bundle in (folder, *upsamplers_of(folder)) for name in (CONFIG, WEIGHTS)]
-    named = [*request.given.values(), *([str(request.prime)] if request.prime else [])]
+    typed = [value for slot, value in request.given.items() if slot not in request.words]
+    named = [*typed, *([str(request.prime)] if request.prime else [])]
     # os.path, because a long text, which names no file, is an error to Path.is_file
     for path in [*paths, *(name for name in named if os.path.isfile(name))]:
         with open(path, "rb") as file:

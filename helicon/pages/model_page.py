@@ -68,9 +68,14 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
         if not given:
             asked.append(Asked(folder, Request(count=each, to=name, **length)))
         for number, values in enumerate(given):
+            words = tuple(slot for slot in values if _is_typed(slot, layout))
             title = ", ".join(value if _is_typed(slot, layout) else Path(value).name for slot, value in values.items())
             asked.append(
-                Asked(f"{folder}/{number}", Request(count=1, seed=number, given=values, to=name, **length), title)
+                Asked(
+                    f"{folder}/{number}",
+                    Request(count=1, seed=number, given=values, words=words, to=name, **length),
+                    title,
+                )
             )
     return asked
 

@@ -35,7 +35,7 @@ def _parts(text: str) -> list[str]:
     """A text whole, or cut where it has a stretch without a space that is longer than any word: merges are learned in
     words, in time and memory that grow with the longest.
     """
-    if len(text) <= LONGEST_WORD or not re.search(rf"\S{{{LONGEST_WORD}}}", text):
+    if all(len(word[0]) < LONGEST_WORD for word in _WORD.finditer(text)):
         return [text]
     return [text[start : start + LONGEST_WORD] for start in range(0, len(text), LONGEST_WORD)]
 

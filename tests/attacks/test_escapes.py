@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import harness
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,16 @@ def test_pages(tmp_path):
     item = PageItem(title=HOSTILE, caption=HOSTILE, text=HOSTILE, files=["a.txt"])
     write_page(tmp_path / "a.html", HOSTILE, HOSTILE, [item], [(HOSTILE, "a.png")], {HOSTILE: HOSTILE}, [HOSTILE])
     assert_shown((tmp_path / "a.html").read_text(encoding="utf-8"))
+
+
+def test_json_of_deep_notes_is_not_laid_out(model, tmp_path):
+    """Each value would be indented by its depth."""
+    config = json.loads((model / CONFIG).read_text())
+    deep: list = [1] * 50_000
+    for _ in range(900):
+        deep = [deep]
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model" / CONFIG).write_text(json.dumps(config | {"notes": {"x": deep}}))
+    ended = harness.command(["info", "--json", str(tmp_path / "model")])
+    ended.is_cheap()
+    assert len(ended.out) < 1_000_000

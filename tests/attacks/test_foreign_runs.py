@@ -256,7 +256,8 @@ def test_a_config_that_repeats_itself(run):
     text = "a: &a [x, x]\n" + "".join(
         f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijklm", "bcdefghijklmn")
     )
-    for content in (text * 1, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]"):
+    hexadecimal = "model: {lr: 0x" + "f" * 5000 + "}"
+    for content in (text, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]", hexadecimal):
         (run / "config.yaml").write_text(HEADER + content)
         attempt(resumed_config, run).is_refusal(run / "config.yaml")
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from helicon.modalities import registry
 from helicon.tokenizers.lyrics import LyricsTokenizer, timed_lines
-from helicon.tokenizers.text import BpeTokenizer
+from helicon.tokenizers.text import LONGEST_WORD, BpeTokenizer, _parts
 
 pytestmark = posix
 # Their files take seconds to make, or their reading is of the order of what is allowed
@@ -355,3 +355,11 @@ def test_more_is_read_where_one_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="more than the 134,217,728 that a file of text may have"):
         text.check_size(200 << 20)
     text.check_size(200 << 20, {"max_mb": 300})
+
+
+def test_long_words_one_after_another() -> None:
+    """Each a little shorter than what is cut."""
+    text = ("a" * (LONGEST_WORD - 1) + " ") * 64
+    ended = attempt(lambda: len(_parts(text)))
+    ended.is_cheap()
+    assert ended.value == "1"

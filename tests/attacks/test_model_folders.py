@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.importing.byte_pairs import read_byte_pairs
-from helicon.bundle.importing.checkpoint import read_json
+from helicon.bundle.importing.checkpoint import read_json, weight_files
 from helicon.bundle.storage import CONFIG, WEIGHTS, load_bundle, save_bundle
 from helicon.bundle.upsamplers import UPSAMPLERS, attach_bundle, upsamplers_of
 from helicon.gpt.config import GPTConfig
@@ -242,3 +242,13 @@ def test_merges_of_a_folder_to_import(tmp_path):
     found = read_byte_pairs(tmp_path, 300, 299)
     assert found is not None
     assert np.array_equal(found[0].encode("ab"), [found[0].block.index["a"], found[0].block.index["b"]])
+
+
+NO_NAMES = {"list": ["x"], "nul": "b\0c", "surrogate": "\ud800", "long": "x" * 5000, "above": "../x", "number": 7}
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_shards_that_are_no_names(tmp_path, name):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": NO_NAMES[name]}}))
+    attempt(weight_files, tmp_path).is_refusal(index)

@@ -55,3 +55,11 @@ def test_the_same_picture_is_the_same_bytes(tmp_path):
 def test_importing_plots_does_not_import_matplotlib():
     code = "import sys, helicon.formats.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_settings_of_the_current_folder_are_not_obeyed(tmp_path):
+    """Neither where a picture is drawn nor where Lightning is imported, whose torchmetrics imports matplotlib."""
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 99\n")
+    code = "import helicon.training, matplotlib; print(matplotlib.rcParams['lines.linewidth'])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1.5"

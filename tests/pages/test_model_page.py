@@ -10,6 +10,7 @@ from image_bundles import image_bundle, write_picture
 from helicon.bundle.bundle import Bundle
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.formats.image import read_image
+from helicon.generation.prompts import make_prompt
 from helicon.pages.model_page import make_items, requests
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,3 +57,13 @@ def test_a_caption_that_was_cut_within_a_character_is_passed_over(tmp_path):
     asked = requests(bundle, found, tmp_path / "out")
     assert {each.request.given["text"] for each in asked} <= {"owl", "cat"}
     assert len(make_items(bundle, asked, tmp_path / "out", "model")) >= 1
+
+
+def test_a_caption_that_is_the_name_of_a_file_is_words(tmp_path, monkeypatch):
+    """A stranger's caption may name a file of the user's, which is not the stranger's to have read."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.md").write_text("xyz")
+    bundle = image_bundle("text[4] image[]")
+    asked = requests(bundle, prepared(bundle, tmp_path / "data", *["a.md"] * 6), tmp_path / "out")
+    ids = [make_prompt(bundle, bundle.schema.layouts[0], each.request)[0].conditions["text"] for each in asked]
+    assert {bundle.sequencer.tokenizers["text"].decode(each) for each in ids} == {"a.md"}

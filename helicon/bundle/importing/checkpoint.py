@@ -18,6 +18,7 @@ from helicon.formats.weights import read_weights
 
 CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+LONGEST_NAME = 200  # characters of a shard's
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks, which old files carry
 
@@ -103,10 +104,10 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         shards = read_json(folder / INDEX).get("weight_map")
-        names = set(shards.values()) if isinstance(shards, dict) else set()
-        if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        names = list(shards.values()) if isinstance(shards, dict) else []
+        if not names or not all(map(_is_name, names)):
             raise ImportingError(f"{folder / INDEX}: weight_map must name files of weights beside it")
-        return [folder / name for name in sorted(names)]
+        return [folder / name for name in sorted(set(names))]
     pickles = sorted(path for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
         raise ImportingError(
@@ -114,3 +115,8 @@ def weight_files(folder: Path) -> list[Path]:
             "transformers' from_pretrained(FOLDER) and then save_pretrained(NEW_FOLDER) write one"
         )
     raise ImportingError(f"{folder}: no {WEIGHTS} or {INDEX}")
+
+
+def _is_name(name: object) -> bool:
+    """Whether it can be that of a file beside its index."""
+    return isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME and Path(name).name == name

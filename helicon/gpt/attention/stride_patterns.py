@@ -135,9 +135,11 @@ class Summary(AttentionPattern):
         yield from tiles.own_summary_tiles(length, self.stride, self.width)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
-        end_M1 = torch.arange(1, ceil_div(length, self.stride) + 1, device=query_B.device)[:, None] * self.stride
-        offset_C = torch.arange(self.width, device=query_B.device) - self.width
-        index_BK = (end_M1 + offset_C).flatten().expand(len(query_B), -1)
+        start_M1 = torch.arange(ceil_div(length, self.stride), device=query_B.device)[:, None] * self.stride
+        first = self.stride - self.width
+        end = min(self.stride, max(length, first + 1))  # no more of a block than a sequence has, but one key at least
+        offset_C = torch.arange(first, end, device=query_B.device)
+        index_BK = (start_M1 + offset_C).flatten().expand(len(query_B), -1)
         return index_BK, index_BK <= query_B[:, None]
 
 

@@ -53,7 +53,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path, links=False) as file:
             check_pickle(*read_archive(file))
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            file.seek(0)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)  # what was checked
     except FileNotFoundError:
         raise TrainingError(f"{name}: no such checkpoint") from None
     except UnsafeError:

@@ -96,7 +96,18 @@ def read_config(run: Path) -> dict[str, Any]:
         raise TrainingError(f"{printable(path)}: no config that can be read ({reason})") from None
     if not isinstance(config, dict):
         raise TrainingError(f"{printable(path)}: no config of a run")
+    if not _short_numbers(config):  # as hexadecimal ones may be, which Python refuses to write out
+        raise TrainingError(f"{printable(path)}: a whole number beyond 64 bits; no config of a run")
     return config
+
+
+def _short_numbers(value: Any) -> bool:
+    """Whether no whole number in it takes more than 64 bits, the sign included."""
+    if isinstance(value, dict):
+        return all(_short_numbers(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set):
+        return all(map(_short_numbers, value))
+    return not isinstance(value, int) or value.bit_length() < 64
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:

@@ -251,3 +251,10 @@ def test_wrong_brackets_are_explained(spec):
 def test_an_item_that_is_none_is_named(spec, name):
     with pytest.raises(ValueError, match=f"no attention pattern '{name}'"):
         parse_patterns(spec, 4)
+
+
+@pytest.mark.parametrize("form", ["summary:16777216,16777216", "fixed:16777216,16777216", "summary:16777216,3"])
+def test_blocks_far_longer_than_a_sequence_take_no_more_keys(form):
+    index, valid = parse_pattern(form).keys(torch.tensor([0, 5, 63]), 64)
+    assert index.shape[1] <= 128
+    assert not (valid & (index >= 64)).any()

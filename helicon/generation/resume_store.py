@@ -14,7 +14,7 @@ import numpy as np
 
 from helicon.bundle.storage import CONFIG, WEIGHTS
 from helicon.bundle.upsamplers import upsamplers_of
-from helicon.formats.files import atomic_write, write_json
+from helicon.formats.files import atomic_write, open_regular, write_json
 from helicon.formats.json_files import JsonError, read_json
 from helicon.generation.request import Request, RequestError
 from helicon.generation.runtime import RuntimeConfig
@@ -49,6 +49,7 @@ class ResumeStore:
     def get(self, level: str, place: int) -> np.ndarray | None:
         """Ids, if they were made and are whole."""
         try:
+            open_regular(self._path(level, place), links=False).close()
             # Mapped, so that a header which claims more than the file holds allocates nothing
             ids = np.load(self._path(level, place), mmap_mode="r", allow_pickle=False)
             return np.array(ids, np.int64) if isinstance(ids, np.ndarray) and ids.ndim == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -77,6 +78,14 @@ def test_forged_arrays_of_a_level_are_made_again(tmp_path, content):
     (tmp_path / "levels" / "hop-8" / "000.npy").write_bytes(content)
     ended = attempt(kept.get, "hop-8", 0)
     ended.is_cheap()
+    assert (ended.value, ended.kind) == ("None", "")
+
+
+def test_a_pipe_in_the_place_of_an_array_is_not_waited_for(tmp_path):
+    kept = ResumeStore(tmp_path / "levels", "key")
+    (tmp_path / "levels" / "hop-8").mkdir(parents=True, exist_ok=True)
+    os.mkfifo(tmp_path / "levels" / "hop-8" / "000.npy")
+    ended = attempt(kept.get, "hop-8", 0)
     assert (ended.value, ended.kind) == ("None", "")
 
 

@@ -252,12 +252,15 @@ def test_what_a_run_may_ask_for(run, monkeypatch):
     check_config(run, changed("trainer", "num_nodes", 1) | {"data": {"batch_size": 512, "size": 64}})
 
 
+TAGS = ("task: !!bool x", "task: !!int ''", "task: !!float ''", "task: !!timestamp abc")
+
+
 def test_a_config_that_repeats_itself(run):
     text = "a: &a [x, x]\n" + "".join(
         f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijklm", "bcdefghijklmn")
     )
     hexadecimal = "model: {lr: 0x" + "f" * 5000 + "}"
-    for content in (text, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]", hexadecimal):
+    for content in (text, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]", hexadecimal, *TAGS):
         (run / "config.yaml").write_text(HEADER + content)
         attempt(resumed_config, run).is_refusal(run / "config.yaml")
 

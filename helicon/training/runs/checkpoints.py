@@ -116,8 +116,9 @@ def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
         print_text(f"{fault}; taking {newest}", sys.stderr)
     if name == "last":
         return newest
-    kept = read_checkpoint(newest).get("callbacks", {})
-    states = [state for key, state in kept.items() if str(key).startswith("ModelCheckpoint")]
+    kept = read_checkpoint(newest).get("callbacks")
+    named = kept.items() if isinstance(kept, dict) else ()
+    states = [state for key, state in named if str(key).startswith("ModelCheckpoint")]
     found = [Path(str(state.get("best_model_path") or run)) for state in states if isinstance(state, dict)]
     # A run may be somebody else's: nothing outside of it is opened
     inside = [path for path in found if path.is_file() and path.resolve().is_relative_to(run.resolve())]

@@ -91,7 +91,8 @@ def read_config(run: Path) -> dict[str, Any]:
         config = yaml.safe_load(text)
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # PyYAML's own of a tag such as !!bool before what is none
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         reason = printable(" ".join(str(error).split()), 150)
         raise TrainingError(f"{printable(path)}: no config that can be read ({reason})") from None
     if not isinstance(config, dict):

@@ -112,7 +112,6 @@ def _draw_drums(axes: Axes, score: Score, chosen: np.ndarray, names: list[str]) 
 
 def _bars(axes: Axes, score: Score, chosen: np.ndarray, y: np.ndarray, width_s: float | None = None) -> None:
     """Rectangles around `y`, from onset to end or `width_s` wide, coloured by family and velocity."""
-    import_matplotlib()
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
 
@@ -139,7 +138,6 @@ def _draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, color: str)
 
 
 def _legend(figure: Figure, families: list[str]) -> None:
-    import_matplotlib()
     from matplotlib.patches import Patch
 
     if families:

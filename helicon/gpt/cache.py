@@ -1,16 +1,18 @@
-"""Keys and values of the tokens seen so far, preallocated, one pair a layer.
+"""Keys and values of the tokens seen so far, one pair a layer, in a place of the whole context's size.
 
 Shapes: B batch, H heads, T tokens at most, D head width.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
+import sys
 from collections.abc import Sequence
 from copy import copy
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 ALIGNED = 16  # numbers: 64 bytes of float32
@@ -41,16 +43,16 @@ class Cache:
         self, layers: int, batch: int, heads: int, length: int, head_width: int,
         device: torch.device | str, dtype: torch.dtype,
     ) -> None:  # fmt: skip
-        shape = (layers, 2, batch, heads, length, head_width)
-        self.kv = torch.zeros(shape, device=device, dtype=dtype)
+        self.kv = _zeros((layers, 2, batch, heads, length, head_width), torch.device(device), dtype)
 
     def widen(self) -> None:
-        """Keeps what it is given in float32, which PyTorch's products on a CPU read twice as fast as bfloat16.
+        """Has an empty cache keep float32, which PyTorch's products on a CPU read twice as fast as bfloat16.
 
         Heads are filled up with zeros to whole ALIGNED numbers: MKL chooses its sums by where in memory they begin.
         """
-        kv = self.kv.to(torch.promote_types(self.kv.dtype, torch.float32))
-        self.kv = F.pad(kv, (0, -kv.shape[-1] % ALIGNED))
+        *shape, width = self.kv.shape
+        dtype = torch.promote_types(self.kv.dtype, torch.float32)
+        self.kv = _zeros((*shape, width + -width % ALIGNED), self.kv.device, dtype)
 
     def rows(self, rows: slice | Tensor, length: int) -> Cache:
         """Some rows, of so many tokens: a view where they are a slice, else a copy."""
@@ -92,3 +94,13 @@ class Cache:
         index = torch.tensor(which, device=self.kv.device)
         to = slice(None) if rows is None else torch.tensor(rows, device=self.kv.device)
         self.kv[:, :, to, :, : other.length, : other.kv.shape[-1]] = other.kv.index_select(2, index).to(self.kv.dtype)
+
+
+def _zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """On a CPU, pages that take memory when they are first written to: few tokens of a long context take little."""
+    if device.type != "cpu":
+        return torch.zeros(tuple(shape), device=device, dtype=dtype)
+    size = max(1, math.prod(shape) * dtype.itemsize)
+    private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+    pages = torch.frombuffer(mmap.mmap(-1, size, **private), dtype=torch.uint8)
+    return pages[: math.prod(shape) * dtype.itemsize].view(dtype).view(*shape)

@@ -1,11 +1,13 @@
-"""A folder that one process at a time writes to: an advisory lock that ends with the process, however that ends."""
+"""A folder that one writer at a time writes to: an advisory lock that ends with its process, however that ends."""
 
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from weakref import WeakSet
 
 try:
     import fcntl
@@ -13,10 +15,15 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
+IN_USE = "another process or thread is writing to this folder"
+# Those of this process, whose threads the system's locks do not keep from each other: one who opens and closes the file
+# of another's even sets it free
+_held: WeakSet[FolderLock] = WeakSet()
+_changing = threading.Lock()
 
 
 class FolderInUse(OSError):
-    """Another process holds the lock of a folder."""
+    """Another process, or thread, holds the lock of a folder."""
 
 
 class FolderLock:
@@ -37,42 +44,50 @@ class FolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """FolderInUse where another process has it; another OSError where no file can be made."""
-        while self._file is None:
-            file = FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+")
-            try:
-                _lock(file)
-            except (BlockingIOError, PermissionError):
-                file.close()
-                raise FolderInUse(f"{self.path.parent}: another process is writing to this folder") from None
-            except OSError:  # no locks here
-                pass
-            if self._is_at_path(file):
-                self._file = file
-            else:  # the one who had it has removed its file meanwhile
-                file.close()
+        """FolderInUse where another process or thread has it; another OSError where no file can be made."""
+        with _changing:
+            while self._file is None:
+                if any(_is_at(self.path, lock._file) for lock in _held):
+                    raise FolderInUse(f"{self.path.parent}: {IN_USE}")
+                file = FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+")
+                try:
+                    _lock(file)
+                except (BlockingIOError, PermissionError):
+                    file.close()
+                    raise FolderInUse(f"{self.path.parent}: {IN_USE}") from None
+                except OSError:  # no locks here
+                    pass
+                if _is_at(self.path, file):
+                    self._file = file
+                    _held.add(self)
+                else:  # the one who had it has removed its file meanwhile
+                    file.close()
 
     def is_held(self) -> bool:
         """Whether the folder is still there, with this lock in it; False once it was moved, removed or replaced."""
-        return self._file is not None and self._is_at_path(self._file)
+        return _is_at(self.path, self._file)
 
     def release(self) -> None:
         """Gives the folder free, if it was held."""
-        file, self._file = self._file, None
-        if file is None:
-            return
-        if fcntl is None:  # an open file cannot be removed
+        with _changing:
+            file, self._file = self._file, None
+            if file is None:
+                return
+            _held.discard(self)
+            if fcntl is None:  # an open file cannot be removed
+                file.close()
+            with suppress(OSError):
+                if fcntl is None or _is_at(self.path, file):
+                    self.path.unlink()
             file.close()
-        with suppress(OSError):
-            if fcntl is None or self._is_at_path(file):
-                self.path.unlink()
-        file.close()
 
-    def _is_at_path(self, file: FileIO) -> bool:
-        try:
-            return os.path.samestat(os.fstat(file.fileno()), os.lstat(self.path))
-        except OSError:
-            return False
+
+def _is_at(path: Path, file: FileIO | None) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return file is not None and os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    except OSError:
+        return False
 
 
 def _lock(file: FileIO) -> None:

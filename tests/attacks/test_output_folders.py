@@ -50,7 +50,7 @@ def test_a_folder_that_another_command_writes_to_is_refused(bundle, tmp_path, tm
         command(["import", bundle, "-o", str(tmp_path)]).is_refusal(tmp_path, "another helicon")
         printed.write_text("the the")
         command(["detokenize", str(printed), "-o", str(tmp_path / "a.mid")]).is_refusal(tmp_path, "another helicon")
-        attempt(helicon.save, [], tmp_path).is_refusal(tmp_path, "another process is writing")
+        attempt(helicon.save, [], tmp_path).is_refusal(tmp_path, "another process or thread is writing")
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
     finally:
         lock.release()

@@ -15,7 +15,6 @@ from training_runs import arguments, fit, resume_words, signalled_at, weights
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.temporary import clear_abandoned, temporary_path
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
@@ -232,24 +231,6 @@ def test_one_process_at_a_time_and_what_a_killed_one_leaves(run, capsys):
     assert set(run.rglob(".*")) == {ours, theirs}
 
 
-def test_a_lock_is_of_the_folder_that_is_there(tmp_path):
-    folder = tmp_path / "a"
-    folder.mkdir()
-    lock = FolderLock(folder)
-    lock.acquire()
-    assert lock.is_held()
-    folder.rename(tmp_path / "b")
-    folder.mkdir()
-    assert not lock.is_held()
-    other = FolderLock(folder)
-    other.acquire()
-    lock.release()
-    assert other.is_held()
-    other.release()
-    assert list(folder.iterdir()) == []
-    assert issubclass(FolderInUse, OSError)
-
-
 @pytest.mark.parametrize("name", UNUSED)
 def test_options_that_would_do_nothing_are_refused_by_name(name):
     values = {
@@ -298,4 +279,13 @@ def test_an_odd_value_of_a_config_names_its_line(tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("trainer:\n  accelerator: cpu\n  devices: '2,'\n")
     with pytest.raises(UsageError, match=rf"^--trainer\.devices is refused .* \({config}, line 3\)$"):
+        run_lightning("fit", ["--config=text", f"--config={config}", "--data.path=nowhere"])
+
+
+@pytest.mark.parametrize("option", ["model.lr", "model.dropout", "data.held_out", "data.drop"])
+def test_a_value_that_is_no_number_names_its_line(tmp_path, option):
+    group, name = option.split(".")
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"{group}:\n  {name}: .nan\n")
+    with pytest.raises(UsageError, match=rf"^--{option} nan: finite numbers are accepted \({config}, line 2\)$"):
         run_lightning("fit", ["--config=text", f"--config={config}", "--data.path=nowhere"])

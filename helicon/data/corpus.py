@@ -154,7 +154,7 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
     try:
         index: dict[str, Any] = json.loads(read_regular(folder / INDEX, MAX_INDEX_BYTES, links=False))
         if index["version"] != VERSION:
-            raise CorpusError(f"{folder}: version {index['version']}, this is {VERSION}")
+            raise CorpusError(f"{folder}: version {printable(index['version'], MOST)}, this is {VERSION}")
         arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
         for name, checksum in sorted(index["checksums"].items()):
             shard = SHARD.fullmatch(name)
@@ -175,7 +175,7 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
         return Corpus(layout=index["layout"], names=names, labels=labels, held=held, **arrays, folder=folder)
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
+        raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {printable(error, MOST)}") from None
 
 
 def _fit(offsets: np.ndarray, total: int) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -64,16 +64,19 @@ def timed_lines(text: str) -> list[Line]:
     """Lines with words and when they are sung, in order of time; empty for a text without times.
 
     A line may have several times. One without any goes with the line before it. A positive offset is for earlier. What
-    comes after MAX_LINES lines, each counted as often as it has times, is left out.
+    comes after MAX_LINES lines of text, or of lines counted as often as they have times, is left out.
     """
     found: list[tuple[float, str]] = []
     offset_s, times_s = 0.0, [0.0]
     any_times = False
-    for line in text.splitlines():
+    for line in text.splitlines()[:MAX_LINES]:
         if len(found) >= MAX_LINES:
             break
         if match := _TIMES.match(line):
-            times_s, any_times = [_seconds(*each) for each in _TIME.findall(match[1])], True
+            times_s, any_times = (
+                [_seconds(*each.groups()) for each in islice(_TIME.finditer(match[1]), MAX_LINES)],
+                True,
+            )
         elif fact := _FACT.fullmatch(line):
             offset_s = _milliseconds(fact[2]) / 1000 if fact[1].lower() == "offset" else offset_s
             continue

@@ -11,7 +11,7 @@ from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
 from helicon.formats.checked import one_of, whole, wholes
 
 MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
-MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 20, 64, 64  # levels, samples a code, blocks, of dilations
+MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 14, 64, 64  # levels, samples a code, blocks, of dilations
 QuantizerKind = Literal["ema", "gumbel", "fsq"]
 Likelihood = Literal["l2", "l1", "logit-laplace"]
 

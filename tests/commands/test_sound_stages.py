@@ -16,11 +16,11 @@ from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.cli import main
 from helicon.formats.audio import read_audio, write_audio
 from helicon.pages import codec_page, model_page
-from helicon.presets import preset, preset_names
+from helicon.presets import merge, preset, preset_names
 from helicon.training import stages as stages_of
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
-from helicon.training.options import merge, resolve
+from helicon.training.options import resolve
 from helicon.training.runs import trust
 from helicon.training.settings.request import TrainRequest
 from helicon.training.stages import attach, chained, finest, stages

@@ -408,7 +408,7 @@ def test_a_validation_listens_to_some_minutes(tmp_path):
         (["--model.hops=8,12"], r"hops must rise, each a multiple of the one before, got \[8, 12\]"),
         (["--model.hops=32,8"], r"hops must rise, each a multiple of the one before, got \[32, 8\]"),
         (["--model.hops=7"], r"a hop must be a product of 2, 3 and 5 above 1, got 7"),
-        (["--model.hops=0"], r"hops 0: a whole number from 2 to 1,048,576 is accepted"),
+        (["--model.hops=0"], r"hops 0: a whole number from 2 to 16,384 is accepted"),
         (["--model.width=0"], r"width 0: a whole number from 1 to 16,384 is accepted"),
         (["--model.quantizer=lfq"], r"^--model.quantizer: Expected .*'ema', 'gumbel', 'fsq'.* lfq"),
     ],

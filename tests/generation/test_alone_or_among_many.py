@@ -80,7 +80,7 @@ def request(seed: int) -> tuple[Sequencer, Layout, dict, list[Prompt], Sampling]
     )
 
 
-def check(seed: int, number: str, engine: DecodeBackend, many: int = MANY, counts: tuple[int, ...] = COUNTS) -> None:
+def check(seed: int, number: str, engine: DecodeBackend, many: int, counts: tuple[int, ...]) -> None:
     sequencer, layout, shape, prompts, sampling = request(seed)
     gpt = model(sequencer, number, shape)
     together = decode(gpt, sequencer, layout, prompts[:many], sampling, backend=engine)
@@ -95,6 +95,13 @@ def check(seed: int, number: str, engine: DecodeBackend, many: int = MANY, count
 def test_items_do_not_depend_on_how_many_are_made(engine, number):
     for seed in (2, 7):
         check(seed, number, engine, 36, (1, 17))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "number"), combinations(NUMBERS))
+def test_two_hundred_requests_of_many_items(engine, number):
+    for seed in range(200):
+        check(seed, number, engine, MANY, COUNTS)
 
 
 @pytest.mark.slow

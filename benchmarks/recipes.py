@@ -30,8 +30,8 @@ from machine import describe
 from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure_losses
-from helicon.presets import preset
-from helicon.training.options import merge, typed_config
+from helicon.presets import merge, preset
+from helicon.training.options import typed_config
 from helicon.training.plan import plan_gpt
 from helicon.training.run import run_lightning
 from helicon.training.runs.metrics import read_metrics

@@ -25,9 +25,11 @@ from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
 from helicon.modalities import registry
 from helicon.modalities.music import MUSIC, MusicOptions
+from helicon.presets import merge
 from helicon.tokenizers.style import Style
 from helicon.training.learning.data import SequenceData
-from helicon.training.options import UsageError, make_parser, merge, resolve, typed_config
+from helicon.training.options import UsageError, make_parser, resolve, typed_config
+from helicon.training.settings.idle_options import settled_option
 
 sys.path.append(str(Path(__file__).parent / "commands"))
 from tiny_bundles import music_bundle
@@ -153,8 +155,20 @@ class DrumOptions:
     grid: int = 16
 
 
+@dataclass(frozen=True)
+class DrumFitting:
+    """How drums are learned.
+
+    Args:
+        kits: that are told apart.
+    """
+
+    kits: int = 4
+
+
 def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
-    monkeypatch.setitem(registry._by_hand, "drums", replace(MUSIC, name="drums", options=DrumOptions, slots=DRUMS))
+    drums = replace(MUSIC, name="drums", options=DrumOptions, fitting=DrumFitting, slots=DRUMS)
+    monkeypatch.setitem(registry._by_hand, "drums", drums)
     help_text = " ".join(make_parser("gpt").format_help().split())
     assert "--data.grid GRID steps of a bar. (type: " in help_text
     assert "pixels each way" in help_text
@@ -163,6 +177,9 @@ def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
     data = resolve(merge(base, {"data": {"grid": 8}})).make_data()
     assert data.reading == {"grid": 8}
     assert resolve(base).make_data().reading == {"grid": 16}
+    learned = resolve(merge(base, {"data": {"kits": 9}})).make_data()
+    assert (learned.source.options["kits"], learned.reading) == (9, {"grid": 16})
+    assert settled_option("fit", "gpt", ["data.kits"]) == "data.kits"
     for word, said in (("--data.grid=x", "--data.grid: "), ("--data.gird=8", "nearest: --data.grid")):
         with pytest.raises(UsageError, match=said):
             typed_config([word], base)

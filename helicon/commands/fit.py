@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
-from helicon.training.options import Config
+from helicon.presets import Config
 from helicon.training.processes import is_first
 from helicon.training.resuming import exit_status
 from helicon.training.run import run_lightning

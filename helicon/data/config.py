@@ -37,6 +37,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise DataError(f"--data.batch_size must be 1 or more, got {self.batch_size}")
+        if not 0 <= self.held_out < 1:
+            raise DataError(f"--data.held_out must be 0 or more and less than 1, got {self.held_out}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,6 @@ class SequenceDataConfig(DataConfig):
         changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
         drop: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
-        vocabulary: tokens of a text vocabulary that is learned (bpe).
-        colours: of a palette that is learned.
         max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
         adopt: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
@@ -67,8 +67,6 @@ class SequenceDataConfig(DataConfig):
     changes: dict[str, list[float]] | None = None
     drop: float = 0.1
     plan: float = 0.3
-    vocabulary: int = 4096
-    colours: int = 512
     max_mb: int | None = None
     val_batches: int = 16
     adopt: str | None = None
@@ -79,14 +77,14 @@ class SequenceDataConfig(DataConfig):
             raise DataError("--data.layouts: one or more, such as `style[3] music`; presets have some: --config music")
 
     @property
-    def reading(self) -> dict[str, Any]:
-        """How files are read, where it is said: options that media declare."""
+    def of_media(self) -> dict[str, Any]:
+        """How files are read and tokenizers learned, where it is said: options that media declare."""
         declared = {each.name for each in fields(self)} - {each.name for each in fields(SequenceDataConfig)}
         return {name: value for name in sorted(declared) if (value := getattr(self, name)) is not None}
 
 
 def sequence_data_config() -> type[SequenceDataConfig]:
-    """Returns SequenceDataConfig with a field for each option of reading that a medium declares.
+    """Returns SequenceDataConfig with a field for each option that a medium declares.
 
     None stands for what the tokenizer asks for, such as the size that a codec was trained on, or the medium's default.
     """

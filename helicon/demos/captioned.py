@@ -24,9 +24,9 @@ from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.pages.codec_page import PAGES
 from helicon.pages.model_page import draw_losses, model_settings
+from helicon.presets import Config, merge
 from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import plan_codec
-from helicon.training.options import Config, merge
 from helicon.training.plan import Plan, Say, plan_gpt
 from helicon.training.runs.metrics import read_metrics
 

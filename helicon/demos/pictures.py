@@ -15,7 +15,7 @@ from helicon.demos.shape_reader import Seen, read_scene
 from helicon.demos.shapes import Scene, held_out_scene, write_folder
 from helicon.formats.page import PageItem
 from helicon.formats.sheets import contact_sheet
-from helicon.training.options import Config
+from helicon.presets import Config
 
 INTRO = """\
 A program drew {pieces:,} pictures of two shapes, each with a caption. A codec learned to write a picture as {codes} \

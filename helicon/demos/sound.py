@@ -16,7 +16,7 @@ from helicon.demos.tones import RATE, SAMPLES, Tones, held_out_tones, write_fold
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem
 from helicon.formats.sound_plots import sound_picture
-from helicon.training.options import Config
+from helicon.presets import Config
 
 INTRO = """\
 A program played {pieces:,} pairs of notes, plucked, bowed or blown, each with a caption. A codec learned to write a \

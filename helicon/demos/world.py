@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from helicon.training.options import Config
+from helicon.presets import Config
 from helicon.training.plan import Plan, Say
 from helicon.training.settings.request import TrainRequest
 

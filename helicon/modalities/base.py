@@ -84,6 +84,7 @@ class Modality:
     options: a dataclass of how files are read, such as at what size, whose fields have defaults and are checked as it
     is made, and whose docstring has them under `Args:`; then read_file(path, options). Each is a flag, `--data.NAME`.
     They are part of every model, and said once for all of its files.
+    fitting: a dataclass of the same kind, of how its tokenizers are learned: parameters of their `make`.
     write(media, path): whole or not at all.
     slots: slot -> tokenizer's name -> spec; the first is used unless another is asked for.
     preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
@@ -104,6 +105,7 @@ class Modality:
     write: Callable[[Any, Path], None]
     slots: Mapping[str, Mapping[str, TokenizerSpec]]
     options: type[Any] | None = None
+    fitting: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview
     documents: Callable[[Any], list[Any]] = _alone
     paired: Callable[[Any], Any] = _as_it_is

@@ -22,6 +22,8 @@ from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
+COLOURS = 512  # of a palette
+
 
 @dataclass(frozen=True)
 class ImageOptions:
@@ -35,6 +37,17 @@ class ImageOptions:
 
     def __post_init__(self) -> None:
         whole("size", self.size, 1, MOST_PIXELS)
+
+
+@dataclass(frozen=True)
+class ImageFitting:
+    """How a palette is learned.
+
+    Args:
+        colours: of a palette that is learned.
+    """
+
+    colours: int = COLOURS
 
 
 def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport]:
@@ -68,7 +81,7 @@ def keep(media: np.ndarray, amount: str) -> np.ndarray:
     return media[: max(1, round(amount_of(amount, len(media))))]
 
 
-def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = 512) -> PaletteTokenizer:
+def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = COLOURS) -> PaletteTokenizer:
     """Clusters of the colours found."""
     return PaletteTokenizer.fit(surveys, size, colours)
 
@@ -103,6 +116,7 @@ IMAGE = Modality(
     suffixes=SUFFIXES,
     read_file=read_file,
     options=ImageOptions,
+    fitting=ImageFitting,
     write=write_image,
     preview=preview,
     sheet=sheet,

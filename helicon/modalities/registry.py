@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -54,8 +55,15 @@ def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
 
 
 def option_classes() -> tuple[type[Any], ...]:
-    """Dataclasses of how the files of each medium are read, in the order of media."""
-    return tuple(modality.options for modality in all_modalities().values() if modality.options)
+    """Dataclasses of how the files of each medium are read and its tokenizers learned, in the order of media."""
+    found = [kind for modality in all_modalities().values() for kind in (modality.options, modality.fitting)]
+    return tuple(kind for kind in found if kind)
+
+
+def fitting_options() -> set[str]:
+    """Names of the options by which tokenizers are learned, of all media."""
+    found = [modality.fitting for modality in all_modalities().values() if modality.fitting]
+    return {each.name for kind in found for each in fields(kind)}
 
 
 def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> dict[str, Any]:

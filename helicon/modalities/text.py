@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from helicon.formats.files import open_regular, write_text
@@ -13,6 +14,18 @@ from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokeniz
 
 DOCUMENT_BYTES = 1 << 14
 MAX_BYTES = 128 << 20  # of a file, which is read whole
+VOCABULARY = 4096  # tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFitting:
+    """How a vocabulary of text is learned.
+
+    Args:
+        vocabulary: tokens of a text vocabulary that is learned (bpe).
+    """
+
+    vocabulary: int = VOCABULARY
 
 
 def read_file(path: Path) -> tuple[str, ReadReport]:
@@ -46,7 +59,7 @@ def documents(media: str) -> list[str]:
     return parts
 
 
-def fit_bpe(texts: Iterable[str], vocabulary: int = 8192) -> BpeTokenizer:
+def fit_bpe(texts: Iterable[str], vocabulary: int = VOCABULARY) -> BpeTokenizer:
     """Byte pairs of the texts given."""
     return BpeTokenizer.train(texts, vocabulary)
 
@@ -71,6 +84,7 @@ TEXT = Modality(
     typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
+    fitting=TextFitting,
     slots={
         "text": {
             "bpe": TokenizerSpec(make=fit_bpe, from_state=BpeTokenizer.from_state),

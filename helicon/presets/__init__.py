@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from helicon.tokenizers.names import unknown
 
 FOLDER = Path(__file__).parent
 GROUPS = ("model", "data", "trainer")  # of a config, beside the options of a run
+
+Config = Mapping[str, Any]
 
 
 def preset_names() -> list[str]:
@@ -55,3 +58,37 @@ def preset(name: str) -> dict[str, Any]:
             f"{printable(path)}: {what} no settings; names and values are accepted, as in {FOLDER.name}/music.yaml"
         )
     return config
+
+
+def dotted(config: Config) -> list[str]:
+    """Names of a config's options: `keep`, `model.layers`; what is below them belongs to their values."""
+    names = []
+    for name, value in config.items():
+        grouped = name in GROUPS and isinstance(value, Mapping)
+        names += [f"{name}.{each}" for each in value] if grouped else [name]
+    return [name.removesuffix("+") for name in names]
+
+
+def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:
+    """The part of a config that has these dotted names."""
+    groups = {
+        group: {name: value for name, value in (config.get(group) or {}).items() if f"{group}.{name}" in names}
+        for group in GROUPS
+    }
+    alone = {name: value for name, value in config.items() if name in names and name not in GROUPS}
+    return {**alone, **{group: values for group, values in groups.items() if values}}
+
+
+def without(config: Config, names: Collection[str]) -> dict[str, Any]:
+    """A config but for these dotted names."""
+    return chosen(config, [name for name in dotted(config) if name not in names])
+
+
+def merge(*configs: Config) -> dict[str, Any]:
+    """One config of several; where two have a value for an option, the later one's."""
+    merged: dict[str, Any] = {}
+    for config in configs:
+        for name, value in config.items():
+            grouped = name in GROUPS and isinstance(value, Mapping)
+            merged[name] = {**(merged.get(name) or {}), **value} if grouped else value
+    return merged

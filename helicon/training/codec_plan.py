@@ -12,11 +12,11 @@ import torch
 from helicon.data.files import scan
 from helicon.data.prepare import modalities_of
 from helicon.modalities import registry
-from helicon.presets import preset
+from helicon.presets import chosen, dotted, merge, preset, without
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
-from helicon.training.options import chosen, dotted, merge, resolve, without
+from helicon.training.options import resolve
 from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limits, machine_of, place
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.lightning_options import FSDP2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
@@ -23,7 +23,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from helicon.cli import CommandError
 from helicon.data.config import DataConfig
 from helicon.formats.printable import printable
-from helicon.presets import GROUPS, config_path, preset, preset_path
+from helicon.presets import Config, chosen, config_path, preset
 from helicon.tokenizers.names import unknown
 from helicon.training.settings.config import RunConfig
 from helicon.training.settings.idle_options import idle_option
@@ -35,10 +35,10 @@ from helicon.training.settings.lightning_options import (
     unused_option,
 )
 from helicon.training.settings.own_classes import import_typed
+from helicon.training.settings.words import configs_of, resolve_configs, typed_names, typed_options
 from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer
 
-Config = Mapping[str, Any]
 UNION = "Does not validate against any of the Union subtypes"
 GIVEN = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}  # to a command, not typed
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
@@ -162,7 +162,7 @@ def resolve(config: Config) -> TrainConfig:
 
 def check_options(task: str, config: Namespace) -> None:
     """UsageError for options that would have no effect, and what a task is not trained in or by."""
-    refusal = unused_option(config.as_dict()) or odd_number(config.trainer.as_dict())
+    refusal = unused_option(config.as_dict()) or odd_number(config.as_dict())
     refusal = refusal or unknown_precision(task, config.trainer.precision)
     if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
         raise UsageError(refusal, refusal.split()[0].removeprefix("--"))
@@ -206,98 +206,7 @@ def typed_config(
         parser = make_parser(task)
         applied = parser.parse_args([f"--config={json.dumps(base)}", *resolve_configs(words)], defaults=False)
         found = json.loads(parser.dump(applied, format="json", skip_unset=False))
-    return chosen(found, set(_typed_names(words)))
-
-
-def _typed_names(words: Sequence[str]) -> Iterator[str]:
-    """Dotted names of the options that words and their configs have."""
-    for name, value in typed_options(words):
-        option = name.removeprefix("--")
-        if option == "config" or option in GROUPS:
-            config = yaml.safe_load(value) if value.startswith("{") else preset(value)
-            yield from dotted(config if option == "config" else {option: config})
-        else:
-            yield ".".join(option.split(".")[: 2 if option.partition(".")[0] in GROUPS else 1])
-
-
-def dotted(config: Config) -> list[str]:
-    """Names of a config's options: `keep`, `model.layers`; what is below them belongs to their values."""
-    names = []
-    for name, value in config.items():
-        grouped = name in GROUPS and isinstance(value, Mapping)
-        names += [f"{name}.{each}" for each in value] if grouped else [name]
-    return [name.removesuffix("+") for name in names]
-
-
-def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:
-    """The part of a config that has these dotted names."""
-    groups = {
-        group: {name: value for name, value in (config.get(group) or {}).items() if f"{group}.{name}" in names}
-        for group in GROUPS
-    }
-    alone = {name: value for name, value in config.items() if name in names and name not in GROUPS}
-    return {**alone, **{group: values for group, values in groups.items() if values}}
-
-
-def without(config: Config, names: Collection[str]) -> dict[str, Any]:
-    """A config but for these dotted names."""
-    return chosen(config, [name for name in dotted(config) if name not in names])
-
-
-def merge(*configs: Config) -> dict[str, Any]:
-    """One config of several; where two have a value for an option, the later one's."""
-    merged: dict[str, Any] = {}
-    for config in configs:
-        for name, value in config.items():
-            grouped = name in GROUPS and isinstance(value, Mapping)
-            merged[name] = {**(merged.get(name) or {}), **value} if grouped else value
-    return merged
-
-
-def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name and value of each option of a command line; the value is the word that follows where there is no `=`.
-
-    A group that is typed as a whole, `--trainer '{"max_steps": 9}'`, is each option in it.
-    """
-    for word, following in zip(words, [*words[1:], ""]):
-        name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            name, value = name.removesuffix("+"), value if equals else following
-            yield from _options_of(name, value) if name.removeprefix("--") in GROUPS else [(name, value)]
-
-
-def _options_of(group: str, value: str) -> Iterator[tuple[str, str]]:
-    try:
-        found = yaml.safe_load(value)
-    except yaml.YAMLError:  # which the parser will say
-        found = None
-    if not isinstance(found, Mapping):  # a file, which is a config
-        yield group, value
-        return
-    for name, each in found.items():
-        yield f"{group}.{name}", each if isinstance(each, str) else json.dumps(each, default=str)
-
-
-def configs_of(args: Sequence[str]) -> list[str]:
-    """Presets and files that a command line names by --config."""
-    return [value for name, value in typed_options(args) if name == "--config" and not value.startswith("{")]
-
-
-def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Arguments with preset names after --config replaced by the packaged files, before what is typed: that wins."""
-    configs, others, words = [], [], iter(args)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name == "--config" and (file := value if equals else next(words, None)) is not None:
-            configs.append(f"--config={_config_file(file)}")
-        else:
-            others.append(word)
-    return [*configs, *others]
-
-
-def _config_file(name: str) -> str:
-    """File of a preset or of that name; what is a config itself, in JSON, stays."""
-    return name if name.startswith("{") else str(preset_path(name))
+    return chosen(found, set(typed_names(words)))
 
 
 def task_of(args: Sequence[str]) -> str:

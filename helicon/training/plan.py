@@ -14,22 +14,23 @@ import torch
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.data.prepare import Prepared
-from helicon.presets import preset
+from helicon.presets import dotted, merge, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 from helicon.training.errors import TrainingError
-from helicon.training.options import dotted, merge, resolve, without
+from helicon.training.options import resolve
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import (
-    Choice,
     Machine,
+    SizeChoice,
     check_size,
     choose_size,
     expected_steps,
     learning_rate,
+    shape_of,
     validation_seconds,
 )
 from helicon.training.tasks import TrainConfig
@@ -69,10 +70,9 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None
-    task = request.config
     own = merge(place(request, run), _fine_tuning(request, source) if source else {})
     settled = merge(own, limits(request), request.overrides)
-    config = resolve(merge(task, settled))
+    config = resolve(merge(request.config, settled))
     data = config.make_data()
     say(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
@@ -85,11 +85,9 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     fixed = fixed_length(data.layouts, prepared.tokenizers)
     choice = _size(request, source, machine, tokens, vocabulary, fixed)
     say(f"size       {choice.name}: {choice.reason}")
-    shape = {} if choice.name in (request.task, "as adopted") else preset(choice.name)
-    # A published shape has layouts too, but the task says what is trained
-    shape = without(shape, ("task", "codec", "data.layouts"))
+    shape = {} if choice.name in (request.task, request.size, "as adopted") else shape_of(choice.name)
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
-    named = dotted(merge(task, shape, settled))
+    named = dotted(merge(request.config, shape, settled))
     config = config.changed(merge(without(precision, named), without(shape, dotted(settled))))
     data = config.make_data()
     data.prepared = prepared
@@ -143,13 +141,13 @@ def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer])
 
 def _size(
     request: TrainRequest, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int, fixed: int | None
-) -> Choice:  # fmt: skip
+) -> SizeChoice:  # fmt: skip
     if source is not None:
-        return Choice("as adopted", f"that of {request.init_from}")
+        return SizeChoice("as adopted", f"that of {request.init_from}")
     if request.size != "auto":
-        return Choice(request.size, "as asked")
+        return SizeChoice(request.size, "as asked")
     if (request.config.get("model") or {}).get("layers"):
-        return Choice(request.task, "the preset's own")
+        return SizeChoice(request.task, "the preset's own")
     return choose_size(machine, tokens, request.minutes, vocabulary, fixed)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
+from helicon.presets import dotted, merge
 from helicon.training.changes import ELSEWHERE, check_unchanged
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, dotted, merge, typed_config
+from helicon.training.options import UsageError, typed_config
 from helicon.training.plan import max_time
 from helicon.training.processes import is_first
 from helicon.training.runs.checkpoints import latest_checkpoint

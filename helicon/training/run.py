@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from helicon.formats.printable import MOST, print_text, printable
+from helicon.presets import Config
 from helicon.training.changes import RecordChanges, check_unchanged
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
@@ -31,7 +32,6 @@ from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
 from helicon.training.options import (
     UNION,
-    Config,
     UsageError,
     check_options,
     check_task_name,
@@ -39,9 +39,7 @@ from helicon.training.options import (
     explained,
     locating,
     make_parser,
-    resolve_configs,
     task_of,
-    typed_options,
 )
 from helicon.training.own_parts import OwnParts, print_profile
 from helicon.training.process_state import process_state_kept
@@ -55,6 +53,7 @@ from helicon.training.runs.record import read_record
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.lightning_options import unknown_precision
 from helicon.training.settings.own_classes import import_typed, own_class_options
+from helicon.training.settings.words import resolve_configs, typed_options
 from helicon.training.stopping import EndCompanions, StopOnSignal
 from helicon.training.tasks import TASKS, TrainConfig
 from helicon.training.trainer import HeliconTrainer

@@ -17,22 +17,12 @@ from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.formats.printable import print_text
 from helicon.modalities.audio import RATE
-from helicon.presets import preset, preset_names
+from helicon.presets import Config, chosen, dotted, merge, preset, preset_names, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
-from helicon.training.options import (
-    Config,
-    UsageError,
-    chosen,
-    dotted,
-    locating,
-    merge,
-    typed_config,
-    typed_options,
-    without,
-)
+from helicon.training.options import UsageError, locating, typed_config
 from helicon.training.plan import Plan, plan_gpt
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
@@ -40,6 +30,7 @@ from helicon.training.settings.config import OptimizerConfig
 from helicon.training.settings.hops import parse_hops
 from helicon.training.settings.request import MOST_MINUTES, TrainRequest
 from helicon.training.settings.sizes import check_size, task_config, trains_codec
+from helicon.training.settings.words import typed_options
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset

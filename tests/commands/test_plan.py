@@ -14,8 +14,8 @@ import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.gpt.config import GPTConfig
-from helicon.presets import GROUPS, preset
-from helicon.training.options import Parser, UsageError, dotted, merge, resolve, typed_config, without
+from helicon.presets import GROUPS, dotted, merge, preset, without
+from helicon.training.options import Parser, UsageError, resolve, typed_config
 from helicon.training.plan import Plan, plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.config import GPTModelConfig

@@ -14,10 +14,9 @@ from helicon.demos.composer import write_folder
 from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
-from helicon.presets import FOLDER, preset, preset_names, preset_path
+from helicon.presets import FOLDER, dotted, preset, preset_names, preset_path
 from helicon.sequence.layout import Schema
 from helicon.sequence.vocabulary import Block
-from helicon.training.options import dotted
 from helicon.training.plan import plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.request import TrainRequest

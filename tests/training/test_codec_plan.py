@@ -11,10 +11,10 @@ import torch
 
 from helicon.data.entries import DataError
 from helicon.formats.image import write_image
-from helicon.presets import preset
+from helicon.presets import merge, preset
 from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, merge, resolve
+from helicon.training.options import UsageError, resolve
 from helicon.training.settings.request import TrainRequest
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import ImageCodecConfig

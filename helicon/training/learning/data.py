@@ -54,9 +54,8 @@ class SequenceData(pl.LightningDataModule):
         if self.adopted:
             choices |= {slot: name for slot, name in self.adopted.tokenizer_names.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
-        options: dict[str, Any] = {"vocabulary": config.vocabulary, "colours": config.colours}
-        options["volume_margin"] = int(config.augment)
-        options |= config.reading | ({} if config.max_mb is None else {"max_mb": config.max_mb})
+        options = {"volume_margin": int(config.augment), **config.of_media}
+        options |= {} if config.max_mb is None else {"max_mb": config.max_mb}
         for name, value in registry.read_options(sources, self.adopted.reading).items() if self.adopted else []:
             if options.setdefault(name, value) != value:
                 raise DataError(
@@ -68,7 +67,7 @@ class SequenceData(pl.LightningDataModule):
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
         self.source = Source.of(config, tuple(config.layouts), choices, options)
         self.reading = registry.read_options(sources, options)
-        for name in config.reading.keys() - self.reading.keys():
+        for name in config.of_media.keys() - self.reading.keys() - registry.fitting_options():
             raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers

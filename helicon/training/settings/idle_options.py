@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from helicon.modalities import registry
+
 STAGES = ("--codec", "--next", "--upsampler_of")  # what `helicon train` goes by
 
 
 # What is of a checkpoint that is gone on from, whatever is typed beside it: tokenizers, and the state of an optimizer
-KEPT = ("data.tokenizers", "data.tokenizer", "data.vocabulary", "data.colours", "data.adopt")
+KEPT = ("data.tokenizers", "data.tokenizer", "data.adopt")  # and those by which tokenizers are learned
 CHECKED = (
     "model.optimizer",
     "model.lr",
@@ -91,7 +93,9 @@ def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heede
 
 def settled_option(command: str, task: str, names: Iterable[str]) -> str | None:
     """The first of some options, dotted, that the checkpoint which a command goes on from settles; None without any."""
-    settled = (*KEPT, *(CHECKED if command == "fit" else ()), *(("data.rate",) if task == "audio-codec" else ()))
+    learned = [f"data.{name}" for name in registry.fitting_options()]
+    checked = (*(CHECKED if command == "fit" else ()), *(("data.rate",) if task == "audio-codec" else ()))
+    settled = (*KEPT, *learned, *checked)
     return next((name for name in names if any(f"{name}.".startswith(f"{each}.") for each in settled)), None)
 
 

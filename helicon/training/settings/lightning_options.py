@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -66,13 +67,26 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def odd_number(trainer: Mapping[str, Any]) -> str | None:
-    """Refusal, in one line, of a number of the trainer that Lightning takes and stumbles over; None without any."""
-    for name, value in trainer.items():
+def odd_number(config: Mapping[str, Any]) -> str | None:
+    """Refusal, in one line, of a number of the trainer that Lightning stumbles over, or of one that is not finite."""
+    for name, value in config["trainer"].items():
         least = LEAST.get(name, -MOST_COUNT)
         if isinstance(value, int | float) and not least <= value <= MOST_COUNT:  # nor NaN
             return f"--trainer.{name} {shown(value)}: a number from {least:g} to {MOST_COUNT:g} is accepted"
+    for group in ("model", "data"):
+        for name, value in config[group].items():
+            if not all(map(math.isfinite, _floats(value))):
+                return f"--{group}.{name} {shown(value)}: finite numbers are accepted"
     return None
+
+
+def _floats(value: Any) -> Iterator[float]:
+    """Those that a value is, or has in its lists and mappings."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _floats(each)
 
 
 def unknown_precision(task: str, precision: Any) -> str | None:

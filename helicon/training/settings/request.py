@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.checked import number, text, whole
-from helicon.training.settings.sizes import task_config
+from helicon.presets import merge
+from helicon.training.settings.sizes import shape_of, task_config
 
 LEAST_MINUTES, MOST_MINUTES, MOST_STEPS, MOST_LEVELS, MOST_SEED = 1e-6, 1e6, 10**12, 8, (1 << 32) - 1
 PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")
@@ -71,8 +72,8 @@ class TrainRequest:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the task says."""
-        return task_config(self.task)
+        """What the task says, in the size that is asked for, unless that is to be chosen."""
+        return merge(task_config(self.task), {} if self.size == "auto" else shape_of(self.size))
 
     @property
     def title(self) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from helicon.gpt.numbers import has_bf16
 from helicon.modalities import registry
-from helicon.presets import preset, preset_names
+from helicon.presets import preset, preset_names, without
 from helicon.tokenizers.names import unknown
 
 # size -> tokens below which it would learn them by heart before it learns the style
@@ -45,7 +45,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SizeChoice:
     """A size, and why."""
 
     name: str
@@ -54,21 +54,23 @@ class Choice:
 
 def choose_size(
     machine: Machine, tokens: int, minutes: float, vocabulary: int, fixed: int | None = None
-) -> Choice:  # fmt: skip
+) -> SizeChoice:  # fmt: skip
     """The largest size that the folder has tokens for and that gets its steps in the minutes.
 
     fixed: tokens of a sequence, where that does not depend on the size.
     """
-    chosen = Choice("tiny", "the smallest")
+    chosen = SizeChoice("tiny", "the smallest")
     for name in list(NEEDS_TOKENS)[1:]:
         config = preset(name)
         config["model"]["context"] = fixed or config["model"]["context"]
         steps = expected_steps(machine, config, vocabulary, minutes)
         if tokens < NEEDS_TOKENS[name]:
-            return Choice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
+            return SizeChoice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
         if steps < NEEDS_STEPS:
-            return Choice(chosen.name, f"{name} would get about {steps:,} steps in {minutes:g} min on this machine")
-        chosen = Choice(name, f"about {steps:,} steps in {minutes:g} min on {machine.device}, and {tokens:,} tokens")
+            return SizeChoice(chosen.name, f"{name} would get about {steps:,} steps in {minutes:g} min on this machine")
+        chosen = SizeChoice(
+            name, f"about {steps:,} steps in {minutes:g} min on {machine.device}, and {tokens:,} tokens"
+        )
     return chosen
 
 
@@ -105,6 +107,11 @@ def check_size(name: str) -> None:
     shapes = [each for each in preset_names() if (preset(each).get("model") or {}).get("layers")]
     if name != "auto" and name not in shapes:
         raise ValueError(unknown("size", name, ["auto", *shapes]))
+
+
+def shape_of(size: str) -> dict[str, Any]:
+    """What the preset of a size says; not the layouts of a published one, since the task says what is trained."""
+    return without(preset(size), ("task", "codec", "data.layouts"))
 
 
 def task_config(task: str) -> dict[str, Any]:

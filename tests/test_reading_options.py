@@ -208,7 +208,7 @@ def test_the_size_of_pictures_is_their_tokenizers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config.update(format=1), "bundle format 1; this version of helicon reads format 2"),
+        (lambda config: config.update(format=1), "bundle format 1; this version of helicon reads format 3"),
         (lambda config: config.pop("reading"), "reading"),
         (lambda config: config.update(reading={}), "reading without pedal"),
         (lambda config: config.update(reading={"pedal": "hold"}), "pedal 'hold' is not one of extend, drop"),

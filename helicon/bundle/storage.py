@@ -29,7 +29,7 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
-FORMAT = 2  # since which the options of reading are part of it
+FORMAT = 3
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
 MOST_SLOTS = 32  # of a bundle
@@ -52,7 +52,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         {
             "format": FORMAT,
             "helicon": helicon.__version__,
-            "shape": asdict(bundle.gpt.config),
+            "gpt": asdict(bundle.gpt.config),
             "context": schema.context,
             "positions": schema.positions,
             "layouts": [str(layout) for layout in schema.layouts],
@@ -87,7 +87,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     except WeightsError as error:
         raise BundleError(str(error)) from None
     try:
-        gpt_config = _gpt_config(config["shape"])
+        gpt_config = _gpt_config(config["gpt"])
         _check_layers(folder / WEIGHTS, header, gpt_config)
         names, tokenizers = _tokenizers(config["tokenizers"], folder, device)
         layouts = [Layout.parse(spec) for spec in sequence("layouts", config["layouts"], MOST_LAYOUTS)]
@@ -122,7 +122,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
 
 def _gpt_config(config: Any) -> GPTConfig:
     """ValueError for fields that a GPTConfig does not have, or values that it cannot have."""
-    return GPTConfig(**fields("shape", config, [field.name for field in fields_of(GPTConfig)]))
+    return GPTConfig(**fields("gpt", config, [field.name for field in fields_of(GPTConfig)]))
 
 
 def _check_layers(path: Path, header: Mapping[str, Any], config: GPTConfig) -> None:

@@ -57,7 +57,7 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "layouts": [str(layout) for layout in schema.layouts],
         "context": schema.context,
         "positions": schema.positions,
-        "shape": asdict(gpt.config),
+        "gpt": asdict(gpt.config),
         "parameters": total,
         "parameters_without_embeddings": total - sum(table.numel() for table in tables),
         "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},
@@ -73,14 +73,14 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
 
 def lines(report: dict[str, Any]) -> list[str]:
     """The report for people: a name, then its value, wrapped under itself."""
-    shape, vocabulary = report["shape"], report["vocabulary"]
-    rest = ", ".join(f"{k} {v}" for k, v in shape.items() if k not in ("layers", "width", "heads"))
+    gpt, vocabulary = report["gpt"], report["vocabulary"]
+    rest = ", ".join(f"{k} {v}" for k, v in gpt.items() if k not in ("layers", "width", "heads"))
     shown = {
         "bundle": f"{report['bundle']}   {report['bytes'] / 1e6:,.1f} MB, weights {report['hash']}",
         "made by": _text(report["notes"]) or "no notes",
         "layouts": "; ".join(report["layouts"]),
         "context": f"{report['context']} tokens, positions {report['positions']}",
-        "shape": f"{shape['layers']} layers, width {shape['width']}, {shape['heads']} heads; {rest}",
+        "gpt": f"{gpt['layers']} layers, width {gpt['width']}, {gpt['heads']} heads; {rest}",
         "parameters": f"{report['parameters']:,}; {report['parameters_without_embeddings']:,} without embeddings",
         "vocabulary": f"{vocabulary['size']:,} rows, {vocabulary['fingerprint']}; {_text(report['blocks'])}",
         "coordinates": _text(report["coordinates"]),

@@ -89,8 +89,7 @@ def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> Sou
     codec = bundle.codec
     if not isinstance(codec, AudioCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of sound is needed")
-    reading = fields("reading", bundle.reading, AUDIO.option_names)
-    how = reading["rate"], reading["channels"], bundle.config()
+    how = bundle.reading["rate"], bundle.reading["channels"], bundle.config()
     return SoundCodesTokenizer(codec, level, *how, lasting(codec), block)
 
 

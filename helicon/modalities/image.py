@@ -96,7 +96,7 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
     codec = bundle.codec
     if not isinstance(codec, Codec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
-    options = ImageOptions(**fields("reading", bundle.reading, IMAGE.option_names))
+    options = ImageOptions(**bundle.reading)
     return CodesTokenizer(codec, options.size, codec.config.factor, bundle.config(), lasting(codec), block)
 
 

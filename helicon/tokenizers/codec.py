@@ -72,7 +72,7 @@ class CodecTokenizer(Tokenizer[Media]):
 
     def describe(self) -> dict[str, Any]:
         """For people: which codec, and what it is made of."""
-        return {"codec": self._config["fingerprint"], **self._config["shape"]}
+        return {"codec": self._config["fingerprint"], **self._config["config"]}
 
     def state(self) -> dict[str, Any]:
         """JSON-able; the weights apart."""

@@ -21,7 +21,7 @@ from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limi
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
-from helicon.training.settings.sizes import check_size, validation_seconds
+from helicon.training.settings.sizes import validation_seconds
 from helicon.training.tasks import TASKS
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
@@ -84,8 +84,7 @@ def medium_of(task: str) -> str:
 
 
 def planned_data(request: TrainRequest) -> SequenceData:
-    """The data module asked for, not prepared. ValueError for a wrong size or option, DataError without any files."""
-    check_size(request.size)
+    """The data module asked for, not prepared. ValueError for a wrong option, DataError without any files."""
     where: dict[str, Any] = {"data": {"path": str(request.path)}, "runs": str(request.runs)}
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()

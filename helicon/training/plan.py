@@ -26,7 +26,6 @@ from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import (
     Machine,
     SizeChoice,
-    check_size,
     choose_size,
     expected_steps,
     learning_rate,
@@ -66,7 +65,6 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
 
     ValueError, DataError or TrainingError in one line for what cannot be done.
     """
-    check_size(request.size)
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None

@@ -29,7 +29,7 @@ from helicon.training.runs.folders import choose_run
 from helicon.training.settings.config import OptimizerConfig
 from helicon.training.settings.hops import parse_hops
 from helicon.training.settings.request import MOST_MINUTES, TrainRequest
-from helicon.training.settings.sizes import check_size, task_config, trains_codec
+from helicon.training.settings.sizes import check_size, shape_of, task_config, trains_codec
 from helicon.training.settings.words import typed_options
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
@@ -84,7 +84,7 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
 def _decided(asked: Mapping[str, Any]) -> list[str]:
     """Options that flags decide, whatever a config says."""
     check_size(size := asked.get("size", "auto"))
-    shape = {} if size == "auto" else preset(size)
+    shape = {} if size == "auto" else shape_of(size)
     sized = [name for name in dotted(shape) if name not in LEARNING]
     return [*sized, *(name for flag in asked for name in DECIDED.get(flag, ()))]
 

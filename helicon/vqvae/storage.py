@@ -21,7 +21,7 @@ from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.codec import Bottleneck, Codec
 from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, ImageCodecConfig
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
 
@@ -30,15 +30,19 @@ class CodecError(ValueError):
 
 
 class Family(NamedTuple):
-    """Codecs of one kind of network."""
+    """Codecs of one kind of network, and options with which files of their medium are read."""
 
     config: type[ImageCodecConfig] | type[AudioCodecConfig]
     codec: type[Codec] | type[AudioCodec]
+    reading: tuple[str, ...]
 
 
-FIELDS = ("medium", "reading", "family", "shape", "codes", "fingerprint")
+FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
 MOST_READING = 384_000  # pixels, samples a second
-FAMILIES = {"image": Family(ImageCodecConfig, Codec), "audio": Family(AudioCodecConfig, AudioCodec)}
+FAMILIES = {
+    "image": Family(ImageCodecConfig, Codec, ("size",)),
+    "audio": Family(AudioCodecConfig, AudioCodec, ("rate", "channels")),
+}
 
 
 @dataclass
@@ -57,7 +61,7 @@ class CodecBundle:
         """JSON-able: all but the weights, with their fingerprint."""
         family = next(name for name, family in FAMILIES.items() if isinstance(self.codec, family.codec))
         return {
-            "medium": self.medium, "reading": self.reading, "family": family, "shape": asdict(self.codec.config),
+            "medium": self.medium, "reading": self.reading, "family": family, "config": asdict(self.codec.config),
             "codes": [each.codebook_size for each in bottlenecks(self.codec).values()],
             "fingerprint": self.fingerprint(),
         }  # fmt: skip
@@ -73,11 +77,11 @@ class CodecBundle:
             raise ValueError("the weights of the codec are missing")
         medium = one_of("medium", fields("codec", config, FIELDS)["medium"], FAMILIES)
         family = FAMILIES[one_of("family", config["family"], (medium,))]
-        values = fields("shape", config["shape"], [field.name for field in fields_of(family.config)])
+        values = fields("config", config["config"], [field.name for field in fields_of(family.config)])
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         codec_config: Any = cast(Any, family.config)(**values)
-        reading = fields("reading", config["reading"], config["reading"])  # whose names the medium knows
-        reading = {text("reading", name): whole(name, value, 1, MOST_READING) for name, value in reading.items()}
+        reading = fields("reading", config["reading"], family.reading)
+        reading = {name: whole(name, value, 1, MOST_READING) for name, value in reading.items()}
         with torch.device("meta"):  # nothing is allocated for a config that the weights do not have
             codec = family.codec(codec_config)
         expected = {name: (tensor.shape, tensor.dtype) for name, tensor in lasting(codec).items()}

@@ -129,7 +129,7 @@ DAMAGE = {
     "whole numbers": (
         weights(lambda t: t.update({"norm.weight": torch.ones(32).int()})), WEIGHTS, "norm.weight holds I32",
     ),
-    "another width": (config(lambda c: c["shape"].update(width=64)), WEIGHTS, "the config says"),
+    "another width": (config(lambda c: c["gpt"].update(width=64)), WEIGHTS, "the config says"),
     "another vocabulary": (
         config(lambda c: c["tokenizers"]["style"]["state"]["labels"].append("new")), CONFIG, "it was saved with",
     ),
@@ -143,8 +143,8 @@ DAMAGE = {
     "a later format": (config(lambda c: c.update(format=99)), CONFIG, "bundle format 99"),
     "no layouts": (config(lambda c: c.pop("layouts")), CONFIG, "not a bundle this version can read"),
     "an odd layout": (config(lambda c: c.update(layouts=["music style[3]"])), CONFIG, "only the last slot"),
-    "an unknown setting": (config(lambda c: c["shape"].update(magic=1)), CONFIG, "not a bundle this version can read"),
-    "an impossible width": (config(lambda c: c["shape"].update(width=33)), CONFIG, "not a multiple of heads"),
+    "an unknown setting": (config(lambda c: c["gpt"].update(magic=1)), CONFIG, "not a bundle this version can read"),
+    "an impossible width": (config(lambda c: c["gpt"].update(width=33)), CONFIG, "not a multiple of heads"),
     "an unknown modality": (
         config(lambda c: c["tokenizers"].update(smell=c["tokenizers"]["text"])), CONFIG, "unknown slot 'smell'",
     ),

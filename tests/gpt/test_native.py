@@ -66,6 +66,13 @@ def prefilled(gpt: GPT) -> tuple[Cache, dict[str, torch.Tensor], torch.Tensor]:
     return cache, inputs, whole
 
 
+def eager(gpt: GPT, cache: Cache) -> EagerStep:
+    """PyTorch's step on what a cache holds."""
+    step = EagerStep(gpt, gpt.new_cache(len(POSITIONS), TOKENS), FRAME)
+    step.cache.copy_rows(cache, range(len(POSITIONS)))
+    return step
+
+
 @needs_compiler
 @pytest.mark.parametrize("rope", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -73,13 +80,11 @@ def prefilled(gpt: GPT) -> tuple[Cache, dict[str, torch.Tensor], torch.Tensor]:
 def test_it_is_the_whole_forward_and_the_step_of_pytorch(shape, rope):
     gpt = model(rope, **shape)
     cache, inputs, whole = prefilled(gpt)
-    theirs = copy.deepcopy(cache)
+    theirs = eager(gpt, cache)
     logits = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
     torch.testing.assert_close(logits, whole, atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        EagerStep(gpt, theirs, FRAME)(**inputs, rows=ROWS, reach=TOKENS), logits, atol=1e-5, rtol=0
-    )
-    kept = theirs.kv[..., : cache.kv.shape[-1]]  # without what heads are filled up with
+    torch.testing.assert_close(theirs(**inputs, rows=ROWS, reach=TOKENS), logits, atol=1e-5, rtol=0)
+    kept = theirs.cache.kv[..., : cache.kv.shape[-1]]  # without what heads are filled up with
     torch.testing.assert_close(cache.kv, kept, atol=1e-5, rtol=0, equal_nan=True)  # and what is kept of the token
 
 
@@ -91,7 +96,7 @@ def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number
     _, _, exact = prefilled(model(**shape))
     gpt = convert(model(**shape), number)
     cache, inputs, _ = prefilled(gpt)
-    theirs = EagerStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    theirs = eager(gpt, cache)(**inputs, rows=ROWS, reach=TOKENS)
     ours = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
     scale = float(exact.std())
     assert float((ours - exact).square().mean().sqrt()) < 1.05 * float((theirs - exact).square().mean().sqrt())
@@ -105,11 +110,12 @@ def test_bfloat16_is_rounded_to_nearest():
     """Keys and values that are kept would be a 700th smaller if it were cut off."""
     gpt = convert(model(), "bf16")
     exact = copy.deepcopy(gpt).float()
-    (cache, inputs, _), (theirs, _, _) = prefilled(gpt), prefilled(exact)
+    cache, inputs, _ = prefilled(gpt)
+    theirs = eager(exact, prefilled(exact)[0])
     NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
-    EagerStep(exact, theirs, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    theirs(**inputs, rows=ROWS, reach=TOKENS)
     batch = torch.arange(len(POSITIONS))
-    kept, expected = (each.kv[0][:, batch, :, POSITIONS].float().abs().sum() for each in (cache, theirs))
+    kept, expected = (each.kv[0][:, batch, :, POSITIONS].float().abs().sum() for each in (cache, theirs.cache))
     assert float(kept / expected) == pytest.approx(1, abs=4e-4)
 
 
@@ -122,7 +128,7 @@ def test_activations_of_numbers_far_from_zero(mlp):
         far = torch.tensor([-1000.0, -100, -89.5, -60, -53, -13, -12.97, -11, -10, 10, 60, 100])
         layer.mlp.up.bias.copy_(far.repeat(12)[: len(layer.mlp.up.bias)])
     cache, inputs, _ = prefilled(gpt)
-    theirs = EagerStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    theirs = eager(gpt, cache)(**inputs, rows=ROWS, reach=TOKENS)
     logits = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
     torch.testing.assert_close(logits, theirs, atol=1e-4, rtol=1e-4)
 
@@ -298,9 +304,7 @@ def test_every_branch_for_another_processor_is_the_step_of_pytorch(branches, pro
     for shape in ({}, {"pattern": "strided:6", "mlp": "swiglu", "norm": "rms"}, {"width": 128, "heads": 1}):
         gpt = convert(model(**shape), number)
         cache, inputs, _ = prefilled(gpt)
-        exact = copy.deepcopy(cache)
-        exact.kv = exact.kv.double()
-        due = EagerStep(whole(gpt), exact, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+        due = eager(whole(gpt), cache)(**inputs, rows=ROWS, reach=TOKENS)
         step = NativeStep(gpt, cache, FRAME)
         step._function = function
         found = step(**inputs, rows=ROWS, reach=TOKENS)

@@ -51,7 +51,7 @@ class Together(CodecTokenizer[str]):
     """Letters by their number, several texts at once, whose lengths are kept."""
 
     def __init__(self) -> None:
-        super().__init__(None, 12, {"fingerprint": "0", "shape": {"width": 1}}, {}, "letters")
+        super().__init__(None, 12, {"fingerprint": "0", "config": {"width": 1}}, {}, "letters")
         self.taken: list[list[int]] = []
 
     def encode_many(self, media: Any) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ class Greys:
         return (levels / 127.5 - 1).expand(-1, 3, -1, -1)
 
 
-CONFIG = {"fingerprint": "0123456789abcdef", "shape": {"factor": 2, "quantizer": "greys"}}
+CONFIG = {"fingerprint": "0123456789abcdef", "config": {"factor": 2, "quantizer": "greys"}}
 
 
 def greys(size: int = 6) -> CodesTokenizer:

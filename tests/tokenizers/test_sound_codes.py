@@ -49,7 +49,7 @@ class Staircase:
         return self.levels[number]
 
 
-CONFIG = {"fingerprint": "0123456789abcdef", "shape": {"hops": [2, 4], "width": 8}}
+CONFIG = {"fingerprint": "0123456789abcdef", "config": {"hops": [2, 4], "width": 8}}
 
 
 def staircase(level: int = 0, channels: int = 1) -> SoundCodesTokenizer:

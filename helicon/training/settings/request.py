@@ -12,7 +12,7 @@ from typing import Any
 
 from helicon.formats.checked import number, text, whole
 from helicon.presets import merge
-from helicon.training.settings.sizes import shape_of, task_config
+from helicon.training.settings.sizes import check_size, shape_of, task_config
 
 LEAST_MINUTES, MOST_MINUTES, MOST_STEPS, MOST_LEVELS, MOST_SEED = 1e-6, 1e6, 10**12, 8, (1 << 32) - 1
 PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")
@@ -66,6 +66,7 @@ class TrainRequest:
 
     def __post_init__(self) -> None:
         check_minutes(self.minutes)
+        check_size(self.size)
         for name, low, high in (("steps", 1, MOST_STEPS), ("seed", 0, MOST_SEED), ("levels", 1, MOST_LEVELS)):
             if (value := getattr(self, name)) is not None:
                 whole(name, value, low, high)

@@ -104,14 +104,18 @@ def trains_codec(config: Mapping[str, Any]) -> bool:
 
 def check_size(name: str) -> None:
     """ValueError unless `name` is `auto` or a preset with a shape."""
+    if name == "auto":
+        return
     shapes = [each for each in preset_names() if (preset(each).get("model") or {}).get("layers")]
-    if name != "auto" and name not in shapes:
+    if name not in shapes:
         raise ValueError(unknown("size", name, ["auto", *shapes]))
 
 
 def shape_of(size: str) -> dict[str, Any]:
-    """What the preset of a size says; not the layouts of a published one, since the task says what is trained."""
-    return without(preset(size), ("task", "codec", "data.layouts"))
+    """What a preset says of the model and its steps; what it says of files is the task's to say."""
+    config = preset(size)
+    files = [f"data.{name}" for name in config["data"] if name != "batch_size"]
+    return without(config, ("task", "codec", *files))
 
 
 def task_config(task: str) -> dict[str, Any]:

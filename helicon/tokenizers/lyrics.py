@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +24,7 @@ from helicon.tokenizers.text import BYTES, BytesTokenizer
 
 MAX_LINES = 10_000  # of a song, with times
 KEPT_BYTES = 1 << 14  # of a text whose lines are kept for its next window
-_TIME = re.compile(r"\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
-_TIMES = re.compile(rf"\s*((?:{_TIME.pattern}\s*)+)")  # those that begin a line
+_TIME = re.compile(r"\s*\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
 _WORD_TIME = re.compile(r"[\[<]\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?[\]>]")
 _FACT = re.compile(r"\s*\[([A-Za-z#]+):(.*)\]\s*")
 
@@ -72,16 +71,13 @@ def timed_lines(text: str) -> list[Line]:
     for line in text.splitlines()[:MAX_LINES]:
         if len(found) >= MAX_LINES:
             break
-        if match := _TIMES.match(line):
-            times_s, any_times = (
-                [_seconds(*each.groups()) for each in islice(_TIME.finditer(match[1]), MAX_LINES)],
-                True,
-            )
+        if begin_s := _times_s(line):
+            times_s, any_times = begin_s, True
         elif fact := _FACT.fullmatch(line):
             offset_s = _milliseconds(fact[2]) / 1000 if fact[1].lower() == "offset" else offset_s
             continue
         words = " ".join(_WORD_TIME.sub("", line).split())
-        if words or match:
+        if words or begin_s:
             found += [(time_s, words) for time_s in times_s[: MAX_LINES - len(found)]]
     if not any_times:
         return []
@@ -91,6 +87,16 @@ def timed_lines(text: str) -> list[Line]:
     for i in range(len(found) - 2, -1, -1):  # the next later time, which several lines of one time share
         ends[i] = begins[i + 1] if begins[i + 1] > begins[i] else ends[i + 1]
     return [Line(begin_s, end_s, words) for (begin_s, words), end_s in zip(found, ends) if words]
+
+
+def _times_s(line: str) -> list[float]:
+    """Those that a line begins with, MAX_LINES at most."""
+    found: list[float] = []
+    end = 0
+    while len(found) < MAX_LINES and (match := _TIME.match(line, end)):
+        found.append(_seconds(*match.groups()))
+        end = match.end()
+    return found
 
 
 def around(data: bytes, middle: float, length: int) -> bytes:

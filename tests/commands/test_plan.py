@@ -52,6 +52,17 @@ def test_ten_validations_of_so_many_steps(request_, steps, every, monkeypatch):
     assert cli.trainer.val_check_interval == every
 
 
+def test_a_size_is_checked_together_with_what_is_typed(request_):
+    three = {"model": {"width": 96, "heads": 3}}
+    model = planned(replace(request_, overrides=merge(request_.overrides, three))).config.model
+    assert (model.layers, model.width, model.heads) == (preset("tiny")["model"]["layers"], 96, 3)
+    of_large = {"model": {"heads": 512}}  # more than the default width has
+    assert (
+        planned(replace(request_, size="large", overrides=merge(request_.overrides, of_large))).config.model.heads
+        == 512
+    )
+
+
 def test_fine_tuning_takes_half_the_rate(request_, tmp_path):
     save_bundle(text_bundle(), tmp_path / "bundle")
     overrides = without(request_.overrides, ["data.tokenizer"])

@@ -61,9 +61,11 @@ class Engine:
         if request.layout not in self.sequencer.schema.layouts:
             found = "; ".join(map(str, self.sequencer.schema.layouts))
             raise ValueError(f"layout {str(request.layout)!r}: this model has {found}")
+        if request.rows > self.slots:
+            raise ValueError(f"a request with guidance takes {request.rows} rows, this engine has {self.slots}")
+        stream = Stream(str(next(self._numbers)), request.checked(self.sequencer), self.step)
         if request.layout not in self._lanes:
             self._lanes[request.layout] = Lane(self.gpt, self.sequencer, request.layout, self.slots, self.backend)
-        stream = Stream(str(next(self._numbers)), request.checked(self.sequencer), self.step)
         self._lanes[request.layout].submit(stream)
         return stream
 

@@ -60,16 +60,14 @@ class Lane:
         self.cache = gpt.new_cache(slots, min(sequencer.context, layout.prefix + self.room))
         self.decode_step = make_step(gpt, self.cache, layout.frame, backend)
         self.waiting: deque[Waiting] = deque()
-        self._starts: dict[Any, tuple[Prompt, Start]] = {}
+        self._started: tuple[Any, Prompt, Start] | None = None  # by whom the start was asked for last
         self.rows: list[Row] = []
         self.streams: list[Stream] = []  # the items, in the order of their first rows
         self.batch: Batch | None = None
         self.steps = 0
 
     def submit(self, stream: Stream) -> None:
-        """Lines a request up. ValueError for ids, constraints or a number of rows that cannot be."""
-        if stream.request.rows > self.slots:
-            raise ValueError(f"a request with guidance takes {stream.request.rows} rows, this engine has {self.slots}")
+        """Lines a request up. ValueError for ids or constraints that cannot be."""
         waiting = Waiting(stream, tuple(self.feed.rows_of(stream)), self._start(stream.request))
         if stream.request.most_tokens == 0:
             stream.end("done")
@@ -147,23 +145,21 @@ class Lane:
             free -= len(rows)
         if not joining:
             return
-        if not self.waiting:
-            self._starts.clear()
         self.batch = Batch.joined(parts)
         self._arrange([*self.rows, *(rows[0] for rows in joining), *(row for rows in joining for row in rows[1:])])
 
     def _start(self, request: DecodeRequest) -> Start:
-        """Grammar and coordinates after a prime; equal primes of those that wait are stepped through once."""
+        """Grammar and coordinates after a prime; one that several ask for in a row is stepped through once."""
         prompt, most = request.prompt, request.sampling.max_tokens
         if self.automaton is None:
             return {}, {}
         key = id(prompt.prime), id(prompt.constraints), prompt.length, most
-        if key not in self._starts:
+        if self._started is None or self._started[0] != key:
             length = {} if prompt.length is None else {"length": prompt.length}
             state = self.automaton.constrain(self.automaton.start(1), **prompt.constraints, **length)
             state, coords = stepped(self.automaton, state, torch.as_tensor(np.asarray(prompt.prime, np.int64)))
-            self._starts[key] = prompt, (self.automaton.constrain(state, tokens=most), coords)
-        return self._starts[key][1]
+            self._started = key, prompt, (self.automaton.constrain(state, tokens=most), coords)
+        return self._started[2]
 
     def _item(self, stream: Stream, start: Start) -> Batch:
         """An item before its first token."""

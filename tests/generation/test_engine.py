@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -192,6 +194,34 @@ def test_a_step_computes_the_rows_that_are_in_use_alone(world, monkeypatch):
     while engine.busy:
         engine.step()
     assert widths == [3, 2, 2, 1, 1]
+
+
+def test_nothing_is_kept_of_those_who_left_while_others_wait(world):
+    layout = next(layout for layout in world[0].schema.layouts if layout.last.name == "music")
+    engine, primes = engine_of(world, 1), []
+    for _ in range(10):
+        prime = np.zeros(0, np.int64)
+        primes.append(weakref.ref(prime))
+        engine.submit(DecodeRequest(layout, Prompt({"style": prime}, prime), Sampling(max_tokens=3)))
+        del prime
+        if len(primes) > 2:  # one runs and two wait, from now on
+            for _ in range(3):
+                engine.step()
+    assert engine.busy
+    gc.collect()
+    assert sum(prime() is not None for prime in primes) <= 4
+
+
+def test_a_request_that_is_refused_takes_no_cache(world):
+    engine = engine_of(world, 1)
+    layout = next(layout for layout in world[0].schema.layouts if str(layout) == LAYOUTS[1])
+    for request in (
+        DecodeRequest(layout, Prompt({}, np.arange(17)), Sampling()),
+        DecodeRequest(layout, Prompt({}), Sampling(guidance=2.0)),
+    ):
+        with pytest.raises(ValueError, match="takes"):
+            engine.submit(request)
+    assert engine._lanes == {}
 
 
 def test_a_whole_prime_is_done_at_once(world):

@@ -50,10 +50,14 @@ def fit_alone(words: list[str], stop: int) -> None:
         run_lightning("fit", words)
 
 
-def test_a_run_by_one_and_two_processes_in_turn_is_the_run_by_one(midi_folder, tmp_path):
+@pytest.mark.parametrize(
+    "strategies",
+    [pytest.param([DDP], id="ddp"), pytest.param([DDP, FSDP], id="ddp, then fsdp", marks=pytest.mark.slow)],
+)
+def test_a_run_by_one_and_two_processes_in_turn_is_the_run_by_one(midi_folder, tmp_path, strategies):
     whole, moved = fit(midi_folder, tmp_path, "whole", *SAME), tmp_path / "moved"
     fit_alone(arguments(midi_folder, tmp_path, "moved", *SAME), stop=1)
-    for strategy, steps in ((DDP, (5, 6)), (FSDP, (9, 10))):
+    for strategy, steps in zip(strategies, ((5, 6), (9, 10))):
         said = fit_in_two([*resume_words(moved), *strategy], stop=steps[0])
         assert said.count(f"helicon train --resume {moved}") == 1
         fit_alone([*resume_words(moved), *ALONE], stop=steps[1])

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from helicon.formats.checked import flag, number, one_of, whole
 from helicon.gpt.attention.patterns import parse_patterns
 
-MOST_LAYERS, MOST_WIDTH, MOST_RATIO = 1000, 1 << 16, 64
+MOST_LAYERS, MOST_WIDTH, MOST_RATIO = 512, 1 << 16, 64
 Activation = Literal["gelu", "quick_gelu", "relu2", "swiglu"]
 Norm = Literal["layer", "rms"]
 

@@ -50,6 +50,8 @@ class GPT(nn.Module):
 
     def _initialise(self) -> None:
         """N(0, .02); the last linear of each residual branch scaled by 1/sqrt(2 layers) (GPT-2)."""
+        if self.tokens.weight.is_meta:  # weights follow, and each operation that does nothing takes a millisecond
+            return
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 continue

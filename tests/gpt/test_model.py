@@ -114,6 +114,20 @@ def test_narrow_attention_from_a_cache(written, width, ratios):
             torch.testing.assert_close(step, whole[:, i], rtol=1e-4, atol=1e-4)
 
 
+def test_what_is_made_for_the_weights_of_a_file_is_not_initialised(monkeypatch):
+    """A bundle may have many layers, whose weights are drawn one by one."""
+    drawn, draw = [], torch.nn.init.normal_
+    monkeypatch.setattr(torch.nn.init, "normal_", lambda *a, **k: drawn.append(1) or draw(*a, **k))
+    counts = []
+    for device, layers in (("meta", 1), ("meta", 3), ("cpu", 1), ("cpu", 3)):
+        drawn.clear()
+        with torch.device(device):
+            GPT(GPTConfig(layers=layers, width=8, heads=1), 10, 4)
+        counts.append(len(drawn))
+    assert counts[0] == counts[1]  # PyTorch's tables alone, which draw by themselves
+    assert counts[2] < counts[3]
+
+
 def test_without_coordinates_all_that_is_trained_has_a_gradient():
     """Several processes would wait for that of an empty table without end."""
     gpt = GPT(GPTConfig(layers=1, width=16, heads=2), vocabulary_size=20, places=0, rope=True)

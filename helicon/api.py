@@ -85,7 +85,9 @@ def train(
             task, Path(folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=_path(runs),
             init_from=_path(init_from), manifest=_path(manifest), seed=seed, levels=levels,
         )  # fmt: skip
-        return _train_stages(chained(stages(request)))
+        with locating(task, words=words):
+            found = stages(request)
+        return _train_stages(chained(found), words)
 
 
 def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str] = ()) -> Path:
@@ -107,11 +109,11 @@ def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str]
         return _train_stages(following) if following else trained
 
 
-def _train_stages(request: TrainRequest) -> Path:
+def _train_stages(request: TrainRequest, words: Sequence[str] = ()) -> Path:
     """Trains one stage and those that follow it; gives the run of the model, or of a codec that is all."""
-    plan = plan_stage(request)
+    plan = plan_stage(request, words)
     run = _attached(run_lightning("fit", plan.config, plan.data).run_folder, request.upsampler_of)
-    return _train_stages(request.next) if request.next else run
+    return _train_stages(request.next, words) if request.next else run
 
 
 def _attached(run: Path, upsampler_of: Path | None) -> Path:

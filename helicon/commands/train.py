@@ -40,18 +40,19 @@ def train(args: Namespace) -> int:
         runs=_path(args.runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
         levels=args.levels, upsampler_of=_path(args.upsampler_of),
     )  # fmt: skip
-    found = stages(request)
+    with locating(args.task, words=args.rest):
+        found = stages(request)
     if len(found) > 1:
         say(f"stages     {stage_lengths(found)}")
-    return train_stages(chained(found), first=True)
+    return train_stages(chained(found), args.rest, first=True)
 
 
-def train_stages(request: TrainRequest | None, first: bool = False) -> int:
-    """Trains one stage and those that follow it; the exit status."""
+def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first: bool = False) -> int:
+    """Trains one stage and those that follow it, which options were typed for; the exit status."""
     while request is not None:
         if not first:
             say(f"next stage {request}")
-        if status := train_stage(request):
+        if status := train_stage(request, words):
             return status
         request, first = request.next, False
     return 0
@@ -61,9 +62,9 @@ def _path(name: str | None) -> Path | None:
     return Path(name) if name else None
 
 
-def train_stage(request: TrainRequest) -> int:
+def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     """Trains one stage; the exit status."""
-    begun, plan = time.monotonic(), plan_stage(request)
+    begun, plan = time.monotonic(), plan_stage(request, words)
     done = time.strftime("%H:%M", time.localtime(time.time() + 60 * request.minutes))
     if status := run_plan(plan, f"{request.minutes:g} min, done at about {done}"):
         return status

@@ -22,6 +22,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from helicon.cli import CommandError
 from helicon.data.config import DataConfig
+from helicon.data.entries import DataError
 from helicon.formats.printable import printable
 from helicon.presets import Config, chosen, config_path, preset
 from helicon.tokenizers.names import unknown
@@ -93,7 +94,7 @@ def explained(message: str, parser: ArgumentParser) -> UsageError:
 
 @contextmanager
 def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
-    """While it lasts, a UsageError also names the line of a file or preset that has the option, unless it is typed.
+    """While it lasts, what refuses an option also names the line of a file or preset that has it, unless it is typed.
 
     Args:
         configs: files and presets that options come of.
@@ -101,12 +102,14 @@ def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
     """
     try:
         yield
-    except UsageError as error:
-        option, files = error.option, [*map(str, configs), *configs_of(words)]
+    except (UsageError, DataError) as error:
+        said = re.match(r"--([\w.]+)", str(error))
+        option = error.option if isinstance(error, UsageError) else said and said[1]
+        files = [*map(str, configs), *configs_of(words)]
         if not option or f"--{option}" in dict(typed_options(words)):
             raise
         if places := [place for name in files if (place := _place_of(option, name))]:
-            raise UsageError(f"{error} ({places[0]})", option) from error
+            raise UsageError(f"{error} ({places[-1]})") from error  # later ones go before
         raise
 
 

@@ -154,9 +154,9 @@ def stage_lengths(found: Sequence[TrainRequest]) -> str:
     return ", then ".join(f"{stage.title} in {stage.minutes:.3g} min" for stage in found)
 
 
-def plan_stage(request: TrainRequest) -> Plan:
-    """What is decided of a stage when its turn has come."""
-    with locating(request.task):
+def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> Plan:
+    """What is decided of a stage when its turn has come; errors name the config among the words it was typed by."""
+    with locating(request.task, words=words):
         if trains_codec(request.config):
             return plan_codec(request, say)
         return plan_gpt(_upsampler(request) if request.upsampler_of else request, say)

@@ -238,3 +238,18 @@ def test_a_config_that_is_wrong_is_told_with_its_line(tmp_path, monkeypatch, cap
     assert line.startswith(f"helicon: {message}")
     assert line.endswith(f" (my.yaml, line {number})")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.txt", "my.yaml"]
+
+
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("once upon a time")
+    words = ["--config", "tiny", "--config", "my.yaml"]
+    words = ["text", ".", *words] if command == "train" else ["--config", "text", *words, "--data.path", "."]
+    for text, message in (
+        ("model: {layers: many}", "--model.layers: Expected a <class 'int'>. Got value: many"),
+        ("data: {size: 32}", "--data.size: files of text are not read with it; no such option is"),
+    ):
+        (tmp_path / "my.yaml").write_text(f"# of mine\n{text}")
+        assert main([command, *words]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"helicon: {message} (my.yaml, line 2)"

@@ -11,6 +11,7 @@ import numpy as np
 
 from helicon.gpt.sampler import Method
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.names import unknown
 from helicon.tokenizers.sequencer import Sequencer
 
 
@@ -48,8 +49,8 @@ class Sampling:
             raise ValueError(f"overlap must be above 0 and below 1, got {self.overlap}")
         if not 0 <= self.guidance < math.inf:
             raise ValueError(f"guidance must be 0 or more, got {self.guidance}")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"tokens must be 1 or more, got {self.max_tokens}")
+        if self.max_tokens is not None and (not isinstance(self.max_tokens, int) or self.max_tokens < 1):
+            raise ValueError(f"tokens must be 1 or more, a whole number, got {self.max_tokens!r}")
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,19 @@ class DecodeRequest:
         """The request, with the length that its guide stands for where it has one.
 
         Raises:
-            ValueError: a prime with ids that its slot does not have, or more of them than it takes.
+            ValueError: a prime with ids that its slot does not have, or more of them than it takes; conditions of
+                slots that the layout does not have.
         """
         prompt, last = self.prompt, self.layout.last
+        names = [slot.name for slot in self.layout.slots]
+        for name in prompt.conditions:
+            if name not in names:
+                raise ValueError(unknown("condition", name, names))
         prime = sequencer.checked(last.name, np.asarray(prompt.prime, np.int64))
         if last.length is not None and len(prime) > last.length:
             raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prime)}")
+        if prompt.length is not None and prompt.length < len(prime):
+            raise ValueError(f"a length of {prompt.length} tokens, and a prime of {len(prime)}")
         guide = sequencer.guides[last.name].length(prompt.conditions) if last.guide else None
         if guide is None:
             return self
@@ -85,6 +93,5 @@ class DecodeRequest:
     @property
     def most_tokens(self) -> int | None:
         """Tokens to draw after which it is done, as far as that is known before they are drawn."""
-        length = self.layout.last.length
-        room = None if length is None else length - len(self.prompt.prime)
-        return min((most for most in (self.sampling.max_tokens, room) if most is not None), default=None)
+        rooms = [n - len(self.prompt.prime) for n in (self.layout.last.length, self.prompt.length) if n is not None]
+        return min([*rooms, *([] if self.sampling.max_tokens is None else [self.sampling.max_tokens])], default=None)

@@ -40,7 +40,12 @@ class Engine:
             sequencer: its layouts and tokenizers.
             slots: rows of the cache of each layout; a request takes one, two with guidance.
             backend: how a step is computed, the fastest unless told.
+
+        Raises:
+            ValueError: no slots.
         """
+        if slots < 1:
+            raise ValueError(f"slots must be 1 or more, got {slots}")
         self.gpt, self.sequencer, self.slots = gpt.eval(), sequencer, slots
         self.backend: DecodeBackend = backend
         self._lanes: dict[Layout, Lane] = {}
@@ -103,7 +108,7 @@ def decode(
     """
     numbers = range(len(prompts)) if items is None else items
     requests = [DecodeRequest(layout, prompt, sampling, item) for prompt, item in zip(prompts, numbers)]
-    engine = Engine(gpt, sequencer, min(max(slots, 2), sum(request.rows for request in requests)), backend)
+    engine = Engine(gpt, sequencer, min(max(slots, 2), sum(request.rows for request in requests) or 1), backend)
     streams = [engine.submit(request) for request in requests]
     while engine.busy:
         engine.step()

@@ -152,6 +152,8 @@ class Lane:
         """Grammar and coordinates after a prime; one that several ask for in a row is stepped through once."""
         prompt, most = request.prompt, request.sampling.max_tokens
         if self.automaton is None:
+            if prompt.constraints:
+                raise ValueError(f"{self.layout}: without a grammar, so it takes no {', '.join(prompt.constraints)}")
             return {}, {}
         key = id(prompt.prime), id(prompt.constraints), prompt.length, most
         if self._started is None or self._started[0] != key:

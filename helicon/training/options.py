@@ -24,8 +24,9 @@ from helicon.cli import CommandError
 from helicon.data.config import DataConfig
 from helicon.data.entries import DataError
 from helicon.formats.printable import printable
-from helicon.presets import Config, chosen, config_path, preset
+from helicon.presets import Config, chosen, config_path, preset, preset_path
 from helicon.tokenizers.names import unknown
+from helicon.training.runs.folders import check_format
 from helicon.training.settings.config import RunConfig
 from helicon.training.settings.idle_options import idle_option
 from helicon.training.settings.lightning_options import (
@@ -231,7 +232,12 @@ def check_task_name(task: Any) -> str:
 
 
 def check_typed(command: str, args: Sequence[str], heeded: Collection[str] = ()) -> None:
-    """UsageError for an option that a command has no use for, of those that are typed rather than in a config."""
+    """UsageError for an option that a command has no use for, of those that are typed rather than in a config.
+
+    TrainingError for a config among them that is of a run of another format.
+    """
+    for config in configs_of(args):
+        check_format(preset_path(config))
     typed = [*typed_options(args)]
     if heeded and "--trainer.fast_dev_run" in dict(typed):
         page = "in train, which ends with a page; use helicon fit"

@@ -253,3 +253,28 @@ def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, 
         (tmp_path / "my.yaml").write_text(f"# of mine\n{text}")
         assert main([command, *words]) == 2
         assert capsys.readouterr().err.splitlines()[-1] == f"helicon: {message} (my.yaml, line 2)"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a\n- b\n", "my.yaml: these are no settings; "),
+        ("model: 5\n", "my.yaml: model is no settings; "),
+        ("model: {layers: [\n", "my.yaml: no YAML ("),
+        ("# A run of helicon, format 1\nmodel: {layers: 2}\n", "my.yaml: of another format of runs; "),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_a_config_that_is_none_is_named(tmp_path, monkeypatch, capsys, command, text, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("once upon a time")
+    (tmp_path / "my.yaml").write_text(text)
+    words = ["text", "."] if command == "train" else ["--config", "text", "--data.path", "."]
+    assert main([command, *words, "--config", "my.yaml"]) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"helicon: {said}")
+
+
+def test_an_empty_config_says_nothing(tmp_path):
+    (tmp_path / "my.yaml").write_text("# nothing yet\n")
+    assert HeliconCLI("fit", ["--config=text", f"--config={tmp_path}/my.yaml", "--data.path=x"]).config["task"] == "gpt"

@@ -166,6 +166,9 @@ def test_what_cannot_be_is_refused_before_it_joins_and_hurts_nobody(world):
         (DecodeRequest(captioned, Prompt({"text": np.arange(9)}), Sampling()), r"slot text\[6\] takes 6 tokens, got 9"),
         (DecodeRequest(music, Prompt({}, constraints={"seconds": -1.0}), Sampling()), "seconds must be at least"),
         (DecodeRequest(captioned, Prompt({}), Sampling(guidance=2.0)), "takes 2 rows, this engine has 1"),
+        (DecodeRequest(captioned, Prompt({"txt": np.arange(3)}), Sampling()), "unknown condition 'txt'; nearest: text"),
+        (DecodeRequest(captioned, Prompt({}, constraints={"seconds": 3.0}), Sampling()), "takes no seconds"),
+        (DecodeRequest(captioned, Prompt({}, np.arange(4), length=3), Sampling()), "a length of 3 tokens"),
     ]
     for request, message in wrong:
         with pytest.raises(ValueError, match=message):
@@ -222,6 +225,19 @@ def test_a_request_that_is_refused_takes_no_cache(world):
         with pytest.raises(ValueError, match="takes"):
             engine.submit(request)
     assert engine._lanes == {}
+
+
+def test_a_length_holds_for_every_slot(world):
+    for layout in world[0].schema.layouts[:2]:
+        request = DecodeRequest(layout, Prompt({}, np.arange(2), length=5), Sampling(max_tokens=10))
+        assert len(engine_of(world, 1).submit(request).result()) == 5
+
+
+def test_what_an_engine_cannot_be(world):
+    with pytest.raises(ValueError, match="slots must be 1 or more, got 0"):
+        engine_of(world, 0)
+    with pytest.raises(ValueError, match=r"a whole number, got 2\.5"):
+        Sampling(max_tokens=2.5)  # type: ignore[arg-type]
 
 
 def test_a_whole_prime_is_done_at_once(world):

@@ -71,7 +71,7 @@ def test_a_config_does_not_reach_into_the_current_folder(midi_folder, folder, ca
     error = capsys.readouterr().err
     assert "trainer names code" in error
     run = folder / "runs" / "run"
-    assert f"helicon fit --config config.yaml --runs {run.parent} --name run --ckpt_path last" in error
+    assert f"helicon fit --config {run}/config.yaml --runs {run.parent} --name run --ckpt_path last" in error
 
 
 def test_a_module_that_fails_is_one_line(midi_folder, folder, capsys):

@@ -20,7 +20,8 @@ from helicon.training.errors import TrainingError
 
 CONFIG = "config.yaml"
 FORMAT = 2
-HEADER = f"# A run of helicon, format {FORMAT}\n"
+KIND = "# A run of helicon, format "
+HEADER = f"{KIND}{FORMAT}\n"
 LARGEST_CONFIG = 1 << 17  # bytes
 MOST_VALUES = 2_000  # of a config, once what it repeats by name is written out
 MOST_BRACKETS = 500
@@ -68,6 +69,14 @@ def run_text(config: Mapping[str, Any]) -> str:
     """The text of a run's config.yaml: a config without the run's place, so that it also makes another run."""
     kept = {name: value for name, value in config.items() if name not in ("name", "runs")}
     return HEADER + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
+def check_format(config: Path) -> None:
+    """TrainingError for the config of a run of another format; a config of one's own has none."""
+    with config.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline(len(HEADER) + 1)
+    if first.startswith(KIND) and first != HEADER:
+        raise TrainingError(f"{printable(config)}: of another format of runs; this version of helicon reads {FORMAT}")
 
 
 def read_config(run: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def check_plain(run: Path, config: dict[str, Any]) -> None:
     alone = {name: value for name, value in config.items() if name != "next"}
     if fault := _fault(alone):  # what is typed is trusted, a config too
         place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
-        command = f"helicon fit --config {CONFIG} {place} --ckpt_path last"  # the line has its path already
+        command = f"helicon fit --config {_where(run)} {place} --ckpt_path last"
         raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
 
 

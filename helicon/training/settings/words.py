@@ -63,5 +63,10 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 
 
 def _config_file(name: str) -> str:
-    """File of a preset or of that name; what is a config itself, in JSON, stays."""
-    return name if name.startswith("{") else str(preset_path(name))
+    """File of a preset or of that name, unless it is empty; what is a config itself, in JSON, stays.
+
+    ValueError for what is no config, which a parser would say without its name.
+    """
+    if name.startswith("{"):
+        return name
+    return str(preset_path(name)) if preset(name) else "{}"

@@ -75,10 +75,9 @@ class DecodeRequest:
                 slots that the layout does not have.
         """
         prompt, last = self.prompt, self.layout.last
-        names = [slot.name for slot in self.layout.slots]
         for name in prompt.conditions:
-            if name not in names:
-                raise ValueError(unknown("condition", name, names))
+            if name not in self.layout.sources:
+                raise ValueError(unknown("condition", name, self.layout.sources))
         prime = sequencer.checked(last.name, np.asarray(prompt.prime, np.int64))
         if last.length is not None and len(prime) > last.length:
             raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prime)}")

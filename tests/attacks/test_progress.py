@@ -107,7 +107,7 @@ def test_a_state_that_is_none_of_this_training(honest, sent, monkeypatch, name):
     assert ended.kind == "TrainingError"
 
 
-@pytest.mark.parametrize("model", [{"width": 1 << 16}, {"layers": 1000}, {"mlp_ratio": 64.0}, {"context": 1 << 20}])
+@pytest.mark.parametrize("model", [{"width": 1 << 16}, {"layers": 512}, {"mlp_ratio": 64.0}, {"context": 1 << 20}])
 def test_a_model_that_the_checkpoint_does_not_have(honest, sent, monkeypatch, model):
     """Nothing is allocated for what a run's config says of it."""
     config = yaml.safe_load((sent / "config.yaml").read_text())

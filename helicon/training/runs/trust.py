@@ -67,7 +67,7 @@ def check_plain(run: Path, config: dict[str, Any]) -> None:
     if fault := _fault(alone):  # what is typed is trusted, a config too
         place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
         command = f"helicon fit --config {_where(run)} {place} --ckpt_path last"
-        raise TrainingError(f"{_where(run)}: {fault}, which could run code; if you trust it: {command}")
+        raise TrainingError(f"{fault}, which could run code; if you trust the run: {command}")
 
 
 def check_data(run: Path, config: dict[str, Any]) -> None:

@@ -92,5 +92,8 @@ class DecodeRequest:
     @property
     def most_tokens(self) -> int | None:
         """Tokens to draw after which it is done, as far as that is known before they are drawn."""
-        rooms = [n - len(self.prompt.prime) for n in (self.layout.last.length, self.prompt.length) if n is not None]
-        return min([*rooms, *([] if self.sampling.max_tokens is None else [self.sampling.max_tokens])], default=None)
+        lengths = (self.layout.last.length, self.prompt.length)
+        limits = [length - len(self.prompt.prime) for length in lengths if length is not None]
+        if self.sampling.max_tokens is not None:
+            limits.append(self.sampling.max_tokens)
+        return min(limits, default=None)

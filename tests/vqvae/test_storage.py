@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helicon.modalities.registry import all_modalities
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.quantizers import EMAQuantizer
 from helicon.vqvae.storage import (
     CONFIG,
+    FAMILIES,
     WEIGHTS,
     CodecBundle,
     CodecError,
@@ -151,3 +153,8 @@ def test_a_codec_is_found_by_its_medium(folder):
     assert find_codec(folder, "audio") is None
     (folder / CONFIG).write_text("{")
     assert find_codec(folder, "audio") == folder  # for `load_codec` to say what is wrong
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_codecs_are_read_as_their_medium_says(family):
+    assert set(FAMILIES[family].reading) == set(all_modalities()[family].option_names)

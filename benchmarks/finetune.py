@@ -50,7 +50,7 @@ def _bundle(model: Path) -> Path:
 
 
 def _helicon(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "helicon.cli", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "helicon", *arguments], check=True)
 
 
 if __name__ == "__main__":

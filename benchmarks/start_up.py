@@ -50,7 +50,7 @@ def tiny() -> Bundle:
 
 def first_token(folder: Path) -> float:
     """Seconds until the first line of --stream."""
-    command = [sys.executable, "-m", "helicon.cli", "generate", str(folder / "tiny"), "--tokens", "20", "--stream"]
+    command = [sys.executable, "-m", "helicon", "generate", str(folder / "tiny"), "--tokens", "20", "--stream"]
     started = time.perf_counter()
     with subprocess.Popen([*command, "-o", str(folder / "out")], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -309,11 +309,3 @@ def reason(error: OSError | ValueError) -> str:
 def _fail(message: str, status: int) -> int:
     print_text(f"helicon: {printable(message, LONGEST)}", sys.stderr)
     return status
-
-
-if __name__ == "__main__":
-    # `python -m` searches the current folder first, which may be a stranger's; unless it is where we are ourselves
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != os.path.realpath(ours):
-        del sys.path[0]
-    sys.exit(main())

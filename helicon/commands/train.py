@@ -66,7 +66,7 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     """Trains one stage; the exit status."""
     begun, plan = time.monotonic(), plan_stage(request, words)
     done = time.strftime("%H:%M", time.localtime(time.time() + 60 * request.minutes))
-    if status := run_plan(plan, f"{request.minutes:g} min, done at about {done}"):
+    if status := run_plan(plan, f"{request.minutes:.3g} min, done at about {done}"):
         return status
     settings: dict[str, object] = {
         "command": shlex.join(["helicon", "train", request.task, str(request.path)]),

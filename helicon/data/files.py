@@ -26,7 +26,7 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
     found = scan_manifest(root, modalities, manifest) if manifest else _scan_folder(root, modalities)
     if not found.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
-        pairs = " as pairs of equal stem" if len(modalities) > 1 else ""
+        pairs = " as pairs of equal stem, or named by --manifest" if len(modalities) > 1 and not manifest else ""
         passed = [
             f"; passed over: {printable(name, MOST)}: {printable(reason, MOST)}"
             for name, reason in found.skipped.items()

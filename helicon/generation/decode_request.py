@@ -68,26 +68,27 @@ class DecodeRequest:
         return 1 if self.sampling.guidance == 1 else 2
 
     def checked(self, sequencer: Sequencer) -> DecodeRequest:
-        """The request, with the length that its guide stands for where it has one.
+        """The request, its ids as arrays, with the length that its guide stands for where it has one.
 
         Raises:
-            ValueError: a prime with ids that its slot does not have, or more of them than it takes; conditions of
-                slots that the layout does not have.
+            ValueError: ids that a slot does not have, or more tokens than it takes; conditions of slots that the
+                layout does not have.
         """
         prompt, last = self.prompt, self.layout.last
         for name in prompt.conditions:
             if name not in self.layout.sources:
                 raise ValueError(unknown("condition", name, self.layout.sources))
-        prime = sequencer.checked(last.name, np.asarray(prompt.prime, np.int64))
-        if last.length is not None and len(prime) > last.length:
-            raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prime)}")
+        conditions = {name: sequencer.checked(name, ids) for name, ids in prompt.conditions.items()}
+        prime, most = sequencer.checked(last.name, prompt.prime), self.sampling.max_tokens
+        if last.length is not None and len(prime) + (most or 0) > last.length:
+            more = f" and {most} to make" if most else ""
+            raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prime)}{more}")
         if prompt.length is not None and prompt.length < len(prime):
             raise ValueError(f"a length of {prompt.length} tokens, and a prime of {len(prime)}")
         guide = sequencer.guides[last.name].length(prompt.conditions) if last.guide else None
-        if guide is None:
-            return self
-        lengths = [length for length in (guide, last.length, prompt.length) if length is not None]
-        return replace(self, prompt=replace(prompt, length=min(lengths)))
+        lengths = [prompt.length] if guide is None else [guide, last.length, prompt.length]
+        length = min((tokens for tokens in lengths if tokens is not None), default=None)
+        return replace(self, prompt=replace(prompt, conditions=conditions, prime=prime, length=length))
 
     @property
     def most_tokens(self) -> int | None:

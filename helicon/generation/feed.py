@@ -53,9 +53,6 @@ class Feed:
         given = stream.request.prompt.conditions
         self.sequencer.guided(self.layout, [given])
         conditions = [given] if stream.request.rows == 1 else [given, self.sequencer.null_conditions(given)]
-        if self.slides:
-            for slot in self.layout.slots[:-1]:
-                self.sequencer.checked(slot.name, np.asarray(given.get(slot.name, ()), np.int64))
         prefixes = [None if self.slides else self.sequencer.prefix(self.layout, each) for each in conditions]
         return [Row(stream, each, prefix, free) for each, prefix, free in zip(conditions, prefixes, (False, True))]
 

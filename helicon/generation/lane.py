@@ -159,13 +159,13 @@ class Lane:
         if self._started is None or self._started[0] != key:
             length = {} if prompt.length is None else {"length": prompt.length}
             state = self.automaton.constrain(self.automaton.start(1), **prompt.constraints, **length)
-            state, coords = stepped(self.automaton, state, torch.as_tensor(np.asarray(prompt.prime, np.int64)))
+            state, coords = stepped(self.automaton, state, torch.as_tensor(prompt.prime))
             self._started = key, prompt, (self.automaton.constrain(state, tokens=most), coords)
         return self._started[2]
 
     def _item(self, stream: Stream, start: Start) -> Batch:
         """An item before its first token."""
-        prime = torch.as_tensor(np.asarray(stream.request.prompt.prime, np.int64))
+        prime = torch.as_tensor(stream.request.prompt.prime)
         width = self.vocabulary.stop - self.vocabulary.start
         return Batch.start(prime, *start, stream.rng, width, self.home, self.device)
 

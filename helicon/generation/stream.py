@@ -30,7 +30,7 @@ class Stream:
         self.id, self.request, self._step = request_id, request, step
         self.status: Literal["waiting", "running", "done", "cancelled"] = "waiting"
         self.rng = PerItemRNG(request.sampling.seed, request.item)
-        self._ids = np.array(request.prompt.prime, np.int64)
+        self._ids = request.prompt.prime.copy()
         self.length, self.window, self.drawn = len(self._ids), 0, 0
         self._so_far: Callable[[Stream], np.ndarray] | None = None
 

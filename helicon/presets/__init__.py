@@ -45,7 +45,11 @@ def preset(name: str) -> dict[str, Any]:
     """
     path = preset_path(name)
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if twice := _twice(yaml.compose(text, yaml.SafeLoader)):
+            line, key = twice.start_mark.line + 1, printable(twice.value, MOST)
+            raise ValueError(f"{printable(path)}, line {line}: {key} a second time; once is accepted")
+        config = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{printable(path)}: no YAML ({printable(' '.join(str(error).split()), MOST)})") from None
     config = {} if config is None else config
@@ -58,6 +62,22 @@ def preset(name: str) -> dict[str, Any]:
             f"{printable(path)}: {what} no settings; names and values are accepted, as in {FOLDER.name}/music.yaml"
         )
     return config
+
+
+def _twice(config: yaml.Node | None) -> yaml.Node | None:
+    """A name that stands twice in one place, of which YAML would take the last; None where there is none."""
+    left, known = [config], set()
+    while left:
+        node = left.pop()
+        if not isinstance(node, yaml.MappingNode) or id(node) in known:  # what has a name may come over and over
+            continue
+        known.add(id(node))
+        names = [name.value for name, _ in node.value]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                return node.value[number][0]
+        left += [value for _, value in node.value]
+    return None
 
 
 def dotted(config: Config) -> list[str]:

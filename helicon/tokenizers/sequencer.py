@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from helicon.sequence.layout import TASK, Layout, Schema, Slot
 from helicon.tokenizers.abilities import Grid, Words
@@ -100,13 +101,13 @@ class Sequencer:
         rows = np.zeros((length, len(self.schema.axes)), np.int64)
         ids[0] = vocabulary.slice(TASK).start + vocabulary.block(TASK).index[str(layout)]
         for slot in layout.slots[:-1]:
-            local = np.asarray(given.get(slot.name, ()), np.int64)
+            local = self.checked(slot.name, given.get(slot.name, ()))
             start, size = layout.starts[slot.name], slot.length or 0
             if len(local) > size:
                 raise ValueError(f"slot {slot} takes {size} tokens, got {len(local)}")
             if slot.grid and 0 < len(local) < size:
                 raise ValueError(f"slot {slot} takes all of its {size} tokens or none, got {len(local)}")
-            ids[start : start + len(local)] = vocabulary.slice(slot.name).start + self.checked(slot.name, local)
+            ids[start : start + len(local)] = vocabulary.slice(slot.name).start + local
             ids[start + len(local) : start + size] = vocabulary.stop(slot.name)
             filler = self._axis_index[f"{slot.name}.filler"]
             rows[start + len(local) : start + size, filler] = np.arange(len(local), size) + 1
@@ -127,7 +128,7 @@ class Sequencer:
             return None
         guide = self.guides[layout.last.name]
         columns = [self._axis_index[f"{layout.last.name}.{axis}"] for axis in guide.axes]
-        items = [self.checked(guide.name, np.asarray(given.get(guide.name, ()), np.int64)) for given in givens]
+        items = [self.checked(guide.name, given.get(guide.name, ())) for given in givens]
         return GuideRows(guide, columns, items)
 
     def null_conditions(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -185,12 +186,14 @@ class Sequencer:
             spans.append(Span(slot.name, slice(start - 1, end - 1), self.schema.rows(slot)))
         return spans
 
-    def checked(self, name: str, local: np.ndarray) -> np.ndarray:
-        """Local ids of a slot as they are; ValueError when one is outside its block."""
-        size = len(self.schema.blocks[name])
-        if len(local) and (local.min() < 0 or local.max() >= size):
-            raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {local.min()} .. {local.max()}")
-        return local
+    def checked(self, name: str, local: ArrayLike) -> np.ndarray:
+        """Local ids [T] of a slot as int64; ValueError where they are no whole numbers of its block in a row."""
+        found, size = np.asarray(local), len(self.schema.blocks[name])
+        if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"):
+            raise ValueError(f"slot {name}: ids must be whole numbers in a row, got {found.dtype} {found.shape}")
+        if len(found) and (found.min() < 0 or found.max() >= size):
+            raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {found.min()} .. {found.max()}")
+        return found.astype(np.int64, copy=False)
 
     def _mark_grid(self, rows: np.ndarray, slot: Slot, places: np.ndarray) -> None:
         """Writes where in its grid each token stands, if the slot is one."""

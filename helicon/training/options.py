@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from pytorch_lightning.cli import LightningArgumentParser
 
 from helicon.cli import CommandError
@@ -60,11 +60,21 @@ class UsageError(CommandError, ValueError):
 
 
 class Parser(LightningArgumentParser):
-    """Errors in one line, with the nearest option; no abbreviations."""
+    """Errors in one line, with the nearest option; no abbreviations.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        task: whose options it has.
+    """
+
+    def __init__(self, *args: Any, task: str = "gpt", **kwargs: Any) -> None:
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
+        self.task = task
+
+    @property
+    def options(self) -> set[str]:
+        """All that it knows: `--model.lr`."""
+        return {name for action in self._actions for name in action.option_strings if name.startswith("--")}
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:  # type: ignore[override]
         """Without settings in files: a word such as `auto` would be opened where a file of that name lies, and run."""
@@ -74,8 +84,8 @@ class Parser(LightningArgumentParser):
         raise explained(message, self) from ex
 
 
-def explained(message: str, parser: ArgumentParser) -> UsageError:
-    """A parser's complaint in one line, with the nearest option where one is not known."""
+def explained(message: str, parser: Parser) -> UsageError:
+    """A parser's complaint in one line; of an option that is not known, whose it is or the nearest one."""
     text = " ".join(message.split())
     # Of a class and others, as `--trainer.logger` takes them, what is wrong with the class comes first
     if nested := re.search(rf"(.*){UNION} .*?Errors: - (.+?) - ", text):
@@ -88,8 +98,10 @@ def explained(message: str, parser: ArgumentParser) -> UsageError:
     known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
     option = (wrong[1] or wrong[2]).lstrip("-") if wrong else None
     if option and known:
-        options = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
-        return UsageError(unknown("option", f"--{option}", sorted(options)), option)
+        others = [task for task in TASKS if task != parser.task and f"--{option}" in make_parser(task).options]
+        if others:
+            return UsageError(f"--{option} is an option of {' and '.join(others)}; this trains {parser.task}", option)
+        return UsageError(unknown("option", f"--{option}", sorted(parser.options)), option)
     return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
 
 
@@ -136,7 +148,7 @@ def make_parser(task: str, command: str = "fit") -> Parser:
 @cache
 def _make_parser(task: str, command: str, data: type[DataConfig]) -> Parser:
     method = getattr(HeliconTrainer, command)
-    parser = Parser(prog=f"helicon {command}", description=(inspect.getdoc(method) or "").partition("\n")[0])
+    parser = Parser(task=task, prog=f"helicon {command}", description=(inspect.getdoc(method) or "").partition("\n")[0])
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="preset, or file in YAML")
     parser.add_argument("--seed_everything", type=bool | int, default=False)
     parser.add_lightning_class_args(HeliconTrainer, "trainer")

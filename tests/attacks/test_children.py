@@ -99,7 +99,7 @@ def test_commands_import_nothing_from_the_current_folder(planted: Path, way: str
     script.write_text("import sys\nfrom helicon.cli import main\nsys.exit(main())\n")
     words, says = {
         "script": ([str(script), "--version"], "helicon 0"),
-        "module": (["-m", "helicon.cli", "tokenize", "none.mid"], "none.mid: No such file"),
+        "module": (["-m", "helicon", "tokenize", "none.mid"], "none.mid: No such file"),
         "companion": (python_command("helicon.cli", "main", ["--version"])[1:], "helicon 0"),
     }[way]
     done = _run(planted, *words)

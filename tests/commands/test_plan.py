@@ -110,7 +110,7 @@ def test_a_config_is_resolved_to_typed_objects():
     for wrong, message in (
         ({"model": {"laters": 3}}, "unknown option '--model.laters'; nearest: --model.layers"),
         ({"model": {"layers": "many"}}, "--model.layers"),
-        ({"model": {"factor": 4}}, "unknown option '--model.factor'"),
+        ({"model": {"factor": 4}}, "--model.factor is an option of codec; this trains gpt"),
         ({"task": "gbt"}, "unknown task 'gbt'; nearest: gpt"),
     ):
         with pytest.raises(UsageError, match=message) as caught:
@@ -220,7 +220,7 @@ def test_a_request_as_plain_values():
     [
         ("model:\n  laters: 3\n", "unknown option '--model.laters'; nearest: --model.layers", 4),
         ("model:\n  layers: many\n", "--model.layers: Expected a <class 'int'>. Got value: many", 4),
-        ("trainer: {}\nmodel: {factor: 8}\n", "unknown option '--model.factor'; nearest: ", 4),  # of another task
+        ("trainer: {}\nmodel: {factor: 8}\n", "--model.factor is an option of codec; this trains gpt", 4),
         ("model:\n  pattern: dnse\n", "--model.pattern: no attention pattern 'dnse', did you mean 'dense'?", 4),
         ("model:\n  heads: 0\n", "--model.heads 0: a whole number from 1 to 65,536 is accepted", 4),
         ("task: gtp\n", "unknown task 'gtp'; nearest: gpt", 3),
@@ -241,6 +241,19 @@ def test_a_config_that_is_wrong_is_told_with_its_line(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize("command", ["train", "fit"])
+def test_a_config_that_says_a_thing_twice_is_refused(tmp_path, monkeypatch, capsys, command):
+    """Of which YAML takes the last, without a word; what is repeated by reference is no second time."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("once upon a time")
+    (tmp_path / "my.yaml").write_text("data: &files {layouts: [text]}\nmodel:\n  layers: 2\n  width: 64\n  layers: 3\n")
+    words = ["my.yaml", "."] if command == "train" else ["--config", "my.yaml", "--data.path", "."]
+    assert main([command, *words]) == 1
+    assert capsys.readouterr().err == "helicon: my.yaml, line 5: layers a second time; once is accepted\n"
+    (tmp_path / "shared.yaml").write_text("trainer: &none {}\nmodel: *none\n")
+    assert preset(str(tmp_path / "shared.yaml")) == {"trainer": {}, "model": {}}
+
+
+@pytest.mark.parametrize("command", ["train", "fit"])
 def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("once upon a time")
@@ -248,7 +261,7 @@ def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, 
     words = ["text", ".", *words] if command == "train" else ["--config", "text", *words, "--data.path", "."]
     for text, message in (
         ("model: {layers: many}", "--model.layers: Expected a <class 'int'>. Got value: many"),
-        ("data: {size: 32}", "--data.size: files of text are not read with it; no such option is"),
+        ("data: {size: 32}", "--data.size: files of text are not read with it; none of a medium is"),
     ):
         (tmp_path / "my.yaml").write_text(f"# of mine\n{text}")
         assert main([command, *words]) == 2

@@ -44,7 +44,7 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     sampling = Sampling(
         chain=chain,
         seed=lot.randrange(99),
-        max_tokens=lot.randrange(1, 30),
+        max_tokens=lot.randrange(1, 30 if layout.last.length is None else layout.last.length - len(prime) + 1),
         overlap=lot.choice([0.3, 0.5]),
         guidance=guidance,
     )
@@ -169,6 +169,10 @@ def test_what_cannot_be_is_refused_before_it_joins_and_hurts_nobody(world):
         (DecodeRequest(captioned, Prompt({"txt": np.arange(3)}), Sampling()), "unknown condition 'txt'; nearest: text"),
         (DecodeRequest(captioned, Prompt({}, constraints={"seconds": 3.0}), Sampling()), "takes no seconds"),
         (DecodeRequest(captioned, Prompt({}, np.arange(4), length=3), Sampling()), "a length of 3 tokens"),
+        (DecodeRequest(captioned, Prompt({}, np.arange(4)), Sampling(max_tokens=13)), "got 4 and 13 to make"),
+        (DecodeRequest(captioned, Prompt({}, np.array([0.5])), Sampling()), r"in a row, got float64 \(1,\)"),
+        (DecodeRequest(captioned, Prompt({}, np.zeros((1, 3), int)), Sampling()), r"in a row, got int64 \(1, 3\)"),
+        (DecodeRequest(captioned, Prompt({"text": np.array(["a"])}), Sampling()), "slot text: ids must be whole"),
     ]
     for request, message in wrong:
         with pytest.raises(ValueError, match=message):

@@ -291,7 +291,7 @@ def test_two_processes_are_one(sounds, tmp_path):
     one = fit(sounds, tmp_path, "one", *same)
     two = arguments(sounds, tmp_path, "two", *same, "--trainer.strategy=ddp", "--trainer.devices=2")
     done = subprocess.run(
-        [sys.executable, "-m", "helicon.cli", "fit", *two],
+        [sys.executable, "-m", "helicon", "fit", *two],
         timeout=240, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

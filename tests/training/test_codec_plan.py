@@ -142,7 +142,11 @@ def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, t
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"overrides": {"data": {"mirror": False}}}, UsageError, "unknown option '--data.mirror'; nearest: "),
+        (
+            {"overrides": {"data": {"mirror": False}}},
+            UsageError,
+            "--data.mirror is an option of codec; this trains gpt",
+        ),
         (
             {"overrides": {"model": {"laters": 3}}},
             UsageError,

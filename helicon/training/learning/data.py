@@ -179,4 +179,4 @@ class SequenceData(pl.LightningDataModule):
 
 def _takes(reading: Mapping[str, Any]) -> str:
     """The options with which files are read, for people."""
-    return f"accepted are {', '.join(f'--data.{name}' for name in reading)}" if reading else "no such option is"
+    return f"accepted are {', '.join(f'--data.{name}' for name in reading)}" if reading else "none of a medium is"

@@ -67,9 +67,11 @@ def choose_size(
         if tokens < NEEDS_TOKENS[name]:
             return SizeChoice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
         if steps < NEEDS_STEPS:
-            return SizeChoice(chosen.name, f"{name} would get about {steps:,} steps in {minutes:g} min on this machine")
+            return SizeChoice(
+                chosen.name, f"{name} would get some {steps:,} steps in {minutes:.3g} min on this machine"
+            )
         chosen = SizeChoice(
-            name, f"about {steps:,} steps in {minutes:g} min on {machine.device}, and {tokens:,} tokens"
+            name, f"about {steps:,} steps in {minutes:.3g} min on {machine.device}, and {tokens:,} tokens"
         )
     return chosen
 

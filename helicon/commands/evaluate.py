@@ -13,7 +13,7 @@ from helicon.data.prepare import Source
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import LayoutLoss, measure_losses, open_folder
 from helicon.formats.printable import MOST, print_text, printable
-from helicon.generation.runtime import RuntimeConfig, choose_device
+from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 
 
 def evaluate(args: Namespace) -> int:
@@ -28,7 +28,8 @@ def evaluate(args: Namespace) -> int:
     )
     if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")
-    losses = measure_losses(bundle, prepared, layouts, args.heldout)
+    with naming_model(args.model):
+        losses = measure_losses(bundle, prepared, layouts, args.heldout)
     obedience = None
     if args.obedience:
         obedience = measure_controllability(bundle, prepared, layouts, args.obedience, **_asked(args))

@@ -11,7 +11,7 @@ from helicon.cli import CommandError
 from helicon.evaluation.features import check_layers, layer_features, write_features
 from helicon.evaluation.losses import open_folder
 from helicon.formats.printable import MOST, print_text, printable
-from helicon.generation.runtime import choose_device
+from helicon.generation.runtime import choose_device, naming_model
 
 
 def features(args: Namespace) -> int:
@@ -32,7 +32,8 @@ def features(args: Namespace) -> int:
     if not found:
         raise CommandError(f"--to {args.to}: the files are those of {'; '.join(map(str, layouts))}")
     corpus, layout = found[0]
-    write_features(out, layer_features(bundle, corpus, layout, layers, args.batch), corpus)
+    with naming_model(args.model):
+        write_features(out, layer_features(bundle, corpus, layout, layers, args.batch), corpus)
     for name, reason in prepared.skipped.items():
         print_text(f"skipped    {printable(name)}: {printable(reason, MOST)}", sys.stderr)
     labels = len({label for label in corpus.labels if label})

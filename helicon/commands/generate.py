@@ -21,7 +21,7 @@ from helicon.generation.generate import generate as make
 from helicon.generation.prompts import choose_layout
 from helicon.generation.request import Request
 from helicon.generation.results import write_results
-from helicon.generation.runtime import RuntimeConfig, choose_device
+from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.sequence.layout import Layout
@@ -44,7 +44,8 @@ def generate(args: Namespace) -> int:
     where, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
     with output_folder(out):
         before = results_in(out)
-        items, model_hash = made(args, request, where, out)
+        with naming_model(args.model):
+            items, model_hash = made(args, request, where, out)
         page = write_results(items, out, request, args.model, model_hash, command_line(args))
         say_older(out, before)
     print_text(f"wrote {len(items)} to {out}; look at {page}", sys.stderr)

@@ -18,6 +18,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.formats.files import atomic_write
+from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
 
 
@@ -29,7 +30,8 @@ def layer_features(
 
     Over the positions that predict the made slot's tokens, which are iGPT's: from the one before the slot to the last
     that is fed. Layer 0 has the embeddings; the number of layers stands for what comes after all of them. An example
-    longer than the context is seen in windows, each token once. ValueError for layers that the model does not have.
+    longer than the context is seen in windows, each token once. ValueError for layers that the model does not have, and for
+    numbers that are not finite.
     """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
     check_layers(layers, gpt.config.layers)
@@ -48,7 +50,9 @@ def layer_features(
         counted_B1T[:, :, : layout.prefix - 1] = 0
         np.add.at(counts, examples, counted_B1T.sum(2).cpu().numpy())
         for layer, hidden_BTC in gpt.features(ids_BT, rows_BTA, layout.frame, sums):
-            np.add.at(sums[layer], examples, (counted_B1T @ hidden_BTC.float()).squeeze(1).cpu().numpy())
+            total_BC = (counted_B1T @ hidden_BTC.float()).squeeze(1)
+            check_finite(total_BC)
+            np.add.at(sums[layer], examples, total_BC.cpu().numpy())
     return {layer: (total / counts).astype(np.float32) for layer, total in sums.items()}
 
 

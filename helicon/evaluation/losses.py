@@ -20,6 +20,7 @@ from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT
+from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Packed, Sequencer
 
@@ -138,6 +139,7 @@ def corpus_nats(
         tensors = collate(index, group)
         moved = Batch(index, *(tensor.to(device) for tensor in tensors[1:]))
         total, count = slot_nats(gpt, sequencer, moved, {layout.last.name})[layout.last.name]
+        check_finite(total)
         nats, targets = nats + float(total), targets + count
     return nats, targets
 

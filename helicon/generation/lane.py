@@ -23,6 +23,7 @@ from helicon.generation.guidance import Guidance
 from helicon.generation.prefill import prefill
 from helicon.generation.stream import Stream
 from helicon.gpt.model import GPT
+from helicon.gpt.numbers import check_finite
 from helicon.gpt.sampler import Method, PerItemRNG, draw
 from helicon.gpt.stepping import DecodeBackend, make_step
 from helicon.sequence.layout import Layout
@@ -96,14 +97,17 @@ class Lane:
             return
         logits = torch.cat(parts) if len(parts) > 1 else parts[0]
         assert self.batch is not None
+        self.steps += 1
+        looks = self.steps % self.every == 0
+        if looks:
+            check_finite(logits)
         ids = self._sample(self.batch, self.guidance(logits) if self.guidance else logits).to(self.home)
         self.batch.append(ids, self.stop, max(stream.length for stream in self.streams), self.automaton)
-        self.steps += 1
         for item, stream in enumerate(self.streams):
             stream.length, stream.drawn = stream.length + 1, stream.drawn + 1
             if stream.drawn % PerItemRNG.CHUNK == 0:
                 self.batch.renew_uniforms(item, stream.rng)
-        look = self.steps % self.every == 0 or any(map(self._full, self.streams))  # nobody who ended moves a window
+        look = looks or any(map(self._full, self.streams))  # nobody who ended moves a window
         ended = self.batch.ended_B.tolist() if look else [False] * len(self.streams)
         self.leave([s for s, end in zip(self.streams, ended) if end or s.drawn == s.request.most_tokens])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import torch
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
+from helicon.formats.printable import printable
 from helicon.generation.request import RequestError
-from helicon.gpt.numbers import convert
+from helicon.gpt.numbers import NotFiniteError, convert
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class RuntimeConfig:
         bundle = load_bundle(folder, self.device)
         convert(bundle.gpt, self.numbers)
         return bundle
+
+
+@contextmanager
+def naming_model(folder: str) -> Iterator[None]:
+    """While it lasts, what a model fails by names where it is."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{printable(folder)}: {error}") from error
 
 
 def choose_device(name: str, numbers: str = "fp32") -> torch.device:

@@ -132,7 +132,8 @@ def draw(
     threshold = (uniform_B.double()[:, None] * cdf[:, -1:]).minimum(
         cdf[:, -1:].nextafter(torch.zeros_like(cdf[:, -1:]))
     )
-    return torch.searchsorted(cdf, threshold, right=True).squeeze(-1)
+    # NaN is above no number: a token all the same, for a GPU that is not waited for at each step
+    return torch.searchsorted(cdf, threshold, right=True).squeeze(-1).clamp(max=cdf.shape[-1] - 1)
 
 
 class PerItemRNG:

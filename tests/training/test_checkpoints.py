@@ -154,6 +154,14 @@ def test_a_file_in_the_place_of_the_run_folder(tmp_path):
         check_writable(tmp_path / "run")
 
 
+def test_a_held_out_loss_that_is_no_number_stops_before_samples_are_made(midi_folder, tmp_path, capsys):
+    options = ("--model.lr=1e30", "--model.warmup=0", "--trainer.val_check_interval=1", "--samples=true")
+    assert main(["fit", *arguments(midi_folder, tmp_path, "run", *options)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("helicon: held-out loss is ")
+    assert "at step 1: training stops, what was saved before is kept" in said
+
+
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(midi_folder, tmp_path, capsys, monkeypatch, what):
     monkeypatch.setattr("helicon.training.learning.keeping.KeepCheckpoints.__init__.__defaults__", (0.0,))

@@ -100,12 +100,13 @@ class RunModule(pl.LightningModule):
         seed = self.trainer.datamodule.seed  # type: ignore[attr-defined]
         torch.manual_seed((seed * 1_000_003 + number) * 1009 + self.global_rank)
 
-    def stop_unless_finite(self, what: str, value: Tensor, batch_idx: int) -> None:
+    def stop_unless_finite(self, what: str, value: Tensor, batch_idx: int | None = None) -> None:
         """TrainingError that names the step, for NaN and infinity."""
         if not torch.isfinite(value):
+            batch = "" if batch_idx is None else f", batch {batch_idx}"
             raise TrainingError(
-                f"{what} is {value.item()} at step {self.global_step}, batch {batch_idx}: training stops, what was "
-                f"saved before is kept. A lower --model.lr usually helps"
+                f"{what} is {value.item()} at step {self.global_step}{batch}: training stops, what was saved before is "
+                f"kept. A lower --model.lr usually helps"
             )
 
     def configure_gradient_clipping(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 import helicon
 from helicon.bundle import storage as bundle
@@ -43,8 +44,13 @@ class KeepBundle(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        loss = float(trainer.callback_metrics.get("val/loss", math.inf))  # which only the first process has
-        if trainer.strategy.broadcast(loss < self.best):
+        assert isinstance(pl_module, RunModule)
+        found = trainer.callback_metrics.get("val/loss")  # which only the first process has
+        loss = trainer.strategy.broadcast(None if found is None else float(found))
+        if loss is None:  # nothing is held out
+            return
+        pl_module.stop_unless_finite("held-out loss", torch.tensor(loss))
+        if loss < self.best:
             self.best = loss
             self._save(trainer, pl_module)
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import helicon
-from helicon.formats.printable import print_text, printable
+from helicon.formats.printable import STANDARD_OUTPUT, print_text, printable
 
 WAYS_IN = """\
 Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
@@ -40,7 +40,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 `helicon COMMAND --help` tells more.
 """
 
-FULL = "; what was there before is intact: free some space and run it again"
+FREE_SPACE = "free some space and run it again"
 LONGEST = 2000  # characters of an error
 # How often a thread of GNU's OpenMP looks whether the others are there before it sleeps: .1 ms instead of several. A
 # thread that waits longer keeps a core from the program that the missing thread waits for
@@ -230,25 +230,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         own_process()
     args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(WAYS_IN)
-        return 0
-    if args[0] in ("-V", "--version"):
-        print(f"helicon {helicon.__version__}")
-        return 0
     try:
+        if not args or args[0] in ("-h", "--help", "help"):
+            print_text(WAYS_IN)
+            return 0
+        if args[0] in ("-V", "--version"):
+            print_text(f"helicon {helicon.__version__}")
+            return 0
         return run(args[0], args[1:])
     except CommandError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output is gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
+            _leave_output()
         if os.environ.get("HELICON_TRACEBACK"):
             raise
         return _fail(_told(error), 1)
+
+
+def _leave_output() -> None:
+    """Lets go of what cannot be printed, which Python would try once more as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def own_process() -> None:
@@ -296,7 +303,8 @@ def _told(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename:
         full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-        return f"{error.filename}: {error.strerror}{FULL if full else ''}"
+        advice = f"; {'what was there before is intact: ' * os.path.isfile(error.filename)}{FREE_SPACE}" if full else ""
+        return f"{error.filename}: {error.strerror}{advice}"
     ours = isinstance(error, (ValueError, RuntimeError)) and text
     return text if ours else f"{type(error).__name__}: {text} (HELICON_TRACEBACK=1 shows where)"
 

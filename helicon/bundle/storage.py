@@ -17,7 +17,7 @@ from torch import Tensor
 
 import helicon
 from helicon.bundle.bundle import Bundle, make_gpt
-from helicon.formats.checked import fields, sequence, shown, text, whole
+from helicon.formats.checked import fields, notes_of, sequence, shown, text, whole
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
@@ -155,14 +155,6 @@ def _codec_weights(folder: Path, slot: str, device: torch.device | str) -> dict[
         return read_weights(path, device=device) if path.exists() else None
     except WeightsError as error:
         raise BundleError(str(error)) from None
-
-
-def notes_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The notes of a bundle's JSON; ValueError for what is no object."""
-    notes = config.get("notes", {})
-    if not isinstance(notes, dict):
-        raise ValueError(f"notes {shown(notes)}: an object is accepted")
-    return notes
 
 
 def check_bundle(folder: Path, named: bool = True, most: int = 1000) -> None:

@@ -9,8 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
-from helicon.bundle.storage import CONFIG, TOKENIZER_WEIGHTS, WEIGHTS, BundleError, check_bundle, notes_of, read_config
-from helicon.formats.checked import whole
+from helicon.bundle.storage import CONFIG, TOKENIZER_WEIGHTS, WEIGHTS, BundleError, check_bundle, read_config
+from helicon.formats.checked import notes_of, whole
 from helicon.formats.files import open_regular
 from helicon.formats.printable import printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path

@@ -236,6 +236,10 @@ def _build(
             with suppress(CorpusError):
                 return _load(folder, tokenizers)
             raise
+    except OSError as error:
+        if not Path(error.filename or "").is_relative_to(building):  # which goes, and its files with it
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
     finally:
         remove_temporary(building)
     return _load(folder, tokenizers)

@@ -30,8 +30,8 @@ def layer_features(
 
     Over the positions that predict the made slot's tokens, which are iGPT's: from the one before the slot to the last
     that is fed. Layer 0 has the embeddings; the number of layers stands for what comes after all of them. An example
-    longer than the context is seen in windows, each token once. ValueError for layers that the model does not have, and for
-    numbers that are not finite.
+    longer than the context is seen in windows, each token once. ValueError for layers that the model does not have, and
+    for numbers that are not finite.
     """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
     check_layers(layers, gpt.config.layers)

@@ -9,6 +9,7 @@ from typing import Any
 from helicon.formats.printable import MOST, printable
 
 LONGEST_NAME = 1000  # characters of a name: of a block, a token, a label
+MOST_STEPS = 1 << 53  # of a training
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:
@@ -72,6 +73,18 @@ def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any
     if wrong:
         raise ValueError(f"{name} {wrong[0]}: {', '.join(accepted) or 'nothing'} is accepted")
     return value
+
+
+def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The notes of a model's JSON, whatever they are but for numbers that are shown; ValueError for what is none."""
+    notes = config.get("notes", {})
+    if not isinstance(notes, dict):
+        raise ValueError(f"notes {shown(notes)}: an object is accepted")
+    if "step" in notes:
+        whole("step of the notes", notes["step"], 0, MOST_STEPS)
+    if "heldout_loss" in notes:
+        number("heldout_loss of the notes", notes["heldout_loss"])
+    return notes
 
 
 def shown(value: Any) -> str:

@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from helicon.formats.private import private_folder
-from helicon.formats.temporary import remove_temporary, temporary_path
+from helicon.formats.temporary import clear_once, remove_temporary, temporary_path
 
 
 def cache_path() -> Path:
@@ -37,11 +37,12 @@ def default_cache() -> Path:
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new path beside `path`, of the same suffix, for the block to write; it takes the target's name on success.
 
-    Parent folders are made. After an error the target is as it was and the temporary file is gone; an OSError names the
-    target.
+    Parent folders are made, and rid of what killed processes were writing there. After an error the target is as it was
+    and the temporary file is gone; an OSError names the target.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    clear_once(target.parent.absolute())
     # The suffix is kept because writers of sound and pictures choose the format by it.
     temporary = temporary_path(target)
     try:
@@ -49,10 +50,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush_to_disk(temporary)
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno is None:  # NumPy's, of a disk that is full
-            raise OSError(errno.EIO, str(error), os.fspath(target)) from error
+        if error.errno is None:  # a library's
+            full = re.search(r"requested and \d+ written", str(error))  # which is how NumPy says it
+            code, reason = (errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else (errno.EIO, str(error))
+            raise OSError(code, reason, os.fspath(target)) from error
         if error.filename is None or os.fspath(error.filename) == os.fspath(temporary):
-            error.filename, error.filename2 = os.fspath(target), None  # a full disk says nothing of what was written
+            # A full disk says nothing of what was written
+            raise OSError(error.errno, error.strerror, os.fspath(target)) from error
         raise
     finally:
         remove_temporary(temporary)

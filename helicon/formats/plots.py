@@ -26,6 +26,7 @@ _COLORS = (  # one for each family, in their order: those most often heard toget
     "#2f6fb7", "#8c6bb1", "#6b7a8f", "#e08214", "#7a4a2b", "#2e9e5b", "#63b598", "#d64541",
     "#b5487f", "#17a2b8", "#c9a400", "#7f8fd6", "#a3a948", "#c76f53", "#5d8a66", "#999999", "#4a4a4a",
 )  # fmt: skip
+MOST_SHOWN = 1e30  # of what is drawn as a curve, for Matplotlib squares it
 LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
 
 
@@ -64,7 +65,7 @@ def curves(
 
     Args:
         series: name -> (steps, values); many points are drawn faintly, with their running mean on top. Values that are
-            not finite are left out.
+            not finite, or beyond what can be drawn, are left out.
         path: of the picture.
         label: what the values are, with their unit.
         levels: name -> value of something to compare with, such as a baseline, drawn as a dashed line.
@@ -74,7 +75,8 @@ def curves(
     tidy(axes)
     for color, (name, points) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
         x, y = (np.asarray(values, np.float64) for values in points)
-        _draw_curve(axes, x[np.isfinite(y)], y[np.isfinite(y)], name, color)
+        shown = np.abs(y) < MOST_SHOWN  # and no NaN
+        _draw_curve(axes, x[shown], y[shown], name, color)
         last = x.max(initial=last)
     for name, level in (levels or {}).items():
         axes.axhline(level, color="#888888", linewidth=1.2, linestyle=(0, (5, 3)))

@@ -9,6 +9,7 @@ import sys
 from typing import TextIO
 
 MOST = 200  # characters of somebody else's text in a message of ours
+STANDARD_OUTPUT = "standard output"
 JOINERS = "\u200c\u200d"  # parts of words and of emoji, which change nothing around them
 
 
@@ -34,7 +35,12 @@ def printable_text(text: str) -> str:
 
 def print_text(text: object, file: TextIO | None = None) -> None:
     """Prints lines, on standard output unless `file` is given: the way of all text of ours to a terminal or a log."""
-    print(printable_text(str(text)), file=file or sys.stdout, flush=True)
+    try:
+        print(printable_text(str(text)), file=file or sys.stdout, flush=True)
+    except OSError as error:
+        if file in (None, sys.stdout):
+            error.filename = STANDARD_OUTPUT
+        raise
 
 
 def _character(character: str) -> str:

@@ -22,10 +22,12 @@ def private_folder(folder: Path) -> Path:
     """Makes a folder for oneself alone (0700), or checks one that is there.
 
     Raises:
-        NotPrivateError: somebody else owns it, or can write to it.
+        NotPrivateError: a file, or somebody else owns it, or can write to it.
         OSError: it cannot be made.
     """
     if not folder.is_dir():
+        if folder.exists():
+            raise NotPrivateError(f"{folder}: is no folder; {NAME_ANOTHER}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     _check(folder.stat(), folder, f"chmod go-w, or {NAME_ANOTHER}")

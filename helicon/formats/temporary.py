@@ -44,7 +44,7 @@ def scratch_file(suffix: str) -> Iterator[Path]:
     The first of a process also removes what killed ones left there.
     """
     folder = Path(tempfile.gettempdir())
-    _clear_once(folder)
+    clear_once(folder)
     path = temporary_path(folder / f"helicon{suffix}")
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -69,7 +69,8 @@ def clear_abandoned(folder: Path) -> list[Path]:
 
 
 @cache
-def _clear_once(folder: Path) -> None:
+def clear_once(folder: Path) -> None:
+    """The same, the first time that this process asks."""
     clear_abandoned(folder)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from helicon.formats.checked import fields, text, whole, wholes
+from helicon.formats.checked import LONGEST_NAME, fields, text, whole, wholes
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.bpe_json import load_bpe
@@ -88,7 +88,9 @@ class BpeTokenizer(Tokenizer[str]):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
         tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, initial_alphabet=alphabet, max_token_length=LONGEST_NAME, show_progress=False
+        )
         tokenizer.train_from_iterator((part for text in texts if _utf8(text) for part in _parts(text)), trainer)
         return BpeTokenizer(tokenizer, block)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import helicon
-from helicon.formats.checked import fields, one_of, sequence, shown, text, whole
+from helicon.formats.checked import fields, notes_of, one_of, sequence, shown, text, whole
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
@@ -167,9 +167,7 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
             raise ValueError(f"format {shown(config['format'])}; this version of helicon reads {FORMAT}")
         restored = {name: config[name] for name in FIELDS}
         bundle = CodecBundle.restore(restored, read_weights(folder / WEIGHTS, device=device))
-        bundle.notes = config.get("notes", {})
-        if not isinstance(bundle.notes, dict):
-            raise ValueError("notes that are no object")
+        bundle.notes = notes_of(config)
     except OSError as error:
         raise CodecError(f"{printable(error.filename)}: {error.strerror}") from None
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:

@@ -251,13 +251,16 @@ JSONS: dict[str, tuple[str, Any]] = {  # kind of bundle, change
     "a long line that is no JSON": ("text", lambda _: '{"a": ' + " " * 5_000_000 + "x"),
     "empty": ("text", lambda _: " "),
     "notes list": ("text", put("notes", [1])),
+    "step of the notes": ("text", put("notes", "step", [1])),
+    "loss of the notes": ("text", put("notes", "heldout_loss", "x")),
 }  # fmt: skip
 
 
 FAST = """layers null|layers 1e9|layers 3|width 4e9|dropout text|mlp unknown|tied text|pattern of spaces|pattern 1 MB
 pattern digits|context Infinity|positions digits|layouts 1e4|layout digits|layout 1e9|slot 1 MB|state null|numbers 1e9
 size of palette|size of rgb 1e7|rate 1e9|channels 1e9|labels of marks|sets equal|volumes many|bpe padding
-bpe regular expression|digits|nested|many lists|format control|fingerprint control"""
+bpe regular expression|step of the notes|loss of the notes|digits|nested|many lists
+format control|fingerprint control"""
 FAST_HEADERS = "nested|huge|twice|trailing|overlap|out of range|shape huge|many layers|name control"
 
 

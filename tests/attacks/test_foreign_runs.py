@@ -253,6 +253,7 @@ def test_what_a_run_may_ask_for(run, monkeypatch):
 
 
 TAGS = ("task: !!bool x", "task: !!int ''", "task: !!float ''", "task: !!timestamp abc")
+SEXAGESIMAL = "x: 1" + ":00" * 250 + ".5"  # a number to PyYAML, beyond those that are
 
 
 def test_a_config_that_repeats_itself(run):
@@ -260,7 +261,17 @@ def test_a_config_that_repeats_itself(run):
         f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijklm", "bcdefghijklmn")
     )
     hexadecimal = "model: {lr: 0x" + "f" * 5000 + "}"
-    for content in (text, "[" * 100_000, "a: " + "x" * (2 << 20), "\x00", "- 1", "a: &a [*a]", hexadecimal, *TAGS):
+    for content in (
+        text,
+        "[" * 100_000,
+        "a: " + "x" * (2 << 20),
+        "\x00",
+        "- 1",
+        "a: &a [*a]",
+        hexadecimal,
+        SEXAGESIMAL,
+        *TAGS,
+    ):
         (run / "config.yaml").write_text(HEADER + content)
         attempt(resumed_config, run).is_refusal(run / "config.yaml")
 

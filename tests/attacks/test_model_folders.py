@@ -139,6 +139,7 @@ CODECS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "fingerprint": ("image", put("fingerprint", "\x1b[31m" * 100_000)),
     "format": ("image", put("format", "x" * 1_000_000)),
     "notes": ("image", put("notes", [])),
+    "step of the notes": ("image", put("notes", "step", "abc")),
     "hops 1e18": ("audio", put("config", "hops", [2, 10**18])),
     "hops many": ("audio", put("config", "hops", [2**n for n in range(1, 60)])),
     "hop of a prime": ("audio", put("config", "hops", [2, 1_000_003 * 2])),

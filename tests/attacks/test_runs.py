@@ -13,6 +13,7 @@ import torch
 from attacks.sent_runs import configured, resumed
 
 from helicon.bundle.storage import load_bundle
+from helicon.formats.plots import curves
 from helicon.training.learning.keeping import kept_loss
 from helicon.training.runs.checkpoints import read_checkpoint
 from helicon.training.runs.folders import read_config, run_text
@@ -96,6 +97,17 @@ def test_metrics_of_a_stranger(sent, content):
     ended = harness.attempt(lambda: len(read_metrics(sent)))
     ended.is_cheap()
     assert ended.kind in ("", "TrainingError"), ended
+
+
+@harness.posix
+def test_numbers_of_a_stranger_are_drawn(sent, recwarn):
+    """Steps that no array holds, and values of which the squares are infinite."""
+    rows = "".join(f"{step},{(-1) ** step * 1e308:g}\n" for step in range(300))
+    (sent / "metrics.csv").write_text(f"step,a\n-{'9' * 400},1\n{'9' * 400},1\n{rows}300,1.5\n")
+    found = read_metrics(sent)
+    assert found["a"][0] == [*range(301)]
+    curves(found, sent / "a.png", label="a")
+    assert not recwarn.list
 
 
 @harness.posix

@@ -37,5 +37,7 @@ def damaged(request, tmp_path, monkeypatch):
 )
 def test_a_damaged_model_is_named(damaged, command, tmp_path, capsys):
     assert main([command[0], damaged, *command[1:]]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("helicon: damaged: this model computes no finite numbers")
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith("helicon: damaged: this model computes no finite numbers")
+    )
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["damaged", "texts"]

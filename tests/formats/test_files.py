@@ -4,7 +4,8 @@ import stat
 
 import pytest
 
-from helicon.formats.files import atomic_write, write_json, write_text
+from helicon.formats.files import atomic_write, default_cache, write_json, write_text
+from helicon.formats.private import NotPrivateError
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -42,3 +43,10 @@ def test_a_new_file_has_the_mode_of_any_other(tmp_path):
     write_text(tmp_path / "atomic", "")
     modes = {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("plain", "atomic")}
     assert len(modes) == 1
+
+
+def test_a_cache_that_is_a_file_is_told_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "file"))
+    with pytest.raises(NotPrivateError, match=r"/file: is no folder; set HELICON_CACHE to a folder of yours$"):
+        default_cache()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helicon.formats.checked import LONGEST_NAME
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
 CORPUS = ["the cat sat on the mat, the cat sat on the hat\n"] * 40 + ["zwölf Boxkämpfer jagen Viktor\n"] * 10
@@ -106,3 +107,11 @@ def test_numbers_of_texts():
     ):
         with pytest.raises(ValueError, match=message):
             NumbersTokenizer.fit(texts)
+
+
+def test_a_learned_token_is_short_enough_to_be_read_again():
+    """Of one odd file, whose words are rows of one sign."""
+    bpe = BpeTokenizer.train([("=" * 3000 + " ") * 50, "an ode"], 300)
+    assert max(map(len, bpe.block.tokens)) <= LONGEST_NAME
+    again = BpeTokenizer.from_state(json.loads(json.dumps(bpe.state())))
+    assert again.encode("=" * 999).tolist() == bpe.encode("=" * 999).tolist()

@@ -101,7 +101,15 @@ def read_config(run: Path) -> dict[str, Any]:
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
     # PyYAML's own of a tag such as !!bool before what is none
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         reason = printable(" ".join(str(error).split()), 150)
         raise TrainingError(f"{printable(path)}: no config that can be read ({reason})") from None
     if not isinstance(config, dict):

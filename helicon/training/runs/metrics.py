@@ -12,6 +12,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from helicon.formats.checked import MOST_STEPS
 from helicon.formats.files import open_regular, write_bytes
 from helicon.formats.printable import printable
 from helicon.training.errors import TrainingError
@@ -126,6 +127,8 @@ def read_metrics(run: Path) -> dict[str, tuple[list[int], list[float]]]:
             continue
         try:
             step = int(first)
+            if not 0 <= step <= MOST_STEPS:
+                continue
             for values, cell in zip(series, cells):
                 if cell:
                     values[step] = float(cell)

@@ -14,8 +14,6 @@ import numpy as np
 
 import helicon
 from helicon.data.files import share
-from helicon.evaluation.features import layer_features
-from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image
 
 HELD_OUT = 0.2
@@ -38,13 +36,12 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
         options = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
         run = helicon.train(folder, task="image", minutes=minutes, steps=steps, options=options)
     model = helicon.load(run)
-    prepared, (layout, *_) = open_folder(model, folder)
-    corpus, size = prepared.corpora[0], layout.last.grid["column"]
-    if None in corpus.labels:
-        sys.exit(f"{folder}: a label is the name of a folder in it; {corpus.names[corpus.labels.index(None)]} has none")
+    found = helicon.features(model, folder)
+    if "" in found.labels:
+        sys.exit(f"{folder}: a label is the name of a folder in it; {found.names[found.labels.index('')]} has none")
 
-    labels = np.array(corpus.labels)
-    hashes = np.array([share(name) for name in corpus.names])
+    labels, size = np.array(found.labels), found.layout.last.grid["column"]
+    hashes = np.array([share(name) for name in found.names])
     parts = np.where(hashes < HELD_OUT, "test", np.where(hashes < VALIDATION, "choose", "fit"))
     for part in ("fit", "choose", "test"):
         if len(set(labels[parts == part])) < 2:
@@ -52,10 +49,9 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
     print(f"{run}: {len(labels):,} pictures, {(parts == 'test').sum():,} to test on; right in %, C chosen on others")
 
     last = model.gpt.config.layers
-    pixels = np.stack([read_image(folder / name, size)[0].ravel() for name in corpus.names]) / 255
+    pixels = np.stack([read_image(folder / name, size)[0].ravel() for name in found.names]) / 255
     rows = {f"pixels {size}x{size}": pixels}
-    by_layer = layer_features(model, corpus, layout, range(last + 1))
-    rows |= {f"layer {layer}": found for layer, found in by_layer.items()}
+    rows |= {f"layer {layer}": states for layer, states in found.layers.items()}
     scores = {}
     for name, values in rows.items():
         scores[name] = probe(values, labels, parts)

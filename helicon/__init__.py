@@ -4,8 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helicon.api import load, repeat, resume, sample, save, train
+    from helicon.api import (
+        detokenize,
+        evaluate,
+        features,
+        info,
+        load,
+        reconstruct,
+        repeat,
+        resume,
+        sample,
+        save,
+        tokenize,
+        train,
+    )  # fmt: skip
     from helicon.bundle.bundle import Bundle
+    from helicon.evaluation.features import Features
+    from helicon.evaluation.measure import Evaluation
+    from helicon.evaluation.reconstruction import Reconstruction
     from helicon.formats.score import ReadReport, Score
     from helicon.generation.generate import Item
     from helicon.modalities.base import Modality, TokenizerSpec
@@ -19,36 +35,54 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
+    "Evaluation": "helicon.evaluation.measure",
+    "Features": "helicon.evaluation.features",
     "Item": "helicon.generation.generate",
     "Modality": "helicon.modalities.base",
     "ReadReport": "helicon.formats.score",
+    "Reconstruction": "helicon.evaluation.reconstruction",
     "Score": "helicon.formats.score",
     "Tokenizer": "helicon.tokenizers.base",
     "TokenizerSpec": "helicon.modalities.base",
+    "detokenize": "helicon.api",
+    "evaluate": "helicon.api",
+    "features": "helicon.api",
+    "info": "helicon.api",
     "load": "helicon.api",
+    "reconstruct": "helicon.api",
     "register": "helicon.modalities.registry",
     "repeat": "helicon.api",
     "resume": "helicon.api",
     "sample": "helicon.api",
     "save": "helicon.api",
+    "tokenize": "helicon.api",
     "train": "helicon.api",
 }
 
 __all__ = [
     "Block",
     "Bundle",
+    "Evaluation",
+    "Features",
     "Item",
     "Modality",
     "ReadReport",
+    "Reconstruction",
     "Score",
     "Tokenizer",
     "TokenizerSpec",
+    "detokenize",
+    "evaluate",
+    "features",
+    "info",
     "load",
+    "reconstruct",
     "register",
     "repeat",
     "resume",
     "sample",
     "save",
+    "tokenize",
     "train",
 ]
 

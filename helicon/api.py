@@ -1,5 +1,6 @@
 """The library in a few calls: `train` a folder into a run, `load` its model, `sample` media from it, `save` them.
-`resume` goes on with a run, `repeat` makes it once more.
+`resume` goes on with a run, `repeat` makes it once more. `evaluate`, `features`, `reconstruct`, `tokenize`,
+`detokenize` and `info` give what the commands print.
 
 They are `helicon.train` and so on, imported when first used, so that `import helicon` does not load PyTorch.
 """
@@ -8,16 +9,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from helicon.bundle.bundle import Bundle
-from helicon.bundle.storage import load_bundle
+from helicon.bundle.printed_tokens import decoder, tokens_of
 from helicon.commands.fit import quiet
+from helicon.commands.info import report_of
+from helicon.evaluation.features import Features, folder_features
+from helicon.evaluation.measure import Evaluation
+from helicon.evaluation.measure import evaluate as measure
+from helicon.evaluation.reconstruction import Reconstruction, codec_of
+from helicon.evaluation.reconstruction import reconstruct as reconstructed
 from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate
 from helicon.generation.request import Request
-from helicon.generation.runtime import choose_device
+from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -43,6 +53,7 @@ def train(
     manifest: AnyPath | None = None,
     seed: int | None = None,
     levels: int = 1,
+    upsampler_of: AnyPath | None = None,
     config: AnyPath | Sequence[AnyPath] = (),
     options: Sequence[str] = (),
 ) -> Path:
@@ -65,6 +76,7 @@ def train(
         manifest: list of files, instead of searching the folder.
         seed: of batches and noise, 0 unless given.
         levels: of sound, one of them made by the model and each finer one by an upsampler.
+        upsampler_of: the run of sound that an upsampler is trained for, which gets it.
         config: presets or config files, which count in the place of the task's.
         options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
 
@@ -84,18 +96,22 @@ def train(
         request = make_request(
             task, Path(folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=_path(runs),
             init_from=_path(init_from), manifest=_path(manifest), seed=seed, levels=levels,
+            upsampler_of=_path(upsampler_of),
         )  # fmt: skip
         with locating(task, words=words):
             found = stages(request)
         return _train_stages(chained(found), words)
 
 
-def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str] = ()) -> Path:
+def resume(
+    run: AnyPath, *, minutes: float | None = None, upsampler_of: AnyPath | None = None, options: Sequence[str] = ()
+) -> Path:
     """Goes on with a run that was stopped, and with what follows it.
 
     Args:
         run: folder of a run.
         minutes: how long it trains in all, instead of what the run says.
+        upsampler_of: the run that it is an upsampler for, said once more where that is not beside it.
         options: of `helicon fit`, that count in the place of the run's own, e.g. `["--trainer.max_steps", "2000"]`.
 
     Returns:
@@ -103,7 +119,7 @@ def resume(run: AnyPath, *, minutes: float | None = None, options: Sequence[str]
     """
     with process_state_kept(), locating(Path(run) / CONFIG, words=options):
         quiet()
-        config = resumed_config(Path(run), options, minutes)
+        config = resumed_config(Path(run), options, minutes, _path(upsampler_of))
         trained = _attached(run_lightning("fit", config).run_folder, _path(config.get("upsampler_of")))
         following = check_next(Path(run), config)
         return _train_stages(following) if following else trained
@@ -141,9 +157,18 @@ def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None
         return run_lightning("fit", config).run_folder
 
 
-def load(path: AnyPath, device: str = "auto") -> Bundle:
-    """The model of a run or a bundle folder, on `cpu`, `cuda`, `mps` or the best there is."""
-    return load_bundle(Path(path), choose_device(device))
+def load(path: AnyPath, device: str = "auto", dtype: str = "fp32") -> Bundle:
+    """The model of a run or a bundle folder.
+
+    Args:
+        path: the folder.
+        device: `cpu`, `cuda`, `mps` or the best there is.
+        dtype: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
+
+    Raises:
+        ValueError: for a folder that has none, or a device that is not there.
+    """
+    return RuntimeConfig(choose_device(device, dtype), dtype).load(Path(path))
 
 
 def sample(
@@ -182,6 +207,126 @@ def sample(
             overlap=overlap, guidance=guidance, best_of=best_of,
         ),
     )  # fmt: skip
+
+
+def evaluate(
+    model: Bundle,
+    folder: AnyPath,
+    *,
+    manifest: AnyPath | None = None,
+    heldout: bool = False,
+    held_out: float | None = None,
+    obedience: int = 0,
+    seconds: float | None = None,
+    seed: int | None = None,
+) -> Evaluation:
+    """How well a model knows the files of a folder, and whether it does as it is asked, as `helicon eval` measures it.
+
+    Args:
+        model: as `load` gives it.
+        folder: of files, searched recursively, all of which are measured.
+        manifest: list of files, instead of searching the folder.
+        heldout: only the files that a training on the folder would hold out.
+        held_out: share of the files that is; 0.05 unless given.
+        obedience: pieces of each label to make and judge, none unless given.
+        seconds: length of each of these, 24 unless given.
+        seed: of these, 0 unless given.
+
+    Returns:
+        Losses of each layout, what the folder has, and figures of the pieces; `as_json()` has all of them.
+
+    Raises:
+        ValueError: for what cannot be measured, in one line.
+    """
+    return measure(
+        model, Path(folder), manifest=_path(manifest), heldout=heldout, held_out=held_out, obedience=obedience,
+        seconds=seconds, seed=seed,
+    )  # fmt: skip
+
+
+def features(
+    model: Bundle,
+    folder: AnyPath,
+    layer: int | Collection[int] | None = None,
+    *,
+    to: str | None = None,
+    manifest: AnyPath | None = None,
+    batch: int = 16,
+) -> Features:
+    """A layer's mean hidden state for each file of a folder.
+
+    Args:
+        model: as `load` gives it.
+        folder: of files, searched recursively.
+        layer: before the attention of which; the number of layers is the end. Several, or all unless given.
+        to: of which slot, where the model makes several.
+        manifest: list of files, instead of searching the folder.
+        batch: sequences at a time.
+
+    Returns:
+        Names, labels and an array [N, C] of each layer; `save(path)` writes what `helicon features` does.
+
+    Raises:
+        ValueError: for a slot or a layer that the model has not, in one line.
+    """
+    layers = [layer] if isinstance(layer, int) else layer
+    return folder_features(model, Path(folder), layers, to=to, manifest=_path(manifest), batch=batch)
+
+
+def reconstruct(
+    model: AnyPath, files: Sequence[AnyPath], *, level: int | None = None, device: str = "auto"
+) -> list[Reconstruction]:  # fmt: skip
+    """Pictures or sounds through a codec and back.
+
+    Args:
+        model: run or bundle of a codec, or of a model that has one.
+        files: pictures, or sounds, which are whole in memory.
+        level: of a codec of sound, 0 the finest, which is taken unless given.
+        device: `cpu`, `cuda`, `mps` or the best there is.
+
+    Returns:
+        Each medium before and after, with its codes and how near it comes in dB.
+
+    Raises:
+        ValueError: for what no codec is, or a file that cannot be read, in one line.
+        OSError: for a file that is not there.
+    """
+    return reconstructed(codec_of(Path(model), device), [Path(file) for file in files], level)
+
+
+def tokenize(files: Sequence[AnyPath], *, run: Bundle | None = None, ids: bool = False) -> list[str]:
+    """The tokens of files, a line each.
+
+    Args:
+        files: that the model takes; MIDI files without a model.
+        run: the model whose vocabulary it is; MuseNet's unless given.
+        ids: numbers instead of words.
+
+    Raises:
+        ValueError: for a file that the model does not take, or that cannot be read.
+    """
+    return [tokens_of(Path(file), run, ids) for file in files]
+
+
+def detokenize(lines: Sequence[str], *, run: Bundle | None = None, ids: bool = False) -> list[Item]:
+    """Inverse of `tokenize`: what `save` writes.
+
+    Raises:
+        ValueError: for what is no token, with the number of its line.
+    """
+    decode, items = decoder(run, ids), []
+    for number, line in enumerate(lines):
+        try:
+            media, modality = decode(line)
+        except ValueError as error:
+            raise ValueError(f"line {number + 1}: {error}") from None
+        items.append(Item(number=number, media=media, ids=np.zeros(0, np.int64), modality=modality))
+    return items
+
+
+def info(model: AnyPath) -> dict[str, Any]:
+    """What is in a model or a codec: sizes, layouts, tokenizers, how it was made. JSON-able."""
+    return report_of(Path(model))
 
 
 def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:

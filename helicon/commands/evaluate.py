@@ -8,61 +8,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from helicon.cli import CommandError
-from helicon.data.prepare import Source
-from helicon.evaluation.controllability import measure_controllability
-from helicon.evaluation.losses import LayoutLoss, measure_losses, open_folder
+from helicon.evaluation.losses import LayoutLoss
+from helicon.evaluation.measure import evaluate as measure
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 
 
 def evaluate(args: Namespace) -> int:
     """Runs the command."""
-    _check_used(args)
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
-    prepared, layouts = open_folder(
-        bundle,
-        Path(args.path),
-        Path(args.manifest) if args.manifest else None,
-        Source.held_out if args.held_out is None else args.held_out,
-    )
-    if args.heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
-        raise CommandError(f"--heldout: nothing of {args.path} is held out; it has one piece")
     with naming_model(args.model):
-        losses = measure_losses(bundle, prepared, layouts, args.heldout)
-    obedience = None
-    if args.obedience:
-        obedience = measure_controllability(bundle, prepared, layouts, args.obedience, **_asked(args))
+        found = measure(
+            bundle, Path(args.path), manifest=Path(args.manifest) if args.manifest else None, heldout=args.heldout,
+            held_out=args.held_out, obedience=args.obedience, seconds=args.seconds, seed=args.seed,
+        )  # fmt: skip
     if args.json:
-        report: dict[str, Any] = {
-            "model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout,
-            "files": prepared.files, "skipped": prepared.skipped, "repaired": prepared.repaired,
-            "layouts": {loss.layout: loss.as_json() for loss in losses},
-        }  # fmt: skip
-        print_text(json.dumps(report | ({"obedience": obedience} if obedience else {}), indent=1, sort_keys=True))
+        named = {"model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout}
+        print_text(json.dumps({**named, **found.as_json()}, indent=1, sort_keys=True))
         return 0
+    prepared = found.prepared
     print_text(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
     for name, reason in prepared.skipped.items():
         print_text(f"  skipped  {printable(name)}: {printable(reason, MOST)}")
     if prepared.repaired:
         print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
-    print_text("\n".join(line for loss in losses for line in table(loss)))
-    if obedience:
-        print_text("\n".join(controllability_table(obedience)))
+    print_text("\n".join(line for loss in found.losses for line in table(loss)))
+    if found.controllability:
+        print_text("\n".join(controllability_table(found.controllability)))
     return 0
-
-
-def _check_used(args: Namespace) -> None:
-    """CommandError for options of what is not asked for."""
-    if args.held_out is not None and not args.heldout:
-        raise CommandError("--data.held_out would have no effect: it says which files --heldout measures")
-    if not args.obedience and _asked(args):
-        raise CommandError(f"--{next(iter(_asked(args)))} would have no effect: it is of the pieces of --obedience N")
-
-
-def _asked(args: Namespace) -> dict[str, Any]:
-    """What was said of the pieces that are made."""
-    return {name: value for name in ("seconds", "seed") if (value := getattr(args, name)) is not None}
 
 
 def table(loss: LayoutLoss) -> list[str]:

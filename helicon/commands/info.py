@@ -22,19 +22,20 @@ LONGEST = 600  # characters of a list before it is cut; --json has all of it
 
 def info(args: Namespace) -> int:
     """Runs the command."""
-    path = Path(args.model)
-    if codec := find_codec(path):
-        report = describe_codec(codec)
-        told = [line for name, value in report.items() for line in _wrapped(name, _text(value) or "none")]
-    else:
-        report = describe(load_bundle(path), find_bundle(path))
-        told = lines(report)
+    report = report_of(Path(args.model))
     if args.json:
         compact = json_text(report, indent=None)  # each value of deep notes would be indented by its depth
         print_text(json_text(report) if len(compact) < MOST_INDENTED else compact)
         return 0
-    print_text("\n".join(told))
+    told = [line for name, value in report.items() for line in _wrapped(name, _text(value) or "none")]
+    print_text("\n".join(told if "codec" in report else lines(report)))
     return 0
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    """What is in the model or codec of a run or bundle, JSON-able."""
+    codec = find_codec(path)
+    return describe_codec(codec) if codec else describe(load_bundle(path), find_bundle(path))
 
 
 def describe_codec(folder: Path) -> dict[str, Any]:

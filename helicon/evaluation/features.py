@@ -5,7 +5,8 @@ Shapes: N examples, B sequences, T tokens, C width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ import torch
 from tqdm import tqdm
 
 from helicon.bundle.bundle import Bundle
+from helicon.cli import CommandError
 from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
+from helicon.evaluation.losses import open_folder
 from helicon.formats.files import atomic_write
 from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
+
+
+class FeaturesError(CommandError, ValueError):
+    """Features that a model does not have; the message is one line."""
 
 
 @torch.inference_mode()
@@ -57,24 +64,78 @@ def layer_features(
 
 
 def check_layers(layers: Collection[int], last: int) -> None:
-    """ValueError unless all are from 0 to `last`, and there is one."""
+    """FeaturesError unless all are from 0 to `last`, and there is one."""
     wrong = [layer for layer in layers if not 0 <= layer <= last]
     if wrong or not layers:
         asked = wrong[0] if wrong else "none"
-        raise ValueError(f"layer {asked}: this model has 0 (the embeddings) to {last} (the end)")
+        raise FeaturesError(f"--layer {asked}: this model has 0 (the embeddings) to {last} (the end)")
 
 
-def write_features(path: Path, found: Mapping[int, np.ndarray], corpus: Corpus) -> None:
-    """An .npz without pickles: `names` and `labels` (empty where there is none) of N examples, `layer`, and `features`.
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """A layer's mean hidden state for each file of a folder.
 
-    Of several layers `layer` has all numbers, and the features are `features_0`, `features_1` and so on.
+    Args:
+        names: of the N files, relative to the folder.
+        labels: of each, empty where it has none.
+        layers: layer -> float32 [N, C].
+        layout: whose made slot the states are of.
+        skipped: file -> why it is left out.
     """
-    arrays: dict[str, Any] = {f"features_{layer}": each for layer, each in found.items()}
-    arrays["layer"] = np.array(list(found))
-    if len(found) == 1:
-        (layer,) = found
-        arrays = {"features": found[layer], "layer": np.array(layer)}
-    arrays["names"] = np.array(corpus.names, np.str_)
-    arrays["labels"] = np.array([label or "" for label in corpus.labels], np.str_)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:  # a file, for NumPy changes other suffixes
-        np.savez(file, **arrays)
+
+    names: list[str]
+    labels: list[str]
+    layers: dict[int, np.ndarray]
+    layout: Layout
+    skipped: dict[str, str]
+
+    def save(self, path: Path) -> None:
+        """Writes an .npz without pickles: `names`, `labels`, `layer` and `features`.
+
+        Of several layers `layer` has all numbers, and the features are `features_0`, `features_1` and so on.
+        """
+        arrays: dict[str, Any] = {f"features_{layer}": each for layer, each in self.layers.items()}
+        arrays["layer"] = np.array(list(self.layers))
+        if len(self.layers) == 1:
+            ((layer, found),) = self.layers.items()
+            arrays = {"features": found, "layer": np.array(layer)}
+        arrays |= {"names": np.array(self.names, np.str_), "labels": np.array(self.labels, np.str_)}
+        with atomic_write(path) as temporary, temporary.open("wb") as file:  # a file: NumPy changes other suffixes
+            np.savez(file, **arrays)
+
+
+def folder_features(
+    bundle: Bundle, folder: Path, layers: Collection[int] | None = None, *, to: str | None = None,
+    manifest: Path | None = None, batch: int = 16,
+) -> Features:  # fmt: skip
+    """Features of all files of a folder, with a model's own tokenizers.
+
+    Args:
+        bundle: the model.
+        folder: of files, searched recursively.
+        layers: before the attention of which; all unless given. The number of layers is the end.
+        to: of which slot, where the model makes several.
+        manifest: list of files, instead of searching.
+        batch: sequences at a time.
+
+    Raises:
+        FeaturesError: for a slot, a layer or a batch that is none.
+        DataError: where there are no files that the model can read.
+    """
+    last = bundle.gpt.config.layers
+    chosen = list(range(last + 1)) if layers is None else sorted(set(layers))
+    check_layers(chosen, last)
+    if batch < 1:
+        raise FeaturesError(f"--batch must be 1 or more, got {batch}")
+    made = [layout.last.name for layout in bundle.schema.layouts]
+    if to is not None and to not in made:
+        raise FeaturesError(f"--to {to}: this model makes {', '.join(dict.fromkeys(made))}")
+    prepared, layouts = open_folder(bundle, folder, manifest)
+    found = [(c, y) for c, y in zip(prepared.corpora, layouts) if to in (None, y.last.name)]
+    if not found:
+        raise FeaturesError(f"--to {to}: the files are those of {'; '.join(map(str, layouts))}")
+    corpus, layout = found[0]
+    return Features(
+        names=list(corpus.names), labels=[label or "" for label in corpus.labels], layout=layout,
+        layers=layer_features(bundle, corpus, layout, chosen, batch), skipped=prepared.skipped,
+    )  # fmt: skip

@@ -15,9 +15,10 @@ from command_lines import error_of
 from sound_bundles import noise, sound_bundle, sound_codec
 from tiny_bundles import text_bundle
 
+import helicon
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
-from helicon.commands.reconstruct_sound import Ratio
+from helicon.evaluation.sound_through_codec import Ratio
 from helicon.formats.audio import Sound, read_audio, write_audio, write_blocks
 from helicon.formats.image import read_image
 from helicon.formats.spectra import si_sdr
@@ -142,6 +143,9 @@ def test_sounds_through_a_codec_and_a_bad_one(home: Path, capsys: pytest.Capture
         assert (entry["file"], entry["written"], entry["hop"]) == (source, name, (4, 16)[number % 2])
         assert entry["codes"] == -(-len(sound) // entry["hop"])
         assert entry["seconds"] == pytest.approx(len(sound) / 8000)
+    (found,) = helicon.reconstruct("random", ["other.wav"], level=1)
+    assert (found.figures["si_sdr"], found.codes) == (report["sounds"][3]["si_sdr"], report["sounds"][3]["codes"])
+    assert np.abs(read_audio(out / names[3])[0].samples - found.after.samples).max() <= ROUNDING
     assert len(read_audio("other.wav", 8000)[0]) == 800  # of 1,102 samples at 11,025 a second
     read_image(out / "spectrograms.png")
 

@@ -10,7 +10,7 @@ import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.data.corpus import Corpus, write_corpus
-from helicon.evaluation.features import layer_features, write_features
+from helicon.evaluation.features import Features, layer_features
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.numbers import NotFiniteError
 from helicon.sequence.layout import Layout
@@ -128,8 +128,10 @@ def test_files_hold_no_pickles(tmp_path):
     bundle = bundle_of("image[4x4]")
     corpus = corpus_of(bundle, tmp_path / "corpus")
     found = {layer: np.full((8, 16), layer, np.float32) for layer in (1, 3)}
-    write_features(tmp_path / "one", {3: found[3]}, corpus)
-    write_features(tmp_path / "two.npz", found, corpus)
+    labels = [label or "" for label in corpus.labels]
+    said = {"names": corpus.names, "labels": labels, "layout": bundle.schema.layouts[0], "skipped": {}}
+    Features(layers={3: found[3]}, **said).save(tmp_path / "one")
+    Features(layers=found, **said).save(tmp_path / "two.npz")
     with np.load(tmp_path / "one", allow_pickle=False) as one:
         assert sorted(one) == ["features", "labels", "layer", "names"]
         assert one["layer"] == 3

@@ -1,0 +1,111 @@
+"""Files as printed tokens, words or numbers, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helicon.bundle.bundle import Bundle
+from helicon.formats.printable import printable
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.sequence.layout import Layout
+from helicon.tokenizers import musenet
+
+LONGEST_NUMBER = 18  # digits, which 64 bits hold
+
+Decode = Callable[[str], tuple[Any, Modality]]  # a line -> the medium, and the modality that can write it
+
+
+def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> str:
+    """One line: the tokens of a file.
+
+    Args:
+        path: of a file that the model takes; of a MIDI file without a model.
+        bundle: whose vocabulary; MuseNet's without one.
+        ids: numbers of the whole vocabulary instead of words.
+
+    Raises:
+        ValueError: for a file that the model does not take, or that cannot be read.
+        OSError: where there is none.
+    """
+    if bundle is None:
+        score, _ = registry.get("music").read(path)
+        text = musenet.musenet_text(score)
+        return " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
+    layout, modality = _layout_for(bundle, path.suffix.lower())
+    media, _ = modality.read(path, options=bundle.reading)
+    slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
+    numbers = [
+        int(i) + bundle.schema.vocabulary.slice(slot).start
+        for slot in slots
+        for i in bundle.sequencer.tokenizers[slot].encode(media)
+    ]
+    names = _names(bundle)
+    return " ".join(str(n) if ids else names[n] for n in numbers)
+
+
+def _layout_for(bundle: Bundle, suffix: str) -> tuple[Layout, Modality]:
+    for layout in bundle.schema.layouts:
+        modality = registry.for_slot(layout.last.name, layout.sources)
+        if suffix in modality.suffixes:
+            return layout, modality
+    accepted = [s for y in bundle.schema.layouts for s in registry.for_slot(y.last.name, y.sources).suffixes]
+    raise ValueError(f"this model takes {' '.join(accepted)} files")
+
+
+def _names(bundle: Bundle) -> list[str]:
+    """Word of every row of the vocabulary; `stop` of a block is `BLOCK.stop`."""
+    return [name for block in bundle.schema.vocabulary.blocks for name in (*block.tokens, f"{block.name}.stop")]
+
+
+def decoder(bundle: Bundle | None = None, ids: bool = False) -> Decode:
+    """Inverse of `tokens_of`: what makes a medium of a line, or raises ValueError for what is no token."""
+    return _from_musenet(ids) if bundle is None else _from_bundle(bundle, ids)
+
+
+def _numbers(line: str) -> np.ndarray:
+    for word in line.split():
+        if not word.isdecimal():
+            raise ValueError(f"{printable(word, 40)!r} is not a number; without --ids words are read")
+        if len(word) > LONGEST_NUMBER:
+            raise ValueError(f"a number of {len(word):,} digits is no token")
+    return np.array([int(word) for word in line.split()], np.int64)
+
+
+def _from_musenet(ids: bool) -> Decode:
+    def decode(line: str) -> tuple[Any, Modality]:
+        text = musenet.numbers_to_text(_numbers(line)) if ids else line
+        return musenet.parse_score(text), registry.get("music")
+
+    return decode
+
+
+def _from_bundle(bundle: Bundle, ids: bool) -> Decode:
+    index = {name: row for row, name in reversed(list(enumerate(_names(bundle))))}
+    vocabulary = bundle.schema.vocabulary
+
+    def decode(line: str) -> tuple[Any, Modality]:
+        if not ids:
+            for word in line.split():
+                if word not in index:
+                    raise ValueError(f"{printable(word, 40)!r} is no token of this model")
+        rows = _numbers(line) if ids else np.array([index[word] for word in line.split()], np.int64)
+        if len(rows) and rows.max() >= len(vocabulary):
+            raise ValueError(f"{rows.max()} is no token of this model; it has {len(vocabulary)}")
+        for layout in bundle.schema.layouts:
+            modality = registry.for_slot(layout.last.name, layout.sources)
+            parts = {}
+            for slot in layout.slots:
+                where = vocabulary.slice(slot.name)
+                local = rows[(rows >= where.start) & (rows < where.stop - 1)] - where.start
+                if slot.name in modality.slots and len(local):
+                    parts[slot.name] = bundle.sequencer.tokenizers[slot.name].decode(local)
+            if layout.last.name in parts:
+                return modality.join(parts), modality
+        raise ValueError("no tokens of a slot that this model makes")
+
+    return decode

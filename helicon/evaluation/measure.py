@@ -1,0 +1,74 @@
+"""A model measured on a folder: how well it knows the files, and whether it does as it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helicon.bundle.bundle import Bundle
+from helicon.cli import CommandError
+from helicon.data.prepare import Prepared, Source
+from helicon.evaluation.controllability import measure_controllability
+from helicon.evaluation.losses import LayoutLoss, measure_losses, open_folder
+
+
+class EvaluationError(CommandError, ValueError):
+    """What cannot be measured, or an option of what is not; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured.
+
+    Args:
+        losses: of each layout that the folder has files for.
+        prepared: the folder as the model's own tokenizers see it.
+        controllability: figures of pieces that were asked for and judged; None where none were.
+    """
+
+    losses: list[LayoutLoss]
+    prepared: Prepared
+    controllability: dict[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures by name, as `helicon eval --json` prints them."""
+        found: dict[str, Any] = {
+            "files": self.prepared.files, "skipped": self.prepared.skipped, "repaired": self.prepared.repaired,
+            "layouts": {loss.layout: loss.as_json() for loss in self.losses},
+        }  # fmt: skip
+        return found if self.controllability is None else {**found, "obedience": self.controllability}
+
+
+def evaluate(
+    bundle: Bundle, folder: Path, *, manifest: Path | None = None, heldout: bool = False, held_out: float | None = None,
+    obedience: int = 0, seconds: float | None = None, seed: int | None = None,
+) -> Evaluation:  # fmt: skip
+    """Measures a model on all files of a folder, or on those that a training on it would hold out.
+
+    Args:
+        bundle: the model.
+        folder: of files, searched recursively.
+        manifest: list of files, instead of searching.
+        heldout: whether only the files count that are held out.
+        held_out: share of the files that is; that of a training unless given.
+        obedience: pieces of each label to make and judge.
+        seconds: length of each of these.
+        seed: of these.
+
+    Raises:
+        EvaluationError: for an option of what is not measured, or where nothing is held out.
+        DataError: where there are no files that the model can read.
+        ControllabilityError: where the model takes no style, or no label has pieces enough.
+    """
+    asked: dict[str, Any] = {name: value for name, value in (("seconds", seconds), ("seed", seed)) if value is not None}
+    if held_out is not None and not heldout:
+        raise EvaluationError("--data.held_out would have no effect: it says which files --heldout measures")
+    if asked and not obedience:
+        raise EvaluationError(f"--{next(iter(asked))} would have no effect: it is of the pieces of --obedience N")
+    prepared, layouts = open_folder(bundle, folder, manifest, Source.held_out if held_out is None else held_out)
+    if heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
+        raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
+    losses = measure_losses(bundle, prepared, layouts, heldout)
+    figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
+    return Evaluation(losses=losses, prepared=prepared, controllability=figures)

@@ -1,0 +1,127 @@
+"""Media through a codec and back, and how near it comes.
+
+Shapes: H rows, W columns of pixels; S samples, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helicon.bundle.storage import load_bundle
+from helicon.cli import CommandError
+from helicon.evaluation.sound_through_codec import through
+from helicon.formats.audio import Sound, read_blocks
+from helicon.generation.runtime import choose_device
+from helicon.modalities import registry
+from helicon.modalities.base import Modality
+from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import CodecTokenizer, decode_all, encode_all
+from helicon.vqvae.audio_codec import AudioCodec
+
+MEDIA = ("image", "audio")  # whose models can hold a codec
+
+
+class ReconstructionError(CommandError, ValueError):
+    """What no codec can reconstruct; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """A medium before and after.
+
+    Args:
+        before: as it was read: uint8 [H, W, 3], or a Sound.
+        after: what the codec makes of it, as large or as long.
+        codes: tokens that it is in between.
+        figures: `psnr` of pictures or `si_sdr` of sounds, in dB.
+        modality: which can write either.
+    """
+
+    before: Any
+    after: Any
+    codes: int
+    figures: dict[str, float]
+    modality: Modality
+
+
+def reconstruct(tokenizer: Tokenizer, files: Sequence[Path], level: int | None = None) -> list[Reconstruction]:
+    """What a codec makes of some files.
+
+    Args:
+        tokenizer: a codec, as `codec_of` opens it.
+        files: pictures, or sounds, which are whole in memory.
+        level: of a codec of sound, 0 the finest, which is taken unless given.
+
+    Raises:
+        ReconstructionError: for a level that there is not.
+        ValueError: for a file that cannot be read; OSError where there is none.
+    """
+    if sound_codec := sound_codec_of(tokenizer):
+        check_level(sound_codec, level)
+        return [_reconstructed_sound(sound_codec, path, level or 0) for path in files]
+    if level is not None:
+        raise ReconstructionError("--level: a codec of pictures has one level")
+    modality = registry.get("image")
+    media = [modality.read(path, options=tokenizer.read_options)[0] for path in files]
+    return reconstructed_pictures(tokenizer, media)
+
+
+def reconstructed_pictures(tokenizer: Tokenizer, media: Sequence[np.ndarray]) -> list[Reconstruction]:
+    """The same of pictures uint8 [H, W, 3] that are read."""
+    ids = [found for found, _ in encode_all(tokenizer, media)]
+    return [
+        Reconstruction(
+            before=before, after=after, codes=len(codes), figures={"psnr": psnr(before, after)},
+            modality=registry.get("image"),
+        )
+        for before, after, codes in zip(media, decode_all(tokenizer, ids), ids)
+    ]  # fmt: skip
+
+
+def _reconstructed_sound(codec: AudioCodec, path: Path, level: int) -> Reconstruction:
+    rate, channels = codec.config.rate, codec.config.channels
+    blocks: list[np.ndarray] = []
+    figures = through(codec.level(level), codec, path, blocks.extend)
+    before, after = np.concatenate([*read_blocks(path, rate, channels)]), np.concatenate(blocks)
+    return Reconstruction(
+        before=Sound(before, rate), after=Sound(after, rate), codes=figures["codes"],
+        figures={"si_sdr": figures["si_sdr"]}, modality=registry.get("audio"),
+    )  # fmt: skip
+
+
+def sound_codec_of(tokenizer: Tokenizer) -> AudioCodec | None:
+    """The codec of sound that a tokenizer is, if it is one."""
+    codec = tokenizer.codec if isinstance(tokenizer, CodecTokenizer) else None
+    return codec if isinstance(codec, AudioCodec) else None
+
+
+def check_level(codec: AudioCodec, level: int | None) -> None:
+    """ReconstructionError for a level that a codec does not have."""
+    if level is not None and not 0 <= level < len(codec.levels):
+        raise ReconstructionError(f"--level {level}: this codec has levels 0 (the finest) to {len(codec.levels) - 1}")
+
+
+def codec_of(path: Path, device: str) -> Tokenizer:
+    """The codec of a run or bundle as a tokenizer, or the one that a model has."""
+    for slot in MEDIA:
+        if found := registry.opened(slot, path, choose_device(device)):
+            return found[1]
+    tokenizers = load_bundle(path, choose_device(device)).sequencer.tokenizers
+    coded = [tokenizers[slot] for slot in MEDIA if slot in tokenizers]
+    needed = "the run of a codec, or of a model of pictures or of a codec's sound, is needed"
+    if not coded:
+        raise ReconstructionError(f"{path}: a model without pictures or sound; {needed}")
+    if "image" not in tokenizers and not isinstance(coded[0], CodecTokenizer):
+        raise ReconstructionError(f"{path}: a model of samples as they are; {needed}")
+    return coded[0]
+
+
+def psnr(before: np.ndarray, after: np.ndarray) -> float:
+    """Peak signal to noise ratio of uint8 pictures, in dB; 99 where they are the same."""
+    error = float(np.mean((before.astype(np.float64) - after.astype(np.float64)) ** 2))
+    return 10 * float(np.log10(255**2 / error)) if error else 99.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 
 from helicon.formats.printable import printable
@@ -33,8 +34,7 @@ def walk(root: Path) -> Walk:
     seen, places, linked = set(above), [(root, ())], []
     while places or linked:
         if not places:  # links come last
-            linked.sort(reverse=True)
-            parts = linked.pop()
+            parts = heappop(linked)
             path = root.joinpath(*parts)
             identity = _identity(path)
             if identity in seen:
@@ -66,7 +66,7 @@ def _sort_in(
     except OSError:  # a link to itself, or what has gone meanwhile
         link, folder, file, identity = True, False, False, None
     if link and folder:
-        linked.append(parts)
+        heappush(linked, parts)
     elif file:
         found.links += link
         found.files.append(parts)
@@ -83,11 +83,15 @@ def _identity(folder: Path | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def escapes(name: str, root: Path) -> bool:
-    """Whether a name, taken below a folder, is that of a file elsewhere; links of the folder's own do not count."""
+def parts_to_follow(name: str, bases: set[Path]) -> int:
+    """Parts of a name that could be that of a file elsewhere, as it has `..` or begins at none of the bases; else 0."""
     path = Path(name)
-    if not path.anchor and ".." not in path.parts:
-        return False
+    elsewhere = path.anchor and not any(path.is_relative_to(base) for base in bases)
+    return len(path.parts) if elsewhere or ".." in path.parts else 0
+
+
+def escapes(name: str, root: Path) -> bool:
+    """Whether a name, taken below a folder, is that of a file elsewhere: each of its parts is looked at on the disk."""
     try:
         return not (root / name).resolve().is_relative_to(root.resolve())
     except (OSError, ValueError, RuntimeError):  # a loop of links, NUL, or longer than the system takes

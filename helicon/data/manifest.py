@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.data.entries import DataError, Entry, File, Scan, accepted
-from helicon.data.folders import NOT_REGULAR, escapes
+from helicon.data.folders import NOT_REGULAR, escapes, parts_to_follow
 from helicon.formats.files import open_regular, read_regular
 from helicon.formats.json_files import JsonError, parse_json
 from helicon.formats.printable import MOST, printable
@@ -27,7 +27,7 @@ COLUMNS = ("file", "label", "text", "caption")
 MAX_LINE = 8 << 20  # characters of a row
 MAX_LINES = 2_000_000  # of a file, and images and captions of COCO-style JSON
 MOST_NAMED = 1000  # of the rows that are passed over; the others are counted
-MOST_LEADING_OUT = 1000  # rows of a manifest that came with the data, each of which takes time to follow
+MOST_FOLLOWED = 20_000  # parts of names that may lead out, of a manifest that came with the data
 MAX_JSON_BYTES = 256 << 20  # of COCO-style JSON, which is read whole; the captions of COCO itself are 91 MB
 MOST_CONTAINERS = MAX_LINES + 10_000  # of COCO-style JSON: one for each image and caption, and some for licences
 MOST_VALUES = 5 * MAX_LINES  # of COCO-style JSON: COCO's images have 8, their five captions 3 each, and commas
@@ -73,19 +73,22 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         fault = f"{NOT_REGULAR}; as a manifest" if manifest.exists() else "no such manifest;"
         raise DataError(f"{manifest}: {fault} {KINDS} is needed")
     found, outside = Scan([]), 0
+    bases = {root.absolute(), root.resolve()}
     came_along = manifest.resolve().is_relative_to(root.resolve())
     said = next((m for m in modalities if m.typed is not None), None)
-    passed, leading_out = Passed(found.skipped), 0
+    passed, followed = Passed(found.skipped), 0
     suffixes = {suffix for modality in modalities for suffix in modality.suffixes}
     for row in _merged(manifest, passed):
         if os.path.splitext(row.file)[1].lower() not in suffixes:
             passed(os.path.join(root, row.file), "not of an accepted suffix")
             continue
         path = root / row.file
-        modality, is_outside = accepted(path, modalities), escapes(row.file, root)
-        leading_out += is_outside and came_along
-        if leading_out > MOST_LEADING_OUT:
-            raise DataError(f"{manifest}: more than {MOST_LEADING_OUT:,} files outside of the folder, in which it lies")
+        modality, to_follow = accepted(path, modalities), parts_to_follow(row.file, bases)
+        followed += to_follow
+        if came_along and followed > MOST_FOLLOWED:
+            names = "names that have `..` or begin outside of the folder, in which it lies"
+            raise DataError(f"{manifest}: more than {MOST_FOLLOWED:,} parts of {names}")
+        is_outside = to_follow > 0 and escapes(row.file, root)
         if reason := _unusable(path, is_outside and came_along):
             passed(path, reason)
             continue
@@ -123,9 +126,10 @@ def _merged(manifest: Path, skip: Skip) -> list[Row]:
     rows: dict[str, Row] = {}
     try:
         for row in read(manifest, skip):
-            first = rows.setdefault(row.file, Row(row.file))
-            first.label = first.label or row.label
-            first.texts += row.texts
+            first = rows.setdefault(row.file, row)
+            if first is not row:
+                first.label = first.label or row.label
+                first.texts += row.texts
     except UnicodeDecodeError as error:
         raise DataError(f"{manifest}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except OSError as error:
@@ -160,12 +164,13 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
             # Of columns of one name the last counts. Others are not looked at: there may be many, and many rows
             places = {name: place for place, name in enumerate(names) if name in COLUMNS}
             for row in table:
-                where = f"{manifest}, line {table.line_num}"
                 if len(row) > len(names):
-                    skip(where, "more values than columns; a text that has commas needs quotes")
+                    reason = "more values than columns; a text that has commas needs quotes"
+                    skip(f"{manifest}, line {table.line_num}", reason)
                 elif row:
                     cells = {name: row[place] for name, place in places.items() if place < len(row)}
-                    yield from _row(cells, where, skip)
+                    if found := _row(cells, manifest, table.line_num, skip):
+                        yield found
         except csv.Error as error:
             raise DataError(f"{manifest}, line {table.line_num}: {error}") from None
 
@@ -174,26 +179,28 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
     with _text(manifest) as file:
         for number, line in enumerate(_lines(file, manifest), 1):
             if line.strip():
-                where = f"{manifest}, line {number}"
                 try:
                     row = parse_json(line.encode())
                 except JsonError as error:
-                    raise DataError(f"{where}: {error}") from None
+                    raise DataError(f"{manifest}, line {number}: {error}") from None
                 if not isinstance(row, dict):
-                    raise DataError(f"{where}: not an object such as {ROW}")
-                yield from _row(row, where, skip)
+                    raise DataError(f"{manifest}, line {number}: not an object such as {ROW}")
+                if found := _row(row, manifest, number, skip):
+                    yield found
 
 
-def _row(row: dict[str, Any], where: str, skip: Skip) -> Iterator[Row]:
+def _row(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> Row | None:
+    """The row that stands in a line of a manifest; None, and skipped, where it names no file or its text is none."""
     file, label = row.get("file"), row.get("label")
     given = row.get("text") or row.get("caption") or []
     texts = given if isinstance(given, list) else [given]
     if not isinstance(file, str) or not file:
-        skip(where, "no file is named")
-    elif not all(_is_text(text) for text in texts):
-        skip(where, f"its text is {NO_TEXT}")
+        skip(f"{manifest}, line {number}", "no file is named")
+    elif not all(map(_is_text, texts)):
+        skip(f"{manifest}, line {number}", f"its text is {NO_TEXT}")
     else:
-        yield Row(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
+        return Row(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
+    return None
 
 
 def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:

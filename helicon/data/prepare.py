@@ -23,7 +23,7 @@ from helicon.data.files import scan, split
 from helicon.data.reading import Reader
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, read_regular, write_json
-from helicon.formats.printable import printable
+from helicon.formats.printable import MOST, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -83,7 +83,7 @@ class Prepared:
     def summary(self) -> str:
         """Lines for people: files found and passed over with reasons, repairs, tokens."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
-        lines += [f"  skipped  {printable(name)}: {reason}" for name, reason in list(self.skipped.items())[:20]]
+        lines += [f"  skipped  {printable(name, MOST)}: {reason}" for name, reason in list(self.skipped.items())[:20]]
         lines += [f"  ... and {len(self.skipped) - 20} more"] if len(self.skipped) > 20 else []
         lines += self.notes
         if self.repaired:
@@ -262,7 +262,8 @@ def _check_read(source: Source, layouts: Sequence[Layout], readers: Sequence[Rea
         if not reader.good:
             file, reason = next(iter(reader.skipped.items()))
             raise DataError(
-                f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; {file}: {reason}"
+                f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; "
+                f"{printable(file, MOST)}: {reason}"
             )
 
 

@@ -41,7 +41,7 @@ class Member:
     size: int
 
     def __str__(self) -> str:
-        return printable(f"{self.shard}:{self.name}")
+        return f"{printable(self.shard)}:{printable(self.name, MOST)}"
 
     @property
     def suffix(self) -> str:

@@ -43,9 +43,7 @@ def parse_json(content: bytes, most_containers: int = MOST_CONTAINERS, most_valu
         accepted = f"{most_containers:,} lists and objects and {most_values:,} values"
         raise JsonError(f"not JSON as it is accepted, of at most {accepted}")
     try:
-        text = content.decode("utf-8")
-        hooks: dict[str, Any] = {"parse_int": _integer, "parse_float": _number, "parse_constant": _constant}
-        return json.loads(text, object_pairs_hook=_object, **hooks)
+        return _DECODER.decode(content.decode("utf-8"))
     except RecursionError:
         raise JsonError("not JSON as it is accepted: nested too deep") from None
     except json.JSONDecodeError as error:
@@ -77,3 +75,9 @@ def _number(text: str) -> float:
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+# One for all, as making it takes longer than most rows of a manifest
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
+)

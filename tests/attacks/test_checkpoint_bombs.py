@@ -52,6 +52,11 @@ def edited(old: bytes, new: bytes, checkpoint: Any = None) -> Callable[[Path], P
     return make
 
 
+def shaped(shape: bytes) -> Callable[[Path], Path]:
+    """A checkpoint of one tensor whose size and stride are pushed by these instructions."""
+    return edited(b"K\x04\x85q\nK\x01\x85q\x0b", shape + b"q\xfdh\xfd")
+
+
 def overlapping(path: Path) -> Path:
     """Four rows of four that take 7 numbers, the last ones of a storage of 16: what ignores strides goes beyond it."""
     return write(path, archive({"state_dict": {"w": torch.zeros(16)[9:].as_strided((4, 4), (1, 1))}}))
@@ -122,6 +127,7 @@ MAPPINGS = b"}q\x00" + b"}(K\x01h\x00K\x02h\x00uq\x00" * 40
 SPARSE = {"state_dict": {"w": torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (10**15,))}}
 EXPANDED = {"state_dict": {"w": torch.zeros(4, 4)}}
 SIZES = b"K\x04K\x04\x86q"  # of the tensor above
+LARGE = b"\x8a\xff" + b"\xff" * 254 + b"\x7fq\xfe"  # a number of 2,040 bits
 ATTACKS: dict[str, Callable[[Path], Path]] = {
     "tuples doubled, as a key": pickled(b"](", DOUBLED, b"}h\x00K\x01se"),
     "tuples doubled": pickled(b"](", DOUBLED, b"e"),
@@ -163,6 +169,9 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
     "a size below 0": edited(b"K\x04\x85q", b"J\xff\xff\xff\xff\x85q"),
     "strides beyond the storage": edited(b"K\x04K\x01\x86q", b"K\xffK\xff\x86q", EXPANDED),
     "strides that overlap": overlapping,
+    "a large number of a shape": shaped(b"(" + LARGE + b"K\0" * 15 + b"t"),
+    "large numbers of a shape": shaped(b"(" + LARGE + b"h\xfe" * 2000 + b"t"),
+    "many axes": shaped(b"(" + b"K\1" * 17 + b"t"),
     "a storage of another key": edited(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009"),
     "a storage that leads elsewhere": edited(b"X\x01\x00\x00\x000", b"X\x05\x00\x00\x00../..0"[:10]),
     "a storage of more elements": edited(b"K\x04tq", b"J\xff\xff\xff\x7ftq"),
@@ -186,8 +195,8 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
 FAST = {
     "tuples doubled, as a key", "lists doubled", "a list doubled, then filled", "lists that hold each other",
     "a memo of places", "a call of the system", "an attribute", "a sparse tensor", "an expanded tensor",
-    "strides beyond the storage", "strides that overlap", "a storage cut off", "many entries",
-    "entries twice", "a deflated pickle",
+    "strides beyond the storage", "strides that overlap", "a large number of a shape", "large numbers of a shape",
+    "many axes", "a storage cut off", "many entries", "entries twice", "a deflated pickle",
 }  # fmt: skip
 
 

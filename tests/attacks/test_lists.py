@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from harness import Outcome, attempt, posix
 from helicon.data import manifest
 from helicon.data.files import scan
 from helicon.data.manifest import MOST_NAMED
+from helicon.data.prepare import Source, prepare
 from helicon.data.shards import read_shard
 from helicon.modalities import registry
 
@@ -44,6 +48,22 @@ def test_records_that_nobody_asks_for_are_not_kept(tmp_path: Path) -> None:
     assert (ended.value, ended.kind) == ("1", "")
     ended.is_cheap()
     assert ended.megabytes < 40
+
+
+def test_a_long_name_in_a_shard_is_told_in_short(tmp_path: Path) -> None:
+    long = "x" * 900_000
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in (f"{long}.pkl", f"{long}.txt", "a.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 10
+            tar.addfile(info, io.BytesIO(b"\xff" * 10 if name.startswith("x") else b"some words"))
+    source = Source(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
+    found = prepare(source)
+    assert len(found.skipped) == 2
+    assert max(map(len, found.skipped)) <= len(f"{tmp_path}/s.tar:") + 200
+    assert max(map(len, found.summary().splitlines())) < 400
+    (prepared,) = tmp_path.rglob("prepared.json")
+    assert prepared.stat().st_size < 20_000
 
 
 def test_a_table_of_many_columns_and_many_rows(tmp_path: Path) -> None:
@@ -85,7 +105,30 @@ def test_a_table_of_more_rows_than_are_read(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_table_whose_rows_lead_out(tmp_path: Path) -> None:
-    """Each is followed through the file system."""
-    lines(tmp_path, "".join(f"../{i}.txt\n" for i in range(1200))).is_refusal(
-        tmp_path / "m.csv", "more than 1,000 files"
-    )
+    """Each is followed through the file system, part by part, also where it comes back."""
+    for before, rows in (("../" * 50, 400), ("x/../" * 700, 20), ("../" * 40_000, 1)):
+        found = lines(tmp_path, "".join(f"{before}{i}.txt\n" for i in range(rows)))
+        found.is_refusal(tmp_path / "m.csv", "more than 20,000 parts of names")
+
+
+def test_a_row_takes_few_calls(tmp_path: Path) -> None:
+    """A decoder of JSON was made for each, and a name of its place: millions took twice as long."""
+    (tmp_path / "a.txt").write_bytes(b"x")
+    for name, line, most in (("m.csv", "a.txt,x\n", 24), ("m.jsonl", '{"file": "a.txt", "text": ["b"]}\n', 36)):
+        (tmp_path / name).write_text("file,label\n" * (name == "m.csv") + line * 1000)
+        text, calls = [registry.get("text")], Counter[str]()
+        scan(tmp_path, text, tmp_path / name)  # what is imported or made once
+        sys.setprofile(lambda frame, event, argument, calls=calls: calls.update([event]))
+        try:
+            scan(tmp_path, text, tmp_path / name)
+        finally:
+            sys.setprofile(None)
+        assert calls["call"] + calls["c_call"] < most * 1000
+
+
+def test_whole_names_of_files_of_the_folder_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "MOST_FOLLOWED", 10)
+    assert lines(tmp_path, "".join(f"{tmp_path}/./a.txt\n" for _ in range(4))).value == "(1, 0, [])"
+    folder = tmp_path.rename(tmp_path.with_name("folder"))
+    tmp_path.symlink_to(folder)
+    assert lines(tmp_path, f"{tmp_path}/a.txt\n{folder}/a.txt\n").value == "(2, 0, [])"

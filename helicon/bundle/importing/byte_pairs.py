@@ -15,7 +15,7 @@ from helicon.tokenizers.bpe_json import PARTS, load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 
 WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
-LONGEST_MERGES = 32_000_000  # bytes
+LONGEST_MERGES, MOST_MERGES = 32_000_000, 1 << 20  # bytes; lines
 INSTEAD = "without tokenizer files, tokens are named by their numbers"
 
 
@@ -47,7 +47,10 @@ def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         return None
     vocabulary = read_json(folder / VOCABULARY)
     try:
-        lines = read_regular(folder / MERGES, LONGEST_MERGES).decode("utf-8").split("\n")
+        content = read_regular(folder / MERGES, LONGEST_MERGES)
+        if content.count(b"\n") > MOST_MERGES:
+            raise ValueError(f"{MERGES} has more than {MOST_MERGES:,} lines")
+        lines = content.decode("utf-8").split("\n")
         merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         tokenizer = Tokenizer(models.BPE(vocabulary, merges))  # type: ignore[arg-type]
     except Exception as error:  # the library raises no narrower one

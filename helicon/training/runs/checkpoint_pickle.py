@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 MOST_STEPS, MOST_VALUES = 600_000, 2_000_000  # instructions; values, of what is shared each time
 DEEPEST = 100  # values within values
+MOST_AXES, LARGEST = 16, 1 << 53  # of a tensor; of the numbers that say its shape
 WORDS = (str, int, float, bool, type(None))
 STORAGES = {  # bytes of an element
     "DoubleStorage": 8, "LongStorage": 8, "FloatStorage": 4, "IntStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2,
@@ -186,8 +187,9 @@ def _made(function: Any, arguments: Any) -> Any:
             return Box(mapping=True)
         case Global(name), Tuple([Storage(), int(), Tuple(), Tuple(), bool(), Box(weight=1)]) if name == TENSOR:
             (elements,), first, (size, *_), (stride, *_), *_ = arguments.items
-            numbers = [first, *size, *stride]
-            if len(size) != len(stride) or any(type(number) is not int or number < 0 for number in numbers):
+            numbers = [first, *size[: MOST_AXES + 1], *stride[: MOST_AXES + 1]]
+            plain = all(type(number) is int and 0 <= number <= LARGEST for number in numbers)
+            if not plain or len(size) != len(stride) or len(size) > MOST_AXES:
                 raise ValueError("a tensor of an impossible shape")
             last = first + sum((length - 1) * step for length, step in zip(size, stride))
             # Also from its first element on: kernels of optimizers take tensors as they lie, whatever the strides

@@ -44,6 +44,7 @@ def train(
     folder: AnyPath,
     task: str = "music",
     *,
+    layout: str | Sequence[str] = (),
     size: str = "auto",
     minutes: float | None = None,
     steps: int | None = None,
@@ -67,6 +68,7 @@ def train(
         task: a preset such as `music`, `image` or `text-to-image`, a config file, or a layout such as `text[32] music`,
             whose slots may be those of a modality of your own. `image-codec` and `audio-codec` train a codec, whose run
             others take as their tokenizer with `options=["--data.tokenizer", str(codec)]`.
+        layout: in the place of a task, one or several.
         size: a preset with the model's shape, or `auto`; a codec has none.
         minutes: how long all of it takes at most; 10 unless it or `steps` is given.
         steps: of each stage, at most; the learning rate follows whichever ends first.
@@ -89,6 +91,7 @@ def train(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
+    task = "; ".join([layout] if isinstance(layout, str) else layout) or task
     configs = [config] if isinstance(config, (str, os.PathLike)) else config
     words = [*(f"--config={os.fspath(each)}" for each in configs), *options]
     with process_state_kept():

@@ -113,6 +113,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add("--size", default="auto", help="auto, tiny, small, medium, large or any shape preset (default: auto)")
     add("--name", help="folder in runs/ (default: TASK-N)")
     add("--from", dest="init_from", metavar="BUNDLE", help="fine-tune this run or bundle")
+    add("--layout", action="append", metavar="LAYOUT", help="instead of a task, e.g. 'text[32] music'; may be repeated")
     add("--levels", type=int, default=1, metavar="N", help="of sound: a model of the top one, N - 1 upsamplers")
     add("--for", dest="upsampler_of", metavar="RUN", help="the run of sound that an upsampler is trained for")
     add("--resume", metavar="RUN", help="go on with a run that was stopped")

@@ -33,6 +33,10 @@ def train(args: Namespace) -> int:
         return _resume(args)
     if args.repeat:
         return _repeat(args)
+    if args.layout:
+        if args.path:
+            raise CommandError(f"--layout is in the place of the task {args.task}: leave one of them out")
+        args.task, args.path = "; ".join(args.layout), args.task
     if not args.task or not args.path:
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
     request = make_request(
@@ -122,6 +126,7 @@ def _leave_out(args: Namespace, option: str, *more: str) -> None:
     """CommandError for what a run that is there has settled already. more: other options that this one does without."""
     fixed = {"TASK": args.task, "--from": args.init_from, "--manifest": args.manifest, "--size": args.size != "auto"}
     fixed |= {"--levels": args.levels != 1, "--for": args.upsampler_of, "--seed": args.seed is not None}
+    fixed |= {"--layout": args.layout}
     others = {"--name": args.name, "--runs": args.runs, "--minutes": args.minutes is not None, "--repeat": args.repeat}
     names = [name for name, value in (fixed | {name: others[name] for name in more}).items() if value]
     if names:

@@ -53,7 +53,10 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
         tokenizer, length = tokenizers[slot], most[slot]
         ids[slot] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
         if length is not None and len(ids[slot]) > length:
-            raise RequestError(f"--{slot}: {len(ids[slot])} tokens, this model takes {length}")
+            open_ids = bundle.sequencer.null_conditions({slot: ids[slot]}).get(slot)  # of words
+            if open_ids is None or (ids[slot] != open_ids)[length:].any():
+                raise RequestError(f"--{slot}: {len(ids[slot])} tokens, this model takes {length}")
+            ids[slot] = ids[slot][:length]  # whose place the model has not, and which say nothing
         if isinstance(tokenizer, Words) and media is not None:
             constraints.update(tokenizer.constraints(media))
     automaton = tokenizers[layout.last.name].automaton

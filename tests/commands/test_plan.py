@@ -11,8 +11,9 @@ from pytorch_lightning.callbacks import Timer
 from tiny_bundles import text_bundle
 
 import helicon
-from helicon.bundle.storage import save_bundle
+from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
+from helicon.demos import composer
 from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, dotted, merge, preset, without
 from helicon.training.options import Parser, UsageError, resolve, typed_config
@@ -238,6 +239,24 @@ def test_a_config_that_is_wrong_is_told_with_its_line(tmp_path, monkeypatch, cap
     assert line.startswith(f"helicon: {message}")
     assert line.endswith(f" (my.yaml, line {number})")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.txt", "my.yaml"]
+
+
+def test_layouts_are_learned_in_the_place_of_a_task(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
+    composer.write_folder(tmp_path / "midi", 6, seed=1)
+    small = ["--size", "tiny", "--model.layers=1", "--model.width=16", "--model.heads=2", "--model.context=32"]
+    small += ["--trainer.max_steps=2", "--samples=false"]
+    assert main(["train", "--layout", "style[1] music", "--layout", "music", "midi", *small, "--name", "both"]) == 0
+    assert list(map(str, load_bundle(tmp_path / "runs" / "both").schema.layouts)) == ["style[1] music", "music"]
+    capsys.readouterr()
+    for words, said in (
+        (["--layout", "text", "music", "midi"], "--layout is in the place of the task music: leave one of them out"),
+        (["--layout", "foo[3] text", "midi"], "unknown slot 'foo'"),
+        (["--layout", "text", "--resume", "runs/both"], "keeps the run's own settings; leave out --layout"),
+    ):
+        assert main(["train", *words]) != 0
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "fit"])

@@ -183,6 +183,15 @@ def test_what_was_given_chooses_the_layout():
         choose_layout(bundle, Request(given={"style": "x"}, to="text"))
 
 
+def test_words_that_a_slot_has_no_place_for_are_left_out_where_they_say_nothing():
+    bundle = untrained("style[1] music")
+    for given in ({}, {"style": "duet"}):
+        (item,) = generate(bundle, Request(given=given, tokens=8))
+        assert len(item.ids) <= 8
+    with pytest.raises(RequestError, match=r"^--style: 3 tokens, this model takes 1$"):
+        generate(bundle, Request(given={"style": "duet tempo90"}, tokens=8))
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

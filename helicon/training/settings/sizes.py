@@ -121,7 +121,7 @@ def shape_of(size: str) -> dict[str, Any]:
 
 
 def task_config(task: str) -> dict[str, Any]:
-    """Returns the config that a task stands for: of a preset, of a file, or of a layout such as `text[32] music`.
+    """Returns the config that a task stands for: of a preset, of a file, or of layouts such as `text[32] music; text`.
 
     Raises:
         ValueError: for what says nothing of what is trained.
@@ -130,5 +130,5 @@ def task_config(task: str) -> dict[str, Any]:
         if is_task(config := preset(task)):
             return config
     elif registry.is_slot(task) or re.search(r"[\[\s]", task):
-        return {"task": "gpt", "data": {"layouts": [task]}}
+        return {"task": "gpt", "data": {"layouts": [layout.strip() for layout in task.split(";")]}}
     raise ValueError(unknown("task", task, [name for name in preset_names() if is_task(preset(name))]))

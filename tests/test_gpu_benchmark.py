@@ -14,8 +14,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "benchmarks")
+    import gpu_attention  # type: ignore[import-not-found]
     from gpu import main  # type: ignore[import-not-found]
 
+    for name, value in {"HEADS": 2, "CHECKED": 140, "PREFIX": 10, "ROW": 8}.items():
+        monkeypatch.setattr(gpu_attention, name, value)
     return main
 
 
@@ -36,11 +39,7 @@ def test_every_way_is_measured_against_the_oracle(main, capsys):
     assert TABLE.read_bytes() == before
 
 
-def test_the_quick_run_checks_every_kernel_and_writes_each_figure(main, monkeypatch, tmp_path, capsys):
-    import gpu_attention  # type: ignore[import-not-found]
-
-    for name, value in {"CHECKED": 140, "PREFIX": 10, "ROW": 8}.items():
-        monkeypatch.setattr(gpu_attention, name, value)
+def test_the_quick_run_checks_every_kernel_and_writes_each_figure(main, tmp_path, capsys):
     main(["--dry", "--quick", "-o", str(tmp_path / "quick.md")])
     written = (tmp_path / "quick.md").read_text(encoding="utf-8")
     assert "WRONG" not in written

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from helicon.api import (
         detokenize,
+        doctor,
         evaluate,
         features,
+        import_model,
         info,
         load,
         reconstruct,
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
         resume,
         sample,
         save,
+        save_model,
         tokenize,
         train,
     )  # fmt: skip
@@ -45,8 +48,10 @@ _EXPORTS = {
     "Tokenizer": "helicon.tokenizers.base",
     "TokenizerSpec": "helicon.modalities.base",
     "detokenize": "helicon.api",
+    "doctor": "helicon.api",
     "evaluate": "helicon.api",
     "features": "helicon.api",
+    "import_model": "helicon.api",
     "info": "helicon.api",
     "load": "helicon.api",
     "reconstruct": "helicon.api",
@@ -55,6 +60,7 @@ _EXPORTS = {
     "resume": "helicon.api",
     "sample": "helicon.api",
     "save": "helicon.api",
+    "save_model": "helicon.api",
     "tokenize": "helicon.api",
     "train": "helicon.api",
 }
@@ -72,8 +78,10 @@ __all__ = [
     "Tokenizer",
     "TokenizerSpec",
     "detokenize",
+    "doctor",
     "evaluate",
     "features",
+    "import_model",
     "info",
     "load",
     "reconstruct",
@@ -82,6 +90,7 @@ __all__ = [
     "resume",
     "sample",
     "save",
+    "save_model",
     "tokenize",
     "train",
 ]

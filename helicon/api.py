@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
+from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.printed_tokens import decoder, tokens_of
+from helicon.bundle.storage import save_bundle
+from helicon.commands.doctor import Finding, examine
 from helicon.commands.fit import quiet
 from helicon.commands.info import report_of
 from helicon.evaluation.features import Features, folder_features
@@ -330,6 +333,31 @@ def detokenize(lines: Sequence[str], *, run: Bundle | None = None, ids: bool = F
 def info(model: AnyPath) -> dict[str, Any]:
     """What is in a model or a codec: sizes, layouts, tokenizers, how it was made. JSON-able."""
     return report_of(Path(model))
+
+
+def import_model(folder: AnyPath) -> Bundle:
+    """A model of GPT-2 or ImageGPT files, as `helicon import` makes it; `save_model` writes it.
+
+    Args:
+        folder: with config.json and model.safetensors.
+
+    Raises:
+        ValueError: for what is none of them, in one line.
+    """
+    return import_folder(Path(folder))
+
+
+def save_model(model: Bundle, folder: AnyPath) -> None:
+    """Writes a model as a bundle, which `load` and every command take.
+
+    OSError where that cannot be written; what was there before is then as it was.
+    """
+    save_bundle(model, Path(folder))
+
+
+def doctor() -> list[Finding]:
+    """What this machine has, and for each thing that is missing what would help."""
+    return examine(Path("runs"))
 
 
 def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:

@@ -19,7 +19,7 @@ from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "library.md"
-WITHOUT = {"demo", "import", "doctor"}  # commands that no function stands for
+WITHOUT = {"demo"}  # commands that no function stands for
 PRINTED = {"help", "out", "json", "stream"}  # how results are shown or written
 LOADED = {"device", "dtype"}
 # Options of the command by the names of parameters that are called otherwise
@@ -109,4 +109,9 @@ def test_pictures_before_and_after(tmp_path, monkeypatch):
 
 
 def test_what_is_in_a_model(model):
-    assert helicon.info("run")["layouts"] == ["text"]
+    helicon.save_model(model, "again")
+    assert helicon.info("run")["layouts"] == helicon.info("again")["layouts"] == ["text"]
+    assert helicon.info("again")["hash"] == model.hash()
+    assert "helicon" in {finding.name for finding in helicon.doctor()}
+    with pytest.raises(ValueError, match="again/config.json: No such file"):
+        helicon.import_model("again")

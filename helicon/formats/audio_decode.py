@@ -68,6 +68,8 @@ _MPEG_LENGTHS = (b"Xing", b"Info", b"VBRI")  # tags in the first frame that say 
 _UNKNOWN = np.iinfo(np.int64).max  # frames of a FLAC file that does not say
 _STREAMED = 0x7FFF_F000  # sizes from here on are what recorders write that do not know how long it will be
 _SHORT = re.compile(r": (\d+) \(should be (\d+)\)")  # libsndfile's note of a size that is not the file's
+# Bytes and number of tags before the first frame of an MP3 file: libmpg123 goes through their parts one by one
+MAX_ID3, MOST_ID3 = 16 << 20, 64
 _TAGS = 1 << 16  # bytes that may follow the last frame: titles, and what the decoder has read ahead
 
 
@@ -190,7 +192,7 @@ def check_rate(rate: int) -> None:
 
 def _kind(file: BinaryIO) -> tuple[str, bool]:
     """What a file is by its first bytes, and whether that kind says how long it is; the file is left at its start."""
-    head = file.read(32) if os.fstat(file.fileno()).st_size else b""
+    head = file.read(64) if os.fstat(file.fileno()).st_size else b""
     if not head:
         raise AudioError("the file is empty")
     kind = next((kind for kind, begin in _SIGNATURES.items() if re.match(begin, head, re.DOTALL)), None)
@@ -198,11 +200,14 @@ def _kind(file: BinaryIO) -> tuple[str, bool]:
         raise AudioError(f"{f'a {kind} file' if kind else 'not a sound file'}: {_accepted()}")
     says_length = True
     if kind == "MP3":
-        at = 0
-        if head.startswith(b"ID3"):  # a tag before the first frame; its size is 4 times 7 bits
-            at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))
-        file.seek(at)
-        frame = file.read(64)
+        at, tags, frame = 0, 0, head
+        while frame.startswith(b"ID3"):  # a tag before the first frame; its size is 4 times 7 bits
+            tags += 1
+            at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(frame[6:10], (21, 14, 7, 0)))
+            if at > MAX_ID3 or tags > MOST_ID3:
+                raise AudioError(f"more than {MAX_ID3:,} bytes, or {MOST_ID3}, of ID3 tags before the sound")
+            file.seek(at)
+            frame = file.read(64)
         says_length = any(tag in frame for tag in _MPEG_LENGTHS)
     file.seek(0)
     if kind == "OGG":

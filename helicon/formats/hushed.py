@@ -1,25 +1,28 @@
-"""C libraries that comment on every fault of a file on standard error are kept from it while they decode."""
+"""Libraries that comment on every fault of a file, on standard error or by warnings, are kept from it meanwhile."""
 
 from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 @contextmanager
 def hushed(needed: bool = True) -> Iterator[None]:
-    """What C code prints to standard error is lost meanwhile; the descriptor is the process's: one thread at a time.
+    """Warnings, and what C code prints to standard error, are lost meanwhile.
+
+    Both ways belong to the whole process: one thread at a time, which may do so within itself.
 
     needed: whether it is such a library at all; nothing is done otherwise.
     """
     if not needed:
         yield
         return
-    with _lock, open(os.devnull, "wb") as nowhere:
+    with _lock, warnings.catch_warnings(action="ignore"), open(os.devnull, "wb") as nowhere:
         try:
             kept = os.dup(2)
         except OSError:  # there is no standard error

@@ -23,6 +23,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffTags import TAGS_V2_GROUPS
 from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write, open_regular
@@ -37,6 +38,7 @@ MAX_SQUARE = 8000  # pixels a side of what is asked for
 MAX_PIXELS = MAX_SQUARE**2  # of a picture: 1 GiB is enough to read it. From 89 million on Pillow would warn
 MAX_SIDE = 65_535  # as of JPEG: a row is converted at a time
 MAX_MEMORY = 270_000_000  # bytes of a decoded picture and of its copy as RGB
+MAX_EXIF = 1 << 16  # bytes of EXIF data, as a segment of JPEG can have: objects of Python's are made of its numbers
 DRAFT = 4  # a JPEG is decoded at 1/2, 1/4 or 1/8 as long as this many times the size asked for is left
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 258, 262, 274, 322, 323  # TIFF's and EXIF's tags
 
@@ -148,7 +150,8 @@ def _decode(
         raise ImageError(f"a {kind} file with too much in it: {over}")
     if kind == "GIF":
         _check_size(*gif_extent(data))
-    image = _DECODERS[kind](BytesIO(data))
+    with hushed():  # Pillow warns of faults in EXIF data
+        image = _DECODERS[kind](BytesIO(data))
     _check_size(*image.size)
     drafted, levels, turned = None, (0, 255), 1
     if isinstance(image, PngImageFile):
@@ -157,7 +160,10 @@ def _decode(
         drafted = image.draft(None, (DRAFT * size, DRAFT * size))
     elif isinstance(image, TiffImageFile):
         levels = _tiff_levels(image)
-        turned = _orientation(image)  # Pillow turns these itself, as it loads them
+        turned = _orientation(image, report)  # Pillow turns these itself, as it loads them
+        exif = image.getexif()
+        for directory in exif.keys() & TAGS_V2_GROUPS.keys():  # it would read them then, however large they are
+            del exif[directory]
     as_it_is = kind in _ONE_FRAME and image.mode == "RGB" and not image.info.get("transparency")
     as_it_is = as_it_is and not getattr(image, "is_animated", False)
     memory = image.width * image.height * (_BYTES.get(image.mode, 4) + (0 if as_it_is else 4))
@@ -165,7 +171,7 @@ def _decode(
         what = f"{image.width:,} x {image.height:,} pixels of mode {image.mode}"
         raise ImageError(f"{what} take {memory:,} bytes, more than the {MAX_MEMORY:,} that a picture may")
     image.load()
-    orientation = _orientation(image)
+    orientation = _orientation(image, report)
     report.add("turned as its EXIF says", (turned, orientation) != (1, 1))
     found = image if as_it_is else rgb_image(image, levels, report)
     with suppress(Exception):  # faults in what follows the first frame
@@ -189,9 +195,12 @@ def _tiff_levels(image: TiffImageFile) -> tuple[int, int]:
     return (white, 0) if image.tag_v2.get(PHOTOMETRIC) == 0 else (0, white)
 
 
-def _orientation(image: ImageFile) -> int:
-    """EXIF's orientation, 1 to 8; 1, upright, where the EXIF data are broken or silent."""
-    with suppress(Exception):
+def _orientation(image: ImageFile, report: ReadReport) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where the EXIF data are too large, broken or silent."""
+    if len(image.info.get("exif", b"")) > MAX_EXIF or len(image.info.get("Raw profile type exif", "")) > 3 * MAX_EXIF:
+        report.add("EXIF data of more than 64 KiB left out")
+        return 1
+    with suppress(Exception), hushed():
         orientation = image.getexif().get(ORIENTATION)
         return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
     return 1

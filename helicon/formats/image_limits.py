@@ -11,11 +11,13 @@ import struct
 MAX_SCANNED = 1_000_000_000  # pixels of a JPEG in all of its scans, each of which goes through all of them
 MAX_COEFFICIENT_BYTES = 240_000_000  # of a progressive JPEG, all of which are kept
 SCAN_PIXELS = 10_000  # that a scan takes at least, however small the picture
-MAX_TAG_BYTES = 16 << 20  # of one tag of a TIFF
+MAX_TAG_BYTES = 16 << 20  # of the tags of a TIFF
+MAX_TAG_NUMBERS = 1 << 16  # of one of them: as many strips, or tiles, each of which takes objects of Python's
 
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of a JPEG, within and after coded data
 _FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+_TEXTS = (1, 2, 7)  # types of TIFF's that stay bytes
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -61,6 +63,8 @@ def _tiff(data: bytes) -> str:
     total = 0
     for i in range(min(entries, (len(data) - at) // size)):
         _, kind, values = struct.unpack_from(order + entry, data, at + size * i)
+        if kind not in _TEXTS and values > MAX_TAG_NUMBERS:
+            return f"a tag of more than {MAX_TAG_NUMBERS:,} numbers"
         total += values * _TIFF_SIZES.get(kind, 0)
         if total > MAX_TAG_BYTES + len(data) // 8:
             return f"tags of more than {MAX_TAG_BYTES:,} bytes"

@@ -106,11 +106,31 @@ def bmp(width: int, height: int, packed: bytes) -> bytes:
     return b"BM" + struct.pack("<LHHL", 14 + len(head) + len(packed), 0, 0, 14 + len(head)) + head + packed
 
 
+def rational_resolution(segments: int) -> bytes:
+    """EXIF data, in so many segments of JPEG, with a resolution of as many numbers as fit: Pillow looks at two."""
+    count = segments * 8000
+    table = struct.pack("<HHHIIHHIII", 2, 0x11A, 5, count, 38, 0x128, 3, 1, 2, 0)
+    whole = b"II*\0" + struct.pack("<I", 8) + table + b"\1" * 8 * count
+    parts = [whole[i : i + 65_000] for i in range(0, len(whole), 65_000)]
+    return b"".join(b"\xff\xe1" + struct.pack(">H", 8 + len(part)) + b"Exif\0\0" + part for part in parts)
+
+
+def tiff(*more: tuple[int, int, int, int], directory: tuple[int, int, int, int] | None = None, count: int = 0) -> bytes:
+    """A TIFF with more tags, as (tag, type, count, place), another directory of one at 300, and bytes from 400 on."""
+    tags = {256: (3, 1, 8), 257: (3, 1, 8), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8),
+            278: (4, 1, 8), 279: (4, 1, 64), **{tag: rest for tag, *rest in more}}  # fmt: skip
+    table = b"".join(struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags)) + bytes(4)
+    head = (b"II*\0" + struct.pack("<IH", 8, len(tags)) + table).ljust(300, b"\0")
+    other = struct.pack("<HHHII", 1, *directory) + bytes(4) if directory else b""
+    return (head + other).ljust(400, b"\0") + b"\1" * count
+
+
 PICTURES: dict[str, Callable[[], bytes]] = {
     "profiles.png": lambda: with_chunks(chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20))) * 5000),
     "texts.png": lambda: with_chunks(chunk(b"tEXt", b"a\0b") * 700_000),
     "empty.png": lambda: with_chunks(chunk(b"IDAT", b"") * 800_000),
     "exif.jpg": lambda: with_segments((b"\xff\xe1\x01\x00Exif\0\0" + bytes(248)) * 40_000),
+    "resolution.jpg": lambda: with_segments(rational_resolution(17)),
     "comments.jpg": lambda: with_segments(b"\xff\xfe\0\2" * 2_500_000),
     "fill.jpg": lambda: with_segments(b"\xff" * 10_000_000),
     "both.jpg": lambda: with_segments((b"\xff" * 60_000 + b"\0") * 50),
@@ -120,6 +140,8 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "comments.gif": lambda: with_blocks(b"!\xfe" + b"\1x" * 5_000_000 + b"\0"),
     "blocks.gif": lambda: with_blocks(b"", b"\1\0" * 8_000_000),
     "rows.bmp": lambda: bmp(60_000, 1000, b"\1\5\0\0" * 1000 + b"\0\1"),
+    "strips.tif": lambda: tiff((273, 4, 65_537, 400), (278, 4, 1, 1), (279, 4, 65_537, 400), count=300_000),
+    "orientation.tif": lambda: tiff((274, 5, 65_537, 400), count=600_000),
     "nothing.bmp": lambda: bmp(3000, 1000, b"\0\2\0\0" * 5_000_000),
 }
 
@@ -132,12 +154,22 @@ def test_pictures_of_many_parts(name: str, tmp_path: Path) -> None:
     assert ended.megabytes < 100
 
 
+@pytest.mark.parametrize("pointer", [34665, 34853])
+def test_directories_of_a_tiff_that_say_nothing_of_pixels_are_not_read(tmp_path: Path, pointer: int) -> None:
+    """EXIF's and GPS's: Pillow made fractions of all numbers in them, as it closed the file."""
+    data = tiff((pointer, 4, 1, 300), directory=(33434, 5, 1_000_000, 400), count=8_000_000)
+    ended = read("image", tmp_path / "a.tif", data)
+    assert (ended.value, ended.error) == ("'ndarray'", "")
+    assert ended.seconds < 1
+    assert ended.megabytes < 100
+
+
 def test_pictures_of_some_parts_are_read(tmp_path: Path) -> None:
     profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20)))
     for name, data in {
         "a.png": with_chunks(profile + chunk(b"tEXt", b"a\0b") * 1000),
         "a.jpg": with_segments(
-            (b"\xff\xe1\x01\x00Exif\0\0" + bytes(248)) * 60 + b"\xff\xfe\0\2" * 1000 + b"\xff" * 1000
+            (b"\xff\xe1\x01\x00Exif\0\0" + bytes(248)) * 15 + b"\xff\xfe\0\2" * 1000 + b"\xff" * 1000
         ),
         "a.gif": with_blocks(b"!\xfe" + b"\1x" * 50_000 + b"\0" + bytes(1000), b"\1\0" * 10_000),
         "a.bmp": bmp(1000, 900, b"\1\5\0\0" * 900 + b"\0\1"),

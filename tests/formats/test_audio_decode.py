@@ -149,6 +149,20 @@ def test_mp3_files_that_do_not_say_how_long_they_are(tmp_path: Path) -> None:
     assert read(tmp_path, titled[: len(titled) // 2], "a.mp3")[2] == {TRUNCATED: 1}
 
 
+def test_tags_before_an_mp3_are_few_and_not_too_large(tmp_path: Path) -> None:
+    """libmpg123 goes through their parts one by one: eight million take seconds."""
+    data = small_files()["a.mp3"]
+    whole = read(tmp_path, data, "a.mp3")
+    part = b"TXXX\0\0\0\2" + bytes(4)
+    few, many = (b"ID3\3\0\0" + bytes(count >> shift & 127 for shift in (21, 14, 7, 0)) + bytes(count)
+                 for count in (1200, 8 << 20))  # fmt: skip
+    few = few[:10] + part * 100
+    assert read(tmp_path, few * 64 + data, "a.mp3") == whole
+    for tags in (few * 65, many * 2):
+        with pytest.raises(AudioError, match="more than 16,777,216 bytes, or 64, of ID3 tags"):
+            read(tmp_path, tags + data, "a.mp3")
+
+
 def test_of_joined_files_the_first_is_read_and_the_rest_is_told(tmp_path: Path) -> None:
     for name in ("vorbis.ogg", "a.mp3"):
         data = longer_files()[name]

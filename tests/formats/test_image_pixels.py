@@ -200,10 +200,26 @@ def test_orientations_that_do_not_exist_are_upright(tmp_path: Path, orientation:
     assert read(tmp_path, file) == (spelt("ab/cd/ef"), {})
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_broken_exif_is_passed_over(tmp_path: Path) -> None:
+def test_broken_exif_is_passed_over(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     file = png(1, 1, 8, RGB, "FF0000", (b"eXIf", "4D4D002A FFFFFFFF"))
     assert read(tmp_path, file) == ([[R]], {})
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(("name", "format"), [("a.png", "PNG"), ("a.webp", "WEBP")])
+def test_large_exif_is_left_out(tmp_path: Path, name: str, format: str) -> None:
+    """Most of what it holds would be made numbers of Python's."""
+    picture, found = Image.new("RGB", (2, 1)), exif(6)
+    for size, shape in ((60_000, (2, 1, 3)), (70_000, (1, 2, 3))):
+        found[0x010E] = "x" * size
+        (tmp_path / name).write_bytes(
+            saved(picture, format, exif=found, **({"lossless": True} if format == "WEBP" else {}))
+        )
+        pixels, report = read_image(tmp_path / name)
+        assert pixels.shape == shape
+        assert list(report.counts) == (
+            ["turned as its EXIF says"] if size < 65_536 else ["EXIF data of more than 64 KiB left out"]
+        )
 
 
 def test_the_middle_is_cut_out(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy as np
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.printed_tokens import decoder, tokens_of
-from helicon.bundle.storage import save_bundle
+from helicon.bundle.storage import find_bundle, save_bundle
+from helicon.bundle.upsamplers import upsamplers_of
 from helicon.commands.doctor import Finding, examine
 from helicon.commands.fit import quiet
 from helicon.commands.info import report_of
@@ -31,6 +33,7 @@ from helicon.formats.folder_lock import FolderLock
 from helicon.generation.generate import Item, generate
 from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
+from helicon.generation.upsampling import generate_levels
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -178,7 +181,7 @@ def load(path: AnyPath, device: str = "auto", dtype: str = "fp32") -> Bundle:
 
 
 def sample(
-    model: Bundle,
+    model: Bundle | AnyPath,
     count: int = 1,
     seed: int = 0,
     *,
@@ -195,24 +198,31 @@ def sample(
     overlap: float = 0.5,
     guidance: float = 1.0,
     best_of: int | None = None,
+    device: str = "auto",
+    dtype: str = "fp32",
     **given: str,
 ) -> list[Item]:
-    """New media; item i depends on (weights, request, seed, i) alone. Of sound with upsamplers only the top level.
+    """New media; item i depends on (weights, request, seed, i) alone.
 
+    model: as `load` gives it, or the run or bundle itself, on `device` and in `dtype`; then upsamplers that it has make
+    the finer levels of its sounds, which is what `helicon generate` does.
     prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
     where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
     guidance: above 1, heeds what is given more than the model would. best_of: how many to make, of which the `count`
     that fit it best are kept. The rest shapes the draw as the options of `helicon generate` do.
     """
-    path = Path(prime) if prime is not None else None
-    return generate(
-        model,
-        Request(
-            count=count, seed=seed, given=given, to=to, prime=path, keep=keep, seconds=seconds, tokens=tokens,
-            temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
-            overlap=overlap, guidance=guidance, best_of=best_of,
-        ),
+    request = Request(
+        count=count, seed=seed, given=given, to=to, prime=_path(prime), keep=keep, seconds=seconds, tokens=tokens,
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
+        overlap=overlap, guidance=guidance, best_of=best_of,
     )  # fmt: skip
+    if isinstance(model, Bundle):
+        return generate(model, request)
+    runtime, folder = RuntimeConfig(choose_device(device, dtype), dtype), find_bundle(Path(model))
+    if not upsamplers_of(folder):
+        return generate(runtime.load(folder), request)
+    with TemporaryDirectory() as levels:
+        return generate_levels(folder, request, runtime, Path(levels), lambda *level: None).items
 
 
 def evaluate(

@@ -16,6 +16,7 @@ import pytest
 import torch
 from sound_bundles import RATE, noise, sound_bundle, sound_codec, upsampled
 
+import helicon
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.formats.audio import read_audio, write_audio
@@ -73,6 +74,13 @@ def ids(out: Path, level: str, place: int = 0) -> np.ndarray:
 def told_of(told: list[str]) -> Callable[..., OnStep | None]:
     """Notes what is made."""
     return lambda bundle, layout, what: told.append(what)
+
+
+def test_the_library_makes_all_levels_of_a_run(model, whole):
+    items = helicon.sample(model, 3, 5, seconds=0.05, device="cpu")
+    assert [item.ids.tolist() for item in items] == [ids(whole, "hop-4", place).tolist() for place in range(3)]
+    (top, *_) = helicon.sample(helicon.load(model, "cpu"), 3, 5, seconds=0.05)
+    assert top.ids.tolist() == ids(whole, "hop-16").tolist()
 
 
 class Stopped(Exception):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from helicon.evaluation.measure import Evaluation
     from helicon.evaluation.reconstruction import Reconstruction
     from helicon.formats.score import ReadReport, Score
-    from helicon.generation.generate import Item
+    from helicon.generation.item import Item
     from helicon.modalities.base import Modality, TokenizerSpec
     from helicon.modalities.registry import register
     from helicon.sequence.vocabulary import Block
@@ -40,7 +40,7 @@ _EXPORTS = {
     "Bundle": "helicon.bundle.bundle",
     "Evaluation": "helicon.evaluation.measure",
     "Features": "helicon.evaluation.features",
-    "Item": "helicon.generation.generate",
+    "Item": "helicon.generation.item",
     "Modality": "helicon.modalities.base",
     "ReadReport": "helicon.formats.score",
     "Reconstruction": "helicon.evaluation.reconstruction",

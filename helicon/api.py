@@ -30,7 +30,8 @@ from helicon.evaluation.measure import evaluate as measure
 from helicon.evaluation.reconstruction import Reconstruction, codec_of
 from helicon.evaluation.reconstruction import reconstruct as reconstructed
 from helicon.formats.folder_lock import FolderLock
-from helicon.generation.generate import Item, generate
+from helicon.generation.generate import generate
+from helicon.generation.item import Item
 from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.generation.upsampling import generate_levels
@@ -379,6 +380,5 @@ def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:
     Path(folder).mkdir(parents=True, exist_ok=True)
     with FolderLock(Path(folder)):
         for path, item in zip(paths, items):
-            item.modality.write(item.media, path)
-            item.modality.preview(item.media, path)
+            item.save(path)
     return paths

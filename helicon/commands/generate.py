@@ -16,8 +16,8 @@ from helicon.cli import CommandError, parser
 from helicon.commands.outputs import output_folder, results_in, say_older
 from helicon.formats.printable import print_text
 from helicon.generation.engine import OnStep
-from helicon.generation.generate import Item
 from helicon.generation.generate import generate as make
+from helicon.generation.item import Item
 from helicon.generation.prompts import choose_layout
 from helicon.generation.request import Request
 from helicon.generation.results import write_results

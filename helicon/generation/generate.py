@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import OnStep, decode
+from helicon.generation.item import Item
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.ranking import fit_to_conditions
 from helicon.generation.request import Request, RequestError
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
-from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.codec import decode_all
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it.
-
-    score: how well it fits what was given, of items that were ranked.
-    """
-
-    number: int
-    media: Any
-    ids: np.ndarray
-    modality: Modality
-    score: float | None = None
 
 
 def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) -> list[Item]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import helicon
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
-from helicon.generation.generate import Item
+from helicon.generation.item import Item
 from helicon.generation.request import Request
 
 PICTURES, SOUNDS = (".png", ".jpg"), (".wav", ".flac")  # suffixes that a page can show and play
@@ -26,8 +26,7 @@ def write_items(
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
     for place, item in enumerate(items):
         path = out / f"{place:03d}{item.modality.suffixes[0]}"
-        item.modality.write(item.media, path)
-        previews = item.modality.preview(item.media, path)
+        previews = item.save(path)
         record = {
             "helicon": helicon.__version__, "model": model, "model_hash": model_hash, "item": item.number,
             "seed": request.seed, "tokens": len(item.ids), "settings": settings,

@@ -20,7 +20,8 @@ from helicon.bundle.upsamplers import upsamplers_of
 from helicon.formats.files import write_json
 from helicon.generation.decode_request import Sampling
 from helicon.generation.engine import OnStep, decode
-from helicon.generation.generate import Item, generate
+from helicon.generation.generate import generate
+from helicon.generation.item import Item
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
 from helicon.generation.resume_store import ResumeStore, request_key

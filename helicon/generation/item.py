@@ -1,0 +1,53 @@
+"""One thing that was made: it writes itself, and shows itself in a notebook."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from helicon.modalities.base import Modality
+
+SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav", ".flac": "audio/flac"}  # by a browser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it.
+
+    score: how well it fits what was given, of items that were ranked.
+    """
+
+    number: int
+    media: Any
+    ids: np.ndarray
+    modality: Modality
+    score: float | None = None
+
+    def save(self, path: Path) -> list[Path]:
+        """Writes the medium, and its previews beside it: a piano roll and a sound of music; gives their paths."""
+        self.modality.write(self.media, path)
+        return self.modality.preview(self.media, path)
+
+    def _repr_html_(self) -> str:
+        """A picture, the largest that there is, a player, or the text itself."""
+        if isinstance(self.media, str):
+            return f"<pre>{escape(self.media)}</pre>"
+        with TemporaryDirectory() as folder:
+            path = Path(folder, f"item{self.modality.suffixes[0]}")
+            shown = [each for each in [path, *self.save(path)] if each.suffix in SHOWN]
+            sounds = [_tag(each) for each in shown if SHOWN[each.suffix].startswith("audio")]
+            pictures = [_tag(each) for each in shown if not SHOWN[each.suffix].startswith("audio")]
+        return "<br>".join([*pictures[-1:], *sounds[:1]]) or f"<pre>{escape(repr(self.media))}</pre>"
+
+
+def _tag(path: Path) -> str:
+    """An element that has the whole file in it."""
+    kind = SHOWN[path.suffix]
+    data = f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+    return f'<audio controls src="{data}"></audio>' if kind.startswith("audio") else f'<img src="{data}">'

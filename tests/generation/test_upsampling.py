@@ -105,19 +105,22 @@ def stopped_in(level: str, step: int) -> Callable[..., OnStep | None]:
 
 @pytest.mark.parametrize("seconds", [0.0001, 0.0005, 0.0017, 0.05, 0.2001])
 def test_files_are_as_long_as_asked_for_to_the_sample(model, tmp_path, seconds):
-    command = ["generate", str(model), "-n", "2", "--seconds", str(seconds), "-o", str(tmp_path / "out")]
-    assert main(command) == 0
-    for name in ("000.wav", "001.wav", "levels/hop-16/001.wav", "levels/hop-4/001.wav"):
-        with wave.open(str(tmp_path / "out" / name)) as file:
+    """Of every level, and of what is returned, which commands write as it is."""
+    found = made(model, Request(count=2, seconds=seconds), tmp_path)
+    assert [len(item.media) for item in found.items] == [round(seconds * RATE)] * 2
+    for name in ("hop-16/000.wav", "hop-16/001.wav", "hop-4/000.wav", "hop-4/001.wav"):
+        with wave.open(str(tmp_path / "levels" / name)) as file:
             assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (RATE, 1, round(seconds * RATE))
-    assert (tmp_path / "out" / "001.wav").read_bytes() == (tmp_path / "out" / "levels/hop-4/001.wav").read_bytes()
 
 
 def test_the_page_and_the_records_are_of_the_finest_level(model, tmp_path, capsys):
-    assert main(["generate", str(model), "--style", "gong", "--seconds", "0.1", "-o", str(tmp_path)]) == 0
+    command = ["generate", str(model), "--style", "gong", "--seconds", "0.1", "-n", "2", "-o", str(tmp_path)]
+    assert main(command) == 0
     said = capsys.readouterr().err
-    assert "hop-16: 50 tokens" in said
-    assert "hop-4, items 0 to 0: 200 tokens" in said
+    assert "hop-16: 100 tokens" in said
+    assert "hop-4, items 0 to 1: 400 tokens" in said
+    for name in ("000.wav", "001.wav"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "levels" / "hop-4" / name).read_bytes()
     record = json.loads((tmp_path / "000.json").read_text())
     assert record["tokens"] == 200
     assert record["model_hash"] == load_bundle(model / "upsampler-0").hash() != load_bundle(model).hash()

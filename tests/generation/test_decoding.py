@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import PerItemRNG, methods
 from helicon.modalities.music import MUSIC
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 
@@ -49,7 +51,8 @@ def pieces() -> list[dict[str, np.ndarray]]:
     return [{slot: t.encode(compose(seed)) for slot, t in tokenizers.items()} for seed in range(4)]
 
 
-def music_tokenizers():
+@cache
+def music_tokenizers() -> dict[str, Tokenizer]:
     surveys = [MUSIC.survey(compose(seed)) for seed in range(4)]
     return {slot: next(iter(kinds.values())).fit(surveys, siblings={}) for slot, kinds in MUSIC.slots.items()}
 

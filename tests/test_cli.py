@@ -173,6 +173,10 @@ def test_a_folder_is_prepared_alone(tmp_path, capsys, monkeypatch):
     assert main(["prepare", *args]) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "midi"]
+    small = ["--config", "tiny", "--trainer.max_steps=1", "--samples=false", "--runs", "runs", "--name", "run"]
+    assert main(["fit", *args, *small]) == 0
+    assert main(["prepare", "--config", "runs/run/config.yaml"]) == 0
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_threads_of_our_own_process_soon_sleep_where_they_wait(monkeypatch):

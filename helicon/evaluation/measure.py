@@ -61,14 +61,20 @@ def evaluate(
         DataError: where there are no files that the model can read.
         ControllabilityError: where the model takes no style, or no label has pieces enough.
     """
-    asked: dict[str, Any] = {name: value for name, value in (("seconds", seconds), ("seed", seed)) if value is not None}
-    if held_out is not None and not heldout:
-        raise EvaluationError("--data.held_out would have no effect: it says which files --heldout measures")
-    if asked and not obedience:
-        raise EvaluationError(f"--{next(iter(asked))} would have no effect: it is of the pieces of --obedience N")
+    asked = check_asked(heldout, held_out, obedience, seconds=seconds, seed=seed)
     prepared, layouts = open_folder(bundle, folder, manifest, Source.held_out if held_out is None else held_out)
     if heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
     return Evaluation(losses=losses, prepared=prepared, controllability=figures)
+
+
+def check_asked(heldout: bool, held_out: float | None, obedience: int, **pieces: Any) -> dict[str, Any]:
+    """What is said of the pieces to make; EvaluationError for an option of what is not measured."""
+    asked = {name: value for name, value in pieces.items() if value is not None}
+    if held_out is not None and not heldout:
+        raise EvaluationError("--data.held_out would have no effect: it says which files --heldout measures")
+    if asked and not obedience:
+        raise EvaluationError(f"--{next(iter(asked))} would have no effect: it is of the pieces of --obedience N")
+    return asked

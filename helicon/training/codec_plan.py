@@ -32,6 +32,7 @@ SHARED_OPTIONS = (
     "data.manifest",
     "data.cache",
     "data.workers",
+    "trainer.logger",
     *(f"trainer.{name}" for name in MACHINE),
 )
 
@@ -89,7 +90,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
     for layout in data.layouts:
-        scan(request.path, modalities_of(layout), request.manifest)
+        scan(request.path, modalities_of(layout), data.source.manifest)
     return data
 
 

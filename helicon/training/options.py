@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -64,12 +65,13 @@ class Parser(LightningArgumentParser):
 
     Args:
         task: whose options it has.
+        command: of Lightning's, whose options it has.
     """
 
-    def __init__(self, *args: Any, task: str = "gpt", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, task: str = "gpt", command: str = "fit", **kwargs: Any) -> None:
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
-        self.task = task
+        self.task, self.command = task, command
 
     @property
     def options(self) -> set[str]:
@@ -98,11 +100,15 @@ def explained(message: str, parser: Parser) -> UsageError:
     known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
     option = (wrong[1] or wrong[2]).lstrip("-") if wrong else None
     if option and known:
-        others = [task for task in TASKS if task != parser.task and f"--{option}" in make_parser(task).options]
+        others = [task for task in TASKS if task != parser.task and _has(task, parser.command, option)]
         if others:
             return UsageError(f"--{option} is an option of {' and '.join(others)}; this trains {parser.task}", option)
         return UsageError(unknown("option", f"--{option}", sorted(parser.options)), option)
     return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
+
+
+def _has(task: str, command: str, option: str) -> bool:
+    return f"--{option}" in make_parser(task, command).options
 
 
 @contextmanager
@@ -119,7 +125,8 @@ def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
         said = re.match(r"--([\w.]+)", str(error))
         option = error.option if isinstance(error, UsageError) else said and said[1]
         files = [*map(str, configs), *configs_of(words)]
-        if not option or f"--{option}" in dict(typed_options(words)):
+        typed = dict(typed_options(words)).get(f"--{option}")
+        if not option or (typed is not None and typed in str(error)):
             raise
         if places := [place for name in files if (place := _place_of(option, name))]:
             raise UsageError(f"{error} ({places[-1]})") from error  # later ones go before
@@ -148,7 +155,12 @@ def make_parser(task: str, command: str = "fit") -> Parser:
 @cache
 def _make_parser(task: str, command: str, data: type[DataConfig]) -> Parser:
     method = getattr(HeliconTrainer, command)
-    parser = Parser(task=task, prog=f"helicon {command}", description=(inspect.getdoc(method) or "").partition("\n")[0])
+    parser = Parser(
+        task=task,
+        command=command,
+        prog=f"helicon {command}",
+        description=(inspect.getdoc(method) or "").partition("\n")[0],
+    )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="preset, or file in YAML")
     parser.add_argument("--seed_everything", type=bool | int, default=False)
     parser.add_lightning_class_args(HeliconTrainer, "trainer")
@@ -171,7 +183,7 @@ def resolve(config: Config) -> TrainConfig:
         ValueError: for values that do not go together.
     """
     task = check_task_name(config.get("task"))
-    values = make_parser(task).parse_object(dict(config))
+    values = make_parser(task).parse_object(deepcopy(dict(config)))  # whose inner dicts jsonargparse puts others for
     check_options(task, values)
     return TrainConfig(values)
 
@@ -226,14 +238,18 @@ def typed_config(
 
 
 def task_of(args: Sequence[str]) -> str:
-    """Which classes arguments configure: what --task says, or the first config that says it. UsageError for others."""
-    task = None
+    """Which classes arguments configure: what --task says, or a config. UsageError for others, and for two of them."""
+    typed, said = None, {}
     for name, value in typed_options(args):
         if name == "--task":
-            task = value
-        elif name == "--config" and task is None:
-            task = (yaml.safe_load(value) if value.startswith("{") else preset(value)).get("task")
-    return check_task_name(task)
+            typed = value
+        elif name == "--config":
+            config = yaml.safe_load(value) if value.startswith("{") else preset(value)
+            said |= {config["task"]: value} if config.get("task") is not None else {}
+    if typed is None and len(said) > 1:
+        both = " and ".join(f"{task} by {printable(config, 60)}" for task, config in said.items())
+        raise UsageError(f"two tasks are configured, {both}: leave one of them out", "task")
+    return check_task_name(typed if typed is not None else next(iter(said), None))
 
 
 def check_task_name(task: Any) -> str:

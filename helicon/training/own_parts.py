@@ -30,8 +30,10 @@ class OwnParts:
         }
 
 
-def print_profile(trainer: pl.Trainer) -> None:
-    """Prints what `--trainer.profiler` has found, unless it went to a file of its own."""
-    profiler = trainer.profiler  # type: ignore[attr-defined]
-    if trainer.is_global_zero and not profiler.filename and (report := profiler.summary()):
-        print_text(report, sys.stderr)
+class PrintProfile(pl.Callback):
+    """Prints what `--trainer.profiler` has found, unless it went to a file of its own: before Lightning forgets it."""
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        profiler = trainer.profiler  # type: ignore[attr-defined]
+        if trainer.is_global_zero and not profiler.filename and (report := profiler.summary()):
+            print_text(report, sys.stderr)

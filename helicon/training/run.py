@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from helicon.training.options import (
     make_parser,
     task_of,
 )
-from helicon.training.own_parts import OwnParts, print_profile
+from helicon.training.own_parts import OwnParts, PrintProfile
 from helicon.training.process_state import process_state_kept
 from helicon.training.processes import companions, is_first
 from helicon.training.refusals import explaining_lightning
@@ -96,7 +97,7 @@ class HeliconCLI(LightningCLI):
         if isinstance(args, Namespace):
             self.config = args
         elif isinstance(args, Mapping):
-            self.config = parser.parse_object(dict(args))
+            self.config = parser.parse_object(deepcopy(dict(args)))
         else:
             self.config = parser.parse_args(resolve_configs(args))
 
@@ -169,7 +170,7 @@ class HeliconCLI(LightningCLI):
         own = OwnParts(_listed(config.get("callbacks")), own_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
         first: list[pl.Callback] = []  # before the user's own
-        ours: list[pl.Callback] = [EndCompanions(), LogSettings(text)]
+        ours: list[pl.Callback] = [EndCompanions(), LogSettings(text), PrintProfile()]
         if self.command == "fit":
             ours += [epochs := Epochs(intervals), Progress(epochs)]
             ours += [AverageWeights(self.model.ema)] if self.model.ema else []
@@ -200,7 +201,6 @@ class HeliconCLI(LightningCLI):
             with companions([command, f"--config={config}", *own_class_options(json.loads(config))]):
                 with explaining_lightning():
                     method(**{**typed, "model": self.model, "datamodule": self.datamodule})
-                print_profile(self.trainer)
                 if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
                     print_text(f"fast_dev_run: {command} goes through; nothing is written", sys.stderr)
         except OSError as error:

@@ -36,6 +36,7 @@ UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset
 # Options that a request says by itself, or that are of a run that is there
 OWN = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
+UNHEEDED = {"task", "ckpt_path"}  # of these, those that `train` says in other words
 LIMITS = ("trainer.max_time", "trainer.max_steps")
 # Options of a size's preset that a config may say otherwise: how it learns, not how large it is
 LEARNING = ("model.dropout", *(f"model.{each.name}" for each in fields(OptimizerConfig)))
@@ -68,6 +69,8 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
     base = task_config(task)
     typed = typed_config(words, merge(base, {"data": {"path": str(path)}}), task, ("--codec",))
     options = {name.removeprefix("--") for name, _ in typed_options(words)}
+    for name in UNHEEDED & options:
+        raise UsageError(f"--{name} would have no effect in train: its task, --from or --resume say so; or helicon fit")
     if "minutes" in asked and "trainer.max_time" in options:
         raise UsageError("minutes and --trainer.max_time both say how long it takes: leave one of them out")
     beaten = [name for name in _decided(asked) if not any(_overlap(name, option) for option in options)]

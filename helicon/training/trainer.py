@@ -12,7 +12,14 @@ from helicon.formats.printable import print_text
 class HeliconTrainer(pl.Trainer):
     """Lightning's Trainer, which can also build the token cache alone."""
 
-    def prepare(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
-        """Fits the tokenizers and builds the token cache; says what was found."""
+    def prepare(
+        self, model: pl.LightningModule, datamodule: pl.LightningDataModule, ckpt_path: str | None = None,
+        weights_only: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Fits the tokenizers and builds the token cache; says what was found.
+
+        ckpt_path, weights_only: named by the config of a run, which is for all commands; what a checkpoint keeps of the
+        data these have already.
+        """
         datamodule.prepare_data()
         print_text(datamodule.prepared.summary(), sys.stderr)  # type: ignore[attr-defined]

@@ -259,6 +259,23 @@ def test_layouts_are_learned_in_the_place_of_a_task(tmp_path, monkeypatch, capsy
         assert said in capsys.readouterr().err
 
 
+def test_two_tasks_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text("task: codec\n")
+    assert main(["fit", "--config", "text", "--config", "my.yaml", "--data.path", "."]) == 2
+    assert capsys.readouterr().err.startswith("helicon: two tasks are configured, gpt by text and codec by my.yaml")
+
+
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_a_wrong_value_is_located_where_another_is_typed_for_the_option(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("once upon a time")
+    (tmp_path / "my.yaml").write_text("model:\n  layers: two\n")
+    words = ["text", "."] if command == "train" else ["--config", "text", "--data.path", "."]
+    assert main([command, *words, "--config", "my.yaml", "--model.layers=1"]) == 2
+    assert "Got value: two (my.yaml, line 2)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["train", "fit"])
 def test_a_config_that_says_a_thing_twice_is_refused(tmp_path, monkeypatch, capsys, command):
     """Of which YAML takes the last, without a word; what is repeated by reference is no second time."""

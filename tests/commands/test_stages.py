@@ -56,7 +56,13 @@ def check_model(run: Path, codec: Path) -> None:
 
 
 def test_both_stages(tmp_path, capsys):
-    assert main(["train", "text-to-image", "pictures", "--name", "mine", *OPTIONS]) == 0
+    """Also with a list of the user's own loggers, which is of both, and of callbacks, which is the model's."""
+    own = ["--trainer.logger+=CSVLogger", "--trainer.logger.save_dir=logs", "--trainer.callbacks+=LearningRateMonitor"]
+    assert main(["train", "text-to-image", "pictures", "--name", "mine", *OPTIONS, *own]) == 0
+    codec, model = sorted((tmp_path / "logs" / "lightning_logs").glob("version_*/metrics.csv"))
+    assert "train/image" in model.read_text()
+    assert "train/image" not in codec.read_text()
+    assert "LearningRateMonitor" in (tmp_path / "runs" / "mine" / "config.yaml").read_text()
     said = capsys.readouterr().err
     for words in (
         "stages     codec in 0.0167 min, then text-to-image in 0.0333 min",
@@ -109,6 +115,8 @@ def test_a_codec_that_was_stopped_goes_on_and_the_model_follows(tmp_path, monkey
         (["--model.laters", "3"], "unknown option '--model.laters'; nearest: --model.layers", 2),
         (["--size", "smal"], "unknown size 'smal'; nearest: small", 1),
         (["--codec", "image-codek"], "'image-codek'; nearest: image-codec", 1),
+        (["--ckpt_path", "nowhere.ckpt"], "--ckpt_path would have no effect in train", 2),
+        (["--trainer.logger=CometLogger"], "comet", 2),
         (["--data.size", "10"], "--data.size 10 is not a multiple of --model.factor 4", 1),
     ],
 )

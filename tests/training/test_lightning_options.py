@@ -122,8 +122,9 @@ def test_a_fast_run_of_development_writes_nothing(midi_folder, tmp_path, capsys)
 
 
 def test_a_profile_is_printed_or_written(midi_folder, tmp_path, capsys):
-    fit(midi_folder, tmp_path, "run", *FEW, "--trainer.max_steps=1", "--trainer.profiler=simple")
-    assert "run_training_batch" in capsys.readouterr().err
+    for kind in ("simple", "advanced"):
+        fit(midi_folder, tmp_path, kind, *FEW, "--trainer.max_steps=1", f"--trainer.profiler={kind}")
+        assert "run_training_batch" in capsys.readouterr().err
     into = (
         "--trainer.profiler=SimpleProfiler",
         f"--trainer.profiler.dirpath={tmp_path}",

@@ -66,7 +66,11 @@ IDLE = (
     Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
     Idle(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),
-    Idle(("prepare",), ("--trainer", "--model", *_BATCHES, *OWN), "only the cache is made"),
+    Idle(
+        ("prepare",),
+        ("--trainer", "--model", "--ckpt_path", "--weights_only", *_BATCHES, *OWN),
+        "only the cache is made",
+    ),
 )
 
 

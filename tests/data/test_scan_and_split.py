@@ -95,7 +95,7 @@ def test_an_empty_folder_names_itself_and_what_is_accepted(tmp_path):
 
 def test_when_nothing_is_left_the_first_reason_is_told(tmp_path):
     touch(tmp_path, "a.png", "b.png")
-    with pytest.raises(DataError, match=r"as pairs of equal stem; .*; passed over: .*a\.png: no text file of the same"):
+    with pytest.raises(DataError, match=r"as pairs of equal stem, .*; passed over: .*a\.png: no text file of the same"):
         scan(tmp_path, [TEXT, PICTURE])
 
 

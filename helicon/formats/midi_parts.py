@@ -1,8 +1,8 @@
 """Parts: what programs, pedals and keys of a MIDI channel belong to when several tracks share it.
 
-A track that plays on a shared channel and sets its program there itself is a part of its own. What it plays hears its
-own programs and pedals and those of tracks that are no parts; where it has none yet, all of the channel's, as all other
-tracks do.
+A channel is shared by the tracks that play there or set its program. One that does both is a part of its own. What it
+plays hears its own programs and pedals and those of tracks that are no parts, its own before theirs of the same tick;
+where it has none yet, all of the channel's, as all other tracks do.
 
 Shapes: E messages in order of time, N places among them.
 """
@@ -62,7 +62,11 @@ class Parts:
         found = find(of_which[is_own], own, part, at, span)
         if len(common):
             shared = find(self.channel[common], common, channel, at, span)
-            found = np.maximum(found, shared) if find is _last else np.minimum(found, shared)
+            if find is _last:
+                tick = np.append(self.messages.tick, -1)  # -1 finds the last: no tick
+                found = np.where(tick[shared] > tick[found], shared, found)
+            else:
+                found = np.minimum(found, shared)
         has_own = np.zeros(self.parts, bool)
         has_own[of_which[is_own]] = True
         rest = np.flatnonzero(~has_own[part] | (found < 0) | (found == span - 1))
@@ -104,9 +108,10 @@ def own_tracks(messages: Messages) -> np.ndarray:
         return np.zeros(0, np.int64)
     code = _code(messages, np.flatnonzero((messages.kind == NOTE_ON) & (messages.value > 0)))
     plays = np.unique(np.concatenate([code[:1], code[1:][code[1:] != code[:-1]]]))
-    channel = plays % _SPAN
-    plays = plays[np.bincount(channel)[channel] > 1]
-    return np.intersect1d(plays, _code(messages, changes)) if len(plays) else plays
+    sets = np.unique(_code(messages, changes))
+    own = np.intersect1d(plays, sets, assume_unique=True)
+    users = np.bincount(np.union1d(plays, sets) % _SPAN)
+    return own[users[own % _SPAN] > 1]
 
 
 _SPAN = 256 * CHANNELS  # channels of all ports

@@ -88,7 +88,7 @@ class Room:
                 plays[channel].add(track)
             elif kind == PROGRAM_CHANGE:
                 sets[channel].add(track)
-        own = {(c, t) for c, tracks in plays.items() if len(tracks) > 1 for t in tracks & sets[c]}
+        own = {(c, t) for c, tracks in plays.items() if len(tracks | sets[c]) > 1 for t in tracks & sets[c]}
         self.parts = [(row[2], row[1] if (row[2], row[1]) in own else None) for row in self.rows]
         self.shared = bool(own)
 
@@ -109,9 +109,9 @@ class Room:
             channel = part[0]
             if part[1] is not None and part in lists:
                 both = [nearest(lists.get(key, []), at, after) for key in (part, (channel, None))]
-                known = [i for i in both if i is not None]
+                known = [i for i in both if i is not None]  # the part's own first: at one tick it is what is heard
                 if known:
-                    return min(known) if after else max(known)
+                    return min(known) if after else max(known, key=lambda i: self.rows[i][0])
             return nearest(lists.get((channel, "all"), []), at, after)
 
         return search

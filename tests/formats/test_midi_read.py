@@ -201,6 +201,25 @@ def test_what_a_track_does_not_say_another_says_for_it() -> None:
     }
 
 
+@pytest.mark.parametrize("silent_first", [True, False])
+@pytest.mark.parametrize(
+    ("own", "elsewhere", "programs"),
+    [
+        ("00 C0 28 | violin", "00 C0 00 | piano, at once", [40, 40]),
+        ("00 C0 28 | violin", "60 C0 00 | piano, later", [40, 0]),
+        ("", "00 C0 28 | violin, which the playing track does not set", [40, 40]),
+        ("00 B0 00 00\n00 C0 28 | violin of bank 0", "00 B0 00 7F\n00 C0 00 | drums of bank 127", [40, 40]),
+    ],
+)
+def test_a_track_that_plays_nothing_sets_programs_but_not_at_once_with_the_one_that_plays(
+    own: str, elsewhere: str, programs: list[int], silent_first: bool
+) -> None:
+    twice = "00 90 3C 40 | C\n83 60 80 3C 40\n00 90 3C 40 | C again\n83 60 80 3C 40"
+    tracks = [track(own, twice, END), track(elsewhere, END)]
+    found, report = read(*(reversed(tracks) if silent_first else tracks))
+    assert ([note[4] for note in found], report.counts) == (programs, {})
+
+
 @pytest.mark.parametrize(("pedal_of_piano", "end_s"), [("", 1.0), ("00 B0 40 00 | its own pedal, up", 0.5)])
 def test_a_pedal_is_the_channels_unless_the_track_has_its_own(pedal_of_piano: str, end_s: float) -> None:
     violin = track("00 C0 28", "00 B0 40 7F | down", "00 90 40 40", "83 60 80 40 40", "83 60 B0 40 00 | up", END)

@@ -133,6 +133,13 @@ def test_an_excerpt_keeps_what_holds_at_its_start(tmp_path: Path) -> None:
     assert rows(again(part, tmp_path))["seconds"] == (part.onset_s.tolist(), part.end_s.tolist())
 
 
+def test_an_excerpt_where_one_track_of_a_channel_is_silent_keeps_the_program_of_the_other(tmp_path: Path) -> None:
+    violin = track("00 C0 28", C_FOR_A_QUARTER, END)
+    piano = track("00 C0 00", "87 40 90 3C 40 | C, after two quarters", "83 60 80 3C 40", END)
+    part = read_midi_bytes(midi(violin, piano))[0].between(0.0, 0.6)
+    assert part.program.tolist() == again(part, tmp_path).program.tolist() == [40]
+
+
 @pytest.mark.parametrize(("metre", "kept"), [("00 02", 0), ("04 0B", 0), ("21 06", 1), ("01 00", 1), ("FF 0A", 1)])
 def test_metres_that_cannot_be_are_ignored(metre: str, kept: int, tmp_path: Path) -> None:
     score, report = read_midi_bytes(midi(track(f"00 FF 58 04 {metre} 18 08", C_FOR_A_QUARTER, END)))

@@ -216,6 +216,7 @@ def quick(bench: Bench, path: Path) -> None:
     """The parts of --quick, as many as there is time for; what fails is said, and the next part goes on."""
     began = time.monotonic()
     bench.until = began + 60 * MINUTES
+    failed = []
     with contextlib.redirect_stdout(Tee(path)):
         print(describe() + "\n")
         for name, part in QUICK.items():
@@ -225,9 +226,12 @@ def quick(bench: Bench, path: Path) -> None:
             try:
                 part(bench)
             except Exception as error:
+                failed.append(name)
                 print(f"{name} FAILED: {error}")
             print(f"({name} done after {time.monotonic() - began:.0f} s)\n")
     print(f"written to {path}")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -236,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help=f"the most important figures, within {MINUTES} minutes")
     parser.add_argument("-o", "--out", type=Path, default=Path("gpu-quick.md"), help="where --quick writes them")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--dry", action="store_true", help="tiny and on the CPU; nothing is written")
+    parser.add_argument("--dry", action="store_true", help="tiny and on the CPU; writes what --quick does alone")
     args = parser.parse_args(arguments)
     if not args.dry and not torch.cuda.is_available():
         raise SystemExit("no CUDA device here; --dry shows that all of it runs")

@@ -52,8 +52,20 @@ def test_the_quick_run_checks_every_kernel_and_writes_each_figure(main, tmp_path
         "TFLOP/s",
     ):
         assert row in written
-    assert sum(line.startswith("| strided:128 | 130 ") for line in written.splitlines()) == 1
+    for tokens in (130, 260):
+        assert sum(line.startswith(f"| strided:128 | {tokens} ") for line in written.splitlines()) == 1
     assert written in capsys.readouterr().out
+
+
+def test_a_wrong_kernel_fails_the_quick_run(main, monkeypatch, tmp_path):
+    import gpu  # type: ignore[import-not-found]
+    import gpu_attention  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(gpu_attention, "is_the_oracle", lambda *args: False)
+    monkeypatch.setattr(gpu, "QUICK", {"kernels": gpu_attention.check_ways})
+    with pytest.raises(SystemExit, match="failed: kernels"):
+        main(["--dry", "--quick", "-o", str(tmp_path / "quick.md")])
+    assert " WRONG" in (tmp_path / "quick.md").read_text(encoding="utf-8")
 
 
 def test_a_quick_run_that_is_late_begins_nothing_more(main, monkeypatch, tmp_path):

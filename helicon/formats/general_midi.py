@@ -3,6 +3,7 @@
 import re
 
 CHANNELS = 16  # of a port
+ALL_CHANNELS = 256 * CHANNELS  # of all ports
 DRUM_CHANNEL = 9  # counted from 0: channel 10 in every manual
 MELODIC_CHANNELS = tuple(channel for channel in range(CHANNELS) if channel != DRUM_CHANNEL)
 # Kinds of messages: upper halves of status bytes

@@ -52,10 +52,12 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
     if scan.kind == 2:
         report.add("patterns of a type 2 file joined", len(scan.tracks))
         events = events.in_turn(scan.smpte_tempo_us or DEFAULT_TEMPO_US)
-    patterns = [messages] = [events.messages]
+    messages = events.messages
     if scan.kind == 2:
         patterns = [messages.take(messages.track == track) for track in range(len(scan.tracks))]
-    notes = Notes.joined([play(each, events.ends, pedal == "extend", report) for each in patterns])
+        notes = Notes.joined([play(each, events.ends, pedal == "extend", report) for each in patterns]).in_order()
+    else:
+        notes = play(messages, events.ends, pedal == "extend", report)
     named = {text.track: text for text in reversed(texts) if text.kind == NAME}  # the first of each track
     names = [named[i].text if i in named else "" for i in range(len(events.ends))]
     score = Score(

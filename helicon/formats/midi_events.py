@@ -13,6 +13,7 @@ import numpy as np
 from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL
 from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, Scan
 from helicon.formats.midi_metas import Metas, varints
+from helicon.formats.midi_patterns import resets
 from helicon.formats.score import Messages, ReadReport, Text
 
 # By status byte
@@ -32,12 +33,14 @@ class Events:
     texts: list[Text]
 
     def in_turn(self, first_tempo_us: int) -> Events:
-        """The tracks one after the other, each of which begins with this tempo."""
+        """The tracks one after the other, each of which begins with this tempo and `resets`."""
         start = np.cumsum(self.ends) - self.ends
         later = self._with_ticks(lambda tick, track: tick + start[track])
+        messages = Messages.joined([resets(later.messages, start), later.messages])
+        messages = messages.take(np.lexsort((messages.place, messages.track)))
         begins = np.column_stack([start, np.arange(len(start)), np.full(len(start), first_tempo_us)])
         tempos = np.concatenate([begins, later.tempos])
-        return replace(later, tempos=tempos[np.lexsort((tempos[:, 1], tempos[:, 0]))])
+        return replace(later, messages=messages, tempos=tempos[np.lexsort((tempos[:, 1], tempos[:, 0]))])
 
     def in_frames(self, tempo_us: int) -> Events:
         """With this tempo throughout, and two ticks for each."""

@@ -13,7 +13,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from helicon.formats.general_midi import BANK, CHANNELS, CONTROL, DRUM_CHANNEL, NOTE_ON, PART_MODE, PROGRAM_CHANGE
+from helicon.formats.general_midi import (
+    ALL_CHANNELS,
+    BANK,
+    CHANNELS,
+    CONTROL,
+    DRUM_CHANNEL,
+    NOTE_ON,
+    PART_MODE,
+    PROGRAM_CHANGE,
+)
 from helicon.formats.score import DRUMS, Messages, ReadReport
 
 XG_EFFECTS, XG_DRUMS, GM2_DRUMS, GM2_MELODY = 126, 127, 120, 121  # banks
@@ -110,15 +119,12 @@ def own_tracks(messages: Messages) -> np.ndarray:
     plays = np.unique(np.concatenate([code[:1], code[1:][code[1:] != code[:-1]]]))
     sets = np.unique(_code(messages, changes))
     own = np.intersect1d(plays, sets, assume_unique=True)
-    users = np.bincount(np.union1d(plays, sets) % _SPAN)
-    return own[users[own % _SPAN] > 1]
-
-
-_SPAN = 256 * CHANNELS  # channels of all ports
+    users = np.bincount(np.union1d(plays, sets) % ALL_CHANNELS)
+    return own[users[own % ALL_CHANNELS] > 1]
 
 
 def _code(messages: Messages, which: np.ndarray | slice) -> np.ndarray:
-    return messages.track[which] * _SPAN + messages.channel[which]
+    return messages.track[which] * ALL_CHANNELS + messages.channel[which]
 
 
 def _last(group: np.ndarray, which: np.ndarray, wanted: np.ndarray, at: np.ndarray, span: int) -> np.ndarray:

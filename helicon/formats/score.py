@@ -45,6 +45,12 @@ class Columns:
         """These rows only, in this order."""
         return type(self)(**{each.name: getattr(self, each.name)[which] for each in fields(self)})  # type: ignore[arg-type]
 
+    @staticmethod
+    def joined(parts: list[_Columns]) -> _Columns:
+        """The rows of all, those of the first first."""
+        columns = {each.name: [getattr(part, each.name) for part in parts] for each in fields(parts[0])}  # type: ignore[arg-type]
+        return type(parts[0])(**{name: np.concatenate(values) for name, values in columns.items()})
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Messages(Columns):
@@ -89,14 +95,9 @@ class Notes(Columns):
     on_place: np.ndarray
     off_place: np.ndarray
 
-    @staticmethod
-    def joined(parts: list[Notes]) -> Notes:
-        """The notes of all, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        columns = {each.name: [getattr(part, each.name) for part in parts] for each in fields(Notes)}
-        notes = Notes(**{name: np.concatenate(values) for name, values in columns.items()})
-        return notes.take(np.lexsort((notes.pitch, notes.program, notes.onset_tick)))
+    def in_order(self) -> Notes:
+        """The same in order of onset, then program, then pitch."""
+        return self.take(np.lexsort((self.pitch, self.program, self.onset_tick)))
 
 
 def _no_rows(width: int) -> np.ndarray:

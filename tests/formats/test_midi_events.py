@@ -96,6 +96,8 @@ def test_programs_come_first_in_their_tick_and_all_else_as_in_the_file() -> None
 def test_tracks_in_turn_begin_where_the_one_before_ends() -> None:
     events = read(midi(FIRST, SECOND))[0].in_turn(500_000)
     assert rows(events.messages)[-1][:2] == (149 + 4, 1)
+    begins = [(kind, number) for tick, track, _, kind, number, _ in rows(events.messages) if (tick, track) == (149, 1)]
+    assert begins == [(CONTROL, 0)] * 3 + [(PROGRAM_CHANGE, 0)] * 3 + [(CONTROL, 121)] * 3  # three channels
     assert (events.tempos.tolist(), events.ends.tolist()) == (
         [[0, 0, 500_000], [149, 1, 500_000], [149, 1, 500_000]],
         [149, 160],

@@ -13,7 +13,7 @@ from helicon.formats.general_midi import CONTROL, SUSTAIN
 from helicon.formats.midi import read_midi, read_midi_bytes
 from helicon.formats.midi_bytes import LYRIC, MARKER, MAX_TEXTS, TEXT
 from helicon.formats.midi_write import write_midi
-from helicon.formats.score import Score, Text, Track
+from helicon.formats.score import DRUMS, Score, Text, Track
 
 CONDUCTOR = track(
     "00 FF 58 04 03 02 18 08 | 3/4",
@@ -131,6 +131,27 @@ def test_an_excerpt_keeps_what_holds_at_its_start(tmp_path: Path) -> None:
     assert part.onset_s == pytest.approx([0.5], abs=1e-3)
     assert part.program.tolist() == [52]
     assert rows(again(part, tmp_path))["seconds"] == (part.onset_s.tolist(), part.end_s.tolist())
+
+
+@pytest.mark.parametrize(
+    ("first", "programs"),
+    [
+        ("00 C0 28 | violin", [40, 0]),
+        ("00 B0 00 7F | a bank of drums\n00 C0 00", [DRUMS, 0]),
+        ("00 F0 0A 41 10 42 12 40 11 15 01 19 F7 | GS: channel 1 is drums", [DRUMS, 0]),
+        ("00 B0 40 7F | pedal down", [0, 0]),
+    ],
+)
+@pytest.mark.parametrize("between", [[], [track("60 FF 2F 00 | a pattern of silence")]])
+def test_a_pattern_of_a_type_2_file_hears_nothing_of_others(
+    first: str, programs: list[int], between: list[bytes], tmp_path: Path
+) -> None:
+    second = track(C_FOR_A_QUARTER, "83 60 FF 2F 00 | end, after a quarter of silence")
+    score, report = read_midi_bytes(midi(track(first, C_FOR_A_QUARTER, END), *between, second, kind=2))
+    assert report.counts == {"patterns of a type 2 file joined": 2 + len(between)}
+    assert score.program.tolist() == programs
+    assert (score.end_s - score.onset_s).tolist() == pytest.approx([0.5, 0.5])
+    assert rows(again(score, tmp_path)) == rows(score)
 
 
 def test_an_excerpt_where_one_track_of_a_channel_is_silent_keeps_the_program_of_the_other(tmp_path: Path) -> None:

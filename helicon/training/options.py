@@ -126,7 +126,8 @@ def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
         option = error.option if isinstance(error, UsageError) else said and said[1]
         files = [*map(str, configs), *configs_of(words)]
         typed = dict(typed_options(words)).get(f"--{option}")
-        if not option or (typed is not None and typed in str(error)):
+        refused = re.search(r"Got value: (\S+)", str(error))  # which may be a config's, though another is typed
+        if not option or (typed is not None and (refused is None or refused[1] == typed)):
             raise
         if places := [place for name in files if (place := _place_of(option, name))]:
             raise UsageError(f"{error} ({places[-1]})") from error  # later ones go before

@@ -66,7 +66,7 @@ def request(seed: int) -> tuple[Sequencer, Layout, dict, list[Prompt], Sampling]
     sequencer = sequencer_of(spec, context=lot.choice([24, 40]), positions=lot.choice(["flat", "rope"]))
     (layout,) = sequencer.schema.layouts
     words = np.frombuffer(b"an ode"[: lot.randint(1, 6)], np.uint8).astype(np.int64)
-    given, longest = ({"text": words}, 6) if "image" in spec else ({}, 35)
+    given, longest = ({"text": words}, 6) if "image" in spec else ({}, 30)
     primes = [np.array([lot.randrange(256) for _ in range(lot.randint(0, longest))], np.int64) for _ in range(MANY)]
     prompts = [Prompt(given, prime) for prime in primes] if ragged else [Prompt(given, primes[0])] * MANY
     guidance = lot.choice([1.0, 2.5]) if given else 1.0

@@ -58,7 +58,7 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
         notes = Notes.joined([play(each, events.ends, pedal == "extend", report) for each in patterns]).in_order()
     else:
         notes = play(messages, events.ends, pedal == "extend", report)
-    named = {text.track: text for text in reversed(texts) if text.kind == NAME}  # the first of each track
+    named = {text.track: text for text in reversed(texts) if text.kind == NAME and text.text}  # the first of each track
     names = [named[i].text if i in named else "" for i in range(len(events.ends))]
     score = Score(
         ticks_per_quarter=scan.ticks_per_quarter,

@@ -46,9 +46,10 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
     on, off, end = on[order], off[order], end[order]
     tick, place = (np.concatenate([x, [_NEVER]]) for x in (messages.tick, messages.place))
     track, off_tick, end_tick = messages.track[on], tick[off], tick[end]
+    off_track = np.append(messages.track, -1)[off]
     hangs, rings = np.flatnonzero(off == never), np.flatnonzero(end == never)
     report.add("hanging notes", len(hangs))
-    off_tick[hangs] = ends[track[hangs]]
+    off_tick[hangs], off_track[hangs] = ends[track[hangs]], track[hangs]
     end_tick[rings] = np.maximum(ends[track[rings]], off_tick[rings])
     return Notes(
         onset_tick=onset_tick[order],
@@ -58,6 +59,7 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
         velocity=messages.value[on].astype(np.int16),
         program=program[order].astype(np.int16),
         track=track,
+        off_track=off_track,
         channel=messages.channel[on],
         on_place=messages.place[on],
         off_place=place[off],

@@ -76,13 +76,14 @@ def _messages(score: Score) -> Iterable[tuple[int, _Event]]:
     """Messages of channels with the number of their track. At one place offs come before messages, and these before
     ons: what starts at a tick is not ended by what ends there."""
     notes, messages = score.notes, score.messages
-    columns = (notes.track, notes.channel, notes.onset_tick, notes.on_place, notes.off_tick, notes.off_place)
-    for track, channel, onset, on_place, off, off_place, pitch, velocity in zip(
-        *(column.tolist() for column in (*columns, notes.pitch, notes.velocity))
+    begins = (notes.track, notes.onset_tick, notes.on_place)
+    ends = (notes.off_track, notes.off_tick, notes.off_place)
+    for track, onset, on_place, off_track, off, off_place, channel, pitch, velocity in zip(
+        *(column.tolist() for column in (*begins, *ends, notes.channel, notes.pitch, notes.velocity))
     ):
         part = channel % CHANNELS
         yield track, (onset, on_place, 2, channel, bytes((NOTE_ON << 4 | part, pitch, velocity)))
-        yield track, (off, off_place, 0 if off > onset else 3, channel, bytes((NOTE_OFF << 4 | part, pitch, 0)))
+        yield off_track, (off, off_place, 0 if off > onset else 3, channel, bytes((NOTE_OFF << 4 | part, pitch, 0)))
     for tick, track, channel, kind, *data, place in zip(
         *(getattr(messages, name).tolist() for name in ("tick", "track", "channel", "kind", "number", "value", "place"))
     ):

@@ -80,8 +80,8 @@ class Notes(Columns):
     """Notes, each [N], in order of onset, then program, then pitch; integers.
 
     off_tick: where the key goes up. end_tick: where the sound ends, later than that if a pedal holds it. pitch: 0-127.
-    velocity: 1-127. program: 0-127, or DRUMS. channel: 16 for each port. on_place, off_place: ranks in the file of key
-    down and key up, as those of `Messages`; 0 where there is no file.
+    velocity: 1-127. program: 0-127, or DRUMS. track, off_track: where the key goes down and up. channel: 16 for each
+    port. on_place, off_place: ranks in the file of key down and key up, as those of `Messages`; 0 where there is no file.
     """
 
     onset_tick: np.ndarray
@@ -91,6 +91,7 @@ class Notes(Columns):
     velocity: np.ndarray
     program: np.ndarray
     track: np.ndarray
+    off_track: np.ndarray
     channel: np.ndarray
     on_place: np.ndarray
     off_place: np.ndarray
@@ -200,6 +201,7 @@ class Score:
             velocity=velocity,
             program=program,
             track=track + 1,
+            off_track=track + 1,
             channel=channels[track],
             on_place=nowhere,
             off_place=nowhere,

@@ -11,7 +11,7 @@ from test_midi_read import C_FOR_A_QUARTER, END, midi, track
 
 from helicon.formats.general_midi import CONTROL, SUSTAIN
 from helicon.formats.midi import read_midi, read_midi_bytes
-from helicon.formats.midi_bytes import LYRIC, MARKER, MAX_TEXTS, TEXT
+from helicon.formats.midi_bytes import LYRIC, MARKER, MAX_TEXTS, NAME, TEXT
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score, Text, Track
 
@@ -47,7 +47,7 @@ def rows(score: Score) -> dict[str, object]:
     messages, notes = score.messages, score.notes
     order = np.lexsort((messages.place, messages.tick, messages.track))
     said = (messages.track, messages.tick, messages.channel, messages.kind, messages.number, messages.value)
-    sounds = ("onset_tick", "end_tick", "off_tick", "pitch", "velocity", "program", "track", "channel")
+    sounds = ("onset_tick", "end_tick", "off_tick", "pitch", "velocity", "program", "track", "off_track", "channel")
     pedal = (messages.kind == CONTROL) & (messages.number == SUSTAIN)
     return {
         "ticks": score.ticks_per_quarter,
@@ -114,6 +114,12 @@ def test_parts_of_a_channel_and_drums_of_any_channel(tmp_path: Path) -> None:
     assert rows(again(score, tmp_path)) == rows(score)
 
 
+def test_an_empty_name_is_no_name(tmp_path: Path) -> None:
+    score, _ = read_midi_bytes(midi(track("00 FF 03 00 | no name", "00 FF 03 01 41 | A", C_FOR_A_QUARTER, END)))
+    assert (score.tracks[0].name, score.texts) == ("A", (Text(0, 0, NAME, ""),))
+    assert rows(again(score, tmp_path)) == rows(score)
+
+
 def test_our_own_text_is_not_doubled(tmp_path: Path) -> None:
     score = again(Score.of([0], [1], [60], [64], [0]), tmp_path, "bach start")
     assert score.texts == ()
@@ -152,6 +158,14 @@ def test_a_pattern_of_a_type_2_file_hears_nothing_of_others(
     assert score.program.tolist() == programs
     assert (score.end_s - score.onset_s).tolist() == pytest.approx([0.5, 0.5])
     assert rows(again(score, tmp_path)) == rows(score)
+
+
+def test_a_key_goes_up_in_the_track_where_it_did(tmp_path: Path) -> None:
+    down, up = track("00 90 3C 40 | C on", END), track("83 60 80 3C 00 | C off", "83 60 FF 2F 00")
+    for tracks, off_track in ((down, up), 1), ((up, down), 0):
+        score, report = read_midi_bytes(midi(*tracks))
+        assert (score.notes.off_track.tolist(), score.end_s.tolist(), report.counts) == ([off_track], [0.5], {})
+        assert rows(again(score, tmp_path)) == rows(score)
 
 
 def test_an_excerpt_where_one_track_of_a_channel_is_silent_keeps_the_program_of_the_other(tmp_path: Path) -> None:

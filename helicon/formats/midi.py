@@ -1,7 +1,7 @@
 """MIDI files <-> scores.
 
 Reading follows what players make of real files, broken ones too. What a score cannot hold (system messages, sequencers'
-own, key-up velocities) is left out.
+own, key-up velocities) is left out and counted.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0
 SYSEX, SYSEX_MORE, META = 0xF0, 0xF7, 0xFF
 TEXT, NAME, LYRIC, MARKER, LAST_TEXT = 0x01, 0x03, 0x05, 0x06, 0x0F  # all kinds from TEXT to LAST_TEXT are texts
 PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x21, 0x2F, 0x51, 0x58, 0x59
+SMPTE_OFFSET, SEQUENCER = 0x54, 0x7F  # when a track begins; what a sequencer keeps for itself
 CUT, NO_END = "tracks cut short", "tracks without an end"
 
 PLAIN_DATA = 2  # data bytes of notes, controls and bends

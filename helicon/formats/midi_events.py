@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL
+from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL, NOTE_OFF
 from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, Scan
 from helicon.formats.midi_metas import Metas, varints
 from helicon.formats.midi_patterns import resets
 from helicon.formats.score import Messages, ReadReport, Text
 
+UNKNOWN_VELOCITY = 64  # of a key-up, from keyboards that do not measure it
 # By status byte
 _OF_CHANNEL = np.isin(np.arange(256) & 0xF0, list(DATA_BYTES))
 _HAS_VALUE = np.isin(np.arange(256) & 0xF0, [status for status, size in DATA_BYTES.items() if size == 2])
@@ -84,6 +85,7 @@ def read_events(scan: Scan, report: ReadReport) -> Events:
         tick=tick[place],
         track=track[place],
     )
+    metas.count_unread(report)
     port = _ports(first[:-1], metas, len(at))
     return Events(
         messages=_messages(data, status, at, port, (tick, track), report),
@@ -111,6 +113,7 @@ def _messages(
         which, part, is_drums = _part_modes(data, at[systems])
         modes = systems[which]
         kept[modes], channel[modes], number[modes] = True, part, is_drums
+    report.add("system messages dropped", int(np.count_nonzero(~kept & (status != META))))
     kept = np.flatnonzero(kept)
     tick, track = when
     status, at, number = status[kept], at[kept], number[kept]
@@ -118,11 +121,14 @@ def _messages(
     if max(number.max(initial=0), value.max(initial=0)) > 127:
         report.add("data bytes clipped", sum(int(np.count_nonzero(x > 127)) for x in (number, value)))
         number, value = np.minimum(number, 127), np.minimum(value, 127)
+    kind = status >> 4
+    says_nothing = (value == 0) | (value == UNKNOWN_VELOCITY)
+    report.add("key-up velocities dropped", int(np.count_nonzero((kind == NOTE_OFF) & ~says_nothing)))
     return Messages(
         tick=tick[kept],
         track=track[kept],
         channel=port[kept] * CHANNELS + channel[kept],
-        kind=status >> 4,
+        kind=kind,
         number=number,
         value=value,
         place=kept,

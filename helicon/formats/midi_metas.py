@@ -10,17 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from helicon.formats.midi_bytes import (
+    END_OF_TRACK,
     KEY_SIGNATURE,
     LAST_TEXT,
     MAX_TEXT_BYTES,
     MAX_TEXTS,
+    PORT,
+    SEQUENCER,
     SET_TEMPO,
+    SMPTE_OFFSET,
     TEXT,
     TIME_SIGNATURE,
 )
 from helicon.formats.score import ReadReport, Text
 
 _BIG_ENDIAN = np.array([1 << 16, 1 << 8, 1])  # what the bytes of a number count
+_READ = [*range(TEXT, LAST_TEXT + 1), PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE]  # kinds
 MAX_POWER = 10  # of two, in the denominator of a metre: a 1024th note
 
 
@@ -75,6 +80,15 @@ class Metas:
             Text(tick, track, kind, _unicode(data[begin:end]))
             for tick, track, kind, begin, end in zip(*(column.tolist() for column in columns))
         ]
+
+    def count_unread(self, report: ReadReport) -> None:
+        """Counts events of the kinds that nothing is made of."""
+        count = np.bincount(self.kind, minlength=256)
+        count[_READ] = 0
+        for kind, name in ((SMPTE_OFFSET, "SMPTE offsets"), (SEQUENCER, "sequencers' own events")):
+            report.add(f"{name} dropped", int(count[kind]))
+            count[kind] = 0
+        report.add("other meta events dropped", int(count.sum()))
 
     def _rows(self, which: np.ndarray, numbers: np.ndarray, good: np.ndarray) -> np.ndarray:
         rows = np.empty((len(which), 2 + numbers.shape[1]), np.int64)

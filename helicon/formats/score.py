@@ -81,7 +81,7 @@ class Notes(Columns):
 
     off_tick: where the key goes up. end_tick: where the sound ends, later than that if a pedal holds it. pitch: 0-127.
     velocity: 1-127. program: 0-127, or DRUMS. track, off_track: where the key goes down and up. channel: 16 for each
-    port. on_place, off_place: ranks in the file of key down and key up, as those of `Messages`; 0 where there is no file.
+    port. on_place, off_place: ranks in the file of key down and up, as those of `Messages`; 0 where there is no file.
     """
 
     onset_tick: np.ndarray

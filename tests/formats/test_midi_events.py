@@ -79,7 +79,11 @@ def test_events_one_by_one() -> None:
     ]
     assert events.tempos.tolist() == [[0, 1, 500_000]]
     assert (events.ends.tolist(), events.texts) == ([149, 11], [Text(16, 0, TEXT, "A")])
-    assert report.counts == {"data bytes clipped": 1, "tempos of 0 ignored": 1}
+    assert report.counts == {
+        "data bytes clipped": 1,
+        "key-up velocities dropped": 2,
+        "tempos of 0 ignored": 1,
+    }
 
 
 def test_programs_come_first_in_their_tick_and_all_else_as_in_the_file() -> None:

@@ -249,7 +249,8 @@ def test_a_pedal_is_the_channels_unless_the_track_has_its_own(pedal_of_piano: st
 )
 def test_drums_by_bank_and_system_message(opening: str, channel: int, program: int) -> None:
     found, report = read(track(opening, f"00 9{channel:X} 24 40", f"83 60 8{channel:X} 24 40", END))
-    assert (found, report.counts) == ([(0.0, 0.5, 36, 64, program)], {})
+    assert found == [(0.0, 0.5, 36, 64, program)]
+    assert report.counts == ({"system messages dropped": 1} if "something else" in opening else {})
 
 
 PEDALLED = "00 B0 40 7F | pedal down\n00 90 3C 40 | C on\n83 60 80 3C 40 | C off after a quarter"
@@ -374,6 +375,24 @@ def test_bad_key_signature_is_ignored() -> None:
 def test_events_without_sound_keep_their_time() -> None:
     body = "81 70 F0 03 41 10 F7 | sysex\n00 E0 00 40 | bend\n81 70 FF 06 02 F3 41 | a marker"
     assert read(track(body, C_FOR_A_QUARTER, END))[0] == [(0.5, 1.0, 60, 64, 0)]
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        ("00 FF 54 05 60 00 00 00 00 | begins at 0:00", "SMPTE offsets"),
+        ("00 FF 7F 03 01 02 03", "sequencers' own events"),
+        ("00 FF 00 02 00 03 | number of a sequence", "other meta events"),
+        ("00 FF 20 01 02 | texts that follow are of channel 3", "other meta events"),
+        ("00 F0 05 7E 7F 09 01 F7 | General MIDI on", "system messages"),
+        ("00 F7 01 01 | a piece of one", "system messages"),
+        ("00 F6 | tune", "system messages"),
+        ("00 90 3E 40 | D on\n00 80 3E 63 | and off, fast", "key-up velocities"),
+    ],
+)
+def test_what_a_score_has_no_place_for_is_counted(event: str, name: str) -> None:
+    counts = read(track(event, C_FOR_A_QUARTER, event, END))[1].counts
+    assert {what: n for what, n in counts.items() if what != "notes of no length"} == {f"{name} dropped": 2}
 
 
 def test_bad_meta_events_are_ignored() -> None:

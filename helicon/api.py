@@ -35,6 +35,7 @@ from helicon.generation.item import Item
 from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.generation.upsampling import generate_levels
+from helicon.gpt.quantized import Int8Linear
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -361,8 +362,10 @@ def import_model(folder: AnyPath) -> Bundle:
 def save_model(model: Bundle, folder: AnyPath) -> None:
     """Writes a model as a bundle, which `load` and every command take.
 
-    OSError where that cannot be written; what was there before is then as it was.
+    OSError where that cannot be written; what was there before is then as it was. ValueError for a model in int8.
     """
+    if any(isinstance(module, Int8Linear) for module in model.gpt.modules()):
+        raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
     save_bundle(model, Path(folder))
 
 

@@ -113,5 +113,7 @@ def test_what_is_in_a_model(model):
     assert helicon.info("run")["layouts"] == helicon.info("again")["layouts"] == ["text"]
     assert helicon.info("again")["hash"] == model.hash()
     assert "helicon" in {finding.name for finding in helicon.doctor()}
+    with pytest.raises(ValueError, match="a model in int8 cannot be written"):
+        helicon.save_model(helicon.load("run", dtype="int8"), "int8")
     with pytest.raises(ValueError, match=r"again/config\.json: No such file"):
         helicon.import_model("again")

@@ -90,9 +90,15 @@ def parts_to_follow(name: str, bases: set[Path]) -> int:
     return len(path.parts) if elsewhere or ".." in path.parts else 0
 
 
-def escapes(name: str, root: Path) -> bool:
-    """Whether a name, taken below a folder, is that of a file elsewhere: each of its parts is looked at on the disk."""
+def escapes(name: str, root: Path, known: dict[str, Path]) -> bool:
+    """Whether a name, taken below a folder, is that of a file elsewhere: each of its parts is looked at on the disk.
+
+    known: folders of names that were looked at before, and where they are.
+    """
+    folder, last = os.path.split(name)
     try:
-        return not (root / name).resolve().is_relative_to(root.resolve())
+        if folder not in known:
+            known[folder] = (root / folder).resolve()
+        return not (known[folder] / last).resolve().is_relative_to(root.resolve())
     except (OSError, ValueError, RuntimeError):  # a loop of links, NUL, or longer than the system takes
         return True

@@ -77,6 +77,7 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
     came_along = manifest.resolve().is_relative_to(root.resolve())
     said = next((m for m in modalities if m.typed is not None), None)
     passed, followed = Passed(found.skipped), 0
+    folders: dict[str, Path] = {}  # of names that were followed
     suffixes = {suffix for modality in modalities for suffix in modality.suffixes}
     for row in _merged(manifest, passed):
         if os.path.splitext(row.file)[1].lower() not in suffixes:
@@ -84,11 +85,11 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
             continue
         path = root / row.file
         modality, to_follow = accepted(path, modalities), parts_to_follow(row.file, bases)
-        followed += to_follow
+        followed += to_follow * (os.path.dirname(row.file) not in folders)
         if came_along and followed > MOST_FOLLOWED:
             names = "names that have `..` or begin outside of the folder, in which it lies"
             raise DataError(f"{manifest}: more than {MOST_FOLLOWED:,} parts of {names}")
-        is_outside = to_follow > 0 and escapes(row.file, root)
+        is_outside = to_follow > 0 and escapes(row.file, root, folders)
         if reason := _unusable(path, is_outside and came_along):
             passed(path, reason)
             continue

@@ -18,6 +18,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of a JPEG, within and afte
 _FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _TEXTS = (1, 2, 7)  # types of TIFF's that stay bytes
+_TRANSFER = 301  # tag of the transfer function, which has 3 x 65,536 numbers for 16 bits
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -62,9 +63,10 @@ def _tiff(data: bytes) -> str:
     at += struct.calcsize("=" + count)
     total = 0
     for i in range(min(entries, (len(data) - at) // size)):
-        _, kind, values = struct.unpack_from(order + entry, data, at + size * i)
-        if kind not in _TEXTS and values > MAX_TAG_NUMBERS:
-            return f"a tag of more than {MAX_TAG_NUMBERS:,} numbers"
+        tag, kind, values = struct.unpack_from(order + entry, data, at + size * i)
+        most = 4 * MAX_TAG_NUMBERS if tag == _TRANSFER else MAX_TAG_NUMBERS
+        if kind not in _TEXTS and values > most:
+            return f"a tag of more than {most:,} numbers"
         total += values * _TIFF_SIZES.get(kind, 0)
         if total > MAX_TAG_BYTES + len(data) // 8:
             return f"tags of more than {MAX_TAG_BYTES:,} bytes"

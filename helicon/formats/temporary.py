@@ -15,7 +15,18 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-_HOST = f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"  # a folder may be shared with other machines
+
+def _host() -> str:
+    """Four digits of this machine, with which a folder may be shared with others, and of its numbers of processes.
+
+    Containers count theirs anew, and may have one name.
+    """
+    namespace = Path("/proc/self/ns/pid")
+    numbers = namespace.stat().st_ino if namespace.exists() else 0
+    return f"{zlib.crc32(f'{platform.node()} {numbers}'.encode()) & 0xFFFF:04x}"
+
+
+_HOST = _host()
 _NAME = re.compile(r"\..*-([0-9a-f]{4})-(\d+)-[0-9a-f]{12}(\.\w+)?", re.DOTALL)
 _OTHERS_S = 24 * 3600.0  # age from which a file of another machine is taken for abandoned
 _ours: set[str] = set()  # paths that this process is writing

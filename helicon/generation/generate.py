@@ -36,6 +36,7 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     if longest is None and request.seconds is None and not guided:
         room = bundle.sequencer.room(layout) + 1
         longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
+        longest = longest if length is None else min(longest, length - len(prompt.prime)) or None
     if request.guidance != 1 and len(layout.sources) == 1:
         raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
     sampling = Sampling(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
@@ -29,8 +30,9 @@ class Item:
     modality: Modality
     score: float | None = None
 
-    def save(self, path: Path) -> list[Path]:
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
         """Writes the medium, and its previews beside it: a piano roll and a sound of music; gives their paths."""
+        path = Path(path)
         self.modality.write(self.media, path)
         return self.modality.preview(self.media, path)
 

@@ -99,7 +99,7 @@ class Lane:
         assert self.batch is not None
         self.steps += 1
         looks = self.steps % self.every == 0
-        if looks:
+        if looks or self.steps == 1:  # a model that computes none does so from the first step on
             check_finite(logits)
         ids = self._sample(self.batch, self.guidance(logits) if self.guidance else logits).to(self.home)
         self.batch.append(ids, self.stop, max(stream.length for stream in self.streams), self.automaton)

@@ -126,12 +126,22 @@ def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
         option = error.option if isinstance(error, UsageError) else said and said[1]
         files = [*map(str, configs), *configs_of(words)]
         typed = dict(typed_options(words)).get(f"--{option}")
-        refused = re.search(r"Got value: (\S+)", str(error))  # which may be a config's, though another is typed
-        if not option or (typed is not None and (refused is None or refused[1] == typed)):
+        if not option or (typed is not None and not _is_of_a_config(str(error), typed)):
             raise
         if places := [place for name in files if (place := _place_of(option, name))]:
             raise UsageError(f"{error} ({places[-1]})") from error  # later ones go before
         raise
+
+
+def _is_of_a_config(message: str, typed: str) -> bool:
+    """Whether a complaint is of another value than the one that is typed for its option, which then is a config's."""
+    refused = re.search(r"Got value: (.+)", message)
+    if refused is None or refused[1] == typed:
+        return False
+    try:
+        return float(refused[1]) != float(typed)  # a number is told as it was read: 1e1 as 10.0
+    except ValueError:
+        return True
 
 
 def _place_of(option: str, config: str) -> str | None:
@@ -246,7 +256,7 @@ def task_of(args: Sequence[str]) -> str:
             typed = value
         elif name == "--config":
             config = yaml.safe_load(value) if value.startswith("{") else preset(value)
-            said |= {config["task"]: value} if config.get("task") is not None else {}
+            said |= {str(config["task"]): value} if config.get("task") is not None else {}
     if typed is None and len(said) > 1:
         both = " and ".join(f"{task} by {printable(config, 60)}" for task, config in said.items())
         raise UsageError(f"two tasks are configured, {both}: leave one of them out", "task")
@@ -255,7 +265,7 @@ def task_of(args: Sequence[str]) -> str:
 
 def check_task_name(task: Any) -> str:
     """The task, `gpt` unless one is named; UsageError for another."""
-    if task is not None and task not in TASKS:
+    if task is not None and str(task) not in TASKS:
         raise UsageError(unknown("task", str(task), TASKS), "task")
     return task or "gpt"
 

@@ -107,7 +107,7 @@ def test_a_table_of_more_rows_than_are_read(tmp_path: Path, monkeypatch: pytest.
 def test_a_table_whose_rows_lead_out(tmp_path: Path) -> None:
     """Each is followed through the file system, part by part, also where it comes back."""
     for before, rows in (("../" * 50, 400), ("x/../" * 700, 20), ("../" * 40_000, 1)):
-        found = lines(tmp_path, "".join(f"{before}{i}.txt\n" for i in range(rows)))
+        found = lines(tmp_path, "".join(f"{before}{i}/a.txt\n" for i in range(rows)))
         found.is_refusal(tmp_path / "m.csv", "more than 20,000 parts of names")
 
 
@@ -132,3 +132,8 @@ def test_whole_names_of_files_of_the_folder_are_not_followed(tmp_path: Path, mon
     folder = tmp_path.rename(tmp_path.with_name("folder"))
     tmp_path.symlink_to(folder)
     assert lines(tmp_path, f"{tmp_path}/a.txt\n{folder}/a.txt\n").value == "(2, 0, [])"
+    # Through a link they are, but the folder of many files once
+    monkeypatch.setattr(manifest, "MOST_FOLLOWED", 2 * len(folder.parts))
+    alias = folder.with_name("alias")
+    alias.symlink_to(folder)
+    assert lines(folder, "".join(f"{alias}/a.txt\n" for _ in range(9))).value == "(1, 0, [])"

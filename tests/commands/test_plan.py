@@ -264,6 +264,9 @@ def test_two_tasks_are_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "my.yaml").write_text("task: codec\n")
     assert main(["fit", "--config", "text", "--config", "my.yaml", "--data.path", "."]) == 2
     assert capsys.readouterr().err.startswith("helicon: two tasks are configured, gpt by text and codec by my.yaml")
+    (tmp_path / "my.yaml").write_text("task: [gpt]\n")
+    assert main(["fit", "--config", "my.yaml", "--data.path", "."]) == 2
+    assert "unknown task" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "fit"])
@@ -274,6 +277,10 @@ def test_a_wrong_value_is_located_where_another_is_typed_for_the_option(tmp_path
     words = ["text", "."] if command == "train" else ["--config", "text", "--data.path", "."]
     assert main([command, *words, "--config", "my.yaml", "--model.layers=1"]) == 2
     assert "Got value: two (my.yaml, line 2)" in capsys.readouterr().err
+    (tmp_path / "my.yaml").write_text("model:\n  layers: 2\n")
+    for typed in ("1e1", "2.50", "a b"):
+        assert main([command, *words, "--config", "my.yaml", f"--model.layers={typed}"]) == 2
+        assert "my.yaml" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "fit"])

@@ -183,6 +183,15 @@ def test_what_was_given_chooses_the_layout():
         choose_layout(bundle, Request(given={"style": "x"}, to="text"))
 
 
+@pytest.mark.parametrize("primed", [6, 2])
+def test_a_slot_of_a_length_is_completed_however_much_is_kept(tmp_path, primed):
+    bundle = untrained("text[8]")
+    (tmp_path / "a.txt").write_text("an ode, "[:primed])
+    (item,) = generate(bundle, Request(prime=tmp_path / "a.txt"))
+    assert len(item.ids) <= 8
+    assert "an ode, "[:primed] == item.media[:primed]
+
+
 def test_words_that_a_slot_has_no_place_for_are_left_out_where_they_say_nothing():
     bundle = untrained("style[1] music")
     for given in ({}, {"style": "duet"}):

@@ -66,5 +66,10 @@ def test_an_item_shows_itself_in_a_notebook(modality, media, kinds, tmp_path):
         assert read_audio(tmp_path / "a.wav")[0].rate >= 8000
 
 
+def test_an_item_is_saved_by_a_name(tmp_path):
+    item("image", np.zeros((8, 8, 3), np.uint8)).save(f"{tmp_path}/a.png")
+    assert (tmp_path / "a.png").is_file()
+
+
 def test_texts_show_themselves_escaped():
     assert item("text", "an <ode>")._repr_html_() == "<pre>an &lt;ode&gt;</pre>"

@@ -14,7 +14,8 @@ MOST_TOKENS = 256
 def write_samples(bundle: Bundle, path: Path, seed: int) -> None:
     """Writes one item of each layout as PATH-SLOT with its previews."""
     for layout in bundle.schema.layouts:
-        tokens = min(MOST_TOKENS, layout.last.length or MOST_TOKENS)
+        alike = (each.last.length for each in bundle.schema.layouts if each.last.name == layout.last.name)
+        tokens = min([MOST_TOKENS, *filter(None, alike)])  # whichever of them it is that makes it
         (item,) = generate(bundle, Request(seed=seed, to=layout.last.name, tokens=tokens))
         target = path.with_name(f"{path.name}-{layout.last.name}{item.modality.suffixes[0]}")
         target.parent.mkdir(parents=True, exist_ok=True)

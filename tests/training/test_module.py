@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from training_runs import arguments, fit, weights
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos.composer import write_folder
+from helicon.gpt.model import GPT
 from helicon.training.learning.module import GPTModule
 from helicon.training.runs.metrics import read_metrics
+from helicon.training.settings.config import GPTModelConfig
 
 
 def gradients(midi: Path, runs: Path, name: str, monkeypatch, *extra: str) -> dict[str, torch.Tensor]:
@@ -167,3 +170,17 @@ def test_fewer_pieces_than_a_batch_are_enough(tmp_path):
 def test_the_last_steps_are_validated_too(midi_folder, tmp_path):
     run = fit(midi_folder, tmp_path, "run", "--trainer.max_steps=5", "--trainer.val_check_interval=3")
     assert read_metrics(run)["val/loss"][0] == [2, 4]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_process_alone_writes_the_bundle(monkeypatch, tmp_path, rank):
+    """Of several that have the same weights, for which nothing else tells it."""
+    module, written = GPTModule(GPTModelConfig(layers=1, width=16, heads=1)), []
+    module.gpt = GPT(module.config.gpt, 9, 4)
+    bundle = SimpleNamespace(gpt=module.gpt, schema=None)
+    monkeypatch.setattr(GPTModule, "global_rank", property(lambda self: rank))
+    monkeypatch.setattr(GPTModule, "bundle", lambda self, notes: bundle)
+    monkeypatch.setattr("helicon.training.learning.module.whole", lambda gpt, make, first: gpt)
+    monkeypatch.setattr("helicon.training.learning.module.save_bundle", lambda bundle, folder: written.append(folder))
+    module.save(tmp_path, {})
+    assert written == [tmp_path][rank:]

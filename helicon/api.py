@@ -35,7 +35,6 @@ from helicon.generation.item import Item
 from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.generation.upsampling import generate_levels
-from helicon.gpt.quantized import Int8Linear
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -364,8 +363,6 @@ def save_model(model: Bundle, folder: AnyPath) -> None:
 
     OSError where that cannot be written; what was there before is then as it was. ValueError for a model in int8.
     """
-    if any(isinstance(module, Int8Linear) for module in model.gpt.modules()):
-        raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
     save_bundle(model, Path(folder))
 
 

@@ -23,6 +23,7 @@ from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
 from helicon.formats.weights import WeightsError, read_header, read_weights, write_weights
 from helicon.gpt.config import GPTConfig
+from helicon.gpt.quantized import Int8Linear
 from helicon.modalities import registry
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
@@ -40,7 +41,12 @@ class BundleError(ValueError):
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Writes `folder`, each file whole or not at all: the weights first, so that a new JSON never has old weights."""
+    """Writes `folder`, each file whole or not at all: the weights first, so that a new JSON never has old weights.
+
+    ValueError for a model in int8, whose weights are no longer those of a bundle.
+    """
+    if any(isinstance(module, Int8Linear) for module in bundle.gpt.modules()):
+        raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, bundle.gpt.state_dict())
     for slot, tokenizer in bundle.sequencer.tokenizers.items():

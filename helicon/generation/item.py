@@ -42,14 +42,19 @@ class Item:
             return f"<pre>{escape(self.media)}</pre>"
         with TemporaryDirectory() as folder:
             path = Path(folder, f"item{self.modality.suffixes[0]}")
-            shown = [each for each in [path, *self.save(path)] if each.suffix in SHOWN]
-            sounds = [_tag(each) for each in shown if SHOWN[each.suffix].startswith("audio")]
-            pictures = [_tag(each) for each in shown if not SHOWN[each.suffix].startswith("audio")]
+            shown = [path, *self.save(path)]
+            sounds = [_tag(each) for each in shown if shown_as(each) == "audio"]
+            pictures = [_tag(each) for each in shown if shown_as(each) == "image"]
         return "<br>".join([*pictures[-1:], *sounds[:1]]) or f"<pre>{escape(repr(self.media))}</pre>"
+
+
+def shown_as(path: Path) -> str:
+    """`image` or `audio` for a file that a browser shows or plays, else nothing."""
+    return SHOWN.get(path.suffix, "").partition("/")[0]
 
 
 def _tag(path: Path) -> str:
     """An element that has the whole file in it."""
     kind = SHOWN[path.suffix]
     data = f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
-    return f'<audio controls src="{data}"></audio>' if kind.startswith("audio") else f'<img src="{data}">'
+    return f'<audio controls src="{data}"></audio>' if shown_as(path) == "audio" else f'<img src="{data}">'

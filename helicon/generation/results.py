@@ -8,10 +8,8 @@ from pathlib import Path
 import helicon
 from helicon.formats.files import write_json
 from helicon.formats.page import PageItem, write_page
-from helicon.generation.item import Item
+from helicon.generation.item import Item, shown_as
 from helicon.generation.request import Request
-
-PICTURES, SOUNDS = (".png", ".jpg"), (".wav", ".flac")  # suffixes that a page can show and play
 
 
 def write_items(
@@ -42,9 +40,8 @@ def write_items(
 def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> PageItem:
     """An item as a page shows it: the first preview of each kind, text and sound themselves, links to all files."""
     of_kind: dict[str, Path] = {}
-    for shown in [*([path] if path.suffix in SOUNDS else []), *previews]:
-        kind = "image" if shown.suffix in PICTURES else "audio" if shown.suffix in SOUNDS else ""
-        of_kind.setdefault(kind, shown.relative_to(folder))
+    for shown in [*([path] if shown_as(path) == "audio" else []), *previews]:
+        of_kind.setdefault(shown_as(shown), shown.relative_to(folder))
     files = [path.relative_to(folder), path.with_suffix(".json").relative_to(folder)]
     text = item.media if isinstance(item.media, str) else None
     return PageItem(

@@ -45,11 +45,12 @@ def preset(name: str) -> dict[str, Any]:
     """
     path = preset_path(name)
     try:
-        text = path.read_text(encoding="utf-8")
-        if twice := _twice(yaml.compose(text, yaml.SafeLoader)):
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if twice := _twice(node):
             line, key = twice.start_mark.line + 1, printable(twice.value, MOST)
             raise ValueError(f"{printable(path)}, line {line}: {key} a second time; once is accepted")
-        config = yaml.safe_load(text)
+        config = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{printable(path)}: no YAML ({printable(' '.join(str(error).split()), MOST)})") from None
     config = {} if config is None else config

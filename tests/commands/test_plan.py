@@ -241,6 +241,13 @@ def test_a_config_that_is_wrong_is_told_with_its_line(tmp_path, monkeypatch, cap
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.txt", "my.yaml"]
 
 
+def configured(folder, monkeypatch, config):
+    """Goes to a folder with a text and my.yaml."""
+    monkeypatch.chdir(folder)
+    (folder / "a.txt").write_text("once upon a time")
+    (folder / "my.yaml").write_text(config)
+
+
 def test_layouts_are_learned_in_the_place_of_a_task(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
@@ -271,9 +278,7 @@ def test_two_tasks_are_refused(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", ["train", "fit"])
 def test_a_wrong_value_is_located_where_another_is_typed_for_the_option(tmp_path, monkeypatch, capsys, command):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("once upon a time")
-    (tmp_path / "my.yaml").write_text("model:\n  layers: two\n")
+    configured(tmp_path, monkeypatch, "model:\n  layers: two\n")
     words = ["text", "."] if command == "train" else ["--config", "text", "--data.path", "."]
     assert main([command, *words, "--config", "my.yaml", "--model.layers=1"]) == 2
     assert "Got value: two (my.yaml, line 2)" in capsys.readouterr().err
@@ -286,9 +291,8 @@ def test_a_wrong_value_is_located_where_another_is_typed_for_the_option(tmp_path
 @pytest.mark.parametrize("command", ["train", "fit"])
 def test_a_config_that_says_a_thing_twice_is_refused(tmp_path, monkeypatch, capsys, command):
     """Of which YAML takes the last, without a word; what is repeated by reference is no second time."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("once upon a time")
-    (tmp_path / "my.yaml").write_text("data: &files {layouts: [text]}\nmodel:\n  layers: 2\n  width: 64\n  layers: 3\n")
+    files = "data: &files {layouts: [text]}\n"
+    configured(tmp_path, monkeypatch, f"{files}model:\n  layers: 2\n  width: 64\n  layers: 3\n")
     words = ["my.yaml", "."] if command == "train" else ["--config", "my.yaml", "--data.path", "."]
     assert main([command, *words]) == 1
     assert capsys.readouterr().err == "helicon: my.yaml, line 5: layers a second time; once is accepted\n"
@@ -322,9 +326,7 @@ def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, 
 )
 @pytest.mark.parametrize("command", ["train", "fit"])
 def test_a_config_that_is_none_is_named(tmp_path, monkeypatch, capsys, command, text, said):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("once upon a time")
-    (tmp_path / "my.yaml").write_text(text)
+    configured(tmp_path, monkeypatch, text)
     words = ["text", "."] if command == "train" else ["--config", "text", "--data.path", "."]
     assert main([command, *words, "--config", "my.yaml"]) != 0
     (line,) = capsys.readouterr().err.splitlines()

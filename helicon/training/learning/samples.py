@@ -19,5 +19,4 @@ def write_samples(bundle: Bundle, path: Path, seed: int) -> None:
         (item,) = generate(bundle, Request(seed=seed, to=layout.last.name, tokens=tokens))
         target = path.with_name(f"{path.name}-{layout.last.name}{item.modality.suffixes[0]}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        item.modality.write(item.media, target)
-        item.modality.preview(item.media, target)
+        item.save(target)

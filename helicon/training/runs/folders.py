@@ -25,6 +25,10 @@ HEADER = f"{KIND}{FORMAT}\n"
 LARGEST_CONFIG = 1 << 17  # bytes
 MOST_VALUES = 2_000  # of a config, once what it repeats by name is written out
 MOST_BRACKETS = 500
+# What PyYAML raises for what is none, also of a tag such as !!bool before it
+NO_CONFIG = (
+    yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 WRITTEN = (".", "checkpoints", "model", "model/upsamplers", "samples")  # folders of a run
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -100,16 +104,7 @@ def read_config(run: Path) -> dict[str, Any]:
         config = yaml.safe_load(text)
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
-    # PyYAML's own of a tag such as !!bool before what is none
-    except (
-        yaml.YAMLError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except NO_CONFIG as error:
         reason = printable(" ".join(str(error).split()), 150)
         raise TrainingError(f"{printable(path)}: no config that can be read ({reason})") from None
     if not isinstance(config, dict):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
+from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.printed_tokens import decoder, tokens_of
 from helicon.bundle.storage import find_bundle, save_bundle
@@ -356,6 +357,21 @@ def import_model(folder: AnyPath) -> Bundle:
         ValueError: for what is none of them, in one line.
     """
     return import_folder(Path(folder))
+
+
+def export_model(model: Bundle, folder: AnyPath, to: str = "hf") -> None:
+    """Writes a model for another program, as `helicon export` does.
+
+    Args:
+        model: as `load` gives it.
+        folder: gets the files.
+        to: `hf`, a folder of transformers, or `gguf`, a file of llama.cpp.
+
+    Raises:
+        ValueError: for a model that the program cannot compute, with the options that prevent it; nothing is written
+            then.
+    """
+    export_bundle(model, Path(folder), to)
 
 
 def save_model(model: Bundle, folder: AnyPath) -> None:

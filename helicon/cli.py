@@ -33,6 +33,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
   helicon eval RUN --data.path DIR          how well a model knows other files
   helicon features RUN DIR --layer 8        what a layer makes of each file, as numbers for a classifier
   helicon import FOLDER -o BUNDLE           GPT-2 and ImageGPT from Hugging Face's files
+  helicon export RUN --to hf -o FOLDER      a model of text for transformers, or --to gguf for llama.cpp
   helicon info RUN                          what is in a model
   helicon doctor                            what this machine has, and what would help
   helicon fit --config music --data.path DIR   the same training for Lightning users (validate, test, prepare)
@@ -197,6 +198,12 @@ def _import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, metavar="BUNDLE", help="folder to write")
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN_OR_BUNDLE")
+    parser.add_argument("--to", default="hf", choices=["hf", "gguf"], help="transformers' folder, or llama.cpp's file")
+    parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder to write, an empty or a new one")
+
+
 def _info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN_OR_BUNDLE")
     parser.add_argument("--json", action="store_true")
@@ -221,6 +228,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "eval": ("measure a model on a folder", _eval, "helicon.commands.evaluate:evaluate"),
     "features": ("a layer's mean hidden state for each file", _features, "helicon.commands.features:features"),
     "import": ("make a bundle of GPT-2 or ImageGPT files", _import, "helicon.commands.importing:import_model"),
+    "export": ("a model for transformers or llama.cpp", _export, "helicon.commands.exporting:export"),
     "info": ("what is in a model", _info, "helicon.commands.info:info"),
     "doctor": ("what this machine has", _doctor, "helicon.commands.doctor:doctor"),
 }

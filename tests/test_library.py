@@ -25,7 +25,7 @@ LOADED = {"device", "dtype"}
 # Options of the command by the names of parameters that are called otherwise
 NAMES = {
     "train": {"path": "folder"}, "eval": {"path": "folder"}, "features": {"path": "folder"},
-    "detokenize": {"file": "lines"},
+    "detokenize": {"file": "lines"}, "export": {"out": "folder"},
 }  # fmt: skip
 FIT = {"steps", "config", "options"}  # of `fit`, which a command line has after its own
 STARTED = {"resume", "repeat"}  # options of train that are functions of their own
@@ -44,8 +44,8 @@ def test_every_command_has_its_function():
 
 @pytest.mark.parametrize(("command", "option", "function"), pairs())
 def test_neither_has_an_option_that_the_other_lacks(command, option, function):
-    options = {action.dest for action in parser(command)._actions} - PRINTED - STARTED
-    options = {NAMES.get(command, {}).get(name, name) for name in options}
+    options = {action.dest for action in parser(command)._actions}
+    options = {NAMES.get(command, {}).get(name, name) for name in options} - PRINTED - STARTED
     parameters = set(inspect.signature(getattr(helicon, function)).parameters)
     if option in STARTED:
         options = {"run", *({"minutes", "upsampler_of"} if option == "resume" else {"name", "runs"})}

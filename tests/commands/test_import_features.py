@@ -1,4 +1,4 @@
-"""`import` and `features` as they are typed."""
+"""`import`, `export` and `features` as they are typed."""
 
 from __future__ import annotations
 
@@ -61,6 +61,19 @@ def write_pictures(folder: Path, captions: bool) -> Path:
     if captions:
         (folder / "light" / "broken.txt").write_text("abc")
     return folder
+
+
+def test_a_model_goes_to_another_program_and_comes_back(tmp_path, capsys):
+    save_bundle(text_bundle(), tmp_path / "bundle")
+    save_bundle(picture_bundle(), tmp_path / "pictures")
+    assert main(["export", str(tmp_path / "bundle"), "-o", str(tmp_path / "out")]) == 0
+    assert "model.safetensors, tokenizer.json" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "out"), "-o", str(tmp_path / "again")]) == 0
+    assert load_bundle(tmp_path / "again").schema.context == 16
+    assert "has something in it" in error_of(capsys, 2, "export", tmp_path / "bundle", "-o", tmp_path / "out")
+    refused = error_of(capsys, 1, "export", tmp_path / "pictures", "-o", tmp_path / "no")
+    assert "no GPT-2 or Llama has layouts text[4] image[4x4]; image[4x4] text[4]; image[4x4] (one slot" in refused
+    assert not (tmp_path / "no").exists()
 
 
 def test_import_then_use(tmp_path: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:

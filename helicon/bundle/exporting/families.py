@@ -1,0 +1,146 @@
+"""GPT-2 and Llama as transformers knows them: which of our models are one, its settings, and its tensors by name.
+
+GPT-2 (Radford et al., 2019) has LayerNorm, biases and learned positions; Llama (arXiv:2302.13971) RMSNorm, SwiGLU and
+rotary positions, no biases.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.exporting.plain import PlainGPT
+
+EPSILON = 1e-5  # of our norms
+
+
+class Family(ABC):
+    """A kind of model of transformers."""
+
+    name: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def lacks(bundle: Bundle) -> Iterator[str]:
+        """Options of a model that the family does not have, each with those it has."""
+
+    @staticmethod
+    @abstractmethod
+    def settings(plain: PlainGPT) -> dict[str, Any]:
+        """What config.json says of the family."""
+
+    @staticmethod
+    @abstractmethod
+    def tensors(plain: PlainGPT) -> dict[str, Tensor]:
+        """Name -> tensor, as the family's class in transformers has them; without `lm_head` where it is tied."""
+
+
+class GPT2(Family):
+    """Linear layers are Conv1D: [in, out]."""
+
+    name = "GPT-2"
+    activations: ClassVar = {"gelu": "gelu_new", "quick_gelu": "quick_gelu", "relu2": "relu2"}
+    modules: ClassVar = {
+        "norm_1": "ln_1", "attention.qkv": "attn.c_attn", "attention.out": "attn.c_proj",
+        "norm_2": "ln_2", "mlp.up": "mlp.c_fc", "mlp.out": "mlp.c_proj",
+    }  # fmt: skip
+
+    @staticmethod
+    def lacks(bundle: Bundle) -> Iterator[str]:
+        """Norms without a mean, gated layers, rotation, heads that are wider together than the model."""
+        config = bundle.gpt.config
+        if bundle.gpt.rope:
+            yield "positions rope (flat, axes or grid)"
+        if config.norm != "layer":
+            yield f"norm {config.norm} (layer)"
+        if config.mlp not in GPT2.activations:
+            yield f"mlp {config.mlp} ({', '.join(GPT2.activations)})"
+        if config.attention_ratio != 1:
+            yield f"attention_ratio {config.attention_ratio:g} (1)"
+
+    @staticmethod
+    def settings(plain: PlainGPT) -> dict[str, Any]:
+        """Of GPT2Config."""
+        config = plain.config
+        return {
+            "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_positions": plain.context,
+            "n_layer": config.layers, "n_embd": config.width, "n_head": config.heads, "n_inner": config.mlp_width,
+            "activation_function": GPT2.activations[config.mlp], "layer_norm_epsilon": EPSILON,
+            "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": 0.0,
+        }  # fmt: skip
+
+    @staticmethod
+    def tensors(plain: PlainGPT) -> dict[str, Tensor]:
+        """Of GPT2LMHeadModel."""
+        assert plain.positions_PC is not None
+        found = {"transformer.wte.weight": plain.tokens_VC, "transformer.wpe.weight": plain.positions_PC}
+        for part in ("weight", "bias"):
+            found[f"transformer.ln_f.{part}"] = plain.tensor(f"norm.{part}")
+            for layer in range(plain.config.layers):
+                for ours, theirs in GPT2.modules.items():
+                    tensor = plain.tensor(f"layers.{layer}.{ours}.{part}")
+                    turned = tensor.T.contiguous() if tensor.dim() == 2 else tensor
+                    found[f"transformer.h.{layer}.{theirs}.{part}"] = turned
+        return found if plain.tied else {**found, "lm_head.weight": plain.head_VC}
+
+
+class Llama(Family):
+    """Queries, keys and values, and the two halves of a gated layer, are tensors of their own."""
+
+    name = "Llama"
+
+    @staticmethod
+    def lacks(bundle: Bundle) -> Iterator[str]:
+        """Tables of positions, means and biases, layers without a gate, features that turn alone."""
+        config = bundle.gpt.config
+        if not bundle.gpt.rope:
+            yield f"positions {bundle.schema.positions} (rope)"
+        if config.norm != "rms":
+            yield f"norm {config.norm} (rms)"
+        if config.mlp != "swiglu":
+            yield f"mlp {config.mlp} (swiglu)"
+        if config.bias:
+            yield "bias (false)"
+        if config.head_width % 2:
+            yield f"heads of a width of {config.head_width} (an even one)"
+
+    @staticmethod
+    def settings(plain: PlainGPT) -> dict[str, Any]:
+        """Of LlamaConfig."""
+        config = plain.config
+        return {
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "max_position_embeddings": plain.context,
+            "num_hidden_layers": config.layers, "hidden_size": config.width, "num_attention_heads": config.heads,
+            "num_key_value_heads": config.heads, "head_dim": config.head_width, "intermediate_size": config.mlp_width,
+            "hidden_act": "silu", "rms_norm_eps": EPSILON, "attention_bias": False, "mlp_bias": False,
+            "attention_dropout": 0.0, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        }  # fmt: skip
+
+    @staticmethod
+    def tensors(plain: PlainGPT) -> dict[str, Tensor]:
+        """Of LlamaForCausalLM."""
+        config = plain.config
+        found = {"model.embed_tokens.weight": plain.tokens_VC, "model.norm.weight": plain.tensor("norm.weight")}
+        for layer in range(config.layers):
+            qkv, up = (plain.tensor(f"layers.{layer}.{each}.weight") for each in ("attention.qkv", "mlp.up"))
+            parts = dict(zip("qkv", qkv.split(config.value_width)))
+            gate, up = up.chunk(2)
+            found |= {
+                f"model.layers.{layer}.{theirs}.weight": tensor.contiguous()
+                for theirs, tensor in {
+                    "input_layernorm": plain.tensor(f"layers.{layer}.norm_1.weight"),
+                    **{f"self_attn.{name}_proj": part for name, part in parts.items()},
+                    "self_attn.o_proj": plain.tensor(f"layers.{layer}.attention.out.weight"),
+                    "post_attention_layernorm": plain.tensor(f"layers.{layer}.norm_2.weight"),
+                    "mlp.gate_proj": gate, "mlp.up_proj": up,
+                    "mlp.down_proj": plain.tensor(f"layers.{layer}.mlp.out.weight"),
+                }.items()
+            }  # fmt: skip
+        return found if plain.tied else {**found, "lm_head.weight": plain.head_VC}
+
+
+FAMILIES: tuple[type[Family], ...] = (GPT2, Llama)

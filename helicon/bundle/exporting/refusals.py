@@ -1,0 +1,46 @@
+"""Which family a model belongs to, and what of its options keeps it from each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from helicon.bundle.bundle import Bundle
+from helicon.bundle.exporting.families import FAMILIES, Family
+from helicon.gpt.attention.patterns import parse_patterns
+from helicon.gpt.quantized import Int8Linear
+
+
+class ExportingError(ValueError):
+    """A model that cannot be exported; the message says which of its options prevent it."""
+
+
+def family_of(bundle: Bundle) -> type[Family]:
+    """The family that a model belongs to; ExportingError says what keeps it from each."""
+    if any(isinstance(module, Int8Linear) for module in bundle.gpt.modules()):
+        raise ExportingError("a model in int8 cannot be exported: load it with dtype='fp32'")
+    shared, lacking = list(_lacking_everywhere(bundle)), {family: list(family.lacks(bundle)) for family in FAMILIES}
+    fitting = [family for family, found in lacking.items() if not found]
+    if fitting and not shared:
+        return fitting[0]
+    told = [f"no {' or '.join(family.name for family in FAMILIES)} has {', '.join(shared)}"] if shared else []
+    told += [] if fitting else [f"no {family.name} has {', '.join(found)}" for family, found in lacking.items()]
+    raise ExportingError("; ".join(told))
+
+
+def _lacking_everywhere(bundle: Bundle) -> Iterator[str]:
+    """Options that no family has, each with those that all have."""
+    config, schema = bundle.gpt.config, bundle.schema
+    slots = [slot for layout in schema.layouts for slot in layout.slots]
+    slot = slots[-1]
+    if len(slots) > 1:
+        yield f"layouts {'; '.join(map(str, schema.layouts))} (one slot such as `text`)"
+    elif slot.guide or slot.grid:
+        yield f"the layout {slot} (a slot without {'a guide' if slot.guide else 'rows and columns'})"
+    elif bundle.sequencer.tokenizers[slot.name].automaton:
+        yield f"the coordinates that the tokens of {slot} have by what they say (text has none)"
+    if {str(pattern) for pattern in parse_patterns(config.pattern, config.layers)} != {"dense"}:
+        yield f"pattern {config.pattern} (dense)"
+    if config.qk_norm:
+        yield "qk_norm"
+    if config.qk_ratio != 1:
+        yield f"qk_ratio {config.qk_ratio:g} (1)"

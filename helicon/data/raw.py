@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from helicon.data.corpus import Corpus
@@ -26,7 +27,7 @@ class Pictures:
     def batch(self, examples: Sequence[int] | np.ndarray) -> Tensor:
         """uint8 [B, 3, size, size]."""
         pixels = np.stack([self.corpus.example(int(i))[self.slot] for i in examples]).astype(np.uint8)
-        return torch.from_numpy(pixels).view(len(pixels), self.size, self.size, 3).permute(0, 3, 1, 2).contiguous()
+        return rearrange(torch.from_numpy(pixels), "b (h w c) -> b c h w", h=self.size, c=3).contiguous()
 
     def mean(self, examples: Sequence[int] | np.ndarray) -> Tensor:
         """The mean picture, float64 [3, size, size]."""
@@ -51,7 +52,7 @@ class Sounds:
         end = int(self.lengths[example]) if length is None else min(start + length, int(self.lengths[example]))
         ids = self.corpus.ids[self.slot][first + start * self.channels : first + end * self.channels]
         samples = torch.from_numpy(ids.astype(np.float32)).sub_(self.HALF).div_(self.HALF)
-        return samples.view(-1, self.channels).T.contiguous()
+        return rearrange(samples, "(s c) -> c s", c=self.channels).contiguous()
 
 
 class RawBatches(NumberedBatches[Tensor]):

@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from einops import reduce
 from PIL import Image
 
 from helicon.demos.captions import check_word, fifth, read_words, write_captioned
@@ -130,7 +131,7 @@ def stamp(shape: str, side: int) -> np.ndarray:
     """float [N, N] in 0 .. 1: how much of each pixel the shape covers; N is `side`. Read only."""
     at = (np.arange(side * _SUBSAMPLES) + 0.5) / (side * _SUBSAMPLES) * 2 - 1
     inside = SHAPES[shape](at[None, :], at[:, None])
-    covered_NN = inside.reshape(side, _SUBSAMPLES, side, _SUBSAMPLES).mean((1, 3))
+    covered_NN = reduce(inside.astype(float), "(y i) (x j) -> y x", "mean", i=_SUBSAMPLES, j=_SUBSAMPLES)
     covered_NN.setflags(write=False)
     return covered_NN
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange
 from numpy.typing import ArrayLike
 
 from helicon.formats.figures import import_matplotlib
@@ -119,13 +120,16 @@ def _bars(axes: Axes, score: Score, chosen: np.ndarray, y: np.ndarray, width_s: 
 
     left = score.onset_s[chosen]
     right = score.end_s[chosen] if width_s is None else left + width_s
-    corners = np.stack([left, y - 0.42, left, y + 0.42, right, y + 0.42, right, y - 0.42], axis=-1).reshape(-1, 4, 2)
+    corners = [left, y - 0.42, left, y + 0.42, right, y + 0.42, right, y - 0.42]
+    outlines = rearrange(corners, "(corner xy) note -> note corner xy", xy=2)
     palette = np.array([to_rgb(color) for color in _COLORS])
     alpha = 0.3 + 0.7 * score.velocity[chosen] / 127
     colors = np.column_stack([palette[np.minimum(score.program[chosen], DRUMS) // 8], alpha])
     # A thin line between notes tells repeated ones apart; among very many it would hide the notes.
     line = 0.4 if len(score) < 2000 else 0.0
-    axes.add_collection(PolyCollection(list(corners), facecolors=colors, edgecolors="white", linewidths=line, zorder=2))
+    axes.add_collection(
+        PolyCollection(list(outlines), facecolors=colors, edgecolors="white", linewidths=line, zorder=2)
+    )
 
 
 def _draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, color: str) -> None:

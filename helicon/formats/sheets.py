@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from einops import rearrange, repeat
 
 from helicon.formats.image import write_image
 from helicon.formats.image_pixels import check_pixels
@@ -22,7 +23,7 @@ def enlarged(pixels_HWC: np.ndarray, smallest: int = 256) -> np.ndarray:
     """The picture, its pixels repeated as often as its longer side needs to have at least `smallest` pixels."""
     check_pixels(pixels_HWC)
     factor = max(1, math.ceil(smallest / max(pixels_HWC.shape[:2])))
-    return pixels_HWC.repeat(factor, axis=0).repeat(factor, axis=1)
+    return repeat(pixels_HWC, "h w c -> (h y) (w x) c", y=factor, x=factor)
 
 
 def contact_sheet(
@@ -52,10 +53,8 @@ def _grid(pictures: Sequence[np.ndarray], columns: int | None, gap: int) -> np.n
     columns = columns or max(1, round(math.sqrt(len(pictures) * height / width)))
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    sheet_HWC = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
-        row, column = divmod(i, columns)
-        top = row * (height + gap) + (height - picture.shape[0]) // 2
-        left = column * (width + gap) + (width - picture.shape[1]) // 2
-        sheet_HWC[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return sheet_HWC
+    cells = np.full((rows * columns, height + gap, width + gap, 3), 255, np.uint8)
+    for cell, picture in zip(cells, pictures):
+        top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+        cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return rearrange(cells, "(row column) h w c -> (row h) (column w) c", row=rows)[:-gap, :-gap]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import reduce
 
 from helicon.formats.plots import INK, LINES, new_figure, save, tidy
 from helicon.formats.spectra import BANDS, FLOOR, hz_to_mel, mel_filters, mel_window
@@ -98,7 +99,8 @@ def _mel_db(samples_SC: np.ndarray, rate: int) -> np.ndarray:
         window[max(0, -start) :][: len(heard)] = heard
     magnitudes = torch.fft.rfft(torch.from_numpy(windows) * torch.hann_window(width)).abs()
     bands = min(BANDS, width // 4)
-    power_MT = (magnitudes @ mel_filters(rate, width, bands).T).square().reshape(COLUMNS, MOMENTS, bands).mean(1).T
+    power = (magnitudes @ mel_filters(rate, width, bands).T).square()
+    power_MT = reduce(power, "(column moment) band -> band column", "mean", moment=MOMENTS)
     return 10 * power_MT.clamp(min=FLOOR**2).log10().numpy()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from helicon.gpt.activations import ACTIVATIONS
@@ -74,7 +75,7 @@ class Attention(nn.Module):
         q, k, v = self._heads(pieces.spread(qkv) if pieces else qkv, angles)
         if cache is not None:
             cache.store(layer, k, v)
-        mixed_BTW = attend(q, k, v, self.pattern, frame).transpose(1, 2).flatten(2)
+        mixed_BTW = rearrange(attend(q, k, v, self.pattern, frame), "b h t d -> b t (h d)")
         return self.out(pieces.gather(mixed_BTW) if pieces else mixed_BTW)
 
     def step(

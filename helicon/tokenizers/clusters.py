@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from helicon.vqvae.kmeans import Clusters, kmeans, plus_plus
@@ -126,7 +127,7 @@ class NearestTable:
         return ids_N
 
     def _fill(self, cells_M: np.ndarray) -> None:
-        inside = pack(np.indices((_CELL,) * 3).reshape(3, -1).T)
+        inside = pack(rearrange(np.indices((_CELL,) * 3), "channel r g b -> (r g b) channel"))
         step = _CHUNK // len(inside)
         for i in range(0, len(cells_M), step):
             codes = (cells_M[i : i + step, None] | inside).ravel()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 SIZE, MOST_PIXELS = 32, 4096  # each way, of a picture that is made into tokens: unless told, and at most
@@ -21,10 +22,14 @@ def pixels_to_tensor(pixels_BCHW: Tensor) -> Tensor:
 
 def stacked(pictures: Sequence[np.ndarray]) -> Tensor:
     """uint8 pictures [H, W, 3] of one size -> uint8 [B, 3, H, W]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return rearrange(torch.from_numpy(np.stack(pictures)), "b h w c -> b c h w")
 
 
 def tensor_to_pixels(media_BCHW: Tensor) -> np.ndarray:
     """[-1, 1] to uint8 [B, H, W, C], rounded."""
-    pixels = ((media_BCHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return arrays(((media_BCHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
+
+
+def arrays(pixels_BCHW: Tensor) -> np.ndarray:
+    """uint8 [B, C, H, W] -> [B, H, W, C]: the inverse of `stacked`."""
+    return rearrange(pixels_BCHW, "b c h w -> b h w c").cpu().numpy()

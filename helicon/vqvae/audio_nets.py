@@ -15,6 +15,7 @@ from math import ceil
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -112,8 +113,7 @@ class Grow(nn.Module):
         self.conv = conv(inputs, outputs * step, 3, padding=1)
 
     def forward(self, x_BW1T: Tensor) -> Tensor:
-        x = self.conv(x_BW1T).unflatten(1, (-1, self.step))  # [B, outputs, step, 1, T]
-        return x.permute(0, 1, 3, 4, 2).flatten(3)
+        return rearrange(self.conv(x_BW1T), "b (c step) row t -> b c row (t step)", step=self.step)
 
 
 def reach(steps: Sequence[int], depth: int, growth: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from helicon.vqvae.kmeans import kmeans, nearest, random_rows
@@ -91,29 +92,32 @@ class EMAQuantizer(nn.Module):
         self._started = False
 
     def forward(self, z_BDx: Tensor) -> Quantized:
-        z_ND = _rows(z_BDx.float())
+        z_BxD = rearrange(z_BDx.float(), "b d ... -> b ... d")
+        z_ND = z_BxD.flatten(0, -2)
         if self.training:
             self._remember(z_ND.detach())
             if not self.started and int(self.seen) >= len(self.recent):
                 self._start(len(z_ND))
         if not self.started:
-            codes = z_BDx.new_zeros((z_BDx.shape[0], *z_BDx.shape[2:]), dtype=torch.int64)
-            return Quantized(z_BDx, codes, z_BDx.new_zeros(()))
+            codes_Bx = torch.zeros_like(z_BxD[..., 0], dtype=torch.int64)
+            return Quantized(z_BDx, codes_Bx, z_BDx.new_zeros(()))
         codes_N = nearest(z_ND.detach(), self.codebook)
-        chosen_BDx = _grid(self.codebook[codes_N], z_BDx)
+        codes_Bx = codes_N.view(z_BxD.shape[:-1])
+        chosen_BDx = self.decode(codes_Bx)
         if self.training:
             self._follow(z_ND.detach(), codes_N)
         loss = self.commitment * F.mse_loss(z_BDx.float(), chosen_BDx)
         through_BDx = z_BDx + (chosen_BDx - z_BDx.float()).detach().to(z_BDx.dtype)  # straight-through, eq. 2
-        return Quantized(through_BDx, codes_N.view(z_BDx.shape[0], *z_BDx.shape[2:]), loss)
+        return Quantized(through_BDx, codes_Bx, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
         """Nearest codes int64 [B, x]."""
-        return nearest(_rows(z_BDx.float()), self.codebook).view(z_BDx.shape[0], *z_BDx.shape[2:])
+        z_BxD = rearrange(z_BDx.float(), "b d ... -> b ... d")
+        return nearest(z_BxD.flatten(0, -2), self.codebook).view(z_BxD.shape[:-1])
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
         """Rows of the codebook, [B, D, x]."""
-        return self.codebook[codes_Bx].movedim(-1, 1)
+        return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
     @torch.no_grad()
     def _remember(self, z_ND: Tensor) -> None:
@@ -180,20 +184,20 @@ class GumbelQuantizer(nn.Module):
         return self.COLDEST + (1 - self.COLDEST) * warm
 
     def forward(self, z_BDx: Tensor) -> Quantized:
-        logits_NK = self.SHARP * _rows(z_BDx.float())
+        logits_BxK = self.SHARP * rearrange(z_BDx.float(), "b k ... -> b ... k")
+        codes_Bx = logits_BxK.argmax(-1)
         if self.training:
-            weights_NK = F.gumbel_softmax(logits_NK, tau=self.tau)
+            weights_BxK = F.gumbel_softmax(logits_BxK, tau=self.tau)
         else:
-            weights_NK = F.one_hot(logits_NK.argmax(-1), self.codebook_size).to(logits_NK.dtype)
-        log_q_NK = logits_NK.log_softmax(-1)
-        q_NK, most = log_q_NK.exp(), log(self.codebook_size)
-        divergence = most + (q_NK * log_q_NK).sum(-1).mean()
-        mean_K = q_NK.mean(0)
+            weights_BxK = F.one_hot(codes_Bx, self.codebook_size).to(logits_BxK.dtype)
+        log_q_BxK = logits_BxK.log_softmax(-1)
+        q_BxK, most = log_q_BxK.exp(), log(self.codebook_size)
+        divergence = most + (q_BxK * log_q_BxK).sum(-1).mean()
+        mean_K = q_BxK.flatten(0, -2).mean(0)
         unused = most + (mean_K * mean_K.clamp(min=1e-12).log()).sum()
-        latents_BDx = _grid(weights_NK @ self.codebook, z_BDx)
-        codes = logits_NK.argmax(-1).view(z_BDx.shape[0], *z_BDx.shape[2:])
+        latents_BDx = rearrange(weights_BxK @ self.codebook, "b ... d -> b d ...")
         loss = self.kl * min(1.0, self.progress / self.RAMP) * divergence + self.diversity * unused
-        return Quantized(latents_BDx.to(z_BDx.dtype), codes, loss)
+        return Quantized(latents_BDx.to(z_BDx.dtype), codes_Bx, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
         """Likeliest codes int64 [B, x]."""
@@ -201,7 +205,7 @@ class GumbelQuantizer(nn.Module):
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
         """Rows of the codebook, [B, D, x]."""
-        return self.codebook[codes_Bx].movedim(-1, 1)
+        return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
 
 class FSQuantizer(nn.Module):
@@ -232,7 +236,7 @@ class FSQuantizer(nn.Module):
         return Quantized((digits / half - 1).to(z_BDx.dtype), codes, z_BDx.new_zeros(()))
 
     def _codes(self, digits_BDx: Tensor) -> Tensor:
-        return (digits_BDx.detach().round().long().movedim(1, -1) * self.strides).sum(-1)
+        return (rearrange(digits_BDx.detach().round().long(), "b d ... -> b ... d") * self.strides).sum(-1)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
         """Codes int64 [B, x]: the digits in mixed radix, first channel least."""
@@ -241,17 +245,7 @@ class FSQuantizer(nn.Module):
     def decode(self, codes_Bx: Tensor) -> Tensor:
         """Digits scaled to [-1, 1], [B, D, x]."""
         digits_BxD = codes_Bx[..., None] // self.strides % self.levels
-        return (digits_BxD / ((self.levels - 1) / 2) - 1).movedim(-1, 1)
-
-
-def _rows(z_BDx: Tensor) -> Tensor:
-    """[B, D, x] -> [N, D]."""
-    return z_BDx.movedim(1, -1).flatten(0, -2)
-
-
-def _grid(rows_ND: Tensor, like_BDx: Tensor) -> Tensor:
-    """[N, D] -> [B, D, x]."""
-    return rows_ND.view(like_BDx.shape[0], *like_BDx.shape[2:], -1).movedim(-1, 1)
+        return rearrange(digits_BxD / ((self.levels - 1) / 2) - 1, "b ... d -> b d ...")
 
 
 def _over_processes(statistic: Tensor) -> None:

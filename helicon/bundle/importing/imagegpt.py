@@ -7,6 +7,7 @@ from math import ceil, isqrt
 
 import numpy as np
 import torch
+from einops import rearrange
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError, read_json
@@ -64,5 +65,6 @@ def _palette(checkpoint: Checkpoint, colours: int, say: Callable[[str], None]) -
 def evenly_spaced(colours: int) -> np.ndarray:
     """float [colours, 3] in [-1, 1]: different ones, of a grid over all colours."""
     levels = max(2, ceil(round(colours ** (1 / 3), 9)))
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, levels)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    axes = list(np.meshgrid(*[np.linspace(-1, 1, levels)] * 3, indexing="ij"))
+    grid = rearrange(axes, "channel r g b -> (r g b) channel")
     return grid[np.linspace(0, len(grid) - 1, colours).round().astype(int)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -36,7 +37,7 @@ def attend_blocks(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:
 class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:
-        heads, out_BTHD = q_BHTD.shape[:2], torch.empty_like(q_BHTD.transpose(1, 2))
+        heads, out_BTHD = q_BHTD.shape[1], torch.empty_like(q_BHTD.transpose(1, 2))
         q_NTD, k_NTD, v_NTD = _flat(q_BHTD) * q_BHTD.shape[-1] ** -0.5, _flat(k_BHTD), _flat(v_BHTD)
         size, weights = _block_rows(q_NTD), []
         bias_RR = torch.full((size, size), -torch.inf, dtype=q_NTD.dtype).triu_(1)  # on what a block sees of itself
@@ -45,7 +46,7 @@ class _Blocks(torch.autograd.Function):
             scores_NRK[..., rows] += bias_RR[: scores_NRK.shape[1], : scores_NRK.shape[1]]
             weights.append(scores_NRK.softmax(-1))
             out_NRD = torch.bmm(weights[-1], _cut(v_NTD, slice(rows.stop)))
-            out_BTHD[:, rows] = out_NRD.unflatten(0, heads).transpose(1, 2)
+            out_BTHD[:, rows] = rearrange(out_NRD, "(b h) r d -> b r h d", h=heads)
         ctx.save_for_backward(q_NTD, k_NTD, v_NTD, *weights)
         return out_BTHD.transpose(1, 2)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from helicon.formats.sheets import before_and_after
-from helicon.tokenizers.pixels import pixels_to_tensor, tensor_to_pixels
+from helicon.tokenizers.pixels import arrays, pixels_to_tensor, tensor_to_pixels
 from helicon.training.codecs.codec_base import CodecRun
 from helicon.training.codecs.codec_data import CodecData
 from helicon.training.learning.sums import Sums
@@ -139,4 +139,4 @@ class CodecModule(CodecRun):
 def write_reconstructions(codec: Codec, before: Tensor, path: Path) -> None:
     """Writes a PNG of pictures uint8 [B, C, H, W] beside what the codec makes of them."""
     after = codec.decode(codec.encode(pixels_to_tensor(before)))
-    before_and_after(list(zip(before.permute(0, 2, 3, 1).cpu().numpy(), tensor_to_pixels(after))), path)
+    before_and_after(list(zip(arrays(before), tensor_to_pixels(after))), path)

@@ -1,6 +1,9 @@
 """A modality of one's own: drum patterns in `.steps` files, a line of `x` and `-` for each of three drums.
 
-python examples/own_modality.py FOLDER_OF_STEPS_FILES STEPS [OPTION ...]
+helicon train steps FOLDER_OF_STEPS_FILES --plugin own_modality.py
+helicon generate runs/steps-1 --plugin own_modality.py
+
+or, as a script that does both: python own_modality.py FOLDER_OF_STEPS_FILES STEPS [OPTION ...]
 """
 
 import sys
@@ -50,7 +53,7 @@ def write(media: Pattern, path: Path) -> None:
 
 
 SPEC = helicon.TokenizerSpec(make=StepTokenizer, from_state=lambda state: StepTokenizer(), needs_fit=False)
-helicon.register(
+helicon.register_modality(
     helicon.Modality(
         name="steps", suffixes=(".steps",), read_file=read, write=write, slots={"steps": {"steps": SPEC}},
         options=StepOptions,

@@ -1,6 +1,9 @@
 """An attention pattern of one's own: one predicate, found wherever a pattern is named.
 
-python examples/own_pattern.py FOLDER_OF_TEXT_FILES [STEPS]
+helicon train text FOLDER_OF_TEXT_FILES --model.pattern dense,dilated:4,8 --plugin own_pattern.py
+helicon generate runs/text-1 --plugin own_pattern.py
+
+or, as a script that does both: python own_pattern.py FOLDER_OF_TEXT_FILES [STEPS]
 """
 
 import sys
@@ -10,13 +13,11 @@ from pathlib import Path
 from torch import Tensor
 
 import helicon
-from helicon.gpt.attention.pattern_base import AttentionPattern
-from helicon.gpt.attention.patterns import register_pattern
 
 
-@register_pattern
+@helicon.register_pattern
 @dataclass(frozen=True)
-class Dilated(AttentionPattern):
+class Dilated(helicon.AttentionPattern):
     """Every L-th of the last L x N keys, self included."""
 
     stride: int

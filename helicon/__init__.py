@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from helicon.evaluation.reconstruction import Reconstruction
     from helicon.formats.score import ReadReport, Score
     from helicon.generation.item import Item
+    from helicon.gpt.attention.pattern_base import AttentionPattern
+    from helicon.gpt.attention.patterns import register_pattern
     from helicon.modalities.base import Modality, TokenizerSpec
-    from helicon.modalities.registry import register
+    from helicon.modalities.registry import register_modality, register_tokenizer
     from helicon.sequence.vocabulary import Block
     from helicon.tokenizers.base import Tokenizer
 
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 # name -> where it is. Imported when first asked for: `import helicon` and `helicon --help` must not load PyTorch.
 _EXPORTS = {
+    "AttentionPattern": "helicon.gpt.attention.pattern_base",
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
     "Evaluation": "helicon.evaluation.measure",
@@ -57,7 +60,9 @@ _EXPORTS = {
     "info": "helicon.api",
     "load": "helicon.api",
     "reconstruct": "helicon.api",
-    "register": "helicon.modalities.registry",
+    "register_modality": "helicon.modalities.registry",
+    "register_pattern": "helicon.gpt.attention.patterns",
+    "register_tokenizer": "helicon.modalities.registry",
     "repeat": "helicon.api",
     "resume": "helicon.api",
     "sample": "helicon.api",
@@ -68,6 +73,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "AttentionPattern",
     "Block",
     "Bundle",
     "Evaluation",
@@ -88,7 +94,9 @@ __all__ = [
     "info",
     "load",
     "reconstruct",
-    "register",
+    "register_modality",
+    "register_pattern",
+    "register_tokenizer",
     "repeat",
     "resume",
     "sample",

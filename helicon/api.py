@@ -36,6 +36,8 @@ from helicon.generation.item import Item
 from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.generation.upsampling import generate_levels
+from helicon.plugins.loading import load_plugins
+from helicon.plugins.options import as_options
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -64,6 +66,7 @@ def train(
     levels: int = 1,
     upsampler_of: AnyPath | None = None,
     config: AnyPath | Sequence[AnyPath] = (),
+    plugins: Sequence[AnyPath] = (),
     options: Sequence[str] = (),
 ) -> Path:
     """Trains on a folder, searched recursively, as `helicon train` does: what is left open is chosen, and what the
@@ -88,6 +91,7 @@ def train(
         levels: of sound, one of them made by the model and each finer one by an upsampler.
         upsampler_of: the run of sound that an upsampler is trained for, which gets it.
         config: presets or config files, which count in the place of the task's.
+        plugins: Python files with code of your own, which is run.
         options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
 
     Returns:
@@ -101,7 +105,8 @@ def train(
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
     task = "; ".join([layout] if isinstance(layout, str) else layout) or task
     configs = [config] if isinstance(config, (str, os.PathLike)) else config
-    words = [*(f"--config={os.fspath(each)}" for each in configs), *options]
+    words = [*(f"--config={os.fspath(each)}" for each in configs), *as_options(plugins), *options]
+    load_plugins(plugins)
     with process_state_kept():
         quiet()
         request = make_request(
@@ -115,7 +120,12 @@ def train(
 
 
 def resume(
-    run: AnyPath, *, minutes: float | None = None, upsampler_of: AnyPath | None = None, options: Sequence[str] = ()
+    run: AnyPath,
+    *,
+    minutes: float | None = None,
+    upsampler_of: AnyPath | None = None,
+    plugins: Sequence[AnyPath] = (),
+    options: Sequence[str] = (),
 ) -> Path:
     """Goes on with a run that was stopped, and with what follows it.
 
@@ -123,14 +133,17 @@ def resume(
         run: folder of a run.
         minutes: how long it trains in all, instead of what the run says.
         upsampler_of: the run that it is an upsampler for, said once more where that is not beside it.
+        plugins: Python files that it needs, which are run.
         options: of `helicon fit`, that count in the place of the run's own, e.g. `["--trainer.max_steps", "2000"]`.
 
     Returns:
         The run of the model.
     """
-    with process_state_kept(), locating(Path(run) / CONFIG, words=options):
+    load_plugins(plugins)
+    words = [*as_options(plugins), *options]
+    with process_state_kept(), locating(Path(run) / CONFIG, words=words):
         quiet()
-        config = resumed_config(Path(run), options, minutes, _path(upsampler_of))
+        config = resumed_config(Path(run), words, minutes, _path(upsampler_of))
         trained = _attached(run_lightning("fit", config).run_folder, _path(config.get("upsampler_of")))
         following = check_next(Path(run), config)
         return _train_stages(following) if following else trained
@@ -155,30 +168,38 @@ def _path(path: AnyPath | None) -> Path | None:
     return Path(path) if path is not None else None
 
 
-def repeat(run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None) -> Path:
+def repeat(
+    run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None, plugins: Sequence[AnyPath] = ()
+) -> Path:  # fmt: skip
     """Makes a run once more, the same step by step whatever limited it; gives the folder of the new one.
 
     On a CPU with as many threads its weights are those of `run` to the bit, also where minutes were the limit: the
     progress that learning rates followed is on record in `run`.
-    name: folder in `runs`, which is the folder that `run` lies in unless given.
+    name: folder in `runs`, which is the folder that `run` lies in unless given. plugins: Python files that it needs,
+    which are run.
     """
+    load_plugins(plugins)
     with process_state_kept(), locating(Path(run) / CONFIG):
         quiet()
-        config = repeated_config(Path(run), _path(runs), name)
+        config = repeated_config(Path(run), _path(runs), name, as_options(plugins))
         return run_lightning("fit", config).run_folder
 
 
-def load(path: AnyPath, device: str = "auto", dtype: str = "fp32") -> Bundle:
+def load(
+    path: AnyPath, device: str = "auto", dtype: str = "fp32", *, plugins: Sequence[AnyPath] = ()
+) -> Bundle:  # fmt: skip
     """The model of a run or a bundle folder.
 
     Args:
         path: the folder.
         device: `cpu`, `cuda`, `mps` or the best there is.
         dtype: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
+        plugins: Python files that it needs, which are run.
 
     Raises:
-        ValueError: for a folder that has none, or a device that is not there.
+        ValueError: for a folder that has none, a device that is not there, or a plugin that is missing.
     """
+    load_plugins(plugins)
     return RuntimeConfig(choose_device(device, dtype), dtype).load(Path(path))
 
 
@@ -202,6 +223,7 @@ def sample(
     best_of: int | None = None,
     device: str = "auto",
     dtype: str = "fp32",
+    plugins: Sequence[AnyPath] = (),
     **given: str,
 ) -> list[Item]:
     """New media; item i depends on (weights, request, seed, i) alone.
@@ -211,8 +233,10 @@ def sample(
     prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
     where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
     guidance: above 1, heeds what is given more than the model would. best_of: how many to make, of which the `count`
-    that fit it best are kept. The rest shapes the draw as the options of `helicon generate` do.
+    that fit it best are kept. plugins: Python files that it needs, which are run. The rest shapes the draw as the
+    options of `helicon generate` do.
     """
+    load_plugins(plugins)
     request = Request(
         count=count, seed=seed, given=given, to=to, prime=_path(prime), keep=keep, seconds=seconds, tokens=tokens,
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
@@ -292,7 +316,8 @@ def features(
 
 
 def reconstruct(
-    model: AnyPath, files: Sequence[AnyPath], *, level: int | None = None, device: str = "auto"
+    model: AnyPath, files: Sequence[AnyPath], *, level: int | None = None, device: str = "auto",
+    plugins: Sequence[AnyPath] = (),
 ) -> list[Reconstruction]:  # fmt: skip
     """Pictures or sounds through a codec and back.
 
@@ -301,6 +326,7 @@ def reconstruct(
         files: pictures, or sounds, which are whole in memory.
         level: of a codec of sound, 0 the finest, which is taken unless given.
         device: `cpu`, `cuda`, `mps` or the best there is.
+        plugins: Python files that it needs, which are run.
 
     Returns:
         Each medium before and after, with its codes and how near it comes in dB.
@@ -309,6 +335,7 @@ def reconstruct(
         ValueError: for what no codec is, or a file that cannot be read, in one line.
         OSError: for a file that is not there.
     """
+    load_plugins(plugins)
     return reconstructed(codec_of(Path(model), device), [Path(file) for file in files], level)
 
 
@@ -342,8 +369,9 @@ def detokenize(lines: Sequence[str], *, run: Bundle | None = None, ids: bool = F
     return items
 
 
-def info(model: AnyPath) -> dict[str, Any]:
-    """What is in a model or a codec: sizes, layouts, tokenizers, how it was made. JSON-able."""
+def info(model: AnyPath, *, plugins: Sequence[AnyPath] = ()) -> dict[str, Any]:
+    """What is in a model or a codec: sizes, layouts, tokenizers, plugins that it needs, how it was made. JSON-able."""
+    load_plugins(plugins)
     return report_of(Path(model))
 
 

@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 
 import helicon
 from helicon.formats.printable import STANDARD_OUTPUT, print_text, printable
+from helicon.plugins.loading import PluginWarning, load_plugins
+from helicon.plugins.options import with_plugins
 
 WAYS_IN = """\
 Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
@@ -98,6 +101,12 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
     add("--overlap", type=float, default=0.5, help="share of a full context that is kept when the window moves on")
 
 
+def _plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="code of your own, which is run; repeatable"
+    )
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("world", choices=["music", "text-to-image", "audio"], help="which made-up world")
     parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
@@ -122,6 +131,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add("--manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text; COCO JSON")
     add("--seed", type=int, help="of batches and noise (default: 0)")
     add("--runs", help="folder of all runs (default: runs)")
+    _plugin(parser)
 
 
 def _generate(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +149,7 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     add("--dtype", default="fp32", choices=["fp32", "bf16", "int8", "fp64"], help="int8: of weights, fastest on a CPU")
     add("-o", "--out", default="out", help="folder to write (default: %(default)s)")
+    _plugin(parser)
     parser.epilog = (
         "Every slot of the model's layouts is an option too, e.g. --style 'chopin piano tempo90' or --text 'once'."
     )
@@ -151,12 +162,14 @@ def _reconstruct(parser: argparse.ArgumentParser) -> None:
     add("--level", type=int, metavar="N", help="of a codec of sound, 0 the finest (default: all, for one .wav 0)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     add("-o", "--out", default="out", help="folder to write, or OUT.wav for one sound (default: %(default)s)")
+    _plugin(parser)
 
 
 def _tokenize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--ids", action="store_true", help="print numbers instead of words")
     parser.add_argument("--run", metavar="RUN", help="use this run's or bundle's vocabulary instead of MuseNet's")
+    _plugin(parser)
 
 
 def _detokenize(parser: argparse.ArgumentParser) -> None:
@@ -164,6 +177,7 @@ def _detokenize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="file to write; more lines get numbered names")
     parser.add_argument("--ids", action="store_true", help="the file holds numbers")
     parser.add_argument("--run", metavar="RUN", help="whose vocabulary")
+    _plugin(parser)
 
 
 def _eval(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +193,7 @@ def _eval(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     add("--dtype", default="fp32", choices=["fp32", "bf16", "int8", "fp64"])
     add("--json", action="store_true", help="print JSON")
+    _plugin(parser)
 
 
 def _features(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +206,7 @@ def _features(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=16, help="sequences at a time (default: %(default)s)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     add("-o", "--out", default="features.npz", help="file to write (default: %(default)s)")
+    _plugin(parser)
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
@@ -202,11 +218,13 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN_OR_BUNDLE")
     parser.add_argument("--to", default="hf", choices=["hf", "gguf"], help="transformers' folder, or llama.cpp's file")
     parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder to write, an empty or a new one")
+    _plugin(parser)
 
 
 def _info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN_OR_BUNDLE")
     parser.add_argument("--json", action="store_true")
+    _plugin(parser)
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -271,6 +289,13 @@ def own_process() -> None:
     """Sets what holds for a process that is ours alone, and for those it starts, before PyTorch is loaded."""
     os.environ["PYTHONSAFEPATH"] = "1"  # nothing is imported from the current folder, by whatever library
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    warnings.formatwarning = _warning
+
+
+def _warning(message: Warning | str, category: type[Warning], *where: Any, _plain: Any = warnings.formatwarning) -> str:
+    """A warning of ours is one line, as errors are."""
+    ours = issubclass(category, PluginWarning)
+    return f"helicon: {printable(message, LONGEST)}\n" if ours else _plain(message, category, *where)
 
 
 def parser(command: str) -> Parser:
@@ -284,7 +309,7 @@ def parser(command: str) -> Parser:
 def run(command: str, args: Sequence[str]) -> int:
     """Dispatches one command."""
     if command in LIGHTNING:
-        return _call("helicon.commands.fit:lightning", command, list(args))
+        return _call("helicon.commands.fit:lightning", command, with_plugins(args))
     if command not in COMMANDS:
         near = get_close_matches(command, [*COMMANDS, *LIGHTNING], n=3, cutoff=0.4)
         advice = f"nearest: {', '.join(near)}" if near else "see helicon --help"
@@ -304,6 +329,8 @@ def _call(target: str, *args: Any) -> int:
     module, _, name = target.partition(":")
     if "torch" not in sys.modules and sys.stderr.isatty():
         print("loading PyTorch ...", file=sys.stderr)
+    for parsed in args:
+        load_plugins(vars(parsed).get("plugin", ()) if isinstance(parsed, argparse.Namespace) else ())
     return getattr(import_module(module), name)(*args) or 0
 
 

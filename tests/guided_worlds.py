@@ -127,4 +127,6 @@ def model_of_media(*layouts: str) -> Bundle:
 @pytest.fixture
 def media(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registers both for one test."""
-    monkeypatch.setattr(registry, "_by_hand", {"tones": TONES, "verses": VERSES})
+    monkeypatch.setattr(registry.MODALITIES, "_entries", dict(registry.MODALITIES._entries))
+    for modality in (TONES, VERSES):
+        registry.register_modality(modality)

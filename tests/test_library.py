@@ -21,7 +21,7 @@ from helicon.vqvae.storage import CodecBundle, save_codec
 DOC = Path(__file__).resolve().parents[1] / "docs" / "library.md"
 WITHOUT = {"demo"}  # commands that no function stands for
 PRINTED = {"help", "out", "json", "stream"}  # how results are shown or written
-LOADED = {"device", "dtype"}
+LOADED = {"device", "dtype", "plugins"}
 # Options of the command by the names of parameters that are called otherwise
 NAMES = {
     "train": {"path": "folder"}, "eval": {"path": "folder"}, "features": {"path": "folder"},
@@ -45,11 +45,12 @@ def test_every_command_has_its_function():
 @pytest.mark.parametrize(("command", "option", "function"), pairs())
 def test_neither_has_an_option_that_the_other_lacks(command, option, function):
     options = {action.dest for action in parser(command)._actions}
-    options = {NAMES.get(command, {}).get(name, name) for name in options} - PRINTED - STARTED
+    names = {"plugin": "plugins", **NAMES.get(command, {})}
+    options = {names.get(name, name) for name in options} - PRINTED - STARTED
     parameters = set(inspect.signature(getattr(helicon, function)).parameters)
     if option in STARTED:
-        options = {"run", *({"minutes", "upsampler_of"} if option == "resume" else {"name", "runs"})}
-    elif "model" in options and "device" not in parameters:
+        options = {"run", "plugins", *({"minutes", "upsampler_of"} if option == "resume" else {"name", "runs"})}
+    elif "plugins" not in parameters:
         assert LOADED & options <= set(inspect.signature(helicon.load).parameters)
         options -= LOADED
     assert parameters - FIT - {"given"} == options

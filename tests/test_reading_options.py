@@ -168,7 +168,8 @@ class DrumFitting:
 
 def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
     drums = replace(MUSIC, name="drums", options=DrumOptions, fitting=DrumFitting, slots=DRUMS)
-    monkeypatch.setitem(registry._by_hand, "drums", drums)
+    monkeypatch.setattr(registry.MODALITIES, "_entries", dict(registry.MODALITIES._entries))
+    registry.register_modality(drums)
     help_text = " ".join(make_parser("gpt").format_help().split())
     assert "--data.grid GRID steps of a bar. (type: " in help_text
     assert "pixels each way" in help_text
@@ -185,9 +186,7 @@ def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
             typed_config([word], base)
     with pytest.raises(DataError, match=r"--data\.grid: .*accepted are --data\.pedal"):
         resolve({"data": {"path": "x", "layouts": ["style[3] music"], "grid": 8}}).make_data()
-    monkeypatch.setitem(
-        registry._by_hand, "more", replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)]))
-    )
+    registry.register_modality(replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)])))
     with pytest.raises(ValueError, match=r"--data\.seed is another option already"):
         make_parser("gpt")
 
@@ -208,7 +207,7 @@ def test_the_size_of_pictures_is_their_tokenizers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config.update(format=1), "bundle format 1; this version of helicon reads format 3"),
+        (lambda config: config.update(format=1), "bundle format 1; this version of helicon reads format 4"),
         (lambda config: config.pop("reading"), "reading"),
         (lambda config: config.update(reading={}), "reading without pedal"),
         (lambda config: config.update(reading={"pedal": "hold"}), "pedal 'hold' is not one of extend, drop"),

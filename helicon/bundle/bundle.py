@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from helicon.formats.checked import shown
 from helicon.formats.weights import hash_weights
+from helicon.gpt.attention.patterns import plugins_of_patterns
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
+from helicon.plugins.plugin import Plugin
 from helicon.sequence.layout import Schema
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -42,6 +45,10 @@ class Bundle:
         """Layouts, vocabulary and coordinate axes."""
         return self.sequencer.schema
 
+    def plugins(self) -> list[Plugin]:
+        """Those that its media, tokenizers and patterns come from."""
+        return plugins_of_model(self.gpt.config, self.schema, self.tokenizer_names)
+
     def hash(self) -> str:
         """Hash of all weights: 16 hexadecimal digits."""
         return hash_weights(self.gpt.state_dict())
@@ -50,3 +57,9 @@ class Bundle:
 def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
     """A GPT for that schema, freshly initialised."""
     return GPT(config, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")
+
+
+def plugins_of_model(config: GPTConfig, schema: Schema, tokenizer_names: Mapping[str, str]) -> list[Plugin]:
+    """Plugins that the media, tokenizers and patterns of a model come from."""
+    media = registry.plugins_of((layout.sources for layout in schema.layouts), tokenizer_names)
+    return list(dict.fromkeys([*media, *plugins_of_patterns(config.pattern, config.layers)]))

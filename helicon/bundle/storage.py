@@ -17,7 +17,7 @@ from torch import Tensor
 
 import helicon
 from helicon.bundle.bundle import Bundle, make_gpt
-from helicon.formats.checked import fields, notes_of, sequence, shown, text, whole
+from helicon.formats.checked import fields, notes_of, sequence, shown, text, texts, whole
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
@@ -25,15 +25,16 @@ from helicon.formats.weights import WeightsError, read_header, read_weights, wri
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.quantized import Int8Linear
 from helicon.modalities import registry
+from helicon.plugins.loading import require
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
-FORMAT = 3
+FORMAT = 4
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
-MOST_SLOTS = 32  # of a bundle
+MOST_SLOTS, MOST_PLUGINS = 32, 32  # of a bundle
 
 
 class BundleError(ValueError):
@@ -68,6 +69,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
                 slot: {"name": name, "state": bundle.sequencer.tokenizers[slot].state()}
                 for slot, name in bundle.tokenizer_names.items()
             },
+            "plugins": [plugin.placeless for plugin in bundle.plugins()],
             "notes": bundle.notes,
         },
     )
@@ -88,6 +90,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     folder = find_bundle(path)
     check_bundle(folder, named=folder == path)
     config = read_config(folder / CONFIG)
+    _check_plugins(folder / CONFIG, config)
     try:
         header = read_header(folder / WEIGHTS)
     except WeightsError as error:
@@ -124,6 +127,14 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         raise BundleError(str(error)) from None
     gpt.eval()
     return bundle
+
+
+def _check_plugins(path: Path, config: dict[str, Any]) -> None:
+    """BundleError for a plugin that is needed and not loaded: none is for that reason."""
+    try:
+        require(texts("plugins", config.get("plugins"), MOST_PLUGINS))
+    except ValueError as error:
+        raise BundleError(f"{printable(path)}: {error}") from None
 
 
 def _gpt_config(config: Any) -> GPTConfig:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.printable import print_text
+from helicon.plugins.loading import words as plugin_words
 from helicon.presets import Config
 from helicon.training.processes import is_first
 from helicon.training.resuming import exit_status
@@ -53,7 +54,7 @@ def run_or_stop(
     except Interrupted as stop:
         run = stop.checkpoint.parent.parent
         if is_first():
-            again = shlex.join(["helicon", "train", "--resume", str(run), *more])
+            again = shlex.join(["helicon", "train", "--resume", str(run), *plugin_words(), *more])
             print_text(f"{stop}; go on with: {again}", sys.stderr)
         return None, exit_status(stop)
 
@@ -64,6 +65,7 @@ def lightning(command: str, args: list[str]) -> int:
     run = cli.run_folder if cli else Path()
     if command == "fit" and not status and is_first() and (run / "model").is_dir():  # not of a fast_dev_run
         codec = find_codec(run)
-        after = f"helicon reconstruct {run} FILE... -o out" if codec else f"helicon generate {run} -n 4 -o out"
-        print_text(f"model      {run / 'model'}\nnext       {after}", sys.stderr)
+        plugins = "".join(f" {shlex.quote(word)}" for word in plugin_words())
+        after = f"reconstruct {run} FILE...{plugins}" if codec else f"generate {run} -n 4{plugins}"
+        print_text(f"model      {run / 'model'}\nnext       helicon {after} -o out", sys.stderr)
     return status

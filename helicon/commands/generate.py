@@ -24,6 +24,7 @@ from helicon.generation.results import write_results
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
+from helicon.plugins.loading import words as plugin_words
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -93,6 +94,7 @@ def command_line(args: Namespace) -> str:
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
     for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
+    parts += plugin_words()
     options = parser("generate")
     for name in REPEATED:
         value = getattr(args, name)

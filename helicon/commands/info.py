@@ -68,6 +68,7 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
             slot: {"name": name, **bundle.sequencer.tokenizers[slot].describe()}
             for slot, name in bundle.tokenizer_names.items()
         },
+        "plugins": [plugin.placeless for plugin in bundle.plugins()],
         "upsamplers": [str(path) for path in upsamplers_of(folder)],
     }
 
@@ -85,6 +86,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         "parameters": f"{report['parameters']:,}; {report['parameters_without_embeddings']:,} without embeddings",
         "vocabulary": f"{vocabulary['size']:,} rows, {vocabulary['fingerprint']}; {_text(report['blocks'])}",
         "coordinates": _text(report["coordinates"]),
+        **({"plugins": _text(report["plugins"])} if report["plugins"] else {}),
         **({"upsamplers": _text(report["upsamplers"])} if report["upsamplers"] else {}),
     }
     found = [line for name, text in shown.items() for line in _wrapped(name, text)]

@@ -15,6 +15,8 @@ from helicon.commands.fit import quiet, run_or_stop
 from helicon.data.prepare import Prepared, Source
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
+from helicon.plugins.loading import words as plugin_words
+from helicon.plugins.options import as_options
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.options import locating, resolve
 from helicon.training.plan import Plan
@@ -39,16 +41,17 @@ def train(args: Namespace) -> int:
         args.task, args.path = "; ".join(args.layout), args.task
     if not args.task or not args.path:
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
+    words = [*args.rest, *as_options(args.plugin)]
     request = make_request(
-        args.task, Path(args.path), args.rest, size=args.size, minutes=args.minutes, name=args.name,
+        args.task, Path(args.path), words, size=args.size, minutes=args.minutes, name=args.name,
         runs=_path(args.runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
         levels=args.levels, upsampler_of=_path(args.upsampler_of),
     )  # fmt: skip
-    with locating(args.task, words=args.rest):
+    with locating(args.task, words=words):
         found = stages(request)
     if len(found) > 1:
         say(f"stages     {stage_lengths(found)}")
-    return train_stages(chained(found), args.rest, first=True)
+    return train_stages(chained(found), words, first=True)
 
 
 def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first: bool = False) -> int:
@@ -73,7 +76,7 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     if status := run_plan(plan, f"{request.minutes:.3g} min, done at about {done}"):
         return status
     settings: dict[str, object] = {
-        "command": shlex.join(["helicon", "train", request.task, str(request.path)]),
+        "command": shlex.join(["helicon", "train", request.task, str(request.path), *plugin_words()]),
         "minutes": f"{request.minutes:g}",
     }
     longer = replace(request, minutes=10 * request.minutes, name=None, next=None)
@@ -97,7 +100,7 @@ def _resume(args: Namespace) -> int:
     run, begun = Path(args.resume), time.monotonic()
     upsampler_of, args.upsampler_of = _path(args.upsampler_of), None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
-    config = resumed_config(run, args.rest, args.minutes, upsampler_of)
+    config = resumed_config(run, [*args.rest, *as_options(args.plugin)], args.minutes, upsampler_of)
     say(f"resuming   {run}")
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
     with locating(run / CONFIG, words=args.rest):
@@ -113,7 +116,7 @@ def _repeat(args: Namespace) -> int:
     """Makes a run once more, as a new one: its config, its steps, the learning rates that its clock led to."""
     run, begun = Path(args.repeat), time.monotonic()
     _leave_out(args, f"--repeat {run}", "--minutes")
-    config = repeated_config(run, _path(args.runs), args.name, args.rest)
+    config = repeated_config(run, _path(args.runs), args.name, [*args.rest, *as_options(args.plugin)])
     say(f"repeating  {run}")
     with locating(run / CONFIG, words=args.rest):
         cli, status = run_or_stop("fit", config)
@@ -194,9 +197,9 @@ def evaluating(run: Path, source: Source) -> str:
     words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--heldout"]
     words += ["--data.manifest", str(source.manifest)] if source.manifest else []
     words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != Source.held_out else []
-    return shlex.join(words)
+    return shlex.join([*words, *plugin_words()])
 
 
 def generating(run: Path) -> str:
     """The command that makes something with a model."""
-    return f"helicon generate {shlex.quote(str(run))} -n 4 --seed 1 -o out"
+    return shlex.join(["helicon", "generate", str(run), "-n", "4", "--seed", "1", *plugin_words(), "-o", "out"])

@@ -23,13 +23,13 @@ from helicon.data.files import scan, split
 from helicon.data.reading import Reader
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, read_regular, write_json
+from helicon.formats.nearest import unknown
 from helicon.formats.printable import MOST, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
-from helicon.tokenizers.names import unknown
 from helicon.tokenizers.sequencer import grids
 
 PREPARED = "prepared.json"
@@ -137,8 +137,10 @@ def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
 
 def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:
     states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
+    choices, layouts = _choices(source), [Layout.parse(spec).sources for spec in source.layouts]
     parts = [
-        helicon.__version__, VERSION, source.layouts, _choices(source), sorted(source.options.items()),
+        helicon.__version__, VERSION, source.layouts, choices, sorted(source.options.items()),
+        [plugin.stamp for plugin in registry.plugins_of(layouts, choices)],
         source.held_out, str(source.path.resolve()), states, source.grow,
         [[entry.stamps for entry in found.entries] for found in scans],
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from helicon.data.children import end_with_parent, safe_path
 from helicon.modalities import registry
+from helicon.plugins.loading import files, load_plugins
 
 WORTH_S = 4.0  # of work ahead, from which on others are started: each needs about two seconds of a core for its imports
 TRIED_S = 0.25  # of work, after which what is ahead is judged by it
@@ -83,7 +84,9 @@ class Workers:
         # Spawned, because a forked child of a process whose threads hold locks can hang
         context = multiprocessing.get_context("spawn")
         with safe_path():
-            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=end_with_parent)
+            self._pool = ProcessPoolExecutor(
+                self.processes, mp_context=context, initializer=_begun, initargs=(files(),)
+            )
             self._starting = [self._pool.submit(_imported) for _ in range(self.processes)]
 
     @property
@@ -115,6 +118,12 @@ def shared(
     finally:
         for one in pending:
             one.cancel()
+
+
+def _begun(plugins: list[str]) -> None:
+    """What another process does first; media and tokenizers of plugins are unpickled later."""
+    end_with_parent()
+    load_plugins(plugins)
 
 
 def _imported() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.nearest import unknown
 from helicon.gpt.sampler import Method
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.names import unknown
 from helicon.tokenizers.sequencer import Sequencer
 
 

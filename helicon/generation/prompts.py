@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
+from helicon.formats.nearest import unknown
 from helicon.generation.decode_request import Prompt
 from helicon.generation.request import Request, RequestError
 from helicon.modalities import registry
@@ -17,7 +18,6 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.base import rate_of
 from helicon.tokenizers.guides import most_ids
-from helicon.tokenizers.names import unknown
 
 
 def choose_layout(bundle: Bundle, request: Request) -> Layout:

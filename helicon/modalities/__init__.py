@@ -1,4 +1,4 @@
 """One binding per medium: its file suffixes, how to read, write and preview it, and the tokenizers it can use.
 
-A modality of your own registers through the entry-point group `helicon.modalities` or `helicon.modalities.register`.
+A modality of your own is one more, `helicon.register_modality` in a plugin; so is a tokenizer for a medium of these.
 """

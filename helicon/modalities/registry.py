@@ -1,42 +1,69 @@
-"""All modalities: those of the entry-point group `helicon.modalities`, and those registered by hand."""
+"""All modalities, and all ways to tokenize their slots: Helicon's own and those of plugins."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from helicon.formats.nearest import unknown
+from helicon.modalities.audio import AUDIO
 from helicon.modalities.base import Modality, TokenizerSpec
+from helicon.modalities.image import IMAGE
+from helicon.modalities.lyrics import LYRICS
+from helicon.modalities.music import MUSIC
+from helicon.modalities.text import TEXT
+from helicon.plugins.plugin import Plugin, PluginError
+from helicon.plugins.registry import Registry
 from helicon.tokenizers.base import Tokenizer
-from helicon.tokenizers.names import unknown
 
-GROUP = "helicon.modalities"
-_by_hand: dict[str, Modality] = {}
+MODALITIES: Registry[Modality] = Registry("modality")
+TOKENIZERS: Registry[TokenizerSpec] = Registry("tokenizer")  # beside those of modalities; SLOT/NAME
 
 
-def register(modality: Modality) -> Modality:
-    """Adds a modality for this process, in place of another of its name. Returned, so that a module can keep it."""
-    _by_hand[modality.name] = modality
-    return modality
+def register_modality(modality: Modality) -> Modality:
+    """Adds a medium of one's own.
+
+    Args:
+        modality: under the name that it has.
+
+    Raises:
+        PluginError: for the name of another one.
+    """
+    return MODALITIES.register(modality.name, modality)
+
+
+def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSpec:
+    """Adds a way to tokenize a slot of some medium, `--data.tokenizer NAME`.
+
+    Args:
+        slot: of the medium, such as `text` or `music`.
+        name: of the tokenizer.
+        spec: how it is made and brought back.
+
+    Raises:
+        PluginError: for the name of another one.
+    """
+    if any(name in each.slots.get(slot, ()) for each in all_modalities().values()):
+        raise PluginError(f"tokenizer {name!r}: the slot {slot} has one of this name; give yours another one")
+    return TOKENIZERS.register(f"{slot}/{name}", spec)
+
+
+for _own in (AUDIO, IMAGE, LYRICS, MUSIC, TEXT):
+    register_modality(_own)
 
 
 def all_modalities() -> dict[str, Modality]:
-    """Name -> modality, in order of name; one registered by hand goes before an installed one."""
-    return dict(sorted({**_installed(), **_by_hand}.items()))
+    """Name -> modality, in order of name."""
+    return dict(sorted(MODALITIES.items().items()))
 
 
 def get(name: str) -> Modality:
     """The modality of that name; ValueError names those nearest to it."""
-    found = _by_hand.get(name) or _installed().get(name)
-    if found is None:
-        raise ValueError(unknown("modality", name, all_modalities()))
-    return found
+    return MODALITIES.get(name)
 
 
 def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
@@ -80,7 +107,9 @@ def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> 
 
 def specs(slot: str) -> dict[str, TokenizerSpec]:
     """Ways to tokenize a slot, of all media that have it."""
-    return {name: each for modality in _owners(slot) for name, each in modality.slots[slot].items()}
+    found = {name: each for modality in _owners(slot) for name, each in modality.slots[slot].items()}
+    more = {tuple(name.split("/")): each for name, each in TOKENIZERS.items().items()}
+    return found | {name: each for (theirs, name), each in more.items() if theirs == slot}
 
 
 def is_slot(name: Any) -> bool:
@@ -111,23 +140,17 @@ def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] 
     return None
 
 
+def plugins_of(layouts: Iterable[Iterable[str]], tokenizers: Mapping[str, str]) -> list[Plugin]:
+    """Plugins that the media of some layouts, each the names of its slots, and their tokenizers by name come from."""
+    media = {for_slot(slot, layout).name for layout in map(list, layouts) for slot in layout}
+    found = [MODALITIES.plugin_of(name) for name in sorted(media)]
+    found += [TOKENIZERS.plugin_of(f"{slot}/{name}") for slot, name in sorted(tokenizers.items())]
+    return [each for each in dict.fromkeys(found) if each]
+
+
 def _owners(slot: str) -> list[Modality]:
     """All modalities that have a slot; ValueError when there is none."""
     owners = [modality for modality in all_modalities().values() if slot in modality.slots]
     if not owners:
         raise ValueError(unknown("slot", slot, dict.fromkeys(s for m in all_modalities().values() for s in m.slots)))
     return owners
-
-
-@cache
-def _installed() -> dict[str, Modality]:
-    """Those of installed packages, loaded once. One that cannot be loaded is passed over with a warning."""
-    found = {}
-    for point in entry_points(group=GROUP):
-        try:
-            modality = point.load()
-        except Exception as error:  # another package's code: whatever it raises, the rest must work
-            warnings.warn(f"modality {point.name!r} of {point.value} does not load: {error}", stacklevel=2)
-            continue
-        found[modality.name] = modality
-    return found

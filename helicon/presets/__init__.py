@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from helicon.formats.nearest import unknown
 from helicon.formats.printable import MOST, printable
-from helicon.tokenizers.names import unknown
 
 FOLDER = Path(__file__).parent
 GROUPS = ("model", "data", "trainer")  # of a config, beside the options of a run

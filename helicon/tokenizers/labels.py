@@ -10,10 +10,11 @@ import numpy as np
 
 from helicon.formats.audio import Sound
 from helicon.formats.checked import fields, text, texts
+from helicon.formats.nearest import unknown
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.base import Tokenizer, check_ids
-from helicon.tokenizers.names import slug, unknown
+from helicon.tokenizers.names import slug
 
 ANY = "any-label"
 MOST_LABELS = 1 << 16

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from helicon.formats.nearest import unknown
 from helicon.formats.score import ReadReport, Score, narrow
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.abilities import Augmentable, CountsLosses
@@ -21,7 +22,6 @@ from helicon.tokenizers.augment import Augmentation
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.instruments import LONGEST_WAIT, PITCHES, UNITS_PER_SECOND, InstrumentTable
 from helicon.tokenizers.music_grammar import LONGEST_GAP, MusicAutomaton
-from helicon.tokenizers.names import unknown
 
 HIT = 10  # units that a drum is written with, since its events have no end
 _NEVER = np.iinfo(np.int64).max

@@ -12,11 +12,11 @@ from functools import cache
 
 import numpy as np
 
+from helicon.formats.nearest import unknown
 from helicon.formats.score import Score
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
-from helicon.tokenizers.names import unknown
 from helicon.tokenizers.style import START, TEMPOS_BPM, Style, StyleTokenizer, all_sets
 
 END, END_OF_SAMPLE = "end", "end-of-sample"

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helicon.formats.nearest import unknown
 from helicon.tokenizers.base import Coords, State
 from helicon.tokenizers.instruments import LONGEST_WAIT, PITCHES, UNITS_PER_SECOND, InstrumentTable
-from helicon.tokenizers.names import unknown
 
 LONGEST_GAP = 60 * UNITS_PER_SECOND  # units between two events
 COARSE = 16  # units of a row of the axis `time`; `tick` counts the units within

@@ -1,29 +1,14 @@
-"""Labels as words, and error texts for words that are not known."""
+"""Labels as words."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from difflib import get_close_matches
-
-from helicon.formats.printable import printable
 
 LONGEST_LABEL = 256  # characters
-LONGEST_WORD, MOST_NAMES = 60, 50_000  # of a message, and among which near ones are looked for
 
 
 def slug(label: str) -> str:
     """A label as one word: lower case, anything but letters, digits, '_', '.' and '-' becomes '-'; 256 characters."""
     # Of marks that follow each other normal forms take quadratic time
     return re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", label[:LONGEST_LABEL]).lower()).strip("-")
-
-
-def unknown(what: str, word: str, names: Iterable[str]) -> str:
-    """One line: what the word was meant to be, and the names nearest to it, or the first few."""
-    names, word = list(names), word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
-    # To look for near names among very many takes longer than it helps
-    near = get_close_matches(word, names, n=3, cutoff=0.5) if len(names) <= MOST_NAMES else []
-    hint, listed = ("nearest", near) if near else ("known", names[:8])
-    shown = ", ".join(printable(name, LONGEST_WORD) for name in listed)
-    return f"unknown {what} {word!r}; {hint}: {shown}{', ...' if not near and len(names) > 8 else ''}"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.checked import fields, texts, wholes
+from helicon.formats.nearest import unknown
 from helicon.formats.score import Score
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.abilities import Augmentable, Words
@@ -21,7 +22,7 @@ from helicon.tokenizers.augment import Augmentation
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.instruments import InstrumentTable
 from helicon.tokenizers.labels import MOST_LABELS, commonest
-from helicon.tokenizers.names import slug, unknown
+from helicon.tokenizers.names import slug
 from helicon.tokenizers.survey import MusicSurvey
 
 ANY = ("any-label", "any-instruments", "any-tempo")

@@ -11,6 +11,7 @@ import yaml
 
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, printable
+from helicon.plugins.plugin import Plugin
 from helicon.presets import GROUPS
 from helicon.training.errors import TrainingError
 from helicon.training.plan import MACHINE
@@ -48,7 +49,8 @@ class RecordChanges(pl.Callback):
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name of each option -> its value."""
     groups = {f"{group}.{name}": value for group in GROUPS for name, value in (config.get(group) or {}).items()}
-    return groups | {name: value for name, value in config.items() if name not in GROUPS}
+    plugins = {"plugins": [Plugin.parse(text).stamp for text in config.get("plugins") or []]}  # wherever they lie
+    return groups | {name: value for name, value in config.items() if name not in GROUPS} | plugins
 
 
 def check_unchanged(run: Path) -> None:

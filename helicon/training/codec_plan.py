@@ -28,6 +28,7 @@ SHARE = 1 / 3  # of the minutes of a training that needs a codec first
 CODES = "codes"  # the kind of tokenizer that a codec makes
 # Of all stages
 SHARED_OPTIONS = (
+    "plugins",
     "data.held_out",
     "data.manifest",
     "data.cache",
@@ -52,7 +53,7 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
         return None
     run = choose_run(request.runs, request.name, request.title)
     # What the task itself holds out is not to be learned by its codec
-    held_out = chosen(request.config, ("data.held_out", "data.manifest"))
+    held_out = chosen(request.config, ("plugins", "data.held_out", "data.manifest"))
     options = merge(held_out, shared(request.overrides, _reading(medium_of(task))))
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
         options["trainer"]["strategy"] = "ddp"

@@ -24,9 +24,9 @@ from pytorch_lightning.cli import LightningArgumentParser
 from helicon.cli import CommandError
 from helicon.data.config import DataConfig
 from helicon.data.entries import DataError
+from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
 from helicon.presets import Config, chosen, config_path, preset, preset_path
-from helicon.tokenizers.names import unknown
 from helicon.training.runs.folders import check_format
 from helicon.training.settings.config import RunConfig
 from helicon.training.settings.idle_options import idle_option
@@ -240,8 +240,8 @@ def typed_config(
     """
     with locating(source, words=words):
         task = check_task_name(base.get("task"))
+        import_typed(words)
         check_typed("fit", [f"--task={task}", *words], heeded)
-        import_typed(typed_options(words))
         parser = make_parser(task)
         applied = parser.parse_args([f"--config={json.dumps(base)}", *resolve_configs(words)], defaults=False)
         found = json.loads(parser.dump(applied, format="json", skip_unset=False))

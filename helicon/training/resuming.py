@@ -19,7 +19,7 @@ from helicon.training.processes import is_first
 from helicon.training.runs.checkpoints import latest_checkpoint
 from helicon.training.runs.folders import CONFIG, check_own_files, choose_run, named, read_config
 from helicon.training.runs.record import read_record
-from helicon.training.runs.trust import check_config, check_data, check_next, check_plain, check_start
+from helicon.training.runs.trust import check_config, check_data, check_next, check_plain, check_plugins, check_start
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.request import check_minutes
 from helicon.training.stopping import Interrupted
@@ -43,6 +43,7 @@ def resumed_config(
     if minutes is not None:
         check_minutes(minutes)
     config = read_config(run)
+    config["plugins"] = check_plugins(run, config)
     typed = _typed(run, config, words)
     if settled := settled_option("fit", config.get("task", "gpt"), dotted(typed)):
         raise UsageError(f"--{settled} would have no effect: --resume {run} goes on with the checkpoint's own")
@@ -73,8 +74,9 @@ def repeated_config(
         UsageError: for a word that is not accepted, or that would make it another run.
     """
     config = read_config(run)
+    config["plugins"] = check_plugins(run, config)
     typed = _typed(run, config, words)
-    if more := [name for name in dotted(typed) if name not in ELSEWHERE]:
+    if more := [name for name in dotted(typed) if name not in (*ELSEWHERE, "plugins")]:
         may = ", ".join(f"--{name}" for name in ELSEWHERE)
         raise UsageError(f"--repeat {run} takes no --{more[0]}; {may} may differ")
     check_config(run, config | {"upsampler_of": None}, typed=dotted(typed))
@@ -98,7 +100,9 @@ def _typed(run: Path, config: dict[str, Any], words: Sequence[str]) -> dict[str,
         return {}
     check_plain(run, config)
     check_data(run, config)
-    return typed_config(words, {name: config[name] for name in ("task", "data") if name in config}, run / CONFIG)
+    return typed_config(
+        words, {name: config[name] for name in ("task", "data", "plugins") if name in config}, run / CONFIG
+    )
 
 
 def exit_status(interrupted: Interrupted) -> int:

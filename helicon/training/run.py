@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from helicon.formats.printable import MOST, print_text, printable
+from helicon.plugins.loading import require
 from helicon.presets import Config
 from helicon.training.changes import RecordChanges, check_unchanged
 from helicon.training.codecs.raw_data import RawData
@@ -81,7 +83,6 @@ class HeliconCLI(LightningCLI):
             self.task = check_task_name(args.get("task"))
         else:
             self.task = task_of(args)
-            import_typed(self.typed)
         task = TASKS[self.task]
         super().__init__(
             task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None, args=given,
@@ -108,6 +109,7 @@ class HeliconCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Chooses the run folder: a new one, or that of the checkpoint where --runs and --name say so."""
         check_options(self.task, self.config)
+        self.config.plugins = [str(plugin) for plugin in dict.fromkeys(require(self.config.plugins))]
         if found := self._checkpoint(self.chosen("ckpt_path")):
             self.config.ckpt_path = found
         self.checkpoint = Path(found) if found else None
@@ -157,6 +159,11 @@ class HeliconCLI(LightningCLI):
         """The config in JSON."""
         return self.parser.dump(self.config, format="json", skip_unset=False)
 
+    def _record(self, settings: Config) -> str:
+        """The text of the run's config, with the plugins of whatever is trained: known once the data are there."""
+        plugins = dict.fromkeys([*settings["plugins"], *map(str, self.model.plugins())])
+        return run_text({**settings, "plugins": list(plugins)})
+
     def _default_name(self) -> str:
         raw = TASKS[self.task].data_class
         layouts = self.chosen("data").get("layouts") or ["run"]
@@ -166,7 +173,8 @@ class HeliconCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
         config = self.config_init.trainer
-        text = run_text(json.loads(self._dumped()))
+        settings = json.loads(self._dumped())
+        text = run_text(settings)
         own = OwnParts(_listed(config.get("callbacks")), own_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
         first: list[pl.Callback] = []  # before the user's own
@@ -177,7 +185,10 @@ class HeliconCLI(LightningCLI):
         if self.command == "fit" and not config.get("fast_dev_run"):  # which writes nothing
             keep = KeepCheckpoints(self.run_folder, self.resuming)
             best = KeepBundle(self.run_folder, self.chosen("keep") == "last", self.resuming)
-            first = [RunFolder(self.run_folder, text, self.resuming), EndWithCheckpoint(keep)]
+            first = [
+                RunFolder(self.run_folder, partial(self._record, settings), self.resuming),
+                EndWithCheckpoint(keep),
+            ]
             ours += [best, *([RecordChanges(self.run_folder, text)] if self.resuming else [])]
             ours += [Samples(self.run_folder)] if self.chosen("samples") else []
             ours += [ValidateInTime(intervals.seconds)] if intervals.seconds else []
@@ -245,6 +256,7 @@ def run_lightning(command: str, args: Sequence[str] | Config | TrainConfig, data
     words: Sequence[str] = () if isinstance(args, (Mapping, TrainConfig)) else args
     keep_freed_memory()
     with process_state_kept(), locating(words=words):
+        import_typed(words)
         check_typed(command, words)
         torch.set_float32_matmul_precision("high")
         cli = HeliconCLI(command, args, data)

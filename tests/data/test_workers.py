@@ -48,7 +48,7 @@ def threads(monkeypatch) -> list[int]:
     """Pools of threads instead of processes, and how many each has."""
     started: list[int] = []
 
-    def pool(processes: int, mp_context: object, initializer: object) -> ThreadPoolExecutor:
+    def pool(processes: int, mp_context: object, initializer: object, initargs: object) -> ThreadPoolExecutor:
         started.append(processes)
         return ThreadPoolExecutor(processes, thread_name_prefix="other")
 

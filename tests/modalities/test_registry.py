@@ -43,8 +43,8 @@ MOVES = Modality(
 
 @pytest.fixture
 def moves(monkeypatch):
-    monkeypatch.setattr(registry, "_by_hand", {})
-    return registry.register(MOVES)
+    monkeypatch.setattr(registry.MODALITIES, "_entries", dict(registry.MODALITIES._entries))
+    return registry.register_modality(MOVES)
 
 
 def test_built_in_modalities_are_found():
@@ -115,15 +115,3 @@ def test_what_is_no_tokenizer_is_refused():
 
     with pytest.raises(TypeError, match=r"Alike: a tokenizer that inherits from helicon\.Tokenizer is accepted"):
         TokenizerSpec(make=lambda surveys: Alike(), from_state=lambda state: Alike()).fit([])  # type: ignore[arg-type, return-value]
-
-
-def test_what_does_not_load_is_passed_over(monkeypatch):
-    class Broken:
-        name, value = "broken", "nowhere:X"
-
-        def load(self):
-            raise ImportError("no module named nowhere")
-
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Broken()])
-    with pytest.warns(UserWarning, match=r"'broken' of nowhere:X does not load: no module"):
-        assert registry._installed.__wrapped__() == {}

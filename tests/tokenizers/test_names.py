@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helicon.tokenizers.names import slug, unknown
+from helicon.formats.nearest import unknown
+from helicon.tokenizers.names import slug
 
 
 @pytest.mark.parametrize(

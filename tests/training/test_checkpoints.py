@@ -190,7 +190,7 @@ def test_a_folder_that_another_training_took_meanwhile_is_left_alone(tmp_path):
     (tmp_path / "config.yaml").write_text("theirs")
     trainer = SimpleNamespace(is_global_zero=True)
     with pytest.raises(TrainingError, match="another training has taken this folder"):
-        RunFolder(tmp_path, "ours", resuming=False).setup(trainer, None, "fit")
+        RunFolder(tmp_path, lambda: "ours", resuming=False).setup(trainer, None, "fit")
     assert (tmp_path / "config.yaml").read_text() == "theirs"
-    RunFolder(tmp_path / "free", "ours", resuming=False).setup(trainer, None, "fit")
+    RunFolder(tmp_path / "free", lambda: "ours", resuming=False).setup(trainer, None, "fit")
     assert (tmp_path / "free" / "config.yaml").read_text() == "ours"

@@ -10,7 +10,7 @@ from helicon.bundle.exporting.folder import write_folder
 from helicon.bundle.exporting.gguf import write_gguf
 from helicon.bundle.exporting.plain import PlainGPT
 from helicon.bundle.exporting.refusals import ExportingError, family_of
-from helicon.tokenizers.names import unknown
+from helicon.formats.nearest import unknown
 
 WRITERS = {"hf": write_folder, "gguf": write_gguf}
 

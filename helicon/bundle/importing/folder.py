@@ -9,8 +9,8 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.checkpoint import CONFIG, Checkpoint, ImportingError, read_json
 from helicon.bundle.importing.gpt2 import import_gpt2
 from helicon.bundle.importing.imagegpt import import_imagegpt
+from helicon.formats.nearest import unknown
 from helicon.formats.printable import MOST, printable
-from helicon.tokenizers.names import unknown
 
 # model_type of config.json -> what makes a bundle of it
 MODELS: dict[str, Callable[[Checkpoint, Callable[[str], None]], Bundle]] = {

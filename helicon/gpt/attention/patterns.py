@@ -11,10 +11,10 @@ from typing import Any
 from helicon.gpt.attention.grid_patterns import Conv, Row, UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
 from helicon.gpt.attention.stride_patterns import Block, Column, Dense, Fixed, Local, Previous, Strided, Summary
+from helicon.plugins.plugin import Plugin
+from helicon.plugins.registry import Registry
 
-PATTERNS: dict[str, type[Any]] = {
-    pattern.name(): pattern for pattern in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed, Row, Conv)
-}
+PATTERNS: Registry[type[Any]] = Registry("attention pattern")
 LONGEST = 2000  # characters of a list of patterns
 _PIECE = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
 
@@ -29,14 +29,15 @@ def register_pattern(pattern: type[AttentionPattern]) -> type[AttentionPattern]:
         ValueError: the name is another's, or the form does not fit the fields.
     """
     name, _, letters = pattern.form.partition(":")
-    if PATTERNS.get(name, pattern) is not pattern:
-        raise ValueError(f"there is an attention pattern {name!r} already; give yours another form")
     if not re.fullmatch("[a-z_]+", name) or len(letters.split(",") if letters else []) != len(fields(pattern)):
         raise ValueError(
             f"form {pattern.form!r} is to be a name and a letter for each of {len(fields(pattern))} fields"
         )
-    PATTERNS[name] = pattern
-    return pattern
+    return PATTERNS.register(name, pattern)
+
+
+for _own in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed, Row, Conv):
+    PATTERNS.register(_own.name(), _own)
 
 
 def parse_pattern(spec: str) -> PatternSpec:
@@ -46,10 +47,10 @@ def parse_pattern(spec: str) -> PatternSpec:
     """
     name, colon, numbers = spec.strip().partition(":")
     if name not in PATTERNS:
-        near = difflib.get_close_matches(name[:40], PATTERNS, n=1, cutoff=0)
-        forms = ", ".join(pattern.form for pattern in PATTERNS.values())
+        near = difflib.get_close_matches(name[:40], PATTERNS.names(), n=1, cutoff=0)
+        forms = ", ".join(pattern.form for pattern in PATTERNS.items().values())
         raise ValueError(f"no attention pattern {name[:40]!r}, did you mean {near[0]!r}? There are {forms}")
-    pattern = PATTERNS[name]
+    pattern = PATTERNS.get(name)
     words = numbers.split(",") if colon else []
     missing = len(fields(pattern)) - len(words)
     if missing not in (0, int("[" in pattern.form)) or not all(map(_is_number, words)):
@@ -68,6 +69,12 @@ def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:
     items = _items(spec, layers)
     patterns = {item: parse_pattern(item) for item in dict.fromkeys(items)}
     return tuple(islice(cycle([patterns[item] for item in items]), layers))
+
+
+def plugins_of_patterns(spec: str, layers: int) -> list[Plugin]:
+    """Plugins that the patterns of a list come from."""
+    names = {item.partition(":")[0].strip() for item in _items(spec, layers)}
+    return [plugin for name in sorted(names) if (plugin := PATTERNS.plugin_of(name))]
 
 
 def _items(spec: str, layers: int) -> list[str]:

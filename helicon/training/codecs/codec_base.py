@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from helicon.evaluation.losses import codebook_figures
+from helicon.plugins.plugin import Plugin
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
@@ -70,6 +71,10 @@ class CodecRun(RunModule):
     def prepare_data(self) -> None:
         """Refuses what cannot be trained on before there is a run."""
         self.check(self.raw)
+
+    def plugins(self) -> list[Plugin]:
+        """None: its parts are Helicon's own."""
+        return []
 
     def bundle(self, notes: dict[str, Any]) -> CodecBundle:
         """The codec as it stands."""

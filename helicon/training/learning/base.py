@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 
 from helicon.formats.printable import printable
+from helicon.plugins.plugin import Plugin
 from helicon.training.errors import TrainingError
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.training.learning.own_optimizer import OwnOptimizer
@@ -59,6 +60,10 @@ class RunModule(pl.LightningModule):
 
         All of them have to call it.
         """
+        raise NotImplementedError
+
+    def plugins(self) -> list[Plugin]:
+        """Those that what is trained comes from."""
         raise NotImplementedError
 
     def write_samples(self, path: Path) -> None:

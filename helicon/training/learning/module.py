@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
 from helicon.data.batches import Batch
 from helicon.evaluation.losses import slot_nats
+from helicon.formats.nearest import unknown
 from helicon.gpt.model import GPT
-from helicon.tokenizers.names import unknown
+from helicon.plugins.plugin import Plugin
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.data import SequenceData
@@ -84,6 +85,10 @@ class GPTModule(RunModule):
         bundle.gpt = whole(bundle.gpt, lambda: make_gpt(self.config.gpt, bundle.schema), self.global_rank == 0)
         if self.global_rank == 0:
             save_bundle(bundle, folder)
+
+    def plugins(self) -> list[Plugin]:
+        """Those that its media, tokenizers and patterns come from."""
+        return plugins_of_model(self.config.gpt, self.data.sequencer.schema, self.data.choices)
 
     def write_samples(self, path: Path) -> None:
         """Writes one item of each layout."""

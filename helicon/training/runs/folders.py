@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def write_failure(error: OSError, run: Path) -> TrainingError:
 class RunFolder(pl.Callback):
     """Claims RUN before the first step, and holds it as long as it trains: no other process, its config on record."""
 
-    def __init__(self, run: Path, config: str, resuming: bool) -> None:
+    def __init__(self, run: Path, config: Callable[[], str], resuming: bool) -> None:
         self.run, self.config, self.resuming = run, config, resuming
         self.lock = FolderLock(run)
 
@@ -189,7 +189,7 @@ class RunFolder(pl.Callback):
         if (self.run / CONFIG).exists():
             self.lock.release()
             raise TrainingError(f"{self.run}: another training has taken this folder; choose a --name")
-        write_text(self.run / CONFIG, self.config)
+        write_text(self.run / CONFIG, self.config())
 
     def _check(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         trains = trainer.state.fn == "fit" and not trainer.sanity_checking

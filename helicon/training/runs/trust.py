@@ -9,14 +9,16 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from helicon.formats.checked import texts
 from helicon.formats.printable import MOST, printable
+from helicon.plugins.loading import require
 from helicon.presets import GROUPS, preset_names
 from helicon.training.errors import TrainingError
 from helicon.training.runs.claims import excess
@@ -31,8 +33,8 @@ NAMES = {  # of the trainer: words that Lightning knows, whose own errors for ot
     "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",
 }  # fmt: skip
 IMPORTING = {"class_path", "init_args", "dict_kwargs", "__path__", "__default_config__"}
-STAGE_OPTIONS = (*GROUPS, "codec", "keep", "samples")  # that a next stage may override
-DEEPEST = 8  # stages that follow each other
+STAGE_OPTIONS = (*GROUPS, "codec", "keep", "samples", "plugins")  # that a next stage may override
+DEEPEST, MOST_PLUGINS = 8, 32  # stages that follow each other, plugins of each
 
 
 def check_config(
@@ -68,6 +70,17 @@ def check_plain(run: Path, config: dict[str, Any]) -> None:
         place = f"--runs {printable(run.parent)} --name {printable(run.name, 60)}"
         command = f"helicon fit --config {_where(run)} {place} --ckpt_path last"
         raise TrainingError(f"{fault}, which could run code; if you trust the run: {command}")
+
+
+def check_plugins(run: Path, config: Mapping[str, Any]) -> list[str]:
+    """Returns the plugins that are loaded for those that a run needs, as a config names them.
+
+    TrainingError for one that nobody has named: it may be a stranger's, and is not run.
+    """
+    try:
+        return [str(plugin) for plugin in require(texts("plugins", config.get("plugins") or [], MOST_PLUGINS))]
+    except ValueError as error:
+        raise TrainingError(f"{_where(run)}: {error}") from None
 
 
 def check_data(run: Path, config: dict[str, Any]) -> None:
@@ -175,6 +188,7 @@ def _check_stage(run: Path, stage: Any, data: dict[str, Any], depth: int = 0) ->
         raise ValueError(f"{printable(request.upsampler_of, 80)} is not beside the run")
     if wrong := [name for name in overrides if name not in STAGE_OPTIONS]:
         raise ValueError(f"{printable(repr(wrong[0]), 60)} is no plain setting")
+    require(texts("plugins", overrides.get("plugins") or [], MOST_PLUGINS))
     if overrides.get("codec") not in presets | {None}:
         raise ValueError(f"codec {printable(overrides['codec'], 80)} is no preset")
     if fault := _fault(overrides) or excess(overrides):

@@ -5,7 +5,7 @@ At the top of a run's config are the options of the run, below it the groups `mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from helicon.gpt.config import GPTConfig
@@ -28,6 +28,7 @@ class RunConfig:
         keep: weights in the bundle: those of the least held-out loss, or of the last step.
         samples: whether samples are made as it trains.
         repeat: run whose learning rates are used.
+        plugins: files with code of one's own that it needs, which `--plugin FILE` adds to.
     """
 
     task: str = "gpt"
@@ -39,6 +40,7 @@ class RunConfig:
     keep: Literal["best", "last"] = "best"
     samples: bool = True
     repeat: str | None = None
+    plugins: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Classes of the user's own that a command line names: of the current folder too, where they are typed.
+"""Code of the user's own that a command line names: plugins, and classes of the current folder too.
 
 The `helicon` process imports nothing from the current folder, which may be a stranger's. What is typed is trusted: of a
 class path that is typed the module is loaded from there by its file, and the folder is searched as long as that takes,
@@ -9,29 +9,49 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from helicon.formats.checked import texts
+from helicon.plugins.loading import load_plugins
+from helicon.presets import preset
 from helicon.training.errors import TrainingError
+from helicon.training.settings.words import typed_options
 
 NAMING = ("--trainer.callbacks", "--trainer.logger", "--trainer.profiler", "--trainer.plugins", "--trainer.strategy")
 NAMING += ("--optimizer", "--lr_scheduler")
+MOST_PLUGINS = 32
 
 
-def import_typed(typed: Iterable[tuple[str, str]]) -> None:
-    """Imports modules of the current folder that class paths are of. TrainingError for one that fails.
+def import_typed(words: Sequence[str]) -> None:
+    """Loads the plugins of what is typed, and imports modules of the current folder that class paths are of.
 
     Args:
-        typed: name and value of each option of a command line.
+        words: of a command line; the plugins of its configs are loaded too, as whoever typed their names wants it.
+
+    Raises:
+        PluginError: for a plugin that cannot be loaded, with file and line.
+        TrainingError: for a module that fails.
     """
+    typed = [*typed_options(words)]
+    for name, value in typed:
+        if name == "--config":
+            load_plugins(plugins_of(yaml.safe_load(value) if value.startswith("{") else preset(value)))
+        elif name == "--plugins":
+            load_plugins(yaml.safe_load(value) if value.startswith("[") else [value])
     for name, value in typed:
         if name in NAMING or name.removesuffix(".class_path") in NAMING:
             for path in _class_paths(value):
                 _import_own(path.partition(".")[0], f"{name} {path}")
+
+
+def plugins_of(config: Mapping[str, Any]) -> list[str]:
+    """Those that a config names; ValueError for what is no list of them."""
+    return texts("plugins", config.get("plugins") or [], MOST_PLUGINS)
 
 
 def _class_paths(value: str) -> Iterator[str]:

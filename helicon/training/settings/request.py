@@ -115,11 +115,13 @@ class TrainRequest:
         """A command line that asks for the same, but for what follows: for people."""
         said = self.as_config()
         words = [said.pop("task"), said.pop("path")]
-        overrides = said.pop("overrides", {})
+        overrides = dict(said.pop("overrides", {}))
         said.pop("next", None)
         said.setdefault("minutes", self.minutes)
         for name, value in said.items():
             words += [FLAGS.get(name, f"--{name}"), f"{value:g}" if isinstance(value, float) else str(value)]
+        for file in overrides.pop("plugins", []):
+            words += ["--plugin", file]
         for name, value in overrides.items():
             below = value.items() if isinstance(value, Mapping) else [(None, value)]
             for each, setting in below:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from helicon.formats.nearest import unknown
 from helicon.gpt.numbers import has_bf16
 from helicon.modalities import registry
 from helicon.presets import preset, preset_names, without
-from helicon.tokenizers.names import unknown
 
 # size -> tokens below which it would learn them by heart before it learns the style
 NEEDS_TOKENS = {"tiny": 0, "small": 30_000, "medium": 5_000_000, "large": 200_000_000}

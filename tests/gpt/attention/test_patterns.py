@@ -11,7 +11,7 @@ import pytest
 import torch
 from attention_cases import Dilated, Gaps
 
-from helicon.gpt.attention import patterns, tiles
+from helicon.gpt.attention import tiles
 from helicon.gpt.attention.grid_patterns import UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern
 from helicon.gpt.attention.patterns import PATTERNS, parse_pattern, parse_patterns, register_pattern
@@ -117,7 +117,7 @@ def test_the_predicate_is_the_papers_figure(spec):
 
 
 def test_every_pattern_is_drawn():
-    assert {spec.partition(":")[0] for spec in DRAWN} == set(PATTERNS) - {"row", "conv"}
+    assert {spec.partition(":")[0] for spec in DRAWN} == set(PATTERNS.names()) - {"row", "conv"}
 
 
 def causal(pattern: AttentionPattern, length: int) -> torch.Tensor:
@@ -170,11 +170,13 @@ def test_what_follows_from_a_predicate_covers_exactly_its_causal_pairs(monkeypat
 
 
 def test_a_pattern_is_registered_by_its_form(monkeypatch):
-    monkeypatch.setattr(patterns, "PATTERNS", dict(PATTERNS))
+    monkeypatch.setattr(PATTERNS, "_entries", dict(PATTERNS._entries))
     assert register_pattern(Dilated) is Dilated
     assert parse_patterns("dense,dilated:4,8", 3) == (Dense(), Dilated(4, 8), Dense())
     register_pattern(Dilated)  # again, as a module that is imported twice does
-    with pytest.raises(ValueError, match="there is an attention pattern 'dense' already"):
+    with pytest.raises(
+        ValueError, match=r"test_patterns\.py, line \d+: attention pattern 'dense' is registered already, by helicon"
+    ):
         register_pattern(type("Other", (Gaps,), {"form": "dense"}))
     with pytest.raises(ValueError, match="a letter for each of 0 fields"):
         register_pattern(type("Other", (Gaps,), {"form": "gaps_too:L"}))

@@ -1,0 +1,67 @@
+"""A plugin by name: a file of the user's own with its hash, or an installed package with its version."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from helicon.formats.printable import MOST, printable
+
+_FILE = re.compile(r"(?P<file>.+\.py)(#sha256=(?P<stamp>[0-9a-f]{64}))?")
+_PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]{0,100})==(?P<stamp>[\w.+!-]{1,60})")
+SHOWN = 12  # digits of a hash in messages
+
+
+class PluginError(ValueError):
+    """A plugin that is missing or cannot be loaded; the message names file and line, and what would help."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Code of the user's own.
+
+    Args:
+        name: of the file, without its suffix, or of the installed package.
+        stamp: sha256 of the file in hexadecimal, or the version of the package; empty where it may be any.
+        file: None of a package.
+    """
+
+    name: str
+    stamp: str
+    file: Path | None = None
+
+    @staticmethod
+    def of_file(file: Path) -> Plugin:
+        """The plugin that a file is now. OSError where it cannot be read."""
+        return Plugin(file.stem, hashlib.sha256(file.read_bytes()).hexdigest(), file.absolute())
+
+    @staticmethod
+    def parse(text: str) -> Plugin:
+        """Inverse of `str`, and what is typed, `my.py`; PluginError for what is none."""
+        if isinstance(text, str) and (match := _FILE.fullmatch(text)):
+            return Plugin(Path(match["file"]).stem, match["stamp"] or "", Path(match["file"]))
+        if isinstance(text, str) and (match := _PACKAGE.fullmatch(text)):
+            return Plugin(match["name"], match["stamp"])
+        advice = "a Python file, NAME.py, is accepted; installed packages need not be named"
+        raise PluginError(f"--plugin {printable(text, MOST)}: {advice}")
+
+    def __str__(self) -> str:
+        """As a run records it: `/home/me/my.py#sha256=...` or `my-package==1.0`."""
+        return f"{self.file}#sha256={self.stamp}" if self.file else f"{self.name}=={self.stamp}"
+
+    @property
+    def placeless(self) -> str:
+        """As a bundle records it, which may go anywhere: `my.py#sha256=...`."""
+        return f"{self.file.name}#sha256={self.stamp}" if self.file else str(self)
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{printable(self.file or self.name, MOST)} ({self.version})"
+
+    @property
+    def version(self) -> str:
+        """Its stamp, for people."""
+        return f"sha256 {self.stamp[:SHOWN]}" if self.file else f"version {self.stamp}"

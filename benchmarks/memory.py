@@ -27,8 +27,8 @@ from machine import describe
 
 from helicon.bundle.bundle import make_gpt
 from helicon.data.batches import collate
-from helicon.evaluation.losses import slot_nats
 from helicon.gpt.config import GPTConfig
+from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -73,7 +73,7 @@ def measure(length: int, pattern: str, bf16: bool, recompute: bool, device: str)
     sequencer = Sequencer([layout], {"text": BytesTokenizer()}, length)
     text = np.random.default_rng(0).integers(256, size=length + 1)
     batch = collate(0, [sequencer.pack(layout, {"text": text})])
-    batch = batch._replace(**{name: getattr(batch, name).to(device) for name in batch._fields[1:]})
+    batch = batch.to(device)
     gpt = make_gpt(GPTConfig(layers=8, width=512, heads=8, pattern=pattern), sequencer.schema).to(device)
     gpt.checkpoint = recompute
     taken: list[float] = []

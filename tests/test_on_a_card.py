@@ -13,10 +13,10 @@ from image_bundles import image_bundle, picture
 from pretend_card import Card
 from sound_bundles import RATE, noise, sound_bundle
 
-from helicon.data.batches import Batch, collate
+from helicon.data.batches import collate
 from helicon.data.corpus import write_corpus
 from helicon.evaluation.features import layer_features
-from helicon.evaluation.losses import corpus_nats, slot_nats
+from helicon.evaluation.losses import corpus_nats
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
@@ -25,6 +25,8 @@ from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
+from helicon.objectives.base import Batch
+from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Frame
 from helicon.training.codecs.audio_losses import Scales, Weights, resolutions, sound_loss
 from helicon.training.learning.optimizers import MuonAdamW
@@ -158,7 +160,7 @@ def training_batch(bundle, count: int = 6) -> Batch:
 def test_a_few_steps_learn_and_wait_for_little(card: Card):
     bundle = image_bundle("text[4] image[]")
     gpt, batch = bundle.gpt.to("cuda").train(), training_batch(bundle)
-    batch = Batch(0, *(tensor.to("cuda") for tensor in batch[1:]))
+    batch = batch.to("cuda")
     matrices = [p for name, p in gpt.named_parameters() if p.dim() > 1 and name.startswith("layers")]
     rest = [p for name, p in gpt.named_parameters() if p.dim() < 2 or not name.startswith("layers")]
     optimizer, losses = MuonAdamW(matrices, rest, 0.01, 0.0, 0.95), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from helicon.formats.checked import shown
@@ -12,6 +13,8 @@ from helicon.gpt.attention.patterns import plugins_of_patterns
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
+from helicon.objectives.base import Network, Objective
+from helicon.objectives.next_token import NextToken
 from helicon.plugins.plugin import Plugin
 from helicon.sequence.layout import Schema
 from helicon.tokenizers.sequencer import Sequencer
@@ -24,6 +27,7 @@ class Bundle:
     tokenizer_names: slot -> name of its tokenizer, as the registry knows it.
     reading: options with which the files it learned from were read, such as {"pedal": "drop"}: every file that is to
     be given to it is read with the same. Those that are not given are the tokenizers', else the media's defaults.
+    objective: what it learned. labels: of the examples that it learned from, in the order of their numbers.
     """
 
     gpt: GPT
@@ -31,6 +35,8 @@ class Bundle:
     tokenizer_names: dict[str, str]
     notes: dict[str, Any] = field(default_factory=dict)
     reading: dict[str, Any] = field(default_factory=dict)
+    objective: Objective = field(default_factory=NextToken)
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         options = [tokenizer.read_options for tokenizer in self.sequencer.tokenizers.values()]
@@ -39,6 +45,11 @@ class Bundle:
             if self.reading.get(name, value) != value:
                 raise ValueError(f"reading: {name} {shown(self.reading[name])}, its tokenizer was made for {value}")
         self.reading = registry.read_options((y.sources for y in self.schema.layouts), self.reading | theirs)
+
+    @cached_property
+    def network(self) -> Network:
+        """The GPT with what the objective needs beyond it; freshly initialised unless it is given one."""
+        return self.objective.build(self)
 
     @property
     def schema(self) -> Schema:

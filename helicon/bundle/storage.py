@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import helicon
 from helicon.bundle.bundle import Bundle, make_gpt
@@ -25,6 +25,8 @@ from helicon.formats.weights import WeightsError, read_header, read_weights, wri
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.quantized import Int8Linear
 from helicon.modalities import registry
+from helicon.objectives import registry as objectives
+from helicon.objectives.base import MOST_LABELS
 from helicon.plugins.loading import require
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
@@ -33,6 +35,7 @@ from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 4
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
+BESIDE = "objective.safetensors"  # weights that the objective has beside the GPT
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
 MOST_SLOTS, MOST_PLUGINS = 32, 32  # of a bundle
 
@@ -50,6 +53,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, bundle.gpt.state_dict())
+    if beside := _beside(bundle):
+        write_weights(folder / BESIDE, beside.state_dict())
     for slot, tokenizer in bundle.sequencer.tokenizers.items():
         if tensors := tokenizer_weights(tokenizer):
             write_weights(folder / TOKENIZER_WEIGHTS.format(slot=slot), tensors)
@@ -64,6 +69,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
             "positions": schema.positions,
             "layouts": [str(layout) for layout in schema.layouts],
             "reading": bundle.reading,
+            "objective": {"name": objectives.name_of(bundle.objective), "options": asdict(bundle.objective)},
+            "labels": list(bundle.labels),
             "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},
             "tokenizers": {
                 slot: {"name": name, "state": bundle.sequencer.tokenizers[slot].state()}
@@ -107,9 +114,18 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         with torch.device("meta"):
             gpt = make_gpt(gpt_config, sequencer.schema)
         options = fields("reading", config["reading"], registry.read_options((y.sources for y in layouts), {}))
+        objective = fields("objective", config["objective"], ("name", "options"))
         bundle = Bundle(
-            gpt=gpt, sequencer=sequencer, tokenizer_names=names, notes=notes_of(config), reading=dict(options)
+            gpt=gpt,
+            sequencer=sequencer,
+            tokenizer_names=names,
+            notes=notes_of(config),
+            reading=dict(options),
+            objective=objectives.restored(objective["name"], objective["options"]),
+            labels=tuple(texts("labels", config["labels"], MOST_LABELS)),
         )
+        with torch.device("meta"):
+            beside = _beside(bundle)
     except BundleError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -123,9 +139,11 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         )
     try:
         gpt.load_state_dict(read_weights(folder / WEIGHTS, gpt.state_dict(), device), assign=True)
+        if beside:
+            beside.load_state_dict(read_weights(folder / BESIDE, beside.state_dict(), device), assign=True)
     except WeightsError as error:
         raise BundleError(str(error)) from None
-    gpt.eval()
+    bundle.network.eval()
     return bundle
 
 
@@ -135,6 +153,12 @@ def _check_plugins(path: Path, config: dict[str, Any]) -> None:
         require(texts("plugins", config.get("plugins"), MOST_PLUGINS))
     except ValueError as error:
         raise BundleError(f"{printable(path)}: {error}") from None
+
+
+def _beside(bundle: Bundle) -> nn.ModuleDict | None:
+    """What the objective keeps beside the GPT; None where that is nothing."""
+    network, kept = bundle.network, bundle.objective.kept
+    return nn.ModuleDict({name: network.get_submodule(name) for name in kept}) if kept else None
 
 
 def _gpt_config(config: Any) -> GPTConfig:

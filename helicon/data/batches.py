@@ -7,35 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from helicon.data.corpus import Corpus
 from helicon.data.numbered import NumberedBatches
 from helicon.data.packing import Batches
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
+from helicon.objectives.base import NO_LABEL, Batch
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 
 TRIES = 4  # to draw a change after which a piece has room in its windows
-
-
-class Batch(NamedTuple):
-    """One layout's pieces: ids [P, T], rows [P, T, A], targets [P, T] (NO_TARGET: nothing to learn), lengths [P].
-
-    All int64. Each piece is a sequence of its own, filled up on the right to the longest of them.
-    """
-
-    layout: int
-    ids: Tensor
-    rows: Tensor
-    targets: Tensor
-    lengths: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,8 +43,19 @@ class Variation:
 NONE = Variation(augment=False, drop=0.0, plan=0.0)
 
 
-def collate(index: int, packed: Sequence[Packed]) -> Batch:
-    """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target."""
+def collate(
+    index: int, packed: Sequence[Packed], examples: Sequence[int] | None = None, labels: np.ndarray | None = None,
+    sequences: int | None = None,
+) -> Batch:  # fmt: skip
+    """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target.
+
+    Args:
+        index: of the layout.
+        packed: the sequences.
+        examples: number of each one's example in its corpus; those of the sequences unless given.
+        labels: number of the label of each example of the corpus.
+        sequences: of the full context that they stand for; as many as there are unless given.
+    """
     lengths = np.array([len(p.ids) for p in packed], np.int64)
     real = np.arange(lengths.max()) < lengths[:, None]
     ids, targets = np.zeros(real.shape, np.int64), np.full(real.shape, NO_TARGET, np.int64)
@@ -65,7 +63,10 @@ def collate(index: int, packed: Sequence[Packed]) -> Batch:
     ids[real] = np.concatenate([p.ids for p in packed])
     rows[real] = np.concatenate([p.rows for p in packed])
     targets[real] = np.concatenate([p.targets for p in packed])
-    return Batch(index, *map(torch.from_numpy, (ids, rows, targets, lengths)))
+    numbers = np.arange(len(packed)) if examples is None else np.asarray(examples, np.int64)
+    known = np.full(len(packed), NO_LABEL) if labels is None else labels[numbers]
+    tensors = map(torch.from_numpy, (ids, rows, targets, lengths, known, numbers))
+    return Batch(index, *tensors, sequences=len(packed) if sequences is None else sequences)
 
 
 class Stream:
@@ -76,13 +77,17 @@ class Stream:
 
     A batch has `batch` sequences where they fill the context. Where an open slot leaves them shorter, more of them take
     their place, as many as there is room for in the same tokens.
+
+    labels: number of each example's label; those without one are left out, and so is every piece's condition.
     """
 
     def __init__(
-        self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation
-    ) -> None:
+        self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation,
+        labels: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
-        self.examples = corpus.select(held=False)
+        self.batch, self.labels = batch, labels
+        self.examples = chosen_examples(corpus, held=False, labels=labels)
         longest, size = corpus.longest(layout.last.name)[self.examples], sequencer.room(layout) + 1
         self.windows = WindowTable.of(self._targets(longest), size)
         fed = layout.prefix - 1 + self.windows.targets
@@ -95,11 +100,17 @@ class Stream:
         """(number in the stream, window) of batch t, of like lengths."""
         return self.batches.rows(t)
 
+    def example(self, window: int) -> int:
+        """Number, in the corpus, of the example that a window is of."""
+        return int(self.examples[self.windows.pieces[window]])
+
     def window(self, number: int, window: int) -> Packed:
         """A window of the table, as it is when it comes at that number."""
         ids, begin, end = self._cut(self.batches.epoch_of(number), window)
         rng = self._draws(number)
-        if self.how.drop:
+        if self.labels is not None:
+            ids = unconditioned(self.sequencer, self.layout, ids)
+        elif self.how.drop:
             self._drop(ids, rng)
         plan, length = bool(rng.random() < self.how.plan), len(ids[self.layout.last.name])
         packed = self.sequencer.pack(self.layout, ids, min(begin, length), plan)
@@ -119,7 +130,7 @@ class Stream:
         """
         piece, name = int(self.windows.pieces[window]), self.layout.last.name
         rng = self._draws(epoch, piece + 1)
-        plain, room = self.corpus.example(int(self.examples[piece]), rng), self.windows.capacity(piece, self.limits)
+        plain, room = self.corpus.example(self.example(window), rng), self.windows.capacity(piece, self.limits)
         changes = range(TRIES if self.how.augment else 0)
         changed = (augmented(self.sequencer, dict(plain), rng, self.how.changes) for _ in changes)
         ids = next((ids for ids in changed if self._targets(len(ids[name])) <= room), plain)
@@ -141,6 +152,17 @@ class Stream:
                 ids[slot] = tokenizer.drop(self.sequencer.checked(slot, ids[slot]), rng, self.how.drop)
             elif slot in ids and slot != self.layout.last.name and rng.random() < self.how.drop:
                 del ids[slot]
+
+
+def chosen_examples(corpus: Corpus, held: bool, labels: np.ndarray | None = None) -> np.ndarray:
+    """Numbers of the held-out examples, or of those to train on: where labels are learned, of those that have one."""
+    found = corpus.select(held)
+    return found if labels is None else found[labels[found] != NO_LABEL]
+
+
+def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """An example without its conditions, of which some may tell its label."""
+    return {**sequencer.null_conditions(ids), layout.last.name: ids[layout.last.name]}
 
 
 def augmented(
@@ -178,7 +200,9 @@ class TrainBatches(NumberedBatches[Batch]):
         index = t % len(self.streams)
         stream = self.streams[index]
         rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
-        return collate(index, [stream.window(number, window) for number, window in rows])
+        packed = [stream.window(number, window) for number, window in rows]
+        examples = [stream.example(window) for _, window in rows]
+        return collate(index, packed, examples, stream.labels, stream.batch // self.world)
 
     @property
     def epoch(self) -> int:
@@ -186,17 +210,26 @@ class TrainBatches(NumberedBatches[Batch]):
         return len(self.streams) * max(stream.batches.epoch for stream in self.streams)
 
 
-def held_out_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout) -> Iterator[Packed]:
-    """`scored_windows` of all held-out examples."""
-    for example in corpus.select(held=True):
-        yield from scored_windows(corpus, sequencer, layout, int(example))
+def held_out_windows(
+    corpus: Corpus, sequencer: Sequencer, layout: Layout, labels: np.ndarray | None = None
+) -> Iterator[tuple[int, Packed]]:  # fmt: skip
+    """(number of the example, window): `scored_windows` of all held-out examples."""
+    for example in map(int, chosen_examples(corpus, held=True, labels=labels)):
+        for window in scored_windows(corpus, sequencer, layout, example, labels is not None):
+            yield example, window
 
 
-def scored_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout, example: int) -> Iterator[Packed]:
-    """Windows in which every token of an example is a target once, with half a window before it where it can."""
+def scored_windows(
+    corpus: Corpus, sequencer: Sequencer, layout: Layout, example: int, blind: bool = False
+) -> Iterator[Packed]:  # fmt: skip
+    """Windows in which every token of an example is a target once, with half a window before it where it can.
+
+    blind: whether its conditions are left out.
+    """
     room, name = sequencer.room(layout), layout.last.name
     half = max(1, room // 2)
     ids = corpus.example(example)
+    ids = unconditioned(sequencer, layout, ids) if blind else ids
     length = len(ids[name])
     start, known = 0, 0  # `known` targets of the last slot are scored already
     while True:

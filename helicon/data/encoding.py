@@ -125,9 +125,9 @@ class Encoding:
 def encode(
     reader: Reader, layout: Layout, modalities: Mapping[str, str], tokenizers: Mapping[str, Tokenizer]
 ) -> Iterator[tuple[Entry, Piece]]:  # fmt: skip
-    """All pieces of a layout with ids of every slot, in order. modalities: of each slot, by name."""
+    """All pieces of a layout with ids of these slots, in order. modalities: of each slot, by name."""
     room = most_ids(layout, tokenizers)
-    coders = [Coder(slot, modalities[slot], tokenizers[slot], room[slot]) for slot in layout.sources]
+    coders = [Coder(slot, modalities[slot], tokenizers[slot], room[slot]) for slot in modalities]
     travels = [coder.travels for coder in coders]
     near, far = list(compress(coders, travels)), [coder.ready() for coder, it in zip(coders, travels) if not it]
     read = reader.read("tokenising", Encoding(layout, modalities, near), keep=False)

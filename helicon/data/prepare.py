@@ -40,6 +40,7 @@ class Source:
     """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
 
     grow: whether adopted tokenizers learn the labels of the folder; one that is measured on it does not.
+    made_only: whether only the medium that is made is read, and its conditions are left out.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Source:
     held_out: float = 0.05
     cache: Path | None = None
     grow: bool = True
+    made_only: bool = False
 
     @staticmethod
     def of(
@@ -106,7 +108,7 @@ def prepare(
     encode where there is much to do, as many as there are cores unless told. DataError when nothing can be read.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    scans = [scan(source.path, modalities_of(layout), source.manifest) for layout in layouts]
+    scans = [scan(source.path, modalities_of(layout, source.made_only), source.manifest) for layout in layouts]
     adopted = dict(adopted or {})
     folder = (source.cache or default_cache()) / _key(source, scans, adopted)
     if kept is not None and not _holds(folder, kept):
@@ -124,9 +126,15 @@ def prepare(
         return replace(_build(source, layouts, scans, adopted, folder, workers), notes=notes)
 
 
-def modalities_of(layout: Layout) -> list[Modality]:
-    """Those of the layout's slots, once each, in order."""
-    found = [modality_of(slot, [layout]) for slot in layout.sources]
+def slots_of(layout: Layout, made_only: bool = False) -> list[str]:
+    """Slots of a layout that examples carry: all, or those of the medium that is made."""
+    made = modality_of(layout.last.name, [layout])
+    return [slot for slot in layout.sources if not made_only or modality_of(slot, [layout]) == made]
+
+
+def modalities_of(layout: Layout, made_only: bool = False) -> list[Modality]:
+    """Those of these slots, once each, in order."""
+    found = [modality_of(slot, [layout]) for slot in slots_of(layout, made_only)]
     return list({modality.name: modality for modality in found}.values())
 
 
@@ -141,7 +149,7 @@ def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]
     parts = [
         helicon.__version__, VERSION, source.layouts, choices, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, choices)],
-        source.held_out, str(source.path.resolve()), states, source.grow,
+        source.held_out, str(source.path.resolve()), states, source.grow, source.made_only,
         [[entry.stamps for entry in found.entries] for found in scans],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
@@ -197,7 +205,8 @@ def _build(
     workers: Workers,
 ) -> Prepared:  # fmt: skip
     readers = [
-        Reader(found.entries, modalities_of(layout), source.options, workers) for layout, found in zip(layouts, scans)
+        Reader(found.entries, modalities_of(layout, source.made_only), source.options, workers)
+        for layout, found in zip(layouts, scans)
     ]
     surveys: dict[str, list[Any]] = {}
     if asked := _asked(source, adopted):
@@ -214,7 +223,7 @@ def _build(
     building = temporary_path(folder)
     try:
         counts = [
-            _encode(building / str(i), layout, reader, tokenizers, source.held_out)
+            _encode(building / str(i), layout, slots_of(layout, source.made_only), reader, tokenizers, source.held_out)
             for i, (layout, reader) in enumerate(zip(layouts, readers))
         ]
         _check_read(source, layouts, readers)
@@ -290,11 +299,12 @@ def _fit(
 
 
 def _encode(
-    folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer], held_out: float
-) -> dict[str, int]:
-    """Writes the corpus of one layout; gives what encoding lost, counted."""
-    sizes = {slot: len(tokenizers[slot].block) for slot in layout.sources}
-    modalities = {slot: modality_of(slot, [layout]).name for slot in layout.sources}
+    folder: Path, layout: Layout, slots: Sequence[str], reader: Reader, tokenizers: Mapping[str, Tokenizer],
+    held_out: float,
+) -> dict[str, int]:  # fmt: skip
+    """Writes the corpus of these slots of a layout; gives what encoding lost, counted."""
+    sizes = {slot: len(tokenizers[slot].block) for slot in slots}
+    modalities = {slot: modality_of(slot, [layout]).name for slot in slots}
     rows: list[tuple[str, str | None, Mapping[str, Ids]]] = []
     stems: list[str] = []
     lost: Counter[str] = Counter()

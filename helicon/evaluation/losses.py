@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
@@ -14,35 +14,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.batches import Batch, collate, scored_windows
+from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
-from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
+from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Packed, Sequencer
 
 POOL = 32  # batches among which windows are sorted by length, to waste little on padding
-
-
-def slot_nats(gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[str]) -> dict[str, tuple[Tensor, int]]:
-    """Slot -> (sum of -log p over its targets, their number), for the slots asked for.
-
-    Only positions with a target reach the output matrix, and only the slot's rows of it are computed.
-    """
-    layout = sequencer.schema.layouts[batch.layout]
-    hidden = gpt(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
-    spans = [span for span in sequencer.spans(layout, batch.ids.shape[1]) if span.slot in slots]
-    scored = []
-    for span in spans:
-        targets = batch.targets[:, span.positions]
-        pieces, places = (targets >= 0).nonzero(as_tuple=True)  # for whose number a GPU is waited for, once
-        found = hidden[pieces, places + span.positions.start]
-        scored.append(Scored(found, span.rows, targets[pieces, places] - span.rows.start))
-    totals = gpt.nats(scored)
-    return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +63,13 @@ def open_folder(
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
 
-    Labels that the model does not know are left open. DataError when there are files for none of the layouts.
+    Labels that the model does not know are left open. Of a model that learned labels, only the medium that it makes is
+    read. DataError when there are files for none of the layouts.
     """
-    layouts, fault = [], None
+    layouts, fault, labelled = [], None, bundle.objective.labelled
     for layout in bundle.schema.layouts:
         try:
-            scan(path, modalities_of(layout), manifest)
+            scan(path, modalities_of(layout, labelled), manifest)
             layouts.append(layout)
         except DataError as error:
             fault = fault or error
@@ -103,6 +86,7 @@ def open_folder(
         manifest=manifest,
         held_out=held_out,
         grow=False,
+        made_only=labelled,
     )
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
@@ -136,9 +120,8 @@ def corpus_nats(
     windows = (window for example in bar for window in scored_windows(corpus, sequencer, layout, example))
     nats, targets = 0.0, 0
     for group in _batches(windows, batch):
-        tensors = collate(index, group)
-        moved = Batch(index, *(tensor.to(device) for tensor in tensors[1:]))
-        total, count = slot_nats(gpt, sequencer, moved, {layout.last.name})[layout.last.name]
+        packed = collate(index, group).to(device)
+        total, count = slot_nats(gpt, sequencer, packed, {layout.last.name})[layout.last.name]
         check_finite(total)
         nats, targets = nats + float(total), targets + count
     return nats, targets

@@ -16,13 +16,13 @@ from helicon.presets import chosen, dotted, merge, preset, without
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
-from helicon.training.options import resolve
+from helicon.training.options import check_task_name, resolve
 from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limits, machine_of, place
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import validation_seconds
-from helicon.training.tasks import TASKS
+from helicon.training.tasks import tasks
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
 CODES = "codes"  # the kind of tokenizer that a codec makes
@@ -79,7 +79,7 @@ def _tokenizer_named(data: SequenceData, slot: str) -> bool:
 
 def medium_of(task: str) -> str:
     """The medium that a codec's preset is for. ValueError for another preset."""
-    kind = TASKS.get(preset(task).get("task", "gpt"), TASKS["gpt"]).data_class
+    kind = tasks()[check_task_name(preset(task).get("task"))].data_class
     if not issubclass(kind, RawData):
         raise ValueError(f"--codec {task}: a preset that trains a codec is needed")
     return kind.medium
@@ -91,7 +91,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
     for layout in data.layouts:
-        scan(request.path, modalities_of(layout), data.source.manifest)
+        scan(request.path, modalities_of(layout, data.labelled), data.source.manifest)
     return data
 
 

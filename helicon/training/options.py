@@ -39,7 +39,7 @@ from helicon.training.settings.lightning_options import (
 )
 from helicon.training.settings.own_classes import import_typed
 from helicon.training.settings.words import configs_of, resolve_configs, typed_names, typed_options
-from helicon.training.tasks import TASKS, TrainConfig
+from helicon.training.tasks import TrainConfig, tasks
 from helicon.training.trainer import HeliconTrainer
 
 UNION = "Does not validate against any of the Union subtypes"
@@ -100,7 +100,7 @@ def explained(message: str, parser: Parser) -> UsageError:
     known = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
     option = (wrong[1] or wrong[2]).lstrip("-") if wrong else None
     if option and known:
-        others = [task for task in TASKS if task != parser.task and _has(task, parser.command, option)]
+        others = [task for task in tasks() if task != parser.task and _has(task, parser.command, option)]
         if others:
             return UsageError(f"--{option} is an option of {' and '.join(others)}; this trains {parser.task}", option)
         return UsageError(unknown("option", f"--{option}", sorted(parser.options)), option)
@@ -160,7 +160,7 @@ def _place_of(option: str, config: str) -> str | None:
 
 def make_parser(task: str, command: str = "fit") -> Parser:
     """The parser of one of Lightning's commands: the groups of a task, each flat, and the options of a run."""
-    return _make_parser(task, command, TASKS[task].data())
+    return _make_parser(task, command, tasks()[task].data())
 
 
 @cache
@@ -176,7 +176,7 @@ def _make_parser(task: str, command: str, data: type[DataConfig]) -> Parser:
     parser.add_argument("--seed_everything", type=bool | int, default=False)
     parser.add_lightning_class_args(HeliconTrainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
-    parser.add_class_arguments(TASKS[task].model, "model")
+    parser.add_class_arguments(tasks()[task].model, "model")
     parser.add_class_arguments(data, "data")
     parser.add_class_arguments(RunConfig)
     parser.add_optimizer_args()
@@ -205,8 +205,8 @@ def check_options(task: str, config: Namespace) -> None:
     refusal = refusal or unknown_precision(task, config.trainer.precision)
     if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
         raise UsageError(refusal, refusal.split()[0].removeprefix("--"))
-    _check_group("model", TASKS[task].model, config)
-    _check_group("data", TASKS[task].data(), config)
+    _check_group("model", tasks()[task].model, config)
+    _check_group("data", tasks()[task].data(), config)
 
 
 def _check_group(group: str, kind: type[Any], config: Namespace) -> None:
@@ -265,8 +265,8 @@ def task_of(args: Sequence[str]) -> str:
 
 def check_task_name(task: Any) -> str:
     """The task, `gpt` unless one is named; UsageError for another."""
-    if task is not None and str(task) not in TASKS:
-        raise UsageError(unknown("task", str(task), TASKS), "task")
+    if task is not None and str(task) not in tasks():
+        raise UsageError(unknown("task", str(task), tasks()), "task")
     return task or "gpt"
 
 

@@ -13,7 +13,8 @@ import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import find_bundle, load_bundle
-from helicon.data.prepare import Prepared
+from helicon.data.files import DataError, scan
+from helicon.data.prepare import Prepared, modalities_of
 from helicon.presets import dotted, merge, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -155,7 +156,8 @@ def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
     if request.size != "auto":
         raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
     theirs = {str(layout): layout for layout in source.schema.layouts}
-    layouts = [str(Layout.parse(spec)) for spec in request.config["data"]["layouts"]]
+    said = merge(request.config, request.overrides).get("data") or {}
+    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source)[:1]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
         made = {Layout.parse(spec).last.name for spec in layouts}
@@ -170,6 +172,20 @@ def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
     # Few pieces: many small steps rather than few large ones
     data = {"batch_size": 8, "layouts": layouts, "tokenizers": tokenizers, "adopt": str(find_bundle(request.init_from))}
     return {"model": model, "data": data}
+
+
+def _readable(request: TrainRequest, source: Bundle) -> list[str]:
+    """Layouts of a bundle that the folder has files for, by what they make; DataError of the first where none has."""
+    found, faults = [], []
+    for layout in source.schema.layouts:
+        try:
+            scan(request.path, modalities_of(layout, made_only=True), request.manifest)
+            found.append(str(layout))
+        except DataError as error:
+            faults.append(error)
+    if not found:
+        raise faults[0]
+    return found
 
 
 def max_time(minutes: float) -> str:

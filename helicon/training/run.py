@@ -58,7 +58,7 @@ from helicon.training.settings.lightning_options import unknown_precision
 from helicon.training.settings.own_classes import import_typed, own_class_options
 from helicon.training.settings.words import resolve_configs, typed_options
 from helicon.training.stopping import EndCompanions, StopOnSignal
-from helicon.training.tasks import TASKS, TrainConfig
+from helicon.training.tasks import TrainConfig, tasks
 from helicon.training.trainer import HeliconTrainer
 
 
@@ -83,7 +83,7 @@ class HeliconCLI(LightningCLI):
             self.task = check_task_name(args.get("task"))
         else:
             self.task = task_of(args)
-        task = TASKS[self.task]
+        task = tasks()[self.task]
         super().__init__(
             task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None, args=given,
             run=False, auto_configure_optimizers=False, load_from_checkpoint_support=False,
@@ -142,7 +142,7 @@ class HeliconCLI(LightningCLI):
             if isinstance(error, ImportError) or UNION in str(error):
                 raise explained(str(error), self.parser) from error
             raise
-        task, data, model = TASKS[self.task], self.config_init.data, self.config_init.model
+        task, data, model = tasks()[self.task], self.config_init.data, self.config_init.model
         self.datamodule: Any = self.datamodule or task.datamodule(data, model)
         self.model: Any = task.module(model)
         own = (self.chosen(name) for name in ("optimizer", "lr_scheduler"))
@@ -165,7 +165,7 @@ class HeliconCLI(LightningCLI):
         return run_text({**settings, "plugins": list(plugins)})
 
     def _default_name(self) -> str:
-        raw = TASKS[self.task].data_class
+        raw = tasks()[self.task].data_class
         layouts = self.chosen("data").get("layouts") or ["run"]
         made = f"{raw.medium}-codec" if issubclass(raw, RawData) else layouts[0].split()[-1]
         return re.sub(r"[^\w-]+", "-", made).strip("-") or "run"

@@ -10,6 +10,8 @@ import pytorch_lightning as pl
 from jsonargparse import Namespace
 
 from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, sequence_data_config
+from helicon.objectives.base import Objective
+from helicon.objectives.registry import OBJECTIVES
 from helicon.presets import GROUPS
 from helicon.training.codecs.audio_codec import AudioCodecModule
 from helicon.training.codecs.audio_data import AudioData
@@ -21,10 +23,11 @@ from helicon.training.learning.data import SequenceData
 from helicon.training.learning.module import GPTModule
 from helicon.training.settings.config import (
     AudioCodecModelConfig,
-    GPTModelConfig,
     ImageCodecModelConfig,
     OptimizerConfig,
     RunConfig,
+    model_config,
+    part,
 )
 
 
@@ -47,11 +50,7 @@ class Task:
     data_class: type[pl.LightningDataModule]
 
 
-TASKS = {
-    "gpt": Task(
-        model=GPTModelConfig, data=sequence_data_config, module=GPTModule, data_class=SequenceData,
-        datamodule=lambda data, model: SequenceData(data, model.context, model.positions),
-    ),
+CODECS = {
     "codec": Task(
         model=ImageCodecModelConfig, data=lambda: ImageDataConfig, module=CodecModule, data_class=CodecData,
         datamodule=lambda data, model: CodecData(data),
@@ -61,6 +60,19 @@ TASKS = {
         datamodule=lambda data, model: AudioData(data),
     ),
 }  # fmt: skip
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by name: the objectives of a GPT, and the codecs."""
+    return {**{name: _of_objective(kind) for name, kind in OBJECTIVES.items()}, **CODECS}
+
+
+def _of_objective(kind: type[Objective]) -> Task:
+    return Task(
+        model=model_config(kind), data=sequence_data_config, data_class=SequenceData,
+        module=lambda config: GPTModule(config, part(kind, config)),
+        datamodule=lambda data, model: SequenceData(data, model.context, model.positions, kind.labelled),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class TrainConfig:
     @property
     def task(self) -> Task:
         """Classes of what is trained."""
-        return TASKS[self.values.task]
+        return tasks()[self.values.task]
 
     @property
     def run(self) -> RunConfig:

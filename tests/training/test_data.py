@@ -11,7 +11,7 @@ from training_runs import fit, signalled_at, weights
 
 from helicon.data.config import sequence_data_config
 from helicon.data.entries import DataError
-from helicon.evaluation.losses import slot_nats
+from helicon.objectives.next_token import slot_nats
 from helicon.training.learning.data import SequenceData
 from helicon.training.learning.module import GPTModule
 from helicon.training.resuming import resumed_config

@@ -14,6 +14,7 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos.composer import write_folder
 from helicon.gpt.model import GPT
+from helicon.objectives.next_token import NextToken
 from helicon.training.learning.module import GPTModule
 from helicon.training.runs.metrics import read_metrics
 from helicon.training.settings.config import GPTModelConfig
@@ -175,9 +176,8 @@ def test_the_last_steps_are_validated_too(midi_folder, tmp_path):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_first_process_alone_writes_the_bundle(monkeypatch, tmp_path, rank):
     """Of several that have the same weights, for which nothing else tells it."""
-    module, written = GPTModule(GPTModelConfig(layers=1, width=16, heads=1)), []
-    module.gpt = GPT(module.config.gpt, 9, 4)
-    bundle = SimpleNamespace(gpt=module.gpt, schema=None)
+    module, written = GPTModule(GPTModelConfig(layers=1, width=16, heads=1), NextToken()), []
+    bundle = SimpleNamespace(gpt=GPT(module.config.gpt, 9, 4), schema=None)
     monkeypatch.setattr(GPTModule, "global_rank", property(lambda self: rank))
     monkeypatch.setattr(GPTModule, "bundle", lambda self, notes: bundle)
     monkeypatch.setattr("helicon.training.learning.module.whole", lambda gpt, make, first: gpt)

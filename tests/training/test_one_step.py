@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from helicon.gpt.model import GPT, GPTConfig
+from helicon.objectives.base import Network
+from helicon.objectives.next_token import NextToken
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.module import GPTModule
 from helicon.training.learning.optimizers import Muon, MuonAdamW, orthogonalised
@@ -114,9 +116,11 @@ def test_two_steps_of_adamw(optimizer):
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_matrices_of_the_layers_alone_are_decayed_and_go_to_muon(optimizer):
-    module = GPTModule(GPTModelConfig(optimizer=optimizer, weight_decay=0.5, beta2=0.7, lr=0.25, warmup=0.0))
+    config = GPTModelConfig(optimizer=optimizer, weight_decay=0.5, beta2=0.7, lr=0.25, warmup=0.0)
+    module = GPTModule(config, NextToken())
     module.trainer = PretendTrainer()  # type: ignore[assignment]
-    module.gpt = GPT(GPTConfig(layers=2, width=16, heads=2), vocabulary_size=9, places=5)
+    gpt = GPT(GPTConfig(layers=2, width=16, heads=2), vocabulary_size=9, places=5)
+    module.network = Network(SimpleNamespace(gpt=gpt, sequencer=None, labels=()))  # type: ignore[arg-type]
     made = module.configure_optimizers()["optimizer"]
     names = {id(parameter): name for name, parameter in module.gpt.named_parameters()}
     decayed, rest = [{names[id(parameter)] for parameter in group["params"]} for group in made.param_groups]

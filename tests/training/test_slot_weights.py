@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from helicon.evaluation.losses import slot_nats
 from helicon.formats.image import write_image
+from helicon.objectives.next_token import slot_nats
 from helicon.training.learning.module import GPTModule
 from helicon.training.run import run_lightning
 from helicon.training.runs.metrics import read_metrics

@@ -80,7 +80,8 @@ class RunModule(pl.LightningModule):
             return
         checkpoint, theirs = self.expected
         refused = f"{printable(checkpoint)}: refused, weights of another model than is configured"
-        if (found := len({name.split(".")[2] for name in theirs if name.startswith(f"{prefix}.layers.")})) != layers:
+        inside = f"{prefix}.gpt.layers."
+        if (found := len({name.split(".")[3] for name in theirs if name.startswith(inside)})) != layers:
             raise TrainingError(f"{refused}: of {found} layers, {layers} here")
         with torch.device("meta"):
             own = {f"{prefix}.{name}": tensor.shape for name, tensor in make().state_dict().items()}

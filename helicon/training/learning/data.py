@@ -17,14 +17,18 @@ from torch.utils.data import DataLoader
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.data.batches import Batch, Stream, TrainBatches, Variation, collate, held_out_windows
+from helicon.data.batches import Stream, TrainBatches, Variation, chosen_examples, collate, held_out_windows
 from helicon.data.config import SequenceDataConfig
+from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
+from helicon.data.labelled import label_numbers, labels_of
 from helicon.data.packing import full_batches
 from helicon.data.prepare import Prepared, Source, prepare
+from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.printable import print_text
 from helicon.modalities import registry
+from helicon.objectives.base import MOST_LABELS, NO_LABEL, Batch
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
@@ -40,9 +44,12 @@ class SequenceData(pl.LightningDataModule):
         config: which files, layouts, tokenizers and batches.
         context: tokens fed at most.
         positions: coordinates that a token's position is told by, as `GPTModelConfig` has them.
+        labelled: whether pieces are to have a label, which is learned from what is made alone.
     """
 
-    def __init__(self, config: SequenceDataConfig, context: int = 512, positions: str = "flat") -> None:
+    def __init__(
+        self, config: SequenceDataConfig, context: int = 512, positions: str = "flat", labelled: bool = False
+    ) -> None:
         super().__init__()
         self.adopted: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
@@ -65,7 +72,10 @@ class SequenceData(pl.LightningDataModule):
             for name, value in known.read_options.items():
                 if options.setdefault(name, value) != value:
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
-        self.source = Source.of(config, tuple(config.layouts), choices, options)
+        self.labelled, self.labels = labelled, ()
+        self.source = replace(
+            Source.of(config, tuple(config.layouts), choices, options), grow=not labelled, made_only=labelled
+        )
         self.reading = registry.read_options(sources, options)
         for name in config.of_media.keys() - self.reading.keys() - registry.fitting_options():
             raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
@@ -105,10 +115,16 @@ class SequenceData(pl.LightningDataModule):
         self.prepared = self.prepared or self._prepare()
         if self._sequencer is None:
             self._sequencer = Sequencer(self.layouts, self.prepared.tokenizers, self.context, self.positions)
+        if self.labelled and not self.labels:
+            self.labels = labels_of(self.prepared.corpora, str(self.source.path))
         for corpus in self.prepared.corpora:
-            train = len(corpus.select(held=False))
+            train = len(chosen_examples(corpus, held=False, labels=self.numbers(corpus)))
             if stage == "fit" and not train:
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
+
+    def numbers(self, corpus: Corpus) -> np.ndarray | None:
+        """The number of each example's label, where labels are learned."""
+        return label_numbers(corpus, self.labels) if self.labelled else None
 
     def _prepare(self, say: Any = lambda line: None) -> Prepared:
         self.prepared = prepare(self.source, self.adopted_tokenizers, say, self._kept)
@@ -119,13 +135,17 @@ class SequenceData(pl.LightningDataModule):
         tokenizers = self.sequencer.tokenizers
         states = {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()}
         weights = {slot: tokenizer_weights(tokenizer) for slot, tokenizer in tokenizers.items()}
-        return {"choices": dict(self.choices), "states": json.dumps(states), "weights": weights}
+        kept = {"choices": dict(self.choices), "states": json.dumps(states), "weights": weights}
+        return {**kept, "labels": list(self.labels)}
 
     def keep(self, state: dict[str, Any]) -> None:
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
         self._kept = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
-        self.source = replace(self.source, tokenizers=choices)
+        self.source, self.labels = (
+            replace(self.source, tokenizers=choices),
+            tuple(texts("labels", state["labels"], MOST_LABELS)),
+        )
 
     @cached_property
     def batches(self) -> TrainBatches:
@@ -136,7 +156,7 @@ class SequenceData(pl.LightningDataModule):
         if self.batch_size % trainer.world_size:
             raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
         streams = [
-            Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation)
+            Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, self.numbers(corpus))
             for corpus, layout in zip(self.prepared.corpora, self.sequencer.schema.layouts)
         ]
         return TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
@@ -159,7 +179,8 @@ class SequenceData(pl.LightningDataModule):
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
         groups: list[tuple[int, list[int]]] = []  # layout, and which of its windows are a batch
         for index, (corpus, layout) in enumerate(sources):
-            lengths = [len(window.ids) for window in held_out_windows(corpus, self.sequencer, layout)]
+            found = held_out_windows(corpus, self.sequencer, layout, self.numbers(corpus))
+            lengths = [len(window.ids) for _, window in found]
             tokens = self.batch_size * (layout.prefix + self.sequencer.room(layout))
             groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
         if limit is not None and len(groups) > limit:
@@ -169,11 +190,16 @@ class SequenceData(pl.LightningDataModule):
             ours = [group for owner, group in groups if owner == index]
             wanted = {i for group in ours for i in group}
             # Packed once more, so that no more are in memory than are kept
-            found = enumerate(held_out_windows(corpus, self.sequencer, layout) if wanted else [])
-            windows = {i: window for i, window in found if i in wanted}
-            batches += [collate(index, [windows[i] for i in group]) for group in ours]
+            numbers = self.numbers(corpus)
+            found = enumerate(held_out_windows(corpus, self.sequencer, layout, numbers) if wanted else [])
+            windows = {i: each for i, each in found if i in wanted}
+            for group in ours:
+                examples, packed = zip(*(windows[i] for i in group))
+                batches.append(collate(index, packed, examples, numbers))
         while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
-            batches.append(batches[-1]._replace(targets=torch.full_like(batches[-1].targets, NO_TARGET)))
+            last = batches[-1]
+            nothing = {"targets": torch.full_like(last.targets, NO_TARGET)}
+            batches.append(last._replace(**nothing, labels=torch.full_like(last.labels, NO_LABEL)))
         return held_loader(batches, self.trainer, option)
 
 

@@ -1,7 +1,4 @@
-"""The Lightning module that trains a GPT on batches of sequences.
-
-Shapes: B sequences, T tokens, N positions of one slot that have a target.
-"""
+"""The Lightning module that trains a GPT, by one of the objectives, on batches of sequences."""
 
 from __future__ import annotations
 
@@ -13,10 +10,8 @@ from torch import Tensor
 
 from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
-from helicon.data.batches import Batch
-from helicon.evaluation.losses import slot_nats
-from helicon.formats.nearest import unknown
 from helicon.gpt.model import GPT
+from helicon.objectives.base import Batch, Mean, Network, Objective
 from helicon.plugins.plugin import Plugin
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
@@ -30,16 +25,15 @@ from helicon.training.settings.config import GPTModelConfig
 
 
 class GPTModule(RunModule):
-    """A GPT, its loss and its optimizer. The network is built once the data say what the vocabulary is."""
+    """A GPT, what it learns, and its optimizer. The network is built once the data say what the vocabulary is."""
 
-    def __init__(self, config: GPTModelConfig) -> None:
+    def __init__(self, config: GPTModelConfig, objective: Objective) -> None:
         if not 0 <= config.ema < 1:
             raise TrainingError(f"--model.ema must be from 0 to below 1, got {config.ema:g}")
         super().__init__(config)
-        self.config, self.ema = config, config.ema
-        self.slot_weights = dict(config.slot_weights or {})
-        self.gpt: GPT | None = None
-        self._sums: dict[str, Sums] = {}  # slot -> nats, tokens
+        self.config, self.ema, self.objective = config, config.ema, objective
+        self.network: Network | None = None
+        self._sums: dict[str, Sums] = {}  # figure -> its sum, over how much
 
     @property
     def data(self) -> SequenceData:
@@ -48,36 +42,47 @@ class GPTModule(RunModule):
         assert isinstance(data, SequenceData)
         return data
 
+    @property
+    def gpt(self) -> GPT:
+        """The model itself, once it is built."""
+        assert self.network is not None, "configure_model() comes first"
+        return self.network.gpt
+
     def configure_model(self) -> None:
         """Builds the GPT for the data's vocabulary, with the weights of `--data.adopt` copied by token name."""
-        if self.gpt is not None:
+        if self.network is not None:
             return
-        for slot in self.slot_weights:
-            if slot not in self.data.sequencer.tokenizers:
-                raise TrainingError(f"--model.slot_weights: {unknown('slot', slot, self.data.sequencer.tokenizers)}")
-        if not all(self._weighted(layout) for layout in self.data.sequencer.schema.layouts):
-            raise TrainingError("--model.slot_weights: a layout without a slot that has a weight learns nothing")
-        self.check_expected("gpt", lambda: make_gpt(self.config.gpt, self.data.sequencer.schema), self.config.layers)
+        self.check_expected("network", self._made, self.config.layers)
         torch.manual_seed(self.data.seed)
-        self.gpt = make_gpt(self.config.gpt, self.data.sequencer.schema)
-        self.gpt.checkpoint = self.config.recompute
+        network = self._made()
+        network.gpt.checkpoint = self.config.recompute
         if self.config.recompute:
             return_freed_memory()
         if self.data.adopted is not None:
-            adopt_weights(self.gpt, self.data.sequencer.schema, self.data.adopted)
+            adopt_weights(network.gpt, self.data.sequencer.schema, self.data.adopted)
         if self.device_mesh is not None:
-            shard(self.gpt, self.device_mesh["data_parallel"])
+            shard(network.gpt, self.device_mesh["data_parallel"])
+        self.network = network
+
+    def _made(self) -> Network:
+        """Freshly initialised."""
+        try:
+            return self.objective.build(self._bundled(make_gpt(self.config.gpt, self.data.sequencer.schema)))
+        except ValueError as error:
+            raise TrainingError(str(error)) from error
+
+    def _bundled(self, gpt: GPT, notes: dict[str, Any] | None = None) -> Bundle:
+        return Bundle(
+            gpt=gpt, sequencer=self.data.sequencer, tokenizer_names=self.data.choices, notes=notes or {},
+            reading=self.data.reading, objective=self.objective, labels=self.data.labels,
+        )  # fmt: skip
 
     def bundle(self, notes: dict[str, Any]) -> Bundle:
         """The model as it stands, whole."""
-        assert self.gpt is not None
-        return Bundle(
-            gpt=self.gpt,
-            sequencer=self.data.sequencer,
-            tokenizer_names=self.data.choices,
-            notes=notes,
-            reading=self.data.reading,
-        )
+        assert self.network is not None
+        bundle = self._bundled(self.gpt, notes)
+        bundle.network = self.network
+        return bundle
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the bundle."""
@@ -99,65 +104,57 @@ class GPTModule(RunModule):
         return int(batch.lengths.sum())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the slots' losses by weight, each over a constant: the positions that full sequences have for it."""
-        assert self.gpt is not None
-        layout = self.data.sequencer.schema.layouts[batch.layout]
-        nats = slot_nats(self.gpt, self.data.sequencer, batch, self._weighted(layout))
-        lengths = {slot.name: slot.length or self.data.sequencer.room(layout) for slot in layout.slots}
-        losses = (self._weight(layout, slot) * total / lengths[slot] for slot, (total, _) in nats.items())
-        loss = sum(losses, self._nothing()) / (self.data.batch_size / self.trainer.world_size)
+        """The objective's loss of a batch; logs its figures, over all processes."""
+        loss, figures = self._loss(batch)
         # Over all processes, so that each logs the same and all of them stop where one would
-        sums = torch.stack([torch.stack([total.detach(), total.new_tensor(count)]) for total, count in nats.values()])
-        sums = self.trainer.strategy.reduce(sums, reduce_op="sum") if self.trainer.world_size > 1 else sums
-        self.stop_unless_finite("loss", sums[:, 0].sum(), batch_idx)
-        for slot, (total, count) in zip(nats, sums):
-            self.log(f"train/{slot}", total / count.clamp(min=1), batch_size=1)
+        sums = [(loss.detach(), 1), *figures.values()]
+        found = torch.stack([torch.stack([total.to(loss), loss.new_tensor(number)]) for total, number in sums])
+        found = self.trainer.strategy.reduce(found, reduce_op="sum") if self.trainer.world_size > 1 else found
+        self.stop_unless_finite("loss", found[:, 0].sum(), batch_idx)
+        for name, (total, count) in zip(figures, found[1:]):
+            self.log(f"train/{name}", total / count.clamp(min=1), batch_size=1)
         return loss
 
-    def _nothing(self) -> Tensor:
-        return torch.zeros((), device=self.device)
-
-    def _weight(self, layout: Any, slot: str) -> float:
-        return self.slot_weights.get(slot, 1.0 if slot == layout.last.name else 0.0)
-
-    def _weighted(self, layout: Any) -> list[str]:
-        return [slot.name for slot in layout.slots if self._weight(layout, slot.name)]
+    def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
+        """TrainingError for what is no loss, of an objective that may be somebody's own."""
+        assert self.network is not None
+        loss, figures = self.objective.loss(self.network, batch)
+        name, known = type(self.objective).__name__, self.objective.metrics(self.network)
+        if not isinstance(loss, Tensor) or loss.dim():
+            found = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise TrainingError(f"{name}.loss gives {found}: a tensor of one number, of shape [], is accepted")
+        if wrong := [each for each in figures if each not in known]:
+            raise TrainingError(f"{name}.loss gives a figure {wrong[0]!r}, {name}.metrics has {', '.join(known)}")
+        return loss, figures
 
     def on_validation_epoch_start(self) -> None:
-        """Starts counting nats and tokens of each slot."""
-        layouts = self.data.sequencer.schema.layouts
-        slots = {slot for layout in layouts for slot in self._weighted(layout)}
+        """Starts adding up the objective's figures."""
+        assert self.network is not None
         # In the same order on all processes, whatever batches each of them gets
-        self._sums = {slot: Sums(2, self.device) for slot in sorted(slots)}
+        self._sums = {name: Sums(2, self.device) for name in sorted(self.objective.metrics(self.network))}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch's nats and tokens."""
-        assert self.gpt is not None
-        layout = self.data.sequencer.schema.layouts[batch.layout]
-        for slot, (total, count) in slot_nats(self.gpt, self.data.sequencer, batch, self._weighted(layout)).items():
-            self._sums[slot].update(total, count)
+        """Adds a batch's figures."""
+        for name, (total, count) in self._loss(batch)[1].items():
+            self._sums[name].update(total, count)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs nats a token of each slot, and `val/loss`, their weighted sum: over all processes' tokens."""
-        loss = 0.0
-        made = {layout.last.name for layout in self.data.sequencer.schema.layouts}
-        scored = False
-        for slot, sums in self._sums.items():
-            total, count = sums.compute().tolist()
-            if count:
-                self.log(f"val/{slot}", total / count, rank_zero_only=True)
-                loss += self.slot_weights.get(slot, 1.0 if slot in made else 0.0) * total / count
-                scored = True
-        if scored:
-            self.log("val/loss", loss, rank_zero_only=True)
+        """Logs the mean of each figure over all that is held out, and `val/loss`, which models are compared by."""
+        assert self.network is not None
+        found = {name: sums.compute().tolist() for name, sums in self._sums.items()}
+        means = {name: total / count for name, (total, count) in found.items() if count}
+        for name, mean in means.items():
+            self.log(f"val/{name}", mean, rank_zero_only=True)
+        if means:
+            self.log("val/loss", self.objective.held_out_loss(self.network, means), rank_zero_only=True)
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
     def configure_optimizers(self) -> Any:
-        """Matrices of the layers apart from embeddings, norms and biases."""
-        assert self.gpt is not None
-        decayed = [p for n, p in self.gpt.named_parameters() if p.dim() > 1 and not n.startswith(("tokens", "places"))]
+        """Matrices of the layers apart from embeddings, norms, biases, and what the objective adds."""
+        kinds = ("tokens", "places")
+        decayed = [p for n, p in self.gpt.named_parameters() if p.dim() > 1 and not n.startswith(kinds)]
         ids = {id(p) for p in decayed}
-        return self.scheduled(decayed, [p for p in self.gpt.parameters() if id(p) not in ids])
+        return self.scheduled(decayed, [p for p in self.parameters() if id(p) not in ids])

@@ -5,10 +5,13 @@ At the top of a run's config are the options of the run, below it the groups `mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar
+import inspect
+from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from helicon.gpt.config import GPTConfig
+from helicon.objectives.base import Objective
 from helicon.vqvae.config import AudioNetConfig, ImageCodecConfig
 
 Part = TypeVar("Part")
@@ -68,13 +71,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GPTModelConfig(GPTConfig, OptimizerConfig):
-    """A GPT and how it learns: `--model.*` of the task `gpt`.
+    """A GPT and how it learns: `--model.*` of every objective, each of which adds options of its own.
 
     Args:
         context: tokens fed at most; of layouts whose slots are all fixed, as many as they have.
         positions: `flat`, `grid:L`, `axes` or `rope`.
         ema: decay of a moving average of the weights, e.g. 0.999, which is validated and kept in their place.
-        slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
         recompute: whether activations are recomputed in backward, to save memory.
     """
 
@@ -82,13 +84,35 @@ class GPTModelConfig(GPTConfig, OptimizerConfig):
     context: int = 512
     positions: str = "flat"
     ema: float = 0.0
-    slot_weights: dict[str, float] | None = None
     recompute: bool = False
 
     @property
     def gpt(self) -> GPTConfig:
         """The network alone."""
         return part(GPTConfig, self)
+
+
+@cache
+def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
+    """Returns GPTModelConfig with the options of an objective; ValueError where one is another option already."""
+    types, own = get_type_hints(objective), fields(objective)
+    for each in own:
+        if each.name in {known.name for known in fields(GPTModelConfig)}:
+            raise ValueError(f"{objective.__module__}: --model.{each.name} is another option already")
+    # jsonargparse takes its help from docstrings
+    described = (inspect.getdoc(objective) or "").partition("Args:\n")[2].rstrip()
+    names = [(each.name, types[each.name], default_of(each)) for each in own]
+    namespace = {"__doc__": f"A GPT and what it learns.\n\nArgs:\n{described}", "__module__": __name__}
+    return make_dataclass(
+        "GPTModelConfig", names, bases=(GPTModelConfig,), frozen=True, kw_only=True, namespace=namespace
+    )
+
+
+def default_of(option: Field[Any]) -> Any:
+    """A dataclass field with the default of another."""
+    if option.default_factory is not MISSING:
+        return field(default_factory=option.default_factory)
+    return field(default=option.default)
 
 
 @dataclass(frozen=True, kw_only=True)

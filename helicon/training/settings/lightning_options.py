@@ -39,10 +39,10 @@ UNUSED = {
     "sync_batchnorm": "there is no batch norm",
     "use_distributed_sampler": "processes share each batch by themselves",
 }
-# task -> values of --trainer.precision. float16 is none: gradients of the summed loss leave its range, and PyTorch's
-# fused AdamW unscales them only after they have been clipped
+# Values of --trainer.precision: of a GPT, and of each task that trains another network. float16 is none: gradients of
+# the summed loss leave its range, and PyTorch's fused AdamW unscales them only after they have been clipped
+GPT_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 PRECISIONS = {
-    "gpt": ("32-true", "bf16-mixed", "bf16-true", "64-true"),
     "codec": ("32-true", "bf16-mixed"),
     "audio-codec": ("32-true", "bf16-mixed"),
 }
@@ -91,7 +91,7 @@ def _floats(value: Any) -> Iterator[float]:
 
 def unknown_precision(task: str, precision: Any) -> str | None:
     """Refusal, in one line, of a precision that a task does not work in; None for the others."""
-    accepted = PRECISIONS[task]
+    accepted = PRECISIONS.get(task, GPT_PRECISIONS)
     if SHORT.get(str(precision), str(precision)) in accepted:
         return None
     return f"--trainer.precision {_shown(precision)} is not accepted: a {task} is trained in {', '.join(accepted)}"
@@ -104,7 +104,7 @@ def unknown_strategy(task: str, name: str, averaged: bool = False) -> str | None
     if name.startswith(COPIES):
         return f"--trainer.strategy {_shown(name)} copies this process as it is; use ddp, which starts others"
     if name == FSDP2 and task != "gpt":
-        return f"--trainer.strategy {FSDP2} shares out the layers of a GPT; for {task} there is ddp"
+        return f"--trainer.strategy {FSDP2} shares out the layers of a GPT alone; for {task} there is ddp"
     if name == FSDP2 and averaged:
         return f"--model.ema needs weights that are whole: with --trainer.strategy {FSDP2} let it be 0"
     return None

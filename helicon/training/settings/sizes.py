@@ -17,6 +17,7 @@ from helicon.presets import preset, preset_names, without
 
 # size -> tokens below which it would learn them by heart before it learns the style
 NEEDS_TOKENS = {"tiny": 0, "small": 30_000, "medium": 5_000_000, "large": 200_000_000}
+CODECS = ("codec", "audio-codec")  # tasks that train one, rather than a GPT
 NEEDS_STEPS = 300  # fewer optimizer steps than this leave a model worse than a smaller one that had more
 # Floating-point operations a second that training reaches, about: of one CPU thread, of a whole GPU
 CPU_THREAD_FLOPS, GPU_FLOPS = 25e9, {"cuda": 60e12, "mps": 2e12}
@@ -96,12 +97,12 @@ def learning_rate(width: int) -> float:
 
 def is_task(config: Mapping[str, Any]) -> bool:
     """Whether a config says what is trained; one that does not is of a shape or a machine."""
-    return trains_codec(config) or bool((config.get("data") or {}).get("layouts"))
+    return config.get("task", "gpt") != "gpt" or bool((config.get("data") or {}).get("layouts"))
 
 
 def trains_codec(config: Mapping[str, Any]) -> bool:
     """Whether a config is of a codec, not of a GPT."""
-    return config.get("task", "gpt") != "gpt"
+    return config.get("task") in CODECS
 
 
 def check_size(name: str) -> None:

@@ -1,0 +1,102 @@
+"""The next token: cross-entropy of each slot, over the places that full sequences have for it.
+
+Shapes: P pieces of a batch, T tokens of the longest of them, C width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from helicon.formats.checked import number, shown
+from helicon.formats.printable import printable
+from helicon.gpt.cross_entropy import Scored
+from helicon.gpt.model import GPT
+from helicon.objectives.base import Batch, Mean, Network, Objective
+from helicon.sequence.layout import Layout
+from helicon.formats.nearest import unknown
+from helicon.tokenizers.sequencer import Sequencer
+
+if TYPE_CHECKING:
+    from helicon.bundle.bundle import Bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextToken(Objective):
+    """Next-token prediction, as GPT (Radford 2018, equation 1) and DALL·E (arXiv:2102.12092) are trained.
+
+    Args:
+        slot_weights: weight of each slot's mean loss; the slot that is made has 1 and conditions 0 unless named.
+    """
+
+    slot_weights: dict[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.slot_weights is not None and not isinstance(self.slot_weights, dict):
+            raise ValueError(f"slot_weights {shown(self.slot_weights)}: a number for each slot is accepted")
+        for slot, weight in (self.slot_weights or {}).items():
+            number(f"slot_weights of {printable(slot, 60)}", weight)
+
+    def build(self, bundle: Bundle) -> Network:
+        network, schema = super().build(bundle), bundle.sequencer.schema
+        for slot in self.slot_weights or {}:
+            if slot not in bundle.sequencer.tokenizers:
+                raise ValueError(f"--model.slot_weights: {unknown('slot', slot, bundle.sequencer.tokenizers)}")
+        if not all(self._weighted(layout) for layout in schema.layouts):
+            raise ValueError("--model.slot_weights: a layout without a slot that has a weight learns nothing")
+        return network
+
+    def loss(self, network: Network, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
+        """Sum of the slots' losses by weight, each over a constant: the places that full sequences have for it."""
+        return self.language_loss(network, batch, network.hidden(batch))
+
+    def language_loss(self, network: Network, batch: Batch, hidden_PTC: Tensor) -> tuple[Tensor, dict[str, Mean]]:
+        """The same of hidden states that are there already."""
+        layout, sequencer = network.layout(batch), network.sequencer
+        nats = slot_nats(network.gpt, sequencer, batch, self._weighted(layout), hidden_PTC)
+        lengths = {slot.name: slot.length or sequencer.room(layout) for slot in layout.slots}
+        losses = (self._weight(layout, slot) * total / lengths[slot] for slot, (total, _) in nats.items())
+        loss = sum(losses, torch.zeros((), device=hidden_PTC.device)) / batch.sequences
+        return loss, {slot: Mean(total.detach(), count) for slot, (total, count) in nats.items()}
+
+    def metrics(self, network: Network) -> list[str]:
+        return sorted({slot for layout in network.sequencer.schema.layouts for slot in self._weighted(layout)})
+
+    def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
+        """Weighted sum of nats a token of each slot."""
+        made = {layout.last.name for layout in network.sequencer.schema.layouts}
+        weights = {**{slot: float(slot in made) for slot in means}, **(self.slot_weights or {})}
+        return sum(weights[slot] * mean for slot, mean in means.items())
+
+    def _weight(self, layout: Layout, slot: str) -> float:
+        return (self.slot_weights or {}).get(slot, 1.0 if slot == layout.last.name else 0.0)
+
+    def _weighted(self, layout: Layout) -> list[str]:
+        return [slot.name for slot in layout.slots if self._weight(layout, slot.name)]
+
+
+def slot_nats(
+    gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[str], hidden_PTC: Tensor | None = None
+) -> dict[str, tuple[Tensor, int]]:  # fmt: skip
+    """Slot -> (sum of -log p over its targets, their number), for the slots asked for.
+
+    Only positions with a target reach the output matrix, and only the slot's rows of it are computed. hidden_PTC: the
+    GPT's states, where they are there already.
+    """
+    layout = sequencer.schema.layouts[batch.layout]
+    states_PTC = hidden_PTC
+    if states_PTC is None:
+        states_PTC = gpt(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
+    spans = [span for span in sequencer.spans(layout, batch.ids.shape[1]) if span.slot in slots]
+    scored = []
+    for span in spans:
+        targets = batch.targets[:, span.positions]
+        pieces, places = (targets >= 0).nonzero(as_tuple=True)  # for whose number a GPU is waited for, once
+        found = states_PTC[pieces, places + span.positions.start]
+        scored.append(Scored(found, span.rows, targets[pieces, places] - span.rows.start))
+    totals = gpt.nats(scored)
+    return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}

@@ -35,6 +35,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
   helicon tokenize song.mid                 a piece as MuseNet's words; detokenize is the way back
   helicon eval RUN --data.path DIR          how well a model knows other files
   helicon features RUN DIR --layer 8        what a layer makes of each file, as numbers for a classifier
+  helicon train classify DIR --from RUN     learn the labels of a folder with a folder for each; then classify RUN FILE...
   helicon import FOLDER -o BUNDLE           GPT-2 and ImageGPT from Hugging Face's files
   helicon export RUN --to hf -o FOLDER      a model of text for transformers, or --to gguf for llama.cpp
   helicon info RUN                          what is in a model
@@ -209,6 +210,16 @@ def _features(parser: argparse.ArgumentParser) -> None:
     _plugin(parser)
 
 
+def _classify(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="RUN_OR_BUNDLE", help="that `helicon train classify DIR --from RUN` has made")
+    add("files", nargs="+", metavar="FILE")
+    add("--top", type=int, default=3, metavar="K", help="labels a file, the likeliest first (default: %(default)s)")
+    add("--batch", type=int, default=16, help="sequences at a time (default: %(default)s)")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    add("--json", action="store_true", help="print all labels in JSON")
+
+
 def _import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="with config.json and model.safetensors")
     parser.add_argument("-o", "--out", required=True, metavar="BUNDLE", help="folder to write")
@@ -245,6 +256,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "detokenize": ("make files from printed tokens", _detokenize, "helicon.commands.tokens:detokenize"),
     "eval": ("measure a model on a folder", _eval, "helicon.commands.evaluate:evaluate"),
     "features": ("a layer's mean hidden state for each file", _features, "helicon.commands.features:features"),
+    "classify": ("tell which label files have", _classify, "helicon.commands.classify:classify"),
     "import": ("make a bundle of GPT-2 or ImageGPT files", _import, "helicon.commands.importing:import_model"),
     "export": ("a model for transformers or llama.cpp", _export, "helicon.commands.exporting:export"),
     "info": ("what is in a model", _info, "helicon.commands.info:info"),

@@ -35,6 +35,8 @@ def evaluate(args: Namespace) -> int:
     if prepared.repaired:
         print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
     print_text("\n".join(line for loss in found.losses for line in table(loss)))
+    for report in found.objective.values():
+        print_text("\n".join(bundle.objective.table(report)))
     if found.controllability:
         print_text("\n".join(controllability_table(found.controllability)))
     return 0

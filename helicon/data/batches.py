@@ -161,8 +161,13 @@ def chosen_examples(corpus: Corpus, held: bool, labels: np.ndarray | None = None
 
 
 def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """An example without its conditions, of which some may tell its label."""
-    return {**sequencer.null_conditions(ids), layout.last.name: ids[layout.last.name]}
+    """An example without its conditions, of which some may tell its label: words are left open, other slots out."""
+    found = {layout.last.name: ids[layout.last.name]}
+    for slot in layout.slots[:-1]:
+        tokenizer = sequencer.tokenizers[slot.name]
+        if isinstance(tokenizer, Words):
+            found[slot.name] = tokenizer.encode(tokenizer.parse(""))[: slot.length]
+    return found
 
 
 def augmented(

@@ -40,7 +40,7 @@ class Source:
     """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
 
     grow: whether adopted tokenizers learn the labels of the folder; one that is measured on it does not.
-    made_only: whether only the medium that is made is read, and its conditions are left out.
+    made_only: whether examples carry the slot that is made alone, so that other media are not asked for.
     """
 
     path: Path
@@ -127,9 +127,8 @@ def prepare(
 
 
 def slots_of(layout: Layout, made_only: bool = False) -> list[str]:
-    """Slots of a layout that examples carry: all, or those of the medium that is made."""
-    made = modality_of(layout.last.name, [layout])
-    return [slot for slot in layout.sources if not made_only or modality_of(slot, [layout]) == made]
+    """Slots of a layout that examples carry: all, or the one that is made."""
+    return [layout.last.name] if made_only else layout.sources
 
 
 def modalities_of(layout: Layout, made_only: bool = False) -> list[Modality]:

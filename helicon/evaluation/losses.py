@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -20,9 +21,10 @@ from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
+from helicon.objectives.base import Batch
 from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.sequencer import Packed, Sequencer
+from helicon.tokenizers.sequencer import Sequencer
 
 POOL = 32  # batches among which windows are sorted by length, to waste little on padding
 
@@ -97,34 +99,59 @@ def measure_losses(
     """Loss of each layout over all examples, or over those that a training on them holds out."""
     losses = []
     for corpus, layout in zip(prepared.corpora, layouts):
-        examples = [int(i) for i in (corpus.select(held=True) if held else range(len(corpus)))]
+        examples = measured_examples(corpus, held)
         name, units = layout.last.name, {}
         for example in examples:
             for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
                 units[unit] = units.get(unit, 0.0) + amount
-        nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch)
+        blind = bundle.objective.labelled
+        nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind)
         losses.append(
             LayoutLoss(layout=str(layout), slot=name, pieces=len(examples), targets=targets, nats=nats, units=units)
         )
     return losses
 
 
+def measured_examples(corpus: Corpus, held: bool) -> list[int]:
+    """Numbers of all examples, or of those that a training on them holds out."""
+    return [int(i) for i in (corpus.select(held=True) if held else range(len(corpus)))]
+
+
 @torch.inference_mode()
 def corpus_nats(
-    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, examples: Sequence[int], batch: int = 16
+    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, examples: Sequence[int], batch: int = 16,
+    blind: bool = False,
 ) -> tuple[float, int]:  # fmt: skip
-    """(nats, targets) of the made slot of some examples, dropout off, without telling the model where a piece ends."""
-    index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
+    """(nats, targets) of the made slot of some examples, dropout off, without telling the model where a piece ends.
+
+    blind: whether their conditions are left out.
+    """
     gpt.eval()
-    bar = tqdm(examples, desc="measuring", unit=" pieces", leave=False, disable=None)
-    windows = (window for example in bar for window in scored_windows(corpus, sequencer, layout, example))
     nats, targets = 0.0, 0
-    for group in _batches(windows, batch):
-        packed = collate(index, group).to(device)
+    for packed in window_batches(gpt, sequencer, corpus, layout, examples, batch, blind):
         total, count = slot_nats(gpt, sequencer, packed, {layout.last.name})[layout.last.name]
         check_finite(total)
         nats, targets = nats + float(total), targets + count
     return nats, targets
+
+
+def window_batches(
+    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, examples: Sequence[int], batch: int,
+    blind: bool = False, labels: np.ndarray | None = None,
+) -> Iterator[Batch]:  # fmt: skip
+    """The scored windows of some examples in batches of like length, beside the model, with a bar of how far it is.
+
+    blind: whether conditions are left out. labels: number of the label of each example of the corpus.
+    """
+    index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
+    bar = tqdm(examples, desc="measuring", unit=" pieces", leave=False, disable=None)
+    windows = (
+        (example, window) for example in bar for window in scored_windows(corpus, sequencer, layout, example, blind)
+    )
+    while pool := sorted(islice(windows, POOL * batch), key=lambda each: len(each[1].ids)):
+        for i in range(0, len(pool), batch):
+            numbers, packed = zip(*pool[i : i + batch])
+            yield collate(index, packed, numbers, labels).to(device)
 
 
 def codebook_figures(counts_K: Tensor) -> tuple[float, float]:
@@ -132,10 +159,3 @@ def codebook_figures(counts_K: Tensor) -> tuple[float, float]:
     shares = counts_K.double() / counts_K.sum().clamp(min=1)
     entropy = -(shares * shares.clamp(min=1e-300).log()).sum()
     return float((counts_K > 0).double().mean()), float(entropy.exp())
-
-
-def _batches(windows: Iterable[Packed], size: int) -> Iterator[list[Packed]]:
-    """Batches of windows of like length; only a pool of them is in memory at a time."""
-    windows = iter(windows)
-    while pool := sorted(islice(windows, POOL * size), key=lambda window: len(window.ids)):
-        yield from (pool[i : i + size] for i in range(0, len(pool), size))

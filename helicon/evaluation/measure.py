@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError
+from helicon.data.labelled import label_numbers
 from helicon.data.prepare import Prepared, Source
 from helicon.evaluation.controllability import measure_controllability
-from helicon.evaluation.losses import LayoutLoss, measure_losses, open_folder
+from helicon.evaluation.losses import LayoutLoss, measure_losses, measured_examples, open_folder, window_batches
+from helicon.sequence.layout import Layout
 
 
 class EvaluationError(CommandError, ValueError):
@@ -25,11 +28,13 @@ class Evaluation:
         losses: of each layout that the folder has files for.
         prepared: the folder as the model's own tokenizers see it.
         controllability: figures of pieces that were asked for and judged; None where none were.
+        objective: layout -> what the model's objective reports beside the loss, such as accuracy; empty without any.
     """
 
     losses: list[LayoutLoss]
     prepared: Prepared
     controllability: dict[str, Any] | None = None
+    objective: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """All figures by name, as `helicon eval --json` prints them."""
@@ -37,6 +42,7 @@ class Evaluation:
             "files": self.prepared.files, "skipped": self.prepared.skipped, "repaired": self.prepared.repaired,
             "layouts": {loss.layout: loss.as_json() for loss in self.losses},
         }  # fmt: skip
+        found |= {"objective": self.objective} if self.objective else {}
         return found if self.controllability is None else {**found, "obedience": self.controllability}
 
 
@@ -67,7 +73,21 @@ def evaluate(
         raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
-    return Evaluation(losses=losses, prepared=prepared, controllability=figures)
+    reports = objective_reports(bundle, prepared, layouts, heldout)
+    return Evaluation(losses=losses, prepared=prepared, controllability=figures, objective=reports)
+
+
+def objective_reports(
+    bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], held: bool = False, batch: int = 16
+) -> dict[str, dict[str, Any]]:
+    """Layout -> what the model's objective says of all pieces, or of those that are held out; of those that say any."""
+    found = {}
+    for corpus, layout in zip(prepared.corpora, layouts):
+        numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.labelled
+        examples = measured_examples(corpus, held)
+        batches = window_batches(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind, numbers)
+        found[str(layout)] = bundle.objective.report(bundle.network, batches)
+    return {layout: report for layout, report in found.items() if report}
 
 
 def check_asked(heldout: bool, held_out: float | None, obedience: int, **pieces: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ Shapes: P pieces of a batch, T tokens of the longest of them, A coordinate axes,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -103,3 +103,11 @@ class Objective(ABC):
     @abstractmethod
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
         """What validations compare models by, of the means of the figures over all that is held out."""
+
+    def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
+        """What `helicon eval` says beside the loss of a layout, JSON-able; batches: windows of all pieces, each once."""
+        return {}
+
+    def table(self, report: Mapping[str, Any]) -> list[str]:
+        """A report in lines for people."""
+        return []

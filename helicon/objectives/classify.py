@@ -5,7 +5,7 @@ Shapes: P pieces of a batch, N examples, K labels, C width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helicon.formats.checked import number
+from helicon.formats.printable import printable
 from helicon.objectives.base import NO_LABEL, Batch, Mean, Network
 from helicon.objectives.next_token import NextToken
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from helicon.bundle.bundle import Bundle
 
 LABEL, ACCURACY = "label", "accuracy"  # figures
+WIDEST = 12  # labels whose confusion is told as a table; of more the most frequent mistakes
 
 
 class Classifier(Network):
@@ -83,3 +85,62 @@ class Classify(NextToken):
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
         slots = {name: mean for name, mean in means.items() if name not in (LABEL, ACCURACY)}
         return means[LABEL] + self.auxiliary * super().held_out_loss(network, slots)
+
+    def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
+        """Accuracy, nats a label and how often each label is taken for which: `confusion` has a row for each true one.
+
+        Raises:
+            ValueError: where no piece has a label that the model knows.
+        """
+        labels: dict[int, int] = {}
+
+        def noting() -> Iterable[Batch]:
+            for batch in batches:
+                labels.update(zip(batch.examples.tolist(), batch.labels.tolist()))
+                yield batch
+
+        found = log_probabilities(network, noting())
+        known = [example for example, label in labels.items() if label != NO_LABEL]
+        if not known:
+            raise ValueError(f"no piece has a label that this model knows: {', '.join(network.labels)}")
+        confusion = np.zeros((len(network.labels), len(network.labels)), np.int64)
+        for example in known:
+            confusion[labels[example], int(found[example].argmax())] += 1
+        nats = -np.mean([float(found[example][labels[example]]) for example in known])
+        return {
+            "pieces": len(known), "of_other_labels": len(labels) - len(known), "labels": list(network.labels),
+            "accuracy": float(np.trace(confusion) / len(known)), "nats_per_label": float(nats),
+            "confusion": confusion.tolist(),
+        }  # fmt: skip
+
+    def table(self, report: Mapping[str, Any]) -> list[str]:
+        others = f"; {report['of_other_labels']:,} of labels that it has not" if report["of_other_labels"] else ""
+        lines = [
+            f"label      {100 * report['accuracy']:.1f} % right of {report['pieces']:,} pieces{others}, "
+            f"{report['nats_per_label']:.4f} nats each"
+        ]
+        names, confusion = [printable(label, 20) for label in report["labels"]], np.array(report["confusion"])
+        if len(names) > WIDEST:
+            wrong = confusion - np.diag(np.diag(confusion))
+            most = np.argsort(-wrong, axis=None, kind="stable")[:WIDEST]
+            pairs = [np.unravel_index(place, wrong.shape) for place in most if wrong.flat[place]]
+            return lines + [f"  {names[true]} taken for {names[said]}: {wrong[true, said]:,}" for true, said in pairs]
+        width = max(len(f"{confusion.max():,}"), *map(len, names)) + 1
+        lines.append(f"  {'true, taken for':20}" + "".join(f"{name:>{width}}" for name in names))
+        rows = zip(names, confusion)
+        return lines + [f"  {name:20}" + "".join(f"{count:>{width},}" for count in row) for name, row in rows]
+
+
+@torch.inference_mode()
+def log_probabilities(network: Network, batches: Iterable[Batch]) -> dict[int, Tensor]:
+    """Example -> float64 [K], its labels' log-probabilities: of several windows the mean, normalised once more."""
+    assert isinstance(network, Classifier)
+    network.eval()
+    windows: dict[int, list[Tensor]] = {}
+    for batch in batches:
+        found_PK = network.logits(batch, network.hidden(batch)).double().log_softmax(1).cpu()
+        if not torch.isfinite(found_PK).all():
+            raise ValueError("the classification head gives numbers that are not finite: its weights are damaged")
+        for example, found_K in zip(batch.examples.tolist(), found_PK):
+            windows.setdefault(example, []).append(found_K)
+    return {example: torch.stack(found).mean(0).log_softmax(0) for example, found in windows.items()}

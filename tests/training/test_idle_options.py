@@ -15,7 +15,7 @@ from helicon.training.options import UsageError, check_typed, make_parser
 from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.settings.idle_options import STAGES, idle_option
 from helicon.training.settings.lightning_options import UNUSED
-from helicon.training.tasks import TASKS
+from helicon.training.tasks import tasks
 
 PARSERS = "help config print_config"
 TRAINER = """accelerator strategy devices num_nodes precision callbacks deterministic benchmark inference_mode plugins
@@ -79,7 +79,7 @@ def options(task: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", tasks())
 def test_every_option_of_a_training_is_read_or_refused(task):
     by_value = {f"--trainer.{name}" for name in UNUSED} | {"--seed_everything", "--weights_only"}
     found = options(task)

@@ -1,0 +1,28 @@
+"""`helicon classify`: the label of each file, with its probability."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from helicon.cli import CommandError
+from helicon.evaluation.classification import classify_files
+from helicon.formats.printable import print_text, printable
+from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
+
+
+def classify(args: Namespace) -> int:
+    """Runs the command: a line for each file, the likeliest labels first."""
+    if args.top < 1:
+        raise CommandError(f"--top {args.top}: 1 or more is accepted")
+    bundle = RuntimeConfig(choose_device(args.device)).load(Path(args.model))
+    with naming_model(args.model):
+        found = classify_files(bundle, [Path(file) for file in args.files], args.batch)
+    if args.json:
+        print_text(json.dumps([{"file": str(each.file), "labels": each.probabilities} for each in found], indent=1))
+        return 0
+    for each in found:
+        likeliest = list(each.probabilities.items())[: args.top]
+        print_text(f"{printable(each.file)}  " + "  ".join(f"{printable(name)} {p:.3f}" for name, p in likeliest))
+    return 0

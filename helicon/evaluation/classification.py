@@ -1,0 +1,88 @@
+"""Files told apart by a model that has learned labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helicon.bundle.bundle import Bundle
+from helicon.cli import CommandError, reason
+from helicon.data.corpus import Corpus
+from helicon.evaluation.losses import window_batches
+from helicon.formats.printable import printable
+from helicon.modalities import registry
+from helicon.objectives.classify import Classify, log_probabilities
+from helicon.sequence.layout import Layout
+
+
+class ClassificationError(CommandError, ValueError):
+    """A model without labels, or a file that it cannot tell; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """What a file is taken for. probabilities: of each label, the likeliest first."""
+
+    file: Path
+    probabilities: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The likeliest."""
+        return next(iter(self.probabilities))
+
+
+def classify_files(bundle: Bundle, files: Sequence[Path], batch: int = 16) -> list[Classification]:
+    """The labels of some files, whose conditions are left out.
+
+    Args:
+        bundle: a model that `helicon train classify` has made.
+        files: of the medium that it makes.
+        batch: sequences at a time.
+
+    Raises:
+        ClassificationError: for another model, a file that cannot be read, or one without anything in it.
+    """
+    if not isinstance(bundle.objective, Classify):
+        raise ClassificationError("this model has no labels; `helicon train classify DIR --from RUN` gives it some")
+    found = []
+    for file in files:
+        corpus, layout = _corpus(bundle, file)
+        examples = range(len(corpus))
+        batches = window_batches(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind=True)
+        logs_NK = np.stack([each.numpy() for each in log_probabilities(bundle.network, batches).values()])
+        mean_K = logs_NK.mean(0)  # of a file with several documents
+        shares_K = np.exp(mean_K - mean_K.max())
+        shares_K /= shares_K.sum()
+        ranked = np.argsort(-shares_K, kind="stable")
+        found.append(Classification(file=file, probabilities={bundle.labels[i]: float(shares_K[i]) for i in ranked}))
+    return found
+
+
+def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
+    """A file's documents as the examples of the layout that makes its medium."""
+    for layout in bundle.schema.layouts:
+        slot, modality = layout.last, registry.for_slot(layout.last.name, layout.sources)
+        if file.suffix.lower() in modality.suffixes:
+            break
+    else:
+        media = (registry.for_slot(y.last.name, y.sources).suffixes for y in bundle.schema.layouts)
+        accepted = " ".join(sorted({suffix for suffixes in media for suffix in suffixes}))
+        raise ClassificationError(f"{printable(file)}: {accepted} files are accepted")
+    try:
+        media = modality.read(file, options=bundle.reading)[0]
+    except (OSError, ValueError) as error:
+        raise ClassificationError(f"{printable(file)}: {reason(error)}") from None
+    documents = modality.documents(media) if slot.length is None else [media]
+    pieces = [bundle.sequencer.tokenizers[slot.name].encode(document)[: slot.length] for document in documents]
+    pieces = [piece for piece in pieces if len(piece)]
+    if not pieces:
+        raise ClassificationError(f"{printable(file)}: nothing in it")
+    offsets = np.cumsum([0, *map(len, pieces)])
+    return Corpus(
+        layout=str(layout), names=[file.name] * len(pieces), labels=[None] * len(pieces),
+        held=np.zeros(len(pieces), bool), ids={slot.name: np.concatenate(pieces)}, offsets={slot.name: offsets},
+    ), layout  # fmt: skip

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helicon.api import (
+        classify,
         detokenize,
         doctor,
         evaluate,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         train,
     )  # fmt: skip
     from helicon.bundle.bundle import Bundle
+    from helicon.evaluation.classification import Classification
     from helicon.evaluation.features import Features
     from helicon.evaluation.measure import Evaluation
     from helicon.evaluation.reconstruction import Reconstruction
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from helicon.gpt.attention.patterns import register_pattern
     from helicon.modalities.base import Modality, TokenizerSpec
     from helicon.modalities.registry import register_modality, register_tokenizer
+    from helicon.objectives.base import Batch, Mean, Network, Objective
+    from helicon.objectives.next_token import NextToken
+    from helicon.objectives.registry import register_objective
     from helicon.sequence.vocabulary import Block
     from helicon.tokenizers.base import Tokenizer
 
@@ -40,17 +45,24 @@ __version__ = "0.1.0"
 # name -> where it is. Imported when first asked for: `import helicon` and `helicon --help` must not load PyTorch.
 _EXPORTS = {
     "AttentionPattern": "helicon.gpt.attention.pattern_base",
+    "Batch": "helicon.objectives.base",
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
+    "Classification": "helicon.evaluation.classification",
     "Evaluation": "helicon.evaluation.measure",
     "Features": "helicon.evaluation.features",
     "Item": "helicon.generation.item",
+    "Mean": "helicon.objectives.base",
     "Modality": "helicon.modalities.base",
+    "Network": "helicon.objectives.base",
+    "NextToken": "helicon.objectives.next_token",
+    "Objective": "helicon.objectives.base",
     "ReadReport": "helicon.formats.score",
     "Reconstruction": "helicon.evaluation.reconstruction",
     "Score": "helicon.formats.score",
     "Tokenizer": "helicon.tokenizers.base",
     "TokenizerSpec": "helicon.modalities.base",
+    "classify": "helicon.api",
     "detokenize": "helicon.api",
     "doctor": "helicon.api",
     "evaluate": "helicon.api",
@@ -61,6 +73,7 @@ _EXPORTS = {
     "load": "helicon.api",
     "reconstruct": "helicon.api",
     "register_modality": "helicon.modalities.registry",
+    "register_objective": "helicon.objectives.registry",
     "register_pattern": "helicon.gpt.attention.patterns",
     "register_tokenizer": "helicon.modalities.registry",
     "repeat": "helicon.api",
@@ -74,17 +87,24 @@ _EXPORTS = {
 
 __all__ = [
     "AttentionPattern",
+    "Batch",
     "Block",
     "Bundle",
+    "Classification",
     "Evaluation",
     "Features",
     "Item",
+    "Mean",
     "Modality",
+    "Network",
+    "NextToken",
+    "Objective",
     "ReadReport",
     "Reconstruction",
     "Score",
     "Tokenizer",
     "TokenizerSpec",
+    "classify",
     "detokenize",
     "doctor",
     "evaluate",
@@ -95,6 +115,7 @@ __all__ = [
     "load",
     "reconstruct",
     "register_modality",
+    "register_objective",
     "register_pattern",
     "register_tokenizer",
     "repeat",

@@ -25,6 +25,7 @@ from helicon.bundle.upsamplers import upsamplers_of
 from helicon.commands.doctor import Finding, examine
 from helicon.commands.fit import quiet
 from helicon.commands.info import report_of
+from helicon.evaluation.classification import Classification, classify_files
 from helicon.evaluation.features import Features, folder_features
 from helicon.evaluation.measure import Evaluation
 from helicon.evaluation.measure import evaluate as measure
@@ -313,6 +314,23 @@ def features(
     """
     layers = [layer] if isinstance(layer, int) else layer
     return folder_features(model, Path(folder), layers, to=to, manifest=_path(manifest), batch=batch)
+
+
+def classify(model: Bundle, files: Sequence[AnyPath], *, batch: int = 16) -> list[Classification]:
+    """The label of each file, by a model that `train(folder, "classify", init_from=run)` has made.
+
+    Args:
+        model: as `load` gives it.
+        files: of the medium that the model makes.
+        batch: sequences at a time.
+
+    Returns:
+        For each file its labels with probabilities, the likeliest first.
+
+    Raises:
+        ValueError: for a model without labels, or a file that cannot be told, in one line.
+    """
+    return classify_files(model, [Path(file) for file in files], batch)
 
 
 def reconstruct(

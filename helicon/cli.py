@@ -35,7 +35,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
   helicon tokenize song.mid                 a piece as MuseNet's words; detokenize is the way back
   helicon eval RUN --data.path DIR          how well a model knows other files
   helicon features RUN DIR --layer 8        what a layer makes of each file, as numbers for a classifier
-  helicon train classify DIR --from RUN     learn the labels of a folder with a folder for each; then classify RUN FILE...
+  helicon train classify DIR --from RUN     learn a label for each folder in it; then classify RUN FILE...
   helicon import FOLDER -o BUNDLE           GPT-2 and ImageGPT from Hugging Face's files
   helicon export RUN --to hf -o FOLDER      a model of text for transformers, or --to gguf for llama.cpp
   helicon info RUN                          what is in a model
@@ -218,6 +218,7 @@ def _classify(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=16, help="sequences at a time (default: %(default)s)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     add("--json", action="store_true", help="print all labels in JSON")
+    _plugin(parser)
 
 
 def _import(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from helicon.vqvae.storage import CodecBundle, save_codec
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "library.md"
 WITHOUT = {"demo"}  # commands that no function stands for
-PRINTED = {"help", "out", "json", "stream"}  # how results are shown or written
+PRINTED = {"help", "out", "json", "stream", "top"}  # how results are shown or written
 LOADED = {"device", "dtype", "plugins"}
 # Options of the command by the names of parameters that are called otherwise
 NAMES = {

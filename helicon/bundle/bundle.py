@@ -15,6 +15,7 @@ from helicon.gpt.model import GPT
 from helicon.modalities import registry
 from helicon.objectives.base import Network, Objective
 from helicon.objectives.next_token import NextToken
+from helicon.objectives.registry import plugin_of
 from helicon.plugins.plugin import Plugin
 from helicon.sequence.layout import Schema
 from helicon.tokenizers.sequencer import Sequencer
@@ -57,8 +58,8 @@ class Bundle:
         return self.sequencer.schema
 
     def plugins(self) -> list[Plugin]:
-        """Those that its media, tokenizers and patterns come from."""
-        return plugins_of_model(self.gpt.config, self.schema, self.tokenizer_names)
+        """Those that its media, tokenizers, patterns and objective come from."""
+        return plugins_of_model(self.gpt.config, self.schema, self.tokenizer_names, self.objective)
 
     def hash(self) -> str:
         """Hash of all weights: 16 hexadecimal digits."""
@@ -70,7 +71,9 @@ def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
     return GPT(config, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")
 
 
-def plugins_of_model(config: GPTConfig, schema: Schema, tokenizer_names: Mapping[str, str]) -> list[Plugin]:
-    """Plugins that the media, tokenizers and patterns of a model come from."""
+def plugins_of_model(
+    config: GPTConfig, schema: Schema, tokenizer_names: Mapping[str, str], objective: Objective
+) -> list[Plugin]:
+    """Plugins that the media, tokenizers, patterns and objective of a model come from."""
     media = registry.plugins_of((layout.sources for layout in schema.layouts), tokenizer_names)
-    return list(dict.fromkeys([*media, *plugins_of_patterns(config.pattern, config.layers)]))
+    return list(dict.fromkeys([*media, *plugins_of_patterns(config.pattern, config.layers), *plugin_of(objective)]))

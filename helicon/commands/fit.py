@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from helicon.bundle.storage import load_bundle
 from helicon.formats.printable import print_text
 from helicon.plugins.loading import words as plugin_words
 from helicon.presets import Config
@@ -64,8 +65,12 @@ def lightning(command: str, args: list[str]) -> int:
     cli, status = run_or_stop(command, args)
     run = cli.run_folder if cli else Path()
     if command == "fit" and not status and is_first() and (run / "model").is_dir():  # not of a fast_dev_run
-        codec = find_codec(run)
-        plugins = "".join(f" {shlex.quote(word)}" for word in plugin_words())
-        after = f"reconstruct {run} FILE...{plugins}" if codec else f"generate {run} -n 4{plugins}"
-        print_text(f"model      {run / 'model'}\nnext       helicon {after} -o out", sys.stderr)
+        print_text(f"model      {run / 'model'}\nnext       {using(run)}", sys.stderr)
     return status
+
+
+def using(run: Path) -> str:
+    """The command that uses what a run has trained."""
+    use = "reconstruct {run} FILE... -o out" if find_codec(run) else load_bundle(run).objective.use
+    words = [shlex.quote(str(run)) if word == "{run}" else word for word in use.split()]
+    return " ".join(["helicon", *words, shlex.join(plugin_words())]).rstrip()

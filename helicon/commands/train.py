@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.cli import CommandError
-from helicon.commands.fit import quiet, run_or_stop
+from helicon.commands.fit import quiet, run_or_stop, using
 from helicon.data.prepare import Prepared, Source
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
@@ -173,7 +173,7 @@ def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
 def show_upsampled(run: Path, settings: dict[str, object]) -> None:
     """Writes the page of a run that has got an upsampler; a bundle by itself has no data to show it by."""
     if not (run / CONFIG).is_file():
-        return say(f"next       {generating(run)}")
+        return say(f"next       {using(run)}")
     config = resumed_config(run)
     data = resolve(config).make_data()
     keep_of_checkpoint(Path(config["ckpt_path"]), data)
@@ -184,12 +184,12 @@ def show_upsampled(run: Path, settings: dict[str, object]) -> None:
 def show(run: Path, prepared: Prepared, source: Source, settings: dict[str, object], more: Sequence[str] = ()) -> None:
     """Writes the page of a run and says how to go on."""
     say("generating a few items for the page")
-    generate = generating(run)
+    use = using(run)
     page = write_result(
         run / "index.html", run, prepared, title=f"What {run.name} learned", settings=settings,
-        next_steps=[generate, evaluating(run, source), *more],
+        next_steps=[use, evaluating(run, source), *more],
     )  # fmt: skip
-    say(f"model      {run / 'model'}\npage       {page}\nnext       {generate}")
+    say(f"model      {run / 'model'}\npage       {page}\nnext       {use}")
 
 
 def evaluating(run: Path, source: Source) -> str:
@@ -198,8 +198,3 @@ def evaluating(run: Path, source: Source) -> str:
     words += ["--data.manifest", str(source.manifest)] if source.manifest else []
     words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != Source.held_out else []
     return shlex.join([*words, *plugin_words()])
-
-
-def generating(run: Path) -> str:
-    """The command that makes something with a model."""
-    return shlex.join(["helicon", "generate", str(run), "-n", "4", "--seed", "1", *plugin_words(), "-o", "out"])

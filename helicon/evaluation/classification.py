@@ -46,6 +46,8 @@ def classify_files(bundle: Bundle, files: Sequence[Path], batch: int = 16) -> li
     Raises:
         ClassificationError: for another model, a file that cannot be read, or one without anything in it.
     """
+    if batch < 1:
+        raise ClassificationError(f"--batch {batch}: 1 or more is accepted")
     if not isinstance(bundle.objective, Classify):
         raise ClassificationError("this model has no labels; `helicon train classify DIR --from RUN` gives it some")
     found = []

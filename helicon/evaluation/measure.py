@@ -13,6 +13,7 @@ from helicon.data.labelled import label_numbers
 from helicon.data.prepare import Prepared, Source
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import LayoutLoss, measure_losses, measured_examples, open_folder, window_batches
+from helicon.formats.printable import MOST, printable
 from helicon.sequence.layout import Layout
 
 
@@ -63,7 +64,8 @@ def evaluate(
         seed: of these.
 
     Raises:
-        EvaluationError: for an option of what is not measured, or where nothing is held out.
+        EvaluationError: for an option of what is not measured, where nothing is held out, or where no piece has a label
+            that a model of labels knows.
         DataError: where there are no files that the model can read.
         ControllabilityError: where the model takes no style, or no label has pieces enough.
     """
@@ -74,6 +76,9 @@ def evaluate(
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
     reports = objective_reports(bundle, prepared, layouts, heldout)
+    if bundle.objective.labelled and not reports:
+        known = printable(", ".join(bundle.labels), MOST)
+        raise EvaluationError(f"{folder}: no piece has a label that this model knows; it has {known}")
     return Evaluation(losses=losses, prepared=prepared, controllability=figures, objective=reports)
 
 

@@ -6,7 +6,7 @@ Drawn through matplotlib's objects, never pyplot: no global state, no display, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ _COLORS = (  # one for each family, in their order: those most often heard toget
     "#2f6fb7", "#8c6bb1", "#6b7a8f", "#e08214", "#7a4a2b", "#2e9e5b", "#63b598", "#d64541",
     "#b5487f", "#17a2b8", "#c9a400", "#7f8fd6", "#a3a948", "#c76f53", "#5d8a66", "#999999", "#4a4a4a",
 )  # fmt: skip
+LONGEST_LABEL, MOST_WRITTEN = 16, 20  # characters of a label, and labels whose counts are written into a picture
 MOST_SHOWN = 1e30  # of what is drawn as a curve, for Matplotlib squares it
 LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
 
@@ -90,6 +91,33 @@ def curves(
     axes.set_ylabel(label)
     if series:
         axes.legend(frameon=False, labelcolor=INK, fontsize=11)
+    save(figure, path)
+
+
+def confusion(counts_KK: ArrayLike, labels: Sequence[str], path: str | os.PathLike[str]) -> None:
+    """Writes a PNG, 1000 pixels wide, of how often each label is taken for which.
+
+    Args:
+        counts_KK: a row for each true label, a column for each that it is taken for.
+        labels: of both, in order.
+        path: of the picture.
+    """
+    counts = np.asarray(counts_KK)
+    figure = new_figure(min(20.0, 2.0 + 0.45 * len(labels)))
+    axes = figure.subplots()
+    tidy(axes)
+    axes.grid(visible=False)
+    axes.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…" for label in labels]
+    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("label")
+    if len(names) <= MOST_WRITTEN:
+        share = counts / np.maximum(1, counts.sum(1, keepdims=True))
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if share[row, column] > 0.5 else INK
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=10)
     save(figure, path)
 
 

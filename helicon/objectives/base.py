@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -78,11 +79,13 @@ class Objective(ABC):
     """What is learned from examples. Its fields are options, `--model.NAME`, told by its docstring under `Args:`.
 
     labelled: whether it learns from pieces that have a label; then a piece's conditions, of which some may tell the
-    label, are left out. kept: children of its network that a bundle has beside the GPT.
+    label, are left out. kept: children of its network that a bundle has beside the GPT. use: the command for a trained
+    model, without `helicon`.
     """
 
     labelled: ClassVar[bool] = False
     kept: ClassVar[tuple[str, ...]] = ()
+    use: ClassVar[str] = "generate {run} -n 4 --seed 1 -o out"
 
     def build(self, bundle: Bundle) -> Network:
         """The GPT of a bundle with what the objective needs beyond it, freshly initialised.
@@ -105,9 +108,13 @@ class Objective(ABC):
         """What validations compare models by, of the means of the figures over all that is held out."""
 
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
-        """What `helicon eval` says beside the loss of a layout, JSON-able; batches: windows of all pieces, each once."""
+        """What `helicon eval` says beside the loss of a layout, JSON-able, of the windows of all pieces."""
         return {}
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
         """A report in lines for people."""
         return []
+
+    def draw(self, report: Mapping[str, Any], path: Path) -> str:
+        """Writes a PNG of a report to `path` and returns what it shows; empty, and no picture, where it has none."""
+        return ""

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helicon.formats.checked import number
+from helicon.formats.plots import confusion
 from helicon.formats.printable import printable
 from helicon.objectives.base import NO_LABEL, Batch, Mean, Network
 from helicon.objectives.next_token import NextToken
@@ -53,6 +56,7 @@ class Classify(NextToken):
 
     labelled: ClassVar[bool] = True
     kept: ClassVar[tuple[str, ...]] = ("head",)
+    use: ClassVar[str] = "classify {run} FILE..."
 
     auxiliary: float = 0.5
     head_dropout: float = 0.1
@@ -89,8 +93,7 @@ class Classify(NextToken):
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
         """Accuracy, nats a label and how often each label is taken for which: `confusion` has a row for each true one.
 
-        Raises:
-            ValueError: where no piece has a label that the model knows.
+        Nothing where no piece has a label that the model knows.
         """
         labels: dict[int, int] = {}
 
@@ -102,15 +105,15 @@ class Classify(NextToken):
         found = log_probabilities(network, noting())
         known = [example for example, label in labels.items() if label != NO_LABEL]
         if not known:
-            raise ValueError(f"no piece has a label that this model knows: {', '.join(network.labels)}")
-        confusion = np.zeros((len(network.labels), len(network.labels)), np.int64)
+            return {}
+        counts = np.zeros((len(network.labels), len(network.labels)), np.int64)
         for example in known:
-            confusion[labels[example], int(found[example].argmax())] += 1
+            counts[labels[example], int(found[example].argmax())] += 1
         nats = -np.mean([float(found[example][labels[example]]) for example in known])
         return {
             "pieces": len(known), "of_other_labels": len(labels) - len(known), "labels": list(network.labels),
-            "accuracy": float(np.trace(confusion) / len(known)), "nats_per_label": float(nats),
-            "confusion": confusion.tolist(),
+            "accuracy": float(np.trace(counts) / len(known)), "nats_per_label": float(nats),
+            "confusion": counts.tolist(),
         }  # fmt: skip
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
@@ -119,16 +122,21 @@ class Classify(NextToken):
             f"label      {100 * report['accuracy']:.1f} % right of {report['pieces']:,} pieces{others}, "
             f"{report['nats_per_label']:.4f} nats each"
         ]
-        names, confusion = [printable(label, 20) for label in report["labels"]], np.array(report["confusion"])
+        names, counts = [printable(label, 20) for label in report["labels"]], np.array(report["confusion"])
         if len(names) > WIDEST:
-            wrong = confusion - np.diag(np.diag(confusion))
+            wrong = counts - np.diag(np.diag(counts))
             most = np.argsort(-wrong, axis=None, kind="stable")[:WIDEST]
             pairs = [np.unravel_index(place, wrong.shape) for place in most if wrong.flat[place]]
             return lines + [f"  {names[true]} taken for {names[said]}: {wrong[true, said]:,}" for true, said in pairs]
-        width = max(len(f"{confusion.max():,}"), *map(len, names)) + 1
+        width = max(len(f"{counts.max():,}"), *map(len, names)) + 1
         lines.append(f"  {'true, taken for':20}" + "".join(f"{name:>{width}}" for name in names))
-        rows = zip(names, confusion)
+        rows = zip(names, counts)
         return lines + [f"  {name:20}" + "".join(f"{count:>{width},}" for count in row) for name, row in rows]
+
+    def draw(self, report: Mapping[str, Any], path: Path) -> str:
+        confusion(report["confusion"], report["labels"], path)
+        right = f"{100 * report['accuracy']:.1f} % of {report['pieces']:,} held-out pieces"
+        return f"What held-out pieces of each label are taken for: {right} are told right."
 
 
 @torch.inference_mode()

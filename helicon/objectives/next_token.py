@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from helicon.formats.checked import number, shown
+from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT
 from helicon.objectives.base import Batch, Mean, Network, Objective
 from helicon.sequence.layout import Layout
-from helicon.formats.nearest import unknown
 from helicon.tokenizers.sequencer import Sequencer
 
 if TYPE_CHECKING:

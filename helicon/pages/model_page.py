@@ -14,6 +14,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.data.prepare import Prepared
+from helicon.evaluation.measure import objective_reports
 from helicon.evaluation.ngram import baselines
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
@@ -50,7 +51,8 @@ def write_result(
     items = make_items(
         bundle, asked if asked is not None else requests(bundle, prepared, page.parent), page.parent, str(run)
     )
-    figures = [(text, picture.relative_to(page.parent)) for text, picture in draw_losses(run, prepared, page.parent)]
+    drawn = [*draw_losses(run, prepared, page.parent), *draw_objective(bundle, run, prepared, page.parent)]
+    figures = [(text, picture.relative_to(page.parent)) for text, picture in drawn]
     told = {**(settings or {}), **model_settings(bundle, prepared)}
     write_page(page, title, intro, items, figures, told, next_steps)
     return page
@@ -97,7 +99,7 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
     found: list[dict[str, str]] = []
     for example in (held if len(held) else corpus.select(held=False))[: 4 * count]:
         ids, values, fits = corpus.example(int(example)), {}, True
-        for slot in layout.slots[:-1]:
+        for slot in [slot for slot in layout.slots[:-1] if slot.name in ids]:
             modality = registry.for_slot(slot.name, layout.sources)
             tokenizer = prepared.tokenizers[slot.name]
             media = tokenizer.decode(ids[slot.name])
@@ -153,6 +155,21 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
         pictures[slot] = (f"Loss of {slot} over the training{best}{levels}.", folder / f"loss-{slot}.png")
         curves(series, pictures[slot][1], label="loss, nats a token", levels=counted)
     return list(pictures.values())
+
+
+def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:
+    """(caption, picture) of each figure that the objective has beside the loss of slots, and of its reports."""
+    metrics, pictures = read_metrics(run), []
+    for figure in set(bundle.objective.metrics(bundle.network)) - set(bundle.sequencer.tokenizers):
+        names = {"training": f"train/{figure}", "held out": f"val/{figure}"}
+        if series := {shown: metrics[name] for shown, name in names.items() if name in metrics}:
+            pictures.append((f"The {figure} over the training.", folder / f"{figure}.png"))
+            curves(series, pictures[-1][1], label=figure)
+    layouts = [bundle.schema.layout(corpus.layout) for corpus in prepared.corpora]
+    for number, report in enumerate(objective_reports(bundle, prepared, layouts, held=True).values()):
+        path = folder / f"report-{number}.png"
+        pictures += [(caption, path)] if (caption := bundle.objective.draw(report, path)) else []
+    return sorted(pictures)
 
 
 def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:

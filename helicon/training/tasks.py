@@ -64,7 +64,7 @@ CODECS = {
 
 def tasks() -> dict[str, Task]:
     """All tasks by name: the objectives of a GPT, and the codecs."""
-    return {**{name: _of_objective(kind) for name, kind in OBJECTIVES.items()}, **CODECS}
+    return {**{name: _of_objective(kind) for name, kind in OBJECTIVES.items().items()}, **CODECS}
 
 
 def _of_objective(kind: type[Objective]) -> Task:

@@ -92,8 +92,8 @@ class GPTModule(RunModule):
             save_bundle(bundle, folder)
 
     def plugins(self) -> list[Plugin]:
-        """Those that its media, tokenizers and patterns come from."""
-        return plugins_of_model(self.config.gpt, self.data.sequencer.schema, self.data.choices)
+        """Those that its media, tokenizers, patterns and objective come from."""
+        return plugins_of_model(self.config.gpt, self.data.sequencer.schema, self.data.choices, self.objective)
 
     def write_samples(self, path: Path) -> None:
         """Writes one item of each layout."""

@@ -102,7 +102,13 @@ def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
     # jsonargparse takes its help from docstrings
     described = (inspect.getdoc(objective) or "").partition("Args:\n")[2].rstrip()
     names = [(each.name, types[each.name], default_of(each)) for each in own]
-    namespace = {"__doc__": f"A GPT and what it learns.\n\nArgs:\n{described}", "__module__": __name__}
+
+    def check(self: GPTModelConfig) -> None:
+        GPTModelConfig.__post_init__(self)
+        part(objective, self)
+
+    text = f"A GPT and what it learns.\n\nArgs:\n{described}"
+    namespace = {"__doc__": text, "__module__": __name__, "__post_init__": check}
     return make_dataclass(
         "GPTModelConfig", names, bases=(GPTModelConfig,), frozen=True, kw_only=True, namespace=namespace
     )

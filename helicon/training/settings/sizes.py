@@ -13,6 +13,7 @@ import torch
 from helicon.formats.nearest import unknown
 from helicon.gpt.numbers import has_bf16
 from helicon.modalities import registry
+from helicon.objectives.registry import OBJECTIVES
 from helicon.presets import preset, preset_names, without
 
 # size -> tokens below which it would learn them by heart before it learns the style
@@ -132,4 +133,6 @@ def task_config(task: str) -> dict[str, Any]:
             return config
     elif registry.is_slot(task) or re.search(r"[\[\s]", task):
         return {"task": "gpt", "data": {"layouts": [layout.strip() for layout in task.split(";")]}}
+    elif task in OBJECTIVES:
+        return {"task": task}
     raise ValueError(unknown("task", task, [name for name in preset_names() if is_task(preset(name))]))

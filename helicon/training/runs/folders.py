@@ -19,7 +19,7 @@ from helicon.formats.temporary import clear_abandoned
 from helicon.training.errors import TrainingError
 
 CONFIG = "config.yaml"
-FORMAT = 2
+FORMAT = 3
 KIND = "# A run of helicon, format "
 HEADER = f"{KIND}{FORMAT}\n"
 LARGEST_CONFIG = 1 << 17  # bytes

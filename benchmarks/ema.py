@@ -76,7 +76,7 @@ def trained(args: argparse.Namespace, seed: int, decay: float) -> dict[str, Any]
     data.prepare_data()
     average, plain = load_bundle(run), load_bundle(run)
     weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["current_model_state"]
-    plain.gpt.load_state_dict({name.removeprefix("gpt."): tensor for name, tensor in weights.items()})
+    plain.gpt.load_state_dict({name.removeprefix("network.gpt."): tensor for name, tensor in weights.items()})
     return {kind: figures(args, bundle, data.prepared) for kind, bundle in (("plain", plain), ("ema", average))}
 
 

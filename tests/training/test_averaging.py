@@ -40,9 +40,9 @@ def test_the_average_is_of_the_weights_after_each_step(midi_folder, tmp_path, mo
     for number, weight in enumerate(seen[1:8], 1):
         decay = min(0.5, (1 + number) / (10 + number))
         mean = decay * mean + (1 - decay) * weight
-    torch.testing.assert_close(weights(run)[f"gpt.{NAME}"], mean)
-    assert torch.equal(current(run)[f"gpt.{NAME}"], seen[7])
-    assert torch.equal(load_bundle(run).gpt.state_dict()[NAME], weights(run)[f"gpt.{NAME}"])
+    torch.testing.assert_close(weights(run)[f"network.gpt.{NAME}"], mean)
+    assert torch.equal(current(run)[f"network.gpt.{NAME}"], seen[7])
+    assert torch.equal(load_bundle(run).gpt.state_dict()[NAME], weights(run)[f"network.gpt.{NAME}"])
 
 
 def test_what_is_validated_is_kept(midi_folder, tmp_path):
@@ -53,10 +53,10 @@ def test_what_is_validated_is_kept(midi_folder, tmp_path):
     expected = weights(plain)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in current(run).items())
     average = weights(run)
-    assert not torch.equal(average[f"gpt.{NAME}"], expected[f"gpt.{NAME}"])
+    assert not torch.equal(average[f"network.gpt.{NAME}"], expected[f"network.gpt.{NAME}"])
     kept = load_bundle(run)
     assert kept.notes["step"] == 8
-    assert all(torch.equal(tensor, average[f"gpt.{name}"]) for name, tensor in kept.gpt.state_dict().items())
+    assert all(torch.equal(tensor, average[f"network.gpt.{name}"]) for name, tensor in kept.gpt.state_dict().items())
     assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
 
 
@@ -74,7 +74,9 @@ def test_a_run_with_an_average_is_resumed_to_the_bit(midi_folder, tmp_path, ema,
     with signalled_at(step), pytest.raises(Interrupted):
         fit(midi_folder, tmp_path, "run", *more)
     kept = load_bundle(tmp_path / "run").gpt.state_dict()[NAME]
-    assert torch.equal(kept, weights(tmp_path / "run")[f"gpt.{NAME}"])  # there was no validation before, or it was now
+    assert torch.equal(
+        kept, weights(tmp_path / "run")[f"network.gpt.{NAME}"]
+    )  # there was no validation before, or it was now
     if ema is OWN:
         run = run_lightning("fit", resume_words(tmp_path / "run")).run_folder
     else:

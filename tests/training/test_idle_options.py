@@ -17,7 +17,7 @@ from helicon.training.settings.idle_options import STAGES, idle_option
 from helicon.training.settings.lightning_options import UNUSED
 from helicon.training.tasks import tasks
 
-PARSERS = "help config print_config"
+PARSERS = "help config print_config plugins"
 TRAINER = """accelerator strategy devices num_nodes precision callbacks deterministic benchmark inference_mode plugins
     logger default_root_dir profiler fast_dev_run"""
 FITTING = """max_steps min_steps max_time max_epochs min_epochs limit_train_batches limit_val_batches overfit_batches
@@ -32,25 +32,30 @@ OF_TRAINER = {
     "fit": f"{TRAINER} {FITTING}", "validate": f"{TRAINER} limit_val_batches enable_progress_bar",
     "test": f"{TRAINER} limit_test_batches enable_progress_bar", "prepare": "",
 }  # fmt: skip
+GPT = """context positions layers width heads pattern mlp mlp_ratio norm tied bias qk_norm qk_ratio attention_ratio
+    slot_weights"""
+SEQUENCES = """path layouts tokenizers tokenizer manifest held_out augment pedal vocabulary size rate channels colours
+    max_mb cache adopt"""
 SHAPES = {
-    "gpt": """context positions layers width heads pattern mlp mlp_ratio norm tied bias qk_norm qk_ratio attention_ratio
-        slot_weights""",
-    "codec": "factor width blocks quantizer codes code_width levels likelihood",
+    "gpt": GPT, "classify": f"{GPT} auxiliary", "codec": "factor width blocks quantizer codes code_width levels likelihood",
     "audio-codec": "hops width depth growth stride quantizer codes code_width levels",
-}
+}  # fmt: skip
 RATES = "optimizer lr final_lr warmup schedule weight_decay beta2"
 LEARNING = {
-    "gpt": f"{RATES} dropout ema recompute", "codec": f"{RATES} decay commitment kl drop_unused",
+    "gpt": f"{RATES} dropout ema recompute", "classify": f"{RATES} dropout ema recompute head_dropout",
+    "codec": f"{RATES} decay commitment kl drop_unused",
     "audio-codec": f"{RATES} decay rare commitment kl worst spectral mel drop_unused",
 }  # fmt: skip
 CACHED = {  # of the data: what the cache is made by
-    "gpt": """path layouts tokenizers tokenizer manifest held_out augment pedal vocabulary size rate channels colours
-        max_mb cache adopt""",
-    "codec": "path size held_out manifest cache", "audio-codec": "path rate channels held_out manifest cache",
+    "gpt": SEQUENCES, "classify": SEQUENCES, "codec": "path size held_out manifest cache",
+    "audio-codec": "path rate channels held_out manifest cache",
 }  # fmt: skip
-MEASURED = {"gpt": "batch_size seed", "codec": "batch_size seed", "audio-codec": "seed window"}
-CUT = {"gpt": "val_batches", "codec": "", "audio-codec": ""}
-TRAINED = {"gpt": "changes drop plan workers", "codec": "mirror workers", "audio-codec": "batch_size workers"}
+MEASURED = {**dict.fromkeys(("gpt", "classify", "codec"), "batch_size seed"), "audio-codec": "seed window"}
+CUT = {"gpt": "val_batches", "classify": "val_batches", "codec": "", "audio-codec": ""}
+TRAINED = {
+    "gpt": "changes drop plan workers", "classify": "changes plan workers", "codec": "mirror workers",
+    "audio-codec": "batch_size workers",
+}  # fmt: skip
 
 
 def read(task: str, command: str) -> set[str]:
@@ -184,4 +189,7 @@ def test_every_option_of_the_other_commands_is_read(command):
         for node in ast.walk(ast.parse(Path(str(spec.origin)).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "args":
                 found.add(node.attr)
-    assert {action.dest for action in parser(command)._actions} - {"help"} <= found
+    assert {action.dest for action in parser(command)._actions} - {
+        "help",
+        "plugin",
+    } <= found  # plugins are loaded for every command

@@ -141,7 +141,7 @@ def test_gradients_are_clipped_by_their_values(midi_folder, tmp_path):
         weights(fit(midi_folder, tmp_path, kind, *more, f"--trainer.gradient_clip_algorithm={kind}"))
         for kind in ("norm", "value")
     )
-    assert not torch.equal(norm["gpt.tokens.weight"], value["gpt.tokens.weight"])
+    assert not torch.equal(norm["network.gpt.tokens.weight"], value["network.gpt.tokens.weight"])
 
 
 def test_a_validation_is_due_when_lightning_says_so(midi_folder, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def test_a_run_by_minutes_is_repeated_to_the_bit(midi_folder, tmp_path, monkeypa
     assert len(record.validations) > 1
     jumping_clock(monkeypatch, 0.5)
     other = fit(midi_folder, tmp_path, "other", *LIMITS)
-    assert not torch.equal(*(weights(path)["gpt.tokens.weight"][0] for path in (run, other)))
+    assert not torch.equal(*(weights(path)["network.gpt.tokens.weight"][0] for path in (run, other)))
 
     jumping_clock(monkeypatch, 3.0)
     repeated = run_lightning("fit", repeated_config(run)).run_folder

@@ -145,4 +145,4 @@ def test_the_last_step_is_kept_where_that_is_asked_for(midi_folder, tmp_path, mo
     assert last.notes["step"] == 12
     assert "heldout_loss" not in last.notes
     final = weights(tmp_path / "last")
-    assert all(torch.equal(tensor, final[f"gpt.{name}"]) for name, tensor in last.gpt.state_dict().items())
+    assert all(torch.equal(tensor, final[f"network.gpt.{name}"]) for name, tensor in last.gpt.state_dict().items())

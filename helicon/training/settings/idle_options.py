@@ -45,7 +45,7 @@ def _of(group: str, names: str) -> tuple[str, ...]:
 
 
 _LEARNING = (
-    *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute"),
+    *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute head_dropout"),
     *_of("model", "decay rare commitment kl worst spectral mel drop_unused"),
     *_of("data", "changes drop plan mirror workers"),
     *_of("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
@@ -63,6 +63,7 @@ IDLE = (
     Idle(("fit",), STAGES, "only `helicon train` trains what goes before or after a run"),
     Idle((*_MEASURING, "prepare"), (*STAGES, "--name", "--runs", "--keep", "--samples", "--repeat"), "no run is made"),
     Idle(_MEASURING, _LEARNING, "nothing is trained"),
+    Idle(("fit",), _of("data", "drop"), "labels are learned without any condition", ("classify",)),
     Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
     Idle(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),

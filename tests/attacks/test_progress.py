@@ -23,6 +23,7 @@ Change = Callable[[dict[str, Any]], Any]
 LOOP = ("loops", "fit_loop")
 STEPS = (*LOOP, "epoch_loop.automatic_optimization.optim_progress", "optimizer", "step", "total", "completed")
 MUON, ADAMW = (("optimizer_states", 0, part) for part in ("muon", "adamw"))
+NORM = "network.gpt.norm.weight"
 RATE = ("lr_schedulers", 0)
 
 
@@ -79,7 +80,7 @@ CHANGES: dict[str, Change] = {
     "a method with attributes": put(*RATE, "lr_lambdas", [{"x": 1}, {}]),
     "rates of another number": put(*RATE, "base_lrs", [0.003] * 3),
     "a scheduler elsewhere": put(*RATE, "last_epoch", -3),
-    "weights of another shape": lambda checkpoint: checkpoint["state_dict"].update({"network.gpt.norm.weight": torch.ones(3)}),
+    "weights of another shape": lambda checkpoint: checkpoint["state_dict"].update({NORM: torch.ones(3)}),
     "weights of nothing": lambda checkpoint: checkpoint["state_dict"].update({"x\x1b[31m" * 99: torch.ones(3)}),
     "no weights": lambda checkpoint: checkpoint["state_dict"].clear(),
     "a record of words": put("record", "progress", "0.5"),

@@ -37,7 +37,8 @@ GPT = """context positions layers width heads pattern mlp mlp_ratio norm tied bi
 SEQUENCES = """path layouts tokenizers tokenizer manifest held_out augment pedal vocabulary size rate channels colours
     max_mb cache adopt"""
 SHAPES = {
-    "gpt": GPT, "classify": f"{GPT} auxiliary", "codec": "factor width blocks quantizer codes code_width levels likelihood",
+    "gpt": GPT, "classify": f"{GPT} auxiliary",
+    "codec": "factor width blocks quantizer codes code_width levels likelihood",
     "audio-codec": "hops width depth growth stride quantizer codes code_width levels",
 }  # fmt: skip
 RATES = "optimizer lr final_lr warmup schedule weight_decay beta2"

@@ -63,7 +63,7 @@ helicon.register_modality(
 
 def main(folder: Path, steps: int, *options: str) -> None:
     """Trains on the patterns of a folder and writes four new ones."""
-    run = helicon.train(folder, task="steps", size="tiny", steps=steps, options=options)
+    run = helicon.train(folder, task="steps", size="tiny", steps=steps, options=options, progress=sys.stderr)
     for path in helicon.save(helicon.sample(helicon.load(run), count=4), run / "patterns"):
         print(path, path.read_text(encoding="utf-8"), sep="\n")
 

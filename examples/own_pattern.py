@@ -32,8 +32,9 @@ class Dilated(helicon.AttentionPattern):
 def main(folder: Path, steps: int = 300) -> None:
     """Trains half of the steps, goes on with the other half, and writes four texts."""
     options = ["--model.pattern", "dense,dilated:4,8"]
-    run = helicon.train(folder, task="text", size="tiny", steps=steps // 2, name="dilated", options=options)
-    run = helicon.resume(run, options=["--trainer.max_steps", str(steps)])
+    half = {"steps": steps // 2, "name": "dilated", "options": options}
+    run = helicon.train(folder, task="text", size="tiny", **half, progress=sys.stderr)
+    run = helicon.resume(run, options=["--trainer.max_steps", str(steps)], progress=sys.stderr)
     for path in helicon.save(helicon.sample(helicon.load(run), count=4, tokens=64), run / "texts"):
         print(path)
 

@@ -34,9 +34,8 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
         sys.exit("the probe needs scikit-learn: python -m pip install scikit-learn")
     if run is None:
         options = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
-        run = helicon.train(folder, task="image", minutes=minutes, steps=steps, options=options)
-    model = helicon.load(run)
-    found = helicon.features(model, folder)
+        run = helicon.train(folder, task="image", minutes=minutes, steps=steps, options=options, progress=sys.stderr)
+    found = helicon.features(run, folder)
     if "" in found.labels:
         sys.exit(f"{folder}: a label is the name of a folder in it; {found.names[found.labels.index('')]} has none")
 
@@ -48,7 +47,7 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
             sys.exit(f"{folder}: too few pictures for a part to {part} on")
     print(f"{run}: {len(labels):,} pictures, {(parts == 'test').sum():,} to test on; right in %, C chosen on others")
 
-    last = model.gpt.config.layers
+    last = max(found.layers)
     pixels = np.stack([read_image(folder / name, size)[0].ravel() for name in found.names]) / 255
     rows = {f"pixels {size}x{size}": pixels}
     rows |= {f"layer {layer}": states for layer, states in found.layers.items()}

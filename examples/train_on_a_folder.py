@@ -11,7 +11,7 @@ import helicon
 
 def main(folder: Path, minutes: float = 10.0) -> None:
     """Trains, then samples."""
-    run = helicon.train(folder, task="music", minutes=minutes)
+    run = helicon.train(folder, task="music", minutes=minutes, progress=sys.stderr)
     model = helicon.load(run)
     pieces = helicon.sample(model, count=4, seed=7, seconds=10)
     for path in helicon.save(pieces, run / "pieces"):

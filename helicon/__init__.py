@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from helicon.objectives.registry import register_objective
     from helicon.sequence.vocabulary import Block
     from helicon.tokenizers.base import Tokenizer
+    from helicon.vqvae.storage import CodecBundle
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _EXPORTS = {
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
     "Classification": "helicon.evaluation.classification",
+    "CodecBundle": "helicon.vqvae.storage",
     "Evaluation": "helicon.evaluation.measure",
     "Features": "helicon.evaluation.features",
     "Item": "helicon.generation.item",
@@ -91,6 +93,7 @@ __all__ = [
     "Block",
     "Bundle",
     "Classification",
+    "CodecBundle",
     "Evaluation",
     "Features",
     "Item",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,23 +20,23 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.printed_tokens import decoder, tokens_of
-from helicon.bundle.storage import find_bundle, save_bundle
-from helicon.bundle.upsamplers import upsamplers_of
+from helicon.bundle.storage import save_bundle
 from helicon.commands.doctor import Finding, examine
 from helicon.commands.fit import quiet
-from helicon.commands.info import report_of
+from helicon.commands.generate import made, watched
+from helicon.commands.info import describe, describe_codec, report_of
 from helicon.evaluation.classification import Classification, classify_files
 from helicon.evaluation.features import Features, folder_features
 from helicon.evaluation.measure import Evaluation
 from helicon.evaluation.measure import evaluate as measure
-from helicon.evaluation.reconstruction import Reconstruction, codec_of
+from helicon.evaluation.reconstruction import Reconstruction, codec_in, codec_of
 from helicon.evaluation.reconstruction import reconstruct as reconstructed
+from helicon.formats.arguments import checked
 from helicon.formats.folder_lock import FolderLock
-from helicon.generation.generate import generate
+from helicon.formats.progress import Progress, progress_to, say
 from helicon.generation.item import Item
 from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
-from helicon.generation.upsampling import generate_levels
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
 from helicon.training.options import locating
@@ -47,15 +47,21 @@ from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
 from helicon.training.stages import attach, chained, make_request, plan_stage, stages
+from helicon.training.trainer import Callback
+from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
 
 AnyPath = str | os.PathLike[str]
+Model = Bundle | CodecBundle | AnyPath  # as `load` gives it, or the folder of a run or bundle
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Numbers = Literal["fp32", "bf16", "int8", "fp64"]
 
 
+@checked
 def train(
     folder: AnyPath,
     task: str = "music",
     *,
-    layout: str | Sequence[str] = (),
+    layout: str | Iterable[str] = (),
     size: str = "auto",
     minutes: float | None = None,
     steps: int | None = None,
@@ -66,9 +72,11 @@ def train(
     seed: int | None = None,
     levels: int = 1,
     upsampler_of: AnyPath | None = None,
-    config: AnyPath | Sequence[AnyPath] = (),
-    plugins: Sequence[AnyPath] = (),
-    options: Sequence[str] = (),
+    config: AnyPath | Iterable[AnyPath] = (),
+    plugins: Iterable[AnyPath] = (),
+    options: Iterable[str] = (),
+    callbacks: Iterable[Callback] = (),
+    progress: Progress = None,
 ) -> Path:
     """Trains on a folder, searched recursively, as `helicon train` does: what is left open is chosen, and what the
     task needs is trained first, such as the codec of `text-to-image`.
@@ -94,6 +102,8 @@ def train(
         config: presets or config files, which count in the place of the task's.
         plugins: Python files with code of your own, which is run.
         options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
+        callbacks: Lightning's, of the last training where several are needed; of one process alone.
+        progress: where it is told how it goes: a file such as `sys.stderr`, or a function of a line such as `print`.
 
     Returns:
         The run of the model, which `load` takes.
@@ -108,7 +118,7 @@ def train(
     configs = [config] if isinstance(config, (str, os.PathLike)) else config
     words = [*(f"--config={os.fspath(each)}" for each in configs), *as_options(plugins), *options]
     load_plugins(plugins)
-    with process_state_kept():
+    with progress_to(progress), process_state_kept():
         quiet()
         request = make_request(
             task, Path(folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=_path(runs),
@@ -117,16 +127,19 @@ def train(
         )  # fmt: skip
         with locating(task, words=words):
             found = stages(request)
-        return _train_stages(chained(found), words)
+        return _train_stages(chained(found), words, callbacks)
 
 
+@checked
 def resume(
     run: AnyPath,
     *,
     minutes: float | None = None,
     upsampler_of: AnyPath | None = None,
-    plugins: Sequence[AnyPath] = (),
-    options: Sequence[str] = (),
+    plugins: Iterable[AnyPath] = (),
+    options: Iterable[str] = (),
+    callbacks: Iterable[Callback] = (),
+    progress: Progress = None,
 ) -> Path:
     """Goes on with a run that was stopped, and with what follows it.
 
@@ -136,25 +149,31 @@ def resume(
         upsampler_of: the run that it is an upsampler for, said once more where that is not beside it.
         plugins: Python files that it needs, which are run.
         options: of `helicon fit`, that count in the place of the run's own, e.g. `["--trainer.max_steps", "2000"]`.
+        callbacks: Lightning's, as they were given to `train`.
+        progress: a file or a function of a line, as of `train`.
 
     Returns:
         The run of the model.
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]
-    with process_state_kept(), locating(Path(run) / CONFIG, words=words):
+    with progress_to(progress), process_state_kept(), locating(Path(run) / CONFIG, words=words):
         quiet()
         config = resumed_config(Path(run), words, minutes, _path(upsampler_of))
-        trained = _attached(run_lightning("fit", config).run_folder, _path(config.get("upsampler_of")))
         following = check_next(Path(run), config)
-        return _train_stages(following) if following else trained
+        own = () if following else callbacks
+        trained = _attached(
+            run_lightning("fit", config, callbacks=[*own]).run_folder, _path(config.get("upsampler_of"))
+        )
+        following = check_next(Path(run), config)
+        return _train_stages(following, (), callbacks) if following else trained
 
 
-def _train_stages(request: TrainRequest, words: Sequence[str] = ()) -> Path:
+def _train_stages(request: TrainRequest, words: Sequence[str], callbacks: Iterable[Callback]) -> Path:
     """Trains one stage and those that follow it; gives the run of the model, or of a codec that is all."""
-    plan = plan_stage(request, words)
-    run = _attached(run_lightning("fit", plan.config, plan.data).run_folder, request.upsampler_of)
-    return _train_stages(request.next, words) if request.next else run
+    plan, own = plan_stage(request, words), () if request.next else callbacks
+    run = _attached(run_lightning("fit", plan.config, plan.data, callbacks=[*own]).run_folder, request.upsampler_of)
+    return _train_stages(request.next, words, callbacks) if request.next else run
 
 
 def _attached(run: Path, upsampler_of: Path | None) -> Path:
@@ -169,43 +188,63 @@ def _path(path: AnyPath | None) -> Path | None:
     return Path(path) if path is not None else None
 
 
+@checked
 def repeat(
-    run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None, plugins: Sequence[AnyPath] = ()
+    run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None, plugins: Iterable[AnyPath] = (),
+    progress: Progress = None,
 ) -> Path:  # fmt: skip
     """Makes a run once more, the same step by step whatever limited it; gives the folder of the new one.
 
     On a CPU with as many threads its weights are those of `run` to the bit, also where minutes were the limit: the
     progress that learning rates followed is on record in `run`.
     name: folder in `runs`, which is the folder that `run` lies in unless given. plugins: Python files that it needs,
-    which are run.
+    which are run. progress: a file or a function of a line, as of `train`.
     """
     load_plugins(plugins)
-    with process_state_kept(), locating(Path(run) / CONFIG):
+    with progress_to(progress), process_state_kept(), locating(Path(run) / CONFIG):
         quiet()
         config = repeated_config(Path(run), _path(runs), name, as_options(plugins))
         return run_lightning("fit", config).run_folder
 
 
+@checked
 def load(
-    path: AnyPath, device: str = "auto", dtype: str = "fp32", *, plugins: Sequence[AnyPath] = ()
-) -> Bundle:  # fmt: skip
-    """The model of a run or a bundle folder.
+    path: AnyPath, device: Device = "auto", dtype: Numbers = "fp32", *, plugins: Iterable[AnyPath] = ()
+) -> Bundle | CodecBundle:  # fmt: skip
+    """The model or the codec of a run or a bundle folder.
 
     Args:
         path: the folder.
         device: `cpu`, `cuda`, `mps` or the best there is.
-        dtype: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
+        dtype: of a model: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
         plugins: Python files that it needs, which are run.
+
+    Returns:
+        What all functions take in the place of the folder; of a codec those that `info` and `reconstruct` are.
 
     Raises:
         ValueError: for a folder that has none, a device that is not there, or a plugin that is missing.
     """
     load_plugins(plugins)
-    return RuntimeConfig(choose_device(device, dtype), dtype).load(Path(path))
+    runtime = RuntimeConfig(choose_device(device, dtype), dtype)
+    if not find_codec(Path(path)):
+        return runtime.load(Path(path))
+    if dtype != "fp32":
+        raise ValueError(f"dtype {dtype}: a codec computes in fp32")
+    return load_codec(Path(path), runtime.device)
 
 
+def _opened(model: Model) -> Bundle:
+    """A model in memory; ValueError for a codec."""
+    found = model if isinstance(model, Bundle | CodecBundle) else load(model)
+    if isinstance(found, CodecBundle):
+        raise ValueError("model: a codec, which makes and knows nothing by itself; a model is needed")
+    return found
+
+
+@checked
 def sample(
-    model: Bundle | AnyPath,
+    model: Model,
     count: int = 1,
     seed: int = 0,
     *,
@@ -222,9 +261,10 @@ def sample(
     overlap: float = 0.5,
     guidance: float = 1.0,
     best_of: int | None = None,
-    device: str = "auto",
-    dtype: str = "fp32",
-    plugins: Sequence[AnyPath] = (),
+    device: Device = "auto",
+    dtype: Numbers = "fp32",
+    plugins: Iterable[AnyPath] = (),
+    progress: Progress = None,
     **given: str,
 ) -> list[Item]:
     """New media; item i depends on (weights, request, seed, i) alone.
@@ -234,8 +274,8 @@ def sample(
     prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
     where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
     guidance: above 1, heeds what is given more than the model would. best_of: how many to make, of which the `count`
-    that fit it best are kept. plugins: Python files that it needs, which are run. The rest shapes the draw as the
-    options of `helicon generate` do.
+    that fit it best are kept. plugins: Python files that it needs, which are run. progress: a file or a function of a
+    line, as of `train`. The rest shapes the draw as the options of `helicon generate` do.
     """
     load_plugins(plugins)
     request = Request(
@@ -243,17 +283,15 @@ def sample(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
         overlap=overlap, guidance=guidance, best_of=best_of,
     )  # fmt: skip
-    if isinstance(model, Bundle):
-        return generate(model, request)
-    runtime, folder = RuntimeConfig(choose_device(device, dtype), dtype), find_bundle(Path(model))
-    if not upsamplers_of(folder):
-        return generate(runtime.load(folder), request)
-    with TemporaryDirectory() as levels:
-        return generate_levels(folder, request, runtime, Path(levels), lambda *level: None).items
+    with progress_to(progress), TemporaryDirectory() as levels:
+        if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):
+            return made(Path(model), request, RuntimeConfig(choose_device(device, dtype), dtype), Path(levels))[0]
+        return watched(_opened(model), request)
 
 
+@checked
 def evaluate(
-    model: Bundle,
+    model: Model,
     folder: AnyPath,
     *,
     manifest: AnyPath | None = None,
@@ -262,11 +300,12 @@ def evaluate(
     obedience: int = 0,
     seconds: float | None = None,
     seed: int | None = None,
+    progress: Progress = None,
 ) -> Evaluation:
     """How well a model knows the files of a folder, and whether it does as it is asked, as `helicon eval` measures it.
 
     Args:
-        model: as `load` gives it.
+        model: as `load` gives it, or the run or bundle.
         folder: of files, searched recursively, all of which are measured.
         manifest: list of files, instead of searching the folder.
         heldout: only the files that a training on the folder would hold out.
@@ -274,6 +313,7 @@ def evaluate(
         obedience: pieces of each label to make and judge, none unless given.
         seconds: length of each of these, 24 unless given.
         seed: of these, 0 unless given.
+        progress: a file or a function of a line, as of `train`.
 
     Returns:
         Losses of each layout, what the folder has, and figures of the pieces; `as_json()` has all of them.
@@ -281,30 +321,34 @@ def evaluate(
     Raises:
         ValueError: for what cannot be measured, in one line.
     """
-    return measure(
-        model, Path(folder), manifest=_path(manifest), heldout=heldout, held_out=held_out, obedience=obedience,
-        seconds=seconds, seed=seed,
-    )  # fmt: skip
+    with progress_to(progress):
+        return measure(
+            _opened(model), Path(folder), manifest=_path(manifest), heldout=heldout, held_out=held_out,
+            obedience=obedience, seconds=seconds, seed=seed,
+        )  # fmt: skip
 
 
+@checked
 def features(
-    model: Bundle,
+    model: Model,
     folder: AnyPath,
-    layer: int | Collection[int] | None = None,
+    layer: int | Iterable[int] | None = None,
     *,
     to: str | None = None,
     manifest: AnyPath | None = None,
     batch: int = 16,
+    progress: Progress = None,
 ) -> Features:
     """A layer's mean hidden state for each file of a folder.
 
     Args:
-        model: as `load` gives it.
+        model: as `load` gives it, or the run or bundle.
         folder: of files, searched recursively.
         layer: before the attention of which; the number of layers is the end. Several, or all unless given.
         to: of which slot, where the model makes several.
         manifest: list of files, instead of searching the folder.
         batch: sequences at a time.
+        progress: a file or a function of a line, as of `train`.
 
     Returns:
         Names, labels and an array [N, C] of each layer; `save(path)` writes what `helicon features` does.
@@ -312,17 +356,24 @@ def features(
     Raises:
         ValueError: for a slot or a layer that the model has not, in one line.
     """
-    layers = [layer] if isinstance(layer, int) else layer
-    return folder_features(model, Path(folder), layers, to=to, manifest=_path(manifest), batch=batch)
+    layers = [layer] if isinstance(layer, int) else None if layer is None else [*layer]
+    with progress_to(progress):
+        return folder_features(
+            _opened(model), Path(folder), layers, to=to, manifest=_path(manifest), batch=batch
+        )  # fmt: skip
 
 
-def classify(model: Bundle, files: Sequence[AnyPath], *, batch: int = 16) -> list[Classification]:
+@checked
+def classify(
+    model: Model, files: Iterable[AnyPath], *, batch: int = 16, progress: Progress = None
+) -> list[Classification]:  # fmt: skip
     """The label of each file, by a model that `train(folder, "classify", init_from=run)` has made.
 
     Args:
-        model: as `load` gives it.
+        model: as `load` gives it, or the run or bundle.
         files: of the medium that the model makes.
         batch: sequences at a time.
+        progress: a file or a function of a line, as of `train`.
 
     Returns:
         For each file its labels with probabilities, the likeliest first.
@@ -330,21 +381,24 @@ def classify(model: Bundle, files: Sequence[AnyPath], *, batch: int = 16) -> lis
     Raises:
         ValueError: for a model without labels, or a file that cannot be told, in one line.
     """
-    return classify_files(model, [Path(file) for file in files], batch)
+    with progress_to(progress):
+        return classify_files(_opened(model), [Path(file) for file in files], batch)
 
 
+@checked
 def reconstruct(
-    model: AnyPath, files: Sequence[AnyPath], *, level: int | None = None, device: str = "auto",
-    plugins: Sequence[AnyPath] = (),
+    model: Model, files: Iterable[AnyPath], *, level: int | None = None, device: Device = "auto",
+    plugins: Iterable[AnyPath] = (), progress: Progress = None,
 ) -> list[Reconstruction]:  # fmt: skip
     """Pictures or sounds through a codec and back.
 
     Args:
-        model: run or bundle of a codec, or of a model that has one.
+        model: a codec, or a model that has one: as `load` gives it, or the run or bundle.
         files: pictures, or sounds, which are whole in memory.
         level: of a codec of sound, 0 the finest, which is taken unless given.
-        device: `cpu`, `cuda`, `mps` or the best there is.
+        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
         plugins: Python files that it needs, which are run.
+        progress: a file or a function of a line, as of `train`.
 
     Returns:
         Each medium before and after, with its codes and how near it comes in dB.
@@ -354,10 +408,13 @@ def reconstruct(
         OSError: for a file that is not there.
     """
     load_plugins(plugins)
-    return reconstructed(codec_of(Path(model), device), [Path(file) for file in files], level)
+    with progress_to(progress):
+        codec = codec_in(model) if isinstance(model, Bundle | CodecBundle) else codec_of(Path(model), device)
+        return reconstructed(codec, [Path(file) for file in files], level)
 
 
-def tokenize(files: Sequence[AnyPath], *, run: Bundle | None = None, ids: bool = False) -> list[str]:
+@checked
+def tokenize(files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False) -> list[str]:
     """The tokens of files, a line each.
 
     Args:
@@ -368,16 +425,18 @@ def tokenize(files: Sequence[AnyPath], *, run: Bundle | None = None, ids: bool =
     Raises:
         ValueError: for a file that the model does not take, or that cannot be read.
     """
-    return [tokens_of(Path(file), run, ids) for file in files]
+    model = None if run is None else _opened(run)
+    return [tokens_of(Path(file), model, ids) for file in files]
 
 
-def detokenize(lines: Sequence[str], *, run: Bundle | None = None, ids: bool = False) -> list[Item]:
+@checked
+def detokenize(lines: Iterable[str], *, run: Model | None = None, ids: bool = False) -> list[Item]:
     """Inverse of `tokenize`: what `save` writes.
 
     Raises:
         ValueError: for what is no token, with the number of its line.
     """
-    decode, items = decoder(run, ids), []
+    decode, items = decoder(None if run is None else _opened(run), ids), []
     for number, line in enumerate(lines):
         try:
             media, modality = decode(line)
@@ -387,29 +446,36 @@ def detokenize(lines: Sequence[str], *, run: Bundle | None = None, ids: bool = F
     return items
 
 
-def info(model: AnyPath, *, plugins: Sequence[AnyPath] = ()) -> dict[str, Any]:
+@checked
+def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> dict[str, Any]:
     """What is in a model or a codec: sizes, layouts, tokenizers, plugins that it needs, how it was made. JSON-able."""
     load_plugins(plugins)
-    return report_of(Path(model))
+    if isinstance(model, CodecBundle):
+        return describe_codec(model)
+    return describe(model) if isinstance(model, Bundle) else report_of(Path(model))
 
 
-def import_model(folder: AnyPath) -> Bundle:
+@checked
+def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
     """A model of GPT-2 or ImageGPT files, as `helicon import` makes it; `save_model` writes it.
 
     Args:
         folder: with config.json and model.safetensors.
+        progress: a file or a function of a line, which is told what people should know of it.
 
     Raises:
         ValueError: for what is none of them, in one line.
     """
-    return import_folder(Path(folder))
+    with progress_to(progress):
+        return import_folder(Path(folder), say)
 
 
-def export_model(model: Bundle, folder: AnyPath, to: str = "hf") -> None:
+@checked
+def export_model(model: Model, folder: AnyPath, to: Literal["hf", "gguf"] = "hf") -> None:
     """Writes a model for another program, as `helicon export` does.
 
     Args:
-        model: as `load` gives it.
+        model: as `load` gives it, or the run or bundle.
         folder: gets the files.
         to: `hf`, a folder of transformers, or `gguf`, a file of llama.cpp.
 
@@ -417,9 +483,10 @@ def export_model(model: Bundle, folder: AnyPath, to: str = "hf") -> None:
         ValueError: for a model that the program cannot compute, with the options that prevent it; nothing is written
             then.
     """
-    export_bundle(model, Path(folder), to)
+    export_bundle(_opened(model), Path(folder), to)
 
 
+@checked
 def save_model(model: Bundle, folder: AnyPath) -> None:
     """Writes a model as a bundle, which `load` and every command take.
 
@@ -433,7 +500,8 @@ def doctor() -> list[Finding]:
     return examine(Path("runs"))
 
 
-def save(items: Sequence[Item], folder: AnyPath) -> list[Path]:
+@checked
+def save(items: Iterable[Item], folder: AnyPath) -> list[Path]:
     """Writes each item as `folder/NNN.suffix`, with its previews beside it; gives the paths of the items.
 
     OSError where another process is writing to that folder.

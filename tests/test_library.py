@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from commands.tiny_bundles import text_bundle
+from pytorch_lightning import Callback
 
 import helicon
 from helicon.bundle.storage import save_bundle
@@ -29,6 +33,7 @@ NAMES = {
 }  # fmt: skip
 FIT = {"steps", "config", "options"}  # of `fit`, which a command line has after its own
 STARTED = {"resume", "repeat"}  # options of train that are functions of their own
+OBJECTS = {"progress", "callbacks"}  # parameters that no word can be
 
 
 def pairs() -> list[tuple[str, str, str]]:
@@ -45,15 +50,22 @@ def test_every_command_has_its_function():
 @pytest.mark.parametrize(("command", "option", "function"), pairs())
 def test_neither_has_an_option_that_the_other_lacks(command, option, function):
     options = {action.dest for action in parser(command)._actions}
+    parameters = set(inspect.signature(getattr(helicon, function)).parameters)
+    assert not lacking(command, option, parameters, options)
+    for one, added in (({*parameters, "extra"}, options), (parameters, {*options, "extra"})):
+        assert lacking(command, option, one, added) == {"extra"} or option in STARTED
+
+
+def lacking(command: str, option: str, parameters: set[str], options: set[str]) -> set[str]:
+    """What either has alone."""
     names = {"plugin": "plugins", **NAMES.get(command, {})}
     options = {names.get(name, name) for name in options} - PRINTED - STARTED
-    parameters = set(inspect.signature(getattr(helicon, function)).parameters)
     if option in STARTED:
         options = {"run", "plugins", *({"minutes", "upsampler_of"} if option == "resume" else {"name", "runs"})}
     elif "plugins" not in parameters:
         assert LOADED & options <= set(inspect.signature(helicon.load).parameters)
         options -= LOADED
-    assert parameters - FIT - {"given"} == options
+    return (parameters - FIT - OBJECTS - {"given"}) ^ options
 
 
 @pytest.fixture
@@ -118,3 +130,98 @@ def test_what_is_in_a_model(model):
         helicon.save_model(helicon.load("run", dtype="int8"), "int8")
     with pytest.raises(ValueError, match=r"again/config\.json: No such file"):
         helicon.import_model("again")
+
+
+TINY = ["--data.batch_size", "2", "--model.context", "16", "--model.width", "16", "--model.layers", "1"]
+
+
+def test_nothing_is_printed_unless_it_is_asked_for(model, capfd):
+    steps: list[int] = []
+
+    class Counted(Callback):
+        def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+            steps.append(trainer.global_step)
+            warnings.warn("of a library", stacklevel=1)
+
+    def used(run: Path, **told: Any) -> None:
+        run = helicon.resume(run, options=["--trainer.max_steps", "3"], callbacks=[Counted()], **told)
+        helicon.sample(run, tokens=4, **told)
+        helicon.sample(model, tokens=4, **told)
+        helicon.evaluate(run, "texts", **told)
+        helicon.features(run, "texts", 0, **told)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        run = helicon.train("texts", "text", steps=2, options=TINY, callbacks=[Counted()])
+        shutil.copytree(run, "told")
+        used(run)
+        helicon.tokenize(["texts/a.txt"], run="run")
+        assert capfd.readouterr() == ("", "")
+        assert steps == [1, 2, 3]
+        lines: list[str] = []
+        used(Path("told"), progress=lines.append)
+    assert capfd.readouterr() == ("", "")
+    for start in ("cache", "100 %  step 3", "4 tokens, the first after"):
+        assert sum(line.startswith(start) for line in lines) >= 1, (start, lines)
+    assert sum("UserWarning: of a library" in line for line in lines) == 1
+    with Path("told.txt").open("w") as file:
+        helicon.sample("run", tokens=4, progress=file)
+    assert "4 tokens, the first after" in Path("told.txt").read_text()
+
+
+WRONG = {
+    "dtype 'fp8': fp32 or bf16 or int8 or fp64 is accepted": lambda: helicon.load("run", dtype="fp8"),
+    "path 3: a path is accepted": lambda: helicon.load(3),
+    "layer '1': a whole number or a list of whole numbers is accepted": lambda: helicon.features("run", ".", "1"),
+    "tokens '9': a whole number is accepted": lambda: helicon.sample("run", tokens="9"),
+    "count True: a whole number is accepted": lambda: helicon.sample("run", True),
+    "temperature '1': a number is accepted": lambda: helicon.sample("run", temperature="1"),
+    "style 7: a text is accepted": lambda: helicon.sample("run", style=7),
+    "progress True: a file or a function is accepted": lambda: helicon.sample("run", progress=True),
+    "model 5: a Bundle or a CodecBundle or a path is accepted": lambda: helicon.evaluate(5, "texts"),
+    "files 'a.mid': a list of paths is accepted": lambda: helicon.tokenize("a.mid"),
+    "files 1: a path is accepted": lambda: helicon.reconstruct("codec", [1]),
+    "lines 'zzz': a list of texts is accepted": lambda: helicon.detokenize("zzz"),
+    "items 'x': a list of Items is accepted": lambda: helicon.save("x", "out"),
+    "line 1: 'zzz' has neither `start` nor an event such as piano:v72:G1": lambda: helicon.detokenize(["zzz"]),
+    "--data.held_out must be 0 or more and less than 1, got 2": lambda: helicon.evaluate(
+        "run", "texts", heldout=True, held_out=2
+    ),
+    "to 'onnx': hf or gguf is accepted": lambda: helicon.export_model("run", "out", "onnx"),
+    "options '--x': a list of texts is accepted": lambda: helicon.train("texts", "text", options="--x"),
+    "callbacks 1: a Callback is accepted": lambda: helicon.train("texts", "text", callbacks=[1]),
+    "minutes '3': a number is accepted": lambda: helicon.train("texts", "text", minutes="3"),
+    "run None: a path is accepted": lambda: helicon.resume(None),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_wrong_is_a_value_error_in_a_line(model, message):
+    call: Any = WRONG[message]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        call()
+
+
+def test_numbers_and_lists_of_any_kind_are_taken(model):
+    (item,) = helicon.sample(model, np.int64(1), tokens=np.int32(4), temperature=np.float32(0.5))
+    assert len(item.ids) <= 4
+    found = helicon.features(model, Path("texts"), np.array([0, 1]))
+    assert list(found.layers) == [0, 1]
+    assert len(helicon.tokenize(Path("texts").glob("*.txt"), run=model)) == 2
+
+
+def test_a_codec_is_opened_and_taken_in_the_place_of_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_codec(CodecBundle(Codec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec"))
+    write_image(np.zeros((8, 8, 3), np.uint8), "a.png")
+    codec = helicon.load("codec", "cpu")
+    assert isinstance(codec, helicon.CodecBundle)
+    assert helicon.info(codec) == {name: value for name, value in helicon.info("codec").items() if name != "codec"}
+    (found,), (again,) = helicon.reconstruct(codec, ["a.png"]), helicon.reconstruct("codec", ["a.png"])
+    np.testing.assert_array_equal(found.after, again.after)
+    with pytest.raises(ValueError, match="dtype int8: a codec computes in fp32"):
+        helicon.load("codec", dtype="int8")
+    for call in (helicon.sample, helicon.evaluate, helicon.features):
+        for model in (codec, "codec"):
+            with pytest.raises(ValueError, match="model: a codec, which makes and knows nothing by itself"):
+                call(model) if call is helicon.sample else call(model, ".")

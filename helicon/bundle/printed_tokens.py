@@ -79,6 +79,8 @@ def _numbers(line: str) -> np.ndarray:
 def _from_musenet(ids: bool) -> Decode:
     def decode(line: str) -> tuple[Any, Modality]:
         text = musenet.numbers_to_text(_numbers(line)) if ids else line
+        if musenet.START not in text.split() and ":" not in text:
+            raise ValueError(f"{printable(line, 40)!r} has neither `{musenet.START}` nor an event such as piano:v72:G1")
         return musenet.parse_score(text), registry.get("music")
 
     return decode

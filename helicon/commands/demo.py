@@ -9,11 +9,12 @@ from pathlib import Path
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet
 from helicon.commands.outputs import output_folder
-from helicon.commands.train import run_plan, say
+from helicon.commands.train import run_plan
 from helicon.demos.music import MusicWorld
 from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
 from helicon.demos.world import World
+from helicon.formats.progress import say
 from helicon.training.plan import Plan
 from helicon.training.settings.request import check_minutes
 

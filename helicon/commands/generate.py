@@ -14,6 +14,7 @@ from helicon.bundle.storage import find_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.cli import CommandError, parser
 from helicon.commands.outputs import output_folder, results_in, say_older
+from helicon.formats import progress
 from helicon.formats.printable import print_text
 from helicon.generation.engine import OnStep
 from helicon.generation.generate import generate as make
@@ -46,34 +47,41 @@ def generate(args: Namespace) -> int:
     with output_folder(out):
         before = results_in(out)
         with naming_model(args.model):
-            items, model_hash = made(args, request, where, out)
+            items, model_hash = made(Path(args.model), request, where, out, args.stream)
         page = write_results(items, out, request, args.model, model_hash, command_line(args))
         say_older(out, before)
     print_text(f"wrote {len(items)} to {out}; look at {page}", sys.stderr)
     return 0
 
 
-def made(args: Namespace, request: Request, where: RuntimeConfig, out: Path) -> tuple[list[Item], str]:
-    """Items, and the hash of the model that made them."""
-    folder = find_bundle(Path(args.model))
+def made(
+    model: Path, request: Request, where: RuntimeConfig, out: Path, stream: bool = False
+) -> tuple[list[Item], str]:  # fmt: skip
+    """Items, and the hash of the model that made them. stream: whether tokens are printed as they come."""
+    folder = find_bundle(model)
     if not upsamplers_of(folder):
         bundle = where.load(folder)
-        watch = Watch(bundle, choose_layout(bundle, request).last.name, args.stream)
-        items = make(bundle, request, watch.on_step)
-        watch.end()
-        return items, bundle.hash()
+        return watched(bundle, request, stream), bundle.hash()
     watches: list[Watch] = []
 
     def level(bundle: Bundle, layout: Layout, name: str) -> OnStep:
         for before in watches:
             before.end()
-        watches[:] = [Watch(bundle, layout.last.name, args.stream, f"{name}: ")]
+        watches[:] = [Watch(bundle, layout.last.name, stream, f"{name}: ")]
         return watches[0].on_step
 
-    found = generate_levels(Path(args.model), request, where, out, level)
+    found = generate_levels(model, request, where, out, level)
     for last in watches:
         last.end()
     return found.items, found.model_hash
+
+
+def watched(bundle: Bundle, request: Request, stream: bool = False) -> list[Item]:
+    """Items of a model in memory; tells how it goes."""
+    watch = Watch(bundle, choose_layout(bundle, request).last.name, stream)
+    items = make(bundle, request, watch.on_step)
+    watch.end()
+    return items
 
 
 def slot_values(rest: Sequence[str]) -> dict[str, str]:
@@ -113,7 +121,7 @@ class Watch:
         self.tokens, self.shown = 0, [0]
         self.first: float | None = None  # seconds until the first token, which a long prompt takes
         self.start = self.printed = time.monotonic()
-        self.terminal = sys.stderr.isatty()
+        self.terminal = progress.stream().isatty()
 
     def on_step(self, streams: Sequence[Stream]) -> None:
         """Counts; prints words of the tokens that each item has since."""
@@ -129,11 +137,11 @@ class Watch:
                     print_text(f"{item}\t{words[token]}" if len(streams) > 1 else words[token])
         elif self.terminal and time.monotonic() - self.printed > 0.5:
             self.printed = time.monotonic()
-            print(f"\r\x1b[K{self._line()}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{self._line()}", end="", file=progress.stream(), flush=True)
 
     def end(self) -> None:
         """The last line."""
-        print(("\r\x1b[K" if self.terminal else "") + self._line(), file=sys.stderr)
+        print(("\r\x1b[K" if self.terminal else "") + self._line(), file=progress.stream())
 
     def _line(self) -> str:
         tokens, seconds, first = self.tokens, time.monotonic() - self.start, self.first or 0.0

@@ -13,7 +13,7 @@ from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.formats.files import json_text
 from helicon.formats.printable import print_text
-from helicon.vqvae.storage import find_codec, load_codec
+from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
 
 MOST_INDENTED = 1 << 16  # characters of --json that are laid out for people
 WIDTH = 110  # columns of a line for people
@@ -34,25 +34,26 @@ def info(args: Namespace) -> int:
 
 def report_of(path: Path) -> dict[str, Any]:
     """What is in the model or codec of a run or bundle, JSON-able."""
-    codec = find_codec(path)
-    return describe_codec(codec) if codec else describe(load_bundle(path), find_bundle(path))
+    if codec := find_codec(path):
+        return {"codec": str(codec), **describe_codec(load_codec(codec))}
+    folder = find_bundle(path)
+    size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+    upsamplers = {"upsamplers": [str(each) for each in upsamplers_of(folder)]}
+    return {"bundle": str(folder), "bytes": size, **describe(load_bundle(path)), **upsamplers}
 
 
-def describe_codec(folder: Path) -> dict[str, Any]:
+def describe_codec(bundle: CodecBundle) -> dict[str, Any]:
     """JSON-able."""
-    bundle = load_codec(folder)
     total = sum(parameter.numel() for parameter in bundle.codec.parameters())
-    return {"codec": str(folder), "notes": bundle.notes, "parameters": total, **bundle.config()}
+    return {"notes": bundle.notes, "parameters": total, **bundle.config()}
 
 
-def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
+def describe(bundle: Bundle) -> dict[str, Any]:
     """JSON-able. Parameters without embeddings leave out the tables of tokens and coordinates, and an output matrix."""
     gpt, schema = bundle.gpt, bundle.schema
     total = gpt.parameter_count()
     tables = [gpt.tokens.weight, gpt.places.weight, *([] if gpt.head is None else [gpt.head.weight])]
     return {
-        "bundle": str(folder),
-        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         "hash": bundle.hash(),
         "notes": bundle.notes,
         "layouts": [str(layout) for layout in schema.layouts],
@@ -69,7 +70,6 @@ def describe(bundle: Bundle, folder: Path) -> dict[str, Any]:
             for slot, name in bundle.tokenizer_names.items()
         },
         "plugins": [plugin.placeless for plugin in bundle.plugins()],
-        "upsamplers": [str(path) for path in upsamplers_of(folder)],
     }
 
 

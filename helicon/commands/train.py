@@ -13,6 +13,7 @@ from typing import Any
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop, using
 from helicon.data.prepare import Prepared, Source
+from helicon.formats.progress import say
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
 from helicon.plugins.loading import words as plugin_words
@@ -25,7 +26,7 @@ from helicon.training.run import keep_of_checkpoint
 from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
-from helicon.training.stages import attach, chained, make_request, plan_stage, say, stage_lengths, stages
+from helicon.training.stages import attach, chained, make_request, plan_stage, stage_lengths, stages
 
 
 def train(args: Namespace) -> int:

@@ -37,8 +37,13 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise DataError(f"--data.batch_size must be 1 or more, got {self.batch_size}")
-        if not 0 <= self.held_out < 1:
-            raise DataError(f"--data.held_out must be 0 or more and less than 1, got {self.held_out}")
+        check_held_out(self.held_out)
+
+
+def check_held_out(share: float) -> None:
+    """DataError for a share that would leave nothing to train on."""
+    if not 0 <= share < 1:
+        raise DataError(f"--data.held_out must be 0 or more and less than 1, got {share}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
-from tqdm import tqdm
-
 from helicon.data.entries import Entry, at_path, size
 from helicon.data.workers import Workers
 from helicon.formats.printable import MOST, printable
+from helicon.formats.progress import bar
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 
@@ -106,8 +105,8 @@ class Reader:
 
         job = Job([modality.name for modality in self.modalities], self.options, make)
         results = self.workers.do(job, tasks(), [bytes_of(entry) for entry in entries])
-        bar = tqdm(results, total=len(entries), desc=what, unit=" files", leave=False, disable=None)
-        for entry, found in zip(entries, bar):
+        told = bar(results, of=what, unit="files", total=len(entries))
+        for entry, found in zip(entries, told):
             if found.file:
                 self.skipped[found.file] = found.reason
                 continue

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError
@@ -21,6 +20,7 @@ from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.evaluation.losses import open_folder
 from helicon.formats.files import atomic_write
+from helicon.formats.progress import bar
 from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
 
@@ -47,8 +47,8 @@ def layer_features(
     counts = np.zeros((len(corpus), 1))
     # Those of like length together, to waste little on padding
     order = np.argsort(corpus.lengths(layout.last.name), kind="stable").tolist()
-    bar = tqdm(order, desc="features", unit=" pieces", leave=False, disable=None)
-    windows = ((example, window) for example in bar for window in scored_windows(corpus, sequencer, layout, example))
+    told = bar(order, of="features", unit="pieces")
+    windows = ((example, window) for example in told for window in scored_windows(corpus, sequencer, layout, example))
     while group := list(islice(windows, batch)):
         examples = [example for example, _ in group]
         packed = collate(index, [window for _, window in group])

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from helicon.bundle.bundle import Bundle
 from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
+from helicon.formats.progress import bar
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
 from helicon.objectives.base import Batch
@@ -144,9 +144,9 @@ def window_batches(
     blind: whether conditions are left out. labels: number of the label of each example of the corpus.
     """
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
-    bar = tqdm(examples, desc="measuring", unit=" pieces", leave=False, disable=None)
+    told = bar(examples, of="measuring", unit="pieces")
     windows = (
-        (example, window) for example in bar for window in scored_windows(corpus, sequencer, layout, example, blind)
+        (example, window) for example in told for window in scored_windows(corpus, sequencer, layout, example, blind)
     )
     while pool := sorted(islice(windows, POOL * batch), key=lambda each: len(each[1].ids)):
         for i in range(0, len(pool), batch):

@@ -9,6 +9,7 @@ from typing import Any
 
 from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError
+from helicon.data.config import check_held_out
 from helicon.data.labelled import label_numbers
 from helicon.data.prepare import Prepared, Source
 from helicon.evaluation.controllability import measure_controllability
@@ -100,6 +101,7 @@ def check_asked(heldout: bool, held_out: float | None, obedience: int, **pieces:
     asked = {name: value for name, value in pieces.items() if value is not None}
     if held_out is not None and not heldout:
         raise EvaluationError("--data.held_out would have no effect: it says which files --heldout measures")
+    check_held_out(Source.held_out if held_out is None else held_out)
     if asked and not obedience:
         raise EvaluationError(f"--{next(iter(asked))} would have no effect: it is of the pieces of --obedience N")
     return asked

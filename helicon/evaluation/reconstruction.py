@@ -5,25 +5,28 @@ Shapes: H rows, W columns of pixels; S samples, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError
 from helicon.evaluation.sound_through_codec import through
 from helicon.formats.audio import Sound, read_blocks
 from helicon.generation.runtime import choose_device
-from helicon.modalities import registry
+from helicon.modalities import audio, image, registry
 from helicon.modalities.base import Modality
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer, decode_all, encode_all
 from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.storage import CodecBundle
 
-MEDIA = ("image", "audio")  # whose models can hold a codec
+# Media whose models can hold a codec -> the tokenizer of one
+MEDIA: dict[str, Callable[[CodecBundle], Tokenizer]] = {"image": image.codes_of, "audio": audio.codes_of}
 
 
 class ReconstructionError(CommandError, ValueError):
@@ -111,13 +114,20 @@ def codec_of(path: Path, device: str) -> Tokenizer:
     for slot in MEDIA:
         if found := registry.opened(slot, path, choose_device(device)):
             return found[1]
-    tokenizers = load_bundle(path, choose_device(device)).sequencer.tokenizers
+    return codec_in(load_bundle(path, choose_device(device)), str(path))
+
+
+def codec_in(model: Bundle | CodecBundle, named: str = "model") -> Tokenizer:
+    """The codec that a model in memory is or has, as a tokenizer; ReconstructionError where it has none."""
+    if isinstance(model, CodecBundle):
+        return MEDIA[model.medium](model)
+    tokenizers = model.sequencer.tokenizers
     coded = [tokenizers[slot] for slot in MEDIA if slot in tokenizers]
     needed = "the run of a codec, or of a model of pictures or of a codec's sound, is needed"
     if not coded:
-        raise ReconstructionError(f"{path}: a model without pictures or sound; {needed}")
+        raise ReconstructionError(f"{named}: a model without pictures or sound; {needed}")
     if "image" not in tokenizers and not isinstance(coded[0], CodecTokenizer):
-        raise ReconstructionError(f"{path}: a model of samples as they are; {needed}")
+        raise ReconstructionError(f"{named}: a model of samples as they are; {needed}")
     return coded[0]
 
 

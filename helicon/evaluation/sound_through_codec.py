@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from helicon.formats.audio import audio_info, read_blocks
-from helicon.formats.printable import printable
+from helicon.formats.progress import bar
 from helicon.formats.spectra import MOST_DB
 from helicon.vqvae.audio_codec import AudioCodec, Level
 
@@ -43,12 +42,11 @@ def through(
     begun = time.monotonic()
 
     def blocks() -> Iterator[Tensor]:
-        bar = tqdm(total=round(frames / own), desc=printable(source.name, 40), unit=" s", leave=False, disable=None)
-        with bar:
+        with bar(of=source.name, unit="s", total=round(frames / own)) as told:
             for block in read_blocks(source, rate, channels):
                 before = torch.from_numpy(np.ascontiguousarray(block.T))
                 length.heard(before)
-                bar.update(min(round(block.shape[0] / rate), bar.total - bar.n))
+                told.update(min(round(block.shape[0] / rate), told.total - told.n))
                 yield before.to(level.scale.device)
 
     def decoded() -> Iterator[np.ndarray]:

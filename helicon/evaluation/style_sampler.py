@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from helicon.bundle.bundle import Bundle
 from helicon.data.corpus import Corpus
+from helicon.formats.progress import bar
 from helicon.formats.score import Score
 from helicon.formats.temporary import scratch_file
 from helicon.generation.decode_request import Sampling
@@ -94,7 +94,7 @@ class StyleSampler:
             for style in styles
         ]
         sampling = Sampling(chain=methods(), seed=seed)
-        for start in tqdm(range(0, len(styles), BATCH), desc="making", unit=" batches", leave=False, disable=None):
+        for start in bar(range(0, len(styles), BATCH), of="making", unit="batches"):
             batch = slice(start, min(start + BATCH, len(styles)))
             items = range(first + batch.start, first + batch.stop)
             drawn = decode(self.bundle.gpt, self.bundle.sequencer, self.layout, prompts[batch], sampling, items)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 import helicon
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
@@ -18,6 +16,7 @@ from helicon.evaluation.measure import objective_reports
 from helicon.evaluation.ngram import baselines
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
+from helicon.formats.progress import bar
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.generation.results import write_items
@@ -121,13 +120,13 @@ def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str)
     """Generates and writes each request into its own folder; items for a page in `folder`."""
     shown, model_hash = [], bundle.hash()
     several, where = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
-    with tqdm(desc="generating", unit=" tokens", leave=False, disable=None) as bar:
+    with bar(of="generating", unit="tokens") as told:
 
         def count(streams: Sequence[Stream]) -> None:
-            bar.update(sum(not stream.done for stream in streams))
+            told.update(sum(not stream.done for stream in streams))
 
         for number, each in enumerate(asked):
-            bar.set_postfix_str(f"{number} of {len(asked)} done")
+            told.set_postfix_str(f"{number} of {len(asked)} done")
             out = folder / each.folder
             if several:
                 made = generate_levels(Path(model), each.request, where, out, lambda *level: count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 
-from helicon.formats.printable import print_text
+from helicon.formats.progress import say
 
 
 @dataclass
@@ -36,4 +35,4 @@ class PrintProfile(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         profiler = trainer.profiler  # type: ignore[attr-defined]
         if trainer.is_global_zero and not profiler.filename and (report := profiler.summary()):
-            print_text(report, sys.stderr)
+            say(report)

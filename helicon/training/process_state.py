@@ -8,11 +8,15 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
 
+from helicon.formats.progress import is_told_otherwise, stream
 from helicon.vqvae.precision import float32_settings_kept
+
+LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # loggers that write by themselves
 
 
 @contextmanager
@@ -34,7 +38,32 @@ def process_state_kept() -> Iterator[None]:
             stack.callback(setattr, torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
         stack.callback(_set_environment, dict(os.environ))
         stack.callback(_set_levels, _levels())
+        stack.enter_context(_messages_told())
         yield
+
+
+@contextmanager
+def _messages_told() -> Iterator[None]:
+    """Warnings, and what Lightning logs, go where progress goes, which is where they go by themselves by default."""
+    if not is_told_otherwise():
+        yield
+        return
+    handlers = [each for name in LIGHTNING for each in logging.getLogger(name).handlers]
+    before = [(each, each.stream) for each in handlers if type(each) is logging.StreamHandler]
+    warnings.showwarning = _write_warning  # which catch_warnings puts back
+    for handler, _ in before:
+        handler.setStream(stream())
+    try:
+        yield
+    finally:
+        for handler, own in before:
+            handler.setStream(own)
+
+
+def _write_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    (file or stream()).write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 @contextmanager

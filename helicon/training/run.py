@@ -6,7 +6,6 @@ import errno
 import inspect
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import partial
@@ -18,7 +17,8 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from helicon.formats.printable import MOST, print_text, printable
+from helicon.formats.printable import MOST, printable
+from helicon.formats.progress import say
 from helicon.plugins.loading import require
 from helicon.presets import Config
 from helicon.training.changes import RecordChanges, check_unchanged
@@ -69,12 +69,16 @@ class HeliconCLI(LightningCLI):
         command: one of these.
         args: options as they are typed, a config, or one that is parsed already.
         data: the data module, where it is made already.
+        callbacks: beside those of the config.
     """
 
     config: Namespace
 
-    def __init__(self, command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None) -> None:
-        self.command, self.datamodule = command, data
+    def __init__(
+        self, command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None,
+        callbacks: Sequence[pl.Callback] = (),
+    ) -> None:  # fmt: skip
+        self.command, self.datamodule, self.callbacks = command, data, callbacks
         self.typed = [] if isinstance(args, (Mapping, TrainConfig)) else [*typed_options(args)]
         given: Any = args
         if isinstance(args, TrainConfig):
@@ -175,7 +179,8 @@ class HeliconCLI(LightningCLI):
         config = self.config_init.trainer
         settings = json.loads(self._dumped())
         text = run_text(settings)
-        own = OwnParts(_listed(config.get("callbacks")), own_loggers(config.get("logger"), self.run_folder))
+        callbacks = [*_listed(config.get("callbacks")), *self.callbacks]
+        own = OwnParts(callbacks, own_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
         first: list[pl.Callback] = []  # before the user's own
         ours: list[pl.Callback] = [EndCompanions(), LogSettings(text), PrintProfile()]
@@ -199,6 +204,8 @@ class HeliconCLI(LightningCLI):
         kwargs["plugins"] = [*_listed(config.get("plugins")), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = config.get("default_root_dir") or str(self.run_folder)
         trainer = super().instantiate_trainer(**kwargs)
+        if self.callbacks and trainer.world_size > 1:
+            raise UsageError("callbacks: other processes do not have these objects; --trainer.callbacks names a class")
         trainer._checkpoint_connector = Restoring(trainer)
         if refusal := unknown_precision(self.task, trainer.precision):  # that a plugin of the config has set
             raise UsageError(refusal)
@@ -213,7 +220,7 @@ class HeliconCLI(LightningCLI):
                 with explaining_lightning():
                     method(**{**typed, "model": self.model, "datamodule": self.datamodule})
                 if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
-                    print_text(f"fast_dev_run: {command} goes through; nothing is written", sys.stderr)
+                    say(f"fast_dev_run: {command} goes through; nothing is written")
         except OSError as error:
             if command != "fit" or error.errno not in (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
                 raise
@@ -239,7 +246,9 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def run_lightning(command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None) -> HeliconCLI:
+def run_lightning(
+    command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None, callbacks: Sequence[pl.Callback] = ()
+) -> HeliconCLI:  # fmt: skip
     """Runs `fit`, `validate`, `test` or `prepare`; returns what ran, its `run_folder` and `datamodule` among it.
 
     The process is left as it was, but for memory that glibc keeps.
@@ -248,6 +257,7 @@ def run_lightning(command: str, args: Sequence[str] | Config | TrainConfig, data
         command: one of these.
         args: options as they are typed, a config, or one that is parsed already.
         data: the data module, where it is made already.
+        callbacks: beside those of the config.
 
     Raises:
         UsageError: for arguments that are not accepted.
@@ -259,6 +269,6 @@ def run_lightning(command: str, args: Sequence[str] | Config | TrainConfig, data
         import_typed(words)
         check_typed(command, words)
         torch.set_float32_matmul_precision("high")
-        cli = HeliconCLI(command, args, data)
+        cli = HeliconCLI(command, args, data, callbacks)
         cli.run()
     return cli

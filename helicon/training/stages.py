@@ -5,7 +5,6 @@ Each stage is a run of its own whose config has the request that follows, so tha
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from pytorch_lightning.callbacks import Timer
 
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
-from helicon.formats.printable import print_text
+from helicon.formats.progress import say
 from helicon.modalities.audio import RATE
 from helicon.plugins.loading import load_plugins
 from helicon.presets import Config, chosen, dotted, merge, preset, preset_names, without
@@ -47,11 +46,6 @@ DECIDED = {
     "minutes": LIMITS, "steps": LIMITS, "seed": ("data.seed",), "manifest": ("data.manifest",),
     "init_from": ("data.adopt",), "upsampler_of": ("data.layouts", "data.tokenizers"),
 }  # fmt: skip
-
-
-def say(line: str) -> None:
-    """Tells how it goes; stdout stays free."""
-    print_text(line, sys.stderr)
 
 
 def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any) -> TrainRequest:

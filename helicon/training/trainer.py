@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytorch_lightning as pl
 
-from helicon.formats.printable import print_text
+from helicon.formats.progress import say
+
+Callback = pl.Callback  # for who may not import Lightning
 
 
 class HeliconTrainer(pl.Trainer):
@@ -22,4 +22,4 @@ class HeliconTrainer(pl.Trainer):
         data these have already.
         """
         datamodule.prepare_data()
-        print_text(datamodule.prepared.summary(), sys.stderr)  # type: ignore[attr-defined]
+        say(datamodule.prepared.summary())  # type: ignore[attr-defined]

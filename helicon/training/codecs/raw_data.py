@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -17,7 +16,7 @@ from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.data.raw import RawBatches
-from helicon.formats.printable import print_text
+from helicon.formats.progress import say
 from helicon.training.learning.loaders import held_loader, train_loader
 
 
@@ -53,7 +52,7 @@ class RawData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Reads the files into the cache (on one process)."""
-        self.prepared = self.prepared or prepare(self.source, say=lambda line: print_text(line, sys.stderr))
+        self.prepared = self.prepared or prepare(self.source, say=say)
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""

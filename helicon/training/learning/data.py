@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -26,7 +25,7 @@ from helicon.data.packing import full_batches
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
-from helicon.formats.printable import print_text
+from helicon.formats.progress import say
 from helicon.modalities import registry
 from helicon.objectives.base import MOST_LABELS, NO_LABEL, Batch
 from helicon.sequence.layout import Layout
@@ -108,7 +107,7 @@ class SequenceData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Fits the tokenizers and builds the token cache (on one process)."""
         if self.prepared is None:
-            self._prepare(say=lambda line: print_text(line, sys.stderr))
+            self._prepare(say)
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""

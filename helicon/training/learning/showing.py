@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from helicon.formats.progress import stream
 from helicon.training.learning.averaging import averaged
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.epochs import Epochs
@@ -19,7 +19,7 @@ class Progress(pl.Callback):
     """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
 
     def __init__(self, epochs: Epochs, out: Any = None) -> None:
-        self.epochs, self.out = epochs, out or sys.stderr
+        self.epochs, self.out = epochs, out or stream()
         self.terminal = self.out.isatty()
         self.amount = 0
 

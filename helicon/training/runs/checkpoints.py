@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from helicon.formats.checked import shown
 from helicon.formats.files import atomic_write, check_folder, open_regular
-from helicon.formats.printable import MOST, print_text, printable
+from helicon.formats.printable import MOST, printable
+from helicon.formats.progress import say
 from helicon.training.errors import TrainingError
 from helicon.training.runs.checkpoint_pickle import UnsafeError, check_pickle
 from helicon.training.runs.checkpoint_zip import read_archive
@@ -113,7 +113,7 @@ def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
         raise TrainingError(f"--ckpt_path {name}: of which run? --config RUN/config.yaml says so, or --runs and --name")
     newest, faults = latest_checkpoint(run)
     for fault in faults:
-        print_text(f"{fault}; taking {newest}", sys.stderr)
+        say(f"{fault}; taking {newest}")
     if name == "last":
         return newest
     kept = read_checkpoint(newest).get("callbacks")

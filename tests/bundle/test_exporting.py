@@ -70,9 +70,10 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [(kind, each) for kind, found in KINDS.items() for each in found], ids=str
-)
+EACH = [(kind, options) for kind, found in KINDS.items() for options in found]
+
+
+@pytest.mark.parametrize(("kind", "options"), EACH, ids=[f"{kind}-{'-'.join(each) or 'plain'}" for kind, each in EACH])
 def test_logits_are_those_of_transformers(tmp_path, kind, options):
     bundle = model(**(options if kind.startswith("GPT") else {"positions": "rope", **LLAMA, **options}))
     export_bundle(bundle, tmp_path)

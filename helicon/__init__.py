@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from helicon.objectives.registry import register_objective
     from helicon.sequence.vocabulary import Block
     from helicon.tokenizers.base import Tokenizer
+    from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig, QuantizerConfig, QuantizerLearning
+    from helicon.vqvae.nets import Nets, NetSizes, register_codec_net
+    from helicon.vqvae.quantizers import Quantized, Quantizer, register_quantizer
     from helicon.vqvae.storage import CodecBundle
 
 __version__ = "0.1.0"
@@ -46,6 +49,7 @@ __version__ = "0.1.0"
 # name -> where it is. Imported when first asked for: `import helicon` and `helicon --help` must not load PyTorch.
 _EXPORTS = {
     "AttentionPattern": "helicon.gpt.attention.pattern_base",
+    "AudioCodecConfig": "helicon.vqvae.config",
     "Batch": "helicon.objectives.base",
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
@@ -53,12 +57,19 @@ _EXPORTS = {
     "CodecBundle": "helicon.vqvae.storage",
     "Evaluation": "helicon.evaluation.measure",
     "Features": "helicon.evaluation.features",
+    "ImageCodecConfig": "helicon.vqvae.config",
     "Item": "helicon.generation.item",
     "Mean": "helicon.objectives.base",
     "Modality": "helicon.modalities.base",
+    "NetSizes": "helicon.vqvae.nets",
+    "Nets": "helicon.vqvae.nets",
     "Network": "helicon.objectives.base",
     "NextToken": "helicon.objectives.next_token",
     "Objective": "helicon.objectives.base",
+    "Quantized": "helicon.vqvae.quantizers",
+    "Quantizer": "helicon.vqvae.quantizers",
+    "QuantizerConfig": "helicon.vqvae.config",
+    "QuantizerLearning": "helicon.vqvae.config",
     "ReadReport": "helicon.formats.score",
     "Reconstruction": "helicon.evaluation.reconstruction",
     "Score": "helicon.formats.score",
@@ -74,9 +85,11 @@ _EXPORTS = {
     "info": "helicon.api",
     "load": "helicon.api",
     "reconstruct": "helicon.api",
+    "register_codec_net": "helicon.vqvae.nets",
     "register_modality": "helicon.modalities.registry",
     "register_objective": "helicon.objectives.registry",
     "register_pattern": "helicon.gpt.attention.patterns",
+    "register_quantizer": "helicon.vqvae.quantizers",
     "register_tokenizer": "helicon.modalities.registry",
     "repeat": "helicon.api",
     "resume": "helicon.api",
@@ -89,6 +102,7 @@ _EXPORTS = {
 
 __all__ = [
     "AttentionPattern",
+    "AudioCodecConfig",
     "Batch",
     "Block",
     "Bundle",
@@ -96,12 +110,19 @@ __all__ = [
     "CodecBundle",
     "Evaluation",
     "Features",
+    "ImageCodecConfig",
     "Item",
     "Mean",
     "Modality",
+    "NetSizes",
+    "Nets",
     "Network",
     "NextToken",
     "Objective",
+    "Quantized",
+    "Quantizer",
+    "QuantizerConfig",
+    "QuantizerLearning",
     "ReadReport",
     "Reconstruction",
     "Score",
@@ -117,9 +138,11 @@ __all__ = [
     "info",
     "load",
     "reconstruct",
+    "register_codec_net",
     "register_modality",
     "register_objective",
     "register_pattern",
+    "register_quantizer",
     "register_tokenizer",
     "repeat",
     "resume",

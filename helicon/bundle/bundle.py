@@ -59,7 +59,7 @@ class Bundle:
 
     def plugins(self) -> list[Plugin]:
         """Those that its media, tokenizers, patterns and objective come from."""
-        return plugins_of_model(self.gpt.config, self.schema, self.tokenizer_names, self.objective)
+        return plugins_of_model(self.gpt.config, self.sequencer, self.tokenizer_names, self.objective)
 
     def hash(self) -> str:
         """Hash of all weights: 16 hexadecimal digits."""
@@ -72,8 +72,9 @@ def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
 
 
 def plugins_of_model(
-    config: GPTConfig, schema: Schema, tokenizer_names: Mapping[str, str], objective: Objective
+    config: GPTConfig, sequencer: Sequencer, tokenizer_names: Mapping[str, str], objective: Objective
 ) -> list[Plugin]:
     """Plugins that the media, tokenizers, patterns and objective of a model come from."""
-    media = registry.plugins_of((layout.sources for layout in schema.layouts), tokenizer_names)
+    layouts = (layout.sources for layout in sequencer.schema.layouts)
+    media = registry.plugins_of(layouts, tokenizer_names, sequencer.tokenizers)
     return list(dict.fromkeys([*media, *plugins_of_patterns(config.pattern, config.layers), *plugin_of(objective)]))

@@ -147,7 +147,7 @@ def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]
     choices, layouts = _choices(source), [Layout.parse(spec).sources for spec in source.layouts]
     parts = [
         helicon.__version__, VERSION, source.layouts, choices, sorted(source.options.items()),
-        [plugin.stamp for plugin in registry.plugins_of(layouts, choices)],
+        [plugin.stamp for plugin in registry.plugins_of(layouts, choices, adopted)],
         source.held_out, str(source.path.resolve()), states, source.grow, source.made_only,
         [[entry.stamps for entry in found.entries] for found in scans],
     ]  # fmt: skip

@@ -19,7 +19,12 @@ from helicon.modalities.text import TEXT
 from helicon.plugins.plugin import Plugin, PluginError
 from helicon.plugins.registry import Registry
 from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.codec import CodecTokenizer
+from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.codec import Codec
+from helicon.vqvae.storage import codec_plugins
 
+CODECS = (Codec, AudioCodec)
 MODALITIES: Registry[Modality] = Registry("modality")
 TOKENIZERS: Registry[TokenizerSpec] = Registry("tokenizer")  # beside those of modalities; SLOT/NAME
 
@@ -105,9 +110,10 @@ def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> 
     return found
 
 
-def specs(slot: str) -> dict[str, TokenizerSpec]:
-    """Ways to tokenize a slot, of all media that have it."""
-    found = {name: each for modality in _owners(slot) for name, each in modality.slots[slot].items()}
+def specs(slot: str, beside: Iterable[str] | None = None) -> dict[str, TokenizerSpec]:
+    """Ways to tokenize a slot, of all media that have it, or of the one that the slots beside it say."""
+    media = _owners(slot) if beside is None else [for_slot(slot, beside)]
+    found = {name: each for modality in media for name, each in modality.slots[slot].items()}
     more = {tuple(name.split("/")): each for name, each in TOKENIZERS.items().items()}
     return found | {name: each for (theirs, name), each in more.items() if theirs == slot}
 
@@ -140,11 +146,21 @@ def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] 
     return None
 
 
-def plugins_of(layouts: Iterable[Iterable[str]], tokenizers: Mapping[str, str]) -> list[Plugin]:
-    """Plugins that the media of some layouts, each the names of its slots, and their tokenizers by name come from."""
+def plugins_of(
+    layouts: Iterable[Iterable[str]], names: Mapping[str, str], tokenizers: Mapping[str, Tokenizer]
+) -> list[Plugin]:  # fmt: skip
+    """Plugins that media and tokenizers come from.
+
+    Args:
+        layouts: each the names of its slots.
+        names: of the tokenizer of each slot.
+        tokenizers: those that are known already; of a codec, what that is made of counts too.
+    """
     media = {for_slot(slot, layout).name for layout in map(list, layouts) for slot in layout}
     found = [MODALITIES.plugin_of(name) for name in sorted(media)]
-    found += [TOKENIZERS.plugin_of(f"{slot}/{name}") for slot, name in sorted(tokenizers.items())]
+    found += [TOKENIZERS.plugin_of(f"{slot}/{name}") for slot, name in sorted(names.items())]
+    codecs = (each.codec for each in tokenizers.values() if isinstance(each, CodecTokenizer))
+    found += [plugin for codec in codecs if isinstance(codec, CODECS) for plugin in codec_plugins(codec.config)]
     return [each for each in dict.fromkeys(found) if each]
 
 

@@ -79,6 +79,10 @@ class Registry(Generic[Thing]):
         """The plugin that has registered a name; None for Helicon's own."""
         return self._entries[name].plugin if name in self else None
 
+    def title(self, name: str) -> str:
+        """What a name stands for and where that is registered, for messages about what it does wrong."""
+        return f"{self.kind} {name!r} ({self._entries[name].place})"
+
     def forget(self, plugin: Plugin) -> None:
         """Drops what a plugin has registered."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}

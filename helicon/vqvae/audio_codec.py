@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.vqvae.audio_nets import AudioDecoder, AudioEncoder, reach, strides
+from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.chunks import blocks_of, chunks, joined, together
 from helicon.vqvae.codec import Bottleneck, make_quantizer
 from helicon.vqvae.config import AudioCodecConfig
-from helicon.vqvae.quantizers import Quantizer
+from helicon.vqvae.nets import NetSizes
+from helicon.vqvae.quantizers import QUANTIZERS, Quantizer
 
 CHUNK = 2048  # codes of a sound that go through at a time
 CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
@@ -35,19 +36,19 @@ class Heard(NamedTuple):
 class Level(Bottleneck):
     """Waveforms in [-1, 1] to codes and back. `scale`: the sounds' standard deviation, which nets see as 1."""
 
-    def __init__(self, config: AudioCodecConfig, hop: int, quantizer: nn.Module | None = None) -> None:
-        made: Quantizer = quantizer or make_quantizer(config)  # type: ignore[assignment]
-        steps = strides(hop, config.stride)
-        sizes = (config.channels, steps, config.width, config.depth, config.growth)
-        super().__init__(AudioEncoder(*sizes, made.inputs), made, AudioDecoder(*sizes, made.outputs))  # type: ignore[arg-type]
-        self.hop, self.reach = hop, reach(steps, config.depth, config.growth)
+    def __init__(self, config: AudioCodecConfig, hop: int, quantizer: Quantizer | None = None) -> None:
+        made, channels = quantizer or make_quantizer(config), config.channels
+        sizes = NetSizes(step=hop, channels=channels, inputs=made.inputs, outputs=made.outputs, made=channels)
+        encoder, decoder, reach = AUDIO_NETS.get(config.net)(config, sizes)
+        super().__init__(encoder, made, decoder, (AUDIO_NETS.title(config.net), QUANTIZERS.title(config.quantizer)))
+        self.hop, self.reach, self.channels = hop, reach, channels
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, sound: Tensor) -> Heard:
         """[B, C, S], S a multiple of the hop, through the bottleneck with a gradient."""
-        found = self.quantizer(self.encoder(self._row(sound)))
-        return Heard(self.decoder(found.latents)[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
+        made, found = self.through(self._row(sound), (1, sound.shape[-1] // self.hop))
+        return Heard(made[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
 
     @torch.inference_mode()
     def encode(self, sound: Tensor, codes: Sequence[int] | None = None) -> Tensor:
@@ -112,13 +113,13 @@ class Level(Bottleneck):
     @property
     def _silence(self) -> Tensor:
         """The sound [C, 0] of no codes."""
-        return self.scale.new_zeros(cast(nn.Conv2d, self.encoder[0]).in_channels, 0)  # type: ignore[index]
+        return self.scale.new_zeros(self.channels, 0)
 
 
 class AudioCodec(nn.Module):
     """The levels, finest first; each is a VQ-VAE of its own."""
 
-    def __init__(self, config: AudioCodecConfig, quantizers: Iterable[nn.Module] | None = None) -> None:
+    def __init__(self, config: AudioCodecConfig, quantizers: Iterable[Quantizer] | None = None) -> None:
         super().__init__()
         self.config = config
         made = list(quantizers) if quantizers is not None else [make_quantizer(config) for _ in config.hops]

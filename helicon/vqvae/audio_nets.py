@@ -12,11 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from helicon.vqvae.nets import NETS, Nets, NetSizes
+
+if TYPE_CHECKING:
+    from helicon.vqvae.config import AudioCodecConfig
+
+AUDIO_NETS = NETS["audio"]
 
 
 class ResBlock(nn.Module):
@@ -125,3 +133,14 @@ def reach(steps: Sequence[int], depth: int, growth: int) -> int:
         place *= step
         finest += (blocks + 2) * place
     return ceil(finest / place) + 2
+
+
+def conv_nets(config: AudioCodecConfig, sizes: NetSizes) -> Nets:
+    """Encoder and decoder of that width and depth, and what they reach."""
+    steps = strides(sizes.step, config.stride)
+    shape = (sizes.channels, steps, config.width, config.depth, config.growth)
+    decoder = AudioDecoder(*shape, sizes.outputs)
+    return Nets(AudioEncoder(*shape, sizes.inputs), decoder, reach(steps, config.depth, config.growth))
+
+
+AUDIO_NETS.register("conv", conv_nets)

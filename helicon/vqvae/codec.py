@@ -11,12 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from helicon.vqvae.config import ImageCodecConfig, QuantizerConfig
-from helicon.vqvae.image_nets import ImageDecoder, ImageEncoder
+from helicon.vqvae.config import ImageCodecConfig, QuantizerConfig, QuantizerLearning
+from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.kmeans import nearest
 from helicon.vqvae.likelihoods import LIKELIHOODS
+from helicon.vqvae.nets import NetSizes
 from helicon.vqvae.precision import single_precision
-from helicon.vqvae.quantizers import EMAQuantizer, FSQuantizer, GumbelQuantizer, Quantizer
+from helicon.vqvae.quantizers import QUANTIZERS, Quantized, Quantizer
 
 CHANNELS = 3
 
@@ -30,12 +31,18 @@ class Seen(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-    """Encoder, quantizer and decoder, and which of the quantizer's codes are kept."""
+    """Encoder, quantizer and decoder, and which of the quantizer's codes are kept.
 
-    def __init__(self, encoder: nn.Module, quantizer: nn.Module, decoder: nn.Module) -> None:
+    Args:
+        encoder: gives as many channels as the quantizer takes.
+        quantizer: between the two.
+        decoder: takes as many channels as the quantizer gives.
+        titles: of the networks and of the quantizer, for messages about what they give.
+    """
+
+    def __init__(self, encoder: nn.Module, quantizer: Quantizer, decoder: nn.Module, titles: tuple[str, str]) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-        self.quantizer: Quantizer = quantizer  # type: ignore[assignment]
+        self.encoder, self.quantizer, self.decoder, self.titles = encoder, quantizer, decoder, titles
         self.kept: Tensor
         self.renumbered: Tensor
         every = torch.arange(self.quantizer.codebook_size)
@@ -50,7 +57,28 @@ class Bottleneck(nn.Module):
     @property
     def started(self) -> bool:
         """Whether there is a codebook yet."""
-        return getattr(self.quantizer, "started", True)
+        return self.quantizer.started
+
+    def through(self, media: Tensor, grid: Sequence[int]) -> tuple[Tensor, Quantized]:
+        """Media through all three, with a gradient.
+
+        Args:
+            media: as the encoder takes them.
+            grid: shape of the latent grid.
+
+        Returns:
+            What the decoder gives, and what the quantizer does.
+
+        Raises:
+            ValueError: for what has another shape than it is to have, with where its maker is registered.
+        """
+        (nets, quantizer), batch, own = self.titles, len(media), self.quantizer
+        found = own(_fits(f"the encoder of {nets}", self.encoder(media), (batch, own.inputs, *grid)))
+        _fits(f"{quantizer}: latents", found.latents, (batch, own.outputs, *grid))
+        _fits(f"{quantizer}: codes", found.codes, (batch, *grid))
+        _fits(f"{quantizer}: its loss", found.loss, ())
+        made = self.decoder(found.latents)
+        return _fits(f"the decoder of {nets}", made, (*made.shape[:2], *media.shape[2:])), found
 
     def codes_of(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
         """What the encoder is fed -> int64 [B, g]. ends: as the encoder takes them."""
@@ -82,18 +110,19 @@ class Bottleneck(nn.Module):
 class Codec(Bottleneck):
     """Pictures to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
 
-    def __init__(self, config: ImageCodecConfig, quantizer: nn.Module | None = None) -> None:
-        made: Quantizer = quantizer or make_quantizer(config)  # type: ignore[assignment]
-        likelihood = LIKELIHOODS[config.likelihood]
-        sizes = (config.factor, config.width, config.blocks)
-        encoder = ImageEncoder(*sizes, made.inputs)
-        super().__init__(encoder, made, ImageDecoder(*sizes, made.outputs, CHANNELS * likelihood.parameters))  # type: ignore[arg-type]
+    def __init__(self, config: ImageCodecConfig, quantizer: Quantizer | None = None) -> None:
+        made, likelihood = quantizer or make_quantizer(config), LIKELIHOODS[config.likelihood]
+        sizes = NetSizes(
+            step=config.factor, channels=CHANNELS, inputs=made.inputs, outputs=made.outputs,
+            made=CHANNELS * likelihood.parameters,
+        )  # fmt: skip
+        encoder, decoder, _ = IMAGE_NETS.get(config.net)(config, sizes)
+        super().__init__(encoder, made, decoder, (IMAGE_NETS.title(config.net), QUANTIZERS.title(config.quantizer)))
         self.config, self.likelihood = config, likelihood
 
     def forward(self, media: Tensor) -> Seen:
         """Through the bottleneck with a gradient."""
-        found = self.quantizer(self.encoder(media))
-        out = self.decoder(found.latents)
+        out, found = self.through(media, [size // self.config.factor for size in media.shape[2:]])
         return Seen(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
 
     @torch.inference_mode()
@@ -107,12 +136,13 @@ class Codec(Bottleneck):
         return self.likelihood.mean(self.decoded(codes)).clamp(-1, 1)
 
 
-def make_quantizer(
-    config: QuantizerConfig, decay: float = 0.99, commitment: float = 0.25, kl: float = 1e-3, rare: float = 0.1
-) -> nn.Module:  # fmt: skip
-    """The quantizer of a config; the rest is how it learns."""
-    if config.quantizer == "ema":
-        return EMAQuantizer(config.codes, config.code_width, decay, commitment, rare)
-    if config.quantizer == "gumbel":
-        return GumbelQuantizer(config.codes, config.code_width, kl)
-    return FSQuantizer(config.levels)
+def _fits(what: str, found: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of the shape that it is to have; ValueError for another."""
+    if tuple(found.shape) != tuple(shape):
+        raise ValueError(f"{what} {list(found.shape)}: {list(shape)} is needed")
+    return found
+
+
+def make_quantizer(config: QuantizerConfig, learning: QuantizerLearning | None = None) -> Quantizer:
+    """The quantizer of a config."""
+    return QUANTIZERS.get(config.quantizer)(config, learning or QuantizerLearning())

@@ -8,11 +8,13 @@ from math import prod
 from typing import Literal, get_args
 
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
-from helicon.formats.checked import one_of, whole, wholes
+from helicon.formats.checked import one_of, text, whole, wholes
+from helicon.vqvae.audio_nets import AUDIO_NETS
+from helicon.vqvae.image_nets import IMAGE_NETS
+from helicon.vqvae.quantizers import QUANTIZERS
 
 MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
 MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 14, 64, 64  # levels, samples a code, blocks, of dilations
-QuantizerKind = Literal["ema", "gumbel", "fsq"]
 Likelihood = Literal["l2", "l1", "logit-laplace"]
 
 
@@ -21,24 +23,41 @@ class QuantizerConfig:
     """Quantizer fields shared by image and audio codec configs.
 
     Args:
-        quantizer: `ema` (VQ-VAE), `gumbel` (DALL·E's dVAE) or `fsq` (finite scalar quantization).
+        quantizer: `ema` (VQ-VAE), `gumbel` (DALL·E's dVAE), `fsq` (finite scalar quantization) or that of a plugin.
         codes: size of the codebook, of each level's where there are several; fsq has as many as its levels make.
         code_width: channels of a code.
         levels: values of each channel of fsq.
     """
 
-    quantizer: QuantizerKind = "ema"
+    quantizer: str = "ema"
     codes: int = 512
     code_width: int = 16
     levels: tuple[int, ...] = (8, 8, 8)
 
     def __post_init__(self) -> None:
-        one_of("quantizer", self.quantizer, get_args(QuantizerKind))
+        QUANTIZERS.get(text("quantizer", self.quantizer))
         whole("codes", self.codes, 2, MOST_CODES)
         whole("code_width", self.code_width, 1, MOST_WIDTH)
         if prod(wholes("levels", self.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not self.levels:
             product = f"numbers whose product is at most {MOST_CODES:,} are accepted"
             raise ValueError(f"levels {list(self.levels)}: {product}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizerLearning:
+    """How a quantizer learns, which is of no importance later.
+
+    Args:
+        decay: of the moving averages of ema.
+        commitment: weight of ema's pull on the encoder.
+        kl: weight of gumbel's divergence from equally used codes.
+        rare: share of the mean use of ema's codes below which one is moved.
+    """
+
+    decay: float = 0.99
+    commitment: float = 0.25
+    kl: float = 1e-3
+    rare: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +69,17 @@ class ImageCodecConfig(QuantizerConfig):
         width: channels at the code grid, a multiple of 8.
         blocks: residual blocks at the code grid, on either side.
         likelihood: `l2`, `l1` or DALL·E's `logit-laplace`.
+        net: encoder and decoder, `conv` or those of a plugin.
     """
 
     factor: int = 4
     width: int = 128
     blocks: int = 2
     likelihood: Likelihood = "l2"
+    net: str = "conv"
 
     def __post_init__(self) -> None:
+        IMAGE_NETS.get(text("net", self.net))
         whole("factor", self.factor, 2, MOST_FACTOR)
         whole("width", self.width, 1, MOST_WIDTH)
         whole("blocks", self.blocks, 0, MOST_BLOCKS)
@@ -78,14 +100,17 @@ class AudioNetConfig(QuantizerConfig):
         width: channels of the network.
         depth: dilated residual blocks after each step down.
         growth: each block's dilation as a multiple of the one before.
+        net: encoder and decoder, `conv` or those of a plugin.
     """
 
     stride: int = 4
     width: int = 128
     depth: int = 4
     growth: int = 3
+    net: str = "conv"
 
     def __post_init__(self) -> None:
+        AUDIO_NETS.get(text("net", self.net))
         whole("stride", self.stride, 2, MOST_HOP)
         whole("width", self.width, 1, MOST_WIDTH)
         whole("depth", self.depth, 0, MOST_DEPTH)

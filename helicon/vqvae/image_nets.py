@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import gcd, log2
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from helicon.vqvae.nets import NETS, Nets, NetSizes
+
+if TYPE_CHECKING:
+    from helicon.vqvae.config import ImageCodecConfig
+
+IMAGE_NETS = NETS["image"]
 
 
 def group_norm(width: int) -> nn.GroupNorm:
@@ -60,3 +68,12 @@ class ImageDecoder(nn.Sequential):
             parts += [nn.Conv2d(wide, 4 * narrow, 3, padding=1), nn.PixelShuffle(2), ResBlock(narrow)]
         parts += [group_norm(channels[-1]), nn.SiLU()]
         super().__init__(*parts, nn.Conv2d(channels[-1], 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
+
+
+def conv_nets(config: ImageCodecConfig, sizes: NetSizes) -> Nets:
+    """Encoder and decoder of that width and depth."""
+    shape = (sizes.step, config.width, config.blocks)
+    return Nets(ImageEncoder(*shape, sizes.inputs), ImageDecoder(*shape, sizes.outputs, sizes.made))
+
+
+IMAGE_NETS.register("conv", conv_nets)

@@ -1,13 +1,14 @@
-"""Quantizers: continuous latents to one of K codes at each place of a grid, trained in three ways.
+"""Quantizers: continuous latents to one of K codes at each place of a grid, trained in one of several ways.
 
 Shapes: B batch, D latent channels, `x` any number of grid axes, N = B x places, K codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from math import log, prod
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -15,7 +16,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from helicon.plugins.registry import Registry
 from helicon.vqvae.kmeans import kmeans, nearest, random_rows
+
+if TYPE_CHECKING:
+    from helicon.vqvae.config import QuantizerConfig, QuantizerLearning
 
 
 class Quantized(NamedTuple):
@@ -26,32 +31,64 @@ class Quantized(NamedTuple):
     loss: Tensor
 
 
-class Quantizer(Protocol):
+class Quantizer(nn.Module, ABC):
     """What a codec asks of a quantizer.
 
-    inputs: channels it takes from the encoder. outputs: channels it gives the decoder. progress: share of the training
-    that is done, which the trainer keeps up to date.
+    codebook_size: codes there are. inputs: channels it takes from the encoder. outputs: channels it gives the decoder.
+    progress: share of the training that is done, which the trainer keeps up to date.
+    TRANSIENT: names of the buffers that only training needs, which are not kept with a codec.
     """
 
-    codebook_size: int
-    inputs: int
-    outputs: int
-    progress: float
+    TRANSIENT: ClassVar[tuple[str, ...]] = ()
 
-    def __call__(self, z_BDx: Tensor) -> Quantized:
+    def __init__(self, codebook_size: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.codebook_size, self.inputs, self.outputs, self.progress = codebook_size, inputs, outputs, 0.0
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a codebook yet; until then codes mean nothing."""
+        return True
+
+    @abstractmethod
+    def forward(self, z_BDx: Tensor) -> Quantized:
         """Latents through the bottleneck, with a gradient; in training mode it learns."""
-        ...
 
+    @abstractmethod
     def encode(self, z_BDx: Tensor) -> Tensor:
         """Codes int64 [B, x]."""
-        ...
 
+    @abstractmethod
     def decode(self, codes_Bx: Tensor) -> Tensor:
         """Latents [B, outputs, x] of codes."""
-        ...
 
 
-class EMAQuantizer(nn.Module):
+MakeQuantizer = Callable[["QuantizerConfig", "QuantizerLearning"], Quantizer]
+QUANTIZERS: Registry[MakeQuantizer] = Registry("quantizer")
+
+
+def register_quantizer(name: str) -> Callable[[MakeQuantizer], MakeQuantizer]:
+    """Decorates what makes a quantizer, `--model.quantizer NAME`.
+
+    Args:
+        name: of the quantizer.
+
+    Returns:
+        A decorator of a class, or of a function: `make(config, learning)` with the QuantizerConfig of a codec and the
+        QuantizerLearning of its training gives a Quantizer.
+
+    Raises:
+        PluginError: for a name that another one has.
+    """
+    return lambda make: QUANTIZERS.register(name, make)
+
+
+@register_quantizer("ema")
+def _ema(config: QuantizerConfig, learning: QuantizerLearning) -> Quantizer:
+    return EMAQuantizer(config.codes, config.code_width, learning.decay, learning.commitment, learning.rare)
+
+
+class EMAQuantizer(Quantizer):
     """A codebook that follows the mean of the latents it is nearest to (appendix A.1, arXiv:1711.00937).
 
     Begins with k-means on latents gathered over several batches (until then latents pass as they are), and moves codes
@@ -61,14 +98,14 @@ class EMAQuantizer(nn.Module):
 
     START, ROUNDS, LAPLACE = 20, 10, 1e-5  # latents a code and rounds of k-means to begin with; Laplace's epsilon
     SETTLED = 0.8  # progress from which no code moves
+    TRANSIENT = ("sums", "recent", "seen")
 
     def __init__(
         self, codes: int, width: int, decay: float = 0.99, commitment: float = 0.25, rare: float = 0.1
     ) -> None:  # fmt: skip
         """rare: share of the mean size below which a code moves; more of it makes codes more equally used."""
-        super().__init__()
-        self.codebook_size, self.inputs, self.outputs = codes, width, width
-        self.decay, self.commitment, self.rare, self.progress = decay, commitment, rare, 0.0
+        super().__init__(codes, width, width)
+        self.decay, self.commitment, self.rare = decay, commitment, rare
         self.codebook: Tensor
         self.sums: Tensor
         self.sizes: Tensor
@@ -159,7 +196,12 @@ class EMAQuantizer(nn.Module):
         self.codebook.copy_(self.sums / smoothed_K[:, None])
 
 
-class GumbelQuantizer(nn.Module):
+@register_quantizer("gumbel")
+def _gumbel(config: QuantizerConfig, learning: QuantizerLearning) -> Quantizer:
+    return GumbelQuantizer(config.codes, config.code_width, learning.kl)
+
+
+class GumbelQuantizer(Quantizer):
     """DALL·E's discrete VAE (arXiv:2102.12092, section 2.1): a relaxed one-hot choice, ever harder; codes by argmax.
 
     tau falls from 1 to 1/16 by a cosine over the training; the divergence from uniform codes rises to weight `kl`
@@ -172,9 +214,8 @@ class GumbelQuantizer(nn.Module):
     SHARP = 5.0  # logits an output of 1 stands for: a fresh encoder's would drown in Gumbel noise, and learn slowly
 
     def __init__(self, codes: int, width: int, kl: float = 1e-3, diversity: float = 0.02) -> None:
-        super().__init__()
-        self.codebook_size, self.inputs, self.outputs = codes, codes, width
-        self.kl, self.diversity, self.progress = kl, diversity, 0.0
+        super().__init__(codes, codes, width)
+        self.kl, self.diversity = kl, diversity
         self.codebook = nn.Parameter(torch.randn(codes, width) / width**0.5)
 
     @property
@@ -208,15 +249,18 @@ class GumbelQuantizer(nn.Module):
         return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
 
-class FSQuantizer(nn.Module):
+@register_quantizer("fsq")
+def _fsq(config: QuantizerConfig, learning: QuantizerLearning) -> Quantizer:
+    return FSQuantizer(config.levels)
+
+
+class FSQuantizer(Quantizer):
     """Finite scalar quantization (arXiv:2309.15505): each channel rounded to one of its levels; nothing to collapse."""
 
     def __init__(self, levels: Sequence[int]) -> None:
-        super().__init__()
         if not levels or any(level < 2 for level in levels):
             raise ValueError(f"levels must be numbers of 2 or more, got {list(levels)}")
-        self.codebook_size, self.inputs, self.outputs = prod(levels), len(levels), len(levels)
-        self.progress = 0.0
+        super().__init__(prod(levels), len(levels), len(levels))
         self.levels: Tensor
         self.strides: Tensor
         self.register_buffer("levels", torch.tensor(levels))

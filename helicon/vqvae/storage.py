@@ -12,16 +12,21 @@ import torch
 from torch import Tensor, nn
 
 import helicon
-from helicon.formats.checked import fields, notes_of, one_of, sequence, shown, text, whole
+from helicon.formats.checked import fields, notes_of, one_of, sequence, shown, text, texts, whole
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
 from helicon.formats.weights import hash_weights, read_weights, write_weights
+from helicon.plugins.loading import require
+from helicon.plugins.plugin import Plugin, PluginError
 from helicon.vqvae.audio_codec import AudioCodec
+from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.codec import Bottleneck, Codec
-from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, ImageCodecConfig
+from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, AudioNetConfig, ImageCodecConfig
+from helicon.vqvae.image_nets import IMAGE_NETS
+from helicon.vqvae.quantizers import QUANTIZERS
 
-FORMAT = 3
+FORMAT = 4
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
 
@@ -38,7 +43,7 @@ class Family(NamedTuple):
 
 
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
-MOST_READING = 384_000  # pixels, samples a second
+MOST_READING, MOST_PLUGINS = 384_000, 32  # pixels, samples a second
 FAMILIES = {
     "image": Family(ImageCodecConfig, Codec, ("size",)),
     "audio": Family(AudioCodecConfig, AudioCodec, ("rate", "channels")),
@@ -128,13 +133,23 @@ def _drop_passing(codec: nn.Module) -> None:
 
 def lasting(codec: nn.Module) -> dict[str, Tensor]:
     """The weights without what only training needs (running sums, latents seen lately)."""
-    passing = ("quantizer.sums", "quantizer.recent", "quantizer.seen")
-    return {name: tensor for name, tensor in codec.state_dict().items() if not name.endswith(passing)}
+    passing = {
+        f"{part}quantizer.{name}" for part, each in bottlenecks(codec).items() for name in each.quantizer.TRANSIENT
+    }
+    return {name: tensor for name, tensor in codec.state_dict().items() if name not in passing}
+
+
+def codec_plugins(config: AudioNetConfig | ImageCodecConfig) -> list[Plugin]:
+    """Plugins that the networks and the quantizer of a codec come from."""
+    nets = IMAGE_NETS if isinstance(config, ImageCodecConfig) else AUDIO_NETS
+    found = [nets.plugin_of(config.net), QUANTIZERS.plugin_of(config.quantizer)]
+    return [plugin for plugin in dict.fromkeys(found) if plugin]
 
 
 def save_codec(bundle: CodecBundle, folder: Path) -> None:
     """Writes `folder`, each file whole or not at all."""
     whole = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
+    whole["plugins"] = [plugin.placeless for plugin in codec_plugins(bundle.codec.config)]
     write_weights(folder / WEIGHTS, lasting(bundle.codec))
     write_json(folder / CONFIG, whole)
 
@@ -165,11 +180,14 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
         config = read_json(folder / CONFIG, links=False)
         if config["format"] != FORMAT:
             raise ValueError(f"format {shown(config['format'])}; this version of helicon reads {FORMAT}")
+        require(texts("plugins", config["plugins"], MOST_PLUGINS))
         restored = {name: config[name] for name in FIELDS}
         bundle = CodecBundle.restore(restored, read_weights(folder / WEIGHTS, device=device))
         bundle.notes = notes_of(config)
     except OSError as error:
         raise CodecError(f"{printable(error.filename)}: {error.strerror}") from None
+    except PluginError as error:
+        raise CodecError(f"{printable(folder / CONFIG)}: {error}") from None
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
         raise CodecError(f"{printable(folder / CONFIG)}: not a codec this version can read ({reason})") from None

@@ -410,7 +410,7 @@ def test_a_validation_listens_to_some_minutes(tmp_path):
         (["--model.hops=7"], r"a hop must be a product of 2, 3 and 5 above 1, got 7"),
         (["--model.hops=0"], r"hops 0: a whole number from 2 to 16,384 is accepted"),
         (["--model.width=0"], r"width 0: a whole number from 1 to 16,384 is accepted"),
-        (["--model.quantizer=lfq"], r"^--model.quantizer: Expected .*'ema', 'gumbel', 'fsq'.* lfq"),
+        (["--model.quantizer=lfq"], r"^--model.quantizer: unknown quantizer 'lfq'; nearest: fsq"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_there_is_a_run(sounds, tmp_path, extra, message):

@@ -245,7 +245,7 @@ def test_nothing_held_out(pictures, tmp_path):
         ("--data.size=18", r"--data.size 18 is not a multiple of --model.factor 4"),
         ("--data.batch_size=0", r"--data.batch_size must be 1 or more, got 0"),
         ("--model.width=12", r"width must be a multiple of 8"),
-        ("--model.quantizer=lfq", r"^--model.quantizer: Expected .*'ema', 'gumbel', 'fsq'.* lfq"),
+        ("--model.quantizer=lfq", r"^--model.quantizer: unknown quantizer 'lfq'; nearest: fsq"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_there_is_a_run(pictures, tmp_path, extra, message):

@@ -171,7 +171,7 @@ def test_it_comes_back_from_disk_to_the_bit(kind, tmp_path):
         ({"hops": (1,)}, "hops 1: a whole number from 2 to"),
         ({"width": 0}, "width 0: a whole number from 1 to"),
         ({"codes": 1}, "codes 1: a whole number from 2 to"),
-        ({"quantizer": "lfq"}, "quantizer 'lfq' is not one of ema, gumbel, fsq"),
+        ({"quantizer": "lfq"}, "unknown quantizer 'lfq'; nearest: fsq"),
     ],
 )
 def test_shapes_that_cannot_be(wrong, said):

@@ -12,7 +12,7 @@ from torch.distributions import Laplace, SigmoidTransform, TransformedDistributi
 
 from helicon.evaluation.losses import codebook_figures
 from helicon.vqvae.codec import Codec, make_quantizer
-from helicon.vqvae.config import ImageCodecConfig
+from helicon.vqvae.config import ImageCodecConfig, QuantizerLearning
 from helicon.vqvae.likelihoods import LIKELIHOODS
 from helicon.vqvae.quantizers import EMAQuantizer, GumbelQuantizer
 
@@ -70,7 +70,7 @@ def test_any_width_that_is_a_multiple_of_8(width, factor):
         ({"codes": 1}, "codes 1: a whole number from 2 to"),
         ({"code_width": 0}, "code_width 0: a whole number from 1 to"),
         ({"blocks": -1}, "blocks -1: a whole number from 0 to"),
-        ({"quantizer": "lfq"}, "quantizer 'lfq' is not one of ema, gumbel, fsq"),
+        ({"quantizer": "lfq"}, "unknown quantizer 'lfq'; nearest: fsq"),
         ({"likelihood": "l3"}, "likelihood 'l3' is not one of l2, l1, logit-laplace"),
     ],
 )
@@ -224,10 +224,11 @@ def test_logit_laplace_learns():
 
 def test_a_quantizer_learns_as_it_is_told():
     shape = ImageCodecConfig(quantizer="ema", codes=8, code_width=4)
-    quantizer = make_quantizer(shape, decay=0.9, commitment=0.3, kl=0.5, rare=0.2)
+    learning = QuantizerLearning(decay=0.9, commitment=0.3, kl=0.5, rare=0.2)
+    quantizer = make_quantizer(shape, learning)
     assert isinstance(quantizer, EMAQuantizer)
     assert (quantizer.decay, quantizer.commitment, quantizer.rare) == (0.9, 0.3, 0.2)
     assert tuple(quantizer.codebook.shape) == (8, 4)
-    gumbel = make_quantizer(replace(shape, quantizer="gumbel"), decay=0.9, kl=0.5)
+    gumbel = make_quantizer(replace(shape, quantizer="gumbel"), learning)
     assert isinstance(gumbel, GumbelQuantizer)
     assert gumbel.kl == 0.5

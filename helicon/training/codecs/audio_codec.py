@@ -23,7 +23,7 @@ from helicon.training.settings.config import AudioCodecModelConfig
 from helicon.training.settings.hops import parse_hops
 from helicon.vqvae.audio_codec import AudioCodec, Level
 from helicon.vqvae.codec import make_quantizer
-from helicon.vqvae.config import AudioCodecConfig
+from helicon.vqvae.config import AudioCodecConfig, QuantizerLearning
 from helicon.vqvae.storage import bottlenecks
 
 SHOWN = 4  # held-out sounds that are written before and after
@@ -72,10 +72,9 @@ class AudioCodecModule(CodecRun):
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
-        config, learning = self.codec_config(self.data), self.config
-        quantizers = [
-            make_quantizer(config, learning.decay, learning.commitment, learning.kl, learning.rare) for _ in config.hops
-        ]
+        config, own = self.codec_config(self.data), self.config
+        learning = QuantizerLearning(decay=own.decay, commitment=own.commitment, kl=own.kl, rare=own.rare)
+        quantizers = [make_quantizer(config, learning) for _ in config.hops]
         codec, windows = AudioCodec(config, quantizers), self.data.sample(SAMPLED)
         self.scales = scales_of(windows[:, :-1], windows[:, -1:], config.rate)
         for level in codec.levels:

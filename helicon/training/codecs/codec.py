@@ -19,6 +19,7 @@ from helicon.training.codecs.codec_data import CodecData
 from helicon.training.learning.sums import Sums
 from helicon.training.settings.config import ImageCodecModelConfig
 from helicon.vqvae.codec import Codec, make_quantizer
+from helicon.vqvae.config import QuantizerLearning
 
 SHOWN = 12  # held-out pictures in the grid
 MOST_DB = 120.0  # of pictures that are the same
@@ -55,7 +56,8 @@ class CodecModule(CodecRun):
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised."""
         config = self.config
-        quantizer = make_quantizer(config, config.decay, config.commitment, config.kl)
+        learning = QuantizerLearning(decay=config.decay, commitment=config.commitment, kl=config.kl)
+        quantizer = make_quantizer(config, learning)
         codec = Codec(config.codec, quantizer)
         return codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -18,13 +18,14 @@ from helicon.training.learning.base import RunModule
 from helicon.training.learning.validating import validation_is_due
 from helicon.training.settings.config import CodecLearningConfig
 from helicon.vqvae.codec import Bottleneck
-from helicon.vqvae.storage import CodecBundle, bottlenecks, save_codec
+from helicon.vqvae.storage import CodecBundle, bottlenecks, codec_plugins, lasting, save_codec
 
 
 class CodecRun(RunModule):
     """A codec of one or more bottlenecks, each with a codebook; `part` names one of them, as `bottlenecks` does."""
 
     bf16 = False  # whether it learns as well in bfloat16
+    config: Any  # of the networks, and of how they learn
 
     def __init__(self, config: CodecLearningConfig) -> None:
         super().__init__(config)
@@ -73,8 +74,8 @@ class CodecRun(RunModule):
         self.check(self.raw)
 
     def plugins(self) -> list[Plugin]:
-        """None: its parts are Helicon's own."""
-        return []
+        """Those that its networks and its quantizer come from."""
+        return codec_plugins(self.config)
 
     def bundle(self, notes: dict[str, Any]) -> CodecBundle:
         """The codec as it stands."""
@@ -152,8 +153,9 @@ class CodecRun(RunModule):
         for part, counts in found.items():
             if not isinstance(counts, Tensor) or counts.shape != own[part].shape or not (counts >= 0).all():
                 raise ValueError(f"counts of part {part!r}: one number a code is needed")
+        lasting_names = {f"codec.{name}" for name in lasting(self.codec)}
         for name, tensor in self.state_dict().items():  # places in tables among them
-            fixed = not tensor.is_floating_point() and not name.endswith("quantizer.seen")
+            fixed = name in lasting_names and not tensor.is_floating_point()
             if fixed and not torch.equal(checkpoint["state_dict"][name], tensor.cpu()):
                 raise ValueError(f"{name}: not as in this codec")
         if self.global_rank == 0:

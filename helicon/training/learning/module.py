@@ -93,7 +93,7 @@ class GPTModule(RunModule):
 
     def plugins(self) -> list[Plugin]:
         """Those that its media, tokenizers, patterns and objective come from."""
-        return plugins_of_model(self.config.gpt, self.data.sequencer.schema, self.data.choices, self.objective)
+        return plugins_of_model(self.config.gpt, self.data.sequencer, self.data.choices, self.objective)
 
     def write_samples(self, path: Path) -> None:
         """Writes one item of each layout."""

@@ -19,7 +19,7 @@ def named_tokenizer(slots: Sequence[str], name: str | None) -> dict[str, str]:
     """The one slot that a tokenizer of that name, or a codec at that path, is for; DataError where it is not one."""
     if name is None:
         return {}
-    known = {slot: registry.for_slot(slot, slots).slots[slot] for slot in slots}
+    known = {slot: registry.specs(slot, slots) for slot in slots}
     found = [slot for slot in slots if name in known[slot] or codec_tokenizer(slot, name)]
     if len(found) != 1:
         names = sorted({kind for kinds in known.values() for kind in kinds})

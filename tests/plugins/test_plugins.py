@@ -50,7 +50,7 @@ def test_one_name_is_one_thing(home, colours):
     with pytest.raises(PluginError, match=r"two\.py, line 3: colour 'red' is registered already, by .*one\.py, line 3"):
         load_plugins(["two.py"])
     assert "green" not in colours  # nothing is left of what failed
-    with pytest.raises(PluginError, match=r"test_registry\.py, line \d+: colour '1': a name of letters"):
+    with pytest.raises(PluginError, match=r"test_plugins\.py, line \d+: colour '1': a name of letters"):
         colours.register("1", 0)
 
 

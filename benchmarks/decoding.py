@@ -26,6 +26,7 @@ from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.gpt.stepping import DecodeBackend, make_step
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Frame, Layout
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.abilities import Grid
@@ -70,7 +71,7 @@ class World:
     def run(self, gpt: GPT, tokens: int, items: int = 1, backend: DecodeBackend = "auto", prime: int = 0) -> None:
         """Decodes so many tokens of so many items, after as many codes that are given."""
         prompt = Prompt(self.prompt.conditions, np.arange(prime) % CODES)
-        sampling = Sampling(chain=methods(1.0), seed=0, max_tokens=tokens)
+        sampling = Sampling(chain=methods(SamplingOptions(temperature=1.0)), seed=0, max_tokens=tokens)
         made = decode(gpt, self.sequencer, self.layout, [prompt] * items, sampling, backend=backend)
         assert all(len(ids) == prime + tokens for ids in made)
 

@@ -19,6 +19,7 @@ from helicon.demos.shapes import Scene, draw, parse_caption
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.gpt.sampler import methods
+from helicon.sampling import SamplingOptions
 
 WORDS = [(which, word) for which in ("first", "second") for word in ("size", "colour", "shape")]
 
@@ -51,7 +52,13 @@ def write_captions(bundle: Bundle, scenes: list[Scene], seed: int) -> list[str]:
     layout = next(layout for layout in bundle.schema.layouts if layout.last.name == "text")
     tokenizers, rng = bundle.sequencer.tokenizers, np.random.default_rng((seed, 2))
     given = [{"image": tokenizers["image"].encode(draw(scene, rng))} for scene in scenes]
-    made = decode(bundle.gpt, bundle.sequencer, layout, [Prompt(ids) for ids in given], Sampling(chain=methods(0.0)))
+    made = decode(
+        bundle.gpt,
+        bundle.sequencer,
+        layout,
+        [Prompt(ids) for ids in given],
+        Sampling(chain=methods(SamplingOptions(temperature=0.0))),
+    )
     return [tokenizers["text"].decode(ids) for ids in made]
 
 

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from helicon.evaluation.reconstruction import Reconstruction
     from helicon.formats.score import ReadReport, Score
     from helicon.generation.item import Item
+    from helicon.generation.ranking import Candidates, register_judge
     from helicon.gpt.attention.pattern_base import AttentionPattern
     from helicon.gpt.attention.patterns import register_pattern
+    from helicon.gpt.sampler import register_sampler_step
     from helicon.modalities.base import Modality, TokenizerSpec
     from helicon.modalities.registry import register_modality, register_tokenizer
     from helicon.objectives.base import Batch, Mean, Network, Objective
@@ -53,6 +55,7 @@ _EXPORTS = {
     "Batch": "helicon.objectives.base",
     "Block": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
+    "Candidates": "helicon.generation.ranking",
     "Classification": "helicon.evaluation.classification",
     "CodecBundle": "helicon.vqvae.storage",
     "Evaluation": "helicon.evaluation.measure",
@@ -86,10 +89,12 @@ _EXPORTS = {
     "load": "helicon.api",
     "reconstruct": "helicon.api",
     "register_codec_net": "helicon.vqvae.nets",
+    "register_judge": "helicon.generation.ranking",
     "register_modality": "helicon.modalities.registry",
     "register_objective": "helicon.objectives.registry",
     "register_pattern": "helicon.gpt.attention.patterns",
     "register_quantizer": "helicon.vqvae.quantizers",
+    "register_sampler_step": "helicon.gpt.sampler",
     "register_tokenizer": "helicon.modalities.registry",
     "repeat": "helicon.api",
     "resume": "helicon.api",
@@ -106,6 +111,7 @@ __all__ = [
     "Batch",
     "Block",
     "Bundle",
+    "Candidates",
     "Classification",
     "CodecBundle",
     "Evaluation",
@@ -139,10 +145,12 @@ __all__ = [
     "load",
     "reconstruct",
     "register_codec_net",
+    "register_judge",
     "register_modality",
     "register_objective",
     "register_pattern",
     "register_quantizer",
+    "register_sampler_step",
     "register_tokenizer",
     "repeat",
     "resume",

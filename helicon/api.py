@@ -31,7 +31,7 @@ from helicon.evaluation.measure import Evaluation
 from helicon.evaluation.measure import evaluate as measure
 from helicon.evaluation.reconstruction import Reconstruction, codec_in, codec_of
 from helicon.evaluation.reconstruction import reconstruct as reconstructed
-from helicon.formats.arguments import checked
+from helicon.formats.arguments import checked, with_fields
 from helicon.formats.folder_lock import FolderLock
 from helicon.formats.progress import Progress, progress_to, say
 from helicon.generation.item import Item
@@ -39,6 +39,7 @@ from helicon.generation.request import Request
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
+from helicon.sampling import SamplingOptions
 from helicon.training.options import locating
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -243,6 +244,7 @@ def _opened(model: Model) -> Bundle:
 
 
 @checked
+@with_fields(SamplingOptions, rest=str)
 def sample(
     model: Model,
     count: int = 1,
@@ -253,19 +255,11 @@ def sample(
     seconds: float | None = None,
     tokens: int | None = None,
     to: str | None = None,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float | None = None,
-    overlap: float = 0.5,
-    guidance: float = 1.0,
-    best_of: int | None = None,
     device: Device = "auto",
     dtype: Numbers = "fp32",
     plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
-    **given: str,
+    **given: Any,
 ) -> list[Item]:
     """New media; item i depends on (weights, request, seed, i) alone.
 
@@ -273,15 +267,14 @@ def sample(
     the finer levels of its sounds, which is what `helicon generate` does.
     prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
     where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
-    guidance: above 1, heeds what is given more than the model would. best_of: how many to make, of which the `count`
-    that fit it best are kept. plugins: Python files that it needs, which are run. progress: a file or a function of a
-    line, as of `train`. The rest shapes the draw as the options of `helicon generate` do.
+    plugins: Python files that it needs, which are run. progress: a file or a function of a line, as of `train`.
+    How it is drawn is said by the options of `helicon generate`:
     """
     load_plugins(plugins)
+    drawn = {name: given.pop(name) for name in SamplingOptions.names() if name in given}
     request = Request(
         count=count, seed=seed, given=given, to=to, prime=_path(prime), keep=keep, seconds=seconds, tokens=tokens,
-        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
-        overlap=overlap, guidance=guidance, best_of=best_of,
+        **drawn,
     )  # fmt: skip
     with progress_to(progress), TemporaryDirectory() as levels:
         if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):

@@ -8,14 +8,17 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, NoReturn
+from types import NoneType
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 import helicon
 from helicon.formats.printable import STANDARD_OUTPUT, print_text, printable
 from helicon.plugins.loading import PluginWarning, load_plugins
 from helicon.plugins.options import with_plugins
+from helicon.sampling import SamplingOptions
 
 WAYS_IN = """\
 Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
@@ -91,15 +94,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def _sampling_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--temperature", type=float, default=1.0, help="1 is the model's own distribution, 0 the likeliest token")
-    add("--top-k", type=int, help="only the K likeliest tokens")
-    add("--top-p", type=float, help="only the likeliest tokens that make up P of the probability")
-    add("--min-p", type=float, help="only tokens at least P times as likely as the likeliest")
-    add("--repetition-penalty", type=float, help="above 1, tokens that occurred before are less likely")
-    add("--guidance", type=float, default=1.0, help="above 1, heeds what is given more than the model would")
-    add("--best-of", type=int, metavar="N", help="make N and keep those that fit what is given best")
-    add("--overlap", type=float, default=0.5, help="share of a full context that is kept when the window moves on")
+    kinds = get_type_hints(SamplingOptions)
+    for each in fields(SamplingOptions):
+        several = get_origin(kinds[each.name]) is Sequence
+        kind = next(kind for kind in (get_args(kinds[each.name]) or (kinds[each.name],)) if kind is not NoneType)
+        how: dict[str, Any] = {"action": "append", "default": []} if several else {"default": each.default}
+        how |= {name: each.metadata[name] for name in ("help", "metavar")}
+        parser.add_argument(f"--{each.name.replace('_', '-')}", type=kind, **how)
 
 
 def _plugin(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,7 @@ from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.objectives.base import Batch
 from helicon.objectives.next_token import slot_nats
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Frame
 from helicon.training.codecs.audio_losses import Scales, Weights, resolutions, sound_loss
 from helicon.training.learning.optimizers import MuonAdamW
@@ -106,7 +107,10 @@ DECODED = {
 @pytest.mark.parametrize(("specs", "guidance"), DECODED.values(), ids=DECODED)
 def test_the_same_seed_makes_the_same_tokens(card: Card, specs: list[str], guidance: float, engine):
     bundle = image_bundle(*specs)
-    layout, chain = bundle.schema.layouts[0], methods(1.2, top_k=20, top_p=0.9, min_p=0.01, repetition_penalty=1.1)
+    layout, chain = (
+        bundle.schema.layouts[0],
+        methods(SamplingOptions(temperature=1.2, top_k=20, top_p=0.9, min_p=0.01, repetition_penalty=1.1)),
+    )
     image = bundle.sequencer.tokenizers["image"].encode(picture(0))
     given = {"text": WORDS} if layout.last.name == "image" else {"image": image}
     prompts = [Prompt(given), Prompt(given, image[:3] if layout.last.name == "image" else WORDS[:1])]

@@ -26,12 +26,12 @@ from helicon.generation.runtime import RuntimeConfig, choose_device, naming_mode
 from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.plugins.loading import words as plugin_words
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
 REPEATED = (  # by a command to go on with, where they were given
-    "prime", "keep", "seconds", "tokens", "to", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-    "overlap", "guidance", "best_of", "device", "dtype",
+    "prime", "keep", "seconds", "tokens", "to", *SamplingOptions.names(), "device", "dtype",
 )  # fmt: skip
 
 
@@ -40,8 +40,7 @@ def generate(args: Namespace) -> int:
     request = Request(
         count=args.count, seed=args.seed, given=slot_values(args.rest), to=args.to,
         prime=Path(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
-        temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, min_p=args.min_p,
-        repetition_penalty=args.repetition_penalty, overlap=args.overlap, guidance=args.guidance, best_of=args.best_of,
+        **{name: getattr(args, name) for name in SamplingOptions.names()},
     )  # fmt: skip
     where, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
     with output_folder(out):
@@ -106,8 +105,8 @@ def command_line(args: Namespace) -> str:
     options = parser("generate")
     for name in REPEATED:
         value = getattr(args, name)
-        said = f"{value:g}" if isinstance(value, float) else str(value)
-        parts += [f"--{name.replace('_', '-')}", said] if value != options.get_default(name) else []
+        for each in [] if value == options.get_default(name) else value if isinstance(value, list) else [value]:
+            parts += [f"--{name.replace('_', '-')}", f"{each:g}" if isinstance(each, float) else str(each)]
     return shlex.join(parts)
 
 

@@ -25,6 +25,7 @@ from helicon.modalities import registry
 from helicon.pages.codec_page import PAGES
 from helicon.pages.model_page import draw_losses, model_settings
 from helicon.presets import Config, merge
+from helicon.sampling import SamplingOptions
 from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import plan_codec
 from helicon.training.plan import Plan, Say, plan_gpt
@@ -143,7 +144,11 @@ class CaptionedWorld(World):
         given = [{"text": tokenizers["text"].encode(one.caption)} for one in asked]
         prompts = [Prompt(ids) for ids in given for _ in range(each)]
         made = decode(
-            bundle.gpt, bundle.sequencer, layout, prompts, Sampling(chain=methods(TEMPERATURE), seed=self.seed)
+            bundle.gpt,
+            bundle.sequencer,
+            layout,
+            prompts,
+            Sampling(chain=methods(SamplingOptions(temperature=TEMPERATURE)), seed=self.seed),
         )
         samples = []
         for number, (one, ids) in enumerate(zip(asked, given)):

@@ -18,6 +18,7 @@ from helicon.generation.prompts import make_prompt
 from helicon.generation.request import Request
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.style import Style, StyleTokenizer
@@ -93,7 +94,7 @@ class StyleSampler:
             make_prompt(self.bundle, self.layout, Request(given={"style": self.words(style)}, seconds=seconds))[0]
             for style in styles
         ]
-        sampling = Sampling(chain=methods(), seed=seed)
+        sampling = Sampling(chain=methods(SamplingOptions()), seed=seed)
         for start in bar(range(0, len(styles), BATCH), of="making", unit="batches"):
             batch = slice(start, min(start + BATCH, len(styles)))
             items = range(first + batch.start, first + batch.stop)

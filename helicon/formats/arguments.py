@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
 from functools import cache, wraps
+from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -51,6 +53,31 @@ def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def with_fields(kind: type[Any], rest: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Decorates a function whose further keywords are fields of a dataclass, or others, so that its signature says so.
+
+    Args:
+        kind: the dataclass, whose fields have defaults and, in their metadata, a help.
+        rest: type of the others.
+
+    Returns:
+        A decorator, which also tells the fields in the function's docstring.
+    """
+    hints, own = get_type_hints(kind), fields(kind)
+
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
+        *first, last = inspect.signature(function).parameters.values()
+        more = [Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in own]
+        signature = inspect.Signature([*first, *more, last])
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__annotations__ |= {**{f.name: hints[f.name] for f in own}, last.name: rest}
+        told = [f"{f.name}: {f.metadata['help']}." for f in own]
+        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", *told])
+        return function
+
+    return decorate
 
 
 def _accepted(name: str, value: Any, hint: Any) -> Any:

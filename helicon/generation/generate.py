@@ -9,7 +9,7 @@ from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import OnStep, decode
 from helicon.generation.item import Item
 from helicon.generation.prompts import choose_layout, make_prompt
-from helicon.generation.ranking import fit_to_conditions
+from helicon.generation.ranking import JUDGES, Candidates, fit, judged
 from helicon.generation.request import Request, RequestError
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
@@ -24,9 +24,7 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     """
     layout = choose_layout(bundle, request)
     prompt, conditions = make_prompt(bundle, layout, request)
-    chain = methods(
-        request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty
-    )  # fmt: skip
+    chain = methods(request)
     longest, length = request.tokens, layout.last.length
     if longest is not None and length is not None and len(prompt.prime) + longest > length:
         given = f", {len(prompt.prime)} of them given" if len(prompt.prime) else ""
@@ -42,7 +40,7 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     sampling = Sampling(
         chain=chain, seed=request.seed, max_tokens=longest, overlap=request.overlap, guidance=request.guidance
     )
-    if request.best_of is not None:
+    if request.best_of is not None and JUDGES.get(request.by) is fit:
         _check_ranking(layout, prompt, request)
     candidates = request.best_of or request.count
     made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * candidates, sampling, on_step=on_step)
@@ -78,6 +76,6 @@ def _ranked(
     if request.best_of is None:
         return [(number, None) for number in range(len(made))]
     given = {slot: ids for slot, ids in prompt.conditions.items() if len(ids)}
-    scores = fit_to_conditions(bundle, layout, given, made).tolist()
+    scores = judged(request.by, Candidates(bundle, layout, given, made))
     best = sorted(range(len(made)), key=lambda number: -scores[number])
     return [(number, scores[number]) for number in best[: request.count]]

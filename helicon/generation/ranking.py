@@ -1,11 +1,13 @@
-"""How likely a model finds what is there: nats of a slot, item by item; and the ranking of candidates by it.
+"""Judges of candidates, by name: how well they fit what is given, by how likely a model finds it, and those of plugins.
 
 Shapes: B items of one layout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from helicon.bundle.bundle import Bundle
+from helicon.plugins.registry import Registry
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.codec import decode_all
 from helicon.tokenizers.sequencer import NO_TARGET
 
 AT_A_TIME = 32
@@ -58,3 +62,57 @@ def fit_to_conditions(
     known = item_nats(bundle, layout, [{**given, name: ids} for ids in made], name)
     free = bundle.sequencer.null_conditions(given)
     return item_nats(bundle, layout, [{**free, name: ids} for ids in made], name) - known
+
+
+class Candidates:
+    """What several items were made of and from, for a judge.
+
+    Args:
+        bundle: the model.
+        layout: what it made, its last slot.
+        given: ids of the conditions, by slot.
+        ids: of each item, [T].
+    """
+
+    def __init__(
+        self, bundle: Bundle, layout: Layout, given: Mapping[str, np.ndarray], ids: Sequence[np.ndarray]
+    ) -> None:  # fmt: skip
+        self.bundle, self.layout, self.given, self.ids = bundle, layout, given, ids
+
+    @cached_property
+    def media(self) -> list[Any]:
+        """Each item, decoded."""
+        return decode_all(self.bundle.sequencer.tokenizers[self.layout.last.name], self.ids)
+
+
+Judge = Callable[[Candidates], Tensor | Sequence[float]]
+JUDGES: Registry[Judge] = Registry("judge")
+
+
+def register_judge(name: str) -> Callable[[Judge], Judge]:
+    """Decorates a judge of what is made, `--best-of N --by NAME`.
+
+    Args:
+        name: of the judge.
+
+    Returns:
+        A decorator of a function that gives a score of each candidate, of which the highest is the best.
+
+    Raises:
+        PluginError: for the name of another one.
+    """
+    return lambda judge: JUDGES.register(name, judge)
+
+
+@register_judge("fit")
+def fit(candidates: Candidates) -> Tensor:
+    """How well each fits what is given."""
+    return fit_to_conditions(candidates.bundle, candidates.layout, candidates.given, candidates.ids)
+
+
+def judged(name: str, candidates: Candidates) -> list[float]:
+    """Scores of all candidates; ValueError for what is no number for each, with where the judge is registered."""
+    scores = torch.as_tensor(JUDGES.get(name)(candidates), dtype=torch.float64)
+    if scores.shape != (len(candidates.ids),) or not scores.isfinite().all():
+        raise ValueError(f"{JUDGES.title(name)}: {len(candidates.ids)} finite numbers are needed, one a candidate")
+    return scores.tolist()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from helicon.formats.printable import printable
+from helicon.sampling import SamplingOptions
 
 MOST_ITEMS, MOST_TOKENS, MOST_SECONDS = 10_000, 10_000_000, 86_400  # of one request: more would not end
 MOST_SEED = 2**63 - 1
@@ -17,15 +18,13 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to make.
+class Request(SamplingOptions):
+    """What to make, and how it is drawn.
 
     given: slot -> what was typed for it (words, text or a file). words: slots of which it is words, whatever they look
     like: what comes from data names no files. to: the slot to make, where a model makes several.
     prime: a file to continue. keep: how much of it, `8s` or a share such as `0.5`; all of it unless given.
     seconds, tokens: how long; as long as the model likes, at most its context, unless given.
-    guidance: above 1, how much more to heed what is given. best_of: how many to make, of which `count` are kept: those
-    that fit what is given best.
     """
 
     count: int = 1
@@ -37,18 +36,12 @@ class Request:
     keep: str | None = None
     seconds: float | None = None
     tokens: int | None = None
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    overlap: float = 0.5
-    guidance: float = 1.0
-    best_of: int | None = None
 
     def __post_init__(self) -> None:
         if self.best_of is not None and self.best_of < self.count:
             raise RequestError(f"--best-of {self.best_of}: the best {self.count} are to be kept of at least as many")
+        if self.best_of is None and self.by != SamplingOptions.by:
+            raise RequestError(f"--by {printable(self.by, 40)} judges several: --best-of N says how many to make")
         _check("-n", self.count, 1, MOST_ITEMS)
         _check("--best-of", self.best_of, 1, MOST_ITEMS)
         _check("--seed", self.seed, 0, MOST_SEED)

@@ -28,6 +28,7 @@ from helicon.generation.resume_store import ResumeStore, request_key
 from helicon.generation.runtime import RuntimeConfig
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.codec import decode_all
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
@@ -90,9 +91,9 @@ def _finer(
     assert guide is not None
     slots = {slot.name for slot in layout.slots[:-1]}
     given = {slot: value for slot, value in request.given.items() if slot in slots}
-    asked = replace(request, given=given, to=None, tokens=None, guidance=1.0, best_of=None)
+    asked = replace(request, given=given, to=None, tokens=None, guidance=1.0, best_of=None, by=SamplingOptions.by)
     prompt, _ = make_prompt(bundle, layout, asked)
-    chain = methods(request.temperature, request.top_k, request.top_p, request.min_p, request.repetition_penalty)
+    chain = methods(request)
     seed = request.seed + LEVEL_APART * _hop(bundle, layout)
     sampling = Sampling(chain=chain, seed=seed, max_tokens=None, overlap=request.overlap)
     found = {place: ids for place in range(len(items)) if (ids := store.get(level, place)) is not None}

@@ -6,12 +6,16 @@ Shapes: B batch, V tokens of the slot at hand, `stop` included, S steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+from helicon.formats.printable import MOST, printable
+from helicon.plugins.registry import Registry
+from helicon.sampling import SamplingOptions
 
 FORBIDDEN = float("-inf")
 
@@ -24,6 +28,32 @@ class Method(Protocol):
         ...
 
 
+Step = TypeVar("Step", bound=Callable[..., Method])
+
+STEPS: Registry[Callable[..., Method]] = Registry("sampler step")
+
+
+def register_sampler_step(name: str) -> Callable[[Step], Step]:
+    """Decorates what makes a method of sampling, `--sampler NAME` or `--sampler NAME:0.9,2`.
+
+    Args:
+        name: of the step.
+
+    Returns:
+        A decorator of a class, or of a function: with the numbers that are typed it gives a Method.
+
+    Raises:
+        PluginError: for the name of another one.
+    """
+
+    def add(make: Step) -> Step:
+        STEPS.register(name, make)
+        return make
+
+    return add
+
+
+@register_sampler_step("repetition_penalty")
 @dataclass(frozen=True)
 class RepetitionPenalty:
     """Divides positive logits of tokens seen before by `factor`, multiplies negative ones (arXiv:1909.05858, 4.1)."""
@@ -38,6 +68,7 @@ class RepetitionPenalty:
         return torch.where(seen_BV, changed, logits_BV)
 
 
+@register_sampler_step("temperature")
 @dataclass(frozen=True)
 class Temperature:
     """Divides the logits; 0 leaves only the most likely token (greedy)."""
@@ -57,6 +88,7 @@ class Temperature:
         return (logits_BV - logits_BV.amax(-1, keepdim=True)) / self.value
 
 
+@register_sampler_step("top_k")
 @dataclass(frozen=True)
 class TopK:
     """Keeps the k most likely tokens, and any tied with the last of them."""
@@ -71,6 +103,7 @@ class TopK:
         return logits_BV.masked_fill(logits_BV < least, FORBIDDEN)
 
 
+@register_sampler_step("top_p")
 @dataclass(frozen=True)
 class TopP:
     """Keeps the smallest set of most likely tokens whose probabilities sum to at least p (arXiv:1904.09751)."""
@@ -87,6 +120,7 @@ class TopP:
         return ordered.masked_fill(late, FORBIDDEN).gather(-1, order.argsort(-1))
 
 
+@register_sampler_step("min_p")
 @dataclass(frozen=True)
 class MinP:
     """Keeps tokens at least `p` times as likely as the most likely one (arXiv:2407.01082)."""
@@ -101,17 +135,37 @@ class MinP:
         return logits_BV.masked_fill(probability < self.p * probability.amax(-1, keepdim=True), FORBIDDEN)
 
 
-def methods(
-    temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
-    min_p: float | None = None, repetition_penalty: float | None = None,
-) -> tuple[Method, ...]:  # fmt: skip
-    """The chain in its usual order: penalty, temperature, top-k, top-p, min-p. ValueError names a wrong value."""
-    chain: list[Method] = [RepetitionPenalty(repetition_penalty)] if repetition_penalty is not None else []
-    chain.append(Temperature(temperature))
-    chain.extend([TopK(top_k)] if top_k is not None else [])
-    chain.extend([TopP(top_p)] if top_p is not None else [])
-    chain.extend([MinP(min_p)] if min_p is not None else [])
-    return tuple(chain)
+@dataclass(frozen=True)
+class Guarded:
+    """A step of somebody's own, whose logits are looked at; on a GPU that is waited for. title: what it is."""
+
+    step: Method
+    title: str
+
+    def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
+        found = self.step(logits_BV, seen_BV)
+        if found.shape != logits_BV.shape:
+            raise ValueError(f"{self.title}: logits {list(found.shape)}, {list(logits_BV.shape)} are needed")
+        if found.isnan().any() or (found == FORBIDDEN).all(-1).any():
+            raise ValueError(f"{self.title}: logits that are NaN, or that leave no token")
+        return found
+
+
+def methods(options: SamplingOptions) -> tuple[Method, ...]:
+    """The chain that is asked for: Helicon's own steps, then the others. ValueError names a wrong value."""
+    values = {name: getattr(options, name) for name in SamplingOptions.steps()}
+    own = [STEPS.get(name)(value) for name, value in values.items() if value is not None]
+    return (*own, *map(_parsed, options.sampler))
+
+
+def _parsed(text: str) -> Method:
+    """The step that `NAME` or `NAME:0.9,2` says."""
+    name, colon, numbers = text.partition(":")
+    make = STEPS.get(name)
+    try:
+        return Guarded(make(*map(float, numbers.split(",") if colon else ())), STEPS.title(name))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--sampler {printable(text, 80)}: {printable(error, MOST)}") from error
 
 
 def draw(

@@ -23,6 +23,7 @@ from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.sampler import methods
 from helicon.gpt.stepping import DecodeBackend, EagerStep, make_step
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Frame, Layout
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -70,7 +71,7 @@ def request(seed: int) -> tuple[Sequencer, Layout, dict, list[Prompt], Sampling]
     primes = [np.array([lot.randrange(256) for _ in range(lot.randint(0, longest))], np.int64) for _ in range(MANY)]
     prompts = [Prompt(given, prime) for prime in primes] if ragged else [Prompt(given, primes[0])] * MANY
     guidance = lot.choice([1.0, 2.5]) if given else 1.0
-    chain = methods(lot.choice([0.7, 1.0, 1.5]), lot.choice([None, 20]))
+    chain = methods(SamplingOptions(temperature=lot.choice([0.7, 1.0, 1.5]), top_k=lot.choice([None, 20])))
     return (
         sequencer,
         layout,

@@ -21,6 +21,7 @@ from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import PerItemRNG, methods
 from helicon.modalities.music import MUSIC
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -39,7 +40,7 @@ PATTERNS = [
     "fixed:8,2",
     "dense,local:7",
 ]
-CHAIN = methods(1.5)
+CHAIN = methods(SamplingOptions(temperature=1.5))
 NATIVE = pytest.param("native", marks=pytest.mark.skipif(compiler() is None, reason="no C compiler"))
 ENGINES = ["eager", NATIVE]
 

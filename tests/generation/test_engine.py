@@ -16,6 +16,7 @@ from helicon.generation.engine import Engine
 from helicon.generation.stream import RequestCancelled, Stream
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import PerItemRNG, methods
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -39,7 +40,11 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     music = layout.last.name == "music"
     prime = [] if music else noise.integers(256, size=lot.randrange(0, layout.last.length or 30))
     constraints = {"seconds": lot.choice([0.1, 2.0])} if music and lot.random() < 0.5 else {}
-    chain = methods(lot.choice([0.7, 1.0, 1.5]), lot.choice([None, 20]), lot.choice([None, 0.9]))
+    chain = methods(
+        SamplingOptions(
+            temperature=lot.choice([0.7, 1.0, 1.5]), top_k=lot.choice([None, 20]), top_p=lot.choice([None, 0.9])
+        )
+    )
     guidance = lot.choice([1.0, 1.0, 2.5]) if conditions else 1.0
     sampling = Sampling(
         chain=chain,

@@ -17,6 +17,7 @@ from helicon.generation.stream import Stream
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.sampler import methods
 from helicon.modalities.music import MUSIC
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -24,7 +25,7 @@ from helicon.tokenizers.text import BytesTokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CHAIN = methods(1.5)
+CHAIN = methods(SamplingOptions(temperature=1.5))
 COLOURS = np.array([[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [1, 1, 1]])
 
 

@@ -14,12 +14,13 @@ from helicon.generation.feed import Feed, Row
 from helicon.generation.lane import Lane
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import methods
+from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CHAIN = methods(1.5)
+CHAIN = methods(SamplingOptions(temperature=1.5))
 
 
 def coarse(count: int, seed: int = 0) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helicon.gpt.sampler import MinP, PerItemRNG, RepetitionPenalty, Temperature, TopK, TopP, draw, methods
+from helicon.sampling import SamplingOptions
 
 NEVER = float("-inf")
 NOTHING_SEEN = torch.zeros(1, 4, dtype=torch.bool)
@@ -62,9 +63,9 @@ def test_the_repetition_penalty_lowers_what_was_seen():
 
 
 def test_the_chain_is_in_its_usual_order():
-    chain = methods(0.7, 5, 0.9, 0.1, 1.2)
+    chain = methods(SamplingOptions(temperature=0.7, top_k=5, top_p=0.9, min_p=0.1, repetition_penalty=1.2))
     assert chain == (RepetitionPenalty(1.2), Temperature(0.7), TopK(5), TopP(0.9), MinP(0.1))
-    assert methods() == (Temperature(1.0),)
+    assert methods(SamplingOptions()) == (Temperature(1.0),)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_the_chain_is_in_its_usual_order():
 )
 def test_a_setting_out_of_range_is_named(setting, message):
     with pytest.raises(ValueError, match=message):
-        methods(**setting)
+        methods(SamplingOptions(**setting))
 
 
 @pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (0.24, 1), (0.26, 3), (0.99, 3), (1.0, 3)])
@@ -95,12 +96,20 @@ def test_draws_have_the_frequencies_of_the_distribution():
     count, wanted = 20_000, torch.tensor([0.05, 0.5, 0.15, 0.3])
     uniform = torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     seen = NOTHING_SEEN.expand(count, -1)
-    ids = draw(wanted.log().expand(count, -1), None, seen, uniform, methods())
+    ids = draw(wanted.log().expand(count, -1), None, seen, uniform, methods(SamplingOptions()))
     found = torch.bincount(ids, minlength=4) / count
     torch.testing.assert_close(found, wanted, atol=0.012, rtol=0)
 
 
-@pytest.mark.parametrize("chain", [methods(), methods(0.0), methods(1e-9), methods(9.0, 4, 0.9, 0.01, 5.0)])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        methods(SamplingOptions()),
+        methods(SamplingOptions(temperature=0.0)),
+        methods(SamplingOptions(temperature=1e-9)),
+        methods(SamplingOptions(temperature=9.0, top_k=4, top_p=0.9, min_p=0.01, repetition_penalty=5.0)),
+    ],
+)
 def test_what_is_forbidden_is_never_drawn(chain):
     generator = torch.Generator().manual_seed(1)
     scores = torch.randn(3000, 50, generator=generator) * 30

@@ -19,7 +19,6 @@ def nothing_loaded() -> Iterator[None]:
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty current folder, with a cache of its own."""
+    """An empty current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     return tmp_path

@@ -8,6 +8,9 @@ from dataclasses import fields
 from itertools import cycle, islice
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from helicon.gpt.attention.grid_patterns import Conv, Row, UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
 from helicon.gpt.attention.stride_patterns import Block, Column, Dense, Fixed, Local, Previous, Strided, Summary
@@ -15,7 +18,7 @@ from helicon.plugins.plugin import Plugin
 from helicon.plugins.registry import Registry
 
 PATTERNS: Registry[type[Any]] = Registry("attention pattern")
-LONGEST = 2000  # characters of a list of patterns
+LONGEST, FEW = 2000, 8  # characters of a list of patterns; tokens that a predicate is tried on
 _PIECE = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
 
 
@@ -56,9 +59,24 @@ def parse_pattern(spec: str) -> PatternSpec:
     if missing not in (0, int("[" in pattern.form)) or not all(map(_is_number, words)):
         raise ValueError(f"cannot read attention pattern {spec[:60]!r}: write {pattern.form} with whole numbers")
     try:
-        return UnresolvedPattern(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
+        found = UnresolvedPattern(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
     except ValueError as error:
         raise ValueError(f"{spec.strip()[:60]!r}: {error}") from None
+    if PATTERNS.plugin_of(name):
+        _check_predicate(found.resolve(1), PATTERNS.title(name))
+    return found
+
+
+def _check_predicate(pattern: AttentionPattern, title: str) -> None:
+    """ValueError unless the predicate of a pattern of somebody's own says yes or no of each pair."""
+    index = torch.arange(FEW)
+    try:
+        found = pattern.mask_mod(index[:, None], index)
+    except Exception as error:  # whatever somebody's code raises
+        raise ValueError(f"{title}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (FEW, FEW):
+        given = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"{title}: mask_mod gives {given}; torch.bool [{FEW}, {FEW}] is needed of {FEW} x {FEW} pairs")
 
 
 def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:

@@ -12,6 +12,7 @@ from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
 from helicon.gpt.model import GPT
 from helicon.objectives.base import Batch, Mean, Network, Objective
+from helicon.objectives.registry import OBJECTIVES, name_of
 from helicon.plugins.plugin import Plugin
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
@@ -119,12 +120,12 @@ class GPTModule(RunModule):
         """TrainingError for what is no loss, of an objective that may be somebody's own."""
         assert self.network is not None
         loss, figures = self.objective.loss(self.network, batch)
-        name, known = type(self.objective).__name__, self.objective.metrics(self.network)
+        title, known = OBJECTIVES.title(name_of(self.objective)), self.objective.metrics(self.network)
         if not isinstance(loss, Tensor) or loss.dim():
             found = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise TrainingError(f"{name}.loss gives {found}: a tensor of one number, of shape [], is accepted")
+            raise TrainingError(f"{title}: its loss is {found}; a tensor of one number, of shape [], is accepted")
         if wrong := [each for each in figures if each not in known]:
-            raise TrainingError(f"{name}.loss gives a figure {wrong[0]!r}, {name}.metrics has {', '.join(known)}")
+            raise TrainingError(f"{title}: its loss gives a figure {wrong[0]!r}, its metrics are {', '.join(known)}")
         return loss, figures
 
     def on_validation_epoch_start(self) -> None:

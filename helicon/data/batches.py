@@ -20,6 +20,7 @@ from helicon.modalities import registry
 from helicon.objectives.base import NO_LABEL, Batch
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Augmentable, Words
+from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 
 TRIES = 4  # to draw a change after which a piece has room in its windows
@@ -27,20 +28,19 @@ TRIES = 4  # to draw a change after which a piece has room in its windows
 
 @dataclass(frozen=True)
 class Variation:
-    """How training examples vary. augment: whether the media change (transposition, tempo ...).
+    """How training examples vary.
 
-    changes: ranges of these changes, by name, where the medium's own do not suit.
+    ranges: modality -> what its random changes (transposition, tempo, crop ...) are drawn from, if there are any.
     drop: how often a condition is left out, each word of a style by itself. plan: how often the model is told where
     in the piece it is.
     """
 
-    augment: bool = True
+    ranges: Mapping[str, AugmentationRanges] = field(default_factory=dict)
     drop: float = 0.1
     plan: float = 0.3
-    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-NONE = Variation(augment=False, drop=0.0, plan=0.0)
+NONE = Variation(drop=0.0, plan=0.0)
 
 
 def collate(
@@ -131,8 +131,8 @@ class Stream:
         piece, name = int(self.windows.pieces[window]), self.layout.last.name
         rng = self._draws(epoch, piece + 1)
         plain, room = self.corpus.example(self.example(window), rng), self.windows.capacity(piece, self.limits)
-        changes = range(TRIES if self.how.augment else 0)
-        changed = (augmented(self.sequencer, dict(plain), rng, self.how.changes) for _ in changes)
+        tries = range(TRIES if self.how.ranges else 0)
+        changed = (augmented(self.sequencer, dict(plain), rng, self.how.ranges) for _ in tries)
         ids = next((ids for ids in changed if self._targets(len(ids[name])) <= room), plain)
         return ids, *self.windows.cut(window, int(self._targets(len(ids[name]))), self.limits, rng)
 
@@ -171,7 +171,7 @@ def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.nda
 
 
 def augmented(
-    sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator, ranges: Mapping[str, Any]
+    sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator, ranges: Mapping[str, AugmentationRanges]
 ) -> dict[str, np.ndarray]:
     """Every slot of one medium varied alike: its notes transposed and its tempo word moved by the same augmentation.
 
@@ -182,12 +182,12 @@ def augmented(
         tokenizer = sequencer.tokenizers[slot]
         if not isinstance(tokenizer, Augmentable):
             continue
-        modality = registry.for_slot(slot, ids)
-        if modality.draw_augmentation is None:
+        name = registry.for_slot(slot, ids).name
+        if name not in ranges:
             continue
-        if modality.name not in drawn:
-            drawn[modality.name] = modality.draw_augmentation(rng, **ranges)
-        ids[slot] = tokenizer.augment(sequencer.checked(slot, ids[slot]), drawn[modality.name])
+        if name not in drawn:
+            drawn[name] = ranges[name].draw(rng)
+        ids[slot] = tokenizer.augment(sequencer.checked(slot, ids[slot]), drawn[name])
     return ids
 
 

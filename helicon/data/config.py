@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache
-from typing import Any, get_type_hints
+from types import MappingProxyType
+from typing import Any, ClassVar, get_type_hints
 
 from helicon.data.files import DataError
 from helicon.modalities import registry
+from helicon.tokenizers.augment import AugmentationRanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +25,23 @@ class DataConfig:
             there is room for in the same tokens.
         seed: of batches, augmentation, dropout and noise.
         held_out: share of the files, by a hash of their names, that is never trained on.
+        augment: whether training examples are changed at random.
+        changes: ranges of these changes: {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} of music; of pictures
+            {crop: [0.9, 1], flip: 0.5}, the part of each side that is kept and how often they are mirrored; of sound
+            {gain: [-6, 6], speed: [0.9, 1.1], shift: [-0.1, 0.1]}, in decibels, as a factor, in seconds.
         workers: loader processes; results do not depend on their number.
         cache: folder of the cache; $HELICON_CACHE or the user's cache folder unless given.
     """
+
+    USUAL_CHANGES: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     path: str
     manifest: str | None = None
     batch_size: int = 32
     seed: int = 0
     held_out: float = 0.05
+    augment: bool = True
+    changes: dict[str, float | list[float]] | None = None
     workers: int = 0
     cache: str | None = None
 
@@ -38,6 +49,14 @@ class DataConfig:
         if self.batch_size < 1:
             raise DataError(f"--data.batch_size must be 1 or more, got {self.batch_size}")
         check_held_out(self.held_out)
+
+    def ranges(self, modalities: Iterable[str]) -> dict[str, AugmentationRanges]:
+        """Modality -> what its augmentations are drawn from; DataError for changes that these media have not."""
+        try:
+            found = registry.augmentation_ranges(modalities, {**self.USUAL_CHANGES, **(self.changes or {})})
+        except ValueError as error:
+            raise DataError(f"--data.changes: {error}") from None
+        return found if self.augment else {}
 
 
 def check_held_out(share: float) -> None:
@@ -55,8 +74,6 @@ class SequenceDataConfig(DataConfig):
         tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
             {image: runs/image-codec-1}; the first of a slot unless named.
         tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for; goes first.
-        augment: whether music is transposed, made louder or softer, faster or slower at random.
-        changes: ranges of that, e.g. {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} (these are the defaults).
         drop: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
         max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
@@ -68,8 +85,6 @@ class SequenceDataConfig(DataConfig):
     layouts: list[str] = field(default_factory=list)
     tokenizers: dict[str, str] | None = None
     tokenizer: str | None = None
-    augment: bool = True
-    changes: dict[str, list[float]] | None = None
     drop: float = 0.1
     plan: float = 0.3
     max_mb: int | None = None
@@ -121,11 +136,11 @@ class ImageDataConfig(DataConfig):
 
     Args:
         size: pixels each way that pictures are scaled and cropped to.
-        mirror: whether half of the pictures are turned around at random.
     """
 
     size: int = 64
-    mirror: bool = True
+
+    USUAL_CHANGES = MappingProxyType({"flip": 0.5})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from torch import Tensor
 from helicon.data.corpus import Corpus
 from helicon.data.numbered import NumberedBatches
 from helicon.data.packing import Epochs
+from helicon.tokenizers.augment import AugmentationRanges
+from helicon.tokenizers.augment_sounds import SoundAugmentation
+
+UNCHANGED = SoundAugmentation()
 
 
 class Pictures:
@@ -58,22 +63,26 @@ class Sounds:
 class RawBatches(NumberedBatches[Tensor]):
     """Batches `first`, `first + 1`, ... without end: every epoch has each item once, in its own order.
 
-    Of each batch a process of several takes every `world`-th item from `rank` on.
+    ranges: what the changes of each item are drawn from, if there are any. Of each batch a process of several takes
+    every `world`-th item from `rank` on.
     """
 
-    def __init__(self, items: np.ndarray, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.size, self.seed, self.rank, self.world = batch, seed, rank, world
+    def __init__(
+        self, items: np.ndarray, batch: int, seed: int, ranges: AugmentationRanges | None, rank: int, world: int
+    ) -> None:  # fmt: skip
+        self.size, self.seed, self.ranges, self.rank, self.world = batch, seed, ranges, rank, world
         self.epochs = Epochs(items, seed)
 
     @abstractmethod
-    def items(self, chosen: np.ndarray, epochs: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Those of this process, of all the items of a batch and the epochs in which they come."""
+    def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
+        """Some items, the epochs in which they come, and the augmentation of each; no augmentations without ranges."""
 
     def batch(self, t: int) -> Tensor:
         """Batch t, or this process' share of it."""
-        numbers = np.arange(t * self.size, (t + 1) * self.size)
+        numbers, mine = np.arange(t * self.size, (t + 1) * self.size), slice(self.rank, None, self.world)
         rng = np.random.default_rng((self.seed, 1, t))
-        return self.items(self.epochs.at(numbers), numbers // len(self.epochs), rng)
+        changes = [self.ranges.draw(rng) for _ in numbers] if self.ranges else []
+        return self.items(self.epochs.at(numbers)[mine], numbers[mine] // len(self.epochs), changes[mine])
 
     @property
     def epoch(self) -> int:
@@ -82,32 +91,32 @@ class RawBatches(NumberedBatches[Tensor]):
 
 
 class PictureBatches(RawBatches):
-    """uint8 [B, 3, size, size]. `mirror` turns half of the pictures around."""
+    """uint8 [B, 3, size, size]."""
 
     def __init__(
-        self, pictures: Pictures, batch: int, seed: int, mirror: bool, rank: int = 0, world: int = 1
+        self, pictures: Pictures, batch: int, seed: int, ranges: AugmentationRanges | None = None,
+        rank: int = 0, world: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(pictures.corpus.select(held=False), batch, seed, rank, world)
-        self.pictures, self.mirror = pictures, mirror
+        super().__init__(pictures.corpus.select(held=False), batch, seed, ranges, rank, world)
+        self.pictures = pictures
 
-    def items(self, chosen: np.ndarray, epochs: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Each picture, or its mirror image."""
-        turned = torch.from_numpy(rng.random(self.size) < self.mirror / 2)
-        mine = slice(self.rank, None, self.world)
-        pixels = self.pictures.batch(chosen[mine])
-        return torch.where(turned[mine, None, None, None], pixels.flip(-1), pixels)
+    def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
+        """Pictures, changed."""
+        pixels = self.pictures.batch(chosen)
+        return torch.stack([change.changed(each) for change, each in zip(changes, pixels)]) if changes else pixels
 
 
 class SoundBatches(RawBatches):
     """float32 [B, C + 1, S]: windows of sounds, and whether each sample is one of the sound (1) or padding (0).
 
-    An epoch has every sample of every sound at least once. The windows of a long sound are all full: they begin S apart
-    from a place that is drawn for (seed, epoch, sound), moved inwards where they would reach beyond its ends. Shorter
-    sounds stand whole at the window's start.
+    An epoch has every sample of every sound at least once, but for what has no room where sounds are made slower. The
+    windows of a long sound are all full: they begin S apart from a place that is drawn for (seed, epoch, sound), moved
+    inwards where they would reach beyond its ends. Shorter sounds stand whole at the window's start.
     """
 
     def __init__(
-        self, sounds: Sounds, window: int, batch: int, seed: int, rank: int = 0, world: int = 1
+        self, sounds: Sounds, window: int, batch: int, seed: int, ranges: AugmentationRanges | None = None,
+        rank: int = 0, world: int = 1,
     ) -> None:  # fmt: skip
         self.sounds, self.window, self.examples = sounds, window, sounds.corpus.select(held=False)
         self.lengths = sounds.lengths[self.examples]
@@ -116,18 +125,19 @@ class SoundBatches(RawBatches):
         counts += (counts > 1) & (2 * (counts * window - self.lengths) < window)
         self.spare = np.minimum(counts * window - self.lengths, window)
         self.begins = np.append(0, np.cumsum(counts))
-        super().__init__(np.arange(self.begins[-1]), batch, seed, rank, world)
+        super().__init__(np.arange(self.begins[-1]), batch, seed, ranges, rank, world)
 
-    def items(self, chosen: np.ndarray, epochs: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """A window of each."""
-        mine = slice(self.rank, None, self.world)
-        windows = torch.zeros(len(chosen[mine]), self.sounds.channels + 1, self.window)
-        for row, (number, epoch) in enumerate(zip(chosen[mine].tolist(), epochs[mine].tolist())):
+    def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
+        """A window of each, of more or less of the sound where it is made faster or slower."""
+        windows = torch.zeros(len(chosen), self.sounds.channels + 1, self.window)
+        for row, (number, epoch) in enumerate(zip(chosen.tolist(), epochs.tolist())):
+            change: SoundAugmentation = changes[row] if changes else UNCHANGED
+            length = round(self.window * change.speed)
             sound = int(np.searchsorted(self.begins, number, side="right")) - 1
             moved = np.random.default_rng((self.seed, 2, epoch, sound)).integers(self.spare[sound] + 1)
             start = (number - self.begins[sound]) * self.window - moved
-            start = int(np.clip(start, 0, max(0, self.lengths[sound] - self.window)))
-            stretch = self.sounds.stretch(int(self.examples[sound]), start, self.window)
+            start = int(np.clip(start, 0, max(0, self.lengths[sound] - length)))
+            stretch = change.changed(self.sounds.stretch(int(self.examples[sound]), start, length))[:, : self.window]
             windows[row, :-1, : stretch.shape[1]] = stretch
             windows[row, -1, : stretch.shape[1]] = 1
         return windows

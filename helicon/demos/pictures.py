@@ -37,7 +37,7 @@ class PictureWorld(CaptionedWorld):
     medium, layout, batch, best_of = "image", "text[12] image[]", 64, 8
     codec_steps_a_minute, steps_a_minute, codec_share = 700, 450, 0.17
     codec_options: ClassVar[Config] = {
-        "data": {"size": 32, "mirror": False, "batch_size": 64}, "model": {"factor": 8, "blocks": 1, "codes": 768},
+        "data": {"size": 32, "augment": False, "batch_size": 64}, "model": {"factor": 8, "blocks": 1, "codes": 768},
     }  # fmt: skip
     title, intro = "Pictures by a model of made-up shapes", INTRO
     example, chance = "a small red circle above a large blue square", CHANCE

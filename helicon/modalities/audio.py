@@ -20,6 +20,7 @@ from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, SUFFIXES, Sound, rea
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, amount_of, with_label
+from helicon.tokenizers.augment_sounds import SoundRanges
 from helicon.tokenizers.labels import LabelTokenizer, label_of
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
@@ -124,6 +125,7 @@ AUDIO = Modality(
     max_bytes=MAX_FILE_BYTES,
     trim=Sound.cut,
     join=join,
+    augmentation=SoundRanges,
     raw="pcm",
     slots={
         "audio": {

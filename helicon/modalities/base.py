@@ -12,6 +12,7 @@ from typing import Any
 
 from helicon.formats.files import open_regular
 from helicon.formats.score import ReadReport
+from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import slug
 
@@ -94,9 +95,10 @@ class Modality:
     trim(media, seconds): at most that much of it, exactly, of a medium whose tokens are each some time long.
     survey(media): what fitting needs to know, small and picklable; by default the media.
     labelled(media, label): media that know their label, unless they have one.
-    join(parts): media of what was decoded from each slot, by name. draw_augmentation(rng): one for tokenizers that are
-    `Augmentable`. sheet(media, path): a PNG of many at once. max_bytes: of a file that is read. raw: name of the
-    tokenizer that takes media as they are, for codecs.
+    join(parts): media of what was decoded from each slot, by name. augmentation: the ranges that augmentations for
+    tokenizers that are `Augmentable` are drawn from, each named as in `--data.changes`. sheet(media, path): a PNG of
+    many at once. max_bytes: of a file that is read. raw: name of the tokenizer that takes media as they are, for
+    codecs.
     """
 
     name: str
@@ -115,7 +117,7 @@ class Modality:
     survey: Callable[[Any], Any] = _as_it_is
     labelled: Callable[[Any, str], Any] = _as_it_is
     join: Callable[[Mapping[str, Any]], Any] = _only
-    draw_augmentation: Callable[..., Any] | None = None
+    augmentation: type[AugmentationRanges] | None = None
     sheet: Callable[[Sequence[Any], Path], Path | None] = _no_sheet
     max_bytes: int = 1 << 30
     raw: str | None = None

@@ -15,6 +15,7 @@ from helicon.formats.checked import fields, text, whole
 from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, amount_of
+from helicon.tokenizers.augment_pictures import PictureRanges
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
@@ -122,6 +123,7 @@ IMAGE = Modality(
     sheet=sheet,
     survey=sample_pixels,
     keep=keep,
+    augmentation=PictureRanges,
     max_bytes=MAX_BYTES,
     raw="rgb",
     slots={

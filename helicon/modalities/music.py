@@ -14,7 +14,7 @@ from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import ReadReport, Score
 from helicon.modalities.base import Modality, TokenizerSpec, amount_of, with_label
-from helicon.tokenizers.augment import draw_augmentation
+from helicon.tokenizers.augment import MusicRanges
 from helicon.tokenizers.instruments import MUSENET, general_midi
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.musenet import header, parse_header
@@ -110,7 +110,7 @@ MUSIC = Modality(
     keep=keep,
     max_bytes=MAX_BYTES,
     join=join,
-    draw_augmentation=draw_augmentation,
+    augmentation=MusicRanges,
     slots={
         "music": {
             "music": TokenizerSpec(make=fit_music, from_state=MidiTokenizer.from_state),

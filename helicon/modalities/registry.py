@@ -18,6 +18,7 @@ from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
 from helicon.plugins.plugin import Plugin, PluginError
 from helicon.plugins.registry import Registry
+from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
 from helicon.vqvae.audio_codec import AudioCodec
@@ -108,6 +109,23 @@ def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> 
         for slot in layout:
             found |= for_slot(slot, layout).read_options(given)
     return found
+
+
+def augmentation_ranges(modalities: Iterable[str], changes: Mapping[str, Any]) -> dict[str, AugmentationRanges]:
+    """Modality -> what its augmentations are drawn from: ranges as they are given, by name, else the defaults.
+
+    A modality of which nothing is changed is left out. ValueError for a range that is none, or that none of these has.
+    """
+    kinds = {name: kind for name in modalities if (kind := get(name).augmentation)}
+    names = {name: [each.name for each in fields(kind)] for name, kind in kinds.items()}  # type: ignore[arg-type]
+    known = [each for several in names.values() for each in several]
+    for change in changes:
+        if change not in known:
+            raise ValueError(unknown("change", change, known) if known else f"change {change!r}: no medium is changed")
+    found = {
+        name: kind(**{each: changes[each] for each in names[name] if each in changes}) for name, kind in kinds.items()
+    }
+    return {name: ranges for name, ranges in found.items() if not ranges.idle}
 
 
 def specs(slot: str, beside: Iterable[str] | None = None) -> dict[str, TokenizerSpec]:

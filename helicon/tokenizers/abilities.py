@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from helicon.formats.score import ReadReport
+from helicon.tokenizers.base import Tokenizer
+
+Media = TypeVar("Media")
 
 
 class Grid:
@@ -22,7 +25,15 @@ class Augmentable(ABC):
 
     @abstractmethod
     def augment(self, ids: np.ndarray, augmentation: Any) -> np.ndarray:
-        """Ids of the varied media, equal to encoding them; an augmentation is what the modality draws."""
+        """Ids of the varied media, equal to encoding them; an augmentation is what the modality's ranges draw."""
+
+
+class AugmentedByMedia(Tokenizer[Media], Augmentable):
+    """Media that are decoded, changed by `augmentation.apply(media)` and encoded again."""
+
+    def augment(self, ids: np.ndarray, augmentation: Any) -> np.ndarray:
+        """Ids of the changed media."""
+        return self.encode(augmentation.apply(self.decode(ids)))
 
 
 class CountsLosses(ABC):

@@ -16,8 +16,8 @@ import numpy as np
 from helicon.formats.checked import fields, number, sequence, text, whole
 from helicon.formats.printable import printable
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.abilities import Grid
-from helicon.tokenizers.base import Tokenizer, check_ids
+from helicon.tokenizers.abilities import AugmentedByMedia, Grid
+from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, fit_colours, pack, unpack
 from helicon.tokenizers.pixels import MOST_PIXELS
 from helicon.tokenizers.rgb import check_picture, rows_of
@@ -27,7 +27,7 @@ RANGE = (-1.0, 1.0)  # of the centroids, from black to white
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-class PaletteTokenizer(Tokenizer[np.ndarray], Grid):
+class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
     """Pictures of `size` columns to the nearest colours of a palette, `c000` and so on, row by row.
 
     A fitted palette shows K different colours, each of which comes back as itself; in a palette from elsewhere two

@@ -9,15 +9,15 @@ import numpy as np
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.abilities import Grid
-from helicon.tokenizers.base import Tokenizer, check_ids
+from helicon.tokenizers.abilities import AugmentedByMedia, Grid
+from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
 
 VALUES = 256
 WHITE = 255
 
 
-class RgbTokenizer(Tokenizer[np.ndarray], Grid):
+class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
     """Pictures of `size` columns to values `0` .. `255`, row by row, red, green and blue of each pixel in turn."""
 
     def __init__(self, size: int = SIZE, block: str = "image") -> None:

@@ -12,14 +12,14 @@ import numpy as np
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, Sound
 from helicon.formats.checked import fields, text, whole
 from helicon.sequence.vocabulary import Block
-from helicon.tokenizers.base import Tokenizer
+from helicon.tokenizers.abilities import AugmentedByMedia
 from helicon.tokenizers.timing import TimeAutomaton
 
 RATE = 8000  # samples a second, unless told
 CHANNELS = 1
 
 
-class SampleTokenizer(Tokenizer[Sound]):
+class SampleTokenizer(AugmentedByMedia[Sound]):
     """A token for each sample, the channels of each moment in turn."""
 
     values: range  # that a sample can have, of which the first is id 0

@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader
 
 from helicon.data.corpus import write_corpus
 from helicon.data.raw import SoundBatches, Sounds
+from helicon.tokenizers.augment_sounds import SoundRanges
 
 WINDOW = 8
 LENGTHS = [3, 8, 9, 1, 20, 33, 40]
 HELD = [5]
 WINDOWS = {0: 1, 1: 1, 2: 2, 3: 1, 4: 3, 6: 6}  # of each sound to train on, an epoch
 EPOCH = 14
+CHANGES = SoundRanges(gain=(-6, 6), speed=(0.8, 1.25))
 APART = 100  # sample s of sound i is (100 i + s + 1) / 32768
 
 
@@ -121,7 +123,7 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone(sounds):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loading_goes_on_from_any_batch_whatever_the_workers(sounds, workers):
-    batches = SoundBatches(sounds, WINDOW, 6, seed=1)
+    batches = SoundBatches(sounds, WINDOW, 6, 1, CHANGES)
     batches.first = 3
     found = list(itertools.islice(DataLoader(batches, batch_size=None, num_workers=workers), 7))
     assert all(torch.equal(batch, batches.batch(3 + i)) for i, batch in enumerate(found))
@@ -129,8 +131,8 @@ def test_loading_goes_on_from_any_batch_whatever_the_workers(sounds, workers):
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_batch(stereo, world):
-    whole = SoundBatches(stereo, WINDOW, 6, seed=1)
-    shares = [SoundBatches(stereo, WINDOW, 6, seed=1, rank=rank, world=world) for rank in range(world)]
+    whole = SoundBatches(stereo, WINDOW, 6, 1, CHANGES)
+    shares = [SoundBatches(stereo, WINDOW, 6, 1, CHANGES, rank=rank, world=world) for rank in range(world)]
     for t in range(5):
         together = torch.stack([share.batch(t) for share in shares], dim=1).flatten(0, 1)
         assert torch.equal(together, whole.batch(t))
@@ -142,3 +144,23 @@ def test_channels_lie_beside_each_other_and_share_a_mask(sounds, stereo):
     assert torch.equal(two[:, 0], one[:, 0])
     assert torch.equal(two[:, 1], -one[:, 0])
     assert torch.equal(two[:, 2], one[:, 1])
+
+
+def test_louder_windows_are_the_same_windows(sounds):
+    plain, louder = (SoundBatches(sounds, WINDOW, 6, 1, ranges) for ranges in (None, SoundRanges(gain=(6, 6))))
+    for t in range(3):
+        one, other = plain.batch(t), louder.batch(t)
+        torch.testing.assert_close(other[:, 0], one[:, 0] * 10 ** (6 / 20))
+        assert torch.equal(other[:, 1], one[:, 1])
+
+
+@pytest.mark.parametrize(("speed", "filled"), [(2, {0: 2, 1: 4, 2: 4, 3: 1}), (0.5, {0: 6, 1: 8, 2: 8, 3: 2})])
+def test_faster_windows_have_more_of_a_sound_and_still_one_size(sounds, speed, filled):
+    batches = SoundBatches(sounds, WINDOW, EPOCH, 1, SoundRanges(speed=(speed, speed)))
+    plain = SoundBatches(sounds, WINDOW, EPOCH, 1)
+    assert batches.batch(0).shape == plain.batch(0).shape
+    for one, other in zip(plain.batch(0), batches.batch(0)):
+        number = told(one)[0]
+        count = int(other[1].sum())
+        assert other[1].tolist() == [1] * count + [0] * (WINDOW - count)
+        assert count == filled.get(number, WINDOW)

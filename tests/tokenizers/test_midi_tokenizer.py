@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from music_worlds import SAMPLE, TABLES, random_score, score_of, scores
 
 from helicon.formats.score import DRUMS, Score
-from helicon.tokenizers.augment import Augmentation, draw_augmentation
+from helicon.tokenizers.augment import Augmentation, MusicRanges
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
 
@@ -174,11 +174,11 @@ def test_augment_leaves_its_input_alone_and_is_quick():
 
 def test_changes_are_drawn_within_their_ranges():
     rng = np.random.default_rng(1)
-    changes = [draw_augmentation(rng) for _ in range(300)]
+    changes = [MusicRanges().draw(rng) for _ in range(300)]
     assert {change.transpose for change in changes} == set(range(-5, 7))
     assert {change.volume for change in changes} == {-1, 0, 1}
     assert all(0.9 <= change.tempo <= 1.1 for change in changes)
-    assert draw_augmentation(rng, (0, 0), (0, 0), (1, 1)) == Augmentation()
+    assert MusicRanges((0, 0), (0, 0), (1, 1)).draw(rng) == Augmentation()
 
 
 def test_order_of_ranks_is_that_of_the_table():

@@ -143,9 +143,9 @@ def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, t
     ("change", "error", "said"),
     [
         (
-            {"overrides": {"data": {"mirror": False}}},
+            {"overrides": {"data": {"window": 64}}},
             UsageError,
-            "--data.mirror is an option of codec; this trains gpt",
+            "--data.window is an option of audio-codec; this trains gpt",
         ),
         (
             {"overrides": {"model": {"laters": 3}}},

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helicon.cli import COMMANDS, LIGHTNING, main, parser
+from helicon.sampling import SamplingOptions
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, check_typed, make_parser
 from helicon.training.run import HeliconCLI, run_lightning
@@ -38,8 +39,8 @@ SEQUENCES = """path layouts tokenizers tokenizer manifest held_out augment pedal
     max_mb cache adopt"""
 SHAPES = {
     "gpt": GPT, "classify": f"{GPT} auxiliary",
-    "codec": "factor width blocks quantizer codes code_width levels likelihood",
-    "audio-codec": "hops width depth growth stride quantizer codes code_width levels",
+    "codec": "net factor width blocks quantizer codes code_width levels likelihood",
+    "audio-codec": "net hops width depth growth stride quantizer codes code_width levels",
 }  # fmt: skip
 RATES = "optimizer lr final_lr warmup schedule weight_decay beta2"
 LEARNING = {
@@ -54,8 +55,8 @@ CACHED = {  # of the data: what the cache is made by
 MEASURED = {**dict.fromkeys(("gpt", "classify", "codec"), "batch_size seed"), "audio-codec": "seed window"}
 CUT = {"gpt": "val_batches", "classify": "val_batches", "codec": "", "audio-codec": ""}
 TRAINED = {
-    "gpt": "changes drop plan workers", "classify": "changes plan workers", "codec": "mirror workers",
-    "audio-codec": "batch_size workers",
+    "gpt": "changes drop plan workers", "classify": "changes plan workers",
+    "codec": "augment changes workers", "audio-codec": "augment changes batch_size workers",
 }  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def test_a_config_may_say_everything(tmp_path):
     ("command", "word", "option"),
     [
         ("validate", '--trainer={"max_steps": 3}', "--trainer.max_steps"),
-        ("test", '--data={"cache": "x", "mirror": true}', "--data.mirror"),
+        ("test", '--data={"cache": "x", "changes": {}}', "--data.changes"),
         ("prepare", '--model={"lr": 1}', "--model.lr"),
     ],
 )
@@ -176,7 +177,9 @@ def test_options_of_what_is_not_asked_for(words, said, tmp_path, monkeypatch, ca
     assert said in error_of(capsys, *words)
 
 
-NAMED = {"demo": {"minutes", "pieces"}, "eval": {"seconds", "seed"}}  # read by getattr, a loop over their names
+NAMED = {  # read by getattr, a loop over their names
+    "demo": {"minutes", "pieces"}, "eval": {"seconds", "seed"}, "generate": set(SamplingOptions.names()),
+}  # fmt: skip
 ELSEWHERE = {"reconstruct": ["reconstruct_sound"]}  # further modules of a command
 
 

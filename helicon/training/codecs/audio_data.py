@@ -51,7 +51,7 @@ class AudioData(RawData):
 
     def make_batches(self, rank: int, world: int) -> SoundBatches:
         """Batches float32 [B, C + 1, S], the last channel the mask."""
-        return SoundBatches(self.sounds, self.window, self.batch_size, self.seed, rank, world)
+        return SoundBatches(self.sounds, self.window, self.batch_size, self.seed, self.ranges, rank, world)
 
     def sample(self, count: int) -> Tensor:
         """float32 [count, C + 1, S]: windows to train on that do not depend on the process."""

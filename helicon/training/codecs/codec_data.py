@@ -19,7 +19,7 @@ class CodecData(RawData):
 
     def __init__(self, config: ImageDataConfig) -> None:
         super().__init__(config, "rgb", {"size": config.size})
-        self.size, self.mirror = config.size, config.mirror
+        self.size = config.size
 
     @property
     def reading(self) -> dict[str, int]:
@@ -38,7 +38,7 @@ class CodecData(RawData):
 
     def make_batches(self, rank: int, world: int) -> PictureBatches:
         """Batches uint8 [B, 3, size, size]."""
-        return PictureBatches(self.pictures, self.batch_size, self.seed, self.mirror, rank, world)
+        return PictureBatches(self.pictures, self.batch_size, self.seed, self.ranges, rank, world)
 
     def held_batches(self) -> list[Tensor]:
         """All held-out pictures."""

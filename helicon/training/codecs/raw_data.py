@@ -29,6 +29,7 @@ class RawData(pl.LightningDataModule):
         super().__init__()
         self.source = Source.of(config, (self.medium,), {self.medium: tokenizer}, options)
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
+        self.ranges = config.ranges((self.medium,)).get(self.medium)
         self.prepared: Prepared | None = None
 
     @property

@@ -81,7 +81,8 @@ class SequenceData(pl.LightningDataModule):
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.val_batches = config.val_batches
-        self.variation = Variation(config.augment, config.drop, config.plan, config.changes or {})
+        media = {registry.for_slot(slot, names).name: None for names in sources for slot in names}
+        self.variation = Variation(config.ranges(media), config.drop, config.plan)
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
         self._kept: dict[str, Tokenizer] | None = None

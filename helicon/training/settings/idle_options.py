@@ -47,7 +47,7 @@ def _of(group: str, names: str) -> tuple[str, ...]:
 _LEARNING = (
     *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute head_dropout"),
     *_of("model", "decay rare commitment kl worst spectral mel drop_unused"),
-    *_of("data", "changes drop plan mirror workers"),
+    *_of("data", "changes drop plan workers"),
     *_of("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
     *_of("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
     *_of("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
@@ -57,13 +57,14 @@ _LEARNING = (
 _MEASURING = ("validate", "test")
 _TESTING = _of("trainer", "limit_test_batches")
 _VALIDATING = (*_of("trainer", "limit_val_batches"), *_of("data", "val_batches"))
-_BATCHES = _of("data", "batch_size seed changes drop plan mirror window workers val_batches")
+_BATCHES = _of("data", "batch_size seed changes drop plan window workers val_batches")
 
 IDLE = (
     Idle(("fit",), STAGES, "only `helicon train` trains what goes before or after a run"),
     Idle((*_MEASURING, "prepare"), (*STAGES, "--name", "--runs", "--keep", "--samples", "--repeat"), "no run is made"),
     Idle(_MEASURING, _LEARNING, "nothing is trained"),
     Idle(("fit",), _of("data", "drop"), "labels are learned without any condition", ("classify",)),
+    Idle((*_MEASURING, "prepare"), _of("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
     Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
     Idle(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),

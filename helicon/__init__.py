@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from helicon.api import (
         classify,
+        demo,
         detokenize,
         doctor,
         evaluate,
@@ -79,6 +80,7 @@ _EXPORTS = {
     "Tokenizer": "helicon.tokenizers.base",
     "TokenizerSpec": "helicon.modalities.base",
     "classify": "helicon.api",
+    "demo": "helicon.api",
     "detokenize": "helicon.api",
     "doctor": "helicon.api",
     "evaluate": "helicon.api",
@@ -135,6 +137,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerSpec",
     "classify",
+    "demo",
     "detokenize",
     "doctor",
     "evaluate",

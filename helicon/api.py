@@ -21,6 +21,8 @@ from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.printed_tokens import decoder, tokens_of
 from helicon.bundle.storage import save_bundle
+from helicon.cli import CommandError
+from helicon.commands.demo import run_demo
 from helicon.commands.doctor import Finding, examine
 from helicon.commands.fit import quiet
 from helicon.commands.generate import made, watched
@@ -41,6 +43,7 @@ from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
 from helicon.sampling import SamplingOptions
 from helicon.training.options import locating
+from helicon.training.plan import Plan
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
@@ -129,6 +132,47 @@ def train(
         with locating(task, words=words):
             found = stages(request)
         return _train_stages(chained(found), words, callbacks)
+
+
+@checked
+def demo(
+    world: Literal["music", "text-to-image", "audio"],
+    folder: AnyPath = "demo",
+    *,
+    minutes: float | None = None,
+    pieces: int | None = None,
+    seed: int = 0,
+    progress: Progress = None,
+) -> Path:
+    """Makes a small world, trains on it and writes a page of what came out, as `helicon demo` does.
+
+    Args:
+        world: which one.
+        folder: to write, a new one.
+        minutes: of training; 1 for music, 6 for pictures, 3 for sound unless given.
+        pieces: to make; 300, 20,000 pictures or 6,000 sounds unless given.
+        seed: of all that is drawn.
+        progress: a file or a function of a line, as of `train`.
+
+    Returns:
+        The page, beside which are the run, the media and `report.json`.
+
+    Raises:
+        ValueError: for what is not accepted, such as a folder with something in it, in one line.
+    """
+    size = {name: value for name, value in {"minutes": minutes, "pieces": pieces}.items() if value is not None}
+    with process_state_kept(), progress_to(progress):
+        try:
+            run_demo(world, Path(folder), _fitted, seed=seed, **size)
+        except CommandError as error:
+            raise ValueError(str(error)) from error
+    return Path(folder) / "index.html"
+
+
+def _fitted(plan: Plan, how_long: str) -> int:
+    say(f"training   {how_long}")
+    run_lightning("fit", plan.config, plan.data)
+    return 0
 
 
 @checked

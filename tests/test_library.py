@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shutil
 import warnings
@@ -23,13 +24,12 @@ from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "library.md"
-WITHOUT = {"demo"}  # commands that no function stands for
 PRINTED = {"help", "out", "json", "stream", "top"}  # how results are shown or written
 LOADED = {"device", "dtype", "plugins"}
 # Options of the command by the names of parameters that are called otherwise
 NAMES = {
     "train": {"path": "folder"}, "eval": {"path": "folder"}, "features": {"path": "folder"},
-    "detokenize": {"file": "lines"}, "export": {"out": "folder"},
+    "detokenize": {"file": "lines"}, "export": {"out": "folder"}, "demo": {"out": "folder"},
 }  # fmt: skip
 FIT = {"steps", "config", "options"}  # of `fit`, which a command line has after its own
 STARTED = {"resume", "repeat"}  # options of train that are functions of their own
@@ -44,7 +44,7 @@ def pairs() -> list[tuple[str, str, str]]:
 
 
 def test_every_command_has_its_function():
-    assert {command for command, *_ in pairs()} == set(COMMANDS) - WITHOUT
+    assert {command for command, *_ in pairs()} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(("command", "option", "function"), pairs())
@@ -225,3 +225,36 @@ def test_a_codec_is_opened_and_taken_in_the_place_of_its_folder(tmp_path, monkey
         for model in (codec, "codec"):
             with pytest.raises(ValueError, match="model: a codec, which makes and knows nothing by itself"):
                 call(model) if call is helicon.sample else call(model, ".")
+
+
+def test_results_show_themselves_in_a_notebook(model, tmp_path):
+    save_codec(CodecBundle(Codec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec"))
+    write_image(np.full((8, 8, 3), 200, np.uint8), tmp_path / "a.png")
+    (kept,) = helicon.reconstruct("codec", ["a.png"])
+    html = kept._repr_html_()
+    assert html.count("data:image/png;base64,") == 2
+    assert f"{kept.codes} codes" in html
+    after, before = kept.save("kept.png")
+    assert np.array_equal(read_image(after)[0], kept.after)
+    assert np.array_equal(read_image(before)[0], kept.before)
+    found = helicon.evaluate(model, "texts")
+    assert f"<td>{found.losses[0].nats_per_token:.4g}</td>" in found._repr_html_()
+    found.save("figures.json")
+    assert json.loads(Path("figures.json").read_text()) == json.loads(json.dumps(found.as_json()))
+    assert "<td>0</td>" in helicon.features(model, "texts", 0)._repr_html_()
+    shown = helicon.Classification(file=Path("<b>.txt"), probabilities={"<i>": 0.25})._repr_html_()
+    assert shown == "<table><tr><th>&lt;b&gt;.txt</th><th></th></tr><tr><td>&lt;i&gt;</td><td>0.25</td></tr></table>"
+
+
+def test_the_demo_is_a_function_too(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("helicon.api.run_demo", lambda name, out, run, **settings: asked.append((name, out, settings)))
+    asked: list[Any] = []
+    assert helicon.demo("audio", "out", minutes=2) == Path("out/index.html")
+    assert asked == [("audio", Path("out"), {"seed": 0, "minutes": 2})]
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="--pieces must be 8 or more"):
+        helicon.demo("music", tmp_path / "out", pieces=2)
+    with pytest.raises(ValueError, match="world"):
+        helicon.demo("film")  # type: ignore[arg-type]
+    assert capfd.readouterr() == ("", "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet
@@ -24,16 +26,34 @@ WORLDS: dict[str, type[World]] = {"music": MusicWorld, "text-to-image": PictureW
 
 def demo(args: Namespace) -> int:
     """Runs the command."""
-    begun, out = time.monotonic(), Path(args.out)
-    quiet()
-    if args.pieces is not None and args.pieces < FEWEST:
-        raise CommandError(f"--pieces must be {FEWEST} or more")
-    if args.minutes is not None:
-        check_minutes(args.minutes)
     size = {name: value for name in ("minutes", "pieces") if (value := getattr(args, name)) is not None}
-    world = WORLDS[args.world](out, seed=args.seed, **size)
+    return run_demo(args.world, Path(args.out), run_plan, seed=args.seed, **size)
+
+
+def run_demo(name: str, out: Path, run: Callable[[Plan, str], int], **settings: Any) -> int:
+    """Makes a world's media, trains on them and shows what was learned.
+
+    Args:
+        name: of the world.
+        out: folder to write, a new one.
+        run: trains by a plan, whose length it is told in words; gives an exit status, and other stages wait for 0.
+        settings: seed, minutes and pieces of the world.
+
+    Returns:
+        The exit status of the last training.
+
+    Raises:
+        CommandError: for too few pieces; ValueError for minutes that no training can last.
+    """
+    begun = time.monotonic()
+    quiet()
+    if settings.get("pieces", FEWEST) < FEWEST:
+        raise CommandError(f"--pieces must be {FEWEST} or more")
+    if "minutes" in settings:
+        check_minutes(settings["minutes"])
+    world = WORLDS[name](out, **settings)
     with output_folder(out, new=True):
-        status = run_world(world, begun)
+        status = _run_world(world, run, begun)
     if not status:
         say(f"page       {out / 'index.html'}   (open it in a browser)\nreport     {out / 'report.json'}")
         say("next       " + "\n           ".join(world.next_steps()))
@@ -41,13 +61,12 @@ def demo(args: Namespace) -> int:
     return status
 
 
-def run_world(world: World, begun: float) -> int:
-    """Makes the media, trains on them and shows what was learned; the exit status of the last training."""
+def _run_world(world: World, run: Callable[[Plan, str], int], begun: float) -> int:
     say(f"{world.making:<10} {world.pieces} {world.things} into {world.folder}")
     world.make()
     plan = None
     for plan, steps, minutes in world.stages(say):
-        if status := run_plan(plan, f"{steps} steps, about {round(minutes, 1):g} min on 2 cores"):
+        if status := run(plan, f"{steps} steps, about {round(minutes, 1):g} min on 2 cores"):
             return status
     assert isinstance(plan, Plan)
     say(f"measuring  {world.measuring}")

@@ -12,6 +12,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError, reason
 from helicon.data.corpus import Corpus
 from helicon.evaluation.losses import window_batches
+from helicon.formats.notebook import html_table, plain
 from helicon.formats.printable import printable
 from helicon.modalities import registry
 from helicon.objectives.classify import Classify, log_probabilities
@@ -33,6 +34,10 @@ class Classification:
     def label(self) -> str:
         """The likeliest."""
         return next(iter(self.probabilities))
+
+    def _repr_html_(self) -> str:
+        """The file, and its labels with their probabilities."""
+        return html_table((self.file.name, ""), [(name, plain(p)) for name, p in self.probabilities.items()])
 
 
 def classify_files(bundle: Bundle, files: Sequence[Path], batch: int = 16) -> list[Classification]:

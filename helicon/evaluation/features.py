@@ -20,6 +20,7 @@ from helicon.data.batches import collate, scored_windows
 from helicon.data.corpus import Corpus
 from helicon.evaluation.losses import open_folder
 from helicon.formats.files import atomic_write
+from helicon.formats.notebook import html_table
 from helicon.formats.progress import bar
 from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
@@ -88,6 +89,12 @@ class Features:
     layers: dict[int, np.ndarray]
     layout: Layout
     skipped: dict[str, str]
+
+    def _repr_html_(self) -> str:
+        """How many there are of what."""
+        labels = len(set(filter(None, self.labels)))
+        rows = [(layer, *array.shape) for layer, array in self.layers.items()]
+        return f"<p>{labels} labels</p>" + html_table(("layer", "pieces", "numbers each"), rows)
 
     def save(self, path: Path) -> None:
         """Writes an .npz without pickles: `names`, `labels`, `layer` and `features`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from helicon.data.labelled import label_numbers
 from helicon.data.prepare import Prepared, Source
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import LayoutLoss, measure_losses, measured_examples, open_folder, window_batches
+from helicon.formats.files import write_json
+from helicon.formats.notebook import html_figures, html_table, plain
 from helicon.formats.printable import MOST, printable
 from helicon.sequence.layout import Layout
 
@@ -37,6 +40,17 @@ class Evaluation:
     prepared: Prepared
     controllability: dict[str, Any] | None = None
     objective: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all figures as JSON."""
+        write_json(Path(path), self.as_json())
+
+    def _repr_html_(self) -> str:
+        """A row for each layout, and what else was measured of it."""
+        heads = ("layout", "pieces", "tokens", "nats a token")
+        rows = [(loss.layout, loss.pieces, loss.targets, plain(loss.nats_per_token)) for loss in self.losses]
+        more = [{n: v for n, v in report.items() if isinstance(v, int | float)} for report in self.objective.values()]
+        return html_table(heads, rows) + "".join(map(html_figures, more))
 
     def as_json(self) -> dict[str, Any]:
         """All figures by name, as `helicon eval --json` prints them."""

@@ -5,9 +5,11 @@ Shapes: H rows, W columns of pixels; S samples, C channels.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError
 from helicon.evaluation.sound_through_codec import through
 from helicon.formats.audio import Sound, read_blocks
+from helicon.formats.notebook import html_of
 from helicon.generation.runtime import choose_device
 from helicon.modalities import audio, image, registry
 from helicon.modalities.base import Modality
@@ -50,6 +53,21 @@ class Reconstruction:
     codes: int
     figures: dict[str, float]
     modality: Modality
+
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Writes the medium after to `path`, and as it was before beside it; gives both paths."""
+        after = Path(path)
+        before = after.with_name(f"{after.stem}-before{after.suffix}")
+        self.modality.write(self.after, after)
+        self.modality.write(self.before, before)
+        return [after, before]
+
+    def _repr_html_(self) -> str:
+        """Both, one beside the other, and how near they are."""
+        with TemporaryDirectory() as folder:
+            shown = [html_of([path]) for path in self.save(Path(folder, f"made{self.modality.suffixes[0]}"))]
+        near = ", ".join(f"{name} {value:.1f} dB" for name, value in self.figures.items())
+        return f"{shown[1]} {shown[0]}<br>{near}, {self.codes:,} codes"
 
 
 def reconstruct(tokenizer: Tokenizer, files: Sequence[Path], level: int | None = None) -> list[Reconstruction]:

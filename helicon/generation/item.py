@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from helicon.formats.notebook import html_of
 from helicon.modalities.base import Modality
-
-SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav", ".flac": "audio/flac"}  # by a browser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +40,5 @@ class Item:
             return f"<pre>{escape(self.media)}</pre>"
         with TemporaryDirectory() as folder:
             path = Path(folder, f"item{self.modality.suffixes[0]}")
-            shown = [path, *self.save(path)]
-            sounds = [_tag(each) for each in shown if shown_as(each) == "audio"]
-            pictures = [_tag(each) for each in shown if shown_as(each) == "image"]
-        return "<br>".join([*pictures[-1:], *sounds[:1]]) or f"<pre>{escape(repr(self.media))}</pre>"
-
-
-def shown_as(path: Path) -> str:
-    """`image` or `audio` for a file that a browser shows or plays, else nothing."""
-    return SHOWN.get(path.suffix, "").partition("/")[0]
-
-
-def _tag(path: Path) -> str:
-    """An element that has the whole file in it."""
-    kind = SHOWN[path.suffix]
-    data = f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
-    return f'<audio controls src="{data}"></audio>' if shown_as(path) == "audio" else f'<img src="{data}">'
+            shown = html_of([path, *self.save(path)])
+        return shown or f"<pre>{escape(repr(self.media))}</pre>"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import helicon
 from helicon.formats.files import write_json
+from helicon.formats.notebook import shown_as
 from helicon.formats.page import PageItem, write_page
-from helicon.generation.item import Item, shown_as
+from helicon.generation.item import Item
 from helicon.generation.request import Request
 
 

@@ -33,5 +33,4 @@ class Quiet(helicon.NextToken):
         return [*super().metrics(network), "activation"]
 
     def held_out_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
-        tokens = {name: mean for name, mean in means.items() if name != "activation"}
-        return super().held_out_loss(network, tokens) + self.activation * means["activation"]
+        return super().held_out_loss(network, means) + self.activation * means["activation"]

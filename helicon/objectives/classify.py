@@ -87,8 +87,7 @@ class Classify(NextToken):
         return [*super().metrics(network), LABEL, ACCURACY]
 
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
-        slots = {name: mean for name, mean in means.items() if name not in (LABEL, ACCURACY)}
-        return means[LABEL] + self.auxiliary * super().held_out_loss(network, slots)
+        return means[LABEL] + self.auxiliary * super().held_out_loss(network, means)
 
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
         """Accuracy, nats a label and how often each label is taken for which: `confusion` has a row for each true one.

@@ -67,10 +67,9 @@ class NextToken(Objective):
         return sorted({slot for layout in network.sequencer.schema.layouts for slot in self._weighted(layout)})
 
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
-        """Weighted sum of nats a token of each slot."""
-        made = {layout.last.name for layout in network.sequencer.schema.layouts}
-        weights = {**{slot: float(slot in made) for slot in means}, **(self.slot_weights or {})}
-        return sum(weights[slot] * mean for slot, mean in means.items())
+        """Weighted sum of nats a token of each slot; other figures count for nothing."""
+        weights = {layout.last.name: 1.0 for layout in network.sequencer.schema.layouts} | (self.slot_weights or {})
+        return sum(weights.get(name, 0.0) * mean for name, mean in means.items())
 
     def _weight(self, layout: Layout, slot: str) -> float:
         return (self.slot_weights or {}).get(slot, 1.0 if slot == layout.last.name else 0.0)

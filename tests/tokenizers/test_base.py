@@ -77,7 +77,7 @@ def test_an_ability_is_a_few_members_with_a_text():
     kinds = [
         kind for _, kind in inspect.getmembers(abilities, inspect.isclass) if kind.__module__ == abilities.__name__
     ]
-    assert len(kinds) == 5
+    assert len(kinds) == 6
     assert all(1 <= len(public(kind)) <= 3 and kind.__doc__ for kind in kinds)
 
 

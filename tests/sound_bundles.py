@@ -37,9 +37,9 @@ def sound_codec(seed: int = 0, hops: tuple[int, ...] = (4, 16)) -> CodecBundle:
     return CodecBundle(codec, "audio", {"rate": RATE, "channels": 1})
 
 
-def noise(samples: int, seed: int = 0, label: str | None = None) -> Sound:
+def noise(samples: int, seed: int = 0) -> Sound:
     """So many samples at random."""
-    return Sound(np.random.default_rng(seed).normal(0, 0.3, (samples, 1)).astype(np.float32), RATE, label)
+    return Sound(np.random.default_rng(seed).normal(0, 0.3, (samples, 1)).astype(np.float32), RATE)
 
 
 def sound_bundle(

@@ -14,7 +14,7 @@ import torch
 
 from helicon.data.corpus import narrow
 from helicon.data.entries import Entry
-from helicon.data.reading import Alternatives, Media, Reader, variants
+from helicon.data.reading import Alternatives, Media, Reader, in_company, variants
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -31,7 +31,7 @@ class Surveying:
     modalities: Sequence[str]
 
     def __call__(self, entry: Entry, media: Media) -> dict[str, list[Any]]:
-        found = {name: paired(name, thing) if len(media) > 1 else thing for name, thing in media.items()}
+        found = {name: paired(name, thing) if in_company(media) else thing for name, thing in media.items()}
         return {name: list(map(registry.get(name).survey, variants(found[name]))) for name in self.modalities}
 
 
@@ -111,15 +111,15 @@ class Encoding:
 
     def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, Media]]:
         """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""
-        if len(media) > 1:
+        if in_company(media):
             return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
         if self.layout.last.length is not None:
             return [(entry.name, media)]
         name = self.modalities[self.layout.last.name]
         parts = registry.get(name).documents(media[name])
         if len(parts) == 1:
-            return [(entry.name, {name: parts[0]})]
-        return [(f"{entry.name}#{i}", {name: part}) for i, part in enumerate(parts)]
+            return [(entry.name, {**media, name: parts[0]})]
+        return [(f"{entry.name}#{i}", {**media, name: part}) for i, part in enumerate(parts)]
 
 
 def encode(

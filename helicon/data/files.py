@@ -21,6 +21,7 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
     are shards, whose files are found in them. The label is the name of the first folder below the root. A
     manifest lists the files instead (see `scan_manifest`). DataError when nothing is found.
     """
+    modalities = [modality for modality in modalities if modality.in_files]
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
     found = scan_manifest(root, modalities, manifest) if manifest else _scan_folder(root, modalities)

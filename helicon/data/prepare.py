@@ -132,14 +132,20 @@ def slots_of(layout: Layout, made_only: bool = False) -> list[str]:
 
 
 def modalities_of(layout: Layout, made_only: bool = False) -> list[Modality]:
-    """Those of these slots, once each, in order."""
+    """Those of these slots, once each, in order; DataError where what is made is in no file."""
+    if not modality_of(layout.last.name, [layout]).in_files:
+        raise DataError(f"layout `{layout}`: a label is a condition of what is made; put a slot such as image after it")
     found = [modality_of(slot, [layout]) for slot in slots_of(layout, made_only)]
     return list({modality.name: modality for modality in found}.values())
 
 
 def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
-    """That of a slot, by what else is in the layouts that have it."""
-    return registry.for_slot(slot, [name for layout in layouts if slot in layout.sources for name in layout.sources])
+    """That of a slot, by what else is in the layouts that have it; DataError where these do not agree."""
+    having = [layout.sources for layout in layouts if slot in layout.sources]
+    found = {modality.name: modality for modality in (registry.for_slot(slot, sources) for sources in having)}
+    if len(found) > 1:
+        raise DataError(f"slot {slot!r} is of {' and of '.join(found)} in these layouts; a model has one of them")
+    return next(iter(found.values()))
 
 
 def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:

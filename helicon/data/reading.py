@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -29,6 +29,11 @@ class Alternatives(tuple[Any, ...]):
 def variants(media: Any) -> list[Any]:
     """The media of one example: the alternatives, or the only one."""
     return list(media) if isinstance(media, Alternatives) else [media]
+
+
+def in_company(modalities: Iterable[str]) -> bool:
+    """Whether the files of an example are of several media, which belong together."""
+    return sum(registry.get(name).in_files for name in modalities) > 1
 
 
 def as_they_are(entry: Entry, media: Media) -> Media:
@@ -137,9 +142,11 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
     for name in modalities:
         modality = registry.get(name)
         try:
-            if name in entry.files:
+            if not modality.in_files:
+                media[name], counts = entry.label or "", {}
+            elif name in entry.files:
                 file = entry.files[name]
-                if modality.typed is not None and len(modalities) > 1 and size(file) > MAX_CAPTION_BYTES:
+                if modality.typed is not None and in_company(modalities) and size(file) > MAX_CAPTION_BYTES:
                     raise ValueError(f"{size(file):,} bytes are more than the {MAX_CAPTION_BYTES:,} of a caption")
                 modality.check_size(size(file), options)  # before a shard is unpacked
                 with at_path(file) as path:

@@ -33,11 +33,10 @@ _BLOCK = 1 << 18  # samples of all channels that are decoded or resampled at a t
 
 @dataclass(frozen=True)
 class Sound:
-    """samples: float32 [S, C], about -1 .. 1. rate: samples a second. label: what it is labelled with, if anything."""
+    """samples: float32 [S, C], about -1 .. 1. rate: samples a second."""
 
     samples: np.ndarray
     rate: int
-    label: str | None = None
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -1,15 +1,11 @@
-"""Sound. The slot `audio` holds the codes of a learned codec, or samples; `above` the codes of a coarser level of it.
-
-The slot `style` holds a label: a speaker, an instrument, a genre.
-"""
+"""Sound. The slot `audio` holds the codes of a learned codec, or samples; `above` the codes of a coarser level."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,9 +15,8 @@ from torch import Tensor
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, SUFFIXES, Sound, read_audio, write_audio
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerSpec, amount_of, with_label
+from helicon.modalities.base import Modality, TokenizerSpec, amount_of
 from helicon.tokenizers.augment_sounds import SoundRanges
-from helicon.tokenizers.labels import LabelTokenizer, label_of
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.samples import CHANNELS, RATE
@@ -74,12 +69,6 @@ def keep(media: Sound, amount: str) -> Sound:
     return media.cut(amount_of(amount, media.seconds, "s"))
 
 
-def join(parts: Mapping[str, Any]) -> Sound:
-    """The sound, with the label of its style if there is one."""
-    label = label_of(parts.get("style", ""))
-    return replace(parts["audio"], label=label) if label else parts["audio"]
-
-
 def fit_codes() -> NoReturn:
     """A codec is trained, not fitted: ValueError says how."""
     raise ValueError("codes need a codec: train one with `helicon train audio-codec DIR`, then --data.tokenizer RUN")
@@ -119,12 +108,9 @@ AUDIO = Modality(
     options=AudioOptions,
     write=write_audio,
     preview=preview,
-    survey=attrgetter("label"),
-    labelled=with_label,
     keep=keep,
     max_bytes=MAX_FILE_BYTES,
     trim=Sound.cut,
-    join=join,
     augmentation=SoundRanges,
     raw="pcm",
     slots={
@@ -141,11 +127,6 @@ AUDIO = Modality(
                 from_state=codes_from_state,
                 from_pretrained=partial(open_codes, block="above"),
                 needs_fit=False,
-            )
-        },
-        "style": {
-            "labels": TokenizerSpec(
-                make=LabelTokenizer.fit, from_state=LabelTokenizer.from_state, extend_vocabulary=LabelTokenizer.grow
             )
         },
     },

@@ -79,7 +79,8 @@ class TokenizerSpec:
 class Modality:
     """One binding per medium. What is left out has a default that suits a medium of one slot.
 
-    name: as in `helicon train NAME`. suffixes: lower case, with the dot; files are written with the first.
+    name: as in `helicon train NAME`. suffixes: lower case, with the dot; files are written with the first. Without any,
+    media are the labels of examples, which are in no file.
     read_file(path): media, and what was dropped or repaired on the way. OSError, or a ValueError of one line, without
     the path, that says why not.
     options: a dataclass of how files are read, such as at what size, whose fields have defaults and are checked as it
@@ -143,6 +144,11 @@ class Modality:
             raise ValueError(
                 f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have (--data.max_mb)"
             )
+
+    @property
+    def in_files(self) -> bool:
+        """Whether media are in files; labels are not."""
+        return bool(self.suffixes)
 
     @property
     def option_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from helicon.formats.nearest import unknown
 from helicon.modalities.audio import AUDIO
 from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.modalities.image import IMAGE
+from helicon.modalities.label import LABEL
 from helicon.modalities.lyrics import LYRICS
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
@@ -58,7 +59,7 @@ def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSp
     return TOKENIZERS.register(f"{slot}/{name}", spec)
 
 
-for _own in (AUDIO, IMAGE, LYRICS, MUSIC, TEXT):
+for _own in (AUDIO, IMAGE, LABEL, LYRICS, MUSIC, TEXT):
     register_modality(_own)
 
 
@@ -73,14 +74,15 @@ def get(name: str) -> Modality:
 
 
 def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
-    """The modality that has a slot: of several the one that also has another of the slots `beside` it.
+    """The modality that has a slot: of several the one that also has another of the slots `beside` it, else labels.
 
     ValueError names the slots nearest to one that there is not, or those of which one has to be beside it.
     """
     owners = _owners(slot)
     if len(owners) > 1:
         others = set(beside) - {slot}
-        owners = [modality for modality in owners if others & set(modality.slots)] or owners
+        near = [modality for modality in owners if others & set(modality.slots)]
+        owners = near or [modality for modality in owners if not modality.in_files] or owners
     if len(owners) > 1:
         media, slots = " and of ".join(m.name for m in owners), (s for m in owners for s in m.slots if s != slot)
         raise ValueError(f"slot {slot!r} is of {media}: another slot beside it has to say which ({', '.join(slots)})")

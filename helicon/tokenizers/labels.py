@@ -1,4 +1,4 @@
-"""What a sound is labelled with, as one id: a label (a speaker, an instrument, a genre), or `any-label`."""
+"""What an example is labelled with, as one id: a label (a speaker, a genre, a kind of picture), or `any-label`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.audio import Sound
 from helicon.formats.checked import fields, text, texts
 from helicon.formats.nearest import unknown
 from helicon.sequence.vocabulary import Block
@@ -21,8 +20,8 @@ MOST_LABELS = 1 << 16
 _MARK = "-label"
 
 
-class LabelTokenizer(Tokenizer[Sound | str], Words):
-    """Sounds and labels to one id. An empty label, or one without a word of its own, is left open.
+class LabelTokenizer(Tokenizer[str], Words):
+    """Labels to one id. An empty label, or one without a word of its own, is left open.
 
     labels: slugs. One that ends with `-label`, as the open word does, is written with another `-label` after it.
     """
@@ -34,13 +33,13 @@ class LabelTokenizer(Tokenizer[Sound | str], Words):
 
     @staticmethod
     def fit(labels: Iterable[str | None], max_labels: int = 1024) -> LabelTokenizer:
-        """The commonest of the labels of some sounds, those first that are found most often."""
+        """The commonest of the labels of some examples, those first that are found most often."""
         return LabelTokenizer(commonest(Counter(filter(None, labels)), max_labels))
 
-    def encode(self, media: Sound | str) -> np.ndarray:
+    def encode(self, media: str) -> np.ndarray:
         """int64 [1]: the id of the label."""
         index = self.block.index
-        return np.array([index.get(label_word(slug(label_of(media))), index[ANY])], np.int64)
+        return np.array([index.get(label_word(slug(media)), index[ANY])], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
         """Label of any ids, empty where they leave it open; of several the last counts."""
@@ -90,11 +89,6 @@ def commonest(labels: Mapping[str, int], most: int) -> list[str]:
         counts[slug(label)] += times
     counts.pop("", None)
     return sorted(counts, key=lambda label: (-counts[label], label))[:most]
-
-
-def label_of(media: Sound | str) -> str:
-    """What a sound is labelled with, or a label itself; empty for none."""
-    return media if isinstance(media, str) else media.label or ""
 
 
 def label_word(label: str) -> str:

@@ -137,7 +137,7 @@ def test_all_but_codecs_can_go_to_other_processes(tmp_path):
         "rgb": (RgbTokenizer(4), picture(2)), "mulaw": (MulawTokenizer(8000), noise(50)),
         "pcm": (PcmTokenizer(8000), noise(50)), "bytes": (BytesTokenizer(), WORDS[0]),
         "bpe": (BpeTokenizer.train(WORDS, 270), WORDS[1]), "numbers": (NumbersTokenizer(20), "3 19 4"),
-        "labels": (LabelTokenizer(["bell"]), noise(9, label="bell")), "lyrics": (LyricsTokenizer(), "Sing,\ngoddess"),
+        "labels": (LabelTokenizer(["bell"]), "bell"), "lyrics": (LyricsTokenizer(), "Sing,\ngoddess"),
     }  # fmt: skip
     for tokenizer, media in known.values():
         assert Coder("", "", tokenizer, None).travels

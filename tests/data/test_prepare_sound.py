@@ -40,11 +40,12 @@ def prepared(folder: Path, layout: str, tokenizers: dict[str, str], adopted: dic
 @pytest.mark.parametrize(
     ("layout", "names"),
     [
-        ("style[1] audio", ["audio"]),
-        ("style[1] audio@above", ["audio"]),
-        ("lyrics[8] style[1] audio", ["lyrics", "audio"]),
+        ("style[1] audio", ["label", "audio"]),
+        ("style[1] audio@above", ["label", "audio"]),
+        ("lyrics[8] style[1] audio", ["lyrics", "label", "audio"]),
         ("text[8] audio", ["text", "audio"]),
         ("style[3] music", ["music"]),
+        ("text[8] style[1] image[4x4]", ["text", "label", "image"]),
     ],
 )
 def test_a_layout_has_each_medium_once(layout, names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from helicon.formats.image import read_image
 from helicon.modalities import registry
 from helicon.modalities.audio import AUDIO
 from helicon.tokenizers.codec import tokenizer_weights
-from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
@@ -26,11 +24,11 @@ from helicon.vqvae.storage import CodecBundle, save_codec
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def tone(seconds: float = 0.5, rate: int = 8000, channels: int = 1, label: str | None = None) -> Sound:
+def tone(seconds: float = 0.5, rate: int = 8000, channels: int = 1) -> Sound:
     """A tone of 440 Hz that fades."""
     time_S = np.arange(round(seconds * rate)) / rate
     samples_S = 0.5 * np.sin(2 * np.pi * 440 * time_S) * np.exp(-2 * time_S)
-    return Sound(np.repeat(samples_S[:, None], channels, 1).astype(np.float32), rate, label)
+    return Sound(np.repeat(samples_S[:, None], channels, 1).astype(np.float32), rate)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def test_it_is_registered():
     assert {".wav", ".flac", ".ogg", ".mp3"} <= set(AUDIO.suffixes)
     assert AUDIO.suffixes[0] == ".wav"
     assert {slot: list(kinds) for slot, kinds in AUDIO.slots.items()} == {
-        "audio": ["mulaw", "codes", "pcm"], "above": ["codes"], "style": ["labels"],
+        "audio": ["mulaw", "codes", "pcm"], "above": ["codes"],
     }  # fmt: skip
     assert AUDIO.raw == "pcm"
 
@@ -60,17 +58,6 @@ def test_files_are_read_as_asked_for(tmp_path):
     assert (len(its_own), its_own.rate) == (8000, 16000)
     with pytest.raises(ValueError, match="audio is not made from text"):
         AUDIO.from_text("la la la")
-
-
-def test_a_sound_is_labelled_with_its_folder(tmp_path):
-    write_audio(tone(), tmp_path / "a.wav")
-    assert AUDIO.read(tmp_path / "a.wav")[0].label is None
-    sound, _ = AUDIO.read(tmp_path / "a.wav", label="Lady Gaga")
-    assert sound.label == "lady-gaga"
-    assert AUDIO.labelled(sound, "other").label == "lady-gaga"
-    assert AUDIO.labelled(tone(), "!").label is None
-    assert AUDIO.survey(sound) == "lady-gaga"
-    assert pickle.loads(pickle.dumps(AUDIO.survey(tone()))) is None
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -94,15 +81,6 @@ def test_it_is_trimmed_to_the_sample():
     assert registry.get("text").trim("as it is", 1.0) == "as it is"
 
 
-def test_parts_join_to_a_sound_with_a_label():
-    sound, label = tone(), "jackson"
-    assert AUDIO.join({"audio": sound}) is sound
-    assert AUDIO.join({"style": label, "audio": sound, "above": tone(1)}).label == "jackson"
-    assert AUDIO.join({"style": "", "audio": tone(label="george")}).label == "george"
-    assert AUDIO.join({"style": tone(label="lucas"), "audio": sound}).label == "lucas"  # of a file given for it
-    assert np.array_equal(AUDIO.join({"style": label, "audio": sound}).samples, sound.samples)
-
-
 def test_a_preview_is_a_picture_of_it(tmp_path):
     assert AUDIO.preview(tone(), tmp_path / "000.wav") == [tmp_path / "000.png"]
     picture, _ = read_image(tmp_path / "000.png", None)
@@ -112,7 +90,7 @@ def test_a_preview_is_a_picture_of_it(tmp_path):
 
 
 def test_tokenizers_are_fitted_with_their_options():
-    surveys, options = [AUDIO.survey(tone(label="bell")), None], {"rate": 4000, "channels": 2, "pedal": "drop"}
+    surveys, options = [AUDIO.survey(tone()), None], {"rate": 4000, "channels": 2, "pedal": "drop"}
     for name, kind in (("mulaw", MulawTokenizer), ("pcm", PcmTokenizer)):
         fitted = registry.spec("audio", name).fit(surveys, siblings={}, **options)
         assert isinstance(fitted, kind)
@@ -120,10 +98,6 @@ def test_tokenizers_are_fitted_with_their_options():
         default = registry.spec("audio", name).fit([])
         assert np.array_equal(default.encode(tone()), default.encode(default.decode(default.encode(tone()))))
         assert registry.restored("audio", name, json.loads(json.dumps(fitted.state()))).state() == fitted.state()
-    labels = registry.spec("style", "labels").fit(surveys, **options)
-    assert isinstance(labels, LabelTokenizer)
-    assert labels.labels == ("bell",)
-    assert registry.spec("style", "labels").extend_vocabulary(labels, ["gong", None]).labels == ("bell", "gong")
 
 
 @pytest.mark.parametrize("slot", ["audio", "above"])

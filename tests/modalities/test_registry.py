@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def moves(monkeypatch):
 
 
 def test_built_in_modalities_are_found():
-    assert {"audio", "image", "lyrics", "music", "text"} <= set(registry.all_modalities())
+    assert {"audio", "image", "label", "lyrics", "music", "text"} <= set(registry.all_modalities())
     assert registry.get("music").suffixes[0] == ".mid"
     assert registry.for_slot("music").name == "music"
 
@@ -56,25 +57,26 @@ def test_built_in_modalities_are_found():
 @pytest.mark.parametrize(
     ("beside", "name"),
     [
-        (["style", "music"], "music"), (["text", "style", "music"], "music"), (["lyrics", "style", "audio"], "audio"),
-        (["style", "audio", "above"], "audio"), (["style", "above"], "audio"),
+        (["style", "music"], "music"), (["text", "style", "music"], "music"), (["style", "music", "audio"], "music"),
+        (["lyrics", "style", "audio"], "label"), (["style", "image"], "label"), (["style", "text"], "label"),
+        (["style"], "label"), ([], "label"),
     ],
 )  # fmt: skip
-def test_the_medium_of_a_style_is_that_of_the_slot_beside_it(beside, name):
+def test_a_style_is_a_label_unless_music_is_beside_it(beside, name):
     assert registry.for_slot("style", beside).name == name
     assert registry.for_slot("style", iter(beside)).name == name
 
 
-@pytest.mark.parametrize("beside", [[], ["style"], ["style", "text"], ["style", "music", "audio"]])
-def test_a_style_of_nothing_or_of_everything_is_refused(beside):
-    message = r"slot 'style' is of audio and of music: another slot beside it has to say which \(audio, above, music\)"
-    with pytest.raises(ValueError, match=message):
-        registry.for_slot("style", beside)
+def test_a_slot_of_several_media_needs_another_beside_it(moves):
+    registry.register_modality(replace(moves, name="walks", slots={**moves.slots, "shoes": moves.slots["moves"]}))
+    assert registry.for_slot("moves", ["moves", "shoes"]).name == "walks"
+    with pytest.raises(ValueError, match=r"slot 'moves' is of moves and of walks: another slot beside it .*\(shoes\)"):
+        registry.for_slot("moves", ["moves", "text"])
 
 
 def test_tokenizers_of_a_slot_are_found_whatever_their_medium(tmp_path):
     assert registry.spec("style", "style") is registry.get("music").slots["style"]["style"]
-    assert registry.spec("style", "labels") is registry.get("audio").slots["style"]["labels"]
+    assert registry.spec("style", "labels") is registry.get("label").slots["style"]["labels"]
     assert sorted(registry.specs("style")) == ["labels", "style"]
     assert registry.restored("style", "labels", {"block": "style", "labels": ["bell"]}).block.tokens[0] == "bell"
     assert registry.opened("style", tmp_path) is None

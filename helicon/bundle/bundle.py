@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from torch import nn
+
 from helicon.formats.checked import shown
 from helicon.formats.weights import hash_weights
 from helicon.gpt.attention.patterns import plugins_of_patterns
@@ -61,9 +63,20 @@ class Bundle:
         """Those that its media, tokenizers, patterns and objective come from."""
         return plugins_of_model(self.gpt.config, self.sequencer, self.tokenizer_names, self.objective)
 
+    @property
+    def beside(self) -> nn.ModuleDict:
+        """What the objective keeps beside the GPT, by name."""
+        return kept_parts(self.objective, self.network)
+
     def hash(self) -> str:
-        """Hash of all weights: 16 hexadecimal digits."""
-        return hash_weights(self.gpt.state_dict())
+        """Hash of all weights, those of what the objective keeps among them: 16 hexadecimal digits."""
+        beside = {f"objective.{name}": tensor for name, tensor in self.beside.state_dict().items()}
+        return hash_weights(self.gpt.state_dict() | beside)
+
+
+def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
+    """What an objective keeps of its network, by name."""
+    return nn.ModuleDict({name: network.get_submodule(name) for name in objective.kept})
 
 
 def make_gpt(config: GPTConfig, schema: Schema) -> GPT:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import helicon
-from helicon.bundle.bundle import Bundle, make_gpt
+from helicon.bundle.bundle import Bundle, kept_parts, make_gpt
 from helicon.formats.checked import fields, notes_of, sequence, shown, text, texts, whole
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
@@ -53,8 +53,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, bundle.gpt.state_dict())
-    if beside := _beside(bundle):
-        write_weights(folder / BESIDE, beside.state_dict())
+    if len(bundle.beside):
+        write_weights(folder / BESIDE, bundle.beside.state_dict())
     for slot, tokenizer in bundle.sequencer.tokenizers.items():
         if tensors := tokenizer_weights(tokenizer):
             write_weights(folder / TOKENIZER_WEIGHTS.format(slot=slot), tensors)
@@ -125,7 +125,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
             labels=tuple(texts("labels", config["labels"], MOST_LABELS)),
         )
         with torch.device("meta"):
-            beside = _beside(bundle)
+            expected = kept_parts(bundle.objective, bundle.objective.build(bundle)).state_dict()
     except BundleError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -139,12 +139,25 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         )
     try:
         gpt.load_state_dict(read_weights(folder / WEIGHTS, gpt.state_dict(), device), assign=True)
-        if beside:
-            beside.load_state_dict(read_weights(folder / BESIDE, beside.state_dict(), device), assign=True)
+        kept = read_weights(folder / BESIDE, expected, device) if expected else {}
     except WeightsError as error:
         raise BundleError(str(error)) from None
-    bundle.network.eval()
+    _restore_network(bundle, kept, device)
     return bundle
+
+
+def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torch.device | str) -> None:
+    """Builds a bundle's network around its GPT, with the weights of what the objective keeps.
+
+    What else has weights is left out: what it had learned is not in a bundle.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = bundle.network
+    for name in {key.partition(".")[0] for key in network.state_dict()} - {"gpt", *bundle.objective.kept}:
+        delattr(network, name)
+    bundle.beside.load_state_dict(weights, assign=True)
+    network.to(device).eval()
 
 
 def _check_plugins(path: Path, config: dict[str, Any]) -> None:
@@ -153,12 +166,6 @@ def _check_plugins(path: Path, config: dict[str, Any]) -> None:
         require(texts("plugins", config.get("plugins"), MOST_PLUGINS))
     except ValueError as error:
         raise BundleError(f"{printable(path)}: {error}") from None
-
-
-def _beside(bundle: Bundle) -> nn.ModuleDict | None:
-    """What the objective keeps beside the GPT; None where that is nothing."""
-    network, kept = bundle.network, bundle.objective.kept
-    return nn.ModuleDict({name: network.get_submodule(name) for name in kept}) if kept else None
 
 
 def _gpt_config(config: Any) -> GPTConfig:

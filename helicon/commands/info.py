@@ -13,6 +13,7 @@ from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.formats.files import json_text
 from helicon.formats.printable import print_text
+from helicon.objectives.registry import name_of
 from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
 
 MOST_INDENTED = 1 << 16  # characters of --json that are laid out for people
@@ -62,6 +63,12 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "gpt": asdict(gpt.config),
         "parameters": total,
         "parameters_without_embeddings": total - sum(table.numel() for table in tables),
+        "objective": {
+            "name": name_of(bundle.objective),
+            "options": asdict(bundle.objective),
+            "parameters": sum(parameter.numel() for parameter in bundle.beside.parameters()),
+        },
+        "labels": list(bundle.labels),
         "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},
         "blocks": {block.name: len(block) for block in schema.vocabulary.blocks},
         "coordinates": dict(schema.axes),
@@ -77,6 +84,9 @@ def lines(report: dict[str, Any]) -> list[str]:
     """The report for people: a name, then its value, wrapped under itself."""
     gpt, vocabulary = report["gpt"], report["vocabulary"]
     rest = ", ".join(f"{k} {v}" for k, v in gpt.items() if k not in ("layers", "width", "heads"))
+    objective, labels = report["objective"], report["labels"]
+    said = {name: value for name, value in objective["options"].items() if value is not None}
+    beside = [f"{objective['parameters']:,} parameters beside the GPT"] if objective["parameters"] else []
     shown = {
         "bundle": f"{report['bundle']}   {report['bytes'] / 1e6:,.1f} MB, weights {report['hash']}",
         "made by": _text(report["notes"]) or "no notes",
@@ -84,6 +94,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         "context": f"{report['context']} tokens, positions {report['positions']}",
         "gpt": f"{gpt['layers']} layers, width {gpt['width']}, {gpt['heads']} heads; {rest}",
         "parameters": f"{report['parameters']:,}; {report['parameters_without_embeddings']:,} without embeddings",
+        "objective": "; ".join([objective["name"], *([_text(said)] if said else []), *beside]),
+        **({"labels": f"{_text(labels)} ({len(labels)})"} if labels else {}),
         "vocabulary": f"{vocabulary['size']:,} rows, {vocabulary['fingerprint']}; {_text(report['blocks'])}",
         "coordinates": _text(report["coordinates"]),
         **({"plugins": _text(report["plugins"])} if report["plugins"] else {}),

@@ -14,6 +14,8 @@ from helicon.cli import main
 from helicon.commands.doctor import Finding, examine, unwritable
 from helicon.commands.info import LONGEST, _text
 from helicon.evaluation.losses import open_folder
+from helicon.formats.weights import hash_weights
+from helicon.objectives.classify import Classify
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +162,27 @@ def test_info_of_a_music_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert "  labels          bach, haydn (2)" in lines
     assert max(map(len, lines)) <= 110
+
+
+def test_info_of_what_a_model_has_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, bundle = text_bundle(), text_bundle()
+    bundle.objective, bundle.labels = Classify(), ("a", "b")
+    save_bundle(bundle, tmp_path)
+
+    report = report_of(capsys, "info", str(tmp_path))
+
+    options = {"auxiliary": 0.5, "head_dropout": 0.1, "slot_weights": None}
+    assert report["objective"] == {"name": "classify", "options": options, "parameters": 16 * 2 + 2}
+    assert (report["labels"], report["hash"]) == (["a", "b"], bundle.hash())
+    assert main(["info", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "objective         classify; auxiliary 0.5, head_dropout 0.1; 34 parameters beside the GPT" in lines
+    assert "labels            a, b (2)" in lines
+    bundle.network.head.bias.data.add_(1)
+    assert bundle.hash() != report["hash"]
+    assert plain.hash() == hash_weights(plain.gpt.state_dict())
+    save_bundle(plain, tmp_path / "plain")
+    assert report_of(capsys, "info", str(tmp_path / "plain"))["objective"]["name"] == "gpt"
 
 
 @pytest.mark.parametrize("note", ["x" * 5_000, "x " * 5_000, "x, " * 5_000])

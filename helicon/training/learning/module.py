@@ -50,25 +50,33 @@ class GPTModule(RunModule):
         return self.network.gpt
 
     def configure_model(self) -> None:
-        """Builds the GPT for the data's vocabulary, with the weights of `--data.adopt` copied by token name."""
+        """Builds the GPT for the data's vocabulary, with the weights of `--data.adopt` copied by token name.
+
+        The objective builds last, so that what it copies of the GPT is what the training begins with.
+        """
         if self.network is not None:
             return
-        self.check_expected("network", self._made, self.config.layers)
+        self.check_expected("network", lambda: self._built(self._made()), self.config.layers)
         torch.manual_seed(self.data.seed)
-        network = self._made()
+        gpt = self._made()
+        if self.data.adopted is not None:
+            adopt_weights(gpt, self.data.sequencer.schema, self.data.adopted)
+        network = self._built(gpt)
         network.gpt.checkpoint = self.config.recompute
         if self.config.recompute:
             return_freed_memory()
-        if self.data.adopted is not None:
-            adopt_weights(network.gpt, self.data.sequencer.schema, self.data.adopted)
         if self.device_mesh is not None:
             shard(network.gpt, self.device_mesh["data_parallel"])
         self.network = network
 
-    def _made(self) -> Network:
+    def _made(self) -> GPT:
         """Freshly initialised."""
+        return make_gpt(self.config.gpt, self.data.sequencer.schema)
+
+    def _built(self, gpt: GPT) -> Network:
+        """With what the objective needs beyond it."""
         try:
-            return self.objective.build(self._bundled(make_gpt(self.config.gpt, self.data.sequencer.schema)))
+            return self.objective.build(self._bundled(gpt))
         except ValueError as error:
             raise TrainingError(str(error)) from error
 
@@ -88,7 +96,7 @@ class GPTModule(RunModule):
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the bundle."""
         bundle = self.bundle(notes)
-        bundle.gpt = whole(bundle.gpt, lambda: make_gpt(self.config.gpt, bundle.schema), self.global_rank == 0)
+        bundle.gpt = whole(bundle.gpt, self._made, self.global_rank == 0)
         if self.global_rank == 0:
             save_bundle(bundle, folder)
 

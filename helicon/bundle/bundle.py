@@ -16,6 +16,7 @@ from helicon.gpt.config import GPTConfig
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
 from helicon.objectives.base import Network, Objective
+from helicon.objectives.guarded import build_network, kept_parts
 from helicon.objectives.next_token import NextToken
 from helicon.objectives.registry import plugin_of
 from helicon.plugins.plugin import Plugin
@@ -52,7 +53,7 @@ class Bundle:
     @cached_property
     def network(self) -> Network:
         """The GPT with what the objective needs beyond it; freshly initialised unless it is given one."""
-        return self.objective.build(self)
+        return build_network(self.objective, self)
 
     @property
     def schema(self) -> Schema:
@@ -72,11 +73,6 @@ class Bundle:
         """Hash of all weights, those of what the objective keeps among them: 16 hexadecimal digits."""
         beside = {f"objective.{name}": tensor for name, tensor in self.beside.state_dict().items()}
         return hash_weights(self.gpt.state_dict() | beside)
-
-
-def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
-    """What an objective keeps of its network, by name."""
-    return nn.ModuleDict({name: network.get_submodule(name) for name in objective.kept})
 
 
 def make_gpt(config: GPTConfig, schema: Schema) -> GPT:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import helicon
-from helicon.bundle.bundle import Bundle, kept_parts, make_gpt
+from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.checked import fields, notes_of, sequence, shown, text, texts, whole
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
@@ -27,7 +27,9 @@ from helicon.gpt.quantized import Int8Linear
 from helicon.modalities import registry
 from helicon.objectives import registry as objectives
 from helicon.objectives.base import MOST_LABELS
+from helicon.objectives.guarded import build_network, kept_parts
 from helicon.plugins.loading import require
+from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
@@ -125,8 +127,8 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
             labels=tuple(texts("labels", config["labels"], MOST_LABELS)),
         )
         with torch.device("meta"):
-            expected = kept_parts(bundle.objective, bundle.objective.build(bundle)).state_dict()
-    except BundleError:
+            expected = kept_parts(bundle.objective, build_network(bundle.objective, bundle)).state_dict()
+    except (BundleError, PluginError):
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)

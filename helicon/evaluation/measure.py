@@ -18,6 +18,7 @@ from helicon.evaluation.losses import LayoutLoss, measure_losses, measured_examp
 from helicon.formats.files import write_json
 from helicon.formats.notebook import html_figures, html_table, plain
 from helicon.formats.printable import MOST, printable
+from helicon.objectives.guarded import report_of
 from helicon.sequence.layout import Layout
 
 
@@ -106,7 +107,7 @@ def objective_reports(
         numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.labelled
         examples = measured_examples(corpus, held)
         batches = window_batches(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind, numbers)
-        found[str(layout)] = bundle.objective.report(bundle.network, batches)
+        found[str(layout)] = report_of(bundle.objective, bundle.network, batches)
     return {layout: report for layout, report in found.items() if report}
 
 

@@ -24,6 +24,7 @@ from helicon.generation.runtime import RuntimeConfig
 from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
+from helicon.objectives.guarded import drawing_of, metrics_of
 from helicon.sequence.layout import Layout
 from helicon.training.runs.metrics import read_metrics
 
@@ -159,7 +160,7 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
 def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:
     """(caption, picture) of each figure that the objective has beside the loss of slots, and of its reports."""
     metrics, pictures = read_metrics(run), []
-    for figure in set(bundle.objective.metrics(bundle.network)) - set(bundle.sequencer.tokenizers):
+    for figure in set(metrics_of(bundle.objective, bundle.network)) - set(bundle.sequencer.tokenizers):
         names = {"training": f"train/{figure}", "held out": f"val/{figure}"}
         if series := {shown: metrics[name] for shown, name in names.items() if name in metrics}:
             pictures.append((f"The {figure} over the training.", folder / f"{figure}.png"))
@@ -167,7 +168,7 @@ def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) 
     layouts = [bundle.schema.layout(corpus.layout) for corpus in prepared.corpora]
     for number, report in enumerate(objective_reports(bundle, prepared, layouts, held=True).values()):
         path = folder / f"report-{number}.png"
-        pictures += [(caption, path)] if (caption := bundle.objective.draw(report, path)) else []
+        pictures += [(caption, path)] if (caption := drawing_of(bundle.objective, report, path)) else []
     return sorted(pictures)
 
 

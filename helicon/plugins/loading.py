@@ -123,12 +123,23 @@ def _forget(plugin: Plugin) -> None:
 
 
 def _told(file: Path, error: BaseException) -> str:
-    """An error of somebody's code in one line, with the line of the file that it comes from."""
+    """An error of a plugin's file in one line, with the line of the file that it comes from."""
+    line = line_in(str(file), error)
+    place = f"{printable(file)}, line {line}" if line else printable(file)
+    return f"{place}: {in_one_line(error)}"
+
+
+def line_in(file: str, error: BaseException) -> int | None:
+    """The last line of a file that an error came through; None where it did not."""
     line = error.lineno if isinstance(error, SyntaxError) else None
     for frame in traceback.extract_tb(error.__traceback__):
-        line = frame.lineno if frame.filename == str(file) else line
-    place = f"{printable(file)}, line {line}" if line else printable(file)
-    return f"{place}: {type(error).__name__}: {printable(' '.join(str(error).split()), 200)}"
+        line = frame.lineno if frame.filename == file else line
+    return line
+
+
+def in_one_line(error: BaseException) -> str:
+    """Type and message of an error."""
+    return f"{type(error).__name__}: {printable(' '.join(str(error).split()), 200)}"
 
 
 def load_installed() -> None:

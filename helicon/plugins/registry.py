@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Generic, TypeVar
 
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
-from helicon.plugins.loading import is_python, load_installed, origin, registries
+from helicon.plugins.loading import in_one_line, is_python, line_in, load_installed, origin, registries
 from helicon.plugins.plugin import Plugin, PluginError
 
 Thing = TypeVar("Thing")
 NAME = re.compile(r"[A-Za-z][\w.-]{0,60}(/[A-Za-z][\w.-]{0,60})?")
 OURS = "helicon"
+FULL_DEVICE = "OutOfMemoryError"  # PyTorch's, which is not imported here
 
 
 @dataclass(frozen=True)
 class _Entry(Generic[Thing]):
     thing: Thing
+    file: str
     place: str
     plugin: Plugin | None
 
@@ -50,7 +55,7 @@ class Registry(Generic[Thing]):
                 f"{place}: {self.kind} {printable(repr(name), 80)}: a name of letters, digits, _ is needed"
             )
         if known is None:
-            self._entries[name] = _Entry(thing, place, origin(frame))
+            self._entries[name] = _Entry(thing, frame.f_code.co_filename, place, origin(frame))
         elif known.thing is not thing:
             raise PluginError(f"{place}: {self.kind} {name!r} is registered already, by {known.place}")
         return thing
@@ -83,9 +88,47 @@ class Registry(Generic[Thing]):
         """What a name stands for and where that is registered, for messages about what it does wrong."""
         return f"{self.kind} {name!r} ({self._entries[name].place})"
 
+    def running(self, name: str, accepted: tuple[type[Exception], ...] = ()) -> AbstractContextManager[None]:
+        """While it lasts, what a plugin's thing raises becomes a PluginError: what, where it is registered, which line.
+
+        Nothing changes for Helicon's own things, nor for errors of Helicon's own types, which speak for themselves.
+
+        Args:
+            name: of the thing that runs.
+            accepted: errors by which such a thing may say something, and which stay as they are.
+        """
+        entry = self._entries.get(name)
+        return nullcontext() if entry is None or entry.plugin is None else self._told(name, entry.file, accepted)
+
+    @contextmanager
+    def _told(self, name: str, file: str, accepted: tuple[type[Exception], ...]) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            line = line_in(file, error)
+            if isinstance(error, accepted) or _speaks_for_itself(error) or (line is None and _is_ours(error)):
+                raise
+            place = f" (line {line})" if line else ""
+            raise self.fault(name, f"{in_one_line(error)}{place}") from error
+
+    def fault(self, name: str, what: str) -> PluginError:
+        """The error of a thing that gives what it is not to give."""
+        return PluginError(f"{self.title(name)}: {what}")
+
     def forget(self, plugin: Plugin) -> None:
         """Drops what a plugin has registered."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}
+
+
+def _speaks_for_itself(error: Exception) -> bool:
+    """Whether an error is of Helicon's own types, or of a device that is full."""
+    return type(error).__module__.partition(".")[0] == OURS or type(error).__name__ == FULL_DEVICE
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error comes from deeper within Helicon than the call that `running` is about."""
+    deeper = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)][2:]
+    return any(str(module).partition(".")[0] == OURS for module in deeper)
 
 
 def _caller() -> FrameType:

@@ -123,7 +123,11 @@ def test_an_objective_of_a_plugin(home, capsys):
     ("loss", "said"),
     [
         ("loss[None]", r"objective 'wrong' \(.*wrong\.py, line 2\): its loss is \[1\]; a tensor of one number"),
-        ("loss * float('nan')", r"loss is nan at step 0, batch 0: .*, or a look at .*wrong\.py \(sha256 "),
+        (
+            "loss * float('nan')",
+            r"objective 'wrong' \(.*wrong\.py, line 2\): its loss is nan at step 0, batch 0: .* A look at .*wrong\.py ",
+        ),
+        ("figures['x']", r"objective 'wrong' \(.*wrong\.py, line 2\): KeyError: 'x' \(line 7\)$"),
     ],
 )
 def test_an_objective_that_gives_nonsense(home, capsys, loss, said):

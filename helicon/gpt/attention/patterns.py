@@ -63,20 +63,19 @@ def parse_pattern(spec: str) -> PatternSpec:
     except ValueError as error:
         raise ValueError(f"{spec.strip()[:60]!r}: {error}") from None
     if PATTERNS.plugin_of(name):
-        _check_predicate(found.resolve(1), PATTERNS.title(name))
+        _check_predicate(found.resolve(1), name)
     return found
 
 
-def _check_predicate(pattern: AttentionPattern, title: str) -> None:
-    """ValueError unless the predicate of a pattern of somebody's own says yes or no of each pair."""
+def _check_predicate(pattern: AttentionPattern, name: str) -> None:
+    """PluginError unless the predicate of a pattern of somebody's own says yes or no of each pair."""
     index = torch.arange(FEW)
-    try:
+    with PATTERNS.running(name):
         found = pattern.mask_mod(index[:, None], index)
-    except Exception as error:  # whatever somebody's code raises
-        raise ValueError(f"{title}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (FEW, FEW):
         given = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise ValueError(f"{title}: mask_mod gives {given}; torch.bool [{FEW}, {FEW}] is needed of {FEW} x {FEW} pairs")
+        needed = f"torch.bool [{FEW}, {FEW}] is needed of {FEW} x {FEW} pairs"
+        raise PATTERNS.fault(name, f"mask_mod gives {given}; {needed}")
 
 
 def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:

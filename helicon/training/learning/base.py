@@ -110,10 +110,11 @@ class RunModule(pl.LightningModule):
         """TrainingError that names the step, for NaN and infinity."""
         if not torch.isfinite(value):
             batch = "" if batch_idx is None else f", batch {batch_idx}"
-            others = "".join(f", or a look at {plugin.title}" for plugin in self.plugins())
+            own, lower = " or at ".join(plugin.title for plugin in self.plugins()), "lower --model.lr"
+            advice = f"A look at {own} may help, or a {lower}" if own else f"A {lower} usually helps"
             raise TrainingError(
                 f"{what} is {value.item()} at step {self.global_step}{batch}: training stops, what was saved before is "
-                f"kept. A lower --model.lr usually helps{others}"
+                f"kept. {advice}"
             )
 
     def configure_gradient_clipping(

@@ -12,8 +12,9 @@ from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
 from helicon.gpt.model import GPT
 from helicon.objectives.base import Batch, Mean, Network, Objective
-from helicon.objectives.registry import OBJECTIVES, name_of
-from helicon.plugins.plugin import Plugin
+from helicon.objectives.guarded import build_network, held_out_loss_of, loss_of, metrics_of
+from helicon.objectives.registry import OBJECTIVES, name_of, plugin_of
+from helicon.plugins.plugin import Plugin, PluginError
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.data import SequenceData
@@ -76,7 +77,9 @@ class GPTModule(RunModule):
     def _built(self, gpt: GPT) -> Network:
         """With what the objective needs beyond it."""
         try:
-            return self.objective.build(self._bundled(gpt))
+            return build_network(self.objective, self._bundled(gpt))
+        except PluginError:
+            raise
         except ValueError as error:
             raise TrainingError(str(error)) from error
 
@@ -119,28 +122,26 @@ class GPTModule(RunModule):
         sums = [(loss.detach(), 1), *figures.values()]
         found = torch.stack([torch.stack([total.to(loss), loss.new_tensor(number)]) for total, number in sums])
         found = self.trainer.strategy.reduce(found, reduce_op="sum") if self.trainer.world_size > 1 else found
-        self.stop_unless_finite("loss", found[:, 0].sum(), batch_idx)
+        self.stop_unless_finite(self._loss_title, found[:, 0].sum(), batch_idx)
         for name, (total, count) in zip(figures, found[1:]):
             self.log(f"train/{name}", total / count.clamp(min=1), batch_size=1)
         return loss
 
+    @property
+    def _loss_title(self) -> str:
+        """The loss in messages, with file and line of an objective that is somebody's own."""
+        own = plugin_of(self.objective)
+        return f"{OBJECTIVES.title(name_of(self.objective))}: its loss" if own else "loss"
+
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
-        """TrainingError for what is no loss, of an objective that may be somebody's own."""
         assert self.network is not None
-        loss, figures = self.objective.loss(self.network, batch)
-        title, known = OBJECTIVES.title(name_of(self.objective)), self.objective.metrics(self.network)
-        if not isinstance(loss, Tensor) or loss.dim():
-            found = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise TrainingError(f"{title}: its loss is {found}; a tensor of one number, of shape [], is accepted")
-        if wrong := [each for each in figures if each not in known]:
-            raise TrainingError(f"{title}: its loss gives a figure {wrong[0]!r}, its metrics are {', '.join(known)}")
-        return loss, figures
+        return loss_of(self.objective, self.network, batch)
 
     def on_validation_epoch_start(self) -> None:
         """Starts adding up the objective's figures."""
         assert self.network is not None
         # In the same order on all processes, whatever batches each of them gets
-        self._sums = {name: Sums(2, self.device) for name in sorted(self.objective.metrics(self.network))}
+        self._sums = {name: Sums(2, self.device) for name in sorted(metrics_of(self.objective, self.network))}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch's figures."""
@@ -155,7 +156,7 @@ class GPTModule(RunModule):
         for name, mean in means.items():
             self.log(f"val/{name}", mean, rank_zero_only=True)
         if means:
-            self.log("val/loss", self.objective.held_out_loss(self.network, means), rank_zero_only=True)
+            self.log("val/loss", held_out_loss_of(self.objective, self.network, means), rank_zero_only=True)
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start

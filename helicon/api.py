@@ -50,6 +50,7 @@ from helicon.training.run import run_lightning
 from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.sizes import layouts_task
 from helicon.training.stages import attach, chained, make_request, plan_stage, stages
 from helicon.training.trainer import Callback
 from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
@@ -63,7 +64,7 @@ Numbers = Literal["fp32", "bf16", "int8", "fp64"]
 @checked
 def train(
     folder: AnyPath,
-    task: str = "music",
+    task: str | None = None,
     *,
     layout: str | Iterable[str] = (),
     size: str = "auto",
@@ -89,9 +90,10 @@ def train(
 
     Args:
         folder: of files.
-        task: a preset such as `music`, `image` or `text-to-image`, a config file, or a layout such as `text[32] music`,
-            whose slots may be those of a modality of your own. `image-codec` and `audio-codec` train a codec, whose run
-            others take as their tokenizer with `options=["--data.tokenizer", str(codec)]`.
+        task: a preset such as `music`, which it is unless it is said, or `text-to-image`, a config file, or a layout
+            such as `text[32] music`, whose slots may be those of a modality of your own. `image-codec` and
+            `audio-codec` train a codec, whose run others take as their tokenizer with
+            `options=["--data.tokenizer", str(codec)]`.
         layout: in the place of a task, one or several.
         size: a preset with the model's shape, or `auto`; a codec has none.
         minutes: how long all of it takes at most; 10 unless it or `steps` is given.
@@ -118,7 +120,10 @@ def train(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
-    task = "; ".join([layout] if isinstance(layout, str) else layout) or task
+    layouts = [layout] if isinstance(layout, str) else list(layout)
+    if layouts and task:
+        raise ValueError(f"layout is in the place of the task {task}: leave one of them out")
+    task = layouts_task(layouts) if layouts else task or "music"
     configs = [config] if isinstance(config, (str, os.PathLike)) else config
     words = [*(f"--config={os.fspath(each)}" for each in configs), *as_options(plugins), *options]
     load_plugins(plugins)

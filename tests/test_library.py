@@ -89,6 +89,11 @@ def test_what_is_evaluated_is_what_the_command_prints(model, capsys):
         helicon.evaluate(model, "texts", seed=3)
 
 
+def test_a_layout_is_in_the_place_of_a_task(model):
+    with pytest.raises(ValueError, match=r"^layout is in the place of the task image: leave"):
+        helicon.train("texts", "image", layout=["text[4]"])
+
+
 def test_features_are_those_of_the_file(model):
     found = helicon.features(model, "texts", layer=[0, 1])
     assert main(["features", "run", "texts", "--layer", "0,1"]) == 0

@@ -14,18 +14,21 @@ from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop, using
 from helicon.data.prepare import Prepared, Source
 from helicon.formats.progress import say
+from helicon.objectives.registry import OBJECTIVES
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
 from helicon.plugins.loading import words as plugin_words
 from helicon.plugins.options import as_options
+from helicon.presets import preset_names
 from helicon.training.codecs.raw_data import RawData
-from helicon.training.options import locating, resolve
+from helicon.training.options import check_names, locating, resolve
 from helicon.training.plan import Plan
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
 from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.sizes import layouts_task
 from helicon.training.stages import attach, chained, make_request, plan_stage, stage_lengths, stages
 
 
@@ -37,10 +40,10 @@ def train(args: Namespace) -> int:
     if args.repeat:
         return _repeat(args)
     if args.layout:
-        if args.path:
-            raise CommandError(f"--layout is in the place of the task {args.task}: leave one of them out")
-        args.task, args.path = "; ".join(args.layout), args.task
+        _check_folder(args)
+        args.task, args.path = layouts_task(args.layout), args.task
     if not args.task or not args.path:
+        check_names(args.rest)
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
     words = [*args.rest, *as_options(args.plugin)]
     request = make_request(
@@ -64,6 +67,19 @@ def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first:
             return status
         request, first = request.next, False
     return 0
+
+
+def _check_folder(args: Namespace) -> None:
+    """CommandError unless one word, a folder, stands beside --layout."""
+    if args.path and args.task in [*preset_names(), *OBJECTIVES.items()]:
+        raise CommandError(f"--layout is in the place of the task {args.task}: leave one of them out")
+    if args.path:
+        quoted = f"a layout of several slots is put in quotes: --layout '{args.layout[-1]} {args.task}'"
+        raise CommandError(f"--layout takes one folder, not {args.task} and {args.path}; {quoted}")
+    if not args.task:
+        check_names(args.rest)
+        example = f"helicon train --layout '{args.layout[-1]}' DIR"
+        raise CommandError(f"--layout {args.layout[-1]!r} is in the place of a task; a folder is needed: {example}")
 
 
 def _path(name: str | None) -> Path | None:

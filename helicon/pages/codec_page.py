@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
 from helicon.formats.sound_plots import spectrogram_pairs
+from helicon.plugins.loading import words as plugin_words
 from helicon.training.codecs.audio_codec import reconstructions
 from helicon.training.codecs.audio_data import AudioData
 from helicon.training.codecs.codec import write_reconstructions
@@ -161,11 +163,12 @@ PAGES: dict[str, CodecPage] = {"image": PictureCodecPage(), "audio": SoundCodecP
 
 def next_steps(medium: str, run: str, folder: str) -> list[str]:
     """Commands to go on with, by a run and the folder it was trained on, both quoted for a shell."""
-    return [
+    commands = [
         f"helicon reconstruct {run} {PAGES[medium].example} -o out",
         f"helicon train {medium} {folder} --data.tokenizer {run}",
         f"helicon train text-to-{medium} {folder} --data.tokenizer {run}",
     ]
+    return [f"{command} {shlex.join(plugin_words())}".rstrip() for command in commands]
 
 
 def write_codec_result(

@@ -63,4 +63,4 @@ def check_unchanged(run: Path) -> None:
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
     change = printable(said, MOST)
-    raise TrainingError(f"{printable(path)}: gone on with another {change}, so its config would make another run")
+    raise TrainingError(f"{printable(path)}: gone on with a change of {change}, so its config would make another run")

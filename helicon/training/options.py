@@ -44,6 +44,12 @@ from helicon.training.trainer import HeliconTrainer
 
 UNION = "Does not validate against any of the Union subtypes"
 GIVEN = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}  # to a command, not typed
+# Options that are mappings -> one that is accepted
+MAPPINGS = {
+    "data.changes": "{crop: [0.9, 1], flip: 0.5}",
+    "data.tokenizers": "{text: bytes}",
+    "model.slot_weights": "{text: 0.5}",
+}
 LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
 
 
@@ -103,8 +109,24 @@ def explained(message: str, parser: Parser) -> UsageError:
         others = [task for task in tasks() if task != parser.task and _has(task, parser.command, option)]
         if others:
             return UsageError(f"--{option} is an option of {' and '.join(others)}; this trains {parser.task}", option)
-        return UsageError(unknown("option", f"--{option}", sorted(parser.options)), option)
+        return UsageError(unknown("option", f"--{option}", _near(option, parser)), option)
+    for name, example in MAPPINGS.items():
+        if option and f"{option}.".startswith(f"{name}."):
+            return UsageError(f"--{name}: names and their values are accepted, such as {example}", name)
     return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
+
+
+def _near(option: str, parser: Parser) -> list[str]:
+    """Options that end with the name that is none, as `--model.lr` with `--lr`; all where none does."""
+    known = sorted(parser.options)
+    return [name for name in known if re.search(rf"[._]{re.escape(option)}$", name)] or known
+
+
+def check_names(words: Sequence[str]) -> None:
+    """UsageError for an option that no training has: it has taken the word after it for its value."""
+    for name in typed_names(words):
+        if not any(_has(task, "fit", name) for task in tasks()):
+            raise explained(f"unrecognized arguments: --{name}", make_parser("gpt"))
 
 
 def _has(task: str, command: str, option: str) -> bool:
@@ -281,5 +303,8 @@ def check_typed(command: str, args: Sequence[str], heeded: Collection[str] = ())
     if heeded and "--trainer.fast_dev_run" in dict(typed):
         page = "in train, which ends with a page; use helicon fit"
         raise UsageError(f"--trainer.fast_dev_run would have no effect {page}")
+    for name in (name for name, _ in typed if heeded and name.startswith("--codec.")):
+        advice = f"`helicon train image-codec DIR --{name.removeprefix('--codec.')}` trains one by itself"
+        raise UsageError(f"{name}: --codec names a preset; {advice}, which --data.tokenizer RUN takes")
     if refusal := idle_option(command, task_of(args), typed, heeded):
         raise UsageError(refusal)

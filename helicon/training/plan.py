@@ -31,6 +31,7 @@ from helicon.training.settings.sizes import (
     expected_steps,
     learning_rate,
     shape_of,
+    trains_codec,
     validation_seconds,
 )
 from helicon.training.tasks import TrainConfig
@@ -69,7 +70,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None
-    own = merge(place(request, run), _fine_tuning(request, source) if source else {})
+    own = merge(place(request, run), _fine_tuning(request, source, say) if source else {})
     settled = merge(own, limits(request), request.overrides)
     config = resolve(merge(request.config, settled))
     data = config.make_data()
@@ -105,9 +106,13 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
 
 
 def check_request(request: TrainRequest) -> None:
-    """ValueError for no folder."""
+    """ValueError for no folder, TrainingError where nothing says what its files are read as."""
     if not request.path.exists():
         raise ValueError(f"{request.path}: no such file or folder")
+    said = merge(request.config, request.overrides)
+    if not trains_codec(said) and not request.init_from and not (said.get("data") or {}).get("layouts"):
+        scratch = """from scratch --data.layouts says what is read, such as '["music"]'"""
+        raise TrainingError(f"{request.task} needs --from RUN, the run or bundle that it starts from; {scratch}")
 
 
 def place(request: TrainRequest, run: Path) -> dict[str, Any]:
@@ -150,14 +155,14 @@ def _size(
     return choose_size(machine, tokens, request.minutes, vocabulary, fixed)
 
 
-def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
+def _fine_tuning(request: TrainRequest, source: Bundle, say: Say) -> dict[str, Any]:
     """The bundle's shape, tokenizers and a lower rate: what is learned already is to be kept."""
     assert request.init_from is not None
     if request.size != "auto":
         raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
     theirs = {str(layout): layout for layout in source.schema.layouts}
     said = merge(request.config, request.overrides).get("data") or {}
-    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source)[:1]]
+    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source, say)[:1]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
         made = {Layout.parse(spec).last.name for spec in layouts}
@@ -174,8 +179,11 @@ def _fine_tuning(request: TrainRequest, source: Bundle) -> dict[str, Any]:
     return {"model": model, "data": data}
 
 
-def _readable(request: TrainRequest, source: Bundle) -> list[str]:
-    """Layouts of a bundle that the folder has files for, by what they make; DataError of the first where none has."""
+def _readable(request: TrainRequest, source: Bundle, say: Say) -> list[str]:
+    """Layouts of a bundle that the folder has files for, by what they make; says so where it has for several.
+
+    DataError of the first where it has for none.
+    """
     found, faults = [], []
     for layout in source.schema.layouts:
         try:
@@ -185,6 +193,8 @@ def _readable(request: TrainRequest, source: Bundle) -> list[str]:
             faults.append(error)
     if not found:
         raise faults[0]
+    if len(found) > 1:
+        say(f"layout     {found[0]}, the first of {'; '.join(found)}; --data.layouts '[\"{found[1]}\"]' names another")
     return found
 
 

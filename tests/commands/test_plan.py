@@ -11,17 +11,20 @@ from pytorch_lightning.callbacks import Timer
 from tiny_bundles import text_bundle
 
 import helicon
+from helicon.bundle.bundle import make_gpt
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
 from helicon.demos import composer
 from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, dotted, merge, preset, without
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.sequencer import Sequencer
 from helicon.training.options import Parser, UsageError, resolve, typed_config
-from helicon.training.plan import Plan, plan_gpt
+from helicon.training.plan import Plan, _fine_tuning, plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.config import GPTModelConfig
 from helicon.training.settings.request import TrainRequest
-from helicon.training.settings.sizes import learning_rate
+from helicon.training.settings.sizes import layouts_task, learning_rate, task_config
 from helicon.training.stages import make_request
 
 
@@ -261,9 +264,52 @@ def test_layouts_are_learned_in_the_place_of_a_task(tmp_path, monkeypatch, capsy
         (["--layout", "text", "music", "midi"], "--layout is in the place of the task music: leave one of them out"),
         (["--layout", "foo[3] text", "midi"], "unknown slot 'foo'"),
         (["--layout", "text", "--resume", "runs/both"], "keeps the run's own settings; leave out --layout"),
+        (["--layout", "text[8]", "music", "midi"], "music: leave one of them out"),
+        (
+            ["--layout", "text[8]", "image[]", "midi"],
+            "one folder, not image[] and midi; a layout of several slots is put",
+        ),
+        (["--layout", "image[]"], "in the place of a task; a folder is needed: helicon train --layout 'image[]' DIR"),
+        (["--layout", "text-to-image", "midi"], "layout 'text-to-image': the name of a task, which stands without"),
+        (["--layout", "music", "midi", "--capl"], "unknown option '--capl'"),
+        (["--capl", "midi", "--layout", "music"], "unknown option '--capl'"),
+        (["--layout", "music", "--capl", "midi"], "unknown option '--capl'"),
+        (["midi", "--layout", "music", "--max_steps", "3"], "'--max_steps'; nearest: --trainer.max_steps"),
     ):
         assert main(["train", *words]) != 0
-        assert said in capsys.readouterr().err
+        assert said in capsys.readouterr().err.splitlines()[-1], words
+
+
+def test_a_layout_of_one_slot_is_not_the_task_of_its_name():
+    assert [TrainRequest(task=layouts_task([slot]), path=Path("x")).title for slot in ("music", "text[4]")] == [
+        "music", "text-4",
+    ]  # fmt: skip
+    for layouts in (["music"], ["text[4] music"], ["music", "text"]):
+        assert task_config(layouts_task(layouts)) == {"task": "gpt", "data": {"layouts": layouts}}
+    assert task_config("music")["data"]["layouts"] == ["style[3] music"]
+
+
+@pytest.mark.parametrize("wrong", ["5", "[1, 2]", "{crop: a}", "{crop: [a, b]}"])
+def test_changes_that_are_none_are_told_what_they_are(tmp_path, monkeypatch, capsys, wrong):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "image", ".", "--data.changes", wrong]) == 2
+    said = "--data.changes: names and their values are accepted, such as {crop: [0.9, 1], flip: 0.5}"
+    assert capsys.readouterr().err == f"helicon: {said}\n"
+
+
+def test_a_run_of_several_layouts_says_which_is_gone_on_with(request_, tmp_path):
+    bundle, said = text_bundle(), []
+    layouts = [Layout.parse(spec) for spec in ("text[12]", "text")]
+    bundle.sequencer = Sequencer(layouts, bundle.sequencer.tokenizers, 16)
+    bundle.gpt = make_gpt(bundle.gpt.config, bundle.sequencer.schema)
+    save_bundle(bundle, tmp_path / "both")
+    several = replace(request_, task="classify", size="auto", init_from=tmp_path / "both", overrides={})
+    plan_layouts = _fine_tuning(several, load_bundle(tmp_path / "both"), said.append)["data"]["layouts"]
+    assert plan_layouts == ["text[12]"]
+    assert said == ["layout     text[12], the first of text[12]; text; --data.layouts '[\"text\"]' names another"]
+    named = replace(several, overrides={"data": {"layouts": ["text"]}})
+    assert _fine_tuning(named, load_bundle(tmp_path / "both"), said.append)["data"]["layouts"] == ["text"]
+    assert len(said) == 1
 
 
 def test_two_tasks_are_refused(tmp_path, monkeypatch, capsys):

@@ -218,7 +218,10 @@ def test_what_cannot_be_classified_is_one_line(tmp_path, monkeypatch, capsys, bu
             ["train", "classify", "unknown", "--from", "plain", "--model.auxiliary=-1"],
             "--model.auxiliary -1.0: a number",
         ),
-        (["train", "classify", "unknown", *FAST], "--data.layouts: one or more"),
+        (
+            ["train", "classify", "unknown", *FAST],
+            "classify needs --from RUN, the run or bundle that it starts from; from scr",
+        ),
     ):
         assert main(words) != 0
         captured = capsys.readouterr()

@@ -12,6 +12,7 @@ from test_plugin_commands import TINY, example, fresh, refusal, texts
 
 from helicon.cli import main
 from helicon.formats.image import write_image
+from helicon.pages.codec_page import next_steps
 from helicon.plugins.loading import load_plugins
 from helicon.training.runs.folders import read_config
 from helicon.vqvae.codec import Codec
@@ -59,6 +60,7 @@ def test_a_quantizer_of_a_plugin_goes_all_the_way(pictures, home, capsys, monkey
 
 def test_signs_are_the_digits_of_a_code(home):
     load_plugins([example(home, "own_quantizer")])
+    assert all(command.endswith(f" --plugin {home}/own_quantizer.py") for command in next_steps("image", "RUN", "DIR"))
     quantizer = Codec(ImageCodecConfig(quantizer="lfq", codes=8, width=8)).quantizer
     z_BDx = torch.tensor([[0.3, -2, 0.1], [-1, -1, 5]])[..., None, None]
     assert quantizer.encode(z_BDx).flatten().tolist() == [5, 4]

@@ -167,6 +167,11 @@ def test_stages_are_of_train(option):
             "--trainer.limit_test_batches would have no effect",
         ),
         (["train", "image-codec", ".", "--codec", "image-codec"], "--codec image-codec would have no effect: "),
+        (
+            ["train", "text-to-image", ".", "--codec.trainer.max_steps=3"],
+            "image-codec DIR --trainer.max_steps` trains one",
+        ),
+        (["train", "image", ".", "--data.augment=False", "--data.changes={}"], "no effect beside --data.augment false"),
         (["eval", "x", "--data.path", ".", "--seconds", "3"], "--seconds would have no effect: it is of the pieces"),
         (["eval", "x", "--data.path", ".", "--seed", "0"], "--seed would have no effect: it is of the pieces"),
         (["eval", "x", "--data.path", ".", "--data.held_out=0.1"], "--data.held_out would have no effect: it says"),

@@ -68,7 +68,7 @@ class AudioCodecModule(CodecRun):
         codec = AudioCodec(self.codec_config(data))
         speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.config.hops)
         size = codec.level(0).codebook_size
-        return codec, f"{data.rate:,} samples a second to {speeds} of {size} codes"
+        return codec, f"{data.rate:,} samples a second to {speeds} of {self.told_codes(size)}"
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""

@@ -51,7 +51,7 @@ class CodecModule(CodecRun):
     def plan(self, data: CodecData) -> tuple[nn.Module, str]:
         """The codec that will be trained, and what it does with the data."""
         codec, grid = Codec(self.config.codec), data.size // self.config.factor
-        return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {codec.codebook_size} codes"
+        return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {self.told_codes(codec.codebook_size)}"
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised."""

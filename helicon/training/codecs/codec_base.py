@@ -93,6 +93,11 @@ class CodecRun(RunModule):
         # for ever for processes that have fewer held-out batches
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
+    def told_codes(self, size: int) -> str:
+        """How many codes there are, for people; of a quantizer that has another number than it is asked for, too."""
+        asked = f", as many as {self.config.quantizer} makes, not the {self.config.codes} of --model.codes"
+        return f"{size} codes{asked if size != self.config.codes else ''}"
+
     def no_counts(self) -> dict[str, Tensor]:
         """Part -> zeros int64 [K]."""
         return {name: torch.zeros(part.codebook_size, dtype=torch.int64) for name, part in self.parts.items()}

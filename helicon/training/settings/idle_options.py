@@ -36,6 +36,7 @@ class Idle:
     tasks: tuple[str, ...] = ()
 
 
+FALSE = ("false", "no", "off")  # as they are typed
 OWN = ("--optimizer", "--lr_scheduler")  # classes of the user's own
 _OURS = ("optimizer", "lr", "weight_decay", "beta2"), ("final_lr", "warmup", "schedule")  # what they take the place of
 
@@ -86,6 +87,8 @@ def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heede
         heeded: options that whoever runs the command goes by.
     """
     values = dict(typed)
+    if "--data.changes" in values and values.get("--data.augment", "").lower() in FALSE:
+        return "--data.changes would have no effect beside --data.augment false, which stops all changes"
     for own, ours in zip(OWN, _OURS):
         replaced = [name for name in _of("model", " ".join(ours)) if name in values]
         if own in values and replaced:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,20 @@ def shape_of(size: str) -> dict[str, Any]:
     return without(config, ("task", "codec", *files))
 
 
+def layouts_task(layouts: Iterable[str]) -> str:
+    """The task that is layouts, as `task_config` takes it, none of which is taken for a preset of the same name.
+
+    Raises:
+        ValueError: for the name of a task.
+    """
+    found = list(layouts)
+    for name in found:
+        if name in preset_names() and not registry.is_slot(name):
+            slots = "a layout names slots, such as 'text[32] music'"
+            raise ValueError(f"layout {name!r}: the name of a task, which stands without --layout; {slots}")
+    return "; ".join(found) if len(found) > 1 or "[" in found[0] else f"{found[0]};"
+
+
 def task_config(task: str) -> dict[str, Any]:
     """Returns the config that a task stands for: of a preset, of a file, or of layouts such as `text[32] music; text`.
 
@@ -131,8 +145,8 @@ def task_config(task: str) -> dict[str, Any]:
     if task in preset_names() or task.endswith((".yaml", ".yml")):
         if is_task(config := preset(task)):
             return config
-    elif registry.is_slot(task) or re.search(r"[\[\s]", task):
-        return {"task": "gpt", "data": {"layouts": [layout.strip() for layout in task.split(";")]}}
+    elif registry.is_slot(task) or re.search(r"[\[\s;]", task):
+        return {"task": "gpt", "data": {"layouts": [layout.strip() for layout in task.removesuffix(";").split(";")]}}
     elif task in OBJECTIVES:
         return {"task": task}
     raise ValueError(unknown("task", task, [name for name in preset_names() if is_task(preset(name))]))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from helicon.bundle.bundle import Bundle
+from helicon.plugins.loading import in_one_line
 from helicon.plugins.registry import Registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.codec import decode_all
@@ -111,8 +112,14 @@ def fit(candidates: Candidates) -> Tensor:
 
 
 def judged(name: str, candidates: Candidates) -> list[float]:
-    """Scores of all candidates; ValueError for what is no number for each, with where the judge is registered."""
-    scores = torch.as_tensor(JUDGES.get(name)(candidates), dtype=torch.float64)
+    """Scores of all candidates; PluginError for a judge that fails, or gives no number for each."""
+    judge, needed = JUDGES.get(name), f"{len(candidates.ids)} finite numbers are needed, one a candidate"
+    with JUDGES.running(name):
+        found = judge(candidates)
+    try:
+        scores = torch.as_tensor(found, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise JUDGES.fault(name, f"{needed} ({in_one_line(error)})") from error
     if scores.shape != (len(candidates.ids),) or not scores.isfinite().all():
-        raise ValueError(f"{JUDGES.title(name)}: {len(candidates.ids)} finite numbers are needed, one a candidate")
+        raise JUDGES.fault(name, needed)
     return scores.tolist()

@@ -137,17 +137,20 @@ class MinP:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A step of somebody's own, whose logits are looked at; on a GPU that is waited for. title: what it is."""
+    """A step of somebody's own, whose logits are looked at; on a GPU that is waited for. name: in STEPS."""
 
     step: Method
-    title: str
+    name: str
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
-        found = self.step(logits_BV, seen_BV)
-        if found.shape != logits_BV.shape:
-            raise ValueError(f"{self.title}: logits {list(found.shape)}, {list(logits_BV.shape)} are needed")
-        if found.isnan().any() or (found == FORBIDDEN).all(-1).any():
-            raise ValueError(f"{self.title}: logits that are NaN, or that leave no token")
+        with STEPS.running(self.name):
+            found = self.step(logits_BV, seen_BV)
+        if not isinstance(found, Tensor) or found.shape != logits_BV.shape or not found.is_floating_point():
+            given = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise STEPS.fault(self.name, f"logits {given}, {logits_BV.dtype} {list(logits_BV.shape)} are needed")
+        most_B = found.amax(-1)  # NaN where one is
+        if not most_B.isfinite().all():
+            raise STEPS.fault(self.name, "logits that are NaN or infinite, or that leave no token")
         return found
 
 
@@ -163,9 +166,14 @@ def _parsed(text: str) -> Method:
     name, colon, numbers = text.partition(":")
     make = STEPS.get(name)
     try:
-        return Guarded(make(*map(float, numbers.split(",") if colon else ())), STEPS.title(name))
+        values = [float(number) for number in (numbers.split(",") if colon else ())]
+        with STEPS.running(name):
+            made = make(*values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"--sampler {printable(text, 80)}: {printable(error, MOST)}") from error
+    if not callable(made):
+        raise STEPS.fault(name, f"it makes {type(made).__name__}; a method of logits and seen tokens is needed")
+    return Guarded(made, name)
 
 
 def draw(

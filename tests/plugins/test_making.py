@@ -14,9 +14,11 @@ from test_plugin_commands import TINY, example, fresh, refusal, texts
 import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
+from helicon.generation.ranking import Candidates, judged
 from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.sampler import STEPS, methods
 from helicon.plugins.loading import load_plugins
+from helicon.plugins.plugin import PluginError
 from helicon.sampling import SamplingOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,10 +61,14 @@ def test_typical_tokens_are_nearest_to_the_entropy(home):
     assert list(SamplingOptions.steps()) == [name for name in SamplingOptions.names() if name in STEPS]
 
 
+NEEDED = r"torch\.float64 \[1, 257\] are needed$"
 NONSENSE = {
-    "a shape": ("logits[:, :1]", r"logits \[1, 1\], \[1, 257\] are needed"),
-    "NaN": ("logits * float('nan')", "logits that are NaN, or that leave no token"),
-    "nothing": ("logits - float('inf')", "logits that are NaN, or that leave no token"),
+    "a shape": ("logits[:, :1]", rf"logits torch\.float64 \[1, 1\], {NEEDED}"),
+    "no logits": ("None", f"logits NoneType, {NEEDED}"),
+    "NaN": ("logits * float('nan')", "logits that are NaN or infinite, or that leave no token$"),
+    "infinite": ("logits + float('inf')", "logits that are NaN or infinite, or that leave no token$"),
+    "nothing": ("logits - float('inf')", "logits that are NaN or infinite, or that leave no token$"),
+    "an error": ("{}['k']", r"KeyError: 'k' \(line 4\)$"),
 }
 
 
@@ -94,6 +100,26 @@ def test_a_judge_chooses(run, home, capsys):
     assert "longest.py, line 5): 5 finite numbers are needed" in line
     assert "unknown judge 'vowel'; nearest: vowels" in refusal(capsys, *words, "vowel")
     assert "--by vowels judges several: --best-of N" in refusal(capsys, "generate", run, "--by", "vowels")
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ("{}['k']", r"KeyError: 'k' \(line 4\)$"),
+        ("None", r"2 finite numbers are needed, one a candidate \(.*NoneType"),
+        ("['a', 'b']", r"2 finite numbers are needed, one a candidate \(.*str"),
+        ("[1.0]", "2 finite numbers are needed, one a candidate$"),
+        ("[float('inf')] * 2", "2 finite numbers are needed, one a candidate$"),
+    ],
+)
+def test_a_judge_that_gives_nonsense(home, scores, said):
+    (home / "wrong.py").write_text(
+        f"import helicon\n@helicon.register_judge('wrong')\ndef wrong(candidates):\n    return {scores}\n"
+    )
+    load_plugins(["wrong.py"])
+    bundle = text_bundle()
+    with pytest.raises(PluginError, match=rf"^judge 'wrong' \(.*wrong\.py, line 2\): {said}"):
+        judged("wrong", Candidates(bundle, bundle.schema.layouts[0], {}, [np.zeros(1, np.int64)] * 2))
 
 
 def test_the_most_colourful_picture_is_best(home):

@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.chunks import blocks_of, chunks, joined, together
 from helicon.vqvae.codec import Bottleneck, make_quantizer
 from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.nets import NetSizes
-from helicon.vqvae.quantizers import QUANTIZERS, Quantizer
+from helicon.vqvae.quantizers import Quantizer
 
 CHUNK = 2048  # codes of a sound that go through at a time
 CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
@@ -39,15 +38,14 @@ class Level(Bottleneck):
     def __init__(self, config: AudioCodecConfig, hop: int, quantizer: Quantizer | None = None) -> None:
         made, channels = quantizer or make_quantizer(config), config.channels
         sizes = NetSizes(step=hop, channels=channels, inputs=made.inputs, outputs=made.outputs, made=channels)
-        encoder, decoder, reach = AUDIO_NETS.get(config.net)(config, sizes)
-        super().__init__(encoder, made, decoder, (AUDIO_NETS.title(config.net), QUANTIZERS.title(config.quantizer)))
-        self.hop, self.reach, self.channels = hop, reach, channels
+        super().__init__("audio", config, sizes, (1, hop), made)
+        self.hop, self.channels = hop, channels
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, sound: Tensor) -> Heard:
         """[B, C, S], S a multiple of the hop, through the bottleneck with a gradient."""
-        made, found = self.through(self._row(sound), (1, sound.shape[-1] // self.hop))
+        made, found = self.through(self._row(sound))
         return Heard(made[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
 
     @torch.inference_mode()

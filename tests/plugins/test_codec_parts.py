@@ -14,6 +14,7 @@ from helicon.cli import main
 from helicon.formats.image import write_image
 from helicon.pages.codec_page import next_steps
 from helicon.plugins.loading import load_plugins
+from helicon.plugins.plugin import PluginError
 from helicon.training.runs.folders import read_config
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import AudioNetConfig, ImageCodecConfig
@@ -87,34 +88,83 @@ def test_networks_of_a_plugin(pictures, home, capsys):
         AudioNetConfig(net="patches")
 
 
-WRONG = {
-    "latents": ("codes[..., None].movedim(-1, 1)", "codes", "0 * z.mean()", r"latents \[2, 1, 4, 4\]: \[2, 3, 4, 4\]"),
-    "codes": ("z", "codes[0]", "0 * z.mean()", r"codes \[4, 4\]: \[2, 4, 4\]"),
-    "loss": ("z", "codes", "z.square()", r"its loss \[2, 3, 4, 4\]: \[\]"),
-}
-WRONG_PLUGIN = """
+WRONG_QUANTIZER = """
 import helicon
 @helicon.register_quantizer("wrong")
 class Wrong(helicon.Quantizer):
     def __init__(self, config, learning):
-        super().__init__(8, 3, 3)
+        {init}
     def encode(self, z):
-        return (z > 0).long()[:, 0]
+        return {encode}
     def decode(self, codes):
-        return codes
+        return {decode}
     def forward(self, z):
-        codes = self.encode(z)
-        return helicon.Quantized({made})
+        codes = (z > 0).long()[:, 0]
+        return {forward}
 """
+QUANTIZER = {
+    "init": "super().__init__(8, 3, 3)", "encode": "(z > 0).long()[:, 0]",
+    "decode": "codes[:, None].expand(-1, 3, *codes.shape[1:])", "forward": "helicon.Quantized(z, codes, 0 * z.mean())",
+}  # fmt: skip
+KEY = "{}['k']"
+CODES = (
+    ("init", KEY, r"KeyError: 'k' \(line 6\)$"),
+    ("init", "pass", "AttributeError: 'Wrong' object has no attribute 'codebook_size'$"),
+    ("init", "super().__init__(0, 3, 3)", "codebook_size, inputs and outputs 0, 3, 3; whole numbers from 1"),
+    ("forward", KEY, r"KeyError: 'k' \(line 13\)$"),
+    ("forward", "None", r"forward gives NoneType; a helicon\.Quantized is needed$"),
+    ("forward", "helicon.Quantized(None, codes, 0)", r"latents NoneType: \[2, 3, 4, 4\] is needed$"),
+    ("forward", "helicon.Quantized(z[:, :1], codes, 0)", r"latents \[2, 1, 4, 4\]: \[2, 3, 4, 4\] is needed$"),
+    ("forward", "helicon.Quantized(z, codes[0], 0)", r"codes \[4, 4\]: \[2, 4, 4\] is needed$"),
+    ("forward", "helicon.Quantized(z, codes.float(), 0)", r"codes of torch\.float32; torch\.int64 is needed$"),
+    ("forward", "helicon.Quantized(z, codes * 0 + 9, 0)", "codes from 9 to 9; it has 0 to 7$"),
+    ("forward", "helicon.Quantized(z, codes, z * z)", r"its loss \[2, 3, 4, 4\]: \[\] is needed$"),
+    ("encode", KEY, r"KeyError: 'k' \(line 8\)$"),
+    ("encode", "(z > 0).long()[:, 0] + 8", r"codes from 8 to 9; it has 0 to 7$"),
+    ("decode", KEY, r"KeyError: 'k' \(line 10\)$"),
+    ("decode", "codes", r"decode gives \[2, 4, 4\]: \[2, 3, 4, 4\] is needed$"),
+)
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_a_quantizer_that_gives_what_has_another_shape(home, what):
-    *made, said = WRONG[what]
-    (home / "wrong.py").write_text(WRONG_PLUGIN.format(made=", ".join(made)))
+@pytest.mark.parametrize(("part", "body", "said"), CODES)
+def test_a_quantizer_that_fails(home, part, body, said):
+    (home / "wrong.py").write_text(WRONG_QUANTIZER.format(**{**QUANTIZER, part: body}))
     load_plugins(["wrong.py"])
-    with pytest.raises(ValueError, match=rf"^quantizer 'wrong' \(.*wrong\.py, line 3\): {said} is needed$"):
-        Codec(ImageCodecConfig(quantizer="wrong", width=8))(torch.zeros(2, 3, 16, 16))
+    with pytest.raises(PluginError, match=rf"^quantizer 'wrong' \(.*wrong\.py, line 3\): {said}"):
+        through(Codec(ImageCodecConfig(quantizer="wrong", width=8)))
+
+
+NETS = (
+    (KEY, r"KeyError: 'k' \(line 5\)$"),
+    ("None", r"it makes NoneType; helicon\.Nets are needed$"),
+    ("helicon.Nets(nn.Identity(), 3)", "it makes a int; modules of PyTorch are needed$"),
+    ("helicon.Nets(Fails(), Fails())", r"KeyError: 'k' \(line 9\)$"),
+    ("helicon.Nets(nn.Conv2d(3, 5, 4, 4), 0)", r"it makes a int"),
+    (
+        "helicon.Nets(nn.Conv2d(3, 5, 4, 4), nn.Identity())",
+        r"its encoder gives \[2, 5, 4, 4\]: \[2, 3, 4, 4\] is needed$",
+    ),
+    ("helicon.Nets(nn.AvgPool2d(4), nn.Identity())", r"its decoder gives \[2, 3, 4, 4\]: \[2, 3, 16, 16\] is needed$"),
+)
+
+
+@pytest.mark.parametrize(("made", "said"), NETS)
+def test_networks_that_fail(home, made, said):
+    (home / "wrong.py").write_text(
+        "import helicon\nfrom torch import nn\n@helicon.register_codec_net('image', 'wrong')\n"
+        f"def wrong(config, sizes):\n    return {made}\n\n"
+        f"class Fails(nn.Module):\n    def forward(self, x):\n        return {KEY}\n"
+    )
+    load_plugins(["wrong.py"])
+    with pytest.raises(PluginError, match=rf"^codec net of pictures 'wrong' \(.*wrong\.py, line 3\): {said}"):
+        through(Codec(ImageCodecConfig(net="wrong", quantizer="fsq", width=8)))
+
+
+def through(codec: Codec) -> None:
+    """As in training, and as codes are made and used."""
+    media = torch.zeros(2, 3, 16, 16)
+    codec(media)
+    codec.decode(codec.encode(media))
 
 
 def test_a_tokenizer_of_a_plugin(home, capsys):

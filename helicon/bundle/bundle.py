@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from helicon.formats.checked import shown
@@ -15,6 +16,7 @@ from helicon.gpt.attention.patterns import plugins_of_patterns
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
+from helicon.modalities.guarded import decoded, encoded
 from helicon.objectives.base import Network, Objective
 from helicon.objectives.guarded import build_network, kept_parts
 from helicon.objectives.next_token import NextToken
@@ -68,6 +70,14 @@ class Bundle:
     def beside(self) -> nn.ModuleDict:
         """What the objective keeps beside the GPT, by name."""
         return kept_parts(self.objective, self.network)
+
+    def encode(self, slot: str, media: Any) -> np.ndarray:
+        """Local ids [T] of media, by the tokenizer of a slot."""
+        return encoded(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
+
+    def decode(self, slot: str, ids: Sequence[np.ndarray]) -> list[Any]:
+        """Media of each of some local ids [T], by the tokenizer of a slot."""
+        return decoded(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], ids)
 
     def hash(self) -> str:
         """Hash of all weights, those of what the objective keeps among them: 16 hexadecimal digits."""

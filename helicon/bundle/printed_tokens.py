@@ -40,9 +40,7 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> st
     media, _ = modality.read(path, options=bundle.reading)
     slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
     numbers = [
-        int(i) + bundle.schema.vocabulary.slice(slot).start
-        for slot in slots
-        for i in bundle.sequencer.tokenizers[slot].encode(media)
+        int(i) + bundle.schema.vocabulary.slice(slot).start for slot in slots for i in bundle.encode(slot, media)
     ]
     names = _names(bundle)
     return " ".join(str(n) if ids else names[n] for n in numbers)
@@ -105,7 +103,7 @@ def _from_bundle(bundle: Bundle, ids: bool) -> Decode:
                 where = vocabulary.slice(slot.name)
                 local = rows[(rows >= where.start) & (rows < where.stop - 1)] - where.start
                 if slot.name in modality.slots and len(local):
-                    parts[slot.name] = bundle.sequencer.tokenizers[slot.name].decode(local)
+                    (parts[slot.name],) = bundle.decode(slot.name, [local])
             if layout.last.name in parts:
                 return modality.join(parts), modality
         raise ValueError("no tokens of a slot that this model makes")

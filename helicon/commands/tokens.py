@@ -12,6 +12,7 @@ from helicon.cli import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MOST, print_text, printable
+from helicon.modalities.base import MODALITIES
 
 MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read whole
 
@@ -49,5 +50,6 @@ def detokenize(args: Namespace) -> int:
             except ValueError as error:
                 raise CommandError(f"{args.file}, line {number + 1}: {printable(error, MOST)}") from None
             target = out if len(lines) == 1 else out.with_name(f"{out.stem}-{number:03d}{out.suffix}")
-            modality.write(media, target)
+            with MODALITIES.running(modality.name, accepted=(OSError,)):
+                modality.write(media, target)
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from helicon.data.corpus import narrow
 from helicon.data.entries import Entry
 from helicon.data.reading import Alternatives, Media, Reader, in_company, variants
 from helicon.modalities import registry
+from helicon.modalities.guarded import encoded
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
-from helicon.tokenizers.codec import CodecTokenizer, encode_all
+from helicon.tokenizers.codec import CodecTokenizer
 from helicon.tokenizers.guides import most_ids
 
 TOGETHER, TOGETHER_BYTES = 1024, 32 << 20  # pieces, and bytes of their media, that are encoded at a time
@@ -32,7 +34,11 @@ class Surveying:
 
     def __call__(self, entry: Entry, media: Media) -> dict[str, list[Any]]:
         found = {name: paired(name, thing) if in_company(media) else thing for name, thing in media.items()}
-        return {name: list(map(registry.get(name).survey, variants(found[name]))) for name in self.modalities}
+        surveys = {}
+        for name in self.modalities:
+            with registry.MODALITIES.running(name):
+                surveys[name] = [registry.get(name).survey(each) for each in variants(found[name])]
+        return surveys
 
 
 class Coded(NamedTuple):
@@ -52,15 +58,19 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Coder:
-    """Media of a modality to ids of a slot. room: how many a piece may have, None for any number."""
+    """Media of a modality to ids of a slot.
+
+    room: how many a piece may have, None for any number. name: of the tokenizer, as the registry knows it.
+    """
 
     slot: str
     modality: str
     tokenizer: Tokenizer
     room: int | None
+    name: str = ""
 
     def __call__(self, media: Sequence[Any]) -> list[Coded]:
-        return [self._cut(ids, lost) for ids, lost in encode_all(self.tokenizer, media)]
+        return [self._cut(ids, lost) for ids, lost in encoded(self.slot, self.name, self.tokenizer, media)]
 
     def _cut(self, ids: np.ndarray, lost: Mapping[str, int]) -> Coded:
         over = 0 if self.room is None else max(0, len(ids) - self.room)
@@ -116,18 +126,26 @@ class Encoding:
         if self.layout.last.length is not None:
             return [(entry.name, media)]
         name = self.modalities[self.layout.last.name]
-        parts = registry.get(name).documents(media[name])
+        with registry.MODALITIES.running(name):
+            parts = registry.get(name).documents(media[name])
         if len(parts) == 1:
             return [(entry.name, {**media, name: parts[0]})]
         return [(f"{entry.name}#{i}", {**media, name: part}) for i, part in enumerate(parts)]
 
 
 def encode(
-    reader: Reader, layout: Layout, modalities: Mapping[str, str], tokenizers: Mapping[str, Tokenizer]
+    reader: Reader, layout: Layout, modalities: Mapping[str, str], tokenizers: Mapping[str, Tokenizer],
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[Entry, Piece]]:  # fmt: skip
-    """All pieces of a layout with ids of these slots, in order. modalities: of each slot, by name."""
+    """All pieces of a layout with ids of these slots, in order.
+
+    modalities: of each slot, by name. names: of tokenizers, as the registry knows them.
+    """
     room = most_ids(layout, tokenizers)
-    coders = [Coder(slot, modalities[slot], tokenizers[slot], room[slot]) for slot in modalities]
+    coders = [
+        Coder(slot, modality, tokenizers[slot], room[slot], names.get(slot, ""))
+        for slot, modality in modalities.items()
+    ]
     travels = [coder.travels for coder in coders]
     near, far = list(compress(coders, travels)), [coder.ready() for coder, it in zip(coders, travels) if not it]
     read = reader.read("tokenising", Encoding(layout, modalities, near), keep=False)
@@ -161,4 +179,5 @@ def grouped(pieces: Iterable[tuple[Entry, Piece]]) -> Iterator[list[tuple[Entry,
 def paired(name: str, media: Any) -> Any:
     """Media of a modality, or each of its alternatives, as they are beside other media."""
     modality = registry.get(name)
-    return Alternatives(map(modality.paired, media)) if isinstance(media, Alternatives) else modality.paired(media)
+    with registry.MODALITIES.running(name):
+        return Alternatives(map(modality.paired, media)) if isinstance(media, Alternatives) else modality.paired(media)

@@ -28,6 +28,7 @@ from helicon.formats.printable import MOST, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
+from helicon.modalities.guarded import making
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
@@ -228,7 +229,7 @@ def _build(
     building = temporary_path(folder)
     try:
         counts = [
-            _encode(building / str(i), layout, slots_of(layout, source.made_only), reader, tokenizers, source.held_out)
+            _encode(building / str(i), layout, reader, tokenizers, choices, source)
             for i, (layout, reader) in enumerate(zip(layouts, readers))
         ]
         _check_read(source, layouts, readers)
@@ -299,21 +300,23 @@ def _fit(
             tokenizers[slot] = extend(adopted[slot], found) if extend else adopted[slot]
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
-            tokenizers[slot] = spec.fit(found, siblings=siblings, **source.options)
+            with making(slot, choices[slot]):
+                tokenizers[slot] = spec.fit(found, siblings=siblings, **source.options)
     return tokenizers, choices
 
 
 def _encode(
-    folder: Path, layout: Layout, slots: Sequence[str], reader: Reader, tokenizers: Mapping[str, Tokenizer],
-    held_out: float,
+    folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer], choices: Mapping[str, str],
+    source: Source,
 ) -> dict[str, int]:  # fmt: skip
-    """Writes the corpus of these slots of a layout; gives what encoding lost, counted."""
+    """Writes the corpus of a layout; gives what encoding lost, counted. choices: slot -> name of its tokenizer."""
+    slots = slots_of(layout, source.made_only)
     sizes = {slot: len(tokenizers[slot].block) for slot in slots}
     modalities = {slot: modality_of(slot, [layout]).name for slot in slots}
     rows: list[tuple[str, str | None, Mapping[str, Ids]]] = []
     stems: list[str] = []
     lost: Counter[str] = Counter()
-    for entry, piece in encode(reader, layout, modalities, tokenizers):
+    for entry, piece in encode(reader, layout, modalities, tokenizers, choices):
         for coded in (coded for several in piece.ids.values() for coded in several):
             lost.update(coded.lost)
         if any(len(coded.ids) for coded in piece.ids[layout.last.name]):
@@ -323,6 +326,6 @@ def _encode(
         else:
             lost["pieces without anything in them"] += 1
     # By stem: what belongs to one picture is on one side, whatever stages it is trained in
-    held = split(stems, held_out)
+    held = split(stems, source.held_out)
     write_corpus(folder, str(layout), ((n, label, out, ids) for (n, label, ids), out in zip(rows, held)), sizes)
     return lost

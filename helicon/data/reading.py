@@ -13,6 +13,7 @@ from helicon.formats.printable import MOST, printable
 from helicon.formats.progress import bar
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
+from helicon.plugins.plugin import PluginError
 
 KEPT_BYTES = 64 << 20  # media up to this size in all stay in memory between fitting and encoding
 MAX_CAPTION_BYTES = 4 << 20  # of words that stand beside another medium
@@ -71,12 +72,18 @@ class Job:
         """Media that are not given are read; they come along if they are to be kept."""
         entry, media, keep = task
         if media is not None:
-            return Read(made=self.make(entry, media))
+            return Read(made=self._made(entry, media))
         found = read_entry(entry, self.modalities, self.options)
         if found.media is not None:
-            found.made = self.make(entry, found.media)
+            found.made = self._made(entry, found.media)
             found.media = found.media if keep else None
         return found
+
+    def _made(self, entry: Entry, media: Media) -> Any:
+        try:
+            return self.make(entry, media)
+        except PluginError as error:
+            raise PluginError(f"{printable(entry.name, MOST)}: {error}") from error
 
 
 class Reader:
@@ -156,6 +163,8 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 said = [modality.from_text(text) for text in entry.texts]
                 media[name], counts = said[0] if len(said) == 1 else Alternatives(said), {}
                 taken += sum(map(len, entry.texts))
+        except PluginError as error:  # which would be that of each file
+            raise PluginError(f"{printable(entry.files.get(name) or entry.name, MOST)}: {error}") from error
         except (OSError, ValueError) as error:
             file = entry.files.get(name) or next(iter(entry.files.values()))
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error

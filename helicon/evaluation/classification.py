@@ -84,7 +84,7 @@ def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
     except (OSError, ValueError) as error:
         raise ClassificationError(f"{printable(file)}: {reason(error)}") from None
     documents = modality.documents(media) if slot.length is None else [media]
-    pieces = [bundle.sequencer.tokenizers[slot.name].encode(document)[: slot.length] for document in documents]
+    pieces = [bundle.encode(slot.name, document)[: slot.length] for document in documents]
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
         raise ClassificationError(f"{printable(file)}: nothing in it")

@@ -14,7 +14,6 @@ from helicon.generation.request import Request, RequestError
 from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.codec import decode_all
 
 
 def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) -> list[Item]:
@@ -47,7 +46,7 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     ranked = _ranked(bundle, layout, prompt, made, request)
     name = layout.last.name
     modality = registry.for_slot(name, layout.sources)
-    media = decode_all(bundle.sequencer.tokenizers[name], [made[number] for number, _ in ranked])
+    media = bundle.decode(name, [made[number] for number, _ in ranked])
     if request.seconds is not None:
         media = [modality.trim(each, request.seconds) for each in media]
     parts = set(modality.slots) - {guide}  # a guide is another rendering of the medium, no part of it

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.notebook import html_of
-from helicon.modalities.base import Modality
+from helicon.modalities.base import MODALITIES, Modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,9 @@ class Item:
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
         """Writes the medium, and its previews beside it: a piano roll and a sound of music; gives their paths."""
         path = Path(path)
-        self.modality.write(self.media, path)
-        return self.modality.preview(self.media, path)
+        with MODALITIES.running(self.modality.name, accepted=(OSError,)):
+            self.modality.write(self.media, path)
+            return self.modality.preview(self.media, path)
 
     def _repr_html_(self) -> str:
         """A picture, the largest that there is, a player, or the text itself."""

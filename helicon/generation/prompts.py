@@ -51,7 +51,7 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
     ids, constraints, most = {}, {}, most_ids(layout, tokenizers)
     for slot, media in conditions.items():
         tokenizer, length = tokenizers[slot], most[slot]
-        ids[slot] = np.zeros(0, np.int64) if media is None else tokenizer.encode(media)
+        ids[slot] = np.zeros(0, np.int64) if media is None else bundle.encode(slot, media)
         if length is not None and len(ids[slot]) > length:
             open_ids = bundle.sequencer.null_conditions({slot: ids[slot]}).get(slot)  # of words
             if open_ids is None or (ids[slot] != open_ids)[length:].any():
@@ -93,7 +93,7 @@ def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
     try:
         return modality.read(path, options=bundle.reading)[0]
     except ValueError as error:
-        raise RequestError(f"{path}: {error}") from None
+        raise RequestError(f"{path}: {error}") from error
 
 
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
@@ -104,10 +104,10 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
         media = _read(modality, request.prime, bundle)
-        ids = tokenizer.encode(modality.keep(media, request.keep) if request.keep else media)
+        ids = bundle.encode(name, modality.keep(media, request.keep) if request.keep else media)
         said = f"--prime {request.prime}"
     elif name in request.given:
-        ids, said = tokenizer.encode(_typed(bundle, layout, name, request)), f"--{name}"
+        ids, said = bundle.encode(name, _typed(bundle, layout, name, request)), f"--{name}"
     else:
         return np.zeros(0, np.int64)
     rate = rate_of(tokenizer)

@@ -19,7 +19,6 @@ from helicon.bundle.bundle import Bundle
 from helicon.plugins.loading import in_one_line
 from helicon.plugins.registry import Registry
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.codec import decode_all
 from helicon.tokenizers.sequencer import NO_TARGET
 
 AT_A_TIME = 32
@@ -83,7 +82,7 @@ class Candidates:
     @cached_property
     def media(self) -> list[Any]:
         """Each item, decoded."""
-        return decode_all(self.bundle.sequencer.tokenizers[self.layout.last.name], self.ids)
+        return self.bundle.decode(self.layout.last.name, self.ids)
 
 
 Judge = Callable[[Candidates], Tensor | Sequence[float]]

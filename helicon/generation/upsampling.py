@@ -30,7 +30,6 @@ from helicon.gpt.sampler import methods
 from helicon.modalities import registry
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.codec import decode_all
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 
 LEVEL_APART = 1_000_003  # between the seeds of levels, whose draws are to be independent
@@ -119,7 +118,7 @@ def _items(
     """Items of ids, decoded; marks: (number, score) of each."""
     name = layout.last.name
     modality = registry.for_slot(name, layout.sources)
-    media = decode_all(bundle.sequencer.tokenizers[name], ids)
+    media = bundle.decode(name, ids)
     if request.seconds is not None:
         media = [modality.trim(each, request.seconds) for each in media]
     return [

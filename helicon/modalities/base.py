@@ -12,6 +12,7 @@ from typing import Any
 
 from helicon.formats.files import open_regular
 from helicon.formats.score import ReadReport
+from helicon.plugins.registry import Registry
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import slug
@@ -128,12 +129,18 @@ class Modality:
     ) -> tuple[Any, dict[str, int]]:
         """Media of a file, and counts of what was dropped or repaired. Options of other media are passed over.
 
-        OSError for what is no regular file, ValueError for one of too many bytes.
+        OSError for what is no regular file, ValueError for one of too many bytes; PluginError for a reader of a plugin
+        that raises anything else, or gives no such pair.
         """
         with open_regular(path) as file:
             self.check_size(os.fstat(file.fileno()).st_size, options)
-        chosen = self.read_options(options or {})
-        media, report = self.read_file(path, self.options(**chosen)) if self.options else self.read_file(path)
+        given = (path, self.options(**self.read_options(options or {}))) if self.options else (path,)
+        with MODALITIES.running(self.name, accepted=(OSError, ValueError)):
+            found = self.read_file(*given)
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], ReadReport):
+            needed = "(media, helicon.ReadReport) are needed"
+            raise MODALITIES.fault(self.name, f"read_file gives {type(found).__name__}; {needed}")
+        media, report = found
         return (self.labelled(media, label) if label else media), report.counts
 
     def check_size(self, size: int, options: Mapping[str, Any] | None = None) -> None:
@@ -166,6 +173,9 @@ class Modality:
         if self.typed is None:
             raise ValueError(f"{self.name} is not made from text")
         return self.typed(text)
+
+
+MODALITIES: Registry[Modality] = Registry("modality")
 
 
 def with_label(media: Any, label: str) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from helicon.formats.nearest import unknown
 from helicon.modalities.audio import AUDIO
-from helicon.modalities.base import Modality, TokenizerSpec
+from helicon.modalities.base import MODALITIES, Modality, TokenizerSpec
 from helicon.modalities.image import IMAGE
 from helicon.modalities.label import LABEL
 from helicon.modalities.lyrics import LYRICS
@@ -27,7 +27,6 @@ from helicon.vqvae.codec import Codec
 from helicon.vqvae.storage import codec_plugins
 
 CODECS = (Codec, AudioCodec)
-MODALITIES: Registry[Modality] = Registry("modality")
 TOKENIZERS: Registry[TokenizerSpec] = Registry("tokenizer")  # beside those of modalities; SLOT/NAME
 
 

@@ -86,7 +86,8 @@ class Registry(Generic[Thing]):
 
     def title(self, name: str) -> str:
         """What a name stands for and where that is registered, for messages about what it does wrong."""
-        return f"{self.kind} {name!r} ({self._entries[name].place})"
+        place = f" ({self._entries[name].place})" if name in self._entries else ""
+        return f"{self.kind} {name!r}{place}"
 
     def running(self, name: str, accepted: tuple[type[Exception], ...] = ()) -> AbstractContextManager[None]:
         """While it lasts, what a plugin's thing raises becomes a PluginError: what, where it is registered, which line.
@@ -97,8 +98,11 @@ class Registry(Generic[Thing]):
             name: of the thing that runs.
             accepted: errors by which such a thing may say something, and which stay as they are.
         """
-        entry = self._entries.get(name)
-        return nullcontext() if entry is None or entry.plugin is None else self._told(name, entry.file, accepted)
+        return nullcontext() if self.is_own(name) else self._told(name, self._entries[name].file, accepted)
+
+    def is_own(self, name: str) -> bool:
+        """Whether a thing is Helicon's own: not of a plugin, or not in this registry."""
+        return name not in self._entries or self._entries[name].plugin is None
 
     @contextmanager
     def _told(self, name: str, file: str, accepted: tuple[type[Exception], ...]) -> Iterator[None]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def preset_path(name: str) -> Path:
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Returns the config of a packaged preset, or of the file of that name.
+    """Returns the config of a packaged preset, or of the file of that name, beside which its plugins lie.
 
     Raises:
         ValueError: for a file that is no config, which is named.
@@ -62,7 +63,15 @@ def preset(name: str) -> dict[str, Any]:
         raise ValueError(
             f"{printable(path)}: {what} no settings; names and values are accepted, as in {FOLDER.name}/music.yaml"
         )
+    if isinstance(plugins := config.get("plugins"), list):
+        config["plugins"] = [_beside(path, each) for each in plugins]
     return config
+
+
+def _beside(config: Path, plugin: Any) -> Any:
+    """A Python file that a config names, from the folder of the config on; a package, or what is no name, as it is."""
+    is_file = isinstance(plugin, str) and re.search(r"\.py(#|$)", plugin)
+    return str(config.parent / plugin) if is_file else plugin
 
 
 def _twice(config: yaml.Node | None) -> yaml.Node | None:

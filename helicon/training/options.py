@@ -26,7 +26,8 @@ from helicon.data.config import DataConfig
 from helicon.data.entries import DataError
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
-from helicon.presets import Config, chosen, config_path, preset, preset_path
+from helicon.plugins.loading import require
+from helicon.presets import Config, chosen, config_path, merge, preset, preset_path
 from helicon.training.runs.folders import check_format
 from helicon.training.settings.config import RunConfig
 from helicon.training.settings.idle_options import idle_option
@@ -267,6 +268,9 @@ def typed_config(
         parser = make_parser(task)
         applied = parser.parse_args([f"--config={json.dumps(base)}", *resolve_configs(words)], defaults=False)
         found = json.loads(parser.dump(applied, format="json", skip_unset=False))
+        # Where they lie, whatever folder their config was in
+        plugins = [str(plugin.file or plugin) for plugin in require(found.get("plugins") or [])]
+        found = merge(found, {"plugins": plugins}) if plugins else found
     return chosen(found, set(typed_names(words)))
 
 

@@ -16,7 +16,6 @@ from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
 from helicon.formats.progress import say
 from helicon.modalities.audio import RATE
-from helicon.plugins.loading import load_plugins
 from helicon.presets import Config, chosen, dotted, merge, preset, preset_names, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
@@ -28,7 +27,7 @@ from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.config import OptimizerConfig
 from helicon.training.settings.hops import parse_hops
-from helicon.training.settings.own_classes import plugins_of
+from helicon.training.settings.own_classes import load_plugins_of
 from helicon.training.settings.request import MOST_MINUTES, TrainRequest
 from helicon.training.settings.sizes import check_size, shape_of, task_config, trains_codec
 from helicon.training.settings.words import typed_options
@@ -63,7 +62,8 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
     asked = {name: value for name, value in asked.items() if value is not None}
     TrainRequest(task=task, path=path, **asked)  # numbers that are none are told before all else
     base = task_config(task)
-    load_plugins(plugins_of(base))
+    if base.get("plugins"):
+        load_plugins_of(task)
     typed = typed_config(words, merge(base, {"data": {"path": str(path)}}), task, ("--codec",))
     options = {name.removeprefix("--") for name, _ in typed_options(words)}
     for name in UNHEEDED & options:

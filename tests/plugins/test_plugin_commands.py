@@ -13,6 +13,7 @@ from helicon.cli import main
 from helicon.plugins import loading
 from helicon.plugins.loading import PluginWarning
 from helicon.training.runs.folders import read_config
+from helicon.training.stages import make_request
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TINY = (
@@ -122,11 +123,17 @@ def test_what_lies_beside_a_bundle_is_never_run(trained, home, capsys):
     assert not (home / "ran").exists()
 
 
-def test_a_pattern_of_a_plugin_is_found_by_generate(home, capsys):
+def test_a_pattern_of_a_plugin_is_found_by_generate(home, capsys, monkeypatch):
     plugin, path = example(home, "own_pattern"), str(texts(home))
-    (home / "own.yaml").write_text(f"plugins: [{plugin}]\nmodel: {{pattern: 'dense,dilated:4,2', layers: 2}}\n")
-    words = ["--config=own.yaml", f"--data.path={path}", "--data.layouts=[text]", "--data.tokenizer=bytes"]
+    config = home / "configs" / "own.yaml"
+    config.parent.mkdir()
+    config.write_text("plugins: [../own_pattern.py]\nmodel: {pattern: 'dense,dilated:4,2', layers: 2}\n")
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
+    words = [f"--config={config}", f"--data.path={path}", "--data.layouts=[text]", "--data.tokenizer=bytes"]
     assert main(["fit", *TINY[1:], *words, "--name=text"]) == 0
+    (found,) = make_request("text", Path(path), words[:1]).overrides["plugins"]
+    assert Path(found).samefile(plugin)
     fresh()
     assert "needs the plugin own_pattern.py" in refusal(capsys, "generate", "runs/text")
     assert main(["generate", "runs/text", "--tokens=4", "--plugin", plugin]) == 0
@@ -134,6 +141,10 @@ def test_a_pattern_of_a_plugin_is_found_by_generate(home, capsys):
 
 def test_a_plugin_is_named_wrongly(home, capsys):
     (home / "bad.py").write_text("1 / 0\n")
+    (home / "bad.yaml").write_text("plugins: [no.py]\ndata: {layouts: [text]}\n")
+    config = "--config=bad.yaml"
+    for words in (["fit", config], ["train", "bad.yaml", "."], ["train", "text", ".", config]):
+        assert "helicon: bad.yaml, plugins: no.py: No such file" in refusal(capsys, *words)
     for name, said in (("no.py", "No such file"), ("a.txt", "a Python file"), ("bad.py", "bad.py, line 1: ZeroDiv")):
         for words in (["generate", "run"], ["fit"], ["train", "text", "."]):
             assert said in refusal(capsys, *words, "--plugin", name)

@@ -17,7 +17,9 @@ from typing import Any
 import yaml
 
 from helicon.formats.checked import texts
+from helicon.formats.printable import printable
 from helicon.plugins.loading import load_plugins
+from helicon.plugins.plugin import PluginError
 from helicon.presets import preset
 from helicon.training.errors import TrainingError
 from helicon.training.settings.words import typed_options
@@ -40,13 +42,25 @@ def import_typed(words: Sequence[str]) -> None:
     typed = [*typed_options(words)]
     for name, value in typed:
         if name == "--config":
-            load_plugins(plugins_of(yaml.safe_load(value) if value.startswith("{") else preset(value)))
+            load_plugins_of(value)
         elif name == "--plugins":
             load_plugins(yaml.safe_load(value) if value.startswith("[") else [value])
     for name, value in typed:
         if name in NAMING or name.removesuffix(".class_path") in NAMING:
             for path in _class_paths(value):
                 _import_own(path.partition(".")[0], f"{name} {path}")
+
+
+def load_plugins_of(config: str) -> None:
+    """Loads the plugins of a preset or a file, which a PluginError names, or of a config in JSON."""
+    if config.startswith("{"):
+        load_plugins(plugins_of(yaml.safe_load(config)))
+        return
+    try:
+        load_plugins(plugins_of(preset(config)))
+    except PluginError as error:
+        said = str(error).removeprefix("--plugin ")
+        raise PluginError(f"{printable(config)}, plugins: {said}") from error
 
 
 def plugins_of(config: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,6 @@ from helicon.evaluation.measure import check_asked
 from helicon.evaluation.measure import evaluate as measure
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
-from helicon.objectives.guarded import table_of
 
 
 def evaluate(args: Namespace) -> int:
@@ -36,8 +35,8 @@ def evaluate(args: Namespace) -> int:
     if prepared.repaired:
         print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
     print_text("\n".join(line for loss in found.losses for line in table(loss)))
-    for report in found.objective.values():
-        print_text("\n".join(table_of(bundle.objective, report)))
+    for lines in found.tables:
+        print_text("\n".join(lines))
     if found.controllability:
         print_text("\n".join(controllability_table(found.controllability)))
     return 0

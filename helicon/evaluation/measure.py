@@ -16,9 +16,9 @@ from helicon.data.prepare import Prepared, Source
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import LayoutLoss, measure_losses, measured_examples, open_folder, window_batches
 from helicon.formats.files import write_json
-from helicon.formats.notebook import html_figures, html_table, plain
+from helicon.formats.notebook import html_figures, html_lines, html_table, plain
 from helicon.formats.printable import MOST, printable
-from helicon.objectives.guarded import report_of
+from helicon.objectives.guarded import report_of, table_of
 from helicon.sequence.layout import Layout
 
 
@@ -35,12 +35,14 @@ class Evaluation:
         prepared: the folder as the model's own tokenizers see it.
         controllability: figures of pieces that were asked for and judged; None where none were.
         objective: layout -> what the model's objective reports beside the loss, such as accuracy; empty without any.
+        tables: of each of these reports, its lines for people.
     """
 
     losses: list[LayoutLoss]
     prepared: Prepared
     controllability: dict[str, Any] | None = None
     objective: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: list[Sequence[str]] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes all figures as JSON."""
@@ -51,7 +53,9 @@ class Evaluation:
         heads = ("layout", "pieces", "tokens", "nats a token")
         rows = [(loss.layout, loss.pieces, loss.targets, plain(loss.nats_per_token)) for loss in self.losses]
         more = [{n: v for n, v in report.items() if isinstance(v, int | float)} for report in self.objective.values()]
-        return html_table(heads, rows) + "".join(map(html_figures, more))
+        return html_table(heads, rows) + "".join(
+            [*map(html_figures, more), *map(html_lines, filter(None, self.tables))]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """All figures by name, as `helicon eval --json` prints them."""
@@ -95,7 +99,8 @@ def evaluate(
     if bundle.objective.labelled and not reports:
         known = printable(", ".join(bundle.labels), MOST)
         raise EvaluationError(f"{folder}: no piece has a label that this model knows; it has {known}")
-    return Evaluation(losses=losses, prepared=prepared, controllability=figures, objective=reports)
+    tables = [table_of(bundle.objective, report) for report in reports.values()]
+    return Evaluation(losses=losses, prepared=prepared, controllability=figures, objective=reports, tables=tables)
 
 
 def objective_reports(

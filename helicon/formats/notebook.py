@@ -34,6 +34,11 @@ def html_figures(figures: Mapping[str, object]) -> str:
     return html_table(("", ""), [(name, plain(value)) for name, value in figures.items()])
 
 
+def html_lines(lines: Iterable[str]) -> str:
+    """Lines as they are printed, their columns below each other."""
+    return f"<pre>{escape(chr(10).join(lines))}</pre>"
+
+
 def plain(value: object) -> object:
     """A number as people read it; whatever else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else value

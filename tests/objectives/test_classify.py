@@ -184,7 +184,9 @@ def test_trained_resumed_measured_and_asked(tmp_path, monkeypatch, capsys):
     assert report["pieces"] == len(scores)
     assert np.trace(report["confusion"]) == round(report["accuracy"] * len(scores))
     assert main(["eval", "runs/told", "--data.path", "midi"]) == 0
-    assert f"% right of {len(scores)} pieces" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"% right of {len(scores)} pieces" in printed
+    assert f"<pre>{printed[printed.index('label  ') :].strip()}</pre>" in helicon.evaluate(run, "midi")._repr_html_()
     files = sorted(map(str, (tmp_path / "midi").rglob("*.mid")))
     assert main(["classify", "runs/told", *files, "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

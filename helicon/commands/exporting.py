@@ -10,6 +10,8 @@ from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.storage import load_bundle
 from helicon.commands.outputs import output_folder
 from helicon.formats.printable import print_text
+from helicon.objectives.classify import Classifier
+from helicon.objectives.registry import name_of
 
 
 def export(args: Namespace) -> int:
@@ -20,4 +22,7 @@ def export(args: Namespace) -> int:
     size = f"{bundle.gpt.parameter_count() / 1e6:,.1f} M parameters, {bundle.schema.context} tokens of context"
     names = ", ".join(sorted(path.name for path in out.iterdir() if not path.name.startswith(".")))
     print_text(f"model      {family.name}, {size}\nwrote      {out}: {names}", sys.stderr)
+    if bundle.objective.kept and not isinstance(bundle.network, Classifier):
+        parts = f"{', '.join(bundle.objective.kept)} of the objective {name_of(bundle.objective)}"
+        print_text(f"left out   {parts}, which has no place there", sys.stderr)
     return 0

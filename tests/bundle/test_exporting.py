@@ -14,9 +14,11 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.exporting.refusals import ExportingError
 from helicon.bundle.importing.folder import import_folder
+from helicon.data.batches import collate
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.gpt.config import GPTConfig
+from helicon.objectives.classify import Classify
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.palette import PaletteTokenizer
@@ -87,6 +89,51 @@ def test_logits_are_those_of_transformers(tmp_path, kind, options):
     fed = torch.tensor([[theirs.config.bos_token_id, *local[:-1]]])
     with torch.inference_mode():
         torch.testing.assert_close(theirs(fed).logits[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def classifier(head_bias: bool = True, **options: Any) -> Bundle:
+    """A model of three labels."""
+    bundle = model(tokenizer=BytesTokenizer(), **options)
+    bundle.objective, bundle.labels = Classify(), ("odes", "epics", "lays")
+    with torch.no_grad():
+        bundle.network.head.weight.normal_()
+        bundle.network.head.bias.normal_(std=float(head_bias))
+    return bundle
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"head_bias": False, "positions": "rope", **LLAMA}])
+def test_labels_have_the_logits_of_transformers(tmp_path, options):
+    bundle = classifier(**options)
+    export_bundle(bundle, tmp_path)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert list(theirs.config.id2label.values()) == list(bundle.labels)
+    for text in ("the cat", "zwölf mats", "a"):
+        packed = bundle.sequencer.pack(bundle.schema.layouts[0], {"text": BytesTokenizer().encode(text)})
+        batch, network = collate(0, [packed]), bundle.network.eval()
+        with torch.inference_mode():
+            expected = network.logits(batch, network.hidden(batch))
+            found = theirs(**tokenizer(text, return_tensors="pt")).logits
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "to", "message"),
+    [
+        ({"positions": "rope", **LLAMA}, "hf", r"no Llama has a classification head with a bias \(none\)$"),
+        ({"specs": "text[24]"}, "hf", r"the layout text\[24\] before a classification head \(an open slot"),
+        ({}, "gguf", "has no place for a classification head: --to hf, or the run that it was trained from"),
+    ],
+)
+def test_a_head_that_has_no_place_is_refused(tmp_path, options, to, message):
+    with pytest.raises(ExportingError, match=message):
+        export_bundle(classifier(**options), tmp_path / "out", to)
+    alike = classifier()
+    with torch.no_grad():
+        alike.network.head.weight[1] = alike.network.head.weight[0]
+    with pytest.raises(ExportingError, match="a bias that its classification head cannot make by itself"):
+        export_bundle(alike, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("tokenizer", [BytesTokenizer(), BpeTokenizer.train(CORPUS, 270)], ids=["bytes", "byte pairs"])

@@ -112,6 +112,8 @@ def test_what_is_kept_is_whole_and_what_is_not_is_absent(base, home, capsys):
     assert read.network.gpt is read.gpt
     assert not read.network.training
     assert sorted(name for name, _ in read.network.named_children()) == ["act", "gpt", "head"]
+    assert main(["export", "model", "-o", "exported"]) == 0
+    assert "left out   head of the objective away, which has no place there" in capsys.readouterr().err
     with pytest.raises(AttributeError, match="no attribute 'reference'"):
         _ = read.network.reference
     assert main(["generate", "model", "--tokens=2", "--plugin=away.py"]) == 0

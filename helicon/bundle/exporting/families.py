@@ -10,12 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.exporting.plain import PlainGPT
+from helicon.objectives.classify import Classifier
 
 EPSILON = 1e-5  # of our norms
+CLASSIFIER = "ForSequenceClassification"  # of any family, in transformers
+EXACT = 1e-6  # by which the bias of a head may be another
 
 
 class Family(ABC):
@@ -36,7 +40,7 @@ class Family(ABC):
     @staticmethod
     @abstractmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Name -> tensor, as the family's class in transformers has them; without `lm_head` where it is tied."""
+        """Name -> tensor, as the family's class in transformers has them."""
 
 
 class GPT2(Family):
@@ -61,21 +65,24 @@ class GPT2(Family):
             yield f"mlp {config.mlp} ({', '.join(GPT2.activations)})"
         if config.attention_ratio != 1:
             yield f"attention_ratio {config.attention_ratio:g} (1)"
+        if isinstance(network := bundle.network, Classifier) and not _reaches(network):
+            yield "a bias that its classification head cannot make by itself (independent rows)"
 
     @staticmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
         """Of GPT2Config."""
         config = plain.config
         return {
-            "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_positions": plain.context,
-            "n_layer": config.layers, "n_embd": config.width, "n_head": config.heads, "n_inner": config.mlp_width,
+            "model_type": "gpt2", "architectures": [f"GPT2{CLASSIFIER if plain.labels else 'LMHeadModel'}"],
+            "n_positions": plain.context, "n_layer": config.layers, "n_embd": config.width,
+            "n_head": config.heads, "n_inner": config.mlp_width,
             "activation_function": GPT2.activations[config.mlp], "layer_norm_epsilon": EPSILON,
             "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": 0.0,
         }  # fmt: skip
 
     @staticmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Of GPT2LMHeadModel."""
+        """Of GPT2LMHeadModel, or of GPT2ForSequenceClassification."""
         assert plain.positions_PC is not None
         found = {"transformer.wte.weight": plain.tokens_VC, "transformer.wpe.weight": plain.positions_PC}
         for part in ("weight", "bias"):
@@ -85,7 +92,7 @@ class GPT2(Family):
                     tensor = plain.tensor(f"layers.{layer}.{ours}.{part}")
                     turned = tensor.T.contiguous() if tensor.dim() == 2 else tensor
                     found[f"transformer.h.{layer}.{theirs}.{part}"] = turned
-        return found if plain.tied else {**found, "lm_head.weight": plain.head_VC}
+        return found | plain.outputs
 
 
 class Llama(Family):
@@ -107,14 +114,17 @@ class Llama(Family):
             yield "bias (false)"
         if config.head_width % 2:
             yield f"heads of a width of {config.head_width} (an even one)"
+        if isinstance(network := bundle.network, Classifier) and network.head.bias.any():
+            yield "a classification head with a bias (none)"
 
     @staticmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
         """Of LlamaConfig."""
         config = plain.config
         return {
-            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "max_position_embeddings": plain.context,
-            "num_hidden_layers": config.layers, "hidden_size": config.width, "num_attention_heads": config.heads,
+            "model_type": "llama", "architectures": [f"Llama{CLASSIFIER if plain.labels else 'ForCausalLM'}"],
+            "max_position_embeddings": plain.context, "num_hidden_layers": config.layers,
+            "hidden_size": config.width, "num_attention_heads": config.heads,
             "num_key_value_heads": config.heads, "head_dim": config.head_width, "intermediate_size": config.mlp_width,
             "hidden_act": "silu", "rms_norm_eps": EPSILON, "attention_bias": False, "mlp_bias": False,
             "attention_dropout": 0.0, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
@@ -122,7 +132,7 @@ class Llama(Family):
 
     @staticmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Of LlamaForCausalLM."""
+        """Of LlamaForCausalLM, or of LlamaForSequenceClassification."""
         config = plain.config
         found = {"model.embed_tokens.weight": plain.tokens_VC, "model.norm.weight": plain.tensor("norm.weight")}
         for layer in range(config.layers):
@@ -140,7 +150,14 @@ class Llama(Family):
                     "mlp.down_proj": plain.tensor(f"layers.{layer}.mlp.out.weight"),
                 }.items()
             }  # fmt: skip
-        return found if plain.tied else {**found, "lm_head.weight": plain.head_VC}
+        return found | plain.outputs
+
+
+def _reaches(network: Classifier) -> bool:
+    """Whether some state of the last norm gives the bias of the head, which then moves into that norm's."""
+    weight_LC, bias_L = network.head.weight.detach().double(), network.head.bias.detach().double()
+    made_L = weight_LC @ (torch.linalg.pinv(weight_LC) @ bias_L)
+    return bool((made_L - bias_L).abs().max() < EXACT)
 
 
 FAMILIES: tuple[type[Family], ...] = (GPT2, Llama)

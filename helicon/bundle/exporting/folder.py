@@ -30,11 +30,11 @@ def _files(plain: PlainGPT, family: type[Family]) -> dict[str, bytes]:
         **family.settings(plain), **ends, "vocab_size": plain.end + 1, "tie_word_embeddings": plain.tied,
         "dtype": "float32",
     }  # fmt: skip
-    files = {
-        "config.json": _json(settings),
-        "generation_config.json": _json(ends),
-        WEIGHTS: save(family.tensors(plain), {"format": "pt"}),
-    }
+    if plain.labels:
+        named = dict(enumerate(plain.labels))
+        settings |= {"id2label": named, "label2id": {label: i for i, label in named.items()}, "pad_token_id": plain.end}
+    files = {"config.json": _json(settings), WEIGHTS: save(family.tensors(plain), {"format": "pt"})}
+    files |= {} if plain.labels else {"generation_config.json": _json(ends)}
     if described := byte_pairs(plain.tokenizer):
         end = end_token(described)
         words = {"bos_token": end, "eos_token": end, "unk_token": None, "clean_up_tokenization_spaces": False}

@@ -57,6 +57,9 @@ def _library() -> Any:
 
 def _checked(plain: PlainGPT, family: type[Family]) -> dict[str, Any]:
     """The tokenizer's JSON; ExportingError for what transformers has, but llama.cpp has not."""
+    if plain.labels:
+        head = "a file of llama.cpp has no place for a classification head"
+        raise ExportingError(f"{head}: --to hf, or the run that it was trained from")
     described = byte_pairs(plain.tokenizer)
     if described is None:
         raise ExportingError("llama.cpp takes models of text, of bytes or byte pairs")

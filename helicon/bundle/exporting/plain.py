@@ -1,6 +1,6 @@
 """A bundle as a plain decoder: one slot, dense attention, and coordinates that follow from the position alone.
 
-Shapes: V tokens of the slot and one more, P positions, C width.
+Shapes: V tokens of the slot and one more, P positions, C width, L labels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from helicon.bundle.bundle import Bundle
 from helicon.gpt.config import GPTConfig
+from helicon.objectives.classify import Classifier
 from helicon.sequence.layout import TASK
 from helicon.tokenizers.base import Tokenizer
 
@@ -32,6 +33,8 @@ class PlainGPT:
         positions_PC: embeddings of the positions; None where they are told by rotation.
         context: tokens fed at most, P.
         tokenizer: of the slot.
+        score_LC: classification head on the last token's state, which has no bias; None of a model of tokens.
+        labels: what its rows stand for.
     """
 
     config: GPTConfig
@@ -41,6 +44,8 @@ class PlainGPT:
     positions_PC: Tensor | None
     context: int
     tokenizer: Tokenizer
+    score_LC: Tensor | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def end(self) -> int:
@@ -51,6 +56,13 @@ class PlainGPT:
     def tied(self) -> bool:
         """Whether embeddings and output matrix are one."""
         return torch.equal(self.tokens_VC, self.head_VC)
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """What stands after the last norm, as transformers names it; nothing where that is the embeddings."""
+        if self.score_LC is not None:
+            return {"score.weight": self.score_LC}
+        return {} if self.tied else {"lm_head.weight": self.head_VC}
 
     def tensor(self, name: str) -> Tensor:
         """A tensor of the layers by our name; a bias that there is not adds nothing."""
@@ -71,8 +83,16 @@ class PlainGPT:
         places_PC = weights["places.weight"][_coordinates(bundle)].sum(1)
         if gpt.rope:
             tokens_VC += places_PC[0]  # the same at every position
+        layers, score_LC = {n: w for n, w in weights.items() if n.startswith(("layers.", "norm."))}, None
+        if isinstance(network := bundle.network, Classifier):
+            score_LC = _plain(network.head.weight)
+            if (bias_L := _plain(network.head.bias)).any():
+                # transformers' head has none: the last norm's, which nothing else is fed with, moves by what gives it
+                norm_C = layers.get("norm.bias", torch.zeros(gpt.config.width))
+                layers["norm.bias"] = norm_C + (torch.linalg.pinv(score_LC.double()) @ bias_L.double()).float()
         return PlainGPT(
-            config=gpt.config, layers={n: w for n, w in weights.items() if n.startswith(("layers.", "norm."))},
+            config=gpt.config, layers=layers, score_LC=score_LC,
+            labels=() if score_LC is None else bundle.labels,
             tokens_VC=tokens_VC, head_VC=_plain(gpt.head_weight)[rows].clone(),
             positions_PC=None if gpt.rope else places_PC, context=schema.context,
             tokenizer=bundle.sequencer.tokenizers[slot.name],

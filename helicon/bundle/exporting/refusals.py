@@ -8,6 +8,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.exporting.families import FAMILIES, Family
 from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.quantized import Int8Linear
+from helicon.objectives.classify import Classifier
 
 
 class ExportingError(ValueError):
@@ -36,6 +37,8 @@ def _lacking_everywhere(bundle: Bundle) -> Iterator[str]:
         yield f"layouts {'; '.join(map(str, schema.layouts))} (one slot such as `text`)"
     elif slot.guide or slot.grid:
         yield f"the layout {slot} (a slot without {'a guide' if slot.guide else 'rows and columns'})"
+    elif slot.length is not None and isinstance(bundle.network, Classifier):
+        yield f"the layout {slot} before a classification head (an open slot, whose end is the last token)"
     elif bundle.sequencer.tokenizers[slot.name].automaton:
         yield f"the coordinates that the tokens of {slot} have by what they say (text has none)"
     if {str(pattern) for pattern in parse_patterns(config.pattern, config.layers)} != {"dense"}:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.modalities.registry import MODALITIES, TOKENIZERS, all_modalities
+from helicon.modalities.registry import MODALITIES, TOKENIZERS
 from helicon.plugins.registry import Registry
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import decode_all, encode_all
@@ -63,8 +63,10 @@ def _registered(slot: str, name: str) -> tuple[Registry[Any], str]:
     """Where a tokenizer is registered, and under which name: by itself, or with its medium."""
     if (thing := f"{slot}/{name}") in TOKENIZERS:
         return TOKENIZERS, thing
-    owners = (modality.name for modality in all_modalities().values() if name in modality.slots.get(slot, ()))
-    return MODALITIES, next(owners, "")
+    for medium, modality in MODALITIES.items().items():
+        if name in modality.slots.get(slot, ()):
+            return MODALITIES, medium
+    return MODALITIES, ""
 
 
 def _what_is_wrong(ids: Any, size: int) -> str:

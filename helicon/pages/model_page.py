@@ -24,6 +24,7 @@ from helicon.generation.runtime import RuntimeConfig
 from helicon.generation.stream import Stream
 from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
+from helicon.modalities.guarded import decoded, encoded
 from helicon.objectives.guarded import drawing_of, metrics_of
 from helicon.sequence.layout import Layout
 from helicon.training.runs.metrics import read_metrics
@@ -101,12 +102,12 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
         ids, values, fits = corpus.example(int(example)), {}, True
         for slot in [slot for slot in layout.slots[:-1] if slot.name in ids]:
             modality = registry.for_slot(slot.name, layout.sources)
-            tokenizer = prepared.tokenizers[slot.name]
-            media = tokenizer.decode(ids[slot.name])
+            tokenizer = slot.name, prepared.choices[slot.name], prepared.tokenizers[slot.name]
+            (media,) = decoded(*tokenizer, [ids[slot.name]])
             if modality.typed is not None:
                 values[slot.name] = media
                 # A caption that was cut within a character has something else there, which may be longer
-                fits &= len(tokenizer.encode(media)) <= (slot.length or 0)
+                fits &= len(encoded(*tokenizer, [media])[0][0]) <= (slot.length or 0)
             elif slot.name == modality.name:  # not a part of a medium, as a style is
                 path = folder / f"{len(found)}-{slot.name}{modality.suffixes[0]}"
                 modality.write(media, path)

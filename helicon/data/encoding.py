@@ -56,7 +56,7 @@ class Piece(NamedTuple):
     media: Media
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coder:
     """Media of a modality to ids of a slot.
 
@@ -143,7 +143,7 @@ def encode(
     """
     room = most_ids(layout, tokenizers)
     coders = [
-        Coder(slot, modality, tokenizers[slot], room[slot], names.get(slot, ""))
+        Coder(slot=slot, modality=modality, tokenizer=tokenizers[slot], room=room[slot], name=names.get(slot, ""))
         for slot, modality in modalities.items()
     ]
     travels = [coder.travels for coder in coders]

@@ -140,12 +140,12 @@ def test_all_but_codecs_can_go_to_other_processes(tmp_path):
         "labels": (LabelTokenizer(["bell"]), "bell"), "lyrics": (LyricsTokenizer(), "Sing,\ngoddess"),
     }  # fmt: skip
     for tokenizer, media in known.values():
-        assert Coder("", "", tokenizer, None).travels
+        assert Coder(slot="", modality="", tokenizer=tokenizer, room=None).travels
         again = pickle.loads(pickle.dumps(tokenizer))
         assert again.block == tokenizer.block
         assert np.array_equal(again.encode(media), tokenizer.encode(media))
     for tokenizer in (codes_of(sound_codec()), Together(), Locked()):
-        assert not Coder("", "", tokenizer, None).travels
+        assert not Coder(slot="", modality="", tokenizer=tokenizer, room=None).travels
 
 
 def test_what_cannot_go_is_encoded_here(tmp_path):
@@ -157,7 +157,7 @@ def test_what_cannot_go_is_encoded_here(tmp_path):
 
 def test_long_text_is_several_pieces():
     lines = "".join(f"line {i}\n" for i in range(4000))
-    coder = Coder("text", "text", BytesTokenizer(), None)
+    coder = Coder(slot="text", modality="text", tokenizer=BytesTokenizer(), room=None)
     made = Encoding(Layout.parse("text"), {"text": "text"}, [coder])(Entry("book", {}), {"text": lines})
     assert [piece.name for piece in made] == ["book#0", "book#1", "book#2"]
     assert b"".join(bytes(piece.ids["text"][0].ids) for piece in made).decode() == lines

@@ -69,6 +69,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(" ".join(message.split()))
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Prints help, where argparse would say nothing of a full disk."""
+        print_text(message.rstrip("\n"), file)
+
     def parse_most(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """What is known, and the other options with their values, which argparse would take for its own arguments."""
         ours, rest, left = [], [], list(words)

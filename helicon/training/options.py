@@ -25,7 +25,7 @@ from helicon.cli import CommandError
 from helicon.data.config import DataConfig
 from helicon.data.entries import DataError
 from helicon.formats.nearest import unknown
-from helicon.formats.printable import printable
+from helicon.formats.printable import print_text, printable
 from helicon.plugins.loading import require
 from helicon.presets import Config, chosen, config_path, merge, preset, preset_path
 from helicon.training.runs.folders import check_format
@@ -91,6 +91,9 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         raise explained(message, self) from ex
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print_text(message.rstrip("\n"), file)
 
 
 def explained(message: str, parser: Parser) -> UsageError:

@@ -96,7 +96,9 @@ def test_what_was_there_is_intact_where_something_was(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("words", [["help"], ["--version"], ["doctor", "--json"]])
+@pytest.mark.parametrize(
+    "words", [["help"], ["--version"], ["doctor", "--json"], ["train", "--help"], ["fit", "--help"]]
+)
 def test_standard_output_that_is_full_is_named(words):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "helicon", *words], stdout=full, stderr=subprocess.PIPE, text=True)

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, IterableDataset
 
 from helicon.data.children import end_with_parent, safe_path
 from helicon.data.numbered import NumberedBatches
+from helicon.training.errors import TrainingError
 
 
 class TrainLoader(DataLoader[Any]):
@@ -73,8 +75,13 @@ def held_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) 
 
     limit: option that says how many, `limit_val_batches` or `limit_test_batches`. Lightning cannot tell what a share of
     them is: a loader that says how long it is would be left out where it is empty, on some of the processes alone.
+
+    TrainingError where nothing is held out, unless a training goes on without.
     """
     assert trainer is not None
+    if not batches and trainer.state.fn != TrainerFn.FITTING:
+        advice = "two files or more, and a --data.held_out above 0, leave some"
+        raise TrainingError(f"nothing is held out that could be measured; {advice}")
     share = getattr(trainer, limit)
     if isinstance(share, float) and 0 < share < 1:
         setattr(trainer, limit, max(1, int(share * len(batches) / trainer.world_size)))

@@ -37,8 +37,13 @@ def register_objective(name: str) -> Callable[[Kind], Kind]:
 
 
 def name_of(objective: Objective) -> str:
-    """The name of an objective's class."""
-    return next(name for name, kind in OBJECTIVES.items().items() if type(objective) is kind)
+    """The name of an objective's class; PluginError for one that has none."""
+    for name, kind in OBJECTIVES.items().items():
+        if type(objective) is kind:
+            return name
+    raise PluginError(
+        f"{type(objective).__name__}: an objective needs a name; @helicon.register_objective gives it one"
+    )
 
 
 def plugin_of(objective: Objective) -> list[Plugin]:

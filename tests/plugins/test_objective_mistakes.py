@@ -18,6 +18,7 @@ from helicon.objectives.guarded import (
     report_of,
     table_of,
 )  # fmt: skip
+from helicon.objectives.next_token import NextToken
 from helicon.objectives.registry import OBJECTIVES
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.plugin import PluginError
@@ -124,6 +125,14 @@ def test_errors_that_are_not_its_own_stay_as_they_are(home):
     objective = OBJECTIVES.get("mine")()
     with pytest.raises(AttributeError, match="hidden"):
         loss_of(objective, torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]
+
+
+def test_an_objective_without_a_name_is_refused():
+    class Nameless(NextToken):
+        pass
+
+    with pytest.raises(PluginError, match=r"^Nameless: an objective needs a name; @helicon\.register_objective gives"):
+        _ = replace(text_bundle(), objective=Nameless()).network
 
 
 def test_a_bug_of_helicon_is_not_told_as_a_plugin_s():

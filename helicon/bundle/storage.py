@@ -154,7 +154,7 @@ def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torc
     What else has weights is left out: what it had learned is not in a bundle.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # of the CPU alone, where it is built
         network = bundle.network
     for name in {key.partition(".")[0] for key in network.state_dict()} - {"gpt", *bundle.objective.kept}:
         delattr(network, name)

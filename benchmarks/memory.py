@@ -26,7 +26,7 @@ import torch
 from machine import describe
 
 from helicon.bundle.bundle import make_gpt
-from helicon.data.batches import collate
+from helicon.data.collate import collate
 from helicon.gpt.config import GPTConfig
 from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout

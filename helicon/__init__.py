@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from helicon.gpt.sampler import register_sampler_step
     from helicon.modalities.base import Modality, TokenizerSpec
     from helicon.modalities.registry import register_modality, register_tokenizer
-    from helicon.objectives.base import Batch, Mean, Network, Objective
+    from helicon.objectives.base import Batch, Mean, Network, Objective, Referred, Rewarded, Rollouts
     from helicon.objectives.next_token import NextToken
     from helicon.objectives.registry import register_objective
     from helicon.sequence.vocabulary import Block
@@ -75,6 +75,9 @@ _EXPORTS = {
     "QuantizerConfig": "helicon.vqvae.config",
     "QuantizerLearning": "helicon.vqvae.config",
     "ReadReport": "helicon.formats.score",
+    "Referred": "helicon.objectives.base",
+    "Rewarded": "helicon.objectives.base",
+    "Rollouts": "helicon.objectives.base",
     "Reconstruction": "helicon.evaluation.reconstruction",
     "Score": "helicon.formats.score",
     "Tokenizer": "helicon.tokenizers.base",
@@ -133,6 +136,9 @@ __all__ = [
     "QuantizerLearning",
     "ReadReport",
     "Reconstruction",
+    "Referred",
+    "Rewarded",
+    "Rollouts",
     "Score",
     "Tokenizer",
     "TokenizerSpec",

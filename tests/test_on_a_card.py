@@ -13,7 +13,7 @@ from image_bundles import image_bundle, picture
 from pretend_card import Card
 from sound_bundles import RATE, noise, sound_bundle
 
-from helicon.data.batches import collate
+from helicon.data.collate import collate
 from helicon.data.corpus import write_corpus
 from helicon.evaluation.features import layer_features
 from helicon.evaluation.losses import corpus_nats

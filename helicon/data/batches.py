@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
+from helicon.data.collate import Windows, gather
 from helicon.data.corpus import Corpus
 from helicon.data.numbered import NumberedBatches
 from helicon.data.packing import Batches
+from helicon.data.pairs import PairStream, pair_windows
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
-from helicon.objectives.base import NO_LABEL, Batch
+from helicon.objectives.base import NO_LABEL, Batch, Examples
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.augment import AugmentationRanges
@@ -41,32 +42,6 @@ class Variation:
 
 
 NONE = Variation(drop=0.0, plan=0.0)
-
-
-def collate(
-    index: int, packed: Sequence[Packed], examples: Sequence[int] | None = None, labels: np.ndarray | None = None,
-    sequences: int | None = None,
-) -> Batch:  # fmt: skip
-    """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target.
-
-    Args:
-        index: of the layout.
-        packed: the sequences.
-        examples: number of each one's example in its corpus; those of the sequences unless given.
-        labels: number of the label of each example of the corpus.
-        sequences: of the full context that they stand for; as many as there are unless given.
-    """
-    lengths = np.array([len(p.ids) for p in packed], np.int64)
-    real = np.arange(lengths.max()) < lengths[:, None]
-    ids, targets = np.zeros(real.shape, np.int64), np.full(real.shape, NO_TARGET, np.int64)
-    rows = np.zeros((*real.shape, packed[0].rows.shape[1]), np.int64)
-    ids[real] = np.concatenate([p.ids for p in packed])
-    rows[real] = np.concatenate([p.rows for p in packed])
-    targets[real] = np.concatenate([p.targets for p in packed])
-    numbers = np.arange(len(packed)) if examples is None else np.asarray(examples, np.int64)
-    known = np.full(len(packed), NO_LABEL) if labels is None else labels[numbers]
-    tensors = map(torch.from_numpy, (ids, rows, targets, lengths, known, numbers))
-    return Batch(index, *tensors, sequences=len(packed) if sequences is None else sequences)
 
 
 class Stream:
@@ -103,6 +78,15 @@ class Stream:
     def example(self, window: int) -> int:
         """Number, in the corpus, of the example that a window is of."""
         return int(self.examples[self.windows.pieces[window]])
+
+    def windows_at(self, number: int, window: int) -> Windows:
+        """What a batch has of a window that comes at that number."""
+        return ((self.example(window), self.window(number, window)),)
+
+    @property
+    def sequences(self) -> int:
+        """Of the full context that a batch stands for."""
+        return self.batch
 
     def window(self, number: int, window: int) -> Packed:
         """A window of the table, as it is when it comes at that number."""
@@ -197,7 +181,7 @@ class TrainBatches(NumberedBatches[Batch]):
     Of each batch a process of several takes every `world`-th piece from `rank` on.
     """
 
-    def __init__(self, streams: Sequence[Stream], first: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, streams: Sequence[Stream | PairStream], first: int = 0, rank: int = 0, world: int = 1) -> None:
         self.streams, self.first, self.rank, self.world = list(streams), first, rank, world
 
     def batch(self, t: int) -> Batch:
@@ -205,9 +189,8 @@ class TrainBatches(NumberedBatches[Batch]):
         index = t % len(self.streams)
         stream = self.streams[index]
         rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
-        packed = [stream.window(number, window) for number, window in rows]
-        examples = [stream.example(window) for _, window in rows]
-        return collate(index, packed, examples, stream.labels, stream.batch // self.world)
+        items = [stream.windows_at(number, window) for number, window in rows]
+        return gather(index, items, stream.labels, stream.sequences // self.world)
 
     @property
     def epoch(self) -> int:
@@ -216,12 +199,17 @@ class TrainBatches(NumberedBatches[Batch]):
 
 
 def held_out_windows(
-    corpus: Corpus, sequencer: Sequencer, layout: Layout, labels: np.ndarray | None = None
-) -> Iterator[tuple[int, Packed]]:  # fmt: skip
-    """(number of the example, window): `scored_windows` of all held-out examples."""
+    corpus: Corpus, sequencer: Sequencer, layout: Layout, examples: Examples = "sequences",
+    labels: np.ndarray | None = None,
+) -> Iterator[Windows]:  # fmt: skip
+    """`scored_windows` of all held-out examples, or all held-out pairs."""
+    if examples == "pairs":
+        for pair in corpus.pairs[corpus.select_pairs(held=True)]:
+            yield pair_windows(corpus, sequencer, layout, pair)
+        return
     for example in map(int, chosen_examples(corpus, held=True, labels=labels)):
         for window in scored_windows(corpus, sequencer, layout, example, labels is not None):
-            yield example, window
+            yield ((example, window),)
 
 
 def scored_windows(

@@ -17,7 +17,7 @@ from helicon.formats.files import atomic_write, open_regular, read_regular, writ
 from helicon.formats.printable import MOST, printable
 from helicon.sequence.layout import Layout
 
-VERSION = 3
+VERSION = 4
 INDEX = "corpus.json"
 MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
 SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")
@@ -37,6 +37,8 @@ class Corpus:
 
     ids: slot -> flat array of local ids of all variants. offsets: slot -> int64 [variants + 1] into it.
     variants: slot -> int64 [examples + 1] into the variants, for slots of which some example has several.
+    files: int64 [examples], number of the file that each comes from: of a long text the same for each of its documents;
+    empty where each has its own. pairs: int64 [pairs, 2], the examples of which the first was preferred to the second.
     """
 
     layout: str
@@ -46,6 +48,8 @@ class Corpus:
     ids: Mapping[str, np.ndarray]
     offsets: Mapping[str, np.ndarray]
     variants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    files: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    pairs: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     folder: Path | None = None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -86,10 +90,14 @@ class Corpus:
         """Tokens of the slot that is made, over one side of the split."""
         return int(self.lengths(Layout.parse(self.layout).last.name)[self.select(held)].sum())
 
+    def select_pairs(self, held: bool) -> np.ndarray:
+        """Numbers of the held-out pairs, or of those to train on: both of a pair are on the same side."""
+        return np.flatnonzero(self.held[self.pairs[:, 0]] == held)
+
 
 def write_corpus(
     folder: Path, layout: str, rows: Iterable[tuple[str, str | None, bool, Mapping[str, Ids]]],
-    block_sizes: Mapping[str, int],
+    block_sizes: Mapping[str, int], files: Sequence[int] = (), pairs: Sequence[tuple[int, int]] = (),
 ) -> Corpus:  # fmt: skip
     """Writes (name, label, held out, ids of each slot) as shards; the index, with checksums, comes last.
 
@@ -124,6 +132,7 @@ def write_corpus(
         checksums[path.name] = _checksum(path)
     index = {
         "version": VERSION, "layout": layout, "names": names, "labels": labels, "held": held, "checksums": checksums,
+        "files": list(files), "pairs": [list(pair) for pair in pairs],
     }  # fmt: skip
     write_json(folder / INDEX, index)
     return read_corpus(folder)
@@ -165,7 +174,9 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             if check and _checksum(folder / name) != checksum:
                 raise CorpusError(f"{folder / name}: checksum differs")
         names, labels, held = index["names"], index["labels"], np.array(index["held"], bool)
-        whole = len(names) == len(labels) == len(held)
+        files, pairs = np.array(index["files"], np.int64), np.array(index["pairs"], np.int64).reshape(-1, 2)
+        whole = len(names) == len(labels) == len(held) and len(files) in (0, len(names))
+        whole &= bool(((pairs >= 0) & (pairs < len(names))).all())
         for slot, ids in arrays["ids"].items():
             variants = arrays["variants"].get(slot, np.arange(len(names) + 1))
             offsets = arrays["offsets"][slot]
@@ -173,7 +184,10 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             whole &= _fit(variants, len(offsets) - 1) and _fit(offsets, len(ids))
         if not whole:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
-        return Corpus(layout=index["layout"], names=names, labels=labels, held=held, **arrays, folder=folder)
+        return Corpus(
+            layout=index["layout"], names=names, labels=labels, held=held, **arrays, files=files, pairs=pairs,
+            folder=folder,
+        )  # fmt: skip
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {printable(error, MOST)}") from None
 

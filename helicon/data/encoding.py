@@ -120,10 +120,13 @@ class Encoding:
         return {name for slot, name in self.modalities.items() if slot not in coded}
 
     def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, Media]]:
-        """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does."""
+        """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does.
+
+        One of a pair is judged as a whole.
+        """
         if in_company(media):
             return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
-        if self.layout.last.length is not None:
+        if self.layout.last.length is not None or entry.side:
             return [(entry.name, media)]
         name = self.modalities[self.layout.last.name]
         with registry.MODALITIES.running(name):

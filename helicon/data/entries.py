@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from helicon.data.shards import Member
 from helicon.formats.printable import printable
@@ -19,19 +19,31 @@ class DataError(ValueError):
     """A folder or manifest that cannot be trained on; the message names it and says what would be accepted."""
 
 
-@dataclass(frozen=True)
+class Side(NamedTuple):
+    """One of a pair that a manifest lists. pair: its name. chosen: whether it was preferred to the other."""
+
+    pair: str
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One example: name relative to the root without suffix, a file for each modality, label, texts of a manifest."""
+    """One example: name relative to the root without suffix, a file for each modality, label, texts of a manifest.
+
+    side: of the pair that it is one of, if it is.
+    """
 
     name: str
     files: dict[str, File]
     label: str | None = None
     texts: tuple[str, ...] = ()
+    side: Side | None = None
 
     @property
     def stamps(self) -> list[Any]:
-        """What the token cache depends on: each file's suffix, size and time of change, the label and the texts."""
-        return [self.name, {m: stamp(file) for m, file in sorted(self.files.items())}, self.label, self.texts]
+        """What the token cache depends on: each file's suffix, size and time of change, label, texts and pair."""
+        files = {m: stamp(file) for m, file in sorted(self.files.items())}
+        return [self.name, files, self.label, self.texts, self.side]
 
 
 @dataclass
@@ -86,7 +98,7 @@ def matched(
     for modality in modalities:
         first, *others = found[modality.name] = sorted(found[modality.name], key=_rank(modality))
         skipped.update({printable(str(file)): f"the {first.suffix} file of the same stem is used" for file in others})
-    return Entry(name, {m: group[0] for m, group in found.items()}, label)
+    return Entry(name=name, files={m: group[0] for m, group in found.items()}, label=label)
 
 
 def _rank(modality: Modality) -> Callable[[File], tuple[int, int, str]]:

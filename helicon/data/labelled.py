@@ -1,4 +1,4 @@
-"""Labels of the pieces of a folder, which a classifier learns: their list, and each piece's place in it."""
+"""Labels of the files of a folder, which a classifier learns: which files have one, their list, each piece's place."""
 
 from __future__ import annotations
 
@@ -8,30 +8,54 @@ from collections.abc import Sequence
 import numpy as np
 
 from helicon.data.corpus import Corpus
-from helicon.data.entries import DataError
+from helicon.data.entries import DataError, Scan
 from helicon.formats.printable import MOST, printable
 from helicon.objectives.base import MOST_LABELS, NO_LABEL
 
+ACCEPTED = "a folder for each label, or a manifest with a column label, is accepted"
+
+
+def with_labels(found: Scan, labels: Sequence[str], path: str) -> Scan:
+    """The examples that have one of these labels, or any where none are named; the others are passed over.
+
+    DataError where none is left.
+    """
+    kept, skipped = [], dict(found.skipped)
+    for entry in found.entries:
+        if entry.label is not None and (not labels or entry.label in labels):
+            kept.append(entry)
+            continue
+        other = "no label" if entry.label is None else f"label {printable(entry.label, MOST)}, which the run has not"
+        skipped[printable(str(next(iter(entry.files.values()))))] = other
+    if not kept:
+        accepted = f"the run has {printable(', '.join(labels), MOST)}" if labels else ACCEPTED
+        raise DataError(f"{path}: no labels{' that the run has' if labels else ''}; {accepted}")
+    return Scan(kept, skipped, found.notes)
+
 
 def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
-    """All labels, in order of name, each of which has two pieces at least: one to learn from, one to be held out.
+    """All labels, in order of name, each of which has two files at least: one to learn from, one to be held out.
 
-    DataError where there are none, or one alone, and for a label of a single piece.
+    DataError where there is one alone, and for a label of a single file.
     """
-    counts = Counter(label for corpus in corpora for label in corpus.labels if label is not None)
-    where = "a folder for each label, or a manifest with a column label, is accepted"
+    files = {
+        (label, number if len(corpus.files) == 0 else int(corpus.files[number]))
+        for corpus in corpora
+        for number, label in enumerate(corpus.labels)
+    }
+    counts = Counter(label for label, _ in files if label is not None)
     if len(counts) < 2:
         found = f"one label alone, {printable(next(iter(counts)), MOST)}" if counts else "no labels"
-        raise DataError(f"{path}: {found}; {where}")
+        raise DataError(f"{path}: {found}; {ACCEPTED}")
     if len(counts) > MOST_LABELS:
         raise DataError(f"{path}: {len(counts):,} labels; {MOST_LABELS:,} are accepted")
     for label, count in sorted(counts.items()):
         if count < 2:
-            raise DataError(f"{path}: label {printable(label, MOST)} has one piece; two or more are accepted")
+            raise DataError(f"{path}: label {printable(label, MOST)} has one file; two or more are accepted")
     trained = {corpus.labels[i] for corpus in corpora for i in corpus.select(held=False)}
     for label in sorted(counts):
         if label not in trained:
-            held = f"all pieces of label {printable(label, MOST)} are held out"
+            held = f"all files of label {printable(label, MOST)} are held out"
             raise DataError(f"{path}: {held}; a smaller --data.held_out leaves some")
     return tuple(sorted(counts))
 

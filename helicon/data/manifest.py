@@ -1,4 +1,4 @@
-"""Manifests: CSV, JSONL and COCO-style JSON that list files with their labels and captions."""
+"""Manifests: CSV, JSONL and COCO-style JSON that list files with labels and captions, or pairs of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from helicon.data.entries import DataError, Entry, File, Scan, accepted
+from helicon.data.entries import DataError, Entry, File, Scan, Side, accepted
 from helicon.data.folders import NOT_REGULAR, escapes, parts_to_follow
 from helicon.formats.files import open_regular, read_regular
 from helicon.formats.json_files import JsonError, parse_json
@@ -21,9 +21,11 @@ from helicon.formats.printable import MOST, printable
 from helicon.modalities.base import Modality
 
 KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
+PAIRS = "a CSV or JSONL file with columns chosen, rejected, prompt"
 ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'
 COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}'
-COLUMNS = ("file", "label", "text", "caption")
+SIDES = ("chosen", "rejected")  # of a pair
+COLUMNS = ("file", "label", "text", "caption", "prompt", *SIDES)
 MAX_LINE = 8 << 20  # characters of a row
 MAX_LINES = 2_000_000  # of a file, and images and captions of COCO-style JSON
 MOST_NAMED = 1000  # of the rows that are passed over; the others are counted
@@ -53,11 +55,12 @@ class Passed:
 
 @dataclass
 class Row:
-    """A file as its manifest names it, its label, and its captions in order."""
+    """A file as its manifest names it, its label, its captions in order, and the pair that it is one of."""
 
     file: str
     label: str | None = None
     texts: list[str] = field(default_factory=list)
+    side: Side | None = None
 
 
 def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> Scan:
@@ -106,7 +109,8 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
             passed(path, f"{captions}no {names} file of the same stem")
         else:
             outside += is_outside
-            found.entries.append(Entry(row.file, files, row.label, tuple(row.texts)))
+            texts = tuple(row.texts)
+            found.entries.append(Entry(name=row.file, files=files, label=row.label, texts=texts, side=row.side))
     if passed.more:
         found.notes.append(f"manifest   {manifest}: {passed.more:,} more rows are skipped")
     if outside:
@@ -122,12 +126,15 @@ def _unusable(path: Path, leads_out: bool) -> str:
 
 
 def _merged(manifest: Path, skip: Skip) -> list[Row]:
-    """One row a file: captions of further rows are added to those of the first. DataError names the fault's line."""
+    """One row a file: captions of further rows are added to those of the first. DataError names the fault's line.
+
+    A file has one for each pair that it is in.
+    """
     read = {".csv": _csv, ".json": _coco}.get(manifest.suffix.lower(), _jsonl)
-    rows: dict[str, Row] = {}
+    rows: dict[tuple[str, Side | None], Row] = {}
     try:
         for row in read(manifest, skip):
-            first = rows.setdefault(row.file, row)
+            first = rows.setdefault((row.file, row.side), row)
             if first is not row:
                 first.label = first.label or row.label
                 first.texts += row.texts
@@ -159,7 +166,7 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
         table = csv.reader(_lines(file, manifest))
         try:
             names = next(table, [])
-            if "file" not in names:
+            if "file" not in names and not {*SIDES} <= {*names}:
                 columns = printable(", ".join(names)[:200]) or "none"
                 raise DataError(f"{manifest}: no column `file`; there are: {columns}")
             # Of columns of one name the last counts. Others are not looked at: there may be many, and many rows
@@ -170,8 +177,7 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
                     skip(f"{manifest}, line {table.line_num}", reason)
                 elif row:
                     cells = {name: row[place] for name, place in places.items() if place < len(row)}
-                    if found := _row(cells, manifest, table.line_num, skip):
-                        yield found
+                    yield from _rows(cells, manifest, table.line_num, skip)
         except csv.Error as error:
             raise DataError(f"{manifest}, line {table.line_num}: {error}") from None
 
@@ -186,22 +192,27 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
                     raise DataError(f"{manifest}, line {number}: {error}") from None
                 if not isinstance(row, dict):
                     raise DataError(f"{manifest}, line {number}: not an object such as {ROW}")
-                if found := _row(row, manifest, number, skip):
-                    yield found
+                yield from _rows(row, manifest, number, skip)
 
 
-def _row(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> Row | None:
-    """The row that stands in a line of a manifest; None, and skipped, where it names no file or its text is none."""
-    file, label = row.get("file"), row.get("label")
-    given = row.get("text") or row.get("caption") or []
+def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[Row]:
+    """The file, or both of a pair, of a line; none, and skipped, where one is not named or its text is none."""
+    in_pair = not {*SIDES}.isdisjoint(row)
+    named, label = [row.get(name) for name in (SIDES if in_pair else ("file",))], row.get("label")
+    given = row.get("text") or row.get("caption") or row.get("prompt") or []
     texts = given if isinstance(given, list) else [given]
-    if not isinstance(file, str) or not file:
-        skip(f"{manifest}, line {number}", "no file is named")
+    files = [_posix(name) for name in named if isinstance(name, str) and name]
+    if len(files) < len(named):
+        skip(f"{manifest}, line {number}", "chosen and rejected are not both named" if in_pair else "no file is named")
+    elif len({*files}) < len(files):
+        skip(f"{manifest}, line {number}", "chosen and rejected are the same file")
     elif not all(map(_is_text, texts)):
         skip(f"{manifest}, line {number}", f"its text is {NO_TEXT}")
     else:
-        return Row(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
-    return None
+        label = None if label in (None, "") else str(label)
+        sides = [Side(" > ".join(files), file == files[0]) if in_pair else None for file in files]
+        return [Row(file, label, [text for text in texts if text], side) for file, side in zip(files, sides)]
+    return []
 
 
 def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:

@@ -18,8 +18,11 @@ from helicon.data.children import safe_path
 from helicon.data.config import DataConfig
 from helicon.data.corpus import MAX_INDEX_BYTES, VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
 from helicon.data.encoding import Surveying, encode
-from helicon.data.entries import DataError, Scan
+from helicon.data.entries import DataError, Entry, Scan
 from helicon.data.files import scan, split
+from helicon.data.grouping import file_numbers, paired_examples, split_unit
+from helicon.data.labelled import with_labels
+from helicon.data.manifest import KINDS, PAIRS
 from helicon.data.reading import Reader
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, read_regular, write_json
@@ -29,6 +32,7 @@ from helicon.formats.temporary import clear_abandoned, remove_temporary, tempora
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.modalities.guarded import making
+from helicon.objectives.base import Examples
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
@@ -41,7 +45,9 @@ class Source:
     """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
 
     grow: whether adopted tokenizers learn the labels of the folder; one that is measured on it does not.
-    made_only: whether examples carry the slot that is made alone, so that other media are not asked for.
+    examples: what is learned from. Of labelled pieces the slot that is made is read alone, so that other media are not
+    asked for, and all of a file is on one side of the split; pairs are those of a manifest.
+    labels: those that are learned, of which others are passed over; empty for any, None where labels are not needed.
     """
 
     path: Path
@@ -52,7 +58,8 @@ class Source:
     held_out: float = 0.05
     cache: Path | None = None
     grow: bool = True
-    made_only: bool = False
+    examples: Examples = "sequences"
+    labels: tuple[str, ...] | None = None
 
     @staticmethod
     def of(
@@ -109,7 +116,11 @@ def prepare(
     encode where there is much to do, as many as there are cores unless told. DataError when nothing can be read.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    scans = [scan(source.path, modalities_of(layout, source.made_only), source.manifest) for layout in layouts]
+    scans = [scan(source.path, modalities_of(layout, source.examples), source.manifest) for layout in layouts]
+    for found in scans:
+        _check_pairs(source, found)
+    if source.labels is not None:
+        scans = [with_labels(found, source.labels, str(source.path)) for found in scans]
     adopted = dict(adopted or {})
     folder = (source.cache or default_cache()) / _key(source, scans, adopted)
     if kept is not None and not _holds(folder, kept):
@@ -127,16 +138,16 @@ def prepare(
         return replace(_build(source, layouts, scans, adopted, folder, workers), notes=notes)
 
 
-def slots_of(layout: Layout, made_only: bool = False) -> list[str]:
+def slots_of(layout: Layout, examples: Examples = "sequences") -> list[str]:
     """Slots of a layout that examples carry: all, or the one that is made."""
-    return [layout.last.name] if made_only else layout.sources
+    return [layout.last.name] if examples == "labelled" else layout.sources
 
 
-def modalities_of(layout: Layout, made_only: bool = False) -> list[Modality]:
+def modalities_of(layout: Layout, examples: Examples = "sequences") -> list[Modality]:
     """Those of these slots, once each, in order; DataError where what is made is in no file."""
     if not modality_of(layout.last.name, [layout]).in_files:
         raise DataError(f"layout `{layout}`: a label is a condition of what is made; put a slot such as image after it")
-    found = [modality_of(slot, [layout]) for slot in slots_of(layout, made_only)]
+    found = [modality_of(slot, [layout]) for slot in slots_of(layout, examples)]
     return list({modality.name: modality for modality in found}.values())
 
 
@@ -149,13 +160,22 @@ def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
     return next(iter(found.values()))
 
 
+def _check_pairs(source: Source, found: Scan) -> None:
+    """DataError where pairs are needed and there are none, or the other way round."""
+    where = printable(source.manifest or source.path, MOST)
+    if source.examples == "pairs" and not any(entry.side for entry in found.entries):
+        raise DataError(f"{where}: no pairs; --data.manifest with {PAIRS} is accepted")
+    if source.examples != "pairs" and any(entry.side for entry in found.entries):
+        raise DataError(f"{where}: pairs, which an objective of pairs alone reads; {KINDS} is accepted")
+
+
 def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:
     states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
     choices, layouts = _choices(source), [Layout.parse(spec).sources for spec in source.layouts]
     parts = [
         helicon.__version__, VERSION, source.layouts, choices, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, choices, adopted)],
-        source.held_out, str(source.path.resolve()), states, source.grow, source.made_only,
+        source.held_out, str(source.path.resolve()), states, source.grow, source.examples,
         [[entry.stamps for entry in found.entries] for found in scans],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
@@ -211,7 +231,7 @@ def _build(
     workers: Workers,
 ) -> Prepared:  # fmt: skip
     readers = [
-        Reader(found.entries, modalities_of(layout, source.made_only), source.options, workers)
+        Reader(found.entries, modalities_of(layout, source.examples), source.options, workers)
         for layout, found in zip(layouts, scans)
     ]
     surveys: dict[str, list[Any]] = {}
@@ -310,11 +330,11 @@ def _encode(
     source: Source,
 ) -> dict[str, int]:  # fmt: skip
     """Writes the corpus of a layout; gives what encoding lost, counted. choices: slot -> name of its tokenizer."""
-    slots = slots_of(layout, source.made_only)
+    slots = slots_of(layout, source.examples)
     sizes = {slot: len(tokenizers[slot].block) for slot in slots}
     modalities = {slot: modality_of(slot, [layout]).name for slot in slots}
     rows: list[tuple[str, str | None, Mapping[str, Ids]]] = []
-    stems: list[str] = []
+    entries: list[Entry] = []
     lost: Counter[str] = Counter()
     for entry, piece in encode(reader, layout, modalities, tokenizers, choices):
         for coded in (coded for several in piece.ids.values() for coded in several):
@@ -322,10 +342,10 @@ def _encode(
         if any(len(coded.ids) for coded in piece.ids[layout.last.name]):
             ids = {slot: [coded.ids for coded in several] for slot, several in piece.ids.items()}
             rows.append((piece.name, entry.label, ids))
-            stems.append(piece.name.removesuffix(next(iter(entry.files.values())).suffix))
+            entries.append(entry)
         else:
             lost["pieces without anything in them"] += 1
-    # By stem: what belongs to one picture is on one side, whatever stages it is trained in
-    held = split(stems, source.held_out)
-    write_corpus(folder, str(layout), ((n, label, out, ids) for (n, label, ids), out in zip(rows, held)), sizes)
+    held = split([split_unit(row[0], entry, source.examples) for row, entry in zip(rows, entries)], source.held_out)
+    whole = ((name, label, out, ids) for (name, label, ids), out in zip(rows, held))
+    write_corpus(folder, str(layout), whole, sizes, file_numbers(entries), paired_examples(entries))
     return lost

@@ -16,7 +16,8 @@ import torch
 
 from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError
-from helicon.data.batches import collate, scored_windows
+from helicon.data.batches import scored_windows
+from helicon.data.collate import collate
 from helicon.data.corpus import Corpus
 from helicon.evaluation.losses import open_folder
 from helicon.formats.files import atomic_write

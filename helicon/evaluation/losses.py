@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.batches import collate, scored_windows
+from helicon.data.batches import scored_windows
+from helicon.data.collate import collate, gather
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
+from helicon.data.pairs import pair_windows
 from helicon.data.prepare import Prepared, Source, modalities_of, prepare
 from helicon.formats.progress import bar
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
-from helicon.objectives.base import Batch
+from helicon.objectives.base import Batch, Examples
 from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -66,12 +68,15 @@ def open_folder(
     """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
 
     Labels that the model does not know are left open. Of a model that learned labels, only the medium that it makes is
-    read. DataError when there are files for none of the layouts.
+    read; one that learned from pairs is measured on pairs where a manifest lists them. DataError when there are files
+    for none of the layouts.
     """
-    layouts, fault, labelled = [], None, bundle.objective.labelled
+    examples: Examples = bundle.objective.examples
+    examples = "sequences" if examples == "pairs" and manifest is None else examples
+    layouts, fault = [], None
     for layout in bundle.schema.layouts:
         try:
-            scan(path, modalities_of(layout, labelled), manifest)
+            scan(path, modalities_of(layout, examples), manifest)
             layouts.append(layout)
         except DataError as error:
             fault = fault or error
@@ -88,7 +93,7 @@ def open_folder(
         manifest=manifest,
         held_out=held_out,
         grow=False,
-        made_only=labelled,
+        examples=examples,
     )
     return prepare(source, bundle.sequencer.tokenizers), layouts
 
@@ -104,7 +109,7 @@ def measure_losses(
         for example in examples:
             for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
                 units[unit] = units.get(unit, 0.0) + amount
-        blind = bundle.objective.labelled
+        blind = bundle.objective.examples == "labelled"
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind)
         losses.append(
             LayoutLoss(layout=str(layout), slot=name, pieces=len(examples), targets=targets, nats=nats, units=units)
@@ -152,6 +157,17 @@ def window_batches(
         for i in range(0, len(pool), batch):
             numbers, packed = zip(*pool[i : i + batch])
             yield collate(index, packed, numbers, labels).to(device)
+
+
+def pair_batches(
+    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, held: bool, batch: int
+) -> Iterator[Batch]:  # fmt: skip
+    """All pairs, or those that a training holds out, beside the model, with a bar of how far it is."""
+    index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
+    pairs = corpus.pairs[corpus.select_pairs(held=True)] if held else corpus.pairs
+    told = iter(bar(pairs, of="measuring", unit="pairs"))
+    while group := list(islice(told, batch)):
+        yield gather(index, [pair_windows(corpus, sequencer, layout, pair) for pair in group]).to(device)
 
 
 def codebook_figures(counts_K: Tensor) -> tuple[float, float]:

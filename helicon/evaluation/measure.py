@@ -14,7 +14,14 @@ from helicon.data.config import check_held_out
 from helicon.data.labelled import label_numbers
 from helicon.data.prepare import Prepared, Source
 from helicon.evaluation.controllability import measure_controllability
-from helicon.evaluation.losses import LayoutLoss, measure_losses, measured_examples, open_folder, window_batches
+from helicon.evaluation.losses import (
+    LayoutLoss,
+    measure_losses,
+    measured_examples,
+    open_folder,
+    pair_batches,
+    window_batches,
+)
 from helicon.formats.files import write_json
 from helicon.formats.notebook import html_figures, html_lines, html_table, plain
 from helicon.formats.printable import MOST, printable
@@ -96,7 +103,7 @@ def evaluate(
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
     reports = objective_reports(bundle, prepared, layouts, heldout)
-    if bundle.objective.labelled and not reports:
+    if bundle.objective.examples == "labelled" and not reports:
         known = printable(", ".join(bundle.labels), MOST)
         raise EvaluationError(f"{folder}: no piece has a label that this model knows; it has {known}")
     tables = [table_of(bundle.objective, report) for report in reports.values()]
@@ -109,9 +116,10 @@ def objective_reports(
     """Layout -> what the model's objective says of all pieces, or of those that are held out; of those that say any."""
     found = {}
     for corpus, layout in zip(prepared.corpora, layouts):
-        numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.labelled
-        examples = measured_examples(corpus, held)
-        batches = window_batches(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind, numbers)
+        numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.examples == "labelled"
+        of = (bundle.gpt, bundle.sequencer, corpus, layout)
+        pieces = window_batches(*of, measured_examples(corpus, held), batch, blind, numbers)
+        batches = pair_batches(*of, held, batch) if len(corpus.pairs) else pieces
         found[str(layout)] = report_of(bundle.objective, bundle.network, batches)
     return {layout: report for layout, report in found.items() if report}
 

@@ -1,4 +1,4 @@
-"""The seam of an objective: what it needs beyond a GPT, and the loss of a batch.
+"""The seam of an objective: its kind of examples, what it needs beyond a GPT, and the loss of a batch.
 
 Shapes: P pieces of a batch, T tokens of the longest of them, A coordinate axes, C width.
 """
@@ -7,24 +7,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helicon.formats.checked import whole
+from helicon.gpt.model import GPT
 from helicon.sequence.layout import Layout
 
 if TYPE_CHECKING:
     from helicon.bundle.bundle import Bundle
+    from helicon.generation.ranking import Candidates
 
 NO_LABEL = -1
 MOST_LABELS = 1 << 16
+MOST_SAMPLES, MOST_TOKENS = 1 << 12, 1 << 20  # of rollouts
+IGNORED = -1
+
+Examples = Literal["sequences", "labelled", "pairs", "rollouts"]  # kinds of what is learned from
 
 
 class Batch(NamedTuple):
     """One layout's pieces, each a sequence of its own, filled up on the right to the longest of them. All int64.
+
+    Of pairs the first half of the pieces are the chosen ones and the second half, in the same order, the rejected ones.
 
     layout: its number. ids [P, T], rows [P, T, A], targets [P, T] (NO_TARGET: nothing to learn), lengths [P]: of each
     piece. labels [P]: number of each piece's label, NO_LABEL where none is known or asked for. examples [P]: number of
@@ -45,6 +56,20 @@ class Batch(NamedTuple):
         """The same on a device."""
         ids, rows, targets, lengths, labels, examples = (tensor.to(device) for tensor in self[1:7])
         return Batch(self.layout, ids, rows, targets, lengths, labels, examples, self.sequences)
+
+
+class Rollouts(NamedTuple):
+    """Pieces that the model itself has made, for learning from rewards (Ziegler 2019, arXiv:1909.08593).
+
+    pieces: each made under the conditions of an example of the data, `samples` of them in a row for each example.
+    old, reference [P, T], float32: log-probability of each target when it was made, and by the frozen reference; 0
+    where there is nothing to learn. rewards [P], float32. All without a gradient.
+    """
+
+    pieces: Batch
+    old: Tensor
+    reference: Tensor
+    rewards: Tensor
 
 
 class Mean(NamedTuple):
@@ -73,17 +98,29 @@ class Network(nn.Module):
         """[P, T, C]: the GPT's states after its final norm, 0 beyond the pieces."""
         return self.gpt(batch.ids, batch.rows, self.layout(batch).frame, lengths_B=batch.lengths)
 
+    def log_probabilities(self, batch: Batch, gpt: GPT | None = None) -> Tensor:
+        """[P, T], float32: of each target of the slot that is made, 0 elsewhere; by another GPT, if one is given."""
+        model, layout = gpt or self.gpt, self.layout(batch)
+        span = self.sequencer.spans(layout, batch.ids.shape[1])[-1]
+        hidden_PTC = model(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
+        targets_PN = batch.targets[:, span.positions]
+        logits = model.logits(hidden_PTC[:, span.positions], span.rows).float()
+        local_PN = (targets_PN - span.rows.start).where(targets_PN >= 0, IGNORED)
+        nats_PN = F.cross_entropy(logits.transpose(1, 2), local_PN, ignore_index=IGNORED, reduction="none")
+        return F.pad(-nats_PN, (span.positions.start, batch.ids.shape[1] - span.positions.stop))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
     """What is learned from examples. Its fields are options, `--model.NAME`, told by its docstring under `Args:`.
 
-    labelled: whether it learns from pieces that have a label; then a piece's conditions, of which some may tell the
-    label, are left out. kept: children of its network that a bundle has beside the GPT. use: the command for a trained
-    model, without `helicon`.
+    examples: what it learns from: `sequences`, pieces with their conditions; `labelled`, pieces that have a label,
+    without their conditions, of which some may tell it; `pairs` of a manifest, of which one is preferred; `rollouts`,
+    pieces that the model itself makes. kept: children of its network that a bundle has beside the GPT. use: the command
+    for a trained model, without `helicon`.
     """
 
-    labelled: ClassVar[bool] = False
+    examples: ClassVar[Examples] = "sequences"
     kept: ClassVar[tuple[str, ...]] = ()
     use: ClassVar[str] = "generate {run} -n 4 --seed 1 -o out"
 
@@ -96,8 +133,8 @@ class Objective(ABC):
         return Network(bundle)
 
     @abstractmethod
-    def loss(self, network: Network, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
-        """(loss, a number with a gradient; figures that are logged, by name) of a batch."""
+    def loss(self, network: Network, batch: Any) -> tuple[Tensor, dict[str, Mean]]:
+        """(loss, a number with a gradient; figures that are logged, by name) of a `Batch`, or of `Rollouts`."""
 
     @abstractmethod
     def metrics(self, network: Network) -> Sequence[str]:
@@ -118,3 +155,43 @@ class Objective(ABC):
     def draw(self, report: Mapping[str, Any], path: Path) -> str:
         """Writes a PNG of a report to `path` and returns what it shows; empty, and no picture, where it has none."""
         return ""
+
+
+class Referred(Network):
+    """A GPT, and a frozen copy of what it was when the training began."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        self.reference = deepcopy(bundle.gpt).requires_grad_(False)
+
+    def reference_log_probabilities(self, batch: Batch) -> Tensor:
+        """[P, T], float32, without a gradient: `log_probabilities` by the frozen reference, without dropout."""
+        with torch.no_grad():
+            return self.log_probabilities(batch, self.reference.eval())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewarded(Objective):
+    """What is learned from rewards of pieces that the model makes under the conditions of its data.
+
+    Args:
+        samples: pieces made for each example's conditions.
+        sample_tokens: of each of them at most; as many as there is room for unless given.
+    """
+
+    examples: ClassVar[Examples] = "rollouts"
+
+    samples: int = 4
+    sample_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        whole("samples", self.samples, 1, MOST_SAMPLES)
+        if self.sample_tokens is not None:
+            whole("sample_tokens", self.sample_tokens, 1, MOST_TOKENS)
+
+    def build(self, bundle: Bundle) -> Referred:
+        return Referred(bundle)
+
+    @abstractmethod
+    def rewards(self, network: Network, made: Candidates) -> Tensor | Sequence[float]:
+        """[samples]: the reward of each piece that was made under the same conditions."""

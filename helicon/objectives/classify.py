@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from helicon.formats.checked import number
 from helicon.formats.plots import confusion
 from helicon.formats.printable import printable
-from helicon.objectives.base import NO_LABEL, Batch, Mean, Network
+from helicon.objectives.base import NO_LABEL, Batch, Examples, Mean, Network
 from helicon.objectives.next_token import NextToken
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Classify(NextToken):
         head_dropout: dropout before the classification head.
     """
 
-    labelled: ClassVar[bool] = True
+    examples: ClassVar[Examples] = "labelled"
     kept: ClassVar[tuple[str, ...]] = ("head",)
     use: ClassVar[str] = "classify {run} FILE..."
 

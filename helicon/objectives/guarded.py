@@ -11,17 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from helicon.objectives.base import Batch, Mean, Network, Objective
+from helicon.objectives.base import Batch, Examples, Mean, Network, Objective, Referred, Rewarded, Rollouts
 from helicon.objectives.registry import OBJECTIVES, name_of
 from helicon.plugins.plugin import PluginError
 
 if TYPE_CHECKING:
     from helicon.bundle.bundle import Bundle
+    from helicon.generation.ranking import Candidates
 
 
 def build_network(objective: Objective, bundle: Bundle) -> Network:
@@ -30,6 +31,10 @@ def build_network(objective: Objective, bundle: Bundle) -> Network:
         network = objective.build(bundle)
     if not isinstance(network, Network):
         raise fault(objective, f"build gives {_kind(network)}; a helicon.Network is needed")
+    if objective.examples not in get_args(Examples):
+        raise fault(objective, f"examples is {objective.examples!r}; {', '.join(get_args(Examples))} are accepted")
+    if objective.examples == "rollouts" and not (isinstance(objective, Rewarded) and isinstance(network, Referred)):
+        raise fault(objective, "learns from rollouts: a helicon.Rewarded is needed, its network a helicon.Referred")
     children = [name for name, _ in network.named_children() if name != "gpt"]
     for name in objective.kept:
         if name not in children:
@@ -43,7 +48,7 @@ def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
     return nn.ModuleDict({name: network.get_submodule(name) for name in objective.kept})
 
 
-def loss_of(objective: Objective, network: Network, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
+def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> tuple[Tensor, dict[str, Mean]]:
     """`objective.loss(network, batch)`: a tensor of one number, with a gradient unless none are computed; figures."""
     with _running(objective):
         found = objective.loss(network, batch)
@@ -64,6 +69,20 @@ def loss_of(objective: Objective, network: Network, batch: Batch) -> tuple[Tenso
             needed = "a helicon.Mean of a tensor of one number, of shape [], and a number is needed"
             raise fault(objective, f"its figure {name!r} is {_kind(figure)}; {needed}")
     return loss, figures
+
+
+def rewards_of(objective: Rewarded, network: Network, made: Candidates) -> Tensor:
+    """`objective.rewards(network, made)`: float32 [samples] on the CPU, finite, without a gradient."""
+    with _running(objective):
+        found = objective.rewards(network, made)
+    count = len(made.ids)
+    try:
+        rewards = torch.as_tensor(found, dtype=torch.float32).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise fault(objective, f"rewards gives {_kind(found)}; {count} numbers are needed") from None
+    if rewards.shape != (count,) or not rewards.isfinite().all():
+        raise fault(objective, f"rewards gives {list(rewards.shape)}; {count} finite numbers are needed, one a piece")
+    return rewards
 
 
 def metrics_of(objective: Objective, network: Network) -> Sequence[str]:

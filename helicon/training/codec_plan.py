@@ -91,7 +91,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
     for layout in data.layouts:
-        scan(request.path, modalities_of(layout, data.labelled), data.source.manifest)
+        scan(request.path, modalities_of(layout, data.examples), data.source.manifest)
     return data
 
 

@@ -15,6 +15,7 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.data.files import DataError, scan
 from helicon.data.prepare import Prepared, modalities_of
+from helicon.objectives.registry import OBJECTIVES
 from helicon.presets import dotted, merge, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -185,9 +186,10 @@ def _readable(request: TrainRequest, source: Bundle, say: Say) -> list[str]:
     DataError of the first where it has for none.
     """
     found, faults = [], []
+    examples = OBJECTIVES.get(request.config["task"]).examples
     for layout in source.schema.layouts:
         try:
-            scan(request.path, modalities_of(layout, made_only=True), request.manifest)
+            scan(request.path, modalities_of(layout, examples), request.manifest)
             found.append(str(layout))
         except DataError as error:
             faults.append(error)

@@ -71,7 +71,7 @@ def _of_objective(kind: type[Objective]) -> Task:
     return Task(
         model=model_config(kind), data=sequence_data_config, data_class=SequenceData,
         module=lambda config: GPTModule(config, part(kind, config)),
-        datamodule=lambda data, model: SequenceData(data, model.context, model.positions, kind.labelled),
+        datamodule=lambda data, model: SequenceData(data, model.context, model.positions, kind.examples),
     )  # fmt: skip
 
 

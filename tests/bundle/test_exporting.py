@@ -14,7 +14,7 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.exporting.refusals import ExportingError
 from helicon.bundle.importing.folder import import_folder
-from helicon.data.batches import collate
+from helicon.data.collate import collate
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.gpt.config import GPTConfig

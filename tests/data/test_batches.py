@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import helicon.data.batches as batches_module
-from helicon.data.batches import NONE, Stream, TrainBatches, Variation, collate, held_out_windows
+from helicon.data.batches import NONE, Stream, TrainBatches, Variation, held_out_windows
+from helicon.data.collate import collate
 from helicon.data.corpus import Corpus, write_corpus
 from helicon.data.packing import GROUP, Epochs
 from helicon.data.prepare import Source, prepare
@@ -286,7 +287,9 @@ def test_held_out_windows_score_every_token_once(tmp_path, context):
     corpus, sequencer = texts(tmp_path, [*lengths, 40], [True] * 8 + [False], context)
     stop = sequencer.schema.vocabulary.stop("text")
     start = sequencer.schema.vocabulary.slice("text").start
-    scored = np.concatenate([w.targets for _, w in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])])
+    scored = np.concatenate(
+        [w.targets for ((_, w),) in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
+    )
     scored = scored[scored != NO_TARGET].tolist()
     assert scored.count(stop) == len(lengths)
     assert [scored.count(start + i) for i in range(9)] == [*lengths, 0]
@@ -297,7 +300,7 @@ def test_held_out_windows_follow_the_piece(tmp_path):
     rows = [("a", None, True, {"text": np.arange(100)})]
     corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 9)
-    windows = [window for _, window in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
+    windows = [window for ((_, window),) in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
     start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
     heard = []
     for number, window in enumerate(windows):

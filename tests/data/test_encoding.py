@@ -71,7 +71,9 @@ def captioned(folder: Path, count: int) -> list[Entry]:
     """Pictures with one or two captions each."""
     for i in range(count):
         write_image(picture(i), folder / f"{i}.png")
-    return [Entry(str(i), {"image": folder / f"{i}.png"}, texts=tuple(WORDS[: 1 + i % 2])) for i in range(count)]
+    return [
+        Entry(name=str(i), files={"image": folder / f"{i}.png"}, texts=tuple(WORDS[: 1 + i % 2])) for i in range(count)
+    ]
 
 
 def test_pictures_of_a_codec_go_through_it_together_with_their_captions_beside_them(tmp_path, monkeypatch):
@@ -94,7 +96,9 @@ def test_sounds_of_two_levels_are_what_each_is_alone(tmp_path):
     lengths = (1000, 300, 999, 17)
     for i, samples in enumerate(lengths):
         write_audio(noise(samples, i), tmp_path / f"{i}.wav")
-    reader = Reader([Entry(str(i), {"audio": tmp_path / f"{i}.wav"}) for i in range(len(lengths))], [AUDIO], {})
+    reader = Reader(
+        [Entry(name=str(i), files={"audio": tmp_path / f"{i}.wav"}) for i in range(len(lengths))], [AUDIO], {}
+    )
     names = dict.fromkeys(levels, "audio")
     for i, (_, piece) in enumerate(encode(reader, Layout.parse("audio@above"), names, levels)):
         sound, _ = AUDIO.read(tmp_path / f"{i}.wav")
@@ -103,7 +107,9 @@ def test_sounds_of_two_levels_are_what_each_is_alone(tmp_path):
 
 
 def pieces(*sizes: int) -> list[tuple[Entry, Piece]]:
-    return [(Entry("", {}), Piece(str(i), {}, {"image": np.zeros(n, np.uint8)})) for i, n in enumerate(sizes)]
+    return [
+        (Entry(name="", files={}), Piece(str(i), {}, {"image": np.zeros(n, np.uint8)})) for i, n in enumerate(sizes)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ def test_so_many_go_together(monkeypatch, sizes, groups):
 def test_alternatives_count_by_what_they_take(monkeypatch):
     monkeypatch.setattr(encoding, "TOGETHER_BYTES", 100)
     several = Alternatives([np.zeros(60, np.uint8)] * 2)
-    found = [(Entry("", {}), Piece(str(i), {}, {"image": several})) for i in range(2)]
+    found = [(Entry(name="", files={}), Piece(str(i), {}, {"image": several})) for i in range(2)]
     assert [len(group) for group in grouped(found)] == [1, 1]
 
 
@@ -150,7 +156,7 @@ def test_all_but_codecs_can_go_to_other_processes(tmp_path):
 
 def test_what_cannot_go_is_encoded_here(tmp_path):
     (tmp_path / "a.txt").write_text("abc")
-    reader = Reader([Entry("a", {"text": tmp_path / "a.txt"})], [TEXT], {})
+    reader = Reader([Entry(name="a", files={"text": tmp_path / "a.txt"})], [TEXT], {})
     (found,) = encode(reader, Layout.parse("text"), {"text": "text"}, {"text": Locked()})
     assert bytes(found[1].ids["text"][0].ids) == b"abc"
 
@@ -158,7 +164,7 @@ def test_what_cannot_go_is_encoded_here(tmp_path):
 def test_long_text_is_several_pieces():
     lines = "".join(f"line {i}\n" for i in range(4000))
     coder = Coder(slot="text", modality="text", tokenizer=BytesTokenizer(), room=None)
-    made = Encoding(Layout.parse("text"), {"text": "text"}, [coder])(Entry("book", {}), {"text": lines})
+    made = Encoding(Layout.parse("text"), {"text": "text"}, [coder])(Entry(name="book", files={}), {"text": lines})
     assert [piece.name for piece in made] == ["book#0", "book#1", "book#2"]
     assert b"".join(bytes(piece.ids["text"][0].ids) for piece in made).decode() == lines
     assert all(len(a.ids["text"][0].ids) > len(b.ids["text"][0].ids) - 99 for a, b in pairwise(made))
@@ -166,7 +172,7 @@ def test_long_text_is_several_pieces():
 
 def test_surveys_are_of_what_is_asked_and_of_each_alternative():
     media = {"text": Alternatives([" a  cat ", "a dog"]), "image": picture(0)}
-    entry = Entry("", {})
+    entry = Entry(name="", files={})
     assert Surveying(["text"])(entry, media) == {"text": ["a cat", "a dog"]}
     assert Surveying([])(entry, media) == {}
     (pixels,) = Surveying(["image"])(entry, media)["image"]

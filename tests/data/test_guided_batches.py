@@ -93,7 +93,7 @@ def test_every_token_is_scored_once_with_its_guide(found):
     (layout,) = sequencer.schema.layouts
     start, stop = sequencer.schema.vocabulary.slice("fine").start, sequencer.schema.vocabulary.stop("fine")
     heard: list[int] = []
-    for _, window in held_out_windows(corpus, sequencer, layout):
+    for ((_, window),) in held_out_windows(corpus, sequencer, layout):
         targets = window.targets[2:]
         heard += targets[targets != NO_TARGET].tolist()
         assert all(guide_of(window, sequencer)[2:-1])

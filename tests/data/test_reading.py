@@ -43,12 +43,13 @@ def pictures(monkeypatch) -> Pictures:
 def entries(folder: Path, *stems: object) -> list[Entry]:
     for stem in stems:
         (folder / f"{stem}.png").write_bytes(b"")
-    return [Entry(str(stem), {"picture": folder / f"{stem}.png"}, texts=(f"number {stem}",)) for stem in stems]
+    files = {stem: {"picture": folder / f"{stem}.png"} for stem in stems}
+    return [Entry(name=str(stem), files=each, texts=(f"number {stem}",)) for stem, each in files.items()]
 
 
 def test_several_captions_are_alternatives(tmp_path, pictures):
     (entry,) = entries(tmp_path, 7)
-    several = Entry("7", entry.files, texts=("a", "b", "a"))
+    several = Entry(name="7", files=entry.files, texts=("a", "b", "a"))
     media = read_entry(several, ["text", "picture"], {}).media
     assert media is not None
     assert isinstance(media["text"], Alternatives)
@@ -86,7 +87,7 @@ def test_media_that_are_large_in_memory_are_read_again(tmp_path, pictures, monke
 def test_texts_and_files_without_a_size_in_memory_count_as_they_are_long(tmp_path, monkeypatch):
     for stem in "ab":
         (tmp_path / f"{stem}.txt").write_text("x" * 50)
-    found = [Entry(stem, {"text": tmp_path / f"{stem}.txt"}) for stem in "ab"]
+    found = [Entry(name=stem, files={"text": tmp_path / f"{stem}.txt"}) for stem in "ab"]
     for room, kept in ((100, True), (99, False)):
         monkeypatch.setattr(reading, "KEPT_BYTES", room)
         reader = Reader(found, [TEXT], {})

@@ -136,7 +136,7 @@ def test_tasks_are_taken_as_they_come_up(threads):
 def test_other_processes_do_the_same(tmp_path: Path):
     for i in range(20):
         (tmp_path / f"{i:02}.txt").write_bytes(b"\xff" if i == 7 else b"text %d" % i)
-    tasks = [(Entry(str(i), {"text": tmp_path / f"{i:02}.txt"}), None, True) for i in range(20)]
+    tasks = [(Entry(name=str(i), files={"text": tmp_path / f"{i:02}.txt"}), None, True) for i in range(20)]
     job = Job(["text"], {})
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert list(shared(job, iter(tasks), 20, pool, 2)) == [job(task) for task in tasks]

@@ -14,7 +14,8 @@ from commands.tiny_bundles import music_bundle, text_bundle, write_folder
 import helicon
 from helicon.bundle.storage import BundleError, load_bundle, save_bundle
 from helicon.cli import main
-from helicon.data.batches import NONE, Stream, collate, scored_windows
+from helicon.data.batches import NONE, Stream, scored_windows
+from helicon.data.collate import collate
 from helicon.data.corpus import write_corpus
 from helicon.data.entries import DataError
 from helicon.data.labelled import label_numbers, labels_of
@@ -120,8 +121,8 @@ def test_a_stream_of_labels_has_the_labelled_alone(tmp_path, bundle):
     [
         ([None, None], [False, False], "no labels; a folder for each label"),
         (["a", "a"], [False, True], "one label alone, a;"),
-        (["a", "a", "b"], [False, True, False], "label b has one piece"),
-        (["a", "a", "b", "b"], [False, False, True, True], "all pieces of label b are held out"),
+        (["a", "a", "b"], [False, True, False], "label b has one file"),
+        (["a", "a", "b", "b"], [False, False, True, True], "all files of label b are held out"),
     ],
 )
 def test_folders_that_cannot_be_told_apart(tmp_path, labels, held, said):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands.tiny_bundles import text_bundle
 
-from helicon.data.batches import collate
+from helicon.data.collate import collate
 from helicon.objectives.guarded import (
     build_network,
     drawing_of,

@@ -16,18 +16,20 @@ from torch.utils.data import DataLoader
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.data.batches import Stream, TrainBatches, Variation, chosen_examples, collate, held_out_windows
+from helicon.data.batches import Stream, TrainBatches, Variation, chosen_examples, held_out_windows
+from helicon.data.collate import gather
 from helicon.data.config import SequenceDataConfig
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.labelled import label_numbers, labels_of
 from helicon.data.packing import full_batches
+from helicon.data.pairs import PairStream
 from helicon.data.prepare import Prepared, Source, prepare
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import say
 from helicon.modalities import registry
-from helicon.objectives.base import MOST_LABELS, NO_LABEL, Batch
+from helicon.objectives.base import MOST_LABELS, NO_LABEL, Batch, Examples
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
@@ -43,12 +45,13 @@ class SequenceData(pl.LightningDataModule):
         config: which files, layouts, tokenizers and batches.
         context: tokens fed at most.
         positions: coordinates that a token's position is told by, as `GPTModelConfig` has them.
-        labelled: whether pieces are to have a label, which is learned from what is made alone.
+        examples: what is learned from, as an objective has it.
     """
 
     def __init__(
-        self, config: SequenceDataConfig, context: int = 512, positions: str = "flat", labelled: bool = False
-    ) -> None:
+        self, config: SequenceDataConfig, context: int = 512, positions: str = "flat",
+        examples: Examples = "sequences",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.adopted: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
@@ -71,10 +74,13 @@ class SequenceData(pl.LightningDataModule):
             for name, value in known.read_options.items():
                 if options.setdefault(name, value) != value:
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
-        self.labelled, self.labels = labelled, ()
+        self.examples: Examples = examples
+        self.labels: tuple[str, ...] = ()
+        labelled = examples == "labelled"
         self.source = replace(
-            Source.of(config, tuple(config.layouts), choices, options), grow=not labelled, made_only=labelled
-        )
+            Source.of(config, tuple(config.layouts), choices, options), grow=not labelled, examples=examples,
+            labels=() if labelled else None,
+        )  # fmt: skip
         self.reading = registry.read_options(sources, options)
         for name in config.of_media.keys() - self.reading.keys() - registry.fitting_options():
             raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
@@ -105,6 +111,12 @@ class SequenceData(pl.LightningDataModule):
         assert self.prepared is not None
         return self.prepared.choices
 
+    @property
+    def corpora(self) -> list[Corpus]:
+        """Of each layout, once prepared."""
+        assert self.prepared is not None, "prepare_data() comes first"
+        return self.prepared.corpora
+
     def prepare_data(self) -> None:
         """Fits the tokenizers and builds the token cache (on one process)."""
         if self.prepared is None:
@@ -115,16 +127,17 @@ class SequenceData(pl.LightningDataModule):
         self.prepared = self.prepared or self._prepare()
         if self._sequencer is None:
             self._sequencer = Sequencer(self.layouts, self.prepared.tokenizers, self.context, self.positions)
-        if self.labelled and not self.labels:
+        if self.examples == "labelled" and not self.labels:
             self.labels = labels_of(self.prepared.corpora, str(self.source.path))
-        for corpus in self.prepared.corpora:
-            train = len(chosen_examples(corpus, held=False, labels=self.numbers(corpus)))
-            if stage == "fit" and not train:
+        for corpus in self.prepared.corpora if stage == "fit" else ():
+            labels = self.numbers(corpus)
+            pairs, pieces = corpus.select_pairs(held=False), chosen_examples(corpus, held=False, labels=labels)
+            if not len(pairs if self.examples == "pairs" else pieces):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
 
     def numbers(self, corpus: Corpus) -> np.ndarray | None:
         """The number of each example's label, where labels are learned."""
-        return label_numbers(corpus, self.labels) if self.labelled else None
+        return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
     def _prepare(self, say: Any = lambda line: None) -> Prepared:
         self.prepared = prepare(self.source, self.adopted_tokenizers, say, self._kept)
@@ -142,10 +155,9 @@ class SequenceData(pl.LightningDataModule):
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
         self._kept = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
-        self.source, self.labels = (
-            replace(self.source, tokenizers=choices),
-            tuple(texts("labels", state["labels"], MOST_LABELS)),
-        )
+        self.labels = tuple(texts("labels", state["labels"], MOST_LABELS))
+        known = self.labels if self.examples == "labelled" else None
+        self.source = replace(self.source, tokenizers=choices, labels=known)
 
     @cached_property
     def batches(self) -> TrainBatches:
@@ -156,10 +168,15 @@ class SequenceData(pl.LightningDataModule):
         if self.batch_size % trainer.world_size:
             raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
         streams = [
-            Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, self.numbers(corpus))
-            for corpus, layout in zip(self.prepared.corpora, self.sequencer.schema.layouts)
+            self._stream(corpus, layout) for corpus, layout in zip(self.prepared.corpora, self.sequencer.schema.layouts)
         ]
         return TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
+
+    def _stream(self, corpus: Corpus, layout: Layout) -> Stream | PairStream:
+        if self.examples == "pairs":
+            return PairStream(corpus, self.sequencer, layout, self.seed, self.batch_size)
+        labels = self.numbers(corpus)
+        return Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step that the trainer stands at."""
@@ -179,8 +196,8 @@ class SequenceData(pl.LightningDataModule):
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
         groups: list[tuple[int, list[int]]] = []  # layout, and which of its windows are a batch
         for index, (corpus, layout) in enumerate(sources):
-            found = held_out_windows(corpus, self.sequencer, layout, self.numbers(corpus))
-            lengths = [len(window.ids) for _, window in found]
+            found = held_out_windows(corpus, self.sequencer, layout, self.examples, self.numbers(corpus))
+            lengths = [max(len(window.ids) for _, window in windows) for windows in found]
             tokens = self.batch_size * (layout.prefix + self.sequencer.room(layout))
             groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
         if limit is not None and len(groups) > limit:
@@ -191,11 +208,9 @@ class SequenceData(pl.LightningDataModule):
             wanted = {i for group in ours for i in group}
             # Packed once more, so that no more are in memory than are kept
             numbers = self.numbers(corpus)
-            found = enumerate(held_out_windows(corpus, self.sequencer, layout, numbers) if wanted else [])
-            windows = {i: each for i, each in found if i in wanted}
-            for group in ours:
-                examples, packed = zip(*(windows[i] for i in group))
-                batches.append(collate(index, packed, examples, numbers))
+            found = held_out_windows(corpus, self.sequencer, layout, self.examples, numbers) if wanted else ()
+            windows = {i: each for i, each in enumerate(found) if i in wanted}
+            batches += [gather(index, [windows[i] for i in group], numbers) for group in ours]
         while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
             last = batches[-1]
             nothing = {"targets": torch.full_like(last.targets, NO_TARGET)}

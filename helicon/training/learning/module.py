@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
 from helicon.gpt.model import GPT
-from helicon.objectives.base import Batch, Mean, Network, Objective
+from helicon.objectives.base import Batch, Mean, Network, Objective, Rollouts
 from helicon.objectives.guarded import build_network, held_out_loss_of, loss_of, metrics_of
 from helicon.objectives.registry import OBJECTIVES, name_of, plugin_of
 from helicon.plugins.plugin import Plugin, PluginError
@@ -23,6 +24,7 @@ from helicon.training.learning.samples import write_samples
 from helicon.training.learning.sharding import shard, whole
 from helicon.training.learning.sums import Sums
 from helicon.training.memory import return_freed_memory
+from helicon.training.rollouts import roll_out
 from helicon.training.settings.config import GPTModelConfig
 
 
@@ -135,7 +137,17 @@ class GPTModule(RunModule):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
         assert self.network is not None
-        return loss_of(self.objective, self.network, batch)
+        return loss_of(self.objective, self.network, self._rolled_out(batch))
+
+    def _rolled_out(self, batch: Batch) -> Batch | Rollouts:
+        """What the model makes of a batch's conditions, where the objective learns from that; else the batch."""
+        if self.objective.examples != "rollouts":
+            return batch
+        if self.device_mesh is not None:
+            raise TrainingError("--trainer.strategy: rollouts need a whole model in each process; ddp is accepted")
+        # The same of each validation, so that they can be compared
+        seed = np.random.SeedSequence((self.data.seed, self.global_step if self.training else 0))
+        return roll_out(self.bundle({}), self.data.corpora, batch, int(seed.generate_state(1)[0]))
 
     def on_validation_epoch_start(self) -> None:
         """Starts adding up the objective's figures."""

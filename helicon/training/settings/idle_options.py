@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from helicon.modalities import registry
+from helicon.objectives.registry import OBJECTIVES
 
 STAGES = ("--codec", "--next", "--upsampler_of")  # what `helicon train` goes by
 
@@ -28,7 +29,10 @@ CHECKED = (
 
 @dataclass(frozen=True)
 class Idle:
-    """Options that do nothing in some commands, and why; those below them neither. tasks: all unless given."""
+    """Options that do nothing in some commands, and why; those below them neither.
+
+    tasks: of a codec, or what an objective's examples are; all unless given.
+    """
 
     commands: tuple[str, ...]
     options: tuple[str, ...]
@@ -64,7 +68,8 @@ IDLE = (
     Idle(("fit",), STAGES, "only `helicon train` trains what goes before or after a run"),
     Idle((*_MEASURING, "prepare"), (*STAGES, "--name", "--runs", "--keep", "--samples", "--repeat"), "no run is made"),
     Idle(_MEASURING, _LEARNING, "nothing is trained"),
-    Idle(("fit",), _of("data", "drop"), "labels are learned without any condition", ("classify",)),
+    Idle(("fit",), _of("data", "drop"), "labels are learned without any condition", ("labelled",)),
+    Idle(("fit",), _of("data", "changes augment drop plan"), "pairs are learned from as they are", ("pairs",)),
     Idle((*_MEASURING, "prepare"), _of("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
     Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
@@ -110,8 +115,9 @@ def settled_option(command: str, task: str, names: Iterable[str]) -> str | None:
 
 def _reason(command: str, task: str, name: str) -> str | None:
     """Why an option does nothing, if so."""
+    kind = OBJECTIVES.get(task).examples if task in OBJECTIVES else task
     for idle in IDLE:
-        here = command in idle.commands and task in (idle.tasks or (task,))
+        here = command in idle.commands and kind in (idle.tasks or (kind,))
         if here and any(name == option or name.startswith(f"{option}.") for option in idle.options):
             return idle.reason
     return None

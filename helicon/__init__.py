@@ -4,26 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helicon.api import (
-        classify,
-        demo,
-        detokenize,
-        doctor,
-        evaluate,
-        export_model,
-        features,
-        import_model,
-        info,
-        load,
-        reconstruct,
-        repeat,
-        resume,
-        sample,
-        save,
-        save_model,
-        tokenize,
-        train,
-    )  # fmt: skip
+    from helicon.api.models import export_model, import_model, info, load, save_model
+    from helicon.api.training import demo, repeat, resume, train
+    from helicon.api.using import classify, detokenize, doctor, evaluate, features, reconstruct, sample, save, tokenize
     from helicon.bundle.bundle import Bundle
     from helicon.evaluation.classification import Classification
     from helicon.evaluation.features import Features
@@ -82,17 +65,17 @@ _EXPORTS = {
     "Score": "helicon.formats.score",
     "Tokenizer": "helicon.tokenizers.base",
     "TokenizerSpec": "helicon.modalities.base",
-    "classify": "helicon.api",
-    "demo": "helicon.api",
-    "detokenize": "helicon.api",
-    "doctor": "helicon.api",
-    "evaluate": "helicon.api",
-    "export_model": "helicon.api",
-    "features": "helicon.api",
-    "import_model": "helicon.api",
-    "info": "helicon.api",
-    "load": "helicon.api",
-    "reconstruct": "helicon.api",
+    "classify": "helicon.api.using",
+    "demo": "helicon.api.training",
+    "detokenize": "helicon.api.using",
+    "doctor": "helicon.api.using",
+    "evaluate": "helicon.api.using",
+    "export_model": "helicon.api.models",
+    "features": "helicon.api.using",
+    "import_model": "helicon.api.models",
+    "info": "helicon.api.models",
+    "load": "helicon.api.models",
+    "reconstruct": "helicon.api.using",
     "register_codec_net": "helicon.vqvae.nets",
     "register_judge": "helicon.generation.ranking",
     "register_modality": "helicon.modalities.registry",
@@ -101,13 +84,13 @@ _EXPORTS = {
     "register_quantizer": "helicon.vqvae.quantizers",
     "register_sampler_step": "helicon.gpt.sampler",
     "register_tokenizer": "helicon.modalities.registry",
-    "repeat": "helicon.api",
-    "resume": "helicon.api",
-    "sample": "helicon.api",
-    "save": "helicon.api",
-    "save_model": "helicon.api",
-    "tokenize": "helicon.api",
-    "train": "helicon.api",
+    "repeat": "helicon.api.training",
+    "resume": "helicon.api.training",
+    "sample": "helicon.api.using",
+    "save": "helicon.api.using",
+    "save_model": "helicon.api.models",
+    "tokenize": "helicon.api.using",
+    "train": "helicon.api.training",
 }
 
 __all__ = [

@@ -43,5 +43,5 @@ def test_docstrings_comments_and_blanks_do_not_count(code_lines):
 
 
 def test_lines_are_counted_by_room(code_lines):
-    files = [("helicon/api.py", "x = 1\n"), ("helicon/gpt/a.py", PYTHON), ("helicon/gpt/native/a.c", C)]
+    files = [("helicon/cli.py", "x = 1\n"), ("helicon/gpt/a.py", PYTHON), ("helicon/gpt/native/a.c", C)]
     assert code_lines.by_room(iter([*files, ("helicon/gpt/a.json", "{}")])) == {"(root)": 1, "gpt": 7}

@@ -253,7 +253,9 @@ def test_results_show_themselves_in_a_notebook(model, tmp_path):
 
 def test_the_demo_is_a_function_too(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("helicon.api.run_demo", lambda name, out, run, **settings: asked.append((name, out, settings)))
+    monkeypatch.setattr(
+        "helicon.api.training.run_demo", lambda name, out, run, **settings: asked.append((name, out, settings))
+    )
     asked: list[Any] = []
     assert helicon.demo("audio", "out", minutes=2) == Path("out/index.html")
     assert asked == [("audio", Path("out"), {"seed": 0, "minutes": 2})]

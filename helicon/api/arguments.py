@@ -1,0 +1,20 @@
+"""What several functions of the library take: folders, models, devices."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from helicon.bundle.bundle import Bundle
+from helicon.vqvae.storage import CodecBundle
+
+AnyPath = str | os.PathLike[str]
+Model = Bundle | CodecBundle | AnyPath  # as `load` gives it, or the folder of a run or bundle
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Numbers = Literal["fp32", "bf16", "int8", "fp64"]
+
+
+def as_path(path: AnyPath | None) -> Path | None:
+    """A path of what is given, if it is."""
+    return Path(path) if path is not None else None

@@ -82,7 +82,7 @@ def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
     try:
         media = modality.read(file, options=bundle.reading)[0]
     except (OSError, ValueError) as error:
-        raise ClassificationError(f"{printable(file)}: {reason(error)}") from None
+        raise ClassificationError(f"{printable(file)}: {reason(error)}") from error
     documents = modality.documents(media) if slot.length is None else [media]
     pieces = [bundle.encode(slot.name, document)[: slot.length] for document in documents]
     pieces = [piece for piece in pieces if len(piece)]

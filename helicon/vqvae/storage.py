@@ -187,7 +187,7 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
     except OSError as error:
         raise CodecError(f"{printable(error.filename)}: {error.strerror}") from None
     except PluginError as error:
-        raise CodecError(f"{printable(folder / CONFIG)}: {error}") from None
+        raise CodecError(f"{printable(folder / CONFIG)}: {error}") from error
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
         raise CodecError(f"{printable(folder / CONFIG)}: not a codec this version can read ({reason})") from None

@@ -47,12 +47,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--steps", type=int, help="instead of minutes: the same on a busy machine, of batches of 8")
     parser.add_argument("--pretraining", type=float, default=6.0, metavar="MINUTES")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, one seed")
     parser.add_argument("--runs", type=Path, default=Path("runs/classify"))
     args = parser.parse_args()
     quiet()
     minutes, first, seeds = (0.1, 0.1, [0]) if args.quick else (args.minutes, args.pretraining, args.seeds)
+    length = {"steps": args.steps} if args.steps else {"minutes": minutes}
+    batch = ["--data.batch_size=8"] if args.steps else []
     runs, kept = args.runs / args.world, args.runs / "classify.jsonl"
     runs.mkdir(parents=True, exist_ok=True)
     kept.touch()
@@ -61,7 +64,7 @@ def main() -> None:
     for seed in seeds:
         labelled, asked = folders(args.world, pool, seed, runs)
         for start, auxiliary in ARMS:
-            key = {"world": args.world, "minutes": minutes, "seed": seed, "start": start, "auxiliary": auxiliary}
+            key = {"world": args.world, **length, "seed": seed, "start": start, "auxiliary": auxiliary}
             if any(key.items() <= row.items() for row in read(kept)):
                 continue
             name = f"{start.replace(' ', '-')}-{auxiliary:g}-{seed}"
@@ -69,9 +72,9 @@ def main() -> None:
             layouts = json.dumps([LAYOUT[args.world]])
             words = () if start == ARMS[0][0] else (f"--data.layouts={layouts}", *WORDS[args.world])
             run = helicon.train(
-                labelled, "classify", init_from=base if start == ARMS[0][0] else None, minutes=minutes, seed=seed,
-                name=name, runs=runs,
-                options=[*words, f"--model.auxiliary={auxiliary}", "--data.held_out=0", "--samples=false"],
+                labelled, "classify", init_from=base if start == ARMS[0][0] else None, seed=seed, name=name, runs=runs,
+                minutes=1000 if args.steps else minutes, steps=args.steps,
+                options=[*words, *batch, f"--model.auxiliary={auxiliary}", "--data.held_out=0", "--samples=false"],
             )  # fmt: skip
             (report,) = helicon.evaluate(helicon.load(run), asked).objective.values()
             figures = ("accuracy", "nats_per_label", "pieces")
@@ -79,7 +82,7 @@ def main() -> None:
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
-    print(table([row for row in read(kept) if (row["world"], row["minutes"]) == (args.world, minutes)]))
+    print(table([row for row in read(kept) if {"world": args.world, **length}.items() <= row.items()]))
 
 
 def split(world: str, data: Path) -> tuple[dict[str, list[Path]], list[Path]]:

@@ -196,23 +196,37 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
 
 
 def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[Row]:
-    """The file, or both of a pair, of a line; none, and skipped, where one is not named or its text is none."""
-    in_pair = not {*SIDES}.isdisjoint(row)
-    named, label = [row.get(name) for name in (SIDES if in_pair else ("file",))], row.get("label")
+    """The file that a line of a manifest names, or both of a pair; none, and skipped, where that is not said."""
+    if "chosen" not in row and "rejected" not in row:
+        found = _row(row, row["file"] if "file" in row else None, manifest, number, skip)
+        return [found] if found else []
+    chosen, rejected = row.get("chosen"), row.get("rejected")
+    if not isinstance(chosen, str) or not isinstance(rejected, str) or not chosen or not rejected:
+        skip(f"{manifest}, line {number}", "chosen and rejected are not both named")
+        return []
+    first, second = (_row(row, file, manifest, number, skip) for file in (chosen, rejected))
+    if not first or not second:
+        return []
+    if first.file == second.file:
+        skip(f"{manifest}, line {number}", "chosen and rejected are the same file")
+        return []
+    pair = f"{first.file} > {second.file}"
+    first.side, second.side = Side(pair, True), Side(pair, False)
+    return [first, second]
+
+
+def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip) -> Row | None:
+    """A file with what a line says of it; None, and skipped, where it names no file or its text is none."""
+    label = row.get("label")
     given = row.get("text") or row.get("caption") or row.get("prompt") or []
     texts = given if isinstance(given, list) else [given]
-    files = [_posix(name) for name in named if isinstance(name, str) and name]
-    if len(files) < len(named):
-        skip(f"{manifest}, line {number}", "chosen and rejected are not both named" if in_pair else "no file is named")
-    elif len({*files}) < len(files):
-        skip(f"{manifest}, line {number}", "chosen and rejected are the same file")
+    if not isinstance(file, str) or not file:
+        skip(f"{manifest}, line {number}", "no file is named")
     elif not all(map(_is_text, texts)):
         skip(f"{manifest}, line {number}", f"its text is {NO_TEXT}")
     else:
-        label = None if label in (None, "") else str(label)
-        sides = [Side(" > ".join(files), file == files[0]) if in_pair else None for file in files]
-        return [Row(file, label, [text for text in texts if text], side) for file, side in zip(files, sides)]
-    return []
+        return Row(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
+    return None
 
 
 def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:

@@ -36,4 +36,4 @@ def test_samples_are_numbers(wrong):
 def test_the_channels_take_turns(values, samples):
     sound = sound_of(np.array(values), 8000, 2)
     assert (sound.samples.tolist(), sound.samples.shape[1], sound.samples.dtype) == (samples, 2, np.float32)
-    assert (sound.rate, sound.label) == (8000, None)
+    assert sound.rate == 8000

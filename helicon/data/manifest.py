@@ -198,7 +198,7 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
 def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[Row]:
     """The file that a line of a manifest names, or both of a pair; none, and skipped, where that is not said."""
     if "chosen" not in row and "rejected" not in row:
-        found = _row(row, row["file"] if "file" in row else None, manifest, number, skip)
+        found = _row(row, row.get("file"), manifest, number, skip)
         return [found] if found else []
     chosen, rejected = row.get("chosen"), row.get("rejected")
     if not isinstance(chosen, str) or not isinstance(rejected, str) or not chosen or not rejected:

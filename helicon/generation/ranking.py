@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -38,10 +37,8 @@ def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np
         )
         (span,) = (span for span in sequencer.spans(layout, ids.shape[1]) if span.slot == slot)
         hidden = gpt(ids, rows, layout.frame)[:, span.positions]
-        targets = targets[:, span.positions]
-        logits = gpt.logits(hidden, span.rows).float().transpose(1, 2)
-        wanted = (targets - span.rows.start).where(targets >= 0, -1)
-        found.append(F.cross_entropy(logits, wanted, ignore_index=-1, reduction="none").cpu().double().sum(-1))
+        nats = gpt.token_nats(hidden, targets[:, span.positions], span.rows)
+        found.append(nats.cpu().double().sum(-1))
     return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
 
 

@@ -25,6 +25,8 @@ from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.rotary import Angles
 from helicon.sequence.layout import Frame
 
+IGNORED = -1  # no target
+
 
 class GPT(nn.Module):
     """Ids and coordinates in, hidden states out; `logits` computes only the rows of the vocabulary that are asked for.
@@ -147,6 +149,12 @@ class GPT(nn.Module):
             whole = ((self.logits(hidden_NC, rows).float(), targets_N) for hidden_NC, rows, targets_N in scored)
             return torch.stack([F.cross_entropy(*each, reduction="sum") for each in whole])
         return summed_cross_entropy(self.head_weight, scored)
+
+    def token_nats(self, hidden_PTC: Tensor, targets_PT: Tensor, rows: slice) -> Tensor:
+        """[P, T], float32: -log p of each target, a row of the vocabulary among `rows`; 0 where it is negative."""
+        logits_PVT = self.logits(hidden_PTC, rows).float().transpose(1, 2)
+        local_PT = (targets_PT - rows.start).where(targets_PT >= 0, IGNORED)
+        return F.cross_entropy(logits_PVT, local_PT, ignore_index=IGNORED, reduction="none")
 
     def parameter_count(self) -> int:
         """Distinct parameters, embeddings included."""

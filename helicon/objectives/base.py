@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NO_LABEL = -1
 MOST_LABELS = 1 << 16
 MOST_SAMPLES, MOST_TOKENS = 1 << 12, 1 << 20  # of rollouts
-IGNORED = -1
 
 Examples = Literal["sequences", "labelled", "pairs", "rollouts"]  # kinds of what is learned from
 
@@ -103,10 +102,7 @@ class Network(nn.Module):
         model, layout = gpt or self.gpt, self.layout(batch)
         span = self.sequencer.spans(layout, batch.ids.shape[1])[-1]
         hidden_PTC = model(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
-        targets_PN = batch.targets[:, span.positions]
-        logits = model.logits(hidden_PTC[:, span.positions], span.rows).float()
-        local_PN = (targets_PN - span.rows.start).where(targets_PN >= 0, IGNORED)
-        nats_PN = F.cross_entropy(logits.transpose(1, 2), local_PN, ignore_index=IGNORED, reduction="none")
+        nats_PN = model.token_nats(hidden_PTC[:, span.positions], batch.targets[:, span.positions], span.rows)
         return F.pad(-nats_PN, (span.positions.start, batch.ids.shape[1] - span.positions.stop))
 
 

@@ -204,7 +204,7 @@ def held_out_windows(
 ) -> Iterator[Windows]:  # fmt: skip
     """`scored_windows` of all held-out examples, or all held-out pairs."""
     if examples == "pairs":
-        for pair in corpus.pairs[corpus.select_pairs(held=True)]:
+        for pair in corpus.select_pairs(held=True):
             yield pair_windows(corpus, sequencer, layout, pair)
         return
     for example in map(int, chosen_examples(corpus, held=True, labels=labels)):

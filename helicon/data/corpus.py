@@ -91,8 +91,8 @@ class Corpus:
         return int(self.lengths(Layout.parse(self.layout).last.name)[self.select(held)].sum())
 
     def select_pairs(self, held: bool) -> np.ndarray:
-        """Numbers of the held-out pairs, or of those to train on: both of a pair are on the same side."""
-        return np.flatnonzero(self.held[self.pairs[:, 0]] == held)
+        """The held-out pairs [N, 2], or those to train on: both of a pair are on the same side."""
+        return self.pairs[self.held[self.pairs[:, 0]] == held]
 
 
 def write_corpus(

@@ -164,7 +164,7 @@ def pair_batches(
 ) -> Iterator[Batch]:  # fmt: skip
     """All pairs, or those that a training holds out, beside the model, with a bar of how far it is."""
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
-    pairs = corpus.pairs[corpus.select_pairs(held=True)] if held else corpus.pairs
+    pairs = corpus.select_pairs(held=True) if held else corpus.pairs
     told = iter(bar(pairs, of="measuring", unit="pairs"))
     while group := list(islice(told, batch)):
         yield gather(index, [pair_windows(corpus, sequencer, layout, pair) for pair in group]).to(device)

@@ -40,7 +40,8 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
     assert isinstance(objective, Rewarded)
     corpus, made, rewards = corpora[batch.layout], layout.last.name, []
     examples = list(dict.fromkeys(batch.examples.tolist()))[: batch.sequences]
-    given = [_conditions(corpus, layout, example) for example in examples for _ in range(objective.samples)]
+    conditions = [_conditions(corpus, layout, example) for example in examples]
+    given = [each for each in conditions for _ in range(objective.samples)]
     numbers = [example * objective.samples + i for example in examples for i in range(objective.samples)]
     was_training, device = network.training, batch.ids.device
     network.eval()
@@ -49,9 +50,9 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
         limit = limit if layout.last.length is None else min(limit, layout.last.length)
         sampling = Sampling(seed=seed, max_tokens=limit)
         ids = decode(bundle.gpt, bundle.sequencer, layout, list(map(Prompt, given)), sampling, numbers)
-        for first in range(0, len(ids), objective.samples):
-            group = ids[first : first + objective.samples]
-            rewards.append(rewards_of(objective, network, Candidates(bundle, layout, given[first], group)))
+        for i, known in enumerate(conditions):
+            group = ids[i * objective.samples : (i + 1) * objective.samples]
+            rewards.append(rewards_of(objective, network, Candidates(bundle, layout, known, group)))
         packed = [_packed(bundle, layout, {**known, made: piece}, limit) for known, piece in zip(given, ids)]
         pieces = gather(batch.layout, [((number, each),) for number, each in zip(numbers, packed)]).to(device)
         old, reference = network.log_probabilities(pieces), network.reference_log_probabilities(pieces)

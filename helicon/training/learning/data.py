@@ -130,10 +130,14 @@ class SequenceData(pl.LightningDataModule):
         if self.examples == "labelled" and not self.labels:
             self.labels = labels_of(self.prepared.corpora, str(self.source.path))
         for corpus in self.prepared.corpora if stage == "fit" else ():
-            labels = self.numbers(corpus)
-            pairs, pieces = corpus.select_pairs(held=False), chosen_examples(corpus, held=False, labels=labels)
-            if not len(pairs if self.examples == "pairs" else pieces):
+            if not len(self._learned_from(corpus)):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
+
+    def _learned_from(self, corpus: Corpus) -> np.ndarray:
+        """The pairs, or numbers of the examples, to train on."""
+        if self.examples == "pairs":
+            return corpus.select_pairs(held=False)
+        return chosen_examples(corpus, held=False, labels=self.numbers(corpus))
 
     def numbers(self, corpus: Corpus) -> np.ndarray | None:
         """The number of each example's label, where labels are learned."""

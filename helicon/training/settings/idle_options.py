@@ -98,8 +98,9 @@ def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heede
         replaced = [name for name in _of("model", " ".join(ours)) if name in values]
         if own in values and replaced:
             return f"{replaced[0]} would have no effect beside {own}, which is in its place"
+    kind = OBJECTIVES.get(task).examples if task in OBJECTIVES else task
     for name, value in values.items():
-        reason = _reason(command, task, name)
+        reason = _reason(command, kind, name)
         if reason and name not in heeded and value != "null":  # which asks for nothing
             return f"{name} would have no effect in {command}: {reason}"
     return None
@@ -113,9 +114,8 @@ def settled_option(command: str, task: str, names: Iterable[str]) -> str | None:
     return next((name for name in names if any(f"{name}.".startswith(f"{each}.") for each in settled)), None)
 
 
-def _reason(command: str, task: str, name: str) -> str | None:
-    """Why an option does nothing, if so."""
-    kind = OBJECTIVES.get(task).examples if task in OBJECTIVES else task
+def _reason(command: str, kind: str, name: str) -> str | None:
+    """Why an option does nothing, if so. kind: as `Idle.tasks` has it."""
     for idle in IDLE:
         here = command in idle.commands and kind in (idle.tasks or (kind,))
         if here and any(name == option or name.startswith(f"{option}.") for option in idle.options):

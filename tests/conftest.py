@@ -12,6 +12,7 @@ import pytest
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # read as PyTorch is imported, here and in subprocesses
 import torch
+from plugins.loaded import fresh
 from pretend_card import Card, pretend_card
 
 MOST_WORKERS = 8  # each imports PyTorch, which takes seconds and 300 MB
@@ -105,3 +106,10 @@ def card(request: pytest.FixtureRequest) -> Iterator[Card]:
         return
     with pretend_card() as pretended:
         yield pretended
+
+
+@pytest.fixture
+def nothing_loaded() -> Iterator[None]:
+    """Forgets the plugins that a test has loaded."""
+    yield
+    fresh()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +31,8 @@ FAST = [
     "--plugin", KINDS, "--data.batch_size=4", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1",
     "--samples=false", "--model.dropout=0", "--model.warmup=0", "--model.lr=0.02",
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
 PROMPTS = [f"prompt {i}" for i in range(12)]
-
-
-@pytest.fixture(autouse=True)
-def nothing_loaded() -> Iterator[None]:
-    yield
-    for plugin in [*loading._named.values()]:
-        loading._forget(plugin)
 
 
 @pytest.fixture

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-
-from helicon.plugins import loading
 
 
 @pytest.fixture(autouse=True)
-def nothing_loaded() -> Iterator[None]:
-    """Forgets what a test has loaded."""
-    yield
-    for plugin in [*loading._named.values()]:
-        loading._forget(plugin)
+def by_itself(nothing_loaded):
+    """Each test begins without plugins."""
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from plugins.loaded import fresh
 
 import helicon
 from helicon.cli import main
-from helicon.plugins import loading
 from helicon.plugins.loading import PluginWarning
 from helicon.training.runs.folders import read_config
 from helicon.training.stages import make_request
@@ -21,12 +21,6 @@ TINY = (
     "--trainer.accelerator=cpu", "--trainer.max_steps=2", "--trainer.val_check_interval=2", "--samples=false",
 )  # fmt: skip
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def fresh() -> None:
-    """As a new process: nothing is loaded."""
-    for plugin in [*loading._named.values()]:
-        loading._forget(plugin)
 
 
 def example(home: Path, name: str) -> str:

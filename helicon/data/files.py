@@ -91,12 +91,13 @@ def share(name: str) -> float:
 def split(names: Sequence[str], fraction: float) -> list[bool]:
     """Which names are held out: those whose hash falls below `fraction`, so the split stays put as a folder grows.
 
-    If none does, the smallest hash is held out, unless there is only one name or nothing is asked for.
+    If none does, that of the smallest hash is held out, unless there is only one name or nothing is asked for. Equal
+    names are on one side.
     """
-    shares = [share(name) for name in names]
-    held = [x < fraction for x in shares]
-    if fraction > 0 and len(names) > 1 and not any(held):
-        held[shares.index(min(shares))] = True
-    if held and all(held):  # something is needed to train on
-        held[shares.index(max(shares))] = False
-    return held
+    shares = {name: share(name) for name in names}
+    held = {name for name, x in shares.items() if x < fraction}
+    if fraction > 0 and len(shares) > 1 and not held:
+        held = {min(shares, key=shares.__getitem__)}
+    if len(held) == len(shares):  # something is needed to train on
+        held.discard(max(shares, key=shares.__getitem__, default=""))
+    return [name in held for name in names]

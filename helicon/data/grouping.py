@@ -8,15 +8,28 @@ from helicon.data.entries import Entry
 from helicon.objectives.base import Examples
 
 
-def split_unit(name: str, entry: Entry, examples: Examples) -> str:
-    """What is on one side of the split: all of a prompt, of a labelled file, or else of a document.
+def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Examples) -> list[str]:
+    """What is on one side of the split with each example: all of a labelled file, or else of a document.
 
-    By stem, so that what belongs to one picture is on one side, whatever stages it is trained in.
+    Of pairs all of a prompt, and all that share a file. By stem, so that what belongs to one picture is on one side,
+    whatever stages it is trained in.
     """
-    if entry.side:
-        return "\n".join(entry.texts) or entry.side.pair
-    whole = entry.name if examples == "labelled" else name
-    return whole.removesuffix(next(iter(entry.files.values())).suffix)
+    wholes = [entry.name if examples == "labelled" else name for name, entry in zip(names, entries)]
+    stems = [w.removesuffix(next(iter(entry.files.values())).suffix) for w, entry in zip(wholes, entries)]
+    heads: dict[tuple[str, ...], tuple[str, ...]] = {}  # of what belongs together each points nearer to the first one
+
+    def head(one: tuple[str, ...]) -> tuple[str, ...]:
+        while one != (above := heads.setdefault(one, one)):
+            heads[one] = heads[above]
+            one = above
+        return one
+
+    for stem, entry in zip(stems, entries):
+        if entry.side:
+            for other in (("pair", entry.side.pair), *([("prompt", *entry.texts)] if entry.texts else ())):
+                first, second = sorted((head(other), head(("file", stem))))
+                heads[second] = first
+    return ["\n".join(head(("file", s))) if entry.side else s for s, entry in zip(stems, entries)]
 
 
 def file_numbers(entries: Sequence[Entry]) -> list[int]:

@@ -20,7 +20,7 @@ from helicon.data.corpus import MAX_INDEX_BYTES, VERSION, Corpus, CorpusError, I
 from helicon.data.encoding import Surveying, encode
 from helicon.data.entries import DataError, Entry, Scan
 from helicon.data.files import scan, split
-from helicon.data.grouping import file_numbers, paired_examples, split_unit
+from helicon.data.grouping import file_numbers, paired_examples, split_units
 from helicon.data.labelled import with_labels
 from helicon.data.manifest import KINDS, PAIRS
 from helicon.data.reading import Reader
@@ -345,7 +345,7 @@ def _encode(
             entries.append(entry)
         else:
             lost["pieces without anything in them"] += 1
-    held = split([split_unit(row[0], entry, source.examples) for row, entry in zip(rows, entries)], source.held_out)
+    held = split(split_units([row[0] for row in rows], entries, source.examples), source.held_out)
     whole = ((name, label, out, ids) for (name, label, ids), out in zip(rows, held))
     write_corpus(folder, str(layout), whole, sizes, file_numbers(entries), paired_examples(entries))
     return lost

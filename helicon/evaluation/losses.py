@@ -63,13 +63,14 @@ class LayoutLoss:
 
 
 def open_folder(
-    bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = Source.held_out
+    bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = Source.held_out,
+    labels: tuple[str, ...] | None = None,
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
 
-    Labels that the model does not know are left open. Of a model that learned labels, only the medium that it makes is
-    read; one that learned from pairs is measured on pairs where a manifest lists them. DataError when there are files
-    for none of the layouts.
+    Styles that the model does not know are left open. Of a model that learned labels, only the medium that it makes is
+    read; one that learned from pairs is measured on pairs where a manifest lists them. labels: those to which the files
+    are limited, as in training. DataError when there are files for none of the layouts.
     """
     examples: Examples = bundle.objective.examples
     examples = "sequences" if examples == "pairs" and manifest is None else examples
@@ -94,6 +95,7 @@ def open_folder(
         held_out=held_out,
         grow=False,
         examples=examples,
+        labels=labels,
     )
     return prepare(source, bundle.sequencer.tokenizers), layouts
 

@@ -24,7 +24,6 @@ from helicon.evaluation.losses import (
 )
 from helicon.formats.files import write_json
 from helicon.formats.notebook import html_figures, html_lines, html_table, plain
-from helicon.formats.printable import MOST, printable
 from helicon.objectives.guarded import report_of, table_of
 from helicon.sequence.layout import Layout
 
@@ -91,21 +90,18 @@ def evaluate(
         seed: of these.
 
     Raises:
-        EvaluationError: for an option of what is not measured, where nothing is held out, or where no piece has a label
-            that a model of labels knows.
-        DataError: where there are no files that the model can read.
+        EvaluationError: for an option of what is not measured, or where nothing is held out.
+        DataError: where there are no files that the model can read, or none of a label that a model of labels knows.
         ControllabilityError: where the model takes no style, or no label has pieces enough.
     """
     asked = check_asked(heldout, held_out, obedience, seconds=seconds, seed=seed)
-    prepared, layouts = open_folder(bundle, folder, manifest, Source.held_out if held_out is None else held_out)
+    labels = bundle.labels if bundle.objective.examples == "labelled" else None  # so that the split is that of training
+    prepared, layouts = open_folder(bundle, folder, manifest, Source.held_out if held_out is None else held_out, labels)
     if heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
     reports = objective_reports(bundle, prepared, layouts, heldout)
-    if bundle.objective.examples == "labelled" and not reports:
-        known = printable(", ".join(bundle.labels), MOST)
-        raise EvaluationError(f"{folder}: no piece has a label that this model knows; it has {known}")
     tables = [table_of(bundle.objective, report) for report in reports.values()]
     return Evaluation(losses=losses, prepared=prepared, controllability=figures, objective=reports, tables=tables)
 

@@ -92,7 +92,7 @@ class Classify(NextToken):
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
         """Accuracy, nats a label and how often each label is taken for which: `confusion` has a row for each true one.
 
-        Nothing where no piece has a label that the model knows.
+        Of pieces that have a label; nothing where there are none.
         """
         labels: dict[int, int] = {}
 
@@ -110,17 +110,13 @@ class Classify(NextToken):
             counts[labels[example], int(found[example].argmax())] += 1
         nats = -np.mean([float(found[example][labels[example]]) for example in known])
         return {
-            "pieces": len(known), "of_other_labels": len(labels) - len(known), "labels": list(network.labels),
+            "pieces": len(known), "labels": list(network.labels), "confusion": counts.tolist(),
             "accuracy": float(np.trace(counts) / len(known)), "nats_per_label": float(nats),
-            "confusion": counts.tolist(),
         }  # fmt: skip
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
-        others = f"; {report['of_other_labels']:,} of labels that it has not" if report["of_other_labels"] else ""
-        lines = [
-            f"label      {100 * report['accuracy']:.1f} % right of {report['pieces']:,} pieces{others}, "
-            f"{report['nats_per_label']:.4f} nats each"
-        ]
+        right, nats = 100 * report["accuracy"], report["nats_per_label"]
+        lines = [f"label      {right:.1f} % right of {report['pieces']:,} pieces, {nats:.4f} nats each"]
         names, counts = [printable(label, 20) for label in report["labels"]], np.array(report["confusion"])
         if len(names) > WIDEST:
             wrong = counts - np.diag(np.diag(counts))

@@ -19,6 +19,8 @@ from helicon.data.collate import collate
 from helicon.data.corpus import write_corpus
 from helicon.data.entries import DataError
 from helicon.data.labelled import label_numbers, labels_of
+from helicon.data.prepare import Source, prepare
+from helicon.evaluation.measure import evaluate
 from helicon.modalities.music import MUSIC
 from helicon.objectives.base import NO_LABEL
 from helicon.objectives.classify import Classifier, Classify, log_probabilities
@@ -215,7 +217,7 @@ def test_what_cannot_be_classified_is_one_line(tmp_path, monkeypatch, capsys, bu
         (["classify", "labels", "a.mid"], "a.mid: .md .txt files are accepted"),
         (["classify", "labels", "empty.txt"], "empty.txt: "),
         (["classify", "labels", "a.txt", "--top", "0"], "--top 0"),
-        (["eval", "labels", "--data.path", "unknown"], "no piece has a label that this model knows; it has a, b, c"),
+        (["eval", "labels", "--data.path", "unknown"], "unknown: no labels that the run has; the run has a, b, c"),
         (["train", "classify", "unknown", "--from", "plain", *FAST], "one label alone, z"),
         (
             ["train", "classify", "unknown", "--from", "plain", "--model.auxiliary=-1"],
@@ -234,6 +236,28 @@ def test_what_cannot_be_classified_is_one_line(tmp_path, monkeypatch, capsys, bu
     save_bundle(bundle, tmp_path / "damaged")
     assert main(["classify", "damaged", "a.txt"]) == 1
     assert "not finite" in capsys.readouterr().err
+
+
+def test_what_is_held_out_is_what_training_held_out(bundle, tmp_path, monkeypatch):
+    """Also where there are files without a label, which training passes over; a report is nobody's duty."""
+    for i in range(12):
+        for label in ("a/", "b/", ""):
+            path = tmp_path / "texts" / f"{label}{i}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label} {i}")
+    source = Source(
+        path=tmp_path / "texts", layouts=("text",), tokenizers={"text": "bytes"}, held_out=0.1, examples="labelled",
+        labels=(), cache=tmp_path / "cache",
+    )  # fmt: skip
+    (trained,) = prepare(source).corpora
+    bundle.objective = Classify()
+    for tables in (1, 0):
+        found = evaluate(bundle, tmp_path / "texts", heldout=True, held_out=0.1)
+        (corpus,) = found.prepared.corpora
+        assert (list(corpus.names), list(corpus.held)) == (list(trained.names), list(trained.held))
+        assert [loss.pieces for loss in found.losses] == [sum(trained.held)]
+        assert len(found.tables) == tables
+        monkeypatch.setattr(Classify, "report", lambda *batches: {})
 
 
 def test_options_that_are_none():

@@ -150,9 +150,17 @@ class GPT(nn.Module):
             return torch.stack([F.cross_entropy(*each, reduction="sum") for each in whole])
         return summed_cross_entropy(self.head_weight, scored)
 
-    def token_nats(self, hidden_PTC: Tensor, targets_PT: Tensor, rows: slice) -> Tensor:
-        """[P, T], float32: -log p of each target, a row of the vocabulary among `rows`; 0 where it is negative."""
-        logits_PVT = self.logits(hidden_PTC, rows).float().transpose(1, 2)
+    def token_nats(
+        self, hidden_PTC: Tensor, targets_PT: Tensor, rows: slice, allowed_PTV: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """[P, T], float32: -log p of each target, a row of the vocabulary among `rows`; 0 where it is negative.
+
+        allowed_PTV: bool, which of these rows have a probability at all; each position has one of them.
+        """
+        logits_PTV = self.logits(hidden_PTC, rows).float()
+        if allowed_PTV is not None:
+            logits_PTV = logits_PTV.masked_fill(~allowed_PTV, -torch.inf)
+        logits_PVT = logits_PTV.transpose(1, 2)
         local_PT = (targets_PT - rows.start).where(targets_PT >= 0, IGNORED)
         return F.cross_entropy(logits_PVT, local_PT, ignore_index=IGNORED, reduction="none")
 

@@ -39,7 +39,8 @@ class Batch(NamedTuple):
     layout: its number. ids [P, T], rows [P, T, A], targets [P, T] (NO_TARGET: nothing to learn), lengths [P]: of each
     piece. labels [P]: number of each piece's label, NO_LABEL where none is known or asked for. examples [P]: number of
     each piece's example in its corpus. sequences: of the full context that the batch stands for, whose number does not
-    depend on how long its pieces are.
+    depend on how long its pieces are. allowed [P, N, V], bool: of rollouts under a grammar the tokens, of those of the
+    slot that is made, that could be drawn at each of its N positions; otherwise None, all of them.
     """
 
     layout: int
@@ -50,19 +51,20 @@ class Batch(NamedTuple):
     labels: Tensor
     examples: Tensor
     sequences: int
+    allowed: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
-        ids, rows, targets, lengths, labels, examples = (tensor.to(device) for tensor in self[1:7])
-        return Batch(self.layout, ids, rows, targets, lengths, labels, examples, self.sequences)
+        moved = {name: value.to(device) for name, value in self._asdict().items() if isinstance(value, Tensor)}
+        return self._replace(**moved)
 
 
 class Rollouts(NamedTuple):
     """Pieces that the model itself has made, for learning from rewards (Ziegler 2019, arXiv:1909.08593).
 
     pieces: each made under the conditions of an example of the data, `samples` of them in a row for each example.
-    old, reference [P, T], float32: log-probability of each target when it was made, and by the frozen reference; 0
-    where there is nothing to learn. rewards [P], float32. All without a gradient.
+    old, reference [P, T], float32: log-probability of each target when it was made, and by the frozen reference, among
+    the tokens that could be drawn; 0 where there is nothing to learn. rewards [P], float32. All without a gradient.
     """
 
     pieces: Batch
@@ -98,11 +100,15 @@ class Network(nn.Module):
         return self.gpt(batch.ids, batch.rows, self.layout(batch).frame, lengths_B=batch.lengths)
 
     def log_probabilities(self, batch: Batch, gpt: GPT | None = None) -> Tensor:
-        """[P, T], float32: of each target of the slot that is made, 0 elsewhere; by another GPT, if one is given."""
+        """[P, T], float32: of each target of the slot that is made, 0 elsewhere; by another GPT, if one is given.
+
+        Of rollouts among the tokens that could be drawn: what a grammar leaves no choice of has 0.
+        """
         model, layout = gpt or self.gpt, self.layout(batch)
         span = self.sequencer.spans(layout, batch.ids.shape[1])[-1]
         hidden_PTC = model(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
-        nats_PN = model.token_nats(hidden_PTC[:, span.positions], batch.targets[:, span.positions], span.rows)
+        targets_PN = batch.targets[:, span.positions]
+        nats_PN = model.token_nats(hidden_PTC[:, span.positions], targets_PN, span.rows, batch.allowed)
         return F.pad(-nats_PN, (span.positions.start, batch.ids.shape[1] - span.positions.stop))
 
 
@@ -161,7 +167,12 @@ class Referred(Network):
         self.reference = deepcopy(bundle.gpt).requires_grad_(False)
 
     def reference_log_probabilities(self, batch: Batch) -> Tensor:
-        """[P, T], float32, without a gradient: `log_probabilities` by the frozen reference, without dropout."""
+        """[P, T], float32, without a gradient: `log_probabilities` by the frozen reference, without dropout.
+
+        ValueError where a bundle was opened that has not kept it.
+        """
+        if "reference" not in dict(self.named_children()):
+            raise ValueError("a bundle has the reference only where the objective says kept = ('reference',)")
         with torch.no_grad():
             return self.log_probabilities(batch, self.reference.eval())
 
@@ -172,7 +183,7 @@ class Rewarded(Objective):
 
     Args:
         samples: pieces made for each example's conditions.
-        sample_tokens: of each of them at most; as many as there is room for unless given.
+        sample_tokens: of each of them at most; as many as a window has unless given.
     """
 
     examples: ClassVar[Examples] = "rollouts"
@@ -186,6 +197,13 @@ class Rewarded(Objective):
             whole("sample_tokens", self.sample_tokens, 1, MOST_TOKENS)
 
     def build(self, bundle: Bundle) -> Referred:
+        layouts = bundle.schema.layouts
+        for layout in layouts:
+            if layout.last.guide:
+                raise ValueError(f"layout `{layout}`: nothing is made of what follows another level; rewards need that")
+        most = max(bundle.sequencer.room(layout) for layout in layouts) + 1
+        if self.sample_tokens and self.sample_tokens > most:
+            raise ValueError(f"--model.sample_tokens {self.sample_tokens}: 1 to {most} are accepted, as a window has")
         return Referred(bundle)
 
     @abstractmethod

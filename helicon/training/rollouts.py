@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from helicon.bundle.bundle import Bundle
 from helicon.data.collate import gather
@@ -16,10 +17,10 @@ from helicon.data.corpus import Corpus
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.ranking import Candidates
-from helicon.objectives.base import Batch, Referred, Rewarded, Rollouts
+from helicon.objectives.base import MOST_TOKENS, Batch, Referred, Rewarded, Rollouts
 from helicon.objectives.guarded import rewards_of
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.sequencer import NO_TARGET, Packed
+from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
 
 
 @torch.no_grad()
@@ -46,15 +47,15 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
     was_training, device = network.training, batch.ids.device
     network.eval()
     with torch.autocast(device.type, enabled=False):
-        limit = objective.sample_tokens or bundle.sequencer.room(layout)
-        limit = limit if layout.last.length is None else min(limit, layout.last.length)
+        limit = min(objective.sample_tokens or MOST_TOKENS, bundle.sequencer.room(layout) + 1)  # the last is not fed
         sampling = Sampling(seed=seed, max_tokens=limit)
         ids = decode(bundle.gpt, bundle.sequencer, layout, list(map(Prompt, given)), sampling, numbers)
         for i, known in enumerate(conditions):
             group = ids[i * objective.samples : (i + 1) * objective.samples]
             rewards.append(rewards_of(objective, network, Candidates(bundle, layout, known, group)))
         packed = [_packed(bundle, layout, {**known, made: piece}, limit) for known, piece in zip(given, ids)]
-        pieces = gather(batch.layout, [((number, each),) for number, each in zip(numbers, packed)]).to(device)
+        pieces = gather(batch.layout, [((number, each),) for number, each in zip(numbers, packed)])
+        pieces = pieces._replace(allowed=_allowed(bundle.sequencer, layout, pieces.targets, limit)).to(device)
         old, reference = network.log_probabilities(pieces), network.reference_log_probabilities(pieces)
     network.train(was_training)
     return Rollouts(pieces, old, reference, torch.cat(rewards).to(device))
@@ -66,7 +67,21 @@ def _conditions(corpus: Corpus, layout: Layout, example: int) -> dict[str, np.nd
 
 def _packed(bundle: Bundle, layout: Layout, example: Mapping[str, np.ndarray], limit: int) -> Packed:
     """The sequence of a piece; where it was cut, its end is nothing that the model has drawn."""
-    packed = bundle.sequencer.pack(layout, example, plan=False)
-    if len(example[layout.last.name]) == limit and layout.last.length is None:
+    packed, name = bundle.sequencer.pack(layout, example, plan=False), layout.last.name
+    if len(example[name]) == limit and packed.targets[-1] == bundle.schema.vocabulary.stop(name):
         packed.targets[-1] = NO_TARGET
     return packed
+
+
+def _allowed(sequencer: Sequencer, layout: Layout, targets_PT: Tensor, limit: int) -> Tensor | None:
+    """What `Batch.allowed` is: the grammar's answers as the engine had them; None without a grammar."""
+    automaton = sequencer.automaton(layout)
+    if automaton is None:
+        return None
+    span, stop = sequencer.spans(layout, targets_PT.shape[1])[-1], len(sequencer.schema.blocks[layout.last.name])
+    local_PN = targets_PT[:, span.positions] - span.rows.start
+    state, found = automaton.constrain(automaton.start(len(local_PN)), tokens=limit), []
+    for ids_P in local_PN.where(local_PN >= 0, stop).unbind(1):
+        found.append(automaton.allowed(state)[:, : span.rows.stop - span.rows.start])
+        state = automaton.step(state, ids_P)
+    return torch.stack(found, 1)

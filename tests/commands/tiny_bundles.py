@@ -43,19 +43,20 @@ def write_folder(root: Path, pieces: int = 8) -> list[Score]:
 def music_bundle(scores: list[Score], context: int = 48) -> Bundle:
     """Layout `style[3] music`, tokenizers fitted to the scores."""
     surveys = [MusicSurvey.of(score) for score in scores]
-    return _bundle(["style[3] music"], {"style": fit_style(surveys), "music": fit_music(surveys)}, context)
+    return bundle_of(["style[3] music"], {"style": fit_style(surveys), "music": fit_music(surveys)}, context)
 
 
 def text_bundle(context: int = 16) -> Bundle:
     """Layout `text`, a token a byte."""
-    return _bundle(["text"], {"text": BytesTokenizer()}, context)
+    return bundle_of(["text"], {"text": BytesTokenizer()}, context)
 
 
-def _bundle(specs: list[str], tokenizers: dict, context: int) -> Bundle:
+def bundle_of(specs: list[str], tokenizers: dict, context: int) -> Bundle:
+    """Some layouts."""
     sequencer = Sequencer([Layout.parse(spec) for spec in specs], tokenizers, context)
     torch.manual_seed(0)
     gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2, tied=False), sequencer.schema)
-    names = {"style": "style", "music": "music", "text": "bytes"}
+    names = {"style": "style", "music": "music", "text": "bytes", "image": "palette"}
     return Bundle(
         gpt=gpt, sequencer=sequencer, tokenizer_names={slot: names[slot] for slot in tokenizers}, notes={"step": 7}
     )

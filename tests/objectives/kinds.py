@@ -69,3 +69,13 @@ class Please(helicon.Rewarded):
 
     def held_out_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
         return -means["reward"]
+
+
+@helicon.register_objective("lengthy")
+@dataclass(frozen=True, kw_only=True)
+class Lengthy(Please):
+    """Longer pieces are rewarded, of any medium."""
+
+    def rewards(self, network: helicon.Network, made: helicon.Candidates) -> list[float]:
+        assert len(made.media) == len(made.ids)
+        return [float(len(ids)) for ids in made.ids]

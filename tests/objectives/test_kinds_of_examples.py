@@ -6,11 +6,14 @@ import csv
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from commands.tiny_bundles import text_bundle
+from commands.tiny_bundles import bundle_of, music_bundle, text_bundle, tune
+from torch import Tensor
 
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
@@ -21,10 +24,15 @@ from helicon.data.files import scan
 from helicon.data.labelled import labels_of
 from helicon.data.pairs import PairStream
 from helicon.data.prepare import Source, prepare
+from helicon.gpt.sampler import draw
 from helicon.modalities.text import TEXT
-from helicon.objectives.base import Network
+from helicon.objectives.base import Network, Rewarded
 from helicon.plugins import loading
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import NO_TARGET
+from helicon.tokenizers.text import BytesTokenizer
+from helicon.training.rollouts import roll_out
 
 KINDS = str(Path(__file__).parent / "kinds.py")
 FAST = [
@@ -113,6 +121,22 @@ def test_pairs_come_whole_and_all_of_a_prompt_is_on_one_side(rated):
     assert len(corpus.select_pairs(True)) + len(corpus.select_pairs(False)) == len(corpus.pairs)
 
 
+def test_pairs_that_share_a_file_are_on_one_side(tmp_path):
+    """Each file is in two pairs, in a chain: nothing can be held out but all of it, so nothing is."""
+    for i in range(40):
+        (tmp_path / f"{i}.txt").write_text(f"text {i}")
+    manifest = tmp_path / "pairs.csv"
+    manifest.write_text("chosen,rejected\n" + "".join(f"{i}.txt,{i + 1}.txt\n" for i in range(39)))
+    (corpus,) = prepared(tmp_path, manifest, 0.3, examples="pairs").corpora
+    assert not corpus.held.any()
+    manifest.write_text("chosen,rejected\n" + "".join(f"{i}.txt,{(i + 4) % 40}.txt\n" for i in range(40)))
+    (corpus,) = prepared(tmp_path, manifest, 0.3, examples="pairs").corpora
+    sides = {(int(corpus.names[i].removesuffix(".txt")) % 4, bool(corpus.held[i])) for i in range(len(corpus.names))}
+    assert {rest for rest, _ in sides} == {0, 1, 2, 3}
+    assert len(sides) == 4  # four rings of ten files, each on one side
+    assert {held for _, held in sides} == {True, False}
+
+
 @pytest.mark.parametrize("world", [1, 2])
 def test_a_batch_has_the_chosen_ones_first(rated, world):
     """All pairs come, whatever number of processes share a batch."""
@@ -167,7 +191,6 @@ def test_rollouts_are_scored_as_they_were_drawn(rated):
     """log p of each token that was drawn, none of what was not; the same pieces whatever else is in the batch."""
     loading.load_plugins([KINDS])
     from helicon.objectives.registry import OBJECTIVES
-    from helicon.training.rollouts import roll_out
 
     bundle = text_bundle()
     bundle.objective = OBJECTIVES.get("please")(samples=3, sample_tokens=5)
@@ -189,6 +212,53 @@ def test_rollouts_are_scored_as_they_were_drawn(rated):
     stop = bundle.schema.vocabulary.stop("text")
     assert ((last == NO_TARGET) == cut).all()
     assert (last[~cut] == stop).all()
+
+
+GREYS = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+
+
+@pytest.mark.parametrize("spec", ["text", "text[6]", "style[3] music", "text[3] image[3x3]"])
+@pytest.mark.parametrize("most", [None, 5])
+def test_log_probabilities_are_of_the_tokens_as_the_engine_drew_them(spec, most, monkeypatch):
+    """Of every layout and grammar, whether the end is drawn, forced or cut; told from the draws themselves."""
+    loading.load_plugins([KINDS])
+    from helicon.objectives.registry import OBJECTIVES
+
+    if spec.endswith("music"):
+        bundle = music_bundle([tune([60, 64, 67]), tune([50, 52], program=73, label="low")], 16)
+    else:
+        tokenizers = {"text": BytesTokenizer(), "image": PaletteTokenizer(GREYS, 3)}
+        bundle = bundle_of([spec], {slot: tokenizers[slot] for slot in Layout.parse(spec).sources}, 16)
+    bundle.objective, drawn = OBJECTIVES.get("lengthy")(samples=1, sample_tokens=most), []
+
+    def noting(logits_BV: Tensor, allowed_BV: Tensor | None, *others: Any) -> Tensor:
+        ids_B = draw(logits_BV, allowed_BV, *others)
+        logits = logits_BV if allowed_BV is None else logits_BV.masked_fill(~allowed_BV, -torch.inf)
+        drawn.append(float(logits.double().log_softmax(1)[0, ids_B]))
+        return ids_B
+
+    monkeypatch.setattr("helicon.generation.lane.draw", noting)
+    corpus: Any = SimpleNamespace(example=lambda number: {})
+    batch = collate(0, [bundle.sequencer.pack(bundle.schema.layouts[0], {bundle.schema.layouts[0].last.name: ()})])
+    for seed in range(6):
+        drawn.clear()
+        found = roll_out(bundle, [corpus], batch, seed)
+        learned = found.pieces.targets[0, bundle.schema.layouts[0].prefix - 1 :] != NO_TARGET
+        old = found.old[0, bundle.schema.layouts[0].prefix - 1 :]
+        assert old[learned].tolist() == pytest.approx(drawn, abs=1e-4)
+        assert not old[~learned].any()
+        assert torch.equal(found.old, found.reference)
+        assert len(drawn) == (most or 9) if spec.endswith("]") and "image" in spec else len(drawn) <= (most or 16)
+
+
+def test_what_cannot_be_made_is_said_before_it_is_tried():
+    class Lengthy(Rewarded):
+        rewards = loss = metrics = held_out_loss = None  # type: ignore[assignment]
+
+    bundle = text_bundle()
+    assert Lengthy(sample_tokens=16).build(bundle)
+    with pytest.raises(ValueError, match=r"--model\.sample_tokens 17: 1 to 16 are accepted"):
+        Lengthy(sample_tokens=17).build(bundle)
 
 
 def test_what_is_no_reward_names_the_line(rated, capsys):

@@ -117,8 +117,8 @@ def _stages(request: TrainRequest) -> list[TrainRequest]:
     """Those of a GPT."""
     if request.upsampler_of is not None:
         return [_upsampler(request)]
-    if request.levels > 1 and Layout.parse(request.config["data"]["layouts"][0]).last.name != UPSAMPLED:
-        raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
+    if request.levels > 1:
+        _check_sound(request)
     first, found, top = codec_first(request), [], 0
     if request.levels > 1:
         top = _top_of(request, first)
@@ -139,6 +139,16 @@ def _stages(request: TrainRequest) -> list[TrainRequest]:
             )
         )  # fmt: skip
     return found
+
+
+def _check_sound(request: TrainRequest) -> None:
+    """ValueError unless levels are asked of what makes sound, as far as task and options say what it makes."""
+    layouts = (merge(request.config, request.overrides).get("data") or {}).get("layouts")
+    if not layouts:
+        said = """--data.layouts '["audio"]' says so of what does"""
+        raise ValueError(f"--levels {request.levels}: only sound has levels, and {request.task} names no medium; {said}")
+    if Layout.parse(layouts[0]).last.name != UPSAMPLED:
+        raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
 
 
 def chained(found: Sequence[TrainRequest]) -> TrainRequest:

@@ -168,7 +168,8 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
             names = next(table, [])
             if "file" not in names and not {*SIDES} <= {*names}:
                 columns = printable(", ".join(names)[:200]) or "none"
-                raise DataError(f"{manifest}: no column `file`; there are: {columns}")
+                needed = "no column `file`, nor `chosen` and `rejected` of pairs"
+                raise DataError(f"{manifest}: {needed}; there are: {columns}")
             # Of columns of one name the last counts. Others are not looked at: there may be many, and many rows
             places = {name: place for place, name in enumerate(names) if name in COLUMNS}
             for row in table:
@@ -176,7 +177,7 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
                     reason = "more values than columns; a text that has commas needs quotes"
                     skip(f"{manifest}, line {table.line_num}", reason)
                 elif row:
-                    cells = {name: row[place] for name, place in places.items() if place < len(row)}
+                    cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
                     yield from _rows(cells, manifest, table.line_num, skip)
         except csv.Error as error:
             raise DataError(f"{manifest}, line {table.line_num}: {error}") from None
@@ -196,8 +197,12 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
 
 
 def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[Row]:
-    """The file that a line of a manifest names, or both of a pair; none, and skipped, where that is not said."""
-    if "chosen" not in row and "rejected" not in row:
+    """The file that a line of a manifest names, or both of a pair; none, and skipped, where that is not said.
+
+    One of the two names of a pair alone, beside a file, is something else that is on record of the file.
+    """
+    sides = [name for name in SIDES if name in row]
+    if not sides or ("file" in row and len(sides) == 1):
         found = _row(row, row.get("file"), manifest, number, skip)
         return [found] if found else []
     chosen, rejected = row.get("chosen"), row.get("rejected")

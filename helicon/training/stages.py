@@ -146,7 +146,9 @@ def _check_sound(request: TrainRequest) -> None:
     layouts = (merge(request.config, request.overrides).get("data") or {}).get("layouts")
     if not layouts:
         said = """--data.layouts '["audio"]' says so of what does"""
-        raise ValueError(f"--levels {request.levels}: only sound has levels, and {request.task} names no medium; {said}")
+        raise ValueError(
+            f"--levels {request.levels}: only sound has levels, and {request.task} names no medium; {said}"
+        )
     if Layout.parse(layouts[0]).last.name != UPSAMPLED:
         raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
 

@@ -33,6 +33,7 @@ from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import NO_TARGET
 from helicon.tokenizers.text import BytesTokenizer
 from helicon.training.rollouts import roll_out
+from helicon.training.settings.idle_options import idle_option
 
 KINDS = str(Path(__file__).parent / "kinds.py")
 FAST = [
@@ -103,6 +104,26 @@ def test_a_manifest_of_pairs(rated, tmp_path):
     ]  # fmt: skip
     Path("pairs.csv").write_text("chosen,rejected\na0.txt,b0.txt\n")
     assert len(scan(rated, [TEXT], Path("pairs.csv")).entries) == 2
+    Path("pairs.csv").write_text("prompt,chosen,rejected\np,a0.txt\np,a0.txt,b0.txt\n")
+    found = scan(rated, [TEXT], Path("pairs.csv"))
+    assert (len(found.entries), list(found.skipped.values())) == (2, ["chosen and rejected are not both named"])
+
+
+@pytest.mark.parametrize("column", ["chosen", "rejected"])
+def test_one_column_of_a_pair_beside_files_says_nothing_of_pairs(rated, column):
+    Path("m.csv").write_text(f"file,{column}\na0.txt,yes\nb0.txt,\n")
+    Path("m.jsonl").write_text(json.dumps({"file": "a0.txt", column: True}) + "\n")
+    assert [entry.side for entry in scan(rated, [TEXT], Path("m.csv")).entries] == [None, None]
+    assert [entry.side for entry in scan(rated, [TEXT], Path("m.jsonl")).entries] == [None]
+    with pytest.raises(
+        DataError, match=r"^m\.csv: no pairs; --data\.manifest with a CSV or JSONL file with columns chosen"
+    ):
+        prepared(rated, Path("m.csv"), examples="pairs")
+    Path("m.csv").write_text(f"{column},prompt\na0.txt,p\n")
+    with pytest.raises(
+        DataError, match=rf"^m\.csv: no column `file`, nor `chosen` and `rejected` of pairs; .*: {column}"
+    ):
+        prepared(rated, Path("m.csv"), examples="pairs")
 
 
 def test_pairs_come_whole_and_all_of_a_prompt_is_on_one_side(rated):
@@ -283,8 +304,8 @@ def test_what_has_not_the_examples_it_needs_is_one_line(rated, capsys):
         (["train", "prefer", "texts", "--from", "base", *FAST], "texts: no pairs; --data.manifest with a CSV or JSONL"),
         (["eval", "base", "--data.path", "texts", "--data.manifest", "pairs.jsonl"], "pairs.jsonl: pairs, which an"),
         (
-            ["train", "prefer", "texts", "--from", "base", "--data.manifest=pairs.jsonl", "--data.drop=0.5", *FAST],
-            "--data.drop would have no effect in fit: pairs are learned from as they are",
+            ["train", "please", "texts", "--from", "base", "--data.drop=0.5", *FAST],
+            "--data.drop would have no effect in fit: pieces are made under conditions as they are",
         ),
         (
             ["train", "please", "texts", "--from", "base", "--model.samples=0", *FAST],
@@ -293,6 +314,15 @@ def test_what_has_not_the_examples_it_needs_is_one_line(rated, capsys):
     ):
         assert main(words) != 0
         assert said in capsys.readouterr().err.splitlines()[-1], words
+
+
+@pytest.mark.parametrize("option", ["augment", "changes", "drop", "plan"])
+@pytest.mark.parametrize("task", ["prefer", "please"])
+def test_how_examples_vary_is_refused_where_they_do_not(task, option):
+    loading.load_plugins([KINDS])
+    said = idle_option("fit", task, [(f"--data.{option}", "1")])
+    assert said is not None
+    assert said.startswith(f"--data.{option} would have no effect in fit: ")
 
 
 def test_files_without_a_label_are_told_and_those_of_one_file_are_on_one_side(tmp_path):

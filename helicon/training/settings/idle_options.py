@@ -62,6 +62,7 @@ _LEARNING = (
 _MEASURING = ("validate", "test")
 _TESTING = _of("trainer", "limit_test_batches")
 _VALIDATING = (*_of("trainer", "limit_val_batches"), *_of("data", "val_batches"))
+_VARYING = _of("data", "changes augment drop plan")  # how training examples do
 _BATCHES = _of("data", "batch_size seed changes drop plan window workers val_batches")
 
 IDLE = (
@@ -69,7 +70,8 @@ IDLE = (
     Idle((*_MEASURING, "prepare"), (*STAGES, "--name", "--runs", "--keep", "--samples", "--repeat"), "no run is made"),
     Idle(_MEASURING, _LEARNING, "nothing is trained"),
     Idle(("fit",), _of("data", "drop"), "labels are learned without any condition", ("labelled",)),
-    Idle(("fit",), _of("data", "changes augment drop plan"), "pairs are learned from as they are", ("pairs",)),
+    Idle(("fit",), _VARYING, "pairs are learned from as they are", ("pairs",)),
+    Idle(("fit",), _VARYING, "pieces are made under conditions as they are", ("rollouts",)),
     Idle((*_MEASURING, "prepare"), _of("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
     Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),

@@ -18,6 +18,8 @@ from types import FrameType, ModuleType
 from typing import Protocol
 
 from helicon.formats.printable import printable
+from helicon.plugins import errors
+from helicon.plugins.errors import in_one_line, speaks_for_itself
 from helicon.plugins.plugin import Plugin, PluginError
 
 GROUP = "helicon.plugins"  # of entry points
@@ -32,6 +34,8 @@ class Forgetful(Protocol):
     """What keeps things of plugins."""
 
     def forget(self, plugin: Plugin) -> None: ...
+
+    def files(self) -> set[str]: ...
 
 
 registries: list[Forgetful] = []
@@ -98,7 +102,8 @@ def _run(plugin: Plugin) -> None:
         _forget(plugin)
         if isinstance(error, PluginError):
             raise
-        raise PluginError(_told(plugin.file, error)) from error
+        where = errors.told(error, [str(plugin.file)])
+        raise PluginError(where or f"{printable(plugin.file)}: {in_one_line(error)}") from error
     finally:
         sys.path.remove(folder)
     _named[plugin.name] = _seen[plugin.name] = plugin
@@ -122,24 +127,15 @@ def _forget(plugin: Plugin) -> None:
     _seen.pop(plugin.name, None)
 
 
-def _told(file: Path, error: BaseException) -> str:
-    """An error of a plugin's file in one line, with the line of the file that it comes from."""
-    line = line_in(str(file), error)
-    place = f"{printable(file)}, line {line}" if line else printable(file)
-    return f"{place}: {in_one_line(error)}"
+def told(error: Exception) -> str | None:
+    """An error in one line with the last line of a plugin's code that it came through.
 
-
-def line_in(file: str, error: BaseException) -> int | None:
-    """The last line of a file that an error came through; None where it did not."""
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    for frame in traceback.extract_tb(error.__traceback__):
-        line = frame.lineno if frame.filename == file else line
-    return line
-
-
-def in_one_line(error: BaseException) -> str:
-    """Type and message of an error."""
-    return f"{type(error).__name__}: {printable(' '.join(str(error).split()), 200)}"
+    None where it came through none, and of one of Helicon's own types, which speaks for itself.
+    """
+    if speaks_for_itself(error):
+        return None
+    named = {str(plugin.file) for plugin in _named.values()}
+    return errors.told(error, named.union(*(registry.files() for registry in registries)))
 
 
 def load_installed() -> None:
@@ -147,12 +143,23 @@ def load_installed() -> None:
     waiting = _waiting()
     while waiting:
         point = waiting.pop()
+        package = _of_package(point)
         try:
-            with _registering(_of_package(point)):
+            with _registering(package):
                 point.load()
-        except Exception as error:  # another package's code: whatever it raises, the rest must work
-            reason = f"{type(error).__name__}: {error}"
-            warnings.warn(f"plugin {point.name} of {point.value} does not load: {reason}", PluginWarning, stacklevel=2)
+        except (Exception, SystemExit) as error:  # another package's code: whatever it raises, the rest must work
+            reason = str(error) if isinstance(error, PluginError) else _told_of(point, error)
+            what = f"plugin {point.name} of the package {package.title} does not load"
+            warnings.warn(f"{what}: {reason}", PluginWarning, stacklevel=2)
+
+
+def _told_of(point: EntryPoint, error: BaseException) -> str:
+    """An error of an entry point with the last line of its package that it came through."""
+    trace = traceback.walk_tb(error.__traceback__)
+    top = point.module.partition(".")[0]
+    files = {frame.f_code.co_filename for frame, _ in trace if _module(frame).partition(".")[0] == top}
+    unread = {str(error.filename)} if isinstance(error, SyntaxError) else set()
+    return errors.told(error, files | unread) or f"{point.value}: {in_one_line(error)}"
 
 
 @cache
@@ -177,15 +184,19 @@ def origin(frame: FrameType) -> Plugin | None:
         return None
     if _loading:
         return _loading[-1]
-    module, file = str(frame.f_globals.get("__name__")), Path(frame.f_code.co_filename)
+    file = Path(frame.f_code.co_filename)
     for point in _points():
-        if f"{module}.".startswith(f"{point.module}."):
+        if f"{_module(frame)}.".startswith(f"{point.module}."):
             return _of_package(point)
     if file.suffix != ".py" or not file.is_file():
         return None
     plugin = Plugin.of_file(file)
     _seen[plugin.name] = plugin
     return plugin
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def is_python(frame: FrameType) -> bool:

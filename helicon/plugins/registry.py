@@ -13,13 +13,12 @@ from typing import Generic, TypeVar
 
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
-from helicon.plugins.loading import in_one_line, is_python, line_in, load_installed, origin, registries
+from helicon.plugins.errors import OURS, in_one_line, line_in, speaks_for_itself
+from helicon.plugins.loading import is_python, load_installed, origin, registries
 from helicon.plugins.plugin import Plugin, PluginError
 
 Thing = TypeVar("Thing")
 NAME = re.compile(r"[A-Za-z][\w.-]{0,60}(/[A-Za-z][\w.-]{0,60})?")
-OURS = "helicon"
-FULL_DEVICE = "OutOfMemoryError"  # PyTorch's, which is not imported here
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Registry(Generic[Thing]):
             yield
         except Exception as error:
             line = line_in(file, error)
-            if isinstance(error, accepted) or _speaks_for_itself(error) or (line is None and _is_ours(error)):
+            if isinstance(error, accepted) or speaks_for_itself(error) or (line is None and _is_ours(error)):
                 raise
             place = f" (line {line})" if line else ""
             raise self.fault(name, f"{in_one_line(error)}{place}") from error
@@ -123,10 +122,9 @@ class Registry(Generic[Thing]):
         """Drops what a plugin has registered."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}
 
-
-def _speaks_for_itself(error: Exception) -> bool:
-    """Whether an error is of Helicon's own types, or of a device that is full."""
-    return type(error).__module__.partition(".")[0] == OURS or type(error).__name__ == FULL_DEVICE
+    def files(self) -> set[str]:
+        """Files in which plugins have registered something."""
+        return {entry.file for entry in self._entries.values() if entry.plugin}
 
 
 def _is_ours(error: Exception) -> bool:

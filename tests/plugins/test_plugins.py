@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch._utils import ExceptionWrapper
 
+from helicon.cli import _told
 from helicon.data.workers import Workers
 from helicon.plugins import loading
 from helicon.plugins.loading import PluginWarning, load_plugins, require
@@ -128,12 +130,79 @@ def package(home, colours, monkeypatch):
 
 
 def test_installed_plugins_are_found_without_being_named(package, colours):
-    with pytest.warns(PluginWarning, match="plugin torn of torn does not load: ZeroDivisionError"):
+    said = r"plugin torn of the package paint \(version 1\.2\) does not load: .*/torn\.py, line 1: ZeroDivisionError: "
+    with pytest.warns(PluginWarning, match=said):
         assert colours.get("red") == 2
     assert str(colours.plugin_of("red")) == "paint==1.2"
     assert require(["paint==1.2"])
     with pytest.warns(PluginWarning, match=r"plugin paint \(version 1\.2\) is not as it was, version 1\.0"):
         require(["paint==1.0"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\n\nsys.exit('gone')\n", r"/torn\.py, line 3: SystemExit: gone$"),
+        ("x = 1\nx = = 2\n", r"/torn\.py, line 2: SyntaxError: invalid syntax"),
+        ("import nowhere_at_all\n", r"/torn\.py, line 1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("import json\njson.loads('{')\n", r"/torn\.py, line 2: JSONDecodeError: "),
+        ("import colours\ncolours.register('red', 3)\n", r"/torn\.py, line 2: colour 'red' is registered already"),
+    ],
+)
+def test_an_installed_plugin_that_fails_is_one_line(package, colours, home, text, said):
+    write(home / "torn.py", text)
+    begins = r"^plugin torn of the package paint \(version 1\.2\) does not load: /"
+    with pytest.warns(PluginWarning, match=f"{begins}.*{said}"):
+        assert colours.get("red") == 2
+
+
+USED = """
+import torch
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+    @staticmethod
+    def backward(ctx, gradient):
+        return {}['k']
+
+def backward():
+    Doubled.apply(torch.ones(1, requires_grad=True)).backward()
+
+def deeper():
+    torch.ones(2).view(3)
+
+def called(function):
+    function()
+
+def file():
+    open('no')
+"""
+
+
+def test_whatever_comes_through_a_plugin_is_told_with_its_line(home):
+    write(home / "mine.py", USED)
+    load_plugins(["mine.py"])
+    mine: Any = sys.modules["plugin_mine"]
+
+    def said(call: Any, *args: Any) -> str:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  of any kind
+            call(*args)
+        return _told(caught.value)
+
+    def of_another_process() -> None:
+        try:
+            mine.backward()
+        except KeyError:
+            ExceptionWrapper(where="in DataLoader worker process 0").reraise()
+
+    assert said(mine.backward) == said(of_another_process) == f"{home}/mine.py, line 10: KeyError: 'k'"
+    assert said(mine.deeper).startswith(f"{home}/mine.py, line 16: RuntimeError: shape '[3]' is invalid")
+    assert said(mine.file) == f"{home}/mine.py, line 22: FileNotFoundError: [Errno 2] No such file or directory: 'no'"
+    # What Helicon says itself, and what is not a plugin's
+    assert said(mine.called, lambda: load_plugins(["no.py"])).startswith("--plugin no.py: No such file")
+    assert said(int, "x") == "invalid literal for int() with base 10: 'x'"
 
 
 @pytest.mark.filterwarnings("ignore::helicon.plugins.loading.PluginWarning")

@@ -186,7 +186,8 @@ def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
             typed_config([word], base)
     with pytest.raises(DataError, match=r"--data\.grid: .*accepted are --data\.pedal"):
         resolve({"data": {"path": "x", "layouts": ["style[3] music"], "grid": 8}}).make_data()
-    registry.register_modality(replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)])))
+    more = {"more": MUSIC.slots["music"]}
+    registry.register_modality(replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)]), slots=more))
     with pytest.raises(ValueError, match=r"--data\.seed is another option already"):
         make_parser("gpt")
 

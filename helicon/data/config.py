@@ -112,16 +112,18 @@ def sequence_data_config() -> type[SequenceDataConfig]:
 
 
 @cache
-def _with_options(declared: tuple[type[Any], ...]) -> type[SequenceDataConfig]:
+def _with_options(declared: tuple[tuple[str, type[Any]], ...]) -> type[SequenceDataConfig]:
+    """declared: (medium, dataclass of its options)."""
     taken = {each.name for each in fields(SequenceDataConfig)}
     found: dict[str, Any] = {}
-    for options in declared:
+    for medium, options in sorted(declared, key=lambda each: not registry.MODALITIES.is_own(each[0])):  # ours go first
         types = get_type_hints(options)
         for name in (each.name for each in fields(options)):
             if name in taken or found.setdefault(name, types[name]) != types[name]:
-                raise ValueError(f"{options.__module__}: --data.{name} is another option already")
+                what = f"--data.{name} is another option already; give its field another name"
+                raise registry.MODALITIES.fault(medium, what)
     # jsonargparse takes its help from docstrings
-    described = [(inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip() for options in declared]
+    described = [(inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip() for _, options in declared]
     text = "\n".join(["Token sequences, and how their files are read.", "", "Args:", *filter(None, described)])
     names = [(name, kind | None, field(default=None)) for name, kind in found.items()]
     return make_dataclass(

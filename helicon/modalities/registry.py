@@ -17,8 +17,8 @@ from helicon.modalities.label import LABEL
 from helicon.modalities.lyrics import LYRICS
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
-from helicon.plugins.plugin import Plugin, PluginError
-from helicon.plugins.registry import Registry
+from helicon.plugins.plugin import Plugin
+from helicon.plugins.registry import Registry, wrong_types
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
@@ -37,9 +37,26 @@ def register_modality(modality: Modality) -> Modality:
         modality: under the name that it has.
 
     Raises:
-        PluginError: for the name of another one.
+        PluginError: for the name or a slot of another one, slots without tokenizers, options whose types are not known.
     """
+    if wrong := _wrong_with(modality):
+        raise MODALITIES.refusal(modality.name, wrong)
     return MODALITIES.register(modality.name, modality)
+
+
+def _wrong_with(modality: Modality) -> str:
+    """Why a medium of somebody's own cannot be one beside the others, if so."""
+    for slot, choices in modality.slots.items():
+        if not choices or not all(isinstance(each, TokenizerSpec) for each in choices.values()):
+            return f"slot {slot!r}: tokenizers by name are needed, each a helicon.TokenizerSpec"
+        others = [each for each in all_modalities().values() if slot in each.slots and each.name != modality.name]
+        # What a slot means by itself stays: labels say the words of a medium's style where it has such a slot, too
+        if others and not (modality.in_files and any(not each.in_files for each in others)):
+            return f"its slot {slot!r} is one of {MODALITIES.title(others[0].name)}; give yours another name"
+    for name, kind in (("options", modality.options), ("fitting", modality.fitting)):
+        if kind and (wrong := wrong_types(kind)):
+            return f"{name}: {wrong}"
+    return ""
 
 
 def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSpec:
@@ -51,15 +68,19 @@ def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSp
         spec: how it is made and brought back.
 
     Raises:
-        PluginError: for the name of another one.
+        PluginError: for the name of another one, and for what is no TokenizerSpec.
     """
-    if any(name in each.slots.get(slot, ()) for each in all_modalities().values()):
-        raise PluginError(f"tokenizer {name!r}: the slot {slot} has one of this name; give yours another one")
+    for modality in all_modalities().values():
+        if name in modality.slots.get(slot, ()):
+            owner = MODALITIES.title(modality.name)
+            raise TOKENIZERS.refusal(f"{slot}/{name}", f"{owner} has one of this name; give yours another one")
+    if not isinstance(spec, TokenizerSpec):
+        raise TOKENIZERS.refusal(f"{slot}/{name}", f"{type(spec).__name__}: a helicon.TokenizerSpec is needed")
     return TOKENIZERS.register(f"{slot}/{name}", spec)
 
 
 for _own in (AUDIO, IMAGE, LABEL, LYRICS, MUSIC, TEXT):
-    register_modality(_own)
+    MODALITIES.register(_own.name, _own)
 
 
 def all_modalities() -> dict[str, Modality]:
@@ -88,10 +109,10 @@ def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
     return owners[0]
 
 
-def option_classes() -> tuple[type[Any], ...]:
-    """Dataclasses of how the files of each medium are read and its tokenizers learned, in the order of media."""
-    found = [kind for modality in all_modalities().values() for kind in (modality.options, modality.fitting)]
-    return tuple(kind for kind in found if kind)
+def option_classes() -> tuple[tuple[str, type[Any]], ...]:
+    """(name of a medium, dataclass) of how the files of each are read and its tokenizers learned, in order of media."""
+    media = all_modalities().items()
+    return tuple((name, kind) for name, each in media for kind in (each.options, each.fitting) if kind)
 
 
 def fitting_options() -> set[str]:

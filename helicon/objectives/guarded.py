@@ -135,7 +135,7 @@ def drawing_of(objective: Objective, report: Mapping[str, Any], path: Path) -> s
     return found
 
 
-def fault(objective: Objective, what: str) -> PluginError:
+def fault(objective: Objective | type[Objective], what: str) -> PluginError:
     """The error of an objective that gives what it is not to give."""
     return OBJECTIVES.fault(name_of(objective), what)
 

@@ -7,9 +7,9 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
@@ -50,9 +50,7 @@ class Registry(Generic[Thing]):
         frame = _caller()
         place, known = _place(frame), self._entries.get(name)
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise PluginError(
-                f"{place}: {self.kind} {printable(repr(name), 80)}: a name of letters, digits, _ is needed"
-            )
+            raise self.refusal(name, "a name of letters, digits, _ is needed")
         if known is None:
             self._entries[name] = _Entry(thing, frame.f_code.co_filename, place, origin(frame))
         elif known.thing is not thing:
@@ -118,6 +116,10 @@ class Registry(Generic[Thing]):
         """The error of a thing that gives what it is not to give."""
         return PluginError(f"{self.title(name)}: {what}")
 
+    def refusal(self, name: object, what: str) -> PluginError:
+        """The error of what is being registered and cannot be, with file and line of who registers it."""
+        return PluginError(f"{_place(_caller())}: {self.kind} {printable(repr(name), 80)}: {what}")
+
     def forget(self, plugin: Plugin) -> None:
         """Drops what a plugin has registered."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}
@@ -125,6 +127,17 @@ class Registry(Generic[Thing]):
     def files(self) -> set[str]:
         """Files in which plugins have registered something."""
         return {entry.file for entry in self._entries.values() if entry.plugin}
+
+
+def wrong_types(kind: type[Any]) -> str:
+    """Why the fields of a dataclass cannot be options, if so: each has a type that is known where the class is."""
+    if not is_dataclass(kind):
+        return "a dataclass is needed"
+    try:
+        get_type_hints(kind)
+    except Exception as error:  # whatever somebody's annotations come upon
+        return f"types that cannot be told, {in_one_line(error)}; what is imported for type checkers alone is not there"
+    return ""
 
 
 def _is_ours(error: Exception) -> bool:

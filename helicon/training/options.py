@@ -29,7 +29,7 @@ from helicon.formats.printable import print_text, printable
 from helicon.plugins.loading import require
 from helicon.presets import Config, chosen, config_path, merge, preset, preset_path
 from helicon.training.runs.folders import check_format
-from helicon.training.settings.config import RunConfig
+from helicon.training.settings.config import OptimizerConfig, RunConfig
 from helicon.training.settings.idle_options import idle_option
 from helicon.training.settings.lightning_options import (
     DEFAULTS,
@@ -186,11 +186,12 @@ def _place_of(option: str, config: str) -> str | None:
 
 def make_parser(task: str, command: str = "fit") -> Parser:
     """The parser of one of Lightning's commands: the groups of a task, each flat, and the options of a run."""
-    return _make_parser(task, command, tasks()[task].data())
+    classes = tasks()[task]
+    return _make_parser(task, command, classes.model(), classes.data())
 
 
 @cache
-def _make_parser(task: str, command: str, data: type[DataConfig]) -> Parser:
+def _make_parser(task: str, command: str, model: type[OptimizerConfig], data: type[DataConfig]) -> Parser:
     method = getattr(HeliconTrainer, command)
     parser = Parser(
         task=task,
@@ -202,7 +203,7 @@ def _make_parser(task: str, command: str, data: type[DataConfig]) -> Parser:
     parser.add_argument("--seed_everything", type=bool | int, default=False)
     parser.add_lightning_class_args(HeliconTrainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
-    parser.add_class_arguments(tasks()[task].model, "model")
+    parser.add_class_arguments(model, "model")
     parser.add_class_arguments(data, "data")
     parser.add_class_arguments(RunConfig)
     parser.add_optimizer_args()
@@ -231,7 +232,7 @@ def check_options(task: str, config: Namespace) -> None:
     refusal = refusal or unknown_precision(task, config.trainer.precision)
     if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
         raise UsageError(refusal, refusal.split()[0].removeprefix("--"))
-    _check_group("model", tasks()[task].model, config)
+    _check_group("model", tasks()[task].model(), config)
     _check_group("data", tasks()[task].data(), config)
 
 

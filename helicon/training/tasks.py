@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 
 from helicon.data.config import AudioDataConfig, DataConfig, ImageDataConfig, sequence_data_config
 from helicon.objectives.base import Objective
-from helicon.objectives.registry import OBJECTIVES
+from helicon.objectives.registry import OBJECTIVES, configured
 from helicon.presets import GROUPS
 from helicon.training.codecs.audio_codec import AudioCodecModule
 from helicon.training.codecs.audio_data import AudioData
@@ -27,7 +27,7 @@ from helicon.training.settings.config import (
     OptimizerConfig,
     RunConfig,
     model_config,
-    part,
+    part_of,
 )
 
 
@@ -36,14 +36,14 @@ class Task:
     """Classes of one kind of training.
 
     Args:
-        model: config class of the group `model`, network and optimizer.
+        model: gives the config class of the group `model`, network and optimizer.
         data: gives the config class of the group `data`, which depends on the media that are registered.
         module: makes the Lightning module of a model's config.
         datamodule: makes the data module of the configs of data and model.
         data_class: class of what it makes.
     """
 
-    model: type[OptimizerConfig]
+    model: Callable[[], type[OptimizerConfig]]
     data: Callable[[], type[DataConfig]]
     module: Callable[[Any], RunModule]
     datamodule: Callable[[Any, Any], pl.LightningDataModule]
@@ -52,12 +52,12 @@ class Task:
 
 CODECS = {
     "codec": Task(
-        model=ImageCodecModelConfig, data=lambda: ImageDataConfig, module=CodecModule, data_class=CodecData,
-        datamodule=lambda data, model: CodecData(data),
+        model=lambda: ImageCodecModelConfig, data=lambda: ImageDataConfig, module=CodecModule,
+        datamodule=lambda data, model: CodecData(data), data_class=CodecData,
     ),
     "audio-codec": Task(
-        model=AudioCodecModelConfig, data=lambda: AudioDataConfig, module=AudioCodecModule, data_class=AudioData,
-        datamodule=lambda data, model: AudioData(data),
+        model=lambda: AudioCodecModelConfig, data=lambda: AudioDataConfig, module=AudioCodecModule,
+        datamodule=lambda data, model: AudioData(data), data_class=AudioData,
     ),
 }  # fmt: skip
 
@@ -69,8 +69,8 @@ def tasks() -> dict[str, Task]:
 
 def _of_objective(kind: type[Objective]) -> Task:
     return Task(
-        model=model_config(kind), data=sequence_data_config, data_class=SequenceData,
-        module=lambda config: GPTModule(config, part(kind, config)),
+        model=lambda: model_config(kind), data=sequence_data_config, data_class=SequenceData,
+        module=lambda config: GPTModule(config, configured(kind, part_of(kind, config))),
         datamodule=lambda data, model: SequenceData(data, model.context, model.positions, kind.examples),
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ class TrainConfig:
     @property
     def model(self) -> Any:
         """Network and optimizer, of the task's class."""
-        return self.task.model(**self.values.model.as_dict())
+        return self.task.model()(**self.values.model.as_dict())
 
     @property
     def data(self) -> Any:

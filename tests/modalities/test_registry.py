@@ -12,6 +12,7 @@ import pytest
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
+from helicon.plugins.plugin import PluginError
 from helicon.sequence.vocabulary import Block
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import encode_all
@@ -68,10 +69,15 @@ def test_a_style_is_a_label_unless_music_is_beside_it(beside, name):
 
 
 def test_a_slot_of_several_media_needs_another_beside_it(moves):
-    registry.register_modality(replace(moves, name="walks", slots={**moves.slots, "shoes": moves.slots["moves"]}))
-    assert registry.for_slot("moves", ["moves", "shoes"]).name == "walks"
-    with pytest.raises(ValueError, match=r"slot 'moves' is of moves and of walks: another slot beside it .*\(shoes\)"):
-        registry.for_slot("moves", ["moves", "text"])
+    plain = moves.slots["moves"]
+    registry.register_modality(replace(moves, name="walks", slots={"style": plain, "shoes": plain}))
+    assert registry.for_slot("style", ["style", "shoes"]).name == "walks"
+    with pytest.raises(ValueError, match=r"slot 'style' is of music and of walks: another slot .*\(music, .*shoes\)"):
+        registry.for_slot("style", ["style", "shoes", "music"])
+    with pytest.raises(
+        PluginError, match=r"test_registry\.py, line \d+: modality 'walks': its slot 'moves' is one of mod"
+    ):
+        registry.register_modality(replace(moves, name="walks"))
 
 
 def test_tokenizers_of_a_slot_are_found_whatever_their_medium(tmp_path):

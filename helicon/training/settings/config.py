@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from helicon.gpt.config import GPTConfig
 from helicon.objectives.base import Objective
+from helicon.objectives.guarded import fault
+from helicon.objectives.registry import configured
 from helicon.vqvae.config import AudioNetConfig, ImageCodecConfig
 
 Part = TypeVar("Part")
@@ -94,18 +96,18 @@ class GPTModelConfig(GPTConfig, OptimizerConfig):
 
 @cache
 def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
-    """Returns GPTModelConfig with the options of an objective; ValueError where one is another option already."""
+    """Returns GPTModelConfig with the options of an objective; PluginError where one is another option already."""
     types, own = get_type_hints(objective), fields(objective)
     for each in own:
         if each.name in {known.name for known in fields(GPTModelConfig)}:
-            raise ValueError(f"{objective.__module__}: --model.{each.name} is another option already")
+            raise fault(objective, f"--model.{each.name} is another option already; give its field another name")
     # jsonargparse takes its help from docstrings
     described = (inspect.getdoc(objective) or "").partition("Args:\n")[2].rstrip()
     names = [(each.name, types[each.name], default_of(each)) for each in own]
 
     def check(self: GPTModelConfig) -> None:
         GPTModelConfig.__post_init__(self)
-        part(objective, self)
+        configured(objective, part_of(objective, self))
 
     text = f"A GPT and what it learns.\n\nArgs:\n{described}"
     namespace = {"__doc__": text, "__module__": __name__, "__post_init__": check}
@@ -186,4 +188,9 @@ class AudioCodecModelConfig(AudioNetConfig, CodecLearningConfig):
 
 def part(kind: type[Part], config: Any) -> Part:
     """Returns the dataclass `kind` with the fields that a larger one has inherited from it."""
-    return kind(**{each.name: getattr(config, each.name) for each in fields(kind)})  # type: ignore[arg-type]
+    return kind(**part_of(kind, config))
+
+
+def part_of(kind: type[Any], config: Any) -> dict[str, Any]:
+    """Fields of the dataclass `kind`, as a larger one has them."""
+    return {each.name: getattr(config, each.name) for each in fields(kind)}

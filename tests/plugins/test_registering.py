@@ -1,0 +1,160 @@
+"""What cannot be registered is refused as its plugin is loaded, with file and line, and nothing is left of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from helicon.data.config import sequence_data_config
+from helicon.modalities import registry
+from helicon.objectives.registry import OBJECTIVES, restored
+from helicon.plugins.loading import load_plugins
+from helicon.plugins.plugin import PluginError
+from helicon.training.options import UsageError, resolve
+from helicon.training.tasks import tasks
+
+OBJECTIVE = """
+from __future__ import annotations
+import dataclasses, helicon
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from pathlib import Path
+
+@helicon.register_objective("mine")
+{decorator}
+class Mine({base}):
+    {body}
+"""
+DATACLASS = "@dataclasses.dataclass(frozen=True, kw_only=True)"
+NO_DATACLASS = r"a dataclass that inherits from helicon\.Objective is accepted, @dataclass\(.*\) below"
+OBJECTIVES_REFUSED = (
+    ("#", "helicon.NextToken", "weight: float = 1", NO_DATACLASS),
+    (DATACLASS, "object", "weight: float = 1", NO_DATACLASS),
+    (DATACLASS, "helicon.Objective", "weight: float = 1", "held_out_loss, loss, metrics missing"),
+    (
+        DATACLASS,
+        "helicon.NextToken",
+        "file: Path | None = None",
+        r"types that cannot be told, NameError: name 'Path' is",
+    ),
+)
+
+
+def load(home, text: str) -> None:
+    (home / "mine.py").write_text(text)
+    load_plugins(["mine.py"])
+
+
+@pytest.mark.parametrize(("decorator", "base", "body", "said"), OBJECTIVES_REFUSED)
+def test_what_is_no_objective(home, decorator, base, body, said):
+    with pytest.raises(PluginError, match=rf"^{home}/mine\.py, line 8: objective 'mine': {said}"):
+        load(home, OBJECTIVE.format(decorator=decorator, base=base, body=body))
+    assert "mine" not in OBJECTIVES
+
+
+def test_an_option_that_there_is_already_is_refused_by_its_own_task_alone(home):
+    load(home, OBJECTIVE.format(decorator=DATACLASS, base="helicon.NextToken", body="lr: float = 1"))
+    with pytest.raises(
+        PluginError, match=rf"^objective 'mine' \({home}/mine\.py, line 8\): --model\.lr is another opt"
+    ):
+        tasks()["mine"].model()
+    assert tasks()["gpt"].model()
+
+
+@pytest.mark.parametrize(
+    ("body", "trained", "opened"),
+    [
+        ("{}['k']", r"KeyError: 'k' \(line 14\)$", r"KeyError: 'k' \(line 14\)$"),
+        (
+            "raise ValueError('weight 1: 2 is accepted')",
+            "--model.weight 1: 2 is acc",
+            "ValueError: weight 1: 2 is accepted",
+        ),
+    ],
+)
+def test_options_that_an_objective_refuses(home, body, trained, opened):
+    init = f"weight: float = 1\n\n    def __post_init__(self):\n        {body}"
+    load(home, OBJECTIVE.format(decorator=DATACLASS, base="helicon.NextToken", body=init))
+    place = rf"^objective 'mine' \({home}/mine\.py, line 8\): "
+    by_train = (UsageError, f"^{trained}") if trained.startswith("--") else (PluginError, place + trained)
+    with pytest.raises(by_train[0], match=by_train[1]):
+        resolve({"task": "mine", "data": {"path": "x", "layouts": ["text"]}})
+    with pytest.raises(PluginError, match=place + opened):
+        restored("mine", {"slot_weights": None, "weight": 1.0})
+
+
+MEDIUM = """
+from __future__ import annotations
+import helicon
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from pathlib import Path
+
+@dataclass(frozen=True)
+class Options:
+    {field}
+
+def no(*given):
+    raise ValueError("no")
+
+spec = helicon.TokenizerSpec(make=no, from_state=no, needs_fit=False)
+helicon.register_modality(helicon.Modality(
+    name="mine", suffixes={suffixes}, read_file=no, write=no, slots={slots}, options={options}))
+"""
+OTHER = r"its slot 'text' is one of modality 'text' \(.*\); give yours another name$"
+MEDIA_REFUSED = (
+    ({"slots": "{'mine': {'a': spec}, 'text': {'a': spec}}"}, OTHER),
+    ({"slots": "{'text': {'a': spec}}", "suffixes": "()"}, OTHER),
+    ({"slots": "{'style': {'a': spec}}", "suffixes": "()"}, "its slot 'style' is one of modality 'label' "),
+    ({"slots": "{'mine': {}}"}, r"slot 'mine': tokenizers by name are needed, each a helicon\.TokenizerSpec"),
+    ({"slots": "{'mine': {'a': no}}"}, r"slot 'mine': tokenizers by name"),
+    ({"options": "no"}, r"options: a dataclass is needed"),
+    ({"field": "file: Path | None = None"}, r"options: types that cannot be told, NameError: name 'Path'"),
+)  # fmt: skip
+RIGHT = {"slots": "{'mine': {'a': spec}}", "suffixes": "('.mine',)", "options": "Options", "field": "most: int = 3"}
+
+
+@pytest.mark.parametrize(("wrong", "said"), MEDIA_REFUSED)
+def test_what_is_no_medium(home, wrong, said):
+    with pytest.raises(PluginError, match=rf"^{home}/mine\.py, line 17: modality 'mine': {said}"):
+        load(home, MEDIUM.format(**{**RIGHT, **wrong}))
+    assert registry.for_slot("text").name == "text"
+
+
+def test_words_of_a_style_beside_a_medium_of_ones_own(home):
+    load(home, MEDIUM.format(**{**RIGHT, "slots": "{'style': {'a': spec}, 'mine': {'a': spec}}"}))
+    assert registry.for_slot("style").name == "label"
+    assert registry.for_slot("style", ["style", "mine"]).name == "mine"
+
+
+def test_an_option_of_reading_that_there_is_already(home):
+    for field in ("batch_size: int = 3", "size: str = 'large'"):
+        load(home, MEDIUM.format(**{**RIGHT, "field": field}))
+        what = f"--data.{field.partition(':')[0]} is another option already"
+        with pytest.raises(PluginError, match=rf"^modality 'mine' \({home}/mine\.py, line 17\): {what}"):
+            sequence_data_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "said"),
+    [
+        ("bytes", "spec", r"modality 'text' \(.*\) has one of this name; give yours another one$"),
+        ("letters", "3", r"int: a helicon\.TokenizerSpec is needed$"),
+    ],
+)
+def test_what_is_no_tokenizer(home, name, made, said):
+    spec = "spec = helicon.TokenizerSpec(make=print, from_state=print)\n"
+    with pytest.raises(PluginError, match=rf"^{home}/mine\.py, line 3: tokenizer 'text/{name}': {said}"):
+        load(home, f"import helicon\n{spec}helicon.register_tokenizer('text', '{name}', {made})\n")
+
+
+def test_a_tokenizer_s_name_is_one_s(home):
+    text = (
+        "import helicon\nhelicon.register_tokenizer('text', 'a', helicon.TokenizerSpec(make=print, from_state=print))\n"
+    )
+    (home / "first.py").write_text(text)
+    load_plugins(["first.py"])
+    with pytest.raises(
+        PluginError, match=r"/mine\.py, line 2: tokenizer 'text/a' is registered already, by .*/first\.py"
+    ):
+        load(home, text)

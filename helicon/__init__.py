@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helicon.api.models import export_model, import_model, info, load, save_model
+    from helicon.api.results import Lines, Results
     from helicon.api.training import demo, repeat, resume, train
     from helicon.api.using import classify, detokenize, doctor, evaluate, features, reconstruct, sample, save, tokenize
     from helicon.bundle.bundle import Bundle
@@ -46,6 +47,7 @@ _EXPORTS = {
     "Features": "helicon.evaluation.features",
     "ImageCodecConfig": "helicon.vqvae.config",
     "Item": "helicon.generation.item",
+    "Lines": "helicon.api.results",
     "Mean": "helicon.objectives.base",
     "Modality": "helicon.modalities.base",
     "NetSizes": "helicon.vqvae.nets",
@@ -59,6 +61,7 @@ _EXPORTS = {
     "QuantizerLearning": "helicon.vqvae.config",
     "ReadReport": "helicon.formats.score",
     "Referred": "helicon.objectives.base",
+    "Results": "helicon.api.results",
     "Rewarded": "helicon.objectives.base",
     "Rollouts": "helicon.objectives.base",
     "Reconstruction": "helicon.evaluation.reconstruction",
@@ -106,6 +109,7 @@ __all__ = [
     "Features",
     "ImageCodecConfig",
     "Item",
+    "Lines",
     "Mean",
     "Modality",
     "NetSizes",
@@ -120,6 +124,7 @@ __all__ = [
     "ReadReport",
     "Reconstruction",
     "Referred",
+    "Results",
     "Rewarded",
     "Rollouts",
     "Score",

@@ -8,7 +8,7 @@ import re
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from pytorch_lightning import Callback
 import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import COMMANDS, main, parser
+from helicon.formats.folder_lock import FolderLock
 from helicon.formats.image import read_image, write_image
 from helicon.vqvae.codec import Codec
 from helicon.vqvae.config import ImageCodecConfig
@@ -249,6 +250,49 @@ def test_results_show_themselves_in_a_notebook(model, tmp_path):
     assert "<td>0</td>" in helicon.features(model, "texts", 0)._repr_html_()
     shown = helicon.Classification(file=Path("<b>.txt"), probabilities={"<i>": 0.25})._repr_html_()
     assert shown == "<table><tr><th>&lt;b&gt;.txt</th><th></th></tr><tr><td>&lt;i&gt;</td><td>0.25</td></tr></table>"
+
+
+def test_an_export_goes_to_a_folder_of_its_own_as_that_of_the_command_does(model, capsys):
+    Path("full").mkdir()
+    Path("full", "config.json").write_text("mine")
+    Path("used").mkdir()
+    with FolderLock(Path("used")):
+        for folder in ("full", "used", "full/config.json"):
+            assert main(["export", "run", "-o", folder]) == 2
+            with pytest.raises(ValueError, match=r"^-o ") as refused:
+                helicon.export_model(model, folder)
+            assert capsys.readouterr().err == f"helicon: {refused.value}\n"
+    assert Path("full", "config.json").read_text() == "mine"
+
+
+def test_lists_of_results_show_and_save_all_of_them(model):
+    found = helicon.sample(model, 3, tokens=4)
+    assert isinstance(found, list)
+    assert found[:2] == [found[0], found[1]]
+    assert found._repr_html_().count("<pre>") == 3
+    assert found[1:]._repr_html_() in found._repr_html_()
+    assert found[:2].save("made") == [Path("made/000.txt"), Path("made/001.txt")]
+    for written in (found[:2].save("made"), helicon.save(found[:2], "again")):
+        assert [path.read_text() for path in written] == [item.media for item in found[:2]]
+    told = [helicon.Classification(file=Path(f"{name}.txt"), probabilities={"x": 0.75, "a": 0.25}) for name in "ab"]
+    (_, second) = helicon.Results(told).save("told")
+    assert list(json.loads(second.read_text())["labels"].items()) == [("x", 0.75), ("a", 0.25)]
+    lines = helicon.tokenize(["texts/a.txt", "texts/b.txt"], run=model, ids=True)
+    assert lines._repr_html_() == f"<pre>{lines[0]}\n{lines[1]}</pre>"
+    lines.save("lines.txt")
+    assert Path("lines.txt").read_text().splitlines() == lines
+    again = helicon.detokenize(lines, run=model, ids=True)
+    assert [Path(path).read_text() for path in again.save("back")] == [item.media for item in again]
+
+
+@pytest.mark.parametrize(
+    "function", ["sample", "classify", "reconstruct", "tokenize", "detokenize", "evaluate", "features"]
+)
+def test_every_result_shows_and_saves_itself(function):
+    kind = get_type_hints(getattr(helicon, function))["return"]
+    for each in (get_origin(kind) or kind, *get_args(kind)):
+        assert callable(each.save)
+        assert callable(each._repr_html_)
 
 
 def test_the_demo_is_a_function_too(tmp_path, monkeypatch, capfd):

@@ -12,6 +12,7 @@ from helicon.bundle.exporting.export import export_bundle
 from helicon.bundle.importing.folder import import_folder
 from helicon.bundle.storage import save_bundle
 from helicon.commands.info import describe, describe_codec, report_of
+from helicon.commands.outputs import output_folder
 from helicon.formats.arguments import checked
 from helicon.formats.progress import Progress, progress_to, say
 from helicon.generation.runtime import RuntimeConfig, choose_device
@@ -84,14 +85,16 @@ def export_model(model: Model, folder: AnyPath, to: Literal["hf", "gguf"] = "hf"
 
     Args:
         model: as `load` gives it, or the run or bundle.
-        folder: gets the files.
+        folder: gets the files; an empty or a new one.
         to: `hf`, a folder of transformers, or `gguf`, a file of llama.cpp.
 
     Raises:
-        ValueError: for a model that the program cannot compute, with the options that prevent it; nothing is written
-            then.
+        ValueError: for a model that the program cannot compute, with the options that prevent it, and for a folder that
+            has something in it or that another process is writing to; nothing is written then.
     """
-    export_bundle(opened(model), Path(folder), to)
+    bundle = opened(model)
+    with output_folder(Path(folder), new=True):
+        export_bundle(bundle, Path(folder), to)
 
 
 @checked

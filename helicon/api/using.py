@@ -12,6 +12,7 @@ import numpy as np
 
 from helicon.api.arguments import AnyPath, Device, Model, Numbers, as_path
 from helicon.api.models import opened
+from helicon.api.results import Lines, Results
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.printed_tokens import decoder, tokens_of
 from helicon.commands.doctor import Finding, examine
@@ -23,7 +24,6 @@ from helicon.evaluation.measure import evaluate as measure
 from helicon.evaluation.reconstruction import Reconstruction, codec_in, codec_of
 from helicon.evaluation.reconstruction import reconstruct as reconstructed
 from helicon.formats.arguments import checked, with_fields
-from helicon.formats.folder_lock import FolderLock
 from helicon.formats.progress import Progress, progress_to
 from helicon.generation.item import Item
 from helicon.generation.request import Request
@@ -50,7 +50,7 @@ def sample(
     plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
     **given: Any,
-) -> list[Item]:
+) -> Results[Item]:
     """New media; item i depends on (weights, request, seed, i) alone.
 
     model: as `load` gives it, or the run or bundle itself, on `device` and in `dtype`; then upsamplers that it has make
@@ -68,8 +68,9 @@ def sample(
     )  # fmt: skip
     with progress_to(progress), TemporaryDirectory() as levels:
         if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):
-            return made(Path(model), request, RuntimeConfig(choose_device(device, dtype), dtype), Path(levels))[0]
-        return watched(opened(model), request)
+            runtime = RuntimeConfig(choose_device(device, dtype), dtype)
+            return Results(made(Path(model), request, runtime, Path(levels))[0])
+        return Results(watched(opened(model), request))
 
 
 @checked
@@ -149,7 +150,7 @@ def features(
 @checked
 def classify(
     model: Model, files: Iterable[AnyPath], *, batch: int = 16, progress: Progress = None
-) -> list[Classification]:  # fmt: skip
+) -> Results[Classification]:  # fmt: skip
     """The label of each file, by a model that `train(folder, "classify", init_from=run)` has made.
 
     Args:
@@ -165,14 +166,14 @@ def classify(
         ValueError: for a model without labels, or a file that cannot be told, in one line.
     """
     with progress_to(progress):
-        return classify_files(opened(model), [Path(file) for file in files], batch)
+        return Results(classify_files(opened(model), [Path(file) for file in files], batch))
 
 
 @checked
 def reconstruct(
     model: Model, files: Iterable[AnyPath], *, level: int | None = None, device: Device = "auto",
     plugins: Iterable[AnyPath] = (), progress: Progress = None,
-) -> list[Reconstruction]:  # fmt: skip
+) -> Results[Reconstruction]:  # fmt: skip
     """Pictures or sounds through a codec and back.
 
     Args:
@@ -193,11 +194,11 @@ def reconstruct(
     load_plugins(plugins)
     with progress_to(progress):
         codec = codec_in(model) if isinstance(model, Bundle | CodecBundle) else codec_of(Path(model), device)
-        return reconstructed(codec, [Path(file) for file in files], level)
+        return Results(reconstructed(codec, [Path(file) for file in files], level))
 
 
 @checked
-def tokenize(files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False) -> list[str]:
+def tokenize(files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False) -> Lines:
     """The tokens of files, a line each.
 
     Args:
@@ -209,17 +210,18 @@ def tokenize(files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = 
         ValueError: for a file that the model does not take, or that cannot be read.
     """
     model = None if run is None else opened(run)
-    return [tokens_of(Path(file), model, ids) for file in files]
+    return Lines(tokens_of(Path(file), model, ids) for file in files)
 
 
 @checked
-def detokenize(lines: Iterable[str], *, run: Model | None = None, ids: bool = False) -> list[Item]:
+def detokenize(lines: Iterable[str], *, run: Model | None = None, ids: bool = False) -> Results[Item]:
     """Inverse of `tokenize`: what `save` writes.
 
     Raises:
         ValueError: for what is no token, with the number of its line.
     """
-    decode, items = decoder(None if run is None else opened(run), ids), []
+    decode = decoder(None if run is None else opened(run), ids)
+    items: Results[Item] = Results()
     for number, line in enumerate(lines):
         try:
             media, modality = decode(line)
@@ -240,9 +242,4 @@ def save(items: Iterable[Item], folder: AnyPath) -> list[Path]:
 
     OSError where another process is writing to that folder.
     """
-    paths = [Path(folder) / f"{place:03d}{item.modality.suffixes[0]}" for place, item in enumerate(items)]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with FolderLock(Path(folder)):
-        for path, item in zip(paths, items):
-            item.save(path)
-    return paths
+    return Results(items).save(folder)

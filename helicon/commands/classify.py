@@ -20,7 +20,7 @@ def classify(args: Namespace) -> int:
     with naming_model(args.model):
         found = classify_files(bundle, [Path(file) for file in args.files], args.batch)
     if args.json:
-        print_text(json.dumps([{"file": str(each.file), "labels": each.probabilities} for each in found], indent=1))
+        print_text(json.dumps([each.as_json() for each in found], indent=1))
         return 0
     for each in found:
         likeliest = list(each.probabilities.items())[: args.top]

@@ -16,6 +16,10 @@ from helicon.formats.temporary import clear_abandoned
 NUMBERED = re.compile(r"\d{3,}[.-].*|sheet\.png")  # names of results
 
 
+class OutputError(CommandError, ValueError):
+    """A folder that results cannot go to; the message is one line."""
+
+
 @contextmanager
 def output_folder(out: Path, new: bool = False) -> Iterator[None]:
     """Makes a folder for results, which is this process's until the block ends; unmade where nothing was written.
@@ -25,22 +29,22 @@ def output_folder(out: Path, new: bool = False) -> Iterator[None]:
         new: nothing of others may be in it.
 
     Raises:
-        CommandError: where it is a file, where another process is writing there, or where it is not as new.
+        OutputError: where it is a file, where another process is writing there, or where it is not as new.
     """
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     if out.exists() and not out.is_dir():
-        raise CommandError(f"-o {out}: is a file, a folder is needed")
+        raise OutputError(f"-o {out}: is a file, a folder is needed")
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out)
     try:
         lock.acquire()
     except FolderInUse:
         message = "another helicon is writing to this folder; wait for its end, or choose another one"
-        raise CommandError(f"-o {out}: {message}") from None
+        raise OutputError(f"-o {out}: {message}") from None
     clear_abandoned(out)
     try:
         if new and any(not path.name.startswith(".") for path in out.iterdir()):  # as the lock is
-            raise CommandError(f"-o {out}: has something in it; an empty or a new folder is needed")
+            raise OutputError(f"-o {out}: has something in it; an empty or a new folder is needed")
         yield
     finally:
         lock.release()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError, reason
 from helicon.data.corpus import Corpus
 from helicon.evaluation.losses import window_batches
+from helicon.formats.files import json_text, write_text
 from helicon.formats.notebook import html_table, plain
 from helicon.formats.printable import printable
 from helicon.modalities import registry
@@ -34,6 +37,19 @@ class Classification:
     def label(self) -> str:
         """The likeliest."""
         return next(iter(self.probabilities))
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that `save` writes."""
+        return ".json"
+
+    def as_json(self) -> dict[str, Any]:
+        """The file and its labels, as `helicon classify --json` prints them."""
+        return {"file": str(self.file), "labels": self.probabilities}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes both as JSON, the likeliest label first."""
+        write_text(path, json_text(self.as_json()) + "\n")
 
     def _repr_html_(self) -> str:
         """The file, and its labels with their probabilities."""

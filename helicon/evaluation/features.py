@@ -5,6 +5,7 @@ Shapes: N examples, B sequences, T tokens, C width.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
@@ -97,7 +98,7 @@ class Features:
         rows = [(layer, *array.shape) for layer, array in self.layers.items()]
         return f"<p>{labels} labels</p>" + html_table(("layer", "pieces", "numbers each"), rows)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an .npz without pickles: `names`, `labels`, `layer` and `features`.
 
         Of several layers `layer` has all numbers, and the features are `features_0`, `features_1` and so on.

@@ -54,6 +54,11 @@ class Reconstruction:
     figures: dict[str, float]
     modality: Modality
 
+    @property
+    def suffix(self) -> str:
+        """Of the file that `save` writes."""
+        return self.modality.suffixes[0]
+
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
         """Writes the medium after to `path`, and as it was before beside it; gives both paths."""
         after = Path(path)
@@ -65,7 +70,7 @@ class Reconstruction:
     def _repr_html_(self) -> str:
         """Both, one beside the other, and how near they are."""
         with TemporaryDirectory() as folder:
-            shown = [html_of([path]) for path in self.save(Path(folder, f"made{self.modality.suffixes[0]}"))]
+            shown = [html_of([path]) for path in self.save(Path(folder, f"made{self.suffix}"))]
         near = ", ".join(f"{name} {value:.1f} dB" for name, value in self.figures.items())
         return f"{shown[1]} {shown[0]}<br>{near}, {self.codes:,} codes"
 

@@ -28,6 +28,11 @@ class Item:
     modality: Modality
     score: float | None = None
 
+    @property
+    def suffix(self) -> str:
+        """Of the file that `save` writes."""
+        return self.modality.suffixes[0]
+
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
         """Writes the medium, and its previews beside it: a piano roll and a sound of music; gives their paths."""
         path = Path(path)
@@ -40,6 +45,6 @@ class Item:
         if isinstance(self.media, str):
             return f"<pre>{escape(self.media)}</pre>"
         with TemporaryDirectory() as folder:
-            path = Path(folder, f"item{self.modality.suffixes[0]}")
+            path = Path(folder, f"item{self.suffix}")
             shown = html_of([path, *self.save(path)])
         return shown or f"<pre>{escape(repr(self.media))}</pre>"

@@ -24,7 +24,7 @@ def write_items(
     page = []
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
     for place, item in enumerate(items):
-        path = out / f"{place:03d}{item.modality.suffixes[0]}"
+        path = out / f"{place:03d}{item.suffix}"
         previews = item.save(path)
         record = {
             "helicon": helicon.__version__, "model": model, "model_hash": model_hash, "item": item.number,

@@ -108,13 +108,18 @@ def test_labels_have_the_logits_of_transformers(tmp_path, options):
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert list(theirs.config.id2label.values()) == list(bundle.labels)
-    for text in ("the cat", "zwölf mats", "a"):
+    texts = ["the cat", "zwölf mats", "a"]
+    together = tokenizer(texts, return_tensors="pt", padding=True)
+    for number, text in enumerate(texts):
         packed = bundle.sequencer.pack(bundle.schema.layouts[0], {"text": BytesTokenizer().encode(text)})
         batch, network = collate(0, [packed]), bundle.network.eval()
         with torch.inference_mode():
             expected = network.logits(batch, network.hidden(batch))
-            found = theirs(**tokenizer(text, return_tensors="pt")).logits
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+            for found in (
+                theirs(**tokenizer(text, return_tensors="pt")).logits,
+                theirs(**together).logits[number, None],
+            ):
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

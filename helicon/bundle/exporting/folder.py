@@ -38,6 +38,7 @@ def _files(plain: PlainGPT, family: type[Family]) -> dict[str, bytes]:
     if described := byte_pairs(plain.tokenizer):
         end = end_token(described)
         words = {"bos_token": end, "eos_token": end, "unk_token": None, "clean_up_tokenization_spaces": False}
+        words |= {"pad_token": end} if plain.labels else {}
         files["tokenizer.json"] = _json(with_end(described, plain.end))
         files["tokenizer_config.json"] = _json({"tokenizer_class": "PreTrainedTokenizerFast", **words})
     return files

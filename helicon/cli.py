@@ -126,6 +126,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add("task", nargs="?", help="music, text, image, audio, image-codec, audio-codec, text-to-image, text-to-audio ...")
     add("path", nargs="?", help="folder of files, searched recursively")
     add("--minutes", type=float, help="training time; shapes the learning rate too (default: 10)")
+    add("--steps", type=int, metavar="N", help="of the optimizer, of each stage; without --minutes they alone end it")
     add("--size", default="auto", help="auto, tiny, small, medium, large or any shape preset (default: auto)")
     add("--name", help="folder in runs/ (default: TASK-N)")
     add("--from", dest="init_from", metavar="BUNDLE", help="fine-tune this run or bundle")
@@ -219,10 +220,10 @@ def _classify(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="RUN_OR_BUNDLE", help="that `helicon train classify DIR --from RUN` has made")
     add("files", nargs="+", metavar="FILE")
-    add("--top", type=int, default=3, metavar="K", help="labels a file, the likeliest first (default: %(default)s)")
+    add("--top", type=int, metavar="K", help="labels a file, the likeliest first (default: 3, in JSON all)")
     add("--batch", type=int, default=16, help="sequences at a time (default: %(default)s)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    add("--json", action="store_true", help="print all labels in JSON")
+    add("--json", action="store_true", help="print JSON")
     _plugin(parser)
 
 

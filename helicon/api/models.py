@@ -47,9 +47,12 @@ def load(
     return load_codec(Path(path), runtime.device)
 
 
-def opened(model: Model) -> Bundle:
-    """A model in memory; ValueError for a codec."""
-    found = model if isinstance(model, Bundle | CodecBundle) else load(model)
+def opened(
+    model: Model, device: Device = "auto", dtype: Numbers = "fp32", plugins: Iterable[AnyPath] = ()
+) -> Bundle:  # fmt: skip
+    """A model in memory, as it is if it is there already; ValueError for a codec."""
+    load_plugins(plugins)
+    found = model if isinstance(model, Bundle | CodecBundle) else load(model, device, dtype)
     if isinstance(found, CodecBundle):
         raise ValueError("model: a codec, which makes and knows nothing by itself; a model is needed")
     return found
@@ -80,19 +83,22 @@ def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
 
 
 @checked
-def export_model(model: Model, folder: AnyPath, to: Literal["hf", "gguf"] = "hf") -> None:
+def export_model(
+    model: Model, folder: AnyPath, to: Literal["hf", "gguf"] = "hf", *, plugins: Iterable[AnyPath] = ()
+) -> None:  # fmt: skip
     """Writes a model for another program, as `helicon export` does.
 
     Args:
         model: as `load` gives it, or the run or bundle.
         folder: gets the files; an empty or a new one.
         to: `hf`, a folder of transformers, or `gguf`, a file of llama.cpp.
+        plugins: Python files that it needs, which are run.
 
     Raises:
         ValueError: for a model that the program cannot compute, with the options that prevent it, and for a folder that
             has something in it or that another process is writing to; nothing is written then.
     """
-    bundle = opened(model)
+    bundle = opened(model, "cpu", plugins=plugins)
     with output_folder(Path(folder), new=True):
         export_bundle(bundle, Path(folder), to)
 

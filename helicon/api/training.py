@@ -205,17 +205,19 @@ def _attached(run: Path, upsampler_of: Path | None) -> Path:
 @checked
 def repeat(
     run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None, plugins: Iterable[AnyPath] = (),
-    progress: Progress = None,
+    options: Iterable[str] = (), progress: Progress = None,
 ) -> Path:  # fmt: skip
     """Makes a run once more, the same step by step whatever limited it; gives the folder of the new one.
 
     On a CPU with as many threads its weights are those of `run` to the bit, also where minutes were the limit: the
     progress that learning rates followed is on record in `run`.
     name: folder in `runs`, which is the folder that `run` lies in unless given. plugins: Python files that it needs,
-    which are run. progress: a file or a function of a line, as of `train`.
+    which are run. options: of `helicon fit`, of those that change none of its steps, e.g. `["--data.workers", "0"]`.
+    progress: a file or a function of a line, as of `train`.
     """
     load_plugins(plugins)
-    with progress_to(progress), process_state_kept(), locating(Path(run) / CONFIG):
+    words = [*as_options(plugins), *options]
+    with progress_to(progress), process_state_kept(), locating(Path(run) / CONFIG, words=words):
         quiet()
-        config = repeated_config(Path(run), as_path(runs), name, as_options(plugins))
+        config = repeated_config(Path(run), as_path(runs), name, words)
         return run_lightning("fit", config).run_folder

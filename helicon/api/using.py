@@ -84,6 +84,9 @@ def evaluate(
     obedience: int = 0,
     seconds: float | None = None,
     seed: int | None = None,
+    device: Device = "auto",
+    dtype: Numbers = "fp32",
+    plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
 ) -> Evaluation:
     """How well a model knows the files of a folder, and whether it does as it is asked, as `helicon eval` measures it.
@@ -97,6 +100,9 @@ def evaluate(
         obedience: pieces of each label to make and judge, none unless given.
         seconds: length of each of these, 24 unless given.
         seed: of these, 0 unless given.
+        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
+        dtype: of a run or bundle: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
+        plugins: Python files that it needs, which are run.
         progress: a file or a function of a line, as of `train`.
 
     Returns:
@@ -107,8 +113,8 @@ def evaluate(
     """
     with progress_to(progress):
         return measure(
-            opened(model), Path(folder), manifest=as_path(manifest), heldout=heldout, held_out=held_out,
-            obedience=obedience, seconds=seconds, seed=seed,
+            opened(model, device, dtype, plugins), Path(folder), manifest=as_path(manifest), heldout=heldout,
+            held_out=held_out, obedience=obedience, seconds=seconds, seed=seed,
         )  # fmt: skip
 
 
@@ -121,6 +127,8 @@ def features(
     to: str | None = None,
     manifest: AnyPath | None = None,
     batch: int = 16,
+    device: Device = "auto",
+    plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
 ) -> Features:
     """A layer's mean hidden state for each file of a folder.
@@ -132,6 +140,8 @@ def features(
         to: of which slot, where the model makes several.
         manifest: list of files, instead of searching the folder.
         batch: sequences at a time.
+        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
+        plugins: Python files that it needs, which are run.
         progress: a file or a function of a line, as of `train`.
 
     Returns:
@@ -143,20 +153,24 @@ def features(
     layers = [layer] if isinstance(layer, int) else None if layer is None else [*layer]
     with progress_to(progress):
         return folder_features(
-            opened(model), Path(folder), layers, to=to, manifest=as_path(manifest), batch=batch
+            opened(model, device, plugins=plugins), Path(folder), layers, to=to, manifest=as_path(manifest), batch=batch
         )  # fmt: skip
 
 
 @checked
 def classify(
-    model: Model, files: Iterable[AnyPath], *, batch: int = 16, progress: Progress = None
+    model: Model, files: Iterable[AnyPath], *, top: int | None = None, batch: int = 16, device: Device = "auto",
+    plugins: Iterable[AnyPath] = (), progress: Progress = None,
 ) -> Results[Classification]:  # fmt: skip
     """The label of each file, by a model that `train(folder, "classify", init_from=run)` has made.
 
     Args:
         model: as `load` gives it, or the run or bundle.
         files: of the medium that the model makes.
+        top: labels a file, the likeliest; all unless given.
         batch: sequences at a time.
+        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
+        plugins: Python files that it needs, which are run.
         progress: a file or a function of a line, as of `train`.
 
     Returns:
@@ -166,7 +180,9 @@ def classify(
         ValueError: for a model without labels, or a file that cannot be told, in one line.
     """
     with progress_to(progress):
-        return Results(classify_files(opened(model), [Path(file) for file in files], batch))
+        return Results(
+            classify_files(opened(model, device, plugins=plugins), [Path(file) for file in files], batch, top)
+        )
 
 
 @checked
@@ -198,29 +214,36 @@ def reconstruct(
 
 
 @checked
-def tokenize(files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False) -> Lines:
+def tokenize(
+    files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False, plugins: Iterable[AnyPath] = ()
+) -> Lines:  # fmt: skip
     """The tokens of files, a line each.
 
     Args:
         files: that the model takes; MIDI files without a model.
         run: the model whose vocabulary it is; MuseNet's unless given.
         ids: numbers instead of words.
+        plugins: Python files that the model needs, which are run.
 
     Raises:
         ValueError: for a file that the model does not take, or that cannot be read.
     """
-    model = None if run is None else opened(run)
+    load_plugins(plugins)
+    model = None if run is None else opened(run, "cpu")
     return Lines(tokens_of(Path(file), model, ids) for file in files)
 
 
 @checked
-def detokenize(lines: Iterable[str], *, run: Model | None = None, ids: bool = False) -> Results[Item]:
-    """Inverse of `tokenize`: what `save` writes.
+def detokenize(
+    lines: Iterable[str], *, run: Model | None = None, ids: bool = False, plugins: Iterable[AnyPath] = ()
+) -> Results[Item]:
+    """Inverse of `tokenize`, with the same arguments: what `save` writes.
 
     Raises:
         ValueError: for what is no token, with the number of its line.
     """
-    decode = decoder(None if run is None else opened(run), ids)
+    load_plugins(plugins)
+    decode = decoder(None if run is None else opened(run, "cpu"), ids)
     items: Results[Item] = Results()
     for number, line in enumerate(lines):
         try:

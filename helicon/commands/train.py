@@ -6,7 +6,6 @@ import shlex
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def train(args: Namespace) -> int:
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
     words = [*args.rest, *as_options(args.plugin)]
     request = make_request(
-        args.task, Path(args.path), words, size=args.size, minutes=args.minutes, name=args.name,
+        args.task, Path(args.path), words, size=args.size, minutes=args.minutes, steps=args.steps, name=args.name,
         runs=_path(args.runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
         levels=args.levels, upsampler_of=_path(args.upsampler_of),
     )  # fmt: skip
@@ -89,15 +88,15 @@ def _path(name: str | None) -> Path | None:
 def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     """Trains one stage; the exit status."""
     begun, plan = time.monotonic(), plan_stage(request, words)
-    done = time.strftime("%H:%M", time.localtime(time.time() + 60 * request.minutes))
-    if status := run_plan(plan, f"{request.minutes:.3g} min, done at about {done}"):
+    ends = time.localtime(time.time() + 60 * request.minutes)
+    done = f", done at about {time.strftime('%H:%M', ends)}" if request.timed else ""
+    if status := run_plan(plan, f"{request.length}{done}"):
         return status
     settings: dict[str, object] = {
         "command": shlex.join(["helicon", "train", request.task, str(request.path), *plugin_words()]),
-        "minutes": f"{request.minutes:g}",
+        "at most": request.length,
     }
-    longer = replace(request, minutes=10 * request.minutes, name=None, next=None)
-    _finish(plan.run, plan.data, begun, request.upsampler_of, request.next is None, settings, [str(longer)])
+    _finish(plan.run, plan.data, begun, request.upsampler_of, request.next is None, settings, [str(request.longer(10))])
     return 0
 
 
@@ -146,6 +145,7 @@ def _leave_out(args: Namespace, option: str, *more: str) -> None:
     """CommandError for what a run that is there has settled already. more: other options that this one does without."""
     fixed = {"TASK": args.task, "--from": args.init_from, "--manifest": args.manifest, "--size": args.size != "auto"}
     fixed |= {"--levels": args.levels != 1, "--for": args.upsampler_of, "--seed": args.seed is not None}
+    fixed |= {"--steps": args.steps is not None}
     fixed |= {"--layout": args.layout}
     others = {"--name": args.name, "--runs": args.runs, "--minutes": args.minutes is not None, "--repeat": args.repeat}
     names = [name for name, value in (fixed | {name: others[name] for name in more}).items() if value]

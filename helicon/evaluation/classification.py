@@ -56,17 +56,22 @@ class Classification:
         return html_table((self.file.name, ""), [(name, plain(p)) for name, p in self.probabilities.items()])
 
 
-def classify_files(bundle: Bundle, files: Sequence[Path], batch: int = 16) -> list[Classification]:
+def classify_files(
+    bundle: Bundle, files: Sequence[Path], batch: int = 16, top: int | None = None
+) -> list[Classification]:  # fmt: skip
     """The labels of some files, whose conditions are left out.
 
     Args:
         bundle: a model that `helicon train classify` has made.
         files: of the medium that it makes.
         batch: sequences at a time.
+        top: labels a file, the likeliest; all unless given.
 
     Raises:
         ClassificationError: for another model, a file that cannot be read, or one without anything in it.
     """
+    if top is not None and top < 1:
+        raise ClassificationError(f"--top {top}: 1 or more is accepted")
     if batch < 1:
         raise ClassificationError(f"--batch {batch}: 1 or more is accepted")
     if not isinstance(bundle.objective, Classify):
@@ -80,7 +85,7 @@ def classify_files(bundle: Bundle, files: Sequence[Path], batch: int = 16) -> li
         mean_K = logs_NK.mean(0)  # of a file with several documents
         shares_K = np.exp(mean_K - mean_K.max())
         shares_K /= shares_K.sum()
-        ranked = np.argsort(-shares_K, kind="stable")
+        ranked = np.argsort(-shares_K, kind="stable")[:top]
         found.append(Classification(file=file, probabilities={bundle.labels[i]: float(shares_K[i]) for i in ranked}))
     return found
 

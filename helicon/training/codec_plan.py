@@ -17,11 +17,10 @@ from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
 from helicon.training.options import check_task_name, resolve
-from helicon.training.plan import MACHINE, Plan, Say, check_request, clock, limits, machine_of, place
+from helicon.training.plan import MACHINE, Plan, Say, check_request, limits, machine_of, place, validation_interval
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
-from helicon.training.settings.sizes import validation_seconds
 from helicon.training.tasks import tasks
 
 SHARE = 1 / 3  # of the minutes of a training that needs a codec first
@@ -58,7 +57,7 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
         options["trainer"]["strategy"] = "ddp"
     return replace(
-        request, task=task, name=f"{run.name}-codec", minutes=request.minutes * SHARE, size="auto", overrides=options
+        request, task=task, name=f"{run.name}-codec", minutes=request.share(SHARE), size="auto", overrides=options
     )
 
 
@@ -103,7 +102,8 @@ def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> Train
              for source, value in ((config.get("data") or {}).get("tokenizers") or {}).items()}  # fmt: skip
     overrides = merge(overrides, {"data": {"tokenizers": {**named, medium: str(codec)}}})
     name = (first.name or "").removesuffix("-codec")
-    return replace(request, name=name, minutes=request.minutes - first.minutes, overrides=overrides)
+    minutes = request.minutes - first.minutes if request.timed else request.minutes
+    return replace(request, name=name, minutes=minutes, overrides=overrides)
 
 
 def plan_codec(request: TrainRequest, say: Say) -> Plan:
@@ -112,7 +112,7 @@ def plan_codec(request: TrainRequest, say: Say) -> Plan:
         raise TrainingError("a codec has neither --size nor --from; --model.width says how large it is")
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
-    every = {"trainer": {"val_check_interval": clock(validation_seconds(request.minutes, 1000))}}
+    every = {"trainer": {"val_check_interval": validation_interval(request, 1000)}}
     whole = merge(every, request.config, place(request, run), limits(request), request.overrides)
     config = resolve(whole)
     module, data = config.make_module(), config.make_data()

@@ -96,8 +96,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     context = data.sequencer.context
     parts = {"layers": config.model.layers, "width": config.model.width, "context": context}
     shaped = {"model": parts, "data": {"batch_size": data.batch_size}}
-    seconds = validation_seconds(request.minutes, expected_steps(machine, shaped, vocabulary, request.minutes))
-    every = max(1, request.steps // 10) if request.steps else clock(seconds)
+    every = validation_interval(request, expected_steps(machine, shaped, vocabulary, request.minutes))
     with torch.device("meta"):
         count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
     on = f"{machine.device}, {config.trainer['precision']}"
@@ -130,6 +129,16 @@ def limits(request: TrainRequest) -> dict[str, Any]:
     return {"trainer": {"max_time": max_time(request.minutes), "max_steps": request.steps or -1}}
 
 
+def validation_interval(request: TrainRequest, expected: int) -> int | str:
+    """Steps, or the time, between looks at the held-out part, as Lightning takes them.
+
+    expected: steps in the minutes, about.
+    """
+    if request.steps:
+        return max(1, request.steps // 10)
+    return clock(validation_seconds(request.minutes, expected))
+
+
 def machine_of(config: TrainConfig) -> Machine:
     """What a training runs on, as Lightning finds it."""
     silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -153,7 +162,7 @@ def _size(
         return SizeChoice(request.size, "as asked")
     if (request.config.get("model") or {}).get("layers"):
         return SizeChoice(request.task, "the preset's own")
-    return choose_size(machine, tokens, request.minutes, vocabulary, fixed)
+    return choose_size(machine, tokens, request.minutes, vocabulary, fixed, request.steps)
 
 
 def _fine_tuning(request: TrainRequest, source: Bundle, say: Say) -> dict[str, Any]:

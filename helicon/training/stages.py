@@ -68,8 +68,9 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
     options = {name.removeprefix("--") for name, _ in typed_options(words)}
     for name in UNHEEDED & options:
         raise UsageError(f"--{name} would have no effect in train: its task, --from or --resume say so; or helicon fit")
-    if "minutes" in asked and "trainer.max_time" in options:
-        raise UsageError("minutes and --trainer.max_time both say how long it takes: leave one of them out")
+    for name, option in (("minutes", "trainer.max_time"), ("steps", "trainer.max_steps")):
+        if name in asked and option in options:
+            raise UsageError(f"{name} and --{option} both say how long it takes: leave one of them out")
     beaten = [name for name in _decided(asked) if not any(_overlap(name, option) for option in options)]
     typed = without(merge(chosen(base, LIMITS), typed), beaten)
     minutes = _minutes(typed)
@@ -129,13 +130,14 @@ def _stages(request: TrainRequest) -> list[TrainRequest]:
         run = choose_run(request.runs, first.name, first.title)
         found, request = [first], with_codec(request, first, run)
     name = choose_run(request.runs, request.name, request.title).name
-    minutes = request.minutes / (2 if request.levels > 1 else 1)
-    found.append(replace(request, name=name, minutes=minutes, levels=1))
+    own = request.share(1 / 2 if request.levels > 1 else 1)
+    found.append(replace(request, name=name, minutes=own, levels=1))
     for level in range(top - 1, top - request.levels, -1):
         found.append(
             replace(
-                request, task=UPSAMPLER, minutes=minutes / (request.levels - 1), name=f"{name}-upsampler-{level}",
-                init_from=None, upsampler_of=request.runs / name, levels=1, overrides=shared(request.overrides),
+                request, task=UPSAMPLER, minutes=request.share(1 / 2 / (request.levels - 1)),
+                name=f"{name}-upsampler-{level}", init_from=None, upsampler_of=request.runs / name, levels=1,
+                overrides=shared(request.overrides),
             )
         )  # fmt: skip
     return found
@@ -163,7 +165,7 @@ def chained(found: Sequence[TrainRequest]) -> TrainRequest:
 
 def stage_lengths(found: Sequence[TrainRequest]) -> str:
     """What each stage is and takes, for people."""
-    return ", then ".join(f"{stage.title} in {stage.minutes:.3g} min" for stage in found)
+    return ", then ".join(f"{stage.title} in {stage.length}" for stage in found)
 
 
 def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> Plan:

@@ -207,6 +207,19 @@ def test_numbers_that_are_none_are_told_before_any_work(asked, said):
             helicon.resume("nowhere", **asked)
 
 
+def test_steps_alone_end_every_stage():
+    """No time is made up, neither for people nor for the stages; the command that a request tells asks for the same."""
+    request = make_request("text", Path("p"), steps=60)
+    assert (request.timed, request.length, request.share(0.5)) == (False, "60 steps", request.minutes)
+    assert request.words() == ["text", "p", "--steps", "60"]
+    assert request.longer(10) == replace(request, steps=600)
+    both = make_request("text", Path("p"), minutes=3, steps=60)
+    assert (both.length, both.share(0.5)) == ("3 min or 60 steps", 1.5)
+    assert both.words() == ["text", "p", "--minutes", "3", "--steps", "60"]
+    longest = replace(both, minutes=5e5, steps=None).longer(10)
+    assert (longest.length, longest.minutes) == ("1e+06 min", 1e6)
+
+
 def test_a_request_as_plain_values():
     after = TrainRequest(task="image", path=Path("p"), name="m", overrides={"data": {"size": 8}, "keep": "last"})
     request = TrainRequest(task="image-codec", path=Path("p"), minutes=2.5, seed=3, runs=Path("r"), next=after)
@@ -274,6 +287,9 @@ def test_layouts_are_learned_in_the_place_of_a_task(tmp_path, monkeypatch, capsy
         (["--layout", "music", "midi", "--capl"], "unknown option '--capl'"),
         (["--capl", "midi", "--layout", "music"], "unknown option '--capl'"),
         (["--layout", "music", "--capl", "midi"], "unknown option '--capl'"),
+        (["music", "midi", "--steps", "0"], "steps 0: a whole number from 1 to"),
+        (["music", "midi", "--steps", "3", "--trainer.max_steps", "4"], "steps and --trainer.max_steps both say how"),
+        (["--resume", "run", "--steps", "3"], "--resume run keeps the run's own settings; leave out --steps"),
         (["midi", "--layout", "music", "--max_steps", "3"], "'--max_steps'; nearest: --trainer.max_steps"),
     ):
         assert main(["train", *words]) != 0

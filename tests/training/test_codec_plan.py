@@ -174,7 +174,7 @@ def test_the_plan_of_a_codec(wanted):
     plan = plan_codec(replace(first, steps=7), said.append)
     assert plan.run == wanted.runs / "text-to-image-1-codec"
     assert not wanted.runs.exists()
-    limits = {"max_time": "00:00:03:00", "max_steps": 7, "val_check_interval": "00:00:00:09"}
+    limits = {"max_time": "00:00:03:00", "max_steps": 7, "val_check_interval": 1}
     data = {"path": str(wanted.path), "seed": 5, "size": 8}
     place = {"name": "text-to-image-1-codec", "runs": str(wanted.runs)}
     wanted = resolve(merge(preset("image-codec-tiny"), {"data": data, "trainer": limits}, place))

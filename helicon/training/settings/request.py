@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,7 @@ from helicon.training.settings.sizes import check_size, shape_of, task_config
 
 LEAST_MINUTES, MOST_MINUTES, MOST_STEPS, MOST_LEVELS, MOST_SEED = 1e-6, 1e6, 10**12, 8, (1 << 32) - 1
 PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")
-FLAGS = {
-    "init_from": "--from",
-    "upsampler_of": "--for",
-    "steps": "--trainer.max_steps",
-}  # of the command line, where they are not the field's name
+FLAGS = {"init_from": "--from", "upsampler_of": "--for"}  # of the command line, where they are not the field's name
 
 
 def check_minutes(minutes: float) -> None:
@@ -35,7 +31,7 @@ class TrainRequest:
     Args:
         task: preset, config file or layout that says what is trained.
         path: folder of files.
-        minutes: how long, at most.
+        minutes: how long, at most; MOST_MINUTES where the steps alone end it.
         steps: optimizer steps in the minutes, at most.
         size: `auto` or a shape preset.
         name: folder in `runs`; TASK-N unless given.
@@ -81,6 +77,27 @@ class TrainRequest:
         """What is trained, as runs without a name are called."""
         return re.sub(r"[^\w-]+", "-", Path(self.task).stem).strip("-")
 
+    @property
+    def timed(self) -> bool:
+        """Whether minutes end it, not its steps alone."""
+        return self.steps is None or self.minutes < MOST_MINUTES
+
+    @property
+    def length(self) -> str:
+        """How long it takes at most, for people."""
+        ends = [f"{self.minutes:.3g} min"] if self.timed else []
+        return " or ".join([*ends, *([] if self.steps is None else [f"{self.steps:,} steps"])])
+
+    def share(self, part: float) -> float:
+        """Minutes of a stage that has that part of the time."""
+        return part * self.minutes if self.timed else MOST_MINUTES
+
+    def longer(self, times: int) -> TrainRequest:
+        """The same by itself, so many times as long, as another run."""
+        minutes = min(MOST_MINUTES, self.share(times))
+        steps = None if self.steps is None else min(MOST_STEPS, times * self.steps)
+        return replace(self, minutes=minutes, steps=steps, name=None, next=None)
+
     def as_config(self) -> dict[str, Any]:
         """Plain values, without defaults: inverse of `from_config`."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -117,7 +134,10 @@ class TrainRequest:
         words = [said.pop("task"), said.pop("path")]
         overrides = dict(said.pop("overrides", {}))
         said.pop("next", None)
-        said.setdefault("minutes", self.minutes)
+        if self.timed:
+            said.setdefault("minutes", self.minutes)
+        else:
+            said.pop("minutes")
         for name, value in said.items():
             words += [FLAGS.get(name, f"--{name}"), f"{value:g}" if isinstance(value, float) else str(value)]
         for file in overrides.pop("plugins", []):

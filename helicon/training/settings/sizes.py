@@ -55,26 +55,25 @@ class SizeChoice:
 
 
 def choose_size(
-    machine: Machine, tokens: int, minutes: float, vocabulary: int, fixed: int | None = None
+    machine: Machine, tokens: int, minutes: float, vocabulary: int, fixed: int | None = None, most: int | None = None
 ) -> SizeChoice:  # fmt: skip
     """The largest size that the folder has tokens for and that gets its steps in the minutes.
 
-    fixed: tokens of a sequence, where that does not depend on the size.
+    fixed: tokens of a sequence, where that does not depend on the size. most: steps, of which there are no more.
     """
     chosen = SizeChoice("tiny", "the smallest")
     for name in list(NEEDS_TOKENS)[1:]:
         config = preset(name)
         config["model"]["context"] = fixed or config["model"]["context"]
         steps = expected_steps(machine, config, vocabulary, minutes)
+        within = f"about {steps:,} steps in {minutes:.3g} min on {machine.device}"
+        if most is not None and most <= steps:
+            steps, within = most, f"{most:,} steps"
         if tokens < NEEDS_TOKENS[name]:
             return SizeChoice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
         if steps < NEEDS_STEPS:
-            return SizeChoice(
-                chosen.name, f"{name} would get some {steps:,} steps in {minutes:.3g} min on this machine"
-            )
-        chosen = SizeChoice(
-            name, f"about {steps:,} steps in {minutes:.3g} min on {machine.device}, and {tokens:,} tokens"
-        )
+            return SizeChoice(chosen.name, f"{name} would get {within}")
+        chosen = SizeChoice(name, f"{within}, and {tokens:,} tokens")
     return chosen
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from helicon.gpt.attention.attend import attend
 from helicon.gpt.attention.patterns import parse_pattern
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 HEADS, FEATURES = 8, 64
 SCALING_LENGTHS = (2048, 4096, 8192, 16384)
@@ -96,7 +96,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def sparse(spec: str, prefix: int) -> Attention:
     pattern = parse_pattern(spec)
-    return lambda q, k, v: attend(q, k, v, pattern, Frame(prefix))
+    return lambda q, k, v: attend(q, k, v, pattern, PatternContext(prefix))
 
 
 def training_step(attention: Attention, length: int, dtype: torch.dtype = torch.float32) -> Callable[[], object]:

@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     bundle = load_bundle(args.run)
     prepared, layouts = open_folder(bundle, args.folder)
-    index = next(i for i, layout in enumerate(layouts) if layout.last.name == "image")
+    index = next(i for i, layout in enumerate(layouts) if layout.target.name == "image")
     layout, corpus = layouts[index], prepared.corpora[index]
     examples = [corpus.example(int(i)) for i in corpus.select(held=True)]
     captions = [bundle.sequencer.tokenizers["text"].decode(example["text"]) for example in examples]
@@ -40,7 +40,7 @@ def main() -> None:
     others = [{**e, "text": o["text"]} for e, o in zip(examples, [*examples[half:], *examples[:half]])]
     shuffled = item_nats(bundle, layout, others, "image").numpy()
     none = item_nats(bundle, layout, [{"image": example["image"]} for example in examples], "image").numpy()
-    tokens = layout.last.length or 1
+    tokens = layout.target.length or 1
     print(f"{len(examples)} held-out pictures of {tokens} tokens; nats a token")
     for name, found in {"right caption": right, "another's caption": shuffled, "no caption": none}.items():
         worse = (found - right) / tokens

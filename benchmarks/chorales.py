@@ -21,7 +21,7 @@ from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.data.batches import held_out_windows
 from helicon.data.collate import collate
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.evaluation.ngram import WittenBell
 from helicon.objectives.next_token import slot_nats
 from helicon.training.plan import clock
@@ -49,7 +49,7 @@ def main() -> None:
     took = time.monotonic() - begun
     bundle = load_bundle(run)
     prepared = prepare(
-        Source(path=args.path, layouts=("style[3] music",), tokenizers=bundle.tokenizer_names),
+        DataSource(path=args.path, layouts=("style[3] music",), tokenizers=bundle.tokenizer_names),
         kept=bundle.sequencer.tokenizers,
         say=print,
     )

@@ -27,8 +27,8 @@ from helicon.gpt.numbers import convert
 from helicon.gpt.sampler import methods
 from helicon.gpt.stepping import DecodeBackend, make_step
 from helicon.sampling import SamplingOptions
-from helicon.sequence.layout import Frame, Layout
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.layout import Layout, PatternContext
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Grid
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -43,7 +43,7 @@ class Words:
     automaton = None
 
     def __init__(self, size: int) -> None:
-        self.block = Block("codes", tuple(map(str, range(size))))
+        self.block = TokenBlock("codes", tuple(map(str, range(size))))
 
 
 class Codes(Words, Grid):
@@ -113,7 +113,7 @@ def sparse(args: argparse.Namespace) -> None:
 def late(pattern: str, number: str, args: argparse.Namespace) -> Callable[[], object]:
     """Steps at late positions of a context that is full of something."""
     shape = GPTConfig(layers=args.layers, width=args.width, heads=args.width // 64, pattern=pattern)
-    gpt, frame = convert(GPT(shape, CODES + WORDS, 4).eval(), number), Frame(args.text, 64)
+    gpt, frame = convert(GPT(shape, CODES + WORDS, 4).eval(), number), PatternContext(args.text, 64)
     step = make_step(gpt, gpt.new_cache(1, args.late[-1] + 1), frame)
     ids, rows = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
 

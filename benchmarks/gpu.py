@@ -40,10 +40,10 @@ from helicon.gpt.numbers import convert
 from helicon.gpt.stepping import make_step
 from helicon.modalities.audio import codes_of as sound_codes_of
 from helicon.modalities.image import codes_of as picture_codes_of
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle
 
@@ -120,7 +120,7 @@ def sparse(bench: Bench) -> None:
 def media(bench: Bench) -> None:
     """Codes to pixels and waveforms, arrays in and arrays out: all items together against one after the other."""
     size = bench.sizes
-    codec = Codec(ImageCodecConfig(factor=8, width=128)).eval()
+    codec = ImageCodec(ImageCodecConfig(factor=8, width=128)).eval()
     pictures = picture_codes_of(CodecBundle(codec, "image", {"size": size.side})).to(bench.device)
     shape = AudioCodecConfig(hops=(8, 32, 128), rate=44100, stride=2, width=64)
     sounds = sound_codes_of(CodecBundle(AudioCodec(shape).eval(), "audio", {"rate": 44100, "channels": 1}))
@@ -151,7 +151,7 @@ def decode(bench: Bench) -> None:
             ).eval()
             parameters = gpt.parameter_count()
             gpt = convert(gpt, name)
-            step = make_step(gpt, gpt.new_cache(1, size.context), Frame())
+            step = make_step(gpt, gpt.new_cache(1, size.context), PatternContext())
         token_s = bench.seconds(partial(step, ids, rows, position, slice(0, size.words), size.context // 2 + 1))
         floor_s = width * parameters / bandwidth
         print(f"| decode | {parameters / 1e9:.2f} B parameters, {name}, batch 1 |\n|---|---|")
@@ -176,7 +176,7 @@ def train(bench: Bench) -> None:
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16):
-            hidden = gpt(ids, rows, Frame())
+            hidden = gpt(ids, rows, PatternContext())
             scored = Scored(hidden.flatten(0, 1), slice(0, size.words), ids.flatten())
             loss = gpt.nats([scored]).sum() / ids.numel()
         loss.backward()

@@ -16,9 +16,9 @@ from helicon.gpt.attention.attend import attend_dense
 from helicon.gpt.attention.backends import BACKENDS, Attend
 from helicon.gpt.attention.pattern_base import AttentionPattern
 from helicon.gpt.attention.patterns import parse_pattern
-from helicon.gpt.attention.selection import Key, Row, Table
-from helicon.gpt.attention.stride_patterns import Dense
-from helicon.sequence.layout import Frame
+from helicon.gpt.attention.selection import Timing, TimingKey, TimingTable
+from helicon.gpt.attention.stride_patterns import DensePattern
+from helicon.sequence.layout import PatternContext
 
 HEADS, FEATURES = 16, 64
 TOKENS_OF_A_BATCH = 65536
@@ -45,21 +45,28 @@ class Bench(Protocol):
     until: float
 
 
-def measure_ways(dry: bool, measured_on: str) -> Table:
+def measure_ways(dry: bool, measured_on: str) -> TimingTable:
     """A row for each pattern, number format and length; prints how many times faster than dense attention each is."""
     device, rows = torch.device("cpu" if dry else "cuda"), []
-    cases = [(spec, Frame(), n, dtype) for dtype, lengths in LENGTHS.items() for spec in PLAIN for n in lengths]
-    cases += [(spec, Frame(PREFIX, ROW), n, dtype) for dtype in LENGTHS for spec in OF_A_GRID for n in GRID_LENGTHS]
+    cases = [
+        (spec, PatternContext(), n, dtype) for dtype, lengths in LENGTHS.items() for spec in PLAIN for n in lengths
+    ]
+    cases += [
+        (spec, PatternContext(PREFIX, ROW), n, dtype) for dtype in LENGTHS for spec in OF_A_GRID for n in GRID_LENGTHS
+    ]
     if dry:
-        cases = [("strided:128", Frame(), 130, torch.float32), ("conv:11", Frame(PREFIX, ROW), 290, torch.bfloat16)]
+        cases = [
+            ("strided:128", PatternContext(), 130, torch.float32),
+            ("conv:11", PatternContext(PREFIX, ROW), 290, torch.bfloat16),
+        ]
     for spec, frame, tokens, dtype in tqdm(cases, desc="attention", unit=" cases", disable=None):
         inputs = drawn(1 if dry else max(1, TOKENS_OF_A_BATCH // tokens), tokens, dtype, device)
-        dense_ms = milliseconds(BACKENDS["disjoint"].attend, inputs, Dense(), 0, dry)
+        dense_ms = milliseconds(BACKENDS["disjoint"].attend, inputs, DensePattern(), 0, dry)
         ms = times(spec, frame, inputs, dry)
-        rows.append(Row(Key.of(parse_pattern(spec).resolve(frame.row), frame.prefix, dtype), tokens, ms))
+        rows.append(Timing(TimingKey.of(parse_pattern(spec).resolve(frame.row), frame.prefix, dtype), tokens, ms))
         told = ", ".join(f"{way} {dense_ms / ms[way]:.1f}x" for way in sorted(ms, key=ms.__getitem__))
         tqdm.write(f"{spec} after {frame.prefix}, {tokens:,} tokens, {rows[-1].key.dtype}: {told}")
-    return Table(measured_on, tuple(rows))
+    return TimingTable(measured_on, tuple(rows))
 
 
 def check_ways(bench: Bench) -> None:
@@ -67,7 +74,9 @@ def check_ways(bench: Bench) -> None:
     wrong = checked = 0
     print("| kernel | format | patterns right |\n|---|---|---|")
     for name, dtype in product(BACKENDS, LENGTHS):
-        cases = [(spec, Frame()) for spec in PLAIN] + [(spec, Frame(PREFIX, ROW)) for spec in OF_A_GRID]
+        cases = [(spec, PatternContext()) for spec in PLAIN] + [
+            (spec, PatternContext(PREFIX, ROW)) for spec in OF_A_GRID
+        ]
         right = []
         for spec, frame in cases:
             q, resolved = drawn(1, CHECKED, dtype, bench.device)[0], parse_pattern(spec).resolve(frame.row)
@@ -90,13 +99,15 @@ def measure_quickly(bench: Bench) -> None:
             print("| no time left | | | | |")
             return
         inputs = drawn(1 if dry else TOKENS_OF_A_BATCH // length, length, torch.bfloat16, bench.device)
-        dense_ms = milliseconds(BACKENDS["disjoint"].attend, inputs, Dense(), 0, dry)
-        ms = times(spec, Frame(), inputs, dry, without="flex")
+        dense_ms = milliseconds(BACKENDS["disjoint"].attend, inputs, DensePattern(), 0, dry)
+        ms = times(spec, PatternContext(), inputs, dry, without="flex")
         way = min(ms, key=ms.__getitem__)
         print(f"| {spec} | {length:,} | {dense_ms / ms[way]:.1f} | {way} | {ms[way]:.2f} |")
 
 
-def times(spec: str, frame: Frame, inputs: tuple[Tensor, ...], dry: bool, without: str = "") -> dict[str, float]:
+def times(
+    spec: str, frame: PatternContext, inputs: tuple[Tensor, ...], dry: bool, without: str = ""
+) -> dict[str, float]:
     """Milliseconds of each way, but one, that takes the case, has memory for it, and gives what the oracle gives."""
     resolved, found, q = parse_pattern(spec).resolve(frame.row), {}, inputs[0]
     for name, way in BACKENDS.items():
@@ -114,7 +125,7 @@ def times(spec: str, frame: Frame, inputs: tuple[Tensor, ...], dry: bool, withou
 
 
 @cache
-def is_the_oracle(name: str, spec: str, frame: Frame, dtype: torch.dtype, device: torch.device) -> bool:
+def is_the_oracle(name: str, spec: str, frame: PatternContext, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether a way's output and gradients are the oracle's in float32, at a short ragged length."""
     tokens, pattern = CHECKED + frame.prefix, parse_pattern(spec)
     inputs, resolved = drawn(1, tokens, dtype, device), pattern.resolve(frame.row)

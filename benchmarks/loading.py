@@ -132,7 +132,7 @@ def loader_alone(data: SequenceData, count: int) -> tuple[float, float, float]:
     found = [batches.batch(t) for t in range(count)]
     spent = time.perf_counter() - began
     layouts = [data.sequencer.schema.layouts[batch.layout] for batch in found]
-    full = sum(data.batch_size * (layout.prefix + data.sequencer.room(layout)) for layout in layouts)
+    full = sum(data.batch_size * (layout.prefix + data.sequencer.target_capacity(layout)) for layout in layouts)
     fed = sum(int(batch.lengths.sum()) for batch in found)
     padded = sum(batch.ids.numel() for batch in found)
     return count / spent, 100 * fed / full, 100 * (1 - fed / padded)

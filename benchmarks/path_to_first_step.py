@@ -52,7 +52,7 @@ def trace(words: list[str], stages: int = 1) -> tuple[set[str], int, int]:
     from pytorch_lightning.cli import LightningCLI
 
     from helicon.gpt.model import GPT
-    from helicon.vqvae.codec import Codec
+    from helicon.vqvae.codec import ImageCodec
 
     files: set[str] = set()
     counts: Counter[str] = Counter()
@@ -86,7 +86,7 @@ def trace(words: list[str], stages: int = 1) -> tuple[set[str], int, int]:
     count(ArgumentParser, "parse_args", "parse_object")
     GPT.forward = stop  # type: ignore[method-assign]
     if stages == 1:
-        Codec.forward = stop  # type: ignore[method-assign]
+        ImageCodec.forward = stop  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         threading.setprofile(seen)
         sys.setprofile(seen)

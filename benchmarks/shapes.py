@@ -34,7 +34,7 @@ def main() -> None:
     bundle = load_bundle(args.run)
     world, rng = PictureWorld(args.run.parent, seed=args.seed), np.random.default_rng((args.seed, 1))
     scenes = [world.held_out(rng) for _ in range(args.captions)]
-    made = {layout.last.name for layout in bundle.schema.layouts}
+    made = {layout.target.name for layout in bundle.schema.layouts}
     if "image" in made:
         figures = world.figures(world.sample(bundle, scenes, args.samples))
         print(f"pictures for {args.captions} captions, {args.samples} each; in brackets what guessing reaches")
@@ -49,7 +49,7 @@ def main() -> None:
 
 def write_captions(bundle: Bundle, scenes: list[Scene], seed: int) -> list[str]:
     """The likeliest caption of a picture of each scene."""
-    layout = next(layout for layout in bundle.schema.layouts if layout.last.name == "text")
+    layout = next(layout for layout in bundle.schema.layouts if layout.target.name == "text")
     tokenizers, rng = bundle.sequencer.tokenizers, np.random.default_rng((seed, 2))
     given = [{"image": tokenizers["image"].encode(draw(scene, rng))} for scene in scenes]
     made = decode(

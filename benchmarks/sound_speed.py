@@ -21,7 +21,7 @@ from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPTConfig
 from helicon.presets import preset_path
 from helicon.sequence.layout import Layout, Schema
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 
 TOP, CODES = 44100 / 128, 2048
 
@@ -34,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     model = yaml.safe_load(preset_path(args.preset).read_text(encoding="utf-8"))["model"]
     fields = {name: value for name, value in model.items() if name in GPTConfig.__dataclass_fields__}
-    block = Block("audio", tuple(map(str, range(CODES))))
+    block = TokenBlock("audio", tuple(map(str, range(CODES))))
     schema = Schema(
         layouts=(Layout.parse("audio"),),
         blocks={"audio": block},
@@ -56,7 +56,7 @@ def main() -> None:
         for place in range(fill, context):
             began = time.perf_counter()
             hidden = gpt.step(torch.tensor([7]), rows[:, place], torch.tensor([place]), frame, cache)
-            gpt.logits(hidden, schema.rows(schema.layouts[0].last)).argmax()
+            gpt.logits(hidden, schema.vocab_slice(schema.layouts[0].target)).argmax()
             steps.append(time.perf_counter() - began)
     tokens = round(60 * TOP)
     windows = max(0, -(-(tokens - context) // (context // 2)))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 LAYERS, WIDTH, HEADS = 8, 512, 8
 TOKENS = 1280
@@ -47,7 +47,7 @@ def ours(slots: Slots, pattern: str = "dense") -> Model:
     places = torch.arange(tokens).view(1, -1, 1)
 
     def loss(ids: Tensor) -> Tensor:
-        hidden, start, scored = gpt(ids[:, :-1], places, Frame())[0], 0, []
+        hidden, start, scored = gpt(ids[:, :-1], places, PatternContext())[0], 0, []
         for rows, count in slots.values():
             targets = ids[0, start + 1 : start + 1 + count] - rows.start
             scored.append(Scored(hidden[start : start + count], rows, targets))

@@ -22,7 +22,7 @@ import torch
 from machine import describe, side_by_side
 from PIL import Image
 
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.formats.audio import Sound, read_audio
 from helicon.formats.image import SUFFIXES, read_image
 from helicon.modalities.audio import AUDIO
@@ -32,7 +32,7 @@ from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.kmeans import nearest
 from helicon.vqvae.storage import CodecBundle
@@ -104,7 +104,7 @@ def codec(args: argparse.Namespace) -> None:
     from vector_quantize_pytorch import VectorQuantize
 
     shape = ImageCodecConfig(factor=4, width=128, blocks=2)
-    ours = made(Codec(shape)).to(args.device)
+    ours = made(ImageCodec(shape)).to(args.device)
     peer = VQModel(
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3, layers_per_block=1,
         block_out_channels=(32, 64, 128), latent_channels=shape.code_width, num_vq_embeddings=shape.codes,
@@ -205,7 +205,7 @@ def caching(
 
     def ours(processes: int) -> object:
         with tempfile.TemporaryDirectory() as cache:
-            source = Source(
+            source = DataSource(
                 path=folder,
                 layouts=(f"{next(iter(tokenizers))}",),
                 tokenizers=tokenizers,
@@ -264,7 +264,9 @@ def decoding(args: argparse.Namespace) -> None:
     small = args.device == "cpu"
     size, items, seconds = (64, 16, 2) if small else (256, 64, 10)
     rng = np.random.default_rng(0)
-    picture_bundle = CodecBundle(made(Codec(ImageCodecConfig(factor=8, width=128, blocks=2))), "image", {"size": size})
+    picture_bundle = CodecBundle(
+        made(ImageCodec(ImageCodecConfig(factor=8, width=128, blocks=2))), "image", {"size": size}
+    )
     sound_bundle = CodecBundle(
         made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
     )

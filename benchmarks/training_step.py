@@ -38,7 +38,7 @@ from torch import Tensor
 
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.linear import linear
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 from helicon.training.memory import keep_freed_memory
 
 LONG = 16384  # tokens
@@ -136,7 +136,7 @@ def print_pieces(args: argparse.Namespace) -> None:
     real_BT = torch.arange(longest) < lengths_B[:, None]
 
     def loss(ids_BT: Tensor, lengths_B: Tensor | None) -> Tensor:
-        hidden = gpt(ids_BT[:, :-1], places, Frame(), lengths_B=lengths_B)
+        hidden = gpt(ids_BT[:, :-1], places, PatternContext(), lengths_B=lengths_B)
         return gpt.nats([Scored(hidden[real_BT], rows, ids_BT[:, 1:][real_BT] - rows.start)]).sum() / real_BT.sum()
 
     runs = {

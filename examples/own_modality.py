@@ -21,7 +21,7 @@ Pattern = list[str]  # kick, snare and hat, each such as "x---x---"
 class StepTokenizer(helicon.Tokenizer[Pattern]):
     """One token a step: which of the drums sound."""
 
-    block = helicon.Block("steps", tuple(map("".join, product("-x", repeat=3))))
+    block = helicon.TokenBlock("steps", tuple(map("".join, product("-x", repeat=3))))
 
     def encode(self, media: Pattern) -> np.ndarray:
         return np.array([self.block.index["".join(step)] for step in zip(*media)], np.int64)

@@ -17,7 +17,7 @@ class Characters(helicon.Tokenizer[str]):
     """One token a character; those that the training texts lack are one and the same."""
 
     def __init__(self, characters: Iterable[str]) -> None:
-        self.block = helicon.Block("characters", tuple(characters))
+        self.block = helicon.TokenBlock("characters", tuple(characters))
 
     def encode(self, media: str) -> np.ndarray:
         other = self.block.index[OTHER]

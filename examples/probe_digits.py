@@ -39,7 +39,7 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
     if "" in found.labels:
         sys.exit(f"{folder}: a label is the name of a folder in it; {found.names[found.labels.index('')]} has none")
 
-    labels, size = np.array(found.labels), found.layout.last.grid["column"]
+    labels, size = np.array(found.labels), found.layout.target.grid["column"]
     hashes = np.array([share(name) for name in found.names])
     parts = np.where(hashes < HELD_OUT, "test", np.where(hashes < VALIDATION, "choose", "fit"))
     for part in ("fit", "choose", "test"):

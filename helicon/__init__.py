@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from helicon.objectives.base import Batch, Mean, Network, Objective, Referred, Rewarded, Rollouts
     from helicon.objectives.next_token import NextToken
     from helicon.objectives.registry import register_objective
-    from helicon.sequence.vocabulary import Block
+    from helicon.sequence.vocabulary import TokenBlock
     from helicon.tokenizers.base import Tokenizer
     from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig, QuantizerConfig, QuantizerLearning
     from helicon.vqvae.nets import Nets, NetSizes, register_codec_net
@@ -38,7 +38,7 @@ _EXPORTS = {
     "AttentionPattern": "helicon.gpt.attention.pattern_base",
     "AudioCodecConfig": "helicon.vqvae.config",
     "Batch": "helicon.objectives.base",
-    "Block": "helicon.sequence.vocabulary",
+    "TokenBlock": "helicon.sequence.vocabulary",
     "Bundle": "helicon.bundle.bundle",
     "Candidates": "helicon.generation.ranking",
     "Classification": "helicon.evaluation.classification",
@@ -100,7 +100,6 @@ __all__ = [
     "AttentionPattern",
     "AudioCodecConfig",
     "Batch",
-    "Block",
     "Bundle",
     "Candidates",
     "Classification",
@@ -128,6 +127,7 @@ __all__ = [
     "Rewarded",
     "Rollouts",
     "Score",
+    "TokenBlock",
     "Tokenizer",
     "TokenizerSpec",
     "classify",

@@ -60,7 +60,7 @@ class CommandError(Exception):
     """A wrong command line; the message is one line."""
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """argparse without abbreviations, whose errors are one line with the nearest option."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -317,10 +317,10 @@ def _warning(message: Warning | str, category: type[Warning], *where: Any, _plai
     return f"helicon: {printable(message, LONGEST)}\n" if ours else _plain(message, category, *where)
 
 
-def parser(command: str) -> Parser:
+def parser(command: str) -> CommandParser:
     """That of a command, but of those of Lightning."""
     line, options, _ = COMMANDS[command]
-    found = Parser(prog=f"helicon {command}", description=line)
+    found = CommandParser(prog=f"helicon {command}", description=line)
     options(found)
     return found
 

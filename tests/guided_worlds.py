@@ -15,7 +15,7 @@ from helicon.gpt.model import GPT, GPTConfig
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.sequence.layout import Layout
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Sliding
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -27,7 +27,7 @@ class Tones(Tokenizer[str]):
 
     def __init__(self, size: int, rate: float, step: int = 1) -> None:
         self.step = step
-        self.block = Block("tones", tuple(map(str, range(size))))
+        self.block = TokenBlock("tones", tuple(map(str, range(size))))
         self.automaton = TimeAutomaton(size, rate)
 
     def encode(self, media: str) -> np.ndarray:
@@ -40,7 +40,7 @@ class Tones(Tokenizer[str]):
 class Letters(Tokenizer[str]):
     """a to e, as words that say what is wanted."""
 
-    block = Block("letters", tuple("abcde"))
+    block = TokenBlock("letters", tuple("abcde"))
 
     def encode(self, media: str) -> np.ndarray:
         return np.array([self.block.index[letter] for letter in media], np.int64)
@@ -76,7 +76,7 @@ def sequencer_of(*layouts: str, context: int = 12, positions: str = "flat") -> S
     """With tokenizers of just the slots that the layouts ask for."""
     parsed = [Layout.parse(spec) for spec in layouts]
     known = tokenizers()
-    return Sequencer(parsed, {slot: known[slot] for y in parsed for slot in y.sources}, context, positions)
+    return Sequencer(parsed, {slot: known[slot] for y in parsed for slot in y.all_slots}, context, positions)
 
 
 def model(*layouts: str, context: int = 12, pattern: str = "dense", positions: str = "flat") -> tuple[Sequencer, GPT]:
@@ -115,7 +115,7 @@ VERSES = Modality(
 def model_of_media(*layouts: str) -> Bundle:
     """An untrained model of slots of these media, which sees 8 tokens or a few more."""
     parsed = [Layout.parse(spec) for spec in layouts]
-    slots = {slot for layout in parsed for slot in layout.sources}
+    slots = {slot for layout in parsed for slot in layout.all_slots}
     choices = {slot: next(iter(registry.for_slot(slot).slots[slot])) for slot in slots}
     fitted = {slot: registry.spec(slot, choices[slot]).fit([]) for slot in slots}
     sequencer = Sequencer(parsed, fitted, 12)

@@ -53,7 +53,7 @@ def sound_bundle(
     known |= {"above": codes_of(codec, level + 1, "above")} if "above" in layouts else {}
     known["text"] = BytesTokenizer()
     parsed = [Layout.parse(layout) for layout in layouts.split("; ")]
-    slots = {slot: known[slot] for layout in parsed for slot in layout.sources}
+    slots = {slot: known[slot] for layout in parsed for slot in layout.all_slots}
     sequencer = Sequencer(parsed, slots, context)
     torch.manual_seed(seed)
     gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema)

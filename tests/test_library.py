@@ -21,7 +21,7 @@ from helicon.cli import COMMANDS, main, parser
 from helicon.formats.folder_lock import FolderLock
 from helicon.formats.image import read_image, write_image
 from helicon.training.options import make_parser
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
@@ -122,7 +122,9 @@ def test_tokens_go_there_and_back(model, capsys):
 
 def test_pictures_before_and_after(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_codec(CodecBundle(Codec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec"))
+    save_codec(
+        CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec")
+    )
     write_image(np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8), "a.png")
     (found,) = helicon.reconstruct("codec", ["a.png"])
     assert main(["reconstruct", "codec", "a.png"]) == 0
@@ -223,7 +225,9 @@ def test_numbers_and_lists_of_any_kind_are_taken(model):
 
 def test_a_codec_is_opened_and_taken_in_the_place_of_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_codec(CodecBundle(Codec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec"))
+    save_codec(
+        CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec")
+    )
     write_image(np.zeros((8, 8, 3), np.uint8), "a.png")
     codec = helicon.load("codec", "cpu")
     assert isinstance(codec, helicon.CodecBundle)
@@ -239,7 +243,9 @@ def test_a_codec_is_opened_and_taken_in_the_place_of_its_folder(tmp_path, monkey
 
 
 def test_results_show_themselves_in_a_notebook(model, tmp_path):
-    save_codec(CodecBundle(Codec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec"))
+    save_codec(
+        CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec")
+    )
     write_image(np.full((8, 8, 3), 200, np.uint8), tmp_path / "a.png")
     (kept,) = helicon.reconstruct("codec", ["a.png"])
     html = kept._repr_html_()

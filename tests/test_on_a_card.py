@@ -28,11 +28,11 @@ from helicon.gpt.sampler import methods
 from helicon.objectives.base import Batch
 from helicon.objectives.next_token import slot_nats
 from helicon.sampling import SamplingOptions
-from helicon.sequence.layout import Frame
-from helicon.training.codecs.audio_losses import Scales, Weights, resolutions, sound_loss
+from helicon.sequence.layout import PatternContext
+from helicon.training.codecs.audio_losses import LossScales, LossWeights, resolutions, sound_loss
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,7 +74,7 @@ def test_hidden_states_and_gradients(card: Card, dtype: torch.dtype, checkpoint:
         gpt = gpt_of(dtype).to(device)
         gpt.checkpoint = checkpoint
         ids, rows = tokens(2, 29, below=20).to(device), tokens(2, 29, 2, below=10).to(device)
-        hidden = gpt(ids, rows, Frame(5, 6), lengths_B=torch.tensor([29, 17], device=device))
+        hidden = gpt(ids, rows, PatternContext(5, 6), lengths_B=torch.tensor([29, 17], device=device))
         targets = tokens(12, below=7).to(device)
         loss = gpt.nats([Scored(hidden[:, 3:9].flatten(0, 1), slice(2, 9), targets)]).sum()
         loss.backward()
@@ -88,11 +88,11 @@ def test_hidden_states_and_gradients(card: Card, dtype: torch.dtype, checkpoint:
 def test_a_cached_step_is_the_uncached_row(card: Card):
     gpt = gpt_of().to("cuda")
     ids, rows = tokens(2, 29, below=20).to("cuda"), tokens(2, 29, 2, below=10).to("cuda")
-    whole, cache = gpt(ids, rows, Frame(5, 6)), gpt.new_cache(2, 29)
-    gpt(ids[:, :7], rows[:, :7], Frame(5, 6), cache)
+    whole, cache = gpt(ids, rows, PatternContext(5, 6)), gpt.new_cache(2, 29)
+    gpt(ids[:, :7], rows[:, :7], PatternContext(5, 6), cache)
     for place in range(7, 29):
         position_B = torch.full((2,), place, device="cuda")
-        step = gpt.step(ids[:, place], rows[:, place], position_B, Frame(5, 6), cache, reach=place + 1)
+        step = gpt.step(ids[:, place], rows[:, place], position_B, PatternContext(5, 6), cache, reach=place + 1)
         torch.testing.assert_close(step, whole[:, place], atol=1e-9, rtol=0)
 
 
@@ -112,8 +112,8 @@ def test_the_same_seed_makes_the_same_tokens(card: Card, specs: list[str], guida
         methods(SamplingOptions(temperature=1.2, top_k=20, top_p=0.9, min_p=0.01, repetition_penalty=1.1)),
     )
     image = bundle.sequencer.tokenizers["image"].encode(picture(0))
-    given = {"text": WORDS} if layout.last.name == "image" else {"image": image}
-    prompts = [Prompt(given), Prompt(given, image[:3] if layout.last.name == "image" else WORDS[:1])]
+    given = {"text": WORDS} if layout.target.name == "image" else {"image": image}
+    prompts = [Prompt(given), Prompt(given, image[:3] if layout.target.name == "image" else WORDS[:1])]
     sampling = Sampling(chain=chain, seed=3, guidance=guidance)
     gpt = bundle.gpt.double()
     expected = decode(gpt, bundle.sequencer, layout, prompts, sampling, backend="eager")
@@ -208,7 +208,7 @@ def test_a_codec_of_pictures(card: Card, quantizer, likelihood):
     shape = ImageCodecConfig(
         factor=4, width=16, blocks=1, quantizer=quantizer, codes=8, code_width=4, levels=(3, 3), likelihood=likelihood
     )
-    codec = Codec(shape).train()
+    codec = ImageCodec(shape).train()
     media = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for _ in range(6):  # until its codebook has begun
         codec(media)
@@ -220,7 +220,7 @@ def test_a_codec_of_pictures(card: Card, quantizer, likelihood):
         return torch.cat([codes.flatten(), codec.decode(codes).flatten()])
 
     on_both(made, 1e-3)
-    fresh = Codec(shape).to("cuda").train()
+    fresh = ImageCodec(shape).to("cuda").train()
     assert learns(fresh, media.to("cuda"), card)
 
 
@@ -260,11 +260,11 @@ def learns(codec: torch.nn.Module, media: torch.Tensor, card: Card) -> bool:
 
 def test_figures_and_losses_of_sound(card: Card):
     sounds = torch.from_numpy(np.stack([noise(2000, seed).samples.T for seed in range(2)]))
-    scales = Scales(0.1, tuple(1.0 for _ in resolutions(RATE)))
+    scales = LossScales(0.1, tuple(1.0 for _ in resolutions(RATE)))
 
     def made(device: str) -> torch.Tensor:
         one, other = sounds.clone().to(device).requires_grad_(), sounds.flip(0).to(device)
-        loss = sound_loss(one, other, torch.ones(2, 1, 2000, device=device), RATE, scales, Weights())
+        loss = sound_loss(one, other, torch.ones(2, 1, 2000, device=device), RATE, scales, LossWeights())
         (gradient,) = torch.autograd.grad(loss, one)
         figures = [loss[None], gradient.flatten(), mel_distance(one, other, RATE)[None], si_sdr(one, other).flatten()]
         return torch.cat([*figures, log_mel(one, RATE).flatten()]).detach()

@@ -17,7 +17,7 @@ from helicon.formats.progress import Progress, progress_to, say
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
 from helicon.training.options import locating
-from helicon.training.plan import Plan
+from helicon.training.plan import TrainingPlan
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
@@ -142,7 +142,7 @@ def demo(
     return Path(folder) / "index.html"
 
 
-def _fitted(plan: Plan, how_long: str) -> int:
+def _fitted(plan: TrainingPlan, how_long: str) -> int:
     say(f"training   {how_long}")
     run_lightning("fit", plan.config, plan.data)
     return 0

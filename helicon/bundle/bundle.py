@@ -50,7 +50,7 @@ class Bundle:
         for name, value in theirs.items():
             if self.reading.get(name, value) != value:
                 raise ValueError(f"reading: {name} {shown(self.reading[name])}, its tokenizer was made for {value}")
-        self.reading = registry.read_options((y.sources for y in self.schema.layouts), self.reading | theirs)
+        self.reading = registry.read_options((y.all_slots for y in self.schema.layouts), self.reading | theirs)
 
     @cached_property
     def network(self) -> Network:
@@ -87,13 +87,13 @@ class Bundle:
 
 def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
     """A GPT for that schema, freshly initialised."""
-    return GPT(config, len(schema.vocabulary), schema.places, rope=schema.positions == "rope")
+    return GPT(config, len(schema.vocabulary), schema.coord_table_size, rope=schema.positions == "rope")
 
 
 def plugins_of_model(
     config: GPTConfig, sequencer: Sequencer, tokenizer_names: Mapping[str, str], objective: Objective
 ) -> list[Plugin]:
     """Plugins that the media, tokenizers, patterns and objective of a model come from."""
-    layouts = (layout.sources for layout in sequencer.schema.layouts)
+    layouts = (layout.all_slots for layout in sequencer.schema.layouts)
     media = registry.plugins_of(layouts, tokenizer_names, sequencer.tokenizers)
     return list(dict.fromkeys([*media, *plugins_of_patterns(config.pattern, config.layers), *plugin_of(objective)]))

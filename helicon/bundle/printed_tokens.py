@@ -48,15 +48,15 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> st
 
 def _layout_for(bundle: Bundle, suffix: str) -> tuple[Layout, Modality]:
     for layout in bundle.schema.layouts:
-        modality = registry.for_slot(layout.last.name, layout.sources)
+        modality = registry.for_slot(layout.target.name, layout.all_slots)
         if suffix in modality.suffixes:
             return layout, modality
-    accepted = [s for y in bundle.schema.layouts for s in registry.for_slot(y.last.name, y.sources).suffixes]
+    accepted = [s for y in bundle.schema.layouts for s in registry.for_slot(y.target.name, y.all_slots).suffixes]
     raise ValueError(f"this model takes {' '.join(accepted)} files")
 
 
 def _names(bundle: Bundle) -> list[str]:
-    """Word of every row of the vocabulary; `stop` of a block is `BLOCK.stop`."""
+    """Word of every row of the vocabulary; `eos` of a block is `BLOCK.stop`."""
     return [name for block in bundle.schema.vocabulary.blocks for name in (*block.tokens, f"{block.name}.stop")]
 
 
@@ -97,14 +97,14 @@ def _from_bundle(bundle: Bundle, ids: bool) -> Decode:
         if len(rows) and rows.max() >= len(vocabulary):
             raise ValueError(f"{rows.max()} is no token of this model; it has {len(vocabulary)}")
         for layout in bundle.schema.layouts:
-            modality = registry.for_slot(layout.last.name, layout.sources)
+            modality = registry.for_slot(layout.target.name, layout.all_slots)
             parts = {}
             for slot in layout.slots:
                 where = vocabulary.slice(slot.name)
                 local = rows[(rows >= where.start) & (rows < where.stop - 1)] - where.start
                 if slot.name in modality.slots and len(local):
                     (parts[slot.name],) = bundle.decode(slot.name, [local])
-            if layout.last.name in parts:
+            if layout.target.name in parts:
                 return modality.join(parts), modality
         raise ValueError("no tokens of a slot that this model makes")
 

@@ -115,7 +115,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         saved = fields("vocabulary", config["vocabulary"], ("size", "fingerprint"))
         with torch.device("meta"):
             gpt = make_gpt(gpt_config, sequencer.schema)
-        options = fields("reading", config["reading"], registry.read_options((y.sources for y in layouts), {}))
+        options = fields("reading", config["reading"], registry.read_options((y.all_slots for y in layouts), {}))
         objective = fields("objective", config["objective"], ("name", "options"))
         bundle = Bundle(
             gpt=gpt,

@@ -17,7 +17,7 @@ from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
 from helicon.demos.world import World
 from helicon.formats.progress import say
-from helicon.training.plan import Plan
+from helicon.training.plan import TrainingPlan
 from helicon.training.settings.request import check_minutes
 
 FEWEST = 8  # pieces; fewer leave nothing to measure on
@@ -30,7 +30,7 @@ def demo(args: Namespace) -> int:
     return run_demo(args.world, Path(args.out), run_plan, seed=args.seed, **size)
 
 
-def run_demo(name: str, out: Path, run: Callable[[Plan, str], int], **settings: Any) -> int:
+def run_demo(name: str, out: Path, run: Callable[[TrainingPlan, str], int], **settings: Any) -> int:
     """Makes a world's media, trains on them and shows what was learned.
 
     Args:
@@ -61,14 +61,14 @@ def run_demo(name: str, out: Path, run: Callable[[Plan, str], int], **settings: 
     return status
 
 
-def _run_world(world: World, run: Callable[[Plan, str], int], begun: float) -> int:
+def _run_world(world: World, run: Callable[[TrainingPlan, str], int], begun: float) -> int:
     say(f"{world.making:<10} {world.pieces} {world.things} into {world.folder}")
     world.make()
     plan = None
     for plan, steps, minutes in world.stages(say):
         if status := run(plan, f"{steps} steps, about {round(minutes, 1):g} min on 2 cores"):
             return status
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, TrainingPlan)
     say(f"measuring  {world.measuring}")
     figures = world.show(plan, begun)
     say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))

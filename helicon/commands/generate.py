@@ -23,7 +23,7 @@ from helicon.generation.prompts import choose_layout
 from helicon.generation.request import Request
 from helicon.generation.results import write_results
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.generation.upsampling import generate_levels
 from helicon.plugins.loading import words as plugin_words
 from helicon.sampling import SamplingOptions
@@ -66,7 +66,7 @@ def made(
     def level(bundle: Bundle, layout: Layout, name: str) -> OnStep:
         for before in watches:
             before.end()
-        watches[:] = [Watch(bundle, layout.last.name, stream, f"{name}: ")]
+        watches[:] = [Watch(bundle, layout.target.name, stream, f"{name}: ")]
         return watches[0].on_step
 
     found = generate_levels(model, request, where, out, level)
@@ -77,7 +77,7 @@ def made(
 
 def watched(bundle: Bundle, request: Request, stream: bool = False) -> list[Item]:
     """Items of a model in memory; tells how it goes."""
-    watch = Watch(bundle, choose_layout(bundle, request).last.name, stream)
+    watch = Watch(bundle, choose_layout(bundle, request).target.name, stream)
     items = make(bundle, request, watch.on_step)
     watch.end()
     return items
@@ -122,7 +122,7 @@ class Watch:
         self.start = self.printed = time.monotonic()
         self.terminal = progress.stream().isatty()
 
-    def on_step(self, streams: Sequence[Stream]) -> None:
+    def on_step(self, streams: Sequence[TokenStream]) -> None:
         """Counts; prints words of the tokens that each item has since."""
         self.first = self.first or time.monotonic() - self.start
         self.tokens = sum(stream.made for stream in streams)

@@ -25,7 +25,7 @@ def import_model(args: Namespace) -> int:
     print_text(
         f"model      {size}, layout `{layout}`, {bundle.schema.context} tokens of context\nwrote      {out}\n"
         f"next       helicon generate {where} -n 4 -o out\n"
-        f"           helicon train {layout.last.name} DIR --from {where}",
+        f"           helicon train {layout.target.name} DIR --from {where}",
         sys.stderr,
     )
     return 0

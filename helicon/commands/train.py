@@ -11,7 +11,7 @@ from typing import Any
 
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop, using
-from helicon.data.prepare import Prepared, Source
+from helicon.data.prepare import DataSource, Prepared
 from helicon.formats.progress import say
 from helicon.objectives.registry import OBJECTIVES
 from helicon.pages.codec_page import next_steps, write_codec_result
@@ -21,7 +21,7 @@ from helicon.plugins.options import as_options
 from helicon.presets import preset_names
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.options import check_names, locating, resolve
-from helicon.training.plan import Plan
+from helicon.training.plan import TrainingPlan
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
 from helicon.training.runs.folders import CONFIG
@@ -100,7 +100,7 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     return 0
 
 
-def run_plan(plan: Plan, how_long: str) -> int:
+def run_plan(plan: TrainingPlan, how_long: str) -> int:
     """Says what starts and how long it takes, and runs it; the exit status."""
     say(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {as_fit(plan.run)}")
     return run_or_stop("fit", plan.config, plan.data)[1]
@@ -198,7 +198,9 @@ def show_upsampled(run: Path, settings: dict[str, object]) -> None:
     return show(run, data.prepared, data.source, settings)
 
 
-def show(run: Path, prepared: Prepared, source: Source, settings: dict[str, object], more: Sequence[str] = ()) -> None:
+def show(
+    run: Path, prepared: Prepared, source: DataSource, settings: dict[str, object], more: Sequence[str] = ()
+) -> None:
     """Writes the page of a run and says how to go on."""
     say("generating a few items for the page")
     use = using(run)
@@ -209,9 +211,9 @@ def show(run: Path, prepared: Prepared, source: Source, settings: dict[str, obje
     say(f"model      {run / 'model'}\npage       {page}\nnext       {use}")
 
 
-def evaluating(run: Path, source: Source) -> str:
+def evaluating(run: Path, source: DataSource) -> str:
     """The command that measures a model on what its training has held out."""
     words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--heldout"]
     words += ["--data.manifest", str(source.manifest)] if source.manifest else []
-    words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != Source.held_out else []
+    words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != DataSource.held_out else []
     return shlex.join([*words, *plugin_words()])

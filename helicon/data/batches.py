@@ -22,7 +22,7 @@ from helicon.objectives.base import NO_LABEL, Batch, Examples
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.augment import AugmentationRanges
-from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 
 TRIES = 4  # to draw a change after which a piece has room in its windows
 
@@ -44,7 +44,7 @@ class Variation:
 NONE = Variation(drop=0.0, plan=0.0)
 
 
-class Stream:
+class WindowStream:
     """The endless training windows of one corpus: in each epoch every token of every piece is a target once.
 
     A piece is drawn anew in each epoch, alike for all of its windows: its variant, its random change, where it is cut.
@@ -63,7 +63,7 @@ class Stream:
         self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
         self.batch, self.labels = batch, labels
         self.examples = chosen_examples(corpus, held=False, labels=labels)
-        longest, size = corpus.longest(layout.last.name)[self.examples], sequencer.room(layout) + 1
+        longest, size = corpus.longest(layout.target.name)[self.examples], sequencer.target_capacity(layout) + 1
         self.windows = WindowTable.of(self._targets(longest), size)
         fed = layout.prefix - 1 + self.windows.targets
         self.batches = Batches(np.arange(len(fed)), fed, batch, layout.prefix - 1 + size, seed)
@@ -88,7 +88,7 @@ class Stream:
         """Of the full context that a batch stands for."""
         return self.batch
 
-    def window(self, number: int, window: int) -> Packed:
+    def window(self, number: int, window: int) -> PackedSequence:
         """A window of the table, as it is when it comes at that number."""
         ids, begin, end = self._cut(self.batches.epoch_of(number), window)
         rng = self._draws(number)
@@ -96,23 +96,23 @@ class Stream:
             ids = unconditioned(self.sequencer, self.layout, ids)
         elif self.how.drop:
             self._drop(ids, rng)
-        plan, length = bool(rng.random() < self.how.plan), len(ids[self.layout.last.name])
+        plan, length = bool(rng.random() < self.how.plan), len(ids[self.layout.target.name])
         packed = self.sequencer.pack(self.layout, ids, min(begin, length), plan)
         fed = self.layout.prefix - 1 + max(1, end - begin)
         if begin == end:  # a change has made the piece too short for it: the conditions alone are fed
             packed.targets[fed - 1] = NO_TARGET
-        return Packed(packed.ids[:fed], packed.rows[:fed], packed.targets[:fed])
+        return PackedSequence(packed.ids[:fed], packed.coord_ids[:fed], packed.targets[:fed])
 
     def _targets(self, lengths: Any) -> Any:
-        """Targets of pieces of so many tokens: `stop` among them, unless a slot is full without."""
-        return lengths + 1 if self.layout.last.length is None else np.minimum(lengths + 1, self.layout.last.length)
+        """Targets of pieces of so many tokens: `eos` among them, unless a slot is full without."""
+        return lengths + 1 if self.layout.target.length is None else np.minimum(lengths + 1, self.layout.target.length)
 
     def _cut(self, epoch: int, window: int) -> tuple[dict[str, np.ndarray], int, int]:
         """The piece of a window as it is in an epoch; the first target of the window, and that after its last.
 
         A change that makes a piece longer than its windows hold is drawn again, and at last not made.
         """
-        piece, name = int(self.windows.pieces[window]), self.layout.last.name
+        piece, name = int(self.windows.pieces[window]), self.layout.target.name
         rng = self._draws(epoch, piece + 1)
         plain, room = self.corpus.example(self.example(window), rng), self.windows.capacity(piece, self.limits)
         tries = range(TRIES if self.how.ranges else 0)
@@ -134,7 +134,7 @@ class Stream:
         for slot, tokenizer in self.sequencer.tokenizers.items():
             if slot in ids and isinstance(tokenizer, Words):
                 ids[slot] = tokenizer.drop(self.sequencer.checked(slot, ids[slot]), rng, self.how.drop)
-            elif slot in ids and slot != self.layout.last.name and rng.random() < self.how.drop:
+            elif slot in ids and slot != self.layout.target.name and rng.random() < self.how.drop:
                 del ids[slot]
 
 
@@ -146,7 +146,7 @@ def chosen_examples(corpus: Corpus, held: bool, labels: np.ndarray | None = None
 
 def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """An example without its conditions, of which some may tell its label: words are left open, other slots out."""
-    found = {layout.last.name: ids[layout.last.name]}
+    found = {layout.target.name: ids[layout.target.name]}
     for slot in layout.slots[:-1]:
         tokenizer = sequencer.tokenizers[slot.name]
         if isinstance(tokenizer, Words):
@@ -181,7 +181,9 @@ class TrainBatches(NumberedBatches[Batch]):
     Of each batch a process of several takes every `world`-th piece from `rank` on.
     """
 
-    def __init__(self, streams: Sequence[Stream | PairStream], first: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, streams: Sequence[WindowStream | PairStream], first: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
         self.streams, self.first, self.rank, self.world = list(streams), first, rank, world
 
     def batch(self, t: int) -> Batch:
@@ -214,12 +216,12 @@ def held_out_windows(
 
 def scored_windows(
     corpus: Corpus, sequencer: Sequencer, layout: Layout, example: int, blind: bool = False
-) -> Iterator[Packed]:  # fmt: skip
+) -> Iterator[PackedSequence]:  # fmt: skip
     """Windows in which every token of an example is a target once, with half a window before it where it can.
 
     blind: whether its conditions are left out.
     """
-    room, name = sequencer.room(layout), layout.last.name
+    room, name = sequencer.target_capacity(layout), layout.target.name
     half = max(1, room // 2)
     ids = corpus.example(example)
     ids = unconditioned(sequencer, layout, ids) if blind else ids
@@ -230,8 +232,8 @@ def scored_windows(
         targets = packed.targets.copy()
         if start:
             targets[: layout.prefix - 1 + known - start] = NO_TARGET
-        yield Packed(packed.ids, packed.rows, targets)
+        yield PackedSequence(packed.ids, packed.coord_ids, targets)
         known = start + room + 1
-        if layout.last.length is not None or known > length:
+        if layout.target.length is not None or known > length:
             break
         start = min(start + half, max(0, length - room))

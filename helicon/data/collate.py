@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from helicon.objectives.base import NO_LABEL, Batch
-from helicon.tokenizers.sequencer import NO_TARGET, Packed
+from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence
 
-Windows = tuple[tuple[int, Packed], ...]  # (example, window): one, or of a pair the chosen one and the rejected one
+Windows = tuple[
+    tuple[int, PackedSequence], ...
+]  # (example, window): one, or of a pair the chosen one and the rejected one
 
 
 def gather(
@@ -25,8 +27,8 @@ def gather(
 
 
 def collate(
-    index: int, packed: Sequence[Packed], examples: Sequence[int] | None = None, labels: np.ndarray | None = None,
-    sequences: int | None = None,
+    index: int, packed: Sequence[PackedSequence], examples: Sequence[int] | None = None,
+    labels: np.ndarray | None = None, sequences: int | None = None,
 ) -> Batch:  # fmt: skip
     """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target.
 
@@ -40,9 +42,9 @@ def collate(
     lengths = np.array([len(p.ids) for p in packed], np.int64)
     real = np.arange(lengths.max()) < lengths[:, None]
     ids, targets = np.zeros(real.shape, np.int64), np.full(real.shape, NO_TARGET, np.int64)
-    rows = np.zeros((*real.shape, packed[0].rows.shape[1]), np.int64)
+    rows = np.zeros((*real.shape, packed[0].coord_ids.shape[1]), np.int64)
     ids[real] = np.concatenate([p.ids for p in packed])
-    rows[real] = np.concatenate([p.rows for p in packed])
+    rows[real] = np.concatenate([p.coord_ids for p in packed])
     targets[real] = np.concatenate([p.targets for p in packed])
     numbers = np.arange(len(packed)) if examples is None else np.asarray(examples, np.int64)
     known = np.full(len(packed), NO_LABEL) if labels is None else labels[numbers]

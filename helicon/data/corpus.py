@@ -88,7 +88,7 @@ class Corpus:
 
     def tokens(self, held: bool) -> int:
         """Tokens of the slot that is made, over one side of the split."""
-        return int(self.lengths(Layout.parse(self.layout).last.name)[self.select(held)].sum())
+        return int(self.lengths(Layout.parse(self.layout).target.name)[self.select(held)].sum())
 
     def select_pairs(self, held: bool) -> np.ndarray:
         """The held-out pairs [N, 2], or those to train on: both of a pair are on the same side."""

@@ -15,7 +15,7 @@ import torch
 
 from helicon.data.corpus import narrow
 from helicon.data.entries import Entry
-from helicon.data.reading import Alternatives, Media, Reader, in_company, variants
+from helicon.data.reading import Media, Reader, Variants, in_company, variants
 from helicon.modalities import registry
 from helicon.modalities.guarded import encoded
 from helicon.sequence.layout import Layout
@@ -27,7 +27,7 @@ TOGETHER, TOGETHER_BYTES = 1024, 32 << 20  # pieces, and bytes of their media, t
 
 
 @dataclass(frozen=True)
-class Surveying:
+class StatisticsJob:
     """Media to what fitting asks of these modalities: the surveys of each, one for each of its alternatives."""
 
     modalities: Sequence[str]
@@ -41,23 +41,23 @@ class Surveying:
         return surveys
 
 
-class Coded(NamedTuple):
+class EncodedIds(NamedTuple):
     """Local ids in the smallest type that holds them, no more than there is room for; counts of what was lost."""
 
     ids: np.ndarray
     lost: Mapping[str, int]
 
 
-class Piece(NamedTuple):
+class EncodedExample(NamedTuple):
     """One document of an entry: slot -> ids of each alternative; modality -> media of slots that have none yet."""
 
     name: str
-    ids: dict[str, list[Coded]]
+    ids: dict[str, list[EncodedIds]]
     media: Media
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coder:
+class SlotEncoder:
     """Media of a modality to ids of a slot.
 
     room: how many a piece may have, None for any number. name: of the tokenizer, as the registry knows it.
@@ -69,14 +69,14 @@ class Coder:
     room: int | None
     name: str = ""
 
-    def __call__(self, media: Sequence[Any]) -> list[Coded]:
+    def __call__(self, media: Sequence[Any]) -> list[EncodedIds]:
         return [self._cut(ids, lost) for ids, lost in encoded(self.slot, self.name, self.tokenizer, media)]
 
-    def _cut(self, ids: np.ndarray, lost: Mapping[str, int]) -> Coded:
+    def _cut(self, ids: np.ndarray, lost: Mapping[str, int]) -> EncodedIds:
         over = 0 if self.room is None else max(0, len(ids) - self.room)
         if over:
             lost = {**lost, f"{self.slot} tokens cut": over}
-        return Coded(narrow(ids[: self.room], len(self.tokenizer.block), self.slot), lost)
+        return EncodedIds(narrow(ids[: self.room], len(self.tokenizer.block), self.slot), lost)
 
     @property
     def travels(self) -> bool:
@@ -88,7 +88,7 @@ class Coder:
         except Exception:  # of any type: another package's tokenizer may hold anything
             return False
 
-    def ready(self) -> Coder:
+    def ready(self) -> SlotEncoder:
         """With a codec on the GPU, if there is one."""
         if isinstance(self.tokenizer, CodecTokenizer) and torch.cuda.is_available():
             return replace(self, tokenizer=self.tokenizer.to("cuda"))
@@ -96,16 +96,16 @@ class Coder:
 
 
 @dataclass(frozen=True)
-class Encoding:
+class EncodingJob:
     """Media to the pieces of a layout, with ids of the slots that the coders are of."""
 
     layout: Layout
     modalities: Mapping[str, str]  # slot -> modality
-    coders: Sequence[Coder]
+    coders: Sequence[SlotEncoder]
 
-    def __call__(self, entry: Entry, media: Media) -> list[Piece]:
+    def __call__(self, entry: Entry, media: Media) -> list[EncodedExample]:
         return [
-            Piece(
+            EncodedExample(
                 name,
                 {coder.slot: coder(variants(found[coder.modality])) for coder in self.coders},
                 {name: found[name] for name in self._later},
@@ -126,9 +126,9 @@ class Encoding:
         """
         if in_company(media):
             return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
-        if self.layout.last.length is not None or entry.side:
+        if self.layout.target.length is not None or entry.side:
             return [(entry.name, media)]
-        name = self.modalities[self.layout.last.name]
+        name = self.modalities[self.layout.target.name]
         with registry.MODALITIES.running(name):
             parts = registry.get(name).documents(media[name])
         if len(parts) == 1:
@@ -139,19 +139,19 @@ class Encoding:
 def encode(
     reader: Reader, layout: Layout, modalities: Mapping[str, str], tokenizers: Mapping[str, Tokenizer],
     names: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[tuple[Entry, Piece]]:  # fmt: skip
+) -> Iterator[tuple[Entry, EncodedExample]]:  # fmt: skip
     """All pieces of a layout with ids of these slots, in order.
 
     modalities: of each slot, by name. names: of tokenizers, as the registry knows them.
     """
     room = most_ids(layout, tokenizers)
     coders = [
-        Coder(slot=slot, modality=modality, tokenizer=tokenizers[slot], room=room[slot], name=names.get(slot, ""))
+        SlotEncoder(slot=slot, modality=modality, tokenizer=tokenizers[slot], room=room[slot], name=names.get(slot, ""))
         for slot, modality in modalities.items()
     ]
     travels = [coder.travels for coder in coders]
     near, far = list(compress(coders, travels)), [coder.ready() for coder, it in zip(coders, travels) if not it]
-    read = reader.read("tokenising", Encoding(layout, modalities, near), keep=False)
+    read = reader.read("tokenising", EncodingJob(layout, modalities, near), keep=False)
     pieces = ((entry, piece) for entry, several in read for piece in several)
     if not far:
         yield from pieces
@@ -165,9 +165,9 @@ def encode(
         yield from group
 
 
-def grouped(pieces: Iterable[tuple[Entry, Piece]]) -> Iterator[list[tuple[Entry, Piece]]]:
+def grouped(pieces: Iterable[tuple[Entry, EncodedExample]]) -> Iterator[list[tuple[Entry, EncodedExample]]]:
     """Neighbours together, as many as are encoded at a time."""
-    group: list[tuple[Entry, Piece]] = []
+    group: list[tuple[Entry, EncodedExample]] = []
     taken = 0
     for entry, piece in pieces:
         group.append((entry, piece))
@@ -183,4 +183,4 @@ def paired(name: str, media: Any) -> Any:
     """Media of a modality, or each of its alternatives, as they are beside other media."""
     modality = registry.get(name)
     with registry.MODALITIES.running(name):
-        return Alternatives(map(modality.paired, media)) if isinstance(media, Alternatives) else modality.paired(media)
+        return Variants(map(modality.paired, media)) if isinstance(media, Variants) else modality.paired(media)

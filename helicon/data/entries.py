@@ -47,7 +47,7 @@ class Entry:
 
 
 @dataclass
-class Scan:
+class FolderScan:
     """Entries in order of name, the files that were passed over with the reason, and lines for the report."""
 
     entries: list[Entry]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
-from helicon.data.entries import DataError, Scan, accepted, matched
+from helicon.data.entries import DataError, FolderScan, accepted, matched
 from helicon.data.folders import NOT_REGULAR, Walk, walk
 from helicon.data.manifest import scan_manifest
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
@@ -14,7 +14,7 @@ from helicon.formats.printable import MOST, printable
 from helicon.modalities.base import Modality
 
 
-def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> Scan:
+def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> FolderScan:
     """Finds the examples that have a file of each modality, by equal stem in the same folder, searched recursively.
 
     Links are followed, each folder is searched once, and only regular files are opened (see `folders.walk`). Tar files
@@ -39,11 +39,11 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
     return found
 
 
-def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
+def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
     is_folder = root.is_dir()
     base = root if is_folder else root.parent
     inside = walk(root) if is_folder else Walk([(root.name,)] if root.is_file() else [])
-    found, groups = Scan([], inside.skipped), {}
+    found, groups = FolderScan([], inside.skipped), {}
     if not is_folder and not inside.files:
         found.skipped[printable(str(root))] = NOT_REGULAR
     if inside.links:
@@ -65,7 +65,7 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> Scan:
     return found
 
 
-def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], found: Scan) -> None:
+def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], found: FolderScan) -> None:
     """Adds the samples of a shard. Their names begin with the shard's; the shard itself is no folder for a label."""
     members, faults = read_shard(shard)
     found.skipped.update(faults)

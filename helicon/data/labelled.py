@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from helicon.data.corpus import Corpus
-from helicon.data.entries import DataError, Scan
+from helicon.data.entries import DataError, FolderScan
 from helicon.formats.printable import MOST, printable
 from helicon.objectives.base import MOST_LABELS, NO_LABEL
 
 ACCEPTED = "a folder for each label, or a manifest with a column label, is accepted"
 
 
-def with_labels(found: Scan, labels: Sequence[str], path: str) -> Scan:
+def with_labels(found: FolderScan, labels: Sequence[str], path: str) -> FolderScan:
     """The examples that have one of these labels, or any where none are named; the others are passed over.
 
     DataError where none is left.
@@ -30,7 +30,7 @@ def with_labels(found: Scan, labels: Sequence[str], path: str) -> Scan:
     if not kept:
         accepted = f"the run has {printable(', '.join(labels), MOST)}" if labels else ACCEPTED
         raise DataError(f"{path}: no labels{' that the run has' if labels else ''}; {accepted}")
-    return Scan(kept, skipped, found.notes)
+    return FolderScan(kept, skipped, found.notes)
 
 
 def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from helicon.data.entries import DataError, Entry, File, Scan, Side, accepted
+from helicon.data.entries import DataError, Entry, File, FolderScan, Side, accepted
 from helicon.data.folders import NOT_REGULAR, escapes, parts_to_follow
 from helicon.formats.files import open_regular, read_regular
 from helicon.formats.json_files import JsonError, parse_json
@@ -54,7 +54,7 @@ class Passed:
 
 
 @dataclass
-class Row:
+class ManifestRow:
     """A file as its manifest names it, its label, its captions in order, and the pair that it is one of."""
 
     file: str
@@ -63,7 +63,7 @@ class Row:
     side: Side | None = None
 
 
-def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> Scan:
+def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> FolderScan:
     """The examples that a manifest lists; file names are relative to `root`.
 
     A manifest that lies below the root came with the data, and names files below the root only. One that lies elsewhere
@@ -75,7 +75,7 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
     if not manifest.is_file():
         fault = f"{NOT_REGULAR}; as a manifest" if manifest.exists() else "no such manifest;"
         raise DataError(f"{manifest}: {fault} {KINDS} is needed")
-    found, outside = Scan([]), 0
+    found, outside = FolderScan([]), 0
     bases = {root.absolute(), root.resolve()}
     came_along = manifest.resolve().is_relative_to(root.resolve())
     said = next((m for m in modalities if m.typed is not None), None)
@@ -125,13 +125,13 @@ def _unusable(path: Path, leads_out: bool) -> str:
     return "" if _is_file(path) else NOT_REGULAR if os.path.lexists(path) else "not a file"
 
 
-def _merged(manifest: Path, skip: Skip) -> list[Row]:
+def _merged(manifest: Path, skip: Skip) -> list[ManifestRow]:
     """One row a file: captions of further rows are added to those of the first. DataError names the fault's line.
 
     A file has one for each pair that it is in.
     """
     read = {".csv": _csv, ".json": _coco}.get(manifest.suffix.lower(), _jsonl)
-    rows: dict[tuple[str, Side | None], Row] = {}
+    rows: dict[tuple[str, Side | None], ManifestRow] = {}
     try:
         for row in read(manifest, skip):
             first = rows.setdefault((row.file, row.side), row)
@@ -161,7 +161,7 @@ def _lines(file: TextIOWrapper, manifest: Path) -> Iterator[str]:
         yield line
 
 
-def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
+def _csv(manifest: Path, skip: Skip) -> Iterator[ManifestRow]:
     with _text(manifest) as file:
         table = csv.reader(_lines(file, manifest))
         try:
@@ -183,7 +183,7 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[Row]:
             raise DataError(f"{manifest}, line {table.line_num}: {error}") from None
 
 
-def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
+def _jsonl(manifest: Path, skip: Skip) -> Iterator[ManifestRow]:
     with _text(manifest) as file:
         for number, line in enumerate(_lines(file, manifest), 1):
             if line.strip():
@@ -196,7 +196,7 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[Row]:
                 yield from _rows(row, manifest, number, skip)
 
 
-def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[Row]:
+def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[ManifestRow]:
     """The file that a line of a manifest names, or both of a pair; none, and skipped, where that is not said.
 
     One of the two names of a pair alone, beside a file, is something else that is on record of the file.
@@ -220,7 +220,7 @@ def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[
     return [first, second]
 
 
-def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip) -> Row | None:
+def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip) -> ManifestRow | None:
     """A file with what a line says of it; None, and skipped, where it names no file or its text is none."""
     label = row.get("label")
     given = row.get("text") or row.get("caption") or row.get("prompt") or []
@@ -230,11 +230,11 @@ def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip
     elif not all(map(_is_text, texts)):
         skip(f"{manifest}, line {number}", f"its text is {NO_TEXT}")
     else:
-        return Row(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
+        return ManifestRow(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
     return None
 
 
-def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
+def _coco(manifest: Path, skip: Skip) -> Iterator[ManifestRow]:
     """Captions in order of their annotations' ids, or as they stand where one has no number for an id.
 
     Annotations of other kinds, such as boxes, are passed over.
@@ -249,7 +249,7 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
         raise DataError(f"{manifest}: not COCO-style JSON such as {COCO}")
     if len(images) + len(annotations) > MAX_LINES:
         raise DataError(f"{manifest}: more than {MAX_LINES:,} images and captions; make several manifests")
-    rows: dict[str, Row] = {}
+    rows: dict[str, ManifestRow] = {}
     for number, image in enumerate(images):
         name = image.get("file_name") if isinstance(image, dict) and "id" in image else None
         if not isinstance(name, str) or not name:
@@ -257,7 +257,7 @@ def _coco(manifest: Path, skip: Skip) -> Iterator[Row]:
         elif str(image["id"]) in rows:
             skip(f"{manifest}, images[{number}]", "its id is that of an image before it")
         else:
-            rows[str(image["id"])] = Row(_posix(name))
+            rows[str(image["id"])] = ManifestRow(_posix(name))
     captions = [(i, a) for i, a in enumerate(annotations) if isinstance(a, dict) and "caption" in a]
     if all(isinstance(caption.get("id"), int) for _, caption in captions):
         captions.sort(key=lambda pair: pair[1]["id"])

@@ -17,7 +17,7 @@ PIECES = 64  # windows that take the place of one sequence at most
 SHARES = 8  # processes that have so many sequences of a batch each have as many windows as the others
 
 
-class Epochs:
+class EpochOrder:
     """Items without end: every epoch has each of them once, in an order of its own that depends on (seed, epoch)."""
 
     def __init__(self, items: np.ndarray, seed: int, stream: int = 0) -> None:
@@ -53,7 +53,7 @@ def full_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True, eq=False)
-class Bucket:
+class LengthBucket:
     """Windows of like length, by index. size: how many make a batch. limit: tokens that each may have there."""
 
     windows: np.ndarray
@@ -61,7 +61,7 @@ class Bucket:
     limit: int
 
 
-def buckets(lengths: np.ndarray, batch: int, context: int) -> list[Bucket]:
+def buckets(lengths: np.ndarray, batch: int, context: int) -> list[LengthBucket]:
     """Buckets of windows of so many tokens, from the longest on; a batch never has more than batch x context tokens.
 
     Each bucket has windows for a batch at least: too few are filled up with shorter ones, at the end with longer ones.
@@ -80,7 +80,7 @@ def buckets(lengths: np.ndarray, batch: int, context: int) -> list[Bucket]:
         longer = np.count_nonzero(falling[first:] > tokens // (size + grain))  # of the others one step more has room
         first += max(size, int(longer))
     ends = [*(first for first, _ in found[1:]), len(order)]
-    return [Bucket(np.sort(order[first:end]), size, tokens // size) for (first, size), end in zip(found, ends)]
+    return [LengthBucket(np.sort(order[first:end]), size, tokens // size) for (first, size), end in zip(found, ends)]
 
 
 class Batches:
@@ -88,7 +88,7 @@ class Batches:
 
     def __init__(self, items: np.ndarray, lengths: np.ndarray, batch: int, context: int, seed: int) -> None:
         self.buckets, self.seed = buckets(lengths, batch, context), seed
-        self.epochs = [Epochs(items[bucket.windows], seed, k) for k, bucket in enumerate(self.buckets)]
+        self.epochs = [EpochOrder(items[bucket.windows], seed, k) for k, bucket in enumerate(self.buckets)]
         self.limits = np.empty(len(items), np.int64)  # tokens that each item may have
         for bucket in self.buckets:
             self.limits[bucket.windows] = bucket.limit

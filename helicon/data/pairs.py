@@ -24,8 +24,9 @@ class PairStream:
     def __init__(self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int) -> None:
         self.corpus, self.sequencer, self.layout, self.batch = corpus, sequencer, layout, batch
         self.pairs = corpus.select_pairs(held=False)
-        fed = layout.prefix + np.minimum(corpus.lengths(layout.last.name)[self.pairs].max(1), sequencer.room(layout))
-        self.batches = Batches(np.arange(len(self.pairs)), fed, batch, layout.prefix + sequencer.room(layout), seed)
+        capacity = sequencer.target_capacity(layout)
+        fed = layout.prefix + np.minimum(corpus.lengths(layout.target.name)[self.pairs].max(1), capacity)
+        self.batches = Batches(np.arange(len(self.pairs)), fed, batch, layout.prefix + capacity, seed)
 
     @property
     def sequences(self) -> int:

@@ -17,8 +17,8 @@ import helicon
 from helicon.data.children import safe_path
 from helicon.data.config import DataConfig
 from helicon.data.corpus import MAX_INDEX_BYTES, VERSION, Corpus, CorpusError, Ids, read_corpus, write_corpus
-from helicon.data.encoding import Surveying, encode
-from helicon.data.entries import DataError, Entry, Scan
+from helicon.data.encoding import StatisticsJob, encode
+from helicon.data.entries import DataError, Entry, FolderScan
 from helicon.data.files import scan, split
 from helicon.data.grouping import file_numbers, paired_examples, split_units
 from helicon.data.labelled import with_labels
@@ -41,7 +41,7 @@ PREPARED = "prepared.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataSource:
     """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
 
     grow: whether adopted tokenizers learn the labels of the folder; one that is measured on it does not.
@@ -64,10 +64,10 @@ class Source:
     @staticmethod
     def of(
         config: DataConfig, layouts: tuple[str, ...], tokenizers: Mapping[str, str], options: Mapping[str, Any]
-    ) -> Source:
+    ) -> DataSource:
         """The files of a config, for such layouts."""
         manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
-        return Source(
+        return DataSource(
             path=Path(config.path),
             layouts=layouts,
             tokenizers=tokenizers,
@@ -106,7 +106,7 @@ class Prepared:
 
 
 def prepare(
-    source: Source, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None,
+    source: DataSource, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None,
     kept: Mapping[str, Tokenizer] | None = None, processes: int | None = None,
 ) -> Prepared:  # fmt: skip
     """Tokenizers and shards of a source, from the cache where it is whole.
@@ -140,12 +140,12 @@ def prepare(
 
 def slots_of(layout: Layout, examples: Examples = "sequences") -> list[str]:
     """Slots of a layout that examples carry: all, or the one that is made."""
-    return [layout.last.name] if examples == "labelled" else layout.sources
+    return [layout.target.name] if examples == "labelled" else layout.all_slots
 
 
 def modalities_of(layout: Layout, examples: Examples = "sequences") -> list[Modality]:
     """Those of these slots, once each, in order; DataError where what is made is in no file."""
-    if not modality_of(layout.last.name, [layout]).in_files:
+    if not modality_of(layout.target.name, [layout]).in_files:
         raise DataError(f"layout `{layout}`: a label is a condition of what is made; put a slot such as image after it")
     found = [modality_of(slot, [layout]) for slot in slots_of(layout, examples)]
     return list({modality.name: modality for modality in found}.values())
@@ -153,14 +153,14 @@ def modalities_of(layout: Layout, examples: Examples = "sequences") -> list[Moda
 
 def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
     """That of a slot, by what else is in the layouts that have it; DataError where these do not agree."""
-    having = [layout.sources for layout in layouts if slot in layout.sources]
+    having = [layout.all_slots for layout in layouts if slot in layout.all_slots]
     found = {modality.name: modality for modality in (registry.for_slot(slot, sources) for sources in having)}
     if len(found) > 1:
         raise DataError(f"slot {slot!r} is of {' and of '.join(found)} in these layouts; a model has one of them")
     return next(iter(found.values()))
 
 
-def _check_pairs(source: Source, found: Scan) -> None:
+def _check_pairs(source: DataSource, found: FolderScan) -> None:
     """DataError where pairs are needed and there are none, or the other way round."""
     where = printable(source.manifest or source.path, MOST)
     if source.examples == "pairs" and not any(entry.side for entry in found.entries):
@@ -169,9 +169,9 @@ def _check_pairs(source: Source, found: Scan) -> None:
         raise DataError(f"{where}: pairs, which an objective of pairs alone reads; {KINDS} is accepted")
 
 
-def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]) -> str:
+def _key(source: DataSource, scans: Sequence[FolderScan], adopted: Mapping[str, Tokenizer]) -> str:
     states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
-    choices, layouts = _choices(source), [Layout.parse(spec).sources for spec in source.layouts]
+    choices, layouts = _choices(source), [Layout.parse(spec).all_slots for spec in source.layouts]
     parts = [
         helicon.__version__, VERSION, source.layouts, choices, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, choices, adopted)],
@@ -181,10 +181,10 @@ def _key(source: Source, scans: Sequence[Scan], adopted: Mapping[str, Tokenizer]
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _choices(source: Source) -> dict[str, str]:
+def _choices(source: DataSource) -> dict[str, str]:
     """Slot -> tokenizer's name, for each slot of the source's layouts."""
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    slots = dict.fromkeys(slot for layout in layouts for slot in layout.sources)
+    slots = dict.fromkeys(slot for layout in layouts for slot in layout.all_slots)
     for slot in source.tokenizers:
         if slot not in slots:
             raise DataError(f"tokenizer {source.tokenizers[slot]}: {unknown('slot', slot, slots)}")
@@ -227,8 +227,8 @@ def _plain(state: Any) -> Any:
 
 
 def _build(
-    source: Source, layouts: Sequence[Layout], scans: Sequence[Scan], adopted: Mapping[str, Tokenizer], folder: Path,
-    workers: Workers,
+    source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan], adopted: Mapping[str, Tokenizer],
+    folder: Path, workers: Workers,
 ) -> Prepared:  # fmt: skip
     readers = [
         Reader(found.entries, modalities_of(layout, source.examples), source.options, workers)
@@ -237,7 +237,7 @@ def _build(
     surveys: dict[str, list[Any]] = {}
     if asked := _asked(source, adopted):
         for reader in readers:
-            wanted = Surveying([modality.name for modality in reader.modalities if modality.name in asked])
+            wanted = StatisticsJob([modality.name for modality in reader.modalities if modality.name in asked])
             for _, found in reader.read("reading", wanted):
                 for name, several in found.items():
                     surveys.setdefault(name, []).extend(several)
@@ -282,7 +282,7 @@ def _build(
     return _load(folder, tokenizers)
 
 
-def _asked(source: Source, adopted: Mapping[str, Tokenizer]) -> set[str]:
+def _asked(source: DataSource, adopted: Mapping[str, Tokenizer]) -> set[str]:
     """Modalities whose surveys some tokenizer learns from."""
     layouts = [Layout.parse(spec) for spec in source.layouts]
     found = set()
@@ -293,7 +293,7 @@ def _asked(source: Source, adopted: Mapping[str, Tokenizer]) -> set[str]:
     return found
 
 
-def _check_read(source: Source, layouts: Sequence[Layout], readers: Sequence[Reader]) -> None:
+def _check_read(source: DataSource, layouts: Sequence[Layout], readers: Sequence[Reader]) -> None:
     """DataError when nothing was read for some layout."""
     for layout, reader in zip(layouts, readers):
         if not reader.good:
@@ -305,7 +305,7 @@ def _check_read(source: Source, layouts: Sequence[Layout], readers: Sequence[Rea
 
 
 def _fit(
-    source: Source, surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
+    source: DataSource, surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, Tokenizer], dict[str, str]]:
     """A tokenizer for each slot: adopted and grown, or fitted to the surveys of its medium."""
     tokenizers: dict[str, Tokenizer] = {}
@@ -327,7 +327,7 @@ def _fit(
 
 def _encode(
     folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer], choices: Mapping[str, str],
-    source: Source,
+    source: DataSource,
 ) -> dict[str, int]:  # fmt: skip
     """Writes the corpus of a layout; gives what encoding lost, counted. choices: slot -> name of its tokenizer."""
     slots = slots_of(layout, source.examples)
@@ -339,7 +339,7 @@ def _encode(
     for entry, piece in encode(reader, layout, modalities, tokenizers, choices):
         for coded in (coded for several in piece.ids.values() for coded in several):
             lost.update(coded.lost)
-        if any(len(coded.ids) for coded in piece.ids[layout.last.name]):
+        if any(len(coded.ids) for coded in piece.ids[layout.target.name]):
             ids = {slot: [coded.ids for coded in several] for slot, several in piece.ids.items()}
             rows.append((piece.name, entry.label, ids))
             entries.append(entry)

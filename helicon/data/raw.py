@@ -16,7 +16,7 @@ from torch import Tensor
 
 from helicon.data.corpus import Corpus
 from helicon.data.numbered import NumberedBatches
-from helicon.data.packing import Epochs
+from helicon.data.packing import EpochOrder
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.augment_sounds import SoundAugmentation
 
@@ -71,7 +71,7 @@ class RawBatches(NumberedBatches[Tensor]):
         self, items: np.ndarray, batch: int, seed: int, ranges: AugmentationRanges | None, rank: int, world: int
     ) -> None:  # fmt: skip
         self.size, self.seed, self.ranges, self.rank, self.world = batch, seed, ranges, rank, world
-        self.epochs = Epochs(items, seed)
+        self.epochs = EpochOrder(items, seed)
 
     @abstractmethod
     def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:

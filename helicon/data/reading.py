@@ -23,13 +23,13 @@ Make = Callable[[Entry, Media], Any]
 Task = tuple[Entry, Media | None, bool]  # media that were read before; whether those that are read come along
 
 
-class Alternatives(tuple[Any, ...]):
+class Variants(tuple[Any, ...]):
     """Several media of one example and modality, such as captions of a picture, of which each epoch takes one."""
 
 
 def variants(media: Any) -> list[Any]:
     """The media of one example: the alternatives, or the only one."""
-    return list(media) if isinstance(media, Alternatives) else [media]
+    return list(media) if isinstance(media, Variants) else [media]
 
 
 def in_company(modalities: Iterable[str]) -> bool:
@@ -43,7 +43,7 @@ def as_they_are(entry: Entry, media: Media) -> Media:
 
 
 @dataclass(kw_only=True)
-class Read:
+class ReadResult:
     """What was made of an entry's media, or the file that cannot be read and why; counts of what was repaired.
 
     bytes: that the media take. media: themselves, if they are kept.
@@ -58,7 +58,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Job:
+class ReadJob:
     """What is done with an entry, maybe in another process: media of these modalities are read, something made of them.
 
     options: of reading, by name.
@@ -68,11 +68,11 @@ class Job:
     options: Mapping[str, Any]
     make: Make = as_they_are
 
-    def __call__(self, task: Task) -> Read:
+    def __call__(self, task: Task) -> ReadResult:
         """Media that are not given are read; they come along if they are to be kept."""
         entry, media, keep = task
         if media is not None:
-            return Read(made=self._made(entry, media))
+            return ReadResult(made=self._made(entry, media))
         found = read_entry(entry, self.modalities, self.options)
         if found.media is not None:
             found.made = self._made(entry, found.media)
@@ -115,7 +115,7 @@ class Reader:
             for entry, media in zip(entries, self._kept or repeat(None)):
                 yield entry, media, keep and taken <= KEPT_BYTES
 
-        job = Job([modality.name for modality in self.modalities], self.options, make)
+        job = ReadJob([modality.name for modality in self.modalities], self.options, make)
         results = self.workers.do(job, tasks(), [bytes_of(entry) for entry in entries])
         told = bar(results, of=what, unit="files", total=len(entries))
         for entry, found in zip(entries, told):
@@ -141,7 +141,7 @@ def bytes_of(entry: Entry) -> int:
     return sum(map(size, entry.files.values())) + sum(map(len, entry.texts))
 
 
-def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, Any]) -> Read:
+def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, Any]) -> ReadResult:
     """Media of one entry; a file that cannot be read gives its reason instead of an exception."""
     media: Media = {}
     repaired: dict[str, int] = {}
@@ -161,14 +161,14 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 taken += getattr(media[name], "nbytes", None) or size(file)
             else:
                 said = [modality.from_text(text) for text in entry.texts]
-                media[name], counts = said[0] if len(said) == 1 else Alternatives(said), {}
+                media[name], counts = said[0] if len(said) == 1 else Variants(said), {}
                 taken += sum(map(len, entry.texts))
         except PluginError as error:  # which would be that of each file
             raise PluginError(f"{printable(entry.files.get(name) or entry.name, MOST)}: {error}") from error
         except (OSError, ValueError) as error:
             file = entry.files.get(name) or next(iter(entry.files.values()))
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            return Read(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MOST))
+            return ReadResult(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MOST))
         for what, n in counts.items():
             repaired[what] = repaired.get(what, 0) + n
-    return Read(made=None, media=media, repaired=repaired, bytes=taken)
+    return ReadResult(made=None, media=media, repaired=repaired, bytes=taken)

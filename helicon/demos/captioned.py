@@ -28,7 +28,7 @@ from helicon.presets import Config, merge
 from helicon.sampling import SamplingOptions
 from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import plan_codec
-from helicon.training.plan import Plan, Say, plan_gpt
+from helicon.training.plan import Say, TrainingPlan, plan_gpt
 from helicon.training.runs.metrics import read_metrics
 
 HELD_OUT = 0.02  # what is asked for is not in the folder at all
@@ -47,7 +47,7 @@ class Captioned(Protocol):
 
 
 @dataclass(frozen=True)
-class Samples:
+class CaptionedSamples:
     """Media made for a caption, what is read from each, and how well the model itself finds that they fit it."""
 
     asked: Captioned
@@ -55,7 +55,7 @@ class Samples:
     readings: Sequence[Any]
     fits: Sequence[float]
 
-    def first(self, count: int) -> Samples:
+    def first(self, count: int) -> CaptionedSamples:
         """The first few of them."""
         return replace(self, media=self.media[:count], readings=self.readings[:count], fits=self.fits[:count])
 
@@ -95,7 +95,7 @@ class CaptionedWorld(World):
         """Whether each attribute of what was asked for is there, and all of them."""
 
     @abstractmethod
-    def show_samples(self, samples: Samples, right: Sequence[bool], stem: Path) -> PageItem:
+    def show_samples(self, samples: CaptionedSamples, right: Sequence[bool], stem: Path) -> PageItem:
         """Writes the media of a caption to files of that stem; right: which of them are all as asked."""
 
     @property
@@ -138,7 +138,7 @@ class CaptionedWorld(World):
         rng = np.random.default_rng((self.seed, 1))
         return [self.held_out(rng) for _ in range(count)]
 
-    def sample(self, bundle: Bundle, asked: Sequence[Captioned], each: int) -> list[Samples]:
+    def sample(self, bundle: Bundle, asked: Sequence[Captioned], each: int) -> list[CaptionedSamples]:
         """Some media for each caption, all sampled at once."""
         layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
         given = [{"text": tokenizers["text"].encode(one.caption)} for one in asked]
@@ -153,12 +153,12 @@ class CaptionedWorld(World):
         samples = []
         for number, (one, ids) in enumerate(zip(asked, given)):
             codes = made[number * each : (number + 1) * each]
-            media = decode_all(tokenizers[layout.last.name], codes)
+            media = decode_all(tokenizers[layout.target.name], codes)
             fits = fit_to_conditions(bundle, layout, ids, codes).tolist()
-            samples.append(Samples(one, media, list(map(self.read, media)), fits))
+            samples.append(CaptionedSamples(one, media, list(map(self.read, media)), fits))
         return samples
 
-    def figures(self, samples: Sequence[Samples]) -> dict[str, float]:
+    def figures(self, samples: Sequence[CaptionedSamples]) -> dict[str, float]:
         """Share of media that have each attribute as asked, and all of them.
 
         shuffled: all of them, against the caption after theirs; best: all of them, of the best fit of each caption.
@@ -172,7 +172,7 @@ class CaptionedWorld(World):
         figures["best"] = _mean(rows[int(np.argmax(each.fits))][RIGHT] for each, rows in zip(samples, right))
         return figures
 
-    def show(self, plan: Plan, begun: float) -> dict[str, float]:
+    def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
         bundle = load_bundle(plan.run)
         samples = self.sample(bundle, self.draw_held_out(CAPTIONS), self.best_of)
         figures, of_all = self.figures([each.first(SAMPLES) for each in samples]), self.figures(samples)
@@ -190,7 +190,7 @@ class CaptionedWorld(World):
         return figures
 
     def _write_page(
-        self, plan: Plan, bundle: Bundle, samples: Sequence[Samples], figures: Mapping[str, float]
+        self, plan: TrainingPlan, bundle: Bundle, samples: Sequence[CaptionedSamples], figures: Mapping[str, float]
     ) -> None:  # fmt: skip
         items = []
         for number, each in enumerate(samples[:SHOWN]):
@@ -198,7 +198,7 @@ class CaptionedWorld(World):
             right = [self.obeys(reading, few.asked)[RIGHT] for reading in few.readings]
             items.append(self.show_samples(few, right, self.out / "generated" / f"{number:03d}"))
         intro = self.intro.format(
-            pieces=self.pieces, codes=bundle.schema.layouts[0].last.length, millions=plan.parameters / 1e6,
+            pieces=self.pieces, codes=bundle.schema.layouts[0].target.length, millions=plan.parameters / 1e6,
             samples=CAPTIONS * SAMPLES, captions=CAPTIONS, right=100 * figures[RIGHT],
             guess=round(1 / self.chance[RIGHT]), shuffled=100 * figures["shuffled"],
         )  # fmt: skip

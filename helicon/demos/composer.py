@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from helicon.demos.harmony import DOMINANT, SUBDOMINANT, SUBMEDIANT, SUPERTONIC, TONIC, lead, progression
-from helicon.demos.styles import LABELS, STYLES, TICKS_PER_QUARTER, Plan, decide
-from helicon.demos.texture import FALL, RISE, TURN_DOWN, TURN_UP, WALK, Event, Slot, accompaniment, drums, melody
+from helicon.demos.styles import LABELS, STYLES, TICKS_PER_QUARTER, PiecePlan, decide
+from helicon.demos.texture import FALL, RISE, TURN_DOWN, TURN_UP, WALK, ChordSpan, Event, accompaniment, drums, melody
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 
@@ -62,7 +62,7 @@ def write_folder(directory: str | os.PathLike[str], pieces: int, seed: int) -> l
     return paths
 
 
-def _composed(seed: int, label: str | None) -> tuple[Plan, Score]:
+def _composed(seed: int, label: str | None) -> tuple[PiecePlan, Score]:
     rng = random.Random(seed)
     plan = decide(label if label is not None else rng.choice(LABELS), rng)
     themes = {letter: _theme(plan, letter, rng) for letter in sorted({letter for letter, _ in plan.form})}
@@ -78,7 +78,7 @@ def _composed(seed: int, label: str | None) -> tuple[Plan, Score]:
     return plan, _score(plan, events)
 
 
-def _theme(plan: Plan, letter: str, rng: random.Random) -> Theme:
+def _theme(plan: PiecePlan, letter: str, rng: random.Random) -> Theme:
     """Chords, voices and motif of a letter. Both endings follow the same first half."""
     count = BARS * plan.metre.bar // plan.metre.slot
     body = count // 2
@@ -103,7 +103,7 @@ def _theme(plan: Plan, letter: str, rng: random.Random) -> Theme:
     return Theme({name: degrees + ending for name, (ending, _) in endings.items()}, voices, cells, figures)
 
 
-def _motif(plan: Plan, count: int, rng: random.Random) -> tuple[list[tuple[int, ...]], list[str]]:
+def _motif(plan: PiecePlan, count: int, rng: random.Random) -> tuple[list[tuple[int, ...]], list[str]]:
     """Rhythm and figure of each slot: two of each, in turn, so that the phrase is about something."""
     cells = rng.sample(STYLES[plan.label].cells[plan.metre.slot], 2)
     figures = rng.sample(_figures(plan), 2)
@@ -112,12 +112,12 @@ def _motif(plan: Plan, count: int, rng: random.Random) -> tuple[list[tuple[int, 
     return [cells[i] for i in chosen], [figures[i] for i in chosen]
 
 
-def _figures(plan: Plan) -> tuple[str, ...]:
+def _figures(plan: PiecePlan) -> tuple[str, ...]:
     """Chorales go by step; other styles also leap within the chord."""
     return (WALK, WALK, TURN_DOWN) if plan.label == "chorale" else (WALK, WALK, TURN_UP, TURN_DOWN, RISE, FALL)
 
 
-def _varied(theme: Theme, plan: Plan, rng: random.Random) -> Theme:
+def _varied(theme: Theme, plan: PiecePlan, rng: random.Random) -> Theme:
     """The theme with another rhythm and figure in one slot."""
     cells, figures, at = list(theme.cells), list(theme.figures), rng.randrange(len(theme.cells) - 2)
     cells[at] = rng.choice(STYLES[plan.label].cells[plan.metre.slot])
@@ -125,27 +125,27 @@ def _varied(theme: Theme, plan: Plan, rng: random.Random) -> Theme:
     return Theme(theme.degrees, theme.voices, cells, figures)
 
 
-def _phrase(plan: Plan, theme: Theme, tick: int, ending: str, closing: bool) -> Iterable[Event]:
+def _phrase(plan: PiecePlan, theme: Theme, tick: int, ending: str, closing: bool) -> Iterable[Event]:
     """All parts of a phrase that begins at `tick`."""
     degrees, voices = theme.degrees[ending], theme.voices[ending]
     slot, end = plan.metre.slot, tick + BARS * plan.metre.bar
     starts = [tick + i * slot for i in range(len(degrees))]
     lengths = [slot] * (len(degrees) - 1) + [end - starts[-1]]
-    slots = [Slot(*each) for each in zip(starts, lengths, degrees, voices)]
+    slots = [ChordSpan(*each) for each in zip(starts, lengths, degrees, voices)]
     yield from melody(slots, theme.cells, theme.figures, plan.key)
     yield from accompaniment(slots, plan.label, plan.metre, plan.key, held=closing)
     if STYLES[plan.label].drums:
         yield from drums(tick, BARS, plan.label, plan.metre, closing)
 
 
-def _velocity(event: Event, plan: Plan, louder: int) -> int:
+def _velocity(event: Event, plan: PiecePlan, louder: int) -> int:
     """Louder on the first beat and in the middle of a phrase; a multiple of 8."""
     bar, tick = divmod(event.tick, plan.metre.bar)
     accent = 8 * (tick == 0) + 8 * (bar % BARS in (1, 2))
     return min(max(_LOUDNESS[event.part] + accent + louder, 24), 120)
 
 
-def _score(plan: Plan, events: list[tuple[Event, int]]) -> Score:
+def _score(plan: PiecePlan, events: list[tuple[Event, int]]) -> Score:
     """Events as notes in seconds. A note that another of its instrument and pitch interrupts is cut short there."""
     programs = {"melody": plan.ensemble.melody, "chords": plan.ensemble.chords, "bass": plan.ensemble.bass}
     programs["drums"] = DRUMS
@@ -165,5 +165,5 @@ def _score(plan: Plan, events: list[tuple[Event, int]]) -> Score:
     return Score.of(*zip(*rows), tempo_bpm=plan.tempo_bpm, label=plan.label)
 
 
-def _seconds(tick: int, plan: Plan) -> float:
+def _seconds(tick: int, plan: PiecePlan) -> float:
     return round(tick / TICKS_PER_QUARTER * 60 / plan.tempo_bpm, 2)

@@ -29,7 +29,7 @@ _RANGES = ((38, 57), (50, 67), (57, 74), (62, 81))  # lowest and highest note of
 
 
 @dataclass(frozen=True)
-class Key:
+class MusicalKey:
     """A major or minor key on a pitch class."""
 
     tonic: int
@@ -53,7 +53,9 @@ class Key:
         return scale[degree], scale[(degree + 2) % 7], scale[(degree + 4) % 7]
 
 
-def progression(key: Key, starts: Sequence[int], length: int, then: Sequence[int], rng: random.Random) -> list[int]:
+def progression(
+    key: MusicalKey, starts: Sequence[int], length: int, then: Sequence[int], rng: random.Random
+) -> list[int]:
     """Degrees of `length` chords from one of `starts` on; any of the degrees in `then` may follow the last.
 
     ValueError if there is no such progression.
@@ -67,13 +69,17 @@ def progression(key: Key, starts: Sequence[int], length: int, then: Sequence[int
     return rng.choice(paths)
 
 
-def _is_used(key: Key, degree: int) -> bool:
+def _is_used(key: MusicalKey, degree: int) -> bool:
     """The supertonic of a minor key is diminished and is left out."""
     return not (key.minor and degree == SUPERTONIC)
 
 
 def lead(
-    key: Key, degrees: Sequence[int], contour: Sequence[float], rng: random.Random, before: np.ndarray | None = None
+    key: MusicalKey,
+    degrees: Sequence[int],
+    contour: Sequence[float],
+    rng: random.Random,
+    before: np.ndarray | None = None,
 ) -> np.ndarray:
     """int [chords, 4]: the smoothest voices for the chords, found by dynamic programming over all ways to voice each.
 
@@ -100,7 +106,7 @@ def lead(
 
 
 @cache
-def _voicings(key: Key, degree: int) -> np.ndarray:
+def _voicings(key: MusicalKey, degree: int) -> np.ndarray:
     """int [M, 4]: ascending voices within their ranges that sound the whole triad, its root or third in the bass."""
     root, third, fifth = key.chord(degree)
     leading = (key.tonic + 11) % 12

@@ -17,7 +17,7 @@ from helicon.evaluation.ngram import baselines
 from helicon.formats.files import write_json
 from helicon.generation.request import Request
 from helicon.pages.model_page import Asked, write_result
-from helicon.training.plan import Plan, Say, plan_gpt
+from helicon.training.plan import Say, TrainingPlan, plan_gpt
 
 INTRO = """\
 A program composed {pieces} pieces of simple counterpoint. A model of {millions:.1f} million parameters was trained on \
@@ -61,7 +61,7 @@ class MusicWorld(World):
             "helicon train music DIR --minutes 10",
         ]
 
-    def show(self, plan: Plan, begun: float) -> dict[str, float]:
+    def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
         figures = self.measure(plan)
         asked = [
             Asked(
@@ -84,12 +84,12 @@ class MusicWorld(World):
         write_json(self.out / "report.json", report)
         return figures
 
-    def measure(self, plan: Plan) -> dict[str, float]:
+    def measure(self, plan: TrainingPlan) -> dict[str, float]:
         """Nats a held-out token of the model and of counting, over all held-out pieces and the same targets."""
         bundle, corpus = load_bundle(plan.run), plan.prepared.corpora[0]
         layout = bundle.schema.layouts[0]
         held = [int(i) for i in corpus.select(held=True)]
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, held)
-        counted = baselines(corpus, layout.last.name, len(bundle.sequencer.tokenizers[layout.last.name].block))
+        counted = baselines(corpus, layout.target.name, len(bundle.sequencer.tokenizers[layout.target.name].block))
         figures = {"heldout_nats_per_token": nats / max(1, targets)}
         return figures | {f"{name}_nats_per_token": value for name, value in counted.items()}

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from helicon.demos.captioned import CaptionedWorld, Samples
+from helicon.demos.captioned import CaptionedSamples, CaptionedWorld
 from helicon.demos.shape_checker import CHANCE, obeys
-from helicon.demos.shape_reader import Seen, read_scene
+from helicon.demos.shape_reader import DetectedShape, read_scene
 from helicon.demos.shapes import Scene, held_out_scene, write_folder
 from helicon.formats.page import PageItem
 from helicon.formats.sheets import contact_sheet
@@ -48,13 +48,13 @@ class PictureWorld(CaptionedWorld):
     def held_out(self, rng: np.random.Generator) -> Scene:
         return held_out_scene(rng)
 
-    def read(self, made: np.ndarray) -> list[Seen]:
+    def read(self, made: np.ndarray) -> list[DetectedShape]:
         return read_scene(made)
 
-    def obeys(self, reading: Sequence[Seen], asked: Scene) -> dict[str, bool]:
+    def obeys(self, reading: Sequence[DetectedShape], asked: Scene) -> dict[str, bool]:
         return obeys(reading, asked)
 
-    def show_samples(self, samples: Samples, right: Sequence[bool], stem: Path) -> PageItem:
+    def show_samples(self, samples: CaptionedSamples, right: Sequence[bool], stem: Path) -> PageItem:
         """All pictures of a caption side by side."""
         sheet = stem.with_suffix(".png")
         contact_sheet(samples.media, sheet, columns=len(samples.media))

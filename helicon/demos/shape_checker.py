@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from helicon.demos.shape_reader import Seen, read_scene, relation
+from helicon.demos.shape_reader import DetectedShape, read_scene, relation
 from helicon.demos.shapes import COLOURS, RELATIONS, SHAPES, SIZES, Scene
 
 # What is right in a picture of a scene drawn at random, whatever was asked for. A colour may be that of either thing;
@@ -29,7 +29,7 @@ def score(pixels: np.ndarray, scene: Scene) -> dict[str, bool]:
     return obeys(read_scene(pixels), scene)
 
 
-def obeys(things: Sequence[Seen], scene: Scene) -> dict[str, bool]:
+def obeys(things: Sequence[DetectedShape], scene: Scene) -> dict[str, bool]:
     """Whether each word of the scene is right: first_size, ..., second_shape, relation; and all_right.
 
     A thing is the only one seen of its colour. If one of the two things seen is neither's, it stands for the missing
@@ -54,7 +54,7 @@ def obeys(things: Sequence[Seen], scene: Scene) -> dict[str, bool]:
     return {name: right[name] for name in CHANCE}
 
 
-def _only(things: Sequence[Seen], colour: str) -> Seen | None:
+def _only(things: Sequence[DetectedShape], colour: str) -> DetectedShape | None:
     """The one thing of that colour, if there is just one."""
     found = [seen for seen in things if seen.thing.colour == colour]
     return found[0] if len(found) == 1 else None

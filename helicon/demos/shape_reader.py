@@ -32,7 +32,7 @@ _LIGHTNESS_AND_HUE_33 = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], 
 
 
 @dataclass(frozen=True)
-class Seen:
+class DetectedShape:
     """A thing in a picture, and its middle in pixels from the top left. misfit: 0 for one exactly as drawn, up to 1."""
 
     thing: Thing
@@ -41,7 +41,7 @@ class Seen:
     misfit: float
 
 
-def relation(first: Seen, second: Seen) -> str:
+def relation(first: DetectedShape, second: DetectedShape) -> str:
     """How the first thing stands to the second: along the side on which their middles are farther apart."""
     down, right = second.row - first.row, second.column - first.column
     if abs(down) >= abs(right):
@@ -49,7 +49,7 @@ def relation(first: Seen, second: Seen) -> str:
     return "left of" if right > 0 else "right of"
 
 
-def read_scene(pixels: np.ndarray) -> list[Seen]:
+def read_scene(pixels: np.ndarray) -> list[DetectedShape]:
     """Every thing that is seen in uint8 pixels [S, S, 3], from the top down. ValueError for other arrays."""
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.shape != (SIDE, SIDE, 3):
@@ -106,7 +106,7 @@ def _areas(label_SS: np.ndarray) -> list[np.ndarray]:
     return areas
 
 
-def _things(areas: list[np.ndarray], seen_SS3: np.ndarray, colour_SS: np.ndarray) -> list[Seen]:
+def _things(areas: list[np.ndarray], seen_SS3: np.ndarray, colour_SS: np.ndarray) -> list[DetectedShape]:
     """The thing in each area, read with the other areas and their edges wiped out."""
     edged = [_with_edge(area_SS) for area_SS in areas]
     things = []
@@ -126,7 +126,7 @@ def _with_edge(area_SS: np.ndarray) -> np.ndarray:
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
 
-def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> Seen:
+def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> DetectedShape:
     """The drawn thing that is nearest to the pixels around an area; of the commonest colour if none is near."""
     bank = _bank()
     top, left = (int(at.min() + at.max() + 1 - _WINDOW) // 2 for at in np.nonzero(area_SS))
@@ -143,7 +143,7 @@ def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> Seen:
     if misfit > _WORST_MISFIT:
         shape, colour = UNCLEAR, commonest
     row, column = bank.middles[best]
-    return Seen(Thing(size, list(COLOURS)[colour], shape), top + row, left + column, misfit)
+    return DetectedShape(Thing(size, list(COLOURS)[colour], shape), top + row, left + column, misfit)
 
 
 class _Bank(NamedTuple):

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from helicon.demos.captioned import CaptionedWorld, Samples
+from helicon.demos.captioned import CaptionedSamples, CaptionedWorld
 from helicon.demos.tone_checker import CHANCE, obeys
-from helicon.demos.tone_reader import Heard, read_notes
+from helicon.demos.tone_reader import DetectedNote, read_notes
 from helicon.demos.tones import RATE, SAMPLES, Tones, held_out_tones, write_folder
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem
@@ -52,13 +52,13 @@ class SoundWorld(CaptionedWorld):
     def held_out(self, rng: np.random.Generator) -> Tones:
         return held_out_tones(rng)
 
-    def read(self, made: Sound) -> list[Heard]:
+    def read(self, made: Sound) -> list[DetectedNote]:
         return read_notes(made.samples, made.rate)
 
-    def obeys(self, reading: Sequence[Heard], asked: Tones) -> dict[str, bool]:
+    def obeys(self, reading: Sequence[DetectedNote], asked: Tones) -> dict[str, bool]:
         return obeys(reading, asked)
 
-    def show_samples(self, samples: Samples, right: Sequence[bool], stem: Path) -> PageItem:
+    def show_samples(self, samples: CaptionedSamples, right: Sequence[bool], stem: Path) -> PageItem:
         """The first sound of a caption."""
         sound, path, picture = samples.media[0], stem.with_suffix(".wav"), stem.with_suffix(".png")
         write_audio(sound, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from helicon.demos.harmony import Key
+from helicon.demos.harmony import MusicalKey
 
 TICKS_PER_QUARTER = 4  # the grid: sixteenth notes
 LONGEST_S = 29.5
@@ -35,7 +35,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
+class CompositionStyle:
     """A kind of piece. cells: rhythms of the melody within a slot, by the slot's ticks. drums: whether any play."""
 
     metres: tuple[Metre, ...]
@@ -46,7 +46,7 @@ class Style:
 
 
 STYLES = {
-    "chorale": Style(
+    "chorale": CompositionStyle(
         metres=(COMMON, WALTZ),
         tempos_bpm=(70, 110),
         ensembles=(
@@ -57,7 +57,7 @@ STYLES = {
         ),
         cells={8: ((4, 4), (4, 2, 2), (6, 2)), 12: ((4, 4, 4), (8, 4), (4, 4, 2, 2))},
     ),
-    "duet": Style(
+    "duet": CompositionStyle(
         metres=(COMMON, WALTZ, JIG),
         tempos_bpm=(80, 120),
         ensembles=(
@@ -72,7 +72,7 @@ STYLES = {
             12: ((4, 4, 4), (6, 2, 4), (4, 2, 2, 4), (8, 2, 2)),
         },
     ),
-    "dance": Style(
+    "dance": CompositionStyle(
         metres=(COMMON, WALTZ, JIG),
         tempos_bpm=(100, 140),
         ensembles=(
@@ -87,7 +87,7 @@ STYLES = {
         },
         drums=True,
     ),
-    "march": Style(
+    "march": CompositionStyle(
         metres=(COMMON,),
         tempos_bpm=(100, 125),
         ensembles=(
@@ -110,11 +110,11 @@ FORMS = (  # from short to long; a piece has the longest that its tempo leaves t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PiecePlan:
     """Everything decided about a piece but its notes."""
 
     label: str
-    key: Key
+    key: MusicalKey
     metre: Metre
     tempo_bpm: int
     ensemble: Ensemble
@@ -129,15 +129,17 @@ class Plan:
         )
 
 
-def decide(label: str, rng: random.Random) -> Plan:
+def decide(label: str, rng: random.Random) -> PiecePlan:
     """Draws a plan in the style of that name; ValueError if there is none."""
     if label not in STYLES:
         raise ValueError(f"no style {label!r}; there are {', '.join(LABELS)}")
     style = STYLES[label]
     minor = rng.random() < 0.4
-    key = Key(rng.choice((9, 2, 4, 7, 0) if minor else (0, 7, 2, 5, 10, 9)), minor)
+    key = MusicalKey(rng.choice((9, 2, 4, 7, 0) if minor else (0, 7, 2, 5, 10, 9)), minor)
     metre = rng.choice(style.metres)
     tempo_bpm = rng.randrange(style.tempos_bpm[0], style.tempos_bpm[1] + 1, 5)
     phrase_s = 4 * metre.bar / TICKS_PER_QUARTER * 60 / tempo_bpm
     form = [form for form in FORMS if len(form) * phrase_s <= LONGEST_S][-1]
-    return Plan(label=label, key=key, metre=metre, tempo_bpm=tempo_bpm, ensemble=rng.choice(style.ensembles), form=form)
+    return PiecePlan(
+        label=label, key=key, metre=metre, tempo_bpm=tempo_bpm, ensemble=rng.choice(style.ensembles), form=form
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helicon.demos.harmony import Key
+from helicon.demos.harmony import MusicalKey
 from helicon.demos.styles import Metre
 
 LOWEST_BASS, HIGHEST_MELODY = 36, 84
@@ -16,7 +16,7 @@ KICK, SNARE, HAT, CYMBAL = 36, 38, 42, 49
 
 
 @dataclass(frozen=True)
-class Slot:
+class ChordSpan:
     """The time of one chord, on the grid. voices: [4] pitches: bass, tenor, alto, soprano."""
 
     tick: int
@@ -65,7 +65,9 @@ _DRUMS = {  # (tick, note) of a bar
 }
 
 
-def melody(slots: Sequence[Slot], cells: Sequence[Sequence[int]], figures: Sequence[str], key: Key) -> Iterator[Event]:
+def melody(
+    slots: Sequence[ChordSpan], cells: Sequence[Sequence[int]], figures: Sequence[str], key: MusicalKey
+) -> Iterator[Event]:
     """The soprano, moved in each slot by a rhythm (its cell, ticks) and a figure; the last slot is one long note."""
     for i, slot in enumerate(slots[:-1]):
         tick = slot.tick
@@ -76,7 +78,7 @@ def melody(slots: Sequence[Slot], cells: Sequence[Sequence[int]], figures: Seque
     yield Event(slots[-1].tick, slots[-1].ticks, int(slots[-1].voices[3]), "melody")
 
 
-def _figure(figure: str, slot: Slot, goal: int, count: int, key: Key) -> list[int]:
+def _figure(figure: str, slot: ChordSpan, goal: int, count: int, key: MusicalKey) -> list[int]:
     """`count` pitches that begin at the slot's soprano; those that would leave the melody's range stay there."""
     start, alto = int(slot.voices[3]), int(slot.voices[2])
     ladder = _ladder(key.chord(slot.degree) if figure in (RISE, FALL) else key.scale(slot.degree))
@@ -95,7 +97,7 @@ def _ladder(pitch_classes: Sequence[int]) -> list[int]:
     return [pitch for pitch in range(128) if pitch % 12 in pitch_classes]
 
 
-def accompaniment(slots: Sequence[Slot], label: str, metre: Metre, key: Key, held: bool) -> Iterator[Event]:
+def accompaniment(slots: Sequence[ChordSpan], label: str, metre: Metre, key: MusicalKey, held: bool) -> Iterator[Event]:
     """Bass and chords in the style's pattern. `held`: the last slot is one long chord, as at the end of a piece."""
     for i, slot in enumerate(slots):
         last = i == len(slots) - 1
@@ -107,7 +109,9 @@ def accompaniment(slots: Sequence[Slot], label: str, metre: Metre, key: Key, hel
                 yield from _strike(slot, slot if last else slots[i + 1], start + tick, ticks, voices, key)
 
 
-def _strike(slot: Slot, following: Slot, tick: int, ticks: int, voices: str, key: Key) -> Iterator[Event]:
+def _strike(
+    slot: ChordSpan, following: ChordSpan, tick: int, ticks: int, voices: str, key: MusicalKey
+) -> Iterator[Event]:
     bass, tenor, alto, soprano = (int(pitch) for pitch in slot.voices)
     for voice in voices:
         if voice == "b":
@@ -126,7 +130,7 @@ def _strike(slot: Slot, following: Slot, tick: int, ticks: int, voices: str, key
         yield Event(slot.tick + tick, ticks, pitch, "bass" if voice in "bBf" else "chords")
 
 
-def _passing(pitch: int, goal: int, between: tuple[int, int], key: Key, degree: int) -> int:
+def _passing(pitch: int, goal: int, between: tuple[int, int], key: MusicalKey, degree: int) -> int:
     """The scale's note between two a third apart, if it lies between the other voices; else the pitch itself."""
     ladder = _ladder(key.scale(degree))
     at, to = bisect_left(ladder, pitch), bisect_left(ladder, goal)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from helicon.demos.tone_reader import Heard, read_notes
+from helicon.demos.tone_reader import DetectedNote, read_notes
 from helicon.demos.tones import NOTES, PITCHES, TIMBRES, Note, Tones
 
 _PAIRS = len(NOTES) * (len(NOTES) - 1)
@@ -26,7 +26,7 @@ def score(samples: np.ndarray, rate: int, tones: Tones) -> dict[str, bool]:
     return obeys(read_notes(samples, rate), tones)
 
 
-def obeys(heard: Sequence[Heard], tones: Tones) -> dict[str, bool]:
+def obeys(heard: Sequence[DetectedNote], tones: Tones) -> dict[str, bool]:
     """Whether each word is right: first_timbre, first_pitch, second_timbre, second_pitch, order; and all_right.
 
     The first note heard counts as the first, and a pitch is right within half a semitone. The order is right if notes
@@ -46,5 +46,5 @@ def obeys(heard: Sequence[Heard], tones: Tones) -> dict[str, bool]:
     return {name: right[name] for name in CHANCE}
 
 
-def _in_tune(heard: Heard, note: Note) -> bool:
+def _in_tune(heard: DetectedNote, note: Note) -> bool:
     return heard.key is not None and abs(heard.key - note.key) < 0.5

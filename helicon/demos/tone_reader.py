@@ -56,7 +56,7 @@ MANNERS = {
 
 
 @dataclass(frozen=True)
-class Heard:
+class DetectedNote:
     """A note. key: its pitch in semitones, as MIDI counts them: 69 is 440 Hz; None if it has no pitch, or several.
 
     timbre: one of `MANNERS`; None if key is.
@@ -68,7 +68,7 @@ class Heard:
     timbre: str | None
 
 
-def read_notes(samples: np.ndarray, rate: int) -> list[Heard]:
+def read_notes(samples: np.ndarray, rate: int) -> list[DetectedNote]:
     """The notes in float samples, [S] or [S, channels], the first one first; none if some are NaN or infinite.
 
     ValueError for other shapes, and for fewer than 4000 samples a second.
@@ -92,7 +92,7 @@ def read_notes(samples: np.ndarray, rate: int) -> list[Heard]:
         if (pitch_hz := steady_pitch(note_N, rate)) is not None:
             key = 69 + 12 * float(np.log2(pitch_hz / 440))
             timbre = nearest_timbre(Manner(*_shape(level_L, begin, end), overtones(note_N, rate, pitch_hz)))
-        notes.append(Heard(begin * hop / rate, end * hop / rate, key, timbre))
+        notes.append(DetectedNote(begin * hop / rate, end * hop / rate, key, timbre))
     return notes
 
 

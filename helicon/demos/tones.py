@@ -36,7 +36,7 @@ PITCHES: dict[str, tuple[int, int, int]] = {
 
 
 @dataclass(frozen=True)
-class Timbre:
+class ToneTimbre:
     """How a note sounds. falloff: harmonic k has k ** -falloff of the fundamental's amplitude.
 
     attack_s: time to rise. ring_s: in which the fundamental of a plucked string falls to 1/e; None if it is held.
@@ -47,7 +47,7 @@ class Timbre:
     ring_s: float | None = None
 
 
-TIMBRES = {"plucked": Timbre(1.2, 0.003, 0.09), "bowed": Timbre(1.0, 0.112), "blown": Timbre(3.0, 0.016)}
+TIMBRES = {"plucked": ToneTimbre(1.2, 0.003, 0.09), "bowed": ToneTimbre(1.0, 0.112), "blown": ToneTimbre(3.0, 0.016)}
 
 _HIGHEST_HZ = 3600.0  # harmonics above are left out
 _DAMPING = 0.3  # each harmonic of a plucked string dies faster than the one below, by this part of the fundamental

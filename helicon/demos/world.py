@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from helicon.presets import Config
-from helicon.training.plan import Plan, Say
+from helicon.training.plan import Say, TrainingPlan
 from helicon.training.settings.request import TrainRequest
 
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
@@ -18,7 +18,7 @@ SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewe
 class Stage(NamedTuple):
     """A training of a demo: what is to be run, in how many steps, and the minutes those take on 2 cores."""
 
-    plan: Plan
+    plan: TrainingPlan
     steps: int
     minutes: float
 
@@ -58,7 +58,7 @@ class World(ABC):
         """The trainings, each planned when those before it are done; the model's is the last."""
 
     @abstractmethod
-    def show(self, plan: Plan, begun: float) -> dict[str, float]:
+    def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
         """Measures the model, writes `index.html` and `report.json`; gives the figures."""
 
     @abstractmethod

@@ -93,11 +93,11 @@ def classify_files(
 def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
     """A file's documents as the examples of the layout that makes its medium."""
     for layout in bundle.schema.layouts:
-        slot, modality = layout.last, registry.for_slot(layout.last.name, layout.sources)
+        slot, modality = layout.target, registry.for_slot(layout.target.name, layout.all_slots)
         if file.suffix.lower() in modality.suffixes:
             break
     else:
-        media = (registry.for_slot(y.last.name, y.sources).suffixes for y in bundle.schema.layouts)
+        media = (registry.for_slot(y.target.name, y.all_slots).suffixes for y in bundle.schema.layouts)
         accepted = " ".join(sorted({suffix for suffixes in media for suffix in suffixes}))
         raise ClassificationError(f"{printable(file)}: {accepted} files are accepted")
     try:

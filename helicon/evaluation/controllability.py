@@ -13,7 +13,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.data.files import share
 from helicon.data.prepare import Prepared
 from helicon.evaluation.heard_tempo import heard_tempo
-from helicon.evaluation.label_classifier import Classifier, fit_classifier
+from helicon.evaluation.label_classifier import LinearProbe, fit_classifier
 from helicon.evaluation.music_statistics import music_statistics
 from helicon.evaluation.style_sampler import ControllabilityError, RealPiece, SampledPiece, StyleSampler
 from helicon.formats.score import Score
@@ -158,12 +158,12 @@ def _by_hash(piece: RealPiece) -> float:
     return share(piece.name)
 
 
-def _fit(pairs: Iterable[tuple[str, Score]]) -> Classifier:
+def _fit(pairs: Iterable[tuple[str, Score]]) -> LinearProbe:
     labels, scores = zip(*pairs)
     return fit_classifier(np.stack([music_statistics(score) for score in scores]), labels)
 
 
-def _named(classifier: Classifier, scores: Sequence[Score]) -> Counter[str]:
+def _named(classifier: LinearProbe, scores: Sequence[Score]) -> Counter[str]:
     """How many of the scores are given each label; an empty one is given none, and counts as ''."""
     rows = [music_statistics(score) for score in scores if len(score)]
     named = Counter(classifier.predict(np.stack(rows)) if rows else [])

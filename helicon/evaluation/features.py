@@ -49,7 +49,7 @@ def layer_features(
     sums = {layer: np.zeros((len(corpus), gpt.config.width)) for layer in sorted(set(layers))}
     counts = np.zeros((len(corpus), 1))
     # Those of like length together, to waste little on padding
-    order = np.argsort(corpus.lengths(layout.last.name), kind="stable").tolist()
+    order = np.argsort(corpus.lengths(layout.target.name), kind="stable").tolist()
     told = bar(order, of="features", unit="pieces")
     windows = ((example, window) for example in told for window in scored_windows(corpus, sequencer, layout, example))
     while group := list(islice(windows, batch)):
@@ -136,11 +136,11 @@ def folder_features(
     check_layers(chosen, last)
     if batch < 1:
         raise FeaturesError(f"--batch must be 1 or more, got {batch}")
-    made = [layout.last.name for layout in bundle.schema.layouts]
+    made = [layout.target.name for layout in bundle.schema.layouts]
     if to is not None and to not in made:
         raise FeaturesError(f"--to {to}: this model makes {', '.join(dict.fromkeys(made))}")
     prepared, layouts = open_folder(bundle, folder, manifest)
-    found = [(c, y) for c, y in zip(prepared.corpora, layouts) if to in (None, y.last.name)]
+    found = [(c, y) for c, y in zip(prepared.corpora, layouts) if to in (None, y.target.name)]
     if not found:
         raise FeaturesError(f"--to {to}: the files are those of {'; '.join(map(str, layouts))}")
     corpus, layout = found[0]

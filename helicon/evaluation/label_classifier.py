@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classifier:
+class LinearProbe:
     """Labels and what tells them apart: weight [F, K] and bias [K] over features less `mean`, by `scale` (each [F])."""
 
     labels: tuple[str, ...]
@@ -33,7 +33,7 @@ class Classifier:
         return np.clip((features_NF - self.mean) / self.scale, -5.0, 5.0)
 
 
-def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: float = 0.1) -> Classifier:
+def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: float = 0.1) -> LinearProbe:
     """Fits by L-BFGS: mean cross-entropy and half of `penalty` times the squared weights.
 
     Every label weighs the same, however many its examples. ValueError unless there are two labels at least.
@@ -44,7 +44,7 @@ def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: floa
     target_N = torch.tensor([names.index(label) for label in labels])
     weight_K = len(labels) / (len(names) * torch.bincount(target_N).double())
     mean, scale = features_NF.mean(0), features_NF.std(0)
-    blank = Classifier(
+    blank = LinearProbe(
         labels=names, mean=mean, scale=np.where(scale > 1e-9, scale, 1.0), weight=np.zeros((1, 1)), bias=np.zeros(1)
     )
     x_NF = torch.from_numpy(blank._scaled(features_NF))
@@ -59,6 +59,6 @@ def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: floa
         return loss
 
     optimizer.step(closure)
-    return Classifier(
+    return LinearProbe(
         labels=names, mean=mean, scale=blank.scale, weight=weight.detach().numpy(), bias=bias.detach().numpy()
     )

@@ -19,7 +19,7 @@ from helicon.data.collate import collate, gather
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
 from helicon.data.pairs import pair_windows
-from helicon.data.prepare import Prepared, Source, modalities_of, prepare
+from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
 from helicon.formats.progress import bar
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
@@ -35,7 +35,7 @@ POOL = 32  # batches among which windows are sorted by length, to waste little o
 class LayoutLoss:
     """Loss of the made slot of one layout, its conditions given.
 
-    pieces: examples scored. targets: tokens predicted, each once, the `stop` of every piece among them. nats: sum of
+    pieces: examples scored. targets: tokens predicted, each once, the `eos` of every piece among them. nats: sum of
     -log p over them. units: what else the media hold, such as {"note": 812, "second": 90.5}.
     """
 
@@ -63,7 +63,7 @@ class LayoutLoss:
 
 
 def open_folder(
-    bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = Source.held_out,
+    bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = DataSource.held_out,
     labels: tuple[str, ...] | None = None,
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
@@ -84,9 +84,9 @@ def open_folder(
     if fault and not layouts:
         raise fault
     specs = tuple(map(str, layouts))
-    slots = {slot for layout in layouts for slot in layout.sources}
+    slots = {slot for layout in layouts for slot in layout.all_slots}
     choices = {slot: name for slot, name in bundle.tokenizer_names.items() if slot in slots}
-    source = Source(
+    source = DataSource(
         path=path,
         layouts=specs,
         tokenizers=choices,
@@ -107,7 +107,7 @@ def measure_losses(
     losses = []
     for corpus, layout in zip(prepared.corpora, layouts):
         examples = measured_examples(corpus, held)
-        name, units = layout.last.name, {}
+        name, units = layout.target.name, {}
         for example in examples:
             for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
                 units[unit] = units.get(unit, 0.0) + amount
@@ -136,7 +136,7 @@ def corpus_nats(
     gpt.eval()
     nats, targets = 0.0, 0
     for packed in window_batches(gpt, sequencer, corpus, layout, examples, batch, blind):
-        total, count = slot_nats(gpt, sequencer, packed, {layout.last.name})[layout.last.name]
+        total, count = slot_nats(gpt, sequencer, packed, {layout.target.name})[layout.target.name]
         check_finite(total)
         nats, targets = nats + float(total), targets + count
     return nats, targets

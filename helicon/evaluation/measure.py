@@ -12,7 +12,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.cli import CommandError
 from helicon.data.config import check_held_out
 from helicon.data.labelled import label_numbers
-from helicon.data.prepare import Prepared, Source
+from helicon.data.prepare import DataSource, Prepared
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import (
     LayoutLoss,
@@ -96,7 +96,9 @@ def evaluate(
     """
     asked = check_asked(heldout, held_out, obedience, seconds=seconds, seed=seed)
     labels = bundle.labels if bundle.objective.examples == "labelled" else None  # so that the split is that of training
-    prepared, layouts = open_folder(bundle, folder, manifest, Source.held_out if held_out is None else held_out, labels)
+    prepared, layouts = open_folder(
+        bundle, folder, manifest, DataSource.held_out if held_out is None else held_out, labels
+    )
     if heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
         raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
     losses = measure_losses(bundle, prepared, layouts, heldout)
@@ -125,7 +127,7 @@ def check_asked(heldout: bool, held_out: float | None, obedience: int, **pieces:
     asked = {name: value for name, value in pieces.items() if value is not None}
     if held_out is not None and not heldout:
         raise EvaluationError("--data.held_out would have no effect: it says which files --heldout measures")
-    check_held_out(Source.held_out if held_out is None else held_out)
+    check_held_out(DataSource.held_out if held_out is None else held_out)
     if asked and not obedience:
         raise EvaluationError(f"--{next(iter(asked))} would have no effect: it is of the pieces of --obedience N")
     return asked

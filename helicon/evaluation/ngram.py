@@ -99,7 +99,7 @@ def _rows(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.nda
 def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
     """Nats a token of n-grams fitted to the training side, on what is held out: the targets a model is measured on.
 
-    tokens: of the slot's block; `stop`, the token after the last, is one more. Empty when nothing is held out.
+    tokens: of the slot's block; `eos`, the token after the last, is one more. Empty when nothing is held out.
     """
     train, held = (list(_sequences(corpus, slot, tokens, held)) for held in (False, True))
     if not train or not held:
@@ -108,6 +108,6 @@ def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
     return {name: float(np.concatenate([model.nats(ids) for ids in held]).mean()) for name, model in models.items()}
 
 
-def _sequences(corpus: Corpus, slot: str, stop: int, held: bool) -> Iterator[np.ndarray]:
+def _sequences(corpus: Corpus, slot: str, eos: int, held: bool) -> Iterator[np.ndarray]:
     for example in corpus.select(held):
-        yield np.append(corpus.example(int(example))[slot], stop)
+        yield np.append(corpus.example(int(example))[slot], eos)

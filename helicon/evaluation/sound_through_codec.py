@@ -19,11 +19,11 @@ from torch import Tensor
 from helicon.formats.audio import audio_info, read_blocks
 from helicon.formats.progress import bar
 from helicon.formats.spectra import MOST_DB
-from helicon.vqvae.audio_codec import AudioCodec, Level
+from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
 
 
 def through(
-    level: Level, codec: AudioCodec, source: Path, write: Callable[[Iterator[np.ndarray]], None]
+    level: AudioCodecLevel, codec: AudioCodec, source: Path, write: Callable[[Iterator[np.ndarray]], None]
 ) -> dict[str, Any]:  # fmt: skip
     """Reads, encodes and decodes a sound in blocks, as long as it is to the sample.
 

@@ -63,7 +63,7 @@ class StyleSampler:
         """The first of the layouts that has a style and makes music; ControllabilityError when none does."""
         for layout in layouts:
             style = bundle.sequencer.tokenizers.get("style") if "style" in layout.starts else None
-            music = bundle.sequencer.tokenizers[layout.last.name]
+            music = bundle.sequencer.tokenizers[layout.target.name]
             if isinstance(style, StyleTokenizer) and isinstance(music, MidiTokenizer):
                 return StyleSampler(bundle, layout, style, music)
         raise ControllabilityError(
@@ -78,7 +78,7 @@ class StyleSampler:
             style = self.style.decode(ids["style"])
             if style.label is None:
                 continue
-            excerpts = cut(self.music.decode(ids[self.layout.last.name]), seconds)
+            excerpts = cut(self.music.decode(ids[self.layout.target.name]), seconds)
             if excerpts:
                 found.append(RealPiece(name, style, excerpts))
         return found
@@ -103,7 +103,7 @@ class StyleSampler:
         return made
 
     def _played(self, asked: Style, ids: np.ndarray) -> SampledPiece:
-        modality = registry.for_slot(self.layout.last.name, self.layout.sources)
+        modality = registry.for_slot(self.layout.target.name, self.layout.all_slots)
         with scratch_file(modality.suffixes[0]) as path:
             modality.write(asked.applied_to(self.music.decode(ids)), path)
             return SampledPiece(asked, modality.read(path, options=self.bundle.reading)[0])

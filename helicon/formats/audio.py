@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from helicon.formats.audio_decode import SUFFIXES, AudioError, Source, check_length, check_rate, open_audio
+from helicon.formats.audio_decode import SUFFIXES, AudioError, SoundReader, check_length, check_rate, open_audio
 from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
 from helicon.formats.files import atomic_write
 from helicon.formats.score import ReadReport
@@ -175,7 +175,7 @@ def _pcm16(x_SC: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(x_SC * np.float32(32768)).clip(-32768, 32767).astype(np.int16)
 
 
-def _wanted(source: Source, rate: int | None, channels: int | None) -> tuple[int, int]:
+def _wanted(source: SoundReader, rate: int | None, channels: int | None) -> tuple[int, int]:
     """Samples a second and channels to read a file with; ValueError for those that cannot be."""
     if channels not in (None, 1, 2):
         raise ValueError(f"{channels} channels: 1, 2 or None, for as many as there are, are accepted")
@@ -184,7 +184,7 @@ def _wanted(source: Source, rate: int | None, channels: int | None) -> tuple[int
     return rate, channels or source.channels
 
 
-def _samples(source: Source, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
+def _samples(source: SoundReader, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
     """A file's samples in blocks [S, C] of no particular size, mixed and resampled."""
     report.add(MIXED, source.channels if channels < source.channels else 0)
     # Resampled to a higher rate, a block is larger afterwards than before
@@ -192,7 +192,7 @@ def _samples(source: Source, rate: int, channels: int, report: ReadReport) -> It
     yield from resampled(_mixed(source, size, channels, report), channels, source.rate, rate)
 
 
-def _mixed(source: Source, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
+def _mixed(source: SoundReader, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
     """A file's samples at their own rate; AudioError if at its end there was none, or none that is a number."""
     heard, before = 0, report.counts.get(NOT_FINITE, 0)
     for block_SC in source.blocks(size, report):

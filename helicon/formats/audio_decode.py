@@ -95,7 +95,7 @@ class _Forward(soundfile.SoundFile):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SoundReader:
     """An open sound file. rate, channels, frames: as its header says; frames is None where it does not say."""
 
     kind: str
@@ -143,7 +143,7 @@ class Source:
 
 
 @contextmanager
-def open_audio(path: Path | str) -> Iterator[Source]:
+def open_audio(path: Path | str) -> Iterator[SoundReader]:
     """A sound file. Raises AudioError for what is none, or none that can be read, OSError if it cannot be opened."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
@@ -166,7 +166,7 @@ def open_audio(path: Path | str) -> Iterator[Source]:
             if decoder.frames < 1:
                 raise AudioError("no sound in it")
             frames = decoder.frames if says_length and decoder.frames < _UNKNOWN else None
-            yield Source(
+            yield SoundReader(
                 kind=kind,
                 rate=decoder.samplerate,
                 channels=decoder.channels,

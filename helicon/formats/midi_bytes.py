@@ -48,7 +48,7 @@ class _Broken(Exception):
 
 
 @dataclass(kw_only=True)
-class Scan:
+class MidiScan:
     """What is where in a file. kind: 0, 1 or 2, its type.
 
     smpte_tempo_us: 0, or the microseconds of a quarter when time is counted in frames; two ticks then make one of the
@@ -65,7 +65,7 @@ class Scan:
     events: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def scan_midi(data: bytes, report: ReadReport) -> Scan:
+def scan_midi(data: bytes, report: ReadReport) -> MidiScan:
     """Tracks of a MIDI file, whatever wraps or precedes them. Raises MidiError when there is nothing to read."""
     if not data:
         raise MidiError("the file is empty")
@@ -82,7 +82,7 @@ def scan_midi(data: bytes, report: ReadReport) -> Scan:
     if kind > 2:
         report.add("unknown file types read as type 1")
         kind = 1
-    scan = Scan(
+    scan = MidiScan(
         kind=kind,
         ticks_per_quarter=per_quarter,
         smpte_tempo_us=tempo_us,
@@ -121,7 +121,7 @@ class _Walk:
     0; 0 too where it would cross the limit of its track. found: 1 where an event begins.
     """
 
-    def __init__(self, data: bytes, scan: Scan, report: ReadReport) -> None:
+    def __init__(self, data: bytes, scan: MidiScan, report: ReadReport) -> None:
         self.data, self.scan, self.report = data, scan, report
         metas, plain = map(bytearray, _steps(scan.data))
         self.steps = {0: metas, 1: metas, PLAIN_DATA: plain}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL, NOTE_OFF
-from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, Scan
+from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, MidiScan
 from helicon.formats.midi_metas import Metas, varints
 from helicon.formats.midi_patterns import resets
 from helicon.formats.score import Messages, ReadReport, Text
@@ -64,7 +64,7 @@ class Events:
         )
 
 
-def read_events(scan: Scan, report: ReadReport) -> Events:
+def read_events(scan: MidiScan, report: ReadReport) -> Events:
     """Events in the order of the file. Data bytes above 127 are taken for 127."""
     data = scan.data
     delta, at = varints(data, scan.events)

@@ -13,7 +13,7 @@ import numpy as np
 
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.score import DRUMS, Score
-from helicon.formats.timbres import Drum, Timbre, drum_of, timbre_of
+from helicon.formats.timbres import Drum, FamilyTimbre, drum_of, timbre_of
 
 TAIL_S = 1.0  # sound after the last note's end, the last part of it faded
 FADE_S = 0.4
@@ -86,7 +86,7 @@ def write_wav(samples: np.ndarray, path: str | os.PathLike[str], sample_rate: in
     write_audio(Sound(samples[:, None] if samples.ndim == 1 else samples, sample_rate), path)
 
 
-def _tone(timbre: Timbre, pitch: int, length: int, sample_rate: int) -> np.ndarray:
+def _tone(timbre: FamilyTimbre, pitch: int, length: int, sample_rate: int) -> np.ndarray:
     """float32 [length]: a held note, from its attack on.
 
     Harmonic k of a damped string is a_k e^(-k d t) sin(k w t): the imaginary part of a polynomial with coefficients a_k
@@ -115,7 +115,7 @@ def _tone(timbre: Timbre, pitch: int, length: int, sample_rate: int) -> np.ndarr
     return tone
 
 
-def _release(timbre: Timbre, sample_rate: int) -> np.ndarray:
+def _release(timbre: FamilyTimbre, sample_rate: int) -> np.ndarray:
     """float32: the fall from 1 to 0 after a note's end."""
     return np.linspace(1.0, 0.0, max(2, round(timbre.release_s * sample_rate)), dtype=np.float32) ** 2
 

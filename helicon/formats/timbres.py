@@ -8,7 +8,7 @@ from helicon.formats.score import DRUMS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timbre:
+class FamilyTimbre:
     """How a family sounds.
 
     harmonics: amplitudes of the fundamental, its octave, ...; the first is the largest, so the pitch is plain.
@@ -28,8 +28,8 @@ class Timbre:
     level: float = 1.0
 
 
-FAMILIES: dict[str, Timbre] = {  # eight programs each, in the order of General MIDI; the drum kit comes last
-    "piano": Timbre(
+FAMILIES: dict[str, FamilyTimbre] = {  # eight programs each, in the order of General MIDI; the drum kit comes last
+    "piano": FamilyTimbre(
         harmonics=(1, 0.55, 0.32, 0.2, 0.12, 0.09, 0.05, 0.03),
         attack_s=0.003,
         release_s=0.16,
@@ -37,11 +37,11 @@ FAMILIES: dict[str, Timbre] = {  # eight programs each, in the order of General 
         damping=1.1,
         level=1.1,
     ),
-    "chromatic percussion": Timbre(
+    "chromatic percussion": FamilyTimbre(
         harmonics=(1, 0.05, 0.02, 0.35, 0, 0, 0, 0, 0.08), attack_s=0.002, release_s=0.3, ring_s=0.7, damping=1.5
     ),
-    "organ": Timbre(harmonics=(1, 0.6, 0.35, 0.35, 0, 0.2, 0, 0.15), attack_s=0.02, release_s=0.08, level=0.8),
-    "guitar": Timbre(
+    "organ": FamilyTimbre(harmonics=(1, 0.6, 0.35, 0.35, 0, 0.2, 0, 0.15), attack_s=0.02, release_s=0.08, level=0.8),
+    "guitar": FamilyTimbre(
         harmonics=(1, 0.7, 0.5, 0.3, 0.22, 0.14, 0.1, 0.06, 0.04),
         attack_s=0.003,
         release_s=0.12,
@@ -49,27 +49,29 @@ FAMILIES: dict[str, Timbre] = {  # eight programs each, in the order of General 
         damping=2.2,
         level=1.05,
     ),
-    "bass": Timbre(
+    "bass": FamilyTimbre(
         harmonics=(1, 0.6, 0.3, 0.15, 0.08), attack_s=0.005, release_s=0.08, ring_s=0.9, damping=2.0, level=1.3
     ),
-    "strings": Timbre(
+    "strings": FamilyTimbre(
         harmonics=(1, 0.6, 0.45, 0.3, 0.22, 0.16, 0.1, 0.07), attack_s=0.04, release_s=0.14, vibrato=0.004, level=0.75
     ),
-    "ensemble": Timbre(
+    "ensemble": FamilyTimbre(
         harmonics=(1, 0.55, 0.4, 0.25, 0.16, 0.1, 0.06), attack_s=0.06, release_s=0.25, detune=0.003, level=0.7
     ),
-    "brass": Timbre(
+    "brass": FamilyTimbre(
         harmonics=(1, 0.75, 0.6, 0.45, 0.3, 0.2, 0.12, 0.08), attack_s=0.025, release_s=0.09, vibrato=0.002, level=0.75
     ),
-    "reed": Timbre(
+    "reed": FamilyTimbre(
         harmonics=(1, 0.15, 0.55, 0.12, 0.3, 0.08, 0.12), attack_s=0.02, release_s=0.08, vibrato=0.002, level=0.75
     ),
-    "pipe": Timbre(harmonics=(1, 0.25, 0.12, 0.04), attack_s=0.03, release_s=0.1, vibrato=0.004),
-    "synth lead": Timbre(
+    "pipe": FamilyTimbre(harmonics=(1, 0.25, 0.12, 0.04), attack_s=0.03, release_s=0.1, vibrato=0.004),
+    "synth lead": FamilyTimbre(
         harmonics=(1, 0.5, 0.33, 0.25, 0.2, 0.17, 0.14), attack_s=0.008, release_s=0.08, detune=0.002, level=0.65
     ),
-    "synth pad": Timbre(harmonics=(1, 0.45, 0.25, 0.12, 0.06), attack_s=0.12, release_s=0.45, detune=0.004, level=0.7),
-    "synth effects": Timbre(
+    "synth pad": FamilyTimbre(
+        harmonics=(1, 0.45, 0.25, 0.12, 0.06), attack_s=0.12, release_s=0.45, detune=0.004, level=0.7
+    ),
+    "synth effects": FamilyTimbre(
         harmonics=(1, 0.3, 0.4, 0.15, 0.2),
         attack_s=0.05,
         release_s=0.4,
@@ -78,14 +80,16 @@ FAMILIES: dict[str, Timbre] = {  # eight programs each, in the order of General 
         detune=0.004,
         level=0.7,
     ),
-    "ethnic": Timbre(
+    "ethnic": FamilyTimbre(
         harmonics=(1, 0.75, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1), attack_s=0.003, release_s=0.1, ring_s=0.45, damping=2.0
     ),
-    "percussive": Timbre(
+    "percussive": FamilyTimbre(
         harmonics=(1, 0.2, 0.3, 0.1, 0.12), attack_s=0.002, release_s=0.15, ring_s=0.25, damping=4.0, level=1.2
     ),
-    "sound effects": Timbre(harmonics=(1, 0.2, 0.1), attack_s=0.03, release_s=0.2, ring_s=1.0, damping=1.0, level=0.6),
-    "drums": Timbre(harmonics=(1,), attack_s=0.001, release_s=0.01),
+    "sound effects": FamilyTimbre(
+        harmonics=(1, 0.2, 0.1), attack_s=0.03, release_s=0.2, ring_s=1.0, damping=1.0, level=0.6
+    ),
+    "drums": FamilyTimbre(harmonics=(1,), attack_s=0.001, release_s=0.01),
 }
 FAMILY_NAMES = tuple(FAMILIES)
 
@@ -98,7 +102,7 @@ def family_of(program: int) -> str:
     return FAMILY_NAMES[min(program, DRUMS) // 8]
 
 
-def timbre_of(program: int) -> Timbre:
+def timbre_of(program: int) -> FamilyTimbre:
     """How a program, 0-127, sounds."""
     return FAMILIES[_SOUNDS_LIKE.get(program, family_of(program))]
 

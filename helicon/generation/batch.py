@@ -1,6 +1,6 @@
 """Tensors of the items that are decoded together: what each has so far, its grammar, its uniform numbers.
 
-Shapes: B items, T tokens at most, V tokens of the slot that is made, its `stop` included.
+Shapes: B items, T tokens at most, V tokens of the slot that is made, its `eos` included.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MORE_TOKENS = 256  # by which histories grow at least
 
 
 @dataclass(kw_only=True)
-class Batch:
+class DecodeBatch:
     """One entry an item along the first dimension of each tensor, so that items can be joined and selected.
 
     ids_BT: local ids; what lies beyond a length is never read. window_B: first token of each item's window.
     coords[axis][b, i] belong to the first i tokens of item b, so that entry 0 is the start of the piece. column_B: the
-    next of `uniforms_BN` to draw with. ended_B: whether `stop` was drawn, after which an item stands still.
+    next of `uniforms_BN` to draw with. ended_B: whether `eos` was drawn, after which an item stands still.
     """
 
     ids_BT: Tensor
@@ -42,7 +42,7 @@ class Batch:
     def start(
         cls, prime: Tensor, grammar: State, coords: dict[str, Tensor], rng: PerItemRNG, width: int,
         home: torch.device, device: torch.device,
-    ) -> Batch:  # fmt: skip
+    ) -> DecodeBatch:  # fmt: skip
         """Of one item after its prime: on `home` what belongs to the grammar, on `device` what is drawn with."""
         zero = torch.zeros(1, dtype=torch.int64)
         seen = torch.zeros(1, width, dtype=torch.bool)
@@ -61,13 +61,13 @@ class Batch:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Batch]) -> Batch:
+    def joined(cls, parts: Sequence[DecodeBatch]) -> DecodeBatch:
         """All items of the parts, in their order."""
         return cls(**{each.name: _joined([getattr(part, each.name) for part in parts]) for each in fields(cls)})
 
-    def select(self, items: Sequence[int]) -> Batch:
+    def select(self, items: Sequence[int]) -> DecodeBatch:
         """Some of the items, in the order asked for."""
-        return Batch(**{each.name: _selected(getattr(self, each.name), items) for each in fields(self)})
+        return DecodeBatch(**{each.name: _selected(getattr(self, each.name), items) for each in fields(self)})
 
     def __len__(self) -> int:
         return len(self.length_B)
@@ -87,8 +87,8 @@ class Batch:
         self.uniforms_BN[item] = rng.chunk().to(self.uniforms_BN.device)
         self.column_B[item] = 0
 
-    def append(self, ids_B: Tensor, stop: int, longest: int, automaton: Automaton | None) -> None:
-        """Adds the tokens that were drawn; an item that draws `stop` has ended.
+    def append(self, ids_B: Tensor, eos: int, longest: int, automaton: Automaton | None) -> None:
+        """Adds the tokens that were drawn; an item that draws `eos` has ended.
 
         longest: tokens of no item are more, before these.
         """
@@ -96,10 +96,10 @@ class Batch:
         each_B = torch.arange(len(ids_B), device=ids_B.device)
         self.ids_BT = _wider(self.ids_BT, self.ids_BT.shape[1] + more)
         self.ids_BT[each_B, self.length_B] = ids_B
-        self.ended_B = self.ended_B | (ids_B == stop)
+        self.ended_B = self.ended_B | (ids_B == eos)
         going_B = ~self.ended_B
         device = self.seen_BV.device
-        self.seen_BV[each_B.to(device), ids_B.clamp(max=stop - 1).to(device)] |= going_B.to(device)
+        self.seen_BV[each_B.to(device), ids_B.clamp(max=eos - 1).to(device)] |= going_B.to(device)
         self.length_B = self.length_B + going_B
         if automaton is not None:
             self.grammar = automaton.step(self.grammar, ids_B)

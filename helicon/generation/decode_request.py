@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.nearest import unknown
-from helicon.gpt.sampler import Method
+from helicon.gpt.sampler import LogitsProcessor
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
@@ -38,7 +38,7 @@ class Sampling:
     eq. 6, where w is one less); 1 is the model with them.
     """
 
-    chain: tuple[Method, ...] = ()
+    chain: tuple[LogitsProcessor, ...] = ()
     seed: int = 0
     max_tokens: int | None = None
     overlap: float = 0.5
@@ -74,10 +74,10 @@ class DecodeRequest:
             ValueError: ids that a slot does not have, or more tokens than it takes; conditions of slots that the
                 layout does not have.
         """
-        prompt, last = self.prompt, self.layout.last
+        prompt, last = self.prompt, self.layout.target
         for name in prompt.conditions:
-            if name not in self.layout.sources:
-                raise ValueError(unknown("condition", name, self.layout.sources))
+            if name not in self.layout.all_slots:
+                raise ValueError(unknown("condition", name, self.layout.all_slots))
         conditions = {name: sequencer.checked(name, ids) for name, ids in prompt.conditions.items()}
         prime, most = sequencer.checked(last.name, prompt.prime), self.sampling.max_tokens
         if last.length is not None and len(prime) + (most or 0) > last.length:
@@ -93,7 +93,7 @@ class DecodeRequest:
     @property
     def most_tokens(self) -> int | None:
         """Tokens to draw after which it is done, as far as that is known before they are drawn."""
-        lengths = (self.layout.last.length, self.prompt.length)
+        lengths = (self.layout.target.length, self.prompt.length)
         limits = [length - len(self.prompt.prime) for length in lengths if length is not None]
         if self.sampling.max_tokens is not None:
             limits.append(self.sampling.max_tokens)

@@ -14,7 +14,7 @@ import torch
 
 from helicon.generation.decode_request import DecodeRequest, Prompt, Sampling
 from helicon.generation.lane import Lane
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.gpt.model import GPT
 from helicon.gpt.stepping import DecodeBackend
 from helicon.sequence.layout import Layout
@@ -22,7 +22,7 @@ from helicon.tokenizers.sequencer import Sequencer
 
 SLOTS = 256  # rows of a layout at most, of which more bring little even on a GPU: further requests wait
 
-OnStep = Callable[[Sequence[Stream]], None]  # told of all requests of a call, after each step
+OnStep = Callable[[Sequence[TokenStream]], None]  # told of all requests of a call, after each step
 
 
 class Engine:
@@ -57,7 +57,7 @@ class Engine:
         return any(lane.streams or lane.waiting for lane in self._lanes.values())
 
     @torch.inference_mode()
-    def submit(self, request: DecodeRequest) -> Stream:
+    def submit(self, request: DecodeRequest) -> TokenStream:
         """Lines a request up; it joins in the next step in which there is a row for it.
 
         Raises:
@@ -68,7 +68,7 @@ class Engine:
             raise ValueError(f"layout {str(request.layout)!r}: this model has {found}")
         if request.rows > self.slots:
             raise ValueError(f"a request with guidance takes {request.rows} rows, this engine has {self.slots}")
-        stream = Stream(str(next(self._numbers)), request.checked(self.sequencer), self.step)
+        stream = TokenStream(str(next(self._numbers)), request.checked(self.sequencer), self.step)
         if request.layout not in self._lanes:
             self._lanes[request.layout] = Lane(self.gpt, self.sequencer, request.layout, self.slots, self.backend)
         self._lanes[request.layout].submit(stream)
@@ -96,7 +96,7 @@ def decode(
     items: Sequence[int] | None = None, on_step: OnStep | None = None, backend: DecodeBackend = "auto",
     slots: int = SLOTS,
 ) -> list[np.ndarray]:  # fmt: skip
-    """Local ids of each item's last slot, its prime included, without `stop`: an engine of its own for some requests.
+    """Local ids of each item's last slot, its prime included, without `eos`: an engine of its own for some requests.
 
     Args:
         items: the items' numbers, by which and the seed their uniform numbers are drawn; 0, 1, ... unless told.

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.generation.batch import Batch
+from helicon.generation.batch import DecodeBatch
 from helicon.generation.decode_request import DecodeRequest
 from helicon.generation.prefill import Window
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Coords
 from helicon.tokenizers.guides import sliding
@@ -23,13 +23,13 @@ from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.timing import tokens_in
 
 
-class Row(NamedTuple):
+class CacheRow(NamedTuple):
     """A row of the cache: whose it is, the conditions that it is fed, and their prefix unless that slides.
 
     free: whether it is the second row of a request with guidance, whose conditions are null.
     """
 
-    stream: Stream
+    stream: TokenStream
     conditions: Mapping[str, np.ndarray]
     prefix: tuple[np.ndarray, np.ndarray] | None
     free: bool
@@ -40,29 +40,29 @@ class Feed:
 
     def __init__(self, sequencer: Sequencer, layout: Layout, device: torch.device) -> None:
         self.sequencer, self.layout, self.device = sequencer, layout, device
-        self.automaton, self.room = sequencer.automaton(layout), sequencer.room(layout)
-        self.first_id = sequencer.schema.rows(layout.last).start
+        self.automaton, self.room = sequencer.automaton(layout), sequencer.target_capacity(layout)
+        self.first_id = sequencer.schema.vocab_slice(layout.target).start
         self.slides = bool(sliding(layout, sequencer.tokenizers))
         # Without a grammar where a token stands is all there is to know
         places = sequencer.last_rows(layout, {}, {}, np.arange(self.room)) if self.automaton is None else ()
         self.places = torch.as_tensor(places, device=device)
         self.arrange([])
 
-    def rows_of(self, stream: Stream) -> list[Row]:
+    def rows_of(self, stream: TokenStream) -> list[CacheRow]:
         """The row of a request, and with guidance a second one. ValueError for ids that the slots do not have."""
         given = stream.request.prompt.conditions
         self.sequencer.guided(self.layout, [given])
         conditions = [given] if stream.request.rows == 1 else [given, self.sequencer.null_conditions(given)]
         prefixes = [None if self.slides else self.sequencer.prefix(self.layout, each) for each in conditions]
-        return [Row(stream, each, prefix, free) for each, prefix, free in zip(conditions, prefixes, (False, True))]
+        return [CacheRow(stream, each, prefix, free) for each, prefix, free in zip(conditions, prefixes, (False, True))]
 
-    def arrange(self, rows: Sequence[Row], item_of_row: Tensor | None = None) -> None:
+    def arrange(self, rows: Sequence[CacheRow], item_of_row: Tensor | None = None) -> None:
         """Rows as they are from now on; row i is of item i unless told."""
         self.rows = rows
         self.guides = self.sequencer.guided(self.layout, [row.conditions for row in rows]) if rows else None
         self.item_of_row = item_of_row
 
-    def coordinates(self, batch: Batch, place_B: Tensor) -> Tensor:
+    def coordinates(self, batch: DecodeBatch, place_B: Tensor) -> Tensor:
         """Rows [M, A] of the coordinate table for each row's last token, at `place_B` of its window."""
         item_M = self.item_of_row
         if self.automaton is None:
@@ -77,7 +77,7 @@ class Feed:
             self.guides.mark(rows, np.arange(len(rows)), np.array([row.stream.length for row in self.rows]))
         return torch.as_tensor(rows).to(self.device)
 
-    def window(self, batch: Batch, item: int, number: int) -> Window:
+    def window(self, batch: DecodeBatch, item: int, number: int) -> Window:
         """All of row `number`, which is of `item`: its prefix, and its tokens from the start of its window on."""
         row = self.rows[number]
         first, end = row.stream.window, row.stream.length
@@ -92,7 +92,7 @@ class Feed:
             self.guides.mark(rows[self.layout.prefix - 1 :], np.full_like(following, number), following)
         return Window(np.concatenate([prefix_ids, ids]), rows)
 
-    def slid_prefix(self, row: Row, first: int) -> tuple[np.ndarray, np.ndarray]:
+    def slid_prefix(self, row: CacheRow, first: int) -> tuple[np.ndarray, np.ndarray]:
         """The prefix of a window that begins with token `first`, whose conditions are those of its stretch."""
         seen = self.sequencer.seen(self.layout, row.conditions, first, self._total(row.stream.request))
         return self.sequencer.prefix(self.layout, seen)
@@ -102,6 +102,6 @@ class Feed:
         prompt, most = request.prompt, request.sampling.max_tokens
         seconds, rate = prompt.constraints.get("seconds"), self.automaton.rate if self.automaton else None
         asked_for = None if seconds is None or rate is None else tokens_in(seconds, rate)
-        lengths = [self.layout.last.length, prompt.length, asked_for]
+        lengths = [self.layout.target.length, prompt.length, asked_for]
         asked = self.room + 1 if most is None else len(prompt.prime) + most
         return min((tokens for tokens in lengths if tokens is not None), default=asked)

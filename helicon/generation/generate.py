@@ -24,17 +24,19 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     layout = choose_layout(bundle, request)
     prompt, conditions = make_prompt(bundle, layout, request)
     chain = methods(request)
-    longest, length = request.tokens, layout.last.length
+    longest, length = request.tokens, layout.target.length
     if longest is not None and length is not None and len(prompt.prime) + longest > length:
         given = f", {len(prompt.prime)} of them given" if len(prompt.prime) else ""
-        raise RequestError(f"--tokens {longest}: {layout.last} has {length} tokens{given}, and cannot go on after them")
-    guide = layout.last.guide
+        raise RequestError(
+            f"--tokens {longest}: {layout.target} has {length} tokens{given}, and cannot go on after them"
+        )
+    guide = layout.target.guide
     guided = guide is not None and len(prompt.conditions[guide]) > 0  # and therefore as long as its guide
     if longest is None and request.seconds is None and not guided:
-        room = bundle.sequencer.room(layout) + 1
+        room = bundle.sequencer.target_capacity(layout) + 1
         longest = max(room - len(prompt.prime), room // 2)  # a prime that fills the context is to be continued too
         longest = longest if length is None else min(longest, length - len(prompt.prime)) or None
-    if request.guidance != 1 and len(layout.sources) == 1:
+    if request.guidance != 1 and len(layout.all_slots) == 1:
         raise RequestError(f"--guidance {request.guidance:g}: this model takes no conditions")
     sampling = Sampling(
         chain=chain, seed=request.seed, max_tokens=longest, overlap=request.overlap, guidance=request.guidance
@@ -44,8 +46,8 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     candidates = request.best_of or request.count
     made = decode(bundle.gpt, bundle.sequencer, layout, [prompt] * candidates, sampling, on_step=on_step)
     ranked = _ranked(bundle, layout, prompt, made, request)
-    name = layout.last.name
-    modality = registry.for_slot(name, layout.sources)
+    name = layout.target.name
+    modality = registry.for_slot(name, layout.all_slots)
     media = bundle.decode(name, [made[number] for number, _ in ranked])
     if request.seconds is not None:
         media = [modality.trim(each, request.seconds) for each in media]
@@ -61,11 +63,11 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
 
 def _check_ranking(layout: Layout, prompt: Prompt, request: Request) -> None:
     """RequestError unless what is made can be ranked by how well it fits what is given."""
-    length = layout.last.length
+    length = layout.target.length
     if length is None or not any(map(len, prompt.conditions.values())):
         raise RequestError("--best-of ranks what is made by how well it fits what is given: a caption, for a picture")
-    if layout.last.grid and request.tokens is not None and len(prompt.prime) + request.tokens < length:
-        raise RequestError(f"--best-of ranks what is whole: {layout.last} has {length} tokens; leave out --tokens")
+    if layout.target.grid and request.tokens is not None and len(prompt.prime) + request.tokens < length:
+        raise RequestError(f"--best-of ranks what is whole: {layout.target} has {length} tokens; leave out --tokens")
 
 
 def _ranked(

@@ -3,7 +3,7 @@
 A request has a row of the cache, two with guidance. Rows in use are always the first ones: where one leaves, the last
 one takes its place.
 
-Shapes: B items, M rows, V tokens of the slot, its `stop` included.
+Shapes: B items, M rows, V tokens of the slot, its `eos` included.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.generation.batch import Batch
+from helicon.generation.batch import DecodeBatch
 from helicon.generation.decode_request import DecodeRequest, Prompt
-from helicon.generation.feed import Feed, Row
+from helicon.generation.feed import CacheRow, Feed
 from helicon.generation.guidance import Guidance
 from helicon.generation.prefill import prefill
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite
-from helicon.gpt.sampler import Method, PerItemRNG, draw
+from helicon.gpt.sampler import LogitsProcessor, PerItemRNG, draw
 from helicon.gpt.stepping import DecodeBackend, make_step
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import State, stepped
@@ -38,8 +38,8 @@ Start = tuple[State, dict[str, Tensor]]  # a grammar's state after a prime, and 
 class Waiting(NamedTuple):
     """A request for which there are no rows yet."""
 
-    stream: Stream
-    rows: tuple[Row, ...]
+    stream: TokenStream
+    rows: tuple[CacheRow, ...]
     start: Start
 
 
@@ -50,7 +50,8 @@ class Lane:
         self, gpt: GPT, sequencer: Sequencer, layout: Layout, slots: int, backend: DecodeBackend = "auto"
     ) -> None:  # fmt: skip
         self.gpt, self.layout, self.slots = gpt, layout, slots
-        self.vocabulary, self.stop = sequencer.schema.rows(layout.last), len(sequencer.schema.blocks[layout.last.name])
+        self.vocabulary = sequencer.schema.vocab_slice(layout.target)
+        self.eos = len(sequencer.schema.blocks[layout.target.name])
         weights = gpt.tokens.weight
         self.feed = Feed(sequencer, layout, weights.device)
         self.automaton, self.room = self.feed.automaton, self.feed.room
@@ -62,12 +63,12 @@ class Lane:
         self.decode_step = make_step(gpt, self.cache, layout.frame, backend)
         self.waiting: deque[Waiting] = deque()
         self._started: tuple[Any, Prompt, Start] | None = None  # by whom the start was asked for last
-        self.rows: list[Row] = []
-        self.streams: list[Stream] = []  # the items, in the order of their first rows
-        self.batch: Batch | None = None
+        self.rows: list[CacheRow] = []
+        self.streams: list[TokenStream] = []  # the items, in the order of their first rows
+        self.batch: DecodeBatch | None = None
         self.steps = 0
 
-    def submit(self, stream: Stream) -> None:
+    def submit(self, stream: TokenStream) -> None:
         """Lines a request up. ValueError for ids or constraints that cannot be."""
         waiting = Waiting(stream, tuple(self.feed.rows_of(stream)), self._start(stream.request))
         if stream.request.most_tokens == 0:
@@ -102,7 +103,7 @@ class Lane:
         if looks or self.steps == 1:  # a model that computes none does so from the first step on
             check_finite(logits)
         ids = self._sample(self.batch, self.guidance(logits) if self.guidance else logits).to(self.home)
-        self.batch.append(ids, self.stop, max(stream.length for stream in self.streams), self.automaton)
+        self.batch.append(ids, self.eos, max(stream.length for stream in self.streams), self.automaton)
         for item, stream in enumerate(self.streams):
             stream.length, stream.drawn = stream.length + 1, stream.drawn + 1
             if stream.drawn % PerItemRNG.CHUNK == 0:
@@ -111,7 +112,7 @@ class Lane:
         ended = self.batch.ended_B.tolist() if look else [False] * len(self.streams)
         self.leave([s for s, end in zip(self.streams, ended) if end or s.drawn == s.request.most_tokens])
 
-    def leave(self, leaving: Sequence[Stream], status: Literal["done", "cancelled"] = "done") -> None:
+    def leave(self, leaving: Sequence[TokenStream], status: Literal["done", "cancelled"] = "done") -> None:
         """Ends requests: their streams keep their ids, their rows are free for others."""
         if not leaving:
             return
@@ -127,17 +128,17 @@ class Lane:
             rows[hole] = rows[number]
         self._arrange(rows[:left])
 
-    def _ids_of(self, stream: Stream) -> np.ndarray:
+    def _ids_of(self, stream: TokenStream) -> np.ndarray:
         assert self.batch is not None
         return self.batch.history(self.streams.index(stream)).numpy().copy()
 
-    def _full(self, stream: Stream) -> bool:
+    def _full(self, stream: TokenStream) -> bool:
         """Whether the window has to be moved before the token drawn last can be fed."""
         return stream.length - stream.window > self.room
 
     def _join(self) -> None:
         """Gives those who wait the rows behind those of the others, in turn; second rows come behind first ones."""
-        joining: list[tuple[Row, ...]] = []
+        joining: list[tuple[CacheRow, ...]] = []
         parts = [] if self.batch is None else [self.batch]
         free = self.slots - len(self.rows)
         while self.waiting and len(self.waiting[0].rows) <= free:
@@ -149,7 +150,7 @@ class Lane:
             free -= len(rows)
         if not joining:
             return
-        self.batch = Batch.joined(parts)
+        self.batch = DecodeBatch.joined(parts)
         self._arrange([*self.rows, *(rows[0] for rows in joining), *(row for rows in joining for row in rows[1:])])
 
     def _start(self, request: DecodeRequest) -> Start:
@@ -167,13 +168,13 @@ class Lane:
             self._started = key, prompt, (self.automaton.constrain(state, tokens=most), coords)
         return self._started[2]
 
-    def _item(self, stream: Stream, start: Start) -> Batch:
+    def _item(self, stream: TokenStream, start: Start) -> DecodeBatch:
         """An item before its first token."""
         prime = torch.as_tensor(stream.request.prompt.prime)
         width = self.vocabulary.stop - self.vocabulary.start
-        return Batch.start(prime, *start, stream.rng, width, self.home, self.device)
+        return DecodeBatch.start(prime, *start, stream.rng, width, self.home, self.device)
 
-    def _arrange(self, rows: list[Row]) -> None:
+    def _arrange(self, rows: list[CacheRow]) -> None:
         """Rows as they are from now on, and with them the order of the items."""
         known = [number for number, row in enumerate(rows) if not row.free]
         streams = [rows[number].stream for number in known]
@@ -187,12 +188,12 @@ class Lane:
         self.guidance = Guidance.of(known, free, scales, self.device) if free else None
         self.item_of_row = torch.tensor([items[row.stream] for row in rows], device=self.home) if free else None
         self.feed.arrange(rows, self.item_of_row)
-        chains: dict[tuple[Method, ...], list[int]] = {}
+        chains: dict[tuple[LogitsProcessor, ...], list[int]] = {}
         for item, stream in enumerate(streams):
             chains.setdefault(stream.request.sampling.chain, []).append(item)
         self.chains = [(chain, torch.tensor(of_chain, device=self.device)) for chain, of_chain in chains.items()]
 
-    def _sample(self, batch: Batch, logits_BV: Tensor) -> Tensor:
+    def _sample(self, batch: DecodeBatch, logits_BV: Tensor) -> Tensor:
         """Tokens [B]; those of equal methods are drawn together."""
         seen_BV, uniform_B, allowed_BV = batch.seen_BV, batch.uniform(), None
         if self.automaton is not None:

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 
 class Window(NamedTuple):
     """Vocabulary ids [T] fed, and rows [T, A] of the coordinate table."""
 
     ids: np.ndarray
-    rows: np.ndarray
+    coord_ids: np.ndarray
 
 
 def prefill(
-    gpt: GPT, frame: Frame, cache: Cache, windows: Sequence[Window], to: Sequence[int], vocabulary: slice
+    gpt: GPT, frame: PatternContext, cache: Cache, windows: Sequence[Window], to: Sequence[int], vocabulary: slice
 ) -> Tensor:  # fmt: skip
     """Logits of what follows each window, which goes into row `to` of the cache; equal windows are computed once.
 
@@ -40,7 +40,7 @@ def prefill(
         [len(windows), V].
     """
     different: dict[bytes, int] = {}
-    which = [different.setdefault(w.ids.tobytes() + w.rows.tobytes(), len(different)) for w in windows]
+    which = [different.setdefault(w.ids.tobytes() + w.coord_ids.tobytes(), len(different)) for w in windows]
     fed = [windows[which.index(number)] for number in range(len(different))]
     groups = [[row for row, other in zip(to, which) if other == number] for number in range(len(fed))]
     if len(fed) > 1 and cache.kv.device.type != "cpu":
@@ -60,14 +60,14 @@ def _length(window: Window) -> int:
     return len(window.ids)
 
 
-def _forward(gpt: GPT, frame: Frame, cache: Cache, windows: Sequence[Window], vocabulary: slice) -> Tensor:
+def _forward(gpt: GPT, frame: PatternContext, cache: Cache, windows: Sequence[Window], vocabulary: slice) -> Tensor:
     """Logits [N, V] after each window; their keys and values go into the rows of a cache of N."""
     longest, device = max(map(_length, windows)), gpt.tokens.weight.device
     ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-    rows = torch.zeros(len(windows), longest, windows[0].rows.shape[1], dtype=torch.int64)
+    rows = torch.zeros(len(windows), longest, windows[0].coord_ids.shape[1], dtype=torch.int64)
     for number, window in enumerate(windows):
         ids[number, : len(window.ids)] = torch.as_tensor(window.ids)
-        rows[number, : len(window.ids)] = torch.as_tensor(window.rows)
+        rows[number, : len(window.ids)] = torch.as_tensor(window.coord_ids)
     last = torch.tensor([len(window.ids) - 1 for window in windows], device=device)
     hidden = gpt(ids.to(device), rows.to(device), frame, cache)
     return gpt.logits(hidden[torch.arange(len(windows), device=device), last], vocabulary)

@@ -26,19 +26,20 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
     RequestError names what there is.
     """
     layouts = bundle.schema.layouts
-    slots = {slot for layout in layouts for slot in layout.sources}
+    slots = {slot for layout in layouts for slot in layout.all_slots}
     for name in [*request.given, *([request.to] if request.to else [])]:
         if name not in slots:
             raise RequestError(f"{unknown('slot', name, sorted(slots))} (this model: {'; '.join(map(str, layouts))})")
-    made = [layout for layout in layouts if request.to in (None, layout.last.name)]
+    made = [layout for layout in layouts if request.to in (None, layout.target.name)]
     if request.prime is not None:
-        made = [m for m in made if request.prime.suffix.lower() in registry.for_slot(m.last.name, m.sources).suffixes]
+        suffix = request.prime.suffix.lower()
+        made = [y for y in made if suffix in registry.for_slot(y.target.name, y.all_slots).suffixes]
         if not made:
-            accepted = {s for y in layouts for s in registry.for_slot(y.last.name, y.sources).suffixes}
+            accepted = {s for y in layouts for s in registry.for_slot(y.target.name, y.all_slots).suffixes}
             raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
-    fitting = [layout for layout in made if set(request.given) <= set(layout.sources)]
+    fitting = [layout for layout in made if set(request.given) <= set(layout.all_slots)]
     if fitting:
-        return min(fitting, key=lambda layout: layout.last.name in request.given)
+        return min(fitting, key=lambda layout: layout.target.name in request.given)
     asked = " and ".join(f"--{name}" for name in request.given) or "nothing given"
     raise RequestError(f"no layout of this model takes {asked}; it has: {'; '.join(map(str, layouts))}")
 
@@ -46,7 +47,7 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
 def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Prompt, dict[str, Any]]:
     """What every item starts from, and the media of the conditions by slot."""
     tokenizers = bundle.sequencer.tokenizers
-    names = [slot for slot in layout.sources if slot != layout.last.name]
+    names = [slot for slot in layout.all_slots if slot != layout.target.name]
     conditions = {slot: _condition(bundle, layout, slot, request) for slot in names}
     ids, constraints, most = {}, {}, most_ids(layout, tokenizers)
     for slot, media in conditions.items():
@@ -59,10 +60,10 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
             ids[slot] = ids[slot][:length]  # whose place the model has not, and which say nothing
         if isinstance(tokenizer, Words) and media is not None:
             constraints.update(tokenizer.constraints(media))
-    automaton = tokenizers[layout.last.name].automaton
+    automaton = tokenizers[layout.target.name].automaton
     if request.seconds is not None:
         if automaton is None:
-            raise RequestError(f"--seconds: {layout.last.name} has no time; --tokens N says how much to make")
+            raise RequestError(f"--seconds: {layout.target.name} has no time; --tokens N says how much to make")
         constraints["seconds"] = request.seconds
     return Prompt(ids, _prime(bundle, layout, request), constraints), conditions
 
@@ -70,12 +71,12 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
 def _condition(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     """Media of a slot before the last, as they are beside other media, or None."""
     media = _typed(bundle, layout, slot, request)
-    return None if media is None else registry.for_slot(slot, layout.sources).paired(media)
+    return None if media is None else registry.for_slot(slot, layout.all_slots).paired(media)
 
 
 def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     """Media of what was given: of a file of that name, of the words typed, or None when it is left out."""
-    tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot, layout.sources)
+    tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot, layout.all_slots)
     text = request.given.get(slot)
     path = Path("" if slot in request.words else text or "")
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
@@ -98,8 +99,8 @@ def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
 
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
     """Ids that the made slot begins with; RequestError when they fill it."""
-    name, length = layout.last.name, layout.last.length
-    modality, tokenizer = registry.for_slot(name, layout.sources), bundle.sequencer.tokenizers[name]
+    name, length = layout.target.name, layout.target.length
+    modality, tokenizer = registry.for_slot(name, layout.all_slots), bundle.sequencer.tokenizers[name]
     if request.prime is not None:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")

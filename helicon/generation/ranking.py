@@ -31,13 +31,13 @@ def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np
     for start in range(0, len(examples), AT_A_TIME):
         packed = [sequencer.pack(layout, example, plan=False) for example in examples[start : start + AT_A_TIME]]
         # Shorter ones end with what is never a target
-        ids, rows, targets = (
+        ids, coord_ids, targets = (
             pad_sequence([torch.from_numpy(getattr(each, name)) for each in packed], True, value).to(device)
-            for name, value in (("ids", 0), ("rows", 0), ("targets", NO_TARGET))
+            for name, value in (("ids", 0), ("coord_ids", 0), ("targets", NO_TARGET))
         )
-        (span,) = (span for span in sequencer.spans(layout, ids.shape[1]) if span.slot == slot)
-        hidden = gpt(ids, rows, layout.frame)[:, span.positions]
-        nats = gpt.token_nats(hidden, targets[:, span.positions], span.rows)
+        (span,) = (span for span in sequencer.target_spans(layout, ids.shape[1]) if span.slot == slot)
+        hidden = gpt(ids, coord_ids, layout.frame)[:, span.positions]
+        nats = gpt.token_nats(hidden, targets[:, span.positions], span.vocab_slice)
         found.append(nats.cpu().double().sum(-1))
     return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
 
@@ -50,12 +50,12 @@ def fit_to_conditions(
     By a layout of the same model that goes the other way, if there is one, as DALL·E's candidates were ranked by
     another model, CLIP; otherwise by Bayes' rule, log p(made | given) - log p(made).
     """
-    name = layout.last.name
+    name = layout.target.name
     for other in bundle.schema.layouts:
-        slots = set(other.sources)
-        if other.last.name in given and name in slots and slots <= {name, *given}:
+        slots = set(other.all_slots)
+        if other.target.name in given and name in slots and slots <= {name, *given}:
             examples = [{**given, name: ids} for ids in made]
-            return -item_nats(bundle, other, examples, other.last.name)
+            return -item_nats(bundle, other, examples, other.target.name)
     known = item_nats(bundle, layout, [{**given, name: ids} for ids in made], name)
     free = bundle.sequencer.null_conditions(given)
     return item_nats(bundle, layout, [{**free, name: ids} for ids in made], name) - known
@@ -79,7 +79,7 @@ class Candidates:
     @cached_property
     def media(self) -> list[Any]:
         """Each item, decoded."""
-        return self.bundle.decode(self.layout.last.name, self.ids)
+        return self.bundle.decode(self.layout.target.name, self.ids)
 
 
 Judge = Callable[[Candidates], Tensor | Sequence[float]]

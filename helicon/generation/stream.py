@@ -15,7 +15,7 @@ class RequestCancelled(RuntimeError):
     """A request was cancelled before all of it was made."""
 
 
-class Stream:
+class TokenStream:
     """A request on its way through an engine, which alone changes it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Stream:
         self.rng = PerItemRNG(request.sampling.seed, request.item)
         self._ids = request.prompt.prime.copy()
         self.length, self.window, self.drawn = len(self._ids), 0, 0
-        self._so_far: Callable[[Stream], np.ndarray] | None = None
+        self._so_far: Callable[[TokenStream], np.ndarray] | None = None
 
     @property
     def done(self) -> bool:
@@ -41,7 +41,7 @@ class Stream:
 
     @property
     def ids(self) -> np.ndarray:
-        """Local ids so far, the prime included and `stop` not; a GPU is waited for."""
+        """Local ids so far, the prime included and `eos` not; a GPU is waited for."""
         return self._ids if self._so_far is None else self._so_far(self)
 
     @property
@@ -72,7 +72,7 @@ class Stream:
             raise RequestCancelled(f"request {self.id} was cancelled after {self.made} tokens")
         return self._ids
 
-    def begin(self, so_far: Callable[[Stream], np.ndarray]) -> None:
+    def begin(self, so_far: Callable[[TokenStream], np.ndarray]) -> None:
         """It has a row now; `so_far` gives its ids."""
         self.status, self._so_far = "running", so_far
 

@@ -86,7 +86,7 @@ def _finer(
     """The same items at the next finer level."""
     bundle = runtime.load(path)
     layout = bundle.schema.layouts[0]
-    guide, level = layout.last.guide, level_of(bundle, layout)
+    guide, level = layout.target.guide, level_of(bundle, layout)
     assert guide is not None
     slots = {slot.name for slot in layout.slots[:-1]}
     given = {slot: value for slot, value in request.given.items() if slot in slots}
@@ -116,8 +116,8 @@ def _items(
     bundle: Bundle, layout: Layout, ids: Sequence[np.ndarray], marks: Sequence[Any], request: Request
 ) -> list[Item]:  # fmt: skip
     """Items of ids, decoded; marks: (number, score) of each."""
-    name = layout.last.name
-    modality = registry.for_slot(name, layout.sources)
+    name = layout.target.name
+    modality = registry.for_slot(name, layout.all_slots)
     media = bundle.decode(name, ids)
     if request.seconds is not None:
         media = [modality.trim(each, request.seconds) for each in media]
@@ -130,12 +130,12 @@ def _items(
 def level_of(bundle: Bundle, layout: Layout) -> str:
     """What a level is called: `hop-128`; by its slot, where that has one level."""
     hop = _hop(bundle, layout)
-    return f"hop-{hop}" if hop else layout.last.name
+    return f"hop-{hop}" if hop else layout.target.name
 
 
 def _hop(bundle: Bundle, layout: Layout) -> int:
     """Samples a token of the slot that is made; 0 where it has no codec of sound."""
-    tokenizer = bundle.sequencer.tokenizers[layout.last.name]
+    tokenizer = bundle.sequencer.tokenizers[layout.target.name]
     return tokenizer.hop if isinstance(tokenizer, SoundCodesTokenizer) else 0
 
 

@@ -18,19 +18,19 @@ from torch import Tensor
 ALIGNED = 16  # numbers: 64 bytes of float32
 
 
-class Places(NamedTuple):
+class Positions(NamedTuple):
     """Where each row's new token stands: [B], a number that none of them reaches, and whether all are just below it.
 
-    `together` is found out on a CPU alone, where it spares masks: a GPU would have to be waited for.
+    `aligned` is found out on a CPU alone, where it spares masks: a GPU would have to be waited for.
     """
 
     position_B: Tensor
-    reach: int
-    together: bool
+    kv_length: int
+    aligned: bool
 
     @classmethod
-    def of(cls, position_B: Tensor, reach: int | None = None) -> Places:
-        """`reach` spares a GPU the wait for the largest position."""
+    def of(cls, position_B: Tensor, reach: int | None = None) -> Positions:
+        """`kv_length` spares a GPU the wait for the largest position."""
         reach = int(position_B.max()) + 1 if reach is None else reach
         together = position_B.device.type == "cpu" and bool((position_B == reach - 1).all())
         return cls(position_B, reach, together)
@@ -76,12 +76,12 @@ class Cache:
         self.kv[layer, 0, :, :, :length, :width] = k_BHTD
         self.kv[layer, 1, :, :, :length, :width] = v_BHTD
 
-    def store_at(self, layer: int, k_BHD: Tensor, v_BHD: Tensor, places: Places) -> None:
+    def store_at(self, layer: int, k_BHD: Tensor, v_BHD: Tensor, places: Positions) -> None:
         """Writes one position a row."""
         kv, batch = self.kv[layer, ..., : v_BHD.shape[-1]], torch.arange(len(k_BHD), device=k_BHD.device)
         for kept, new in zip(kv, (k_BHD, v_BHD)):
-            if places.together:
-                kept[:, :, places.reach - 1] = new
+            if places.aligned:
+                kept[:, :, places.kv_length - 1] = new
             else:
                 kept[batch, :, places.position_B] = new.to(kept.dtype)
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from helicon.gpt.activations import ACTIVATIONS
 from helicon.gpt.attention.attend import attend, attend_cached
 from helicon.gpt.attention.pattern_base import PatternSpec
-from helicon.gpt.cache import Cache, Places
+from helicon.gpt.cache import Cache, Positions
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.linear import Linear
-from helicon.gpt.pieces import Pieces
+from helicon.gpt.pieces import PaddedPieces
 from helicon.gpt.rotary import Angles, rotate
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 
 class RMSNorm(nn.RMSNorm):
@@ -67,19 +67,19 @@ class Attention(nn.Module):
         return q, k, v
 
     def forward(
-        self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None, layer: int,
-        pieces: Pieces | None = None,
+        self, x: Tensor, angles: Angles | None, frame: PatternContext, cache: Cache | None, layer: int,
+        pieces: PaddedPieces | None = None,
     ) -> Tensor:  # fmt: skip
         """[B, T, C], or [N, C] of the real tokens of `pieces`."""
         qkv = self.qkv(x)
-        q, k, v = self._heads(pieces.spread(qkv) if pieces else qkv, angles)
+        q, k, v = self._heads(pieces.pad(qkv) if pieces else qkv, angles)
         if cache is not None:
             cache.store(layer, k, v)
         mixed_BTW = rearrange(attend(q, k, v, self.pattern, frame), "b h t d -> b t (h d)")
-        return self.out(pieces.gather(mixed_BTW) if pieces else mixed_BTW)
+        return self.out(pieces.unpad(mixed_BTW) if pieces else mixed_BTW)
 
     def step(
-        self, x_BC: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
+        self, x_BC: Tensor, places: Positions, angles: Angles | None, frame: PatternContext, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
         """One new token a row against the cache."""
         q, k, v = self._heads(self.qkv(x_BC)[:, None], angles)
@@ -123,14 +123,14 @@ class Layer(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, angles: Angles | None, frame: Frame, cache: Cache | None = None, layer: int = 0,
-        pieces: Pieces | None = None,
+        self, x: Tensor, angles: Angles | None, frame: PatternContext, cache: Cache | None = None, layer: int = 0,
+        pieces: PaddedPieces | None = None,
     ) -> Tensor:  # fmt: skip
         x = x + self.dropout(self.attention(self.norm_1(x), angles, frame, cache, layer, pieces))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
     def step(
-        self, x: Tensor, places: Places, angles: Angles | None, frame: Frame, cache: Cache, layer: int
+        self, x: Tensor, places: Positions, angles: Angles | None, frame: PatternContext, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
         x = x + self.attention.step(self.norm_1(x), places, angles, frame, cache, layer)
         return x + self.mlp.step(self.norm_2(x))

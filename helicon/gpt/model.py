@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from helicon.gpt.attention.patterns import parse_patterns
-from helicon.gpt.cache import Cache, Places
+from helicon.gpt.cache import Cache, Positions
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.layer import Layer, make_norm
 from helicon.gpt.linear import Linear, linear
-from helicon.gpt.pieces import Pieces
+from helicon.gpt.pieces import PaddedPieces
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.rotary import Angles
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 IGNORED = -1  # no target
 
@@ -79,7 +79,7 @@ class GPT(nn.Module):
         return self.dropout(x)
 
     def forward(
-        self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, cache: Cache | None = None,
+        self, ids_BT: Tensor, rows_BTA: Tensor, frame: PatternContext, cache: Cache | None = None,
         lengths_B: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Hidden states [B, T, C] after the final norm. Keys and values go into `cache` when one is given (prefill).
@@ -87,18 +87,18 @@ class GPT(nn.Module):
         What lies beyond the lengths costs attention alone, and gives 0.
         """
         angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # of all rows
-        pieces = None if lengths_B is None else Pieces.of(lengths_B, ids_BT.shape[1])
-        x = self.embed(pieces.gather(ids_BT), pieces.gather(rows_BTA)) if pieces else self.embed(ids_BT, rows_BTA)
+        pieces = None if lengths_B is None else PaddedPieces.of(lengths_B, ids_BT.shape[1])
+        x = self.embed(pieces.unpad(ids_BT), pieces.unpad(rows_BTA)) if pieces else self.embed(ids_BT, rows_BTA)
         for i, layer in enumerate(self.layers):
             if self.checkpoint and self.training:
                 x = checkpoint(layer, x, angles, frame, None, i, pieces, use_reentrant=False)
             else:
                 x = layer(x, angles, frame, cache, i, pieces)
         x = self.norm(x)
-        return pieces.spread(x) if pieces else x
+        return pieces.pad(x) if pieces else x
 
     def features(
-        self, ids_BT: Tensor, rows_BTA: Tensor, frame: Frame, wanted: Collection[int]
+        self, ids_BT: Tensor, rows_BTA: Tensor, frame: PatternContext, wanted: Collection[int]
     ) -> Iterator[tuple[int, Tensor]]:
         """(layer, [B, T, C]): hidden states before its attention, after its norm (iGPT, section 2.2), in order.
 
@@ -120,15 +120,21 @@ class GPT(nn.Module):
         return Cache(config.layers, batch, config.heads, length, config.head_width, weights.device, weights.dtype)
 
     def step(
-        self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, frame: Frame, cache: Cache, reach: int | None = None
+        self,
+        ids_B: Tensor,
+        rows_BA: Tensor,
+        position_B: Tensor,
+        frame: PatternContext,
+        cache: Cache,
+        reach: int | None = None,
     ) -> Tensor:
         """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows.
 
         No position is `reach` or more; given, it spares a GPU the question.
         """
-        places = Places.of(position_B, reach)
+        places = Positions.of(position_B, reach)
         # One angle for all where they stand together: not even its rounding may depend on how many they are
-        angles = self._angles((position_B[:1] if places.together else position_B)[:, None])
+        angles = self._angles((position_B[:1] if places.aligned else position_B)[:, None])
         x = self.embed(ids_B, rows_BA)
         for i, layer in enumerate(self.layers):
             x = cast(Layer, layer).step(x, places, angles, frame, cache, i)

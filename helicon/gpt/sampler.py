@@ -1,6 +1,6 @@
 """Sampling methods as small frozen objects, and the draw that turns logits and one uniform number into a token.
 
-Shapes: B batch, V tokens of the slot at hand, `stop` included, S steps.
+Shapes: B batch, V tokens of the slot at hand, `eos` included, S steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from helicon.sampling import SamplingOptions
 FORBIDDEN = float("-inf")
 
 
-class Method(Protocol):
+class LogitsProcessor(Protocol):
     """Logits to logits; a chain of methods shapes the distribution that is drawn from."""
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
@@ -28,9 +28,9 @@ class Method(Protocol):
         ...
 
 
-Step = TypeVar("Step", bound=Callable[..., Method])
+Step = TypeVar("Step", bound=Callable[..., LogitsProcessor])
 
-STEPS: Registry[Callable[..., Method]] = Registry("sampler step")
+STEPS: Registry[Callable[..., LogitsProcessor]] = Registry("sampler step")
 
 
 def register_sampler_step(name: str) -> Callable[[Step], Step]:
@@ -136,10 +136,10 @@ class MinP:
 
 
 @dataclass(frozen=True)
-class Guarded:
+class CheckedProcessor:
     """A step of somebody's own, whose logits are looked at; on a GPU that is waited for. name: in STEPS."""
 
-    step: Method
+    step: LogitsProcessor
     name: str
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
@@ -154,14 +154,14 @@ class Guarded:
         return found
 
 
-def methods(options: SamplingOptions) -> tuple[Method, ...]:
+def methods(options: SamplingOptions) -> tuple[LogitsProcessor, ...]:
     """The chain that is asked for: Helicon's own steps, then the others. ValueError names a wrong value."""
     values = {name: getattr(options, name) for name in SamplingOptions.steps()}
     own = [STEPS.get(name)(value) for name, value in values.items() if value is not None]
     return (*own, *map(_parsed, options.sampler))
 
 
-def _parsed(text: str) -> Method:
+def _parsed(text: str) -> LogitsProcessor:
     """The step that `NAME` or `NAME:0.9,2` says."""
     name, colon, numbers = text.partition(":")
     make = STEPS.get(name)
@@ -173,11 +173,11 @@ def _parsed(text: str) -> Method:
         raise ValueError(f"--sampler {printable(text, 80)}: {printable(error, MOST)}") from error
     if not callable(made):
         raise STEPS.fault(name, f"it makes {type(made).__name__}; a method of logits and seen tokens is needed")
-    return Guarded(made, name)
+    return CheckedProcessor(made, name)
 
 
 def draw(
-    logits_BV: Tensor, allowed_BV: Tensor | None, seen_BV: Tensor, uniform_B: Tensor, chain: Sequence[Method]
+    logits_BV: Tensor, allowed_BV: Tensor | None, seen_BV: Tensor, uniform_B: Tensor, chain: Sequence[LogitsProcessor]
 ) -> Tensor:
     """Tokens [B] by inverse CDF: the first whose cumulative probability exceeds the row's uniform number.
 

@@ -17,7 +17,7 @@ from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT
 from helicon.gpt.native.step import NativeStep, supported
 from helicon.gpt.quantized import FEW, Int8Linear
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 DecodeBackend = Literal["auto", "eager", "native", "graph"]
 BUCKET = 512  # a graph is captured for each so many tokens of context: more are longer waits, fewer idle reads
@@ -41,7 +41,7 @@ class EagerStep:
     float64 alone goes by MKL's products, and is exact to 1e-15.
     """
 
-    def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
+    def __init__(self, gpt: GPT, cache: Cache, frame: PatternContext) -> None:
         self.gpt, self.cache, self.frame = gpt, cache, frame
         if cache.kv.device.type == "cpu":
             cache.widen()
@@ -83,7 +83,7 @@ class GraphStep:
     computed for nothing; what they write is in rows of the cache that nobody has.
     """
 
-    def __init__(self, gpt: GPT, cache: Cache, frame: Frame) -> None:
+    def __init__(self, gpt: GPT, cache: Cache, frame: PatternContext) -> None:
         self.eager, self.slots, self.length = EagerStep(gpt, cache, frame), cache.kv.shape[2], cache.length
         self.graphs: dict[tuple[int, int, int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self.inputs: tuple[Tensor, ...] | None = None
@@ -122,7 +122,7 @@ class GraphStep:
         return graph, logits
 
 
-def make_step(gpt: GPT, cache: Cache, frame: Frame, backend: DecodeBackend = "auto") -> DecodeStep:
+def make_step(gpt: GPT, cache: Cache, frame: PatternContext, backend: DecodeBackend = "auto") -> DecodeStep:
     """The fastest that there is for the device and the weights' type, or the one asked for.
 
     Not by how many rows there are: each of them rounds in its own way. The cache is still empty, and no other step's.

@@ -20,7 +20,7 @@ from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
 from helicon.tokenizers.rgb import RgbTokenizer
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
 
 COLOURS = 512  # of a palette
@@ -95,7 +95,7 @@ def fit_codes() -> NoReturn:
 def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
     """The tokenizer of a codec; ValueError for one of another medium."""
     codec = bundle.codec
-    if not isinstance(codec, Codec):
+    if not isinstance(codec, ImageCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
     options = ImageOptions(**bundle.reading)
     return CodesTokenizer(codec, options.size, codec.config.factor, bundle.config(), lasting(codec), block)

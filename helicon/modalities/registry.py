@@ -23,10 +23,10 @@ from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import codec_plugins
 
-CODECS = (Codec, AudioCodec)
+CODECS = (ImageCodec, AudioCodec)
 TOKENIZERS: Registry[TokenizerSpec] = Registry("tokenizer")  # beside those of modalities; SLOT/NAME
 
 

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
     layout: int
     ids: Tensor
-    rows: Tensor
+    coord_ids: Tensor
     targets: Tensor
     lengths: Tensor
     labels: Tensor
@@ -97,7 +97,7 @@ class Network(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """[P, T, C]: the GPT's states after its final norm, 0 beyond the pieces."""
-        return self.gpt(batch.ids, batch.rows, self.layout(batch).frame, lengths_B=batch.lengths)
+        return self.gpt(batch.ids, batch.coord_ids, self.layout(batch).frame, lengths_B=batch.lengths)
 
     def log_probabilities(self, batch: Batch, gpt: GPT | None = None) -> Tensor:
         """[P, T], float32: of each target of the slot that is made, 0 elsewhere; by another GPT, if one is given.
@@ -105,10 +105,10 @@ class Network(nn.Module):
         Of rollouts among the tokens that could be drawn: what a grammar leaves no choice of has 0.
         """
         model, layout = gpt or self.gpt, self.layout(batch)
-        span = self.sequencer.spans(layout, batch.ids.shape[1])[-1]
-        hidden_PTC = model(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
+        span = self.sequencer.target_spans(layout, batch.ids.shape[1])[-1]
+        hidden_PTC = model(batch.ids, batch.coord_ids, layout.frame, lengths_B=batch.lengths)
         targets_PN = batch.targets[:, span.positions]
-        nats_PN = model.token_nats(hidden_PTC[:, span.positions], targets_PN, span.rows, batch.allowed)
+        nats_PN = model.token_nats(hidden_PTC[:, span.positions], targets_PN, span.vocab_slice, batch.allowed)
         return F.pad(-nats_PN, (span.positions.start, batch.ids.shape[1] - span.positions.stop))
 
 
@@ -199,9 +199,9 @@ class Rewarded(Objective):
     def build(self, bundle: Bundle) -> Referred:
         layouts = bundle.schema.layouts
         for layout in layouts:
-            if layout.last.guide:
+            if layout.target.guide:
                 raise ValueError(f"layout `{layout}`: nothing is made of what follows another level; rewards need that")
-        most = max(bundle.sequencer.room(layout) for layout in layouts) + 1
+        most = max(bundle.sequencer.target_capacity(layout) for layout in layouts) + 1
         if self.sample_tokens and self.sample_tokens > most:
             raise ValueError(f"--model.sample_tokens {self.sample_tokens}: 1 to {most} are accepted, as a window has")
         return Referred(bundle)

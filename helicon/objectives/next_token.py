@@ -58,7 +58,7 @@ class NextToken(Objective):
         """The same of hidden states that are there already."""
         layout, sequencer = network.layout(batch), network.sequencer
         nats = slot_nats(network.gpt, sequencer, batch, self._weighted(layout), hidden_PTC)
-        lengths = {slot.name: slot.length or sequencer.room(layout) for slot in layout.slots}
+        lengths = {slot.name: slot.length or sequencer.target_capacity(layout) for slot in layout.slots}
         losses = (self._weight(layout, slot) * total / lengths[slot] for slot, (total, _) in nats.items())
         loss = sum(losses, torch.zeros((), device=hidden_PTC.device)) / batch.sequences
         return loss, {slot: Mean(total.detach(), count) for slot, (total, count) in nats.items()}
@@ -68,11 +68,11 @@ class NextToken(Objective):
 
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
         """Weighted sum of nats a token of each slot; other figures count for nothing."""
-        weights = {layout.last.name: 1.0 for layout in network.sequencer.schema.layouts} | (self.slot_weights or {})
+        weights = {layout.target.name: 1.0 for layout in network.sequencer.schema.layouts} | (self.slot_weights or {})
         return sum(weights.get(name, 0.0) * mean for name, mean in means.items())
 
     def _weight(self, layout: Layout, slot: str) -> float:
-        return (self.slot_weights or {}).get(slot, 1.0 if slot == layout.last.name else 0.0)
+        return (self.slot_weights or {}).get(slot, 1.0 if slot == layout.target.name else 0.0)
 
     def _weighted(self, layout: Layout) -> list[str]:
         return [slot.name for slot in layout.slots if self._weight(layout, slot.name)]
@@ -89,13 +89,13 @@ def slot_nats(
     layout = sequencer.schema.layouts[batch.layout]
     states_PTC = hidden_PTC
     if states_PTC is None:
-        states_PTC = gpt(batch.ids, batch.rows, layout.frame, lengths_B=batch.lengths)
-    spans = [span for span in sequencer.spans(layout, batch.ids.shape[1]) if span.slot in slots]
+        states_PTC = gpt(batch.ids, batch.coord_ids, layout.frame, lengths_B=batch.lengths)
+    spans = [span for span in sequencer.target_spans(layout, batch.ids.shape[1]) if span.slot in slots]
     scored = []
     for span in spans:
         targets = batch.targets[:, span.positions]
         pieces, places = (targets >= 0).nonzero(as_tuple=True)  # for whose number a GPU is waited for, once
         found = states_PTC[pieces, places + span.positions.start]
-        scored.append(Scored(found, span.rows, targets[pieces, places] - span.rows.start))
+        scored.append(Scored(found, span.vocab_slice, targets[pieces, places] - span.vocab_slice.start))
     totals = gpt.nats(scored)
     return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}

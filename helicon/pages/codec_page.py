@@ -21,7 +21,7 @@ from helicon.training.codecs.codec_data import CodecData
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.runs.metrics import Metrics, read_metrics
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import load_codec
 
 SHOWN_PICTURES = 24  # held-out ones
@@ -63,14 +63,14 @@ class PictureCodecPage(CodecPage):
 
     example = "PICTURE..."
 
-    def items(self, codec: Codec, data: CodecData, folder: Path) -> list[PageItem]:
+    def items(self, codec: ImageCodec, data: CodecData, folder: Path) -> list[PageItem]:
         before = data.pictures.batch(data.examples(SHOWN_PICTURES))
         sheet = folder / "reconstructions.png"
         write_reconstructions(codec, before, sheet)
         shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
         return [PageItem(title="Before and after", caption=shown, image=sheet.name, files=[sheet.name])]
 
-    def charts(self, codec: Codec) -> dict[str, Chart]:
+    def charts(self, codec: ImageCodec) -> dict[str, Chart]:
         return {
             "psnr.png": ("PSNR of held-out pictures, dB", {"held out": "val/psnr"}),
             "codes.png": (PERPLEXITY, {"held out": "val/perplexity", "training": "train/perplexity"}),
@@ -84,7 +84,7 @@ class PictureCodecPage(CodecPage):
             f"{100 * last['val/usage']:.1f} % of the codes used, perplexity {last['val/perplexity']:.0f}"
         )
 
-    def settings(self, codec: Codec, data: CodecData) -> dict[str, object]:
+    def settings(self, codec: ImageCodec, data: CodecData) -> dict[str, object]:
         config, size = codec.config, data.size
         return {
             "codec": f"{config.quantizer}, {codec.codebook_size} codes, each {config.factor} x {config.factor} pixels",

@@ -21,7 +21,7 @@ from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.generation.results import write_items
 from helicon.generation.runtime import RuntimeConfig
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
 from helicon.modalities.guarded import decoded, encoded
@@ -64,7 +64,7 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
     asked = []
     each = max(1, COUNT // len(bundle.schema.layouts))
     for index, layout in enumerate(bundle.schema.layouts):
-        name = layout.last.name
+        name = layout.target.name
         length = _length(bundle, layout)
         folder = "generated" if len(bundle.schema.layouts) == 1 else f"generated/{name}"
         given = _conditions(prepared, index, layout, each, root / folder / "given")
@@ -90,7 +90,7 @@ def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
 
 
 def _is_typed(slot: str, layout: Layout) -> bool:
-    return registry.for_slot(slot, layout.sources).typed is not None
+    return registry.for_slot(slot, layout.all_slots).typed is not None
 
 
 def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, folder: Path) -> list[dict[str, str]]:
@@ -101,7 +101,7 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
     for example in (held if len(held) else corpus.select(held=False))[: 4 * count]:
         ids, values, fits = corpus.example(int(example)), {}, True
         for slot in [slot for slot in layout.slots[:-1] if slot.name in ids]:
-            modality = registry.for_slot(slot.name, layout.sources)
+            modality = registry.for_slot(slot.name, layout.all_slots)
             tokenizer = slot.name, prepared.choices[slot.name], prepared.tokenizers[slot.name]
             (media,) = decoded(*tokenizer, [ids[slot.name]])
             if modality.typed is not None:
@@ -124,7 +124,7 @@ def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str)
     several, where = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
     with bar(of="generating", unit="tokens") as told:
 
-        def count(streams: Sequence[Stream]) -> None:
+        def count(streams: Sequence[TokenStream]) -> None:
             told.update(sum(not stream.done for stream in streams))
 
         for number, each in enumerate(asked):
@@ -144,7 +144,7 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
     """(caption, picture) of the loss curve of each slot that is made, with the levels that counting reaches."""
     metrics, pictures = read_metrics(run), {}
     for corpus in prepared.corpora:
-        slot = Layout.parse(corpus.layout).last.name
+        slot = Layout.parse(corpus.layout).target.name
         names = {"training": f"train/{slot}", "held out": f"val/{slot}"}
         series = {shown: metrics[name] for shown, name in names.items() if name in metrics}
         if not series or slot in pictures:

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from math import prod
 
-from helicon.sequence.vocabulary import Block, Vocabulary
+from helicon.sequence.vocabulary import TokenBlock, Vocabulary
 
 TASK = "task"
 GRID_AXES = ("row", "column", "channel")
@@ -53,7 +53,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PatternContext:
     """Where the last slot begins, and the tokens of one row of its grid, None when it is no grid."""
 
     prefix: int = 0
@@ -62,7 +62,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Layout:
-    """Ordered slots. Fixed ones are filled up with `stop`; only the last may be open.
+    """Ordered slots. Fixed ones are filled up with `eos`; only the last may be open.
 
     A sequence is the task token and then the slots; `prefix` positions come before the last slot.
     """
@@ -115,14 +115,14 @@ class Layout:
         return " ".join(map(str, self.slots))
 
     @property
-    def last(self) -> Slot:
+    def target(self) -> Slot:
         """The slot that is made; those before it are conditions."""
         return self.slots[-1]
 
     @property
-    def sources(self) -> list[str]:
+    def all_slots(self) -> list[str]:
         """Names of all slots whose ids an example carries: those of the sequence, and the guide of the last one."""
-        return [slot.name for slot in self.slots] + ([self.last.guide] if self.last.guide else [])
+        return [slot.name for slot in self.slots] + ([self.target.guide] if self.target.guide else [])
 
     @cached_property
     def starts(self) -> dict[str, int]:
@@ -136,29 +136,29 @@ class Layout:
     @property
     def prefix(self) -> int:
         """Positions before the last slot, the task token included."""
-        return self.starts[self.last.name]
+        return self.starts[self.target.name]
 
     @cached_property
-    def frame(self) -> Frame:
+    def frame(self) -> PatternContext:
         """What attention knows of a layout; `image[32x32]` has rows of 32 tokens, `image[32x32x3]` of 96."""
-        shape = self.last.shape or ()
-        return Frame(self.prefix, prod(shape[1:]) if len(shape) > 1 else None)
+        shape = self.target.shape or ()
+        return PatternContext(self.prefix, prod(shape[1:]) if len(shape) > 1 else None)
 
     @property
-    def fed(self) -> int | None:
+    def input_length(self) -> int | None:
         """Tokens fed when all slots are full: the last one never is. None when the last slot is open."""
-        return None if self.last.length is None else self.prefix + self.last.length - 1
+        return None if self.target.length is None else self.prefix + self.target.length - 1
 
-    def room(self, context: int) -> int:
+    def target_capacity(self, context: int) -> int:
         """Tokens of the last slot that are fed when at most `context` are; ValueError when the rest leaves none."""
         if context <= self.prefix:
             raise ValueError(f"layout {str(self)!r} needs a context above {self.prefix} tokens, got {context}")
         room = context - self.prefix
-        if self.last.length is None:
+        if self.target.length is None:
             return room
-        if room < self.last.length - 1:
-            raise ValueError(f"layout {str(self)!r} needs a context of {self.fed}, got {context}")
-        return self.last.length - 1
+        if room < self.target.length - 1:
+            raise ValueError(f"layout {str(self)!r} needs a context of {self.input_length}, got {context}")
+        return self.target.length - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,7 @@ class Schema:
     """
 
     layouts: tuple[Layout, ...]
-    blocks: Mapping[str, Block]
+    blocks: Mapping[str, TokenBlock]
     slot_axes: Mapping[str, Mapping[str, int]]
     context: int
     positions: str = "flat"
@@ -182,8 +182,8 @@ class Schema:
         if not 1 <= len(self.layouts) <= MOST_LAYOUTS:
             raise ValueError(f"{len(self.layouts)} layouts: 1 to {MOST_LAYOUTS} are accepted")
         for layout in self.layouts:
-            layout.room(self.context)
-            for name in layout.sources:
+            layout.target_capacity(self.context)
+            for name in layout.all_slots:
                 if name not in self.blocks:
                     raise ValueError(f"layout {str(layout)!r}: no tokenizer for slot {name!r}")
         self.position_axes  # noqa: B018  raises on a bad `positions`
@@ -192,8 +192,8 @@ class Schema:
     def vocabulary(self) -> Vocabulary:
         """A block of task tokens, then the block of each slot that is fed, in order of first use."""
         names = dict.fromkeys(slot.name for layout in self.layouts for slot in layout.slots)
-        slots = (Block(name, self.blocks[name].tokens) for name in names)
-        return Vocabulary((Block(TASK, tuple(map(str, self.layouts))), *slots))
+        slots = (TokenBlock(name, self.blocks[name].tokens) for name in names)
+        return Vocabulary((TokenBlock(TASK, tuple(map(str, self.layouts))), *slots))
 
     @cached_property
     def position_axes(self) -> dict[str, int]:
@@ -222,7 +222,9 @@ class Schema:
         axes = dict(self.position_axes)
         for layout in self.layouts:
             for slot in layout.slots:
-                if slot.length is not None and not (slot.grid and slot is layout.last):  # a grid that is made is whole
+                if slot.length is not None and not (
+                    slot.grid and slot is layout.target
+                ):  # a grid that is made is whole
                     name = f"{slot.name}.filler"
                     axes[name] = max(axes.get(name, 0), slot.length + 1)
                 for axis, size in {**slot.grid, **self.slot_axes.get(slot.name, {})}.items():
@@ -231,16 +233,16 @@ class Schema:
 
     @cached_property
     def axis_starts(self) -> dict[str, int]:
-        """Axis -> its first row in the one table that holds all axes, whose size is `places`."""
+        """Axis -> its first row in the one table that holds all axes, whose size is `coord_table_size`."""
         return dict(zip(self.axes, accumulate(self.axes.values(), initial=0)))
 
-    def rows(self, slot: Slot) -> slice:
-        """Rows of the vocabulary that a token of the slot is one of: with `stop`, unless the slot is a grid."""
+    def vocab_slice(self, slot: Slot) -> slice:
+        """Rows of the vocabulary that a token of the slot is one of: with `eos`, unless the slot is a grid."""
         rows = self.vocabulary.slice(slot.name)
         return slice(rows.start, rows.stop - 1) if slot.grid else rows
 
     @property
-    def places(self) -> int:
+    def coord_table_size(self) -> int:
         """Rows of the one coordinate table."""
         return sum(self.axes.values())
 

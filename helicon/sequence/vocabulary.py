@@ -11,8 +11,8 @@ from functools import cached_property
 
 
 @dataclass(frozen=True)
-class Block:
-    """Named tokens `0 .. len(tokens)-1`. In a vocabulary each block has one more row, `stop`, after its last token."""
+class TokenBlock:
+    """Named tokens `0 .. len(tokens)-1`. In a vocabulary each block has one more row, `eos`, after its last token."""
 
     name: str
     tokens: tuple[str, ...]
@@ -34,9 +34,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Blocks end to end: local id i of block b is row `slice(b).start + i`; `stop` is the last row of the slice."""
+    """Blocks end to end: local id i of block b is row `slice(b).start + i`; `eos` is the last row of the slice."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[TokenBlock, ...]
 
     def __post_init__(self) -> None:
         names = [block.name for block in self.blocks]
@@ -55,16 +55,16 @@ class Vocabulary:
         return sum(len(block) + 1 for block in self.blocks)
 
     def slice(self, name: str) -> slice:
-        """Rows of a block, its `stop` included."""
+        """Rows of a block, its `eos` included."""
         if name not in self._slices:
             raise KeyError(f"no block {name!r}; the vocabulary has {', '.join(self._slices)}")
         return self._slices[name]
 
-    def stop(self, name: str) -> int:
-        """Row of a block's `stop`: the end of an open slot and the filler of a fixed one."""
+    def eos(self, name: str) -> int:
+        """Row of a block's `eos`: the end of an open slot and the filler of a fixed one."""
         return self.slice(name).stop - 1
 
-    def block(self, name: str) -> Block:
+    def block(self, name: str) -> TokenBlock:
         """The block of that name."""
         self.slice(name)
         return next(block for block in self.blocks if block.name == name)
@@ -76,11 +76,11 @@ class Vocabulary:
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
     def rows_from(self, other: Vocabulary) -> Iterable[tuple[int, int]]:
-        """(row here, row in `other`) for every token, `stop` included, that both name in a block of the same name."""
+        """(row here, row in `other`) for every token, `eos` included, that both name in a block of the same name."""
         theirs = {block.name: block for block in other.blocks}
         for block in self.blocks:
             if block.name not in theirs:
                 continue
             here, there, index = self.slice(block.name).start, other.slice(block.name).start, theirs[block.name].index
             yield from ((here + i, there + index[t]) for i, t in enumerate(block.tokens) if t in index)
-            yield self.stop(block.name), other.stop(block.name)
+            yield self.eos(block.name), other.eos(block.name)

@@ -1,6 +1,6 @@
 """The seam between media and ids: what a tokenizer is, and the grammar (automaton) it may carry.
 
-Shapes: B batch, T tokens, V tokens of the block, without its `stop` row.
+Shapes: B batch, T tokens, V tokens of the block, without its `eos` row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 
 Media = TypeVar("Media")
 State = dict[str, Tensor]  # every value has B as its first dimension, so rows can be selected and copied
@@ -53,12 +53,12 @@ class Automaton(Protocol):
     def step(self, state: State, ids_B: Tensor) -> State:
         """State after one more token a row; total: a token outside the grammar is taken as well as it can be.
 
-        Id V, `stop`, changes nothing.
+        Id V, `eos`, changes nothing.
         """
         ...
 
     def allowed(self, state: State) -> Tensor:
-        """bool [B, V + 1]: which tokens may come next; the last column is `stop`. At least one is always allowed."""
+        """bool [B, V + 1]: which tokens may come next; the last column is `eos`. At least one is always allowed."""
         ...
 
     def coords(self, state: State) -> Coords:
@@ -93,7 +93,7 @@ class Tokenizer(ABC, Generic[Media]):
         read_options: options with which files have to be read for it, by name; by default whatever is asked for.
     """
 
-    block: Block
+    block: TokenBlock
     automaton: Automaton | None = None
     read_options: Mapping[str, Any] = MappingProxyType({})
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import CountsLosses
 from helicon.tokenizers.base import Media, Tokenizer
 
@@ -32,7 +32,7 @@ class CodecTokenizer(Tokenizer[Media]):
     ) -> None:
         self.codec, self._config, self._weights = codec, dict(config), dict(weights)
         digits = len(str(codebook_size - 1))
-        self.block = Block(block, tuple(f"v{i:0{digits}}" for i in range(codebook_size)))
+        self.block = TokenBlock(block, tuple(f"v{i:0{digits}}" for i in range(codebook_size)))
 
     @abstractmethod
     def at_level(self, level: int, block: str) -> Self:

@@ -22,7 +22,7 @@ from helicon.tokenizers.pixels import pixels_to_tensor, stacked, tensor_to_pixel
 CPU_PIXELS, GPU_PIXELS = 1 << 16, 1 << 22
 
 
-class Codec(Protocol):
+class GridCodec(Protocol):
     """A network whose codes are tokens; see `helicon.vqvae.codec`."""
 
     @property
@@ -39,7 +39,7 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
     """
 
     def __init__(
-        self, codec: Codec, size: int, factor: int, config: Mapping[str, Any], weights: Mapping[str, Tensor],
+        self, codec: GridCodec, size: int, factor: int, config: Mapping[str, Any], weights: Mapping[str, Tensor],
         block: str = "image",
     ) -> None:  # fmt: skip
         if size % factor:

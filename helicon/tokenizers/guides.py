@@ -33,7 +33,7 @@ class Guide:
     @staticmethod
     def of(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> Guide:
         """That of a layout's last slot; ValueError unless whole numbers of its tokens stand at the guide's."""
-        made, name = layout.last.name, str(layout.last.guide)
+        made, name = layout.target.name, str(layout.target.guide)
         fine, coarse = (rate_of(tokenizers.get(slot)) for slot in (made, name))
         if fine is None or coarse is None:
             raise ValueError(f"layout {str(layout)!r}: {made} and {name} need tokenizers of a constant rate")
@@ -57,12 +57,12 @@ def guides_of(layouts: Iterable[Layout], tokenizers: Mapping[str, Tokenizer]) ->
     """Slot that is made -> its guide, of those that have one; ValueError where layouts have different ones for it."""
     found: dict[str, Guide] = {}
     for layout in layouts:
-        if layout.last.guide:
+        if layout.target.guide:
             guide = Guide.of(layout, tokenizers)
-            other = found.setdefault(layout.last.name, guide)
+            other = found.setdefault(layout.target.name, guide)
             if other != guide:
                 raise ValueError(
-                    f"layout {str(layout)!r}: {layout.last.name} has the guide {other.name} in another layout"
+                    f"layout {str(layout)!r}: {layout.target.name} has the guide {other.name} in another layout"
                 )
     return found
 
@@ -95,7 +95,7 @@ def sliding(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> list[Slot]:
 
     None where the tokens that are made tell no time, since they come at no constant rate.
     """
-    if rate_of(tokenizers[layout.last.name]) is None:
+    if rate_of(tokenizers[layout.target.name]) is None:
         return []
     return [slot for slot in layout.slots[:-1] if isinstance(tokenizers[slot.name], Sliding)]
 
@@ -104,7 +104,7 @@ def most_ids(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> dict[str, i
     """Slot -> the ids that an example may have for it, None for any number: of what is open, a guide, or slides."""
     whole = {slot.name for slot in sliding(layout, tokenizers)}
     places = {slot.name: slot.length for slot in layout.slots if slot.name not in whole}
-    return {slot: places.get(slot) for slot in layout.sources}
+    return {slot: places.get(slot) for slot in layout.all_slots}
 
 
 def slid(
@@ -112,7 +112,7 @@ def slid(
     start: int, end: int, total: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """What is given, of conditions that slide what belongs to tokens `start` up to `end` of a piece of `total`."""
-    found, rate = dict(given), rate_of(tokenizers[layout.last.name])
+    found, rate = dict(given), rate_of(tokenizers[layout.target.name])
     for slot in layout.slots[:-1]:
         tokenizer = tokenizers[slot.name]
         if rate is not None and isinstance(tokenizer, Sliding) and slot.name in given:

@@ -10,7 +10,7 @@ import numpy as np
 
 from helicon.formats.checked import fields, text, texts
 from helicon.formats.nearest import unknown
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.names import slug
@@ -29,7 +29,7 @@ class LabelTokenizer(Tokenizer[str], Words):
     def __init__(self, labels: Iterable[str], block: str = "style") -> None:
         self.labels = tuple(labels)
         self._label_of = {label_word(label): label for label in self.labels}
-        self.block = Block(block, (*self._label_of, ANY))
+        self.block = TokenBlock(block, (*self._label_of, ANY))
 
     @staticmethod
     def fit(labels: Iterable[str | None], max_labels: int = 1024) -> LabelTokenizer:

@@ -16,7 +16,7 @@ import numpy as np
 
 from helicon.formats.nearest import unknown
 from helicon.formats.score import ReadReport, Score, narrow
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Augmentable, CountsLosses
 from helicon.tokenizers.augment import Augmentation
 from helicon.tokenizers.base import Tokenizer, check_ids
@@ -58,7 +58,7 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
 
     def __init__(self, table: InstrumentTable) -> None:
         self.table = table
-        self.block = Block("music", table.tokens)
+        self.block = TokenBlock("music", table.tokens)
         self.automaton = MusicAutomaton(table)
 
     def encode(self, media: Score) -> np.ndarray:

@@ -31,17 +31,17 @@ _FAR = 1 << 40
 
 @dataclass(frozen=True, kw_only=True)
 class _Lookup:
-    """What a token does, by id [V + 1], `stop` last; and `key_rank` [K + 1] by key."""
+    """What a token does, by id [V + 1], `eos` last; and `key_rank` [K + 1] by key."""
 
     key: Tensor
     sustains: Tensor  # bool: the key sounds afterwards
-    rank: Tensor  # -1 for waits and stop
+    rank: Tensor  # -1 for waits and eos
     wait: Tensor  # units, 0 for all else
     on_instrument: Tensor  # I where not a note-on
     off_key: Tensor  # K where not a note-off
     off_rank: Tensor  # -1 where not a note-off
     drum_on: Tensor  # bool
-    stop: Tensor  # bool
+    eos: Tensor  # bool
     key_rank: Tensor
 
     @staticmethod
@@ -54,19 +54,19 @@ class _Lookup:
         key_rank = np.full(count * PITCHES + 1, -1)
         key_rank[key[off]] = table.rank[off]
 
-        def with_stop(values: np.ndarray, of_stop: int | bool) -> Tensor:
+        def with_eos(values: np.ndarray, of_stop: int | bool) -> Tensor:
             return torch.from_numpy(np.append(values, of_stop))
 
         return _Lookup(
-            key=with_stop(key, count * PITCHES),
-            sustains=with_stop(on & ~drum, False),
-            rank=with_stop(table.rank, -1),
-            wait=with_stop(table.wait, 0),
-            on_instrument=with_stop(np.where(on, table.instrument, count), count),
-            off_key=with_stop(np.where(off, key, count * PITCHES), count * PITCHES),
-            off_rank=with_stop(np.where(off, table.rank, -1), -1),
-            drum_on=with_stop(on & drum, False),
-            stop=with_stop(np.zeros_like(on), True),
+            key=with_eos(key, count * PITCHES),
+            sustains=with_eos(on & ~drum, False),
+            rank=with_eos(table.rank, -1),
+            wait=with_eos(table.wait, 0),
+            on_instrument=with_eos(np.where(on, table.instrument, count), count),
+            off_key=with_eos(np.where(off, key, count * PITCHES), count * PITCHES),
+            off_rank=with_eos(np.where(off, table.rank, -1), -1),
+            drum_on=with_eos(on & drum, False),
+            eos=with_eos(np.zeros_like(on), True),
             key_rank=torch.from_numpy(key_rank),
         )
 
@@ -128,7 +128,7 @@ class MusicAutomaton:
         return state
 
     def step(self, state: State, ids_B: Tensor) -> State:
-        """State after one more token a row; `stop` changes nothing."""
+        """State after one more token a row; `eos` changes nothing."""
         of = self._lookup(ids_B.device)
         wait, rank, keys = of.wait[ids_B], of.rank[ids_B], of.key[ids_B]
         is_wait, is_event = wait > 0, rank >= 0
@@ -144,7 +144,7 @@ class MusicAutomaton:
         }
 
     def allowed(self, state: State) -> Tensor:
-        """bool [B, V + 1]: which tokens may come next, `stop` last. At least one is always allowed."""
+        """bool [B, V + 1]: which tokens may come next, `eos` last. At least one is always allowed."""
         held = state["sounding"].sum(1)
         # An open note costs its note-off, and one wait if it began in this tick; any token may open one more.
         short = (state["room"] >= 0) & (state["room"] < held + 3)
@@ -172,10 +172,10 @@ class MusicAutomaton:
         waits = (of.wait > 0) & (of.wait <= torch.where(may_wait, longest, 0)[:, None])
 
         may_stop = (state["limit"] < 0) & ~sounds & (state["gap"] == 0) & state["begun"]
-        return events | waits | (of.stop & may_stop[:, None])
+        return events | waits | (of.eos & may_stop[:, None])
 
     def _closing(self, state: State, held: Tensor) -> Tensor:
-        """The one way to end: note-offs in order of rank, `wait:1` where that order asks for a new tick, `stop`."""
+        """The one way to end: note-offs in order of rank, `wait:1` where that order asks for a new tick, `eos`."""
         of = self._lookup(held.device)
         sounds, drums = held > 0, state["instruments"][:, self.table.drums]
         due = state["sounding"] & (of.key_rank > state["rank"][:, None])
@@ -187,7 +187,7 @@ class MusicAutomaton:
             (of.off_rank == lowest[:, None])
             | ((of.wait == 1) & waits[:, None])
             | (of.drum_on & hits[:, None])
-            | (of.stop & stops[:, None])
+            | (of.eos & stops[:, None])
         )
 
     def coords(self, state: State) -> Coords:

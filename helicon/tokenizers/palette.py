@@ -15,7 +15,7 @@ import numpy as np
 
 from helicon.formats.checked import fields, number, sequence, text, whole
 from helicon.formats.printable import printable
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia, Grid
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, fit_colours, pack, unpack
@@ -43,7 +43,7 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
             raise ValueError(f"centroids must be within {list(RANGE)}: value / 127.5 - 1 of each channel")
         self.colours = shown(self.centroids)  # uint8 [K, 3]
         digits = len(str(len(self.colours) - 1))
-        self.block = Block(block, tuple(f"c{i:0{digits}}" for i in range(len(self.colours))))
+        self.block = TokenBlock(block, tuple(f"c{i:0{digits}}" for i in range(len(self.colours))))
         self.shape = (size, size)  # rows, columns of a whole picture
         self.read_options = {"size": size}
         self._key = self.centroids.tobytes()  # not the table itself: it is large, and generating often needs none

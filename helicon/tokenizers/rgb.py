@@ -8,7 +8,7 @@ import numpy as np
 
 from helicon.formats.checked import fields, text, whole
 from helicon.formats.image_pixels import check_pixels
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia, Grid
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
@@ -21,7 +21,7 @@ class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
     """Pictures of `size` columns to values `0` .. `255`, row by row, red, green and blue of each pixel in turn."""
 
     def __init__(self, size: int = SIZE, block: str = "image") -> None:
-        self.block = Block(block, tuple(map(str, range(VALUES))))
+        self.block = TokenBlock(block, tuple(map(str, range(VALUES))))
         self.shape = (size, size, 3)  # rows, columns, channels of a whole picture
         self.read_options = {"size": size}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, Sound
 from helicon.formats.checked import fields, text, whole
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia
 from helicon.tokenizers.timing import TimeAutomaton
 
@@ -27,7 +27,7 @@ class SampleTokenizer(AugmentedByMedia[Sound]):
     def __init__(self, rate: int = RATE, channels: int = CHANNELS, block: str = "audio") -> None:
         self.sample_rate, self.channels = rate, channels
         self.rate = float(rate * channels)  # tokens a second
-        self.block = Block(block, tuple(map(str, self.values)))
+        self.block = TokenBlock(block, tuple(map(str, self.values)))
         self.automaton = TimeAutomaton(len(self.values), self.rate)
         self.read_options = {"rate": rate, "channels": channels}
 

@@ -21,24 +21,24 @@ NO_TARGET = -1
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedSequence:
     """One training sequence: ids int64 [T] fed, rows int64 [T, A] of the coordinate table, targets int64 [T].
 
     A target is the vocabulary row that comes next, or NO_TARGET where there is nothing to learn.
     """
 
     ids: np.ndarray
-    rows: np.ndarray
+    coord_ids: np.ndarray
     targets: np.ndarray
 
 
 @dataclass(frozen=True)
-class Span:
+class TargetSpan:
     """Positions whose next token belongs to `slot`, and the vocabulary rows that it is one of."""
 
     slot: str
     positions: slice
-    rows: slice
+    vocab_slice: slice
 
 
 def grids(tokenizers: Mapping[str, Tokenizer]) -> dict[str, tuple[int, ...]]:
@@ -58,7 +58,7 @@ class Sequencer:
         self.tokenizers = dict(tokenizers)
         layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
         # What never changes its length is fed whole
-        lengths = [layout.fed for layout in layouts]
+        lengths = [layout.input_length for layout in layouts]
         fixed = [length for length in lengths if length is not None]
         context = max(fixed) if len(fixed) == len(layouts) else max([context, *fixed])
         axes = {name: dict(t.automaton.axes) for name, t in self.tokenizers.items() if t.automaton}
@@ -85,11 +85,11 @@ class Sequencer:
 
     def automaton(self, layout: Layout) -> Automaton | None:
         """The grammar of the slot that is made."""
-        return self.tokenizers[layout.last.name].automaton
+        return self.tokenizers[layout.target.name].automaton
 
-    def room(self, layout: Layout) -> int:
+    def target_capacity(self, layout: Layout) -> int:
         """Tokens of the last slot that can be fed."""
-        return layout.room(self.context)
+        return layout.target_capacity(self.context)
 
     def prefix(self, layout: Layout, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Ids [prefix] and rows [prefix, A] of the task token and the fixed slots; a slot not given is all filler.
@@ -108,7 +108,7 @@ class Sequencer:
             if slot.grid and 0 < len(local) < size:
                 raise ValueError(f"slot {slot} takes all of its {size} tokens or none, got {len(local)}")
             ids[start : start + len(local)] = vocabulary.slice(slot.name).start + local
-            ids[start + len(local) : start + size] = vocabulary.stop(slot.name)
+            ids[start + len(local) : start + size] = vocabulary.eos(slot.name)
             filler = self._axis_index[f"{slot.name}.filler"]
             rows[start + len(local) : start + size, filler] = np.arange(len(local), size) + 1
             self._mark_grid(rows[start : start + len(local)], slot, np.arange(len(local)))
@@ -119,15 +119,15 @@ class Sequencer:
 
         A window's stretch is all that it predicts, from the first token to the one after the last that is fed.
         """
-        end = max(start, min(start + self.room(layout) + 1, total))
+        end = max(start, min(start + self.target_capacity(layout) + 1, total))
         return slid(layout, self.tokenizers, given, start, end, max(total, end))
 
     def guided(self, layout: Layout, givens: Sequence[Mapping[str, np.ndarray]]) -> GuideRows | None:
         """The guides of some items, ready to be marked in their rows; None for a layout without one."""
-        if not layout.last.guide:
+        if not layout.target.guide:
             return None
-        guide = self.guides[layout.last.name]
-        columns = [self._axis_index[f"{layout.last.name}.{axis}"] for axis in guide.axes]
+        guide = self.guides[layout.target.name]
+        columns = [self._axis_index[f"{layout.target.name}.{axis}"] for axis in guide.axes]
         items = [self.checked(guide.name, given.get(guide.name, ())) for given in givens]
         return GuideRows(guide, columns, items)
 
@@ -152,21 +152,23 @@ class Sequencer:
         automaton = self.automaton(layout)
         if automaton is not None:
             for axis, values in automaton.position(coords, origin).items():
-                rows[:, self._axis_index[f"{layout.last.name}.{axis}"]] = np.asarray(values) + 1
-        self._mark_grid(rows, layout.last, places)
+                rows[:, self._axis_index[f"{layout.target.name}.{axis}"]] = np.asarray(values) + 1
+        self._mark_grid(rows, layout.target, places)
         return self._placed(rows, layout, places + layout.prefix)
 
-    def pack(self, layout: Layout, example: Mapping[str, np.ndarray], start: int = 0, plan: bool = True) -> Packed:
+    def pack(
+        self, layout: Layout, example: Mapping[str, np.ndarray], start: int = 0, plan: bool = True
+    ) -> PackedSequence:
         """The sequence of an example whose last slot is read from token `start` on, cut at the context.
 
         Coordinates are scanned from the start of the piece. `plan` tells the model where in the piece it stands.
         """
-        vocabulary, room = self.schema.vocabulary, self.room(layout)
-        name, local = layout.last.name, np.asarray(example[layout.last.name], np.int64)
+        vocabulary, room = self.schema.vocabulary, self.target_capacity(layout)
+        name, local = layout.target.name, np.asarray(example[layout.target.name], np.int64)
         ids, rows = self.prefix(layout, self.seen(layout, example, start, len(local)))
         window = vocabulary.slice(name).start + self.checked(name, local[start : start + room + 1])
-        ends = start + room + 1 > len(local) and (layout.last.length is None or len(local) < layout.last.length)
-        whole = np.concatenate([ids, window, np.array([vocabulary.stop(name)] * ends, np.int64)])
+        ends = start + room + 1 > len(local) and (layout.target.length is None or len(local) < layout.target.length)
+        whole = np.concatenate([ids, window, np.array([vocabulary.eos(name)] * ends, np.int64)])
         fed = len(whole) - len(ids) - 1
         coords, origin = self._scan(layout, local, start, fed, plan)
         targets = whole[1:].copy()
@@ -175,15 +177,15 @@ class Sequencer:
         if guided := self.guided(layout, [example]):
             following = np.arange(start, start + fed + 1)
             guided.mark(rows[layout.prefix - 1 :], np.zeros_like(following), following)
-        return Packed(whole[:-1], rows, targets)
+        return PackedSequence(whole[:-1], rows, targets)
 
-    def spans(self, layout: Layout, fed: int) -> list[Span]:
+    def target_spans(self, layout: Layout, fed: int) -> list[TargetSpan]:
         """For each slot the positions that predict it, among the first `fed`."""
         spans = []
         for slot in layout.slots:
             start = layout.starts[slot.name]
-            end = fed + 1 if slot is layout.last else start + (slot.length or 0)
-            spans.append(Span(slot.name, slice(start - 1, end - 1), self.schema.rows(slot)))
+            end = fed + 1 if slot is layout.target else start + (slot.length or 0)
+            spans.append(TargetSpan(slot.name, slice(start - 1, end - 1), self.schema.vocab_slice(slot)))
         return spans
 
     def checked(self, name: str, local: ArrayLike) -> np.ndarray:
@@ -225,10 +227,10 @@ class Sequencer:
         return {axis: values[start : start + fed] for axis, values in coords.items()}, origin
 
     def _fillers(self, layout: Layout, ids: np.ndarray, example: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Positions whose target is a filler: after the first `stop` of its slot, or of a slot that is left out."""
+        """Positions whose target is a filler: after the first `eos` of its slot, or of a slot that is left out."""
         found = []
         for slot in layout.slots[:-1]:
             start, size = layout.starts[slot.name], slot.length or 0
-            stops = np.flatnonzero(ids[start : start + size] == self.schema.vocabulary.stop(slot.name))
+            stops = np.flatnonzero(ids[start : start + size] == self.schema.vocabulary.eos(slot.name))
             found.extend(start - 1 + (stops[1:] if slot.name in example else stops))
         return np.asarray(found, np.int64)

@@ -19,7 +19,7 @@ from helicon.tokenizers.samples import check_sound
 from helicon.tokenizers.timing import TimeAutomaton
 
 
-class Level(Protocol):
+class CodeLevel(Protocol):
     """A network whose codes are tokens, each for `hop` samples; see `helicon.vqvae.audio_codec`."""
 
     @property
@@ -35,7 +35,7 @@ class SoundCodec(Protocol):
 
     @property
     def levels(self) -> Sized: ...
-    def level(self, number: int) -> Level: ...
+    def level(self, number: int) -> CodeLevel: ...
 
 
 class SoundCodesTokenizer(CodecTokenizer[Sound]):
@@ -65,7 +65,7 @@ class SoundCodesTokenizer(CodecTokenizer[Sound]):
         )  # fmt: skip
 
     @property
-    def _net(self) -> Level:
+    def _net(self) -> CodeLevel:
         return self.codec.level(self.level)
 
     def encode_many(self, media: Sequence[Sound]) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from helicon.formats.checked import fields, texts, wholes
 from helicon.formats.nearest import unknown
 from helicon.formats.score import Score
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.augment import Augmentation
 from helicon.tokenizers.base import Tokenizer, check_ids
@@ -64,7 +64,9 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         self._label_of = {self.label_word(label): label for label in self.labels}
         self._word_of = {label: word for word, label in self._label_of.items()}
         kinds = (tuple(self._label_of), self.sets, tuple(f"tempo{bpm}" for bpm in self.tempos_bpm))
-        self.block = Block("style", tuple(word for words, open_word in zip(kinds, ANY) for word in (*words, open_word)))
+        self.block = TokenBlock(
+            "style", tuple(word for words, open_word in zip(kinds, ANY) for word in (*words, open_word))
+        )
         self._kind = np.repeat(np.arange(3), [len(words) + 1 for words in kinds])
 
     @staticmethod

@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from helicon.formats.checked import LONGEST_NAME, fields, text, whole, wholes
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.bpe_json import load_bpe
 
@@ -48,7 +48,7 @@ class BytesTokenizer(Tokenizer[str]):
     """A token for each byte of UTF-8, named by its character where that can be seen (`A`), or else `0x0A`."""
 
     def __init__(self, block: str = "text") -> None:
-        self.block = Block(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
+        self.block = TokenBlock(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
 
     def encode(self, media: str) -> np.ndarray:
         """int64 [bytes]; ValueError for text that UTF-8 cannot hold."""
@@ -77,7 +77,7 @@ class BpeTokenizer(Tokenizer[str]):
     def __init__(self, tokenizer: tokenizers.Tokenizer, block: str = "text") -> None:
         self._tokenizer = tokenizer
         names = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        self.block = Block(block, tuple(name for name, _ in names))
+        self.block = TokenBlock(block, tuple(name for name, _ in names))
 
     @staticmethod
     def train(texts: Iterable[str], size: int, block: str = "text") -> BpeTokenizer:
@@ -127,7 +127,7 @@ class NumbersTokenizer(Tokenizer[str]):
             raise ValueError(f"numbers from 0 to {MOST_NUMBERS - 1} can be tokens, got {size - 1}")
         self.size, self.without = size, sorted(set(without))
         left_out = set(self.without)
-        self.block = Block(block, tuple(str(number) for number in range(size) if number not in left_out))
+        self.block = TokenBlock(block, tuple(str(number) for number in range(size) if number not in left_out))
 
     @staticmethod
     def fit(texts: Iterable[str], block: str = "text") -> NumbersTokenizer:

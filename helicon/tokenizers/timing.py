@@ -85,20 +85,20 @@ class TimeAutomaton:
         return state
 
     def step(self, state: State, ids_B: Tensor) -> State:
-        """State after one more token a row; `stop` changes nothing."""
+        """State after one more token a row; `eos` changes nothing."""
         one = (ids_B < self.vocabulary).long()
         room = torch.where(state["room"] > 0, state["room"] - one, state["room"])
         return {**state, "time": state["time"] + one, "room": room}
 
     def allowed(self, state: State) -> Tensor:
-        """bool [B, V + 1]: all tokens until the piece is as long as asked for, then `stop` alone.
+        """bool [B, V + 1]: all tokens until the piece is as long as asked for, then `eos` alone.
 
-        Without a length `stop` may come at any time, but not first.
+        Without a length `eos` may come at any time, but not first.
         """
         limit, time = state["limit"], state["time"]
         ended = ((limit >= 0) & (time >= limit)) | (state["room"] == 0)
-        stop = ended | ((limit < 0) & (time > 0))
-        return torch.cat([~ended[:, None].expand(-1, self.vocabulary), stop[:, None]], dim=1)
+        eos = ended | ((limit < 0) & (time > 0))
+        return torch.cat([~ended[:, None].expand(-1, self.vocabulary), eos[:, None]], dim=1)
 
     def coords(self, state: State) -> Coords:
         """Raw coordinates [B] after the token consumed last.

@@ -17,7 +17,16 @@ from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
 from helicon.training.options import check_task_name, resolve
-from helicon.training.plan import MACHINE, Plan, Say, check_request, limits, machine_of, place, validation_interval
+from helicon.training.plan import (
+    MACHINE,
+    Say,
+    TrainingPlan,
+    check_request,
+    limits,
+    machine_of,
+    place,
+    validation_interval,
+)
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
@@ -46,7 +55,7 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
     if task is None or request.init_from:
         return None
     data = planned_data(request)
-    if not any(medium_of(task) in layout.sources for layout in data.layouts):
+    if not any(medium_of(task) in layout.all_slots for layout in data.layouts):
         raise ValueError(f"--codec {task}: {request.task} has no {medium_of(task)}")
     if _tokenizer_named(data, medium_of(task)):
         return None
@@ -106,7 +115,7 @@ def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> Train
     return replace(request, name=name, minutes=minutes, overrides=overrides)
 
 
-def plan_codec(request: TrainRequest, say: Say) -> Plan:
+def plan_codec(request: TrainRequest, say: Say) -> TrainingPlan:
     """Checks what was asked for, reads the files and chooses the rest. Nothing is written but the cache."""
     if request.size != "auto" or request.init_from:
         raise TrainingError("a codec has neither --size nor --from; --model.width says how large it is")
@@ -126,4 +135,4 @@ def plan_codec(request: TrainRequest, say: Say) -> Plan:
         codec, does = module.plan(data)
     count = sum(parameter.numel() for parameter in codec.parameters())
     say(f"codec      {count / 1e6:.2f} M parameters, {does}")
-    return Plan(config=config, run=run, data=data, parameters=count)
+    return TrainingPlan(config=config, run=run, data=data, parameters=count)

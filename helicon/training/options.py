@@ -67,7 +67,7 @@ class UsageError(CommandError, ValueError):
         self.option = option
 
 
-class Parser(LightningArgumentParser):
+class TrainingParser(LightningArgumentParser):
     """Errors in one line, with the nearest option; no abbreviations.
 
     Args:
@@ -96,7 +96,7 @@ class Parser(LightningArgumentParser):
         print_text(message.rstrip("\n"), file)
 
 
-def explained(message: str, parser: Parser) -> UsageError:
+def explained(message: str, parser: TrainingParser) -> UsageError:
     """A parser's complaint in one line; of an option that is not known, whose it is or the nearest one."""
     text = " ".join(message.split())
     # Of a class and others, as `--trainer.logger` takes them, what is wrong with the class comes first
@@ -120,7 +120,7 @@ def explained(message: str, parser: Parser) -> UsageError:
     return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
 
 
-def _near(option: str, parser: Parser) -> list[str]:
+def _near(option: str, parser: TrainingParser) -> list[str]:
     """Options that end with the name that is none, as `--model.lr` with `--lr`; all where none does."""
     known = sorted(parser.options)
     return [name for name in known if re.search(rf"[._]{re.escape(option)}$", name)] or known
@@ -184,16 +184,16 @@ def _place_of(option: str, config: str) -> str | None:
     return f"{printable(path)}, line {line}"
 
 
-def make_parser(task: str, command: str = "fit") -> Parser:
+def make_parser(task: str, command: str = "fit") -> TrainingParser:
     """The parser of one of Lightning's commands: the groups of a task, each flat, and the options of a run."""
     classes = tasks()[task]
     return _make_parser(task, command, classes.model(), classes.data())
 
 
 @cache
-def _make_parser(task: str, command: str, model: type[OptimizerConfig], data: type[DataConfig]) -> Parser:
+def _make_parser(task: str, command: str, model: type[OptimizerConfig], data: type[DataConfig]) -> TrainingParser:
     method = getattr(HeliconTrainer, command)
-    parser = Parser(
+    parser = TrainingParser(
         task=task,
         command=command,
         prog=f"helicon {command}",

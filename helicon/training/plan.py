@@ -42,7 +42,7 @@ MACHINE = ("accelerator", "devices", "strategy", "num_nodes")  # arguments of th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """A training that is decided on.
 
     Args:
@@ -63,7 +63,7 @@ class Plan:
         return self.data.prepared
 
 
-def plan_gpt(request: TrainRequest, say: Say) -> Plan:
+def plan_gpt(request: TrainRequest, say: Say) -> TrainingPlan:
     """Checks what was asked for, prepares the data and chooses the rest. Nothing is written but the token cache.
 
     ValueError, DataError or TrainingError in one line for what cannot be done.
@@ -102,7 +102,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> Plan:
     on = f"{machine.device}, {config.trainer['precision']}"
     say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
     config = config.changed(without({"trainer": {"val_check_interval": every}}, named))
-    return Plan(config=config, run=run, data=data, parameters=count)
+    return TrainingPlan(config=config, run=run, data=data, parameters=count)
 
 
 def check_request(request: TrainRequest) -> None:
@@ -149,7 +149,7 @@ def machine_of(config: TrainConfig) -> Machine:
 
 def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer]) -> int | None:
     """Tokens of a sequence, where no slot is open, whatever the context of a size."""
-    lengths = [layout.filled(grids(tokenizers)).fed for layout in layouts]
+    lengths = [layout.filled(grids(tokenizers)).input_length for layout in layouts]
     return None if None in lengths else max(length for length in lengths if length is not None)
 
 
@@ -175,12 +175,12 @@ def _fine_tuning(request: TrainRequest, source: Bundle, say: Say) -> dict[str, A
     layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source, say)[:1]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
-        made = {Layout.parse(spec).last.name for spec in layouts}
-        layouts = [spec for spec, layout in theirs.items() if layout.last.name in made]
+        made = {Layout.parse(spec).target.name for spec in layouts}
+        layouts = [spec for spec, layout in theirs.items() if layout.target.name in made]
     if not layouts:
         makes = f"makes {'; '.join(theirs)}, which is not what {request.task} trains"
         raise TrainingError(f"--from {request.init_from}: {makes}")
-    slots = {slot for spec in layouts for slot in theirs[spec].sources}
+    slots = {slot for spec in layouts for slot in theirs[spec].all_slots}
     tokenizers = {slot: name for slot, name in source.tokenizer_names.items() if slot in slots}
     model = {**asdict(source.gpt.config), "context": source.schema.context, "positions": source.schema.positions}
     model["lr"] = float(f"{learning_rate(source.gpt.config.width) / 2:.2g}")

@@ -17,10 +17,10 @@ from helicon.data.corpus import Corpus
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.ranking import Candidates
-from helicon.objectives.base import MOST_TOKENS, Batch, Referred, Rewarded, Rollouts
+from helicon.objectives.base import Batch, Referred, Rewarded, Rollouts
 from helicon.objectives.guarded import rewards_of
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
     network, objective, layout = bundle.network, bundle.objective, bundle.schema.layouts[batch.layout]
     assert isinstance(network, Referred)
     assert isinstance(objective, Rewarded)
-    corpus, made, rewards = corpora[batch.layout], layout.last.name, []
+    corpus, made, rewards = corpora[batch.layout], layout.target.name, []
     examples = list(dict.fromkeys(batch.examples.tolist()))[: batch.sequences]
     conditions = [_conditions(corpus, layout, example) for example in examples]
     given = [each for each in conditions for _ in range(objective.samples)]
@@ -47,7 +47,8 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
     was_training, device = network.training, batch.ids.device
     network.eval()
     with torch.autocast(device.type, enabled=False):
-        limit = min(objective.sample_tokens or MOST_TOKENS, bundle.sequencer.room(layout) + 1)  # the last is not fed
+        capacity = bundle.sequencer.target_capacity(layout) + 1  # the last token is not fed
+        limit = min(objective.sample_tokens or capacity, capacity)
         sampling = Sampling(seed=seed, max_tokens=limit)
         ids = decode(bundle.gpt, bundle.sequencer, layout, list(map(Prompt, given)), sampling, numbers)
         for i, known in enumerate(conditions):
@@ -62,13 +63,13 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
 
 
 def _conditions(corpus: Corpus, layout: Layout, example: int) -> dict[str, np.ndarray]:
-    return {slot: ids for slot, ids in corpus.example(example).items() if slot != layout.last.name}
+    return {slot: ids for slot, ids in corpus.example(example).items() if slot != layout.target.name}
 
 
-def _packed(bundle: Bundle, layout: Layout, example: Mapping[str, np.ndarray], limit: int) -> Packed:
+def _packed(bundle: Bundle, layout: Layout, example: Mapping[str, np.ndarray], limit: int) -> PackedSequence:
     """The sequence of a piece; where it was cut, its end is nothing that the model has drawn."""
-    packed, name = bundle.sequencer.pack(layout, example, plan=False), layout.last.name
-    if len(example[name]) == limit and packed.targets[-1] == bundle.schema.vocabulary.stop(name):
+    packed, name = bundle.sequencer.pack(layout, example, plan=False), layout.target.name
+    if len(example[name]) == limit and packed.targets[-1] == bundle.schema.vocabulary.eos(name):
         packed.targets[-1] = NO_TARGET
     return packed
 
@@ -78,10 +79,11 @@ def _allowed(sequencer: Sequencer, layout: Layout, targets_PT: Tensor, limit: in
     automaton = sequencer.automaton(layout)
     if automaton is None:
         return None
-    span, stop = sequencer.spans(layout, targets_PT.shape[1])[-1], len(sequencer.schema.blocks[layout.last.name])
-    local_PN = targets_PT[:, span.positions] - span.rows.start
+    span = sequencer.target_spans(layout, targets_PT.shape[1])[-1]
+    eos = len(sequencer.schema.blocks[layout.target.name])
+    local_PN = targets_PT[:, span.positions] - span.vocab_slice.start
     state, found = automaton.constrain(automaton.start(len(local_PN)), tokens=limit), []
-    for ids_P in local_PN.where(local_PN >= 0, stop).unbind(1):
-        found.append(automaton.allowed(state)[:, : span.rows.stop - span.rows.start])
+    for ids_P in local_PN.where(local_PN >= 0, eos).unbind(1):
+        found.append(automaton.allowed(state)[:, : span.vocab_slice.stop - span.vocab_slice.start])
         state = automaton.step(state, ids_P)
     return torch.stack(found, 1)

@@ -26,11 +26,11 @@ from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.averaging import AverageWeights
 from helicon.training.learning.base import Expected
-from helicon.training.learning.epochs import Epochs, Intervals
+from helicon.training.learning.epochs import EpochsToSteps, Intervals
 from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
 from helicon.training.learning.own_optimizer import OwnOptimizer
 from helicon.training.learning.restoring import Restoring
-from helicon.training.learning.showing import Progress, Samples
+from helicon.training.learning.showing import Progress, SampleWriter
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
 from helicon.training.options import (
@@ -57,7 +57,7 @@ from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.lightning_options import unknown_precision
 from helicon.training.settings.own_classes import import_typed, own_class_options
 from helicon.training.settings.words import resolve_configs, typed_options
-from helicon.training.stopping import EndCompanions, StopOnSignal
+from helicon.training.stopping import StopOnSignal, StopSiblingRanks
 from helicon.training.tasks import TrainConfig, tasks
 from helicon.training.trainer import HeliconTrainer
 
@@ -183,9 +183,9 @@ class HeliconCLI(LightningCLI):
         own = OwnParts(callbacks, own_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
         first: list[pl.Callback] = []  # before the user's own
-        ours: list[pl.Callback] = [EndCompanions(), LogSettings(text), PrintProfile()]
+        ours: list[pl.Callback] = [StopSiblingRanks(), LogSettings(text), PrintProfile()]
         if self.command == "fit":
-            ours += [epochs := Epochs(intervals), Progress(epochs)]
+            ours += [epochs := EpochsToSteps(intervals), Progress(epochs)]
             ours += [AverageWeights(self.model.ema)] if self.model.ema else []
         if self.command == "fit" and not config.get("fast_dev_run"):  # which writes nothing
             keep = KeepCheckpoints(self.run_folder, self.resuming)
@@ -195,7 +195,7 @@ class HeliconCLI(LightningCLI):
                 EndWithCheckpoint(keep),
             ]
             ours += [best, *([RecordChanges(self.run_folder, text)] if self.resuming else [])]
-            ours += [Samples(self.run_folder)] if self.chosen("samples") else []
+            ours += [SampleWriter(self.run_folder)] if self.chosen("samples") else []
             ours += [ValidateInTime(intervals.seconds)] if intervals.seconds else []
             ours += [keep, StopOnSignal(keep, best)]
             own.loggers.append(MetricsLogger(self.run_folder))

@@ -22,7 +22,7 @@ from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, locating, typed_config
-from helicon.training.plan import Plan, plan_gpt
+from helicon.training.plan import TrainingPlan, plan_gpt
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.config import OptimizerConfig
@@ -151,7 +151,7 @@ def _check_sound(request: TrainRequest) -> None:
         raise ValueError(
             f"--levels {request.levels}: only sound has levels, and {request.task} names no medium; {said}"
         )
-    if Layout.parse(layouts[0]).last.name != UPSAMPLED:
+    if Layout.parse(layouts[0]).target.name != UPSAMPLED:
         raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
 
 
@@ -168,7 +168,7 @@ def stage_lengths(found: Sequence[TrainRequest]) -> str:
     return ", then ".join(f"{stage.title} in {stage.length}" for stage in found)
 
 
-def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> Plan:
+def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> TrainingPlan:
     """What is decided of a stage when its turn has come; errors name the config among the words it was typed by."""
     with locating(request.task, words=words):
         if trains_codec(request.config):

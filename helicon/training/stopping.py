@@ -77,7 +77,7 @@ class StopOnSignal(pl.Callback):
             signal.signal(number, handler)
 
 
-class EndCompanions(pl.Callback):
+class StopSiblingRanks(pl.Callback):
     """A process that fails ends those that it has started: they would wait for it, on GPUs for long."""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -24,7 +24,7 @@ CHUNK = 2048  # codes of a sound that go through at a time
 CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
 
 
-class Heard(NamedTuple):
+class AudioCodecOutput(NamedTuple):
     """What a level made of sound: reconstruction [B, C, S], codes int64 [B, T], the quantizer's loss."""
 
     sound: Tensor
@@ -32,7 +32,7 @@ class Heard(NamedTuple):
     loss: Tensor
 
 
-class Level(Bottleneck):
+class AudioCodecLevel(Bottleneck):
     """Waveforms in [-1, 1] to codes and back. `scale`: the sounds' standard deviation, which nets see as 1."""
 
     def __init__(self, config: AudioCodecConfig, hop: int, quantizer: Quantizer | None = None) -> None:
@@ -43,10 +43,10 @@ class Level(Bottleneck):
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(()))
 
-    def forward(self, sound: Tensor) -> Heard:
+    def forward(self, sound: Tensor) -> AudioCodecOutput:
         """[B, C, S], S a multiple of the hop, through the bottleneck with a gradient."""
         made, found = self.through(self._row(sound))
-        return Heard(made[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
+        return AudioCodecOutput(made[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
 
     @torch.inference_mode()
     def encode(self, sound: Tensor, codes: Sequence[int] | None = None) -> Tensor:
@@ -121,7 +121,7 @@ class AudioCodec(nn.Module):
         super().__init__()
         self.config = config
         made = list(quantizers) if quantizers is not None else [make_quantizer(config) for _ in config.hops]
-        self.levels = nn.ModuleList(Level(config, hop, each) for hop, each in zip(config.hops, made))
+        self.levels = nn.ModuleList(AudioCodecLevel(config, hop, each) for hop, each in zip(config.hops, made))
         self._innermost()
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,8 +133,8 @@ class AudioCodec(nn.Module):
     def _innermost(self) -> None:
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def level(self, number: int) -> Level:
+    def level(self, number: int) -> AudioCodecLevel:
         """Level 0 is the finest, -1 the top. ValueError when there is none of that number."""
         if not -len(self.levels) <= number < len(self.levels):
             raise ValueError(f"level {number}: this codec has {len(self.levels)}, 0 is the finest")
-        return cast(Level, self.levels[number])
+        return cast(AudioCodecLevel, self.levels[number])

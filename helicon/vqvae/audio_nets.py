@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AUDIO_NETS = NETS["audio"]
 
 
-class ResBlock(nn.Module):
+class AudioResBlock(nn.Module):
     """x + conv1(act(conv3(act x))), the wider convolution dilated; it begins as the identity."""
 
     def __init__(self, width: int, dilation: int) -> None:
@@ -60,7 +60,7 @@ def dilations(depth: int, growth: int) -> list[int]:
     return [growth**i for i in range(depth)]
 
 
-class Row(nn.Sequential):
+class MaskedSequential(nn.Sequential):
     """Parts one after another, for items of one length, or of several that are padded to the longest."""
 
     def forward(self, x_BC1T: Tensor, ends: Sequence[int] | None = None) -> Tensor:  # type: ignore[override]
@@ -85,7 +85,7 @@ def silence(x_BC1T: Tensor, ends: Sequence[int]) -> None:
         rest_BC1T.masked_fill_(places_T >= places_T.new_tensor(ends)[:, None, None, None], 0)
 
 
-class AudioEncoder(Row):
+class AudioEncoder(MaskedSequential):
     """[B, C, 1, S] -> [B, outputs, 1, T]; S a multiple of the hop. Each step down is followed by dilated blocks."""
 
     def __init__(
@@ -94,11 +94,11 @@ class AudioEncoder(Row):
         parts: list[nn.Module] = []
         for i, step in enumerate(steps):
             parts.append(conv(width if i else channels, width, 2 * step, stride=step, padding=ceil(step / 2)))
-            parts += [ResBlock(width, dilation) for dilation in dilations(depth, growth)]
+            parts += [AudioResBlock(width, dilation) for dilation in dilations(depth, growth)]
         super().__init__(*parts, nn.SiLU(), conv(width, outputs, 3, padding=1))
 
 
-class AudioDecoder(Row):
+class AudioDecoder(MaskedSequential):
     """[B, inputs, 1, T] -> [B, C, 1, S], the encoder's mirror: dilations fall where the encoder's rise."""
 
     def __init__(
@@ -106,13 +106,13 @@ class AudioDecoder(Row):
     ) -> None:  # fmt: skip
         parts: list[nn.Module] = [conv(inputs, width, 3, padding=1)]
         for i, step in reversed(list(enumerate(steps))):
-            parts += [ResBlock(width, dilation) for dilation in reversed(dilations(depth, growth))]
+            parts += [AudioResBlock(width, dilation) for dilation in reversed(dilations(depth, growth))]
             parts += [nn.SiLU()] if i == 0 else []
-            parts.append(Grow(width, width if i else channels, step))
+            parts.append(PixelShuffle1d(width, width if i else channels, step))
         super().__init__(*parts)
 
 
-class Grow(nn.Module):
+class PixelShuffle1d(nn.Module):
     """[B, inputs, 1, T] -> [B, outputs, 1, T step]: a convolution whose channels become samples; no two overlap."""
 
     def __init__(self, inputs: int, outputs: int, step: int) -> None:

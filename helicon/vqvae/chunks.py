@@ -18,7 +18,7 @@ from torch import Tensor
 LIKE = 7 / 8  # how long a row is at least, for the longest of its batch
 
 
-class Stretch(NamedTuple):
+class Chunk(NamedTuple):
     """Codes `first` up to `last` of an item, which are made of what is there from `start` up to `end`."""
 
     item: int
@@ -33,16 +33,16 @@ class Stretch(NamedTuple):
         return self.end - self.start
 
 
-def stretches(item: int, codes: int, size: int, halo: int) -> Iterator[Stretch]:
+def stretches(item: int, codes: int, size: int, halo: int) -> Iterator[Chunk]:
     """An item of so many codes in chunks of `size`."""
     for first in range(0, codes, size):
         last = min(first + size, codes)
-        yield Stretch(item, max(0, first - halo), first, last, min(codes, last + halo))
+        yield Chunk(item, max(0, first - halo), first, last, min(codes, last + halo))
 
 
-def batches(parts: Iterable[Stretch], most: int) -> Iterator[list[Stretch]]:
+def batches(parts: Iterable[Chunk], most: int) -> Iterator[list[Chunk]]:
     """The same, longest first: some of like length at a time, of `most` codes in all, padding included, or one."""
-    batch: list[Stretch] = []
+    batch: list[Chunk] = []
     for part in sorted(parts, key=lambda part: -part.codes):
         longest = batch[0].codes if batch else part.codes
         if batch and ((len(batch) + 1) * longest > most or part.codes < LIKE * longest):
@@ -62,7 +62,7 @@ def together(
     The chunks' results of each item come back to where the first item is. most: codes that are worked on at a time.
     """
     parts = [part for i, item in enumerate(items) for part in stretches(i, item.shape[-1] // width, size, halo)]
-    made: dict[Stretch, Tensor] = {}
+    made: dict[Chunk, Tensor] = {}
     for batch in batches(parts, most):
         codes = [part.codes for part in batch]
         seen = [items[part.item][..., part.start * width : part.end * width] for part in batch]

@@ -23,7 +23,7 @@ from helicon.vqvae.quantizers import QUANTIZERS, Quantized, Quantizer
 CHANNELS = 3
 
 
-class Seen(NamedTuple):
+class CodecOutput(NamedTuple):
     """What a codec made of media: reconstructions [B, C, x], codes int64 [B, g], and the loss to minimise."""
 
     media: Tensor
@@ -152,7 +152,7 @@ class Bottleneck(nn.Module):
         self.kept = kept
 
 
-class Codec(Bottleneck):
+class ImageCodec(Bottleneck):
     """Pictures to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
 
     def __init__(self, config: ImageCodecConfig, quantizer: Quantizer | None = None) -> None:
@@ -164,10 +164,10 @@ class Codec(Bottleneck):
         super().__init__("image", config, sizes, (config.factor, config.factor), made)
         self.config, self.likelihood = config, likelihood
 
-    def forward(self, media: Tensor) -> Seen:
+    def forward(self, media: Tensor) -> CodecOutput:
         """Through the bottleneck with a gradient."""
         out, found = self.through(media)
-        return Seen(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
+        return CodecOutput(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
 
     @torch.inference_mode()
     def encode(self, media: Tensor) -> Tensor:

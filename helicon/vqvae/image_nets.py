@@ -25,7 +25,7 @@ def group_norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(gcd(8, width), width)
 
 
-class ResBlock(nn.Module):
+class ImageResBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm x))))). Norms are over groups of one picture's channels: never over a batch."""
 
     def __init__(self, width: int) -> None:
@@ -52,8 +52,8 @@ class ImageEncoder(nn.Sequential):
         channels = widths(width, factor)
         parts: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, channels[0], 3, padding=1)]
         for narrow, wide in pairwise(channels):
-            parts += [ResBlock(narrow), nn.Conv2d(narrow, wide, 4, stride=2, padding=1)]
-        parts += [ResBlock(width) for _ in range(blocks)]
+            parts += [ImageResBlock(narrow), nn.Conv2d(narrow, wide, 4, stride=2, padding=1)]
+        parts += [ImageResBlock(width) for _ in range(blocks)]
         super().__init__(*parts, group_norm(width), nn.SiLU(), nn.Conv2d(width, outputs, 1))
 
 
@@ -63,9 +63,9 @@ class ImageDecoder(nn.Sequential):
     def __init__(self, factor: int, width: int, blocks: int, inputs: int, outputs: int) -> None:
         channels = widths(width, factor)[::-1]
         parts: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1)]
-        parts += [ResBlock(width) for _ in range(blocks)]
+        parts += [ImageResBlock(width) for _ in range(blocks)]
         for wide, narrow in pairwise(channels):
-            parts += [nn.Conv2d(wide, 4 * narrow, 3, padding=1), nn.PixelShuffle(2), ResBlock(narrow)]
+            parts += [nn.Conv2d(wide, 4 * narrow, 3, padding=1), nn.PixelShuffle(2), ImageResBlock(narrow)]
         parts += [group_norm(channels[-1]), nn.SiLU()]
         super().__init__(*parts, nn.Conv2d(channels[-1], 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 

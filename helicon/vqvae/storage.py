@@ -21,7 +21,7 @@ from helicon.plugins.loading import require
 from helicon.plugins.plugin import Plugin, PluginError
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.audio_nets import AUDIO_NETS
-from helicon.vqvae.codec import Bottleneck, Codec
+from helicon.vqvae.codec import Bottleneck, ImageCodec
 from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, AudioNetConfig, ImageCodecConfig
 from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
@@ -34,19 +34,19 @@ class CodecError(ValueError):
     """A folder that is no codec, or one that is damaged; the message names the file and what is wrong."""
 
 
-class Family(NamedTuple):
+class CodecFamily(NamedTuple):
     """Codecs of one kind of network, and options with which files of their medium are read."""
 
     config: type[ImageCodecConfig] | type[AudioCodecConfig]
-    codec: type[Codec] | type[AudioCodec]
+    codec: type[ImageCodec] | type[AudioCodec]
     reading: tuple[str, ...]
 
 
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
 MOST_READING, MOST_PLUGINS = 384_000, 32  # pixels, samples a second
 FAMILIES = {
-    "image": Family(ImageCodecConfig, Codec, ("size",)),
-    "audio": Family(AudioCodecConfig, AudioCodec, ("rate", "channels")),
+    "image": CodecFamily(ImageCodecConfig, ImageCodec, ("size",)),
+    "audio": CodecFamily(AudioCodecConfig, AudioCodec, ("rate", "channels")),
 }
 
 
@@ -57,7 +57,7 @@ class CodecBundle:
     medium: a modality's name. reading: options with which its files are to be read, such as {"size": 64}.
     """
 
-    codec: Codec | AudioCodec
+    codec: ImageCodec | AudioCodec
     medium: str
     reading: dict[str, int]
     notes: dict[str, Any] = field(default_factory=dict)

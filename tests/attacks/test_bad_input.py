@@ -21,7 +21,7 @@ from PIL import Image
 from helicon.data.corpus import CorpusError, read_corpus
 from helicon.data.entries import DataError
 from helicon.data.files import scan
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.demos.composer import write_folder
 from helicon.modalities import registry
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
@@ -29,12 +29,12 @@ from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
 pytestmark = posix
 
 
-def source(tmp_path: Path, layout: str = "text", manifest: str | None = None, **tokenizers: str) -> Source:
+def source(tmp_path: Path, layout: str = "text", manifest: str | None = None, **tokenizers: str) -> DataSource:
     """The folder `data`, its cache beside it."""
     where = tmp_path / "data"
     where.mkdir(exist_ok=True)
     options = {"size": 8} if "image" in layout else {}
-    return Source(
+    return DataSource(
         path=where,
         layouts=(layout,),
         tokenizers=tokenizers,
@@ -44,7 +44,7 @@ def source(tmp_path: Path, layout: str = "text", manifest: str | None = None, **
     )
 
 
-def built(tmp_path: Path) -> tuple[Source, Path]:
+def built(tmp_path: Path) -> tuple[DataSource, Path]:
     """A source of two texts, and the folder of its cache."""
     asked = source(tmp_path, text="bytes")
     for name in "ab":

@@ -17,7 +17,7 @@ from torch.utils.data import IterableDataset
 
 from helicon.data import prepare as prepare_module
 from helicon.data.children import python_command
-from helicon.data.prepare import Source
+from helicon.data.prepare import DataSource
 from helicon.data.workers import Workers
 from helicon.modalities import registry
 from helicon.training.learning.loaders import TrainLoader
@@ -190,7 +190,7 @@ def test_others_end_with_who_is_killed(begin: Callable[[Callable[[list[int]], No
     assert are_gone(_killed(begin))
 
 
-def _killed_while_building(source: Source) -> None:
+def _killed_while_building(source: DataSource) -> None:
     real = prepare_module.write_json
 
     def write_and_end(path: Path, index: object) -> None:
@@ -206,7 +206,9 @@ def test_a_cache_that_was_being_built_is_cleared(tmp_path: Path) -> None:
     """All that was written, but not under its name: nothing takes it for whole, and the next start removes it."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("a text")
-    source = Source(path=tmp_path / "data", layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
+    source = DataSource(
+        path=tmp_path / "data", layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache"
+    )
     assert attempt(_killed_while_building, source).value == ""
     (half,) = (tmp_path / "cache").iterdir()
     assert half.name.startswith(".")

@@ -14,7 +14,7 @@ from harness import attempt, command, posix
 from helicon.data.entries import DataError
 from helicon.data.files import scan
 from helicon.data.folders import NOT_REGULAR, walk
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.data.reading import Reader
 from helicon.modalities import registry
 
@@ -74,7 +74,7 @@ def test_a_manifest_that_one_names_oneself_may_name_any_file(data: Path, tmp_pat
     texts, _, notes = read_all(data, _write(tmp_path / "m.jsonl", names))
     assert sorted(texts) == ["a text", "secret", "secret"]
     assert notes == [f"manifest   {tmp_path / 'm.jsonl'} names 2 files outside {data}"]
-    source = Source(
+    source = DataSource(
         path=data,
         layouts=("text",),
         tokenizers={"text": "bytes"},

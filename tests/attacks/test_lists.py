@@ -15,7 +15,7 @@ from harness import Outcome, attempt, posix
 from helicon.data import manifest
 from helicon.data.files import scan
 from helicon.data.manifest import MOST_NAMED
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.data.shards import read_shard
 from helicon.modalities import registry
 
@@ -57,7 +57,7 @@ def test_a_long_name_in_a_shard_is_told_in_short(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.size = 10
             tar.addfile(info, io.BytesIO(b"\xff" * 10 if name.startswith("x") else b"some words"))
-    source = Source(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
+    source = DataSource(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
     found = prepare(source)
     assert len(found.skipped) == 2
     assert max(map(len, found.skipped)) <= len(f"{tmp_path}/s.tar:") + 200

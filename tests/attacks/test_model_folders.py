@@ -26,7 +26,7 @@ from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 from helicon.vqvae import storage
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, load_codec, save_codec
 
@@ -49,7 +49,9 @@ def made(tmp_path_factory) -> Path:
     )
     torch.manual_seed(0)
     save_codec(
-        CodecBundle(Codec(ImageCodecConfig(factor=2, width=8, blocks=1, codes=4, code_width=2)), "image", {"size": 8}),
+        CodecBundle(
+            ImageCodec(ImageCodecConfig(factor=2, width=8, blocks=1, codes=4, code_width=2)), "image", {"size": 8}
+        ),
         folder / "image",
     )
     sound = AudioCodec(AudioCodecConfig(hops=(4, 8), width=8, depth=1, codes=4, code_width=2))

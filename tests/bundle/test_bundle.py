@@ -76,7 +76,7 @@ def test_a_bundle_comes_back_as_it_was(tmp_path, shape, positions):
         assert packed.ids.tolist() == expected.ids.tolist()
         logits = []
         for model in (again.gpt.eval(), bundle.gpt.eval()):
-            hidden = model(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
+            hidden = model(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)
             logits.append(model.logits(hidden, slice(None)))
         assert torch.equal(*logits)
 

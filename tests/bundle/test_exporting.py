@@ -55,9 +55,9 @@ def model(
 def logits(bundle: Bundle, local: list[int]) -> torch.Tensor:
     """[T, rows of the slot] after the task token and each of the ids that is fed."""
     layout = bundle.schema.layouts[0]
-    packed = bundle.sequencer.pack(layout, {layout.last.name: np.array(local)})
-    hidden = bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
-    return bundle.gpt.logits(hidden, bundle.schema.rows(layout.last))[0]
+    packed = bundle.sequencer.pack(layout, {layout.target.name: np.array(local)})
+    hidden = bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)
+    return bundle.gpt.logits(hidden, bundle.schema.vocab_slice(layout.target))[0]
 
 
 KINDS = {
@@ -175,7 +175,7 @@ def test_llama_cpp_makes_the_same_tokens(tmp_path, options):
     llama = pytest.importorskip("xllamacpp")
     bundle = model(context=64, tied=False, **options)
     names = bundle.schema.blocks["text"].tokens
-    head = bundle.gpt.head_weight[bundle.schema.rows(bundle.schema.layouts[0].last)]
+    head = bundle.gpt.head_weight[bundle.schema.vocab_slice(bundle.schema.layouts[0].target)]
     with torch.no_grad():  # ASCII alone is made, since llama.cpp does not list parts of a character
         head[[i for i, name in enumerate(names) if not name.isascii() or name.startswith("0x")] + [-1]] = 0
     export_bundle(bundle, tmp_path, "gguf")

@@ -61,9 +61,9 @@ def changed(folder: Path, **settings: Any) -> Path:
 def our_logits(bundle: Bundle, local: list[int]) -> torch.Tensor:
     """[T, rows of the slot] after the task token and each of the ids that is fed."""
     layout = bundle.schema.layouts[0]
-    packed = bundle.sequencer.pack(layout, {layout.last.name: np.array(local)})
-    hidden = bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
-    return bundle.gpt.logits(hidden, bundle.schema.rows(layout.last))[0]
+    packed = bundle.sequencer.pack(layout, {layout.target.name: np.array(local)})
+    hidden = bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)
+    return bundle.gpt.logits(hidden, bundle.schema.vocab_slice(layout.target))[0]
 
 
 @torch.inference_mode()

@@ -19,8 +19,8 @@ from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, dotted, merge, preset, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
-from helicon.training.options import Parser, UsageError, resolve, typed_config
-from helicon.training.plan import Plan, _fine_tuning, plan_gpt
+from helicon.training.options import TrainingParser, UsageError, resolve, typed_config
+from helicon.training.plan import TrainingPlan, _fine_tuning, plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.config import GPTModelConfig
 from helicon.training.settings.request import TrainRequest
@@ -40,14 +40,16 @@ def request_(tmp_path: Path) -> TrainRequest:
     )
 
 
-def planned(request: TrainRequest) -> Plan:
+def planned(request: TrainRequest) -> TrainingPlan:
     return plan_gpt(request, lambda line: None)
 
 
 @pytest.mark.parametrize(("steps", "every"), [(35, 3), (9, 1)])
 def test_ten_validations_of_so_many_steps(request_, steps, every, monkeypatch):
-    parses, parse = [], Parser.parse_object
-    monkeypatch.setattr(Parser, "parse_object", lambda self, config: parses.append(config) or parse(self, config))
+    parses, parse = [], TrainingParser.parse_object
+    monkeypatch.setattr(
+        TrainingParser, "parse_object", lambda self, config: parses.append(config) or parse(self, config)
+    )
     plan = planned(replace(request_, steps=steps))
     cli = HeliconCLI("fit", plan.config, plan.data)
     assert len(parses) == 1

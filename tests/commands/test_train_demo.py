@@ -8,7 +8,7 @@ import pytest
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.commands.train import evaluating
-from helicon.data.prepare import Source
+from helicon.data.prepare import DataSource
 from helicon.demos import music
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page
@@ -27,10 +27,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_that_measures_knows_what_was_held_out():
     assert (
-        evaluating(Path("a run"), Source(path=Path("x"), layouts=("music",)))
+        evaluating(Path("a run"), DataSource(path=Path("x"), layouts=("music",)))
         == "helicon eval 'a run' --data.path x --heldout"
     )
-    source = Source(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), held_out=0.02)
+    source = DataSource(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), held_out=0.02)
     assert evaluating(Path("r"), source).endswith("--heldout --data.manifest y.csv --data.held_out 0.02")
 
 

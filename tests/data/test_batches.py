@@ -11,17 +11,17 @@ import torch
 from torch.utils.data import DataLoader
 
 import helicon.data.batches as batches_module
-from helicon.data.batches import NONE, Stream, TrainBatches, Variation, held_out_windows
+from helicon.data.batches import NONE, TrainBatches, Variation, WindowStream, held_out_windows
 from helicon.data.collate import collate
 from helicon.data.corpus import Corpus, write_corpus
-from helicon.data.packing import GROUP, Epochs
-from helicon.data.prepare import Source, prepare
+from helicon.data.packing import GROUP, EpochOrder
+from helicon.data.prepare import DataSource, prepare
 from helicon.demos.composer import write_folder
 from helicon.objectives.base import Batch
 from helicon.sequence.layout import Layout
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.augment import MusicRanges
-from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 from helicon.tokenizers.text import BytesTokenizer
 
 MUSIC = {"music": MusicRanges()}
@@ -33,14 +33,14 @@ def music(tmp_path_factory) -> tuple[list[Corpus], Sequencer]:
     folder = tmp_path_factory.mktemp("music")
     write_folder(folder / "midi", 6, seed=2)
     layouts = ("style[3] music", "music")
-    found = prepare(Source(path=folder / "midi", layouts=layouts, held_out=0.4, cache=folder / "cache"))
+    found = prepare(DataSource(path=folder / "midi", layouts=layouts, held_out=0.4, cache=folder / "cache"))
     return found.corpora, Sequencer([Layout.parse(x) for x in layouts], found.tokenizers, 50)
 
 
-def streams(music, batch: int = 6, seed: int = 4, how: Variation | None = None) -> list[Stream]:
+def streams(music, batch: int = 6, seed: int = 4, how: Variation | None = None) -> list[WindowStream]:
     corpora, sequencer = music
     how = how or Variation(MUSIC, drop=0.3, plan=0.5)
-    return [Stream(c, sequencer, x, seed, batch, how) for c, x in zip(corpora, sequencer.schema.layouts)]
+    return [WindowStream(c, sequencer, x, seed, batch, how) for c, x in zip(corpora, sequencer.schema.layouts)]
 
 
 def texts(
@@ -82,7 +82,10 @@ def test_processes_share_short_pieces_evenly(tmp_path):
     """Of 16 sequences each of two processes has as many pieces as the other, of half the tokens at most."""
     lengths = np.random.default_rng(1).integers(1, 60, 3000).tolist()
     corpus, sequencer = texts(tmp_path, lengths, [False] * 3000, 60)
-    make = lambda **share: TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)], **share)  # noqa: E731
+
+    def make(**share):
+        return TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)], **share)
+
     whole, shares = make(), [make(rank=rank, world=2) for rank in (0, 1)]
     for t in range(20):
         expected, parts = whole.batch(t), [share.batch(t) for share in shares]
@@ -105,15 +108,15 @@ def places(
     rows = [(f"t{i}", None, held[i], {"text": np.arange(starts[i], starts[i + 1])}) for i in range(len(lengths))]
     corpus = write_corpus(folder, layout, rows, {"text": starts[-1] + 1})
     tokenizer = BytesTokenizer()
-    tokenizer.block = Block("text", tuple(map(str, range(starts[-1] + 1))))
+    tokenizer.block = TokenBlock("text", tuple(map(str, range(starts[-1] + 1))))
     return corpus, Sequencer([Layout.parse(layout)], {"text": tokenizer}, context), starts
 
 
-def seen_in_epochs(batches: TrainBatches, epochs: int, world: int = 1) -> dict[int, list[Packed]]:
+def seen_in_epochs(batches: TrainBatches, epochs: int, world: int = 1) -> dict[int, list[PackedSequence]]:
     """Windows of each of the first epochs, as a training of so many processes sees them."""
     (stream,) = batches.streams
     counts = [len(bucket.windows) for bucket in stream.batches.buckets]
-    seen: dict[int, list[Packed]] = {epoch: [] for epoch in range(epochs)}
+    seen: dict[int, list[PackedSequence]] = {epoch: [] for epoch in range(epochs)}
     t = 0
     while sum(map(len, seen.values())) < epochs * sum(counts):
         numbers = [number for number, _ in stream.rows(t)]
@@ -122,7 +125,7 @@ def seen_in_epochs(batches: TrainBatches, epochs: int, world: int = 1) -> dict[i
             assert len(share.ids) <= -(-len(numbers) // world)
             for number, ids, targets, n in zip(numbers[rank::world], share.ids, share.targets, share.lengths.tolist()):
                 if (epoch := stream.batches.epoch_of(number)) in seen:
-                    seen[epoch].append(Packed(ids[:n].numpy(), np.empty(0), targets[:n].numpy()))
+                    seen[epoch].append(PackedSequence(ids[:n].numpy(), np.empty(0), targets[:n].numpy()))
         t += 1
     return seen
 
@@ -133,8 +136,8 @@ def test_every_token_is_a_target_once_an_epoch(tmp_path, context, batch, world):
     lengths = [3, 100, 40, 0, 9, 33, *range(20, 50), 257]
     held = [i == 5 for i in range(len(lengths))]
     corpus, sequencer, starts = places(tmp_path, lengths, held, context)
-    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 1, batch, NONE)
-    first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 1, batch, NONE)
+    first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     expected = {place for i, n in enumerate(lengths) if not held[i] for place in range(starts[i], starts[i] + n)}
     cuts = set()
     for windows in seen_in_epochs(TrainBatches([stream]), 3, world).values():
@@ -152,11 +155,11 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
     (corpus, _), sequencer = music
     (layout, _) = sequencer.schema.layouts
     how = Variation({"music": MusicRanges(tempo=(0.5, 2.0))}, drop=0.0, plan=0.0)
-    stream = Stream(corpus, sequencer, layout, 0, 4, how)
+    stream = WindowStream(corpus, sequencer, layout, 0, 4, how)
     pieces: dict[int, set[bytes]] = {}
     pack = sequencer.pack
 
-    def remembered(layout: Layout, ids, *rest) -> Packed:
+    def remembered(layout: Layout, ids, *rest) -> PackedSequence:
         pieces[len(pieces) - 1].add(ids["music"].tobytes())
         return pack(layout, ids, *rest)
 
@@ -168,7 +171,7 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
             windows = np.flatnonzero(stream.windows.pieces == piece)
             packed = [stream.window(number_of(stream, int(window), epoch), int(window)) for window in windows]
             (whole,) = [np.frombuffer(ids, np.int64) for ids in pieces[len(pieces) - 1]]
-            start, stop = sequencer.schema.vocabulary.slice("music").start, sequencer.schema.vocabulary.stop("music")
+            start, stop = sequencer.schema.vocabulary.slice("music").start, sequencer.schema.vocabulary.eos("music")
             made = [window.targets[layout.prefix - 1 :] for window in packed]
             parts = [targets[targets != NO_TARGET] for targets in made]
             assert sorted(np.concatenate(parts)) == sorted([*(whole + start), stop])
@@ -183,8 +186,8 @@ def test_a_change_that_has_no_room_is_drawn_again(tmp_path, monkeypatch):
     corpus, sequencer, starts = places(tmp_path, lengths, [False] * 6, 12)
     longer = lambda sequencer, ids, rng, ranges: {"text": np.append(ids["text"], [ids["text"][-1]] * rng.integers(9))}  # noqa: E731
     monkeypatch.setattr(batches_module, "augmented", longer)
-    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, Variation(MUSIC, drop=0.0, plan=0.0))
-    start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, Variation(MUSIC, drop=0.0, plan=0.0))
+    start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     times: dict[int, set[int]] = {}
     for epoch in range(30):
         for piece, length in enumerate(lengths):
@@ -209,12 +212,12 @@ def test_ids_that_the_model_does_not_know_are_refused(tmp_path, music, slot, how
     ids = corpus.example(0)
     ids[slot] = np.append(ids[slot][:-1], 60_000)
     wrong = write_corpus(tmp_path, str(layout), [("a", None, False, ids)] * 2, dict.fromkeys(ids, 1 << 16))
-    stream = Stream(wrong, sequencer, layout, 0, 2, how)
+    stream = WindowStream(wrong, sequencer, layout, 0, 2, how)
     with pytest.raises(ValueError, match=f"^slot {slot}: ids must be 0 .. [0-9]+, got [0-9]+ .. 60000$"):
         [stream.window(0, window) for window in range(len(stream.windows.pieces))]
 
 
-def number_of(stream: Stream, window: int, epoch: int) -> int:
+def number_of(stream: WindowStream, window: int, epoch: int) -> int:
     """A number at which a window may come in an epoch."""
     for k, bucket in enumerate(stream.batches.buckets):
         if window in bucket.windows:
@@ -225,7 +228,7 @@ def number_of(stream: Stream, window: int, epoch: int) -> int:
 def test_batches_are_of_like_lengths_and_full(tmp_path):
     lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
     corpus, sequencer = texts(tmp_path, lengths, [False] * 2000, 100)
-    batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 8, NONE)])
+    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 8, NONE)])
     found = [batches.batch(t) for t in range(2 * GROUP)]
     assert np.mean([(batch.targets == NO_TARGET).double().mean() for batch in found]) < 0.1
     fed = [int(batch.lengths.sum()) for batch in found]
@@ -237,8 +240,8 @@ def test_batches_are_of_like_lengths_and_full(tmp_path):
 def test_pieces_of_a_batch_are_each_on_their_own(tmp_path):
     """Four texts of two letters to a sequence of 12 tokens: the task token and the letters each."""
     corpus, sequencer = texts(tmp_path, [2] * 40, [False] * 40, 12)
-    batch = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)]).batch(0)
-    first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    batch = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)]).batch(0)
+    first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     assert batch.lengths.tolist() == [3] * 8
     assert (batch.ids[:, 1] == batch.ids[:, 2]).all()
     assert len(set(batch.ids[:, 1].tolist())) == 8
@@ -252,7 +255,7 @@ def test_a_longer_variant_of_a_piece_stays_within_its_place(tmp_path):
     corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
     assert corpus.longest("text").tolist() == [9] * 40
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 40)
-    batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)])
+    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)])
     found = [batches.batch(t).lengths for t in range(10)]
     assert {len(lengths) for lengths in found} == {8}
     assert set(torch.cat(found).tolist()) == {1 + 2, 1 + 9}
@@ -260,7 +263,7 @@ def test_a_longer_variant_of_a_piece_stays_within_its_place(tmp_path):
 
 def test_fewer_examples_than_a_batch_are_enough(tmp_path):
     corpus, sequencer = texts(tmp_path, [5, 6], [False, False], 11)
-    batches = TrainBatches([Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)])
+    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)])
     assert batches.batch(7).ids.shape[0] == 16
 
 
@@ -277,15 +280,15 @@ def test_words_are_dropped_and_pieces_changed_at_random(music):
     assert len({tuple(packed.ids[4:20].tolist()) for packed in found[:50]}) > 30
     part = list(sequencer.schema.axes).index("music.part")
     first = sequencer.schema.axis_starts["music.part"]
-    assert (found[0].rows[4:, part] > first + 1).all()
-    assert (plain.window(number, window).rows[4:, part] == first + 1).all()
+    assert (found[0].coord_ids[4:, part] > first + 1).all()
+    assert (plain.window(number, window).coord_ids[4:, part] == first + 1).all()
 
 
 @pytest.mark.parametrize("context", [2, 3, 7, 12])
 def test_held_out_windows_score_every_token_once(tmp_path, context):
     lengths = [0, 1, 5, 6, 7, 13, 50, 99]
     corpus, sequencer = texts(tmp_path, [*lengths, 40], [True] * 8 + [False], context)
-    stop = sequencer.schema.vocabulary.stop("text")
+    stop = sequencer.schema.vocabulary.eos("text")
     start = sequencer.schema.vocabulary.slice("text").start
     scored = np.concatenate(
         [w.targets for ((_, w),) in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
@@ -301,7 +304,7 @@ def test_held_out_windows_follow_the_piece(tmp_path):
     corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 9)
     windows = [window for ((_, window),) in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
-    start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.stop("text")
+    start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     heard = []
     for number, window in enumerate(windows):
         places = np.flatnonzero(window.targets != NO_TARGET)
@@ -315,21 +318,23 @@ def test_held_out_windows_follow_the_piece(tmp_path):
 
 
 def test_collate_pads_with_what_is_never_learned():
-    a = Packed(np.array([1, 2, 3]), np.ones((3, 2), np.int64), np.array([2, 3, 4]))
-    b = Packed(np.array([1]), np.ones((1, 2), np.int64), np.array([5]))
+    a = PackedSequence(np.array([1, 2, 3]), np.ones((3, 2), np.int64), np.array([2, 3, 4]))
+    b = PackedSequence(np.array([1]), np.ones((1, 2), np.int64), np.array([5]))
     batch = collate(7, [a, b])
     assert batch.layout == 7
     assert batch.ids.tolist() == [[1, 2, 3], [1, 0, 0]]
     assert batch.targets.tolist() == [[2, 3, 4], [5, NO_TARGET, NO_TARGET]]
-    assert batch.rows[1].tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert batch.coord_ids[1].tolist() == [[1, 1], [0, 0], [0, 0]]
     assert batch.lengths.tolist() == [3, 1]
 
 
 def test_the_order_of_an_epoch_is_drawn_once(tmp_path, monkeypatch):
     corpus, sequencer = texts(tmp_path, [5] * 30_000, [False] * 30_000, 11)
-    stream = Stream(corpus, sequencer, sequencer.schema.layouts[0], 0, 64, NONE)
-    drawn, order = [], Epochs._order
-    monkeypatch.setattr(Epochs, "_order", lambda self, epoch: drawn.append(epoch in self._orders) or order(self, epoch))
+    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 64, NONE)
+    drawn, order = [], EpochOrder._order
+    monkeypatch.setattr(
+        EpochOrder, "_order", lambda self, epoch: drawn.append(epoch in self._orders) or order(self, epoch)
+    )
     for t in range(2 * GROUP):
         stream.rows(t)
     assert len(drawn) == 2 * GROUP

@@ -15,9 +15,9 @@ from image_bundles import CENTROIDS, picture
 from sound_bundles import noise, sound_codec
 
 from helicon.data import encoding
-from helicon.data.encoding import Coder, Encoding, Piece, Surveying, encode, grouped
+from helicon.data.encoding import EncodedExample, EncodingJob, SlotEncoder, StatisticsJob, encode, grouped
 from helicon.data.entries import Entry
-from helicon.data.reading import Alternatives, Reader
+from helicon.data.reading import Reader, Variants
 from helicon.demos.composer import write_folder
 from helicon.formats.audio import write_audio
 from helicon.formats.image import write_image
@@ -106,9 +106,10 @@ def test_sounds_of_two_levels_are_what_each_is_alone(tmp_path):
             assert np.array_equal(piece.ids[slot][0].ids, tokenizer.encode(sound))
 
 
-def pieces(*sizes: int) -> list[tuple[Entry, Piece]]:
+def pieces(*sizes: int) -> list[tuple[Entry, EncodedExample]]:
     return [
-        (Entry(name="", files={}), Piece(str(i), {}, {"image": np.zeros(n, np.uint8)})) for i, n in enumerate(sizes)
+        (Entry(name="", files={}), EncodedExample(str(i), {}, {"image": np.zeros(n, np.uint8)}))
+        for i, n in enumerate(sizes)
     ]
 
 
@@ -124,8 +125,8 @@ def test_so_many_go_together(monkeypatch, sizes, groups):
 
 def test_alternatives_count_by_what_they_take(monkeypatch):
     monkeypatch.setattr(encoding, "TOGETHER_BYTES", 100)
-    several = Alternatives([np.zeros(60, np.uint8)] * 2)
-    found = [(Entry(name="", files={}), Piece(str(i), {}, {"image": several})) for i in range(2)]
+    several = Variants([np.zeros(60, np.uint8)] * 2)
+    found = [(Entry(name="", files={}), EncodedExample(str(i), {}, {"image": several})) for i in range(2)]
     assert [len(group) for group in grouped(found)] == [1, 1]
 
 
@@ -146,12 +147,12 @@ def test_all_but_codecs_can_go_to_other_processes(tmp_path):
         "labels": (LabelTokenizer(["bell"]), "bell"), "lyrics": (LyricsTokenizer(), "Sing,\ngoddess"),
     }  # fmt: skip
     for tokenizer, media in known.values():
-        assert Coder(slot="", modality="", tokenizer=tokenizer, room=None).travels
+        assert SlotEncoder(slot="", modality="", tokenizer=tokenizer, room=None).travels
         again = pickle.loads(pickle.dumps(tokenizer))
         assert again.block == tokenizer.block
         assert np.array_equal(again.encode(media), tokenizer.encode(media))
     for tokenizer in (codes_of(sound_codec()), Together(), Locked()):
-        assert not Coder(slot="", modality="", tokenizer=tokenizer, room=None).travels
+        assert not SlotEncoder(slot="", modality="", tokenizer=tokenizer, room=None).travels
 
 
 def test_what_cannot_go_is_encoded_here(tmp_path):
@@ -163,17 +164,17 @@ def test_what_cannot_go_is_encoded_here(tmp_path):
 
 def test_long_text_is_several_pieces():
     lines = "".join(f"line {i}\n" for i in range(4000))
-    coder = Coder(slot="text", modality="text", tokenizer=BytesTokenizer(), room=None)
-    made = Encoding(Layout.parse("text"), {"text": "text"}, [coder])(Entry(name="book", files={}), {"text": lines})
+    coder = SlotEncoder(slot="text", modality="text", tokenizer=BytesTokenizer(), room=None)
+    made = EncodingJob(Layout.parse("text"), {"text": "text"}, [coder])(Entry(name="book", files={}), {"text": lines})
     assert [piece.name for piece in made] == ["book#0", "book#1", "book#2"]
     assert b"".join(bytes(piece.ids["text"][0].ids) for piece in made).decode() == lines
     assert all(len(a.ids["text"][0].ids) > len(b.ids["text"][0].ids) - 99 for a, b in pairwise(made))
 
 
 def test_surveys_are_of_what_is_asked_and_of_each_alternative():
-    media = {"text": Alternatives([" a  cat ", "a dog"]), "image": picture(0)}
+    media = {"text": Variants([" a  cat ", "a dog"]), "image": picture(0)}
     entry = Entry(name="", files={})
-    assert Surveying(["text"])(entry, media) == {"text": ["a cat", "a dog"]}
-    assert Surveying([])(entry, media) == {}
-    (pixels,) = Surveying(["image"])(entry, media)["image"]
+    assert StatisticsJob(["text"])(entry, media) == {"text": ["a cat", "a dog"]}
+    assert StatisticsJob([])(entry, media) == {}
+    (pixels,) = StatisticsJob(["image"])(entry, media)["image"]
     assert np.array_equal(pixels, picture(0).reshape(-1, 3))

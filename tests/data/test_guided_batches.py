@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from guided_worlds import media as media  # a fixture
 
-from helicon.data.batches import NONE, Stream, Variation, held_out_windows
-from helicon.data.prepare import Prepared, Source, modalities_of, prepare
+from helicon.data.batches import NONE, Variation, WindowStream, held_out_windows
+from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 
 SPEC = "verse[2] fine@coarse"
 pytestmark = pytest.mark.usefixtures("media")
@@ -29,7 +29,7 @@ def found(tmp_path: Path, media) -> tuple[Prepared, Sequencer]:
     for seed, (length, verse) in enumerate([(30, "abcdeabcde"), (7, "edcba"), (21, "aaaabbbb")]):
         (folder / f"{seed}.tones").write_text(digits(length, seed))
         (folder / f"{seed}.verses").write_text(verse)
-    found = prepare(Source(path=folder, layouts=(SPEC,), held_out=0.4, cache=tmp_path / "cache"))
+    found = prepare(DataSource(path=folder, layouts=(SPEC,), held_out=0.4, cache=tmp_path / "cache"))
     return found, Sequencer([Layout.parse(SPEC)], found.tokenizers, 3 + 8)
 
 
@@ -46,16 +46,16 @@ def test_ids_of_the_guide_and_whole_texts_are_stored(found):
     assert corpus.tokens(held=True) + corpus.tokens(held=False) == 30 + 7 + 21
 
 
-def guide_of(packed: Packed, sequencer: Sequencer) -> list[int]:
+def guide_of(packed: PackedSequence, sequencer: Sequencer) -> list[int]:
     """The row of each token's coarse code at the next token, 0 for none."""
     axis = list(sequencer.schema.axes).index("fine.guide+0")
-    return (packed.rows[:, axis] - sequencer.schema.axis_starts["fine.guide+0"]).tolist()
+    return (packed.coord_ids[:, axis] - sequencer.schema.axis_starts["fine.guide+0"]).tolist()
 
 
 def test_a_window_has_the_guide_and_the_text_of_its_stretch(found):
     (corpus,), sequencer = found[0].corpora, found[1]
     (layout,) = sequencer.schema.layouts
-    stream = Stream(corpus, sequencer, layout, 0, 2, NONE)
+    stream = WindowStream(corpus, sequencer, layout, 0, 2, NONE)
     piece = int(np.argmax(corpus.lengths("fine")[stream.examples]))
     ids, windows = corpus.example(int(stream.examples[piece])), np.flatnonzero(stream.windows.pieces == piece)
     start = sequencer.schema.vocabulary.slice("fine").start
@@ -67,7 +67,7 @@ def test_a_window_has_the_guide_and_the_text_of_its_stretch(found):
         guides = {i: [1 + int(ids["coarse"][p // 4]) for p in range(i, i + len(fed))] for i in starts}
         (first, *_) = [i for i in starts if guide_of(window, sequencer)[2:][: len(fed)] == guides[i]]
         packed = sequencer.pack(layout, ids, first, plan=False)
-        assert np.array_equal(packed.rows[: len(window.ids)], window.rows)
+        assert np.array_equal(packed.coord_ids[: len(window.ids)], window.coord_ids)
         assert np.array_equal(packed.ids[: len(window.ids)], window.ids)
         seen.add((first, *window.ids[1:3].tolist()))
     assert len(seen) > 5
@@ -76,14 +76,14 @@ def test_a_window_has_the_guide_and_the_text_of_its_stretch(found):
 def test_the_guide_and_the_text_are_left_out_at_random(found):
     (corpus,), sequencer = found[0].corpora, found[1]
     (layout,) = sequencer.schema.layouts
-    stream = Stream(corpus, sequencer, layout, 0, 2, Variation(drop=0.3, plan=0.0))
-    stop = sequencer.schema.vocabulary.stop("verse")
+    stream = WindowStream(corpus, sequencer, layout, 0, 2, Variation(drop=0.3, plan=0.0))
+    stop = sequencer.schema.vocabulary.eos("verse")
     without = np.zeros((2, 2))
     for number in range(600):
         window = stream.window(number, 0)
         without[int(not any(guide_of(window, sequencer))), int(window.ids[1] == stop)] += 1
         phase = list(sequencer.schema.axes).index("fine.phase")
-        phases = window.rows[2:, phase] - sequencer.schema.axis_starts["fine.phase"]
+        phases = window.coord_ids[2:, phase] - sequencer.schema.axis_starts["fine.phase"]
         assert bool(phases.any()) == any(guide_of(window, sequencer))
     assert without / 600 == pytest.approx(np.array([[0.49, 0.21], [0.21, 0.09]]), abs=0.05)
 
@@ -91,7 +91,7 @@ def test_the_guide_and_the_text_are_left_out_at_random(found):
 def test_every_token_is_scored_once_with_its_guide(found):
     (corpus,), sequencer = found[0].corpora, found[1]
     (layout,) = sequencer.schema.layouts
-    start, stop = sequencer.schema.vocabulary.slice("fine").start, sequencer.schema.vocabulary.stop("fine")
+    start, stop = sequencer.schema.vocabulary.slice("fine").start, sequencer.schema.vocabulary.eos("fine")
     heard: list[int] = []
     for ((_, window),) in held_out_windows(corpus, sequencer, layout):
         targets = window.targets[2:]

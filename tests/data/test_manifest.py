@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helicon.data import manifest
-from helicon.data.entries import DataError, Scan
+from helicon.data.entries import DataError, FolderScan
 from helicon.data.files import scan
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality
@@ -32,18 +32,18 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def captioned(root: Path, manifest: str, content: str) -> Scan:
+def captioned(root: Path, manifest: str, content: str) -> FolderScan:
     """Pictures and texts of the files a.png, b.png, c.png and a manifest."""
     touch(root, "a.png", "b.png", "c.png")
     (root / manifest).write_text(content, encoding="utf-8")
     return scan(root, [TEXT, PICTURE], root / manifest)
 
 
-def texts(found: Scan) -> dict[str, tuple[str, ...]]:
+def texts(found: FolderScan) -> dict[str, tuple[str, ...]]:
     return {entry.name: entry.texts for entry in found.entries}
 
 
-def reasons(root: Path, found: Scan) -> dict[str, str]:
+def reasons(root: Path, found: FolderScan) -> dict[str, str]:
     return {name.removeprefix(f"{root}/"): reason for name, reason in found.skipped.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helicon.data.packing import GROUP, PIECES, Batches, Epochs, buckets, full_batches
+from helicon.data.packing import GROUP, PIECES, Batches, EpochOrder, buckets, full_batches
 
 WORLDS = {
     "full": np.full(100, 64),
@@ -105,7 +105,7 @@ def test_held_out_windows_make_full_batches():
 
 
 def test_epochs_have_every_item_once_in_their_own_order():
-    epochs = Epochs(np.array([7, 8, 9]), seed=1)
+    epochs = EpochOrder(np.array([7, 8, 9]), seed=1)
     found = np.concatenate([epochs.at(np.arange(i, i + 5)) for i in range(0, 30, 5)]).reshape(10, 3)
     assert (np.sort(found) == [7, 8, 9]).all()
     assert len({tuple(row) for row in found.tolist()}) > 2
@@ -113,6 +113,6 @@ def test_epochs_have_every_item_once_in_their_own_order():
 
 def test_every_bucket_has_an_order_of_its_own():
     """Two of as many windows: the same order in both would show the same neighbours again and again."""
-    first, second = (Epochs(np.arange(50), seed=1, stream=stream).at(np.arange(50)).tolist() for stream in (0, 1))
+    first, second = (EpochOrder(np.arange(50), seed=1, stream=stream).at(np.arange(50)).tolist() for stream in (0, 1))
     assert sorted(first) == sorted(second) == list(range(50))
     assert first != second

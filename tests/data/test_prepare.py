@@ -16,7 +16,7 @@ import pytest
 from helicon.data import reading
 from helicon.data.corpus import CorpusError
 from helicon.data.files import DataError
-from helicon.data.prepare import Prepared, Source, _choices, prepare
+from helicon.data.prepare import DataSource, Prepared, _choices, prepare
 from helicon.data.workers import Workers
 from helicon.demos.composer import write_folder
 from helicon.modalities.music import MUSIC
@@ -32,12 +32,12 @@ def pieces(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def source(pieces, tmp_path) -> Source:
+def source(pieces, tmp_path) -> DataSource:
     shutil.copytree(pieces, tmp_path / "midi")
-    return Source(path=tmp_path / "midi", layouts=("style[3] music",), held_out=0.3, cache=tmp_path / "cache")
+    return DataSource(path=tmp_path / "midi", layouts=("style[3] music",), held_out=0.3, cache=tmp_path / "cache")
 
 
-def prepared(source: Source, **others) -> tuple[Prepared, list[str]]:
+def prepared(source: DataSource, **others) -> tuple[Prepared, list[str]]:
     said: list[str] = []
     return prepare(source, say=said.append, **others), said
 
@@ -168,7 +168,7 @@ def test_bad_files_are_passed_over_with_their_reasons(source):
 def test_a_folder_of_bad_files_only_names_one(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"no")
     with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
-        prepare(Source(path=tmp_path, layouts=("music",), cache=tmp_path / "cache"))
+        prepare(DataSource(path=tmp_path, layouts=("music",), cache=tmp_path / "cache"))
 
 
 def test_texts_in_any_script_and_names_in_none(tmp_path):
@@ -179,7 +179,7 @@ def test_texts_in_any_script_and_names_in_none(tmp_path):
     if os.name != "nt":
         (tmp_path / os.fsdecode(b"\xff.txt")).write_bytes(b"name")
     found, _ = prepared(
-        Source(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
+        DataSource(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
     )
     (corpus,) = found.corpora
     whole: dict[str, str] = {}
@@ -195,7 +195,7 @@ def test_captions_may_all_be_empty(source):
     for path in list(source.path.rglob("*.mid")):
         path.with_suffix(".txt").write_text("")
     found, _ = prepared(
-        Source(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
+        DataSource(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
     )
     assert found.corpora[0].lengths("text").tolist() == [0] * 6
 
@@ -204,7 +204,7 @@ def test_a_caption_longer_than_its_slot_is_cut_and_counted(source):
     for path in list(source.path.rglob("*.mid")):
         path.with_suffix(".txt").write_text("ode to joy")
     found, _ = prepared(
-        Source(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
+        DataSource(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
     )
     assert found.corpora[0].example(0)["text"].tolist() == list(b"ode ")
     assert found.repaired["text tokens cut"] == 6 * 6
@@ -249,7 +249,7 @@ def test_files_are_read_once_where_nothing_is_learned_from_them(source, monkeypa
     monkeypatch.setattr(reading, "KEPT_BYTES", 0)
     for tokenizer, times in (("musenet", 1), ("music", 2)):
         read.clear()
-        prepared(Source(path=source.path, layouts=("music",), tokenizers={"music": tokenizer}, cache=source.cache))
+        prepared(DataSource(path=source.path, layouts=("music",), tokenizers={"music": tokenizer}, cache=source.cache))
         assert len(read) == 6 * times
     known = prepared(source)[0].tokenizers
     read.clear()
@@ -259,7 +259,7 @@ def test_files_are_read_once_where_nothing_is_learned_from_them(source, monkeypa
 
 def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"no")
-    source = Source(path=tmp_path, layouts=("music",), tokenizers={"music": "musenet"}, cache=tmp_path / "cache")
+    source = DataSource(path=tmp_path, layouts=("music",), tokenizers={"music": "musenet"}, cache=tmp_path / "cache")
     with pytest.raises(DataError, match=r"none of 1 files for `music` can be used; .*a\.mid: "):
         prepare(source)
     assert list((tmp_path / "cache").iterdir()) == []
@@ -268,8 +268,8 @@ def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
 def test_the_first_tokenizer_of_a_slot_is_its_default():
     layouts = ("style[3] music", "text[8] image[4x4]", "lyrics[8] audio")
     default = {"style": "style", "music": "music", "text": "bpe", "image": "palette", "lyrics": "lyrics"}
-    assert _choices(Source(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
-    assert _choices(Source(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
+    assert _choices(DataSource(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
+    assert _choices(DataSource(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
         **default,
         "text": "bytes",
         "audio": "mulaw",

@@ -13,9 +13,9 @@ from PIL import Image
 
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.cli import main
-from helicon.data.batches import Stream, Variation
+from helicon.data.batches import Variation, WindowStream
 from helicon.data.entries import DataError
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image, write_image
 from helicon.gpt.model import GPTConfig
@@ -49,7 +49,7 @@ def prepared(folder: Path, layout: str = PAIR, held_out: float = 0.2, **how) -> 
     chosen = {slot: name for slot, name in TOKENIZERS.items() if slot in slots}
     cache = folder.parent / "cache"
     return prepare(
-        Source(
+        DataSource(
             path=folder,
             layouts=(layout,),
             tokenizers=chosen,
@@ -61,12 +61,12 @@ def prepared(folder: Path, layout: str = PAIR, held_out: float = 0.2, **how) -> 
     )
 
 
-def stream(found: Prepared, **how) -> Stream:
+def stream(found: Prepared, **how) -> WindowStream:
     sequencer = Sequencer([Layout.parse(corpus.layout) for corpus in found.corpora], found.tokenizers, 99)
-    return Stream(found.corpora[0], sequencer, sequencer.schema.layouts[0], 3, 1, Variation(**how))
+    return WindowStream(found.corpora[0], sequencer, sequencer.schema.layouts[0], 3, 1, Variation(**how))
 
 
-def fed_caption(found: Stream, epoch: int, example: int) -> str:
+def fed_caption(found: WindowStream, epoch: int, example: int) -> str:
     (window,) = np.flatnonzero(found.examples == example)  # pictures are whole, a window each
     number = epoch * len(found.examples)
     assert found.batches.epoch_of(number) == epoch
@@ -155,7 +155,7 @@ def test_an_empty_caption_is_not_one_that_is_left_out(tmp_path):
     found = prepared(captioned(tmp_path / "pairs", a="", b="dog"))
     window = stream(found, drop=0.0).window(0, 0)
     vocabulary = found.tokenizers["text"].block
-    assert window.targets[0] == 2 + len(vocabulary)  # `stop`, after the task's two rows
+    assert window.targets[0] == 2 + len(vocabulary)  # `eos`, after the task's two rows
     assert (window.targets[1:12] == NO_TARGET).all()
 
 

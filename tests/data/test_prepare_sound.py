@@ -9,7 +9,7 @@ import pytest
 from sound_bundles import noise, sound_codec
 
 from helicon.data.entries import DataError
-from helicon.data.prepare import Prepared, Source, modalities_of, prepare
+from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
 from helicon.formats.audio import write_audio
 from helicon.modalities.audio import AUDIO, codes_of
 from helicon.sequence.layout import Layout
@@ -26,7 +26,7 @@ def write_sounds(folder: Path) -> Path:
 
 
 def prepared(folder: Path, layout: str, tokenizers: dict[str, str], adopted: dict | None = None, **options) -> Prepared:
-    source = Source(
+    source = DataSource(
         path=folder,
         layouts=(layout,),
         tokenizers=tokenizers,

@@ -10,7 +10,7 @@ import pytest
 
 from helicon.data import reading
 from helicon.data.entries import Entry
-from helicon.data.reading import Alternatives, Job, Reader, read_entry
+from helicon.data.reading import Reader, ReadJob, Variants, read_entry
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -52,10 +52,10 @@ def test_several_captions_are_alternatives(tmp_path, pictures):
     several = Entry(name="7", files=entry.files, texts=("a", "b", "a"))
     media = read_entry(several, ["text", "picture"], {}).media
     assert media is not None
-    assert isinstance(media["text"], Alternatives)
+    assert isinstance(media["text"], Variants)
     assert list(media["text"]) == ["a", "b", "a"]
     again = pickle.loads(pickle.dumps(media["text"]))
-    assert (type(again), list(again)) == (Alternatives, ["a", "b", "a"])
+    assert (type(again), list(again)) == (Variants, ["a", "b", "a"])
     one = read_entry(entry, ["text", "picture"], {})
     assert one.media is not None
     assert one.media["text"] == "number 7"
@@ -121,7 +121,7 @@ def test_nothing_is_kept_of_what_is_read_once(tmp_path, pictures):
 def test_media_come_along_where_they_are_kept(tmp_path, pictures, given, keep, along):
     (entry,) = entries(tmp_path, 7)
     media = {"picture": np.zeros(5)} if given else None
-    found = Job(["picture"], {}, width)((entry, media, keep))
+    found = ReadJob(["picture"], {}, width)((entry, media, keep))
     assert found.made == ("7", 5 if given else 1_000_000)
     assert (found.media is not None) == along
     assert found.bytes == (0 if given else 1_000_000)
@@ -129,5 +129,5 @@ def test_media_come_along_where_they_are_kept(tmp_path, pictures, given, keep, a
 
 def test_of_a_bad_file_nothing_is_made(tmp_path, pictures):
     (entry,) = entries(tmp_path, "bad")
-    found = Job(["picture"], {}, lambda entry, media: pytest.fail("there are no media"))((entry, None, True))
+    found = ReadJob(["picture"], {}, lambda entry, media: pytest.fail("there are no media"))((entry, None, True))
     assert (found.made, found.media, found.reason) == (None, None, "not a picture")

@@ -15,7 +15,7 @@ import pytest
 
 from helicon.data import workers
 from helicon.data.entries import Entry
-from helicon.data.reading import Job
+from helicon.data.reading import ReadJob
 from helicon.data.workers import AHEAD, LONGEST_CHUNK, Workers, shared
 
 
@@ -137,7 +137,7 @@ def test_other_processes_do_the_same(tmp_path: Path):
     for i in range(20):
         (tmp_path / f"{i:02}.txt").write_bytes(b"\xff" if i == 7 else b"text %d" % i)
     tasks = [(Entry(name=str(i), files={"text": tmp_path / f"{i:02}.txt"}), None, True) for i in range(20)]
-    job = Job(["text"], {})
+    job = ReadJob(["text"], {})
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert list(shared(job, iter(tasks), 20, pool, 2)) == [job(task) for task in tasks]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helicon.demos.composer import compose, write_folder
-from helicon.demos.harmony import DOMINANT, SUBDOMINANT, TONIC, Key, lead, progression
+from helicon.demos.harmony import DOMINANT, SUBDOMINANT, TONIC, MusicalKey, lead, progression
 from helicon.demos.styles import LABELS, decide
 from helicon.formats.score import DRUMS, Score
 
@@ -20,22 +20,22 @@ def same(a: Score, b: Score) -> bool:
 
 
 def test_chords_of_a_key():
-    assert Key(0, minor=False).chord(TONIC) == (0, 4, 7)
-    assert Key(9, minor=True).chord(DOMINANT) == (4, 8, 11)  # E major in A minor
-    assert Key(9, minor=True).name == "A minor"
+    assert MusicalKey(0, minor=False).chord(TONIC) == (0, 4, 7)
+    assert MusicalKey(9, minor=True).chord(DOMINANT) == (4, 8, 11)  # E major in A minor
+    assert MusicalKey(9, minor=True).name == "A minor"
 
 
 def test_a_progression_goes_where_it_is_asked_to():
-    degrees = progression(Key(0, minor=False), [TONIC], 4, [DOMINANT, SUBDOMINANT], random.Random(0))
+    degrees = progression(MusicalKey(0, minor=False), [TONIC], 4, [DOMINANT, SUBDOMINANT], random.Random(0))
     assert (degrees[0], len(degrees)) == (TONIC, 4)
     with pytest.raises(ValueError, match="no 1 chords"):
-        progression(Key(0, minor=False), [DOMINANT], 1, [SUBDOMINANT], random.Random(0))
+        progression(MusicalKey(0, minor=False), [DOMINANT], 1, [SUBDOMINANT], random.Random(0))
 
 
 @pytest.mark.parametrize("minor", [False, True])
 @pytest.mark.parametrize("tonic", range(12))
 def test_voices_sound_the_chord_do_not_cross_and_avoid_parallel_fifths(tonic, minor):
-    key, degrees = Key(tonic, minor), [TONIC, SUBDOMINANT, DOMINANT, TONIC]
+    key, degrees = MusicalKey(tonic, minor), [TONIC, SUBDOMINANT, DOMINANT, TONIC]
     voices = lead(key, degrees, [69, 71, 70, 69], random.Random(0))
     assert (np.diff(voices, axis=1) > 0).all()
     assert [set(row % 12) for row in voices] == [set(key.chord(degree)) for degree in degrees]

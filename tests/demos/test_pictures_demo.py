@@ -11,7 +11,7 @@ import pytest
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos import captioned
-from helicon.demos.captioned import Samples
+from helicon.demos.captioned import CaptionedSamples
 from helicon.demos.pictures import PictureWorld
 from helicon.demos.shape_checker import CHANCE
 from helicon.demos.shapes import Scene, draw, held_out_scene, is_held_out
@@ -71,7 +71,7 @@ def test_figures_are_shares_of_the_pictures():
     first, second = ([draw(scene, rng) for _ in range(2)] for scene in scenes)
     second[0] = np.full_like(second[0], 255)
     asked = zip(scenes, (first, second), ([0.0, -1.0], [-9.0, -2.0]))
-    samples = [Samples(scene, made, list(map(world.read, made)), fits) for scene, made, fits in asked]
+    samples = [CaptionedSamples(scene, made, list(map(world.read, made)), fits) for scene, made, fits in asked]
     figures = world.figures(samples)
     assert figures["all_right"] == figures["first_colour"] == 3 / 4
     assert (figures["best"], figures["shuffled"]) == (1.0, 0.0)

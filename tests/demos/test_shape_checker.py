@@ -13,7 +13,7 @@ from helicon.demos.shape_reader import (
     _WAYS_C3,
     _WINDOW,
     UNCLEAR,
-    Seen,
+    DetectedShape,
     _bank,
     _blurred,
     _seen,
@@ -48,7 +48,7 @@ OTHERS = {  # one word changed
 }
 
 
-def scene_of(things: list[Seen]) -> Scene | None:
+def scene_of(things: list[DetectedShape]) -> Scene | None:
     """What is seen, told from the upper or left thing; None unless it is two clear things of different colours."""
     words = [seen.thing for seen in things]
     if len(words) != 2 or words[0].colour == words[1].colour or UNCLEAR in (words[0].shape, words[1].shape):
@@ -257,7 +257,7 @@ def test_what_guessing_reaches():
     counts, total, places = Counter(), 0, dict(zip(RELATIONS, ((0, 9), (18, 9), (9, 0), (9, 18))))
     for first, where, second in product(THINGS, RELATIONS, THINGS):
         if first.colour != second.colour:
-            things = (Seen(first, *places[where], 0.0), Seen(second, 9, 9, 0.0))
+            things = (DetectedShape(first, *places[where], 0.0), DetectedShape(second, 9, 9, 0.0))
             counts.update(name for name, right in obeys(things, SCENE).items() if right)
             total += 1
     assert {name: counts[name] / total for name in CHANCE} == pytest.approx(CHANCE)

@@ -11,7 +11,7 @@ import pytest
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.demos import captioned
-from helicon.demos.captioned import Samples
+from helicon.demos.captioned import CaptionedSamples
 from helicon.demos.sound import SoundWorld
 from helicon.demos.tone_checker import CHANCE
 from helicon.demos.tones import RATE, SAMPLES, held_out_tones, play
@@ -65,6 +65,8 @@ def test_figures_are_shares_of_the_sounds():
     first, second = ([Sound(play(each, rng)[:, None], RATE) for _ in range(2)] for each in tones)
     second[0] = Sound(np.zeros((SAMPLES, 1), np.float32), RATE)
     made = zip(tones, (first, second))
-    figures = world.figures([Samples(each, sounds, list(map(world.read, sounds)), [0.0, 1.0]) for each, sounds in made])
+    figures = world.figures(
+        [CaptionedSamples(each, sounds, list(map(world.read, sounds)), [0.0, 1.0]) for each, sounds in made]
+    )
     assert figures["all_right"] == figures["first_pitch"] == figures["order"] == 3 / 4
     assert figures["shuffled"] == 0.0

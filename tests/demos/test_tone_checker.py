@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helicon.demos.tone_checker import CHANCE, obeys, score
-from helicon.demos.tone_reader import Heard, Manner, levels, nearest_timbre, overtones, period_pitch, read_notes
+from helicon.demos.tone_reader import DetectedNote, Manner, levels, nearest_timbre, overtones, period_pitch, read_notes
 from helicon.demos.tones import (
     BEAT,
     NOTES,
@@ -141,7 +141,7 @@ def test_what_guessing_reaches():
     """Each pair of tones, heard and asked for; asked for, only their sameness matters."""
     kinds = {"a plucked low C, then a bowed low C": 84, "a plucked low C, then a plucked low D": 546}
     kinds["a plucked low C, then a bowed low D"] = 1092
-    everything = [[Heard(0, 1, note.key, note.timbre) for note in notes] for notes in permutations(NOTES, 2)]
+    everything = [[DetectedNote(0, 1, note.key, note.timbre) for note in notes] for notes in permutations(NOTES, 2)]
     assert sum(kinds.values()) == len(everything) == 1722
     shares = dict.fromkeys(CHANCE, 0.0)
     for caption, number in kinds.items():
@@ -153,7 +153,7 @@ def test_what_guessing_reaches():
 
 def test_a_note_out_of_tune_is_wrong():
     for off, right in ((0.4, True), (-0.4, True), (0.6, False), (-0.6, False), (12, False), (-12, False)):
-        heard = [Heard(0, 0.4, 60 + off, "plucked"), Heard(0.5, 1, 79, "bowed")]
+        heard = [DetectedNote(0, 0.4, 60 + off, "plucked"), DetectedNote(0.5, 1, 79, "bowed")]
         assert obeys(heard, TONES)["first_pitch"] == right
 
 

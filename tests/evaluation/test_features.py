@@ -45,7 +45,7 @@ def corpus_of(bundle: Bundle, folder: Path) -> Corpus:
     sizes = {slot.name: len(bundle.schema.blocks[slot.name]) for slot in layout.slots}
 
     def ids(name: str, i: int) -> np.ndarray:
-        length = 16 if name == "image" else i % 4 if layout.last.name != name else LENGTHS[i]
+        length = 16 if name == "image" else i % 4 if layout.target.name != name else LENGTHS[i]
         return rng.integers(0, sizes[name], length)
 
     rows = [(f"{i}", "ab"[i % 2] if i else None, i == 3, {n: ids(n, i) for n in sizes}) for i in range(len(LENGTHS))]
@@ -64,7 +64,9 @@ def by_hand(bundle: Bundle, corpus: Corpus) -> list[np.ndarray]:
 
         hooks = [layer.attention.register_forward_pre_hook(keep) for layer in bundle.gpt.layers]
         packed = bundle.sequencer.pack(layout, corpus.example(i), plan=False)
-        fed.append(bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame))
+        fed.append(
+            bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)
+        )
         for hook in hooks:
             hook.remove()
         found.append(np.stack([hidden[0, layout.prefix - 1 :].mean(0).numpy() for hidden in fed]))

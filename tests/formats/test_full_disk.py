@@ -16,7 +16,7 @@ from commands.tiny_bundles import text_bundle
 
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.files import atomic_write, write_bytes
 from helicon.formats.image import write_image
@@ -65,7 +65,7 @@ def test_a_cache_is_named_by_its_place_and_nothing_is_left(tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("an ode " * 5000)
     cache = tmp_path / "cache"
-    source = Source(path=tmp_path / "texts", layouts=("text",), tokenizers={"text": "bytes"}, cache=cache)
+    source = DataSource(path=tmp_path / "texts", layouts=("text",), tokenizers={"text": "bytes"}, cache=cache)
     ended = limited(lambda: prepare(source))
     assert ended.kind == "OSError", ended
     assert re.search(rf"'{cache}/[0-9a-f]+'$", ended.error)

@@ -54,7 +54,7 @@ from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer
 from helicon.training.errors import TrainingError
 from helicon.training.runs.checkpoints import read_checkpoint
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CONFIG as CODEC
 from helicon.vqvae.storage import CodecBundle, CodecError, load_codec, save_codec
@@ -334,7 +334,8 @@ def codec_seeds() -> list[bytes]:
     folder = own_folder("codec")
     torch.manual_seed(0)
     save_codec(
-        CodecBundle(Codec(ImageCodecConfig(width=8, blocks=0, codes=8, code_width=4)), "image", {"size": 8}), folder
+        CodecBundle(ImageCodec(ImageCodecConfig(width=8, blocks=0, codes=8, code_width=4)), "image", {"size": 8}),
+        folder,
     )
     return [(folder / CODEC).read_bytes()]
 

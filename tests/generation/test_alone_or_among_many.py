@@ -24,7 +24,7 @@ from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.sampler import methods
 from helicon.gpt.stepping import DecodeBackend, EagerStep, make_step
 from helicon.sampling import SamplingOptions
-from helicon.sequence.layout import Frame, Layout
+from helicon.sequence.layout import Layout, PatternContext
 from helicon.tokenizers.sequencer import Sequencer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -134,7 +134,7 @@ def logits_of(gpt: GPT, rows: slice, position: torch.Tensor, engine: DecodeBacke
     cache = gpt.new_cache(count, length)
     cache.kv.copy_(torch.randn(cache.kv.shape, generator=lot))
     mine = gpt.new_cache(len(ids[rows]), length)
-    step = make_step(gpt, mine, Frame(5, 6), engine)
+    step = make_step(gpt, mine, PatternContext(5, 6), engine)
     (step.cache if isinstance(step, EagerStep) else mine).copy_rows(cache, list(range(count))[rows])
     return step(ids[rows, 0], coords[rows], position[rows], slice(10, 141), int(position[rows].max()) + 1)
 
@@ -187,7 +187,7 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
     """Their rows are the others' at once, and none is given a new window for them."""
     sequencer = sequencer_of("text", context=24)
     (layout,) = sequencer.schema.layouts
-    gpt, groups, stop = model(sequencer, "fp32", SHAPES[0]), [], sequencer.room(layout)
+    gpt, groups, stop = model(sequencer, "fp32", SHAPES[0]), [], sequencer.target_capacity(layout)
     inner = EagerStep._together
 
     def watched(self, ids, *rest):
@@ -213,4 +213,4 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
 def test_the_engine_is_not_chosen_by_how_many_rows_there_are(number):
     sequencer = sequencer_of("text")
     gpt = model(sequencer, number, SHAPES[0])
-    assert len({type(make_step(gpt, gpt.new_cache(rows, 8), Frame())) for rows in (1, 17, 33, 64)}) == 1
+    assert len({type(make_step(gpt, gpt.new_cache(rows, 8), PatternContext())) for rows in (1, 17, 33, 64)}) == 1

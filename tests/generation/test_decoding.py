@@ -15,7 +15,7 @@ from helicon.bundle.bundle import make_gpt
 from helicon.demos.composer import compose
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import convert
@@ -81,12 +81,12 @@ def check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps
     """Compares 50 random positions; gives the window starts that were seen."""
     places = [(row, *seen) for step in steps for row, seen in step.items()]
     for row, logits, length, window in random.Random(0).sample(places, min(50, len(places))):
-        example = {**prompts[row].conditions, layout.last.name: made[row][:length]}
+        example = {**prompts[row].conditions, layout.target.name: made[row][:length]}
         packed = sequencer.pack(layout, example, start=window, plan=False)
         assert len(packed.ids) == layout.prefix + length - window <= sequencer.context
         with torch.no_grad():
-            whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
-            expected = gpt.logits(whole[0, -1], sequencer.schema.rows(layout.last))
+            whole = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)
+            expected = gpt.logits(whole[0, -1], sequencer.schema.vocab_slice(layout.target))
         torch.testing.assert_close(logits, expected, atol=tolerance, rtol=0)
     return {window for *_, window in places}
 
@@ -120,21 +120,21 @@ def test_every_kind_of_layout_decodes_as_it_was_trained(monkeypatch, pieces, spe
     given = {slot.name: given[slot.name] for slot in layout.slots[:-1]}
     primes = (
         [np.arange(n) + 60 for n in (0, 3, 11)]
-        if layout.last.name == "text"
+        if layout.target.name == "text"
         else [pieces[0]["music"][:n] for n in (0, 9)]
     )
     prompts = [Prompt(given, prime) for prime in primes]
     steps = watched(monkeypatch)
-    most = 60 if layout.last.length is None else None
+    most = 60 if layout.target.length is None else None
     made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, max_tokens=most))
     check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
     for prime, ids in zip(primes, made):
         assert np.array_equal(ids[: len(prime)], prime)
         assert ids.min() >= 0
-        assert ids.max() < len(sequencer.tokenizers[layout.last.name].block)
-        assert len(ids) <= min(layout.last.length or 999, len(prime) + 60)
-    if layout.last.length is not None:
-        assert max(map(len, made)) == layout.last.length
+        assert ids.max() < len(sequencer.tokenizers[layout.target.name].block)
+        assert len(ids) <= min(layout.target.length or 999, len(prime) + 60)
+    if layout.target.length is not None:
+        assert max(map(len, made)) == layout.target.length
 
 
 @pytest.mark.parametrize("pattern", ["row", "column", "conv:3", "block,conv:5"])
@@ -147,7 +147,7 @@ def test_a_grid_decodes_as_it_was_trained(monkeypatch, spec, pattern):
     steps = watched(monkeypatch)
     made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=2))
     check_against_the_whole_forward(gpt, sequencer, layout, prompts, made, steps, 1e-4)
-    assert max(map(len, made)) == layout.last.length
+    assert max(map(len, made)) == layout.target.length
 
 
 @pytest.mark.parametrize("spec", ["style[3] music", "text", "text[40]"])
@@ -156,7 +156,7 @@ def test_an_item_is_the_same_alone_and_among_others(pieces, spec):
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer, "fixed:8,2", torch.float64)
     given = {"style": pieces[1]["style"]} if "style" in spec else {}
     primes = [pieces[i % 4]["music"][: 9 * i] if "music" in spec else np.arange(3 * i) + 60 for i in range(8)]
-    most = 70 if layout.last.length is None else None
+    most = 70 if layout.target.length is None else None
     sampling = Sampling(chain=CHAIN, seed=5, max_tokens=most, overlap=0.3)
     together = decode(gpt, sequencer, layout, [Prompt(given, prime) for prime in primes], sampling)
     (alone,) = decode(gpt, sequencer, layout, [Prompt(given, primes[3])], sampling, items=[3])
@@ -229,7 +229,7 @@ def test_steps_are_told_as_they_come(pieces):
     (layout,), gpt = sequencer.schema.layouts, untrained(sequencer)
     heard: list[list[int]] = [[], []]
 
-    def on_step(streams: Sequence[Stream]) -> None:
+    def on_step(streams: Sequence[TokenStream]) -> None:
         for told, stream in zip(heard, streams):
             if stream.made > len(told):
                 told.append(int(stream.ids[-1]))

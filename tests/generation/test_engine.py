@@ -13,7 +13,7 @@ from test_decoding import NATIVE, sequencer_of, untrained
 
 from helicon.generation.decode_request import DecodeRequest, Prompt, Sampling
 from helicon.generation.engine import Engine
-from helicon.generation.stream import RequestCancelled, Stream
+from helicon.generation.stream import RequestCancelled, TokenStream
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import PerItemRNG, methods
 from helicon.sampling import SamplingOptions
@@ -37,8 +37,8 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     layout, noise = lot.choice(layouts), np.random.default_rng(lot.randrange(1 << 30))
     given = {"text": noise.integers(97, 123, 3), "image": noise.integers(256, size=16), "style": np.zeros(0, np.int64)}
     conditions = {slot.name: given[slot.name] for slot in layout.slots[:-1]}
-    music = layout.last.name == "music"
-    prime = [] if music else noise.integers(256, size=lot.randrange(0, layout.last.length or 30))
+    music = layout.target.name == "music"
+    prime = [] if music else noise.integers(256, size=lot.randrange(0, layout.target.length or 30))
     constraints = {"seconds": lot.choice([0.1, 2.0])} if music and lot.random() < 0.5 else {}
     chain = methods(
         SamplingOptions(
@@ -49,7 +49,7 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     sampling = Sampling(
         chain=chain,
         seed=lot.randrange(99),
-        max_tokens=lot.randrange(1, 30 if layout.last.length is None else layout.last.length - len(prime) + 1),
+        max_tokens=lot.randrange(1, 30 if layout.target.length is None else layout.target.length - len(prime) + 1),
         overlap=lot.choice([0.3, 0.5]),
         guidance=guidance,
     )
@@ -58,7 +58,9 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     )
 
 
-def joined(engine: Engine, requests: list[DecodeRequest], lot: random.Random, cancels: float = 0.0) -> list[Stream]:
+def joined(
+    engine: Engine, requests: list[DecodeRequest], lot: random.Random, cancels: float = 0.0
+) -> list[TokenStream]:
     """Requests that join at random moments, some of which are cancelled on their way."""
     streams = []
     for request in requests:
@@ -101,7 +103,7 @@ def text_request(world: tuple[Sequencer, GPT], tokens: int, item: int = 0) -> De
 
 
 def endless(logits_BV: torch.Tensor, seen_BV: torch.Tensor) -> torch.Tensor:
-    """Without `stop`."""
+    """Without `eos`."""
     return torch.cat([logits_BV[:, :-1], logits_BV[:, -1:] - 1e9], dim=1)
 
 
@@ -209,7 +211,7 @@ def test_a_step_computes_the_rows_that_are_in_use_alone(world, monkeypatch):
 
 
 def test_nothing_is_kept_of_those_who_left_while_others_wait(world):
-    layout = next(layout for layout in world[0].schema.layouts if layout.last.name == "music")
+    layout = next(layout for layout in world[0].schema.layouts if layout.target.name == "music")
     engine, primes = engine_of(world, 1), []
     for _ in range(10):
         prime = np.zeros(0, np.int64)
@@ -258,6 +260,6 @@ def test_a_whole_prime_is_done_at_once(world):
 
 
 def test_a_stream_waits_for_its_first_token(world):
-    stream: Stream = engine_of(world, 1).submit(text_request(world, 3))
+    stream: TokenStream = engine_of(world, 1).submit(text_request(world, 3))
     assert (stream.status, stream.made, stream.ids.tolist()) == ("waiting", 0, [])
     assert len(list(stream)) == 3

@@ -13,7 +13,7 @@ from helicon.bundle.bundle import make_gpt
 from helicon.demos.composer import compose
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.sampler import methods
 from helicon.modalities.music import MUSIC
@@ -55,10 +55,10 @@ def text(words: str) -> dict[str, np.ndarray]:
 def logits_after(gpt: GPT, sequencer: Sequencer, layout: Layout, given: dict, made: np.ndarray) -> torch.Tensor:
     """Of the token that follows, by the whole forward pass of the sequence so far."""
     ids, rows = sequencer.prefix(layout, given)
-    ids = np.concatenate([ids, made + sequencer.schema.vocabulary.slice(layout.last.name).start])
+    ids = np.concatenate([ids, made + sequencer.schema.vocabulary.slice(layout.target.name).start])
     rows = np.concatenate([rows, sequencer.last_rows(layout, {}, {}, np.arange(len(made)))])
     hidden = gpt(torch.from_numpy(ids)[None], torch.from_numpy(rows)[None], layout.frame)
-    return gpt.logits(hidden[0, -1], sequencer.schema.rows(layout.last))
+    return gpt.logits(hidden[0, -1], sequencer.schema.vocab_slice(layout.target))
 
 
 @pytest.mark.parametrize("guidance", [0.0, 0.5, 3.0])
@@ -66,7 +66,7 @@ def logits_after(gpt: GPT, sequencer: Sequencer, layout: Layout, given: dict, ma
 def test_each_token_is_drawn_from_logits_moved_away_from_those_without_conditions(spec, guidance):
     sequencer, gpt = model(spec)
     (layout,) = sequencer.schema.layouts
-    given = [text("red"), text("blue!!")] if layout.last.name == "image" else [{"image": np.arange(16) % 4}, {}]
+    given = [text("red"), text("blue!!")] if layout.target.name == "image" else [{"image": np.arange(16) % 4}, {}]
     primes = [np.array([1, 2, 3]), np.zeros(0, np.int64)]
     sampling = Sampling(chain=CHAIN, seed=2, guidance=guidance)
     made = decode(gpt, sequencer, layout, [Prompt(*pair) for pair in zip(given, primes)], sampling)
@@ -78,7 +78,7 @@ def test_each_token_is_drawn_from_logits_moved_away_from_those_without_condition
             free = logits_after(gpt, sequencer, layout, {}, so_far)
             shares = ((free + guidance * (known - free)) / 1.5).softmax(-1).cumsum(-1)
             assert int((shares <= uniforms(2, item, step + 1)[step]).sum()) == token
-        assert layout.last.name == "text" or len(ids) == 16
+        assert layout.target.name == "text" or len(ids) == 16
 
 
 def test_a_guidance_of_1_is_plain_decoding():
@@ -113,7 +113,7 @@ def test_steps_are_told_of_the_items_only():
     (layout,) = sequencer.schema.layouts
     heard: list[list[int]] = [[], [], []]
 
-    def on_step(streams: Sequence[Stream]) -> None:
+    def on_step(streams: Sequence[TokenStream]) -> None:
         for told, stream in zip(heard, streams, strict=True):
             if stream.made > len(told):
                 told.append(int(stream.ids[-1]))
@@ -135,9 +135,9 @@ def test_a_picture_never_stops_early_and_a_text_may():
             return logits_BV
 
         made = decode(gpt, sequencer, layout, [Prompt({})] * 8, Sampling(chain=(look, *CHAIN), guidance=2))
-        assert set(widths) == {4 if layout.last.name == "image" else stop + 1}
-        assert max(map(len, made)) == layout.last.length
-        assert layout.last.name == "text" or min(map(len, made)) == 16
+        assert set(widths) == {4 if layout.target.name == "image" else stop + 1}
+        assert max(map(len, made)) == layout.target.length
+        assert layout.target.name == "text" or min(map(len, made)) == 16
 
 
 def test_the_grammar_holds_and_style_words_are_left_open_as_in_training(monkeypatch):

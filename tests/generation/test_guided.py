@@ -10,7 +10,7 @@ from watching import uniforms, watched
 
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
-from helicon.generation.feed import Feed, Row
+from helicon.generation.feed import CacheRow, Feed
 from helicon.generation.lane import Lane
 from helicon.gpt.model import GPT
 from helicon.gpt.sampler import methods
@@ -31,8 +31,8 @@ def coarse(count: int, seed: int = 0) -> np.ndarray:
 def whole_forward(gpt: GPT, sequencer: Sequencer, layout: Layout, example: dict, window: int, length: int):
     """Logits after `length` tokens of a finished piece, in the window as training packs it."""
     packed = sequencer.pack(layout, example, window, plan=True)
-    hidden = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)
-    return gpt.logits(hidden[0, layout.prefix - 1 + length - window], sequencer.schema.rows(layout.last))
+    hidden = gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)
+    return gpt.logits(hidden[0, layout.prefix - 1 + length - window], sequencer.schema.vocab_slice(layout.target))
 
 
 def check(gpt, sequencer, layout, prompts, made, steps) -> set[int]:
@@ -40,7 +40,7 @@ def check(gpt, sequencer, layout, prompts, made, steps) -> set[int]:
     seen = set()
     for step in steps:
         for row, (logits, length, window) in step.items():
-            example = {**prompts[row].conditions, layout.last.name: made[row]}
+            example = {**prompts[row].conditions, layout.target.name: made[row]}
             expected = whole_forward(gpt, sequencer, layout, example, window, length)
             torch.testing.assert_close(logits, expected, atol=1e-9, rtol=0)
             seen.add(window)
@@ -57,7 +57,7 @@ def test_cached_decoding_is_the_whole_forward(monkeypatch, spec, pattern, positi
     sequencer, gpt = model(spec, context=14, pattern=pattern, positions=positions)
     (layout,) = sequencer.schema.layouts
     said = {"text": np.array([1]), "lyrics": np.arange(30) % 5}
-    given = {slot: said[slot] for slot in layout.sources if slot in said}
+    given = {slot: said[slot] for slot in layout.all_slots if slot in said}
     lengths, primes = (9, 5, 3, 9), (0, 3, 12, 30)  # guides of these lengths, and tokens that there are already
     prompts = [
         Prompt({**given, "above": coarse(n, seed)}, np.arange(m) % 5)
@@ -77,7 +77,8 @@ def test_a_fixed_slot_is_guided_too(monkeypatch, spec):
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"above": coarse(n), "lyrics": np.arange(9) % 5}, np.arange(n)) for n in (2, 5, 3)]
     prompts = [
-        Prompt({slot: p.conditions[slot] for slot in layout.sources if slot in p.conditions}, p.prime) for p in prompts
+        Prompt({slot: p.conditions[slot] for slot in layout.all_slots if slot in p.conditions}, p.prime)
+        for p in prompts
     ]
     steps = watched(monkeypatch)
     made = decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=2))
@@ -132,7 +133,7 @@ def test_guidance_moves_away_from_what_no_guide_and_no_text_would_give():
     given = {"above": coarse(7), "lyrics": np.arange(28) % 5}
     (ids,) = decode(gpt, sequencer, layout, [Prompt(given)], Sampling(chain=CHAIN, seed=2, guidance=3.0, overlap=0.5))
     assert len(ids) == 28
-    drawn_with, room = uniforms(2, 0, 28), sequencer.room(layout)
+    drawn_with, room = uniforms(2, 0, 28), sequencer.target_capacity(layout)
     window = 0
     for length, token in enumerate(ids):
         window = length - room // 2 if length - window > room else window
@@ -166,7 +167,7 @@ LYRICS = np.arange(40) % 5
 
 
 def without_stop(logits_BV: torch.Tensor, seen_BV: torch.Tensor) -> torch.Tensor:
-    """`stop` only where nothing else is allowed."""
+    """`eos` only where nothing else is allowed."""
     return torch.cat([logits_BV[:, :-1], logits_BV[:, -1:] - 1e9], dim=1)
 
 
@@ -185,7 +186,7 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
     prompts = [Prompt({"lyrics": LYRICS}, np.arange(prime), wishes)] * 2
     prefixes, prefix = [], Feed.slid_prefix
 
-    def heard(feed: Feed, row: Row, first: int):
+    def heard(feed: Feed, row: CacheRow, first: int):
         found = prefix(feed, row, first)
         prefixes.append((first, *found))
         return found
@@ -196,7 +197,7 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
     for start, ids, rows in prefixes:
         packed = sequencer.pack(layout, example, start)
         assert ids.tolist() == packed.ids[:4].tolist()
-        assert rows.tolist() == packed.rows[:4].tolist()
+        assert rows.tolist() == packed.coord_ids[:4].tolist()
     starts = {start for start, _, _ in prefixes}
     assert len(prefixes) == 2 * len(starts)  # once a window, not once a token
     assert len(starts) == windows
@@ -206,7 +207,7 @@ def test_a_text_of_a_piece_of_unknown_length_is_that_of_one_window(monkeypatch):
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     verses = sequencer.tokenizers["lyrics"]
-    monkeypatch.setattr(Lane, "_sample", lambda *args: torch.tensor([5]))  # `stop` at once
+    monkeypatch.setattr(Lane, "_sample", lambda *args: torch.tensor([5]))  # `eos` at once
     decode(gpt, sequencer, layout, [Prompt({"lyrics": LYRICS})], Sampling(chain=CHAIN))
     assert verses.told == [(0.0, 7 / FINE, 7 / FINE)]  # type: ignore[attr-defined]
 

@@ -28,7 +28,7 @@ def pictures(bundle: Bundle, count: int) -> list[np.ndarray]:
 def nats_by_hand(bundle: Bundle, layout: Layout, example: Mapping[str, np.ndarray], slot: str) -> float:
     """A token at a time: -log softmax, over the rows of the slot, of what comes next."""
     packed, vocabulary = bundle.sequencer.pack(layout, example), bundle.schema.vocabulary
-    hidden = bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.rows)[None], layout.frame)[0]
+    hidden = bundle.gpt(torch.from_numpy(packed.ids)[None], torch.from_numpy(packed.coord_ids)[None], layout.frame)[0]
     rows, total = vocabulary.slice(slot), 0.0
     for state, target in zip(hidden.double(), packed.targets.tolist()):
         if rows.start <= target < rows.stop:
@@ -51,7 +51,7 @@ def test_nats_are_those_of_log_softmax_by_hand(monkeypatch, spec, slot, differen
     bundle = image_bundle(spec)
     (layout,) = bundle.schema.layouts
     examples = [{"text": WORDS, "image": ids} for ids in pictures(bundle, 3)]
-    examples += [{**examples[0], "text": WORDS[:1]}, {layout.last.name: examples[0][layout.last.name]}]
+    examples += [{**examples[0], "text": WORDS[:1]}, {layout.target.name: examples[0][layout.target.name]}]
     found = item_nats(bundle, layout, examples, slot)
     assert found.dtype == torch.float64
     assert found.tolist() == pytest.approx([nats_by_hand(bundle, layout, x, slot) for x in examples], rel=1e-5)
@@ -83,11 +83,11 @@ def test_fit_is_how_likely_the_reverse_layout_finds_what_was_given():
 def test_fit_is_by_bayes_rule_without_a_reverse_layout(spec):
     bundle = image_bundle(spec)
     (layout,) = bundle.schema.layouts
-    if layout.last.name == "image":
+    if layout.target.name == "image":
         given, made = {"text": WORDS}, pictures(bundle, 4)
     else:
         given, made = {"image": pictures(bundle, 1)[0]}, [WORDS[:n] for n in (1, 3, 2)]
-    name = layout.last.name
+    name = layout.target.name
     expected = [
         nats_by_hand(bundle, layout, {name: ids}, name) - nats_by_hand(bundle, layout, {**given, name: ids}, name)
         for ids in made

@@ -25,7 +25,7 @@ from helicon.generation.decode_request import Prompt
 from helicon.generation.engine import OnStep
 from helicon.generation.request import Request, RequestError
 from helicon.generation.runtime import RuntimeConfig
-from helicon.generation.stream import Stream
+from helicon.generation.stream import TokenStream
 from helicon.generation.upsampling import GenerationResult, generate_levels
 from helicon.modalities.audio import codes_of
 
@@ -93,7 +93,7 @@ def stopped_in(level: str, step: int) -> Callable[..., OnStep | None]:
     def watch(bundle: object, layout: object, what: str) -> OnStep | None:
         steps = []
 
-        def on_step(streams: Sequence[Stream]) -> None:
+        def on_step(streams: Sequence[TokenStream]) -> None:
             steps.append(1)
             if len(steps) == step:
                 raise Stopped

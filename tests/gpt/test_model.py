@@ -13,11 +13,11 @@ from helicon.gpt.cache import Cache
 from helicon.gpt.layer import Attention, RMSNorm
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.rotary import Angles, rotate
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WRITTEN = ["dense", "strided:4", "column", "conv:3"]
-FRAME = Frame(3, 4)  # three tokens, then a grid of rows of 4
+FRAME = PatternContext(3, 4)  # three tokens, then a grid of rows of 4
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_is_made_for_the_weights_of_a_file_is_not_initialised(monkeypatch):
 def test_without_coordinates_all_that_is_trained_has_a_gradient():
     """Several processes would wait for that of an empty table without end."""
     gpt = GPT(GPTConfig(layers=1, width=16, heads=2), vocabulary_size=20, places=0, rope=True)
-    gpt(torch.arange(6).view(1, 6), torch.zeros(1, 6, 0, dtype=torch.long), Frame(1)).square().sum().backward()
+    gpt(torch.arange(6).view(1, 6), torch.zeros(1, 6, 0, dtype=torch.long), PatternContext(1)).square().sum().backward()
     assert [name for name, p in gpt.named_parameters() if p.requires_grad and p.grad is None] == []
     assert GPT(GPTConfig(layers=1, width=16, heads=2), 20, places=1).places.weight.requires_grad
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from helicon.gpt.attention.stride_patterns import Column
+from helicon.gpt.attention.stride_patterns import ColumnPattern
 from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.native import build
@@ -24,12 +24,12 @@ from helicon.gpt.native.step import NativeStep
 from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.stepping import EagerStep, make_step
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="no C compiler")
 
-FRAME = Frame(prefix=5, row=6)
+FRAME = PatternContext(prefix=5, row=6)
 POSITIONS = torch.tensor([3, 5, 20, 30, 48, 11, 6])  # the first in the prefix, the second the first of the slot
 TOKENS, ROWS = 50, slice(10, 141)  # rows that neither tiles nor lanes divide
 SHAPES: list[dict[str, Any]] = [
@@ -138,9 +138,9 @@ def test_activations_of_numbers_far_from_zero(mlp):
 @pytest.mark.parametrize(
     ("shape", "context", "frame"),
     [
-        ({"pattern": "fixed:128,8", "width": 64}, 129, Frame(1)),
-        ({"pattern": "conv:15", "width": 64}, 65, Frame(1, 8)),
-        ({"width": 512, "heads": 8, "attention_ratio": 0.25, "mlp_ratio": 0.5}, 65, Frame(1)),
+        ({"pattern": "fixed:128,8", "width": 64}, 129, PatternContext(1)),
+        ({"pattern": "conv:15", "width": 64}, 65, PatternContext(1, 8)),
+        ({"width": 512, "heads": 8, "attention_ratio": 0.25, "mlp_ratio": 0.5}, 65, PatternContext(1)),
     ],
 )
 @torch.inference_mode()
@@ -212,7 +212,7 @@ def test_results_depend_on_neither_batch_nor_threads(number):
 @needs_compiler
 @torch.inference_mode()
 def test_key_lists_follow_a_long_context_and_rows_far_apart():
-    gpt, frame = model(pattern="column:7,local:5"), Frame(2)
+    gpt, frame = model(pattern="column:7,local:5"), PatternContext(2)
     step, eager = (make(gpt, gpt.new_cache(2, 700), frame) for make in (NativeStep, EagerStep))
     for start in (0, 340):  # together, then further apart than lists are made for at a time
         for position in range(start, 700, 3):
@@ -225,10 +225,10 @@ def test_key_lists_follow_a_long_context_and_rows_far_apart():
 @needs_compiler
 @torch.inference_mode()
 def test_key_lists_of_rows_far_apart_are_made_for_many_steps_at_a_time(monkeypatch):
-    calls, keys = [], Column.keys
-    monkeypatch.setattr(Column, "keys", lambda *args: (calls.append(1), keys(*args))[1])
+    calls, keys = [], ColumnPattern.keys
+    monkeypatch.setattr(ColumnPattern, "keys", lambda *args: (calls.append(1), keys(*args))[1])
     gpt = model(pattern="column:7")
-    step = NativeStep(gpt, gpt.new_cache(2, 700), Frame(2))
+    step = NativeStep(gpt, gpt.new_cache(2, 700), PatternContext(2))
     for position in range(400, 500):
         inputs = torch.zeros(2, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
         step(*inputs, torch.tensor([position, position - 390]), ROWS, position + 1)

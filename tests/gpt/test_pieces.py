@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.pieces import Pieces
-from helicon.sequence.layout import Frame
+from helicon.gpt.pieces import PaddedPieces
+from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LENGTHS = torch.tensor([14, 1, 9, 3])
 REAL = torch.arange(14) < LENGTHS[:, None]
-FRAME = Frame(3, 4)  # three tokens, then a grid of rows of 4
+FRAME = PatternContext(3, 4)  # three tokens, then a grid of rows of 4
 SPECS = ["dense", "local:4", "block:4", "previous:4", "column:4", "summary:4,2", "strided:4", "fixed:4,2"]
 SPECS += ["row", "row:3", "column", "conv:3"]
 
@@ -69,9 +69,9 @@ def test_only_real_tokens_are_computed():
 
 
 def test_gather_and_spread_are_inverse():
-    pieces = Pieces.of(torch.tensor([2, 0, 3]), 3)
+    pieces = PaddedPieces.of(torch.tensor([2, 0, 3]), 3)
     assert pieces is not None
     assert pieces.index_N.tolist() == [0, 1, 6, 7, 8]
     x = torch.arange(1, 6)[:, None]
-    assert pieces.spread(x).squeeze(2).tolist() == [[1, 2, 0], [0, 0, 0], [3, 4, 5]]
-    assert pieces.gather(pieces.spread(x)).tolist() == x.tolist()
+    assert pieces.pad(x).squeeze(2).tolist() == [[1, 2, 0], [0, 0, 0], [3, 4, 5]]
+    assert pieces.unpad(pieces.pad(x)).tolist() == x.tolist()

@@ -9,7 +9,7 @@ from torch import nn
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
 from helicon.gpt.quantized import FEW, Int8Linear
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,7 +43,7 @@ def test_a_gpt_keeps_its_outputs_and_its_tied_embedding():
     small = convert(gpt, "int8")
     assert {type(m) for m in small.modules() if isinstance(m, nn.Linear | Int8Linear)} == {Int8Linear}
     assert torch.equal(small.tokens.weight, embedding.bfloat16())
-    ids, rows, frame = torch.arange(30)[None], torch.zeros(1, 30, 1, dtype=torch.int64), Frame()
+    ids, rows, frame = torch.arange(30)[None], torch.zeros(1, 30, 1, dtype=torch.int64), PatternContext()
     with torch.inference_mode():
         found, expected = (g.logits(g(ids, rows, frame), slice(10, 90)) for g in (small, exact))
         torch.testing.assert_close(found.float(), expected, atol=0.05 * float(expected.std()), rtol=0.05)

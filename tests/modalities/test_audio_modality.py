@@ -17,7 +17,7 @@ from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
@@ -139,7 +139,7 @@ def test_what_is_no_level_of_a_codec_of_sound(run):
 
 def test_codecs_of_other_media_are_not_for_it(run, tmp_path):
     shape = ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))
-    save_codec(CodecBundle(Codec(shape).eval(), "image", {"size": 8}), tmp_path / "pictures")
+    save_codec(CodecBundle(ImageCodec(shape).eval(), "image", {"size": 8}), tmp_path / "pictures")
     assert registry.opened("audio", tmp_path / "pictures") is None
     assert registry.opened("image", tmp_path / "pictures") is not None
     assert registry.opened("image", run) is None

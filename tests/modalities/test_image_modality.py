@@ -17,7 +17,7 @@ from helicon.modalities import registry
 from helicon.modalities.image import IMAGE, codes_of, keep
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.rgb import RgbTokenizer
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
@@ -30,7 +30,7 @@ PIXELS = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype(np.uint8)
 def codec() -> CodecBundle:
     torch.manual_seed(0)
     return CodecBundle(
-        Codec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(),
+        ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(),
         "image",
         {"size": 8},
     )

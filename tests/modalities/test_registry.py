@@ -13,7 +13,7 @@ from helicon.formats.score import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.plugins.plugin import PluginError
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import encode_all
 
@@ -21,7 +21,7 @@ from helicon.tokenizers.codec import encode_all
 class Directions(Tokenizer[str]):
     """Moves on a map, `N`, `E`, `S`, `W`: the smallest tokenizer there is."""
 
-    block = Block("moves", ("N", "E", "S", "W"))
+    block = TokenBlock("moves", ("N", "E", "S", "W"))
 
     def encode(self, media: str) -> np.ndarray:
         return np.array([self.block.index[c] for c in media], np.int64)

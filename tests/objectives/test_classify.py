@@ -14,12 +14,12 @@ from commands.tiny_bundles import music_bundle, text_bundle, write_folder
 import helicon
 from helicon.bundle.storage import BundleError, load_bundle, save_bundle
 from helicon.cli import main
-from helicon.data.batches import NONE, Stream, scored_windows
+from helicon.data.batches import NONE, WindowStream, scored_windows
 from helicon.data.collate import collate
 from helicon.data.corpus import write_corpus
 from helicon.data.entries import DataError
 from helicon.data.labelled import label_numbers, labels_of
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.evaluation.measure import evaluate
 from helicon.modalities.music import MUSIC
 from helicon.objectives.base import NO_LABEL
@@ -57,13 +57,15 @@ def test_the_loss_is_that_of_the_paper(bundle, tmp_path):
     loss, figures = bundle.objective.loss(network, batch)
     label_nats, language = [], 0.0
     for piece, label in zip(packed, batch.labels.tolist()):
-        hidden = network.gpt(torch.from_numpy(piece.ids)[None], torch.from_numpy(piece.rows)[None], layout.frame)[0]
-        logits = hidden @ network.gpt.head_weight[bundle.schema.rows(layout.last)].T
-        targets = torch.from_numpy(piece.targets) - bundle.schema.rows(layout.last).start
+        hidden = network.gpt(torch.from_numpy(piece.ids)[None], torch.from_numpy(piece.coord_ids)[None], layout.frame)[
+            0
+        ]
+        logits = hidden @ network.gpt.head_weight[bundle.schema.vocab_slice(layout.target)].T
+        targets = torch.from_numpy(piece.targets) - bundle.schema.vocab_slice(layout.target).start
         language += float(F.cross_entropy(logits, targets, reduction="sum"))
         if label != NO_LABEL:
             label_nats.append(float(F.cross_entropy(network.head(hidden[-1])[None], torch.tensor([label]))))
-    room = sequencer.room(layout)
+    room = sequencer.target_capacity(layout)
     assert float(loss) == pytest.approx(np.mean(label_nats) + 0.5 * language / room / 3, rel=1e-5)
     assert float(figures["label"].total) == pytest.approx(sum(label_nats), rel=1e-5)
     assert [figures[name].number for name in ("label", "accuracy")] == [2, 2]
@@ -101,11 +103,11 @@ def test_windows_tell_the_label_by_the_music_alone(tmp_path):
     rows = [(str(i), label, False, {"style": styles[i], "music": music}) for i, label in enumerate(("high", "low"))]
     corpus = write_corpus(tmp_path / "corpus", "style[3] music", rows, {s: len(t.block) for s, t in tokenizers.items()})
     scored = [list(scored_windows(corpus, bundle.sequencer, layout, i, blind=True)) for i in range(2)]
-    assert all(np.array_equal(a.ids, b.ids) and np.array_equal(a.rows, b.rows) for a, b in zip(*scored))
+    assert all(np.array_equal(a.ids, b.ids) and np.array_equal(a.coord_ids, b.coord_ids) for a, b in zip(*scored))
     told = [list(scored_windows(corpus, bundle.sequencer, layout, i)) for i in range(2)]
     assert not np.array_equal(told[0][0].ids, told[1][0].ids)
     numbers = label_numbers(corpus, ("high", "low"))
-    stream = Stream(corpus, bundle.sequencer, layout, 0, 4, NONE, numbers)
+    stream = WindowStream(corpus, bundle.sequencer, layout, 0, 4, NONE, numbers)
     fillers = {tuple(stream.window(n, w).ids[: layout.prefix]) for t in range(3) for n, w in stream.rows(t)}
     assert fillers == {tuple(scored[0][0].ids[: layout.prefix])}
 
@@ -114,7 +116,7 @@ def test_a_stream_of_labels_has_the_labelled_alone(tmp_path, bundle):
     corpus = corpus_of(tmp_path, ["aaa", "bbb", "ccc"], ["a", None, "c"])
     numbers = label_numbers(corpus, ("a", "c"))
     assert numbers.tolist() == [0, NO_LABEL, 1]
-    stream = Stream(corpus, bundle.sequencer, bundle.schema.layouts[0], 0, 4, NONE, numbers)
+    stream = WindowStream(corpus, bundle.sequencer, bundle.schema.layouts[0], 0, 4, NONE, numbers)
     assert {stream.example(w) for t in range(4) for _, w in stream.rows(t)} == {0, 2}
 
 
@@ -245,7 +247,7 @@ def test_what_is_held_out_is_what_training_held_out(bundle, tmp_path, monkeypatc
             path = tmp_path / "texts" / f"{label}{i}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{label} {i}")
-    source = Source(
+    source = DataSource(
         path=tmp_path / "texts", layouts=("text",), tokenizers={"text": "bytes"}, held_out=0.1, examples="labelled",
         labels=(), cache=tmp_path / "cache",
     )  # fmt: skip

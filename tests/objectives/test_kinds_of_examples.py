@@ -23,7 +23,7 @@ from helicon.data.entries import DataError
 from helicon.data.files import scan
 from helicon.data.labelled import labels_of
 from helicon.data.pairs import PairStream
-from helicon.data.prepare import Source, prepare
+from helicon.data.prepare import DataSource, prepare
 from helicon.gpt.sampler import draw
 from helicon.modalities.text import TEXT
 from helicon.objectives.base import Network, Rewarded
@@ -61,7 +61,7 @@ def rated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def prepared(folder: Path, manifest: Path, held_out: float = 0.0, **more: object):
-    source = Source(
+    source = DataSource(
         path=folder, layouts=("text",), tokenizers={"text": "bytes"}, manifest=manifest, held_out=held_out,
         cache=folder.parent / "cache", **more,
     )  # fmt: skip
@@ -80,9 +80,9 @@ def test_log_probabilities_are_those_of_each_token_alone():
     packed = [bundle.sequencer.pack(layout, {"text": each}) for each in ids]
     found = Network(bundle).log_probabilities(collate(0, packed))
     for row, piece in zip(found, packed):
-        hidden = bundle.gpt(torch.from_numpy(piece.ids)[None], torch.from_numpy(piece.rows)[None], layout.frame)[0]
-        each = bundle.gpt.logits(hidden, bundle.schema.rows(layout.last)).log_softmax(1)
-        targets = torch.from_numpy(piece.targets) - bundle.schema.rows(layout.last).start
+        hidden = bundle.gpt(torch.from_numpy(piece.ids)[None], torch.from_numpy(piece.coord_ids)[None], layout.frame)[0]
+        each = bundle.gpt.logits(hidden, bundle.schema.vocab_slice(layout.target)).log_softmax(1)
+        targets = torch.from_numpy(piece.targets) - bundle.schema.vocab_slice(layout.target).start
         expected = each[torch.arange(len(targets)), targets]
         assert torch.allclose(row[: len(targets)], expected, atol=1e-5)
         assert not row[len(targets) :].any()
@@ -230,7 +230,7 @@ def test_rollouts_are_scored_as_they_were_drawn(rated):
     cut = found.pieces.lengths == 6  # the task's token and five that were drawn
     assert cut.any()
     last = found.pieces.targets[torch.arange(6), found.pieces.lengths - 1]
-    stop = bundle.schema.vocabulary.stop("text")
+    stop = bundle.schema.vocabulary.eos("text")
     assert ((last == NO_TARGET) == cut).all()
     assert (last[~cut] == stop).all()
 
@@ -249,7 +249,7 @@ def test_log_probabilities_are_of_the_tokens_as_the_engine_drew_them(spec, most,
         bundle = music_bundle([tune([60, 64, 67]), tune([50, 52], program=73, label="low")], 16)
     else:
         tokenizers = {"text": BytesTokenizer(), "image": PaletteTokenizer(GREYS, 3)}
-        bundle = bundle_of([spec], {slot: tokenizers[slot] for slot in Layout.parse(spec).sources}, 16)
+        bundle = bundle_of([spec], {slot: tokenizers[slot] for slot in Layout.parse(spec).all_slots}, 16)
     bundle.objective, drawn = OBJECTIVES.get("lengthy")(samples=1, sample_tokens=most), []
 
     def noting(logits_BV: Tensor, allowed_BV: Tensor | None, *others: Any) -> Tensor:
@@ -260,7 +260,7 @@ def test_log_probabilities_are_of_the_tokens_as_the_engine_drew_them(spec, most,
 
     monkeypatch.setattr("helicon.generation.lane.draw", noting)
     corpus: Any = SimpleNamespace(example=lambda number: {})
-    batch = collate(0, [bundle.sequencer.pack(bundle.schema.layouts[0], {bundle.schema.layouts[0].last.name: ()})])
+    batch = collate(0, [bundle.sequencer.pack(bundle.schema.layouts[0], {bundle.schema.layouts[0].target.name: ()})])
     for seed in range(6):
         drawn.clear()
         found = roll_out(bundle, [corpus], batch, seed)

@@ -8,7 +8,7 @@ import pytest
 from image_bundles import image_bundle, write_picture
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.formats.image import read_image
 from helicon.generation.prompts import make_prompt
 from helicon.pages.model_page import make_items, requests
@@ -22,7 +22,7 @@ def prepared(bundle: Bundle, folder: Path, *captions: str) -> Prepared:
         write_picture(folder / f"{number}.png", number)
         (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
     layouts = tuple(map(str, bundle.schema.layouts))
-    source = Source(
+    source = DataSource(
         path=folder,
         layouts=layouts,
         tokenizers=bundle.tokenizer_names,

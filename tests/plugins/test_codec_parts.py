@@ -16,7 +16,7 @@ from helicon.pages.codec_page import next_steps
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.plugin import PluginError
 from helicon.training.runs.folders import read_config
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import AudioNetConfig, ImageCodecConfig
 from helicon.vqvae.storage import CodecError, load_codec
 
@@ -62,7 +62,7 @@ def test_a_quantizer_of_a_plugin_goes_all_the_way(pictures, home, capsys, monkey
 def test_signs_are_the_digits_of_a_code(home):
     load_plugins([example(home, "own_quantizer")])
     assert all(command.endswith(f" --plugin {home}/own_quantizer.py") for command in next_steps("image", "RUN", "DIR"))
-    quantizer = Codec(ImageCodecConfig(quantizer="lfq", codes=8, width=8)).quantizer
+    quantizer = ImageCodec(ImageCodecConfig(quantizer="lfq", codes=8, width=8)).quantizer
     z_BDx = torch.tensor([[0.3, -2, 0.1], [-1, -1, 5]])[..., None, None]
     assert quantizer.encode(z_BDx).flatten().tolist() == [5, 4]
     assert torch.equal(quantizer.decode(quantizer.encode(z_BDx)), z_BDx.sign())
@@ -131,7 +131,7 @@ def test_a_quantizer_that_fails(home, part, body, said):
     (home / "wrong.py").write_text(WRONG_QUANTIZER.format(**{**QUANTIZER, part: body}))
     load_plugins(["wrong.py"])
     with pytest.raises(PluginError, match=rf"^quantizer 'wrong' \(.*wrong\.py, line 3\): {said}"):
-        through(Codec(ImageCodecConfig(quantizer="wrong", width=8)))
+        through(ImageCodec(ImageCodecConfig(quantizer="wrong", width=8)))
 
 
 NETS = (
@@ -157,10 +157,10 @@ def test_networks_that_fail(home, made, said):
     )
     load_plugins(["wrong.py"])
     with pytest.raises(PluginError, match=rf"^codec net of pictures 'wrong' \(.*wrong\.py, line 3\): {said}"):
-        through(Codec(ImageCodecConfig(net="wrong", quantizer="fsq", width=8)))
+        through(ImageCodec(ImageCodecConfig(net="wrong", quantizer="fsq", width=8)))
 
 
-def through(codec: Codec) -> None:
+def through(codec: ImageCodec) -> None:
     """As in training, and as codes are made and used."""
     media = torch.zeros(2, 3, 16, 16)
     codec(media)

@@ -10,7 +10,7 @@ import pytest
 from commands.tiny_bundles import text_bundle
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.generation.item import Item
 from helicon.modalities import registry
 from helicon.plugins.loading import load_plugins
@@ -21,7 +21,7 @@ PLUGIN = """
 import helicon, numpy as np
 
 class Letters(helicon.Tokenizer):
-    block = helicon.Block("letters", tuple("abc"))
+    block = helicon.TokenBlock("letters", tuple("abc"))
     def encode(self, media):
         return {encode}
     def decode(self, ids):
@@ -69,7 +69,7 @@ def write(home: Path, **parts: str) -> None:
 
 
 def prepared(layout: str, home: Path) -> Prepared:
-    source = Source(path=Path("files"), layouts=(layout,), tokenizers={"text": "wrong"} if layout == "text" else {})
+    source = DataSource(path=Path("files"), layouts=(layout,), tokenizers={"text": "wrong"} if layout == "text" else {})
     return prepare(replace(source, cache=home / "cache"), processes=1)
 
 

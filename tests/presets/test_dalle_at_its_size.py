@@ -42,7 +42,7 @@ def test_two_steps_of_codec_and_model_then_a_picture_of_256_pixels(tmp_path):
     (layout,) = bundle.schema.layouts
     assert (str(layout), bundle.schema.context) == ("text[256] image[32x32]", 256 + 1024)
     assert (layout.frame.prefix, layout.frame.row) == (257, 32)
-    rows = bundle.schema.rows(layout.last)
+    rows = bundle.schema.vocab_slice(layout.target)
     assert rows.stop - rows.start == 8192
     request = Request(given={"text": "a large red circle above a small blue square"}, seed=1)
     (item,) = generate(bundle, request)

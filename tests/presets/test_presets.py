@@ -16,7 +16,7 @@ from helicon.gpt.model import GPT
 from helicon.modalities import registry
 from helicon.presets import FOLDER, dotted, preset, preset_names, preset_path
 from helicon.sequence.layout import Schema
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.training.plan import plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.request import TrainRequest
@@ -90,10 +90,10 @@ def test_published_shape_and_size(name):
     shape, data = fit.model.config, fit.datamodule
     assert (shape.layers, shape.heads, data.context) == (layers, heads, context)
     assert shape.width == width or width is None
-    blocks = {name: Block(name, ()) for layout in data.layouts for name in layout.sources}
+    blocks = {name: TokenBlock(name, ()) for layout in data.layouts for name in layout.all_slots}
     places = Schema(
         layouts=tuple(data.layouts), blocks=blocks, slot_axes={}, context=context, positions=data.positions
-    ).places
+    ).coord_table_size
     with torch.device("meta"):
         gpt = GPT(shape, rows, places, rope=data.positions == "rope")
     counted = gpt.layers.parameters() if name in LAYERS_ALONE else gpt.parameters()
@@ -146,8 +146,8 @@ def test_every_preset_is_accepted_by_fit(name):
         value = reduce(getitem, option.split("."), preset(name))
         assert (fit.config[option], type(fit.config[option])) == (value, type(value))
     for layout in fit.datamodule.layouts:
-        layout.room(fit.datamodule.context)
-        for slot in layout.sources:
+        layout.target_capacity(fit.datamodule.context)
+        for slot in layout.all_slots:
             chosen = (fit.config.data.tokenizers or {}).get(slot)
             assert chosen is None or registry.spec(slot, chosen)
     for slot in fit.model.objective.slot_weights or {}:
@@ -180,14 +180,14 @@ def test_the_codec_that_a_preset_names_makes_its_grid_and_codes(name):
 @pytest.mark.parametrize("name", sorted(set(NAMING) - set(OF_PICTURES)))
 def test_the_codec_that_a_preset_names_is_of_sound(name):
     assert trains_sound(preset(name)["codec"])
-    assert all("audio" in layout.sources for layout in parsed(name).datamodule.layouts)
+    assert all("audio" in layout.all_slots for layout in parsed(name).datamodule.layouts)
 
 
 @pytest.mark.parametrize("name", sorted(SECONDS))
 def test_seconds_in_a_context_of_jukebox(name):
     fit, codec = parsed(name), parsed(preset(name)["codec"])
     shape, (layout,) = codec.model.codec_config(codec.datamodule), fit.datamodule.layouts
-    codes = layout.room(fit.datamodule.context) + 1  # the last one is made, not fed
+    codes = layout.target_capacity(fit.datamodule.context) + 1  # the last one is made, not fed
     assert codes * shape.hops[-1] / shape.rate == pytest.approx(SECONDS[name], abs=0.05)
     assert shape.codes == 2048
 

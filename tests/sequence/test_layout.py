@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helicon.sequence.layout import Frame, Layout, Schema, Slot
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.layout import Layout, PatternContext, Schema, Slot
+from helicon.sequence.vocabulary import TokenBlock
 
 SPECS = [
     "music", "style[3] music", "text[256] image[32x32]", "a_b-2[2x3x4] text[1]", "image[]", "text[4] image[]",
@@ -30,11 +30,11 @@ def test_slots_follow_the_task_token():
 def test_a_guide_is_a_source_but_no_slot():
     layout = Layout.parse("text[5] audio@above")
     assert layout.slots == (Slot("text", (5,)), Slot("audio", None, "above"))
-    assert layout.sources == ["text", "audio", "above"]
+    assert layout.all_slots == ["text", "audio", "above"]
     assert (layout.starts, layout.prefix) == ({"text": 1, "audio": 6}, 6)
-    assert Layout.parse("audio[8]@above").fed == 8
+    assert Layout.parse("audio[8]@above").input_length == 8
     assert str(Layout.parse("text[2] audio[8]@above").filled({})) == "text[2] audio[8]@above"
-    assert Layout.parse("text[5] music").sources == ["text", "music"]
+    assert Layout.parse("text[5] music").all_slots == ["text", "music"]
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_a_guide_is_a_source_but_no_slot():
     ],
 )
 def test_slots_of_more_than_one_dimension_are_grids(spec, grid):
-    assert Layout.parse(spec).last.grid == grid
+    assert Layout.parse(spec).target.grid == grid
 
 
 def test_a_slot_that_is_to_be_the_tokenizers_grid_has_no_length_yet():
     layout = Layout.parse("text[4] image[]")
-    assert layout.last == Slot("image", ())
-    assert (layout.last.length, layout.fed) == (None, None)
+    assert layout.target == Slot("image", ())
+    assert (layout.target.length, layout.input_length) == (None, None)
     filled = layout.filled({"image": (2, 3)})
-    assert (str(filled), filled.last.length) == ("text[4] image[2x3]", 6)
+    assert (str(filled), filled.target.length) == ("text[4] image[2x3]", 6)
 
 
 def test_slots_have_the_shapes_of_their_tokenizers_grids():
@@ -75,17 +75,17 @@ def test_slots_have_the_shapes_of_their_tokenizers_grids():
     ("spec", "fed"), [("image[2x3]", 6), ("text[4] image[2x3]", 10), ("text[4]", 4), ("text", None)]
 )
 def test_the_last_token_is_never_fed(spec, fed):
-    assert Layout.parse(spec).fed == fed
+    assert Layout.parse(spec).input_length == fed
 
 
 @pytest.mark.parametrize(
     ("spec", "frame"),
     [
-        ("music", Frame(1, None)),
-        ("text[5] music", Frame(6, None)),
-        ("image[2x3] text[8]", Frame(7, None)),
-        ("text[5] image[2x3]", Frame(6, 3)),
-        ("image[2x3x4]", Frame(1, 12)),
+        ("music", PatternContext(1, None)),
+        ("text[5] music", PatternContext(6, None)),
+        ("image[2x3] text[8]", PatternContext(7, None)),
+        ("text[5] image[2x3]", PatternContext(6, 3)),
+        ("image[2x3x4]", PatternContext(1, 12)),
     ],
 )
 def test_the_frame_is_where_the_last_slot_begins_and_the_row_of_its_grid(spec, frame):
@@ -123,17 +123,21 @@ def test_a_wrong_layout_is_explained(spec, message):
 
 
 def test_room_is_what_the_context_leaves():
-    assert Layout.parse("style[3] music").room(10) == 6  # task, 3 words, 6 events
-    assert Layout.parse("style[3] image[2x3]").room(10) == 5  # the last of 6 tokens is only predicted
+    assert Layout.parse("style[3] music").target_capacity(10) == 6  # task, 3 words, 6 events
+    assert Layout.parse("style[3] image[2x3]").target_capacity(10) == 5  # the last of 6 tokens is only predicted
     with pytest.raises(ValueError, match=r"needs a context above 4 tokens, got 4"):
-        Layout.parse("style[3] music").room(4)
+        Layout.parse("style[3] music").target_capacity(4)
     with pytest.raises(ValueError, match=r"needs a context of 9, got 8"):
-        Layout.parse("style[3] image[2x3]").room(8)
+        Layout.parse("style[3] image[2x3]").target_capacity(8)
 
 
 def schema(*layouts: str, positions: str = "flat") -> Schema:
-    blocks = {"style": Block("words", ("x", "y")), "music": Block("events", ("C", "D")), "text": Block("t", ("a",))}
-    blocks["image"] = Block("pixels", ("black", "white"))
+    blocks = {
+        "style": TokenBlock("words", ("x", "y")),
+        "music": TokenBlock("events", ("C", "D")),
+        "text": TokenBlock("t", ("a",)),
+    }
+    blocks["image"] = TokenBlock("pixels", ("black", "white"))
     return Schema(
         layouts=tuple(map(Layout.parse, layouts)),
         blocks=blocks,
@@ -155,7 +159,7 @@ def test_axes_of_all_slots_share_one_table():
     # Row 0 of a slot's axis is for tokens of other slots, row 0 of a filler's for tokens that are none
     assert found.axes == {"position": 20, "style.filler": 4, "music.time": 11, "text.filler": 5}
     assert found.axis_starts == {"position": 0, "style.filler": 20, "music.time": 24, "text.filler": 35}
-    assert found.places == 40
+    assert found.coord_table_size == 40
 
 
 def test_fillers_of_layouts_share_a_table_as_long_as_the_longest_needs():
@@ -185,10 +189,10 @@ def test_positions_in_axes_are_of_slots_that_are_no_grids():
 
 def test_a_token_of_a_grid_is_never_stop():
     found = schema("text[4] image[2x3]")  # rows: task 0, its stop 1; text 2, its stop 3; pixels 4 and 5, their stop 6
-    assert [found.rows(slot) for slot in found.layouts[0].slots] == [slice(2, 4), slice(4, 6)]
+    assert [found.vocab_slice(slot) for slot in found.layouts[0].slots] == [slice(2, 4), slice(4, 6)]
     assert found.vocabulary.slice("image") == slice(4, 7)
     (flat,) = schema("image[6]").layouts
-    assert schema("image[6]").rows(flat.last) == slice(2, 5)
+    assert schema("image[6]").vocab_slice(flat.target) == slice(2, 5)
 
 
 def test_a_guide_has_a_tokenizer_and_no_block_of_the_vocabulary():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from helicon.sequence.vocabulary import Block, Vocabulary
+from helicon.sequence.vocabulary import TokenBlock, Vocabulary
 
 # rows: 0 jazz, 1 folk, 2 stop; 3 C, 4 D, 5 E, 6 stop
-STYLE, NOTES = Block("style", ("jazz", "folk")), Block("notes", ("C", "D", "E"))
+STYLE, NOTES = TokenBlock("style", ("jazz", "folk")), TokenBlock("notes", ("C", "D", "E"))
 VOCABULARY = Vocabulary((STYLE, NOTES))
 
 
@@ -15,13 +15,13 @@ def test_blocks_lie_end_to_end_each_with_its_stop():
     assert len(VOCABULARY) == 7
     assert VOCABULARY.slice("style") == slice(0, 3)
     assert VOCABULARY.slice("notes") == slice(3, 7)
-    assert (VOCABULARY.stop("style"), VOCABULARY.stop("notes")) == (2, 6)
+    assert (VOCABULARY.eos("style"), VOCABULARY.eos("notes")) == (2, 6)
     assert VOCABULARY.block("notes").index == {"C": 0, "D": 1, "E": 2}
 
 
 def test_names_are_unique():
     with pytest.raises(ValueError, match="block 'notes' names a token twice: C"):
-        Block("notes", ("C", "D", "C"))
+        TokenBlock("notes", ("C", "D", "C"))
     with pytest.raises(ValueError, match="block names must differ"):
         Vocabulary((STYLE, STYLE))
     with pytest.raises(KeyError, match="no block 'note'; the vocabulary has style, notes"):
@@ -31,15 +31,17 @@ def test_names_are_unique():
 def test_the_fingerprint_tells_every_change():
     changed = [
         Vocabulary((NOTES, STYLE)),
-        Vocabulary((STYLE, Block("notes", ("C", "E", "D")))),
-        Vocabulary((STYLE, Block("note", ("C", "D", "E")))),
-        Vocabulary((Block("style", ("jazz", "folk", "C")), Block("notes", ("D", "E")))),
+        Vocabulary((STYLE, TokenBlock("notes", ("C", "E", "D")))),
+        Vocabulary((STYLE, TokenBlock("note", ("C", "D", "E")))),
+        Vocabulary((TokenBlock("style", ("jazz", "folk", "C")), TokenBlock("notes", ("D", "E")))),
     ]
     assert len({v.fingerprint for v in [VOCABULARY, *changed]}) == 5
     assert Vocabulary((STYLE, NOTES)).fingerprint == VOCABULARY.fingerprint
 
 
 def test_rows_are_matched_by_name():
-    grown = Vocabulary((Block("notes", ("B", "C", "D", "E")), Block("style", ("folk", "blues")), Block("new", ("x",))))
+    grown = Vocabulary(
+        (TokenBlock("notes", ("B", "C", "D", "E")), TokenBlock("style", ("folk", "blues")), TokenBlock("new", ("x",)))
+    )
     # B C D E stop folk blues stop x stop
     assert sorted(grown.rows_from(VOCABULARY)) == [(1, 3), (2, 4), (3, 5), (4, 6), (5, 1), (7, 2)]

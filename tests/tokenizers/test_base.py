@@ -10,7 +10,7 @@ import pytest
 
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers import abilities
 from helicon.tokenizers.abilities import CountsLosses, Words
 from helicon.tokenizers.base import Tokenizer, rate_of
@@ -29,7 +29,7 @@ def public(kind: type) -> set[str]:
 class Digits(Tokenizer[str]):
     """The least that a tokenizer is."""
 
-    block = Block("digits", tuple("0123456789"))
+    block = TokenBlock("digits", tuple("0123456789"))
 
     def encode(self, media: str) -> np.ndarray:
         return np.array([int(digit) for digit in media], np.int64)

@@ -17,7 +17,7 @@ from helicon.tokenizers import codes as module
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle
 
@@ -127,7 +127,7 @@ def photographs(shared_data: Path, size: int, count: int = 30) -> list[np.ndarra
 @pytest.mark.parametrize("kind", ["ema", "fsq"])
 def test_codes_of_real_pictures_do_not_depend_on_who_goes_with_them(shared_data, kind):
     torch.manual_seed(0)
-    codec = Codec(ImageCodecConfig(factor=4, width=32, blocks=1, quantizer=kind, codes=64, code_width=4)).eval()
+    codec = ImageCodec(ImageCodecConfig(factor=4, width=32, blocks=1, quantizer=kind, codes=64, code_width=4)).eval()
     pictures = photographs(shared_data, 32)
     if kind == "ema":  # codes that are met
         latents = codec.encoder(pixels_to_tensor(stacked(pictures)))
@@ -175,7 +175,7 @@ def test_what_it_tells_others():
 def real(seed: int = 0) -> CodesTokenizer:
     """Of an untrained codec of 16 codes, fewer once some are dropped."""
     torch.manual_seed(seed)
-    codec = Codec(ImageCodecConfig(factor=4, width=16, blocks=1, quantizer="fsq", levels=(4, 2, 2))).eval()
+    codec = ImageCodec(ImageCodecConfig(factor=4, width=16, blocks=1, quantizer="fsq", levels=(4, 2, 2))).eval()
     codec.keep(torch.arange(16) != 3)
     return codes_of(CodecBundle(codec, "image", {"size": 16}), "photo")
 

@@ -21,7 +21,7 @@ STOP = len(musenet.block)
 
 
 def walk(automaton: MusicAutomaton, state, generator, steps: int, kinds: bool) -> list[list[int]]:
-    """Ids of each row, sampled among what is allowed; -1 at the end where `stop` came.
+    """Ids of each row, sampled among what is allowed; -1 at the end where `eos` came.
 
     kinds: note-ons, note-offs, waits and stop are equally likely, so that walks are not all note-ons.
     """
@@ -48,7 +48,7 @@ def walk(automaton: MusicAutomaton, state, generator, steps: int, kinds: bool) -
 
 
 def finished(tokenizer: MidiTokenizer, row: list[int]) -> np.ndarray:
-    """Ids of a walk that came to `stop`, checked: canonical, with nothing left sounding."""
+    """Ids of a walk that came to `eos`, checked: canonical, with nothing left sounding."""
     assert row[-1] == -1
     ids = np.array(row[:-1])
     assert tokenizer.to_words(tokenizer.encode(tokenizer.decode(ids))) == tokenizer.to_words(ids)

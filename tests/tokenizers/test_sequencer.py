@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helicon.sequence.layout import Layout
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
@@ -18,7 +18,7 @@ class Letters:
     """a to e, and a name of its own for its block."""
 
     automaton = None
-    block = Block("letters", tuple("abcde"))
+    block = TokenBlock("letters", tuple("abcde"))
 
 
 def sequencer(*layouts: str, context: int = 12, positions: str = "rope") -> Sequencer:
@@ -78,27 +78,27 @@ def test_a_filler_has_a_row_for_its_place():
     axes = made.schema.axis_starts
     assert axes == {"position": 0, "text.filler": 12}
     (layout,) = made.schema.layouts
-    rows = made.pack(layout, {"text": np.array([0, 2]), "tale": np.array([4])}).rows
+    rows = made.pack(layout, {"text": np.array([0, 2]), "tale": np.array([4])}).coord_ids
     assert rows.tolist() == [[0, 12], [1, 12], [2, 12], [3, 12 + 3], [4, 12 + 4], [5, 12]]
 
 
 def test_positions_in_rows_and_columns():
     made = sequencer("text", positions="grid:3")
-    rows = made.pack(made.schema.layouts[0], {"text": np.arange(5)}).rows
+    rows = made.pack(made.schema.layouts[0], {"text": np.arange(5)}).coord_ids
     assert rows.tolist() == [[0, 4], [0, 5], [0, 6], [1, 4], [1, 5], [1, 6]]
 
 
 def test_spans_are_the_positions_that_predict_a_slot():
     made = sequencer("text[4] tale", "tale")
     both, one = made.schema.layouts
-    text, tale = made.spans(both, 7)
-    assert (text.slot, text.positions, text.rows) == ("text", slice(0, 4), made.schema.vocabulary.slice("text"))
-    assert (tale.slot, tale.positions, tale.rows) == ("tale", slice(4, 7), made.schema.vocabulary.slice("tale"))
-    assert [(span.slot, span.positions) for span in made.spans(one, 5)] == [("tale", slice(0, 5))]
+    text, tale = made.target_spans(both, 7)
+    assert (text.slot, text.positions, text.vocab_slice) == ("text", slice(0, 4), made.schema.vocabulary.slice("text"))
+    assert (tale.slot, tale.positions, tale.vocab_slice) == ("tale", slice(4, 7), made.schema.vocabulary.slice("tale"))
+    assert [(span.slot, span.positions) for span in made.target_spans(one, 5)] == [("tale", slice(0, 5))]
     found = made.pack(both, {"text": np.array([0]), "tale": np.array([1, 2])})
-    for span in made.spans(both, len(found.ids)):
+    for span in made.target_spans(both, len(found.ids)):
         targets = found.targets[span.positions]
-        assert all(span.rows.start <= target < span.rows.stop for target in targets if target != NO)
+        assert all(span.vocab_slice.start <= target < span.vocab_slice.stop for target in targets if target != NO)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_coordinates_of_music_count_from_the_piece_but_time_from_the_window():
     def rows(start: int, plan: bool) -> dict[str, list[int]]:
         found = made.pack(layout, {"music": ids}, start, plan)
         starts = np.array(list(made.schema.axis_starts.values()))
-        return {axis: column.tolist() for axis, column in zip(axes, (found.rows - starts).T)}
+        return {axis: column.tolist() for axis, column in zip(axes, (found.coord_ids - starts).T)}
 
     whole = rows(0, plan=False)  # the task token first, whose coordinates are all row 0
     assert whole["music.chord"] == [0, 2, 3, 1, 2, 1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helicon.sequence.layout import Layout
-from helicon.sequence.vocabulary import Block
+from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Grid
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer, grids
 
@@ -17,14 +17,14 @@ class Letters:
     """a to e."""
 
     automaton = None
-    block = Block("letters", tuple("abcde"))
+    block = TokenBlock("letters", tuple("abcde"))
 
 
 class Tiles(Grid):
     """Two colours in 2 rows of 3."""
 
     automaton = None
-    block = Block("tiles", ("black", "white"))
+    block = TokenBlock("tiles", ("black", "white"))
     shape = (2, 3)
 
 
@@ -64,12 +64,12 @@ def test_a_made_grid_tells_rows_and_columns():
     # text a..e 2..6, its stop 7; black 8, white 9: no stop follows the last tile
     assert found.ids.tolist() == [0, 5, 7, 8, 9, 8, 9, 9]
     assert found.targets.tolist() == [5, 7, 8, 9, 8, 9, 9, 8]
-    assert places(made, found.rows) == {
+    assert places(made, found.coord_ids) == {
         "text.filler": [0, 0, 2, 0, 0, 0, 0, 0],
         "image.row": [0, 0, 0, 1, 1, 1, 2, 2],
         "image.column": [0, 0, 0, 1, 2, 3, 1, 2],
     }
-    assert found.rows[4].tolist() == [0, 3 + 1, 3 + 3 + 2]  # tables of 3, 3 and 4 rows
+    assert found.coord_ids[4].tolist() == [0, 3 + 1, 3 + 3 + 2]  # tables of 3, 3 and 4 rows
 
 
 def test_a_grid_as_a_condition_tells_them_too():
@@ -79,7 +79,7 @@ def test_a_grid_as_a_condition_tells_them_too():
     # black 2, white 3, stop 4; text a..e 5..9, stop 10
     assert found.ids.tolist() == [0, 2, 3, 2, 3, 3, 2, 8]
     assert found.targets.tolist() == [2, 3, 2, 3, 3, 2, 8, 9]
-    assert places(made, found.rows) == {
+    assert places(made, found.coord_ids) == {
         "image.filler": [0] * 8,
         "image.row": [0, 1, 1, 1, 2, 2, 2, 0],
         "image.column": [0, 1, 2, 3, 1, 2, 3, 0],
@@ -93,7 +93,7 @@ def test_a_grid_left_out_is_all_filler_and_has_no_targets():
     found = made.pack(layout, {"text": np.array([3])})
     assert found.ids.tolist() == [0, *[4] * 6, 8]
     assert found.targets.tolist() == [NO] * 6 + [8, 10]
-    told = places(made, found.rows)
+    told = places(made, found.coord_ids)
     assert told["image.filler"] == [0, 1, 2, 3, 4, 5, 6, 0]
     assert told["image.row"] == told["image.column"] == [0] * 8
 
@@ -112,10 +112,10 @@ def test_targets_of_a_grid_are_never_stop():
     made = sequencer("text[2] image[]", "image[] text[2]")
     for layout in made.schema.layouts:
         found = made.pack(layout, {"text": np.array([3]), "image": PICTURE})
-        for span in made.spans(layout, len(found.ids)):
-            stop = made.schema.vocabulary.stop(span.slot)
+        for span in made.target_spans(layout, len(found.ids)):
+            stop = made.schema.vocabulary.eos(span.slot)
             assert (stop in found.targets[span.positions]) == (span.slot == "text")
-            assert span.rows.stop == stop + (span.slot == "text")
+            assert span.vocab_slice.stop == stop + (span.slot == "text")
 
 
 def test_places_of_what_is_decoded_are_those_of_what_is_packed():
@@ -124,7 +124,7 @@ def test_places_of_what_is_decoded_are_those_of_what_is_packed():
     found = made.pack(layout, {"text": np.array([3]), "image": PICTURE})
     for place in range(5):
         rows = made.last_rows(layout, {}, {}, np.array([place]))
-        assert rows.tolist() == found.rows[[layout.prefix + place]].tolist()
+        assert rows.tolist() == found.coord_ids[[layout.prefix + place]].tolist()
 
 
 def test_positions_in_axes_are_places_in_the_slots_that_are_no_grids():
@@ -134,7 +134,7 @@ def test_positions_in_axes_are_places_in_the_slots_that_are_no_grids():
         "position": 1 + 5, "text.filler": 3, "image.row": 3, "image.column": 4, "image.filler": 7,
     }  # fmt: skip
     found = made.pack(captioned, {"text": np.array([3]), "image": PICTURE})
-    assert places(made, found.rows) == {
+    assert places(made, found.coord_ids) == {
         "position": [0, 1, 2, 0, 0, 0, 0, 0],
         "text.filler": [0, 0, 2, 0, 0, 0, 0, 0],
         "image.row": [0, 0, 0, 1, 1, 1, 2, 2],
@@ -142,5 +142,5 @@ def test_positions_in_axes_are_places_in_the_slots_that_are_no_grids():
         "image.filler": [0] * 8,
     }
     found = made.pack(described, {"text": np.array([0, 1, 2, 3, 4, 0]), "image": PICTURE})
-    assert places(made, found.rows)["position"] == [0] * 7 + [1, 2, 3, 4, 5]
-    assert places(made, found.rows)["image.column"] == [0, 1, 2, 3, 1, 2, 3, 0, 0, 0, 0, 0]
+    assert places(made, found.coord_ids)["position"] == [0] * 7 + [1, 2, 3, 4, 5]
+    assert places(made, found.coord_ids)["image.column"] == [0, 1, 2, 3, 1, 2, 3, 0, 0, 0, 0, 0]

@@ -10,7 +10,7 @@ from guided_worlds import Tones, Verses, sequencer_of, tokenizers
 
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.guides import TAPS, most_ids
-from helicon.tokenizers.sequencer import NO_TARGET, Packed, Sequencer
+from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 
 ABOVE = np.array([2, 0, 1, 1])
 AUDIO = np.array([4, 3, 2, 1, 0, 1, 2, 3, 4, 0, 4, 1, 2, 0])  # 14 at 3 and a half of the coarser ones
@@ -22,9 +22,9 @@ def places(made: Sequencer, rows: np.ndarray) -> dict[str, list[int]]:
     return {axis: column.tolist() for axis, column in zip(made.schema.axes, (rows - starts).T)}
 
 
-def told(packed: Packed, made: Sequencer) -> dict[str, list[int]]:
+def told(packed: PackedSequence, made: Sequencer) -> dict[str, list[int]]:
     """The rows of the guide's axes alone."""
-    found = places(made, packed.rows)
+    found = places(made, packed.coord_ids)
     return {axis: values for axis, values in found.items() if "guide" in axis or "phase" in axis}
 
 
@@ -55,7 +55,7 @@ def test_each_token_is_told_the_coarse_tokens_around_the_next():
     assert guide["audio.guide-1"] == [0, 0, 0, 0, 0, 0, 3, 3, 3]
     assert guide["audio.guide+2"] == guide["audio.guide-2"] == [0] * 9
     assert guide["audio.phase"] == [0, 0, 1, 2, 3, 4, 1, 2, 3]
-    assert places(made, found.rows)["audio.time"] == [0, 0, 0, 3, 5, 7, 9, 11, 13]  # sixteenths of a second, and 1
+    assert places(made, found.coord_ids)["audio.time"] == [0, 0, 0, 3, 5, 7, 9, 11, 13]  # sixteenths of a second, and 1
 
 
 def test_all_tables_of_a_guide():
@@ -78,7 +78,7 @@ def test_what_is_told_is_that_of_the_slow_way(spec, start, coarse):
     given = {"above": ABOVE[:coarse], "text": np.array([1, 2])}
     found = made.pack(layout, {**given, "audio": AUDIO}, start)
     fed = len(found.ids) - layout.prefix
-    assert fed == min(made.room(layout), len(AUDIO) - start)
+    assert fed == min(made.target_capacity(layout), len(AUDIO) - start)
     assert told(found, made) == told_slowly(made, given, start, fed)
 
 
@@ -89,10 +89,10 @@ def test_a_guide_that_is_left_out_tells_nothing_at_all():
         made.pack(layout, {"audio": AUDIO, **more}) for more in ({}, {"above": ABOVE[:0]}, {"above": ABOVE})
     )
     assert not np.any(list(told(without, made).values()))
-    assert np.array_equal(without.rows, empty.rows)
+    assert np.array_equal(without.coord_ids, empty.coord_ids)
     assert np.array_equal(without.ids, whole.ids)
     assert np.array_equal(without.targets, whole.targets)
-    assert not np.array_equal(without.rows, whole.rows)
+    assert not np.array_equal(without.coord_ids, whole.coord_ids)
     assert made.null_conditions({"above": ABOVE}) == {}
 
 
@@ -105,7 +105,7 @@ def test_a_guided_slot_may_be_fixed_and_beside_others():
     assert told(found, made)["audio.guide+1"] == [1, 1, 1, 1, 2, 2]  # what follows is told although it is not made
     assert not np.any(list(told(made.pack(above, {"above": ABOVE}), made).values()))
     assert not np.any(list(told(made.pack(free, {"above": ABOVE, "audio": AUDIO}), made).values()))
-    assert [span.slot for span in made.spans(fixed, 6)] == ["audio"]
+    assert [span.slot for span in made.target_spans(fixed, 6)] == ["audio"]
 
 
 def test_ids_of_a_guide_are_checked():
@@ -152,8 +152,8 @@ def test_a_window_shows_the_text_of_its_stretch():
     letters = made.schema.vocabulary.slice("lyrics").start
     assert [(window.ids[1:4] - letters).tolist() for window in windows] == [[0, 1, 5], [4, 0, 5], [0, 1, 5]]
     assert verses.told == [(0.0, 5 / 8, 3.0), (1.0, 13 / 8, 3.0), (20 / 8, 3.0, 3.0)]
-    assert windows[0].targets[:3].tolist() == [letters + 0, letters + 1, letters + 5]  # `stop` after two letters
-    fillers = places(made, windows[0].rows)["lyrics.filler"]
+    assert windows[0].targets[:3].tolist() == [letters + 0, letters + 1, letters + 5]  # `eos` after two letters
+    fillers = places(made, windows[0].coord_ids)["lyrics.filler"]
     assert fillers[:4] == [0, 0, 0, 3]
 
 
@@ -161,7 +161,7 @@ def test_a_text_that_is_left_out_is_all_filler():
     made = sequencer_of("lyrics[3] audio", context=8)
     (layout,) = made.schema.layouts
     window = made.pack(layout, {"audio": AUDIO}, 3)
-    stop = made.schema.vocabulary.stop("lyrics")
+    stop = made.schema.vocabulary.eos("lyrics")
     assert window.ids[1:4].tolist() == [stop] * 3
     assert window.targets[:3].tolist() == [NO_TARGET] * 3
     assert made.tokenizers["lyrics"].told == []  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ V = 3
 
 
 def walk(automaton: TimeAutomaton, state, steps: int) -> list[int]:
-    """Tokens that each row has before `stop` must come, where it is taken only when nothing else is allowed."""
+    """Tokens that each row has before `eos` must come, where it is taken only when nothing else is allowed."""
     lengths = [0] * len(state["time"])
     done = torch.zeros(len(lengths), dtype=torch.bool)
     for _ in range(steps):

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.training.learning.sharding import full, gathered, shard, whole
 
@@ -37,7 +37,7 @@ def learn(gpt: GPT, share: slice = slice(None)) -> list[float]:
         draw = torch.Generator().manual_seed(step)
         ids = torch.randint(0, ROWS, (4, 9), generator=draw)[share]
         places = torch.randint(0, PLACES, (4, 8, 2), generator=draw)[share]
-        logits = gpt.logits(gpt(ids[:, :-1], places, Frame()), slice(0, ROWS))
+        logits = gpt.logits(gpt(ids[:, :-1], places, PatternContext()), slice(0, ROWS))
         torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
         norms.append(float(full(torch.nn.utils.clip_grad_norm_(gpt.parameters(), 1.0))))
         optimizer.step()

@@ -25,7 +25,7 @@ from helicon.training.runs.checkpoints import read_checkpoint
 from helicon.training.runs.metrics import read_metrics
 from helicon.training.settings.hops import parse_hops
 from helicon.training.stopping import Interrupted
-from helicon.vqvae.audio_codec import AudioCodec, Level
+from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
 from helicon.vqvae.storage import load_codec
 
 WINDOW = 256
@@ -80,7 +80,7 @@ def held_out(sounds: Path) -> AudioData:
     return data
 
 
-def levels(codec: AudioCodec) -> list[Level]:
+def levels(codec: AudioCodec) -> list[AudioCodecLevel]:
     return [codec.level(number) for number in range(len(codec.levels))]
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from helicon.formats.spectra import log_mel, spectrogram
-from helicon.training.codecs.audio_losses import Scales, Weights, resolutions, scales_of, sound_loss
+from helicon.training.codecs.audio_losses import LossScales, LossWeights, resolutions, scales_of, sound_loss
 
 RATE = 8000
-WAVEFORM = Weights(worst=0.0, spectral=0.0, mel=0.0)
-ONE = Scales(variance=1.0, spectra=(1.0, 1.0, 1.0))
+WAVEFORM = LossWeights(worst=0.0, spectral=0.0, mel=0.0)
+ONE = LossScales(variance=1.0, spectra=(1.0, 1.0, 1.0))
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -41,7 +41,7 @@ def test_at_low_rates_windows_have_32_samples_at_least():
 def test_a_perfect_reconstruction_costs_nothing():
     sound, mask = noise(2, 2, 640), mask_of(640, 100, window=640)
     sound = sound * mask
-    assert float(sound_loss(sound, sound, mask, RATE, scales_of(sound, mask, RATE), Weights())) == 0
+    assert float(sound_loss(sound, sound, mask, RATE, scales_of(sound, mask, RATE), LossWeights())) == 0
 
 
 def test_the_waveforms_part_is_the_mean_square_over_the_variance():
@@ -85,7 +85,7 @@ def test_the_log_mel_spectra_are_compared():
     assert float(more - plain) == pytest.approx(0.3 * expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("weights", [WAVEFORM, Weights()])
+@pytest.mark.parametrize("weights", [WAVEFORM, LossWeights()])
 def test_what_lies_under_the_mask_counts_for_nothing(weights):
     sound, made, mask = noise(3, 1, 640), noise(3, 1, 640, seed=1), mask_of(640, 200, 1, window=640)
     scales = scales_of(sound, mask, RATE)
@@ -100,7 +100,7 @@ def test_what_lies_under_the_mask_counts_for_nothing(weights):
 def test_padding_has_no_gradient():
     sound, mask = noise(2, 1, 640), mask_of(640, 200, window=640)
     made = noise(2, 1, 640, seed=1).requires_grad_()
-    sound_loss(made, sound, mask, RATE, scales_of(sound, mask, RATE), Weights()).backward()
+    sound_loss(made, sound, mask, RATE, scales_of(sound, mask, RATE), LossWeights()).backward()
     assert made.grad is not None
     assert made.grad[1, 0, 200:].abs().max() == 0
     assert made.grad[1, 0, :200].abs().min() > 0
@@ -120,7 +120,7 @@ def test_scales_are_the_variance_and_the_mean_square_of_the_spectra():
 def test_softer_and_louder_sounds_lose_the_same(louder):
     sound, made, mask = noise(2, 1, 640), noise(2, 1, 640, seed=1), mask_of(640, 300, window=640)
     losses = [
-        float(sound_loss(made * by, sound * by, mask, RATE, scales_of(sound * by, mask, RATE), Weights(mel=0.0)))
+        float(sound_loss(made * by, sound * by, mask, RATE, scales_of(sound * by, mask, RATE), LossWeights(mel=0.0)))
         for by in (1.0, louder)
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
@@ -131,9 +131,9 @@ def test_softer_and_louder_sounds_lose_the_same(louder):
 def test_silence_has_a_finite_loss_and_gradient(made, length):
     sound, mask = torch.zeros(2, 1, 640), mask_of(length, length, window=640)
     scales = scales_of(sound, mask, RATE)
-    assert scales == Scales(1e-9, (1e-9, 1e-9, 1e-9))
+    assert scales == LossScales(1e-9, (1e-9, 1e-9, 1e-9))
     made = made.clone().requires_grad_()
-    loss = sound_loss(made, sound, mask, RATE, scales, Weights())
+    loss = sound_loss(made, sound, mask, RATE, scales, LossWeights())
     loss.backward()
     assert torch.isfinite(loss)
     assert made.grad is not None
@@ -143,6 +143,6 @@ def test_silence_has_a_finite_loss_and_gradient(made, length):
 def test_half_precision_is_compared_in_full():
     sound, mask = noise(2, 1, 640), torch.ones(2, 1, 640)
     made, scales = noise(2, 1, 640, seed=1).bfloat16(), scales_of(sound, mask, RATE)
-    loss = sound_loss(made, sound, mask, RATE, scales, Weights())
+    loss = sound_loss(made, sound, mask, RATE, scales, LossWeights())
     assert loss.dtype == torch.float32
-    assert torch.equal(loss, sound_loss(made.float(), sound, mask, RATE, scales, Weights()))
+    assert torch.equal(loss, sound_loss(made.float(), sound, mask, RATE, scales, LossWeights()))

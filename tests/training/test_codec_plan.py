@@ -16,7 +16,7 @@ from helicon.training.codec_plan import codec_first, plan_codec, planned_data, s
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, resolve
 from helicon.training.settings.request import TrainRequest
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
@@ -120,7 +120,7 @@ def test_a_published_shape_of_codes_trains_the_codec_that_it_names(wanted):
 def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):
     for named in ({"tokenizer": "palette"}, {"tokenizer": "rgb"}, {"tokenizers": {"image": "rgb"}}):
         assert codec_first(replace(wanted, overrides={"data": named})) is None
-    codec = Codec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
+    codec = ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
     save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
     assert codec_first(replace(wanted, overrides={"data": {"tokenizer": str(tmp_path / "codec")}})) is None
     assert codec_first(replace(wanted, task="image")) is None
@@ -133,7 +133,7 @@ def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, t
     first = codec_first(wanted)
     assert first is not None
     torch.manual_seed(0)
-    codec = Codec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
+    codec = ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
     save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
     data = planned_data(with_codec(wanted, first, tmp_path / "codec"))
     assert data.source.tokenizers == {"text": "bytes", "image": "codes"}

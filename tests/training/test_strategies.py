@@ -27,7 +27,7 @@ from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.runs.metrics import read_metrics
 from helicon.training.settings.config import OptimizerConfig
 from helicon.training.settings.sizes import Machine
-from helicon.training.stopping import EndCompanions, Interrupted
+from helicon.training.stopping import Interrupted, StopSiblingRanks
 
 
 def test_a_gpt_in_shards_learns_as_a_whole_one(tmp_path):
@@ -108,7 +108,7 @@ def test_sigterm_ends_a_validation_by_several_at_once(monkeypatch):
     for command, processes in (("fit", 2), ("validate", 1), ("validate", 2)):
         assert not handlers
         trainer = SimpleNamespace(state=SimpleNamespace(fn=command), world_size=processes)
-        EndCompanions().on_validation_start(cast(Any, trainer), cast(Any, None))
+        StopSiblingRanks().on_validation_start(cast(Any, trainer), cast(Any, None))
     with pytest.raises(SystemExit, match="143"):
         handlers[signal.SIGTERM](signal.SIGTERM, None)
 
@@ -119,7 +119,7 @@ def test_a_process_that_fails_ends_those_it_started(error, killed):
     launcher = object.__new__(launching._SubprocessScriptLauncher)
     launcher.procs = [SimpleNamespace(pid=1, send_signal=sent.append)]
     trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))
-    EndCompanions().on_exception(cast(Any, trainer), cast(Any, None), error)
+    StopSiblingRanks().on_exception(cast(Any, trainer), cast(Any, None), error)
     assert len(sent) == killed
 
 

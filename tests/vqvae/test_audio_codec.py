@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from helicon.vqvae import audio_codec
-from helicon.vqvae.audio_codec import AudioCodec, Level
-from helicon.vqvae.audio_nets import ResBlock, reach, strides
+from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
+from helicon.vqvae.audio_nets import AudioResBlock, reach, strides
 from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.storage import CodecBundle, load_codec, save_codec
 
@@ -30,10 +30,10 @@ def make(shape: AudioCodecConfig, seed: int = 0) -> AudioCodec:
     """A codec whose blocks do something and whose codes are met; sounds are scaled down."""
     torch.manual_seed(seed)
     codec = AudioCodec(shape)
-    for block in (module for module in codec.modules() if isinstance(module, ResBlock)):
+    for block in (module for module in codec.modules() if isinstance(module, AudioResBlock)):
         torch.nn.init.normal_(block.conv_2.weight, std=0.3)
     for level in codec.levels:
-        assert isinstance(level, Level)
+        assert isinstance(level, AudioCodecLevel)
         level.scale.fill_(0.5)
         if shape.quantizer == "ema":
             latents = level.encoder(torch.randn(1, shape.channels, 1, 64 * level.hop))[0, :, 0].T

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from helicon.formats.audio import read_audio
 from helicon.vqvae import audio_codec, chunks
-from helicon.vqvae.audio_codec import AudioCodec, Level
-from helicon.vqvae.chunks import Stretch, batches, stretches
+from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
+from helicon.vqvae.chunks import Chunk, batches, stretches
 from helicon.vqvae.config import AudioCodecConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,7 +34,7 @@ def room(request, monkeypatch) -> None:
     monkeypatch.setattr(audio_codec, "CHUNK", 100)
 
 
-def sounds(level: Level, shape: AudioCodecConfig) -> list[Tensor]:
+def sounds(level: AudioCodecLevel, shape: AudioCodecConfig) -> list[Tensor]:
     """Some that end with a hop, and some within one."""
     return [sound(shape, max(0, codes * level.hop - i % 3 % level.hop)) for i, codes in enumerate(CODES)]
 
@@ -46,7 +46,7 @@ def test_an_item_is_seen_in_chunks_with_what_is_around_them():
 
 
 def test_those_of_like_length_go_together():
-    parts = [Stretch(i, 0, 0, codes, codes) for i, codes in enumerate([80, 8, 79, 200, 70, 7, 69, 8])]
+    parts = [Chunk(i, 0, 0, codes, codes) for i, codes in enumerate([80, 8, 79, 200, 70, 7, 69, 8])]
     assert [[part.codes for part in batch] for batch in batches(parts, 230)] == [[200], [80, 79], [70, 69], [8, 8, 7]]
     assert [[part.codes for part in batch] for batch in batches(parts, 16)] == [
         [200], [80], [79], [70], [69], [8, 8], [7],
@@ -96,7 +96,7 @@ def test_codes_of_real_sounds_do_not_depend_on_who_goes_with_them(shared_data: P
     files = sorted((shared_data / "audio" / "spoken_digits").rglob("*.wav"))[::15]
     given = [torch.from_numpy(read_audio(file, 8000)[0].samples.T.copy()) for file in files]
     for level in make(replace(SHAPE, width=32, depth=4)).levels:
-        assert isinstance(level, Level)
+        assert isinstance(level, AudioCodecLevel)
         made, alone = level.encode_many(given), [level.encode_long(each) for each in given]
         total = sum(map(len, alone))
         assert total > 1000

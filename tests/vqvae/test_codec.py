@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Laplace, SigmoidTransform, TransformedDistribution
 
 from helicon.evaluation.losses import codebook_figures
-from helicon.vqvae.codec import Codec, make_quantizer
+from helicon.vqvae.codec import ImageCodec, make_quantizer
 from helicon.vqvae.config import ImageCodecConfig, QuantizerLearning
 from helicon.vqvae.likelihoods import LIKELIHOODS
 from helicon.vqvae.quantizers import EMAQuantizer, GumbelQuantizer
@@ -20,10 +20,10 @@ QUANTIZERS = ["ema", "gumbel", "fsq"]
 LEVELS = (4, 2, 2)  # 16 codes
 
 
-def small(seed: int = 0, **options) -> Codec:
+def small(seed: int = 0, **options) -> ImageCodec:
     """Sixteen codes, untrained; of ema they are drawn at random."""
     torch.manual_seed(seed)
-    codec = Codec(
+    codec = ImageCodec(
         ImageCodecConfig(**{"width": 16, "blocks": 1, "codes": 16, "code_width": 4, "levels": LEVELS, **options})
     )
     if isinstance(codec.quantizer, EMAQuantizer):
@@ -178,10 +178,10 @@ def stripes() -> Tensor:
     return media
 
 
-def trained(quantizer: str, likelihood: str, steps: int) -> tuple[Codec, float, float]:
+def trained(quantizer: str, likelihood: str, steps: int) -> tuple[ImageCodec, float, float]:
     """A codec of the stripes, its loss at the first step and at the last."""
     torch.manual_seed(0)
-    codec = Codec(
+    codec = ImageCodec(
         ImageCodecConfig(
             factor=4,
             width=16,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import AudioCodecConfig, ImageCodecConfig
 from helicon.vqvae.precision import BACKENDS, float32_settings_kept
 
@@ -33,7 +33,7 @@ def hurried(way: str) -> Iterator[None]:
 def image_codec() -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     shape = ImageCodecConfig(factor=4, width=16, blocks=1, quantizer="fsq", levels=(8, 8, 8))
-    return Codec(shape).eval(), torch.rand(2, 3, 32, 32) * 2 - 1
+    return ImageCodec(shape).eval(), torch.rand(2, 3, 32, 32) * 2 - 1
 
 
 def audio_codec() -> tuple[torch.nn.Module, torch.Tensor]:

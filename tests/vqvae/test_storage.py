@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from helicon.modalities.registry import all_modalities
-from helicon.vqvae.codec import Codec
+from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.quantizers import EMAQuantizer
 from helicon.vqvae.storage import (
@@ -33,7 +33,7 @@ SHAPE = ImageCodecConfig(factor=4, width=16, blocks=1, codes=16, code_width=4, l
 def bundle(shape: ImageCodecConfig = SHAPE, seed: int = 0) -> CodecBundle:
     """Untrained; an ema codebook has begun."""
     torch.manual_seed(seed)
-    codec = Codec(shape)
+    codec = ImageCodec(shape)
     if isinstance(codec.quantizer, EMAQuantizer):
         while not codec.quantizer.started:
             codec.quantizer(torch.randn(40, 4, 4, 4))

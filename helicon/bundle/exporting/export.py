@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from helicon.bundle.bundle import Bundle
-from helicon.bundle.exporting.families import Family
+from helicon.bundle.exporting.families import ExportFamily
 from helicon.bundle.exporting.folder import write_folder
 from helicon.bundle.exporting.gguf import write_gguf
 from helicon.bundle.exporting.plain import PlainGPT
@@ -15,7 +15,7 @@ from helicon.formats.nearest import unknown
 WRITERS = {"hf": write_folder, "gguf": write_gguf}
 
 
-def export_bundle(bundle: Bundle, folder: Path, to: str = "hf") -> type[Family]:
+def export_bundle(bundle: Bundle, folder: Path, to: str = "hf") -> type[ExportFamily]:
     """Writes a model for another program; gives the family that it is of.
 
     Args:

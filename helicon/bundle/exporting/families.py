@@ -22,7 +22,7 @@ CLASSIFIER = "ForSequenceClassification"  # of any family, in transformers
 EXACT = 1e-6  # by which the bias of a head may be another
 
 
-class Family(ABC):
+class ExportFamily(ABC):
     """A kind of model of transformers."""
 
     name: ClassVar[str]
@@ -43,7 +43,7 @@ class Family(ABC):
         """Name -> tensor, as the family's class in transformers has them."""
 
 
-class GPT2(Family):
+class GPT2(ExportFamily):
     """Linear layers are Conv1D: [in, out]."""
 
     name = "GPT-2"
@@ -95,7 +95,7 @@ class GPT2(Family):
         return found | plain.outputs
 
 
-class Llama(Family):
+class Llama(ExportFamily):
     """Queries, keys and values, and the two halves of a gated layer, are tensors of their own."""
 
     name = "Llama"
@@ -160,4 +160,4 @@ def _reaches(network: Classifier) -> bool:
     return bool((made_L - bias_L).abs().max() < EXACT)
 
 
-FAMILIES: tuple[type[Family], ...] = (GPT2, Llama)
+FAMILIES: tuple[type[ExportFamily], ...] = (GPT2, Llama)

@@ -9,21 +9,21 @@ from typing import Any
 from safetensors.torch import save
 
 from helicon.bundle.exporting.byte_pairs import byte_pairs, end_token, with_end
-from helicon.bundle.exporting.families import Family
+from helicon.bundle.exporting.families import ExportFamily
 from helicon.bundle.exporting.plain import PlainGPT
 from helicon.formats.files import write_bytes
 
 WEIGHTS = "model.safetensors"
 
 
-def write_folder(plain: PlainGPT, family: type[Family], folder: Path) -> None:
+def write_folder(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> None:
     """Writes the files that `from_pretrained` opens, the weights first."""
     files = _files(plain, family)
     for name in sorted(files, key=lambda name: name != WEIGHTS):
         write_bytes(folder / name, files[name])
 
 
-def _files(plain: PlainGPT, family: type[Family]) -> dict[str, bytes]:
+def _files(plain: PlainGPT, family: type[ExportFamily]) -> dict[str, bytes]:
     """Name -> content."""
     ends = {"bos_token_id": plain.end, "eos_token_id": plain.end}
     settings = {

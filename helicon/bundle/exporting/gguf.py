@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from helicon.bundle.exporting.byte_pairs import byte_pairs, end_token
-from helicon.bundle.exporting.families import EPSILON, GPT2, Family
+from helicon.bundle.exporting.families import EPSILON, GPT2, ExportFamily
 from helicon.bundle.exporting.plain import PlainGPT
 from helicon.bundle.exporting.refusals import ExportingError
 from helicon.formats.files import atomic_write
@@ -24,7 +24,7 @@ FILE = "model.gguf"
 NO_MERGES = ["€ €"]
 
 
-def write_gguf(plain: PlainGPT, family: type[Family], folder: Path) -> None:
+def write_gguf(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> None:
     """Writes `folder/model.gguf`.
 
     Raises:
@@ -55,7 +55,7 @@ def _library() -> Any:
     return gguf
 
 
-def _checked(plain: PlainGPT, family: type[Family]) -> dict[str, Any]:
+def _checked(plain: PlainGPT, family: type[ExportFamily]) -> dict[str, Any]:
     """The tokenizer's JSON; ExportingError for what transformers has, but llama.cpp has not."""
     if plain.labels:
         head = "a file of llama.cpp has no place for a classification head"
@@ -73,7 +73,7 @@ def _checked(plain: PlainGPT, family: type[Family]) -> dict[str, Any]:
     return described
 
 
-def _write_settings(writer: gguf.GGUFWriter, plain: PlainGPT, family: type[Family]) -> None:
+def _write_settings(writer: gguf.GGUFWriter, plain: PlainGPT, family: type[ExportFamily]) -> None:
     config = plain.config
     writer.add_context_length(plain.context)
     writer.add_embedding_length(config.width)

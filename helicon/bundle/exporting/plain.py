@@ -23,7 +23,7 @@ class PlainGPT:
     """A GPT's weights, float32, with tables that need no vocabulary or layouts of ours.
 
     The last row of the tables is one token for two things, as GPT-2's end-of-text is: fed, it is the task token before
-    a sequence; predicted, it is `stop`, which one slot alone never feeds.
+    a sequence; predicted, it is `eos`, which one slot alone never feeds.
 
     Args:
         config: of the GPT.
@@ -76,7 +76,7 @@ class PlainGPT:
     def of(bundle: Bundle) -> PlainGPT:
         """The plain decoder that a model is which belongs to a family."""
         gpt, schema = bundle.gpt, bundle.schema
-        slot = schema.layouts[0].last
+        slot = schema.layouts[0].target
         rows, weights = schema.vocabulary.slice(slot.name), {n: _plain(w) for n, w in gpt.state_dict().items()}
         tokens_VC = weights["tokens.weight"][rows].clone()
         tokens_VC[-1] = weights["tokens.weight"][schema.vocabulary.slice(TASK).start]
@@ -106,5 +106,5 @@ def _plain(weight: Tensor) -> Tensor:
 def _coordinates(bundle: Bundle) -> Tensor:
     """Rows of the table of coordinates at each position: int64 [P, axes]."""
     layout, context = bundle.schema.layouts[0], bundle.schema.context
-    rows = bundle.sequencer.pack(layout, {layout.last.name: np.zeros(context, np.int64)}).rows
+    rows = bundle.sequencer.pack(layout, {layout.target.name: np.zeros(context, np.int64)}).coord_ids
     return torch.from_numpy(rows)

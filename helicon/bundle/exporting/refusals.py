@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from helicon.bundle.bundle import Bundle
-from helicon.bundle.exporting.families import FAMILIES, Family
+from helicon.bundle.exporting.families import FAMILIES, ExportFamily
 from helicon.gpt.attention.patterns import parse_patterns
 from helicon.gpt.quantized import Int8Linear
 from helicon.objectives.classify import Classifier
@@ -15,7 +15,7 @@ class ExportingError(ValueError):
     """A model that cannot be exported; the message says which of its options prevent it."""
 
 
-def family_of(bundle: Bundle) -> type[Family]:
+def family_of(bundle: Bundle) -> type[ExportFamily]:
     """The family that a model belongs to; ExportingError says what keeps it from each."""
     if any(isinstance(module, Int8Linear) for module in bundle.gpt.modules()):
         raise ExportingError("a model in int8 cannot be exported: load it with dtype='fp32'")

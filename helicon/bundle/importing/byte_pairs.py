@@ -1,4 +1,4 @@
-"""The byte pairs of a model folder, without end-of-text: in sequences of ours that is the block's `stop`."""
+"""The byte pairs of a model folder, without end-of-text: in sequences of ours that is the block's `eos`."""
 
 from __future__ import annotations
 

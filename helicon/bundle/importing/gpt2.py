@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al., 2019): layout `text`, byte pairs; end-of-text is `stop`, and stands before every document."""
+"""GPT-2 (Radford et al., 2019): layout `text`, byte pairs; end-of-text is `eos`, and stands before every document."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def import_gpt2(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
 
     sequencer = Sequencer([Layout.parse(SLOT)], {SLOT: tokenizer}, context)
     vocabulary = sequencer.schema.vocabulary
-    own = [*kept, end]  # `stop` is the last row of a block
+    own = [*kept, end]  # `eos` is the last row of a block
     tokens = torch.zeros(len(vocabulary), config.width)
     tokens[vocabulary.slice(SLOT)] = wte[own]
     tokens[vocabulary.slice(TASK).start] = wte[end]

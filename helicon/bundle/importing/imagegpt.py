@@ -36,7 +36,7 @@ def import_imagegpt(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundl
 
     sequencer = Sequencer([Layout.parse(f"{SLOT}[{size}x{size}]")], {SLOT: tokenizer}, pixels)
     schema = sequencer.schema
-    rows = schema.rows(schema.layouts[0].last)
+    rows = schema.vocab_slice(schema.layouts[0].target)
     tables = {name: torch.zeros(len(schema.vocabulary), config.width) for name in ("tokens.weight", "head.weight")}
     tables["tokens.weight"][rows] = wte[:colours]
     tables["tokens.weight"][schema.vocabulary.slice(TASK).start] = wte[colours]

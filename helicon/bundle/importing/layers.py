@@ -82,7 +82,7 @@ def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Map
 
 def places(schema: Schema, wpe_PC: Tensor) -> Tensor:
     """The table of all coordinates: positions as they were learned, and nothing for the others."""
-    table = torch.zeros(schema.places, wpe_PC.shape[1])
+    table = torch.zeros(schema.coord_table_size, wpe_PC.shape[1])
     start = schema.axis_starts["position"]
     table[start : start + len(wpe_PC)] = wpe_PC
     return table

@@ -18,15 +18,15 @@ from helicon.gpt.attention.backends import BACKENDS
 from helicon.gpt.attention.masks import sequence_mask
 from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
 from helicon.gpt.attention.selection import select_backend
-from helicon.gpt.attention.stride_patterns import Dense
-from helicon.gpt.cache import Places
-from helicon.sequence.layout import Frame
+from helicon.gpt.attention.stride_patterns import DensePattern
+from helicon.gpt.cache import Positions
+from helicon.sequence.layout import PatternContext
 
-ONE_SLOT = Frame()  # nothing before it, and no grid
+ONE_SLOT = PatternContext()  # nothing before it, and no grid
 
 
 def attend_dense(
-    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: Frame = ONE_SLOT
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: PatternContext = ONE_SLOT
 ) -> Tensor:
     """The oracle: all T x T scores, masked by the predicate."""
     index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device)
@@ -35,13 +35,15 @@ def attend_dense(
     return _softmax(scores_BHTT, allowed_TT) @ v_BHTD
 
 
-def attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: Frame = ONE_SLOT) -> Tensor:
+def attend(
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: PatternContext = ONE_SLOT
+) -> Tensor:
     """What `attend_dense` gives, by the fastest way known: tile by tile, time follows the pattern instead of T x T."""
     resolved, device, length = pattern.resolve(frame.row), q_BHTD.device.type, q_BHTD.shape[2]
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q_BHTD, k_BHTD, v_BHTD = q_BHTD.to(dtype), k_BHTD.to(dtype), v_BHTD.to(dtype)
-    if isinstance(resolved, Dense) or length <= frame.prefix:
+    if isinstance(resolved, DensePattern) or length <= frame.prefix:
         if blocked.fits(q_BHTD):
             return blocked.attend_blocks(q_BHTD, k_BHTD, v_BHTD)
         return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
@@ -53,16 +55,16 @@ def attend_cached(
     q_BHD: Tensor,
     k_cache_BHTD: Tensor,
     v_cache_BHTD: Tensor,
-    places: Places,
+    places: Positions,
     pattern: PatternSpec,
-    frame: Frame = ONE_SLOT,
+    frame: PatternContext = ONE_SLOT,
 ) -> Tensor:
     """One new token a row, its own key and value already in the (contiguous) cache at its place: [B, H, D].
 
     A sparse pattern reads the prefix and its own key list only.
     """
     resolved, (position_B, reach, together) = pattern.resolve(frame.row), places
-    if isinstance(resolved, Dense):
+    if isinstance(resolved, DensePattern):
         valid_BK = None if together else torch.arange(reach, device=position_B.device) <= position_B[:, None]
         return _attend_rows(q_BHD, k_cache_BHTD[:, :, :reach], v_cache_BHTD[:, :, :reach], valid_BK)
     index_BK, valid_BK = _cached_keys(position_B, resolved, frame.prefix, reach)

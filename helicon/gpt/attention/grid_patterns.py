@@ -17,12 +17,12 @@ from torch import Tensor
 
 from helicon.gpt.attention import tiles
 from helicon.gpt.attention.pattern_base import AttentionPattern, KeyList, NumberedSpec
-from helicon.gpt.attention.stride_patterns import Dense, Local, ceil_div
+from helicon.gpt.attention.stride_patterns import DensePattern, LocalPattern, ceil_div
 from helicon.gpt.attention.tiles import AttentionTile
 
 
 @dataclass(frozen=True)
-class Row(NumberedSpec):
+class RowPattern(NumberedSpec):
     """The last W keys and self, reaching into the row above; `block` is the row within its edges."""
 
     stride: int
@@ -30,11 +30,11 @@ class Row(NumberedSpec):
 
     def resolve(self, row: int | None) -> AttentionPattern:
         """A window of W + 1."""
-        return Local(self.stride + 1)
+        return LocalPattern(self.stride + 1)
 
 
 @dataclass(frozen=True)
-class Conv(AttentionPattern):
+class ConvPattern(AttentionPattern):
     """The K x K neighbourhood centred on the query, up to self: cut off at the edges of the grid."""
 
     kernel: int
@@ -87,4 +87,4 @@ class UnresolvedPattern:
 
     def resolve(self, row: int | None) -> AttentionPattern:
         """With the width `row`."""
-        return Dense() if row is None else self.pattern(*self.numbers, row).resolve(row)
+        return DensePattern() if row is None else self.pattern(*self.numbers, row).resolve(row)

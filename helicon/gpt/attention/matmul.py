@@ -19,7 +19,7 @@ from helicon.gpt.attention.tiles import AttentionTile, tile_mask
 LONGEST = 2048  # keys of a tile: with more of them, weights outweigh whatever else a layer keeps
 
 
-class Weights(NamedTuple):
+class AttentionWeights(NamedTuple):
     """A tile's own softmax [N, R, K], and the log-sum-exp [N, R] of its scores."""
 
     own_NRK: Tensor
@@ -31,7 +31,9 @@ def fits(q_NHRD: Tensor, tile: AttentionTile) -> bool:
     return q_NHRD.device.type == "cpu" and q_NHRD.dtype == torch.bfloat16 and tile.keys.rows <= LONGEST
 
 
-def forward(q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, tile: AttentionTile) -> tuple[Tensor, Tensor, Weights]:
+def forward(
+    q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, tile: AttentionTile
+) -> tuple[Tensor, Tensor, AttentionWeights]:
     """Output, log-sum-exp, and what backward wants to have back."""
     q_NRD, k_NKD, v_NKD = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD))
     scores_NRK = torch.bmm(q_NRD * q_NRD.shape[-1] ** -0.5, k_NKD.mT)
@@ -45,12 +47,12 @@ def forward(q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, tile: AttentionTile)
     lse_NR = scores_NRK.amax(-1).to(wide) - own_NRK.amax(-1).to(wide).log()
     out_NRD = torch.bmm(own_NRK, v_NKD)
     heads = q_NHRD.shape[:2]
-    return out_NRD.unflatten(0, heads), lse_NR.unflatten(0, heads), Weights(own_NRK, lse_NR)
+    return out_NRD.unflatten(0, heads), lse_NR.unflatten(0, heads), AttentionWeights(own_NRK, lse_NR)
 
 
 def backward(
     grad_NHRD: Tensor, q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, out_NHRD: Tensor, lse_NHR: Tensor,
-    tile: AttentionTile, kept: Weights,
+    tile: AttentionTile, kept: AttentionWeights,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of q, k and v, `out` and `lse` those of all tiles."""
     q_NRD, k_NKD, v_NKD, out_NRD, lse_NR = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD, out_NHRD, lse_NHR))

@@ -11,9 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helicon.gpt.attention.grid_patterns import Conv, Row, UnresolvedPattern
+from helicon.gpt.attention.grid_patterns import ConvPattern, RowPattern, UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
-from helicon.gpt.attention.stride_patterns import Block, Column, Dense, Fixed, Local, Previous, Strided, Summary
+from helicon.gpt.attention.stride_patterns import (
+    BlockPattern,
+    ColumnPattern,
+    DensePattern,
+    FixedPattern,
+    LocalPattern,
+    PreviousPattern,
+    StridedPattern,
+    SummaryPattern,
+)
 from helicon.plugins.plugin import Plugin
 from helicon.plugins.registry import Registry
 
@@ -39,7 +48,18 @@ def register_pattern(pattern: type[AttentionPattern]) -> type[AttentionPattern]:
     return PATTERNS.register(name, pattern)
 
 
-for _own in (Dense, Local, Block, Previous, Column, Summary, Strided, Fixed, Row, Conv):
+for _own in (
+    DensePattern,
+    LocalPattern,
+    BlockPattern,
+    PreviousPattern,
+    ColumnPattern,
+    SummaryPattern,
+    StridedPattern,
+    FixedPattern,
+    RowPattern,
+    ConvPattern,
+):
     PATTERNS.register(_own.name(), _own)
 
 

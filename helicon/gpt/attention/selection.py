@@ -23,7 +23,7 @@ TABLE = Path(__file__).with_name("cuda_backends.json")
 MASKED_UP_TO = 4096  # tokens; a mask of 16 million pairs
 
 
-class Key(NamedTuple):
+class TimingKey(NamedTuple):
     """What a row of the table is of: pattern, such as `strided`; whether tokens come before its slot; type of numbers.
 
     Half precision is one type, bfloat16.
@@ -34,32 +34,32 @@ class Key(NamedTuple):
     dtype: str
 
     @staticmethod
-    def of(pattern: AttentionPattern, prefix: int, dtype: torch.dtype) -> Key:
+    def of(pattern: AttentionPattern, prefix: int, dtype: torch.dtype) -> TimingKey:
         """That of a case."""
         half = dtype in (torch.bfloat16, torch.float16)
-        return Key(str(pattern).partition(":")[0], prefix > 0, "bfloat16" if half else "float32")
+        return TimingKey(str(pattern).partition(":")[0], prefix > 0, "bfloat16" if half else "float32")
 
 
-class Row(NamedTuple):
+class Timing(NamedTuple):
     """Milliseconds, forward and backward, of each way that the card could go."""
 
-    key: Key
+    key: TimingKey
     tokens: int
     ms: dict[str, float]
 
 
-class Table(NamedTuple):
+class TimingTable(NamedTuple):
     """What was measured, and on what: card, versions and date; None when nothing was."""
 
     measured_on: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[Timing, ...]
 
     @staticmethod
-    def read(path: Path = TABLE) -> Table:
+    def read(path: Path = TABLE) -> TimingTable:
         """Inverse of `write`."""
         said = json.loads(path.read_text(encoding="utf-8"))
-        rows = (Row(Key(r["pattern"], r["prefixed"], r["dtype"]), r["tokens"], r["ms"]) for r in said["rows"])
-        return Table(said["measured_on"], tuple(rows))
+        rows = (Timing(TimingKey(r["pattern"], r["prefixed"], r["dtype"]), r["tokens"], r["ms"]) for r in said["rows"])
+        return TimingTable(said["measured_on"], tuple(rows))
 
     def write(self, path: Path = TABLE) -> None:
         """JSON, a row a line."""
@@ -67,7 +67,7 @@ class Table(NamedTuple):
         text = f'{{"measured_on": {json.dumps(self.measured_on)},\n"rows": [\n{rows}\n]}}\n'
         path.write_text(text, encoding="utf-8")
 
-    def fastest(self, key: Key, tokens: int) -> list[str]:
+    def fastest(self, key: TimingKey, tokens: int) -> list[str]:
         """Ways, fastest first, as measured at the length nearest in its logarithm; none where there is no such row."""
         rows = [row for row in self.rows if row.key == key]
         if not rows:
@@ -81,12 +81,12 @@ def select_backend(pattern: AttentionPattern, prefix: int, q_BHTD: Tensor) -> st
     device, tokens = q_BHTD.device.type, q_BHTD.shape[2]
     if device != "cuda":
         return "lse_merged" if device == "cpu" else "matmul"
-    measured = cuda_table().fastest(Key.of(pattern, prefix, q_BHTD.dtype), tokens)
+    measured = cuda_table().fastest(TimingKey.of(pattern, prefix, q_BHTD.dtype), tokens)
     certain = ["disjoint", *(["masked"] if tokens <= MASKED_UP_TO else []), "matmul"]
     return next(name for name in [*measured, *certain] if BACKENDS[name].supports(q_BHTD, pattern, prefix))
 
 
 @cache
-def cuda_table() -> Table:
+def cuda_table() -> TimingTable:
     """The table that comes with the package."""
-    return Table.read()
+    return TimingTable.read()

@@ -22,7 +22,7 @@ from helicon.gpt.attention.tiles import AttentionTile
 
 
 @dataclass(frozen=True)
-class Dense(AttentionPattern):
+class DensePattern(AttentionPattern):
     """All keys up to the query."""
 
     form = "dense"
@@ -39,7 +39,7 @@ class Dense(AttentionPattern):
 
 
 @dataclass(frozen=True)
-class Local(AttentionPattern):
+class LocalPattern(AttentionPattern):
     """The last L keys, self included."""
 
     stride: int
@@ -58,7 +58,7 @@ class Local(AttentionPattern):
 
 
 @dataclass(frozen=True)
-class Block(AttentionPattern):
+class BlockPattern(AttentionPattern):
     """The query's own block of L up to itself (Jukebox: row)."""
 
     stride: int
@@ -77,7 +77,7 @@ class Block(AttentionPattern):
 
 
 @dataclass(frozen=True)
-class Previous(AttentionPattern):
+class PreviousPattern(AttentionPattern):
     """The whole block before the query's; nothing in block 0, where Jukebox attends to zero padding."""
 
     stride: int
@@ -96,7 +96,7 @@ class Previous(AttentionPattern):
 
 
 @dataclass(frozen=True)
-class Column(AttentionPattern):
+class ColumnPattern(AttentionPattern):
     """Every L-th key back from the query, self included (Sparse Transformer's strided factor 2; DALL·E's column)."""
 
     stride: int
@@ -115,7 +115,7 @@ class Column(AttentionPattern):
 
 
 @dataclass(frozen=True)
-class Summary(AttentionPattern):
+class SummaryPattern(AttentionPattern):
     """The last C offsets of every block of L, up to the query (fixed factor 2); nothing before the first of them."""
 
     stride: int
@@ -144,28 +144,28 @@ class Summary(AttentionPattern):
 
 
 @dataclass(frozen=True)
-class Strided(AttentionPattern):
+class StridedPattern(AttentionPattern):
     """local:L and column:L in one softmax (Sparse Transformer strided, merged)."""
 
     stride: int
     form = "strided:L"
 
     def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
-        return Local(self.stride).mask_mod(query, key) | Column(self.stride).mask_mod(query, key)
+        return LocalPattern(self.stride).mask_mod(query, key) | ColumnPattern(self.stride).mask_mod(query, key)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        yield from Local(self.stride).tiles(length)
+        yield from LocalPattern(self.stride).tiles(length)
         yield from tiles.column_tiles(length, self.stride, strict=True)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
-        near_BK, near_valid_BK = Local(self.stride).keys(query_B, length)
-        far_BK, far_valid_BK = Column(self.stride).keys(query_B, length)
+        near_BK, near_valid_BK = LocalPattern(self.stride).keys(query_B, length)
+        far_BK, far_valid_BK = ColumnPattern(self.stride).keys(query_B, length)
         not_self_BK = far_BK < query_B[:, None]
         return torch.cat([near_BK, far_BK], 1), torch.cat([near_valid_BK, far_valid_BK & not_self_BK], 1)
 
 
 @dataclass(frozen=True)
-class Fixed(AttentionPattern):
+class FixedPattern(AttentionPattern):
     """block:L and summary:L,C in one softmax (Sparse Transformer fixed, merged)."""
 
     stride: int
@@ -174,18 +174,20 @@ class Fixed(AttentionPattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Summary(self.stride, self.width)  # the same bound on C
+        SummaryPattern(self.stride, self.width)  # the same bound on C
 
     def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
-        return Block(self.stride).mask_mod(query, key) | Summary(self.stride, self.width).mask_mod(query, key)
+        return BlockPattern(self.stride).mask_mod(query, key) | SummaryPattern(self.stride, self.width).mask_mod(
+            query, key
+        )
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
         yield from tiles.block_tiles(length, self.stride)
         yield from tiles.earlier_summary_tiles(length, self.stride, self.width)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
-        own_BK, own_valid_BK = Block(self.stride).keys(query_B, length)
-        far_BK, far_valid_BK = Summary(self.stride, self.width).keys(query_B, length)
+        own_BK, own_valid_BK = BlockPattern(self.stride).keys(query_B, length)
+        far_BK, far_valid_BK = SummaryPattern(self.stride, self.width).keys(query_B, length)
         earlier_BK = far_BK < _block_start(query_B, self.stride)
         return torch.cat([own_BK, far_BK], 1), torch.cat([own_valid_BK, far_valid_BK & earlier_BK], 1)
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from helicon.gpt.attention.pattern_base import AttentionPattern
-from helicon.gpt.attention.stride_patterns import Dense
+from helicon.gpt.attention.stride_patterns import DensePattern
 from helicon.gpt.cache import Cache
 from helicon.gpt.layer import Layer as ModelLayer
 from helicon.gpt.model import GPT
 from helicon.gpt.native.build import library
 from helicon.gpt.native.pace import Pace
 from helicon.gpt.quantized import Int8Linear
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 ACTIVATIONS = {"gelu": 0, "quick_gelu": 1, "relu2": 2, "swiglu": 3}
@@ -67,7 +67,7 @@ class Model(ctypes.Structure):
 class NativeStep:
     """`GPT.step` and `GPT.logits` of a GPT on the CPU against a cache, in float32, bfloat16 or int8 weights."""
 
-    def __init__(self, gpt: GPT, cache: Cache, frame: Frame, threads: int | None = None) -> None:
+    def __init__(self, gpt: GPT, cache: Cache, frame: PatternContext, threads: int | None = None) -> None:
         found = library()
         assert found is not None, "supported() comes first"
         self._function, self._kept = found.helicon_step, [gpt, cache.kv]
@@ -76,7 +76,7 @@ class NativeStep:
         self._patterns: dict[AttentionPattern, list[int]] = {}  # of the layers that do not read all keys
         for i, layer in enumerate(layers):
             resolved = layer.attention.pattern.resolve(frame.row)
-            if not isinstance(resolved, Dense):
+            if not isinstance(resolved, DensePattern):
                 self._patterns.setdefault(resolved, []).append(i)
         self._tables: dict[AttentionPattern, Tensor] = {}
         self._heads: dict[tuple[int, int], Linear] = {}

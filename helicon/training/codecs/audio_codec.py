@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.training.codecs.audio_data import AudioData
-from helicon.training.codecs.audio_losses import Weights, scales_of, sound_loss
+from helicon.training.codecs.audio_losses import LossWeights, scales_of, sound_loss
 from helicon.training.codecs.codec_base import CodecRun
 from helicon.training.learning.sums import Sums
 from helicon.training.settings.config import AudioCodecModelConfig
 from helicon.training.settings.hops import parse_hops
-from helicon.vqvae.audio_codec import AudioCodec, Level
+from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
 from helicon.vqvae.codec import make_quantizer
 from helicon.vqvae.config import AudioCodecConfig, QuantizerLearning
 from helicon.vqvae.storage import bottlenecks
@@ -40,7 +40,7 @@ class AudioCodecModule(CodecRun):
         super().__init__(config)
         self.config = config
         self._codec_config(8000, 1)  # what is wrong whatever the sounds are
-        self.weights = Weights(config.worst, config.spectral, config.mel)
+        self.weights = LossWeights(config.worst, config.spectral, config.mel)
 
     @property
     def data(self) -> AudioData:
@@ -78,7 +78,7 @@ class AudioCodecModule(CodecRun):
         codec, windows = AudioCodec(config, quantizers), self.data.sample(SAMPLED)
         self.scales = scales_of(windows[:, :-1], windows[:, -1:], config.rate)
         for level in codec.levels:
-            assert isinstance(level, Level)
+            assert isinstance(level, AudioCodecLevel)
             level.scale.fill_(self.scales.variance**0.5)
         return codec
 
@@ -88,7 +88,7 @@ class AudioCodecModule(CodecRun):
 
     def _hop(self, part: str) -> int:
         level = self.parts[part]
-        assert isinstance(level, Level)
+        assert isinstance(level, AudioCodecLevel)
         return level.hop
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -114,7 +114,7 @@ class AudioCodecModule(CodecRun):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Adds a sound's figures at each level: squared error, energy, SI-SDR, mel distance, and one for its number."""
         for name, level in self.parts.items():
-            assert isinstance(level, Level)
+            assert isinstance(level, AudioCodecLevel)
             codes = level.encode(batch)
             made = level.decode(codes)[..., : batch.shape[-1]]
             self.count(name, codes, self._held)
@@ -150,7 +150,7 @@ class AudioCodecModule(CodecRun):
         """Part -> bool [K]: codes that some sound to train on has."""
         found = {}
         for name, level in bottlenecks(codec).items():
-            assert isinstance(level, Level)
+            assert isinstance(level, AudioCodecLevel)
             found[name] = torch.zeros(level.codebook_size, dtype=torch.bool)
             for sounds in self.data.whole_sounds():
                 for codes in level.encode_many([sound.to(self.device) for sound in sounds]):
@@ -188,6 +188,6 @@ def reconstructions(codec: AudioCodec, sound: Tensor) -> list[tuple[str, Tensor]
     """(name, [C, S]) of a sound [C, S] after each level, finest first."""
     made = []
     for level in codec.levels:
-        assert isinstance(level, Level)
+        assert isinstance(level, AudioCodecLevel)
         made.append((f"hop{level.hop}", level.decode_long(level.encode_long(sound))[:, : sound.shape[1]]))
     return made

@@ -19,7 +19,7 @@ OVERLAP = 5  # hops a window
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossWeights:
     """Of the parts of the loss beside the waveform's, whose weight is 1."""
 
     worst: float = 0.02
@@ -28,7 +28,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Scales:
+class LossScales:
     """What errors are measured by: the sounds' variance, and the mean square of their spectra at each resolution."""
 
     variance: float
@@ -40,15 +40,17 @@ def resolutions(rate: int) -> list[int]:
     return [max(32, 1 << round(torch.tensor(span * rate).log2().item())) for span in SPANS_S]
 
 
-def scales_of(sound: Tensor, mask: Tensor, rate: int) -> Scales:
+def scales_of(sound: Tensor, mask: Tensor, rate: int) -> LossScales:
     """Of windows [B, C, S] to train on; mask [B, 1, S]."""
     sound = sound * mask
     variance = float(sound.double().square().sum() / (mask.sum() * sound.shape[1]).clamp(min=1))
     spectra = tuple(max(float(_spectrum(sound, n).double().square().mean()), 1e-9) for n in resolutions(rate))
-    return Scales(max(variance, 1e-9), spectra)
+    return LossScales(max(variance, 1e-9), spectra)
 
 
-def sound_loss(made: Tensor, sound: Tensor, mask: Tensor, rate: int, scales: Scales, weights: Weights) -> Tensor:
+def sound_loss(
+    made: Tensor, sound: Tensor, mask: Tensor, rate: int, scales: LossScales, weights: LossWeights
+) -> Tensor:
     """Scalar: mean squared error over the variance, plus the rest by weight; padding adds nothing.
 
     Section 3.2 and appendix B.1 of arXiv:2005.00341; the spectra are compared by mean squares here.

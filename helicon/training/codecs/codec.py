@@ -18,7 +18,7 @@ from helicon.training.codecs.codec_base import CodecRun
 from helicon.training.codecs.codec_data import CodecData
 from helicon.training.learning.sums import Sums
 from helicon.training.settings.config import ImageCodecModelConfig
-from helicon.vqvae.codec import Codec, make_quantizer
+from helicon.vqvae.codec import ImageCodec, make_quantizer
 from helicon.vqvae.config import QuantizerLearning
 
 SHOWN = 12  # held-out pictures in the grid
@@ -50,7 +50,7 @@ class CodecModule(CodecRun):
 
     def plan(self, data: CodecData) -> tuple[nn.Module, str]:
         """The codec that will be trained, and what it does with the data."""
-        codec, grid = Codec(self.config.codec), data.size // self.config.factor
+        codec, grid = ImageCodec(self.config.codec), data.size // self.config.factor
         return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {self.told_codes(codec.codebook_size)}"
 
     def make_codec(self) -> nn.Module:
@@ -58,7 +58,7 @@ class CodecModule(CodecRun):
         config = self.config
         learning = QuantizerLearning(decay=config.decay, commitment=config.commitment, kl=config.kl)
         quantizer = make_quantizer(config, learning)
-        codec = Codec(config.codec, quantizer)
+        codec = ImageCodec(config.codec, quantizer)
         return codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -107,7 +107,7 @@ class CodecModule(CodecRun):
 
     def used(self, codec: nn.Module) -> dict[str, Tensor]:
         """bool [K]: codes that some picture to train on has."""
-        assert isinstance(codec, Codec)
+        assert isinstance(codec, ImageCodec)
         pictures = self.data.pictures
         used = torch.zeros(codec.codebook_size, dtype=torch.bool)
         train = pictures.corpus.select(held=False)
@@ -138,7 +138,7 @@ class CodecModule(CodecRun):
         return words
 
 
-def write_reconstructions(codec: Codec, before: Tensor, path: Path) -> None:
+def write_reconstructions(codec: ImageCodec, before: Tensor, path: Path) -> None:
     """Writes a PNG of pictures uint8 [B, C, H, W] beside what the codec makes of them."""
     after = codec.decode(codec.encode(pixels_to_tensor(before)))
     before_and_after(list(zip(arrays(before), tensor_to_pixels(after))), path)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from helicon.data.config import DataConfig
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.data.raw import RawBatches
 from helicon.formats.progress import say
 from helicon.training.learning.loaders import held_loader, train_loader
@@ -27,7 +27,7 @@ class RawData(pl.LightningDataModule):
 
     def __init__(self, config: DataConfig, tokenizer: str, options: dict[str, Any]) -> None:
         super().__init__()
-        self.source = Source.of(config, (self.medium,), {self.medium: tokenizer}, options)
+        self.source = DataSource.of(config, (self.medium,), {self.medium: tokenizer}, options)
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.ranges = config.ranges((self.medium,)).get(self.medium)
         self.prepared: Prepared | None = None

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.data.batches import Stream, TrainBatches, Variation, chosen_examples, held_out_windows
+from helicon.data.batches import TrainBatches, Variation, WindowStream, chosen_examples, held_out_windows
 from helicon.data.collate import gather
 from helicon.data.config import SequenceDataConfig
 from helicon.data.corpus import Corpus
@@ -24,7 +24,7 @@ from helicon.data.files import DataError
 from helicon.data.labelled import label_numbers, labels_of
 from helicon.data.packing import full_batches
 from helicon.data.pairs import PairStream
-from helicon.data.prepare import Prepared, Source, prepare
+from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import say
@@ -55,7 +55,7 @@ class SequenceData(pl.LightningDataModule):
         super().__init__()
         self.adopted: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
-        sources = [layout.sources for layout in self.layouts]
+        sources = [layout.all_slots for layout in self.layouts]
         slots = list(dict.fromkeys(slot for names in sources for slot in names))
         chosen = {**(config.tokenizers or {}), **named_tokenizer(slots, config.tokenizer)}
         self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
@@ -78,7 +78,7 @@ class SequenceData(pl.LightningDataModule):
         self.labels: tuple[str, ...] = ()
         labelled = examples == "labelled"
         self.source = replace(
-            Source.of(config, tuple(config.layouts), choices, options), grow=not labelled, examples=examples,
+            DataSource.of(config, tuple(config.layouts), choices, options), grow=not labelled, examples=examples,
             labels=() if labelled else None,
         )  # fmt: skip
         self.reading = registry.read_options(sources, options)
@@ -176,11 +176,11 @@ class SequenceData(pl.LightningDataModule):
         ]
         return TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
 
-    def _stream(self, corpus: Corpus, layout: Layout) -> Stream | PairStream:
+    def _stream(self, corpus: Corpus, layout: Layout) -> WindowStream | PairStream:
         if self.examples == "pairs":
             return PairStream(corpus, self.sequencer, layout, self.seed, self.batch_size)
         labels = self.numbers(corpus)
-        return Stream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, labels)
+        return WindowStream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step that the trainer stands at."""
@@ -202,7 +202,7 @@ class SequenceData(pl.LightningDataModule):
         for index, (corpus, layout) in enumerate(sources):
             found = held_out_windows(corpus, self.sequencer, layout, self.examples, self.numbers(corpus))
             lengths = [max(len(window.ids) for _, window in windows) for windows in found]
-            tokens = self.batch_size * (layout.prefix + self.sequencer.room(layout))
+            tokens = self.batch_size * (layout.prefix + self.sequencer.target_capacity(layout))
             groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
         if limit is not None and len(groups) > limit:
             groups = [groups[i * len(groups) // limit] for i in range(limit)]

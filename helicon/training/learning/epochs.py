@@ -49,7 +49,7 @@ class Intervals:
         return {"val_check_interval": interval, "overfit_batches": 0.0}
 
 
-class Epochs(pl.Callback):
+class EpochsToSteps(pl.Callback):
     """Turns epochs into steps before the first step. batches: of an epoch; 0 where nothing is asked for in epochs."""
 
     def __init__(self, intervals: Intervals) -> None:

@@ -60,7 +60,7 @@ def ahead(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
         thread.shutdown(cancel_futures=True)
 
 
-class Share(IterableDataset[Any]):
+class ShardedBatches(IterableDataset[Any]):
     """A process' own batches; a list would be shared out once more by Lightning."""
 
     def __init__(self, batches: list[Any]) -> None:
@@ -85,7 +85,7 @@ def held_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) 
     share = getattr(trainer, limit)
     if isinstance(share, float) and 0 < share < 1:
         setattr(trainer, limit, max(1, int(share * len(batches) / trainer.world_size)))
-    return DataLoader(Share(list(batches[trainer.global_rank :: trainer.world_size])), batch_size=None)
+    return DataLoader(ShardedBatches(list(batches[trainer.global_rank :: trainer.world_size])), batch_size=None)
 
 
 def chunks(items: list[Any], size: int) -> list[list[Any]]:

@@ -12,13 +12,13 @@ import torch
 from helicon.formats.progress import stream
 from helicon.training.learning.averaging import averaged
 from helicon.training.learning.base import RunModule
-from helicon.training.learning.epochs import Epochs
+from helicon.training.learning.epochs import EpochsToSteps
 
 
 class Progress(pl.Callback):
     """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
 
-    def __init__(self, epochs: Epochs, out: Any = None) -> None:
+    def __init__(self, epochs: EpochsToSteps, out: Any = None) -> None:
         self.epochs, self.out = epochs, out or stream()
         self.terminal = self.out.isatty()
         self.amount = 0
@@ -61,7 +61,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-class Samples(pl.Callback):
+class SampleWriter(pl.Callback):
     """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time.
 
     None of a model in shards, of which the first process has no more than a part.

@@ -17,7 +17,7 @@ _ENTRY, _LOCAL = struct.Struct("<4s6H3I5H2I"), struct.Struct("<4s5H3I2H")
 _LARGE = 0xFFFFFFFF  # for what stands in the extra field
 
 
-class Entry(NamedTuple):
+class ZipEntry(NamedTuple):
     """Where an entry's header begins, and the bytes that it has."""
 
     start: int
@@ -41,7 +41,7 @@ def read_archive(file: BinaryIO) -> tuple[bytes, dict[str, int]]:
     return _read(file, start + _LOCAL.size + header[-2] + header[-1], length), storages
 
 
-def _entries(file: BinaryIO, size: int) -> dict[str, Entry]:
+def _entries(file: BinaryIO, size: int) -> dict[str, ZipEntry]:
     """Name -> entry of the directory at the end of an archive."""
     at = size - _END.size
     sign, *_, count, length, start, comment = _END.unpack(_read(file, at, _END.size))
@@ -68,7 +68,7 @@ def _entries(file: BinaryIO, size: int) -> dict[str, Entry]:
     return entries
 
 
-def _check_places(file: BinaryIO, entries: dict[str, Entry]) -> None:
+def _check_places(file: BinaryIO, entries: dict[str, ZipEntry]) -> None:
     """ValueError unless each entry begins with a header of its name, the first of them where the file does.
 
     PyTorch takes a file that begins with anything else for one of its old format: a pickle that nobody has looked at.
@@ -81,7 +81,7 @@ def _check_places(file: BinaryIO, entries: dict[str, Entry]) -> None:
             raise ValueError("an entry in it is not where its directory says")
 
 
-def _entry(directory: bytes, place: int) -> tuple[str, Entry, int]:
+def _entry(directory: bytes, place: int) -> tuple[str, ZipEntry, int]:
     """Name, entry, and where the next one begins."""
     values = _ENTRY.unpack_from(directory, place)
     sign, method, (packed, size, length, more, comment), start = values[0], values[4], values[8:13], values[-1]
@@ -96,7 +96,7 @@ def _entry(directory: bytes, place: int) -> tuple[str, Entry, int]:
         size, packed, start = (next(found) if value == _LARGE else value for value in (size, packed, start))
     if packed != size:
         raise ValueError("its entries are compressed")
-    return name, Entry(start, size), place + length + more + comment
+    return name, ZipEntry(start, size), place + length + more + comment
 
 
 def _extra_64(extra: bytes) -> int:

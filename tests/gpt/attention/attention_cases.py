@@ -10,7 +10,7 @@ import torch
 from helicon.gpt.attention.attend import attend_dense
 from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
 from helicon.gpt.attention.patterns import parse_pattern
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 SPECS = ["dense", "local:8", "block:8", "previous:8", "column:8", "summary:8,3", "strided:8", "fixed:8,2", "strided:1"]
 SPECS += ["row", "row:3", "block", "column", "conv:3", "conv:5,8", "conv:15"]
@@ -59,7 +59,7 @@ def with_gradients(attention, q, k, v, grad):
     return out, *torch.autograd.grad(out, (q, k, v), grad)
 
 
-def compare(fast, pattern: PatternSpec, frame: Frame, tensors, forward: float, backward: float) -> None:
+def compare(fast, pattern: PatternSpec, frame: PatternContext, tensors, forward: float, backward: float) -> None:
     """Output and gradients against the oracle's, within these distances."""
     out, *grads = with_gradients(lambda q, k, v: fast(q, k, v, pattern, frame), *tensors)
     true_out, *true_grads = with_gradients(lambda q, k, v: attend_dense(q, k, v, pattern, frame), *tensors)

@@ -10,9 +10,9 @@ from helicon.gpt.attention import kernels, selection
 from helicon.gpt.attention.attend import attend, attend_cached, attend_dense
 from helicon.gpt.attention.backends import BACKENDS, tiling
 from helicon.gpt.attention.patterns import PATTERNS, parse_pattern
-from helicon.gpt.attention.selection import Key, Row, Table, select_backend
-from helicon.gpt.cache import Places
-from helicon.sequence.layout import Frame
+from helicon.gpt.attention.selection import Timing, TimingKey, TimingTable, select_backend
+from helicon.gpt.cache import Positions
+from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,14 +32,14 @@ def by(name: str):
 def test_ways_that_take_anything_are_exact_in_float64(pattern, prefix, slot):
     tensors = inputs(prefix + slot, torch.float64)
     for way in ("lse_merged", "masked", "matmul"):
-        compare(by(way), pattern, Frame(prefix, ROW), tensors, forward=1e-13, backward=1e-12)
+        compare(by(way), pattern, PatternContext(prefix, ROW), tensors, forward=1e-13, backward=1e-12)
 
 
 @pytest.mark.parametrize("spec", ["block:8", "column:8", "previous:8", "block"])
 @pytest.mark.parametrize("slot", [5, 8, 45, 48])
 def test_folds_apart_are_exact_in_float64(spec, slot):
     tensors = inputs(slot, torch.float64)
-    compare(by("disjoint"), parse_pattern(spec), Frame(0, ROW), tensors, forward=1e-13, backward=1e-12)
+    compare(by("disjoint"), parse_pattern(spec), PatternContext(0, ROW), tensors, forward=1e-13, backward=1e-12)
 
 
 @every_pattern
@@ -73,18 +73,22 @@ def test_every_way_on_a_card(card, pattern, prefix, dtype, forward, backward):
     if card.real and dtype == torch.float32:  # whose tensor cores round
         forward, backward = 2e-3, 2e-2
     for way in ways:
-        compare(by(way), pattern, Frame(prefix, ROW), tensors, forward, backward)
+        compare(by(way), pattern, PatternContext(prefix, ROW), tensors, forward, backward)
 
 
 @every_pattern
 @with_and_without_prefix
 def test_attention_is_exact_in_float64_on_a_card(card, pattern, prefix):
     q, k, v, grad = inputs(prefix + 45, torch.float64, "cuda")
-    compare(attend, pattern, Frame(prefix, ROW), (q, k, v, grad), forward=1e-12, backward=1e-11)
+    compare(attend, pattern, PatternContext(prefix, ROW), (q, k, v, grad), forward=1e-12, backward=1e-11)
     position_B = torch.tensor([prefix + 44, 3], device="cuda")
     rows = torch.arange(2, device="cuda"), slice(None), position_B
-    out = attend_cached(q[rows], k.contiguous(), v.contiguous(), Places.of(position_B), pattern, Frame(prefix, ROW))
-    torch.testing.assert_close(out, attend_dense(q, k, v, pattern, Frame(prefix, ROW))[rows], atol=1e-12, rtol=0)
+    out = attend_cached(
+        q[rows], k.contiguous(), v.contiguous(), Positions.of(position_B), pattern, PatternContext(prefix, ROW)
+    )
+    torch.testing.assert_close(
+        out, attend_dense(q, k, v, pattern, PatternContext(prefix, ROW))[rows], atol=1e-12, rtol=0
+    )
 
 
 def test_masks_are_built_but_once(card):
@@ -92,7 +96,7 @@ def test_masks_are_built_but_once(card):
     for way in ("lse_merged", "masked", "matmul"):
         for _ in range(2):
             before = kernels._bias.cache_info().misses, tiling.cache_info().misses
-            by(way)(q, k, v, parse_pattern("strided:8"), Frame())
+            by(way)(q, k, v, parse_pattern("strided:8"), PatternContext())
         assert (kernels._bias.cache_info().misses, tiling.cache_info().misses) == before
 
 
@@ -101,9 +105,9 @@ def test_what_generating_saw_first_can_be_trained_with():
     pattern = parse_pattern("strided:7")
     q, k, v, _ = inputs(31)
     for way in ("lse_merged", "masked", "matmul"):
-        by(way)(q.clone(), k.clone(), v.clone(), pattern, Frame())
+        by(way)(q.clone(), k.clone(), v.clone(), pattern, PatternContext())
         with torch.inference_mode(False):
-            compare(by(way), pattern, Frame(), inputs(31), forward=1e-5, backward=1e-4)
+            compare(by(way), pattern, PatternContext(), inputs(31), forward=1e-5, backward=1e-4)
 
 
 def queries(tokens: int, width: int = 16, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
@@ -119,18 +123,18 @@ def queries(tokens: int, width: int = 16, dtype: torch.dtype = torch.bfloat16) -
     ],
 )  # fmt: skip
 def test_unmeasured_the_way_is_one_that_is_certain(monkeypatch, card, spec, prefix, tokens, way):
-    monkeypatch.setattr(selection, "cuda_table", lambda: Table(None, ()))
+    monkeypatch.setattr(selection, "cuda_table", lambda: TimingTable(None, ()))
     assert select_backend(parse_pattern(spec).resolve(None), prefix, queries(tokens)) == way
 
 
 def test_measured_the_fastest_that_supports_the_queries_is_chosen(monkeypatch, card):
-    bf16, fp32 = Key("strided", False, "bfloat16"), Key("strided", False, "float32")
+    bf16, fp32 = TimingKey("strided", False, "bfloat16"), TimingKey("strided", False, "float32")
     rows = (
-        Row(bf16, 1024, {"masked": 1.0, "lse_merged": 2.0, "matmul": 3.0}),
-        Row(bf16, 16384, {"lse_merged": 4.0, "flex": 5.0, "matmul": 90.0}),
-        Row(fp32, 1024, {"flex": 1.0, "matmul": 2.0}),
+        Timing(bf16, 1024, {"masked": 1.0, "lse_merged": 2.0, "matmul": 3.0}),
+        Timing(bf16, 16384, {"lse_merged": 4.0, "flex": 5.0, "matmul": 90.0}),
+        Timing(fp32, 1024, {"flex": 1.0, "matmul": 2.0}),
     )
-    monkeypatch.setattr(selection, "cuda_table", lambda: Table("a card", rows))
+    monkeypatch.setattr(selection, "cuda_table", lambda: TimingTable("a card", rows))
     strided = parse_pattern("strided:128").resolve(None)
     assert select_backend(strided, 0, queries(1024)) == "masked"
     assert select_backend(strided, 0, queries(1500)) == "masked"
@@ -145,10 +149,10 @@ def test_measured_the_fastest_that_supports_the_queries_is_chosen(monkeypatch, c
 
 
 def test_the_table_can_be_read_back(tmp_path):
-    row = Row(Key("local", True, "bfloat16"), 4096, {"lse_merged": 1.25, "flex": 0.5})
-    for table in (Table("a card, a day", (row, row)), Table(None, ())):
+    row = Timing(TimingKey("local", True, "bfloat16"), 4096, {"lse_merged": 1.25, "flex": 0.5})
+    for table in (TimingTable("a card, a day", (row, row)), TimingTable(None, ())):
         table.write(tmp_path / "table.json")
-        assert Table.read(tmp_path / "table.json") == table
+        assert TimingTable.read(tmp_path / "table.json") == table
 
 
 def test_the_table_of_the_package_names_what_there_is():

@@ -10,7 +10,7 @@ from helicon.gpt.attention import flex
 from helicon.gpt.attention.attend import attend_dense
 from helicon.gpt.attention.masks import sequence_mask
 from helicon.gpt.attention.patterns import parse_pattern
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -27,8 +27,8 @@ def attend_flex(q, k, v, pattern, frame):
 @torch.no_grad()
 def test_forward_is_the_oracle_at_ragged_lengths(pattern, prefix, slot):
     q, k, v, _ = (x.detach() for x in inputs(prefix + slot))
-    expected = attend_dense(q, k, v, pattern, Frame(prefix, ROW))
-    out = attend_flex(q, k, v, pattern, Frame(prefix, ROW))
+    expected = attend_dense(q, k, v, pattern, PatternContext(prefix, ROW))
+    out = attend_flex(q, k, v, pattern, PatternContext(prefix, ROW))
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
 
 
@@ -54,7 +54,7 @@ def test_a_block_mask_is_made_but_once_for_lengths_of_as_many_blocks():
     pattern, misses = parse_pattern("strided:9"), []
     for q in (first, second):
         with torch.no_grad():
-            attend_flex(q, q, q, pattern, Frame(2))
+            attend_flex(q, q, q, pattern, PatternContext(2))
         misses.append(flex.block_mask.cache_info().misses)
     assert misses[0] == misses[1]
 
@@ -66,7 +66,7 @@ def test_the_predicate_can_be_compiled(spec):
     q, k, v, _ = (x.detach() for x in inputs(128))
     mask = flex.block_mask(parse_pattern(spec).resolve(ROW), 5, 128, torch.device("cpu"))
     traced = torch.compile(flex.flex_attention, backend="eager", fullgraph=True, dynamic=False)
-    expected = attend_dense(q, k, v, parse_pattern(spec), Frame(5, ROW))
+    expected = attend_dense(q, k, v, parse_pattern(spec), PatternContext(5, ROW))
     torch.testing.assert_close(traced(q, k, v, block_mask=mask), expected, atol=1e-5, rtol=0)
 
 
@@ -88,4 +88,4 @@ def test_what_its_kernels_take():
 def test_forward_and_backward_on_a_gpu(pattern, prefix, dtype, forward, backward):
     """Float32 by tensor cores, as Triton does, is no more exact than this."""
     tensors = inputs(prefix + 150, dtype, "cuda")
-    compare(attend_flex, pattern, Frame(prefix, ROW), tensors, forward, backward)
+    compare(attend_flex, pattern, PatternContext(prefix, ROW), tensors, forward, backward)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helicon.gpt.attention.grid_patterns import Conv
+from helicon.gpt.attention.grid_patterns import ConvPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern
 from helicon.gpt.attention.patterns import parse_pattern
-from helicon.gpt.attention.stride_patterns import Block, Column, Dense, Local
+from helicon.gpt.attention.stride_patterns import BlockPattern, ColumnPattern, DensePattern, LocalPattern
 
 DRAWN = {
     "row": """
@@ -96,15 +96,15 @@ def test_the_predicate_is_as_drawn(spec):
 @pytest.mark.parametrize(
     ("spec", "in_a_grid", "in_none"),
     [
-        ("row", Local(5), Dense()),
-        ("row:2", Local(3), Local(3)),
-        ("block", Block(4), Dense()),
-        ("block:3", Block(3), Block(3)),
-        ("column", Column(4), Dense()),
-        ("column:3", Column(3), Column(3)),
-        ("conv:3", Conv(3, 4), Dense()),
-        ("conv:3,8", Conv(3, 8), Conv(3, 8)),
-        ("dense", Dense(), Dense()),
+        ("row", LocalPattern(5), DensePattern()),
+        ("row:2", LocalPattern(3), LocalPattern(3)),
+        ("block", BlockPattern(4), DensePattern()),
+        ("block:3", BlockPattern(3), BlockPattern(3)),
+        ("column", ColumnPattern(4), DensePattern()),
+        ("column:3", ColumnPattern(3), ColumnPattern(3)),
+        ("conv:3", ConvPattern(3, 4), DensePattern()),
+        ("conv:3,8", ConvPattern(3, 8), ConvPattern(3, 8)),
+        ("dense", DensePattern(), DensePattern()),
     ],
 )
 def test_a_width_that_is_not_written_is_that_of_the_grid(spec, in_a_grid, in_none):
@@ -121,21 +121,23 @@ def test_without_its_width_a_pattern_cannot_be_asked(spec):
 
 
 def test_a_kernel_larger_than_the_grid_sees_all_of_it():
-    assert drawing(Conv(9, 4)) == drawing(Dense())
+    assert drawing(ConvPattern(9, 4)) == drawing(DensePattern())
 
 
 def test_a_kernel_of_one_sees_the_query_alone():
-    assert drawing(Conv(1, 4)) == drawing(Local(1))
+    assert drawing(ConvPattern(1, 4)) == drawing(LocalPattern(1))
 
 
 def test_a_kernel_does_not_reach_around_the_edges():
     # Query 4 begins the second row: token 3, the one before it, ends the first
-    assert drawing(Conv(3, 4))[4] == "XX..X..........."
-    assert drawing(Local(5))[4] == "XXXXX..........."
+    assert drawing(ConvPattern(3, 4))[4] == "XX..X..........."
+    assert drawing(LocalPattern(5))[4] == "XXXXX..........."
 
 
 def test_a_key_list_of_a_kernel_is_no_longer_than_it_must_be():
-    index_BK, _ = Conv(11, 32).keys(torch.tensor([500]), 1024)
+    index_BK, _ = ConvPattern(11, 32).keys(torch.tensor([500]), 1024)
     assert index_BK.shape == (1, 6 * 11)
-    index_BK, _ = Conv(11, 4).keys(torch.tensor([7]), 8)  # two rows of four: no more than 3 columns to either side
+    index_BK, _ = ConvPattern(11, 4).keys(
+        torch.tensor([7]), 8
+    )  # two rows of four: no more than 3 columns to either side
     assert index_BK.shape == (1, 2 * 7)

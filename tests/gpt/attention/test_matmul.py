@@ -10,7 +10,7 @@ from helicon.gpt.attention import kernels, lse_merge, matmul
 from helicon.gpt.attention.attend import attend, attend_dense
 from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.attention.tiles import AttentionTile, StridedView
-from helicon.sequence.layout import Frame
+from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_exact_in_float64(monkeypatch, pattern, prefix, slot):
     monkeypatch.setattr(lse_merge, "kernel_for", lambda q, tile: kernels.CPU_PRODUCTS)
     tensors = inputs(prefix + slot, torch.float64)
-    compare(attend, pattern, Frame(prefix, ROW), tensors, forward=1e-12, backward=1e-11)
+    compare(attend, pattern, PatternContext(prefix, ROW), tensors, forward=1e-12, backward=1e-11)
 
 
 def test_in_bfloat16_as_near_the_oracle_as_its_numbers():
-    pattern, frame = parse_pattern("strided:8"), Frame(5, ROW)
+    pattern, frame = parse_pattern("strided:8"), PatternContext(5, ROW)
     tensors = inputs(150, torch.bfloat16)
     exact = [x.detach().double() for x in tensors]
     exact[:3] = [x.requires_grad_() for x in exact[:3]]

@@ -15,7 +15,13 @@ from helicon.gpt.attention import tiles
 from helicon.gpt.attention.grid_patterns import UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern
 from helicon.gpt.attention.patterns import PATTERNS, parse_pattern, parse_patterns, register_pattern
-from helicon.gpt.attention.stride_patterns import Column, Dense, Local, Strided, Summary
+from helicon.gpt.attention.stride_patterns import (
+    ColumnPattern,
+    DensePattern,
+    LocalPattern,
+    StridedPattern,
+    SummaryPattern,
+)
 from helicon.gpt.attention.tiles import AttentionTile
 
 DRAWN = {
@@ -172,7 +178,7 @@ def test_what_follows_from_a_predicate_covers_exactly_its_causal_pairs(monkeypat
 def test_a_pattern_is_registered_by_its_form(monkeypatch):
     monkeypatch.setattr(PATTERNS, "_entries", dict(PATTERNS._entries))
     assert register_pattern(Dilated) is Dilated
-    assert parse_patterns("dense,dilated:4,8", 3) == (Dense(), Dilated(4, 8), Dense())
+    assert parse_patterns("dense,dilated:4,8", 3) == (DensePattern(), Dilated(4, 8), DensePattern())
     register_pattern(Dilated)  # again, as a module that is imported twice does
     with pytest.raises(
         ValueError, match=r"test_patterns\.py, line \d+: attention pattern 'dense' is registered already, by helicon"
@@ -188,18 +194,26 @@ def test_a_pattern_prints_as_its_spec(spec):
 
 
 def test_a_list_is_tiled_over_the_layers():
-    assert parse_patterns("dense,local:128", 3) == (Dense(), Local(128), Dense())
+    assert parse_patterns("dense,local:128", 3) == (DensePattern(), LocalPattern(128), DensePattern())
 
 
 def test_a_bare_number_belongs_to_the_item_before_it():
-    assert parse_patterns("summary:128, 8,strided:64", 2) == (Summary(128, 8), Strided(64))
+    assert parse_patterns("summary:128, 8,strided:64", 2) == (SummaryPattern(128, 8), StridedPattern(64))
 
 
 def test_a_list_in_brackets_is_repeated():
-    column = UnresolvedPattern(Column)
-    assert parse_patterns("(dense,column)*2, local:3", 7) == (*[Dense(), column] * 2, Local(3), Dense(), column)
-    assert parse_patterns("dense, ( summary:8, 2 , dense ) * 2", 5) == (Dense(), *[Summary(8, 2), Dense()] * 2)
-    assert parse_patterns("(dense)*1000000000000,column", 3) == (Dense(),) * 3
+    column = UnresolvedPattern(ColumnPattern)
+    assert parse_patterns("(dense,column)*2, local:3", 7) == (
+        *[DensePattern(), column] * 2,
+        LocalPattern(3),
+        DensePattern(),
+        column,
+    )
+    assert parse_patterns("dense, ( summary:8, 2 , dense ) * 2", 5) == (
+        DensePattern(),
+        *[SummaryPattern(8, 2), DensePattern()] * 2,
+    )
+    assert parse_patterns("(dense)*1000000000000,column", 3) == (DensePattern(),) * 3
 
 
 def test_dalles_layers_can_be_written():

@@ -40,7 +40,8 @@ def layer_features(
 
     Over the positions that predict the made slot's tokens, which are iGPT's: from the one before the slot to the last
     that is fed. Layer 0 has the embeddings; the number of layers stands for what comes after all of them. An example
-    longer than the context is seen in windows, each token once. ValueError for layers that the model does not have, and
+    longer than the context is seen in windows, each token once. Conditions are fed as the model has learned with them,
+    so those of a model of labels are left open. ValueError for layers that the model does not have, and
     for numbers that are not finite.
     """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
@@ -51,7 +52,8 @@ def layer_features(
     # Those of like length together, to waste little on padding
     order = np.argsort(corpus.lengths(layout.target.name), kind="stable").tolist()
     told = bar(order, of="features", unit="pieces")
-    windows = ((example, window) for example in told for window in scored_windows(corpus, sequencer, layout, example))
+    blind = bundle.objective.examples == "labelled"
+    windows = ((each, window) for each in told for window in scored_windows(corpus, sequencer, layout, each, blind))
     while group := list(islice(windows, batch)):
         examples = [example for example, _ in group]
         packed = collate(index, [window for _, window in group])

@@ -13,7 +13,9 @@ from helicon.data.corpus import Corpus, write_corpus
 from helicon.evaluation.features import Features, layer_features
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.numbers import NotFiniteError
+from helicon.objectives.classify import Classify
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -27,7 +29,9 @@ LENGTHS = [5, 1, 40, 9, 16, 15, 17, 8]
 def bundle_of(spec: str) -> Bundle:
     """Untrained, with weights large enough to tell positions apart."""
     greys = np.linspace(-1, 1, 4)[:, None] * np.ones(3)
-    tokenizers = {"image": PaletteTokenizer(greys, 4), "text": BytesTokenizer()}
+    tokenizers = {
+        "image": PaletteTokenizer(greys, 4), "text": BytesTokenizer(), "style": LabelTokenizer(["a", "b"]),
+    }  # fmt: skip
     layout = Layout.parse(spec)
     names = [slot.name for slot in layout.slots]
     sequencer = Sequencer([layout], {name: tokenizers[name] for name in names}, 16)
@@ -145,3 +149,20 @@ def test_files_hold_no_pickles(tmp_path):
         assert two["layer"].tolist() == [1, 3]
         assert (two["features_3"] == 3).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "one", "two.npz"]
+
+
+def test_a_model_of_labels_is_fed_the_open_condition_that_it_has_learned_with(tmp_path):
+    bundle = bundle_of("style[1] image[4x4]")
+    image = np.random.default_rng(0).integers(0, 4, (2, 16))
+
+    def features(folder: str, **style: np.ndarray) -> np.ndarray:
+        rows = [(str(i), "a", False, {**style, "image": each}) for i, each in enumerate(image)]
+        corpus = write_corpus(tmp_path / folder, "style[1] image[4x4]", rows, dict.fromkeys((*style, "image"), 4))
+        return layer_features(bundle, corpus, bundle.schema.layouts[0], [LAYERS])[LAYERS]
+
+    style = bundle.sequencer.tokenizers["style"]
+    told, left_open = (features(text or "open", style=style.encode(text)) for text in ("a", ""))
+    assert not np.allclose(told, left_open)
+    bundle.objective = Classify()
+    np.testing.assert_allclose(features("labelled"), left_open, rtol=1e-5)
+    np.testing.assert_allclose(features("again", style=style.encode("a")), left_open, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Untrained models of pictures of 4 x 4 pixels in four colours and of short captions, which tests share."""
+"""Untrained models of pictures of 4 x 4 pixels in four colours, of short captions and labels, which tests share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.image import write_image
 from helicon.gpt.model import GPTConfig
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.labels import LabelTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import BytesTokenizer
@@ -20,7 +21,9 @@ CENTROIDS = np.array([[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [1, 1, 1]])  # bla
 
 def image_bundle(*layouts: str, context: int = 24) -> Bundle:
     """A palette, a token a byte, and weights large enough that what is given matters."""
-    tokenizers = {"text": BytesTokenizer(), "image": PaletteTokenizer(CENTROIDS, 4)}
+    tokenizers = {
+        "text": BytesTokenizer(), "image": PaletteTokenizer(CENTROIDS, 4), "style": LabelTokenizer(["cat", "owl"]),
+    }  # fmt: skip
     parsed = [Layout.parse(spec) for spec in layouts]
     slots = {slot.name for layout in parsed for slot in layout.slots}
     sequencer = Sequencer(parsed, {slot: tokenizers[slot] for slot in slots}, context)
@@ -28,7 +31,7 @@ def image_bundle(*layouts: str, context: int = 24) -> Bundle:
     gpt = make_gpt(GPTConfig(layers=1, width=16, heads=2), sequencer.schema)
     for parameter in gpt.parameters():
         parameter.data.mul_(8 if parameter.dim() > 1 else 1)
-    names = {"text": "bytes", "image": "palette"}
+    names = {"text": "bytes", "image": "palette", "style": "labels"}
     return Bundle(gpt=gpt, sequencer=sequencer, tokenizer_names={slot: names[slot] for slot in slots})
 
 

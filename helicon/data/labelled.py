@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from helicon.data.corpus import Corpus
 from helicon.data.entries import DataError, FolderScan
 from helicon.formats.printable import MOST, printable
+from helicon.modalities import registry
 from helicon.objectives.base import MOST_LABELS, NO_LABEL
+from helicon.sequence.layout import Layout
 
 ACCEPTED = "a folder for each label, or a manifest with a column label, is accepted"
 
@@ -31,6 +33,18 @@ def with_labels(found: FolderScan, labels: Sequence[str], path: str) -> FolderSc
         accepted = f"the run has {printable(', '.join(labels), MOST)}" if labels else ACCEPTED
         raise DataError(f"{path}: no labels{' that the run has' if labels else ''}; {accepted}")
     return FolderScan(kept, skipped, found.notes)
+
+
+def without_style(layouts: Sequence[Layout], labels: Iterable[Iterable[str | None]]) -> str | None:
+    """What is missing, in a line, for the first layout whose condition are labels that none of its files has.
+
+    labels: of the files of each layout.
+    """
+    for layout, found in zip(layouts, labels):
+        of_labels = [s for s in layout.all_slots if not registry.for_slot(s, layout.all_slots).in_files]
+        if of_labels and not any(found):
+            return f"no file has a label for the {of_labels[0]} of `{layout}`; {ACCEPTED}"
+    return None
 
 
 def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:

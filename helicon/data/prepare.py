@@ -21,7 +21,7 @@ from helicon.data.encoding import StatisticsJob, encode
 from helicon.data.entries import DataError, Entry, FolderScan
 from helicon.data.files import scan, split
 from helicon.data.grouping import file_numbers, paired_examples, split_units
-from helicon.data.labelled import with_labels
+from helicon.data.labelled import with_labels, without_style
 from helicon.data.manifest import KINDS, PAIRS
 from helicon.data.reading import Reader
 from helicon.data.workers import Workers
@@ -127,6 +127,9 @@ def prepare(
         source, adopted = replace(source, grow=False), dict(kept)
         folder = folder.with_name(_key(source, scans, adopted))
     notes = list(dict.fromkeys(line for found in scans for line in found.notes))
+    labels = [[entry.label for entry in found.entries] for found in scans]
+    if source.labels is None and (missing := without_style(layouts, labels)):
+        notes.append(f"labels     {missing}")
     try:
         prepared = replace(_load(folder, adopted), notes=notes)
         say(f"cache      {folder}")

@@ -11,6 +11,7 @@ import helicon
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.bundle.upsamplers import upsamplers_of
+from helicon.data.corpus import Corpus
 from helicon.data.prepare import Prepared
 from helicon.evaluation.measure import objective_reports
 from helicon.evaluation.ngram import baselines
@@ -27,6 +28,8 @@ from helicon.modalities import registry
 from helicon.modalities.guarded import decoded, encoded
 from helicon.objectives.guarded import drawing_of, metrics_of
 from helicon.sequence.layout import Layout
+from helicon.tokenizers.abilities import Words
+from helicon.tokenizers.names import slug
 from helicon.training.runs.metrics import read_metrics
 
 COUNT = 4  # items on a page
@@ -71,8 +74,8 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
         if not given:
             asked.append(Asked(folder, Request(count=each, to=name, **length)))
         for number, values in enumerate(given):
-            words = tuple(slot for slot in values if _is_typed(slot, layout))
-            title = ", ".join(value if _is_typed(slot, layout) else Path(value).name for slot, value in values.items())
+            words = tuple(slot for slot in values if _is_typed(prepared, slot, layout))
+            title = ", ".join(value if slot in words else Path(value).name for slot, value in values.items())
             asked.append(
                 Asked(
                     f"{folder}/{number}",
@@ -89,33 +92,60 @@ def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
     return {"seconds": SECONDS} if automaton and automaton.rate is None else {}
 
 
-def _is_typed(slot: str, layout: Layout) -> bool:
-    return registry.for_slot(slot, layout.all_slots).typed is not None
+def _is_typed(prepared: Prepared, slot: str, layout: Layout) -> bool:
+    """Whether a condition is words, not a file."""
+    of_words = isinstance(prepared.tokenizers[slot], Words)
+    return of_words or registry.for_slot(slot, layout.all_slots).typed is not None
 
 
 def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, folder: Path) -> list[dict[str, str]]:
-    """What held-out examples, or any, have in the slots before the last: words, or else files that are written."""
-    corpus = prepared.corpora[index]
-    held = corpus.select(held=True)
-    found: list[dict[str, str]] = []
-    for example in (held if len(held) else corpus.select(held=False))[: 4 * count]:
-        ids, values, fits = corpus.example(int(example)), {}, True
-        for slot in [slot for slot in layout.slots[:-1] if slot.name in ids]:
-            modality = registry.for_slot(slot.name, layout.all_slots)
-            tokenizer = slot.name, prepared.choices[slot.name], prepared.tokenizers[slot.name]
+    """What examples have in the slots before the last, held-out ones first: words, or else files that are written.
+
+    As many as are asked for, each as different from the others as the data have them; none where no example has any.
+    """
+    corpus, found = prepared.corpora[index], []
+    held, others = (corpus.select(held) for held in (True, False))
+    others = others[:: max(1, len(others) // (4 * count))]  # they are in order of their labels
+    for example in map(int, [*held[: 4 * count], *others[: 4 * count]]):
+        values = _condition(prepared, corpus, example, layout, folder / f"{len(found)}-")
+        found += [values] if values and values not in found else []
+        if len(found) == count:
+            break
+    return [found[number % len(found)] for number in range(count)] if found else []
+
+
+def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout, beginning: Path) -> dict[str, str]:
+    """Slot -> words or file of an example; of a style its label, where the model knows it. Empty where they do not fit.
+
+    beginning: of the paths of files.
+    """
+    ids, values = corpus.example(example), {}
+    for slot in layout.slots[:-1]:
+        modality, words = registry.for_slot(slot.name, layout.all_slots), prepared.tokenizers[slot.name]
+        if isinstance(words, Words):
+            label = slug(corpus.labels[example] or "")
+            values |= {slot.name: label} if _knows(words, label) else {}
+        elif slot.name in ids:
+            tokenizer = slot.name, prepared.choices[slot.name], words
             (media,) = decoded(*tokenizer, [ids[slot.name]])
             if modality.typed is not None:
                 values[slot.name] = media
                 # A caption that was cut within a character has something else there, which may be longer
-                fits &= len(encoded(*tokenizer, [media])[0][0]) <= (slot.length or 0)
-            elif slot.name == modality.name:  # not a part of a medium, as a style is
-                path = folder / f"{len(found)}-{slot.name}{modality.suffixes[0]}"
+                if len(encoded(*tokenizer, [media])[0][0]) > (slot.length or 0):
+                    return {}
+            elif slot.name == modality.name:  # not a part of a medium
+                path = beginning.with_name(f"{beginning.name}{slot.name}{modality.suffixes[0]}")
                 modality.write(media, path)
                 values[slot.name] = str(path)
-        found += [values] if values and fits else []
-        if len(found) == count:
-            break
-    return found
+    return values
+
+
+def _knows(words: Words, label: str) -> bool:
+    try:
+        words.parse(label)
+    except ValueError:
+        return False
+    return bool(label)
 
 
 def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str) -> list[PageItem]:

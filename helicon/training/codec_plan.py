@@ -21,6 +21,7 @@ from helicon.training.plan import (
     MACHINE,
     Say,
     TrainingPlan,
+    check_labels,
     check_request,
     limits,
     machine_of,
@@ -98,8 +99,8 @@ def planned_data(request: TrainRequest) -> SequenceData:
     where: dict[str, Any] = {"data": {"path": str(request.path)}, "runs": str(request.runs)}
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
-    for layout in data.layouts:
-        scan(request.path, modalities_of(layout, data.examples), data.source.manifest)
+    found = [scan(request.path, modalities_of(each, data.examples), data.source.manifest) for each in data.layouts]
+    check_labels(request, data.layouts, [[entry.label for entry in files.entries] for files in found])
     return data
 
 

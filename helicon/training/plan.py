@@ -14,9 +14,10 @@ import torch
 from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.data.files import DataError, scan
+from helicon.data.labelled import without_style
 from helicon.data.prepare import Prepared, modalities_of
 from helicon.objectives.registry import OBJECTIVES
-from helicon.presets import dotted, merge, without
+from helicon.presets import dotted, merge, preset_names, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
@@ -78,6 +79,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> TrainingPlan:
     say(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
     prepared: Prepared = data.prepared
+    check_labels(request, data.layouts, [corpus.labels for corpus in prepared.corpora])
     say(prepared.summary())
 
     machine = machine_of(config)
@@ -113,6 +115,19 @@ def check_request(request: TrainRequest) -> None:
     if not trains_codec(said) and not request.init_from and not (said.get("data") or {}).get("layouts"):
         scratch = """from scratch --data.layouts says what is read, such as '["music"]'"""
         raise TrainingError(f"{request.task} needs --from RUN, the run or bundle that it starts from; {scratch}")
+
+
+def check_labels(
+    request: TrainRequest, layouts: Sequence[Layout], labels: Sequence[Sequence[str | None]]
+) -> None:  # fmt: skip
+    """DataError where somebody's own layout asks for labels that no file has; a preset's can do without.
+
+    labels: of the files of each layout.
+    """
+    own = request.task not in preset_names() or (request.overrides.get("data") or {}).get("layouts")
+    started = request.init_from or request.upsampler_of  # from a model, whose labels may be others
+    if own and not started and (missing := without_style(layouts, labels)):
+        raise DataError(f"{request.path}: {missing}")
 
 
 def place(request: TrainRequest, run: Path) -> dict[str, Any]:

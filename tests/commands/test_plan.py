@@ -14,13 +14,14 @@ import helicon
 from helicon.bundle.bundle import make_gpt
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
+from helicon.data.entries import DataError
 from helicon.demos import composer
 from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, dotted, merge, preset, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.training.options import TrainingParser, UsageError, resolve, typed_config
-from helicon.training.plan import TrainingPlan, _fine_tuning, plan_gpt
+from helicon.training.plan import TrainingPlan, _fine_tuning, check_labels, plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.config import GPTModelConfig
 from helicon.training.settings.request import TrainRequest
@@ -207,6 +208,20 @@ def test_numbers_that_are_none_are_told_before_any_work(asked, said):
     if "minutes" in asked:
         with pytest.raises(ValueError, match=rf"^{said}"):
             helicon.resume("nowhere", **asked)
+
+
+def test_a_layout_of_ones_own_needs_the_labels_that_it_has_a_place_for():
+    layouts, own = [Layout.parse("style[1] audio")], TrainRequest(task="style[1] audio", path=Path("p"))
+    with pytest.raises(
+        DataError, match=r"^p: no file has a label for the style of `style\[1\] audio`; a folder for each"
+    ):
+        check_labels(own, layouts, [[None, None]])
+    check_labels(own, layouts, [[None, "bell"]])
+    for other in (replace(own, task="audio"), replace(own, init_from=Path("b")), replace(own, upsampler_of=Path("b"))):
+        check_labels(other, layouts, [[None]])
+    with pytest.raises(DataError):
+        check_labels(replace(own, task="audio", overrides={"data": {"layouts": ["style[1] audio"]}}), layouts, [[None]])
+    check_labels(own, [Layout.parse("style[3] music"), Layout.parse("audio")], [[None], [None]])  # of music: tempo
 
 
 def test_steps_alone_end_every_stage():

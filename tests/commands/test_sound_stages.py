@@ -97,9 +97,9 @@ def check_model() -> None:
         assert (told["codec"], told["level"]) == (codec.fingerprint(), level)
         assert bundle.sequencer.tokenizers["style"].block.tokens == ("bell", "gong", "any-label")
     page = Path("runs/mine/index.html").read_text(encoding="utf-8")
-    assert 'src="generated/000.wav"' in page
-    assert finer.hash() in Path("runs/mine/generated/000.json").read_text()
-    lengths = [len(read_audio(f"runs/mine/generated/{name}.wav")[0]) for name in ("levels/hop-64/000", "000")]
+    assert 'src="generated/0/000.wav"' in page
+    assert finer.hash() in Path("runs/mine/generated/0/000.json").read_text()
+    lengths = [len(read_audio(f"runs/mine/generated/0/{name}.wav")[0]) for name in ("levels/hop-64/000", "000")]
     assert lengths[0] == lengths[1] > 0
 
 

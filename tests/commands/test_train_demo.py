@@ -53,7 +53,7 @@ def test_a_folder_becomes_a_run_with_a_page_and_goes_on(tmp_path: Path, capsys: 
         assert word in said
     run = tmp_path / "runs" / "first"
     assert "<audio" in (run / "index.html").read_text()
-    assert (run / "generated" / "000.mid").is_file()
+    assert (run / "generated" / "0" / "000.mid").is_file()
     last = max(read_metrics(run)["val/music"][0])
 
     more = ["--minutes", "2", "--trainer.max_steps", str(int(last) + 5)]  # a busy machine may have used up any minutes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from helicon.pages.model_page import make_items, requests
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def prepared(bundle: Bundle, folder: Path, *captions: str) -> Prepared:
-    """Pictures with these captions, as the bundle reads them."""
+def prepared(bundle: Bundle, folder: Path, *captions: str, labels: Sequence[str] = ("",)) -> Prepared:
+    """Pictures with these captions, as the bundle reads them; each in the folder of a label, which take turns."""
     for number, caption in enumerate(captions):
-        write_picture(folder / f"{number}.png", number)
-        (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
+        path = folder / labels[number % len(labels)] / f"{number}.png"
+        write_picture(path, number)
+        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
     layouts = tuple(map(str, bundle.schema.layouts))
     source = DataSource(
         path=folder,
@@ -29,6 +31,7 @@ def prepared(bundle: Bundle, folder: Path, *captions: str) -> Prepared:
         options={"size": 4},
         held_out=0.5,
         cache=folder.parent / "cache",
+        grow=False,
     )
     return prepare(source, bundle.sequencer.tokenizers)
 
@@ -57,6 +60,26 @@ def test_a_caption_that_was_cut_within_a_character_is_passed_over(tmp_path):
     asked = requests(bundle, found, tmp_path / "out")
     assert {each.request.given["text"] for each in asked} <= {"owl", "cat"}
     assert len(make_items(bundle, asked, tmp_path / "out", "model")) >= 1
+
+
+def test_labels_are_asked_for_that_the_model_knows(tmp_path):
+    """Each of them, however few pieces are held out; none that it has no word for."""
+    bundle = image_bundle("style[1] image[]")
+    data = tmp_path / "data"
+    found = prepared(bundle, data, *["a"] * 8, labels=["cat", "owl", "yak", ""])
+    assert found.notes == []
+    assert "no file has a label for the style" in prepared(bundle, tmp_path / "flat", "a").notes[0]
+    (corpus,) = found.corpora
+    assert bundle.sequencer.tokenizers["style"].labels == ("cat", "owl")
+    asked = requests(bundle, found, tmp_path / "out")
+    given = [each.request.given["style"] for each in asked]
+    assert {*given} == {"cat", "owl"}
+    assert [each.title for each in asked] == given
+    assert len(make_items(bundle, asked, tmp_path / "out", "model")) == len(asked) == 4
+    assert {each.request.seed for each in asked} == {0, 1, 2, 3}
+    for i in range(len(corpus)):
+        corpus.labels[i] = None
+    assert [each.request.given for each in requests(bundle, found, tmp_path / "out")] == [{}]
 
 
 def test_a_caption_that_is_the_name_of_a_file_is_words(tmp_path, monkeypatch):

@@ -224,12 +224,16 @@ def require(recorded: Iterable[str]) -> list[Plugin]:
         Those that are loaded under these names. Where one is not as it was, a PluginWarning says so.
 
     Raises:
-        PluginError: for one that is missing, with what to type.
+        PluginError: for one that is missing, with what to type, and for two of one name.
     """
     load_installed()
-    found = []
+    found, names = [], {}
     for text in recorded:
         asked = Plugin.parse(text)
+        other = names.setdefault(asked.name, asked)
+        if asked.stamp and other.stamp and asked.stamp != other.stamp:
+            both = f"{other.title} and {asked.title}"
+            raise PluginError(f"needs two plugins of one name, {both}: one of them is accepted")
         plugin = _seen.get(asked.name)
         if plugin is None:
             advice = "--plugin FILE names it, if you trust it" if asked.file else f"pip install {asked.name}"

@@ -99,6 +99,14 @@ def test_a_plugin_that_has_changed_takes_the_place_of_what_it_was(home, colours)
         assert require([str(before[0])]) == after
 
 
+def test_two_plugins_of_one_name_are_not_needed_at_once(home, colours):
+    path = write(home / "mine.py", "import colours\ncolours.register('red', 2)\n")
+    (plugin,) = load_plugins([path])
+    assert require([str(plugin), str(path)]) == [plugin, plugin]
+    with pytest.raises(PluginError, match=r"^needs two plugins of one name, .*mine\.py .*other/mine\.py \(sha256 00"):
+        require([str(plugin), f"other/mine.py#sha256={'0' * 64}"])
+
+
 def test_nothing_is_run_because_it_is_recorded(home):
     text = f"{write(home / 'mine.py', 'open(chr(120), chr(119))')}#sha256={'0' * 64}"
     for each in (text, "mine.py"):

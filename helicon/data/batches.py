@@ -18,7 +18,10 @@ from helicon.data.packing import Batches
 from helicon.data.pairs import PairStream, pair_windows
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
+from helicon.modalities.trial import wrong_ids
 from helicon.objectives.base import NO_LABEL, Batch, Examples
+from helicon.plugins.errors import place_of
+from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.augment import AugmentationRanges
@@ -159,7 +162,7 @@ def augmented(
 ) -> dict[str, np.ndarray]:
     """Every slot of one medium varied alike: its notes transposed and its tempo word moved by the same augmentation.
 
-    ValueError for ids that a slot's block does not have.
+    ValueError for ids that a slot's block does not have, as PluginError for those that a tokenizer gives.
     """
     drawn: dict[str, Any] = {}
     for slot in list(ids):
@@ -172,6 +175,8 @@ def augmented(
         if name not in drawn:
             drawn[name] = ranges[name].draw(rng)
         ids[slot] = tokenizer.augment(sequencer.checked(slot, ids[slot]), drawn[name])
+        if wrong := wrong_ids(ids[slot], len(tokenizer.block)):
+            raise PluginError(f"{place_of(tokenizer.augment)}: augment gives {wrong}")
     return ids
 
 

@@ -31,8 +31,9 @@ from helicon.formats.printable import MOST, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
-from helicon.modalities.guarded import making
+from helicon.modalities.guarded import extended, fitted
 from helicon.objectives.base import Examples
+from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
@@ -210,7 +211,7 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
         choices, tokenizers = index["choices"], {}
         for slot, state in index["states"].items():
             same = slot in adopted and _plain(adopted[slot].state()) == state
-            tokenizers[slot] = adopted[slot] if same else registry.spec(slot, choices[slot]).from_state(state)
+            tokenizers[slot] = adopted[slot] if same else registry.restored(slot, choices[slot], state)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(
             tokenizers=tokenizers,
@@ -221,7 +222,7 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
             repaired=index["repaired"],
         )
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {error}") from None
+        raise error if isinstance(error, CorpusError | PluginError) else CorpusError(f"{folder}: {error}") from None
 
 
 def _plain(state: Any) -> Any:
@@ -316,15 +317,12 @@ def _fit(
     layouts = [Layout.parse(spec) for spec in source.layouts]
     for slot in choices:
         modality = modality_of(slot, layouts)
-        spec = registry.spec(slot, choices[slot])
-        found = surveys.get(modality.name, [])
+        name, found = choices[slot], surveys.get(modality.name, [])
         if slot in adopted:
-            extend = spec.extend_vocabulary if source.grow else None
-            tokenizers[slot] = extend(adopted[slot], found) if extend else adopted[slot]
+            tokenizers[slot] = extended(slot, name, adopted[slot], found) if source.grow else adopted[slot]
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
-            with making(slot, choices[slot]):
-                tokenizers[slot] = spec.fit(found, siblings=siblings, **source.options)
+            tokenizers[slot] = fitted(slot, name, found, {"siblings": siblings, **source.options})
     return tokenizers, choices
 
 

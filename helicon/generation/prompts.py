@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from helicon.generation.decode_request import Prompt
 from helicon.generation.request import Request, RequestError
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
+from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.base import rate_of
@@ -87,7 +90,19 @@ def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
         if text is None:
             return None
         raise RequestError(f"--{slot} {text}: no such file; {' '.join(sorted(modality.suffixes))} files are accepted")
-    return parse(text or "")
+    with _refusing():
+        return parse(text or "")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """While it lasts, the ValueError by which a medium, maybe of a plugin, refuses what is typed is a RequestError."""
+    try:
+        yield
+    except PluginError:
+        raise
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
@@ -105,7 +120,10 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
         media = _read(modality, request.prime, bundle)
-        ids = bundle.encode(name, modality.keep(media, request.keep) if request.keep else media)
+        if request.keep:
+            with _refusing():
+                media = modality.keep(media, request.keep)
+        ids = bundle.encode(name, media)
         said = f"--prime {request.prime}"
     elif name in request.given:
         ids, said = bundle.encode(name, _typed(bundle, layout, name, request)), f"--{name}"

@@ -47,6 +47,16 @@ def _no_preview(media: Any, path: Path) -> list[Path]:
     return []
 
 
+def _check_call(name: str, method: Any, given: Sequence[str]) -> None:
+    """TypeError unless a function can be called by so many arguments."""
+    if not callable(method):
+        raise TypeError(f"{name} is {type(method).__name__}; a function is accepted")
+    try:
+        inspect.signature(method).bind(*given)
+    except TypeError as error:
+        raise TypeError(f"{name} is called as {name}({', '.join(given)}): {error}") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
     """A way to tokenize a slot.
@@ -66,14 +76,18 @@ class TokenizerSpec:
     from_pretrained: Callable[[Path, Any], Tokenizer | None] = _nothing_there
     needs_fit: bool = True
 
+    def __post_init__(self) -> None:
+        _check_call("make", self.make, ["surveys"] if self.needs_fit else [])
+        try:
+            _check_call("from_state", self.from_state, ["state"])
+        except TypeError:  # of a codec
+            _check_call("from_state", self.from_state, ["state", "weights"])
+
     def fit(self, surveys: Sequence[Any], **options: Any) -> Tokenizer:
         """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
         known = inspect.signature(self.make).parameters
         taken = {name: value for name, value in options.items() if name in known}
-        made = self.make(surveys, **taken) if self.needs_fit else self.make(**taken)
-        if not isinstance(made, Tokenizer):
-            raise TypeError(f"{type(made).__name__}: a tokenizer that inherits from helicon.Tokenizer is accepted")
-        return made
+        return self.make(surveys, **taken) if self.needs_fit else self.make(**taken)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +186,8 @@ class Modality:
         """Media of a caption; ValueError where words cannot be that medium."""
         if self.typed is None:
             raise ValueError(f"{self.name} is not made from text")
-        return self.typed(text)
+        with MODALITIES.running(self.name, accepted=(ValueError,)):
+            return self.typed(text)
 
 
 MODALITIES: Registry[Modality] = Registry("modality")

@@ -172,9 +172,26 @@ def spec(slot: str, name: str) -> TokenizerSpec:
 
 
 def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> Tokenizer:
-    """The tokenizer of that name whose `state()`, and `weights()` if it has any, these were."""
-    from_state = spec(slot, name).from_state
-    return from_state(state, weights) if weights else from_state(state)
+    """The tokenizer of that name whose `state()`, and `weights()` if it has any, these were.
+
+    PluginError for one of a plugin that does not come back.
+    """
+    from_state, (kind, thing) = spec(slot, name).from_state, registered(slot, name)
+    with kind.running(thing):
+        found = from_state(state, weights) if weights else from_state(state)
+    if not isinstance(found, Tokenizer):
+        raise kind.fault(thing, f"from_state gives {type(found).__name__}; a helicon.Tokenizer is needed")
+    return found
+
+
+def registered(slot: str, name: str) -> tuple[Registry[Any], str]:
+    """Where a tokenizer is registered, and under which name: by itself, or with its medium."""
+    if (thing := f"{slot}/{name}") in TOKENIZERS:
+        return TOKENIZERS, thing
+    for medium, modality in MODALITIES.items().items():
+        if name in modality.slots.get(slot, ()):
+            return MODALITIES, medium
+    return MODALITIES, ""
 
 
 def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] | None:

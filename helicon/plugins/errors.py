@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from types import FunctionType, MethodType
 
 from helicon.formats.printable import printable
 
@@ -17,10 +18,12 @@ def told(error: BaseException, files: Collection[str]) -> str | None:
     """An error with the last line of some files that it came through; None where it came through none of them."""
     if place := _place_in(files, error):
         return f"{printable(place[0])}, line {place[1]}: {in_one_line(error)}"
-    # Of another process, whose traceback comes as text
-    text = str(error)
-    places = [(file, line) for file, line in _FRAME.findall(text) if file in files]
-    return f"{printable(places[-1][0])}, line {places[-1][1]}: {_short(text.splitlines()[-1])}" if places else None
+    # Of another process, whose traceback comes as text: a loader's is the message, a pool's is the cause
+    text, cause = str(error).strip(), str(error.__cause__)
+    for written, said in ((text, text.rpartition("\n")[2]), (cause, in_one_line(error))):
+        if places := [(file, line) for file, line in _FRAME.findall(written) if file in files]:
+            return f"{printable(places[-1][0])}, line {places[-1][1]}: {_short(said)}"
+    return None
 
 
 def line_in(file: str, error: BaseException) -> int | None:
@@ -37,6 +40,14 @@ def _place_in(files: Collection[str], error: BaseException) -> tuple[str, int] |
         if frame.filename in files and frame.lineno:
             return frame.filename, frame.lineno
     return None
+
+
+def place_of(method: Callable[..., object]) -> str:
+    """File and line of a method of Python."""
+    function = method.__func__ if isinstance(method, MethodType) else method
+    assert isinstance(function, FunctionType)
+    code = function.__code__
+    return f"{printable(code.co_filename)}, line {code.co_firstlineno}"
 
 
 def in_one_line(error: BaseException) -> str:

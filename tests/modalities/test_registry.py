@@ -12,6 +12,7 @@ import pytest
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
+from helicon.modalities.guarded import fitted
 from helicon.plugins.plugin import PluginError
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.base import Tokenizer
@@ -117,9 +118,11 @@ def test_a_modality_of_ones_own(moves, tmp_path):
         moves.keep(media, "0.5")
 
 
-def test_what_is_no_tokenizer_is_refused():
+def test_what_is_no_tokenizer_is_refused(moves):
     class Alike:
         encode, decode = Directions.encode, Directions.decode
 
-    with pytest.raises(TypeError, match=r"Alike: a tokenizer that inherits from helicon\.Tokenizer is accepted"):
-        TokenizerSpec(make=lambda surveys: Alike(), from_state=lambda state: Alike()).fit([])  # type: ignore[arg-type, return-value]
+    spec = TokenizerSpec(make=lambda surveys: Alike(), from_state=lambda state: Alike())  # type: ignore[arg-type, return-value]
+    registry.register_modality(replace(moves, name="walks", slots={"walks": {"plain": spec}}))
+    with pytest.raises(PluginError, match=r"^modality 'walks' \(.*\): make gives Alike; a helicon"):
+        fitted("walks", "plain", [], {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures.process import _ExceptionWithTraceback
 from pathlib import Path
 from typing import Any
 
@@ -199,13 +200,20 @@ def test_whatever_comes_through_a_plugin_is_told_with_its_line(home):
             call(*args)
         return _told(caught.value)
 
-    def of_another_process() -> None:
+    def of_a_loader() -> None:
         try:
             mine.backward()
         except KeyError:
             ExceptionWrapper(where="in DataLoader worker process 0").reraise()
 
-    assert said(mine.backward) == said(of_another_process) == f"{home}/mine.py, line 10: KeyError: 'k'"
+    def of_a_pool() -> None:
+        try:
+            mine.backward()
+        except KeyError as error:
+            come_back, given = _ExceptionWithTraceback(error, error.__traceback__).__reduce__()  # type: ignore[misc]
+        raise come_back(*given)
+
+    assert said(mine.backward) == said(of_a_loader) == said(of_a_pool) == f"{home}/mine.py, line 10: KeyError: 'k'"
     assert said(mine.deeper).startswith(f"{home}/mine.py, line 16: RuntimeError: shape '[3]' is invalid")
     assert said(mine.file) == f"{home}/mine.py, line 22: FileNotFoundError: [Errno 2] No such file or directory: 'no'"
     # What Helicon says itself, and what is not a plugin's

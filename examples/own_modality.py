@@ -2,11 +2,8 @@
 
 helicon train steps FOLDER_OF_STEPS_FILES --plugin own_modality.py
 helicon generate runs/steps-1 --plugin own_modality.py
-
-or, as a script that does both: python own_modality.py FOLDER_OF_STEPS_FILES STEPS [OPTION ...]
 """
 
-import sys
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -59,14 +56,3 @@ helicon.register_modality(
         options=StepOptions,
     )
 )  # fmt: skip
-
-
-def main(folder: Path, steps: int, *options: str) -> None:
-    """Trains on the patterns of a folder and writes four new ones."""
-    run = helicon.train(folder, task="steps", size="tiny", steps=steps, options=options, progress=sys.stderr)
-    for path in helicon.save(helicon.sample(helicon.load(run), count=4), run / "patterns"):
-        print(path, path.read_text(encoding="utf-8"), sep="\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

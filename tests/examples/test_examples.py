@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-import random
 import runpy
 import sys
 from pathlib import Path
@@ -72,26 +70,6 @@ def test_continue_a_piece(home, trained):
         assert abs(float(told.split(", ")[1].removesuffix(" s")) - 9) < 1
         given, made = read_midi(piece)[0].between(0.0, 7.0), read_midi(Path(path))[0].between(0.0, 7.0)
         assert sorted(made.pitch) == sorted(given.pitch)
-
-
-def test_own_modality(home):
-    source = (EXAMPLES / "own_modality.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) < 75
-    rng = random.Random(5)
-    (home / "steps").mkdir()
-    for i in range(24):
-        kick, hat = rng.choice(["x---x---", "x--x--x-"]), rng.choice(["x-x-x-x-", "xxxxxxxx"])
-        (home / "steps" / f"{i:02}.steps").write_text(f"{kick * 2}\n{'----x---' * 2}\n{hat * 2}\n")
-    (home / "steps" / "bad.steps").write_text("x-o\n")
-    lines = run(home, "own_modality.py", home / "steps", "8", "--data.longest", "12")
-    files = sorted(home.glob("runs/*/patterns/*.steps"))
-    assert len(files) == 4
-    for path in files:
-        drums = path.read_text().split("\n")
-        assert len({len(drum) for drum in drums[:3]}) == 1
-    assert sum(line.endswith(".steps") for line in lines) == 4
-    (bundle,) = home.glob("runs/steps-1/model/bundle.json")
-    assert json.loads(bundle.read_text(encoding="utf-8"))["reading"] == {"longest": 12}
 
 
 def test_probe_digits(home):

@@ -1,4 +1,4 @@
-"""A quantizer and networks of one's own in a codec, and a tokenizer of one's own: trained, opened, used by a model."""
+"""A quantizer and networks of one's own in a codec: trained, opened, used by a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_plugin_commands import TINY, example, fresh, refusal, texts
+from test_plugin_commands import TINY, example, fresh, refusal
 
 from helicon.cli import main
 from helicon.formats.image import write_image
@@ -165,14 +165,3 @@ def through(codec: ImageCodec) -> None:
     media = torch.zeros(2, 3, 16, 16)
     codec(media)
     codec.decode(codec.encode(media))
-
-
-def test_a_tokenizer_of_a_plugin(home, capsys):
-    plugin, path = example(home, "own_tokenizer"), str(texts(home))
-    words = [f"--data.path={path}", "--data.layouts=[text]", "--data.tokenizer=characters"]
-    assert main(["fit", *TINY, *words, "--name=text", "--plugin", plugin]) == 0
-    fresh()
-    assert "needs the plugin own_tokenizer.py" in refusal(capsys, "generate", "runs/text")
-    assert main(["generate", "runs/text", "--tokens=4", "--plugin", plugin]) == 0
-    assert set(Path("out/000.txt").read_text()) <= set("line 0123 of a short text\n\ufffd")
-    assert main(["tokenize", f"{path}/1.txt", "--run", "runs/text", "--plugin", plugin]) == 0

@@ -6,13 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
+from plugins.by_command import helicon, pictures
 from test_plugin_commands import EXAMPLES, steps, texts
-
-from helicon.formats.image import write_image
 
 MODEL = (
     "--model.layers=2", "--model.width=32", "--model.heads=2", "--model.context=64", "--data.batch_size=4",
@@ -26,18 +23,6 @@ KINDS = {
     "own_objective": ("quiet", "--data.layouts=[text]", "--data.tokenizer=bytes", *MODEL),
 }
 LONG, SAVED_S = 100_000, 120
-
-
-def pictures(home: Path) -> Path:
-    for number in range(8):
-        noise = np.random.default_rng(number).integers(0, 256, (16, 16, 3))
-        write_image(noise.astype(np.uint8), home / "pictures" / f"{number}.png")
-    return home / "pictures"
-
-
-def helicon(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "helicon", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Arguments of the library's functions: of the types that their signatures say, or refused in one line."""
+"""Run-time type checks of the arguments of the library's public functions, by their annotations."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ WORDS: dict[Any, tuple[str, str]] = {
 
 
 class ArgumentError(ValueError):
-    """An argument that is none; the message names it and says what is accepted."""
+    """An argument of a wrong type or value; the message names the argument and the accepted types."""
 
 
 def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The function, which raises ArgumentError for an argument that is not of the type that its signature says.
+    """Decorate a function to check its arguments against its annotations.
 
-    NumPy's numbers become Python's, and what is to be a list becomes one, whatever it is iterated from.
+    NumPy scalars become Python numbers, and iterables for list parameters become lists, before the function runs.
+
+    Args:
+        function: function whose parameters all have annotations.
+
+    Returns:
+        A function of the same signature, which raises ArgumentError for an argument of another type.
     """
     signature = inspect.signature(function)
 
@@ -47,7 +53,7 @@ def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                bound.arguments[name] = {each: _accepted(each, given, hints()[name]) for each, given in value.items()}
+                bound.arguments[name] = {key: _accepted(key, item, hints()[name]) for key, item in value.items()}
             else:
                 bound.arguments[name] = _accepted(name, value, hints()[name])
         return function(*bound.args, **bound.kwargs)
@@ -56,46 +62,46 @@ def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 
 def with_fields(kind: type[Any], rest: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Decorates a function whose further keywords are fields of a dataclass, or others, so that its signature says so.
+    """Decorate a function to show the fields of a dataclass as keywords of its signature and docstring.
 
     Args:
-        kind: the dataclass, whose fields have defaults and, in their metadata, a help.
-        rest: type of the others.
+        kind: the dataclass, whose fields have defaults and a `help` in their metadata.
+        rest: annotation of the other keywords.
 
     Returns:
-        A decorator, which also tells the fields in the function's docstring.
+        A decorator, which also adds the help of the fields to the function's docstring.
     """
-    hints, own = get_type_hints(kind), fields(kind)
+    hints, options = get_type_hints(kind), fields(kind)
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         *first, last = inspect.signature(function).parameters.values()
-        more = [Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in own]
+        more = [Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in options]
         signature = inspect.Signature([*first, *more, last])
         function.__signature__ = signature  # type: ignore[attr-defined]
-        function.__annotations__ |= {**{f.name: hints[f.name] for f in own}, last.name: rest}
-        told = [f"{f.name}: {f.metadata['help']}." for f in own]
-        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", *told])
+        function.__annotations__ |= {**{f.name: hints[f.name] for f in options}, last.name: rest}
+        lines = [f"{f.name}: {f.metadata['help']}." for f in options]
+        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", *lines])
         return function
 
     return decorate
 
 
 def _accepted(name: str, value: Any, hint: Any) -> Any:
-    """The value as the function gets it."""
+    """Return the value as the function receives it; raise ArgumentError for a value of another type."""
     value = value.item() if isinstance(value, np.generic) else value
     for kind in _kinds(hint):
-        if _is(value, kind):
-            return [_accepted(name, each, get_args(kind)[0]) for each in value] if get_origin(kind) in LISTS else value
-    raise ArgumentError(f"{name} {shown(value)}: {_said(hint)} is accepted")
+        if _is_instance(value, kind):
+            return [_accepted(name, item, get_args(kind)[0]) for item in value] if get_origin(kind) in LISTS else value
+    raise ArgumentError(f"{name} {shown(value)}: {_type_words(hint)} is accepted")
 
 
 def _kinds(hint: Any) -> list[Any]:
-    """The types of a union, or the one that it is."""
+    """Return the members of a union, or the type itself in a list."""
     return [*get_args(hint)] if get_origin(hint) in (Union, UnionType) else [hint]
 
 
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type; the values of a list are not looked at."""
+def _is_instance(value: Any, kind: Any) -> bool:
+    """Return True for a value of the type; items of a list are not checked."""
     origin = get_origin(kind) or kind
     if origin is Any:
         return True
@@ -108,8 +114,8 @@ def _is(value: Any, kind: Any) -> bool:
     return callable(value) if origin is Callable else isinstance(value, origin)
 
 
-def _said(hint: Any, several: bool = False) -> str:
-    """The types in words, but for None; a text that is a path is no other thing."""
+def _type_words(hint: Any, several: bool = False) -> str:
+    """Describe the accepted types but None in words; a text beside a path is not mentioned."""
     kinds = {get_origin(kind) or kind: kind for kind in _kinds(hint) if kind is not NoneType}
     if os.PathLike in kinds:
         kinds.pop(str, None)
@@ -121,5 +127,5 @@ def _word(kind: Any, several: bool) -> str:
     if origin is Literal:
         return " or ".join(get_args(kind))
     if origin in LISTS:
-        return f"a list of {_said(get_args(kind)[0], several=True)}"
+        return f"a list of {_type_words(get_args(kind)[0], several=True)}"
     return WORDS.get(origin, (f"a {origin.__name__}", f"{origin.__name__}s"))[several]

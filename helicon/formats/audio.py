@@ -1,6 +1,6 @@
-"""Sound in memory, and sound files: whatever libsndfile reads -> samples; samples -> 16-bit WAV.
+"""Sound in memory, and sound files: every format of libsndfile is read as samples, 16-bit WAV is written.
 
-A file that is read whole and one that is read in blocks give the same samples.
+`read_audio` and `read_blocks` return the same samples of a file.
 
 Shapes: S samples, C channels.
 """
@@ -33,7 +33,12 @@ _BLOCK = 1 << 18  # samples of all channels that are decoded or resampled at a t
 
 @dataclass(frozen=True)
 class Sound:
-    """samples: float32 [S, C], about -1 .. 1. rate: samples a second."""
+    """Sampled sound.
+
+    Attributes:
+        samples: float32 [S, C], about -1 .. 1.
+        rate: samples a second.
+    """
 
     samples: np.ndarray
     rate: int
@@ -43,34 +48,45 @@ class Sound:
 
     @property
     def channels(self) -> int:
-        """1 for mono, 2 for stereo."""
+        """Number of channels: 1 for mono, 2 for stereo."""
         return self.samples.shape[1]
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Duration in seconds."""
         return len(self) / self.rate
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory."""
+        """Size of the samples in memory, in bytes."""
         return self.samples.nbytes
 
     def cut(self, seconds: float) -> Sound:
-        """The first so many seconds, to the nearest sample."""
+        """Return the first `seconds` of the sound, to the nearest sample."""
         return replace(self, samples=self.samples[: round(seconds * self.rate)])
 
 
 def read_audio(path: Path | str, rate: int | None = None, channels: int | None = 1) -> tuple[Sound, ReadReport]:
-    """Sound of a file, its samples in [-1, 1], and counts of what was left out or changed on the way.
+    """Read a sound file, resampled and mixed as requested.
 
-    rate: samples a second to resample to; None for the file's own. channels: 1 or 2 to mix or double them to, as
-    `audio_samples.mix` says; None for the file's own. Of joined OGG or MP3 files the first is read. A suffix may be
-    that of another kind of sound. Raises AudioError for what cannot be read, OSError if it cannot be opened.
+    The format is detected by the first bytes, not by the suffix. Of chained OGG or joined MP3 files the first is read.
+
+    Args:
+        path: sound file.
+        rate: samples a second to resample to; None keeps the file's rate.
+        channels: 1 or 2, to which channels are mixed or doubled as by `audio_samples.mix`; None keeps the file's.
+
+    Returns:
+        The sound, its samples in [-1, 1], and counts of what was dropped or changed.
+
+    Raises:
+        AudioError: the file cannot be read, or is too long for memory.
+        OSError: the file cannot be opened.
+        ValueError: `rate` or `channels` is out of range.
     """
-    report, blocks, frames, whole = ReadReport(), [], 0, None
+    report, blocks, frames, buffer = ReadReport(), [], 0, None
     with open_audio(path) as source:
-        rate, channels = _wanted(source, rate, channels)
+        rate, channels = _rate_and_channels(source, rate, channels)
         most = min(round(LONGEST_S * rate), MAX_BYTES // (4 * channels))
         most_of_size = check_length(0, source.n_bytes, MAX_MADE_A_BYTE) // channels
         if source.frames:
@@ -78,19 +94,19 @@ def read_audio(path: Path | str, rate: int | None = None, channels: int | None =
             if length > most:
                 raise _too_long(most, rate)
             check_length(length * channels, source.n_bytes, MAX_MADE_A_BYTE)
-            whole = np.empty((length, channels), np.float32)  # of which only what is filled takes memory
+            buffer = np.empty((length, channels), np.float32)  # of which only what is filled takes memory
         for block in _samples(source, rate, channels, report):
             start, frames = frames, frames + len(block)
             if frames > most:
                 raise _too_long(most, rate)
             if frames > most_of_size:
                 check_length(frames * channels, source.n_bytes, MAX_MADE_A_BYTE)
-            if whole is None or frames > len(whole):
+            if buffer is None or frames > len(buffer):
                 blocks.append(block)
             else:
-                whole[start:frames] = block
-    if whole is not None:
-        blocks.insert(0, whole[: frames - sum(map(len, blocks))])
+                buffer[start:frames] = block
+    if buffer is not None:
+        blocks.insert(0, buffer[: frames - sum(map(len, blocks))])
     return Sound(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate), report
 
 
@@ -98,12 +114,25 @@ def read_blocks(
     path: Path | str, rate: int | None = None, channels: int | None = 1, seconds: float = 10.0,
     report: ReadReport | None = None,
 ) -> Iterator[np.ndarray]:  # fmt: skip
-    """The samples that `read_audio` gives, in blocks [S, C] that last so many seconds, the last one shorter.
+    """Read a sound file of any length in blocks; concatenated, they are the samples of `read_audio`.
 
-    Files may be of any length. report: counts are added to it as they are found. Raises as `read_audio` does.
+    Args:
+        path: sound file.
+        rate: samples a second to resample to; None keeps the file's rate.
+        channels: 1 or 2 to mix or double to; None keeps the file's.
+        seconds: duration of a block.
+        report: receives counts of dropped or changed samples while blocks are read.
+
+    Yields:
+        float32 [S, C] blocks of `seconds`; the last may be shorter.
+
+    Raises:
+        AudioError: the file cannot be read.
+        OSError: the file cannot be opened.
+        ValueError: `rate` or `channels` is out of range, or a block has no sample.
     """
     with open_audio(path) as source:
-        rate, channels = _wanted(source, rate, channels)
+        rate, channels = _rate_and_channels(source, rate, channels)
         size = round(seconds * rate)
         if size < 1:
             raise ValueError(f"blocks of {seconds} seconds: 1 sample or more is accepted")
@@ -111,9 +140,11 @@ def read_blocks(
 
 
 def audio_info(path: Path | str) -> tuple[int, int, int]:
-    """Samples a second, channels, and samples of each as a file's header has them; counted if it does not say.
+    """Return samples a second, channels and samples per channel; the last are counted where the header lacks them.
 
-    Raises as `read_audio` does.
+    Raises:
+        AudioError: the file cannot be read.
+        OSError: the file cannot be opened.
     """
     with open_audio(path) as source:
         frames = source.frames
@@ -123,9 +154,12 @@ def audio_info(path: Path | str) -> tuple[int, int, int]:
 
 
 def common_rate(paths: Iterable[Path | str]) -> int:
-    """The commonest number of samples a second among files, the higher of two as common.
+    """Return the most frequent sample rate among files, the higher of two equally frequent ones.
 
-    Files that cannot be opened are passed over; ValueError when none can.
+    Files that cannot be opened are skipped.
+
+    Raises:
+        ValueError: no file can be opened.
     """
     counts: Counter[int] = Counter()
     for path in paths:
@@ -137,15 +171,34 @@ def common_rate(paths: Iterable[Path | str]) -> int:
 
 
 def write_audio(sound: Sound, path: str | PathLike[str]) -> None:
-    """Writes a sound as a WAV file of 16 bits, whole or not at all; samples beyond -1 .. 1 are clipped.
+    """Write a sound as a 16-bit WAV file, atomically; samples beyond -1 .. 1 are clipped.
 
-    Samples of 16 bits that were read come out the same. ValueError for samples that are not finite.
+    16-bit samples that were read are written unchanged.
+
+    Args:
+        sound: finite samples.
+        path: file with the suffix `.wav`.
+
+    Raises:
+        ValueError: a sample is NaN or infinite, the suffix is another, or the sound is too long for a WAV file.
+        OSError: the file cannot be written.
     """
     write_blocks(path, [sound.samples], sound.rate, sound.channels)
 
 
 def write_blocks(path: str | PathLike[str], blocks: Iterable[np.ndarray], rate: int, channels: int) -> None:
-    """`write_audio` of blocks float32 [S, C] that follow one another, each written as it comes."""
+    """Write consecutive blocks of a sound as one 16-bit WAV file, atomically, with one block in memory.
+
+    Args:
+        path: file with the suffix `.wav`.
+        blocks: float32 [S, C], finite.
+        rate: samples a second.
+        channels: C.
+
+    Raises:
+        ValueError: as by `write_audio`.
+        OSError: the file cannot be written.
+    """
     if Path(path).suffix.lower() != ".wav":
         raise ValueError(f"suffix {Path(path).suffix!r}: sound is written as .wav")
     check_rate(rate)
@@ -167,7 +220,7 @@ def write_blocks(path: str | PathLike[str], blocks: Iterable[np.ndarray], rate: 
 
 
 def _pcm16(x_SC: np.ndarray, channels: int) -> np.ndarray:
-    """int16 [S, C]; inverse of dividing by 32,768."""
+    """Convert float samples to int16 [S, C], rounded and clipped; the inverse of a division by 32,768."""
     if x_SC.ndim != 2 or x_SC.shape[1] != channels:
         raise ValueError(f"samples of shape {x_SC.shape}: [samples, {channels}] is accepted")
     if not np.isfinite(x_SC).all():
@@ -175,8 +228,8 @@ def _pcm16(x_SC: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(x_SC * np.float32(32768)).clip(-32768, 32767).astype(np.int16)
 
 
-def _wanted(source: SoundReader, rate: int | None, channels: int | None) -> tuple[int, int]:
-    """Samples a second and channels to read a file with; ValueError for those that cannot be."""
+def _rate_and_channels(source: SoundReader, rate: int | None, channels: int | None) -> tuple[int, int]:
+    """Return the sample rate and channels to read a file with; raise ValueError for unsupported ones."""
     if channels not in (None, 1, 2):
         raise ValueError(f"{channels} channels: 1, 2 or None, for as many as there are, are accepted")
     rate = source.rate if rate is None else rate
@@ -185,7 +238,7 @@ def _wanted(source: SoundReader, rate: int | None, channels: int | None) -> tupl
 
 
 def _samples(source: SoundReader, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
-    """A file's samples in blocks [S, C] of no particular size, mixed and resampled."""
+    """Yield a file's samples in blocks [S, C] of varying size, mixed and resampled."""
     report.add(MIXED, source.channels if channels < source.channels else 0)
     # Resampled to a higher rate, a block is larger afterwards than before
     size = max(1, _BLOCK // max(source.channels, channels * -(-rate // source.rate)))
@@ -193,7 +246,7 @@ def _samples(source: SoundReader, rate: int, channels: int, report: ReadReport) 
 
 
 def _mixed(source: SoundReader, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
-    """A file's samples at their own rate; AudioError if at its end there was none, or none that is a number."""
+    """Yield mixed samples at the file's rate; raise AudioError if there was no sample, or no finite one."""
     heard, before = 0, report.counts.get(NOT_FINITE, 0)
     for block_SC in source.blocks(size, report):
         heard += block_SC.size

@@ -1,7 +1,7 @@
-"""Sound files, opened and decoded a block at a time by libsndfile.
+"""Decoding of sound files by libsndfile, one block at a time.
 
-Which files may be decoded is decided here by their first bytes, and nothing is allocated by what a header says. Files
-without a header are refused: whatever they hold could be played as sound.
+The first bytes decide which files are decoded, and nothing is allocated by what a header claims. Raw samples without a
+header are refused: any file could be played as such.
 
 Shapes: S samples, C channels.
 """
@@ -30,7 +30,7 @@ SUFFIXES = (
 )  # fmt: skip
 TALKATIVE = ("MP3", "WAV", "W64")  # libmpg123, which decodes MP3, also in WAV, comments on every fault
 KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
-MAX_CHANNELS = 64
+MAX_CHANNELS = 64  # of a file; more are refused
 SLOWEST, FASTEST = 100, 768_000  # samples a second
 # Samples of all channels that are decoded of any file, and how many more for each of its bytes: speech at 6 kbit/s has
 # 64 of them, silence thousands
@@ -74,11 +74,11 @@ _TAGS = 1 << 16  # bytes that may follow the last frame: titles, and what the de
 
 
 class AudioError(ValueError):
-    """A file that is no sound, or none that can be read; the message is one line and names no path."""
+    """A file that is not a readable sound; the message is one line without the path."""
 
 
 class _File(io.BufferedReader):
-    """A file in which libsndfile may look for what broken headers point to: before its beginning it stays put."""
+    """File object for libsndfile in which a seek before the beginning, as broken headers cause, is ignored."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:
@@ -88,7 +88,7 @@ class _File(io.BufferedReader):
 
 
 class _Forward(soundfile.SoundFile):
-    """Never sought in: after each read SoundFile would seek to where it is, which loses the end of some FLAC files."""
+    """SoundFile that never seeks: SoundFile's seek after each read loses the end of some FLAC files."""
 
     def seekable(self) -> bool:
         return False
@@ -96,7 +96,14 @@ class _Forward(soundfile.SoundFile):
 
 @dataclass(frozen=True, kw_only=True)
 class SoundReader:
-    """An open sound file. rate, channels, frames: as its header says; frames is None where it does not say."""
+    """Open sound file.
+
+    Attributes:
+        kind: format, of `KINDS`.
+        rate: samples a second, by the header.
+        channels: number of channels, by the header.
+        frames: samples per channel by the header; None where the header lacks them.
+    """
 
     kind: str
     rate: int
@@ -107,13 +114,21 @@ class SoundReader:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return os.fstat(self._file.fileno()).st_size
 
     def blocks(self, size: int, report: ReadReport) -> Iterator[np.ndarray]:
-        """float32 [S, C], S at most `size`, up to the end or to where the file breaks off. Can be asked for once.
+        """Decode the file once, up to its end or to the point where it is broken.
 
-        AudioError if it is broken from the first sample on.
+        Args:
+            size: samples per channel of a block, at most.
+            report: counts truncated files and data after the sound.
+
+        Yields:
+            float32 [S, C].
+
+        Raises:
+            AudioError: the file is broken from the first sample on, or holds more samples than its size allows.
         """
         read, reason = 0, ""
         most = check_length((self.frames or 0) * self.channels, self.n_bytes, MAX_SAMPLES_A_BYTE)
@@ -126,7 +141,7 @@ class SoundReader:
                     n = len(self._decoder.read(out=block_SC))
             except soundfile.LibsndfileError as error:
                 # What was decoded before the fault is in the block; only the position tells how much that is
-                n, reason = min(max(self._decoder.tell() - read, 0), ahead), _said(error)
+                n, reason = min(max(self._decoder.tell() - read, 0), ahead), _error_text(error)
             if n:
                 yield block_SC[:n]
             elif not reason:
@@ -144,7 +159,12 @@ class SoundReader:
 
 @contextmanager
 def open_audio(path: Path | str) -> Iterator[SoundReader]:
-    """A sound file. Raises AudioError for what is none, or none that can be read, OSError if it cannot be opened."""
+    """Open a sound file for decoding, for the time of the `with` block.
+
+    Raises:
+        AudioError: the file is not a readable sound.
+        OSError: the file cannot be opened.
+    """
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
@@ -156,7 +176,7 @@ def open_audio(path: Path | str) -> Iterator[SoundReader]:
             with hushed(kind in TALKATIVE):
                 decoder = _Forward(file.fileno() if DESCRIPTORS else file, closefd=False)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"a broken {kind} file: {_said(error)}") from error
+            raise AudioError(f"a broken {kind} file: {_error_text(error)}") from error
         with decoder:
             if decoder.format not in _FORMATS:
                 raise AudioError(f"a {kind} file that holds {decoder.format}: {_accepted()}")
@@ -177,7 +197,19 @@ def open_audio(path: Path | str) -> Iterator[SoundReader]:
 
 
 def check_length(samples: int, n_bytes: int, a_byte: int) -> int:
-    """Samples that a file of so many bytes may become; AudioError for more: a few bytes can hold hours of silence."""
+    """Check the number of decoded samples against the size of the file: a few bytes can hold hours of silence.
+
+    Args:
+        samples: samples of all channels.
+        n_bytes: size of the file.
+        a_byte: samples accepted per byte of the file, beyond the first `MAX_SAMPLES`.
+
+    Returns:
+        The most samples that a file of this size may have.
+
+    Raises:
+        AudioError: `samples` is more.
+    """
     most = MAX_SAMPLES + a_byte * n_bytes
     if samples > most:
         raise AudioError(f"{samples:,} samples are more than the {most:,} that a file of {n_bytes:,} bytes may have")
@@ -185,13 +217,13 @@ def check_length(samples: int, n_bytes: int, a_byte: int) -> int:
 
 
 def check_rate(rate: int) -> None:
-    """AudioError for samples a second that no sound has."""
+    """Raise AudioError for a sample rate out of range."""
     if not SLOWEST <= rate <= FASTEST:
         raise AudioError(f"{rate:,} samples a second: {SLOWEST} to {FASTEST:,} are accepted")
 
 
 def _kind(file: BinaryIO) -> tuple[str, bool]:
-    """What a file is by its first bytes, and whether that kind says how long it is; the file is left at its start."""
+    """Detect the format by the first bytes, and if its header states the length; rewind the file."""
     head = file.read(64) if os.fstat(file.fileno()).st_size else b""
     if not head:
         raise AudioError("the file is empty")
@@ -223,13 +255,13 @@ def _accepted() -> str:
     return f"{', '.join(KINDS)} are accepted"
 
 
-def _said(error: soundfile.LibsndfileError) -> str:
-    """What libsndfile says, in one line."""
+def _error_text(error: soundfile.LibsndfileError) -> str:
+    """Return libsndfile's error message in one line."""
     text = " ".join(error.error_string.split()).removeprefix("Error : ").rstrip(".!")
     return text or "it cannot be decoded"
 
 
 def _cut_off(decoder: soundfile.SoundFile) -> bool:
-    """Whether a size in the header is more than the file has; frames alone do not tell, libsndfile sets them right."""
+    """Return True if a size in the header exceeds the file; the frame count is no evidence, libsndfile corrects it."""
     sizes = ((int(says), int(has)) for says, has in _SHORT.findall(decoder.extra_info))
     return any(has < says < _STREAMED for says, has in sizes)

@@ -1,8 +1,8 @@
-"""Samples as they come from a file, a block at a time, made what was asked for: finite, mixed, at another rate.
+"""Processing of decoded samples, block by block: finite values, mixing, resampling.
 
-Everything here takes blocks and gives blocks, so that memory is bounded however long a sound is.
+Every function maps blocks to blocks, so that memory is bounded for sounds of any length.
 
-Shapes: S samples, C channels, M channels that are asked for.
+Shapes: S samples, C channels of the file, M channels requested.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ _OGG_ORDER = [0, 2, 1, 4, 5, 3]  # Vorbis and Opus: front left, centre, front ri
 
 
 def clean(x_SC: np.ndarray, report: ReadReport) -> np.ndarray:
-    """float32 [S, C] in [-1, 1]: what is not finite is 0, what is beyond is clipped; both are counted."""
+    """Replace samples that are not finite by 0 and clip the others to [-1, 1].
+
+    Args:
+        x_SC: float32 [S, C].
+        report: counts replaced and clipped samples.
+
+    Returns:
+        float32 [S, C] in [-1, 1].
+    """
     if x_SC.max(initial=0) <= 1 and x_SC.min(initial=0) >= -1:  # not so if anything is NaN
         return x_SC
     finite_SC = np.isfinite(x_SC)
@@ -37,50 +45,77 @@ def clean(x_SC: np.ndarray, report: ReadReport) -> np.ndarray:
 
 
 def mix(x_SC: np.ndarray, channels: int, ogg: bool = False) -> np.ndarray:
-    """float32 [S, M], M = `channels`: 1, the mean of all; 2, left and right; as many as there are, the same.
+    """Mix channels down, or double mono.
 
-    To two, mono is doubled and 5.1 mixed down, its bass left out; of others the even ones are left, the odd ones right.
-    ogg: the order of 5.1 is that of OGG files, not that of the others.
+    To one channel: the mean of all. To two: mono is doubled, 5.1 is mixed by ITU-R BS.775 without the bass channel, of
+    other layouts even channels go left and odd ones right.
+
+    Args:
+        x_SC: float32 [S, C].
+        channels: M, 1 or 2, or C for no change.
+        ogg: the six channels of 5.1 are in the order of OGG files.
+
+    Returns:
+        float32 [S, M].
     """
-    given = x_SC.shape[1]
-    return x_SC if channels == given else x_SC @ _weights(given, channels, ogg)
+    channels_in = x_SC.shape[1]
+    return x_SC if channels == channels_in else x_SC @ _weights(channels_in, channels, ogg)
 
 
 @cache
-def _weights(given: int, channels: int, ogg: bool) -> np.ndarray:
-    """float32 [C, M]: how much of each channel there is in each that is asked for."""
-    if channels == 1 or given == 1:
-        return np.full((given, channels), 1 / given, np.float32)
-    if given == 6:
+def _weights(channels_in: int, channels: int, ogg: bool) -> np.ndarray:
+    """Return the mixing matrix, float32 [C, M]."""
+    if channels == 1 or channels_in == 1:
+        return np.full((channels_in, channels), 1 / channels_in, np.float32)
+    if channels_in == 6:
         return _SURROUND[_OGG_ORDER] if ogg else _SURROUND
-    side_CM = np.arange(given)[:, None] % 2 == np.arange(2)
+    side_CM = np.arange(channels_in)[:, None] % 2 == np.arange(2)
     return (side_CM / side_CM.sum(axis=0)).astype(np.float32)
 
 
-def length_at(frames: int, own: int, rate: int) -> int:
-    """Samples at `rate` of so many at `own`: frames * rate / own, rounded, halves up; at least 1."""
-    return max(1, (2 * frames * rate + own) // (2 * own))
+def length_at(frames: int, source_rate: int, rate: int) -> int:
+    """Return the number of samples after resampling: frames * rate / source_rate, halves rounded up; at least 1.
+
+    Args:
+        frames: samples per channel at `source_rate`.
+        source_rate: samples a second before.
+        rate: samples a second after.
+
+    Returns:
+        Samples per channel at `rate`.
+    """
+    return max(1, (2 * frames * rate + source_rate) // (2 * source_rate))
 
 
-def resampled(blocks: Iterator[np.ndarray], channels: int, own: int, rate: int) -> Iterator[np.ndarray]:
-    """Blocks [S, M] at another rate, `length_at` samples in all: soxr's high quality, the same however they are cut."""
-    if own == rate:
+def resampled(blocks: Iterator[np.ndarray], channels: int, source_rate: int, rate: int) -> Iterator[np.ndarray]:
+    """Resample consecutive blocks by soxr's HQ filter; the result does not depend on the block size.
+
+    Args:
+        blocks: float32 [S, M].
+        channels: M.
+        source_rate: samples a second of the blocks.
+        rate: samples a second to resample to.
+
+    Yields:
+        float32 [S, M] in [-1, 1], `length_at` samples in all.
+    """
+    if source_rate == rate:
         yield from blocks
         return
-    stream = soxr.ResampleStream(own, rate, channels, dtype="float32", quality="HQ")
-    heard = given = 0
+    stream = soxr.ResampleStream(source_rate, rate, channels, dtype="float32", quality="HQ")
+    read = written = 0
     for block_SM, last in _with_last(blocks, channels):
-        made_SM = stream.resample_chunk(block_SM, last).clip(-1, 1)  # it overshoots where the sound leaps
-        heard, given = heard + len(block_SM), given + len(made_SM)
+        resampled_SM = stream.resample_chunk(block_SM, last).clip(-1, 1)  # it overshoots where the sound leaps
+        read, written = read + len(block_SM), written + len(resampled_SM)
         if not last:
-            yield made_SM
+            yield resampled_SM
             continue
-        over = given - length_at(heard, own, rate)
-        yield made_SM[: len(made_SM) - over] if over >= 0 else np.pad(made_SM, ((0, -over), (0, 0)))
+        over = written - length_at(read, source_rate, rate)
+        yield resampled_SM[: len(resampled_SM) - over] if over >= 0 else np.pad(resampled_SM, ((0, -over), (0, 0)))
 
 
 def _with_last(blocks: Iterator[np.ndarray], channels: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """The same, and whether each is the last; an empty one where there are none."""
+    """Yield each block with True for the last one; a single empty block where there are none."""
     held_SM = next(blocks, np.empty((0, channels), np.float32))
     for block_SM in blocks:
         yield held_SM, False
@@ -89,7 +124,15 @@ def _with_last(blocks: Iterator[np.ndarray], channels: int) -> Iterator[tuple[np
 
 
 def regrouped(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks [S, M] of `size`; the last may be shorter, none is empty."""
+    """Regroup consecutive blocks into blocks of one size.
+
+    Args:
+        blocks: [S, M] each, of any size.
+        size: samples per channel of the new blocks.
+
+    Yields:
+        [size, M]; the last may be shorter, none is empty.
+    """
     held: list[np.ndarray] = []
     n = 0
     for block_SM in blocks:

@@ -1,4 +1,4 @@
-"""Values of strangers' JSON and of options: of the right type and within bounds, or refused in one line."""
+"""Validators of values from JSON files and options: the value of the right type within bounds, or a ValueError."""
 
 from __future__ import annotations
 
@@ -13,59 +13,170 @@ MOST_STEPS = 1 << 53  # of a training
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number from `low` to `high`; ValueError for any other value, also for true and 2.0."""
+    """Validate a whole number.
+
+    Args:
+        name: of the value, for the message.
+        value: anything; True and 2.0 are refused.
+        low: least accepted number.
+        high: greatest accepted number.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: any other value.
+    """
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{name} {shown(value)}: a whole number from {low:,} to {high:,} is accepted")
     return value
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number from `low` to `high`; ValueError for any other value."""
+    """Validate a finite number.
+
+    Args:
+        name: of the value, for the message.
+        value: anything; booleans are refused.
+        low: least accepted number.
+        high: greatest accepted number.
+
+    Returns:
+        The value, an int or float.
+
+    Raises:
+        ValueError: any other value.
+    """
     if type(value) not in (int, float) or not low <= value <= high or not abs(value) < math.inf:
         raise ValueError(f"{name} {shown(value)}: a number from {low:g} to {high:g} is accepted")
     return value
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or false; ValueError for any other value."""
+    """Validate a boolean.
+
+    Args:
+        name: of the value, for the message.
+        value: anything; 0 and 1 are refused.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: any other value.
+    """
     if type(value) is not bool:
         raise ValueError(f"{name} {shown(value)}: true or false is accepted")
     return value
 
 
 def text(name: str, value: Any, most: int = LONGEST_NAME) -> str:
-    """A string of at most `most` characters; ValueError for any other value."""
+    """Validate a string.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        most: greatest accepted length in characters.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: any other value.
+    """
     if type(value) is not str or len(value) > most:
         raise ValueError(f"{name} {shown(value)}: a text of at most {most:,} characters is accepted")
     return value
 
 
 def one_of(name: str, value: Any, accepted: Collection[str]) -> str:
-    """One of some words; ValueError for any other value."""
+    """Validate a word of a set.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        accepted: the words.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: any other value.
+    """
     if type(value) is not str or value not in accepted:
         raise ValueError(f"{name} {shown(value)} is not one of {', '.join(accepted)}")
     return value
 
 
 def sequence(name: str, value: Any, most: int) -> list[Any]:
-    """A list of at most `most` values; ValueError for any other value."""
+    """Validate a list or tuple; its items are not checked.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        most: greatest accepted number of items.
+
+    Returns:
+        The items as a new list.
+
+    Raises:
+        ValueError: any other value.
+    """
     if not isinstance(value, list | tuple) or len(value) > most:
         raise ValueError(f"{name} {shown(value)}: a list of at most {most:,} values is accepted")
     return list(value)
 
 
 def texts(name: str, value: Any, most: int) -> list[str]:
-    """A list of strings; ValueError for any other value."""
-    return [text(name, each) for each in sequence(name, value, most)]
+    """Validate a list of strings of at most `LONGEST_NAME` characters.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        most: greatest accepted number of strings.
+
+    Returns:
+        The strings as a new list.
+
+    Raises:
+        ValueError: any other value.
+    """
+    return [text(name, item) for item in sequence(name, value, most)]
 
 
 def wholes(name: str, value: Any, most: int, low: int, high: int) -> list[int]:
-    """A list of whole numbers; ValueError for any other value."""
-    return [whole(name, each, low, high) for each in sequence(name, value, most)]
+    """Validate a list of whole numbers.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        most: greatest accepted number of items.
+        low: least accepted number.
+        high: greatest accepted number.
+
+    Returns:
+        The numbers as a new list.
+
+    Raises:
+        ValueError: any other value.
+    """
+    return [whole(name, item, low, high) for item in sequence(name, value, most)]
 
 
 def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any]:
-    """An object with exactly these fields; ValueError for any other value."""
+    """Validate an object of exactly the accepted fields.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        accepted: names of the fields.
+
+    Returns:
+        The value, a mapping.
+
+    Raises:
+        ValueError: a field is missing or unexpected, or the value is not an object.
+    """
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} {shown(value)}: an object is accepted")
     wrong = [f"without {field}" for field in accepted if field not in value]
@@ -76,7 +187,11 @@ def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any
 
 
 def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The notes of a model's JSON, whatever they are but for numbers that are shown; ValueError for what is none."""
+    """Return the notes in a model's config; only `step` and `heldout_loss`, which are printed, are validated.
+
+    Raises:
+        ValueError: the notes are not an object, or a validated number is out of range.
+    """
     notes = config.get("notes", {})
     if not isinstance(notes, dict):
         raise ValueError(f"notes {shown(notes)}: an object is accepted")
@@ -88,10 +203,10 @@ def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: at most 80 characters of it; of a list or an object, which may be huge, how long it is."""
+    """Format a value for an error message: at most 80 characters; of large lists and objects the length alone."""
     if isinstance(value, str):
         return printable(repr(value[:MOST]), 80) if len(value) <= MOST else f"of {len(value):,} characters"
-    if isinstance(value, list) and len(value) <= 8 and all(type(each) in (int, float) for each in value):
+    if isinstance(value, list) and len(value) <= 8 and all(type(item) in (int, float) for item in value):
         return printable(repr(value), 80)
     if isinstance(value, list | tuple | Mapping | set):
         return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value):,}"

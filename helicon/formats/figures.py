@@ -1,4 +1,4 @@
-"""matplotlib with its own settings: it obeys a `matplotlibrc` of the current folder, which may be a stranger's."""
+"""Import of matplotlib without the `matplotlibrc` of the current folder, which may come from a stranger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FROM_HERE = "matplotlibrc"  # as it looks for the one of the current folder
 
 
 def import_matplotlib() -> None:
-    """Imports it, unless that was done. While it is imported, the current folder's settings are not there for it."""
+    """Import matplotlib once, with the current folder's settings hidden from it."""
     exists = os.path.exists
     if "matplotlib" not in sys.modules:
         with patch.object(os.path, "exists", lambda path: path != FROM_HERE and exists(path)):

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside the target and renamed over it. Only regular ones are read."""
+"""Atomic writes (a temporary file renamed over the target) and reads restricted to regular files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helicon.formats.temporary import clear_once, remove_temporary, temporary_pa
 
 
 def cache_path() -> Path:
-    """$HELICON_CACHE, or `helicon` in the user's cache folder, from the root on; it need not be there."""
+    """Return the absolute cache folder: $HELICON_CACHE, or `helicon` in the user's cache; it need not exist."""
     if named := os.environ.get("HELICON_CACHE"):
         return Path(named).absolute()
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -25,20 +25,23 @@ def cache_path() -> Path:
 
 
 def default_cache() -> Path:
-    """The folder of the cache, made where it is not there: one's own, and closed to others.
+    """Create the cache folder if necessary and return it; it belongs to the user and is closed to others.
 
     Raises:
-        NotPrivateError: somebody else owns it, or can write to it.
+        NotPrivateError: the folder belongs to another user, or others can write to it.
     """
     return private_folder(cache_path())
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new path beside `path`, of the same suffix, for the block to write; it takes the target's name on success.
+    """Yield a temporary path beside `path`, of the same suffix; after the block it is renamed to `path`.
 
-    Parent folders are made, and rid of what killed processes were writing there. After an error the target is as it was
-    and the temporary file is gone; an OSError names the target.
+    Parent folders are created and cleared of temporary files of killed processes. After an error the target is
+    unchanged and the temporary file is removed.
+
+    Raises:
+        OSError: the file cannot be written; the error names the target.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,42 +66,69 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes `data` to `path`, atomically."""
+    """Write bytes to a file, atomically.
+
+    Args:
+        path: target.
+        data: its content.
+    """
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` to `path` as UTF-8 with its newlines as they are on every system, atomically."""
+    """Write text as UTF-8, atomically; newlines are the same on every system.
+
+    Args:
+        path: target.
+        text: its content.
+    """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike[str], obj: object) -> None:
-    """Writes `obj` to `path` as JSON, atomically: sorted keys, so equal objects give equal bytes.
+    """Write an object as JSON with sorted keys, atomically; equal objects give equal bytes.
 
-    ValueError for NaN and infinity, which JSON does not have.
+    Args:
+        path: target.
+        obj: serialisable by `json`.
+
+    Raises:
+        ValueError: the object holds NaN or infinity, which JSON does not have.
     """
     write_text(path, json_text(obj, sort_keys=True) + "\n")
 
 
 def json_text(obj: object, sort_keys: bool = False, indent: int | None = 1) -> str:
-    """JSON for people: letters as they are; what a terminal obeys, direction marks and lone surrogates as \\uXXXX.
+    """Format an object as readable JSON: letters as they are; control, direction and surrogate characters as \\uXXXX.
 
-    ValueError for NaN and infinity, which JSON does not have.
+    Args:
+        obj: serialisable by `json`.
+        sort_keys: sort the keys of objects.
+        indent: spaces per level; None for a single line.
+
+    Returns:
+        The text, without a newline at its end.
+
+    Raises:
+        ValueError: the object holds NaN or infinity, which JSON does not have.
     """
     text = json.dumps(obj, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
     return re.sub(r"[^\n -~]", lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
 
 
 def open_regular(path: str | os.PathLike[str], links: bool = True) -> BufferedReader:
-    """Opens a regular file for reading. A FIFO, device or socket is neither waited for nor read.
+    """Open a regular file for reading; a FIFO, device or socket is neither waited for nor read.
 
     Args:
-        path: of the file.
-        links: whether the file may be a symbolic link to a regular file; never in a folder that came from elsewhere.
+        path: file.
+        links: accept a symbolic link to a regular file; never for files in a folder from elsewhere.
+
+    Returns:
+        The open file, in binary mode.
 
     Raises:
-        OSError: with the file's name, for anything else than a regular file, and where there is none.
+        OSError: `path` is not a regular file or does not exist; the error names it.
     """
     path = os.fspath(path)
     _check_regular(path, (os.stat if links else os.lstat)(path))
@@ -113,7 +143,19 @@ def open_regular(path: str | os.PathLike[str], links: bool = True) -> BufferedRe
 
 
 def read_regular(path: str | os.PathLike[str], most: int, links: bool = True) -> bytes:
-    """All bytes of a regular file; OSError for one of more than `most` bytes, and as `open_regular`."""
+    """Read all bytes of a regular file.
+
+    Args:
+        path: file.
+        most: greatest accepted size in bytes.
+        links: accept a symbolic link to a regular file.
+
+    Returns:
+        The content.
+
+    Raises:
+        OSError: the file is larger than `most`, is not a regular file, or does not exist.
+    """
     with open_regular(path, links) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
@@ -123,15 +165,15 @@ def read_regular(path: str | os.PathLike[str], most: int, links: bool = True) ->
 
 
 def check_folder(folder: str | os.PathLike[str], named: bool = True, most: int = 1000) -> None:
-    """Checks that a folder which may come from elsewhere holds files and folders alone, directly in it.
+    """Check that a folder, possibly from elsewhere, directly holds nothing but files and folders.
 
     Args:
-        folder: to look into.
-        named: whether somebody has named it, so that it may itself be a symbolic link.
-        most: files and folders that it may hold.
+        folder: folder to check; its subfolders are not entered.
+        named: the user named the folder, so that it may itself be a symbolic link.
+        most: greatest accepted number of entries.
 
     Raises:
-        OSError: that names what is something else, such as a symbolic link, a pipe or a device.
+        OSError: an entry is something else, such as a symbolic link, pipe or device; the error names it.
     """
     path = os.fspath(folder)
     if not stat.S_ISDIR((os.stat if named else os.lstat)(path).st_mode):

@@ -1,4 +1,4 @@
-"""A folder that one writer at a time writes to: an advisory lock that ends with its process, however that ends."""
+"""Advisory lock of a folder for one writer at a time; it ends with its process, even a killed one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-NAME = ".lock"
+NAME = ".lock"  # of the file in the folder
 IN_USE = "another process or thread is writing to this folder"
 # Those of this process, whose threads the system's locks do not keep from each other: one who opens and closes the file
 # of another's even sets it free
@@ -23,13 +23,13 @@ _changing = threading.Lock()
 
 
 class FolderInUse(OSError):
-    """Another process, or thread, holds the lock of a folder."""
+    """Another process or thread holds the folder's lock."""
 
 
 class FolderLock:
-    """Lock of an existing folder, held by way of a file in it that is removed when it is released.
+    """Lock of an existing folder: a locked file in the folder, removed on release.
 
-    Where a file system has no locks, nothing is excluded.
+    On file systems without locks nothing is excluded.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,12 @@ class FolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """FolderInUse where another process or thread has it; another OSError where no file can be made."""
+        """Take the lock without waiting.
+
+        Raises:
+            FolderInUse: another process or thread holds it.
+            OSError: the lock file cannot be created.
+        """
         with _changing:
             while self._file is None:
                 if any(_is_at(self.path, lock._file) for lock in _held):
@@ -64,11 +69,11 @@ class FolderLock:
                     file.close()
 
     def is_held(self) -> bool:
-        """Whether the folder is still there, with this lock in it; False once it was moved, removed or replaced."""
+        """Return True while the folder exists with this lock in it; False once it was moved, removed or replaced."""
         return _is_at(self.path, self._file)
 
     def release(self) -> None:
-        """Gives the folder free, if it was held."""
+        """Release the lock, if held, and remove its file."""
         with _changing:
             file, self._file = self._file, None
             if file is None:
@@ -83,7 +88,7 @@ class FolderLock:
 
 
 def _is_at(path: Path, file: FileIO | None) -> bool:
-    """Whether an open file is the one of that name."""
+    """Return True if the open file is the file at this path."""
     try:
         return file is not None and os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
     except OSError:

@@ -1,4 +1,4 @@
-"""Words of MIDI: messages, channels, and the programs of General MIDI."""
+"""General MIDI constants: message kinds, channels, program names."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Libraries that comment on every fault of a file, on standard error or by warnings, are kept from it meanwhile."""
+"""Suppression of warnings and standard error of C libraries that comment on every fault of a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _lock = threading.RLock()
 
 @contextmanager
 def hushed(needed: bool = True) -> Iterator[None]:
-    """Warnings, and what C code prints to standard error, are lost meanwhile.
+    """Suppress warnings and standard error of C code during the block.
 
-    Both ways belong to the whole process: one thread at a time, which may do so within itself.
+    Both belong to the whole process, hence a re-entrant lock: one thread at a time.
 
-    needed: whether it is such a library at all; nothing is done otherwise.
+    Args:
+        needed: False makes this a no-op.
     """
     if not needed:
         yield

@@ -1,7 +1,7 @@
-"""Picture files <-> pixels in memory: uint8 arrays [H, W, 3], RGB.
+"""Picture files <-> uint8 RGB pixels [H, W, 3].
 
-Whatever a file holds becomes 8-bit RGB, upright, on white. The decoders are Pillow's; which of them may run is decided
-here by a file's first bytes, and how large a picture may be before anything is decoded.
+Every accepted file becomes 8-bit RGB, upright, on white. Pillow decodes; the first bytes of a file decide which of its
+decoders may run, and sizes are checked before anything is decoded.
 
 Shape suffixes: H rows, W columns, C the three channels.
 """
@@ -70,16 +70,27 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", *_TIFF_SUFFIXES)
 
 
 class ImageError(ValueError):
-    """A file that is no picture, or none that can be read; the message is one line and names no path."""
+    """A file that is not a readable picture; the message is one line without the path."""
 
 
 def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, ReadReport]:
-    """Pixels [H, W, 3] of a picture file, and counts of what was left out or changed on the way.
+    """Read a picture file, scaled and cropped to a square if requested.
 
-    size: the shorter side is scaled to it (antialiased, bicubic) and the middle cut out: [size, size, 3].
-    Of an animation or a file of several pages the first is taken; colour profiles are not applied. A suffix may be
-    that of another kind of picture, as many in the wild are, but TIFF files, and only they, are named .tif or .tiff.
-    Raises ImageError for what cannot be read, OSError if it cannot be opened.
+    Of an animation or a file of several pages the first is read; colour profiles are not applied. A suffix may be that
+    of another format, as often in the wild, but TIFF files, and only they, are named .tif or .tiff.
+
+    Args:
+        path: picture file.
+        size: side in pixels to which the shorter side is scaled (antialiased, bicubic), the middle cropped; None keeps
+            the file's size.
+
+    Returns:
+        uint8 [H, W, 3] pixels, or [size, size, 3], and counts of what was dropped or changed.
+
+    Raises:
+        ImageError: the file cannot be read.
+        OSError: the file cannot be opened.
+        ValueError: `size` is out of range.
     """
     if size is not None and not 1 <= size <= MAX_SQUARE:
         raise ValueError(f"a size of {size} pixels: 1 to {MAX_SQUARE} are accepted")
@@ -105,26 +116,34 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
 
 
 def write_image(pixels_HWC: np.ndarray, path: Path | str) -> None:
-    """Writes pixels [H, W, 3] as a PNG file, whole or not at all; the same bytes for the same pixels."""
+    """Write pixels as a PNG file, atomically; the same pixels give the same bytes.
+
+    Args:
+        pixels_HWC: uint8 [H, W, 3].
+        path: target; PNG whatever its suffix.
+
+    Raises:
+        ValueError: the pixels are of another shape or type.
+    """
     check_pixels(pixels_HWC)
     with atomic_write(path) as temporary:
         Image.fromarray(pixels_HWC).save(temporary, format="PNG")
 
 
 def _kind(data: bytes, suffix: str) -> str:
-    """Which decoder a file is for, by its first bytes."""
+    """Detect the decoder by the first bytes; raise ImageError for an unknown format or a wrong suffix."""
     if not data:
         raise ImageError("the file is empty")
     kind = next((kind for at, start, kind in _SIGNATURES if data.startswith(start, at)), None)
     accepted = [kind for kind in _DECODERS if (kind == "TIFF") == (suffix in _TIFF_SUFFIXES)]
     if kind not in accepted:
-        found = f"a {kind} file named {suffix}" if kind else "not a picture file"
-        raise ImageError(f"{found}: accepted under that name: {', '.join(accepted)}")
+        kind_words = f"a {kind} file named {suffix}" if kind else "not a picture file"
+        raise ImageError(f"{kind_words}: accepted under that name: {', '.join(accepted)}")
     return kind
 
 
 def _reason(error: Exception) -> str:
-    """What an exception of Pillow's says, in one line and for people."""
+    """Translate an exception of Pillow's into one readable line."""
     text = " ".join(str(error).split())[:200]
     match error:
         case IndexError() | EOFError() | struct.error():
@@ -141,9 +160,9 @@ def _reason(error: Exception) -> str:
 def _decode(
     data: bytes, kind: str, size: int | None, report: ReadReport
 ) -> tuple[Image.Image, tuple[float, float], int]:
-    """An RGB picture as it lies in the file; its width and height; the EXIF orientation that is left to apply.
+    """Decode a picture as RGB; also return its width and height, and the EXIF orientation still to apply.
 
-    Width and height are not whole numbers where a JPEG was decoded at a fraction of its size.
+    Width and height are fractional where a JPEG was decoded at a fraction of its size.
     """
     check_parts(data, kind)
     if over := excess(data, kind):
@@ -173,11 +192,11 @@ def _decode(
     image.load()
     orientation = _orientation(image, report)
     report.add("turned as its EXIF says", (turned, orientation) != (1, 1))
-    found = image if as_it_is else rgb_image(image, levels, report)
+    rgb = image if as_it_is else rgb_image(image, levels, report)
     with suppress(Exception):  # faults in what follows the first frame
         if getattr(image, "is_animated", False):
             report.add("first page of several" if kind == "TIFF" else "first frame of an animation")
-    return found, drafted[1][2:] if drafted else image.size, orientation
+    return rgb, drafted[1][2:] if drafted else image.size, orientation
 
 
 def _check_size(width: int, height: int) -> None:
@@ -187,7 +206,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _tiff_levels(image: TiffImageFile) -> tuple[int, int]:
-    """The samples that are black and white. ImageError for those that say neither, and for tiles too large."""
+    """Return the sample values of black and white; raise ImageError for undefined ones and for tiles too large."""
     _check_size(image.tag_v2.get(TILE_WIDTH, 1), image.tag_v2.get(TILE_HEIGHT, 1))
     if image.mode in ("I", "F"):
         raise ImageError("samples of 32 bits or with a sign, none known to be white: up to 16 bits are accepted")
@@ -196,7 +215,7 @@ def _tiff_levels(image: TiffImageFile) -> tuple[int, int]:
 
 
 def _orientation(image: ImageFile, report: ReadReport) -> int:
-    """EXIF's orientation, 1 to 8; 1, upright, where the EXIF data are too large, broken or silent."""
+    """Return EXIF's orientation, 1 to 8; 1 (upright) for missing, broken or too large EXIF data."""
     if len(image.info.get("exif", b"")) > MAX_EXIF or len(image.info.get("Raw profile type exif", "")) > 3 * MAX_EXIF:
         report.add("EXIF data of more than 64 KiB left out")
         return 1

@@ -1,6 +1,6 @@
-"""Scans of JPEG and tags of TIFF that would take a decoder far more than their size, seen before it starts.
+"""Limits on JPEG scans and TIFF tags that would cost a decoder far more than the file's size, checked beforehand.
 
-Widths and heights are checked by `formats.image`, numbers of parts by `formats.image_parts`.
+`formats.image` checks widths and heights, `formats.image_parts` the number of chunks, segments and blocks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 
 
 def excess(data: bytes, kind: str) -> str:
-    """What a file has too much of for its decoder; empty where nothing speaks against it, and for broken files."""
+    """Describe an excessive part of a picture file.
+
+    Args:
+        data: bytes of the file.
+        kind: format, in Pillow's names; only JPEG and TIFF are checked.
+
+    Returns:
+        A line for people; empty for a file within the limits, and for a broken one.
+    """
     try:
         return {"JPEG": _jpeg, "TIFF": _tiff}.get(kind, lambda data: "")(data)
     except (IndexError, struct.error):
@@ -54,7 +62,7 @@ def _jpeg(data: bytes) -> str:
 
 
 def _tiff(data: bytes) -> str:
-    """The first directory's tags: each is made numbers of Python's where it is not of bytes."""
+    """Check the tags of the first directory, of which Pillow makes Python numbers unless they are bytes."""
     order = "<" if data.startswith(b"II") else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     offset, count, entry, size = ("Q", "Q", "HHQ", 20) if big else ("I", "H", "HHI", 12)

@@ -1,7 +1,7 @@
-"""The parts of picture files, counted before Pillow takes them one by one: some megabytes of them take it minutes.
+"""Limits on the number of chunks, segments and blocks of picture files, which Pillow parses slowly, one by one.
 
-Chunks of PNG, segments of JPEG up to its first scan, blocks of GIF up to its second frame, and BMP's lengths of runs,
-which Pillow unpacks in Python. No more than counting is done here: what else is wrong, the decoders say.
+Counted are chunks of PNG, segments of JPEG up to its first scan, blocks of GIF up to its second frame, and the pixels
+of run-length encoded BMP, which Pillow unpacks in Python. Other faults are left to the decoders.
 """
 
 from __future__ import annotations
@@ -27,16 +27,24 @@ _IMAGE, _EXTENSION = ord(","), ord("!")
 
 
 class PartsError(ValueError):
-    """More parts than a picture may have; the message is one line and names no path."""
+    """More parts than a picture may have; the message is one line without the path."""
 
 
 def check_parts(data: bytes, kind: str) -> None:
-    """PartsError for a file of this kind, of Pillow's names, that has too many parts."""
+    """Check the number of parts of a picture file.
+
+    Args:
+        data: bytes of the file.
+        kind: format, in Pillow's names; only PNG, JPEG and BMP are checked.
+
+    Raises:
+        PartsError: the file has too many parts.
+    """
     {"PNG": _png, "JPEG": _jpeg, "BMP": _bmp}.get(kind, _none)(data)
 
 
 def _none(data: bytes) -> None:
-    """Other kinds are read by C libraries, or bounded by Pillow."""
+    """Accept formats that C libraries parse or Pillow bounds."""
 
 
 def _png(data: bytes) -> None:
@@ -53,8 +61,8 @@ def _png(data: bytes) -> None:
 
 def _jpeg(data: bytes) -> None:
     at, segments, exif, stray = 2, 0, 0, 0
-    while found := _MARKER.search(data, at):
-        marker, stray, at = found[1][0], stray + found.end() - 2 - at, found.end()
+    while match := _MARKER.search(data, at):
+        marker, stray, at = match[1][0], stray + match.end() - 2 - at, match.end()
         if marker in (_SCAN, _END):
             break
         size = 0 if marker in _ALONE else int.from_bytes(data[at : at + 2])
@@ -75,10 +83,12 @@ def _bmp(data: bytes) -> None:
 
 
 def gif_extent(data: bytes) -> tuple[int, int]:
-    """Width and height, of the screen or to the first frame's corner: Pillow widens the screen as it opens a file.
+    """Return width and height of a GIF's screen, extended by the first frame as Pillow does on opening.
 
-    IndexError or struct.error where the file ends before its first frame, PartsError for too many blocks up to the
-    second, which is looked for.
+    Raises:
+        IndexError: the file ends before its first frame.
+        struct.error: likewise.
+        PartsError: there are too many blocks before the second frame.
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)  # after the palette of the screen

@@ -1,4 +1,4 @@
-"""Decoded pictures of any mode -> pixels: uint8 arrays [H, W, 3], RGB, on white, upright, square.
+"""Conversion of decoded pictures of any mode to RGB pixels, uint8 [H, W, 3]: on white, square, upright.
 
 Shape suffixes: H rows, W columns, C the three channels.
 """
@@ -15,35 +15,41 @@ GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of grey wit
 
 
 def check_pixels(pixels_HWC: np.ndarray) -> None:
-    """ValueError unless these are pixels as everything here takes them."""
+    """Raise ValueError unless the array is uint8 [H, W, 3] and not empty."""
     if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3 or not pixels_HWC.size:
         raise ValueError(f"pixels {pixels_HWC.dtype} {list(pixels_HWC.shape)}: uint8 [H, W, 3] is accepted")
 
 
 def rgb_image(image: Image.Image, levels: tuple[int, int], report: ReadReport) -> Image.Image:
-    """A loaded picture as RGB, alpha composed on white (scaling first would mix hidden colours in).
+    """Convert a picture to RGB, alpha composed on white (before scaling, which would mix hidden colours in).
 
-    levels: the samples that are black and white in a file of grey. Colours of 16 bits are cut to their upper 8 by
-    Pillow; grey is rounded.
+    Args:
+        image: loaded picture of any mode.
+        levels: sample values of black and white in a grey file. Grey of 16 bits is rounded to 8; Pillow truncates
+            colours of 16 bits.
+        report: counts scaled grey and composed alpha.
+
+    Returns:
+        A picture of mode RGB and the same size.
     """
     if "transparency" in image.info:
         image.info["transparency"] = _in_8_bits(image.info["transparency"], image.mode, levels[1])
     rows = max(1, STRIP_PIXELS // image.width)
     if image.height <= rows:
-        whole, composed = _rgb(image, levels)
+        rgb, composed = _rgb(image, levels)
     else:
-        whole, composed = Image.new("RGB", image.size), False
+        rgb, composed = Image.new("RGB", image.size), False
         for top in range(0, image.height, rows):
             part, through = _rgb(image.crop((0, top, image.width, min(top + rows, image.height))), levels)
-            whole.paste(part, (0, top))
+            rgb.paste(part, (0, top))
             composed |= through
     report.add("16-bit grey scaled to 8 bits", image.mode in GREY_16)
     report.add("alpha composed on white", composed)
-    return whole
+    return rgb
 
 
 def _rgb(strip: Image.Image, levels: tuple[int, int]) -> tuple[Image.Image, bool]:
-    """A picture, or a strip of one, as RGB, and whether any of it was transparent."""
+    """Convert a picture or a strip of it to RGB; also return True if any pixel was transparent."""
     if strip.mode in GREY_16:
         return _grey(strip, levels)
     if strip.has_transparency_data:
@@ -52,7 +58,7 @@ def _rgb(strip: Image.Image, levels: tuple[int, int]) -> tuple[Image.Image, bool
 
 
 def _in_8_bits(transparency: object, mode: str, white: int) -> object:
-    """The one transparent grey or colour of a PNG: files state it in their own bits, Pillow compares it in 8."""
+    """Scale a PNG's transparent grey or colour, stated in the file's bit depth, to 8 bits for Pillow."""
     if mode == "L" and isinstance(transparency, int):
         return transparency * 255 // white
     if mode == "RGB" and isinstance(transparency, tuple) and white > 255:
@@ -61,7 +67,7 @@ def _in_8_bits(transparency: object, mode: str, white: int) -> object:
 
 
 def _grey(strip: Image.Image, levels: tuple[int, int]) -> tuple[Image.Image, bool]:
-    """`_rgb` of many-bit grey."""
+    """Convert grey of more than 8 bits, as `_rgb` does."""
     black, white = levels
     samples_HW = np.asarray(strip).astype(np.float64)
     grey_HW = np.rint((samples_HW - black) * (255 / (white - black))).astype(np.uint8)
@@ -71,7 +77,7 @@ def _grey(strip: Image.Image, levels: tuple[int, int]) -> tuple[Image.Image, boo
 
 
 def _on_white(strip: Image.Image) -> tuple[Image.Image, bool]:
-    """`_rgb` of what has alpha."""
+    """Compose a picture with alpha on white, as `_rgb` does."""
     rgba = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
     white = Image.new("RGB", strip.size, "white")
     white.paste(rgba, mask=rgba)
@@ -79,9 +85,15 @@ def _on_white(strip: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def middle_square(image: Image.Image, extent: tuple[float, float], size: int) -> Image.Image:
-    """The middle of a picture, `size` x `size`, its shorter side scaled to that, antialiased and bicubic.
+    """Scale the shorter side of a picture to `size` (antialiased, bicubic) and crop the middle.
 
-    extent: width and height, not whole numbers where a decoder rounded them up.
+    Args:
+        image: picture of mode RGB.
+        extent: width and height in pixels, fractional where a decoder rounded them up.
+        size: side of the square in pixels.
+
+    Returns:
+        A picture of `size` x `size` pixels.
     """
     if image.size == (size, size) == extent:
         return image
@@ -94,7 +106,15 @@ def middle_square(image: Image.Image, extent: tuple[float, float], size: int) ->
 
 
 def upright(pixels_HWC: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of pixels turned as EXIF's orientation, 1 to 8, says: which sides row 0 and column 0 are of."""
+    """Turn pixels by EXIF's orientation.
+
+    Args:
+        pixels_HWC: [H, W, 3].
+        orientation: 1 to 8, the sides of the scene that row 0 and column 0 show.
+
+    Returns:
+        A view, [H, W, 3] or [W, H, 3].
+    """
     if orientation >= 5:
         pixels_HWC = pixels_HWC.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -1,4 +1,4 @@
-"""JSON of strangers: bounded before it is read, with errors of one line that name the file."""
+"""JSON files from strangers: bounded before parsing, with one-line errors that name the file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,23 @@ DIGITS = 25  # of a whole number, its sign included
 
 
 class JsonError(ValueError):
-    """A file that holds no JSON as it is accepted; the message names it and what is wrong."""
+    """A file or text that is not acceptable JSON; the message says where and why."""
 
 
 def read_json(path: str | os.PathLike[str], most: int = LONGEST, links: bool = True) -> Any:
-    """The value in a regular file of at most `most` bytes; JsonError for all else. links: as `open_regular`."""
+    """Read a JSON file.
+
+    Args:
+        path: regular file.
+        most: greatest accepted size in bytes.
+        links: accept a symbolic link to a regular file.
+
+    Returns:
+        The value: dict, list, string, number, bool or None.
+
+    Raises:
+        JsonError: the file cannot be read or parsed.
+    """
     name = printable(os.fspath(path))
     try:
         content = read_regular(path, most, links)
@@ -33,10 +45,21 @@ def read_json(path: str | os.PathLike[str], most: int = LONGEST, links: bool = T
 
 
 def parse_json(content: bytes, most_containers: int = MOST_CONTAINERS, most_values: int = MOST_VALUES) -> Any:
-    """The value of a text in UTF-8; JsonError for what is none, or more than can be wanted.
+    """Parse JSON text, with limits that are checked before any object is allocated.
 
-    Numbers are finite, whole ones of at most 25 digits, and no key is there twice. Lists and objects are counted before
-    any of them is made, by their brackets and commas, those in strings too.
+    Numbers must be finite, whole ones of at most 25 digits; duplicate keys are refused. Containers and values are
+    estimated by counting brackets and commas, also those within strings.
+
+    Args:
+        content: UTF-8 bytes.
+        most_containers: greatest accepted number of lists and objects.
+        most_values: greatest accepted number of values.
+
+    Returns:
+        The value: dict, list, string, number, bool or None.
+
+    Raises:
+        JsonError: the text is malformed or beyond a limit.
     """
     containers, values = content.count(b"[") + content.count(b"{"), content.count(b",")
     if containers > most_containers or values > most_values:
@@ -54,10 +77,10 @@ def parse_json(content: bytes, most_containers: int = MOST_CONTAINERS, most_valu
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         raise ValueError("a key is there twice")
-    return found
+    return value
 
 
 def _integer(digits: str) -> int:

@@ -1,7 +1,7 @@
-"""MIDI files <-> scores.
+"""MIDI file reader: bytes or a file -> Score.
 
-Reading follows what players make of real files, broken ones too. What a score cannot hold (system messages, sequencers'
-own, key-up velocities) is left out and counted.
+Faults are read as common players read them. Data that a score cannot hold (system messages, sequencers' own events,
+key-up velocities) are dropped and counted.
 """
 
 from __future__ import annotations
@@ -25,18 +25,40 @@ Pedal = Literal["extend", "drop"]
 
 
 def read_midi(path: Path | str, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
-    """`read_midi_bytes` of a file. OSError if it cannot be opened."""
+    """Read a MIDI file.
+
+    Args:
+        path: file of any suffix.
+        pedal: `extend` or `drop`, as for `read_midi_bytes`.
+
+    Returns:
+        The score, and counts of repairs.
+
+    Raises:
+        MidiError: there is nothing to read.
+        OSError: the file cannot be opened.
+    """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         return read_midi_bytes(file.read(min(size, MAX_BYTES + 1)), pedal)  # one byte too many is enough to be refused
 
 
 def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:
-    """Score of a MIDI file's bytes, and what was repaired on the way.
+    """Parse the bytes of a MIDI file.
 
-    pedal: `extend` lets notes ring while the sustain pedal of their channel is down, `drop` ends them with their key.
-    The patterns of a type 2 file follow one another. The score has no label; the text that `write_midi` left is in the
-    report. Raises MidiError, whose message is one line without the path, when there is nothing to read.
+    The patterns of a type 2 file are played one after another. The score has no label; the text that `write_midi` left
+    is in the report.
+
+    Args:
+        data: bytes of the file.
+        pedal: `extend` lets notes ring while the sustain pedal of their channel is down, `drop` ends them at key up.
+
+    Returns:
+        The score, and counts of repairs.
+
+    Raises:
+        MidiError: there is nothing to read; the message is one line without the path.
+        ValueError: `pedal` is another word.
     """
     if pedal not in ("extend", "drop"):
         raise ValueError(f"pedal is 'extend' or 'drop', not {pedal!r}")
@@ -55,7 +77,7 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
     messages = events.messages
     if scan.kind == 2:
         patterns = [messages.take(messages.track == track) for track in range(len(scan.tracks))]
-        notes = Notes.joined([play(each, events.ends, pedal == "extend", report) for each in patterns]).in_order()
+        notes = Notes.joined([play(pattern, events.ends, pedal == "extend", report) for pattern in patterns]).in_order()
     else:
         notes = play(messages, events.ends, pedal == "extend", report)
     named = {text.track: text for text in reversed(texts) if text.kind == NAME and text.text}  # the first of each track
@@ -75,7 +97,7 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
 
 
 def _own_text(texts: list[Text]) -> tuple[str, list[Text]]:
-    """What follows our prefix in the first text that has it, and the texts that do not have it."""
-    own = [each.text for each in texts if each.kind == TEXT and each.text.startswith(TEXT_PREFIX)]
-    others = [each for each in texts if each.kind != TEXT or not each.text.startswith(TEXT_PREFIX)]
-    return own[0].removeprefix(TEXT_PREFIX) if own else "", others
+    """Separate our text from the others: its content, less the prefix, and all texts without the prefix."""
+    ours = [text.text for text in texts if text.kind == TEXT and text.text.startswith(TEXT_PREFIX)]
+    others = [text for text in texts if text.kind != TEXT or not text.text.startswith(TEXT_PREFIX)]
+    return ours[0].removeprefix(TEXT_PREFIX) if ours else "", others

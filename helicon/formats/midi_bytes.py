@@ -1,8 +1,8 @@
-"""The pass over a MIDI file's bytes: where its tracks and their events begin, whatever is wrong with some of them.
+"""Scanner of a MIDI file's bytes: offsets of tracks and events, with damaged parts skipped and counted.
 
-Chunks are found, lengths bounded, and each track followed as far as it makes sense; what was repaired or dropped is
-counted in the report. Most events are plain: two data bytes, or a short meta event. How far the next event is from a
-plain one is looked up for all offsets of the file at once; all other events are read byte by byte.
+Chunks are located, lengths bounded, and each track followed as far as it makes sense. Most events are plain: two data
+bytes, or a short meta event. The distance from a plain event to the next is precomputed for all offsets of the file at
+once; all other events are parsed byte by byte.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from helicon.formats.score import ReadReport
 
 MAX_BYTES = 4_000_000  # of notes: 0.2 GB of memory and half a second
-MAX_TRACKS = 32767
+MAX_TRACKS = 32767  # greatest number of 16 bits with a sign
 MAX_PATTERNS = 500  # of a type 2 file, each with its own clock
 MAX_TEXTS = 20_000  # of a file: titles, lyrics, markers
 MAX_TEXT_BYTES = 1_000_000  # of a text: mido, with which others read files, refuses longer messages
@@ -28,7 +28,7 @@ SYSEX, SYSEX_MORE, META = 0xF0, 0xF7, 0xFF
 TEXT, NAME, LYRIC, MARKER, LAST_TEXT = 0x01, 0x03, 0x05, 0x06, 0x0F  # all kinds from TEXT to LAST_TEXT are texts
 PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x21, 0x2F, 0x51, 0x58, 0x59
 SMPTE_OFFSET, SEQUENCER = 0x54, 0x7F  # when a track begins; what a sequencer keeps for itself
-CUT, NO_END = "tracks cut short", "tracks without an end"
+CUT, NO_END = "tracks cut short", "tracks without an end"  # entries of the report
 
 PLAIN_DATA = 2  # data bytes of notes, controls and bends
 PLAIN_META = 4  # most bytes of tempos, metres, keys and ports
@@ -40,21 +40,25 @@ _SIZES = bytes(
 
 
 class MidiError(ValueError):
-    """A file that is no MIDI file, or holds nothing readable; the message is one line and names no path."""
+    """A file that is not a readable MIDI file; the message is one line without the path."""
 
 
 class _Broken(Exception):
-    """A track's bytes make no sense, or end, at this event."""
+    """A fault that ends the reading of a track; its text is the report's entry."""
 
 
 @dataclass(kw_only=True)
 class MidiScan:
-    """What is where in a file. kind: 0, 1 or 2, its type.
+    """Offsets of the tracks and events of a file.
 
-    smpte_tempo_us: 0, or the microseconds of a quarter when time is counted in frames; two ticks then make one of the
-    file's.
-    data: its bytes, uint8, and LONGEST_STEP zeros after them. tracks: offset of each track's first event.
-    events: int64, ascending, offsets of all events.
+    Attributes:
+        kind: type of the file, 0, 1 or 2.
+        ticks_per_quarter: ticks of a quarter note, half a second in SMPTE time.
+        smpte_tempo_us: microseconds of a quarter where time is counted in frames, else 0; two ticks then make one of
+            the file's.
+        data: uint8, the file's bytes and LONGEST_STEP zeros.
+        tracks: offset of each track's first event.
+        events: int64, ascending, offsets of all events.
     """
 
     kind: int
@@ -66,7 +70,18 @@ class MidiScan:
 
 
 def scan_midi(data: bytes, report: ReadReport) -> MidiScan:
-    """Tracks of a MIDI file, whatever wraps or precedes them. Raises MidiError when there is nothing to read."""
+    """Locate the tracks and events of a MIDI file, also within a wrapper such as RIFF.
+
+    Args:
+        data: bytes of the file.
+        report: counts repaired and skipped parts.
+
+    Returns:
+        The scan, of at least one track.
+
+    Raises:
+        MidiError: the file is too large, or has no header or no track.
+    """
     if not data:
         raise MidiError("the file is empty")
     if len(data) > MAX_BYTES:
@@ -97,7 +112,7 @@ def scan_midi(data: bytes, report: ReadReport) -> MidiScan:
 
 
 def _division(division: int) -> tuple[int, int]:
-    """Ticks a quarter, and the tempo of SMPTE time or 0, from the header's last two bytes."""
+    """Return ticks a quarter and the tempo of SMPTE time, or 0, from the header's last two bytes."""
     frames, ticks_per_frame = 256 - (division >> 8), division & 0xFF
     if division == 0 or (division >= 0x8000 and ticks_per_frame == 0):
         raise MidiError("division 0: the file does not say how long a tick is")
@@ -110,25 +125,27 @@ def _division(division: int) -> tuple[int, int]:
 
 
 def _is_chunk(data: bytes, at: int) -> bool:
-    """Whether a chunk begins at this offset, or the file ends there."""
+    """Return True if a chunk begins at this offset or the file ends there."""
     return at == len(data) or (0 <= at <= len(data) - 8 and data[at : at + 4].isalnum())
 
 
 class _Walk:
-    """Follows tracks from event to event, and adds what is found to a scan.
+    """Walk through tracks from event to event, which fills a scan.
 
-    steps: data bytes of the running status -> bytes to the next event from each offset where a plain event begins, else
-    0; 0 too where it would cross the limit of its track. found: 1 where an event begins.
+    Attributes:
+        steps: by data bytes of the running status, the distance to the next event from each offset where a plain event
+            begins, else 0; 0 too where it would cross the end of its track.
+        begins: 1 at each offset where an event begins.
     """
 
     def __init__(self, data: bytes, scan: MidiScan, report: ReadReport) -> None:
         self.data, self.scan, self.report = data, scan, report
         metas, plain = map(bytearray, _steps(scan.data))
         self.steps = {0: metas, 1: metas, PLAIN_DATA: plain}
-        self.found = bytearray(len(data))
+        self.begins = bytearray(len(data))
 
     def all(self, at: int) -> None:
-        """All tracks from the chunk at this offset on. A length that does not lead to a chunk is not believed."""
+        """Walk through all tracks from this chunk on; a length that does not lead to a chunk is ignored."""
         data, scan, report = self.data, self.scan, self.report
         while 0 <= at <= len(data) - 8 and len(scan.tracks) < MAX_TRACKS:
             name, body, end = data[at : at + 4], at + 8, at + 8 + int.from_bytes(data[at + 4 : at + 8])
@@ -145,11 +162,11 @@ class _Walk:
             report.add("wrong track lengths", not fault and (stop > end or end > len(data)))
             # a length may lead past whole tracks: what follows an end of track and looks like a track is one
             at = stop if not fault and data.startswith(b"MTrk", stop) else next_track
-        scan.events = np.flatnonzero(np.frombuffer(self.found, np.uint8))
+        scan.events = np.flatnonzero(np.frombuffer(self.begins, np.uint8))
 
     def _track(self, at: int, limit: int) -> tuple[int, str]:
-        """The offset where reading stopped, `limit` at most; what to count if no end of track stopped it."""
-        found = self.found
+        """Return the offset where a track's events stop, at most `limit`, and the fault, empty after its end."""
+        begins = self.begins
         for steps in self.steps.values():
             steps[limit] = 0
             for i in range(max(at, limit - LONGEST_STEP), limit):
@@ -160,11 +177,11 @@ class _Walk:
             while at < limit:
                 steps = self.steps[running]
                 while step := steps[at]:
-                    found[at] = 1
+                    begins[at] = 1
                     at += step
                 if at < limit:
                     after, running, ends = _event(self.data, at, limit, running)
-                    found[at] = 1
+                    begins[at] = 1
                     at = after
                     if ends:
                         return at, ""
@@ -174,15 +191,15 @@ class _Walk:
 
 
 def _steps(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes to the next event from each offset where a plain event begins, else 0: of meta events, and of all.
+    """Return the distance to the next event from offsets where plain events begin, else 0: meta events, and all.
 
-    Those of all suppose a running status of two data bytes. Ends of tracks are not plain. data: uint8
-    [N + LONGEST_STEP]; both are uint8 [N + 1].
+    All plain events suppose a running status of two data bytes. An end of track is not plain. data: uint8 [N +
+    LONGEST_STEP]; results: uint8 [N + 1] each.
     """
     goes_on = data >> 7
-    one, two, three, four = (goes_on[i : len(data) - LONGEST_STEP + 1 + i] for i in range(4))
-    two, three, four = one & two, one & two & three, one & two & three & four
-    delta = (1 + one + two + three) * (1 - four)  # bytes of the number that begins there, 0 for more than four
+    more_1, more_2, more_3, more_4 = (goes_on[i : len(data) - LONGEST_STEP + 1 + i] for i in range(4))
+    more_2, more_3, more_4 = more_1 & more_2, more_1 & more_2 & more_3, more_1 & more_2 & more_3 & more_4
+    delta = (1 + more_1 + more_2 + more_3) * (1 - more_4)  # bytes of the number that begins there, 0 for more than four
     at = np.arange(len(delta)) + delta
     status = data[at]
     size = np.frombuffer(status.tobytes().translate(_SIZES), np.uint8)
@@ -196,9 +213,10 @@ def _steps(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _event(data: bytes, at: int, limit: int, running: int) -> tuple[int, int, bool]:
-    """The offset after an event, data bytes of the running status then, 0 without one, and whether the track ends.
+    """Parse an event: the offset after it, data bytes of the running status (0 for none), True at an end of track.
 
-    Raises _Broken, whose text is what to count.
+    Raises:
+        _Broken: the event makes no sense or crosses `limit`.
     """
     _, at = _read_varint(data, at, limit)
     if at >= limit:
@@ -225,7 +243,7 @@ def _event(data: bytes, at: int, limit: int, running: int) -> tuple[int, int, bo
 
 
 def _read_varint(data: bytes, at: int, limit: int) -> tuple[int, int]:
-    """A number of up to four bytes, seven bits in each, and the offset after it."""
+    """Parse a variable-length number of up to four bytes, seven bits in each; also return the offset after it."""
     value = 0
     for i in range(at, min(at + 4, limit)):
         value = value << 7 | data[i] & 0x7F

@@ -1,4 +1,4 @@
-"""The events of a scanned MIDI file as arrays: what each says, and when.
+"""Events of a scanned MIDI file as arrays.
 
 Shapes: E events, T tracks.
 """
@@ -24,7 +24,16 @@ _HAS_VALUE = np.isin(np.arange(256) & 0xF0, [status for status, size in DATA_BYT
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """All that a file says, in its order. tempos, metres, keys: as of `Score`. ends: [T], each track's last tick."""
+    """Events of a file, in its order.
+
+    Attributes:
+        messages: channel messages.
+        ends: int64 [T], last tick of each track.
+        tempos: as of `Score`.
+        metres: as of `Score`.
+        keys: as of `Score`.
+        texts: titles, lyrics, markers and other texts.
+    """
 
     messages: Messages
     ends: np.ndarray
@@ -34,7 +43,7 @@ class Events:
     texts: list[Text]
 
     def in_turn(self, first_tempo_us: int) -> Events:
-        """The tracks one after the other, each of which begins with this tempo and `resets`."""
+        """Return the tracks one after another, each of which begins with this tempo and `resets`."""
         start = np.cumsum(self.ends) - self.ends
         later = self._with_ticks(lambda tick, track: tick + start[track])
         messages = Messages.joined([resets(later.messages, start), later.messages])
@@ -44,12 +53,12 @@ class Events:
         return replace(later, messages=messages, tempos=tempos[np.lexsort((tempos[:, 1], tempos[:, 0]))])
 
     def in_frames(self, tempo_us: int) -> Events:
-        """With this tempo throughout, and two ticks for each."""
+        """Return the events at this one tempo, with ticks doubled, as SMPTE time needs."""
         twice = self._with_ticks(lambda tick, _: 2 * tick)
         return replace(twice, tempos=np.array([[0, 0, tempo_us]], np.int64))
 
     def _with_ticks(self, moved: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Events:
-        """With all ticks replaced by what a function makes of them and their tracks."""
+        """Return the events with ticks mapped by `moved(ticks, tracks)`."""
         tables = {"tempos": self.tempos, "metres": self.metres, "keys": self.keys}
         rows = {
             name: np.column_stack([moved(table[:, 0], table[:, 1]), table[:, 1:]]) for name, table in tables.items()
@@ -65,7 +74,15 @@ class Events:
 
 
 def read_events(scan: MidiScan, report: ReadReport) -> Events:
-    """Events in the order of the file. Data bytes above 127 are taken for 127."""
+    """Decode all events of a scan.
+
+    Args:
+        scan: offsets of the events.
+        report: counts dropped events and data bytes above 127, which are read as 127.
+
+    Returns:
+        The events, in the order of the file.
+    """
     data = scan.data
     delta, at = varints(data, scan.events)
     first = np.searchsorted(scan.events, [*scan.tracks, len(data)])  # event of each track, and of the file's end
@@ -105,7 +122,7 @@ def _messages(
     when: tuple[np.ndarray, np.ndarray],
     report: ReadReport,
 ) -> Messages:
-    """Messages of channels, in the order of the file. when: tick and track of each event."""
+    """Decode channel messages in the order of the file; `when` holds tick and track of each event."""
     kept = _OF_CHANNEL[status]
     channel, number = status % CHANNELS, data[at]
     systems = np.flatnonzero(status == SYSEX)
@@ -136,9 +153,10 @@ def _messages(
 
 
 def _part_modes(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which system messages, whose lengths begin at these offsets, make a part drums or a melody; channel; drums.
+    """Select GS and XG messages that switch a channel to drums or melody: indices, channels, True for drums.
 
-    GS: 41 device 42 12 40 1b 15 mode, of block b. XG: 43 1n 4C 08 part 07 mode. Mode 0 is a melody.
+    `at` holds the offsets of the messages' lengths. GS: 41 device 42 12 40 1b 15 mode, of block b. XG: 43 1n 4C 08 part
+    07 mode. Mode 0 is melody.
     """
     length, content = varints(data, at)
     byte = data[content[:, None] + np.arange(8)]
@@ -152,18 +170,18 @@ def _part_modes(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _statuses(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Status bytes of the events whose deltas end at these offsets, and the offsets of what follows them.
+    """Return status bytes of events, whose deltas end at these offsets, and the offsets after the status bytes.
 
-    An event without one has the running status: that of the last event before it that is of a channel.
+    An event without a status byte takes the running status: that of the last channel event before it.
     """
     status = data[at]
-    own = status >= 0x80
-    of_channel = np.where(own & (status < SYSEX), np.arange(len(at)), 0)
-    return np.where(own, status, status[np.maximum.accumulate(of_channel)]), at + own
+    has_status = status >= 0x80
+    of_channel = np.where(has_status & (status < SYSEX), np.arange(len(at)), 0)
+    return np.where(has_status, status, status[np.maximum.accumulate(of_channel)]), at + has_status
 
 
 def _ports(tracks: np.ndarray, metas: Metas, count: int) -> np.ndarray:
-    """[count]: port of each event. Tracks begin with port 0 at the places `tracks`, and metas name others."""
+    """Return the port of each event, [count]: 0 from the start of a track (indices `tracks`), then as metas select."""
     which, numbers = metas.numbers(PORT, 1)
     if not len(which):
         return np.zeros(count, np.int64)

@@ -1,4 +1,4 @@
-"""The meta events of a scanned MIDI file: numbers, such as tempos and metres, and texts.
+"""Meta events of a scanned MIDI file: tempos, metres, keys and texts.
 
 Shapes: M meta events.
 """
@@ -31,7 +31,17 @@ MAX_POWER = 10  # of two, in the denominator of a metre: a 1024th note
 
 @dataclass(frozen=True, kw_only=True)
 class Metas:
-    """[M] each: place among all events, kind, offset and length in bytes of the content, tick and track."""
+    """Meta events of a file, in its order.
+
+    Attributes:
+        data: uint8, the file's bytes.
+        place: [M] index among all events.
+        kind: [M] type byte.
+        content: [M] offset of the content.
+        length: [M] bytes of the content.
+        tick: [M].
+        track: [M].
+    """
 
     data: np.ndarray
     place: np.ndarray
@@ -42,26 +52,34 @@ class Metas:
     track: np.ndarray
 
     def numbers(self, kind: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which are of a kind with this many bytes of content, int64 [n], and these bytes, int64 [n, size]."""
+        """Select meta events of one kind and length.
+
+        Args:
+            kind: type byte.
+            size: bytes of content.
+
+        Returns:
+            Indices int64 [n] and contents int64 [n, size].
+        """
         which = np.flatnonzero((self.kind == kind) & (self.length == size))
         return which, self.data[self.content[which][:, None] + np.arange(size)].astype(np.int64)
 
     def tempos(self, report: ReadReport) -> np.ndarray:
-        """Rows of `Score.tempos`, those of no length left out."""
+        """Return rows of `Score.tempos`; tempos of 0 are dropped and counted."""
         which, byte = self.numbers(SET_TEMPO, 3)
         tempo_us = byte @ _BIG_ENDIAN
         report.add("tempos of 0 ignored", len(tempo_us) - int(np.count_nonzero(tempo_us)))
         return self._rows(which, tempo_us[:, None], tempo_us > 0)
 
     def metres(self, report: ReadReport) -> np.ndarray:
-        """Rows of `Score.metres`, those that cannot be left out."""
+        """Return rows of `Score.metres`; impossible ones are dropped and counted."""
         which, byte = self.numbers(TIME_SIGNATURE, 4)
         good = (byte[:, 0] > 0) & (byte[:, 1] <= MAX_POWER)
         report.add("bad time signatures", len(good) - int(np.count_nonzero(good)))
         return self._rows(which, byte, good)
 
     def keys(self, report: ReadReport) -> np.ndarray:
-        """Rows of `Score.keys`, those that cannot be left out; other programs may refuse a file for them."""
+        """Return rows of `Score.keys`; impossible ones, for which other programs may refuse a file, are dropped."""
         which, byte = self.numbers(KEY_SIGNATURE, 2)
         byte[:, 0] = (byte[:, 0] + 128) % 256 - 128  # a signed byte
         good = (np.abs(byte[:, 0]) <= 7) & (byte[:, 1] <= 1)
@@ -70,7 +88,7 @@ class Metas:
         return self._rows(which, byte, good)
 
     def texts(self, report: ReadReport) -> list[Text]:
-        """The first MAX_TEXTS texts of all kinds that are not too long."""
+        """Return the first MAX_TEXTS texts of all kinds of at most MAX_TEXT_BYTES."""
         which = np.flatnonzero((self.kind >= TEXT) & (self.kind <= LAST_TEXT) & (self.length <= MAX_TEXT_BYTES))
         report.add(f"texts after the first {MAX_TEXTS:,} dropped", max(len(which) - MAX_TEXTS, 0))
         which, data = which[:MAX_TEXTS], self.data.tobytes()
@@ -82,7 +100,7 @@ class Metas:
         ]
 
     def count_unread(self, report: ReadReport) -> None:
-        """Counts events of the kinds that nothing is made of."""
+        """Count meta events of the kinds that are dropped."""
         count = np.bincount(self.kind, minlength=256)
         count[_READ] = 0
         for kind, name in ((SMPTE_OFFSET, "SMPTE offsets"), (SEQUENCER, "sequencers' own events")):
@@ -97,7 +115,15 @@ class Metas:
 
 
 def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of one to four bytes, seven bits in each, that begin at these offsets, and the offsets after them."""
+    """Decode variable-length numbers of one to four bytes, seven bits in each, all at once.
+
+    Args:
+        data: uint8, the file's bytes.
+        at: [n] offsets where the numbers begin.
+
+    Returns:
+        Numbers int64 [n] and the offsets [n] after them.
+    """
     byte = data[at]
     value, at = (byte & 0x7F).astype(np.int64), at + 1
     more = np.flatnonzero(byte >= 0x80)
@@ -110,7 +136,7 @@ def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unicode(data: bytes) -> str:
-    """Text of UTF-8, in which lone surrogates survive, or else of Latin-1, as old files have it."""
+    """Decode UTF-8, in which lone surrogates survive, or else Latin-1, as in old files."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""MIDI messages of all tracks -> notes, by keys, programs and pedals.
+"""Notes of MIDI messages: key down and up paired, programs and pedals applied.
 
 Shapes: E messages, N notes, T tracks.
 """
@@ -12,7 +12,7 @@ from helicon.formats.midi_parts import Parts, own_tracks
 from helicon.formats.score import DRUMS, Messages, Notes, ReadReport, narrow
 
 PEDAL_DOWN = 64  # the value from which on the pedal is down
-PITCHES = 128
+PITCHES = 128  # of MIDI
 _NEVER = np.iinfo(np.int64).max
 _RANK = np.full(16, 2, np.uint8)  # at one tick, by kind
 _RANK[[PART_MODE, PROGRAM_CHANGE]] = 0, 1
@@ -22,21 +22,24 @@ _CONTROL_MATTERS = np.isin(np.arange(128), [SUSTAIN, RESET, BANK])
 
 
 def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport) -> Notes:
-    """Notes of the messages of a file, in its order.
+    """Pair the key messages of a file into notes.
 
     Key up ends the oldest note of its part and pitch. With `extend` a pedal that is down holds that note until the
-    pedal goes up or the pitch is struck again with the same program. What nothing ends lasts to the end of the track
-    where its key went down.
+    pedal goes up or the pitch is struck again with the same program. A note that nothing ends lasts to the end of the
+    track where its key went down.
 
     Args:
-        messages: what a file says, in its order.
+        messages: messages in the order of the file.
         ends: [T] last tick of each track.
-        extend: whether pedals hold notes.
-        report: counts what was repaired, and what is ambiguous.
+        extend: pedals hold notes.
+        report: counts repairs and ambiguities.
+
+    Returns:
+        The notes, sorted by onset, program and pitch.
     """
-    own = own_tracks(messages)
+    track_parts = own_tracks(messages)
     messages = in_time(messages)
-    parts, never = Parts(messages, own), len(messages.tick)
+    parts, never = Parts(messages, track_parts), len(messages.tick)
     on, off = _pairs(messages, parts, report)
     program = parts.programs(on, report)
     end = _held(messages, parts, on, off, program) if extend else off
@@ -67,7 +70,7 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
 
 
 def in_time(messages: Messages) -> Messages:
-    """What matters to notes, in order of time; at one tick system messages, then banks, then programs come first."""
+    """Return the messages that affect notes, by time; at one tick system messages, then banks, then programs."""
     matters, rank = _MATTERS[messages.kind], _RANK[messages.kind]
     controls = np.flatnonzero(messages.kind == CONTROL)
     number = messages.number[controls]
@@ -78,9 +81,9 @@ def in_time(messages: Messages) -> Messages:
 
 
 def _pairs(messages: Messages, parts: Parts, report: ReadReport) -> tuple[np.ndarray, np.ndarray]:
-    """Places [N] of the messages where notes' keys go down and up, E where they never do; a key's are in order of time.
+    """Return indices [N] of the messages where keys go down and up, E for never; those of a key in order of time.
 
-    Where tracks share a channel, a key up that ends nothing of its part may end a note of another that nothing ends.
+    Where tracks share a channel, a key up without a note in its own part may end an open note of another part.
     """
     at = np.flatnonzero(messages.kind <= NOTE_ON)
     on, off, stray = _first_in_first_out(messages, at, parts.part)
@@ -89,8 +92,8 @@ def _pairs(messages: Messages, parts: Parts, report: ReadReport) -> tuple[np.nda
         rest = np.sort(np.concatenate([on[hangs], stray]))
         late_on, late_off, stray = _first_in_first_out(messages, rest, parts.channel)
         on, off = np.concatenate([on[~hangs], late_on]), np.concatenate([off[~hangs], late_off])
-        found = int(np.count_nonzero(late_off < len(messages.tick)))
-        report.add("notes ended by another track of their channel", found)
+        ended = int(np.count_nonzero(late_off < len(messages.tick)))
+        report.add("notes ended by another track of their channel", ended)
     if parts.shared:
         order = np.argsort(on)
         on, off = on[order], off[order]
@@ -101,7 +104,7 @@ def _pairs(messages: Messages, parts: Parts, report: ReadReport) -> tuple[np.nda
 def _first_in_first_out(
     messages: Messages, at: np.ndarray, part: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places where notes begin, where each ends, E for never, and keys up that end nothing: among places in time."""
+    """Pair keys down with keys up, first in, first out: indices of downs, of ups (E for none), of stray ups."""
     key = part[at] * PITCHES + messages.number[at]
     order = np.argsort(narrow(key), kind="stable")
     at, key = at[order], key[order]
@@ -114,8 +117,8 @@ def _first_in_first_out(
     change = np.where(is_on, 1, -1)
     balance = np.cumsum(change)
     balance -= (balance - change)[begins][group]
-    apart = group * (len(at) + 1)  # makes the lows of one key all below those of the one before
-    low = np.minimum.accumulate(np.minimum(balance, 0) - apart) + apart
+    offset = group * (len(at) + 1)  # makes the lows of one key all below those of the one before
+    low = np.minimum.accumulate(np.minimum(balance, 0) - offset) + offset
     sounding = np.zeros(len(at), np.int64)
     sounding[1:] = (balance - low)[:-1]
     sounding[begins] = 0
@@ -134,7 +137,7 @@ def _first_in_first_out(
 
 
 def _held(messages: Messages, parts: Parts, on: np.ndarray, off: np.ndarray, program: np.ndarray) -> np.ndarray:
-    """Places [N] of what ends notes if the pedal may hold them, E for nothing."""
+    """Return indices [N] of the messages that end notes under a pedal, E for none."""
     never = len(messages.tick)
     pedal = np.flatnonzero((messages.kind == CONTROL) & (messages.number != BANK))
     # the other control, the reset of all controllers, lifts it

@@ -1,10 +1,10 @@
-"""Parts: what programs, pedals and keys of a MIDI channel belong to when several tracks share it.
+"""Parts: the scope of programs, pedals and keys when several tracks share a MIDI channel.
 
-A channel is shared by the tracks that play there or set its program. One that does both is a part of its own. What it
-plays hears its own programs and pedals and those of tracks that are no parts, its own before theirs of the same tick;
-where it has none yet, all of the channel's, as all other tracks do.
+A channel is shared by the tracks that play there or set its program. A track that does both is a part of its own: its
+notes take its own programs and pedals and those of tracks that are no parts, its own before theirs at the same tick;
+where it has none yet, all of the channel's, as the notes of all other tracks do.
 
-Shapes: E messages in order of time, N places among them.
+Shapes: E messages in order of time, N indices of messages.
 """
 
 from __future__ import annotations
@@ -30,35 +30,55 @@ DRUM_BANKS = (XG_EFFECTS, XG_DRUMS, GM2_DRUMS)
 
 
 class Parts:
-    """Lookups among messages, of which each belongs to a channel, and to a part where tracks share it.
+    """Lookups of the last or next message within a part, or within a channel that no part has for itself.
 
-    part: [E], below `parts`; the channel itself, below `channels`, where no track has it for its own. shared: whether
-    there is such a track.
+    Attributes:
+        messages: messages in order of time.
+        channel: [E].
+        part: [E], below `parts`; the channel itself, below `channels`, where it has no part.
+        shared: some track is a part of its own.
     """
 
-    def __init__(self, messages: Messages, own: np.ndarray) -> None:
-        """Parts of messages in order of time. own: from `own_tracks`."""
-        self.messages, self.channel, self.part = messages, messages.channel, messages.channel
-        self.channels = int(self.channel.max(initial=0)) + 1
-        self.shared = len(own) > 0
-        if self.shared:
-            code = _code(messages, slice(None))
-            found = np.minimum(np.searchsorted(own, code), len(own) - 1)
-            self.part = np.where(own[found] == code, self.channels + found, self.channel)
-        self.parts = self.channels + len(own)
-
-    def last(self, which: np.ndarray, at: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """Place of the last of some messages before each place, as heard by the part of a message; -1 for none.
+    def __init__(self, messages: Messages, own_codes: np.ndarray) -> None:
+        """Assign messages to parts.
 
         Args:
-            which: places of the messages that are looked for, ascending.
-            at: [N] places before which they are.
-            of: [N] places of the messages whose parts hear them.
+            messages: messages in order of time.
+            own_codes: codes of tracks that are parts, from `own_tracks`.
+        """
+        self.messages, self.channel, self.part = messages, messages.channel, messages.channel
+        self.channels = int(self.channel.max(initial=0)) + 1
+        self.shared = len(own_codes) > 0
+        if self.shared:
+            code = _code(messages, slice(None))
+            row = np.minimum(np.searchsorted(own_codes, code), len(own_codes) - 1)
+            self.part = np.where(own_codes[row] == code, self.channels + row, self.channel)
+        self.parts = self.channels + len(own_codes)
+
+    def last(self, which: np.ndarray, at: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """Find the last message before each index, among some messages and within a part.
+
+        Args:
+            which: indices of the messages to search, ascending.
+            at: [N] indices before which to search.
+            of: [N] indices of messages; the search is within their parts.
+
+        Returns:
+            [N] indices of messages; -1 for none.
         """
         return self._heard(_last, which, at, of)
 
     def next(self, which: np.ndarray, at: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """Place of the first after each place, as `last`; E for none."""
+        """Find the first message after each index, among some messages and within a part.
+
+        Args:
+            which: indices of the messages to search, ascending.
+            at: [N] indices after which to search.
+            of: [N] indices of messages; the search is within their parts.
+
+        Returns:
+            [N] indices of messages; E for none.
+        """
         return self._heard(_next, which, at, of)
 
     def _heard(self, find: Callable[..., np.ndarray], which: np.ndarray, at: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -67,23 +87,31 @@ class Parts:
             return find(self.channel[which], which, channel, at, span)
         part, of_which = self.part[of], self.part[which]
         is_own = of_which >= self.channels
-        own, common = which[is_own], which[~is_own]
-        found = find(of_which[is_own], own, part, at, span)
+        own_which, common = which[is_own], which[~is_own]
+        result = find(of_which[is_own], own_which, part, at, span)
         if len(common):
             shared = find(self.channel[common], common, channel, at, span)
             if find is _last:
                 tick = np.append(self.messages.tick, -1)  # -1 finds the last: no tick
-                found = np.where(tick[shared] > tick[found], shared, found)
+                result = np.where(tick[shared] > tick[result], shared, result)
             else:
-                found = np.minimum(found, shared)
+                result = np.minimum(result, shared)
         has_own = np.zeros(self.parts, bool)
         has_own[of_which[is_own]] = True
-        rest = np.flatnonzero(~has_own[part] | (found < 0) | (found == span - 1))
-        found[rest] = find(self.channel[which], which, channel[rest], at[rest], span)
-        return found
+        rest = np.flatnonzero(~has_own[part] | (result < 0) | (result == span - 1))
+        result[rest] = find(self.channel[which], which, channel[rest], at[rest], span)
+        return result
 
     def programs(self, on: np.ndarray, report: ReadReport) -> np.ndarray:
-        """[N]: program of each note at the places `on` where keys go down, or DRUMS."""
+        """Look up the program of each note.
+
+        Args:
+            on: [N] indices of messages where keys go down.
+            report: counts notes that take the program of another track.
+
+        Returns:
+            [N] programs, 0-127, or DRUMS.
+        """
         messages = self.messages
         changes = np.flatnonzero(messages.kind == PROGRAM_CHANGE)
         last = self.last(changes, on, on)
@@ -94,7 +122,7 @@ class Parts:
         return np.where(self._are_drums(changes, last, on), DRUMS, program)
 
     def _are_drums(self, changes: np.ndarray, last: np.ndarray, on: np.ndarray) -> np.ndarray:
-        """bool [N]: by a system message of GS or XG, or the bank of the program, or else the channel."""
+        """Return bool [N]: drums by a GS or XG system message, or the program's bank, or else the channel."""
         messages = self.messages
         drums = self.channel[on] % CHANNELS == DRUM_CHANNEL
         banks, modes = np.flatnonzero(messages.kind == CONTROL), np.flatnonzero(messages.kind == PART_MODE)
@@ -111,16 +139,16 @@ class Parts:
 
 
 def own_tracks(messages: Messages) -> np.ndarray:
-    """Codes, ascending, of track and channel where the track is a part; quick for messages in the order of the file."""
+    """Return codes (track and channel), ascending, of tracks that are parts; fastest for messages in file order."""
     changes = np.flatnonzero(messages.kind == PROGRAM_CHANGE)
     if not len(changes) or not messages.track.any():
         return np.zeros(0, np.int64)
     code = _code(messages, np.flatnonzero((messages.kind == NOTE_ON) & (messages.value > 0)))
     plays = np.unique(np.concatenate([code[:1], code[1:][code[1:] != code[:-1]]]))
     sets = np.unique(_code(messages, changes))
-    own = np.intersect1d(plays, sets, assume_unique=True)
+    codes = np.intersect1d(plays, sets, assume_unique=True)
     users = np.bincount(np.union1d(plays, sets) % ALL_CHANNELS)
-    return own[users[own % ALL_CHANNELS] > 1]
+    return codes[users[codes % ALL_CHANNELS] > 1]
 
 
 def _code(messages: Messages, which: np.ndarray | slice) -> np.ndarray:
@@ -128,13 +156,13 @@ def _code(messages: Messages, which: np.ndarray | slice) -> np.ndarray:
 
 
 def _last(group: np.ndarray, which: np.ndarray, wanted: np.ndarray, at: np.ndarray, span: int) -> np.ndarray:
-    """Place of the last before each place of those of the same group; -1 for none. span: above all places."""
+    """Return the index of the group's last message before each index, -1 for none; `span` exceeds all indices."""
     code, base = np.sort(group * span + which), wanted * span
     return np.maximum(np.concatenate([[-1], code])[np.searchsorted(code, base + at)] - base, -1)
 
 
 def _next(group: np.ndarray, which: np.ndarray, wanted: np.ndarray, at: np.ndarray, span: int) -> np.ndarray:
-    """Place of the first after each place of those of the same group; `span - 1` for none."""
+    """Return the index of the group's first message after each index, `span - 1` for none."""
     code, base = np.sort(group * span + which), wanted * span
     after_all = np.iinfo(np.int64).max
     return np.minimum(np.concatenate([code, [after_all]])[np.searchsorted(code, base + at)] - base, span - 1)

@@ -1,4 +1,4 @@
-"""Patterns of a type 2 file begin as if each were alone: what others left behind in their channels is taken back."""
+"""Resets between the patterns of a type 2 file, each of which begins with channels in their initial state."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from helicon.formats.score import Messages
 
 
 def resets(messages: Messages, start: np.ndarray) -> Messages:
-    """What each track but the first begins with: bank 0, program 0 and a reset of all controllers.
+    """Return messages that reset channels at the start of each track but the first.
 
-    On the channels of the track and of the one before it. Where that one has made a channel drums or a melody by a
-    system message, it becomes again what its number says. All are in the place before the track's own messages.
+    Bank 0, program 0 and a reset of all controllers, on the channels of the track and of the one before it. A channel
+    that the one before made drums or melody by a system message becomes again what its number says. The messages are
+    placed before the track's own.
 
     Args:
-        messages: of tracks that follow one another.
+        messages: messages of tracks that follow one another.
         start: [T] tick where each track begins.
+
+    Returns:
+        The added messages only.
     """
     code = messages.track * ALL_CHANNELS + messages.channel
     used = _of_later_tracks(np.concatenate([code, code + ALL_CHANNELS]), len(start))
@@ -41,13 +45,13 @@ def resets(messages: Messages, start: np.ndarray) -> Messages:
 
 
 def _of_later_tracks(codes: np.ndarray, tracks: int) -> np.ndarray:
-    """Codes of track and channel, ascending, of all tracks but the first."""
+    """Return the unique codes (track and channel), ascending, of all tracks but the first."""
     codes = np.unique(codes)
     return codes[(codes >= ALL_CHANNELS) & (codes < tracks * ALL_CHANNELS)]
 
 
 def _messages(codes: np.ndarray, kind: int, number: int | np.ndarray, start: np.ndarray) -> Messages:
-    """A message of value 0 for each code, where its track begins."""
+    """Return a message of value 0 at the start of the track for each code."""
     track, channel = np.divmod(codes, ALL_CHANNELS)
     none = np.zeros_like(codes)
     return Messages(

@@ -1,4 +1,4 @@
-"""Scores -> MIDI files: tracks, ticks and all messages as the score has them."""
+"""MIDI file writer: tracks, ticks and all messages of a score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from helicon.formats.midi_bytes import (
 from helicon.formats.score import Score
 
 TEXT_PREFIX = "helicon: "  # marks the one text event that is ours
-MAX_DELTA_TICKS = 0x0FFFFFFF
+MAX_DELTA_TICKS = 0x0FFFFFFF  # 28 bits: seven in each of four bytes
 META_PLACE = -1  # before all messages of the tick
 
 # Tick, place, rank among what stands at the same place; channel, or -1; the event without its delta
@@ -34,19 +34,18 @@ _Event = tuple[int, int, int, int, bytes]
 
 
 def write_midi(score: Score, path: Path | str, *, text: str = "", seconds: float | None = None) -> None:
-    """Writes a type 1 file of the score's tracks; the same bytes for the same arguments.
+    """Write a score as a MIDI file of type 1, atomically; the same arguments give the same bytes.
 
-    Overlapping notes of one channel and pitch come back first in, first out: MIDI cannot say more. After an error the
-    target is as it was.
+    Overlapping notes of one channel and pitch are read back first in, first out: MIDI cannot say more.
 
     Args:
-        score: what to write.
-        path: where to.
-        text: anything a reader should find again.
-        seconds: the piece's length, where it lasts longer than its notes; the first track ends there.
+        score: music to write.
+        path: target.
+        text: text event that `read_midi` returns in its report.
+        seconds: end of the first track, where the piece lasts longer than its notes.
 
     Raises:
-        MidiError: A text or a rest that MIDI cannot hold.
+        MidiError: MIDI cannot hold a text or a rest of this length.
     """
     tracks: list[list[_Event]] = [[] for _ in score.tracks]
     ends = [track.end_tick for track in score.tracks]
@@ -63,8 +62,8 @@ def write_midi(score: Score, path: Path | str, *, text: str = "", seconds: float
         tracks[track].append(_meta(tick, 3, KEY_SIGNATURE, struct.pack(">bB", sharps, minor)))
     if text:
         tracks[0].append(_meta(0, 4, TEXT, _utf8(TEXT_PREFIX + text)))
-    for each in score.texts:
-        tracks[each.track].append(_meta(each.tick, 5, each.kind, _utf8(each.text)))
+    for event_text in score.texts:
+        tracks[event_text.track].append(_meta(event_text.tick, 5, event_text.kind, _utf8(event_text.text)))
     for number, event in _messages(score):
         tracks[number].append(event)
     header = b"MThd" + struct.pack(">LHHH", 6, 1, len(tracks), score.ticks_per_quarter)
@@ -73,8 +72,10 @@ def write_midi(score: Score, path: Path | str, *, text: str = "", seconds: float
 
 
 def _messages(score: Score) -> Iterable[tuple[int, _Event]]:
-    """Messages of channels with the number of their track. At one place offs come before messages, and these before
-    ons: what starts at a tick is not ended by what ends there."""
+    """Yield channel messages with their tracks, ordered so that a note off never ends a note that starts at its tick.
+
+    At one place offs come before other messages, and these before ons.
+    """
     notes, messages = score.notes, score.messages
     begins = (notes.track, notes.onset_tick, notes.on_place)
     ends = (notes.off_track, notes.off_tick, notes.off_place)
@@ -96,7 +97,7 @@ def _messages(score: Score) -> Iterable[tuple[int, _Event]]:
 
 
 def _part_mode(channel: int, mode: int) -> bytes:
-    """GS's message that makes a channel drums (1) or a melody (0)."""
+    """Return the GS message that makes a channel drums (mode 1) or melody (0)."""
     block = 0 if channel == DRUM_CHANNEL else channel + (channel < DRUM_CHANNEL)
     address = bytes((0x40, 0x10 | block, 0x15, mode))
     body = bytes((0x41, 0x10, 0x42, 0x12)) + address + bytes((-sum(address) % 128, 0xF7))
@@ -104,20 +105,20 @@ def _part_mode(channel: int, mode: int) -> bytes:
 
 
 def _chunk(events: list[_Event], end_tick: int, score: Score) -> bytes:
-    """A track of events in order of time, which ends at `end_tick` or with its last event."""
+    """Encode a track of events in order of time, which ends at `end_tick` or with its last event."""
     end = max(end_tick, events[-1][0]) if events else end_tick
-    found, now, port = [], 0, 0
+    chunks, now, port = [], 0, 0
     for tick, _, _, channel, data in [*events, _meta(end, 0, END_OF_TRACK, b"")]:
         if tick - now > MAX_DELTA_TICKS:
             quarters = (tick - now) / score.ticks_per_quarter
             raise MidiError(f"a rest of {quarters:,.0f} quarters is longer than MIDI can write")
-        found.append(_varint(tick - now))
+        chunks.append(_varint(tick - now))
         if channel >= 0 and channel // CHANNELS != port:
             port = channel // CHANNELS
-            found += [bytes((META, PORT, 1, port)), b"\0"]
-        found.append(data)
+            chunks += [bytes((META, PORT, 1, port)), b"\0"]
+        chunks.append(data)
         now = tick
-    body = b"".join(found)
+    body = b"".join(chunks)
     return b"MTrk" + struct.pack(">L", len(body)) + body
 
 
@@ -133,8 +134,8 @@ def _utf8(text: str) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """A number of up to 28 bits, seven in each byte."""
-    found = [number & 0x7F]
+    """Encode a number of up to 28 bits, seven in each byte."""
+    digits = [number & 0x7F]
     while number := number >> 7:
-        found.append(0x80 | number & 0x7F)
-    return bytes(reversed(found))
+        digits.append(0x80 | number & 0x7F)
+    return bytes(reversed(digits))

@@ -1,6 +1,6 @@
-"""Ticks of a score -> seconds and bars, by its tempos and metres.
+"""Conversion of score ticks to seconds and bars, by tempos and metres.
 
-Rows of a tempo: tick, track, microseconds a quarter. Of a metre: tick, track, numerator, power of two of the
+Columns of tempos: tick, track, microseconds a quarter. Of metres: tick, track, numerator, power of two of the
 denominator, MIDI clocks a click, 32nd notes a quarter.
 """
 
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-DEFAULT_TEMPO_US = 500_000  # microseconds a quarter
-MAX_TEMPO_US = 0xFFFFFF
+DEFAULT_TEMPO_US = 500_000  # microseconds a quarter: 120 quarters a minute, by the standard
+MAX_TEMPO_US = 0xFFFFFF  # microseconds a quarter, in 24 bits
 QUARTER = 4  # of a whole note, which a metre's denominator divides
 
 
 class TempoMap:
-    """Ticks <-> seconds."""
+    """Conversion of ticks to seconds and back."""
 
     def __init__(self, tempos: np.ndarray, ticks_per_quarter: int) -> None:
-        """Map of the tempos of all tracks.
+        """Build the map from the tempos of all tracks.
 
         Args:
-            tempos: int64 [n, 3] in any order; at one tick the last of them holds.
+            tempos: int64 [n, 3] in any order; the last one at a tick holds.
             ticks_per_quarter: ticks of a quarter note.
         """
         order = np.argsort(tempos[:, 0], kind="stable")
@@ -29,24 +29,24 @@ class TempoMap:
         self._at_s = np.concatenate([[0.0], np.cumsum(np.diff(self._tick) * self._tick_s[:-1])])
 
     def seconds(self, ticks: np.ndarray | int) -> np.ndarray:
-        """Time at these ticks."""
+        """Return the times of ticks in seconds, float64 of the same shape."""
         if len(self._tick) == 2 and not self._tick[1]:  # one tempo throughout
             return ticks * self._tick_s[1]
         i = np.searchsorted(self._tick, ticks, side="right") - 1
         return self._at_s[i] + (ticks - self._tick[i]) * self._tick_s[i]
 
     def ticks(self, seconds: np.ndarray | float) -> np.ndarray:
-        """Nearest ticks to these times, int64."""
+        """Return the nearest ticks to times in seconds, int64 of the same shape."""
         i = np.searchsorted(self._at_s, seconds, side="right") - 1
         return self._tick[i] + np.rint((seconds - self._at_s[i]) / self._tick_s[i]).astype(np.int64)
 
 
 def bars(ticks: np.ndarray, metres: np.ndarray, ticks_per_quarter: int) -> np.ndarray:
-    """Number of the bar, counted from 0, in which each tick lies; a metre begins a bar, and 4/4 is the first.
+    """Number the bar of each tick from 0; a metre begins a new bar, and 4/4 holds before the first metre.
 
     Args:
         ticks: int64 [N].
-        metres: int64 [n, 6] in any order; at one tick the last of them holds.
+        metres: int64 [n, 6] in any order; the last one at a tick holds.
         ticks_per_quarter: ticks of a quarter note.
 
     Returns:
@@ -55,7 +55,7 @@ def bars(ticks: np.ndarray, metres: np.ndarray, ticks_per_quarter: int) -> np.nd
     metres = metres[np.argsort(metres[:, 0], kind="stable")]
     start = np.concatenate([[0], metres[:, 0]])
     numerator, power = (np.concatenate([[first], metres[:, i]]) for i, first in ((2, QUARTER), (3, 2)))
-    parts, whole = numerator * QUARTER * ticks_per_quarter, 2**power  # a bar has parts / whole ticks
-    before = np.concatenate([[0], np.cumsum(-(-np.diff(start) * whole[:-1] // parts[:-1]))])
+    parts, denominator = numerator * QUARTER * ticks_per_quarter, 2**power  # a bar has parts / denominator ticks
+    before = np.concatenate([[0], np.cumsum(-(-np.diff(start) * denominator[:-1] // parts[:-1]))])
     i = np.searchsorted(start, ticks, side="right") - 1
-    return before[i] + (ticks - start[i]) * whole[i] // parts[i]
+    return before[i] + (ticks - start[i]) * denominator[i] // parts[i]

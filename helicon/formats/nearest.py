@@ -1,4 +1,4 @@
-"""Error texts for words that are not known."""
+"""Error messages for unknown names, with the nearest known ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ LONGEST_WORD, MOST_NAMES = 60, 50_000  # of a message, and among which near ones
 
 
 def unknown(what: str, word: str, names: Iterable[str]) -> str:
-    """One line: what the word was meant to be, and the names nearest to it, or the first few."""
+    """Format an error message for an unknown name.
+
+    Args:
+        what: kind of thing that the name should be of, such as "preset".
+        word: the unknown name.
+        names: the known names.
+
+    Returns:
+        A line that lists up to three near names, or the first eight where none is near.
+    """
     names, word = list(names), word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
     # To look for near names among very many takes longer than it helps
     near = get_close_matches(word, names, n=3, cutoff=0.5) if len(names) <= MOST_NAMES else []

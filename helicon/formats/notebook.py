@@ -1,4 +1,4 @@
-"""What results show in a notebook: pictures and players with the whole file in them, and tables of figures."""
+"""HTML of results in notebooks: pictures and audio players with the file embedded, and tables of figures."""
 
 from __future__ import annotations
 
@@ -11,36 +11,44 @@ SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav", ".flac"
 
 
 def shown_as(path: Path) -> str:
-    """`image` or `audio` for a file that a browser shows or plays, else nothing."""
+    """Return `image` or `audio` for a file that a browser shows or plays, else an empty string."""
     return SHOWN.get(path.suffix, "").partition("/")[0]
 
 
 def html_of(paths: Iterable[Path]) -> str:
-    """The last picture, the largest that a preview writes, and the first sound; empty where there is neither."""
-    found = list(paths)
-    pictures = [_tag(each) for each in found if shown_as(each) == "image"]
-    sounds = [_tag(each) for each in found if shown_as(each) == "audio"]
+    """Return the last picture (the largest of a preview) and the first sound; empty where there is neither."""
+    files = list(paths)
+    pictures = [_tag(path) for path in files if shown_as(path) == "image"]
+    sounds = [_tag(path) for path in files if shown_as(path) == "audio"]
     return "<br>".join([*pictures[-1:], *sounds[:1]])
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows below their heads."""
+    """Format an HTML table.
+
+    Args:
+        heads: titles of the columns.
+        rows: cells of each row, shown by `str`.
+
+    Returns:
+        A `<table>` element.
+    """
     lines = [_row("th", heads), *(_row("td", row) for row in rows)]
     return f"<table>{''.join(lines)}</table>"
 
 
 def html_figures(figures: Mapping[str, object]) -> str:
-    """A row for each name and its value, numbers to four digits."""
+    """Format a table of names and values, numbers to four digits."""
     return html_table(("", ""), [(name, plain(value)) for name, value in figures.items()])
 
 
 def html_lines(lines: Iterable[str]) -> str:
-    """Lines as they are printed, their columns below each other."""
+    """Format printed lines as preformatted text, so that columns stay aligned."""
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
 
 
 def plain(value: object) -> object:
-    """A number as people read it; whatever else as it is."""
+    """Round a float to four significant digits; return other values unchanged."""
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
@@ -49,7 +57,7 @@ def _row(cell: str, values: Sequence[object]) -> str:
 
 
 def _tag(path: Path) -> str:
-    """An element that has the whole file in it."""
+    """Return an element with the file embedded as a data URL."""
     kind = SHOWN[path.suffix]
     data = f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
     return f'<audio controls src="{data}"></audio>' if shown_as(path) == "audio" else f'<img src="{data}">'

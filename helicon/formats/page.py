@@ -1,4 +1,4 @@
-"""A page of results: one HTML file that opens from disk, without scripts and without a network."""
+"""Result page: one HTML file that opens from disk, without scripts and without network access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from helicon.formats.printable import printable_text
 
 @dataclass(frozen=True, kw_only=True)
 class PageItem:
-    """One result. audio, image and files are paths relative to the page's folder; text is shown as it is."""
+    """A result on a page.
+
+    Attributes:
+        title: heading.
+        caption: line below the heading.
+        audio: path of a sound relative to the page's folder.
+        image: path of a picture relative to the page's folder.
+        text: text shown verbatim.
+        files: paths of files to link, relative to the page's folder.
+    """
 
     title: str
     caption: str = ""
@@ -36,20 +45,20 @@ def write_page(
     settings: Mapping[str, object] | None = None,
     next_steps: Iterable[str] = (),
 ) -> None:
-    """Writes a page to `path`, atomically. Parts that are empty are left out.
+    """Write a result page, atomically; empty sections are left out.
 
     Args:
-        path: of the HTML file.
+        path: target.
         title: heading of the page.
         intro: a paragraph below it, whose line ends are kept.
         items: results, in a grid.
         figures: (caption, image path).
         settings: rows of a table, name -> value.
-        next_steps: commands, each in a box of its own.
+        next_steps: commands, each in a box.
 
     Raises:
-        ValueError: for an image, audio or file path that is not relative to the page's folder: it would break when the
-            folder moves.
+        ValueError: an image, audio or file path is not relative to the page's folder, and would break when the folder
+            moves.
     """
     page = _ENVIRONMENT.get_template("page.html").render(
         title=title, intro=intro, items=list(items), figures=list(figures), settings=settings or {},
@@ -59,12 +68,12 @@ def write_page(
 
 
 def _visible(value: object) -> object:
-    """Text in which what cannot be seen, such as marks of direction, shows as escapes; HTML of our own as it is."""
+    """Escape invisible characters, such as direction marks, in text; return our own HTML unchanged."""
     return value if isinstance(value, Markup) else printable_text(str(value))
 
 
 def _link(path: str | os.PathLike[str]) -> str:
-    """A relative path as a URL. Colons are quoted too, so that no file name reads as a scheme such as `data:`."""
+    """Quote a relative path as a URL; colons too, so that no file name reads as a scheme such as `data:`."""
     if Path(path).is_absolute() or os.fspath(path).startswith(("/", "\\")):
         raise ValueError(f"a page links relative paths only, got {os.fspath(path)!r}")
     return quote(PurePath(path).as_posix())

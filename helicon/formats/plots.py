@@ -1,6 +1,6 @@
-"""Pictures of what goes in and comes out: piano rolls, and curves over a training.
+"""Plots as PNG files: piano rolls, training curves, confusion matrices.
 
-Drawn through matplotlib's objects, never pyplot: no global state, no display, and nothing imported until it is needed.
+Drawn through matplotlib's objects, never pyplot: no global state, no display, and matplotlib is imported on first use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, _FAINT = "#333333", "#e4e4e4"
+INK, _FAINT = "#333333", "#e4e4e4"  # of text, and of grids
 _COLORS = (  # one for each family, in their order: those most often heard together are far apart
     "#2f6fb7", "#8c6bb1", "#6b7a8f", "#e08214", "#7a4a2b", "#2e9e5b", "#63b598", "#d64541",
     "#b5487f", "#17a2b8", "#c9a400", "#7f8fd6", "#a3a948", "#c76f53", "#5d8a66", "#999999", "#4a4a4a",
@@ -33,9 +33,13 @@ LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
 
 
 def piano_roll(score: Score, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG, 1000 pixels wide: time to the right, pitch upwards, a colour for each family of instruments.
+    """Write a piano roll as a PNG, 1000 pixels wide: time against pitch, coloured by family of instruments.
 
-    Louder notes are more opaque. Drums have a strip of their own below, a row for each drum.
+    Louder notes are more opaque. Drums have a strip below, a row for each drum.
+
+    Args:
+        score: music to draw.
+        path: target.
     """
     figure = new_figure(4.6)
     pitched, drums = score.program != DRUMS, score.program == DRUMS
@@ -63,14 +67,14 @@ def curves(
     label: str,
     levels: Mapping[str, float] | None = None,
 ) -> None:
-    """Writes a PNG, 1000 pixels wide, of values over the steps of a training.
+    """Write curves over training steps as a PNG, 1000 pixels wide.
 
     Args:
-        series: name -> (steps, values); many points are drawn faintly, with their running mean on top. Values that are
-            not finite, or beyond what can be drawn, are left out.
-        path: of the picture.
-        label: what the values are, with their unit.
-        levels: name -> value of something to compare with, such as a baseline, drawn as a dashed line.
+        series: name -> (steps, values); of many points a running mean is drawn over the faint values. Values that are
+            not finite or too large to draw are left out.
+        path: target.
+        label: of the vertical axis, with its unit.
+        levels: name -> value of a reference such as a baseline, drawn as a dashed line.
     """
     figure, last = new_figure(4.0), 1.0
     axes = figure.subplots()
@@ -95,12 +99,12 @@ def curves(
 
 
 def confusion(counts_KK: ArrayLike, labels: Sequence[str], path: str | os.PathLike[str]) -> None:
-    """Writes a PNG, 1000 pixels wide, of how often each label is taken for which.
+    """Write a confusion matrix as a PNG, 1000 pixels wide; colours show each row's shares.
 
     Args:
-        counts_KK: a row for each true label, a column for each that it is taken for.
-        labels: of both, in order.
-        path: of the picture.
+        counts_KK: counts, a row for each true label, a column for each predicted one.
+        labels: names of the K labels, in order.
+        path: target.
     """
     counts = np.asarray(counts_KK)
     figure = new_figure(min(20.0, 2.0 + 0.45 * len(labels)))
@@ -122,7 +126,7 @@ def confusion(counts_KK: ArrayLike, labels: Sequence[str], path: str | os.PathLi
 
 
 def _draw_pitches(axes: Axes, score: Score, chosen: np.ndarray) -> None:
-    """Notes as bars one semitone high, on lines at every C."""
+    """Draw notes as bars one semitone high, over grid lines at every C."""
     tidy(axes)
     _bars(axes, score, chosen, score.pitch[chosen].astype(float))
     low = int(score.pitch[chosen].min(initial=60)) - 2
@@ -133,7 +137,7 @@ def _draw_pitches(axes: Axes, score: Score, chosen: np.ndarray) -> None:
 
 
 def _draw_drums(axes: Axes, score: Score, chosen: np.ndarray, names: list[str]) -> None:
-    """Strokes as short marks, a row for each kind of drum."""
+    """Draw drum strokes as short marks, a row for each drum."""
     tidy(axes)
     rows = np.array([names.index(drum_of(int(note)).name) for note in score.pitch[chosen]], float)
     _bars(axes, score, chosen, rows, width_s=max(score.seconds, 1.0) / 250)
@@ -142,7 +146,7 @@ def _draw_drums(axes: Axes, score: Score, chosen: np.ndarray, names: list[str]) 
 
 
 def _bars(axes: Axes, score: Score, chosen: np.ndarray, y: np.ndarray, width_s: float | None = None) -> None:
-    """Rectangles around `y`, from onset to end or `width_s` wide, coloured by family and velocity."""
+    """Draw rectangles around `y`, from onset to end or `width_s` wide, coloured by family and velocity."""
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
 
@@ -181,7 +185,7 @@ def _legend(figure: Figure, families: list[str]) -> None:
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure, 1000 pixels wide at 100 to the unit of height."""
+    """Return an empty figure, 1000 pixels wide and 100 pixels high per unit of `height`."""
     import_matplotlib()
     from matplotlib.figure import Figure
 
@@ -189,7 +193,7 @@ def new_figure(height: float) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Faint grid, no frame but the base line."""
+    """Style axes: a faint grid and no frame."""
     axes.set_facecolor("white")
     axes.grid(color=_FAINT, linewidth=0.8)
     axes.set_axisbelow(True)

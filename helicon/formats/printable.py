@@ -1,6 +1,6 @@
-"""Text of strangers (names of files, captions, notes, messages of libraries) on its way to terminal, log, page or JSON.
+"""Escaping of text from strangers (file names, captions, library messages) for terminals, logs, pages and JSON.
 
-Terminals obey control characters, and direction marks make a name read as another one: all of these are escaped here.
+Terminals obey control characters, and direction marks make a name read as another one: all of these are escaped.
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ JOINERS = "\u200c\u200d"  # parts of words and of emoji, which change nothing ar
 
 
 def printable(text: object, limit: int | None = None) -> str:
-    """The text in one line that any terminal shows as it is: control, format and direction characters are escaped.
+    """Format text as one line that any terminal shows verbatim.
 
-    Lone surrogates and line ends are escaped too. limit: characters, of which the middle is left out beyond.
+    Control, format and direction characters, lone surrogates and line ends are escaped.
+
+    Args:
+        text: anything that `str` takes.
+        limit: greatest length in characters, kept by leaving out the middle; None for any.
+
+    Returns:
+        The line.
     """
     line = _cut(str(text), limit)
     return line if line.isprintable() else _cut("".join(map(_character, line)), limit)
@@ -29,12 +36,20 @@ def _cut(line: str, limit: int | None) -> str:
 
 
 def printable_text(text: str) -> str:
-    """The same for text of several lines: line feeds and tabs stay."""
+    """Escape text of several lines as `printable` does; line feeds and tabs stay."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def print_text(text: object, file: TextIO | None = None) -> None:
-    """Prints lines, on standard output unless `file` is given: the way of all text of ours to a terminal or a log."""
+    """Print escaped text; the only way of our text to a terminal or log.
+
+    Args:
+        text: anything that `str` takes, of one or more lines.
+        file: target; standard output unless given.
+
+    Raises:
+        OSError: the file cannot be written to; the error names standard output.
+    """
     try:
         print(printable_text(str(text)), file=file or sys.stdout, flush=True)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Folders and files that nobody else can have written to: what is loaded as code, or taken as one's own work, is there.
+"""Checks that folders and files belong to the user and are closed to others, for code and cached work.
 
-Windows has no such owners and modes: a user's folders are closed to others from the start.
+Windows has no such owners and modes: there a user's folders are closed to others from the start.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+# Advice at the end of messages
 NAME_ANOTHER = "set HELICON_CACHE to a folder of yours"
 
 
@@ -19,11 +20,11 @@ class NotPrivateError(ValueError):
 
 
 def private_folder(folder: Path) -> Path:
-    """Makes a folder for oneself alone (0700), or checks one that is there.
+    """Create a folder with mode 0700, or check an existing one.
 
     Raises:
-        NotPrivateError: a file, or somebody else owns it, or can write to it.
-        OSError: it cannot be made.
+        NotPrivateError: `folder` is a file, or another user owns it or can write to it.
+        OSError: the folder cannot be created.
     """
     if not folder.is_dir():
         if folder.exists():
@@ -35,11 +36,11 @@ def private_folder(folder: Path) -> Path:
 
 
 def open_private(file: Path) -> int:
-    """A descriptor of a regular file, to be closed; what is checked is what it reads, whatever its name becomes.
+    """Open a regular file and return its descriptor; the checked file is the one read, even if its name is replaced.
 
     Raises:
-        NotPrivateError: a link, no regular file, or one that somebody else owns or can write to.
-        OSError: there is none, or it cannot be read.
+        NotPrivateError: a link, no regular file, or a file that another user owns or can write to.
+        OSError: the file does not exist, or cannot be read.
     """
     if file.is_symlink():
         raise NotPrivateError(f"{file}: is a link")

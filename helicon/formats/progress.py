@@ -1,4 +1,4 @@
-"""Where progress is told: on standard error, unless who asked for the work says otherwise."""
+"""Progress messages and bars: on standard error unless redirected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helicon.formats.printable import print_text, printable
 
 @runtime_checkable
 class Writable(Protocol):
-    """A file that text can be written to."""
+    """Text file: the methods that progress needs."""
 
     def write(self, text: str, /) -> Any: ...
     def flush(self) -> None: ...
@@ -28,56 +28,59 @@ Progress = Writable | Callable[[str], object] | None
 
 
 class _Lines(io.TextIOBase):
-    """A file that tells each line that is written to it, and no terminal: nothing is rewritten in place."""
+    """File that passes each complete line to a function; not a terminal, so nothing is redrawn in place."""
 
-    def __init__(self, told: Callable[[str], object]) -> None:
-        self.told, self.begun = told, ""
+    def __init__(self, write_line: Callable[[str], object]) -> None:
+        self.write_line, self.begun = write_line, ""
 
     def write(self, text: str, /) -> int:
         *lines, self.begun = (self.begun + text).split("\n")
         for line in lines:
-            self.told(line)
+            self.write_line(line)
         return len(text)
 
 
-_told: ContextVar[Any] = ContextVar("_told", default=None)
+_redirected: ContextVar[Any] = ContextVar("_redirected", default=None)
 
 
 def stream() -> Any:
-    """The file that progress is written to now."""
-    told = _told.get()
-    return sys.stderr if told is None else told
+    """Return the file that progress is currently written to."""
+    target = _redirected.get()
+    return sys.stderr if target is None else target
 
 
 @contextmanager
 def progress_to(where: Progress) -> Iterator[None]:
-    """While the block lasts, progress goes there, and what libraries say of a training, too."""
+    """Redirect progress and the messages of training libraries to `where` for the time of the block."""
     if where is None or not isinstance(where, Writable):
         where = _Lines(where or (lambda line: None))
-    before = _told.set(where)
+    before = _redirected.set(where)
     try:
         yield
     finally:
-        _told.reset(before)
+        _redirected.reset(before)
 
 
-def is_told_otherwise() -> bool:
-    """Whether progress goes elsewhere than to standard error."""
-    return _told.get() is not None
+def is_redirected() -> bool:
+    """Return True while progress is redirected from standard error."""
+    return _redirected.get() is not None
 
 
 def say(line: object) -> None:
-    """Tells how it goes."""
+    """Print a progress message."""
     print_text(line, stream())
 
 
 def bar(over: Iterable[Any] | None = None, *, of: str, unit: str, total: int | None = None) -> tqdm:
-    """A bar on a terminal, which is gone when its end is reached; nothing elsewhere.
+    """Return a progress bar, shown on a terminal only and removed at its end.
 
     Args:
-        over: what is gone through, if the bar is to count by itself.
-        of: what goes on.
-        unit: of what is counted.
-        total: how many there are, where `over` does not know.
+        over: iterable to wrap and count; None for manual updates.
+        of: label.
+        unit: of the count.
+        total: number of steps, where `over` has no length.
+
+    Returns:
+        A `tqdm` bar.
     """
     return tqdm(over, desc=printable(of, 40), unit=f" {unit}", total=total, leave=False, disable=None, file=stream())

@@ -1,4 +1,4 @@
-"""A score: a piece in musical time, which MIDI files are read into and written from. Seconds are derived.
+"""Score: a piece in musical time, the form that MIDI files are read into and written from. Seconds are derived.
 
 Shapes: N notes, M messages, T tracks.
 """
@@ -23,14 +23,14 @@ _Columns = TypeVar("_Columns", bound="Columns")
 
 
 class Track(NamedTuple):
-    """A track of a file: its name, empty for none, and the tick where it ends."""
+    """Track of a file: its name, empty for none, and its last tick."""
 
     name: str
     end_tick: int
 
 
 class Text(NamedTuple):
-    """A text event: where it stands, its kind (TEXT, LYRIC, MARKER ... of `midi_bytes`), and what it says."""
+    """Text event: tick, track, kind (TEXT, LYRIC, MARKER ... of `midi_bytes`) and content."""
 
     tick: int
     track: int
@@ -39,25 +39,31 @@ class Text(NamedTuple):
 
 
 class Columns:
-    """A dataclass of arrays of one length."""
+    """Dataclass of arrays of one length."""
 
     def take(self: _Columns, which: np.ndarray | slice) -> _Columns:
-        """These rows only, in this order."""
-        return type(self)(**{each.name: getattr(self, each.name)[which] for each in fields(self)})  # type: ignore[arg-type]
+        """Return the selected rows, in the order of the selection."""
+        return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})  # type: ignore[arg-type]
 
     @staticmethod
     def joined(parts: list[_Columns]) -> _Columns:
-        """The rows of all, those of the first first."""
-        columns = {each.name: [getattr(part, each.name) for part in parts] for each in fields(parts[0])}  # type: ignore[arg-type]
+        """Concatenate the rows of all parts."""
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(parts[0])}  # type: ignore[arg-type]
         return type(parts[0])(**{name: np.concatenate(values) for name, values in columns.items()})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Messages(Columns):
-    """MIDI's messages of a channel, each [M]; integers.
+    """Channel messages of MIDI, integer arrays [M].
 
-    channel: 16 for each port. kind: upper half of the status byte. number, value: the data bytes, such as pitch and
-    velocity. place: rank in the file, by which messages of one track and tick are told apart.
+    Attributes:
+        tick: time.
+        track: index of the track.
+        channel: 16 for each port.
+        kind: upper half of the status byte.
+        number: first data byte, such as a pitch.
+        value: second data byte, such as a velocity.
+        place: rank in the file, the order of messages at one track and tick.
     """
 
     tick: np.ndarray
@@ -70,18 +76,27 @@ class Messages(Columns):
 
     @staticmethod
     def of(rows: list[tuple[int, ...]]) -> Messages:
-        """Messages from rows of the seven values."""
+        """Build messages from rows of the seven values."""
         columns = np.array(rows, np.int64).reshape(-1, 7).T
-        return Messages(**{each.name: column for each, column in zip(fields(Messages), columns)})
+        return Messages(**{column.name: values for column, values in zip(fields(Messages), columns)})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Notes(Columns):
-    """Notes, each [N], in order of onset, then program, then pitch; integers.
+    """Notes, integer arrays [N], sorted by onset, then program, then pitch.
 
-    off_tick: where the key goes up. end_tick: where the sound ends, later than that if a pedal holds it. pitch: 0-127.
-    velocity: 1-127. program: 0-127, or DRUMS. track, off_track: where the key goes down and up. channel: 16 for each
-    port. on_place, off_place: ranks in the file of key down and up, as those of `Messages`; 0 where there is no file.
+    Attributes:
+        onset_tick: key down.
+        off_tick: key up.
+        end_tick: end of the sound, later than `off_tick` if a pedal holds it.
+        pitch: 0-127.
+        velocity: 1-127.
+        program: 0-127, or DRUMS.
+        track: track of the key down.
+        off_track: track of the key up.
+        channel: 16 for each port.
+        on_place: rank of the key down in the file, as `Messages.place`; 0 without a file.
+        off_place: rank of the key up, likewise.
     """
 
     onset_tick: np.ndarray
@@ -97,7 +112,7 @@ class Notes(Columns):
     off_place: np.ndarray
 
     def in_order(self) -> Notes:
-        """The same in order of onset, then program, then pitch."""
+        """Return the notes sorted by onset, then program, then pitch."""
         return self.take(np.lexsort((self.pitch, self.program, self.onset_tick)))
 
 
@@ -107,11 +122,18 @@ def _no_rows(width: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Score:
-    """A piece: notes and all that stands beside them, at ticks of which a quarter note has `ticks_per_quarter`.
+    """A piece: notes, tempos, metres and all other events, in ticks.
 
-    tempos [n, 3] and metres [n, 6]: as in `musical_time`. keys: int64 [n, 4], tick, track, sharps (flats are negative),
-    1 for minor. messages: programs, pedal, other controllers, bends, pressure. texts: lyrics, markers and others.
-    label: composer, genre or folder that the piece is labelled with.
+    Attributes:
+        ticks_per_quarter: ticks of a quarter note.
+        notes: sorted notes.
+        tracks: names and ends.
+        tempos: int64 [n, 3], columns as in `musical_time`.
+        metres: int64 [n, 6], columns as in `musical_time`.
+        keys: int64 [n, 4]: tick, track, sharps (flats are negative), 1 for minor.
+        messages: programs, pedal, other controllers, bends, pressure.
+        texts: lyrics, markers and others.
+        label: composer, genre or folder of the piece.
     """
 
     ticks_per_quarter: int
@@ -129,49 +151,49 @@ class Score:
 
     @property
     def pitch(self) -> np.ndarray:
-        """[N]: MIDI notes, 0-127."""
+        """MIDI pitches [N], 0-127."""
         return self.notes.pitch
 
     @property
     def velocity(self) -> np.ndarray:
-        """[N]: 1-127."""
+        """Velocities [N], 1-127."""
         return self.notes.velocity
 
     @property
     def program(self) -> np.ndarray:
-        """[N]: General MIDI programs, 0-127, or DRUMS."""
+        """General MIDI programs [N], 0-127, or DRUMS."""
         return self.notes.program
 
     @cached_property
     def clock(self) -> TempoMap:
-        """Ticks <-> seconds."""
+        """Conversion of ticks to seconds and back."""
         return TempoMap(self.tempos, self.ticks_per_quarter)
 
     @cached_property
     def onset_s(self) -> np.ndarray:
-        """float64 [N]: seconds, ascending."""
+        """Onsets in seconds, float64 [N], ascending."""
         return self.clock.seconds(self.notes.onset_tick)
 
     @cached_property
     def end_s(self) -> np.ndarray:
-        """float64 [N]: seconds, later than `onset_s`."""
+        """Ends in seconds, float64 [N], later than `onset_s`."""
         end_s = self.clock.seconds(self.notes.end_tick)
         return np.where(end_s > self.onset_s, end_s, self.onset_s + SHORTEST_S)
 
     @property
     def seconds(self) -> float:
-        """Time of the last note's end."""
+        """Duration: time of the last note's end, in seconds."""
         return float(self.end_s.max()) if len(self) else 0.0
 
     @property
     def tempo_bpm(self) -> float:
-        """Mean tempo over time up to the last note's end, quarters a minute; of no notes, that of the first tick."""
+        """Mean tempo over time up to the last note's end, quarters a minute; the initial one without notes."""
         last_tick = max(int(self.notes.end_tick.max(initial=0)), 1)
         return 60 * last_tick / self.ticks_per_quarter / float(self.clock.seconds(last_tick))
 
     @property
     def bars(self) -> np.ndarray:
-        """int64 [N]: number of the bar, counted from 0, in which each note begins."""
+        """Bar of each onset, counted from 0, int64 [N]."""
         return bars(self.notes.onset_tick, self.metres, self.ticks_per_quarter)
 
     @staticmethod
@@ -179,10 +201,22 @@ class Score:
         onset_s: object, end_s: object, pitch: object, velocity: object, program: object,
         tempo_bpm: float = 120.0, label: str | None = None,
     ) -> Score:  # fmt: skip
-        """Score of notes in seconds, array-likes of length N, at one tempo: a track and a channel for each program.
+        """Build a score of one tempo from notes in seconds, with a track and a channel for each program.
 
-        Programs take channels in ascending order, and further ports when there are more than 15 of them. Times become
-        the nearest ticks; every note has one at least. The first track holds no notes.
+        Programs take channels in ascending order, and further ports when there are more than 15 of them. Times are
+        rounded to ticks; every note has at least one. The first track holds no notes.
+
+        Args:
+            onset_s: [N] seconds.
+            end_s: [N] seconds.
+            pitch: [N] MIDI pitches.
+            velocity: [N] 1-127.
+            program: [N] 0-127, or DRUMS.
+            tempo_bpm: quarters a minute.
+            label: label of the piece.
+
+        Returns:
+            A score of FINE ticks a quarter.
         """
         tempo_us = min(max(round(60e6 / tempo_bpm), 1), MAX_TEMPO_US)
         ticks_per_second = FINE * 1e6 / tempo_us
@@ -223,21 +257,28 @@ class Score:
         )
 
     def at_tempo(self, tempo_bpm: float) -> Score:
-        """The notes alone, sounding as they do, at another tempo: made anew by `Score.of`."""
+        """Return the notes alone, sounding as before, with ticks of another tempo (quarters a minute)."""
         columns = (self.onset_s, self.end_s, self.pitch, self.velocity, self.program)
         return Score.of(*columns, tempo_bpm=tempo_bpm, label=self.label)
 
     def finer(self) -> Score:
-        """The same with FINE ticks a quarter or more."""
+        """Return the score with FINE ticks a quarter or more."""
         factor = -(-FINE // self.ticks_per_quarter)
         if factor == 1:
             return self
         return self._with_ticks(lambda tick: tick * factor, ticks_per_quarter=self.ticks_per_quarter * factor)
 
     def between(self, start_s: float, end_s: float) -> Score:
-        """Notes that begin in [start_s, end_s), cut at end_s, moved so that start_s is 0.
+        """Cut an excerpt out of the score.
 
-        Programs, pedals, tempos, metres and keys that hold at start_s hold from 0 on. Times become those of `finer`.
+        Programs, pedals, tempos, metres and keys that hold at `start_s` hold from 0 on. Ticks become those of `finer`.
+
+        Args:
+            start_s: begin in seconds; 0 of the excerpt.
+            end_s: end in seconds, exclusive; longer notes are cut there.
+
+        Returns:
+            The notes with onsets in [start_s, end_s).
         """
         fine = self.finer()
         start, end = fine.clock.ticks(np.array([start_s, end_s])).tolist()
@@ -255,7 +296,7 @@ class Score:
         return {"tempos": self.tempos, "metres": self.metres, "keys": self.keys}
 
     def _with_ticks(self, moved: Callable[[np.ndarray], np.ndarray], **changes: int) -> Score:
-        """The score with all ticks replaced by what a function makes of them."""
+        """Return the score with all ticks mapped by `moved`."""
         notes, texts, tracks = self.notes, self.texts, self.tracks
         at = {name: moved(getattr(notes, name)) for name in ("onset_tick", "off_tick", "end_tick")}
         text_ticks = moved(np.array([text.tick for text in texts], np.int64)).tolist()
@@ -272,22 +313,29 @@ class Score:
 
 
 def narrow(numbers: np.ndarray) -> np.ndarray:
-    """Whole numbers from 0 on, in the smallest type that holds them: up to 16 bits NumPy sorts in linear time."""
+    """Cast whole numbers from 0 on to the smallest type that holds them: NumPy sorts up to 16 bits in linear time."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
 
 
 @dataclass
 class ReadReport:
-    """What a reader dropped, repaired or clipped: event name -> count.
+    """Counts of data that a reader dropped, repaired or clipped.
 
-    text: what a writer of ours left in the file for a reader, as it is.
+    Attributes:
+        counts: event name -> count.
+        text: text that our writer left in the file, verbatim.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     text: str = ""
 
     def add(self, what: str, n: int = 1) -> None:
-        """Counts `n` more of `what`."""
+        """Count an event.
+
+        Args:
+            what: name of the event, in the plural.
+            n: number of times; 0 adds nothing.
+        """
         if n:
             self.counts[what] = self.counts.get(what, 0) + int(n)
 

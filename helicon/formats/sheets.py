@@ -1,4 +1,4 @@
-"""Sheets of pictures: many in one PNG, to be looked at.
+"""Contact sheets: many pictures in one PNG.
 
 Pictures are uint8 arrays [H, W, 3], RGB. Small ones are enlarged by whole factors, so that every pixel stays a square.
 """
@@ -20,7 +20,15 @@ SMALLEST = 96  # pixels of a picture's longer side on a sheet
 
 
 def enlarged(pixels_HWC: np.ndarray, smallest: int = 256) -> np.ndarray:
-    """The picture, its pixels repeated as often as its longer side needs to have at least `smallest` pixels."""
+    """Enlarge a small picture by a whole factor, without interpolation.
+
+    Args:
+        pixels_HWC: uint8 [H, W, 3].
+        smallest: pixels that the longer side has at least afterwards.
+
+    Returns:
+        uint8 [H * factor, W * factor, 3].
+    """
     check_pixels(pixels_HWC)
     factor = max(1, math.ceil(smallest / max(pixels_HWC.shape[:2])))
     return repeat(pixels_HWC, "h w c -> (h y) (w x) c", y=factor, x=factor)
@@ -29,21 +37,36 @@ def enlarged(pixels_HWC: np.ndarray, smallest: int = 256) -> np.ndarray:
 def contact_sheet(
     pictures: Sequence[np.ndarray], path: Path | str, *, columns: int | None = None, smallest: int = SMALLEST
 ) -> None:
-    """Writes a PNG of pictures in rows, as near to a square as can be unless the number of columns is given.
+    """Write pictures in a grid as a PNG; small ones are `enlarged`, each is centred in its cell.
 
-    Small ones are `enlarged`; each lies in the middle of its cell.
+    Args:
+        pictures: uint8 [H, W, 3] each, of any sizes.
+        path: target.
+        columns: of the grid; chosen for a nearly square sheet unless given.
+        smallest: pixels that a picture's longer side has at least.
+
+    Raises:
+        ValueError: there is no picture, or no column.
     """
     write_image(_grid([enlarged(picture, smallest) for picture in pictures], columns, GAP), path)
 
 
 def before_and_after(pairs: Sequence[tuple[np.ndarray, np.ndarray]], path: Path | str) -> None:
-    """Writes a PNG of pairs in rows, the first picture of each left and the second right, as in a contact sheet."""
+    """Write pairs of pictures in a grid as a PNG, the first picture of each pair left, the second right.
+
+    Args:
+        pairs: (before, after), uint8 [H, W, 3] each.
+        path: target.
+
+    Raises:
+        ValueError: there is no pair.
+    """
     pictures = [_grid([enlarged(picture, SMALLEST) for picture in pair], 2, GAP) for pair in pairs]
     write_image(_grid(pictures, None, PAIR_GAP), path)
 
 
 def _grid(pictures: Sequence[np.ndarray], columns: int | None, gap: int) -> np.ndarray:
-    """Pictures row by row on white, `gap` pixels apart, in cells as large as the largest."""
+    """Arrange pictures row by row on white, `gap` pixels apart, in cells as large as the largest."""
     if not pictures:
         raise ValueError("no picture for a sheet: 1 or more are accepted")
     if columns is not None and columns < 1:

@@ -1,4 +1,4 @@
-"""Pictures of sound: how loud it is over time, and which frequencies it has.
+"""Plots of sound: waveforms and mel spectrograms.
 
 Shapes: S samples, C channels, M mel bands, T columns of a picture.
 """
@@ -31,9 +31,16 @@ _LEAST_S = 1e-3  # width of the picture of a single sample
 def spectrogram_pairs(
     pairs: Sequence[tuple[str, np.ndarray, np.ndarray, int]], path: str | os.PathLike[str]
 ) -> None:  # fmt: skip
-    """Writes a PNG, 1000 pixels wide, of (title, before [S, C], after [S, C], samples a second): mel spectrograms.
+    """Write pairs of mel spectrograms as a PNG, 1000 pixels wide, all on one colour scale.
 
-    A row for each pair, before left and after right, all of them on one scale of colours. ValueError for no pairs.
+    A row for each pair, before left and after right.
+
+    Args:
+        pairs: (title, before [S, C], after [S, C], samples a second).
+        path: target.
+
+    Raises:
+        ValueError: there is no pair, or a sound has no sample.
     """
     if not pairs:
         raise ValueError("no sounds for a picture: 1 pair or more is accepted")
@@ -57,7 +64,16 @@ def spectrogram_pairs(
 
 
 def sound_picture(samples: np.ndarray, rate: int, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG, 1000 pixels wide, of samples [S, C]: the waveform's extremes over its mel spectrogram."""
+    """Write a sound's waveform over its mel spectrogram as a PNG, 1000 pixels wide.
+
+    Args:
+        samples: float [S, C].
+        rate: samples a second.
+        path: target.
+
+    Raises:
+        ValueError: there is no sample.
+    """
     picture = _mel_db(samples, rate)
     figure = new_figure(3.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.6])
@@ -76,9 +92,9 @@ def sound_picture(samples: np.ndarray, rate: int, path: str | os.PathLike[str]) 
 
 
 def _extremes(samples_SC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest sample of any channel in each of at most 2 * COLUMNS stretches, as long as each other.
+    """Return minimum and maximum over channels in each of at most 2 * COLUMNS equal chunks of the sound.
 
-    The first sample of the next stretch counts too, so that what is drawn of a few samples is one line.
+    The first sample of the next chunk counts too, so that few samples are drawn as one line.
     """
     n = min(len(samples_SC), 2 * COLUMNS)
     starts = np.arange(n) * len(samples_SC) // n
@@ -88,7 +104,7 @@ def _extremes(samples_SC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mel_db(samples_SC: np.ndarray, rate: int) -> np.ndarray:
-    """float32 [M, T]: mel magnitudes in dB, of all channels mixed; as much work for hours of sound as for a second."""
+    """Return mel magnitudes in dB, float32 [M, T], of mixed channels; the work does not grow with the duration."""
     if not len(samples_SC):
         raise ValueError("a sound of no samples: 1 or more are accepted")
     width = min(mel_window(rate), WIDEST)
@@ -105,12 +121,12 @@ def _mel_db(samples_SC: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _loudest(pictures: list[np.ndarray]) -> float:
-    """The dB that the brightest colour stands for; silence is dark."""
+    """Return the dB of the brightest colour; silence stays dark."""
     return max(20 * np.log10(FLOOR) + RANGE_DB, *(float(picture.max()) for picture in pictures))
 
 
 def _draw(axes: Axes, picture_MT: np.ndarray, seconds: float, rate: int, loudest: float) -> AxesImage:
-    """A spectrogram, the highest band at the top; colours from `loudest` dB down."""
+    """Draw a spectrogram, the highest band at the top; colours from `loudest` dB down."""
     bands = len(picture_MT)
     image = axes.imshow(
         picture_MT, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",

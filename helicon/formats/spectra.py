@@ -1,6 +1,6 @@
-"""Spectra of sound, and how far two sounds are apart. On any device, differentiable, in float32 even under autocast.
+"""Spectra of sound and distances of sounds. On any device, differentiable, in float32 even under autocast.
 
-Shapes: S samples, F frequencies, T frames, M mel bands; `...` any dimensions before them, each signal on its own.
+Shapes: S samples, F frequencies, T frames, M mel bands; `...` any batch dimensions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 # (window in samples, mel bands) of the mel distance: as descript-audio-codec has them, arXiv:2306.06546, section 3.5
 MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
 FLOOR = 1e-5  # what a magnitude counts as at least, before its logarithm: -100 dB
-BANDS = 80
+BANDS = 80  # mel bands of a spectrogram, as common for speech and music
 CPU = torch.device("cpu")
 WINDOW_S = 0.046  # 2048 samples at 44.1 kHz, 512 at 8 kHz
 MOST_DB = 100.0  # of SI-SDR, either way
@@ -22,10 +22,18 @@ _KNEE_HZ, _HZ_PER_MEL, _LOG_STEP = 1000.0, 200 / 3, torch.log(torch.tensor(6.4, 
 
 
 def spectrogram(x: Tensor, n_fft: int, hop: int, window: int | None = None) -> Tensor:
-    """Magnitudes float32 [..., F, T] of signals [..., S]; F = n_fft / 2 + 1, T = 1 + S // hop.
+    """Compute magnitude spectrograms under a Hann window.
 
-    Frame t lies around sample t * hop, under a Hann window of `window` samples (n_fft unless given). Ends are
-    mirrored; a signal shorter than n_fft is filled up to it with zeros first.
+    Frame t is centred at sample t * hop. Ends are mirrored; a signal shorter than n_fft is zero-padded to it first.
+
+    Args:
+        x: signals [..., S].
+        n_fft: samples of a transform.
+        hop: samples from frame to frame.
+        window: samples of the Hann window; n_fft unless given.
+
+    Returns:
+        float32 [..., F, T], F = n_fft / 2 + 1, T = 1 + S // hop.
     """
     with torch.autocast(x.device.type, enabled=False):
         flat = x.float().reshape(-1, x.shape[-1])
@@ -37,24 +45,33 @@ def spectrogram(x: Tensor, n_fft: int, hop: int, window: int | None = None) -> T
 
 
 def hz_to_mel(hz: Tensor) -> Tensor:
-    """Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, which is 15 mel, logarithmic above."""
+    """Convert Hz to mel on Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz (15 mel), then logarithmic."""
     return torch.where(
         hz < _KNEE_HZ, hz / _HZ_PER_MEL, 15 + torch.log(hz.clamp(min=_KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
     )  # fmt: skip
 
 
 def mel_to_hz(mel: Tensor) -> Tensor:
-    """Inverse of `hz_to_mel`."""
+    """Convert mel to Hz; inverse of `hz_to_mel`."""
     return torch.where(mel < 15, mel * _HZ_PER_MEL, _KNEE_HZ * torch.exp((mel - 15) * _LOG_STEP))
 
 
 @cache
 @torch.inference_mode(False)  # made while validating, it must serve in training too
 def mel_filters(rate: int, n_fft: int, bands: int = BANDS, device: torch.device = CPU) -> Tensor:
-    """float32 [M, F] there, not to be written into: triangles evenly spaced in mel from 0 Hz to rate / 2.
+    """Return triangular mel filters on Slaney's scale, evenly spaced from 0 Hz to rate / 2.
 
-    On Slaney's scale, each of area 2 in Hz, as librosa has them. Bands narrower than two frequencies lie between
-    them may be empty.
+    Each has area 2 in Hz, as librosa's. Bands narrower than the spacing of two frequencies may be empty. The tensor is
+    cached: do not write into it.
+
+    Args:
+        rate: samples a second.
+        n_fft: samples of a transform.
+        bands: M.
+        device: of the result.
+
+    Returns:
+        float32 [M, F].
     """
     top = hz_to_mel(torch.tensor(rate / 2, dtype=torch.float64)).item()
     edges_hz = mel_to_hz(torch.linspace(0, top, bands + 2, dtype=torch.float64))[:, None]
@@ -66,14 +83,22 @@ def mel_filters(rate: int, n_fft: int, bands: int = BANDS, device: torch.device 
 
 
 def mel_window(rate: int) -> int:
-    """Samples of a window of about `WINDOW_S`: a power of 2, at least 32."""
+    """Return the window in samples of about `WINDOW_S` seconds: a power of 2, at least 32."""
     return max(32, 2 ** round(torch.tensor(WINDOW_S * rate).log2().item()))
 
 
 def log_mel(x: Tensor, rate: int, n_fft: int | None = None, hop: int | None = None, bands: int = BANDS) -> Tensor:
-    """log10 of mel magnitudes, float32 [..., M, T], of signals [..., S]; at least log10(FLOOR).
+    """Compute log10 mel magnitudes, at least log10(FLOOR).
 
-    n_fft: `mel_window` of the rate unless given; hop: a quarter of it.
+    Args:
+        x: signals [..., S].
+        rate: samples a second.
+        n_fft: samples of a transform; `mel_window` of the rate unless given.
+        hop: samples from frame to frame; a quarter of n_fft unless given.
+        bands: M.
+
+    Returns:
+        float32 [..., M, T].
     """
     n_fft = n_fft or mel_window(rate)
     magnitudes = spectrogram(x, n_fft, hop or n_fft // 4)
@@ -83,10 +108,17 @@ def log_mel(x: Tensor, rate: int, n_fft: int | None = None, hop: int | None = No
 
 
 def mel_distance(a: Tensor, b: Tensor, rate: int) -> Tensor:
-    """Scalar: mean difference of log10 mel magnitudes of signals [..., S], summed over seven windows.
+    """Compute the mel distance of codecs (arXiv:2306.06546, section 3.5); lower is better.
 
-    The mel distance that codecs are compared by (arXiv:2306.06546, section 3.5), with its windows in samples at every
-    rate: figures compare at equal rates only.
+    The windows have the paper's sizes in samples at every rate: compare figures at equal rates only.
+
+    Args:
+        a: signals [..., S].
+        b: signals [..., S].
+        rate: samples a second.
+
+    Returns:
+        Scalar: mean absolute difference of log10 mel magnitudes, summed over seven windows.
     """
     parts = [
         F.l1_loss(log_mel(a, rate, n_fft, bands=bands), log_mel(b, rate, n_fft, bands=bands))
@@ -96,10 +128,17 @@ def mel_distance(a: Tensor, b: Tensor, rate: int) -> Tensor:
 
 
 def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio [...] in dB, of signals [..., S], their means removed.
+    """Compute the scale-invariant signal-to-distortion ratio in dB; higher is better.
 
-    eq. 3, arXiv:1811.02508: 10 log10(|a s|^2 / |a s - e|^2), a = <s, e> / |s|^2. Between -100 and 100. 100 where both
-    are silent (constant), -100 where one is: neither has a gradient.
+    eq. 3, arXiv:1811.02508: 10 log10(|a s|^2 / |a s - e|^2), a = <s, e> / |s|^2, of signals without their means.
+    Deviations: clamped to -100 .. 100; 100 where both are silent (constant), -100 where one is, without a gradient.
+
+    Args:
+        reference: signals [..., S].
+        estimate: signals [..., S].
+
+    Returns:
+        float32 [...].
     """
     with torch.autocast(reference.device.type, enabled=False):
         (s, s_silent), (e, e_silent) = _standardized(reference.float()), _standardized(estimate.float())
@@ -112,7 +151,7 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
 
 
 def _standardized(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Signals [..., S] of mean 0 and energy 1, and whether each was silent [...]: constant, but for rounding."""
+    """Normalise signals [..., S] to mean 0 and energy 1; also return True [...] for silent (constant) ones."""
     smallest = 1e-12 * x.square().sum(-1, keepdim=True) + 1e-30
     x = x - x.mean(-1, keepdim=True)
     energy = x.square().sum(-1, keepdim=True)

@@ -1,7 +1,8 @@
-"""A small synthesiser: hear a score without sound fonts or other programs.
+"""Small software synthesiser, so that a score can be heard without sound fonts or other programs.
 
-Shapes: S samples, all sounds are mono. A tone is computed once for each instrument and pitch, as long as its longest
-note; every note is a stretch of it.
+A tone is computed once for each instrument and pitch, as long as its longest note; every note is an excerpt of it.
+
+Shapes: S samples, all sounds are mono.
 """
 
 from __future__ import annotations
@@ -16,24 +17,31 @@ from helicon.formats.score import DRUMS, Score
 from helicon.formats.timbres import Drum, FamilyTimbre, drum_of, timbre_of
 
 TAIL_S = 1.0  # sound after the last note's end, the last part of it faded
-FADE_S = 0.4
+FADE_S = 0.4  # last part of the tail, faded out
 LONGEST_NOTE_S = 30.0  # a note that is held longer than this falls silent
 # Of a preview: seconds, notes, seconds of different tones and of all notes together
 MAX_S, MAX_NOTES, MAX_TONE_S, MAX_SOUND_S = 600.0, 10_000, 600.0, 6000.0
 RELEASE_S = 0.3  # of a tone after its end, about
-_VIBRATO_HZ = 5.2
-_PIECE = 1 << 14  # samples of a tone that are made at a time
+_VIBRATO_HZ = 5.2  # about that of players
+_CHUNK = 1 << 14  # samples of a tone that are made at a time
 _LOUD, _KNEE = 0.5, 0.7  # the level that loud pieces are turned down to; the level above which peaks are bent
 # (delay in seconds, gain) of a Schroeder reverberator: four combs side by side, then an all-pass.
 _COMBS = ((0.0297, 0.74), (0.0371, 0.72), (0.0411, 0.70), (0.0437, 0.69))
 _ALL_PASS = (0.0051, 0.6)
-_WET = 0.03
+_WET = 0.03  # gain of the reverberation
 
 
 def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
-    """float32 [S] in [-1, 1]: the score as sound, `TAIL_S` longer than the score; silence if it has no notes.
+    """Synthesise a score.
 
-    Loud pieces are turned down, soft ones stay soft. Pitches above half the sample rate are not heard.
+    Loud pieces are turned down, soft ones stay soft. Pitches above half the sample rate are silent.
+
+    Args:
+        score: music to play.
+        sample_rate: samples a second.
+
+    Returns:
+        float32 [S] in [-1, 1], `TAIL_S` longer than the score; silence if it has no notes.
     """
     mix_S = np.zeros(int(np.ceil((score.seconds + TAIL_S) * sample_rate)), np.float32)
     if not len(score):
@@ -59,9 +67,9 @@ def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
 
 
 def beginning(score: Score) -> Score:
-    """As much of a score as a preview shows: MAX_S of it, fewer where its notes are too many or too long for that.
+    """Cut a score to a preview: MAX_S of it, or less where its notes are too many or too long.
 
-    What the end rests for, as no note sounds any longer, is left out.
+    A final rest is left out.
     """
     notes = score.between(0.0, MAX_S)
     if len(notes) > MAX_NOTES:
@@ -72,8 +80,8 @@ def beginning(score: Score) -> Score:
     tone = notes.program.astype(np.int64) << 8 | notes.pitch
     # Seconds of tones that have to be computed up to each note, at least: each is as long as its longest note so far
     order = np.argsort(tone, kind="stable")
-    apart = np.cumsum(np.diff(tone[order], prepend=-1) != 0) * 2 * LONGEST_NOTE_S
-    longest_s = np.maximum.accumulate(held_s[order] + apart) - apart
+    offset_s = np.cumsum(np.diff(tone[order], prepend=-1) != 0) * 2 * LONGEST_NOTE_S
+    longest_s = np.maximum.accumulate(held_s[order] + offset_s) - offset_s
     begins = np.diff(tone[order], prepend=-1) != 0
     more_s = np.zeros(len(notes))
     more_s[order] = np.where(begins, longest_s + RELEASE_S, np.diff(longest_s, prepend=0.0))
@@ -82,12 +90,18 @@ def beginning(score: Score) -> Score:
 
 
 def write_wav(samples: np.ndarray, path: str | os.PathLike[str], sample_rate: int = 22050) -> None:
-    """Writes float samples in [-1, 1], [S] or [S, channels], as 16-bit PCM, atomically. The path ends in `.wav`."""
+    """Write samples as a 16-bit WAV file, atomically.
+
+    Args:
+        samples: float [S] or [S, channels], in [-1, 1].
+        path: file with the suffix `.wav`.
+        sample_rate: samples a second.
+    """
     write_audio(Sound(samples[:, None] if samples.ndim == 1 else samples, sample_rate), path)
 
 
 def _tone(timbre: FamilyTimbre, pitch: int, length: int, sample_rate: int) -> np.ndarray:
-    """float32 [length]: a held note, from its attack on.
+    """Synthesise a held note, float32 [length], from its attack on.
 
     Harmonic k of a damped string is a_k e^(-k d t) sin(k w t): the imaginary part of a polynomial with coefficients a_k
     in z = e^((-d + iw) t), so that a tone costs one exponential however many harmonics it has.
@@ -99,8 +113,8 @@ def _tone(timbre: FamilyTimbre, pitch: int, length: int, sample_rate: int) -> np
     coefficients = np.array([*reversed(audible), 0.0], np.float32)
     loudness = timbre.level / np.sqrt(np.square(timbre.harmonics).sum() * (2 if timbre.detune else 1))
     tone = np.zeros(length, np.float32)
-    for start in range(0, length, _PIECE):  # a piece and what is made of it stay in the processor's cache
-        t_s = np.arange(start, min(start + _PIECE, length)) / sample_rate
+    for start in range(0, length, _CHUNK):  # a piece and what is made of it stay in the processor's cache
+        t_s = np.arange(start, min(start + _CHUNK, length)) / sample_rate
         # Vibrato comes in late, as players do it.
         depth = timbre.vibrato * frequency_hz / (2 * np.pi * _VIBRATO_HZ) * np.clip((t_s - 0.2) / 0.3, 0.0, 1.0)
         wobble = depth * np.sin(2 * np.pi * _VIBRATO_HZ * t_s) if timbre.vibrato else 0.0
@@ -111,17 +125,17 @@ def _tone(timbre: FamilyTimbre, pitch: int, length: int, sample_rate: int) -> np
             cycles = frequency_hz * (1 + part * timbre.detune) * t_s + wobble
             angle = (2 * np.pi * (cycles - np.floor(cycles))).astype(np.float32)  # small enough for 24 bits
             z = np.exp(-timbre.damping * t_s).astype(np.float32) * (np.cos(angle) + 1j * np.sin(angle))
-            tone[start : start + _PIECE] += envelope * np.polyval(coefficients, z).imag
+            tone[start : start + _CHUNK] += envelope * np.polyval(coefficients, z).imag
     return tone
 
 
 def _release(timbre: FamilyTimbre, sample_rate: int) -> np.ndarray:
-    """float32: the fall from 1 to 0 after a note's end."""
+    """Return the release envelope of a timbre, float32, from 1 to 0."""
     return np.linspace(1.0, 0.0, max(2, round(timbre.release_s * sample_rate)), dtype=np.float32) ** 2
 
 
 def _hit(drum: Drum, note: int, sample_rate: int) -> np.ndarray:
-    """float32: one stroke at full velocity. The noise depends on the note alone."""
+    """Synthesise one drum stroke at full velocity, float32. The noise is seeded by the note number."""
     t_s = np.arange(round(5 * drum.ring_s * sample_rate)) / sample_rate
     glide_hz = drum.end_hz + (drum.start_hz - drum.end_hz) * np.exp(-t_s / 0.03)
     tone = np.sin(2 * np.pi * np.cumsum(glide_hz) / sample_rate) if drum.start_hz < 0.47 * sample_rate else 0.0
@@ -134,13 +148,13 @@ def _hit(drum: Drum, note: int, sample_rate: int) -> np.ndarray:
 
 
 def _add(mix_S: np.ndarray, start: int, sound: np.ndarray) -> None:
-    """Adds a sound to the mix, in place; what rings beyond the mix's end is lost."""
+    """Add a sound to the mix in place; samples beyond the mix's end are dropped."""
     end = min(start + len(sound), len(mix_S))
     mix_S[start:end] += sound[: end - start]
 
 
 def _reverberation(dry_S: np.ndarray, sample_rate: int) -> np.ndarray:
-    """float32 [S]: the room alone, without the direct sound (Schroeder, JAES 10, 1962)."""
+    """Return the reverberation without the direct sound, float32 [S] (Schroeder, JAES 10, 1962)."""
     room_S = np.zeros_like(dry_S)
     for delay_s, gain in _COMBS:
         room_S += _comb(dry_S, max(1, round(delay_s * sample_rate)), gain)
@@ -151,7 +165,7 @@ def _reverberation(dry_S: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _comb(x_S: np.ndarray, delay: int, gain: float) -> np.ndarray:
-    """float32 [S]: y[n] = x[n - delay] + gain * y[n - delay], a block of `delay` samples at a time."""
+    """Filter by a feedback comb, float32 [S]: y[n] = x[n - delay] + gain * y[n - delay], `delay` samples at once."""
     y_S = np.zeros_like(x_S)
     for at in range(delay, len(x_S), delay):
         n = min(delay, len(x_S) - at)
@@ -160,7 +174,7 @@ def _comb(x_S: np.ndarray, delay: int, gain: float) -> np.ndarray:
 
 
 def _master(mix_S: np.ndarray, sample_rate: int) -> np.ndarray:
-    """float32 [S], |y| <= 1: turned down if loud, peaks bent instead of cut, faded out at the end."""
+    """Normalise loud mixes, limit peaks softly and fade out: float32 [S], |y| <= 1."""
     loud = float(np.quantile(np.abs(mix_S), 0.995))
     mix_S = mix_S * np.float32(_LOUD / max(loud, _LOUD))
     over_S = np.maximum(np.abs(mix_S) - _KNEE, 0.0) / (1 - _KNEE)

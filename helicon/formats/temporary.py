@@ -1,4 +1,4 @@
-"""Names of files and folders that are being written, and the removal of those whose process was killed."""
+"""Names of temporary files and folders, and the removal of those of killed processes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pathlib import Path
 
 
 def _host() -> str:
-    """Four digits of this machine, with which a folder may be shared with others, and of its numbers of processes.
+    """Return four hexadecimal digits of this machine and process namespace, as folders may be shared with others.
 
-    Containers count theirs anew, and may have one name.
+    Containers have process numbers of their own, and may share a host name.
     """
     namespace = Path("/proc/self/ns/pid")
     numbers = namespace.stat().st_ino if namespace.exists() else 0
@@ -33,14 +33,14 @@ _ours: set[str] = set()  # paths that this process is writing
 
 
 def temporary_path(target: Path) -> Path:
-    """A hidden path beside `target`, of the same suffix, by which its writer can be known."""
+    """Return a hidden path beside `target`, of the same suffix, whose name identifies this process."""
     name = f".{target.stem[:40]}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:12]}{target.suffix}"
     _ours.add(name)
     return target.with_name(name)
 
 
 def remove_temporary(path: Path) -> None:
-    """Removes what is left of a path by `temporary_path`, if anything is."""
+    """Remove the file or folder at a path of `temporary_path`, if it exists."""
     try:
         path.unlink(missing_ok=True)
     except OSError:  # a folder
@@ -50,9 +50,9 @@ def remove_temporary(path: Path) -> None:
 
 @contextmanager
 def scratch_file(suffix: str) -> Iterator[Path]:
-    """An empty file of that suffix, closed to others, in the system's folder for such, for the time of the block.
+    """Yield an empty file of this suffix in the system's temporary folder, with mode 0600; it is removed afterwards.
 
-    The first of a process also removes what killed ones left there.
+    The first call of a process also removes files that killed processes left there.
     """
     folder = Path(tempfile.gettempdir())
     clear_once(folder)
@@ -65,9 +65,9 @@ def scratch_file(suffix: str) -> Iterator[Path]:
 
 
 def clear_abandoned(folder: Path) -> list[Path]:
-    """Removes what killed processes were writing in a folder, not below it; gives what was removed.
+    """Remove temporary files of killed processes directly in a folder and return their paths.
 
-    Nothing of a process that lives, or that cannot be known to have ended.
+    Files of live processes, and of those that cannot be known to have ended, are kept.
     """
     removed = []
     with suppress(OSError):  # no such folder, or not ours to read
@@ -81,7 +81,7 @@ def clear_abandoned(folder: Path) -> list[Path]:
 
 @cache
 def clear_once(folder: Path) -> None:
-    """The same, the first time that this process asks."""
+    """Call `clear_abandoned` for a folder once per process."""
     clear_abandoned(folder)
 
 

@@ -1,4 +1,4 @@
-"""General MIDI as data: the families of instruments, how each sounds when synthesised, and the drum kit."""
+"""General MIDI as data: families of instruments, their synthesis parameters, and the drum kit."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from helicon.formats.score import DRUMS
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyTimbre:
-    """How a family sounds.
+    """Synthesis parameters of a family of instruments.
 
-    harmonics: amplitudes of the fundamental, its octave, ...; the first is the largest, so the pitch is plain.
-    attack_s, release_s: time to rise, and to fall after the note's end. ring_s: time for a struck or plucked middle C
-    to fall to 1/e, longer below and shorter above; None for tones that last as long as they are held.
-    damping: how much faster than the fundamental each further harmonic dies, per second.
-    vibrato: depth as a part of the frequency. detune: two players this part of the frequency apart; 0 for one.
+    Attributes:
+        harmonics: amplitudes of the fundamental, its octave, ...; the first is the largest, so that the pitch is clear.
+        attack_s: rise time in seconds.
+        release_s: fall time after the note's end, in seconds.
+        ring_s: time for a struck or plucked middle C to fall to 1/e, longer below and shorter above; None for tones
+            that last as long as they are held.
+        damping: decay rate of each further harmonic beyond the fundamental's, per second.
+        vibrato: depth as a part of the frequency.
+        detune: distance of two unison players as a part of the frequency; 0 for one player.
+        level: loudness relative to the other families.
     """
 
     harmonics: tuple[float, ...]
@@ -98,21 +103,27 @@ _SOUNDS_LIKE = {6: "guitar", 45: "guitar", 46: "guitar", 47: "percussive"}
 
 
 def family_of(program: int) -> str:
-    """Name of the General MIDI family of a program, 0-127, or of DRUMS."""
+    """Return the General MIDI family of a program, 0-127, or of DRUMS."""
     return FAMILY_NAMES[min(program, DRUMS) // 8]
 
 
 def timbre_of(program: int) -> FamilyTimbre:
-    """How a program, 0-127, sounds."""
+    """Return the synthesis parameters of a program, 0-127."""
     return FAMILIES[_SOUNDS_LIKE.get(program, family_of(program))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drum:
-    """A drum's sound: a tone that glides from `start_hz` to `end_hz`, and noise.
+    """Synthesis parameters of a drum: a tone that glides from `start_hz` to `end_hz`, and noise.
 
-    tone, noise: their amplitudes. ring_s: time to fall to 1/e. brightness: times the noise is differentiated, which
-    takes the low frequencies away.
+    Attributes:
+        name: row of the drum in a piano roll.
+        start_hz: initial frequency of the tone.
+        end_hz: final frequency of the tone.
+        tone: amplitude of the tone.
+        noise: amplitude of the noise.
+        ring_s: time to fall to 1/e.
+        brightness: times the noise is differentiated, which removes low frequencies.
     """
 
     name: str
@@ -140,7 +151,7 @@ _OTHER = Drum(name="other", start_hz=500, end_hz=400, tone=0.3, noise=0.3, ring_
 
 
 def _skin(name: str, end_hz: float) -> Drum:
-    """A tom, conga or bongo that settles at `end_hz`."""
+    """Return a tom, conga or bongo that settles at `end_hz`."""
     return Drum(name=name, start_hz=1.5 * end_hz, end_hz=end_hz, tone=0.75, noise=0.06, ring_s=0.13)
 
 
@@ -157,5 +168,5 @@ DRUM_NAMES = tuple(dict.fromkeys(drum.name for drum in (*_DRUM_KIT.values(), _OT
 
 
 def drum_of(note: int) -> Drum:
-    """The drum that a note on the percussion channel strikes."""
+    """Return the drum of a note on the percussion channel."""
     return _DRUM_KIT.get(note, _OTHER)

@@ -1,6 +1,6 @@
-"""The codebooks of a Vorbis sound, counted before its decoder makes tables of them: some bytes can ask for gigabytes.
+"""Size check of Vorbis codebooks before a decoder allocates tables: a few bytes can ask for gigabytes.
 
-Pages of OGG are RFC 3533's; the setup header is that of the Vorbis I specification, section 3.2.1 for codebooks.
+Pages of OGG: RFC 3533. Setup header: Vorbis I specification, section 3.2.1 for codebooks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class VorbisError(ValueError):
-    """Headers that are damaged, or ask for too much; the message is one line and names no path."""
+    """Damaged headers, or codebooks that are too large; the message is one line without the path."""
 
 
 def check_vorbis(file: BinaryIO) -> None:
-    """VorbisError where an OGG file, from its beginning on, has codebooks that are too large. Others pass."""
+    """Raise VorbisError if the codebooks of an OGG file are too large; other contents than Vorbis pass."""
     packets: list[bytes] = []
     for packet in _packets(file):
         packets.append(packet)
@@ -35,7 +35,10 @@ def check_vorbis(file: BinaryIO) -> None:
 
 
 def _packets(file: BinaryIO) -> Iterator[bytes]:
-    """Packets of the first stream. VorbisError at a page that is damaged or missing: decoders would look for others."""
+    """Yield packets of the first stream; raise VorbisError at a damaged or missing page.
+
+    Decoders would resynchronise at a later page, whose codebooks have not been checked.
+    """
     serial, following, taken, packet = None, 0, 0, b""
     while taken < MOST_BYTES:
         head = file.read(_PAGE.size)
@@ -66,13 +69,13 @@ def _packets(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _checksum(page: bytes) -> int:
-    """CRC of polynomial 0x04C11DB7, nothing reflected: zlib's of bytes whose bits are reversed."""
+    """Return OGG's CRC (polynomial 0x04C11DB7, not reflected), by zlib's on bit-reversed bytes."""
     reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(reflected.to_bytes(4).translate(_REVERSED)[::-1])
 
 
 class _Bits:
-    """Numbers of some bits each, the lowest bit first; zeros after the end."""
+    """Bit reader, lowest bit first; zeros after the end."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self.place, self.end = data, 0, 8 * len(data)
@@ -86,7 +89,7 @@ class _Bits:
 
 @lru_cache(maxsize=16)  # the sounds of one encoder share a few
 def _values(setup: bytes) -> int:
-    """Entries of all codebooks times their dimensions, as far as they can be read: at most a little over the limit."""
+    """Return the sum over codebooks of entries times dimensions; parsing stops beyond the limit."""
     bits, total = _Bits(setup), 0
     bits.take(8 * 7)
     for _ in range(bits.take(8) + 1):
@@ -107,7 +110,7 @@ def _values(setup: bytes) -> int:
 
 
 def _skip_lengths(bits: _Bits, entries: int) -> None:
-    """Past the lengths of the words of a codebook."""
+    """Skip a codebook's codeword lengths."""
     if bits.take(1):  # in order: how many there are of each length
         bits.take(5)
         done = 0
@@ -124,7 +127,7 @@ def _skip_lengths(bits: _Bits, entries: int) -> None:
 
 
 def _roots(entries: int, dimensions: int) -> int:
-    """The greatest whole number of which `dimensions` factors are at most `entries`."""
+    """Return the greatest whole number whose power of `dimensions` is at most `entries` (section 9.2.3)."""
     if not dimensions or not entries:
         return 0
     root = int(entries ** (1 / dimensions))

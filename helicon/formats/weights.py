@@ -1,4 +1,4 @@
-"""Named tensors as safetensors files: checked before anything is allocated, written whole or not at all."""
+"""Safetensors files: checked before anything is allocated, written atomically."""
 
 from __future__ import annotations
 
@@ -25,28 +25,33 @@ FLOATS = {"F64", "F32", "F16", "BF16"}
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 SIZES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 LONGEST_HEADER = 8_000_000  # bytes
-MOST_DIMENSIONS = 8
+MOST_DIMENSIONS = 8  # of a tensor
 
 
 class WeightsError(ValueError):
-    """A file of weights that is damaged, or not what was expected; the message names it and what is wrong."""
+    """A weights file that is damaged or does not fit; the message names the file and the fault."""
 
 
 class Claim(NamedTuple):
-    """Shape and number format of a tensor, as the header of its file has them."""
+    """Shape and number format of a tensor by the file's header."""
 
     shape: tuple[int, ...]
     dtype: str
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes the tensors under their names."""
+    """Write named tensors, atomically.
+
+    Args:
+        path: target.
+        tensors: name -> tensor on any device.
+    """
     with atomic_write(path) as temporary:
         temporary.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def hash_weights(tensors: Mapping[str, Tensor]) -> str:
-    """Hash of names and values: 16 hexadecimal digits."""
+    """Return a SHA-256 hash of names and values, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
@@ -57,9 +62,19 @@ def hash_weights(tensors: Mapping[str, Tensor]) -> str:
 def read_weights(
     path: Path, expected: Mapping[str, Tensor] | None = None, device: torch.device | str = "cpu", links: bool = False
 ) -> dict[str, Tensor]:
-    """Tensors of a file, once names, shapes and kinds (floating or not) are those of `expected`, if it is given.
+    """Read the tensors of a safetensors file.
 
-    links: as `read_header` has them.
+    Args:
+        path: file.
+        expected: tensors with the names, shapes and kinds (floating or not) that the file must have; None for any.
+        device: of the result.
+        links: accept a symbolic link to a regular file.
+
+    Returns:
+        Name -> tensor.
+
+    Raises:
+        WeightsError: the file is damaged, or its tensors are not the expected ones.
     """
     header = read_header(path, links)
     if expected is not None:
@@ -89,16 +104,19 @@ def _check_names(path: Path, header: Mapping[str, Claim], expected: Mapping[str,
 
 
 def read_header(path: Path, links: bool = False) -> dict[str, Claim]:
-    """Name -> shape and number format of the tensors of a safetensors file, before anything is allocated for them.
+    """Read the header of a safetensors file, before anything is allocated for its tensors.
 
-    Tensors lie one after another and fill the file: the library itself accepts some trailing bytes.
+    Tensors must follow one another and fill the file: the library itself accepts some trailing bytes.
 
     Args:
-        path: of the file, of which the header alone is read.
-        links: whether it may be a symbolic link.
+        path: file, of which the header alone is read.
+        links: accept a symbolic link to a regular file.
+
+    Returns:
+        Name -> shape and number format.
 
     Raises:
-        WeightsError: where header and file do not agree, or the header is longer than 8 MB.
+        WeightsError: header and file do not agree, or the header is longer than 8 MB.
     """
     try:
         with open_regular(path, links) as file:
@@ -123,13 +141,13 @@ def read_header(path: Path, links: bool = False) -> dict[str, Claim]:
 
 
 def _claims(header: Any) -> tuple[dict[str, Claim], int]:
-    """Tensors by name, and where the last of them ends; ValueError for what is no such header."""
+    """Validate a header and return claims by name and the end of the last tensor; raise ValueError for a bad one."""
     if not isinstance(header, dict):
         raise ValueError("no object")
     notes = header.pop("__metadata__", {})
     if not isinstance(notes, dict) or not all(isinstance(value, str) for value in notes.values()):
         raise ValueError("__metadata__ holds no texts")
-    places, claims = [], {}
+    byte_ranges, claims = [], {}
     for name, entry in header.items():
         where = printable(name, 60)
         entry = fields(where, entry, ("dtype", "shape", "data_offsets"))
@@ -138,10 +156,10 @@ def _claims(header: Any) -> tuple[dict[str, Claim], int]:
         begin, end = (whole(where, offset, 0, 1 << 62) for offset in (*offsets, -1)[:2])
         if dtype not in SIZES or end - begin != prod(shape) * SIZES[dtype]:
             raise ValueError(f"{where}: {shown(dtype)} {shape} does not fit bytes {begin} to {end}")
-        places.append((begin, end))
+        byte_ranges.append((begin, end))
         claims[name] = Claim(tuple(shape), dtype)
     reached = 0
-    for begin, end in sorted(places):
+    for begin, end in sorted(byte_ranges):
         if begin != reached:
             raise ValueError(f"tensors overlap or leave a gap at byte {min(begin, reached)}")
         reached = end

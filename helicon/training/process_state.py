@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helicon.formats.progress import is_told_otherwise, stream
+from helicon.formats.progress import is_redirected, stream
 from helicon.vqvae.precision import float32_settings_kept
 
 LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # loggers that write by themselves
@@ -45,7 +45,7 @@ def process_state_kept() -> Iterator[None]:
 @contextmanager
 def _messages_told() -> Iterator[None]:
     """Warnings, and what Lightning logs, go where progress goes, which is where they go by themselves by default."""
-    if not is_told_otherwise():
+    if not is_redirected():
         yield
         return
     handlers = [each for name in LIGHTNING for each in logging.getLogger(name).handlers]

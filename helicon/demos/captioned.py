@@ -1,4 +1,4 @@
-"""Worlds of captioned media: a codec learns the media, a model learns captions and codes; does it heed captions?"""
+"""Demos of captioned media: a codec and a text-conditional model are trained, and caption adherence is measured."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ RIGHT = "all_right"
 
 
 class Captioned(Protocol):
-    """What can be asked for."""
+    """Request for a medium, with its caption."""
 
     @property
     def caption(self) -> str:
-        """In words."""
+        """Caption in words."""
         ...
 
 
 @dataclass(frozen=True)
 class CaptionedSamples:
-    """Media made for a caption, what is read from each, and how well the model itself finds that they fit it."""
+    """Samples for a caption, the attributes read from each, and the model's score of how well each fits the caption."""
 
     asked: Captioned
     media: Sequence[Any]
@@ -56,17 +56,28 @@ class CaptionedSamples:
     fits: Sequence[float]
 
     def first(self, count: int) -> CaptionedSamples:
-        """The first few of them."""
+        """Return the first `count` samples."""
         return replace(self, media=self.media[:count], readings=self.readings[:count], fits=self.fits[:count])
 
 
 @dataclass(frozen=True)
 class CaptionedWorld(World):
-    """A world of pictures or sounds with captions.
+    """Demo of pictures or sounds with captions.
 
-    In subclasses codec_steps_a_minute and steps_a_minute are what 2 cores take a minute for, so that the result hardly
-    depends on them; codec_share is the codec's part of the minutes; codec_options its config; best_of is how many are
-    made for a caption, of which the best fit counts once; example is a caption; chance has what guessing reaches.
+    Attributes (of subclasses):
+        medium: name of the modality.
+        layout: layout of the model.
+        batch: sequences per training step.
+        codec_steps_a_minute: training steps of the codec that 2 cores take a minute, so that the result hardly depends
+            on the machine.
+        steps_a_minute: likewise, of the model.
+        codec_share: part of the minutes for the codec.
+        codec_options: config of the codec.
+        best_of: samples per caption from which the best fit is chosen.
+        title: heading of the page.
+        intro: paragraph of the page.
+        example: a caption.
+        chance: accuracy of guessing, by attribute.
     """
 
     medium: ClassVar[str]
@@ -84,37 +95,54 @@ class CaptionedWorld(World):
 
     @abstractmethod
     def held_out(self, rng: np.random.Generator) -> Captioned:
-        """Something that is never in training."""
+        """Draw a request that is never in training."""
 
     @abstractmethod
-    def read(self, made: Any) -> Any:
-        """What a program that knows neither the model nor the maker of the world sees or hears in what was made."""
+    def read(self, output: Any) -> Any:
+        """Read the attributes of a sample by a program that knows neither the model nor the maker of the world."""
 
     @abstractmethod
     def obeys(self, reading: Any, asked: Any) -> dict[str, bool]:
-        """Whether each attribute of what was asked for is there, and all of them."""
+        """Compare a sample's attributes with the request.
+
+        Args:
+            reading: result of `read`.
+            asked: the request.
+
+        Returns:
+            True by name for each attribute as asked, and `all_right`.
+        """
 
     @abstractmethod
     def show_samples(self, samples: CaptionedSamples, right: Sequence[bool], stem: Path) -> PageItem:
-        """Writes the media of a caption to files of that stem; right: which of them are all as asked."""
+        """Write the samples of a caption to files.
+
+        Args:
+            samples: samples of one caption.
+            right: for each sample, True if all attributes are as asked.
+            stem: path of the files without suffix.
+
+        Returns:
+            The entry of the result page.
+        """
 
     @property
     def codec(self) -> Path:
-        """The codec's run."""
+        """Run folder of the codec."""
         return self.out / "codec"
 
     @property
     def codec_steps(self) -> int:
-        """Of the codec's training."""
+        """Training steps of the codec."""
         return max(1, round(self.codec_steps_a_minute * self.codec_share * self.minutes))
 
     @property
     def steps(self) -> int:
-        """Of the model's training."""
+        """Training steps of the model."""
         return max(1, round(self.steps_a_minute * (1 - self.codec_share) * self.minutes))
 
     def stages(self, say: Say) -> Iterator[Stage]:
-        """The codec; then the tiny preset, on captions of a token a word."""
+        """Plan the codec, then the tiny preset on captions of a token a word."""
         codec_minutes = self.minutes * self.codec_share
         options = merge(self.codec_options, {"data": {"held_out": HELD_OUT}})
         request = self.request(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, options)
@@ -134,16 +162,25 @@ class CaptionedWorld(World):
         ]
 
     def draw_held_out(self, count: int) -> list[Captioned]:
-        """What is asked for; the same for the same seed."""
+        """Draw held-out requests; the same for the same seed."""
         rng = np.random.default_rng((self.seed, 1))
         return [self.held_out(rng) for _ in range(count)]
 
-    def sample(self, bundle: Bundle, asked: Sequence[Captioned], each: int) -> list[CaptionedSamples]:
-        """Some media for each caption, all sampled at once."""
+    def sample(self, bundle: Bundle, asked: Sequence[Captioned], per_caption: int) -> list[CaptionedSamples]:
+        """Sample media for captions, all in one batch.
+
+        Args:
+            bundle: the trained model.
+            asked: requests.
+            per_caption: samples for each request.
+
+        Returns:
+            Samples with readings and fits, for each request.
+        """
         layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
-        given = [{"text": tokenizers["text"].encode(one.caption)} for one in asked]
-        prompts = [Prompt(ids) for ids in given for _ in range(each)]
-        made = decode(
+        conditions = [{"text": tokenizers["text"].encode(request.caption)} for request in asked]
+        prompts = [Prompt(ids) for ids in conditions for _ in range(per_caption)]
+        outputs = decode(
             bundle.gpt,
             bundle.sequencer,
             layout,
@@ -151,31 +188,31 @@ class CaptionedWorld(World):
             Sampling(chain=methods(SamplingOptions(temperature=TEMPERATURE)), seed=self.seed),
         )
         samples = []
-        for number, (one, ids) in enumerate(zip(asked, given)):
-            codes = made[number * each : (number + 1) * each]
+        for number, (request, ids) in enumerate(zip(asked, conditions)):
+            codes = outputs[number * per_caption : (number + 1) * per_caption]
             media = decode_all(tokenizers[layout.target.name], codes)
             fits = fit_to_conditions(bundle, layout, ids, codes).tolist()
-            samples.append(CaptionedSamples(one, media, list(map(self.read, media)), fits))
+            samples.append(CaptionedSamples(request, media, list(map(self.read, media)), fits))
         return samples
 
     def figures(self, samples: Sequence[CaptionedSamples]) -> dict[str, float]:
-        """Share of media that have each attribute as asked, and all of them.
+        """Compute the share of samples that have each attribute as asked, and all of them.
 
-        shuffled: all of them, against the caption after theirs; best: all of them, of the best fit of each caption.
+        `shuffled`: all attributes against the next caption; `best`: all attributes, of the best fit of each caption.
         """
-        right = [[self.obeys(reading, each.asked) for reading in each.readings] for each in samples]
+        right = [[self.obeys(reading, item.asked) for reading in item.readings] for item in samples]
         figures = {name: _mean(row[name] for rows in right for row in rows) for name in self.chance}
         after = zip(samples, [*samples[1:], samples[0]])
         figures["shuffled"] = _mean(
-            self.obeys(reading, other.asked)[RIGHT] for each, other in after for reading in each.readings
+            self.obeys(reading, other.asked)[RIGHT] for item, other in after for reading in item.readings
         )
-        figures["best"] = _mean(rows[int(np.argmax(each.fits))][RIGHT] for each, rows in zip(samples, right))
+        figures["best"] = _mean(rows[int(np.argmax(item.fits))][RIGHT] for item, rows in zip(samples, right))
         return figures
 
     def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
         bundle = load_bundle(plan.run)
         samples = self.sample(bundle, self.draw_held_out(CAPTIONS), self.best_of)
-        figures, of_all = self.figures([each.first(SAMPLES) for each in samples]), self.figures(samples)
+        figures, of_all = self.figures([item.first(SAMPLES) for item in samples]), self.figures(samples)
         del figures["best"]
         figures |= {f"mean_of_{self.best_of}": of_all[RIGHT], f"best_of_{self.best_of}": of_all["best"]}
         self._write_page(plan, bundle, samples, figures)
@@ -193,8 +230,8 @@ class CaptionedWorld(World):
         self, plan: TrainingPlan, bundle: Bundle, samples: Sequence[CaptionedSamples], figures: Mapping[str, float]
     ) -> None:  # fmt: skip
         items = []
-        for number, each in enumerate(samples[:SHOWN]):
-            few = each.first(SAMPLES)
+        for number, item in enumerate(samples[:SHOWN]):
+            few = item.first(SAMPLES)
             right = [self.obeys(reading, few.asked)[RIGHT] for reading in few.readings]
             items.append(self.show_samples(few, right, self.out / "generated" / f"{number:03d}"))
         intro = self.intro.format(

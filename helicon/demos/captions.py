@@ -1,4 +1,4 @@
-"""What worlds with captions share: words that are checked, captions read back, a part held out, files and captions."""
+"""Helpers of worlds with captions: word checks, caption parsing, the held-out fifth, writing of media with captions."""
 
 from __future__ import annotations
 
@@ -15,31 +15,69 @@ T = TypeVar("T")
 
 
 def check_word(kind: str, word: str, words: Iterable[str]) -> None:
-    """ValueError for a word of this kind that there is not."""
+    """Check a word of a caption.
+
+    Args:
+        kind: of the word, such as "size".
+        word: the word.
+        words: accepted words.
+
+    Raises:
+        ValueError: the word is not accepted.
+    """
     if word not in words:
         raise ValueError(f"no {kind} {word!r}; there are {', '.join(words)}")
 
 
 def read_words(pattern: re.Pattern[str], text: str, example: str, words: Iterable[str]) -> tuple[str, ...]:
-    """The groups of a caption; ValueError, with an example and all words there are, for a text that is none."""
-    found = pattern.fullmatch(text.strip())
-    if found is None:
+    """Parse a caption.
+
+    Args:
+        pattern: with a group for each word.
+        text: the caption.
+        example: a caption, for the message.
+        words: all words, for the message.
+
+    Returns:
+        The groups.
+
+    Raises:
+        ValueError: the pattern does not match.
+    """
+    match = pattern.fullmatch(text.strip())
+    if match is None:
         raise ValueError(f"cannot read {text!r}; captions are like {example!r}, with {', '.join(words)}")
-    return found.groups()
+    return match.groups()
 
 
 def fifth(combinations: Iterable[T], caption: Callable[[T], str]) -> frozenset[T]:
-    """A fifth of the combinations, always the same: those of the smallest hash of their words."""
-    ordered = sorted(combinations, key=lambda each: sha256(caption(each).encode()).digest())
+    """Select a fixed fifth of the combinations, by the smallest hashes of their captions.
+
+    Args:
+        combinations: to select from.
+        caption: words of a combination.
+
+    Returns:
+        The selected combinations.
+    """
+    ordered = sorted(combinations, key=lambda combination: sha256(caption(combination).encode()).digest())
     return frozenset(ordered[: len(ordered) // 5])
 
 
 def write_captioned(
     folder: str | os.PathLike[str], count: int, seed: int, suffix: str, make: Callable[[Path, np.random.Generator], str]
 ) -> list[Path]:
-    """Writes `folder/00001.suffix`, its caption `00001.txt`, and on; gives the paths of the media.
+    """Write media with captions: `folder/00001.suffix`, `folder/00001.txt`, and on.
 
-    make(path, rng): writes a medium, gives its caption.
+    Args:
+        folder: target, created if necessary.
+        count: number of media.
+        seed: of the random generators, one for each medium.
+        suffix: of the media.
+        make: `make(path, rng)` writes a medium and returns its caption.
+
+    Returns:
+        Paths of the media.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = [Path(folder) / f"{i + 1:05}{suffix}" for i in range(count)]

@@ -1,7 +1,7 @@
-"""A composer of short pieces of simple counterpoint, for trying a model out on music that nobody has to download.
+"""Rule-based composer of short pieces of simple counterpoint: training data that needs no download.
 
-A piece is a few phrases of four bars, such as A A B A. A phrase has a progression of chords, ends on the dominant
-(open) or the tonic (closed), and its four voices are led through the chords; then the style dresses them.
+A piece is a few phrases of four bars, such as A A B A. A phrase has a chord progression, ends on the dominant (open) or
+the tonic (closed), and its four voices are led through the chords; then the style sets rhythm and accompaniment.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ _LOUDNESS = {"melody": 88, "bass": 72, "chords": 56, "drums": 56}
 
 @dataclass(frozen=True)
 class Theme:
-    """The music of one letter of a form.
+    """Music of one letter of a form.
 
-    degrees, voices ([chords, 4] pitches): by ending. cells, figures: rhythm and way of the melody in each slot.
+    Attributes:
+        degrees: chord degrees, by ending.
+        voices: int [chords, 4] pitches, by ending.
+        cells: rhythm of the melody in each slot.
+        figures: melodic figure in each slot.
     """
 
     degrees: dict[str, list[int]]
@@ -39,17 +43,30 @@ class Theme:
 
 
 def compose(seed: int, label: str | None = None) -> Score:
-    """The piece of that seed, in the style `label`, or in any: the same arguments give the same piece.
+    """Compose a piece of 10 to 30 seconds.
 
-    10 to 30 seconds; onsets and ends on a grid of sixteenth notes, rounded to 10 ms; velocities are multiples of 8.
+    Onsets and ends lie on a grid of sixteenth notes, rounded to 10 ms; velocities are multiples of 8.
+
+    Args:
+        seed: the same seed and label give the same piece.
+        label: style, of `LABELS`; drawn by the seed unless given.
+
+    Returns:
+        The score, labelled with its style.
     """
     return _composed(seed, label)[1]
 
 
 def write_folder(directory: str | os.PathLike[str], pieces: int, seed: int) -> list[Path]:
-    """Writes `directory/LABEL/LABEL-0001.mid` and on, the styles in turn, and returns the paths.
+    """Write pieces as `directory/LABEL/LABEL-0001.mid` and on, styles in turn, each with its description as text.
 
-    Each file carries its description as text.
+    Args:
+        directory: target, created if necessary.
+        pieces: number of files.
+        seed: folders of different seeds have no piece in common.
+
+    Returns:
+        Paths of the files.
     """
     paths = []
     for i in range(pieces):
@@ -79,7 +96,7 @@ def _composed(seed: int, label: str | None) -> tuple[PiecePlan, Score]:
 
 
 def _theme(plan: PiecePlan, letter: str, rng: random.Random) -> Theme:
-    """Chords, voices and motif of a letter. Both endings follow the same first half."""
+    """Compose chords, voices and motif of a letter; both endings share the first half."""
     count = BARS * plan.metre.bar // plan.metre.slot
     body = count // 2
     starts = (TONIC,) if letter == "A" else (SUBMEDIANT, SUBDOMINANT)
@@ -104,7 +121,7 @@ def _theme(plan: PiecePlan, letter: str, rng: random.Random) -> Theme:
 
 
 def _motif(plan: PiecePlan, count: int, rng: random.Random) -> tuple[list[tuple[int, ...]], list[str]]:
-    """Rhythm and figure of each slot: two of each, in turn, so that the phrase is about something."""
+    """Draw rhythm and figure of each slot: two of each, in turn, so that the phrase has a motif."""
     cells = rng.sample(STYLES[plan.label].cells[plan.metre.slot], 2)
     figures = rng.sample(_figures(plan), 2)
     order = rng.choice(((0, 1, 0, 1), (0, 0, 1, 1), (0, 1, 0, 0)))
@@ -113,12 +130,12 @@ def _motif(plan: PiecePlan, count: int, rng: random.Random) -> tuple[list[tuple[
 
 
 def _figures(plan: PiecePlan) -> tuple[str, ...]:
-    """Chorales go by step; other styles also leap within the chord."""
+    """Return the melodic figures of the style: steps for chorales, leaps within the chord too for others."""
     return (WALK, WALK, TURN_DOWN) if plan.label == "chorale" else (WALK, WALK, TURN_UP, TURN_DOWN, RISE, FALL)
 
 
 def _varied(theme: Theme, plan: PiecePlan, rng: random.Random) -> Theme:
-    """The theme with another rhythm and figure in one slot."""
+    """Return the theme with another rhythm and figure in one slot."""
     cells, figures, at = list(theme.cells), list(theme.figures), rng.randrange(len(theme.cells) - 2)
     cells[at] = rng.choice(STYLES[plan.label].cells[plan.metre.slot])
     figures[at] = rng.choice(_figures(plan))
@@ -126,12 +143,12 @@ def _varied(theme: Theme, plan: PiecePlan, rng: random.Random) -> Theme:
 
 
 def _phrase(plan: PiecePlan, theme: Theme, tick: int, ending: str, closing: bool) -> Iterable[Event]:
-    """All parts of a phrase that begins at `tick`."""
+    """Yield the events of all parts of a phrase that begins at `tick`."""
     degrees, voices = theme.degrees[ending], theme.voices[ending]
     slot, end = plan.metre.slot, tick + BARS * plan.metre.bar
     starts = [tick + i * slot for i in range(len(degrees))]
     lengths = [slot] * (len(degrees) - 1) + [end - starts[-1]]
-    slots = [ChordSpan(*each) for each in zip(starts, lengths, degrees, voices)]
+    slots = [ChordSpan(*span) for span in zip(starts, lengths, degrees, voices)]
     yield from melody(slots, theme.cells, theme.figures, plan.key)
     yield from accompaniment(slots, plan.label, plan.metre, plan.key, held=closing)
     if STYLES[plan.label].drums:
@@ -139,14 +156,14 @@ def _phrase(plan: PiecePlan, theme: Theme, tick: int, ending: str, closing: bool
 
 
 def _velocity(event: Event, plan: PiecePlan, louder: int) -> int:
-    """Louder on the first beat and in the middle of a phrase; a multiple of 8."""
+    """Return the velocity, a multiple of 8: louder on first beats and in the middle of a phrase."""
     bar, tick = divmod(event.tick, plan.metre.bar)
     accent = 8 * (tick == 0) + 8 * (bar % BARS in (1, 2))
     return min(max(_LOUDNESS[event.part] + accent + louder, 24), 120)
 
 
 def _score(plan: PiecePlan, events: list[tuple[Event, int]]) -> Score:
-    """Events as notes in seconds. A note that another of its instrument and pitch interrupts is cut short there."""
+    """Convert events to a score; a note ends where its instrument strikes the same pitch again."""
     programs = {"melody": plan.ensemble.melody, "chords": plan.ensemble.chords, "bass": plan.ensemble.bass}
     programs["drums"] = DRUMS
     notes: dict[tuple[int, int, int], tuple[int, int]] = {}  # (program, pitch, tick) -> ticks, velocity

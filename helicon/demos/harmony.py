@@ -1,6 +1,6 @@
-"""Keys, chords, progressions, and four voices led from chord to chord.
+"""Keys, chords, progressions and four-part voice leading.
 
-Shapes: M ways to voice a chord, 4 voices: bass, tenor, alto, soprano. Pitches are MIDI notes, pitch classes 0 (C) - 11.
+Shapes: M voicings of a chord, 4 voices: bass, tenor, alto, soprano. Pitches are MIDI notes, pitch classes 0 (C) - 11.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RANGES = ((38, 57), (50, 67), (57, 74), (62, 81))  # lowest and highest note of
 
 @dataclass(frozen=True)
 class MusicalKey:
-    """A major or minor key on a pitch class."""
+    """Major or minor key on a pitch class."""
 
     tonic: int
     minor: bool
@@ -40,15 +40,15 @@ class MusicalKey:
         return f"{_NAMES[self.tonic]} {'minor' if self.minor else 'major'}"
 
     def scale(self, degree: int) -> tuple[int, ...]:
-        """The seven pitch classes, from the tonic up, that go with the chord on a degree.
+        """Return the seven pitch classes, from the tonic up, of the scale under the chord on a degree.
 
-        In minor the dominant raises the seventh of the scale, so that it leads to the tonic.
+        In minor the dominant raises the seventh of the scale (harmonic minor), so that it leads to the tonic.
         """
         steps = _MAJOR if not self.minor else _HARMONIC_MINOR if degree == DOMINANT else _MINOR
         return tuple((self.tonic + step) % 12 for step in steps)
 
     def chord(self, degree: int) -> tuple[int, int, int]:
-        """Pitch classes of the triad on a degree: root, third, fifth."""
+        """Return the pitch classes of the triad on a degree: root, third, fifth."""
         scale = self.scale(degree)
         return scale[degree], scale[(degree + 2) % 7], scale[(degree + 4) % 7]
 
@@ -56,9 +56,20 @@ class MusicalKey:
 def progression(
     key: MusicalKey, starts: Sequence[int], length: int, then: Sequence[int], rng: random.Random
 ) -> list[int]:
-    """Degrees of `length` chords from one of `starts` on; any of the degrees in `then` may follow the last.
+    """Draw a chord progression from all that the rules allow.
 
-    ValueError if there is no such progression.
+    Args:
+        key: its supertonic is left out if it is minor.
+        starts: degrees that the first chord may have.
+        length: number of chords.
+        then: degrees all of which must be able to follow the last chord.
+        rng: draws.
+
+    Returns:
+        Degrees of the chords.
+
+    Raises:
+        ValueError: there is no such progression.
     """
     paths = [[start] for start in starts]
     for _ in range(length - 1):
@@ -70,7 +81,7 @@ def progression(
 
 
 def _is_used(key: MusicalKey, degree: int) -> bool:
-    """The supertonic of a minor key is diminished and is left out."""
+    """Return True but for the supertonic of a minor key, a diminished chord."""
     return not (key.minor and degree == SUPERTONIC)
 
 
@@ -81,38 +92,46 @@ def lead(
     rng: random.Random,
     before: np.ndarray | None = None,
 ) -> np.ndarray:
-    """int [chords, 4]: the smoothest voices for the chords, found by dynamic programming over all ways to voice each.
+    """Lead four voices through chords at the least total cost, by dynamic programming over all voicings.
 
-    contour: where the soprano would like to be at each chord, MIDI pitch. before: [4], voices that sound just before.
+    Args:
+        key: of the chords.
+        degrees: of the chords.
+        contour: MIDI pitch that the soprano should be near to, at each chord.
+        rng: adds noise to the costs, so that equal harmony need not sound equal.
+        before: int [4] voices that sound just before; None at the beginning.
+
+    Returns:
+        int [chords, 4] MIDI pitches.
     """
-    choices, costs, parents = [], [], []
+    voicings, costs, parents = [], [], []
     for degree, wish in zip(degrees, contour):
         voicings_M4 = _voicings(key, degree)
         cost_M = _standing_cost(voicings_M4, key.chord(degree), wish)
         cost_M = cost_M + [2.0 * rng.random() for _ in cost_M]  # so that equal harmony need not sound equal
-        previous_M4 = choices[-1] if choices else before[None] if before is not None else None
+        previous_M4 = voicings[-1] if voicings else before[None] if before is not None else None
         if previous_M4 is not None:
-            through_MM = _moving_cost(previous_M4, voicings_M4) + (costs[-1][:, None] if choices else 0.0)
+            through_MM = _moving_cost(previous_M4, voicings_M4) + (costs[-1][:, None] if voicings else 0.0)
             parents.append(through_MM.argmin(0))
             cost_M = cost_M + through_MM.min(0)
-        choices.append(voicings_M4)
+        voicings.append(voicings_M4)
         costs.append(cost_M)
     best = int(costs[-1].argmin())
-    led = [choices[-1][best]]
-    for i in range(len(choices) - 1, 0, -1):
+    led = [voicings[-1][best]]
+    for i in range(len(voicings) - 1, 0, -1):
         best = int(parents[i if before is not None else i - 1][best])
-        led.append(choices[i - 1][best])
+        led.append(voicings[i - 1][best])
     return np.array(led[::-1])
 
 
 @cache
 def _voicings(key: MusicalKey, degree: int) -> np.ndarray:
-    """int [M, 4]: ascending voices within their ranges that sound the whole triad, its root or third in the bass."""
+    """Return ascending voices within their ranges, int [M, 4], of a whole triad with its root or third in the bass."""
     root, third, fifth = key.chord(degree)
     leading = (key.tonic + 11) % 12
     notes = [[p for p in range(low, high + 1) if p % 12 in (root, third, fifth)] for low, high in _RANGES]
     notes[0] = [p for p in notes[0] if p % 12 != fifth]
-    found = [
+    voicings = [
         voices
         for voices in itertools.product(*notes)
         if voices[0] + 2 < voices[1] < voices[2] < voices[3]
@@ -121,17 +140,17 @@ def _voicings(key: MusicalKey, degree: int) -> np.ndarray:
         and {p % 12 for p in voices} == {root, third, fifth}
         and [p % 12 for p in voices].count(leading) < 2
     ]
-    return np.array(found)
+    return np.array(voicings)
 
 
 def _standing_cost(voicings_M4: np.ndarray, chord: tuple[int, int, int], wish: float) -> np.ndarray:
-    """float [M]: far from the wished soprano; inverted; the third doubled."""
+    """Return costs of voicings, float [M]: distance from the wished soprano, inversion, doubled third."""
     third_M4 = voicings_M4 % 12 == chord[1]
     return 1.2 * np.abs(voicings_M4[:, 3] - wish) + 3.0 * third_M4[:, 0] + 2.0 * (third_M4.sum(1) > 1)
 
 
 def _moving_cost(before_M4: np.ndarray, after_N4: np.ndarray) -> np.ndarray:
-    """float [M, N]: leaps, least welcome outside the bass; parallel fifths and octaves; a soprano that stays."""
+    """Return costs of voice leading, float [M, N]: leaps, parallel fifths and octaves, a repeated soprano."""
     moved_MN4 = after_N4[None] - before_M4[:, None]
     leaps_MN4 = np.abs(moved_MN4)
     cost_MN = leaps_MN4 @ np.array([0.3, 1.0, 1.0, 0.6]) + 0.5 * np.maximum(leaps_MN4[..., 3] - 4, 0) ** 2

@@ -1,4 +1,4 @@
-"""The world of made-up music: compose, train the tiny preset, measure, generate, show."""
+"""Music demo: compose, train the tiny preset, measure, generate, show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ SAFER: dict[str, Any] = {"temperature": 0.8, "top_p": 0.9}  # a model this young
 
 @dataclass(frozen=True, kw_only=True)
 class MusicWorld(World):
-    """Pieces of counterpoint in several styles. seconds: of each piece that is generated."""
+    """Demo of counterpoint in several styles.
+
+    Attributes:
+        seconds: duration of each generated piece.
+    """
 
     minutes: float = 1.0
     pieces: int = 300
@@ -43,9 +47,9 @@ class MusicWorld(World):
         write_folder(self.folder, self.pieces, self.seed)
 
     def stages(self, say: Say) -> Iterator[Stage]:
-        """The tiny preset on MuseNet's vocabulary, a third of what General MIDI's would take.
+        """Plan the tiny preset on MuseNet's vocabulary, a third of General MIDI's.
 
-        Small batches and few looks at the held-out pieces, so that a minute has some hundred steps.
+        Small batches and rare validation, so that a minute has some hundred steps.
         """
         # The composer itself varies keys, tempos and volumes
         data = {"tokenizers": {"music": "musenet"}, "batch_size": 8, "val_batches": 8, "augment": False}
@@ -85,7 +89,7 @@ class MusicWorld(World):
         return figures
 
     def measure(self, plan: TrainingPlan) -> dict[str, float]:
-        """Nats a held-out token of the model and of counting, over all held-out pieces and the same targets."""
+        """Compute held-out nats a token of the model and of n-gram baselines, over the same targets."""
         bundle, corpus = load_bundle(plan.run), plan.prepared.corpora[0]
         layout = bundle.schema.layouts[0]
         held = [int(i) for i in corpus.select(held=True)]

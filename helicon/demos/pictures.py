@@ -1,4 +1,4 @@
-"""The world of shapes: pictures of two of them, whose captions a model learns to heed."""
+"""Picture demo: text-to-image on pictures of two shapes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ same pictures get {shuffled:.1f} % right."""
 
 @dataclass(frozen=True)
 class PictureWorld(CaptionedWorld):
-    """Pictures of two shapes."""
+    """Demo of pictures of two shapes."""
 
     minutes: float = 6.0
     pieces: int = 20_000
@@ -48,14 +48,23 @@ class PictureWorld(CaptionedWorld):
     def held_out(self, rng: np.random.Generator) -> Scene:
         return held_out_scene(rng)
 
-    def read(self, made: np.ndarray) -> list[DetectedShape]:
-        return read_scene(made)
+    def read(self, output: np.ndarray) -> list[DetectedShape]:
+        return read_scene(output)
 
     def obeys(self, reading: Sequence[DetectedShape], asked: Scene) -> dict[str, bool]:
         return obeys(reading, asked)
 
     def show_samples(self, samples: CaptionedSamples, right: Sequence[bool], stem: Path) -> PageItem:
-        """All pictures of a caption side by side."""
+        """Write all pictures of a caption side by side.
+
+        Args:
+            samples: samples of one caption.
+            right: for each sample, True if all attributes are as asked.
+            stem: path of the file without suffix.
+
+        Returns:
+            The entry of the result page.
+        """
         sheet = stem.with_suffix(".png")
         contact_sheet(samples.media, sheet, columns=len(samples.media))
         shown = sheet.relative_to(self.out)

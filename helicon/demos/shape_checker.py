@@ -1,4 +1,4 @@
-"""Says which words of a caption a picture of the world of shapes obeys."""
+"""Checker of the world of shapes: compares a picture with its caption, word by word."""
 
 from __future__ import annotations
 
@@ -25,24 +25,40 @@ CHANCE = {
 
 
 def score(pixels: np.ndarray, scene: Scene) -> dict[str, bool]:
-    """What of the scene a picture, uint8 [S, S, 3], shows: see `obeys`, and `CHANCE` for what guessing reaches."""
+    """Compare a picture with a scene; `CHANCE` has the accuracy of guessing.
+
+    Args:
+        pixels: uint8 [S, S, 3].
+        scene: expected.
+
+    Returns:
+        True for each word that is right, as by `obeys`.
+    """
     return obeys(read_scene(pixels), scene)
 
 
 def obeys(things: Sequence[DetectedShape], scene: Scene) -> dict[str, bool]:
-    """Whether each word of the scene is right: first_size, ..., second_shape, relation; and all_right.
+    """Compare detected shapes with a scene.
 
-    A thing is the only one seen of its colour. If one of the two things seen is neither's, it stands for the missing
-    one; if both are, they are taken as the relation has them. The relation needs two things, one found by its colour.
+    A thing is matched by its colour, if just one detected shape has that colour. If only one of two is matched, the
+    other shape stands for the other thing; if neither is, they are assigned as the relation has them. The relation
+    needs two shapes, one of them matched by colour.
+
+    Args:
+        things: detected shapes.
+        scene: expected.
+
+    Returns:
+        True for each word that is right: first_size, ..., second_shape, relation; and all_right.
     """
     first, second = (_only(things, thing.colour) for thing in (scene.first, scene.second))
     by_colour, two = first is not None or second is not None, len(things) == 2
     if two:
-        one, other = things
+        shape_a, shape_b = things
         if not by_colour:
-            first, second = (one, other) if relation(one, other) == scene.relation else (other, one)
-        first = first or (other if second is one else one)
-        second = second or (other if first is one else one)
+            first, second = (shape_a, shape_b) if relation(shape_a, shape_b) == scene.relation else (shape_b, shape_a)
+        first = first or (shape_b if second is shape_a else shape_a)
+        second = second or (shape_b if first is shape_a else shape_a)
     right = {
         f"{which}_{word}": seen is not None and getattr(seen.thing, word) == getattr(named, word)
         for which, named, seen in (("first", scene.first, first), ("second", scene.second, second))
@@ -55,6 +71,6 @@ def obeys(things: Sequence[DetectedShape], scene: Scene) -> dict[str, bool]:
 
 
 def _only(things: Sequence[DetectedShape], colour: str) -> DetectedShape | None:
-    """The one thing of that colour, if there is just one."""
-    found = [seen for seen in things if seen.thing.colour == colour]
-    return found[0] if len(found) == 1 else None
+    """Return the detected shape of a colour, if there is just one."""
+    matches = [seen for seen in things if seen.thing.colour == colour]
+    return matches[0] if len(matches) == 1 else None

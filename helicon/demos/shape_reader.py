@@ -1,7 +1,7 @@
-"""Reads a picture of the world of shapes back: which things are seen in its pixels, and where.
+"""Reader of the world of shapes: detects shapes, sizes, colours and positions in a picture.
 
-A part of the picture that is not background is compared to all shapes, drawn in all sizes and colours at all places
-around there: it is the drawn thing that differs least from what is seen.
+A connected area that is not background is compared with templates ("stamps") of all shapes, sizes and colours at all
+positions around it; the template with the least squared error is the detected shape.
 
 Shape suffixes: S height and width of a picture, W of a window in it, P a window's pixels in a row; C colours, K stamps;
 3 lightness and hue.
@@ -33,7 +33,14 @@ _LIGHTNESS_AND_HUE_33 = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], 
 
 @dataclass(frozen=True)
 class DetectedShape:
-    """A thing in a picture, and its middle in pixels from the top left. misfit: 0 for one exactly as drawn, up to 1."""
+    """Shape detected in a picture.
+
+    Attributes:
+        thing: size, colour and shape.
+        row: of its middle, in pixels from the top.
+        column: of its middle, in pixels from the left.
+        misfit: squared error as a share of the area's energy: 0 for a shape exactly as drawn, up to 1.
+    """
 
     thing: Thing
     row: float
@@ -42,7 +49,15 @@ class DetectedShape:
 
 
 def relation(first: DetectedShape, second: DetectedShape) -> str:
-    """How the first thing stands to the second: along the side on which their middles are farther apart."""
+    """Return the relation of two shapes along the axis on which their middles are farther apart.
+
+    Args:
+        first: the shape whose position is named.
+        second: the reference.
+
+    Returns:
+        A word of `RELATIONS`.
+    """
     down, right = second.row - first.row, second.column - first.column
     if abs(down) >= abs(right):
         return "above" if down > 0 else "below"
@@ -50,44 +65,48 @@ def relation(first: DetectedShape, second: DetectedShape) -> str:
 
 
 def read_scene(pixels: np.ndarray) -> list[DetectedShape]:
-    """Every thing that is seen in uint8 pixels [S, S, 3], from the top down. ValueError for other arrays."""
+    """Detect all shapes in pixels uint8 [S, S, 3], from the top down.
+
+    Raises:
+        ValueError: the array has another shape or type.
+    """
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.shape != (SIDE, SIDE, 3):
         raise ValueError(f"pixels are {pixels.dtype} {list(pixels.shape)}; uint8 [{SIDE}, {SIDE}, 3] is needed")
-    seen_SS3 = _seen(pixels)
-    colour_SS = _colours(seen_SS3)
+    image_SS3 = _lightness_and_hue(pixels)
+    colour_SS = _colours(image_SS3)
     areas = _areas(np.minimum(colour_SS, 0))
-    things = _things(areas, seen_SS3, colour_SS)
+    things = _things(areas, image_SS3, colour_SS)
     split = []
     for area_SS, thing in zip(areas, things):
         parts = _areas(np.where(area_SS, colour_SS, -1)) if thing.misfit > _WORST_ALONE else []
         split += parts if len(parts) > 1 else [area_SS]
     if len(split) > len(areas):
-        things = _things(split, seen_SS3, colour_SS)
+        things = _things(split, image_SS3, colour_SS)
     return sorted(things, key=lambda seen: (seen.row, seen.column))
 
 
-def _seen(rgb: np.ndarray) -> np.ndarray:
-    """[..., 3]: lightness and hues of RGB colours, less the background's."""
+def _lightness_and_hue(rgb: np.ndarray) -> np.ndarray:
+    """Convert RGB colours to lightness and hue, float [..., 3], relative to the background's."""
     return (rgb.astype(np.float32) - np.array(BACKGROUND, np.float32)) @ _LIGHTNESS_AND_HUE_33.T
 
 
-_WAYS_C3 = _seen(np.array(list(COLOURS.values())))  # from the background to each colour
+_DIRECTIONS_C3 = _lightness_and_hue(np.array(list(COLOURS.values())))  # from the background to each colour
 
 
-def _colours(seen_SS3: np.ndarray) -> np.ndarray:
-    """int [S, S]: the colour on whose way from the background a pixel is; -1 where it is not far on any."""
-    square_C = (_WAYS_C3**2).sum(1)
-    along_SSC = seen_SS3 @ _WAYS_C3.T
+def _colours(image_SS3: np.ndarray) -> np.ndarray:
+    """Classify pixels by colour, int [S, S]: the nearest direction from the background; -1 close to the background."""
+    square_C = (_DIRECTIONS_C3**2).sum(1)
+    along_SSC = image_SS3 @ _DIRECTIONS_C3.T
     far_SSC = np.clip(along_SSC / square_C, 0, 1)
-    # The squared distance from each way, but for a term that all colours share
+    # The squared distance from each direction, but for a term that all colours share
     colour_SS = (far_SSC * (far_SSC * square_C - 2 * along_SSC)).argmin(-1)
     far_SS = np.take_along_axis(far_SSC, colour_SS[..., None], -1)[..., 0]
     return np.where(far_SS > _COVERED, colour_SS, -1)
 
 
 def _areas(label_SS: np.ndarray) -> list[np.ndarray]:
-    """bool [S, S]: each connected area of one label from 0 on that is no dirt; pixels connect at corners, too."""
+    """Return connected areas of equal labels from 0 on, bool [S, S] each, without dirt; corners connect."""
     least = _DIRT * min(stamp(shape, min(SIZES.values())).sum() for shape in SHAPES)
     rows, columns = np.nonzero(label_SS >= 0)
     left = dict(zip(zip(rows.tolist(), columns.tolist()), label_SS[rows, columns].tolist()))
@@ -106,12 +125,12 @@ def _areas(label_SS: np.ndarray) -> list[np.ndarray]:
     return areas
 
 
-def _things(areas: list[np.ndarray], seen_SS3: np.ndarray, colour_SS: np.ndarray) -> list[DetectedShape]:
-    """The thing in each area, read with the other areas and their edges wiped out."""
+def _things(areas: list[np.ndarray], image_SS3: np.ndarray, colour_SS: np.ndarray) -> list[DetectedShape]:
+    """Detect the shape in each area, with the other areas and their edges erased."""
     edged = [_with_edge(area_SS) for area_SS in areas]
     things = []
     for i, area_SS in enumerate(areas):
-        wiped_SS3 = seen_SS3.copy()
+        wiped_SS3 = image_SS3.copy()
         for other_SS in edged[:i] + edged[i + 1 :]:
             wiped_SS3[other_SS & ~edged[i]] = 0
         commonest = int(np.bincount(colour_SS[area_SS]).argmax())
@@ -120,22 +139,22 @@ def _things(areas: list[np.ndarray], seen_SS3: np.ndarray, colour_SS: np.ndarray
 
 
 def _with_edge(area_SS: np.ndarray) -> np.ndarray:
-    """An area and the pixels next to it."""
+    """Dilate an area by one pixel."""
     padded = np.pad(area_SS, 1)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
 
-def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> DetectedShape:
-    """The drawn thing that is nearest to the pixels around an area; of the commonest colour if none is near."""
+def _thing(area_SS: np.ndarray, image_SS3: np.ndarray, commonest: int) -> DetectedShape:
+    """Match the pixels around an area with all stamps; the commonest colour is used if none is near."""
     bank = _bank()
     top, left = (int(at.min() + at.max() + 1 - _WINDOW) // 2 for at in np.nonzero(area_SS))
-    padded = np.pad(seen_SS3, ((_WINDOW, _WINDOW), (_WINDOW, _WINDOW), (0, 0)))
-    seen_WW3 = padded[top + _WINDOW :, left + _WINDOW :][:_WINDOW, :_WINDOW]
-    light_P = seen_WW3[..., 0].ravel()
-    hue_P2 = np.stack([_blurred(seen_WW3[..., i], _HUE_BLUR).ravel() for i in (1, 2)], -1)
-    # |seen - stamp x way|^2 of every stamp and colour, as a share of |seen|^2
-    dot_KC = np.outer(bank.light_KP @ light_P, _WAYS_C3[:, 0]) + bank.hue_KP @ hue_P2 @ _WAYS_C3[:, 1:].T
+    padded = np.pad(image_SS3, ((_WINDOW, _WINDOW), (_WINDOW, _WINDOW), (0, 0)))
+    window_WW3 = padded[top + _WINDOW :, left + _WINDOW :][:_WINDOW, :_WINDOW]
+    light_P = window_WW3[..., 0].ravel()
+    hue_P2 = np.stack([_blurred(window_WW3[..., i], _HUE_BLUR).ravel() for i in (1, 2)], -1)
+    # |window - stamp x direction|^2 of every stamp and colour, as a share of |window|^2
+    dot_KC = np.outer(bank.light_KP @ light_P, _DIRECTIONS_C3[:, 0]) + bank.hue_KP @ hue_P2 @ _DIRECTIONS_C3[:, 1:].T
     misfit_KC = 1 + (bank.square_KC - 2 * dot_KC) / max(float((light_P**2).sum() + (hue_P2**2).sum()), 1e-6)
     best, colour = divmod(int(misfit_KC.argmin()), len(COLOURS))
     misfit = min(max(float(misfit_KC[best, colour]), 0.0), 1.0)
@@ -147,9 +166,14 @@ def _thing(area_SS: np.ndarray, seen_SS3: np.ndarray, commonest: int) -> Detecte
 
 
 class _Bank(NamedTuple):
-    """Stamps of all shapes, sizes, places and blurs, as lightness and as hue shows them in a window.
+    """Stamps of all shapes, sizes, offsets and blurs, as lightness and as hue in a window.
 
-    names: (size, shape) of each; middles: (row, column) of each; square_KC: sum of its squares in each colour.
+    Attributes:
+        names: (size, shape) of each stamp.
+        middles: (row, column) of each stamp.
+        light_KP: lightness.
+        hue_KP: hue, more blurred.
+        square_KC: squared norm of each stamp in each colour.
     """
 
     names: list[tuple[str, str]]
@@ -172,20 +196,20 @@ def _bank() -> _Bank:
         names.append((min(SIZES, key=lambda size: abs(SIZES[size] - side)), shape))
         middles.append((first + down + side / 2, first + right + side / 2))
     light_KP, hue_KP = np.array(light, np.float32), np.array(hue, np.float32)
-    square_KC = np.outer((light_KP**2).sum(1), _WAYS_C3[:, 0] ** 2)
-    square_KC += np.outer((hue_KP**2).sum(1), (_WAYS_C3[:, 1:] ** 2).sum(1))
+    square_KC = np.outer((light_KP**2).sum(1), _DIRECTIONS_C3[:, 0] ** 2)
+    square_KC += np.outer((hue_KP**2).sum(1), (_DIRECTIONS_C3[:, 1:] ** 2).sum(1))
     return _Bank(names, middles, light_KP, hue_KP, square_KC)
 
 
 def _shift(pixels: float) -> np.ndarray:
-    """[W, W]: the matrix that moves a column of pixels down, a half by the mean of neighbours."""
-    whole = int(np.floor(pixels))
-    part = pixels - whole
-    return (1 - part) * np.eye(_WINDOW, k=-whole) + part * np.eye(_WINDOW, k=-whole - 1)
+    """Return the matrix [W, W] that moves a column of pixels down, by halves through the mean of neighbours."""
+    steps = int(np.floor(pixels))
+    part = pixels - steps
+    return (1 - part) * np.eye(_WINDOW, k=-steps) + part * np.eye(_WINDOW, k=-steps - 1)
 
 
 def _blurred(channel_WW: np.ndarray, blur: float) -> np.ndarray:
-    """[W, W]: a channel after a Gaussian blur; its standard deviation is in pixels."""
+    """Blur a channel [W, W] by a Gaussian; `blur` is its standard deviation in pixels."""
     if not blur:
         return channel_WW
     spread_WW = _gaussian(blur)
@@ -194,7 +218,7 @@ def _blurred(channel_WW: np.ndarray, blur: float) -> np.ndarray:
 
 @cache
 def _gaussian(deviation: float) -> np.ndarray:
-    """[W, W]: the matrix that blurs a column of pixels."""
+    """Return the matrix [W, W] that blurs a column of pixels."""
     at = np.arange(_WINDOW, dtype=np.float32)
     weights_WW = np.exp(-((at[:, None] - at) ** 2) / (2 * deviation**2))
     return weights_WW / weights_WW.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""A world of pictures with a caption each: two coloured shapes, and how they stand to each other.
+"""World of shapes: pictures of two coloured shapes, with captions that name both and their relation.
 
 Shapes: S height and width of a picture, 32, N of a stamp, in pixels; 3 channels: red, green, blue.
 """
@@ -49,7 +49,7 @@ _SUBSAMPLES = 8  # a pixel's side is sampled at that many places
 
 @dataclass(frozen=True)
 class Thing:
-    """A shape in a picture."""
+    """Size, colour and shape of a thing in a picture."""
 
     size: str
     colour: str
@@ -64,7 +64,11 @@ THINGS = tuple(Thing(*words) for words in product(SIZES, COLOURS, SHAPES))
 
 @dataclass(frozen=True)
 class Scene:
-    """Two things of different colours, and where the first is, seen from the second. ValueError for anything else."""
+    """Two things of different colours, and the position of the first relative to the second.
+
+    Raises:
+        ValueError: a word is unknown, or the colours are equal.
+    """
 
     first: Thing
     relation: str
@@ -81,12 +85,12 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """The scene in words, such as "a large red circle above a small blue square"."""
+        """Caption, such as "a large red circle above a small blue square"."""
         return f"a {self.first} {self.relation} a {self.second}"
 
     @property
     def turned(self) -> Scene:
-        """The same picture, told from its second thing."""
+        """The same picture, described from its second thing."""
         return Scene(self.second, OPPOSITES[self.relation], self.first)
 
 
@@ -96,30 +100,44 @@ _CAPTION = re.compile(f"{_THING} ({'|'.join(RELATIONS)}) {_THING}")
 
 
 def parse_caption(text: str) -> Scene:
-    """The scene of a caption; ValueError if it is none."""
+    """Parse a caption into a scene.
+
+    Raises:
+        ValueError: the text is not a caption.
+    """
     words = read_words(_CAPTION, text, EXAMPLE, (*SIZES, *COLOURS, *SHAPES, *RELATIONS))
     return Scene(Thing(*words[:3]), words[3], Thing(*words[4:]))
 
 
 def draw(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [S, S, 3]: the scene, its things at places drawn from those there are."""
-    told = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
-    stamps = [stamp(thing.shape, SIZES[thing.size]) for thing in (told.first, told.second)]
-    places = _places(len(stamps[0]), len(stamps[1]))
+    """Draw a scene at random positions that fit its relation.
+
+    Args:
+        scene: to draw.
+        rng: draws the positions.
+
+    Returns:
+        uint8 [S, S, 3].
+    """
+    ordered = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
+    stamps = [stamp(thing.shape, SIZES[thing.size]) for thing in (ordered.first, ordered.second)]
+    positions = _positions(len(stamps[0]), len(stamps[1]))
     picture_SS3 = np.full((SIDE, SIDE, 3), BACKGROUND, np.float64)
-    for stamp_NN, thing, (at, aside) in zip(stamps, (told.first, told.second), places[rng.integers(len(places))]):
-        row, column = (at, aside) if told.relation == "above" else (aside, at)
+    for stamp_NN, thing, (at, aside) in zip(
+        stamps, (ordered.first, ordered.second), positions[rng.integers(len(positions))]
+    ):
+        row, column = (at, aside) if ordered.relation == "above" else (aside, at)
         under = picture_SS3[row : row + len(stamp_NN), column : column + len(stamp_NN)]
         under += stamp_NN[..., None] * (COLOURS[thing.colour] - under)
     return picture_SS3.round().astype(np.uint8)
 
 
 @cache
-def _places(first: int, second: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where two stamps of these lengths may begin, along the line they stand on and across it: (along, across) each.
+def _positions(first: int, second: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Return corners of two stamps of these lengths: (along, across) the line that both stand on, for each stamp.
 
-    Each is in the middle of a cell, half a side long, and cells begin at quarters of a side: so few places that a small
-    codec has codes for what can be seen at each.
+    Each stamp is in the middle of a cell, half a side long, and cells begin at quarters of a side: so few positions
+    that a small codec has codes for the content of each.
     """
     cell, step = SIDE // 2, SIDE // 4
     at = [(cell - length) // 2 for length in (first, second)]
@@ -128,7 +146,15 @@ def _places(first: int, second: int) -> list[tuple[tuple[int, int], tuple[int, i
 
 @cache
 def stamp(shape: str, side: int) -> np.ndarray:
-    """float [N, N] in 0 .. 1: how much of each pixel the shape covers; N is `side`. Read only."""
+    """Return a shape's coverage of pixels.
+
+    Args:
+        shape: of `SHAPES`.
+        side: N, pixels.
+
+    Returns:
+        float [N, N] in 0 .. 1, cached and read only.
+    """
     at = (np.arange(side * _SUBSAMPLES) + 0.5) / (side * _SUBSAMPLES) * 2 - 1
     inside = SHAPES[shape](at[None, :], at[:, None])
     covered_NN = reduce(inside.astype(float), "(y i) (x j) -> y x", "mean", i=_SUBSAMPLES, j=_SUBSAMPLES)
@@ -137,21 +163,21 @@ def stamp(shape: str, side: int) -> np.ndarray:
 
 
 # A fifth of the combinations of a thing with where it is
-HELD_OUT = fifth(product(THINGS, RELATIONS), lambda each: f"{each[0]} {each[1]}")
+HELD_OUT = fifth(product(THINGS, RELATIONS), lambda pair: f"{pair[0]} {pair[1]}")
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Whether either thing, where it is seen from the other, is a combination that no training scene shows."""
-    return any((told.first, told.relation) in HELD_OUT for told in (scene, scene.turned))
+    """Return True if either thing with its relation to the other is a combination that no training scene shows."""
+    return any((view.first, view.relation) in HELD_OUT for view in (scene, scene.turned))
 
 
 def training_scene(rng: np.random.Generator) -> Scene:
-    """A scene drawn from those that are not held out, each as likely."""
+    """Draw a scene uniformly from those that are not held out."""
     return _scene(rng, held_out=False)
 
 
 def held_out_scene(rng: np.random.Generator) -> Scene:
-    """A scene drawn from those held out, each as likely."""
+    """Draw a scene uniformly from the held-out ones."""
     return _scene(rng, held_out=True)
 
 
@@ -164,7 +190,16 @@ def _scene(rng: np.random.Generator, held_out: bool) -> Scene:
 
 
 def write_folder(folder: str | os.PathLike[str], pictures: int, seed: int) -> list[Path]:
-    """Writes `folder/00001.png`, its caption `00001.txt`, and on: training scenes. Gives the paths of the pictures."""
+    """Write training scenes as `folder/00001.png` with captions `00001.txt`, and on.
+
+    Args:
+        folder: target, created if necessary.
+        pictures: number of pictures.
+        seed: the same seed gives the same files.
+
+    Returns:
+        Paths of the pictures.
+    """
 
     def make(path: Path, rng: np.random.Generator) -> str:
         scene = training_scene(rng)

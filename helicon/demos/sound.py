@@ -1,4 +1,4 @@
-"""The world of tones: sounds of two notes, whose captions a model learns to heed."""
+"""Sound demo: text-to-audio on sounds of two notes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOP = 64  # half of what a tone repeats after
 
 @dataclass(frozen=True)
 class SoundWorld(CaptionedWorld):
-    """Pairs of notes."""
+    """Demo of pairs of notes."""
 
     minutes: float = 3.0
     pieces: int = 6000
@@ -52,17 +52,26 @@ class SoundWorld(CaptionedWorld):
     def held_out(self, rng: np.random.Generator) -> Tones:
         return held_out_tones(rng)
 
-    def read(self, made: Sound) -> list[DetectedNote]:
-        return read_notes(made.samples, made.rate)
+    def read(self, output: Sound) -> list[DetectedNote]:
+        return read_notes(output.samples, output.rate)
 
     def obeys(self, reading: Sequence[DetectedNote], asked: Tones) -> dict[str, bool]:
         return obeys(reading, asked)
 
     def show_samples(self, samples: CaptionedSamples, right: Sequence[bool], stem: Path) -> PageItem:
-        """The first sound of a caption."""
+        """Write the first sound of a caption, and a picture of it.
+
+        Args:
+            samples: samples of one caption.
+            right: for each sample, True if all attributes are as asked.
+            stem: path of the files without suffix.
+
+        Returns:
+            The entry of the result page.
+        """
         sound, path, picture = samples.media[0], stem.with_suffix(".wav"), stem.with_suffix(".png")
         write_audio(sound, path)
         sound_picture(sound.samples, sound.rate, picture)
         played, shown = path.relative_to(self.out), picture.relative_to(self.out)
-        found = "as asked" if right[0] else "not as asked"
-        return PageItem(title=samples.asked.caption, caption=found, audio=played, image=shown, files=[played])
+        verdict = "as asked" if right[0] else "not as asked"
+        return PageItem(title=samples.asked.caption, caption=verdict, audio=played, image=shown, files=[played])

@@ -1,4 +1,4 @@
-"""What a made-up piece is decided to be before a note is written: style, key, metre, tempo, instruments, form."""
+"""Styles of made-up pieces, and the draw of a piece's plan: key, metre, tempo, instruments, form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ COMMON, WALTZ, JIG = Metre("4/4", 16, 8), Metre("3/4", 12, 12), Metre("6/8", 12,
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
-    """Who plays: General MIDI programs of melody, chords and bass; `lift`, semitones that the melody is moved up."""
+    """Instruments of a piece: General MIDI programs of melody, chords and bass.
+
+    Attributes:
+        name: in words, for captions.
+        melody: program.
+        chords: program.
+        bass: program.
+        lift: semitones by which the melody is transposed up.
+    """
 
     name: str
     melody: int
@@ -36,7 +44,15 @@ class Ensemble:
 
 @dataclass(frozen=True, kw_only=True)
 class CompositionStyle:
-    """A kind of piece. cells: rhythms of the melody within a slot, by the slot's ticks. drums: whether any play."""
+    """Style of pieces, from which plans are drawn.
+
+    Attributes:
+        metres: to choose from.
+        tempos_bpm: least and greatest tempo, quarters a minute.
+        ensembles: to choose from.
+        cells: rhythms of the melody within a slot, by the slot's ticks.
+        drums: pieces have a drum part.
+    """
 
     metres: tuple[Metre, ...]
     tempos_bpm: tuple[int, int]
@@ -111,7 +127,7 @@ FORMS = (  # from short to long; a piece has the longest that its tempo leaves t
 
 @dataclass(frozen=True, kw_only=True)
 class PiecePlan:
-    """Everything decided about a piece but its notes."""
+    """All decisions about a piece but its notes."""
 
     label: str
     key: MusicalKey
@@ -122,7 +138,7 @@ class PiecePlan:
 
     @property
     def caption(self) -> str:
-        """The piece in words."""
+        """Description of the piece in words."""
         return (
             f"{self.label} in {self.key.name} for {self.ensemble.name}, {self.metre.name}, "
             f"{self.tempo_bpm} quarter notes a minute"
@@ -130,7 +146,18 @@ class PiecePlan:
 
 
 def decide(label: str, rng: random.Random) -> PiecePlan:
-    """Draws a plan in the style of that name; ValueError if there is none."""
+    """Draw the plan of a piece.
+
+    Args:
+        label: style, of `LABELS`.
+        rng: draws.
+
+    Returns:
+        A plan, its form as long as the tempo allows.
+
+    Raises:
+        ValueError: there is no such style.
+    """
     if label not in STYLES:
         raise ValueError(f"no style {label!r}; there are {', '.join(LABELS)}")
     style = STYLES[label]

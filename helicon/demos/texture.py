@@ -1,4 +1,4 @@
-"""Notes from led voices: a melody that moves through the soprano, an accompaniment below it, drums."""
+"""Melody, accompaniment and drums from led voices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KICK, SNARE, HAT, CYMBAL = 36, 38, 42, 49
 
 @dataclass(frozen=True)
 class ChordSpan:
-    """The time of one chord, on the grid. voices: [4] pitches: bass, tenor, alto, soprano."""
+    """Time of one chord on the grid, and its voices: pitches [4] of bass, tenor, alto, soprano."""
 
     tick: int
     ticks: int
@@ -27,7 +27,7 @@ class ChordSpan:
 
 @dataclass(frozen=True)
 class Event:
-    """A note on the grid. part: "melody", "chords", "bass" or "drums"."""
+    """Note on the grid; `part` is "melody", "chords", "bass" or "drums"."""
 
     tick: int
     ticks: int
@@ -68,7 +68,17 @@ _DRUMS = {  # (tick, note) of a bar
 def melody(
     slots: Sequence[ChordSpan], cells: Sequence[Sequence[int]], figures: Sequence[str], key: MusicalKey
 ) -> Iterator[Event]:
-    """The soprano, moved in each slot by a rhythm (its cell, ticks) and a figure; the last slot is one long note."""
+    """Decorate the soprano by a rhythm and a figure in each slot; the last slot is one long note.
+
+    Args:
+        slots: chords of the phrase.
+        cells: ticks of the notes in each slot.
+        figures: figure of each slot.
+        key: of the phrase.
+
+    Yields:
+        Notes of the melody.
+    """
     for i, slot in enumerate(slots[:-1]):
         tick = slot.tick
         pitches = _figure(figures[i], slot, int(slots[i + 1].voices[3]), len(cells[i]), key)
@@ -79,13 +89,13 @@ def melody(
 
 
 def _figure(figure: str, slot: ChordSpan, goal: int, count: int, key: MusicalKey) -> list[int]:
-    """`count` pitches that begin at the slot's soprano; those that would leave the melody's range stay there."""
+    """Return `count` pitches from the slot's soprano on; those beyond the melody's range are replaced by it."""
     start, alto = int(slot.voices[3]), int(slot.voices[2])
     ladder = _ladder(key.chord(slot.degree) if figure in (RISE, FALL) else key.scale(slot.degree))
     at = bisect_left(ladder, start)
-    way = bisect_left(ladder, goal) - at
-    if figure == WALK and way:
-        offsets = [round(way * j / count) for j in range(count)]
+    steps = bisect_left(ladder, goal) - at
+    if figure == WALK and steps:
+        offsets = [round(steps * j / count) for j in range(count)]
     else:
         offsets = [_OFFSETS[TURN_DOWN if figure == WALK else figure][j] for j in range(count)]
     pitches = [ladder[at + offset] for offset in offsets]
@@ -93,12 +103,23 @@ def _figure(figure: str, slot: ChordSpan, goal: int, count: int, key: MusicalKey
 
 
 def _ladder(pitch_classes: Sequence[int]) -> list[int]:
-    """All MIDI pitches of these classes, ascending."""
+    """Return all MIDI pitches of these classes, ascending."""
     return [pitch for pitch in range(128) if pitch % 12 in pitch_classes]
 
 
 def accompaniment(slots: Sequence[ChordSpan], label: str, metre: Metre, key: MusicalKey, held: bool) -> Iterator[Event]:
-    """Bass and chords in the style's pattern. `held`: the last slot is one long chord, as at the end of a piece."""
+    """Play bass and chords in the style's pattern.
+
+    Args:
+        slots: chords of the phrase.
+        label: style.
+        metre: of the piece.
+        key: of the piece.
+        held: make the last slot one long chord, as at the end of a piece.
+
+    Yields:
+        Notes of bass and chords.
+    """
     for i, slot in enumerate(slots):
         last = i == len(slots) - 1
         if last and held:
@@ -131,7 +152,7 @@ def _strike(
 
 
 def _passing(pitch: int, goal: int, between: tuple[int, int], key: MusicalKey, degree: int) -> int:
-    """The scale's note between two a third apart, if it lies between the other voices; else the pitch itself."""
+    """Return the scale's note between two a third apart, if within `between`; else the pitch itself."""
     ladder = _ladder(key.scale(degree))
     at, to = bisect_left(ladder, pitch), bisect_left(ladder, goal)
     middle = ladder[(at + to) // 2]
@@ -139,7 +160,18 @@ def _passing(pitch: int, goal: int, between: tuple[int, int], key: MusicalKey, d
 
 
 def drums(start_tick: int, bars: int, label: str, metre: Metre, closing: bool) -> Iterator[Event]:
-    """A phrase of drums: a cymbal to begin with, a fill to lead on, or, `closing`, one stroke with the last chord."""
+    """Play a phrase of drums: a cymbal at its start, a fill at its end.
+
+    Args:
+        start_tick: of the phrase.
+        bars: of the phrase.
+        label: style.
+        metre: of the piece.
+        closing: end with one stroke with the last chord instead of the fill.
+
+    Yields:
+        Drum notes.
+    """
     for bar in range(bars):
         tick, last = start_tick + bar * metre.bar, bar == bars - 1
         if last and closing:

@@ -1,4 +1,4 @@
-"""Says which words of a caption a sound of the world of tones obeys."""
+"""Checker of the world of tones: compares a sound with its caption, word by word."""
 
 from __future__ import annotations
 
@@ -22,25 +22,43 @@ CHANCE = {
 
 
 def score(samples: np.ndarray, rate: int, tones: Tones) -> dict[str, bool]:
-    """What of the tones is heard in float samples, [S] or [S, channels]; see `obeys`, and `CHANCE` for guessing."""
+    """Compare a sound with tones; `CHANCE` has the accuracy of guessing.
+
+    Args:
+        samples: float [S] or [S, channels].
+        rate: samples a second.
+        tones: expected.
+
+    Returns:
+        True for each word that is right, as by `obeys`.
+    """
     return obeys(read_notes(samples, rate), tones)
 
 
 def obeys(heard: Sequence[DetectedNote], tones: Tones) -> dict[str, bool]:
-    """Whether each word is right: first_timbre, first_pitch, second_timbre, second_pitch, order; and all_right.
+    """Compare detected notes with tones.
 
-    The first note heard counts as the first, and a pitch is right within half a semitone. The order is right if notes
-    heard have more in common with those asked for at the same place than with those at the other: told the other way
-    around, tones that are right but for their order have it wrong. Nothing is right unless just two notes are heard.
+    Notes are matched in order of time; a pitch is right within half a semitone. The order is right if the notes have
+    more attributes in common with the expected ones at the same position than at the other. Nothing is right unless two
+    notes are detected.
+
+    Args:
+        heard: detected notes.
+        tones: expected.
+
+    Returns:
+        True for each word that is right: first_timbre, first_pitch, second_timbre, second_pitch, order; and all_right.
     """
     if len(heard) != 2:
         return dict.fromkeys(CHANCE, False)
     asked = (tones.first, tones.second)
     right = {}
-    for which, note, found in zip(("first", "second"), asked, heard):
-        right[f"{which}_timbre"] = found.timbre == note.timbre
-        right[f"{which}_pitch"] = _in_tune(found, note)
-    crossed = sum((found.timbre == note.timbre) + _in_tune(found, note) for note, found in zip(asked[::-1], heard))
+    for which, note, detected in zip(("first", "second"), asked, heard):
+        right[f"{which}_timbre"] = detected.timbre == note.timbre
+        right[f"{which}_pitch"] = _in_tune(detected, note)
+    crossed = sum(
+        (detected.timbre == note.timbre) + _in_tune(detected, note) for note, detected in zip(asked[::-1], heard)
+    )
     right["order"] = sum(right.values()) > crossed
     right["all_right"] = all(right.values())
     return {name: right[name] for name in CHANCE}

@@ -1,7 +1,7 @@
-"""Hears the notes in a sound: when they are, how high, and whether plucked, bowed or blown.
+"""Reader of the world of tones: detects notes in a sound, with time, pitch and timbre.
 
-A note is where the sound rises out of silence. Its period is where its autocorrelation peaks; its timbre shows in how
-it rises, how it is held, and in its overtones. No waveform of the world of tones is known here.
+A note begins where the sound rises out of silence. Its period is the first high peak of its autocorrelation; its timbre
+is classified by attack, sustain and overtones. No waveform of the world of tones is used here.
 
 Shapes: S samples of a sound, N of a note; L levels, one every `_HOP_S`; F frequencies.
 """
@@ -29,8 +29,12 @@ _HARMONICS, _WIDTH = 4, 0.05  # the harmonics whose energy counts, and how far a
 
 @dataclass(frozen=True)
 class Manner:
-    """held: mean level of a note's first `_HELD_S`, as a part of its loudest. attack_s: time that it takes to rise from
-    a fifth of its loudest to four. overtones: their part of the energy of its first harmonics.
+    """Features of a note's timbre.
+
+    Attributes:
+        held: mean level of a note's first `_HELD_S`, as a part of its loudest.
+        attack_s: rise time from a fifth to four fifths of the loudest level.
+        overtones: their part of the energy of the first harmonics.
     """
 
     held: float
@@ -38,7 +42,7 @@ class Manner:
     overtones: float
 
     def distance(self, other: Manner) -> float:
-        """How different two are: the squares of their differences, each in units of what spoilt notes differ by."""
+        """Return the squared distance of two timbres, each feature in units of its spread among spoilt notes."""
         return float(
             ((self.held - other.held) / 0.15) ** 2
             + (np.log(self.attack_s / other.attack_s) / 0.35) ** 2
@@ -57,9 +61,13 @@ MANNERS = {
 
 @dataclass(frozen=True)
 class DetectedNote:
-    """A note. key: its pitch in semitones, as MIDI counts them: 69 is 440 Hz; None if it has no pitch, or several.
+    """Note detected in a sound.
 
-    timbre: one of `MANNERS`; None if key is.
+    Attributes:
+        begin_s: seconds.
+        end_s: seconds.
+        key: pitch in MIDI semitones (69 is 440 Hz), fractional; None without a clear pitch.
+        timbre: of `MANNERS`; None if `key` is.
     """
 
     begin_s: float
@@ -69,9 +77,17 @@ class DetectedNote:
 
 
 def read_notes(samples: np.ndarray, rate: int) -> list[DetectedNote]:
-    """The notes in float samples, [S] or [S, channels], the first one first; none if some are NaN or infinite.
+    """Detect the notes of a sound.
 
-    ValueError for other shapes, and for fewer than 4000 samples a second.
+    Args:
+        samples: float [S] or [S, channels].
+        rate: samples a second.
+
+    Returns:
+        Notes in order of time; none if a sample is NaN or infinite.
+
+    Raises:
+        ValueError: the array has another shape, or the rate is below 4000.
     """
     samples = np.asarray(samples, np.float64)
     if samples.ndim not in (1, 2) or rate < LOWEST_RATE:
@@ -97,7 +113,15 @@ def read_notes(samples: np.ndarray, rate: int) -> list[DetectedNote]:
 
 
 def levels(samples_S: np.ndarray, rate: int) -> np.ndarray:
-    """[L]: root mean square of the samples around each `_HOP_S`, without the hiss; all 0 if there is nothing else."""
+    """Measure the level of a sound over time.
+
+    Args:
+        samples_S: float [S].
+        rate: samples a second.
+
+    Returns:
+        float [L]: root mean square around each `_HOP_S`, less the hiss; all 0 if there is nothing but hiss.
+    """
     window, hop = round(_WINDOW_S * rate), round(_HOP_S * rate)
     energy = np.cumsum(np.pad(samples_S**2, (window // 2 + 1, window - window // 2)))
     at = np.arange(0, len(samples_S), hop)
@@ -109,7 +133,7 @@ def levels(samples_S: np.ndarray, rate: int) -> np.ndarray:
 
 
 def stretches(level_L: np.ndarray) -> list[tuple[int, int]]:
-    """(begin, end) of each note, as places among the levels."""
+    """Return (begin, end) of each note, as indices of levels."""
     edges = np.flatnonzero(np.diff(np.pad(level_L > _OFF * level_L.max(), 1))).tolist()
     joined: list[tuple[int, int]] = []
     for begin, end in zip(edges[::2], edges[1::2]):
@@ -121,7 +145,15 @@ def stretches(level_L: np.ndarray) -> list[tuple[int, int]]:
 
 
 def steady_pitch(note_N: np.ndarray, rate: int) -> float | None:
-    """Pitch of a note in Hz; None if it has none, or a half of it has another, half a semitone away or farther."""
+    """Estimate the pitch of a note, which both halves must share within half a semitone.
+
+    Args:
+        note_N: float [N].
+        rate: samples a second.
+
+    Returns:
+        Hz, or None.
+    """
     pitch_hz, *halves_hz = (period_pitch(part, rate) for part in (note_N, *np.array_split(note_N, 2)))
     if pitch_hz is None or any(abs(12 * np.log2(half_hz / pitch_hz)) >= 0.5 for half_hz in halves_hz if half_hz):
         return None
@@ -129,10 +161,17 @@ def steady_pitch(note_N: np.ndarray, rate: int) -> float | None:
 
 
 def period_pitch(note_N: np.ndarray, rate: int) -> float | None:
-    """Frequency in Hz at which a note repeats itself; None if it does not.
+    """Estimate the fundamental frequency by autocorrelation.
 
-    The autocorrelation is the inverse transform of the power spectrum (Wiener-Khinchin); a longer one gives it between
-    samples, too. Multiples of the period are peaks as well: the first high one counts (McLeod and Wyvill, 2005).
+    The autocorrelation is the inverse transform of the power spectrum (Wiener-Khinchin), zero-padded to interpolate
+    between samples. Multiples of the period are peaks as well: the first high one counts (McLeod and Wyvill, 2005).
+
+    Args:
+        note_N: float [N].
+        rate: samples a second.
+
+    Returns:
+        Hz, or None for a note without a period.
     """
     size = 1 << (2 * len(note_N) - 1).bit_length()
     power_F = abs(np.fft.rfft(note_N, size)) ** 2
@@ -149,7 +188,16 @@ def period_pitch(note_N: np.ndarray, rate: int) -> float | None:
 
 
 def overtones(note_N: np.ndarray, rate: int, pitch_hz: float) -> float:
-    """The part of the energy of a note's first harmonics that is not the fundamental's."""
+    """Measure the overtones of a note.
+
+    Args:
+        note_N: float [N].
+        rate: samples a second.
+        pitch_hz: fundamental.
+
+    Returns:
+        Energy of harmonics 2 to `_HARMONICS` as a part of that of harmonics 1 to `_HARMONICS`.
+    """
     size = max(len(note_N), rate)  # frequencies are a hertz apart, or less
     power_F = abs(np.fft.rfft(note_N * np.hanning(len(note_N)), size)) ** 2
     harmonic_F = np.fft.rfftfreq(size, 1 / rate) / pitch_hz
@@ -158,12 +206,12 @@ def overtones(note_N: np.ndarray, rate: int, pitch_hz: float) -> float:
 
 
 def nearest_timbre(manner: Manner) -> str:
-    """The timbre whose notes are most like that."""
+    """Return the timbre of `MANNERS` nearest to these features."""
     return min(MANNERS, key=lambda timbre: manner.distance(MANNERS[timbre]))
 
 
 def _shape(level_L: np.ndarray, begin: int, end: int) -> tuple[float, float]:
-    """`Manner`'s held and attack_s of the note there."""
+    """Return `held` and `attack_s` of `Manner` for a note."""
     loudest = level_L[begin:end].max()
     held = level_L[begin:end][: round(_HELD_S / _HOP_S)].sum() * _HOP_S / _HELD_S / loudest
     high = begin + int((level_L[begin:end] >= 0.8 * loudest).argmax())

@@ -1,8 +1,8 @@
-"""A world of sounds with a caption each: two notes, plucked, bowed or blown, one after the other.
+"""World of tones: sounds of two notes, plucked, bowed or blown, with captions that name both.
 
-A codec knows a waveform it has a code for, and it has few. So takes of a note hardly differ: a note begins on a step of
-`STEP` samples, at the same phase, and comes back to that phase after a few steps. That puts pitches up to 12 cents off
-equal temperament, where few ears notice, and leaves 50 waveforms of a step to all the notes that a timbre holds.
+A small codec has few codes, so takes of a note must hardly differ: a note begins on a step of `STEP` samples, at the
+same phase, and returns to that phase after a few steps. This puts pitches up to 12 cents off equal temperament, hardly
+audible, and leaves 50 waveforms of a step for all notes of a timbre.
 
 Shapes: S samples of a clip, N of a note, K harmonics; clips are mono.
 """
@@ -37,9 +37,12 @@ PITCHES: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class ToneTimbre:
-    """How a note sounds. falloff: harmonic k has k ** -falloff of the fundamental's amplitude.
+    """Synthesis parameters of a timbre.
 
-    attack_s: time to rise. ring_s: in which the fundamental of a plucked string falls to 1/e; None if it is held.
+    Attributes:
+        falloff: harmonic k has k ** -falloff of the fundamental's amplitude.
+        attack_s: rise time in seconds.
+        ring_s: time for the fundamental of a plucked string to fall to 1/e; None for a sustained note.
     """
 
     falloff: float
@@ -59,7 +62,11 @@ _HISS = 0.001  # root mean square of the noise
 
 @dataclass(frozen=True)
 class Note:
-    """A note, named by its timbre and pitch. ValueError for one there is not."""
+    """Note, named by its timbre and pitch.
+
+    Raises:
+        ValueError: a word is unknown.
+    """
 
     timbre: str
     pitch: str
@@ -73,12 +80,12 @@ class Note:
 
     @property
     def key(self) -> int:
-        """MIDI's number of its pitch; 60 is the middle C."""
+        """MIDI number of its pitch; 60 is middle C."""
         return PITCHES[self.pitch][2]
 
     @property
     def frequency_hz(self) -> float:
-        """Of its fundamental."""
+        """Frequency of the fundamental in Hz."""
         cycles, steps, _ = PITCHES[self.pitch]
         return cycles * RATE / (steps * STEP)
 
@@ -88,7 +95,11 @@ NOTES = tuple(Note(*words) for words in product(TIMBRES, PITCHES))
 
 @dataclass(frozen=True)
 class Tones:
-    """Two notes, the second after the first. ValueError if they are the same, since then there is no order to hear."""
+    """Two different notes, the second after the first.
+
+    Raises:
+        ValueError: the notes are equal, so that there is no order to hear.
+    """
 
     first: Note
     second: Note
@@ -99,12 +110,12 @@ class Tones:
 
     @property
     def caption(self) -> str:
-        """The notes in words, such as "a plucked low C, then a bowed high G"."""
+        """Caption, such as "a plucked low C, then a bowed high G"."""
         return f"a {self.first}, then a {self.second}"
 
     @property
     def swapped(self) -> Tones:
-        """The same notes the other way around."""
+        """The same notes in the other order."""
         return Tones(self.second, self.first)
 
 
@@ -114,13 +125,25 @@ _CAPTION = re.compile(f"{_NOTE}, then {_NOTE}")
 
 
 def parse_caption(text: str) -> Tones:
-    """The tones of a caption; ValueError if it is none."""
+    """Parse a caption into tones.
+
+    Raises:
+        ValueError: the text is not a caption.
+    """
     words = read_words(_CAPTION, text, EXAMPLE, (*TIMBRES, *PITCHES))
     return Tones(Note(*words[:2]), Note(*words[2:]))
 
 
 def play(tones: Tones, rng: np.random.Generator) -> np.ndarray:
-    """float32 [S], `SAMPLES` at `RATE`: a take of the tones. Takes differ in how loud each note is, and in the hiss."""
+    """Synthesise a take of tones; takes differ in the loudness of each note and in the hiss.
+
+    Args:
+        tones: to play.
+        rng: draws loudness and hiss.
+
+    Returns:
+        float32 [S], `SAMPLES` at `RATE`.
+    """
     take_S = rng.normal(0.0, _HISS, SAMPLES)
     for beat, note in enumerate((tones.first, tones.second)):
         begin = beat * BEAT + REST
@@ -130,7 +153,7 @@ def play(tones: Tones, rng: np.random.Generator) -> np.ndarray:
 
 @cache
 def waveform(note: Note) -> np.ndarray:
-    """float64 [N]: the note at its loudest, harmonic by harmonic. Read only."""
+    """Synthesise a note at its loudest, float64 [N], cached and read only."""
     timbre, at_N = TIMBRES[note.timbre], np.arange(NOTE)
     harmonic_K = np.arange(1, int(_HIGHEST_HZ / note.frequency_hz) + 1)
     amplitude_K = harmonic_K**-timbre.falloff
@@ -146,7 +169,7 @@ def waveform(note: Note) -> np.ndarray:
 
 
 def _rise(part: np.ndarray) -> np.ndarray:
-    """From 0 to 1 along half a cosine, while `part` goes from 0 to 1 and beyond."""
+    """Return a half-cosine ramp from 0 to 1 while `part` goes from 0 to 1, then 1."""
     return (1 - np.cos(np.pi * np.minimum(part, 1))) / 2
 
 
@@ -155,32 +178,41 @@ HELD_OUT = fifth((Tones(*notes) for notes in permutations(NOTES, 2)), lambda ton
 
 
 def held_out(tones: Tones) -> bool:
-    """Whether these two notes, in this order, are never in training."""
+    """Return True if these two notes, in this order, are never in training."""
     return tones in HELD_OUT
 
 
 def draw_tones(rng: np.random.Generator) -> Tones:
-    """Any tones, each as likely."""
+    """Draw tones uniformly."""
     first, second = rng.choice(len(NOTES), 2, replace=False)
     return Tones(NOTES[first], NOTES[second])
 
 
 def training_tones(rng: np.random.Generator) -> Tones:
-    """Tones drawn from those that are not held out, each as likely."""
+    """Draw tones uniformly from those that are not held out."""
     while held_out(tones := draw_tones(rng)):
         pass
     return tones
 
 
 def held_out_tones(rng: np.random.Generator) -> Tones:
-    """Tones drawn from those held out, each as likely."""
+    """Draw tones uniformly from the held-out ones."""
     while not held_out(tones := draw_tones(rng)):
         pass
     return tones
 
 
 def write_folder(folder: str | os.PathLike[str], count: int, seed: int) -> list[Path]:
-    """Writes `folder/00001.wav`, its caption `00001.txt`, and on: training tones. Gives the paths of the sounds."""
+    """Write training tones as `folder/00001.wav` with captions `00001.txt`, and on.
+
+    Args:
+        folder: target, created if necessary.
+        count: number of sounds.
+        seed: the same seed gives the same files.
+
+    Returns:
+        Paths of the sounds.
+    """
     import soundfile
 
     def make(path: Path, rng: np.random.Generator) -> str:

@@ -1,4 +1,4 @@
-"""What all demos share: a world of made-up media, trainings on it, and a page of what they came to."""
+"""Base of all demos: made-up media, trainings on them, and a result page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewe
 
 
 class Stage(NamedTuple):
-    """A training of a demo: what is to be run, in how many steps, and the minutes those take on 2 cores."""
+    """Training of a demo: its plan, its steps, and the minutes that those take on 2 cores."""
 
     plan: TrainingPlan
     steps: int
@@ -25,9 +25,16 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class World(ABC):
-    """A demo. out: folder of everything; pieces: media to make; minutes: of all trainings, on 2 cores.
+    """A demo.
 
-    In subclasses things is the folder of the media; making and measuring say what goes on.
+    Attributes:
+        out: folder of all files.
+        minutes: of all trainings, on 2 cores.
+        pieces: number of media.
+        seed: of media, training and samples.
+        things: (of subclasses) folder of the media.
+        making: (of subclasses) progress label while media are made.
+        measuring: (of subclasses) progress label while the model is measured.
     """
 
     out: Path
@@ -41,32 +48,51 @@ class World(ABC):
 
     @property
     def folder(self) -> Path:
-        """Where the media are."""
+        """Folder of the media."""
         return self.out / self.things
 
     @property
     def run(self) -> Path:
-        """The run of the model."""
+        """Run folder of the model."""
         return self.out / "run"
 
     @abstractmethod
     def make(self) -> None:
-        """Writes the media; the same for the same seed and number."""
+        """Write the media; the same for the same seed and number."""
 
     @abstractmethod
     def stages(self, say: Say) -> Iterator[Stage]:
-        """The trainings, each planned when those before it are done; the model's is the last."""
+        """Plan the trainings, each when those before it are done; the model's is the last."""
 
     @abstractmethod
     def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
-        """Measures the model, writes `index.html` and `report.json`; gives the figures."""
+        """Measure the model, and write `index.html` and `report.json`.
+
+        Args:
+            plan: of the model's training.
+            begun: `time.monotonic()` at the start of the demo.
+
+        Returns:
+            Figures by name.
+        """
 
     @abstractmethod
     def next_steps(self) -> list[str]:
-        """Commands to go on with."""
+        """Return commands to go on with."""
 
     def request(self, task: str, steps: int, size: str, name: str, overrides: Config) -> TrainRequest:
-        """A training on the media, in so many steps unless the machine is very slow."""
+        """Return a request for a training on the media.
+
+        Args:
+            task: of the training.
+            steps: limit, which only a very slow machine does not reach.
+            size: preset of the size.
+            name: of the run.
+            overrides: further config.
+
+        Returns:
+            A request of `SLOWEST` times the demo's minutes.
+        """
         return TrainRequest(
             task=task, path=self.folder, minutes=SLOWEST * self.minutes, steps=steps, size=size, name=name,
             runs=self.out, seed=self.seed, overrides={**overrides, "samples": False},

@@ -9,14 +9,14 @@ from PIL import Image
 
 from helicon.demos.shape_checker import CHANCE, obeys, score
 from helicon.demos.shape_reader import (
+    _DIRECTIONS_C3,
     _HUE_BLUR,
-    _WAYS_C3,
     _WINDOW,
     UNCLEAR,
     DetectedShape,
     _bank,
     _blurred,
-    _seen,
+    _lightness_and_hue,
     read_scene,
     relation,
 )
@@ -110,12 +110,12 @@ def test_a_thing_is_the_stamp_that_differs_least():
     picture = blurred(put(blank(), "small purple ring", 12, 12), 0.6).round().astype(np.uint8)
     bank = _bank()
     first = (33 - _WINDOW) // 2  # of the window about the ring's box, 12 to 21
-    window = _seen(picture)[first : first + _WINDOW, first : first + _WINDOW]
+    window = _lightness_and_hue(picture)[first : first + _WINDOW, first : first + _WINDOW]
     hues = [_blurred(window[..., i], _HUE_BLUR).ravel() for i in (1, 2)]
     shown = np.stack([window[..., 0].ravel(), *hues])
     least, found = np.inf, None
     for k, colour in product(range(len(bank.names)), range(len(COLOURS))):
-        drawn = np.stack([bank.light_KP[k], bank.hue_KP[k], bank.hue_KP[k]]) * _WAYS_C3[colour][:, None]
+        drawn = np.stack([bank.light_KP[k], bank.hue_KP[k], bank.hue_KP[k]]) * _DIRECTIONS_C3[colour][:, None]
         differs = ((shown - drawn) ** 2).sum() / (shown**2).sum()
         if differs < least:
             least, found = differs, (*bank.names[k], list(COLOURS)[colour])

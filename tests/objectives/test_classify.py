@@ -25,6 +25,7 @@ from helicon.modalities.music import MUSIC
 from helicon.objectives.base import NO_LABEL
 from helicon.objectives.classify import Classifier, Classify, log_probabilities
 from helicon.objectives.next_token import NextToken
+from helicon.pages import model_page
 
 FAST = [
     "--data.batch_size=4", "--trainer.accelerator=cpu", "--trainer.max_steps=2", "--trainer.log_every_n_steps=1",
@@ -173,6 +174,8 @@ def test_a_bundle_keeps_the_head_and_its_labels(bundle, tmp_path):
 def test_trained_resumed_measured_and_asked(tmp_path, monkeypatch, capsys):
     """The whole way on music of two labels: fine-tuned from a run, eval's table, classify's lines, the library."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_page, "SECONDS", 1.0)
+    monkeypatch.setattr(model_page, "COUNT", 1)
     scores = write_folder(tmp_path / "midi")
     save_bundle(music_bundle(scores), tmp_path / "base")
     said = ["train", "classify", "midi", "--from", "base", "--name", "told", "--data.held_out=0.3", *FAST]

@@ -95,9 +95,13 @@ def test_every_option_of_a_training_is_read_or_refused(task):
         idle = {name for name in names if idle_option(command, task, [(name, "1")])}
         assert names - idle - by_value == read(task, command)
         assert not idle & read(task, command)
+        refused = f"would have no effect in {command}: "
         for name in idle:
-            with pytest.raises(UsageError, match=f"^{name} would have no effect in {command}: "):
-                run_lightning(command, ["--task", task, "--data.path=nowhere", f"{name}=1"])
+            with pytest.raises(UsageError, match=f"^{name} {refused}"):
+                check_typed(command, ["--task", task, "--data.path=nowhere", f"{name}=1"])
+        if idle:
+            with pytest.raises(UsageError, match=refused):
+                run_lightning(command, ["--task", task, "--data.path=nowhere", f"{min(idle)}=1"])
 
 
 @pytest.mark.parametrize(

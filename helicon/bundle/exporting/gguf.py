@@ -51,7 +51,7 @@ def _library() -> Any:
     try:
         import gguf
     except ImportError:
-        raise ExportingError("the gguf package is needed: pip install 'helicon[export]'") from None
+        raise ExportingError("the gguf package is needed: pip install 'helicon-gpt[export]'") from None
     return gguf
 
 

@@ -4,7 +4,7 @@ python benchmarks/recipes.py TASK PATH [--minutes 2] [--seeds 0 1] [--only NAME 
 
 Equal time is equal CPU time, so that a busy machine does not matter: run with OMP_NUM_THREADS=1. All else is as
 `helicon train TASK PATH --size tiny` has it. Results are kept in DIR/TASK.jsonl, and what is there is not run again.
-The table of docs/recipes.md, each --minutes 1:
+The table of docs/explanation/recipes.md, each --minutes 1:
     python benchmarks/recipes.py music ../shared/data/midi/chorales --data.batch_size 8
     python benchmarks/recipes.py text ../shared/data/text/tinyshakespeare.txt --data.held_out 0.1 --data.batch_size 8
     helicon demo text-to-image -o demo

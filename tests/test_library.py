@@ -1,4 +1,4 @@
-"""The library does what the command does: docs/library.md pairs them, neither has an option that the other lacks."""
+"""The library does what the command does: docs/reference/api.md pairs them, and neither has an option more."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec
 
-DOC = Path(__file__).resolve().parents[1] / "docs" / "library.md"
+DOC = Path(__file__).resolve().parents[1] / "docs" / "reference" / "api.md"
 PRINTED = {"help", "out", "json", "stream"}  # how results are shown or written
 # Options of the command by the names of parameters that are called otherwise
 NAMES = {

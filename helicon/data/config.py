@@ -76,7 +76,7 @@ class SequenceDataConfig(DataConfig):
         tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for; goes first.
         drop: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
-        max_mb: MiB that a file may have, 128 of text unless given (see docs/security.md for what each medium may have).
+        max_mb: MiB that a file may have, 128 of text unless given (docs/explanation/security.md has all bounds).
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
         adopt: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
     """

@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("helicon", "tests", "examples", "benchmarks", "docs", "pyproject.toml", "README.md", "LICENSE")
+COPIED = (
+    "helicon", "tests", "examples", "benchmarks", "docs", ".ci", ".github", "pyproject.toml", "mkdocs.yml", "LICENSE",
+    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md",
+)  # fmt: skip
 KILLED, SURVIVED, STALE, BROKEN = "killed", "SURVIVED", "STALE", "BROKEN"
 TESTS_FAILED, NONE_COLLECTED = 1, 5  # of pytest's exit codes
 

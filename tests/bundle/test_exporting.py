@@ -217,7 +217,7 @@ def test_what_llama_cpp_lacks_is_named(tmp_path, monkeypatch):
         with pytest.raises(ExportingError, match=message):
             export_bundle(bundle, tmp_path / "out", "gguf")
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(ExportingError, match=r"the gguf package is needed: pip install 'helicon\[export\]'"):
+    with pytest.raises(ExportingError, match=r"the gguf package is needed: pip install 'helicon-gpt\[export\]'"):
         export_bundle(model(), tmp_path / "out", "gguf")
     with pytest.raises(ExportingError, match="unknown to 'onnx'; known: hf, gguf"):
         export_bundle(model(), tmp_path / "out", "onnx")

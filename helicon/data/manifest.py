@@ -201,8 +201,8 @@ def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[
 
     One of the two names of a pair alone, beside a file, is something else that is on record of the file.
     """
-    sides = [name for name in SIDES if name in row]
-    if not sides or ("file" in row and len(sides) == 1):
+    has_chosen, has_rejected = "chosen" in row, "rejected" in row  # no calls: there may be millions of lines
+    if not (has_chosen or has_rejected) or ("file" in row and has_chosen != has_rejected):
         found = _row(row, row.get("file"), manifest, number, skip)
         return [found] if found else []
     chosen, rejected = row.get("chosen"), row.get("rejected")

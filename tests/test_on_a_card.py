@@ -92,7 +92,7 @@ def test_a_cached_step_is_the_uncached_row(card: Card):
     gpt(ids[:, :7], rows[:, :7], PatternContext(5, 6), cache)
     for place in range(7, 29):
         position_B = torch.full((2,), place, device="cuda")
-        step = gpt.step(ids[:, place], rows[:, place], position_B, PatternContext(5, 6), cache, reach=place + 1)
+        step = gpt.step(ids[:, place], rows[:, place], position_B, PatternContext(5, 6), cache, kv_length=place + 1)
         torch.testing.assert_close(step, whole[:, place], atol=1e-9, rtol=0)
 
 

@@ -49,7 +49,9 @@ def prefill(
     else:
         parts = []
         for window, (row, *others) in zip(fed, groups):
-            parts.append(_forward(gpt, frame, cache.rows(slice(row, row + 1), cache.length), [window], vocabulary))
+            parts.append(
+                _forward(gpt, frame, cache.select_rows(slice(row, row + 1), cache.length), [window], vocabulary)
+            )
             for other in others:
                 cache.move_row(row, other, _length(window))
         logits_NV = torch.cat(parts)

@@ -1,4 +1,7 @@
-"""The decoder-only transformer: attention patterns, their executions, the model, its cache and the sampler.
+"""GPT: a decoder-only transformer over one vocabulary, with dense or sparse causal attention.
 
-It sees ids, coordinates and slices of a vocabulary; it never sees a medium.
+In: token ids, ids into a table of coordinate embeddings, and the slice of the vocabulary that belongs to a slot. Out:
+hidden states, logits of that slice, losses, and sampled tokens. Nothing here knows a medium: the room never sees a
+tokenizer. Start with `model.py`, the network, and `layer.py`, one of its layers; then `stepping.py` (decoding with a KV
+cache), `sampler.py` (logits to tokens), `attention/` (patterns and backends) and `native/` (the decode step in C).
 """

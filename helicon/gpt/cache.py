@@ -1,6 +1,6 @@
-"""Keys and values of the tokens seen so far, one pair a layer, in a place of the whole context's size.
+"""KV cache: keys and values of past tokens, one pair per layer, in buffers of the whole context's size.
 
-Shapes: B batch, H heads, T tokens at most, D head width.
+Shapes: B batch, H heads, T tokens that fit, D head width.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ALIGNED = 16  # numbers: 64 bytes of float32
+HEAD_MULTIPLE = 16  # numbers that a head is padded to: 64 bytes of float32, one cache line
 
 
 class Positions(NamedTuple):
-    """Where each row's new token stands: [B], a number that none of them reaches, and whether all are just below it.
+    """Write positions of a decode step.
 
-    `aligned` is found out on a CPU alone, where it spares masks: a GPU would have to be waited for.
+    Attributes:
+        position_B: position of each row's new token.
+        kv_length: exclusive upper bound of the positions.
+        aligned: True if all positions are known to be kv_length - 1, which spares masks. Looked at on a CPU only: on
+            a GPU that would synchronise.
     """
 
     position_B: Tensor
@@ -29,15 +33,33 @@ class Positions(NamedTuple):
     aligned: bool
 
     @classmethod
-    def of(cls, position_B: Tensor, reach: int | None = None) -> Positions:
-        """`kv_length` spares a GPU the wait for the largest position."""
-        reach = int(position_B.max()) + 1 if reach is None else reach
-        together = position_B.device.type == "cpu" and bool((position_B == reach - 1).all())
-        return cls(position_B, reach, together)
+    def of(cls, position_B: Tensor, kv_length: int | None = None) -> Positions:
+        """Derive the fields that are not known from the positions.
+
+        Args:
+            position_B: position of each row's new token.
+            kv_length: exclusive upper bound of the positions; None looks for it, which synchronises with a GPU.
+
+        Returns:
+            The positions.
+        """
+        kv_length = int(position_B.max()) + 1 if kv_length is None else kv_length
+        aligned = position_B.device.type == "cpu" and bool((position_B == kv_length - 1).all())
+        return cls(position_B, kv_length, aligned)
 
 
 class Cache:
-    """Rows stand at their own positions; what lies beyond a row's position has no weight, but has to be a number."""
+    """Ragged KV cache [layers, 2, B, H, T, D]. Entries past a row's position are masked, but must be finite.
+
+    Args:
+        layers: of the GPT.
+        batch: rows B.
+        heads: H.
+        length: tokens T that fit.
+        head_width: D of the values; narrower keys are padded with zeros.
+        device: of the buffers.
+        dtype: of the buffers.
+    """
 
     def __init__(
         self, layers: int, batch: int, heads: int, length: int, head_width: int,
@@ -46,58 +68,92 @@ class Cache:
         self.kv = _zeros((layers, 2, batch, heads, length, head_width), torch.device(device), dtype)
 
     def widen(self) -> None:
-        """Has an empty cache keep float32, which PyTorch's products on a CPU read twice as fast as bfloat16.
+        """Make an empty cache one of float32, which PyTorch's CPU products read twice as fast as bfloat16.
 
-        Heads are filled up with zeros to whole ALIGNED numbers: MKL chooses its sums by where in memory they begin.
+        Heads are padded with zeros to a multiple of HEAD_MULTIPLE: MKL's order of summation depends on the alignment
+        of its operands, and results would depend on a row's place in the batch.
         """
         *shape, width = self.kv.shape
         dtype = torch.promote_types(self.kv.dtype, torch.float32)
-        self.kv = _zeros((*shape, width + -width % ALIGNED), self.kv.device, dtype)
+        self.kv = _zeros((*shape, width + -width % HEAD_MULTIPLE), self.kv.device, dtype)
 
-    def rows(self, rows: slice | Tensor, length: int) -> Cache:
-        """Some rows, of so many tokens: a view where they are a slice, else a copy."""
-        part = copy(self)
-        whole = isinstance(rows, slice)
-        part.kv = self.kv[:, :, rows] if whole else self.kv[..., :length, :].index_select(2, rows)
-        return part
+    def select_rows(self, rows: slice | Tensor, length: int) -> Cache:
+        """Select rows of the batch.
+
+        Args:
+            rows: a slice, or row indices.
+            length: tokens to copy; a slice keeps all.
+
+        Returns:
+            A cache that shares memory with this one for a slice, and is a copy for indices.
+        """
+        selected = copy(self)
+        is_view = isinstance(rows, slice)
+        selected.kv = self.kv[:, :, rows] if is_view else self.kv[..., :length, :].index_select(2, rows)
+        return selected
 
     @property
     def length(self) -> int:
-        """Tokens that fit."""
+        """Number of tokens T that fit."""
         return self.kv.shape[4]
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, H, T, D] of a layer."""
+        """Return keys and values [B, H, T, D] of a layer."""
         return self.kv[layer, 0], self.kv[layer, 1]
 
     def store(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> None:
-        """Writes positions 0 .. T-1 (prefill)."""
+        """Write the first positions of all rows (prefill).
+
+        Args:
+            layer: index of the layer.
+            k_BHTD: keys of positions 0 .. T-1, T at most `length`.
+            v_BHTD: their values.
+        """
         length, width = v_BHTD.shape[2:]
         self.kv[layer, 0, :, :, :length, :width] = k_BHTD
         self.kv[layer, 1, :, :, :length, :width] = v_BHTD
 
-    def store_at(self, layer: int, k_BHD: Tensor, v_BHD: Tensor, places: Positions) -> None:
-        """Writes one position a row."""
+    def store_at(self, layer: int, k_BHD: Tensor, v_BHD: Tensor, positions: Positions) -> None:
+        """Write one position per row (decode step).
+
+        Args:
+            layer: index of the layer.
+            k_BHD: keys of the new tokens.
+            v_BHD: their values.
+            positions: positions to write to.
+        """
         kv, batch = self.kv[layer, ..., : v_BHD.shape[-1]], torch.arange(len(k_BHD), device=k_BHD.device)
-        for kept, new in zip(kv, (k_BHD, v_BHD)):
-            if places.aligned:
-                kept[:, :, places.kv_length - 1] = new
+        for buffer, new in zip(kv, (k_BHD, v_BHD)):
+            if positions.aligned:
+                buffer[:, :, positions.kv_length - 1] = new
             else:
-                kept[batch, :, places.position_B] = new.to(kept.dtype)
+                buffer[batch, :, positions.position_B] = new.to(buffer.dtype)
 
     def move_row(self, row: int, to: int, length: int) -> None:
-        """Writes the first `length` tokens of a row over those of another, whose slot is free."""
+        """Copy the first tokens of a row over those of another row.
+
+        Args:
+            row: row to read.
+            to: row to overwrite, which is free.
+            length: tokens to copy.
+        """
         self.kv[:, :, to, :, :length] = self.kv[:, :, row, :, :length]
 
-    def copy_rows(self, other: Cache, which: Sequence[int], rows: Sequence[int] | None = None) -> None:
-        """Makes rows, all unless given, what rows `which` of another cache, no longer than this one, are."""
-        index = torch.tensor(which, device=self.kv.device)
+    def copy_rows(self, other: Cache, source_rows: Sequence[int], rows: Sequence[int] | None = None) -> None:
+        """Copy rows from another cache.
+
+        Args:
+            other: cache to read, no longer than this one.
+            source_rows: rows of `other`.
+            rows: rows of this cache to overwrite, in that order; None for all.
+        """
+        index = torch.tensor(source_rows, device=self.kv.device)
         to = slice(None) if rows is None else torch.tensor(rows, device=self.kv.device)
         self.kv[:, :, to, :, : other.length, : other.kv.shape[-1]] = other.kv.index_select(2, index).to(self.kv.dtype)
 
 
 def _zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """On a CPU, pages that take memory when they are first written to: few tokens of a long context take little."""
+    """Allocate zeros; on a CPU as anonymous pages, which take memory only once tokens are written to them."""
     if device.type != "cpu":
         return torch.zeros(tuple(shape), device=device, dtype=dtype)
     size = max(1, math.prod(shape) * dtype.itemsize)

@@ -1,4 +1,4 @@
-"""What a GPT is made of: the widths of its parts, and which of them go together."""
+"""Architecture of a GPT: widths, heads and variants, and the checks that they fit each other."""
 
 from __future__ import annotations
 
@@ -9,19 +9,36 @@ from typing import Literal, get_args
 from helicon.formats.checked import flag, number, one_of, whole
 from helicon.gpt.attention.patterns import parse_patterns
 
-MOST_LAYERS, MOST_WIDTH, MOST_RATIO = 512, 1 << 16, 64
+# Bounds that a config from elsewhere is checked against before anything is allocated
+MAX_LAYERS = 512
+MAX_WIDTH = 1 << 16  # also of heads
+MAX_RATIO = 64  # of a hidden width over the model's
+SWIGLU_MULTIPLE = 64  # hidden widths of swiglu: its 2/3 is rounded up to what matrix units multiply without a remainder
 Activation = Literal["gelu", "quick_gelu", "relu2", "swiglu"]
 Norm = Literal["layer", "rms"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
-    """What a GPT is made of, apart from its vocabulary and coordinate tables.
+    """Architecture of a GPT, apart from its vocabulary and coordinate tables.
 
-    pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.
-    dropout: at the end of each residual branch only, where it keeps the fused attention kernels.
-    mlp_ratio: hidden width of the feed-forward layers over the model's. attention_ratio: the same of queries, keys and
-    values, of all heads together. qk_ratio: width of queries and keys over that of values, at most 1.
+    Args:
+        layers: transformer layers.
+        width: width of the residual stream.
+        heads: attention heads of each layer.
+        pattern: attention patterns tiled over the layers, such as `dense` or `dense,local:128`.
+        mlp: activation of the feed-forward layers.
+        norm: `layer` for LayerNorm, `rms` for RMSNorm.
+        tied: whether the output matrix is the token embedding.
+        bias: whether linear layers and LayerNorm have a bias.
+        qk_norm: whether queries and keys pass an RMSNorm per head.
+        dropout: at the end of each residual branch only; none within attention, whose fused kernels have none.
+        mlp_ratio: hidden width of the feed-forward layers over the model's width.
+        qk_ratio: width of queries and keys over the width of values, at most 1.
+        attention_ratio: width of the values of all heads over the model's width.
+
+    Raises:
+        ValueError: a value is out of its range, or widths and heads do not divide.
     """
 
     layers: int = 6
@@ -39,16 +56,16 @@ class GPTConfig:
     attention_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        whole("layers", self.layers, 1, MOST_LAYERS)
-        whole("width", self.width, 1, MOST_WIDTH)
-        whole("heads", self.heads, 1, MOST_WIDTH)
+        whole("layers", self.layers, 1, MAX_LAYERS)
+        whole("width", self.width, 1, MAX_WIDTH)
+        whole("heads", self.heads, 1, MAX_WIDTH)
         one_of("mlp", self.mlp, get_args(Activation))
         one_of("norm", self.norm, get_args(Norm))
         for name in ("tied", "bias", "qk_norm"):
             flag(name, getattr(self, name))
         number("dropout", self.dropout, 0, 1)
         for name in ("mlp_ratio", "qk_ratio", "attention_ratio"):
-            number(name, getattr(self, name), 0, MOST_RATIO)
+            number(name, getattr(self, name), 0, MAX_RATIO)
         if self.attention_ratio == 1 and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if not self.attention_ratio > 0 or not (self.attention_ratio * self.width / self.heads).is_integer():
@@ -69,13 +86,17 @@ class GPTConfig:
 
     @property
     def mlp_width(self) -> int:
-        """Hidden width: mlp_ratio C; for swiglu, whose two halves cost as much, 2/3 of that rounded up to 64."""
+        """Hidden width of the feed-forward layers: mlp_ratio x width.
+
+        For swiglu, which has three matrices instead of two, 2/3 of that (arXiv:2002.05202, section 3), rounded up to a
+        multiple of SWIGLU_MULTIPLE.
+        """
         width = round(self.mlp_ratio * self.width)
-        return -(-2 * width // 3 // 64) * 64 if self.mlp == "swiglu" else width
+        return -(-2 * width // 3 // SWIGLU_MULTIPLE) * SWIGLU_MULTIPLE if self.mlp == "swiglu" else width
 
     @property
     def head_width(self) -> int:
-        """Width of the values of one head; what the cache holds of keys too."""
+        """Width of the values of one head, and of a head of the KV cache, keys included."""
         return int(self.attention_ratio * self.width / self.heads)
 
     @property
@@ -85,5 +106,5 @@ class GPTConfig:
 
     @property
     def qk_width(self) -> int:
-        """Width of the queries, and of the keys, of all heads."""
+        """Width of the queries of all heads, and of the keys."""
         return int(self.qk_ratio * self.head_width) * self.heads

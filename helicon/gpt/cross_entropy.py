@@ -1,10 +1,10 @@
-"""Cross-entropy over slices of the vocabulary, whose logits never exist whole, forward or backward.
+"""Chunked cross-entropy over slices of the vocabulary: the logits of all positions are never in memory at once.
 
-A few positions at a time: their logits, their loss, and at once its gradients of the hidden states and of the output
-matrix (as Liger does, arXiv:2410.10989), which backward only scales. So nothing is computed twice, and all slices share
-one gradient of the matrix.
+For each chunk of positions, forward computes the logits, the loss, and at once the gradients with respect to the hidden
+states and the output matrix (as Liger does, arXiv:2410.10989); backward only scales them. So nothing is computed twice,
+and all slices share one gradient of the matrix.
 
-Shapes: N positions of a slice, C width, V rows of the whole matrix, S slices; P positions of a part.
+Shapes: N positions of a slice, C width, V rows of the output matrix, S slices, P positions of a chunk.
 """
 
 from __future__ import annotations
@@ -20,39 +20,55 @@ from torch.autograd.function import once_differentiable
 
 from helicon.gpt.linear import linear
 
-GRAIN = 256  # positions of a part are a multiple: fewer cost more to add up, and odd numbers to multiply in bfloat16
-LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of a part: on a CPU they stay in its cache
+# Positions of a chunk are a multiple of GRAIN: with fewer, adding up gradients costs more, and bfloat16 products are
+# slower for odd numbers of rows
+GRAIN = 256
+LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}  # logits of a chunk; on a CPU (16 MB of float32) they stay in its cache
 
 
 class Scored(NamedTuple):
-    """Hidden states [N, C], the rows of the output matrix that are possible, and the targets [N] among those rows."""
+    """Positions to score against one slice of the vocabulary.
+
+    Attributes:
+        hidden_NC: hidden states.
+        vocab_slice: rows of the output matrix that are possible.
+        targets_N: targets, counted from the start of the slice.
+    """
 
     hidden_NC: Tensor
-    rows: slice
+    vocab_slice: slice
     targets_N: Tensor
 
 
 def summed_cross_entropy(weight_VC: Tensor, scored: Sequence[Scored]) -> Tensor:
-    """Sum of -log p of the targets of each slice [S], in float32 at least; backward can be run once.
+    """Sum -log p of the targets of each slice. Backward can be run once.
 
-    ValueError for slices that share rows.
+    Args:
+        weight_VC: the output matrix.
+        scored: positions of each slice; the slices are disjoint.
+
+    Returns:
+        Sums [S] in nats, in float32 at least.
+
+    Raises:
+        ValueError: two slices overlap.
     """
-    order = sorted((each.rows for each in scored), key=lambda rows: rows.start)
+    order = sorted((item.vocab_slice for item in scored), key=lambda vocab_slice: vocab_slice.start)
     if any(low.stop > high.start for low, high in pairwise(order)):
         raise ValueError("the rows of two slices overlap: give their positions as one slice")
-    hidden = [each.hidden_NC for each in scored]
-    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (weight_VC, *hidden))
-    return _SummedCrossEntropy.apply(weight_VC, scored, learns, *hidden)  # type: ignore[return-value]  (untyped)
+    hidden = [item.hidden_NC for item in scored]
+    needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (weight_VC, *hidden))
+    return _SummedCrossEntropy.apply(weight_VC, scored, needs_grad, *hidden)  # type: ignore[return-value]  (untyped)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight_VC: Tensor, scored: Sequence[Scored], learns: bool, *hidden: Tensor) -> Tensor:
-        ctx.grad_weight_VC = torch.zeros_like(weight_VC, dtype=_wide(weight_VC)) if learns else None
-        ctx.rows, ctx.grads, totals = [each.rows for each in scored], [], []
-        for (_, rows, targets_N), hidden_NC in zip(scored, hidden):
-            grad_slice = None if ctx.grad_weight_VC is None else ctx.grad_weight_VC[rows]
-            total, grad_NC = _score(hidden_NC, weight_VC[rows], targets_N, grad_slice)
+    def forward(ctx: Any, weight_VC: Tensor, scored: Sequence[Scored], needs_grad: bool, *hidden: Tensor) -> Tensor:
+        ctx.grad_weight_VC = torch.zeros_like(weight_VC, dtype=_wide(weight_VC)) if needs_grad else None
+        ctx.slices, ctx.grads, totals = [item.vocab_slice for item in scored], [], []
+        for (_, vocab_slice, targets_N), hidden_NC in zip(scored, hidden):
+            grad_slice = None if ctx.grad_weight_VC is None else ctx.grad_weight_VC[vocab_slice]
+            total, grad_NC = _score(hidden_NC, weight_VC[vocab_slice], targets_N, grad_slice)
             totals.append(total)
             ctx.grads.append(grad_NC)
         return torch.stack(totals)
@@ -63,8 +79,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
         if ctx.grad_weight_VC is None:
             raise RuntimeError("the gradients of this cross-entropy were scaled and given away already")
         grad_weight_VC, ctx.grad_weight_VC = ctx.grad_weight_VC, None
-        for rows, grad_NC, grad in zip(ctx.rows, ctx.grads, grad_S, strict=True):
-            grad_weight_VC[rows] *= grad
+        for vocab_slice, grad_NC, grad in zip(ctx.slices, ctx.grads, grad_S, strict=True):
+            grad_weight_VC[vocab_slice] *= grad
             grad_NC *= grad
         return grad_weight_VC, None, None, *ctx.grads
 
@@ -72,7 +88,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
 def _score(
     hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_weight_VC: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Sum of -log p and its gradient of the hidden states; that of the matrix is added to what is there."""
+    """Return the sum of -log p and the gradient of the hidden states; add the matrix's to `grad_weight_VC`."""
     device, wide = hidden_NC.device.type, _wide(hidden_NC)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_NC.dtype
     x_NC, w_VC, total = hidden_NC.to(dtype), weight_VC.to(dtype), hidden_NC.new_zeros((), dtype=wide)
@@ -84,7 +100,7 @@ def _score(
         total -= log_p_PV.gather(1, targets_P1).sum()
         if grad_NC is None or grad_weight_VC is None:
             continue
-        # Of the logits: the probabilities, less 1 at the target
+        # Gradient of the logits: the probabilities, less 1 at the target
         grad_PV = log_p_PV.exp_().scatter_add_(1, targets_P1, log_p_PV.new_full(targets_P1.shape, -1.0)).to(dtype)
         grad_NC[start : start + size] = grad_PV @ w_VC
         grad_weight_VC += grad_PV.T @ x_PC
@@ -92,5 +108,5 @@ def _score(
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    """The type of sums and probabilities."""
+    """Return the dtype of sums and probabilities: float32, or wider."""
     return torch.promote_types(x.dtype, torch.float32)

@@ -1,7 +1,7 @@
-"""One layer of the GPT: attention and a feed-forward net, each added to what goes through, pre-norm.
+"""Transformer layer of the GPT, pre-norm: attention and a feed-forward network, each a residual branch.
 
-Shapes: B batch, T tokens, N real tokens of all rows, C width, H heads, D head width, W width of queries, keys and
-values together.
+Shapes: B batch, T tokens, N real tokens of a padding-free batch, C width, H heads, D head width, W width of queries,
+keys and values together.
 """
 
 from __future__ import annotations
@@ -18,28 +18,44 @@ from helicon.gpt.cache import Cache, Positions
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.linear import Linear
-from helicon.gpt.pieces import PaddedPieces
+from helicon.gpt.padding import Padding
 from helicon.gpt.rotary import Angles, rotate
 from helicon.sequence.layout import PatternContext
 
+NORM_EPS = 1e-5  # of LayerNorm and RMSNorm, as in GPT-2
+
 
 class RMSNorm(nn.RMSNorm):
-    """x / rms(x) times a weight, which is rounded to the number format of x: kernels take no two of them."""
+    """RMSNorm (arXiv:1910.07467) whose weight is cast to the dtype of x: the fused kernel takes one dtype only."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 def make_norm(config: GPTConfig, width: int) -> nn.Module:
-    """LayerNorm or RMSNorm, eps 1e-5."""
-    return nn.LayerNorm(width, eps=1e-5, bias=config.bias) if config.norm == "layer" else RMSNorm(width, eps=1e-5)
+    """Make the norm of a config.
+
+    Args:
+        config: `norm` and `bias` of it are used.
+        width: features to normalise over.
+
+    Returns:
+        A LayerNorm or an RMSNorm.
+    """
+    if config.norm == "layer":
+        return nn.LayerNorm(width, eps=NORM_EPS, bias=config.bias)
+    return RMSNorm(width, eps=NORM_EPS)
 
 
 class Attention(nn.Module):
     """Causal self-attention under one pattern.
 
-    Fused kernels and the cache have one head width. Queries and keys that are narrower than values are filled up with
+    Fused kernels and the KV cache have one head width. Queries and keys that are narrower than values are padded with
     zeros, which add nothing to a score.
+
+    Args:
+        config: widths and variants.
+        pattern: keys that a query may see.
     """
 
     def __init__(self, config: GPTConfig, pattern: PatternSpec) -> None:
@@ -49,48 +65,75 @@ class Attention(nn.Module):
         self.qkv = Linear(config.width, sum(self.widths), bias=config.bias)
         self.out = Linear(config.value_width, config.width, bias=config.bias)
         head = config.qk_width // config.heads
-        self.q_norm = RMSNorm(head, eps=1e-5) if config.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(head, eps=1e-5) if config.qk_norm else nn.Identity()
+        self.q_norm = RMSNorm(head, eps=NORM_EPS) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(head, eps=NORM_EPS) if config.qk_norm else nn.Identity()
 
     def _heads(self, qkv_BTW: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values [B, H, T, D] as they attend."""
+        """Split into queries, keys and values [B, H, T, D]; normalise, rotate and pad them as configured."""
         parts = qkv_BTW.split(self.widths, -1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in parts)
-        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)  # while a head's numbers lie together
+        q, k = (
+            self.q_norm(q).to(v.dtype),
+            self.k_norm(k).to(v.dtype),
+        )  # before the transpose, while a head is contiguous
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if angles:
             q, k = rotate(q, angles), rotate(k, angles)
         missing = v.shape[-1] - q.shape[-1]
         if missing:
-            q = q * (v.shape[-1] / q.shape[-1]) ** 0.5  # kernels divide scores by the root of the filled-up width
+            q = q * (v.shape[-1] / q.shape[-1]) ** 0.5  # kernels divide scores by the root of the padded width
             q, k = F.pad(q, (0, missing)), F.pad(k, (0, missing))
         return q, k, v
 
     def forward(
         self, x: Tensor, angles: Angles | None, frame: PatternContext, cache: Cache | None, layer: int,
-        pieces: PaddedPieces | None = None,
+        padding: Padding | None = None,
     ) -> Tensor:  # fmt: skip
-        """[B, T, C], or [N, C] of the real tokens of `pieces`."""
+        """Attend within sequences.
+
+        Args:
+            x: normalised hidden states [B, T, C], or [N, C] of the real tokens of `padding`.
+            angles: rotary angles; None without rotary embedding.
+            frame: prefix length and grid width of the layout.
+            cache: KV cache to fill (prefill).
+            layer: index of this layer in the cache.
+            padding: of the batch; None when it is full.
+
+        Returns:
+            Output of the branch, of the shape of x.
+        """
         qkv = self.qkv(x)
-        q, k, v = self._heads(pieces.pad(qkv) if pieces else qkv, angles)
+        q, k, v = self._heads(padding.pad(qkv) if padding else qkv, angles)
         if cache is not None:
             cache.store(layer, k, v)
         mixed_BTW = rearrange(attend(q, k, v, self.pattern, frame), "b h t d -> b t (h d)")
-        return self.out(pieces.unpad(mixed_BTW) if pieces else mixed_BTW)
+        return self.out(padding.unpad(mixed_BTW) if padding else mixed_BTW)
 
     def step(
-        self, x_BC: Tensor, places: Positions, angles: Angles | None, frame: PatternContext, cache: Cache, layer: int
+        self, x_BC: Tensor, positions: Positions, angles: Angles | None, frame: PatternContext, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
-        """One new token a row against the cache."""
+        """Attend from one new token per row to the cache, and write its key and value there.
+
+        Args:
+            x_BC: normalised hidden states of the new tokens.
+            positions: their positions.
+            angles: rotary angles of the positions.
+            frame: prefix length and grid width of the layout.
+            cache: KV cache of all layers.
+            layer: index of this layer in the cache.
+
+        Returns:
+            Output of the branch [B, C].
+        """
         q, k, v = self._heads(self.qkv(x_BC)[:, None], angles)
-        cache.store_at(layer, k[:, :, 0], v[:, :, 0], places)
+        cache.store_at(layer, k[:, :, 0], v[:, :, 0], positions)
         k_cache, v_cache = cache.layer(layer)
-        out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, places, self.pattern, frame)
+        out_BHD = attend_cached(q[:, :, 0], k_cache, v_cache, positions, self.pattern, frame)
         return self.out(out_BHD.flatten(1))
 
 
 class MLP(nn.Module):
-    """Two linear layers around an activation (swiglu: three, the first two as one)."""
+    """Feed-forward network: two linear layers around an activation. For swiglu, `up` holds the gate and the value."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -102,10 +145,10 @@ class MLP(nn.Module):
         return self.out(self.activation(self.up(x)))
 
     def step(self, x_BC: Tensor) -> Tensor:
-        """The same of one token a row.
+        """Compute `forward` for one token per row, with results that do not depend on the batch.
 
-        On a CPU rows are activated one by one: the ends of what a thread gets are rounded otherwise than the rest, and
-        would lie elsewhere in another batch.
+        On a CPU rows are activated one by one: vectorised loops round the remainder at the end of a thread's share in
+        another way, and that remainder would lie elsewhere in another batch.
         """
         up = self.up(x_BC)
         if up.device.type == "cpu" and len(up) > 1:
@@ -114,7 +157,7 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Pre-norm transformer layer: x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, config: GPTConfig, pattern: PatternSpec) -> None:
         super().__init__()
@@ -124,13 +167,13 @@ class Layer(nn.Module):
 
     def forward(
         self, x: Tensor, angles: Angles | None, frame: PatternContext, cache: Cache | None = None, layer: int = 0,
-        pieces: PaddedPieces | None = None,
+        padding: Padding | None = None,
     ) -> Tensor:  # fmt: skip
-        x = x + self.dropout(self.attention(self.norm_1(x), angles, frame, cache, layer, pieces))
+        x = x + self.dropout(self.attention(self.norm_1(x), angles, frame, cache, layer, padding))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
     def step(
-        self, x: Tensor, places: Positions, angles: Angles | None, frame: PatternContext, cache: Cache, layer: int
+        self, x: Tensor, positions: Positions, angles: Angles | None, frame: PatternContext, cache: Cache, layer: int
     ) -> Tensor:  # fmt: skip
-        x = x + self.attention.step(self.norm_1(x), places, angles, frame, cache, layer)
+        x = x + self.attention.step(self.norm_1(x), positions, angles, frame, cache, layer)
         return x + self.mlp.step(self.norm_2(x))

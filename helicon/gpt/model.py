@@ -1,6 +1,6 @@
-"""The GPT: a pre-norm decoder over ids and coordinates (GPT-2's, arXiv:1904.10509's and LlamaGen's variants).
+"""The GPT: a pre-norm decoder over ids and coordinates, with variants of GPT-2, arXiv:1904.10509 and LlamaGen.
 
-Shapes: B batch, T tokens, N positions that are scored, A coordinate axes, C width, V vocabulary rows, S slots.
+Shapes: B batch, T tokens, N scored positions, A coordinate axes, C width, V vocabulary, S slots, P sequences scored.
 """
 
 from __future__ import annotations
@@ -20,28 +20,37 @@ from helicon.gpt.cross_entropy import Scored, summed_cross_entropy
 from helicon.gpt.dropout import Dropout
 from helicon.gpt.layer import Layer, make_norm
 from helicon.gpt.linear import Linear, linear
-from helicon.gpt.pieces import PaddedPieces
+from helicon.gpt.padding import Padding
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.rotary import Angles
 from helicon.sequence.layout import PatternContext
 
-IGNORED = -1  # no target
+IGNORED = -1  # target of positions without a loss
 
 
 class GPT(nn.Module):
-    """Ids and coordinates in, hidden states out; `logits` computes only the rows of the vocabulary that are asked for.
+    """Decoder-only transformer: ids and coordinates in, hidden states out; `logits` is for one slice of the vocabulary.
 
-    rows are of one table of `places` rows that holds the coordinates of all axes; a token's are summed. So every
-    parameter has a gradient at every step, whatever slots a batch has.
-    `checkpoint` recomputes each layer in backward instead of keeping its activations.
+    One embedding table, `places`, holds the coordinates of all axes; a token's coordinate embeddings are summed. So
+    every parameter has a gradient at every step, whatever slots a batch has.
+
+    Args:
+        config: architecture.
+        vocabulary_size: rows of the token embedding.
+        coord_table_size: rows of the coordinate embedding, of all axes together.
+        rope: whether queries and keys are rotated by their position.
+
+    Attributes:
+        checkpoint: if True, activation checkpointing: each layer is recomputed in backward.
     """
 
-    def __init__(self, config: GPTConfig, vocabulary_size: int, places: int, rope: bool = False) -> None:
+    def __init__(self, config: GPTConfig, vocabulary_size: int, coord_table_size: int, rope: bool = False) -> None:
         super().__init__()
         self.config, self.rope, self.checkpoint = config, rope, False
         self.tokens = nn.Embedding(vocabulary_size, config.width)
-        self.places = nn.Embedding(places, config.width)
-        self.places.weight.requires_grad_(places > 0)  # several processes would await the gradient of an empty table
+        self.places = nn.Embedding(coord_table_size, config.width)
+        # Data-parallel processes would wait for the gradient of an empty table
+        self.places.weight.requires_grad_(coord_table_size > 0)
         self.dropout = Dropout(config.dropout)
         patterns = parse_patterns(config.pattern, config.layers)
         self.layers = nn.ModuleList(Layer(config, pattern) for pattern in patterns)
@@ -51,8 +60,10 @@ class GPT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """N(0, .02); the last linear of each residual branch scaled by 1/sqrt(2 layers) (GPT-2)."""
-        if self.tokens.weight.is_meta:  # weights follow, and each operation that does nothing takes a millisecond
+        """Draw weights from N(0, .02^2), those of the last linear of a residual branch / sqrt(2 layers) (GPT-2)."""
+        if (
+            self.tokens.weight.is_meta
+        ):  # weights are loaded later, and each operation on meta tensors takes a millisecond
             return
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
@@ -66,48 +77,74 @@ class GPT(nn.Module):
 
     @property
     def head_weight(self) -> Tensor:
-        """[V, C], tied to the token embedding or its own."""
+        """Output matrix [V, C]: the token embedding where they are tied."""
         if isinstance(self.head, Int8Linear):
-            return self.head.whole()
+            return self.head.dequantize()
         return self.tokens.weight if self.head is None else self.head.weight
 
-    def embed(self, ids: Tensor, rows: Tensor) -> Tensor:
-        """Token embedding plus the sum of its coordinates' embeddings: ids [...], rows [..., A] -> [..., C]."""
+    def embed(self, ids: Tensor, coord_ids: Tensor) -> Tensor:
+        """Add token embeddings and coordinate embeddings.
+
+        Args:
+            ids: token ids [...].
+            coord_ids: rows [..., A] of the coordinate table, one per axis.
+
+        Returns:
+            Embeddings [..., C], after dropout.
+        """
         x = self.tokens(ids)
-        if rows.shape[-1]:
-            x = x + F.embedding_bag(rows.flatten(0, -2), self.places.weight, mode="sum").view_as(x)
+        if coord_ids.shape[-1]:
+            x = x + F.embedding_bag(coord_ids.flatten(0, -2), self.places.weight, mode="sum").view_as(x)
         return self.dropout(x)
 
     def forward(
-        self, ids_BT: Tensor, rows_BTA: Tensor, frame: PatternContext, cache: Cache | None = None,
+        self, ids_BT: Tensor, coord_ids_BTA: Tensor, frame: PatternContext, cache: Cache | None = None,
         lengths_B: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """Hidden states [B, T, C] after the final norm. Keys and values go into `cache` when one is given (prefill).
+        """Compute hidden states of whole sequences.
 
-        What lies beyond the lengths costs attention alone, and gives 0.
+        Args:
+            ids_BT: token ids.
+            coord_ids_BTA: rows of the coordinate table.
+            frame: prefix length and grid width of the layout.
+            cache: KV cache to fill (prefill).
+            lengths_B: real tokens of each right-padded sequence; None for all. Only attention is computed for padding.
+
+        Returns:
+            Hidden states [B, T, C] after the final norm; 0 at padding.
         """
-        angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # of all rows
-        pieces = None if lengths_B is None else PaddedPieces.of(lengths_B, ids_BT.shape[1])
-        x = self.embed(pieces.unpad(ids_BT), pieces.unpad(rows_BTA)) if pieces else self.embed(ids_BT, rows_BTA)
+        angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # shared by the batch
+        padding = None if lengths_B is None else Padding.of(lengths_B, ids_BT.shape[1])
+        if padding:
+            x = self.embed(padding.unpad(ids_BT), padding.unpad(coord_ids_BTA))
+        else:
+            x = self.embed(ids_BT, coord_ids_BTA)
         for i, layer in enumerate(self.layers):
             if self.checkpoint and self.training:
-                x = checkpoint(layer, x, angles, frame, None, i, pieces, use_reentrant=False)
+                x = checkpoint(layer, x, angles, frame, None, i, padding, use_reentrant=False)
             else:
-                x = layer(x, angles, frame, cache, i, pieces)
+                x = layer(x, angles, frame, cache, i, padding)
         x = self.norm(x)
-        return pieces.pad(x) if pieces else x
+        return padding.pad(x) if padding else x
 
     def features(
-        self, ids_BT: Tensor, rows_BTA: Tensor, frame: PatternContext, wanted: Collection[int]
+        self, ids_BT: Tensor, coord_ids_BTA: Tensor, frame: PatternContext, layers: Collection[int]
     ) -> Iterator[tuple[int, Tensor]]:
-        """(layer, [B, T, C]): hidden states before its attention, after its norm (iGPT, section 2.2), in order.
+        """Compute features of chosen layers: hidden states after a layer's first norm (iGPT, section 2.2).
 
-        Layer 0 has the embeddings; one more than the last has what `forward` gives. Layers above those are not run.
+        Args:
+            ids_BT: token ids.
+            coord_ids_BTA: rows of the coordinate table.
+            frame: prefix length and grid width of the layout.
+            layers: indices; 0 gets the embeddings, the number of layers gets the output of `forward`.
+
+        Yields:
+            Layer index and features [B, T, C], in ascending order. Layers above the last of them are not run.
         """
-        x, last = self.embed(ids_BT, rows_BTA), max(wanted)
-        angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # of all rows
+        x, last = self.embed(ids_BT, coord_ids_BTA), max(layers)
+        angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # shared by the batch
         for i, layer in enumerate(self.layers[: last + 1]):
-            if i in wanted:
+            if i in layers:
                 yield i, cast(Layer, layer).norm_1(x)
             if i < last:
                 x = layer(x, angles, frame)
@@ -115,61 +152,95 @@ class GPT(nn.Module):
             yield last, self.norm(x)
 
     def new_cache(self, batch: int, length: int) -> Cache:
-        """An empty one for so many rows and tokens, beside the weights and in the type of the embeddings."""
+        """Make an empty KV cache on the device of the weights, in the dtype of the embeddings.
+
+        Args:
+            batch: rows.
+            length: tokens that fit in a row.
+
+        Returns:
+            The cache.
+        """
         weights, config = self.tokens.weight, self.config
         return Cache(config.layers, batch, config.heads, length, config.head_width, weights.device, weights.dtype)
 
     def step(
         self,
         ids_B: Tensor,
-        rows_BA: Tensor,
+        coord_ids_BA: Tensor,
         position_B: Tensor,
         frame: PatternContext,
         cache: Cache,
-        reach: int | None = None,
+        kv_length: int | None = None,
     ) -> Tensor:
-        """Hidden state [B, C] of one new token a row, at `position_B`, which may differ between rows.
+        """Compute hidden states of one new token per row (decode step).
 
-        No position is `reach` or more; given, it spares a GPU the question.
+        Args:
+            ids_B: ids of the new tokens.
+            coord_ids_BA: rows of the coordinate table.
+            position_B: positions of the new tokens, which may differ.
+            frame: prefix length and grid width of the layout.
+            cache: KV cache of the earlier tokens; the new keys and values are written to it.
+            kv_length: exclusive upper bound of the positions; None looks for it, which synchronises with a GPU.
+
+        Returns:
+            Hidden states [B, C] after the final norm.
         """
-        places = Positions.of(position_B, reach)
-        # One angle for all where they stand together: not even its rounding may depend on how many they are
-        angles = self._angles((position_B[:1] if places.aligned else position_B)[:, None])
-        x = self.embed(ids_B, rows_BA)
+        positions = Positions.of(position_B, kv_length)
+        # One angle shared by aligned rows: its rounding must not depend on the number of rows
+        angles = self._angles((position_B[:1] if positions.aligned else position_B)[:, None])
+        x = self.embed(ids_B, coord_ids_BA)
         for i, layer in enumerate(self.layers):
-            x = cast(Layer, layer).step(x, places, angles, frame, cache, i)
+            x = cast(Layer, layer).step(x, positions, angles, frame, cache, i)
         return self.norm(x)
 
     def _angles(self, position_BT: Tensor) -> Angles | None:
         return Angles.of(position_BT, self.config.qk_width // self.config.heads) if self.rope else None
 
-    def logits(self, hidden: Tensor, rows: slice) -> Tensor:
-        """[..., rows]: the slice of the output matrix that belongs to the slot at hand."""
+    def logits(self, hidden: Tensor, vocab_slice: slice) -> Tensor:
+        """Compute logits of one slice of the vocabulary.
+
+        Args:
+            hidden: hidden states [..., C].
+            vocab_slice: rows of the output matrix, usually a slot's tokens.
+
+        Returns:
+            Logits [..., V] of the slice.
+        """
         if isinstance(self.head, Int8Linear):
-            return self.head(hidden, rows)
-        return linear(hidden, self.head_weight[rows])
+            return self.head(hidden, vocab_slice)
+        return linear(hidden, self.head_weight[vocab_slice])
 
     def nats(self, scored: Sequence[Scored]) -> Tensor:
-        """[S]: the sum of -log p of the targets of each slot's positions; their logits never exist whole."""
+        """Return the sums [S] of -log p of each slot's targets, in nats; all logits are never in memory at once."""
         if isinstance(self.head, Int8Linear):
-            whole = ((self.logits(hidden_NC, rows).float(), targets_N) for hidden_NC, rows, targets_N in scored)
-            return torch.stack([F.cross_entropy(*each, reduction="sum") for each in whole])
+            # int8 weights have no gradients to compute along the way: the logits of one slice at a time
+            pairs = ((self.logits(item.hidden_NC, item.vocab_slice).float(), item.targets_N) for item in scored)
+            return torch.stack([F.cross_entropy(logits, targets, reduction="sum") for logits, targets in pairs])
         return summed_cross_entropy(self.head_weight, scored)
 
     def token_nats(
-        self, hidden_PTC: Tensor, targets_PT: Tensor, rows: slice, allowed_PTV: Tensor | None = None
+        self, hidden_PTC: Tensor, targets_PT: Tensor, vocab_slice: slice, allowed_PTV: Tensor | None = None
     ) -> Tensor:  # fmt: skip
-        """[P, T], float32: -log p of each target, a row of the vocabulary among `rows`; 0 where it is negative.
+        """Compute -log p of each target.
 
-        allowed_PTV: bool, which of these rows have a probability at all; each position has one of them.
+        Args:
+            hidden_PTC: hidden states.
+            targets_PT: vocabulary ids in `vocab_slice`; negative where there is no target.
+            vocab_slice: rows of the output matrix that are possible.
+            allowed_PTV: True for tokens of the slice that the grammar allows, at least one at each position; None
+                allows all.
+
+        Returns:
+            Nats [P, T], float32; 0 where there is no target.
         """
-        logits_PTV = self.logits(hidden_PTC, rows).float()
+        logits_PTV = self.logits(hidden_PTC, vocab_slice).float()
         if allowed_PTV is not None:
             logits_PTV = logits_PTV.masked_fill(~allowed_PTV, -torch.inf)
         logits_PVT = logits_PTV.transpose(1, 2)
-        local_PT = (targets_PT - rows.start).where(targets_PT >= 0, IGNORED)
+        local_PT = (targets_PT - vocab_slice.start).where(targets_PT >= 0, IGNORED)
         return F.cross_entropy(logits_PVT, local_PT, ignore_index=IGNORED, reduction="none")
 
     def parameter_count(self) -> int:
-        """Distinct parameters, embeddings included."""
+        """Count the parameters, tied ones once, embeddings included."""
         return sum(parameter.numel() for parameter in self.parameters())

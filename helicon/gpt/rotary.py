@@ -1,6 +1,6 @@
-"""Rotary position embedding (arXiv:2104.09864): queries and keys are turned by angles that grow with their position.
+"""Rotary position embedding (arXiv:2104.09864): queries and keys are rotated by angles proportional to their position.
 
-Shapes: B batch, H heads, T tokens, D head width, P pairs of features that turn together.
+Shapes: B batch, H heads, T tokens, D head width, P = D // 2 pairs of features that rotate together.
 """
 
 from __future__ import annotations
@@ -11,25 +11,46 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+BASE = 10000.0  # of the geometric sequence of frequencies: theta of the paper, section 3.2.2
+
 
 class Angles(NamedTuple):
-    """Of all pairs at each position, the same for every layer; in float64 but for MPS, which does not have it."""
+    """Cosines and sines of the angles of all pairs at each position, shared by all layers and heads.
+
+    In float64; float32 on MPS, which has no float64.
+    """
 
     cos_B1TP: Tensor
     sin_B1TP: Tensor
 
     @classmethod
     def of(cls, position_BT: Tensor, width: int) -> Angles:
-        """For heads of a width."""
-        half = width // 2
+        """Compute the angles.
+
+        Args:
+            position_BT: integer positions, from 0.
+            width: head width D of queries and keys.
+
+        Returns:
+            Angles of the D // 2 pairs.
+        """
+        pairs = width // 2
         dtype = torch.float32 if position_BT.device.type == "mps" else torch.float64
-        rates = 10000.0 ** (-torch.arange(half, device=position_BT.device, dtype=dtype) / half)
-        angle = position_BT[:, None, :, None].to(dtype) * rates
+        frequencies = BASE ** (-torch.arange(pairs, device=position_BT.device, dtype=dtype) / pairs)
+        angle = position_BT[:, None, :, None].to(dtype) * frequencies
         return cls(angle.cos(), angle.sin())
 
 
 def rotate(x_BHTD: Tensor, angles: Angles) -> Tensor:
-    """Eq. 34, half-split form."""
+    """Rotate queries or keys (eq. 34), feature i with feature i + P as in GPT-NeoX, not with its neighbour.
+
+    Args:
+        x_BHTD: queries or keys.
+        angles: of their positions.
+
+    Returns:
+        [B, H, T, D], in the dtype of x; the last feature of an odd D is left as it is.
+    """
     cos, sin = (part.to(x_BHTD.dtype) for part in angles)
     if not x_BHTD.requires_grad:
         return _turned(x_BHTD, cos, sin)
@@ -37,7 +58,7 @@ def rotate(x_BHTD: Tensor, angles: Angles) -> Tensor:
 
 
 class _Rotation(torch.autograd.Function):
-    """The gradient is turned back: autograd would add up eight gradients of halves."""
+    """Rotation whose gradient is rotated back; autograd would instead sum eight gradients of halves."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -52,9 +73,9 @@ class _Rotation(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The first half of the features with the second; an odd last one stays."""
-    half, out = cos.shape[-1], torch.empty_like(x)
-    first, second = slice(half), slice(half, 2 * half)
+    """Rotate the first half of the features against the second; an odd last feature stays."""
+    pairs, out = cos.shape[-1], torch.empty_like(x)
+    first, second = slice(pairs), slice(pairs, 2 * pairs)
     torch.mul(x[..., first], cos, out=out[..., first]).addcmul_(x[..., second], sin, value=-1)
     torch.mul(x[..., first], sin, out=out[..., second]).addcmul_(x[..., second], cos)
     if x.shape[-1] % 2:

@@ -1,6 +1,6 @@
-"""Sampling methods as small frozen objects, and the draw that turns logits and one uniform number into a token.
+"""Sampling: logits processors as small frozen objects, and inverse-CDF sampling from one uniform number per token.
 
-Shapes: B batch, V tokens of the slot at hand, `eos` included, S steps.
+Shapes: B batch, V tokens of the current slot, `eos` included.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ from helicon.formats.printable import MOST, printable
 from helicon.plugins.registry import Registry
 from helicon.sampling import SamplingOptions
 
-FORBIDDEN = float("-inf")
+FORBIDDEN = float("-inf")  # logit of a token that has no probability
 
 
 class LogitsProcessor(Protocol):
-    """Logits to logits; a chain of methods shapes the distribution that is drawn from."""
+    """Map from logits to logits; a chain of processors shapes the distribution that is sampled."""
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
-        """Changed logits; `seen_BV` is true for tokens that occurred in the slot so far."""
+        """Return changed logits.
+
+        Args:
+            logits_BV: floats; -inf for tokens that earlier processors or the grammar forbid.
+            seen_BV: True for tokens that occurred in the slot so far.
+
+        Returns:
+            Logits of the same shape, not all -inf in a row.
+        """
         ...
 
 
@@ -34,16 +42,16 @@ STEPS: Registry[Callable[..., LogitsProcessor]] = Registry("sampler step")
 
 
 def register_sampler_step(name: str) -> Callable[[Step], Step]:
-    """Decorates what makes a method of sampling, `--sampler NAME` or `--sampler NAME:0.9,2`.
+    """Decorate a class or function as a sampler step, used by `--sampler NAME` or `--sampler NAME:0.9,2`.
 
     Args:
         name: of the step.
 
     Returns:
-        A decorator of a class, or of a function: with the numbers that are typed it gives a Method.
+        A decorator of a class or function that makes a LogitsProcessor from the typed numbers.
 
     Raises:
-        PluginError: for the name of another one.
+        PluginError: another step has the name.
     """
 
     def add(make: Step) -> Step:
@@ -56,7 +64,7 @@ def register_sampler_step(name: str) -> Callable[[Step], Step]:
 @register_sampler_step("repetition_penalty")
 @dataclass(frozen=True)
 class RepetitionPenalty:
-    """Divides positive logits of tokens seen before by `factor`, multiplies negative ones (arXiv:1909.05858, 4.1)."""
+    """Repetition penalty: positive logits of seen tokens / factor, negative ones x factor (arXiv:1909.05858, 4.1)."""
 
     factor: float
 
@@ -71,7 +79,7 @@ class RepetitionPenalty:
 @register_sampler_step("temperature")
 @dataclass(frozen=True)
 class Temperature:
-    """Divides the logits; 0 leaves only the most likely token (greedy)."""
+    """Temperature, which divides the logits; 0 leaves only the most likely token (greedy)."""
 
     value: float
 
@@ -84,14 +92,14 @@ class Temperature:
             return torch.full_like(logits_BV, FORBIDDEN).scatter(-1, best, 0.0)
         if self.value == 1:
             return logits_BV
-        # The largest is 0 before and after, so no temperature, however small, makes infinities or NaN of it
+        # Shifted to a largest logit of 0, so that a tiny temperature cannot overflow to infinity or NaN
         return (logits_BV - logits_BV.amax(-1, keepdim=True)) / self.value
 
 
 @register_sampler_step("top_k")
 @dataclass(frozen=True)
 class TopK:
-    """Keeps the k most likely tokens, and any tied with the last of them."""
+    """Top-k filter: keeps the k most likely tokens, and any tied with the last of them."""
 
     k: int
 
@@ -99,14 +107,14 @@ class TopK:
         _require(self.k >= 1, "top_k", self.k, "1 or more")
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
-        least = logits_BV.topk(min(self.k, logits_BV.shape[-1])).values[..., -1:]
-        return logits_BV.masked_fill(logits_BV < least, FORBIDDEN)
+        threshold = logits_BV.topk(min(self.k, logits_BV.shape[-1])).values[..., -1:]
+        return logits_BV.masked_fill(logits_BV < threshold, FORBIDDEN)
 
 
 @register_sampler_step("top_p")
 @dataclass(frozen=True)
 class TopP:
-    """Keeps the smallest set of most likely tokens whose probabilities sum to at least p (arXiv:1904.09751)."""
+    """Nucleus filter: keeps the smallest set of most likely tokens with at least probability p (arXiv:1904.09751)."""
 
     p: float
 
@@ -116,14 +124,14 @@ class TopP:
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
         ordered, order = logits_BV.sort(descending=True, stable=True)
         probability = ordered.softmax(-1)
-        late = probability.cumsum(-1) - probability >= self.p
-        return ordered.masked_fill(late, FORBIDDEN).gather(-1, order.argsort(-1))
+        outside = probability.cumsum(-1) - probability >= self.p  # reached p before this token
+        return ordered.masked_fill(outside, FORBIDDEN).gather(-1, order.argsort(-1))
 
 
 @register_sampler_step("min_p")
 @dataclass(frozen=True)
 class MinP:
-    """Keeps tokens at least `p` times as likely as the most likely one (arXiv:2407.01082)."""
+    """Min-p filter: keeps tokens at least `p` times as likely as the most likely one (arXiv:2407.01082)."""
 
     p: float
 
@@ -137,82 +145,101 @@ class MinP:
 
 @dataclass(frozen=True)
 class CheckedProcessor:
-    """A step of somebody's own, whose logits are looked at; on a GPU that is waited for. name: in STEPS."""
+    """A plugin's step with its output checked, which synchronises with a GPU.
+
+    Attributes:
+        step: the plugin's processor.
+        name: its name in STEPS, for messages.
+    """
 
     step: LogitsProcessor
     name: str
 
     def __call__(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
         with STEPS.running(self.name):
-            found = self.step(logits_BV, seen_BV)
-        if not isinstance(found, Tensor) or found.shape != logits_BV.shape or not found.is_floating_point():
-            given = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-            raise STEPS.fault(self.name, f"logits {given}, {logits_BV.dtype} {list(logits_BV.shape)} are needed")
-        most_B = found.amax(-1)  # NaN where one is
-        if not most_B.isfinite().all():
+            output = self.step(logits_BV, seen_BV)
+        if not isinstance(output, Tensor) or output.shape != logits_BV.shape or not output.is_floating_point():
+            kind = f"{output.dtype} {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            raise STEPS.fault(self.name, f"logits {kind}, {logits_BV.dtype} {list(logits_BV.shape)} are needed")
+        largest_B = output.amax(-1)  # NaN if any is NaN
+        if not largest_B.isfinite().all():
             raise STEPS.fault(self.name, "logits that are NaN or infinite, or that leave no token")
-        return found
+        return output
 
 
 def methods(options: SamplingOptions) -> tuple[LogitsProcessor, ...]:
-    """The chain that is asked for: Helicon's own steps, then the others. ValueError names a wrong value."""
+    """Make the chain of logits processors: Helicon's own, then `--sampler` steps. ValueError names a wrong value."""
     values = {name: getattr(options, name) for name in SamplingOptions.steps()}
-    own = [STEPS.get(name)(value) for name, value in values.items() if value is not None]
-    return (*own, *map(_parsed, options.sampler))
+    built_in = [STEPS.get(name)(value) for name, value in values.items() if value is not None]
+    return (*built_in, *map(_parsed, options.sampler))
 
 
 def _parsed(text: str) -> LogitsProcessor:
-    """The step that `NAME` or `NAME:0.9,2` says."""
+    """Make the step of a text `NAME` or `NAME:0.9,2`."""
     name, colon, numbers = text.partition(":")
     make = STEPS.get(name)
     try:
         values = [float(number) for number in (numbers.split(",") if colon else ())]
         with STEPS.running(name):
-            made = make(*values)
+            step = make(*values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"--sampler {printable(text, 80)}: {printable(error, MOST)}") from error
-    if not callable(made):
-        raise STEPS.fault(name, f"it makes {type(made).__name__}; a method of logits and seen tokens is needed")
-    return CheckedProcessor(made, name)
+    if not callable(step):
+        raise STEPS.fault(name, f"it makes {type(step).__name__}; a method of logits and seen tokens is needed")
+    return CheckedProcessor(step, name)
 
 
 def draw(
     logits_BV: Tensor, allowed_BV: Tensor | None, seen_BV: Tensor, uniform_B: Tensor, chain: Sequence[LogitsProcessor]
 ) -> Tensor:
-    """Tokens [B] by inverse CDF: the first whose cumulative probability exceeds the row's uniform number.
+    """Sample tokens by inverse CDF: the first token whose cumulative probability exceeds the uniform number.
 
-    Forbidden tokens have no probability whatever the methods do. The sum runs in float64, so that rounding cannot
-    choose a token that has none.
+    Args:
+        logits_BV: logits of any float dtype.
+        allowed_BV: True for tokens that the grammar allows; None allows all.
+        seen_BV: True for tokens that occurred in the slot so far.
+        uniform_B: uniform numbers in [0, 1).
+        chain: logits processors, applied in order after the grammar.
+
+    Returns:
+        Tokens [B], int64. In float64, so that rounding cannot choose a token of probability 0.
     """
     logits = logits_BV.double()
     if allowed_BV is not None:
         logits = logits.masked_fill(~allowed_BV, FORBIDDEN)
-    for method in chain:
-        logits = method(logits, seen_BV)
+    for processor in chain:
+        logits = processor(logits, seen_BV)
     cdf = logits.softmax(-1).cumsum(-1)
-    # Below the whole sum also when rounding up would reach it: the last step of the CDF belongs to a possible token
+    # Below the total also if the product rounds up to it: the last increase of the CDF is at a possible token
     threshold = (uniform_B.double()[:, None] * cdf[:, -1:]).minimum(
         cdf[:, -1:].nextafter(torch.zeros_like(cdf[:, -1:]))
     )
-    # NaN is above no number: a token all the same, for a GPU that is not waited for at each step
+    # With NaN the search ends past the last token. Clamped instead of checked, which would synchronise at each step
     return torch.searchsorted(cdf, threshold, right=True).squeeze(-1).clamp(max=cdf.shape[-1] - 1)
 
 
 class PerItemRNG:
-    """Uniform numbers of an item: its own CPU generator, seeded by (seed, item); step t draws with the t-th of them."""
+    """Uniform numbers of one item, seeded by (seed, item); step t of its sampling uses the t-th number.
 
-    CHUNK = 1024
+    On the CPU whatever the device, so that an item does not depend on the device or on other items of its batch.
+
+    Args:
+        seed: of the request.
+        item: number of the item.
+    """
+
+    CHUNK = 1024  # numbers drawn at a time, which spares calls and copies to a GPU
 
     def __init__(self, seed: int, item: int) -> None:
         self._generator = torch.Generator().manual_seed(_mix(seed, item))
 
     def chunk(self) -> Tensor:
-        """The next CHUNK numbers: float64 in [0, 1), on the CPU."""
+        """Draw the next CHUNK numbers: float64 in [0, 1), on the CPU."""
         return torch.rand(self.CHUNK, generator=self._generator, dtype=torch.float64)
 
 
 def _mix(seed: int, item: int) -> int:
-    """A 63-bit seed; splitmix64's finaliser, so that neighbouring items share nothing."""
+    """Hash to a 63-bit seed by splitmix64's finaliser, so that neighbouring items are uncorrelated."""
     mask = (1 << 64) - 1
     x = (seed * 0x9E3779B97F4A7C15 + (item + 1) * 0xD1B54A32D192ED03) & mask
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask

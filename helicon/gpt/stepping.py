@@ -1,9 +1,9 @@
-"""A new token a row, from ids to logits: by PyTorch, by a graph of its kernels on a GPU, or by C on a CPU.
+"""Decode steps, one new token per row from ids to logits: eager PyTorch, a CUDA graph, or C on a CPU.
 
-The first is what the others are tested against. Each is bound to a GPT and a cache, whose memory it reads and writes.
-A step is of the first B rows of the cache, so that rows may join and leave between two steps.
+The eager one is the reference that the others are tested against. A step is bound to a GPT and a KV cache, whose memory
+it reads and writes. It computes the first B rows of the cache, so that rows may join and leave between two steps.
 
-Shapes: B rows, A coordinate axes, V rows of the output matrix asked for.
+Shapes: B rows, A coordinate axes, V tokens of the vocabulary slice.
 """
 
 from __future__ import annotations
@@ -16,29 +16,41 @@ from torch import Tensor
 from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT
 from helicon.gpt.native.step import NativeStep, supported
-from helicon.gpt.quantized import FEW, Int8Linear
+from helicon.gpt.quantized import MAX_INT8_ROWS, Int8Linear
 from helicon.sequence.layout import PatternContext
 
 DecodeBackend = Literal["auto", "eager", "native", "graph"]
-BUCKET = 512  # a graph is captured for each so many tokens of context: more are longer waits, fewer idle reads
-WARM_UP = 2  # steps before a capture, in which libraries allocate what a capture may not
-INT8_ROWS = FEW  # at a time on a CPU: more are multiplied by weights that were rounded otherwise
+BUCKET = 512  # tokens of context per CUDA graph: smaller buckets capture more often, larger ones read unused keys
+WARM_UP = 2  # steps before a capture: libraries allocate in them, which they may not during a capture
 
 
 class DecodeStep(Protocol):
-    """Logits [B, V] of what follows tokens `ids` [B], with coordinates [B, A], at `position` [B]."""
+    """Decode step, bound to a GPT and a KV cache."""
 
-    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
-        """`rows` are those of the output matrix; no position is `reach` or more, which spares a GPU a question."""
+    def __call__(
+        self, ids_B: Tensor, coord_ids_BA: Tensor, position_B: Tensor, vocab_slice: slice, kv_length: int
+    ) -> Tensor:
+        """Compute logits of the next tokens, and write the new keys and values to the cache.
+
+        Args:
+            ids_B: ids of the new tokens.
+            coord_ids_BA: rows of the coordinate table.
+            position_B: positions of the new tokens, which may differ.
+            vocab_slice: rows of the output matrix.
+            kv_length: exclusive upper bound of the positions, so that no GPU is waited for.
+
+        Returns:
+            Logits [B, V] of the slice.
+        """
         ...
 
 
 class EagerStep:
-    """PyTorch's own operations, one by one.
+    """Decode step by PyTorch's operations, one by one.
 
-    On a CPU what a row gets depends neither on how many others there are nor on where they stand: rows at the same
-    position go together, by operations that treat each row alike (Linear, MLP.step, Cache.widen say which do not).
-    float64 alone goes by MKL's products, and is exact to 1e-15.
+    On a CPU a row's result depends neither on the number of other rows nor on their positions: rows at the same
+    position are computed together, by operations that treat all rows alike (see the exceptions at `linear`, `MLP.step`
+    and `Cache.widen`). Only float64 goes through MKL's products, and is equal to 1e-15.
     """
 
     def __init__(self, gpt: GPT, cache: Cache, frame: PatternContext) -> None:
@@ -46,97 +58,116 @@ class EagerStep:
         if cache.kv.device.type == "cpu":
             cache.widen()
 
-    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
-        cache = self.cache.rows(slice(len(ids_B)), reach)
+    def __call__(
+        self, ids_B: Tensor, coord_ids_BA: Tensor, position_B: Tensor, vocab_slice: slice, kv_length: int
+    ) -> Tensor:
+        cache = self.cache.select_rows(slice(len(ids_B)), kv_length)
         if position_B.device.type != "cpu":
-            hidden = self.gpt.step(ids_B, rows_BA, position_B, self.frame, cache, reach)
-            return self.gpt.logits(hidden, rows)
+            hidden = self.gpt.step(ids_B, coord_ids_BA, position_B, self.frame, cache, kv_length)
+            return self.gpt.logits(hidden, vocab_slice)
         positions = position_B.unique().tolist()
         if len(positions) == 1:
-            return self._together(ids_B, rows_BA, position_B, rows, cache)
-        logits = ids_B.new_empty((len(ids_B), rows.stop - rows.start), dtype=self.gpt.tokens.weight.dtype)
+            return self._aligned_step(ids_B, coord_ids_BA, position_B, vocab_slice, cache)
+        logits = ids_B.new_empty((len(ids_B), vocab_slice.stop - vocab_slice.start), dtype=self.gpt.tokens.weight.dtype)
         for position in positions:
-            here = (position_B == position).nonzero()[:, 0]
-            part = self.cache.rows(here, position + 1)
-            logits[here] = self._together(ids_B[here], rows_BA[here], position_B[here], rows, part)
-            self.cache.kv[:, :, here, :, position] = part.kv[:, :, :, :, position]
+            index = (position_B == position).nonzero()[:, 0]
+            part = self.cache.select_rows(index, position + 1)
+            logits[index] = self._aligned_step(ids_B[index], coord_ids_BA[index], position_B[index], vocab_slice, part)
+            self.cache.kv[:, :, index, :, position] = part.kv[:, :, :, :, position]
         return logits
 
-    def _together(
-        self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, cache: Cache
+    def _aligned_step(
+        self, ids_B: Tensor, coord_ids_BA: Tensor, position_B: Tensor, vocab_slice: slice, cache: Cache
     ) -> Tensor:  # fmt: skip
-        """Of rows at one position, as many at a time as their products allow."""
-        reach, logits = int(position_B[0]) + 1, []
-        most = INT8_ROWS if isinstance(self.gpt.head, Int8Linear) else len(ids_B)
-        for first in range(0, len(ids_B), most):
-            some = slice(first, first + most)
-            part = cache if most >= len(ids_B) else cache.rows(some, reach)
-            hidden = self.gpt.step(ids_B[some], rows_BA[some], position_B[some], self.frame, part, reach)
-            logits.append(self.gpt.logits(hidden, rows))
+        """Compute logits of rows at one position.
+
+        int8 rows go in batches of MAX_INT8_ROWS: larger batches are multiplied by weights that are rounded otherwise.
+        """
+        kv_length, logits = int(position_B[0]) + 1, []
+        size = MAX_INT8_ROWS if isinstance(self.gpt.head, Int8Linear) else len(ids_B)
+        for first in range(0, len(ids_B), size):
+            rows = slice(first, first + size)
+            part = cache if size >= len(ids_B) else cache.select_rows(rows, kv_length)
+            hidden = self.gpt.step(ids_B[rows], coord_ids_BA[rows], position_B[rows], self.frame, part, kv_length)
+            logits.append(self.gpt.logits(hidden, vocab_slice))
         return torch.cat(logits)
 
 
 class GraphStep:
-    """The same operations as one CUDA graph for each length of context: the CPU launches one thing a token.
+    """Eager decode step captured as CUDA graphs, one per bucket of context: one launch per token.
 
-    A graph is of a power of two of rows, or of all that the cache has. Those beyond the rows that are asked for are
-    computed for nothing; what they write is in rows of the cache that nobody has.
+    A graph has a power of two of rows, or all rows of the cache. Rows beyond B are computed and ignored; they write to
+    rows of the cache that are not in use.
     """
 
     def __init__(self, gpt: GPT, cache: Cache, frame: PatternContext) -> None:
-        self.eager, self.slots, self.length = EagerStep(gpt, cache, frame), cache.kv.shape[2], cache.length
+        self.eager, self.max_rows, self.length = EagerStep(gpt, cache, frame), cache.kv.shape[2], cache.length
         self.graphs: dict[tuple[int, int, int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self.inputs: tuple[Tensor, ...] | None = None
 
-    def __call__(self, ids_B: Tensor, rows_BA: Tensor, position_B: Tensor, rows: slice, reach: int) -> Tensor:
-        """The logits are overwritten by the next call."""
-        new, count = (ids_B, rows_BA, position_B), len(ids_B)
+    def __call__(
+        self, ids_B: Tensor, coord_ids_BA: Tensor, position_B: Tensor, vocab_slice: slice, kv_length: int
+    ) -> Tensor:
+        """Compute logits as DecodeStep does; the next call overwrites them."""
+        new, count = (ids_B, coord_ids_BA, position_B), len(ids_B)
         if self.inputs is None:
-            self.inputs = tuple(each.new_zeros(self.slots, *each.shape[1:]) for each in new)
-        for kept, each in zip(self.inputs, new):
-            kept[:count].copy_(each)
-        limit = min(-(-reach // BUCKET) * BUCKET, self.length)
-        captured = [key[0] for key in self.graphs if key[1:] == (rows.start, rows.stop, limit) and key[0] >= count]
-        size = min(captured, default=min(1 << (count - 1).bit_length(), self.slots))
-        key = size, rows.start, rows.stop, limit
+            self.inputs = tuple(tensor.new_zeros(self.max_rows, *tensor.shape[1:]) for tensor in new)
+        for buffer, tensor in zip(self.inputs, new):
+            buffer[:count].copy_(tensor)
+        bucket = vocab_slice.start, vocab_slice.stop, min(-(-kv_length // BUCKET) * BUCKET, self.length)
+        captured = [size for size, *other in self.graphs if tuple(other) == bucket and size >= count]
+        size = min(captured, default=min(1 << (count - 1).bit_length(), self.max_rows))
+        key = size, *bucket
         if key not in self.graphs:
-            self.graphs[key] = self._captured(tuple(kept[:size] for kept in self.inputs), rows, limit)
+            self.graphs[key] = self._captured(tuple(buffer[:size] for buffer in self.inputs), vocab_slice, bucket[-1])
         graph, logits = self.graphs[key]
         graph.replay()
         return logits[:count]
 
     def _captured(
-        self, inputs: tuple[Tensor, ...], rows: slice, limit: int
+        self, inputs: tuple[Tensor, ...], vocab_slice: slice, kv_length: int
     ) -> tuple[torch.cuda.CUDAGraph, Tensor]:  # fmt: skip
-        """A step is repeatable: it writes the same keys and values to the same places."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        """Capture a step. Running it several times is safe: it writes the same keys and values each time."""
+        side_stream = torch.cuda.Stream()
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             for _ in range(WARM_UP):
-                self.eager(inputs[0], inputs[1], inputs[2], rows, limit)
-        torch.cuda.current_stream().wait_stream(side)
+                self.eager(inputs[0], inputs[1], inputs[2], vocab_slice, kv_length)
+        torch.cuda.current_stream().wait_stream(side_stream)
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
         with torch.cuda.graph(graph, pool=pool):
-            logits = self.eager(inputs[0], inputs[1], inputs[2], rows, limit)
+            logits = self.eager(inputs[0], inputs[1], inputs[2], vocab_slice, kv_length)
         return graph, logits
 
 
 def make_step(gpt: GPT, cache: Cache, frame: PatternContext, backend: DecodeBackend = "auto") -> DecodeStep:
-    """The fastest that there is for the device and the weights' type, or the one asked for.
+    """Make a decode step.
 
-    Not by how many rows there are: each of them rounds in its own way. The cache is still empty, and no other step's.
+    `auto` never depends on the number of rows: backends round differently, and results would, too.
 
-    ValueError for one that this machine or this model does not have.
+    Args:
+        gpt: the model.
+        cache: an empty KV cache that no other step uses.
+        frame: prefix length and grid width of the layout.
+        backend: `auto` takes the fastest for the device and the weights' dtype.
+
+    Returns:
+        The step.
+
+    Raises:
+        ValueError: the backend does not exist for this machine or model.
     """
     device = gpt.tokens.weight.device.type
-    there: dict[str, bool] = {
+    available: dict[str, bool] = {
         "graph": device == "cuda",
         "native": backend != "eager" and device == "cpu" and supported(gpt),
         "eager": True,
     }
     if backend == "auto":
-        backend = next(name for name in ("graph", "native", "eager") if there[name])  # type: ignore[assignment]
-    if not there.get(backend, False):
-        raise ValueError(f"backend {backend!r}: there is {', '.join(name for name in there if there[name])} here")
+        backend = next(name for name in ("graph", "native", "eager") if available[name])  # type: ignore[assignment]
+    if not available.get(backend, False):
+        raise ValueError(
+            f"backend {backend!r}: there is {', '.join(name for name in available if available[name])} here"
+        )
     return {"graph": GraphStep, "native": NativeStep, "eager": EagerStep}[backend](gpt, cache, frame)

@@ -110,7 +110,7 @@ def test_two_hundred_requests_of_many_items(engine, number):
 @pytest.mark.parametrize(("engine", "number"), combinations(NUMBERS))
 def test_two_hundred_requests_at_random_moments(monkeypatch, engine, number, threads):
     """Each among forty of all layouts, for which there are too few rows at times, and alone."""
-    monkeypatch.setattr("helicon.gpt.native.step.PER_THREAD", 1)  # small models have all threads, too
+    monkeypatch.setattr("helicon.gpt.native.step.WEIGHTS_PER_THREAD", 1)  # small models have all threads, too
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -188,7 +188,7 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
     sequencer = sequencer_of("text", context=24)
     (layout,) = sequencer.schema.layouts
     gpt, groups, stop = model(sequencer, "fp32", SHAPES[0]), [], sequencer.target_capacity(layout)
-    inner = EagerStep._together
+    inner = EagerStep._aligned_step
 
     def watched(self, ids, *rest):
         groups.append(len(ids))
@@ -200,7 +200,7 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
             ids[0] = len(sequencer.schema.blocks["text"])
         return ids
 
-    monkeypatch.setattr(EagerStep, "_together", watched)
+    monkeypatch.setattr(EagerStep, "_aligned_step", watched)
     monkeypatch.setattr(lane, "draw", drawn)
     made = decode(
         gpt, sequencer, layout, [Prompt({})] * 3, Sampling(chain=(), seed=0, max_tokens=stop + 9), backend="eager"

@@ -72,17 +72,17 @@ def test_a_tied_matrix_collects_what_embedding_and_slots_give():
     grads = []
     for way in (summed_cross_entropy, double):
         table, (first, _) = draw()
-        loss = way(table, [Scored(table[ids], first.rows, first.targets_N[:4])]).sum()
+        loss = way(table, [Scored(table[ids], first.vocab_slice, first.targets_N[:4])]).sum()
         grads.append(torch.autograd.grad(loss, table))
     torch.testing.assert_close(*grads)
 
 
 def test_a_slot_without_targets_costs_nothing():
     weight, (first, second) = draw()
-    empty = Scored(second.hidden_NC[:0], second.rows, second.targets_N[:0])
+    empty = Scored(second.hidden_NC[:0], second.vocab_slice, second.targets_N[:0])
     sums, grad_weight, *_ = outcome(summed_cross_entropy, weight, [first, empty])
     assert sums[1] == 0
-    assert not grad_weight[second.rows].any()
+    assert not grad_weight[second.vocab_slice].any()
 
 
 def test_no_gradients_are_made_where_none_are_wanted():
@@ -102,7 +102,7 @@ def test_targets_of_almost_no_probability_have_a_finite_loss():
 def test_slots_that_share_rows_are_refused():
     weight, (first, second) = draw()
     with pytest.raises(ValueError, match="overlap"):
-        summed_cross_entropy(weight, [first, second._replace(rows=slice(29, 39))])
+        summed_cross_entropy(weight, [first, second._replace(vocab_slice=slice(29, 39))])
 
 
 def test_its_gradients_are_given_once():

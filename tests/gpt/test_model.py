@@ -130,10 +130,10 @@ def test_what_is_made_for_the_weights_of_a_file_is_not_initialised(monkeypatch):
 
 def test_without_coordinates_all_that_is_trained_has_a_gradient():
     """Several processes would wait for that of an empty table without end."""
-    gpt = GPT(GPTConfig(layers=1, width=16, heads=2), vocabulary_size=20, places=0, rope=True)
+    gpt = GPT(GPTConfig(layers=1, width=16, heads=2), vocabulary_size=20, coord_table_size=0, rope=True)
     gpt(torch.arange(6).view(1, 6), torch.zeros(1, 6, 0, dtype=torch.long), PatternContext(1)).square().sum().backward()
     assert [name for name, p in gpt.named_parameters() if p.requires_grad and p.grad is None] == []
-    assert GPT(GPTConfig(layers=1, width=16, heads=2), 20, places=1).places.weight.requires_grad
+    assert GPT(GPTConfig(layers=1, width=16, heads=2), 20, coord_table_size=1).places.weight.requires_grad
 
 
 def test_norms_of_queries_and_keys_compute_in_the_format_of_what_they_normalise():

@@ -61,7 +61,7 @@ def prefilled(gpt: GPT) -> tuple[Cache, dict[str, torch.Tensor], torch.Tensor]:
     rows = torch.randint(40, (len(POSITIONS), TOKENS, 2), generator=generator)
     cache, batch = gpt.new_cache(len(POSITIONS), TOKENS), torch.arange(len(POSITIONS))
     whole = gpt.logits(gpt(ids, rows, FRAME, cache), ROWS)[batch, POSITIONS]
-    inputs = {"ids_B": ids[batch, POSITIONS], "rows_BA": rows[batch, POSITIONS], "position_B": POSITIONS}
+    inputs = {"ids_B": ids[batch, POSITIONS], "coord_ids_BA": rows[batch, POSITIONS], "position_B": POSITIONS}
     for b, position in enumerate(POSITIONS.tolist()):  # what the step is to write
         cache.kv[:, :, b, :, position] = torch.nan
     return cache, inputs, whole
@@ -82,9 +82,9 @@ def test_it_is_the_whole_forward_and_the_step_of_pytorch(shape, rope):
     gpt = model(rope, **shape)
     cache, inputs, whole = prefilled(gpt)
     theirs = eager(gpt, cache)
-    logits = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    logits = NativeStep(gpt, cache, FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     torch.testing.assert_close(logits, whole, atol=1e-5, rtol=0)
-    torch.testing.assert_close(theirs(**inputs, rows=ROWS, reach=TOKENS), logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(theirs(**inputs, vocab_slice=ROWS, kv_length=TOKENS), logits, atol=1e-5, rtol=0)
     kept = theirs.cache.kv[..., : cache.kv.shape[-1]]  # without what heads are filled up with
     torch.testing.assert_close(cache.kv, kept, atol=1e-5, rtol=0, equal_nan=True)  # and what is kept of the token
 
@@ -97,8 +97,8 @@ def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number
     _, _, exact = prefilled(model(**shape))
     gpt = convert(model(**shape), number)
     cache, inputs, _ = prefilled(gpt)
-    theirs = eager(gpt, cache)(**inputs, rows=ROWS, reach=TOKENS)
-    ours = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    theirs = eager(gpt, cache)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
+    ours = NativeStep(gpt, cache, FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     scale = float(exact.std())
     assert float((ours - exact).square().mean().sqrt()) < 1.05 * float((theirs - exact).square().mean().sqrt())
     assert float((ours - exact).abs().max()) < 0.15 * scale
@@ -113,8 +113,8 @@ def test_bfloat16_is_rounded_to_nearest():
     exact = copy.deepcopy(gpt).float()
     cache, inputs, _ = prefilled(gpt)
     theirs = eager(exact, prefilled(exact)[0])
-    NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
-    theirs(**inputs, rows=ROWS, reach=TOKENS)
+    NativeStep(gpt, cache, FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
+    theirs(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     batch = torch.arange(len(POSITIONS))
     kept, expected = (each.kv[0][:, batch, :, POSITIONS].float().abs().sum() for each in (cache, theirs.cache))
     assert float(kept / expected) == pytest.approx(1, abs=4e-4)
@@ -129,8 +129,8 @@ def test_activations_of_numbers_far_from_zero(mlp):
         far = torch.tensor([-1000.0, -100, -89.5, -60, -53, -13, -12.97, -11, -10, 10, 60, 100])
         layer.mlp.up.bias.copy_(far.repeat(12)[: len(layer.mlp.up.bias)])
     cache, inputs, _ = prefilled(gpt)
-    theirs = eager(gpt, cache)(**inputs, rows=ROWS, reach=TOKENS)
-    logits = NativeStep(gpt, cache, FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    theirs = eager(gpt, cache)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
+    logits = NativeStep(gpt, cache, FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     torch.testing.assert_close(logits, theirs, atol=1e-4, rtol=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_scratch_is_large_enough(shape, context, frame):
     gpt = convert(model(layers=1, **shape), "int8")
     batch = 32 if "conv" not in str(shape) and "fixed" not in str(shape) else 1
     step = NativeStep(gpt, gpt.new_cache(batch, context), frame, 1)
-    scratch = step._room[-1]
+    scratch = step._buffers[-1]
     guarded = torch.full((scratch.numel() + 4096,), 7.0)
     step._model.scratch = guarded.data_ptr()
     for position in range(0, context, context - 1):
@@ -164,12 +164,12 @@ def test_without_openmp_or_with_fewer_threads_than_asked_for(monkeypatch, tmp_pa
     """One thread then does the work of all."""
     gpt = model(pattern="dense,row")
     cache, inputs, _ = prefilled(gpt)
-    expected = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    expected = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", (["-O1"],))  # for time's sake
     build.library.cache_clear()
     try:
-        found = NativeStep(gpt, cache, FRAME, 4)(**inputs, rows=ROWS, reach=TOKENS)
+        found = NativeStep(gpt, cache, FRAME, 4)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     finally:
         build.library.cache_clear()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
@@ -198,15 +198,15 @@ def test_the_compiler_named_in_the_environment_may_have_arguments(monkeypatch):
 def test_results_depend_on_neither_batch_nor_threads(number):
     gpt = convert(model(pattern="dense,row", width=96), number)
     cache, inputs, _ = prefilled(gpt)
-    together = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, rows=ROWS, reach=TOKENS)
+    together = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     for threads in (2, 5):
-        again = NativeStep(gpt, copy.deepcopy(cache), FRAME, threads)(**inputs, rows=ROWS, reach=TOKENS)
+        again = NativeStep(gpt, copy.deepcopy(cache), FRAME, threads)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
         assert torch.equal(again, together)
     for b in range(len(POSITIONS)):
         alone = gpt.new_cache(1, TOKENS)
         alone.copy_rows(cache, [b])
         one = {name: values[b : b + 1] for name, values in inputs.items()}
-        assert torch.equal(NativeStep(gpt, alone, FRAME)(**one, rows=ROWS, reach=TOKENS)[0], together[b])
+        assert torch.equal(NativeStep(gpt, alone, FRAME)(**one, vocab_slice=ROWS, kv_length=TOKENS)[0], together[b])
 
 
 @needs_compiler
@@ -307,10 +307,10 @@ def test_every_branch_for_another_processor_is_the_step_of_pytorch(branches, pro
     for shape in ({}, {"pattern": "strided:6", "mlp": "swiglu", "norm": "rms"}, {"width": 128, "heads": 1}):
         gpt = convert(model(**shape), number)
         cache, inputs, _ = prefilled(gpt)
-        due = eager(whole(gpt), cache)(**inputs, rows=ROWS, reach=TOKENS)
+        due = eager(whole(gpt), cache)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
         step = NativeStep(gpt, cache, FRAME)
         step._function = function
-        found = step(**inputs, rows=ROWS, reach=TOKENS)
+        found = step(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
         assert float((found - due).abs().max()) < {"fp32": 1e-5, "bf16": 0.05, "int8": 0.05}[number] * float(due.std())
 
 

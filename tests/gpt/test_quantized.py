@@ -8,7 +8,7 @@ from torch import nn
 
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import convert
-from helicon.gpt.quantized import FEW, Int8Linear
+from helicon.gpt.quantized import MAX_INT8_ROWS, Int8Linear
 from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,17 +19,17 @@ def test_weights_are_rounded_to_half_a_step_of_their_row():
     layer = Int8Linear(weight)
     assert layer.weight.tolist()[:2] == [[127, 1, -64], [127, 0, -50]]
     assert layer.scale[:2].tolist() == pytest.approx([1.0, 0.002], rel=4e-3)
-    assert layer.whole().tolist()[2] == [0.0, 0.0, 0.0]
+    assert layer.dequantize().tolist()[2] == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(64, 48), (72, 10), (40, 33)])
-@pytest.mark.parametrize("count", [1, 3, FEW, FEW + 1, 60])
+@pytest.mark.parametrize("count", [1, 3, MAX_INT8_ROWS, MAX_INT8_ROWS + 1, 60])
 def test_few_rows_and_many_give_the_same(inputs, outputs, count):
     torch.manual_seed(0)
     layer = Int8Linear(torch.randn(outputs, inputs), torch.randn(outputs))
     assert layer.bias is not None
     x = torch.randn(2, count, inputs).bfloat16()
-    expected = x.float() @ layer.whole().float().T + layer.bias.float()
+    expected = x.float() @ layer.dequantize().float().T + layer.bias.float()
     for rows in (slice(None), slice(3, 9)):
         torch.testing.assert_close(layer(x[:1], rows).float(), expected[:1, :, rows], atol=0.15, rtol=0.02)
 

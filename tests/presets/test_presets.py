@@ -199,7 +199,7 @@ def test_nanogpts_recipe_for_a_cpu():
     assert (shape.layers, shape.width, shape.heads, shape.bias, shape.dropout) == (4, 128, 4, False, 0)
     assert (data.context, data.batch_size, trainer.max_steps, trainer.gradient_clip_val) == (64, 12, 2000, 1)
     with torch.device("meta"):
-        assert GPT(module.config.gpt, vocabulary_size=65, places=0).parameter_count() == 795_904
+        assert GPT(module.config.gpt, vocabulary_size=65, coord_table_size=0).parameter_count() == 795_904
     module.trainer = trainer
     optimizer = module.scheduled([torch.zeros(1, 1)], [])["optimizer"]
     assert type(optimizer) is torch.optim.AdamW

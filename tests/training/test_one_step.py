@@ -119,7 +119,7 @@ def test_matrices_of_the_layers_alone_are_decayed_and_go_to_muon(optimizer):
     config = GPTModelConfig(optimizer=optimizer, weight_decay=0.5, beta2=0.7, lr=0.25, warmup=0.0)
     module = GPTModule(config, NextToken())
     module.trainer = PretendTrainer()  # type: ignore[assignment]
-    gpt = GPT(GPTConfig(layers=2, width=16, heads=2), vocabulary_size=9, places=5)
+    gpt = GPT(GPTConfig(layers=2, width=16, heads=2), vocabulary_size=9, coord_table_size=5)
     module.network = Network(SimpleNamespace(gpt=gpt, sequencer=None, labels=()))  # type: ignore[arg-type]
     made = module.configure_optimizers()["optimizer"]
     names = {id(parameter): name for name, parameter in module.gpt.named_parameters()}
@@ -142,7 +142,7 @@ def test_matrices_of_the_layers_alone_are_decayed_and_go_to_muon(optimizer):
 def test_branches_begin_smaller_the_more_there_are():
     """GPT-2: .02, and .02 / sqrt(2 x 8) for what is added to the residual stream."""
     torch.manual_seed(0)
-    gpt = GPT(GPTConfig(layers=8, width=64, heads=2, tied=False), vocabulary_size=100, places=100)
+    gpt = GPT(GPTConfig(layers=8, width=64, heads=2, tied=False), vocabulary_size=100, coord_table_size=100)
     for name, parameter in gpt.named_parameters():
         if parameter.dim() > 1:
             assert float(parameter.detach().std()) == pytest.approx(

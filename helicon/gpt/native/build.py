@@ -1,4 +1,4 @@
-"""Compiles step.c with the machine's own C compiler, once, into the user's cache; without one there is no such step."""
+"""Compilation of step.c by the machine's C compiler, once per machine, into the user's cache folder."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from helicon.formats.progress import say
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 
 SOURCE = Path(__file__).with_name("step.c")
-# The first that the compiler takes: Apple's has no OpenMP, and some call the machine's own instructions -mcpu
+# Tried in order: Apple's compiler has no OpenMP, and some compilers call -march -mcpu
 FLAGS = (["-march=native", "-fopenmp"], ["-mcpu=native", "-fopenmp"], ["-march=native"], ["-mcpu=native"], [])
-NEVER = "HELICON_NO_COMPILER"  # when set, no compiler is looked for
+NEVER = "HELICON_NO_COMPILER"  # environment variable; when set, no compiler is looked for
+TIMEOUT = 120  # seconds for a compilation, which takes a few
+HASH_CHARS = 16  # hexadecimal digits of a fingerprint in a file name: 64 bits
 
 
 def compiler() -> list[str] | None:
-    """A C compiler, by its path, and what it is always told: $CC, cc, gcc or clang; None where there is none."""
+    """Find a C compiler: $CC, cc, gcc or clang. Return its path and fixed arguments, or None."""
     if os.environ.get(NEVER) or sys.platform == "win32":
         return None
-    told = shlex.split(os.environ.get("CC", ""))
-    commands = [told] if told else [["cc"], ["gcc"], ["clang"]]
+    configured = shlex.split(os.environ.get("CC", ""))
+    commands = [configured] if configured else [["cc"], ["gcc"], ["clang"]]
     return next(([path, *rest] for name, *rest in commands if (path := shutil.which(name))), None)
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled step; None without a compiler, or where it fails, which is said on standard error."""
+    """Load the compiled step, compiling it if need be; None without a compiler, or if it fails (told on stderr)."""
     command = compiler()
     if command is None:
         return None
@@ -51,7 +53,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def _cached(target: Path) -> ctypes.CDLL | None:
-    """The library of an earlier process; None where there is none that is ours alone and loads."""
+    """Load what an earlier process compiled; None if nothing loads, or if other users could have written it."""
     try:
         descriptor = open_private(target)
     except FileNotFoundError:
@@ -60,38 +62,44 @@ def _cached(target: Path) -> ctypes.CDLL | None:
         say(f"the decoding step is compiled anew: {_reason(error)}")
         return None
     try:
-        opened = Path(f"/proc/self/fd/{descriptor}")  # that very file, where the system can name it
+        opened = Path(f"/proc/self/fd/{descriptor}")  # the file that was checked, not one that has replaced it since
         return ctypes.CDLL(str(opened if opened.exists() else target))
     except OSError:
-        return None  # torn, or of another system
+        return None  # incomplete, or of another system
     finally:
         os.close(descriptor)
 
 
 def _compiled(command: Sequence[str], target: Path) -> ctypes.CDLL:
-    """Compiles with the first flags by which it also loads, among temporary files that others do not reach."""
+    """Compile with the first flags that give a loadable library, in a temporary folder that is private to the user."""
     message = ""
     folder = temporary_path(target)
     folder.mkdir(0o700)
     try:
-        made, environment = folder / target.name, {**os.environ, "TMPDIR": str(folder)}
+        output, environment = folder / target.name, {**os.environ, "TMPDIR": str(folder)}
         for flags in FLAGS:
-            whole = [*command, "-O3", *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(made), "-lm"]
-            ended = subprocess.run(
-                whole, capture_output=True, text=True, errors="replace", timeout=120, check=False, env=environment
+            arguments = [*command, "-O3", *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(output), "-lm"]
+            result = subprocess.run(
+                arguments,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT,
+                check=False,
+                env=environment,
             )
-            message = ended.stderr.strip()
-            if ended.returncode:
+            message = result.stderr.strip()
+            if result.returncode:
                 continue
             try:
-                library = ctypes.CDLL(str(made))
+                library = ctypes.CDLL(str(output))
             except OSError as error:
                 message = f"what it made does not load: {error}"
                 continue
-            made.chmod(0o700)
-            with made.open("rb+") as file:
-                os.fsync(file.fileno())  # a library that is torn may end the process that loads it
-            os.replace(made, target)
+            output.chmod(0o700)
+            with output.open("rb+") as file:
+                os.fsync(file.fileno())  # a library that is incomplete after a crash may end the process that loads it
+            os.replace(output, target)
             return library
     finally:
         remove_temporary(folder)
@@ -99,16 +107,16 @@ def _compiled(command: Sequence[str], target: Path) -> ctypes.CDLL:
 
 
 def _fingerprint(command: Sequence[str]) -> str:
-    """Of the source, the compiler, what it is told, and the processor: home directories are shared by machines."""
-    info, made = Path("/proc/cpuinfo"), Path(command[0]).stat()
-    lines = info.read_text().splitlines() if info.exists() else []
+    """Hash source, compiler, flags and processor: machines of different kinds may share a home directory."""
+    cpuinfo, stat = Path("/proc/cpuinfo"), Path(command[0]).stat()
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     processor = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    if sys.platform == "darwin":  # platform knows no more than arm
-        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        processor.append(subprocess.run(asked, capture_output=True, text=True, check=False).stdout)
-    told = [*command, str(made.st_size), str(made.st_mtime_ns), *map(str, FLAGS)]
-    parts = [SOURCE.read_text(encoding="utf-8"), *told, platform.machine(), platform.processor(), *processor]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    if sys.platform == "darwin":  # the platform module says no more than arm
+        query = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        processor.append(subprocess.run(query, capture_output=True, text=True, check=False).stdout)
+    compiler_parts = [*command, str(stat.st_size), str(stat.st_mtime_ns), *map(str, FLAGS)]
+    parts = [SOURCE.read_text(encoding="utf-8"), *compiler_parts, platform.machine(), platform.processor(), *processor]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH_CHARS]
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.pieces import PaddedPieces
+from helicon.gpt.padding import Padding
 from helicon.sequence.layout import PatternContext
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,10 +68,10 @@ def test_only_real_tokens_are_computed():
     assert seen == [(27, 16), (4, 14, 16)]  # full rows take the plain path
 
 
-def test_gather_and_spread_are_inverse():
-    pieces = PaddedPieces.of(torch.tensor([2, 0, 3]), 3)
-    assert pieces is not None
-    assert pieces.index_N.tolist() == [0, 1, 6, 7, 8]
+def test_unpad_and_pad_are_inverse():
+    padding = Padding.of(torch.tensor([2, 0, 3]), 3)
+    assert padding is not None
+    assert padding.index_N.tolist() == [0, 1, 6, 7, 8]
     x = torch.arange(1, 6)[:, None]
-    assert pieces.pad(x).squeeze(2).tolist() == [[1, 2, 0], [0, 0, 0], [3, 4, 5]]
-    assert pieces.unpad(pieces.pad(x)).tolist() == x.tolist()
+    assert padding.pad(x).squeeze(2).tolist() == [[1, 2, 0], [0, 0, 0], [3, 4, 5]]
+    assert padding.unpad(padding.pad(x)).tolist() == x.tolist()

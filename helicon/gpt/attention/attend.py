@@ -1,10 +1,10 @@
-"""Causal attention under a pattern: masked (the oracle), whole (training), a token at a time (cached).
+"""Causal attention under a pattern: the masked oracle, whole sequences (training, prefill), and one token (decoding).
 
-A sequence is `frame.prefix` tokens, dense and causal among themselves and seen by everything after, then the slot the
-pattern lives in, perhaps a grid of `frame.row` tokens a row: its index 0 is position `frame.prefix`. A query that may
-see no key gives 0.
+A sequence starts with `frame.prefix` tokens, which attend to each other causally and are attended to by all later
+tokens. Then comes the target slot, perhaps a grid with rows of `frame.row` tokens, where the pattern applies: its index
+0 is position `frame.prefix`. A query that may attend to no key gives 0.
 
-Shapes: B batch, H heads, T tokens, D features, K keys a query gathers.
+Shapes: B batch, H heads, T tokens, D features, K keys gathered per query.
 """
 
 from __future__ import annotations
@@ -22,13 +22,24 @@ from helicon.gpt.attention.stride_patterns import DensePattern
 from helicon.gpt.cache import Positions
 from helicon.sequence.layout import PatternContext
 
-ONE_SLOT = PatternContext()  # nothing before it, and no grid
+ONE_SLOT = PatternContext()  # no prefix, no grid
 
 
 def attend_dense(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: PatternContext = ONE_SLOT
 ) -> Tensor:
-    """The oracle: all T x T scores, masked by the predicate."""
+    """Attend by all T x T scores, masked by the predicate: the oracle of all backends.
+
+    Args:
+        q_BHTD: queries.
+        k_BHTD: keys.
+        v_BHTD: values.
+        pattern: keys that a query may see.
+        frame: prefix length and grid width of the layout.
+
+    Returns:
+        Attended values [B, H, T, D].
+    """
     index_T = torch.arange(q_BHTD.shape[2], device=q_BHTD.device)
     allowed_TT = sequence_mask(pattern.resolve(frame.row), frame.prefix, index_T[:, None], index_T)
     scores_BHTT = q_BHTD @ k_BHTD.mT * q_BHTD.shape[-1] ** -0.5
@@ -38,63 +49,83 @@ def attend_dense(
 def attend(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: PatternSpec, frame: PatternContext = ONE_SLOT
 ) -> Tensor:
-    """What `attend_dense` gives, by the fastest way known: tile by tile, time follows the pattern instead of T x T."""
+    """Attend like `attend_dense`, by the fastest backend. With tiles, time grows with the allowed pairs, not T x T.
+
+    Args:
+        q_BHTD: queries.
+        k_BHTD: keys.
+        v_BHTD: values.
+        pattern: keys that a query may see.
+        frame: prefix length and grid width of the layout.
+
+    Returns:
+        Attended values [B, H, T, D], in autocast's dtype where autocast is on.
+    """
     resolved, device, length = pattern.resolve(frame.row), q_BHTD.device.type, q_BHTD.shape[2]
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q_BHTD, k_BHTD, v_BHTD = q_BHTD.to(dtype), k_BHTD.to(dtype), v_BHTD.to(dtype)
     if isinstance(resolved, DensePattern) or length <= frame.prefix:
-        if blocked.fits(q_BHTD):
+        if blocked.supports(q_BHTD):
             return blocked.attend_blocks(q_BHTD, k_BHTD, v_BHTD)
         return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
-    way = BACKENDS[select_backend(resolved, frame.prefix, q_BHTD)]
-    return way.attend(q_BHTD, k_BHTD, v_BHTD, resolved, frame.prefix)
+    backend = BACKENDS[select_backend(resolved, frame.prefix, q_BHTD)]
+    return backend.attend(q_BHTD, k_BHTD, v_BHTD, resolved, frame.prefix)
 
 
 def attend_cached(
     q_BHD: Tensor,
     k_cache_BHTD: Tensor,
     v_cache_BHTD: Tensor,
-    places: Positions,
+    positions: Positions,
     pattern: PatternSpec,
     frame: PatternContext = ONE_SLOT,
 ) -> Tensor:
-    """One new token a row, its own key and value already in the (contiguous) cache at its place: [B, H, D].
+    """Attend from one new token per row to the KV cache. A sparse pattern reads only the prefix and its key list.
 
-    A sparse pattern reads the prefix and its own key list only.
+    Args:
+        q_BHD: queries of the new tokens.
+        k_cache_BHTD: cached keys, contiguous; the new tokens' keys are written already.
+        v_cache_BHTD: cached values, likewise.
+        positions: positions of the new tokens.
+        pattern: keys that a query may see.
+        frame: prefix length and grid width of the layout.
+
+    Returns:
+        Attended values [B, H, D].
     """
-    resolved, (position_B, reach, together) = pattern.resolve(frame.row), places
+    resolved, (position_B, kv_length, aligned) = pattern.resolve(frame.row), positions
     if isinstance(resolved, DensePattern):
-        valid_BK = None if together else torch.arange(reach, device=position_B.device) <= position_B[:, None]
-        return _attend_rows(q_BHD, k_cache_BHTD[:, :, :reach], v_cache_BHTD[:, :, :reach], valid_BK)
-    index_BK, valid_BK = _cached_keys(position_B, resolved, frame.prefix, reach)
+        valid_BK = None if aligned else torch.arange(kv_length, device=position_B.device) <= position_B[:, None]
+        return _attend_rows(q_BHD, k_cache_BHTD[:, :, :kv_length], v_cache_BHTD[:, :, :kv_length], valid_BK)
+    index_BK, valid_BK = _cached_keys(position_B, resolved, frame.prefix, kv_length)
     return _attend_rows(q_BHD, _gather(k_cache_BHTD, index_BK), _gather(v_cache_BHTD, index_BK), valid_BK)
 
 
-def _cached_keys(position_B: Tensor, pattern: AttentionPattern, prefix: int, limit: int) -> tuple[Tensor, Tensor]:
-    """Positions of each row's keys [B, K] (0 where there is none) and which of them there are."""
-    prefix_BK = torch.arange(min(prefix, limit), device=position_B.device).expand(len(position_B), -1)
+def _cached_keys(position_B: Tensor, pattern: AttentionPattern, prefix: int, kv_length: int) -> tuple[Tensor, Tensor]:
+    """List the positions [B, K] of each row's keys, 0 where invalid, and a bool mask [B, K] of the valid ones."""
+    prefix_BK = torch.arange(min(prefix, kv_length), device=position_B.device).expand(len(position_B), -1)
     prefix_valid_BK = prefix_BK <= position_B[:, None]
-    if limit <= prefix:
+    if kv_length <= prefix:
         return prefix_BK, prefix_valid_BK
     query_B = position_B - prefix
-    index_BK, valid_BK = pattern.keys(query_B.clamp(min=0), limit - prefix)
+    index_BK, valid_BK = pattern.keys(query_B.clamp(min=0), kv_length - prefix)
     valid_BK = valid_BK & (query_B >= 0)[:, None]  # rows still inside the prefix
     index_BK = torch.where(valid_BK, index_BK + prefix, 0)
     return torch.cat([prefix_BK, index_BK], 1), torch.cat([prefix_valid_BK, valid_BK], 1)
 
 
 def _gather(cache_BHTD: Tensor, index_BK: Tensor) -> Tensor:
-    """[B, H, K, D]; as rows of one table, many times faster on a CPU than `Tensor.gather`."""
+    """Gather [B, H, K, D] as rows of one table, which is many times faster on a CPU than `Tensor.gather`."""
     B, H, T, D = cache_BHTD.shape
     first_BH1 = torch.arange(B * H, device=index_BK.device).view(B, H, 1) * T
     return F.embedding(first_BH1 + index_BK[:, None], cache_BHTD.view(-1, D))
 
 
 def _attend_rows(q_BHD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, valid_BK: Tensor | None) -> Tensor:
-    """One query a row, in the numbers of the cache, whose heads may be filled up with zeros.
+    """Attend from one query per row, in the dtype of the cache, whose heads may be padded with zeros.
 
-    On a CPU the fused kernel takes twice to six times as long.
+    By matrix products: on a CPU, PyTorch's fused kernel takes two to six times as long for one query.
     """
     width = q_BHD.shape[-1]
     q_BHD = F.pad(q_BHD, (0, k_BHKD.shape[-1] - width)) if width < k_BHKD.shape[-1] else q_BHD
@@ -105,7 +136,7 @@ def _attend_rows(q_BHD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, valid_BK: Tensor
 
 
 def _softmax(scores: Tensor, allowed: Tensor | None = None) -> Tensor:
-    """Softmax over the allowed keys, in float32 at least; 0 everywhere in a row that has none."""
+    """Compute the softmax over allowed keys, in float32 at least; 0 everywhere in a row without allowed keys."""
     dtype = torch.promote_types(scores.dtype, torch.float32)
     if allowed is None:
         return scores.softmax(-1, dtype=dtype).to(scores.dtype)

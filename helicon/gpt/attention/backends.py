@@ -1,4 +1,4 @@
-"""The ways to run a pattern over a whole sequence, each of them what the masked oracle gives.
+"""Attention backends: implementations of a pattern over a whole sequence, all equal to the masked oracle.
 
 Shapes: B batch, H heads, T tokens, D features; N = batch x groups of a tile, R its query rows, K its keys.
 """
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from helicon.gpt.attention import flex
-from helicon.gpt.attention.kernels import MOST_GROUPS, fits_cuda_kernels
-from helicon.gpt.attention.lse_merge import attend_tiles, flash_tiles, flat, spread
+from helicon.gpt.attention.kernels import MAX_GROUPS, fits_cuda_kernels
+from helicon.gpt.attention.lse_merge import attend_tiles, flash_tiles, gather_rows, scatter_rows
 from helicon.gpt.attention.masks import attend_masked
 from helicon.gpt.attention.pattern_base import AttentionPattern
 from helicon.gpt.attention.tiles import AttentionTile, disjoint, sequence_tiles
@@ -25,14 +25,24 @@ Supports = Callable[[Tensor, AttentionPattern, int], bool]  # q, pattern, prefix
 
 
 class AttentionBackend(NamedTuple):
-    """How to attend, and whether CUDA can do it so for these queries."""
+    """Attention backend.
+
+    Attributes:
+        attend: computes attended values [B, H, T, D].
+        supports: returns True if CUDA can run it for these queries.
+    """
 
     attend: Attend
     supports: Supports
 
 
 class Tiling(NamedTuple):
-    """The tiles of a sequence. disjoint: whether no query is in two of them and none has a mask."""
+    """Tiles of a sequence.
+
+    Attributes:
+        tiles: cover exactly the allowed pairs.
+        disjoint: True if no query is in two tiles and no tile has a mask, so that nothing has to be merged.
+    """
 
     tiles: tuple[AttentionTile, ...]
     disjoint: bool
@@ -40,30 +50,40 @@ class Tiling(NamedTuple):
 
 @lru_cache(maxsize=64)
 def tiling(pattern: AttentionPattern, prefix: int, length: int) -> Tiling:
-    """The tiles of a pattern whose index 0 is position `prefix`, kept: so their masks are on the device but once."""
-    with torch.inference_mode(False):
+    """Compute the tiles of a sequence. Cached, so that each mask is copied to the device once.
+
+    Args:
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+        length: tokens T of the sequence.
+
+    Returns:
+        The tiles.
+    """
+    with torch.inference_mode(False):  # a cached mask may first be used in generation, and later in training
         tiles = sequence_tiles(pattern.tiles(length - prefix), length, prefix)
         return Tiling(tiles, all(tile.mask_RK is None for tile in tiles) and disjoint(tiles, length))
 
 
 def _lse_merged(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> Tensor:
-    """AttentionTile by tile through fused kernels, merged."""
+    """Run a fused kernel on each tile, and merge by log-sum-exp."""
     return flash_tiles(q_BHTD, k_BHTD, v_BHTD, tiling(pattern, prefix, q_BHTD.shape[2]).tiles)
 
 
 def _matmul(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> Tensor:
-    """AttentionTile by tile through matrix products, which keep the scores of what is seen."""
+    """Run matrix products on each tile, which keep the scores of allowed pairs for backward."""
     return attend_tiles(q_BHTD, k_BHTD, v_BHTD, tiling(pattern, prefix, q_BHTD.shape[2]).tiles)
 
 
 def _disjoint(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> Tensor:
-    """AttentionTile by tile through PyTorch's fused attention, where there is nothing to merge."""
+    """Run PyTorch's fused attention on each tile, where no query is in two tiles."""
     tiles, out_BHTD = tiling(pattern, prefix, q_BHTD.shape[2]).tiles, torch.zeros_like(q_BHTD)
     for tile in tiles:
-        q_NHRD, k_NHKD, v_NHKD = flat(tile.queries, q_BHTD), flat(tile.keys, k_BHTD), flat(tile.keys, v_BHTD)
+        q_NHRD = gather_rows(tile.queries, q_BHTD)
+        k_NHKD, v_NHKD = gather_rows(tile.keys, k_BHTD), gather_rows(tile.keys, v_BHTD)
         out_NHRD = F.scaled_dot_product_attention(q_NHRD, k_NHKD, v_NHKD, is_causal=tile.causal)
-        out_BHTD = spread(tile.queries, out_NHRD, out_BHTD)
-    return out_BHTD if tiles else (q_BHTD + k_BHTD + v_BHTD) * 0  # still a function of all three, for autograd
+        out_BHTD = scatter_rows(tile.queries, out_NHRD, out_BHTD)
+    return out_BHTD if tiles else (q_BHTD + k_BHTD + v_BHTD) * 0  # zeros that depend on all three, for autograd
 
 
 def _flex(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> Tensor:
@@ -75,9 +95,9 @@ def _supports_lse_merged(q_BHTD: Tensor, pattern: AttentionPattern, prefix: int)
 
 
 def _supports_disjoint(q_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> bool:
-    found = tiling(pattern, prefix, q_BHTD.shape[2])
-    groups = max((tile.queries.groups for tile in found.tiles), default=0)
-    return found.disjoint and len(q_BHTD) * groups <= MOST_GROUPS
+    tiled = tiling(pattern, prefix, q_BHTD.shape[2])
+    groups = max((tile.queries.groups for tile in tiled.tiles), default=0)
+    return tiled.disjoint and len(q_BHTD) * groups <= MAX_GROUPS
 
 
 def _supports_flex(q_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> bool:

@@ -1,6 +1,6 @@
-"""A pattern by FlexAttention: a block mask made of its predicate, kernels that skip blocks in which nothing is seen.
+"""FlexAttention backend: a block mask computed from the pattern's predicate, and kernels that skip empty blocks.
 
-CUDA only for training: there is no backward on a CPU, and what is not compiled keeps all scores.
+For training on CUDA only: PyTorch has no backward on a CPU, and without compilation all scores are kept.
 
 Shapes: B batch, H heads, T tokens, D features.
 """
@@ -19,43 +19,65 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from helicon.gpt.attention.masks import sequence_mask
 from helicon.gpt.attention.pattern_base import AttentionPattern
 
-BLOCK = 128  # tokens of a side of the mask's blocks
-NARROWEST, WIDEST = 16, 128  # head widths that its kernels take
-SHAPES = 256  # patterns and lengths that it may be compiled for; PyTorch would stop at 8
+BLOCK = 128  # queries, and keys, of a block of the mask: FlexAttention's default
+MIN_HEAD_WIDTH, MAX_HEAD_WIDTH = 16, 128  # that the kernels take
+MAX_COMPILED = 256  # combinations of pattern and length to compile for; PyTorch stops at 8 by default
 
 
 def supports(q_BHTD: Tensor) -> bool:
-    """Whether its kernels take these queries, and are worth compiling for them: in training only."""
-    return q_BHTD.requires_grad and q_BHTD.dtype != torch.float64 and NARROWEST <= q_BHTD.shape[-1] <= WIDEST
+    """Return True if the kernels take these queries, and in training only, where compilation pays off."""
+    fits = MIN_HEAD_WIDTH <= q_BHTD.shape[-1] <= MAX_HEAD_WIDTH
+    return q_BHTD.requires_grad and q_BHTD.dtype != torch.float64 and fits
 
 
 def attend_flex(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> Tensor:
-    """Attention under a pattern; a query that may see no key gives 0.
+    """Attend by FlexAttention; a query that may attend to no key gives 0.
 
-    Lengths are filled up to whole blocks, whose tokens no earlier query sees: so few lengths have to be compiled.
+    Sequences are padded to whole blocks, so that few lengths have to be compiled; no real query attends to the padding,
+    which comes later.
+
+    Args:
+        q_BHTD: queries.
+        k_BHTD: keys.
+        v_BHTD: values.
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+
+    Returns:
+        Attended values [B, H, T, D].
     """
     length = q_BHTD.shape[2]
-    filler = -length % BLOCK
-    q, k, v = (F.pad(x, (0, 0, 0, filler)) if filler else x for x in (q_BHTD, k_BHTD, v_BHTD))
-    mask = block_mask(pattern, prefix, length + filler, q.device)
+    padding = -length % BLOCK
+    q, k, v = (F.pad(x, (0, 0, 0, padding)) if padding else x for x in (q_BHTD, k_BHTD, v_BHTD))
+    mask = block_mask(pattern, prefix, length + padding, q.device)
     if q.device.type == "cpu":
-        return flex_attention(q, k, v, block_mask=mask)[:, :, :length]  # type: ignore[index]  (a tensor, unless asked)
-    with torch._dynamo.config.patch(recompile_limit=SHAPES):
+        return flex_attention(q, k, v, block_mask=mask)[:, :, :length]  # type: ignore[index]  (a tuple only if asked for)
+    with torch._dynamo.config.patch(recompile_limit=MAX_COMPILED):
         return _compiled()(q, k, v, block_mask=mask)[:, :, :length]
 
 
-@lru_cache(maxsize=SHAPES)
+@lru_cache(maxsize=MAX_COMPILED)
 def block_mask(pattern: AttentionPattern, prefix: int, length: int, device: torch.device) -> BlockMask:
-    """Which blocks have something to see, made once; compiled on CUDA, or all T x T pairs would be in memory."""
+    """Compute the block mask of a pattern. Cached.
 
-    def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    Args:
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+        length: tokens of the padded sequence.
+        device: of the mask.
+
+    Returns:
+        The mask. On CUDA its computation is compiled, since otherwise all T x T pairs would be in memory.
+    """
+
+    def mask_mod(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return sequence_mask(pattern, prefix, query, key)
 
     on_cuda = device.type == "cuda"
-    limit = torch._dynamo.config.patch(recompile_limit=SHAPES) if on_cuda else contextlib.nullcontext()
-    with torch.inference_mode(False), limit:
+    limit = torch._dynamo.config.patch(recompile_limit=MAX_COMPILED) if on_cuda else contextlib.nullcontext()
+    with torch.inference_mode(False), limit:  # a cached mask may first be used in generation, and later in training
         create = torch.compile(create_block_mask) if on_cuda else create_block_mask
-        return create(seen, None, None, length, length, device=device, BLOCK_SIZE=BLOCK)
+        return create(mask_mod, None, None, length, length, device=device, BLOCK_SIZE=BLOCK)
 
 
 @cache

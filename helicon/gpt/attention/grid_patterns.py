@@ -1,9 +1,9 @@
-"""DALL·E's patterns over a grid of W tokens a row (arXiv:2102.12092, appendix B), as ruDALL-E's code has them.
+"""DALL·E's attention patterns over a grid with rows of W tokens (arXiv:2102.12092, appendix B), as in ruDALL-E's code.
 
-Two definitions of `conv` circulate: with the pixels up and to the right of the query (the paper's figure, ruDALL-E),
-and without them (DALLE-pytorch). This is the first. DALL·E's column is `Column`, of the width of the grid.
+Two definitions of `conv` circulate: with the pixels above and to the right of the query (the paper's figure, ruDALL-E),
+and without them (DALLE-pytorch). This is the first. DALL·E's column pattern is `ColumnPattern` with L = W.
 
-Shapes: B batch, K keys of a list, D rows of a neighbourhood, S its columns.
+Shapes: B batch, K keys of a list, D rows of a neighbourhood, S columns of it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from helicon.gpt.attention.tiles import AttentionTile
 
 @dataclass(frozen=True)
 class RowPattern(NumberedSpec):
-    """The last W keys and self, reaching into the row above; `block` is the row within its edges."""
+    """Row pattern: the last W keys and self, which includes part of the row above. `block` is the row by itself."""
 
     stride: int
     form = "row[:W]"
 
-    def resolve(self, row: int | None) -> AttentionPattern:
-        """A window of W + 1."""
+    def resolve(self, grid_width: int | None) -> AttentionPattern:
+        """Return a local pattern of W + 1 keys."""
         return LocalPattern(self.stride + 1)
 
 
 @dataclass(frozen=True)
 class ConvPattern(AttentionPattern):
-    """The K x K neighbourhood centred on the query, up to self: cut off at the edges of the grid."""
+    """Convolutional pattern: the K x K neighbourhood centred on the query, up to self, clipped at the grid's edges."""
 
     kernel: int
     stride: int
@@ -47,20 +47,20 @@ class ConvPattern(AttentionPattern):
             raise ValueError(f"the kernel K of {self.form} must be odd, so that it has a centre")
 
     @property
-    def reach(self) -> int:
-        """Rows above the query, and columns to either side."""
+    def radius(self) -> int:
+        """Radius of the neighbourhood: rows above the query, and columns to either side."""
         return self.kernel // 2
 
     def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         rise, shift = query // self.stride - key // self.stride, key % self.stride - query % self.stride
-        return (key <= query) & (rise <= self.reach) & (shift.abs() <= self.reach)
+        return (key <= query) & (rise <= self.radius) & (shift.abs() <= self.radius)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        return tiles.neighbour_tiles(length, self.stride, self.reach)
+        return tiles.neighbour_tiles(length, self.stride, self.radius)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
-        rows = min(self.reach, ceil_div(length, self.stride) - 1)
-        columns = min(self.reach, self.stride - 1)
+        rows = min(self.radius, ceil_div(length, self.stride) - 1)
+        columns = min(self.radius, self.stride - 1)
         rise_D1 = torch.arange(rows + 1, device=query_B.device)[:, None]
         shift_S = torch.arange(-columns, columns + 1, device=query_B.device)
         index_BDS = query_B[:, None, None] - rise_D1 * self.stride + shift_S
@@ -71,20 +71,24 @@ class ConvPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class UnresolvedPattern:
-    """A pattern without its width, such as `column`: that of the grid's rows; dense in a slot that is no grid.
+    """Pattern whose width is still unknown, such as `column`: it becomes the grid's, or dense in a slot without a grid.
 
-    numbers: those of the pattern that come before its width.
+    Attributes:
+        pattern: class of the pattern.
+        numbers: its numbers that come before the width.
     """
 
     pattern: type[Any]
     numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        self.pattern(*self.numbers, 1)  # ValueError when the numbers are wrong whatever the width
+        self.pattern(*self.numbers, 1)  # ValueError for numbers that are wrong at any width
 
     def __str__(self) -> str:
         return self.pattern.written(*self.numbers)
 
-    def resolve(self, row: int | None) -> AttentionPattern:
-        """With the width `row`."""
-        return DensePattern() if row is None else self.pattern(*self.numbers, row).resolve(row)
+    def resolve(self, grid_width: int | None) -> AttentionPattern:
+        """Return the pattern of that width."""
+        if grid_width is None:
+            return DensePattern()
+        return self.pattern(*self.numbers, grid_width).resolve(grid_width)

@@ -1,4 +1,4 @@
-"""A pattern as one mask over the whole sequence: what every execution is tested against, and the fused kernel's mask.
+"""Masks of a pattern over the whole sequence, and the `masked` backend, fused attention with such a mask.
 
 Shapes: B batch, H heads, T tokens, D features.
 """
@@ -14,35 +14,65 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from helicon.gpt.attention.pattern_base import AttentionPattern
 
-# cuDNN's backward can give NaN where there is a mask (pytorch#196678)
+# Without cuDNN, whose backward can give NaN with a mask (pytorch#196678)
 _BACKENDS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def sequence_mask(pattern: AttentionPattern, prefix: int, query: Tensor, key: Tensor) -> Tensor:
-    """Whether the query at a position of the sequence may see the key at another: integers that broadcast.
+    """Evaluate a pattern's predicate on positions of a sequence.
 
-    The prefix is dense and causal and all that follows sees it; the pattern's index 0 is position `prefix`.
+    The prefix is causal in itself and visible to all later tokens; the pattern's index 0 is position `prefix`.
+
+    Args:
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+        query: integer positions that broadcast with `key`.
+        key: integer positions.
+
+    Returns:
+        A boolean tensor of the broadcast shape: True where the query may attend to the key.
     """
     in_prefix = (key < prefix) & (key <= query)
     return in_prefix | ((key >= prefix) & pattern.allowed(query - prefix, key - prefix))
 
 
 @lru_cache(maxsize=16)
-def mask_of(pattern: AttentionPattern, prefix: int, length: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """(bool [T, T], bool [T, 1] of the queries that see anything, or None when all do).
+def full_mask(
+    pattern: AttentionPattern, prefix: int, length: int, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """Compute the mask of a sequence. Cached.
 
-    A query that may see nothing has a key here all the same, its own: kernels differ in what they give it.
+    Args:
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+        length: tokens T of the sequence.
+        device: of the mask.
+
+    Returns:
+        A mask, bool [T, T], and the queries that may attend to any key, bool [T, 1], or None when all may. In the mask
+        the other queries attend to themselves: kernels differ in their output for empty rows.
     """
-    with torch.inference_mode(False):  # it may be seen first while generating, and then be trained with
+    with torch.inference_mode(False):  # a cached mask may first be used in generation, and later in training
         index_T = torch.arange(length, device=device)
         mask_TT = sequence_mask(pattern, prefix, index_T[:, None], index_T)
-        seeing_T1 = mask_TT.any(1, keepdim=True)
-        return mask_TT | (~seeing_T1 & (index_T[:, None] == index_T)), None if seeing_T1.all() else seeing_T1
+        nonempty_T1 = mask_TT.any(1, keepdim=True)
+        return mask_TT | (~nonempty_T1 & (index_T[:, None] == index_T)), None if nonempty_T1.all() else nonempty_T1
 
 
 def attend_masked(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> Tensor:
-    """By PyTorch's fused attention with the whole mask: no scores are kept, but all of them are computed."""
-    mask_TT, seeing_T1 = mask_of(pattern, prefix, q_BHTD.shape[2], q_BHTD.device)
+    """Attend by PyTorch's fused attention with the whole mask: all scores are computed, but none are kept.
+
+    Args:
+        q_BHTD: queries.
+        k_BHTD: keys.
+        v_BHTD: values.
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+
+    Returns:
+        Attended values [B, H, T, D].
+    """
+    mask_TT, nonempty_T1 = full_mask(pattern, prefix, q_BHTD.shape[2], q_BHTD.device)
     with sdpa_kernel(_BACKENDS):
         out_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=mask_TT)
-    return out_BHTD if seeing_T1 is None else out_BHTD * seeing_T1
+    return out_BHTD if nonempty_T1 is None else out_BHTD * nonempty_T1

@@ -1,7 +1,7 @@
-"""One tile's attention by matrix products, which CPUs multiply in bfloat16 several times faster than they fuse it.
+"""Attention over one tile by matrix products, in bfloat16 on a CPU several times faster than PyTorch's fused kernel.
 
-As a fused kernel it gives the log-sum-exp of its scores and takes a merged one back (see `folded`). Weights are kept
-for backward.
+Like a fused kernel, forward returns the log-sum-exp of scores, and backward accepts a merged one (see `lse_merge`).
+Weights are saved for backward.
 
 Shapes: N batch x groups of a tile x heads, R query rows, K keys, D features.
 """
@@ -16,52 +16,89 @@ from torch import Tensor
 
 from helicon.gpt.attention.tiles import AttentionTile, tile_mask
 
-LONGEST = 2048  # keys of a tile: with more of them, weights outweigh whatever else a layer keeps
+MAX_KEYS = 2048  # of a tile; with more, weights take more memory than all else that a layer saves
 
 
 class AttentionWeights(NamedTuple):
-    """A tile's own softmax [N, R, K], and the log-sum-exp [N, R] of its scores."""
+    """Softmax over one tile, not merged with other tiles.
 
-    own_NRK: Tensor
+    Attributes:
+        weights_NRK: the softmax.
+        lse_NR: log-sum-exp of the scores.
+    """
+
+    weights_NRK: Tensor
     lse_NR: Tensor
 
 
-def fits(q_NHRD: Tensor, tile: AttentionTile) -> bool:
-    """Whether this is faster than the fused kernel, and small enough."""
-    return q_NHRD.device.type == "cpu" and q_NHRD.dtype == torch.bfloat16 and tile.keys.rows <= LONGEST
+def supports(q_NHRD: Tensor, tile: AttentionTile) -> bool:
+    """Choose between matrix products and the fused kernel.
+
+    Args:
+        q_NHRD: queries of the tile.
+        tile: the tile.
+
+    Returns:
+        True where products are faster than the fused kernel, and their weights small enough to be saved.
+    """
+    return q_NHRD.device.type == "cpu" and q_NHRD.dtype == torch.bfloat16 and tile.keys.rows <= MAX_KEYS
 
 
 def forward(
     q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, tile: AttentionTile
 ) -> tuple[Tensor, Tensor, AttentionWeights]:
-    """Output, log-sum-exp, and what backward wants to have back."""
+    """Attend over one tile.
+
+    Args:
+        q_NHRD: queries of the tile.
+        k_NHKD: its keys.
+        v_NHKD: their values.
+        tile: the tile, for its mask.
+
+    Returns:
+        Output [N, H, R, D], log-sum-exp [N, H, R], and what backward needs.
+    """
     q_NRD, k_NKD, v_NKD = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD))
     scores_NRK = torch.bmm(q_NRD * q_NRD.shape[-1] ** -0.5, k_NKD.mT)
     if tile.causal or tile.mask_RK is not None:
         mask_RK = tile_mask(tile, torch.device("cpu"))
         assert mask_RK is not None
         scores_NRK += _bias(mask_RK, scores_NRK.dtype)
-    own_NRK = scores_NRK.softmax(-1)
-    # The largest weight is exp(largest score - lse)
+    weights_NRK = scores_NRK.softmax(-1)
+    # From the largest weight, which is exp(largest score - lse)
     wide = torch.promote_types(scores_NRK.dtype, torch.float32)
-    lse_NR = scores_NRK.amax(-1).to(wide) - own_NRK.amax(-1).to(wide).log()
-    out_NRD = torch.bmm(own_NRK, v_NKD)
+    lse_NR = scores_NRK.amax(-1).to(wide) - weights_NRK.amax(-1).to(wide).log()
+    out_NRD = torch.bmm(weights_NRK, v_NKD)
     heads = q_NHRD.shape[:2]
-    return out_NRD.unflatten(0, heads), lse_NR.unflatten(0, heads), AttentionWeights(own_NRK, lse_NR)
+    return out_NRD.unflatten(0, heads), lse_NR.unflatten(0, heads), AttentionWeights(weights_NRK, lse_NR)
 
 
 def backward(
     grad_NHRD: Tensor, q_NHRD: Tensor, k_NHKD: Tensor, v_NHKD: Tensor, out_NHRD: Tensor, lse_NHR: Tensor,
-    tile: AttentionTile, kept: AttentionWeights,
+    tile: AttentionTile, saved: AttentionWeights,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of q, k and v, `out` and `lse` those of all tiles."""
+    """Compute the tile's part of the gradients.
+
+    Args:
+        grad_NHRD: gradient of the merged output.
+        q_NHRD: queries of the tile.
+        k_NHKD: its keys.
+        v_NHKD: their values.
+        out_NHRD: output merged over all tiles.
+        lse_NHR: log-sum-exp merged over all tiles.
+        tile: the tile.
+        saved: softmax of this tile alone.
+
+    Returns:
+        Gradients of queries, keys and values.
+    """
     q_NRD, k_NKD, v_NKD, out_NRD, lse_NR = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD, out_NHRD, lse_NHR))
-    # The tile's weights among those of all tiles are its own times this, which the gradient can be multiplied by
-    share_NR1 = (kept.lse_NR - lse_NR).exp()[..., None]
-    grad_NRD = (grad_NHRD.flatten(0, 1) * share_NR1).to(q_NRD.dtype)
-    grad_v_NKD = torch.bmm(kept.own_NRK.mT, grad_NRD)
+    # Merged weights are the tile's own times this factor; applied to the gradient, which is smaller than the weights
+    factor_NR1 = (saved.lse_NR - lse_NR).exp()[..., None]
+    grad_NRD = (grad_NHRD.flatten(0, 1) * factor_NR1).to(q_NRD.dtype)
+    grad_v_NKD = torch.bmm(saved.weights_NRK.mT, grad_NRD)
     mean_NR1 = (grad_NRD.to(lse_NR.dtype) * out_NRD).sum(-1, keepdim=True).to(q_NRD.dtype)
-    grad_scores_NRK = torch.bmm(grad_NRD, v_NKD.mT).sub_(mean_NR1).mul_(kept.own_NRK)
+    grad_scores_NRK = torch.bmm(grad_NRD, v_NKD.mT).sub_(mean_NR1).mul_(saved.weights_NRK)
     scale, heads = q_NRD.shape[-1] ** -0.5, q_NHRD.shape[:2]
     grad_q_NRD = torch.bmm(grad_scores_NRK, k_NKD) * scale
     grad_k_NKD = torch.bmm(grad_scores_NRK.mT, q_NRD) * scale
@@ -70,6 +107,6 @@ def backward(
 
 @lru_cache(maxsize=64)
 def _bias(mask_RK: Tensor, dtype: torch.dtype) -> Tensor:
-    """[R, K], added to the scores: nothing where a key is seen."""
-    with torch.inference_mode(False):  # it may be seen first while generating, and then be trained with
+    """Convert a mask to a bias [R, K] of the scores: 0 for allowed pairs, else -inf."""
+    with torch.inference_mode(False):  # cached: it may first be used in generation, and later in training
         return torch.zeros(mask_RK.shape, dtype=dtype).masked_fill_(~mask_RK, -torch.inf)

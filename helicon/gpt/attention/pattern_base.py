@@ -1,10 +1,11 @@
-"""Attention patterns: which keys a query may see, as one predicate, and what is derived from it.
+"""Base classes of attention patterns: a predicate of query and key, and the tiles and key lists derived from it.
 
-Indices count from the start of the slot the pattern lives in; no query sees a later key. `mask_mod` is the definition.
-`tiles` (training) and `keys` (cached decoding) execute it: the ones here follow from the predicate and are right for
-any; a pattern that knows its shape overrides them to be faster. Each is tested against the predicate.
+Indices count from the start of the slot where the pattern applies; no query attends to a later key. `mask_mod`, in
+FlexAttention's word, is the definition. `tiles` (training) and `keys` (decoding) implement it: the implementations here
+are derived from the predicate and correct for any pattern; a pattern of regular shape overrides them with faster ones.
+Each is tested against the predicate.
 
-A layer is given a `PatternSpec`, such as `column`; `resolve` makes it a pattern for the rows of a grid.
+A layer gets a `PatternSpec`, such as `column`; `resolve` turns it into a pattern for the width of a grid.
 
 Shapes: B batch, K keys of a list.
 """
@@ -21,74 +22,91 @@ from torch import Tensor
 
 from helicon.gpt.attention.tiles import AttentionTile, predicate_tiles
 
-MOST_NUMBER = 1 << 24  # of a pattern: more than any context has tokens
+MAX_NUMBER = 1 << 24  # of a pattern: more than any context has tokens
 
-KeyList = tuple[Tensor, Tensor]  # index_BK and valid_BK; where not valid the index means nothing
+KeyList = tuple[Tensor, Tensor]  # index_BK, int64, and valid_BK, bool; indices that are not valid are arbitrary
 
 
 class PatternSpec(Protocol):
-    """A pattern as a layer is given it; `str` gives it as it was written."""
+    """Attention pattern of a layer, independent of the grid; `str` returns its spec, such as `local:128`."""
 
-    def resolve(self, row: int | None) -> AttentionPattern:
-        """The pattern executed in a slot whose grid has rows of that many tokens, or that is no grid (None)."""
+    def resolve(self, grid_width: int | None) -> AttentionPattern:
+        """Return the pattern for a grid with rows of that many tokens, or for a slot without a grid (None)."""
         ...
 
 
 @dataclass(frozen=True)
 class NumberedSpec:
-    """A spec such as `local:128`: a name and numbers, which must be positive.
+    """Spec such as `local:128`: a name and positive numbers, one per field of the dataclass.
 
-    form: what to write, a letter a field; in brackets the width, when that of the grid's rows will do.
+    Attributes:
+        form: how to write the spec, one letter per field; a width in brackets may be left out, and is then the grid's.
     """
 
     form: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if any(not 1 <= number <= MOST_NUMBER for number in vars(self).values()):
-            raise ValueError(f"the numbers of {self.form} must be at least 1 and at most {MOST_NUMBER:,}")
+        if any(not 1 <= number <= MAX_NUMBER for number in vars(self).values()):
+            raise ValueError(f"the numbers of {self.form} must be at least 1 and at most {MAX_NUMBER:,}")
 
     def __str__(self) -> str:
         return self.written(*vars(self).values())
 
     @classmethod
     def name(cls) -> str:
-        """`column` of `column[:L]`."""
+        """Return the name in the form: `column` for `column[:L]`."""
         return cls.form.partition(":")[0].removesuffix("[")
 
     @classmethod
     def written(cls, *numbers: int) -> str:
-        """The spec with those numbers."""
+        """Write the spec with numbers: `local:128`."""
         return ":".join([cls.name(), *([",".join(map(str, numbers))] if numbers else [])])
 
 
 class AttentionPattern(NumberedSpec, ABC):
-    """A pattern that can be executed: a frozen dataclass of whole numbers, a `form`, and `mask_mod`."""
+    """Attention pattern with all its numbers: a frozen dataclass of integers with a `form` and a `mask_mod`."""
 
     @abstractmethod
     def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
-        """Whether each query may see each key.
+        """Evaluate the predicate that defines the pattern.
 
         Args:
             query: integer indices that broadcast with `key`.
-            key: integer indices; later ones than the query's are never seen, whatever is returned for them.
+            key: integer indices; later keys than the query are never attended to, whatever is returned for them.
+
+        Returns:
+            A boolean tensor of the broadcast shape: True where the query may attend to the key.
+        """
+
+    def allowed(self, query: Tensor, key: Tensor) -> Tensor:
+        """Evaluate `mask_mod` without later keys.
+
+        Args:
+            query: integer indices that broadcast with `key`.
+            key: integer indices.
 
         Returns:
             A boolean tensor of the broadcast shape.
         """
-
-    def allowed(self, query: Tensor, key: Tensor) -> Tensor:
-        """`mask_mod` without later keys."""
         return (key <= query) & self.mask_mod(query, key)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        """Disjoint tiles that cover exactly the allowed pairs of a slot of that length."""
+        """Make disjoint tiles that cover exactly the allowed pairs of a slot of `length` tokens."""
         return predicate_tiles(self.allowed, length)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
-        """Each query's keys, none twice, for queries below `length`."""
+        """List each query's keys, none twice.
+
+        Args:
+            query_B: indices of queries, below `length`.
+            length: tokens of the slot so far.
+
+        Returns:
+            Key indices [B, K], and a bool mask [B, K] of the valid ones.
+        """
         index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
         return index_BK, self.allowed(query_B[:, None], index_BK)
 
-    def resolve(self, row: int | None) -> AttentionPattern:
-        """Itself: it has its numbers, whatever the grid."""
+    def resolve(self, grid_width: int | None) -> AttentionPattern:
+        """Return itself: its numbers are known, whatever the grid."""
         return self

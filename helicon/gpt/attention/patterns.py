@@ -1,4 +1,4 @@
-"""Attention patterns as they are written: `strided:128`, `column`, `(row,column,row,row)*15,row,column,row,conv:11`."""
+"""Parser of attention patterns: `strided:128`, `column`, `(row,column,row,row)*15,row,column,row,conv:11`."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from helicon.plugins.plugin import Plugin
 from helicon.plugins.registry import Registry
 
 PATTERNS: Registry[type[Any]] = Registry("attention pattern")
-LONGEST, FEW = 2000, 8  # characters of a list of patterns; tokens that a predicate is tried on
-_PIECE = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
+MAX_SPEC_CHARS = 2000  # characters of a list of patterns, which may come from a stranger's bundle
+TRIAL_TOKENS = 8  # tokens that a plugin's predicate is tried on
+_ITEM = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
 
 
 def register_pattern(pattern: type[AttentionPattern]) -> type[AttentionPattern]:
-    """Adds a pattern of one's own under the name of its `form`; a class decorator.
+    """Register an attention pattern under the name in its `form`; a class decorator.
 
     Args:
         pattern: a frozen dataclass whose `form` has a letter for each of its fields, such as `dilated:L,N`.
 
     Raises:
-        ValueError: the name is another's, or the form does not fit the fields.
+        ValueError: another pattern has the name, or the form does not fit the fields.
     """
     name, _, letters = pattern.form.partition(":")
     if not re.fullmatch("[a-z_]+", name) or len(letters.split(",") if letters else []) != len(fields(pattern)):
@@ -48,7 +49,7 @@ def register_pattern(pattern: type[AttentionPattern]) -> type[AttentionPattern]:
     return PATTERNS.register(name, pattern)
 
 
-for _own in (
+for _pattern in (
     DensePattern,
     LocalPattern,
     BlockPattern,
@@ -60,11 +61,11 @@ for _own in (
     RowPattern,
     ConvPattern,
 ):
-    PATTERNS.register(_own.name(), _own)
+    PATTERNS.register(_pattern.name(), _pattern)
 
 
 def parse_pattern(spec: str) -> PatternSpec:
-    """`strided:128` -> Strided(128), `column` -> UnresolvedPattern(Column); `str` is the inverse.
+    """Parse one pattern: `strided:128` to StridedPattern(128), `column` to an UnresolvedPattern; `str` is the inverse.
 
     ValueError lists the forms.
     """
@@ -79,29 +80,39 @@ def parse_pattern(spec: str) -> PatternSpec:
     if missing not in (0, int("[" in pattern.form)) or not all(map(_is_number, words)):
         raise ValueError(f"cannot read attention pattern {spec[:60]!r}: write {pattern.form} with whole numbers")
     try:
-        found = UnresolvedPattern(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
+        parsed = UnresolvedPattern(pattern, tuple(map(int, words))) if missing else pattern(*map(int, words))
     except ValueError as error:
         raise ValueError(f"{spec.strip()[:60]!r}: {error}") from None
     if PATTERNS.plugin_of(name):
-        _check_predicate(found.resolve(1), name)
-    return found
+        _check_predicate(parsed.resolve(1), name)
+    return parsed
 
 
 def _check_predicate(pattern: AttentionPattern, name: str) -> None:
-    """PluginError unless the predicate of a pattern of somebody's own says yes or no of each pair."""
-    index = torch.arange(FEW)
+    """Raise PluginError unless a plugin's predicate returns booleans of the right shape."""
+    index = torch.arange(TRIAL_TOKENS)
     with PATTERNS.running(name):
-        found = pattern.mask_mod(index[:, None], index)
-    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (FEW, FEW):
-        given = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        needed = f"torch.bool [{FEW}, {FEW}] is needed of {FEW} x {FEW} pairs"
-        raise PATTERNS.fault(name, f"mask_mod gives {given}; {needed}")
+        mask = pattern.mask_mod(index[:, None], index)
+    size = TRIAL_TOKENS
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (size, size):
+        kind = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        needed = f"torch.bool [{size}, {size}] is needed of {size} x {size} pairs"
+        raise PATTERNS.fault(name, f"mask_mod gives {kind}; {needed}")
 
 
 def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:
-    """`dense,local:128` -> one pattern a layer, the list repeated, or cut when it is longer.
+    """Parse a list of patterns and tile it over the layers.
 
-    A bare number belongs to the item before it; `(a,b)*3` is a, b, a, b, a, b.
+    Args:
+        spec: patterns separated by commas, such as `dense,local:128`. A bare number belongs to the item before it, and
+            `(a,b)*3` is a, b, a, b, a, b.
+        layers: number of layers.
+
+    Returns:
+        One pattern per layer: the list repeated, or cut if it is longer.
+
+    Raises:
+        ValueError: the list or one of its patterns cannot be read.
     """
     items = _items(spec, layers)
     patterns = {item: parse_pattern(item) for item in dict.fromkeys(items)}
@@ -109,32 +120,42 @@ def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:
 
 
 def plugins_of_patterns(spec: str, layers: int) -> list[Plugin]:
-    """Plugins that the patterns of a list come from."""
+    """List the plugins that define patterns of a list.
+
+    Args:
+        spec: patterns as for `parse_patterns`.
+        layers: number of layers.
+
+    Returns:
+        Plugins in the order of their patterns' names.
+    """
     names = {item.partition(":")[0].strip() for item in _items(spec, layers)}
     return [plugin for name in sorted(names) if (plugin := PATTERNS.plugin_of(name))]
 
 
 def _items(spec: str, layers: int) -> list[str]:
-    """The specs of a list, no list within it repeated more often than `layers`."""
-    if not isinstance(spec, str) or len(spec) > LONGEST:
-        raise ValueError(f"attention patterns {repr(spec)[:40]}...: a text of at most {LONGEST:,} characters is needed")
+    """Split a list into specs, repeating no list within it more often than `layers`."""
+    if not isinstance(spec, str) or len(spec) > MAX_SPEC_CHARS:
+        raise ValueError(
+            f"attention patterns {repr(spec)[:40]}...: a text of at most {MAX_SPEC_CHARS:,} characters is needed"
+        )
     items: list[str] = []
-    # Spaces beside a mark mean nothing. They go first, since an expression that also skips them backtracks for long
+    # Remove spaces beside marks first: a regular expression that also skips them backtracks for very long
     text = re.sub(r"\s+(?=[(),*])|(?<=[(),*])\s+", "", spec) + ","
     position, open_item = 0, False
     while position < len(text):
-        piece = _PIECE.match(text, position)
-        if piece is None:
+        match = _ITEM.match(text, position)
+        if match is None:
             raise ValueError(
                 f"cannot read attention patterns {spec[:60]!r}: write a list as a,b and a repeated one as (a,b)*3"
             )
-        if piece["times"]:
-            items += _items(piece["list"], layers) * min(int(piece["times"]), layers)
-        elif open_item and _is_number(piece["item"]):
-            items[-1] += "," + piece["item"].strip()
+        if match["times"]:
+            items += _items(match["list"], layers) * min(int(match["times"]), layers)
+        elif open_item and _is_number(match["item"]):
+            items[-1] += "," + match["item"].strip()
         else:
-            items.append(piece["item"].strip())
-        position, open_item = piece.end(), piece["times"] is None
+            items.append(match["item"].strip())
+        position, open_item = match.end(), match["times"] is None
     return items
 
 

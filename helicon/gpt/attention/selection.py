@@ -1,8 +1,8 @@
-"""Which way a pattern is run on a device: the CPU has one, CUDA's are chosen by a table of measured times.
+"""Selection of the attention backend: one on a CPU; on CUDA the fastest by a table of measured times.
 
-`python benchmarks/gpu.py --attention` measures all ways on the card at hand and writes the table. Until it has rows,
-the way taken is one of public functions alone, the least memory first: tiles apart where nothing has to be merged; the
-fused kernel with the whole mask up to 4,096 tokens, whose masks are small; matrix products beyond.
+`python benchmarks/gpu.py --attention` measures all backends on the GPU at hand and writes the table. For a case without
+measurements, the backend is one that uses PyTorch's public functions only, the one of least memory first: `disjoint`
+where nothing has to be merged, `masked` up to 4,096 tokens, where masks are small, and `matmul` beyond.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from helicon.gpt.attention.backends import BACKENDS
 from helicon.gpt.attention.pattern_base import AttentionPattern
 
 TABLE = Path(__file__).with_name("cuda_backends.json")
-MASKED_UP_TO = 4096  # tokens; a mask of 16 million pairs
+MAX_MASKED_TOKENS = 4096  # a mask of 16 million pairs, 16 MB
 
 
 class TimingKey(NamedTuple):
-    """What a row of the table is of: pattern, such as `strided`; whether tokens come before its slot; type of numbers.
+    """Key of a measured time.
 
-    Half precision is one type, bfloat16.
+    Attributes:
+        pattern: name of the pattern, such as `strided`.
+        prefixed: True if the sequence has a prefix.
+        dtype: `bfloat16`, which stands for float16, too, or `float32`.
     """
 
     pattern: str
@@ -35,13 +38,28 @@ class TimingKey(NamedTuple):
 
     @staticmethod
     def of(pattern: AttentionPattern, prefix: int, dtype: torch.dtype) -> TimingKey:
-        """That of a case."""
+        """Make the key of a case.
+
+        Args:
+            pattern: of the target slot.
+            prefix: positions before the target slot.
+            dtype: of the queries.
+
+        Returns:
+            The key.
+        """
         half = dtype in (torch.bfloat16, torch.float16)
         return TimingKey(str(pattern).partition(":")[0], prefix > 0, "bfloat16" if half else "float32")
 
 
 class Timing(NamedTuple):
-    """Milliseconds, forward and backward, of each way that the card could go."""
+    """Measured times of one case.
+
+    Attributes:
+        key: the case.
+        tokens: length T of the sequence.
+        ms: milliseconds of forward and backward, by name of each backend that supports the case.
+    """
 
     key: TimingKey
     tokens: int
@@ -49,26 +67,39 @@ class Timing(NamedTuple):
 
 
 class TimingTable(NamedTuple):
-    """What was measured, and on what: card, versions and date; None when nothing was."""
+    """Table of measured times.
+
+    Attributes:
+        measured_on: GPU, versions and date; None when nothing was measured.
+        rows: the times.
+    """
 
     measured_on: str | None
     rows: tuple[Timing, ...]
 
     @staticmethod
     def read(path: Path = TABLE) -> TimingTable:
-        """Inverse of `write`."""
-        said = json.loads(path.read_text(encoding="utf-8"))
-        rows = (Timing(TimingKey(r["pattern"], r["prefixed"], r["dtype"]), r["tokens"], r["ms"]) for r in said["rows"])
-        return TimingTable(said["measured_on"], tuple(rows))
+        """Read a table: the inverse of `write`."""
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = (Timing(TimingKey(r["pattern"], r["prefixed"], r["dtype"]), r["tokens"], r["ms"]) for r in table["rows"])
+        return TimingTable(table["measured_on"], tuple(rows))
 
     def write(self, path: Path = TABLE) -> None:
-        """JSON, a row a line."""
+        """Write the table as JSON, one row per line."""
         rows = ",\n".join(json.dumps({**row.key._asdict(), "tokens": row.tokens, "ms": row.ms}) for row in self.rows)
         text = f'{{"measured_on": {json.dumps(self.measured_on)},\n"rows": [\n{rows}\n]}}\n'
         path.write_text(text, encoding="utf-8")
 
     def fastest(self, key: TimingKey, tokens: int) -> list[str]:
-        """Ways, fastest first, as measured at the length nearest in its logarithm; none where there is no such row."""
+        """Rank the backends of a case by the times at the nearest length, nearest in the logarithm.
+
+        Args:
+            key: the case.
+            tokens: length T of the sequence.
+
+        Returns:
+            Names of backends, fastest first; empty without measurements of the case.
+        """
         rows = [row for row in self.rows if row.key == key]
         if not rows:
             return []
@@ -77,16 +108,25 @@ class TimingTable(NamedTuple):
 
 
 def select_backend(pattern: AttentionPattern, prefix: int, q_BHTD: Tensor) -> str:
-    """The way for a pattern, its prefix and the queries that there are."""
+    """Choose the backend for a sequence.
+
+    Args:
+        pattern: of the target slot.
+        prefix: positions before the target slot.
+        q_BHTD: queries, for their device, dtype and shape.
+
+    Returns:
+        Name of the backend, a key of BACKENDS.
+    """
     device, tokens = q_BHTD.device.type, q_BHTD.shape[2]
     if device != "cuda":
         return "lse_merged" if device == "cpu" else "matmul"
     measured = cuda_table().fastest(TimingKey.of(pattern, prefix, q_BHTD.dtype), tokens)
-    certain = ["disjoint", *(["masked"] if tokens <= MASKED_UP_TO else []), "matmul"]
-    return next(name for name in [*measured, *certain] if BACKENDS[name].supports(q_BHTD, pattern, prefix))
+    unmeasured = ["disjoint", *(["masked"] if tokens <= MAX_MASKED_TOKENS else []), "matmul"]
+    return next(name for name in [*measured, *unmeasured] if BACKENDS[name].supports(q_BHTD, pattern, prefix))
 
 
 @cache
 def cuda_table() -> TimingTable:
-    """The table that comes with the package."""
+    """Read the table that comes with the package. Cached."""
     return TimingTable.read()

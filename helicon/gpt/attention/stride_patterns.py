@@ -1,8 +1,8 @@
-"""Dense attention, and the patterns of a stride.
+"""Dense attention, and the sparse patterns with a stride.
 
-Those of one factor are Sparse Transformer's (arXiv:1904.10509, section 4.2) and Jukebox's (arXiv:2005.00341, A.2).
+The factorized ones are Sparse Transformer's (arXiv:1904.10509, section 4.2) and Jukebox's (arXiv:2005.00341, A.2).
 
-L is the stride and C the width of a summary. A window is L keys *including self*, as released code has it; the paper's
+L is the stride and C the width of a summary. A window has L keys *including self*, as in the released code; the paper's
 text counts L + 1.
 
 Shapes: B batch, K keys of a list, M blocks, C offsets of a summary.
@@ -23,7 +23,7 @@ from helicon.gpt.attention.tiles import AttentionTile
 
 @dataclass(frozen=True)
 class DensePattern(AttentionPattern):
-    """All keys up to the query."""
+    """Dense causal pattern: all keys up to the query."""
 
     form = "dense"
 
@@ -40,7 +40,7 @@ class DensePattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class LocalPattern(AttentionPattern):
-    """The last L keys, self included."""
+    """Sliding window: the last L keys, self included."""
 
     stride: int
     form = "local:L"
@@ -59,7 +59,7 @@ class LocalPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class BlockPattern(AttentionPattern):
-    """The query's own block of L up to itself (Jukebox: row)."""
+    """Block pattern: keys of the query's block of L, up to the query (Jukebox's row attention)."""
 
     stride: int
     form = "block[:L]"
@@ -78,7 +78,7 @@ class BlockPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class PreviousPattern(AttentionPattern):
-    """The whole block before the query's; nothing in block 0, where Jukebox attends to zero padding."""
+    """Previous-block pattern: all keys of the block before; none in block 0, where Jukebox attends to zero padding."""
 
     stride: int
     form = "previous:L"
@@ -97,7 +97,7 @@ class PreviousPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class ColumnPattern(AttentionPattern):
-    """Every L-th key back from the query, self included (Sparse Transformer's strided factor 2; DALL·E's column)."""
+    """Column pattern: every L-th key back from self (Sparse Transformer's strided factor 2; DALL·E's column)."""
 
     stride: int
     form = "column[:L]"
@@ -116,7 +116,7 @@ class ColumnPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class SummaryPattern(AttentionPattern):
-    """The last C offsets of every block of L, up to the query (fixed factor 2); nothing before the first of them."""
+    """Summary pattern: the last C offsets of every block of L, up to the query (Sparse Transformer's fixed 2)."""
 
     stride: int
     width: int
@@ -137,7 +137,8 @@ class SummaryPattern(AttentionPattern):
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         start_M1 = torch.arange(ceil_div(length, self.stride), device=query_B.device)[:, None] * self.stride
         first = self.stride - self.width
-        end = min(self.stride, max(length, first + 1))  # no more of a block than a sequence has, but one key at least
+        # No offsets that a slot shorter than one block does not have, but at least one key
+        end = min(self.stride, max(length, first + 1))
         offset_C = torch.arange(first, end, device=query_B.device)
         index_BK = (start_M1 + offset_C).flatten().expand(len(query_B), -1)
         return index_BK, index_BK <= query_B[:, None]
@@ -145,7 +146,7 @@ class SummaryPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class StridedPattern(AttentionPattern):
-    """local:L and column:L in one softmax (Sparse Transformer strided, merged)."""
+    """Strided pattern: `local:L` and `column:L` in one softmax (Sparse Transformer's strided, merged)."""
 
     stride: int
     form = "strided:L"
@@ -166,7 +167,7 @@ class StridedPattern(AttentionPattern):
 
 @dataclass(frozen=True)
 class FixedPattern(AttentionPattern):
-    """block:L and summary:L,C in one softmax (Sparse Transformer fixed, merged)."""
+    """Fixed pattern: `block:L` and `summary:L,C` in one softmax (Sparse Transformer's fixed, merged)."""
 
     stride: int
     width: int
@@ -174,7 +175,7 @@ class FixedPattern(AttentionPattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        SummaryPattern(self.stride, self.width)  # the same bound on C
+        SummaryPattern(self.stride, self.width)  # checks C <= L
 
     def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
         return BlockPattern(self.stride).mask_mod(query, key) | SummaryPattern(self.stride, self.width).mask_mod(
@@ -193,9 +194,18 @@ class FixedPattern(AttentionPattern):
 
 
 def _block_start(query_B: Tensor, stride: int) -> Tensor:
-    """[B] -> [B, 1], the first index of each query's block."""
+    """Return the first index of each query's block: [B] -> [B, 1]."""
     return (query_B - query_B % stride)[:, None]
 
 
 def ceil_div(length: int, stride: int) -> int:
+    """Divide, rounding up.
+
+    Args:
+        length: tokens.
+        stride: tokens of a block.
+
+    Returns:
+        Number of blocks, an incomplete one included.
+    """
     return -(-length // stride)

@@ -67,7 +67,7 @@ class NativeModel(ctypes.Structure):
             "layer_count", "width", "heads", "head", "qk_head", "normalise_qk", "rms", "activation", "rope",
             "mlp_width", "prefix", "cache_kind", "cache_length", "axes", "table_kind", "threads",
         )),
-        ("tokens", c_void_p), ("places", c_void_p), ("norm", NativeNorm),
+        ("tokens", c_void_p), ("coords", c_void_p), ("norm", NativeNorm),
         *((name, c_void_p) for name in ("x", "angles", "shared", "scratch")),
         *((name, c_int64) for name in ("shared_width", "scratch_size")),
     ]  # fmt: skip

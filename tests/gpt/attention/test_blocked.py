@@ -52,17 +52,17 @@ def test_scores_that_overflow_an_exponential():
 
 def test_chosen_for_training_only_and_where_weights_can_be_kept():
     q = torch.zeros(1, 8, 1280, 64, dtype=torch.bfloat16)
-    assert not blocked.fits(q)
-    assert blocked.fits(q.requires_grad_())
-    assert not blocked.fits(torch.zeros(1, 8, 2049, 64, dtype=torch.bfloat16, requires_grad=True))
+    assert not blocked.supports(q)
+    assert blocked.supports(q.requires_grad_())
+    assert not blocked.supports(torch.zeros(1, 8, 2049, 64, dtype=torch.bfloat16, requires_grad=True))
     with torch.no_grad():
-        assert not blocked.fits(q)
+        assert not blocked.supports(q)
 
 
 def test_attend_supports_blocks_and_the_fused_kernel_alike(monkeypatch):
     tensors = draw(100)
     by_blocks = outcome(lambda q, k, v: attend(q, k, v, DENSE), *tensors)
-    monkeypatch.setattr(blocked, "LONGEST_BYTES", 0)
+    monkeypatch.setattr(blocked, "MAX_WEIGHT_BYTES", 0)
     fused = outcome(lambda q, k, v: attend(q, k, v, DENSE), *tensors)
     assert not torch.equal(by_blocks[0], fused[0])  # two computations
     for one, other in zip(by_blocks, fused, strict=True):

@@ -42,6 +42,6 @@ def test_chosen_in_bfloat16_and_while_its_weights_are_small():
         StridedView(size=4096, cells=range(2), offsets=range(4096)),
     )
     q = torch.zeros(1, 1, 8, 16, dtype=torch.bfloat16)
-    assert matmul.fits(q, AttentionTile(view, view))
-    assert not matmul.fits(q, AttentionTile(long, long))
-    assert not matmul.fits(q.float(), AttentionTile(view, view))
+    assert matmul.supports(q, AttentionTile(view, view))
+    assert not matmul.supports(q, AttentionTile(long, long))
+    assert not matmul.supports(q.float(), AttentionTile(view, view))

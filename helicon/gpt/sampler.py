@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from helicon.formats.kinds import kind_of
 from helicon.formats.printable import MOST, printable
 from helicon.plugins.registry import Registry
 from helicon.sampling import SamplingOptions
@@ -159,8 +160,7 @@ class CheckedProcessor:
         with STEPS.running(self.name):
             output = self.step(logits_BV, seen_BV)
         if not isinstance(output, Tensor) or output.shape != logits_BV.shape or not output.is_floating_point():
-            kind = f"{output.dtype} {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise STEPS.fault(self.name, f"logits {kind}, {logits_BV.dtype} {list(logits_BV.shape)} are needed")
+            raise STEPS.fault(self.name, f"logits {kind_of(output)}, {kind_of(logits_BV)} are needed")
         largest_B = output.amax(-1)  # NaN if any is NaN
         if not largest_B.isfinite().all():
             raise STEPS.fault(self.name, "logits that are NaN or infinite, or that leave no token")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helicon.formats.kinds import kind_of
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.base import Automaton, Tokenizer
@@ -24,9 +25,9 @@ Wrong = str  # what a tokenizer gives, and what is needed; empty where that is t
 def tried(tokenizer: Any, from_state: Callable[..., Tokenizer]) -> Wrong:
     """What is wrong with a tokenizer that was made, and comes back by `from_state`; what it raises is let through."""
     if not isinstance(tokenizer, Tokenizer):
-        return f"make gives {_kind(tokenizer)}; a helicon.Tokenizer is needed"
+        return f"make gives {kind_of(tokenizer)}; a helicon.Tokenizer is needed"
     if not isinstance(tokenizer.block, TokenBlock) or not len(tokenizer.block):
-        return f"its block is {_kind(tokenizer.block)}; a helicon.TokenBlock of at least one token is needed"
+        return f"its block is {kind_of(tokenizer.block)}; a helicon.TokenBlock of at least one token is needed"
     wrong = _state(tokenizer, from_state) or _amounts(tokenizer) or _dropped(tokenizer)
     return wrong or (_automaton(tokenizer.automaton, len(tokenizer.block)) if tokenizer.automaton else "")
 
@@ -35,7 +36,7 @@ def wrong_ids(ids: Any, size: int) -> Wrong:
     """What ids are that are no int64 [T] of a block of so many tokens."""
     needed = f"; int64 [T] from 0 to {size - 1} is needed"
     if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu":
-        return f"{_kind(ids)}{needed}"
+        return f"{kind_of(ids)}{needed}"
     outside = len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size
     return f"ids from {ids.min()} to {ids.max()}{needed}" if outside else ""
 
@@ -43,7 +44,7 @@ def wrong_ids(ids: Any, size: int) -> Wrong:
 def _state(tokenizer: Tokenizer, from_state: Callable[..., Tokenizer]) -> Wrong:
     """The state has to go through JSON and back; that of a codec's takes its weights, which are not built once more."""
     if not isinstance(found := tokenizer.state(), dict):
-        return f"state gives {_kind(found)}; a dict is needed"
+        return f"state gives {kind_of(found)}; a dict is needed"
     try:
         state = json.loads(json.dumps(found))
     except (TypeError, ValueError) as error:
@@ -52,7 +53,7 @@ def _state(tokenizer: Tokenizer, from_state: Callable[..., Tokenizer]) -> Wrong:
         return ""
     again = from_state(state)
     if not isinstance(again, Tokenizer):
-        return f"from_state gives {_kind(again)}; a helicon.Tokenizer is needed"
+        return f"from_state gives {kind_of(again)}; a helicon.Tokenizer is needed"
     if again.block != tokenizer.block or json.loads(json.dumps(again.state())) != state:
         return "from_state gives another tokenizer than the one whose state it gets"
     return ""
@@ -81,7 +82,7 @@ def _automaton(automaton: Automaton, size: int) -> Wrong:
         return f"its automaton starts with {_kinds(first)}; tensors by name, [B, ...], are needed"
     allowed = automaton.allowed(first)
     if not isinstance(allowed, Tensor) or allowed.dtype != torch.bool or allowed.shape != (ROWS, size + 1):
-        return f"its automaton allows {_kind(allowed)}; torch.bool [{ROWS}, {size + 1}] is needed"
+        return f"its automaton allows {kind_of(allowed)}; torch.bool [{ROWS}, {size + 1}] is needed"
     if not allowed.any(1).all():
         return "its automaton allows no token to begin with"
     ids_B = allowed[:, :size].long().argmax(1)
@@ -91,7 +92,7 @@ def _automaton(automaton: Automaton, size: int) -> Wrong:
         return f"its automaton steps from {_kinds(first)} to {_kinds(then)}; the same names and shapes are needed"
     before, after = automaton.coords(first), automaton.coords(then)
     for coords in (before, after):
-        if not isinstance(coords, Mapping) or any(_kind(each) != f"torch.int64 [{ROWS}]" for each in coords.values()):
+        if not isinstance(coords, Mapping) or any(kind_of(each) != f"torch.int64 [{ROWS}]" for each in coords.values()):
             return f"coords of its automaton are {_kinds(coords)}; torch.int64 [{ROWS}] by name are needed"
     if (scanned := automaton.scan(ids_B[:1].numpy())).keys() != after.keys():
         return f"scan of its automaton gives {', '.join(scanned) or 'nothing'}; its coords are {', '.join(after)}"
@@ -104,10 +105,5 @@ def _automaton(automaton: Automaton, size: int) -> Wrong:
 def _kinds(found: Any) -> str:
     """Of several, by name."""
     if not isinstance(found, Mapping):
-        return _kind(found)
-    return ", ".join(f"{name}: {_kind(each)}" for name, each in found.items()) or "nothing"
-
-
-def _kind(value: Any) -> str:
-    """What something is: type and shape of arrays."""
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray | Tensor) else type(value).__name__
+        return kind_of(found)
+    return ", ".join(f"{name}: {kind_of(each)}" for name, each in found.items()) or "nothing"

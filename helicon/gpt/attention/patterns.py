@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from helicon.formats.kinds import kind_of
 from helicon.gpt.attention.grid_patterns import ConvPattern, RowPattern, UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern, PatternSpec
 from helicon.gpt.attention.stride_patterns import (
@@ -95,9 +96,8 @@ def _check_predicate(pattern: AttentionPattern, name: str) -> None:
         mask = pattern.mask_mod(index[:, None], index)
     size = TRIAL_TOKENS
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (size, size):
-        kind = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         needed = f"torch.bool [{size}, {size}] is needed of {size} x {size} pairs"
-        raise PATTERNS.fault(name, f"mask_mod gives {kind}; {needed}")
+        raise PATTERNS.fault(name, f"mask_mod gives {kind_of(mask)}; {needed}")
 
 
 def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:

@@ -52,7 +52,7 @@ def layer_features(
     # Those of like length together, to waste little on padding
     order = np.argsort(corpus.lengths(layout.target.name), kind="stable").tolist()
     told = bar(order, of="features", unit="pieces")
-    blind = bundle.objective.examples == "labelled"
+    blind = bundle.objective.blind
     windows = ((each, window) for each in told for window in scored_windows(corpus, sequencer, layout, each, blind))
     while group := list(islice(windows, batch)):
         examples = [example for example, _ in group]

@@ -111,7 +111,7 @@ def measure_losses(
         for example in examples:
             for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
                 units[unit] = units.get(unit, 0.0) + amount
-        blind = bundle.objective.examples == "labelled"
+        blind = bundle.objective.blind
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind)
         losses.append(
             LayoutLoss(layout=str(layout), slot=name, pieces=len(examples), targets=targets, nats=nats, units=units)

@@ -114,7 +114,7 @@ def objective_reports(
     """Layout -> what the model's objective says of all pieces, or of those that are held out; of those that say any."""
     found = {}
     for corpus, layout in zip(prepared.corpora, layouts):
-        numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.examples == "labelled"
+        numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.blind
         of = (bundle.gpt, bundle.sequencer, corpus, layout)
         pieces = window_batches(*of, measured_examples(corpus, held), batch, blind, numbers)
         batches = pair_batches(*of, held, batch) if len(corpus.pairs) else pieces

@@ -115,7 +115,7 @@ class GraphStep:
         for buffer, tensor in zip(self.inputs, new):
             buffer[:count].copy_(tensor)
         bucket = vocab_slice.start, vocab_slice.stop, min(-(-kv_length // BUCKET) * BUCKET, self.length)
-        captured = [size for size, *other in self.graphs if tuple(other) == bucket and size >= count]
+        captured = [key[0] for key in self.graphs if key[1:] == bucket and key[0] >= count]
         size = min(captured, default=min(1 << (count - 1).bit_length(), self.max_rows))
         key = size, *bucket
         if key not in self.graphs:

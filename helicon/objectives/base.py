@@ -126,6 +126,11 @@ class Objective(ABC):
     kept: ClassVar[tuple[str, ...]] = ()
     use: ClassVar[str] = "generate {run} -n 4 --seed 1 -o out"
 
+    @property
+    def blind(self) -> bool:
+        """Whether pieces are fed without their conditions, of which some may tell the label."""
+        return self.examples == "labelled"
+
     def build(self, bundle: Bundle) -> Network:
         """The GPT of a bundle with what the objective needs beyond it, freshly initialised.
 

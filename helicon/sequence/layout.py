@@ -1,4 +1,7 @@
-"""What a sequence is: a task token, then ordered slots such as `text[32] style[3] music`."""
+"""Layouts of sequences: a task token, then ordered slots such as `text[32] style[3] music`; and a model's schema.
+
+Shapes are in tokens; positions count from the task token, which is at 0.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,26 @@ from math import prod
 
 from helicon.sequence.vocabulary import TokenBlock, Vocabulary
 
-TASK = "task"
-GRID_AXES = ("row", "column", "channel")
-MOST_CONTEXT = 1 << 20  # tokens fed at most, and therefore of a slot
-MOST_LAYOUTS = 256
-LONGEST_SPEC = 1000  # characters of a layout
+TASK = "task"  # name of the block of task tokens, one token a layout
+GRID_AXES = ("row", "column", "channel")  # coordinate axes of a grid, outermost first
+# Bounds that a config from elsewhere is checked against, so that it cannot ask for huge tables or long matching
+MOST_CONTEXT = 1 << 20  # tokens fed, and therefore tokens of a slot
+MOST_LAYOUTS = 256  # each has a task token
+LONGEST_SPEC = 1000  # characters
 _NAME = r"([a-z][a-z0-9_-]{0,99})"
 _SLOT = re.compile(rf"{_NAME}(?:\[([0-9]{{1,9}}(?:x[0-9]{{1,9}})*|)\])?(?:@{_NAME})?")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A stretch of a sequence that one tokenizer fills: of fixed length, perhaps a grid, or open (length None).
+    """Segment of a sequence that one tokenizer fills: of fixed length, perhaps a grid, or open (length None).
 
-    An empty shape, `image[]`, is to be that of the tokenizer's grid. A grid is whole or left out as a whole.
-    guide: slot of coarser tokens of the same medium, as of `above` in `audio@above`. They are never fed; each token is
-    told those that lie around the token after it (see `helicon.tokenizers.guides`).
+    Attributes:
+        name: of the slot, and of its tokenizer's block.
+        shape: tokens along each axis; None for an open slot, () as in `image[]` for the shape of the tokenizer's grid.
+            A grid is filled completely or left out completely.
+        guide: slot of the upsampling condition, such as `above` in `audio@above`: coarser tokens of the same medium.
+            They are never fed; they enter as coordinates of the tokens (see `helicon.tokenizers.guides`).
     """
 
     name: str
@@ -44,7 +51,7 @@ class Slot:
 
     @property
     def grid(self) -> dict[str, int]:
-        """Axis -> its length, of a slot of two or more dimensions; else empty."""
+        """Length of each grid axis by name; empty for a slot of fewer than two dimensions."""
         return dict(zip(GRID_AXES, self.shape)) if self.shape and len(self.shape) > 1 else {}
 
     def __str__(self) -> str:
@@ -54,7 +61,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class PatternContext:
-    """Where the last slot begins, and the tokens of one row of its grid, None when it is no grid."""
+    """Geometry of a layout that attention patterns depend on.
+
+    Attributes:
+        prefix: positions before the target slot.
+        row: tokens in one row of the target slot's grid; None when the slot is no grid.
+    """
 
     prefix: int = 0
     row: int | None = None
@@ -62,16 +74,16 @@ class PatternContext:
 
 @dataclass(frozen=True)
 class Layout:
-    """Ordered slots. Fixed ones are filled up with `eos`; only the last may be open.
+    """Ordered slots of a sequence. Fixed slots are padded with `eos`; only the last slot, the target, may be open.
 
-    A sequence is the task token and then the slots; `prefix` positions come before the last slot.
+    A sequence is the task token followed by the slots; `prefix` positions come before the target slot.
     """
 
     slots: tuple[Slot, ...]
 
     @staticmethod
     def parse(spec: str) -> Layout:
-        """Layout of a spec such as `text[256] image[32x32]`; ValueError says what is wrong with it."""
+        """Parse a spec such as `text[256] image[32x32]`; ValueError says what is wrong with the spec."""
         if not isinstance(spec, str) or len(spec) > LONGEST_SPEC:
             raise ValueError(f"layout {repr(spec)[:40]}...: a text of at most {LONGEST_SPEC} characters is accepted")
         slots, shown = [], spec if len(spec) <= 100 else f"{spec[:97]}..."
@@ -96,9 +108,13 @@ class Layout:
         return Layout(tuple(slots))
 
     def filled(self, shapes: Mapping[str, tuple[int, ...]]) -> Layout:
-        """The layout whose slots have the shapes that their tokenizers' grids have.
+        """Return the layout with slots shaped like the grids of their tokenizers.
 
-        ValueError where it says another, or leaves it to a tokenizer that has none.
+        Args:
+            shapes: grid shape by slot, of the slots whose tokenizer makes grids.
+
+        Raises:
+            ValueError: a slot has another shape than its grid, or an empty shape and a tokenizer without a grid.
         """
         slots = []
         for slot in self.slots:
@@ -116,17 +132,17 @@ class Layout:
 
     @property
     def target(self) -> Slot:
-        """The slot that is made; those before it are conditions."""
+        """Last slot, the one that is generated; the slots before it are conditions."""
         return self.slots[-1]
 
     @property
     def all_slots(self) -> list[str]:
-        """Names of all slots whose ids an example carries: those of the sequence, and the guide of the last one."""
+        """Names of all slots whose ids an example carries: those of the sequence, then the target's guide, if any."""
         return [slot.name for slot in self.slots] + ([self.target.guide] if self.target.guide else [])
 
     @cached_property
     def starts(self) -> dict[str, int]:
-        """Position of each slot's first token; the task token is at 0."""
+        """Position of each slot's first token by slot name; the task token is at 0."""
         starts, position = {}, 1
         for slot in self.slots:
             starts[slot.name] = position
@@ -135,39 +151,47 @@ class Layout:
 
     @property
     def prefix(self) -> int:
-        """Positions before the last slot, the task token included."""
+        """Number of positions before the target slot, the task token included."""
         return self.starts[self.target.name]
 
     @cached_property
     def frame(self) -> PatternContext:
-        """What attention knows of a layout; `image[32x32]` has rows of 32 tokens, `image[32x32x3]` of 96."""
+        """Pattern context of the layout; `image[32x32]` has rows of 32 tokens, `image[32x32x3]` rows of 96."""
         shape = self.target.shape or ()
         return PatternContext(self.prefix, prod(shape[1:]) if len(shape) > 1 else None)
 
     @property
     def input_length(self) -> int | None:
-        """Tokens fed when all slots are full: the last one never is. None when the last slot is open."""
+        """Number of tokens fed when all slots are full; None when the target slot is open.
+
+        The last token of a sequence is only ever predicted, never fed.
+        """
         return None if self.target.length is None else self.prefix + self.target.length - 1
 
     def target_capacity(self, context: int) -> int:
-        """Tokens of the last slot that are fed when at most `context` are; ValueError when the rest leaves none."""
+        """Return how many target tokens are fed within `context` tokens; ValueError when the context is too short."""
         if context <= self.prefix:
             raise ValueError(f"layout {str(self)!r} needs a context above {self.prefix} tokens, got {context}")
-        room = context - self.prefix
+        capacity = context - self.prefix
         if self.target.length is None:
-            return room
-        if room < self.target.length - 1:
+            return capacity
+        if capacity < self.target.length - 1:
             raise ValueError(f"layout {str(self)!r} needs a context of {self.input_length}, got {context}")
         return self.target.length - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """The layouts one model carries, the blocks and axes of their slots, and how many tokens are fed at most.
+    """Layouts that one model carries, with the token blocks and coordinate axes of their slots, and the context length.
 
-    slot_axes: slot -> axis -> table size, of each slot's grammar. positions: `flat`, `grid:L` (one table for i // L and
-    one for i mod L: Sparse Transformer's "attention embeddings", arXiv:1904.10509 section 5.3), `axes` (a table for the
-    place in a slot; a grid has only its own axes) or `rope` (no table). Grids have their axes whatever it is.
+    Attributes:
+        layouts: one task token each.
+        blocks: token block by slot.
+        slot_axes: table size of each coordinate axis of the slot's grammar, by slot and axis.
+        context: tokens fed at most.
+        positions: `flat`, `grid:L` (one table for i // L and one for i mod L: Sparse Transformer's "attention
+            embeddings", arXiv:1904.10509 section 5.3), `axes` (a table for the position within a slot; a grid has only
+            its own axes) or `rope` (no table). Grids have their axes in any case.
     """
 
     layouts: tuple[Layout, ...]
@@ -190,14 +214,14 @@ class Schema:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """A block of task tokens, then the block of each slot that is fed, in order of first use."""
+        """Vocabulary of the model: the block of task tokens, then the block of each slot that is fed, by first use."""
         names = dict.fromkeys(slot.name for layout in self.layouts for slot in layout.slots)
         slots = (TokenBlock(name, self.blocks[name].tokens) for name in names)
         return Vocabulary((TokenBlock(TASK, tuple(map(str, self.layouts))), *slots))
 
     @cached_property
     def position_axes(self) -> dict[str, int]:
-        """Axis -> size of the tables for a token's place in the sequence."""
+        """Table size of each axis of the position in the sequence, by axis; ValueError for unknown `positions`."""
         if not isinstance(self.positions, str):
             raise ValueError(f"positions {repr(self.positions)[:40]}: a text is accepted")
         kind, _, length = self.positions[:20].partition(":")
@@ -214,17 +238,16 @@ class Schema:
 
     @cached_property
     def axes(self) -> dict[str, int]:
-        """Every coordinate axis -> table size. Row 0 of a slot's axes means: this token is not of that slot.
+        """Table size of every coordinate axis, by axis. Row 0 of a slot's axes marks tokens of other slots.
 
-        A fixed slot that something may leave short has an axis `SLOT.filler`: the embedding of its fillers,
-        learned for each position as DALL·E's pads are.
+        A fixed slot that an example may leave short has an axis `SLOT.filler`: the embedding of its pad tokens,
+        learned for each position as in DALL·E (arXiv:2102.12092, section 2.2).
         """
         axes = dict(self.position_axes)
         for layout in self.layouts:
             for slot in layout.slots:
-                if slot.length is not None and not (
-                    slot.grid and slot is layout.target
-                ):  # a grid that is made is whole
+                complete = slot.grid and slot is layout.target  # a generated grid is never left short
+                if slot.length is not None and not complete:
                     name = f"{slot.name}.filler"
                     axes[name] = max(axes.get(name, 0), slot.length + 1)
                 for axis, size in {**slot.grid, **self.slot_axes.get(slot.name, {})}.items():
@@ -233,22 +256,22 @@ class Schema:
 
     @cached_property
     def axis_starts(self) -> dict[str, int]:
-        """Axis -> its first row in the one table that holds all axes, whose size is `coord_table_size`."""
+        """First row of each axis in the coordinate table, which holds all axes in `coord_table_size` rows."""
         return dict(zip(self.axes, accumulate(self.axes.values(), initial=0)))
 
     def vocab_slice(self, slot: Slot) -> slice:
-        """Rows of the vocabulary that a token of the slot is one of: with `eos`, unless the slot is a grid."""
+        """Return the vocabulary rows that a slot's tokens can have: its block with `eos`, for a grid without."""
         rows = self.vocabulary.slice(slot.name)
         return slice(rows.start, rows.stop - 1) if slot.grid else rows
 
     @property
     def coord_table_size(self) -> int:
-        """Rows of the one coordinate table."""
+        """Number of rows of the coordinate table."""
         return sum(self.axes.values())
 
     def layout(self, spec: str) -> Layout:
-        """The layout of that spec; KeyError names those there are."""
-        found = [layout for layout in self.layouts if str(layout) == spec]
-        if not found:
+        """Return the layout with that spec; KeyError lists the layouts of the model."""
+        matches = [layout for layout in self.layouts if str(layout) == spec]
+        if not matches:
             raise KeyError(f"no layout {spec!r}; this model has: {'; '.join(map(str, self.layouts))}")
-        return found[0]
+        return matches[0]

@@ -1,4 +1,4 @@
-"""A vocabulary is declared as an ordered tuple of named blocks; every offset derives from it."""
+"""Vocabularies, declared as an ordered tuple of named token blocks; every offset derives from that order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class TokenBlock:
-    """Named tokens `0 .. len(tokens)-1`. In a vocabulary each block has one more row, `eos`, after its last token."""
+    """Named tokens with local ids `0 .. len(tokens)-1`. In a vocabulary each block ends with one more row, `eos`."""
 
     name: str
     tokens: tuple[str, ...]
@@ -28,13 +28,13 @@ class TokenBlock:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Token name -> local id."""
+        """Local id by token name."""
         return {token: i for i, token in enumerate(self.tokens)}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Blocks end to end: local id i of block b is row `slice(b).start + i`; `eos` is the last row of the slice."""
+    """Token blocks end to end: local id i of block b is row `slice(b).start + i`; the last row is `eos`."""
 
     blocks: tuple[TokenBlock, ...]
 
@@ -55,17 +55,17 @@ class Vocabulary:
         return sum(len(block) + 1 for block in self.blocks)
 
     def slice(self, name: str) -> slice:
-        """Rows of a block, its `eos` included."""
+        """Return the rows of a block, its `eos` included; KeyError lists the blocks."""
         if name not in self._slices:
             raise KeyError(f"no block {name!r}; the vocabulary has {', '.join(self._slices)}")
         return self._slices[name]
 
     def eos(self, name: str) -> int:
-        """Row of a block's `eos`: the end of an open slot and the filler of a fixed one."""
+        """Return the row of a block's `eos`, which ends an open slot and pads a fixed one."""
         return self.slice(name).stop - 1
 
     def block(self, name: str) -> TokenBlock:
-        """The block of that name."""
+        """Return the block of that name; KeyError lists the blocks."""
         self.slice(name)
         return next(block for block in self.blocks if block.name == name)
 
@@ -76,11 +76,12 @@ class Vocabulary:
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
     def rows_from(self, other: Vocabulary) -> Iterable[tuple[int, int]]:
-        """(row here, row in `other`) for every token, `eos` included, that both name in a block of the same name."""
-        theirs = {block.name: block for block in other.blocks}
+        """Yield (row here, row in `other`) of each token, `eos` included, that blocks of one name share."""
+        other_blocks = {block.name: block for block in other.blocks}
         for block in self.blocks:
-            if block.name not in theirs:
+            if block.name not in other_blocks:
                 continue
-            here, there, index = self.slice(block.name).start, other.slice(block.name).start, theirs[block.name].index
-            yield from ((here + i, there + index[t]) for i, t in enumerate(block.tokens) if t in index)
+            start, other_start = self.slice(block.name).start, other.slice(block.name).start
+            index = other_blocks[block.name].index
+            yield from ((start + i, other_start + index[t]) for i, t in enumerate(block.tokens) if t in index)
             yield self.eos(block.name), other.eos(block.name)

@@ -14,7 +14,7 @@ def patches(config: helicon.ImageCodecConfig, sizes: helicon.NetSizes) -> helico
     """A square of `step` x `step` pixels becomes channels first, and last channels become such a square."""
     inside, pixels = config.width, sizes.step**2
     encoder = nn.Sequential(nn.PixelUnshuffle(sizes.step), *mlp(sizes.channels * pixels, inside, sizes.inputs))
-    decoder = nn.Sequential(*mlp(sizes.outputs, inside, sizes.made * pixels), nn.PixelShuffle(sizes.step))
+    decoder = nn.Sequential(*mlp(sizes.outputs, inside, sizes.decoder_channels * pixels), nn.PixelShuffle(sizes.step))
     return helicon.Nets(encoder, decoder)
 
 

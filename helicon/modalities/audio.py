@@ -23,7 +23,7 @@ from helicon.tokenizers.samples import CHANNELS, RATE
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.config import MOST_HOPS
-from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
+from helicon.vqvae.storage import CodecBundle, find_codec, inference_state_dict, load_codec
 
 MAX_FILE_BYTES = 4 << 30  # what the sizes of WAV files can say; of samples in memory fewer are accepted
 TOP = -1
@@ -80,7 +80,7 @@ def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> Sou
     if not isinstance(codec, AudioCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of sound is needed")
     how = bundle.reading["rate"], bundle.reading["channels"], bundle.config()
-    return SoundCodesTokenizer(codec, level, *how, lasting(codec), block)
+    return SoundCodesTokenizer(codec, level, *how, inference_state_dict(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> SoundCodesTokenizer:

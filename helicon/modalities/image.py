@@ -21,7 +21,7 @@ from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
 from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import ImageCodec
-from helicon.vqvae.storage import CodecBundle, find_codec, lasting, load_codec
+from helicon.vqvae.storage import CodecBundle, find_codec, inference_state_dict, load_codec
 
 COLOURS = 512  # of a palette
 
@@ -98,7 +98,7 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
     if not isinstance(codec, ImageCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
     options = ImageOptions(**bundle.reading)
-    return CodesTokenizer(codec, options.size, codec.config.factor, bundle.config(), lasting(codec), block)
+    return CodesTokenizer(codec, options.size, codec.config.factor, bundle.config(), inference_state_dict(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:

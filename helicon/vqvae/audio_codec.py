@@ -1,6 +1,6 @@
-"""A codec of sound: one VQ-VAE for each level, each of its own hop (arXiv:2005.00341, section 3).
+"""Audio codec: one VQ-VAE for each level, each with its own hop (arXiv:2005.00341, section 3).
 
-Level 0 is the finest. Sounds of any length go through in chunks that overlap by what a code can depend on.
+Level 0 is the finest. Long sounds are coded in chunks that overlap by the receptive field of a code.
 
 Shapes: B sounds, C channels, S samples, T codes of a level, one for each `hop` samples.
 """
@@ -14,18 +14,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.vqvae.chunks import blocks_of, chunks, joined, together
+from helicon.vqvae.chunks import concatenate, map_batches, map_chunks, rechunk
 from helicon.vqvae.codec import Bottleneck, make_quantizer
 from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.nets import NetSizes
 from helicon.vqvae.quantizers import Quantizer
 
-CHUNK = 2048  # codes of a sound that go through at a time
-CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21  # of all sounds of a batch
+CHUNK = 2048  # codes of one sound that are processed at a time; bounds memory, whatever the sound's length
+# Samples of all sounds of a batch. On a CPU as much as its caches hold: more is slower
+CPU_SAMPLES, GPU_SAMPLES = 1 << 15, 1 << 21
 
 
 class AudioCodecOutput(NamedTuple):
-    """What a level made of sound: reconstruction [B, C, S], codes int64 [B, T], the quantizer's loss."""
+    """Output of one level in training.
+
+    Attributes:
+        sound: reconstruction [B, C, S].
+        codes: int64 [B, T].
+        loss: the quantizer's loss alone, a scalar; the trainer adds the reconstruction's (compare `CodecOutput`).
+    """
 
     sound: Tensor
     codes: Tensor
@@ -33,108 +40,128 @@ class AudioCodecOutput(NamedTuple):
 
 
 class AudioCodecLevel(Bottleneck):
-    """Waveforms in [-1, 1] to codes and back. `scale`: the sounds' standard deviation, which nets see as 1."""
+    """VQ-VAE of waveforms in [-1, 1].
+
+    `scale` is the standard deviation of the training sounds, by which the networks' inputs are divided.
+    """
 
     def __init__(self, config: AudioCodecConfig, hop: int, quantizer: Quantizer | None = None) -> None:
-        made, channels = quantizer or make_quantizer(config), config.channels
-        sizes = NetSizes(step=hop, channels=channels, inputs=made.inputs, outputs=made.outputs, made=channels)
-        super().__init__("audio", config, sizes, (1, hop), made)
+        quantizer, channels = quantizer or make_quantizer(config), config.channels
+        sizes = NetSizes(
+            step=hop, channels=channels, inputs=quantizer.inputs, outputs=quantizer.outputs, decoder_channels=channels
+        )
+        super().__init__("audio", config, sizes, (1, hop), quantizer)
         self.hop, self.channels = hop, channels
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, sound: Tensor) -> AudioCodecOutput:
-        """[B, C, S], S a multiple of the hop, through the bottleneck with a gradient."""
-        made, found = self.through(self._row(sound))
-        return AudioCodecOutput(made[:, :, 0] * self.scale, found.codes[:, 0], found.loss)
+        """Reconstruct sound [B, C, S], S a multiple of the hop, with a gradient."""
+        decoded, quantized = self.autoencode(self._as_row(sound))
+        return AudioCodecOutput(decoded[:, :, 0] * self.scale, quantized.codes[:, 0], quantized.loss)
 
     @torch.inference_mode()
     def encode(self, sound: Tensor, codes: Sequence[int] | None = None) -> Tensor:
-        """[B, C, S] -> int64 [B, T], all at once; what is missing of the last hop is silence.
+        """Encode a batch of sounds at once.
 
-        codes: how many each sound has, if some are padded; those that it is given beyond them mean nothing.
+        Args:
+            sound: [B, C, S]; an incomplete last hop is padded with silence.
+            codes: number of codes of each sound, where some sounds are padded; codes beyond it are meaningless.
+
+        Returns:
+            Codes int64 [B, T].
         """
-        row = self._row(F.pad(sound, (0, -sound.shape[-1] % self.hop)))
-        return self.codes_of(row, *([] if codes is None else [[n * self.hop for n in codes]]))[:, 0]
+        row = self._as_row(F.pad(sound, (0, -sound.shape[-1] % self.hop)))
+        return self.encode_media(row, *([] if codes is None else [[n * self.hop for n in codes]]))[:, 0]
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """int64 [B, T] -> [B, C, T hop] in [-1, 1], all at once. lengths: codes of each, if it is padded to T."""
-        made = self.decoded(codes[:, None], *([] if lengths is None else [lengths]))
-        return (made[:, :, 0] * self.scale).clamp(-1, 1)
+        """Decode a batch of codes at once.
 
-    def _row(self, sound: Tensor) -> Tensor:
-        """[B, C, S] -> [B, C, 1, S], channels innermost, as the nets take it."""
+        Args:
+            codes: int64 [B, T].
+            lengths: number of codes of each sound, where some are padded to T.
+
+        Returns:
+            Sound [B, C, T hop] in [-1, 1].
+        """
+        decoded = self.decode_codes(codes[:, None], *([] if lengths is None else [lengths]))
+        return (decoded[:, :, 0] * self.scale).clamp(-1, 1)
+
+    def _as_row(self, sound: Tensor) -> Tensor:
+        """View sound [B, C, S] as a picture of one row for the networks, [B, C, 1, S], channels last in memory."""
         return (sound / self.scale)[:, :, None].contiguous(memory_format=torch.channels_last)
 
     def encode_many(self, sounds: Sequence[Tensor]) -> list[Tensor]:
-        """`encode_long` of each, on the device that each is on; those of like length go through together."""
+        """Encode each sound like `encode_long`, in batches of similar length; codes are on the sounds' device."""
         padded = [F.pad(sound, (0, -sound.shape[-1] % self.hop)) for sound in sounds]
-        found = together(padded, self.encode, **self._at_a_time, width=self.hop)
-        return [joined(made, sound.new_zeros(0, dtype=torch.int64)) for sound, made in zip(sounds, found)]
+        chunks = map_batches(padded, self.encode, **self._batch_limits, width=self.hop)
+        return [concatenate(codes, sound.new_zeros(0, dtype=torch.int64)) for sound, codes in zip(sounds, chunks)]
 
     def decode_many(self, codes: Sequence[Tensor]) -> list[Tensor]:
-        """`decode_long` of each, as `encode_many`."""
-        found = together(codes, self.decode, **self._at_a_time, made_width=self.hop)
-        return [joined(made, self._silence.to(given.device)) for given, made in zip(codes, found)]
+        """Decode each code sequence like `decode_long`, batched as in `encode_many`."""
+        chunks = map_batches(codes, self.decode, **self._batch_limits, output_width=self.hop)
+        return [concatenate(sound, self._silence.to(local.device)) for local, sound in zip(codes, chunks)]
 
     def encode_long(self, sound: Tensor) -> Tensor:
-        """[C, S] of any length -> int64 [T], in chunks: the codes that `encode` gives, in bounded memory."""
+        """Encode a sound [C, S] of any length to int64 [T] in chunks: the codes of `encode`, in bounded memory."""
         return torch.cat([sound.new_zeros(0, dtype=torch.int64), *self.encode_stream([sound])])
 
     def decode_long(self, codes: Tensor) -> Tensor:
-        """int64 [T] of any length -> [C, T hop], in chunks."""
+        """Decode codes int64 [T] of any number to a sound [C, T hop], in chunks."""
         return torch.cat([self._silence, *self.decode_stream([codes])], -1)
 
     def encode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Blocks [C, S] of a sound, of any lengths -> its codes, a chunk at a time."""
-        padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in blocks_of(blocks, CHUNK * self.hop))
-        return chunks(padded, CHUNK * self.hop, self.reach * self.hop, self._encoded)
+        """Encode a sound that comes in blocks [C, S] of any lengths; yields codes int64 [t], a chunk at a time."""
+        padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in rechunk(blocks, CHUNK * self.hop))
+        return map_chunks(padded, CHUNK * self.hop, self.receptive_field * self.hop, self._encode_chunk)
 
     def decode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Codes, any number at a time -> the sound [C, S], a chunk at a time."""
-        return chunks(blocks_of(blocks, CHUNK), CHUNK, self.reach, self._decoded)
+        """Decode codes that come in blocks int64 [t] of any length; yields sound [C, s], a chunk at a time."""
+        return map_chunks(rechunk(blocks, CHUNK), CHUNK, self.receptive_field, self._decode_chunk)
 
-    def _encoded(self, sound: Tensor, first: int, last: int) -> Tensor:
+    def _encode_chunk(self, sound: Tensor, first: int, last: int) -> Tensor:
         return self.encode(sound[None])[0, first // self.hop : last // self.hop]
 
-    def _decoded(self, codes: Tensor, first: int, last: int) -> Tensor:
+    def _decode_chunk(self, codes: Tensor, first: int, last: int) -> Tensor:
         return self.decode(codes[None])[0, :, first * self.hop : last * self.hop]
 
     @property
-    def _at_a_time(self) -> dict[str, Any]:
-        """How much goes through the nets at a time: on a CPU as much as its caches hold, more of it is slower."""
+    def _batch_limits(self) -> dict[str, Any]:
+        """Arguments of `map_batches` that bound how much is processed at a time."""
         device = self.scale.device
         samples = CPU_SAMPLES if device.type == "cpu" else GPU_SAMPLES
-        return {"device": device, "size": CHUNK, "halo": self.reach, "most": samples // self.hop}
+        return {"device": device, "size": CHUNK, "halo": self.receptive_field, "max_codes": samples // self.hop}
 
     @property
     def _silence(self) -> Tensor:
-        """The sound [C, 0] of no codes."""
+        """Empty sound [C, 0], the decoding of no codes."""
         return self.scale.new_zeros(self.channels, 0)
 
 
 class AudioCodec(nn.Module):
-    """The levels, finest first; each is a VQ-VAE of its own."""
+    """Audio codec of one or more levels, finest first; each level is a VQ-VAE with weights of its own."""
 
     def __init__(self, config: AudioCodecConfig, quantizers: Iterable[Quantizer] | None = None) -> None:
         super().__init__()
         self.config = config
-        made = list(quantizers) if quantizers is not None else [make_quantizer(config) for _ in config.hops]
-        self.levels = nn.ModuleList(AudioCodecLevel(config, hop, each) for hop, each in zip(config.hops, made))
-        self._innermost()
+        quantizers = list(quantizers) if quantizers is not None else [make_quantizer(config) for _ in config.hops]
+        self.levels = nn.ModuleList(
+            AudioCodecLevel(config, hop, quantizer) for hop, quantizer in zip(config.hops, quantizers)
+        )
+        self._to_channels_last()
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As any module's; kernels are laid out as they were, for the same rounding."""
-        found = super().load_state_dict(*args, **kwargs)
-        self._innermost()
-        return found
+        """Load weights as any module does, with kernels in channels-last memory, so that rounding stays the same."""
+        keys = super().load_state_dict(*args, **kwargs)
+        self._to_channels_last()
+        return keys
 
-    def _innermost(self) -> None:
+    def _to_channels_last(self) -> None:
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def level(self, number: int) -> AudioCodecLevel:
-        """Level 0 is the finest, -1 the top. ValueError when there is none of that number."""
+        """Return a level: 0 is the finest, -1 the top. ValueError when the codec has no such level."""
         if not -len(self.levels) <= number < len(self.levels):
             raise ValueError(f"level {number}: this codec has {len(self.levels)}, 0 is the finest")
         return cast(AudioCodecLevel, self.levels[number])

@@ -1,11 +1,12 @@
 """Convolutional encoder and decoder of sound, after Jukebox (arXiv:2005.00341, section 3 and appendix A.2).
 
-Nothing in them but convolutions: what stands at one place depends on `reach` places to either side and on nothing
-else, so that long sounds can go through in chunks.
+They consist of convolutions alone: an output depends on `receptive_field` positions to either side and on nothing else,
+so that long sounds can be processed in chunks.
 
-Sounds are pictures of one row here, [B, C, 1, S]: CPUs have much faster kernels for pictures, channels innermost.
+Sounds are pictures of one row here, [B, C, 1, S]: with channels last in memory, CPUs have much faster kernels for 2-D
+convolutions than for 1-D ones.
 
-Shapes: B sounds, C channels, W width, S samples, T places of the latent grid, one for each `hop` samples.
+Shapes: B sounds, C channels, W width, S samples, T positions of the latent grid, one for each `hop` samples.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ AUDIO_NETS = NETS["audio"]
 
 
 class AudioResBlock(nn.Module):
-    """x + conv1(act(conv3(act x))), the wider convolution dilated; it begins as the identity."""
+    """Residual block x + conv1(act(conv3(act x))), the wider convolution dilated.
+
+    Deviates from Jukebox: SiLU in place of ReLU, and a last convolution that starts at 0, so that blocks start as the
+    identity.
+    """
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -41,12 +46,32 @@ class AudioResBlock(nn.Module):
 
 
 def conv(inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> nn.Conv2d:
-    """A convolution along the row."""
+    """Make a 1-D convolution, as a 2-D one along the row.
+
+    Args:
+        inputs: channels of the input.
+        outputs: channels of the output.
+        size: kernel size, in positions.
+        stride: positions between two outputs.
+        padding: zeros at either end.
+        dilation: positions between two taps of the kernel.
+
+    Returns:
+        A module [B, inputs, 1, T] -> [B, outputs, 1, T'].
+    """
     return nn.Conv2d(inputs, outputs, (1, size), (1, stride), (0, padding), (1, dilation))
 
 
 def strides(hop: int, stride: int) -> list[int]:
-    """Steps of `stride`, and a smaller last one where that is what is left, whose product is the hop."""
+    """Factorize a hop into the strides of its down-sampling steps.
+
+    Args:
+        hop: samples a code.
+        stride: largest step, taken as long as it divides what is left of the hop.
+
+    Returns:
+        Strides whose product is the hop, such as [4, 4, 2] for a hop of 32 and a stride of 4.
+    """
     steps: list[int] = []
     while hop > 1:
         step = next(s for s in range(min(stride, hop), 1, -1) if hop % s == 0)
@@ -56,64 +81,88 @@ def strides(hop: int, stride: int) -> list[int]:
 
 
 def dilations(depth: int, growth: int) -> list[int]:
-    """1, g, g^2 ..."""
+    """Return the dilation of each residual block after a step.
+
+    Args:
+        depth: number of blocks.
+        growth: dilation of a block as a multiple of the one before.
+
+    Returns:
+        [1, growth, growth^2, ...] of length `depth`.
+    """
     return [growth**i for i in range(depth)]
 
 
 class MaskedSequential(nn.Sequential):
-    """Parts one after another, for items of one length, or of several that are padded to the longest."""
+    """Sequential of layers for padded batches: padding is masked before each layer."""
 
     def forward(self, x_BC1T: Tensor, ends: Sequence[int] | None = None) -> Tensor:  # type: ignore[override]
-        """ends: places of each item that are its own, for inference. It comes out as if it were alone, up to there.
+        """Run the layers on a batch, of items of different lengths in inference.
 
-        What each part is fed beyond the end is made 0, which is what a convolution sees beyond that of a whole row.
+        Before each layer positions beyond an item's end become 0, which is the zero padding that its convolutions see
+        at the end of an item that is alone.
+
+        Args:
+            x_BC1T: items, padded to the longest; its padding is overwritten when `ends` is set.
+            ends: length of each item, in positions of the input; None when all fill the batch.
+
+        Returns:
+            Output of the last layer. Up to its end each item is as if it were alone.
         """
         length = x_BC1T.shape[-1]
-        for part in self:
+        for layer in self:
             if ends is not None:
-                silence(x_BC1T, [end * x_BC1T.shape[-1] // length for end in ends])
-            x_BC1T = part(x_BC1T)
+                mask_padding_(x_BC1T, [end * x_BC1T.shape[-1] // length for end in ends])
+            x_BC1T = layer(x_BC1T)
         return x_BC1T
 
 
-def silence(x_BC1T: Tensor, ends: Sequence[int]) -> None:
-    """Makes the places of each item from its end on 0, in place."""
+def mask_padding_(x_BC1T: Tensor, ends: Sequence[int]) -> None:
+    """Set the positions of each item from its end on to 0, in place.
+
+    Args:
+        x_BC1T: items, padded to one length.
+        ends: length of each item, in positions.
+    """
     shortest = min(ends)
-    rest_BC1T = x_BC1T[..., shortest:]
-    if rest_BC1T.shape[-1]:
-        places_T = torch.arange(shortest, x_BC1T.shape[-1], device=x_BC1T.device)
-        rest_BC1T.masked_fill_(places_T >= places_T.new_tensor(ends)[:, None, None, None], 0)
+    padding_BC1T = x_BC1T[..., shortest:]
+    if padding_BC1T.shape[-1]:
+        positions_T = torch.arange(shortest, x_BC1T.shape[-1], device=x_BC1T.device)
+        padding_BC1T.masked_fill_(positions_T >= positions_T.new_tensor(ends)[:, None, None, None], 0)
 
 
 class AudioEncoder(MaskedSequential):
-    """[B, C, 1, S] -> [B, outputs, 1, T]; S a multiple of the hop. Each step down is followed by dilated blocks."""
+    """Encoder [B, C, 1, S] -> [B, outputs, 1, T], S a multiple of the hop. Dilated blocks follow each step down."""
 
     def __init__(
         self, channels: int, steps: Sequence[int], width: int, depth: int, growth: int, outputs: int
     ) -> None:  # fmt: skip
-        parts: list[nn.Module] = []
+        layers: list[nn.Module] = []
         for i, step in enumerate(steps):
-            parts.append(conv(width if i else channels, width, 2 * step, stride=step, padding=ceil(step / 2)))
-            parts += [AudioResBlock(width, dilation) for dilation in dilations(depth, growth)]
-        super().__init__(*parts, nn.SiLU(), conv(width, outputs, 3, padding=1))
+            layers.append(conv(width if i else channels, width, 2 * step, stride=step, padding=ceil(step / 2)))
+            layers += [AudioResBlock(width, dilation) for dilation in dilations(depth, growth)]
+        super().__init__(*layers, nn.SiLU(), conv(width, outputs, 3, padding=1))
 
 
 class AudioDecoder(MaskedSequential):
-    """[B, inputs, 1, T] -> [B, C, 1, S], the encoder's mirror: dilations fall where the encoder's rise."""
+    """Decoder [B, inputs, 1, T] -> [B, C, 1, S], the encoder's mirror: dilations fall where the encoder's rise."""
 
     def __init__(
         self, channels: int, steps: Sequence[int], width: int, depth: int, growth: int, inputs: int
     ) -> None:  # fmt: skip
-        parts: list[nn.Module] = [conv(inputs, width, 3, padding=1)]
+        layers: list[nn.Module] = [conv(inputs, width, 3, padding=1)]
         for i, step in reversed(list(enumerate(steps))):
-            parts += [AudioResBlock(width, dilation) for dilation in reversed(dilations(depth, growth))]
-            parts += [nn.SiLU()] if i == 0 else []
-            parts.append(PixelShuffle1d(width, width if i else channels, step))
-        super().__init__(*parts)
+            layers += [AudioResBlock(width, dilation) for dilation in reversed(dilations(depth, growth))]
+            layers += [nn.SiLU()] if i == 0 else []
+            layers.append(PixelShuffle1d(width, width if i else channels, step))
+        super().__init__(*layers)
 
 
 class PixelShuffle1d(nn.Module):
-    """[B, inputs, 1, T] -> [B, outputs, 1, T step]: a convolution whose channels become samples; no two overlap."""
+    """Sub-pixel up-sampling [B, inputs, 1, T] -> [B, outputs, 1, T step] (arXiv:1609.05158), in one dimension.
+
+    Deviates from Jukebox's transposed convolutions, whose outputs overlap.
+    """
 
     def __init__(self, inputs: int, outputs: int, step: int) -> None:
         super().__init__()
@@ -124,23 +173,40 @@ class PixelShuffle1d(nn.Module):
         return rearrange(self.conv(x_BW1T), "b (c step) row t -> b c row (t step)", step=self.step)
 
 
-def reach(steps: Sequence[int], depth: int, growth: int) -> int:
-    """Places of the latent grid to either side that a place of it, or a sample, can depend on, at most."""
+def receptive_field(steps: Sequence[int], depth: int, growth: int) -> int:
+    """Bound the receptive field of encoder and decoder, to one side.
+
+    Args:
+        steps: strides of the encoder, from the finest on.
+        depth: residual blocks after each step.
+        growth: dilation of a block as a multiple of the one before.
+
+    Returns:
+        Positions of the latent grid to either side that a code, or a decoded sample, can depend on at most.
+    """
     blocks = sum(dilations(depth, growth))
-    finest, place = 0, 1  # in samples, and the samples of one place of the stage at hand
+    samples, position = 0, 1  # the field so far, and the width of one position at the stage at hand; both in samples
     for step in steps:
-        finest += 2 * step * place  # of the convolution that changes the rate, either way
-        place *= step
-        finest += (blocks + 2) * place
-    return ceil(finest / place) + 2
+        samples += 2 * step * position  # the convolution that changes the rate, in either direction
+        position *= step
+        samples += (blocks + 2) * position
+    return ceil(samples / position) + 2  # 2: the convolutions next to the quantizer
 
 
 def conv_nets(config: AudioCodecConfig, sizes: NetSizes) -> Nets:
-    """Encoder and decoder of that width and depth, and what they reach."""
+    """Make Helicon's own networks of sound, `conv`.
+
+    Args:
+        config: strides, width, depth and growth of dilations.
+        sizes: hop and channels that the networks have to fit.
+
+    Returns:
+        Encoder, decoder and their receptive field.
+    """
     steps = strides(sizes.step, config.stride)
     shape = (sizes.channels, steps, config.width, config.depth, config.growth)
     decoder = AudioDecoder(*shape, sizes.outputs)
-    return Nets(AudioEncoder(*shape, sizes.inputs), decoder, reach(steps, config.depth, config.growth))
+    return Nets(AudioEncoder(*shape, sizes.inputs), decoder, receptive_field(steps, config.depth, config.growth))
 
 
 AUDIO_NETS.register("conv", conv_nets)

@@ -1,9 +1,9 @@
-"""Rows of any length, long ones in chunks and several short ones in a batch, each as it would be alone and whole.
+"""Networks on items of any length: long items in chunks, short ones batched, each with the result it has alone.
 
-A code stands for `width` places of what it is made of and gives `made_width` places of what it is made into. It depends
-on `halo` codes to either side at most.
+A code covers `width` positions of the input and gives `output_width` positions of the output. It depends on `halo`
+codes to either side at most (the receptive field).
 
-Shapes: B rows of a batch, `n` places of a row, its last axis.
+Shapes: B items of a batch, `n` positions of an item, its last axis.
 """
 
 from __future__ import annotations
@@ -15,11 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LIKE = 7 / 8  # how long a row is at least, for the longest of its batch
+LIKE = 7 / 8  # length of an item as a share of the longest in its batch, at least: bounds the padding to 1/8
 
 
 class Chunk(NamedTuple):
-    """Codes `first` up to `last` of an item, which are made of what is there from `start` up to `end`."""
+    """Part of an item: codes `first` up to `last` are computed from the codes `start` up to `end`.
+
+    Attributes:
+        item: index of the item.
+        start: first code that is seen, `halo` before `first` or the item's beginning.
+        first: first code of the result.
+        last: end of the result, exclusive.
+        end: end of what is seen, exclusive: `halo` after `last`, or the item's end.
+    """
 
     item: int
     start: int
@@ -29,88 +37,142 @@ class Chunk(NamedTuple):
 
     @property
     def codes(self) -> int:
-        """As many as are seen."""
+        """Number of codes that are seen, the halo included."""
         return self.end - self.start
 
 
-def stretches(item: int, codes: int, size: int, halo: int) -> Iterator[Chunk]:
-    """An item of so many codes in chunks of `size`."""
+def split_item(item: int, codes: int, size: int, halo: int) -> Iterator[Chunk]:
+    """Split an item into chunks with overlapping surroundings.
+
+    Args:
+        item: its index.
+        codes: its length.
+        size: codes of a chunk's result.
+        halo: codes that are seen to either side, where the item has them.
+
+    Yields:
+        Chunks in order; the last one may be shorter.
+    """
     for first in range(0, codes, size):
         last = min(first + size, codes)
         yield Chunk(item, max(0, first - halo), first, last, min(codes, last + halo))
 
 
-def batches(parts: Iterable[Chunk], most: int) -> Iterator[list[Chunk]]:
-    """The same, longest first: some of like length at a time, of `most` codes in all, padding included, or one."""
+def batch_by_length(chunks: Iterable[Chunk], max_codes: int) -> Iterator[list[Chunk]]:
+    """Group chunks of similar length into batches.
+
+    Args:
+        chunks: in any order.
+        max_codes: codes of a batch, padding included; a longer chunk is a batch of its own.
+
+    Yields:
+        Batches, the longest chunks first.
+    """
     batch: list[Chunk] = []
-    for part in sorted(parts, key=lambda part: -part.codes):
-        longest = batch[0].codes if batch else part.codes
-        if batch and ((len(batch) + 1) * longest > most or part.codes < LIKE * longest):
+    for chunk in sorted(chunks, key=lambda chunk: -chunk.codes):
+        longest = batch[0].codes if batch else chunk.codes
+        if batch and ((len(batch) + 1) * longest > max_codes or chunk.codes < LIKE * longest):
             yield batch
             batch = []
-        batch.append(part)
+        batch.append(chunk)
     if batch:
         yield batch
 
 
-def together(
+def map_batches(
     items: Sequence[Tensor], work: Callable[[Tensor, Sequence[int] | None], Tensor], device: torch.device,
-    size: int, halo: int, most: int, width: int = 1, made_width: int = 1,
+    size: int, halo: int, max_codes: int, width: int = 1, output_width: int = 1,
 ) -> list[list[Tensor]]:  # fmt: skip
-    """work(batch [B, ..., n] on a device, codes of each row if some are padded), in chunks of `size` of every item.
+    """Apply a network to many items, in batches of chunks of similar length.
 
-    The chunks' results of each item come back to where the first item is. most: codes that are worked on at a time.
+    Args:
+        items: each [..., n], n a multiple of `width`; lengths may differ.
+        work: (batch [B, ..., n] on `device`, codes of each item or None if none is padded) -> [B, ..., m].
+        device: where batches are processed.
+        size: codes of a chunk's result.
+        halo: codes that are seen to either side of a chunk.
+        max_codes: codes of a batch, padding included.
+        width: input positions of a code.
+        output_width: output positions of a code.
+
+    Returns:
+        For each item the results of its chunks in order, on the device of the first item.
     """
-    parts = [part for i, item in enumerate(items) for part in stretches(i, item.shape[-1] // width, size, halo)]
-    made: dict[Chunk, Tensor] = {}
-    for batch in batches(parts, most):
-        codes = [part.codes for part in batch]
-        seen = [items[part.item][..., part.start * width : part.end * width] for part in batch]
+    chunks = [chunk for i, item in enumerate(items) for chunk in split_item(i, item.shape[-1] // width, size, halo)]
+    results: dict[Chunk, Tensor] = {}
+    for batch in batch_by_length(chunks, max_codes):
+        codes = [chunk.codes for chunk in batch]
+        seen = [items[chunk.item][..., chunk.start * width : chunk.end * width] for chunk in batch]
         stacked = torch.stack([F.pad(x, (0, codes[0] * width - x.shape[-1])) for x in seen])
-        rows = work(stacked.to(device), None if codes[-1] == codes[0] else codes).to(items[0].device)
-        for part, row in zip(batch, rows):
-            first, last = ((place - part.start) * made_width for place in (part.first, part.last))
-            made[part] = row[..., first:last]
-    found: list[list[Tensor]] = [[] for _ in items]
-    for part in parts:
-        found[part.item].append(made[part])
-    return found
+        outputs = work(stacked.to(device), None if codes[-1] == codes[0] else codes).to(items[0].device)
+        for chunk, output in zip(batch, outputs):
+            first, last = ((code - chunk.start) * output_width for code in (chunk.first, chunk.last))
+            results[chunk] = output[..., first:last]
+    by_item: list[list[Tensor]] = [[] for _ in items]
+    for chunk in chunks:
+        by_item[chunk.item].append(results[chunk])
+    return by_item
 
 
-def joined(parts: Sequence[Tensor], none: Tensor) -> Tensor:
-    """One row of its parts, or `none` where there are none."""
-    return torch.cat(list(parts), -1) if len(parts) > 1 else next(iter(parts), none)
+def concatenate(parts: Sequence[Tensor], empty: Tensor) -> Tensor:
+    """Concatenate tensors along the last axis.
+
+    Args:
+        parts: any number of them; a single one is returned as it is.
+        empty: result where there are no parts.
+
+    Returns:
+        Tensor [..., n].
+    """
+    return torch.cat(list(parts), -1) if len(parts) > 1 else next(iter(parts), empty)
 
 
-def blocks_of(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same along the last axis in blocks of `size`; the last one may be shorter."""
-    held: Tensor | None = None
+def rechunk(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Cut a stream of tensors anew along the last axis.
+
+    Args:
+        blocks: [..., n] each, of any lengths.
+        size: positions of an output.
+
+    Yields:
+        Tensors [..., size]; the last one may be shorter, but not empty.
+    """
+    pending: Tensor | None = None
     for block in blocks:
-        held = block if held is None else torch.cat([held, block], -1)
-        while held.shape[-1] > size:
-            yield held[..., :size]
-            held = held[..., size:]
-    if held is not None and held.shape[-1]:
-        yield held
+        pending = block if pending is None else torch.cat([pending, block], -1)
+        while pending.shape[-1] > size:
+            yield pending[..., :size]
+            pending = pending[..., size:]
+    if pending is not None and pending.shape[-1]:
+        yield pending
 
 
-def chunks(
+def map_chunks(
     blocks: Iterable[Tensor], size: int, halo: int, work: Callable[[Tensor, int, int], Tensor]
 ) -> Iterator[Tensor]:  # fmt: skip
-    """work(chunk with its surroundings, first, last) for each stretch of `size`, seen with `halo` around it.
+    """Apply a network to a stream, in chunks that see the neighbouring positions.
 
-    The surroundings are what is really there: chunks are cut at the ends of the whole, nowhere else.
+    The surroundings are those of the stream: nothing is padded but at the stream's two ends.
+
+    Args:
+        blocks: consecutive parts [..., n] of the stream, of any lengths.
+        size: positions of a chunk.
+        halo: positions that are seen to either side.
+        work: (chunk with its surroundings, first, last) -> result for positions `first` up to `last` of it.
+
+    Yields:
+        Results in order, one a chunk.
     """
-    held: Tensor | None = None
-    first = 0  # within `held`, where the next stretch begins
+    pending: Tensor | None = None
+    first = 0  # where the next chunk begins within `pending`
     for block in blocks:
-        held = block if held is None else torch.cat([held, block], -1)
-        while held.shape[-1] >= first + size + halo:
-            yield work(held[..., : first + size + halo], first, first + size)
+        pending = block if pending is None else torch.cat([pending, block], -1)
+        while pending.shape[-1] >= first + size + halo:
+            yield work(pending[..., : first + size + halo], first, first + size)
             drop = max(0, first + size - halo)
-            held, first = held[..., drop:], first + size - drop
-    while held is not None and first < held.shape[-1]:
-        last = min(first + size, held.shape[-1])
-        yield work(held[..., : last + halo], first, last)
+            pending, first = pending[..., drop:], first + size - drop
+    while pending is not None and first < pending.shape[-1]:
+        last = min(first + size, pending.shape[-1])
+        yield work(pending[..., : last + halo], first, last)
         drop = max(0, last - halo)
-        held, first = held[..., drop:], last - drop
+        pending, first = pending[..., drop:], last - drop

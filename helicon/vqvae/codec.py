@@ -1,4 +1,4 @@
-"""A codec: encoder, quantizer and decoder as one network, media tensors in [-1, 1] to codes and back.
+"""Codecs: encoder, quantizer and decoder as one network, media tensors in [-1, 1] to codes and back.
 
 Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g` of the code grid, f times smaller.
 """
@@ -20,11 +20,17 @@ from helicon.vqvae.nets import NETS, MakeNets, Nets, NetSizes
 from helicon.vqvae.precision import single_precision
 from helicon.vqvae.quantizers import QUANTIZERS, Quantized, Quantizer
 
-CHANNELS = 3
+CHANNELS = 3  # red, green, blue
 
 
 class CodecOutput(NamedTuple):
-    """What a codec made of media: reconstructions [B, C, x], codes int64 [B, g], and the loss to minimise."""
+    """Output of an image codec in training.
+
+    Attributes:
+        media: reconstructions [B, C, x].
+        codes: int64 [B, g].
+        loss: reconstruction and quantizer loss together, a scalar (compare `AudioCodecOutput`).
+    """
 
     media: Tensor
     codes: Tensor
@@ -32,16 +38,17 @@ class CodecOutput(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-    """Encoder, quantizer and decoder, and which of the quantizer's codes are kept.
+    """Encoder, quantizer and decoder, with the subset of the quantizer's codes that is kept.
 
-    What they give is looked at, since each may be of a plugin: a PluginError says where that is registered.
+    Encoder, decoder and quantizer may come from plugins, so types and shapes of their outputs are checked: a
+    PluginError names where the faulty one is registered. Codes are numbered 0 .. codebook_size-1 over the kept ones.
 
     Args:
-        networks: where the config's `net` is registered, which makes encoder and decoder.
+        networks: medium whose registry has the config's `net`: `image` or `audio`.
         config: of the codec.
-        sizes: that the networks have to fit.
-        steps: how many times smaller the latent grid is, along each of its axes.
-        quantizer: between the two.
+        sizes: step and channels that the networks have to fit.
+        steps: down-sampling factor along each axis of the latent grid.
+        quantizer: between encoder and decoder.
     """
 
     def __init__(
@@ -50,7 +57,7 @@ class Bottleneck(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self._networks, self._names, self._sizes, self._steps = networks, (config.net, config.quantizer), sizes, steps
-        self.encoder, decoder, self.reach = make_nets(networks, config, sizes)
+        self.encoder, decoder, self.receptive_field = make_nets(networks, config, sizes)
         self.quantizer, self.decoder = quantizer, decoder
         self.kept: Tensor
         self.renumbered: Tensor
@@ -60,92 +67,116 @@ class Bottleneck(nn.Module):
 
     @property
     def codebook_size(self) -> int:
-        """Codes there are."""
+        """Number of codes, of those that are kept."""
         return len(self.kept)
 
     @property
     def started(self) -> bool:
-        """Whether there is a codebook yet."""
+        """True once the quantizer has a codebook; until then codes are meaningless."""
         with QUANTIZERS.running(self._names[1]):
             return self.quantizer.started
 
-    def through(self, media: Tensor) -> tuple[Tensor, Quantized]:
-        """Media through all three, with a gradient: what the decoder gives, and what the quantizer does."""
-        latents, own = self._into_latents(media), self.quantizer
+    def autoencode(self, media: Tensor) -> tuple[Tensor, Quantized]:
+        """Run encoder, quantizer and decoder on media, with a gradient; return the decoder's output and `Quantized`."""
+        latents = self._encode_latents(media)
         with QUANTIZERS.running(self._names[1]):
-            found = own(latents)
-        if not isinstance(found, Quantized):
-            raise self._fault(f"forward gives {type(found).__name__}; a helicon.Quantized is needed")
+            quantized = self.quantizer(latents)
+        if not isinstance(quantized, Quantized):
+            raise self._fault(f"forward gives {type(quantized).__name__}; a helicon.Quantized is needed")
         grid = latents.shape[2:]
-        self._fits("latents", found.latents, (len(media), own.outputs, *grid))
-        self._codes(found.codes, (len(media), *grid))
-        self._fits("its loss", found.loss, ())
-        return self._out_of_latents(found.latents), found
+        self._check_shape("latents", quantized.latents, (len(media), self.quantizer.outputs, *grid))
+        self._check_codes(quantized.codes, (len(media), *grid))
+        self._check_shape("its loss", quantized.loss, ())
+        return self._decode_latents(quantized.latents), quantized
 
-    def codes_of(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
-        """What the encoder is fed -> int64 [B, g]. ends: as the encoder takes them."""
+    def encode_media(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
+        """Encode to kept codes, in float32 whatever the precision around.
+
+        Args:
+            media: input of the encoder.
+            ends: further arguments of the encoder: the length of each padded item, for networks of sound.
+
+        Returns:
+            Codes int64 [B, g].
+        """
         with single_precision(media.device.type):
-            latents = self._into_latents(media, *ends)
+            latents = self._encode_latents(media, *ends)
             with QUANTIZERS.running(self._names[1]):
                 codes = self.quantizer.encode(latents)
-            return self.renumbered[self._codes(codes, (len(media), *latents.shape[2:]))]
+            return self.renumbered[self._check_codes(codes, (len(media), *latents.shape[2:]))]
 
-    def decoded(self, codes: Tensor, *ends: Sequence[int]) -> Tensor:
-        """int64 [B, g] -> what the decoder gives. ends: as the decoder takes them."""
+    def decode_codes(self, codes: Tensor, *ends: Sequence[int]) -> Tensor:
+        """Decode kept codes, in float32 whatever the precision around.
+
+        Args:
+            codes: int64 [B, g].
+            ends: further arguments of the decoder: the length of each padded item, for networks of sound.
+
+        Returns:
+            Output of the decoder.
+        """
         with single_precision(codes.device.type):
-            return self._out_of_latents(self._latents(self.kept[codes]), *ends)
+            return self._decode_latents(self._lookup(self.kept[codes]), *ends)
 
-    def _into_latents(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
+    def _encode_latents(self, media: Tensor, *ends: Sequence[int]) -> Tensor:
         networks = NETS[self._networks]
         with networks.running(self._names[0]):
-            found = self.encoder(media, *ends)
+            latents = self.encoder(media, *ends)
         grid = [size // step for size, step in zip(media.shape[2:], self._steps)]
-        return self._fits("its encoder gives", found, (len(media), self.quantizer.inputs, *grid), networks)
+        return self._check_shape("its encoder gives", latents, (len(media), self.quantizer.inputs, *grid), networks)
 
-    def _out_of_latents(self, latents: Tensor, *ends: Sequence[int]) -> Tensor:
+    def _decode_latents(self, latents: Tensor, *ends: Sequence[int]) -> Tensor:
         networks = NETS[self._networks]
         with networks.running(self._names[0]):
-            found = self.decoder(latents, *ends)
+            media = self.decoder(latents, *ends)
         sizes = [size * step for size, step in zip(latents.shape[2:], self._steps)]
-        return self._fits("its decoder gives", found, (len(latents), self._sizes.made, *sizes), networks)
+        shape = (len(latents), self._sizes.decoder_channels, *sizes)
+        return self._check_shape("its decoder gives", media, shape, networks)
 
-    def _latents(self, codes: Tensor) -> Tensor:
-        """Of the quantizer's own codes."""
+    def _lookup(self, codes: Tensor) -> Tensor:
+        """Latents of the quantizer's codes (not renumbered)."""
         with QUANTIZERS.running(self._names[1]):
-            found = self.quantizer.decode(codes)
-        return self._fits("decode gives", found, (len(codes), self.quantizer.outputs, *codes.shape[1:]))
+            latents = self.quantizer.decode(codes)
+        return self._check_shape("decode gives", latents, (len(codes), self.quantizer.outputs, *codes.shape[1:]))
 
-    def _codes(self, codes: Any, shape: Sequence[int]) -> Tensor:
-        """The quantizer's codes; those of a plugin have to be codes that there are, for which a GPU is waited for."""
-        self._fits("codes", codes, shape)
+    def _check_codes(self, codes: Any, shape: Sequence[int]) -> Tensor:
+        """Return the quantizer's codes; PluginError for another shape or type, or for codes out of range."""
+        self._check_shape("codes", codes, shape)
         name, size = self._names[1], self.quantizer.codebook_size
         if codes.dtype != torch.int64:
             raise self._fault(f"codes of {codes.dtype}; torch.int64 is needed")
+        # Only for plugins, since reading the extremes waits for the GPU
         if QUANTIZERS.plugin_of(name) and codes.numel() and not bool(((codes >= 0) & (codes < size)).all()):
             raise self._fault(f"codes from {int(codes.min())} to {int(codes.max())}; it has 0 to {size - 1}")
         return codes
 
-    def _fits(self, what: str, found: Any, shape: Sequence[int], networks: Registry[MakeNets] | None = None) -> Tensor:
-        """A tensor of the shape that it is to have, of the networks or the quantizer."""
-        if not isinstance(found, Tensor) or tuple(found.shape) != tuple(shape):
-            given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise self._fault(f"{what} {given}: {list(shape)} is needed", networks)
-        return found
+    def _check_shape(
+        self, subject: str, output: Any, shape: Sequence[int], networks: Registry[MakeNets] | None = None
+    ) -> Tensor:  # fmt: skip
+        """Return the output of the networks, or else of the quantizer; PluginError unless a tensor of that shape."""
+        if not isinstance(output, Tensor) or tuple(output.shape) != tuple(shape):
+            actual = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise self._fault(f"{subject} {actual}: {list(shape)} is needed", networks)
+        return output
 
     def _fault(self, what: str, networks: Registry[MakeNets] | None = None) -> PluginError:
         return networks.fault(self._names[0], what) if networks else QUANTIZERS.fault(self._names[1], what)
 
     @torch.no_grad()
     def keep(self, used: Tensor) -> None:
-        """Drops all codes but those `used` (bool [codebook_size]); what was nearest to one goes to the next nearest.
+        """Drop unused codes and renumber the others; latents nearest to a dropped code get the nearest kept one.
 
-        ValueError when none is left.
+        Args:
+            used: bool [codebook_size].
+
+        Raises:
+            ValueError: no code is used, or another number of booleans.
         """
         if used.shape != self.kept.shape or not bool(used.any()):
             raise ValueError(f"used must be {len(self.kept)} booleans, some of them true")
         kept = self.kept[used.to(self.kept.device)]
         every = torch.arange(self.quantizer.codebook_size, device=kept.device)
-        latents = self._latents(every)
+        latents = self._lookup(every)
         with single_precision(latents.device.type):
             self.renumbered = nearest(latents, latents[kept])
         self.renumbered[kept] = torch.arange(len(kept), device=kept.device)
@@ -153,57 +184,82 @@ class Bottleneck(nn.Module):
 
 
 class ImageCodec(Bottleneck):
-    """Pictures to codes 0 .. codebook_size-1 of a grid and back. Nothing in it mixes the items of a batch."""
+    """Image codec: pictures to a grid of codes and back. No operation mixes the items of a batch."""
 
     def __init__(self, config: ImageCodecConfig, quantizer: Quantizer | None = None) -> None:
-        made, likelihood = quantizer or make_quantizer(config), LIKELIHOODS[config.likelihood]
+        quantizer, likelihood = quantizer or make_quantizer(config), LIKELIHOODS[config.likelihood]
         sizes = NetSizes(
-            step=config.factor, channels=CHANNELS, inputs=made.inputs, outputs=made.outputs,
-            made=CHANNELS * likelihood.parameters,
+            step=config.factor, channels=CHANNELS, inputs=quantizer.inputs, outputs=quantizer.outputs,
+            decoder_channels=CHANNELS * likelihood.parameters,
         )  # fmt: skip
-        super().__init__("image", config, sizes, (config.factor, config.factor), made)
+        super().__init__("image", config, sizes, (config.factor, config.factor), quantizer)
         self.config, self.likelihood = config, likelihood
 
     def forward(self, media: Tensor) -> CodecOutput:
-        """Through the bottleneck with a gradient."""
-        out, found = self.through(media)
-        return CodecOutput(self.likelihood.mean(out), found.codes, self.likelihood.loss(out, media) + found.loss)
+        """Reconstruct media [B, C, x] in [-1, 1], with a gradient."""
+        out, quantized = self.autoencode(media)
+        loss = self.likelihood.loss(out, media) + quantized.loss
+        return CodecOutput(self.likelihood.mean(out), quantized.codes, loss)
 
     @torch.inference_mode()
     def encode(self, media: Tensor) -> Tensor:
-        """[B, C, x] in [-1, 1] -> int64 [B, g]."""
-        return self.codes_of(media)
+        """Encode media [B, C, x] in [-1, 1] to codes int64 [B, g]."""
+        return self.encode_media(media)
 
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
-        """int64 [B, g] -> [B, C, x] in [-1, 1]."""
-        return self.likelihood.mean(self.decoded(codes)).clamp(-1, 1)
+        """Decode codes int64 [B, g] to media [B, C, x] in [-1, 1]."""
+        return self.likelihood.mean(self.decode_codes(codes)).clamp(-1, 1)
 
 
 def make_nets(medium: str, config: ImageCodecConfig | AudioCodecConfig, sizes: NetSizes) -> Nets:
-    """The networks that a config names."""
+    """Make the networks that a config names.
+
+    Args:
+        medium: registry of the networks, `image` or `audio`.
+        config: of the codec; its `net` is the registered name.
+        sizes: step and channels that the networks have to fit.
+
+    Returns:
+        Encoder, decoder and receptive field.
+
+    Raises:
+        PluginError: the registered function returns something else.
+    """
     networks = NETS[medium]
     make = networks.get(config.net)
     with networks.running(config.net):
-        found = make(config, sizes)
-    if not isinstance(found, Nets):
-        raise networks.fault(config.net, f"it makes {type(found).__name__}; helicon.Nets are needed")
-    for part in found[:2]:
+        nets = make(config, sizes)
+    if not isinstance(nets, Nets):
+        raise networks.fault(config.net, f"it makes {type(nets).__name__}; helicon.Nets are needed")
+    for part in nets[:2]:
         if not isinstance(part, nn.Module):
             raise networks.fault(config.net, f"it makes a {type(part).__name__}; modules of PyTorch are needed")
-    return found
+    return nets
 
 
 def make_quantizer(config: QuantizerConfig, learning: QuantizerLearning | None = None) -> Quantizer:
-    """The quantizer of a config."""
+    """Make the quantizer that a config names.
+
+    Args:
+        config: its `quantizer` is the registered name.
+        learning: training options; the defaults for a codec that is not trained any more.
+
+    Returns:
+        An untrained quantizer.
+
+    Raises:
+        PluginError: the registered function returns something else, or sizes that are no positive integers.
+    """
     make = QUANTIZERS.get(config.quantizer)
     with QUANTIZERS.running(config.quantizer):
-        found = make(config, learning or QuantizerLearning())
-        numbers = (found.codebook_size, found.inputs, found.outputs) if isinstance(found, Quantizer) else ()
-    if not numbers:
-        raise QUANTIZERS.fault(config.quantizer, f"it makes {type(found).__name__}; a helicon.Quantizer is needed")
-    if not all(type(number) is int and number > 0 for number in numbers):
-        said = ", ".join(map(str, numbers))
+        quantizer = make(config, learning or QuantizerLearning())
+        is_quantizer = isinstance(quantizer, Quantizer)
+        sizes = (quantizer.codebook_size, quantizer.inputs, quantizer.outputs) if is_quantizer else ()
+    if not sizes:
+        raise QUANTIZERS.fault(config.quantizer, f"it makes {type(quantizer).__name__}; a helicon.Quantizer is needed")
+    if not all(type(size) is int and size > 0 for size in sizes):
+        listed = ", ".join(map(str, sizes))
         needed = "whole numbers from 1 on are needed"
-        raise QUANTIZERS.fault(config.quantizer, f"codebook_size, inputs and outputs {said}; {needed}")
-    return found
+        raise QUANTIZERS.fault(config.quantizer, f"codebook_size, inputs and outputs {listed}; {needed}")
+    return quantizer

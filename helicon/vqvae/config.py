@@ -1,4 +1,4 @@
-"""What codecs are made of: the fields of a quantizer, and with them those of a codec of pictures and of sound."""
+"""Codec configs: the fields of a quantizer, shared by the configs of image and audio codecs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
 
+# Bounds on configs of stored codecs, which may come from elsewhere: far beyond any use, low enough for memory and time
 MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
 MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 14, 64, 64  # levels, samples a code, blocks, of dilations
 Likelihood = Literal["l2", "l1", "logit-laplace"]
@@ -45,7 +46,7 @@ class QuantizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizerLearning:
-    """How a quantizer learns, which is of no importance later.
+    """Training options of a quantizer; a trained codec does not depend on them.
 
     Args:
         decay: of the moving averages of ema.
@@ -62,7 +63,7 @@ class QuantizerLearning:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageCodecConfig(QuantizerConfig):
-    """A codec of pictures.
+    """Config of an image codec.
 
     Args:
         factor: how many times smaller the code grid is, each way: 4, 8, 16.
@@ -93,7 +94,7 @@ class ImageCodecConfig(QuantizerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioNetConfig(QuantizerConfig):
-    """The networks of a codec of sound, whatever its sounds are.
+    """Config of an audio codec's networks, without the hops, rate and channels of its sounds.
 
     Args:
         stride: how many times slower each step down is, at most; Jukebox has 2.
@@ -123,7 +124,7 @@ class AudioNetConfig(QuantizerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioCodecConfig(AudioNetConfig):
-    """A codec of sound: one VQ-VAE for each level, level 0 the finest.
+    """Config of an audio codec: one VQ-VAE for each level, level 0 the finest.
 
     Args:
         hops: samples a code of each level, finest first, each a multiple of the one before.
@@ -149,6 +150,7 @@ class AudioCodecConfig(AudioNetConfig):
 
 
 def _smooth(number: int) -> bool:
+    """True for products of 2, 3 and 5: hops that `strides` splits into small steps."""
     for prime in (2, 3, 5):
         while number % prime == 0:
             number //= prime

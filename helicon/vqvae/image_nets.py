@@ -1,6 +1,6 @@
 """Convolutional encoder and decoder of pictures.
 
-Shapes: B pictures, C channels, H x W pixels, h x w places of the latent grid, which is f times smaller.
+Shapes: B pictures, C channels, H x W pixels, h x w positions of the latent grid, which is f times smaller each way.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ IMAGE_NETS = NETS["image"]
 
 
 def group_norm(width: int) -> nn.GroupNorm:
-    """Over 8 groups of channels, or fewer where 8 do not divide them."""
+    """Make a group norm of 8 groups of channels, or fewer where 8 do not divide them."""
     return nn.GroupNorm(gcd(8, width), width)
 
 
 class ImageResBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm x))))). Norms are over groups of one picture's channels: never over a batch."""
+    """Residual block x + conv(silu(norm(conv(silu(norm x))))); it starts as the identity.
+
+    Group norms, not batch norms: a picture's codes must not depend on the other pictures of its batch.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -40,13 +43,24 @@ class ImageResBlock(nn.Module):
 
 
 def widths(width: int, factor: int) -> list[int]:
-    """Channels at factors 2, 4 ...: twice as many each time, `width` at the latent grid, at least a quarter of it."""
+    """Return the channels of each down-sampling stage.
+
+    Args:
+        width: channels at the latent grid.
+        factor: down-sampling factor of the grid, a power of 2.
+
+    Returns:
+        Channels at factors 2, 4 ... `factor`: doubling up to `width`, and never below a quarter of it.
+    """
     stages = int(log2(factor))
     return [max(width // 4, width >> (stages - 1 - i)) for i in range(stages)]
 
 
 class ImageEncoder(nn.Sequential):
-    """[B, 3, H, W] -> [B, outputs, h, w]. 2 x 2 pixels become channels first, as work at full size buys little."""
+    """Encoder [B, 3, H, W] -> [B, outputs, h, w].
+
+    The first step folds 2 x 2 pixels into channels: layers at full resolution cost much and improve little.
+    """
 
     def __init__(self, factor: int, width: int, blocks: int, outputs: int) -> None:
         channels = widths(width, factor)
@@ -58,7 +72,7 @@ class ImageEncoder(nn.Sequential):
 
 
 class ImageDecoder(nn.Sequential):
-    """[B, inputs, h, w] -> [B, outputs, H, W], the encoder's mirror."""
+    """Decoder [B, inputs, h, w] -> [B, outputs, H, W], the encoder's mirror; pixel shuffles in place of strides."""
 
     def __init__(self, factor: int, width: int, blocks: int, inputs: int, outputs: int) -> None:
         channels = widths(width, factor)[::-1]
@@ -71,9 +85,17 @@ class ImageDecoder(nn.Sequential):
 
 
 def conv_nets(config: ImageCodecConfig, sizes: NetSizes) -> Nets:
-    """Encoder and decoder of that width and depth."""
+    """Make Helicon's own networks of pictures, `conv`.
+
+    Args:
+        config: width and number of residual blocks.
+        sizes: factor and channels that the networks have to fit.
+
+    Returns:
+        Encoder and decoder.
+    """
     shape = (sizes.step, config.width, config.blocks)
-    return Nets(ImageEncoder(*shape, sizes.inputs), ImageDecoder(*shape, sizes.outputs, sizes.made))
+    return Nets(ImageEncoder(*shape, sizes.inputs), ImageDecoder(*shape, sizes.outputs, sizes.decoder_channels))
 
 
 IMAGE_NETS.register("conv", conv_nets)

@@ -1,4 +1,4 @@
-"""K-means on any device: a start for a codebook of latents, and palettes of colours.
+"""K-means on any device, for the initial codebook of latents and for palettes of colours.
 
 Shapes: N rows, D features, K centroids, C candidates.
 """
@@ -13,11 +13,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CPU_DISTANCES, GPU_DISTANCES = 1 << 18, 1 << 26  # between rows and centroids at a time: on a CPU as its cache holds
+# Distances between rows and centroids that are computed at a time: on a CPU as many as its cache holds
+CPU_DISTANCES, GPU_DISTANCES = 1 << 18, 1 << 26
 
 
 def nearest(rows_ND: Tensor, centroids_KD: Tensor) -> Tensor:
-    """Index of the nearest centroid in squared distance, int64 [N]; autocast does not round the distances."""
+    """Find the centroid at the least squared distance, in the rows' precision even under autocast.
+
+    Args:
+        rows_ND: N rows.
+        centroids_KD: K centroids.
+
+    Returns:
+        Index of the nearest centroid, int64 [N]; of equally near ones the first.
+    """
     squares_K = centroids_KD.square().sum(-1)
     distances = CPU_DISTANCES if rows_ND.device.type == "cpu" else GPU_DISTANCES
     chunks = rows_ND.split(max(1, distances // len(centroids_KD)))
@@ -28,7 +37,13 @@ def nearest(rows_ND: Tensor, centroids_KD: Tensor) -> Tensor:
 
 
 class Clusters(NamedTuple):
-    """centroids [K, D]; mass [K]: total weight of the rows whose mean each is; cost: that of the round before."""
+    """Result of k-means.
+
+    Attributes:
+        centroids: [K, D].
+        mass: total weight of each centroid's rows, [K].
+        cost: weighted sum of squared distances to the centroids before the last update.
+    """
 
     centroids: Tensor
     mass: Tensor
@@ -44,22 +59,25 @@ def kmeans(
     least_gain: float = 0.0,
     assign: Callable[[Tensor], Tensor] | None = None,
 ) -> Clusters:
-    """Lloyd's rounds: centroids move to the means of the rows they are nearest to; empty ones to rows that cost most.
+    """Run Lloyd's algorithm; centroids of empty clusters move to the rows that are furthest from theirs.
 
     Args:
-        rows_ND: what is clustered.
-        start_KD: centroids to begin with.
-        weights_N: how often each row counts; once unless given.
-        rounds: at most so many.
-        least_gain: ends before the round after one that lowered the cost by no more than this share of it.
-        assign: centroids [K, D] -> index of the nearest to each row, int64 [N], where there is a quicker way.
+        rows_ND: data.
+        start_KD: initial centroids.
+        weights_N: weight of each row; None for 1 each.
+        rounds: number of rounds at most; None for no limit.
+        least_gain: relative decrease of the cost in a round at or below which the algorithm ends.
+        assign: faster function of centroids [K, D] to the index of each row's nearest, int64 [N]; None for `nearest`.
+
+    Returns:
+        Centroids, their mass and the cost.
     """
     weights_N = rows_ND.new_ones(len(rows_ND)) if weights_N is None else weights_N
     assign = assign or partial(nearest, rows_ND)
     centroids, mass, before, done = start_KD, rows_ND.new_zeros(len(start_KD)), inf, 0
     while rounds is None or done < rounds:
         index_N = assign(centroids)
-        costs_N = _away(rows_ND, centroids[index_N]) * weights_N
+        costs_N = _squared_distances(rows_ND, centroids[index_N]) * weights_N
         cost = float(costs_N.sum())
         if before - cost <= least_gain * cost:
             return Clusters(centroids, mass, cost)
@@ -73,28 +91,46 @@ def kmeans(
 
 
 def random_rows(rows_ND: Tensor, clusters: int) -> Tensor:
-    """Different rows to begin with, [K, D]."""
+    """Draw initial centroids from the rows, without replacement.
+
+    Args:
+        rows_ND: data.
+        clusters: K, at most N.
+
+    Returns:
+        Rows [K, D].
+    """
     return rows_ND[torch.randperm(len(rows_ND), device=rows_ND.device)[:clusters]]
 
 
 def plus_plus(rows_ND: Tensor, clusters: int, weights_N: Tensor, generator: torch.Generator) -> Tensor:
-    """Rows to begin with, [K, D], drawn by what they cost, the squared distance to the nearest one drawn before.
+    """Draw initial centroids by k-means++ (Arthur and Vassilvitskii 2007).
 
-    k-means++ (Arthur and Vassilvitskii 2007), with the best of 2 + ln K candidates for each, as in scikit-learn.
+    Each is a row drawn in proportion to the squared distance to the nearest centroid so far; as in scikit-learn, the
+    best of 2 + ln K candidates counts.
+
+    Args:
+        rows_ND: data.
+        clusters: K, at most N.
+        weights_N: weight of each row.
+        generator: source of the random numbers, on the rows' device.
+
+    Returns:
+        Rows [K, D].
     """
     squares_N = rows_ND.square().sum(-1)
-    least_N, chosen = 4 * squares_N.max().expand(len(rows_ND)), []  # no two rows are further apart
+    least_N, chosen = 4 * squares_N.max().expand(len(rows_ND)), []  # a bound on the squared distance of any two rows
     for candidates in [1] + [2 + int(log(clusters))] * (clusters - 1):
         sums_N = (weights_N * least_N).cumsum(0)
         draws_C = torch.rand(candidates, generator=generator, dtype=sums_N.dtype, device=sums_N.device) * sums_N[-1]
         drawn_C = torch.searchsorted(sums_N, draws_C, right=True).clamp(max=len(rows_ND) - 1)
-        away_CN = torch.addmm(squares_N, rows_ND[drawn_C], rows_ND.T, alpha=-2).add_(squares_N[drawn_C, None])
-        best = int((torch.minimum(away_CN, least_N) @ weights_N).argmin())
-        least_N = _away(rows_ND, rows_ND[drawn_C[best]]).minimum(least_N)
+        distances_CN = torch.addmm(squares_N, rows_ND[drawn_C], rows_ND.T, alpha=-2).add_(squares_N[drawn_C, None])
+        best = int((torch.minimum(distances_CN, least_N) @ weights_N).argmin())
+        least_N = _squared_distances(rows_ND, rows_ND[drawn_C[best]]).minimum(least_N)
         chosen.append(drawn_C[best])
     return rows_ND[torch.stack(chosen)]
 
 
-def _away(rows_ND: Tensor, others_ND: Tensor) -> Tensor:
-    """Squared distances [N]."""
+def _squared_distances(rows_ND: Tensor, others_ND: Tensor) -> Tensor:
+    """Squared distance of each row to its counterpart, [N]."""
     return torch.linalg.vector_norm(rows_ND - others_ND, dim=-1).square()

@@ -1,4 +1,4 @@
-"""What a decoder's output says of the pixels: their loss, and the pixels it stands for.
+"""Likelihoods of pixels under a decoder's output: the loss, and the predicted pixels.
 
 Shapes: B pictures, C channels of the medium, P parameters a channel; `x` any number of axes. Media are in [-1, 1].
 """
@@ -12,12 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EPSILON = 0.1  # how far the logit-Laplace keeps from black and white
+EPSILON = 0.1  # margin to black and white, where logits are infinite (appendix A.3, arXiv:2102.12092)
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """parameters: channels of output a channel. loss(out [B, P C, x], media [B, C, x]): a mean. mean(out): media."""
+    """Distribution of pixels whose parameters the decoder gives.
+
+    Attributes:
+        parameters: P, output channels for each channel of the medium.
+        loss: (out [B, P C, x], media [B, C, x]) -> mean loss, a scalar.
+        mean: out [B, P C, x] -> predicted media [B, C, x].
+    """
 
     parameters: int
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -25,7 +31,15 @@ class Likelihood:
 
 
 def logit_laplace_loss(out: Tensor, media: Tensor) -> Tensor:
-    """-log p of a Laplace distribution of logits (eq. 1 and 2, appendix A.3, arXiv:2102.12092)."""
+    """Compute -ln p under the logit-Laplace distribution (eq. 1 and 2, appendix A.3, arXiv:2102.12092).
+
+    Args:
+        out: locations and log scales [B, 2 C, x].
+        media: [B, C, x] in [-1, 1].
+
+    Returns:
+        Mean over all values, in nats, up to a constant.
+    """
     location, log_scale = out.float().chunk(2, dim=1)
     x = (media.float() + 1) / 2 * (1 - 2 * EPSILON) + EPSILON
     jacobian = torch.log(2 * x * (1 - x))
@@ -33,7 +47,7 @@ def logit_laplace_loss(out: Tensor, media: Tensor) -> Tensor:
 
 
 def logit_laplace_mean(out: Tensor) -> Tensor:
-    """What the location stands for (eq. 3 there)."""
+    """Return the pixels [B, C, x] that the locations stand for (eq. 3, appendix A.3, arXiv:2102.12092)."""
     x = (torch.sigmoid(out.float().chunk(2, dim=1)[0]) - EPSILON) / (1 - 2 * EPSILON)
     return x * 2 - 1
 

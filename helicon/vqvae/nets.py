@@ -1,6 +1,6 @@
-"""Encoders and decoders of codecs by name: Helicon's own, `conv`, and those of plugins.
+"""Registry of encoders and decoders of codecs: Helicon's own, `conv`, and those of plugins.
 
-Shapes: B items, C channels, H x W pixels, S samples, h x w or T places of the latent grid.
+Shapes: B items, C channels, H x W pixels, S samples, h x w or T positions of the latent grid.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from helicon.plugins.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class NetSizes:
-    """What networks have to fit.
+    """Step and channels that the networks of a codec have to fit.
 
     Args:
-        step: how many times smaller the latent grid is: each way of pictures, samples a code of sound.
+        step: down-sampling factor of the latent grid: along each axis of pictures, in samples a code of sound.
         channels: of the media that the encoder is fed.
         inputs: channels of the quantizer, which the encoder gives.
         outputs: channels of its latents, which the decoder is fed.
-        made: channels that the decoder gives; more than the media have where a likelihood has more parameters.
+        decoder_channels: of the decoder's output; more than the media have where a likelihood has more parameters.
     """
 
     step: int
     channels: int
     inputs: int
     outputs: int
-    made: int
+    decoder_channels: int
 
 
 class Nets(NamedTuple):
-    """The networks of a codec.
+    """Networks of a codec. Neither may mix the items of a batch.
 
-    encoder: of pictures [B, channels, H, W] -> [B, inputs, h, w], of sound [B, channels, 1, S] -> [B, inputs, 1, T].
-    decoder: the same with `outputs` and `made` channels, the other way. Neither mixes items of a batch.
-    reach: of sound, places of the latent grid to either side that a place of it or a sample can depend on. With it
-    long sounds go through in chunks, and both networks take another argument, the length of each item that is padded.
+    Attributes:
+        encoder: pictures [B, channels, H, W] -> [B, inputs, h, w], or sound [B, channels, 1, S] -> [B, inputs, 1, T].
+        decoder: [B, outputs, h, w] -> [B, decoder_channels, H, W]; for sound [B, outputs, 1, T] -> [.., 1, S].
+        receptive_field: for sound, positions of the latent grid to either side that a code or a sample can depend on:
+            the overlap of the chunks of a long sound. Networks of sound also accept the length of each padded item.
     """
 
     encoder: nn.Module
     decoder: nn.Module
-    reach: int = 0
+    receptive_field: int = 0
 
 
 MakeNets = Callable[[Any, NetSizes], Nets]
@@ -55,17 +56,18 @@ NETS: dict[str, Registry[MakeNets]] = {
 
 
 def register_codec_net(medium: str, name: str) -> Callable[[MakeNets], MakeNets]:
-    """Decorates what makes networks of a codec, `--model.net NAME`.
+    """Register a function that makes the networks of a codec, for `--model.net NAME`.
 
     Args:
         medium: `image` or `audio`.
         name: of the networks.
 
     Returns:
-        A decorator of `make(config, sizes)`: from an ImageCodecConfig or AudioCodecConfig and what they have to fit.
+        A decorator of `make(config, sizes) -> Nets`, called with an ImageCodecConfig or AudioCodecConfig and NetSizes.
 
     Raises:
-        PluginError: for a name that others have.
+        PluginError: the name is taken.
+        ValueError: unknown medium.
     """
     if medium not in NETS:
         raise ValueError(unknown("medium of codecs", medium, NETS))

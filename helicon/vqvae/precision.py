@@ -1,4 +1,4 @@
-"""The one precision in which codecs encode and decode: codes must not depend on what a process did before."""
+"""Float32 precision of codecs: codes must not depend on the precision settings of the process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-# What multiplies float32 in parts of fewer bits where it is told to: products and convolutions, of GPUs and CPUs
-_backends: Any = torch.backends  # of which PyTorch declares some attributes only
+# Backends that may compute float32 in TF32 or bfloat16: matrix products and convolutions, of GPUs and CPUs
+_backends: Any = torch.backends  # Any, since PyTorch's type hints lack some of these attributes
 BACKENDS = (_backends.cuda.matmul, _backends.cudnn.conv, _backends.mkldnn.matmul, _backends.mkldnn.conv)
 
 
 @contextmanager
 def float32_settings_kept() -> Iterator[None]:
-    """Puts back how float32 is multiplied in this process."""
+    """Restore the float32 precision settings of the process on exit."""
     before = [backend.fp32_precision for backend in BACKENDS]
     try:
         yield
@@ -26,7 +26,7 @@ def float32_settings_kept() -> Iterator[None]:
 
 @contextmanager
 def single_precision(device_type: str) -> Iterator[None]:
-    """While it lasts, products and convolutions are of float32 as a whole, without TF32 and without autocast."""
+    """Compute products and convolutions in full float32 (IEEE) within the block, without TF32 and autocast."""
     with float32_settings_kept(), torch.autocast(device_type, enabled=False):
         for backend in BACKENDS:
             backend.fp32_precision = "ieee"

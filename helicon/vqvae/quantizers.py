@@ -1,6 +1,6 @@
-"""Quantizers: continuous latents to one of K codes at each place of a grid, trained in one of several ways.
+"""Quantizers: continuous latents to one of K codes at each position of a grid; EMA, Gumbel and finite scalar.
 
-Shapes: B batch, D latent channels, `x` any number of grid axes, N = B x places, K codes.
+Shapes: B batch, D latent channels, `x` any number of grid axes, N = B x grid positions, K codes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 
 class Quantized(NamedTuple):
-    """latents [B, D, x] for the decoder, codes int64 [B, x], and the quantizer's own loss, a scalar."""
+    """Output of a quantizer in training.
+
+    Attributes:
+        latents: quantized latents [B, D, x], the input of the decoder.
+        codes: int64 [B, x].
+        loss: of the quantizer, a scalar; 0 where it has none.
+    """
 
     latents: Tensor
     codes: Tensor
@@ -32,11 +38,14 @@ class Quantized(NamedTuple):
 
 
 class Quantizer(nn.Module, ABC):
-    """What a codec asks of a quantizer.
+    """Base class of quantizers.
 
-    codebook_size: codes there are. inputs: channels it takes from the encoder. outputs: channels it gives the decoder.
-    progress: share of the training that is done, which the trainer keeps up to date.
-    TRANSIENT: names of the buffers that only training needs, which are not kept with a codec.
+    Attributes:
+        codebook_size: number of codes.
+        inputs: channels of the latents from the encoder.
+        outputs: channels of the quantized latents for the decoder.
+        progress: share of the training that is done, 0 to 1; set by the trainer.
+        TRANSIENT: names of the buffers that only training needs; they are not stored with a codec.
     """
 
     TRANSIENT: ClassVar[tuple[str, ...]] = ()
@@ -47,20 +56,20 @@ class Quantizer(nn.Module, ABC):
 
     @property
     def started(self) -> bool:
-        """Whether there is a codebook yet; until then codes mean nothing."""
+        """True once there is a codebook; until then codes are meaningless."""
         return True
 
     @abstractmethod
     def forward(self, z_BDx: Tensor) -> Quantized:
-        """Latents through the bottleneck, with a gradient; in training mode it learns."""
+        """Quantize latents [B, inputs, x] with a gradient; in training mode the codebook is updated, too."""
 
     @abstractmethod
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Codes int64 [B, x]."""
+        """Encode latents [B, inputs, x] to codes int64 [B, x]."""
 
     @abstractmethod
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Latents [B, outputs, x] of codes."""
+        """Look up the quantized latents [B, outputs, x] of codes."""
 
 
 MakeQuantizer = Callable[["QuantizerConfig", "QuantizerLearning"], Quantizer]
@@ -68,17 +77,17 @@ QUANTIZERS: Registry[MakeQuantizer] = Registry("quantizer")
 
 
 def register_quantizer(name: str) -> Callable[[MakeQuantizer], MakeQuantizer]:
-    """Decorates what makes a quantizer, `--model.quantizer NAME`.
+    """Register a quantizer, for `--model.quantizer NAME`.
 
     Args:
         name: of the quantizer.
 
     Returns:
-        A decorator of a class, or of a function: `make(config, learning)` with the QuantizerConfig of a codec and the
-        QuantizerLearning of its training gives a Quantizer.
+        A decorator of a class or function, called as `make(config, learning)` with the QuantizerConfig of a codec and
+        the QuantizerLearning of its training; it returns a Quantizer.
 
     Raises:
-        PluginError: for a name that another one has.
+        PluginError: the name is taken.
     """
     return lambda make: QUANTIZERS.register(name, make)
 
@@ -89,38 +98,49 @@ def _ema(config: QuantizerConfig, learning: QuantizerLearning) -> Quantizer:
 
 
 class EMAQuantizer(Quantizer):
-    """A codebook that follows the mean of the latents it is nearest to (appendix A.1, arXiv:1711.00937).
+    """Vector quantizer with a codebook of moving averages (appendix A.1, arXiv:1711.00937), in float32 throughout.
 
-    Begins with k-means on latents gathered over several batches (until then latents pass as they are), and moves codes
-    that hardly any latent is nearest to onto latents seen lately, until the last fifth of the training, so that codes
-    stand still for the model that learns them. In float32 whatever the precision around it.
+    Deviations: the codebook starts by k-means on the latents of several batches, which until then pass unquantized; and
+    dead codes are replaced by recent latents, until SETTLED, so that the codebook has converged when training ends.
     """
 
-    START, ROUNDS, LAPLACE = 20, 10, 1e-5  # latents a code and rounds of k-means to begin with; Laplace's epsilon
-    SETTLED = 0.8  # progress from which no code moves
-    TRANSIENT = ("sums", "recent", "seen")
+    START, ROUNDS = 20, 10  # latents a code gathered for the first k-means, and its rounds
+    LAPLACE = 1e-5  # epsilon of the smoothed cluster sizes, as in the reference implementation (Sonnet)
+    SETTLED = 0.8  # progress from which dead codes are no longer replaced
+    TRANSIENT = ("embed_avg", "latent_buffer", "latents_seen")
 
     def __init__(
-        self, codes: int, width: int, decay: float = 0.99, commitment: float = 0.25, rare: float = 0.1
+        self, codes: int, codebook_dim: int, decay: float = 0.99, commitment: float = 0.25,
+        dead_code_threshold: float = 0.1,
     ) -> None:  # fmt: skip
-        """rare: share of the mean size below which a code moves; more of it makes codes more equally used."""
-        super().__init__(codes, width, width)
-        self.decay, self.commitment, self.rare = decay, commitment, rare
+        """Make a quantizer without a codebook yet.
+
+        Args:
+            codes: K.
+            codebook_dim: D.
+            decay: of the moving averages, for each batch.
+            commitment: weight of the commitment loss (beta of eq. 3, arXiv:1711.00937).
+            dead_code_threshold: share of the mean cluster size below which a code is replaced; the higher, the more
+                equally codes are used.
+        """
+        super().__init__(codes, codebook_dim, codebook_dim)
+        self.decay, self.commitment, self.dead_code_threshold = decay, commitment, dead_code_threshold
         self.codebook: Tensor
-        self.sums: Tensor
+        self.embed_avg: Tensor
         self.sizes: Tensor
-        self.recent: Tensor
-        self.seen: Tensor
-        self.register_buffer("codebook", torch.zeros(codes, width))
-        self.register_buffer("sums", torch.zeros(codes, width))
+        self.latent_buffer: Tensor
+        self.latents_seen: Tensor
+        self.register_buffer("codebook", torch.zeros(codes, codebook_dim))
+        self.register_buffer("embed_avg", torch.zeros(codes, codebook_dim))  # moving sum of each code's latents
+        # Moving count of each code's latents: elsewhere `cluster_size`, here the name that stored codecs have
         self.register_buffer("sizes", torch.zeros(codes))
-        self.register_buffer("recent", torch.zeros(self.START * codes, width))  # a ring of latents
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # latents put into it so far
-        self._started = False  # as far as one knows: once it has, no GPU is waited for to tell
+        self.register_buffer("latent_buffer", torch.zeros(self.START * codes, codebook_dim))  # ring of recent latents
+        self.register_buffer("latents_seen", torch.zeros((), dtype=torch.int64))  # latents written to the ring so far
+        self._started = False  # cached once true, since reading the sizes waits for the GPU
 
     @property
     def started(self) -> bool:
-        """Whether there is a codebook yet."""
+        """True once k-means has made the codebook."""
         self._started = self._started or bool(self.sizes.sum() > 0)
         return self._started
 
@@ -133,7 +153,7 @@ class EMAQuantizer(Quantizer):
         z_ND = z_BxD.flatten(0, -2)
         if self.training:
             self._remember(z_ND.detach())
-            if not self.started and int(self.seen) >= len(self.recent):
+            if not self.started and int(self.latents_seen) >= len(self.latent_buffer):
                 self._start(len(z_ND))
         if not self.started:
             codes_Bx = torch.zeros_like(z_BxD[..., 0], dtype=torch.int64)
@@ -148,52 +168,52 @@ class EMAQuantizer(Quantizer):
         return Quantized(through_BDx, codes_Bx, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Nearest codes int64 [B, x]."""
+        """Encode latents [B, D, x] to the nearest codes, int64 [B, x]."""
         z_BxD = rearrange(z_BDx.float(), "b d ... -> b ... d")
         return nearest(z_BxD.flatten(0, -2), self.codebook).view(z_BxD.shape[:-1])
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Rows of the codebook, [B, D, x]."""
+        """Look up rows of the codebook, [B, D, x]."""
         return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
     @torch.no_grad()
     def _remember(self, z_ND: Tensor) -> None:
-        """Puts latents into the ring; of a large batch as many as a quarter of it holds, chosen at random."""
-        room = len(self.recent) // 4
-        z_ND = z_ND[torch.randperm(len(z_ND), device=z_ND.device)[:room]]
-        places = (self.seen + torch.arange(len(z_ND), device=z_ND.device)) % len(self.recent)
-        self.recent[places] = z_ND
-        self.seen += len(z_ND)
+        """Write latents to the ring: a random choice, so that one batch fills a quarter of it at most."""
+        limit = len(self.latent_buffer) // 4
+        z_ND = z_ND[torch.randperm(len(z_ND), device=z_ND.device)[:limit]]
+        indices = (self.latents_seen + torch.arange(len(z_ND), device=z_ND.device)) % len(self.latent_buffer)
+        self.latent_buffer[indices] = z_ND
+        self.latents_seen += len(z_ND)
 
     @torch.no_grad()
     def _start(self, latents: int) -> None:
-        """K-means. Sizes are those that a batch of so many latents, on each process, has, as the averages will be."""
-        found = kmeans(self.recent, random_rows(self.recent, self.codebook_size), rounds=self.ROUNDS)
-        batch = found.mass.new_tensor(latents / len(self.recent))
+        """Make the codebook by k-means, with the cluster sizes of a batch of `latents` latents on each process."""
+        clusters = kmeans(self.latent_buffer, random_rows(self.latent_buffer, self.codebook_size), rounds=self.ROUNDS)
+        batch = clusters.mass.new_tensor(latents / len(self.latent_buffer))
         _over_processes(batch)
-        self.codebook.copy_(_from_first(found.centroids))
-        self.sizes.copy_(_from_first(found.mass.clamp(min=1)) * batch)
-        self.sums.copy_(self.codebook * self.sizes[:, None])
+        self.codebook.copy_(_from_first(clusters.centroids))
+        self.sizes.copy_(_from_first(clusters.mass.clamp(min=1)) * batch)
+        self.embed_avg.copy_(self.codebook * self.sizes[:, None])
 
     @torch.no_grad()
     def _follow(self, z_ND: Tensor, codes_N: Tensor) -> None:
-        """One step of the moving averages, then rare codes are moved: in this order, or the step would undo it."""
+        """Update the moving averages, then replace dead codes: the other way round the update would undo it."""
         counts_K = torch.zeros_like(self.sizes).index_add_(0, codes_N, torch.ones_like(codes_N, dtype=torch.float32))
-        sums_KD = torch.zeros_like(self.sums).index_add_(0, codes_N, z_ND)
+        sums_KD = torch.zeros_like(self.embed_avg).index_add_(0, codes_N, z_ND)
         for statistic in (counts_K, sums_KD):
             _over_processes(statistic)
         self.sizes.lerp_(counts_K, 1 - self.decay)
-        self.sums.lerp_(sums_KD, 1 - self.decay)
+        self.embed_avg.lerp_(sums_KD, 1 - self.decay)
         if self.progress < self.SETTLED:
             mean = counts_K.sum() / self.codebook_size
-            rare_K = self.sizes < self.rare * mean
-            picked = torch.randint(len(self.recent), (self.codebook_size,), device=self.recent.device)
-            fresh_KD = _from_first(self.recent[picked])
-            self.sizes.copy_(torch.where(rare_K, mean, self.sizes))
-            self.sums.copy_(torch.where(rare_K[:, None], fresh_KD * mean, self.sums))
+            dead_K = self.sizes < self.dead_code_threshold * mean
+            indices = torch.randint(len(self.latent_buffer), (self.codebook_size,), device=self.latent_buffer.device)
+            fresh_KD = _from_first(self.latent_buffer[indices])
+            self.sizes.copy_(torch.where(dead_K, mean, self.sizes))
+            self.embed_avg.copy_(torch.where(dead_K[:, None], fresh_KD * mean, self.embed_avg))
         total = self.sizes.sum()
         smoothed_K = (self.sizes + self.LAPLACE) / (total + self.codebook_size * self.LAPLACE) * total
-        self.codebook.copy_(self.sums / smoothed_K[:, None])
+        self.codebook.copy_(self.embed_avg / smoothed_K[:, None])
 
 
 @register_quantizer("gumbel")
@@ -202,25 +222,34 @@ def _gumbel(config: QuantizerConfig, learning: QuantizerLearning) -> Quantizer:
 
 
 class GumbelQuantizer(Quantizer):
-    """DALL·E's discrete VAE (arXiv:2102.12092, section 2.1): a relaxed one-hot choice, ever harder; codes by argmax.
+    """Gumbel-softmax quantizer of DALL·E's discrete VAE (arXiv:2102.12092, section 2.1); codes by argmax.
 
-    tau falls from 1 to 1/16 by a cosine over the training; the divergence from uniform codes rises to weight `kl`
-    over the first fifth. It is a mean over places, whatever the batch. Nothing in it makes the encoder use more than a
-    few codes, so what a whole batch lacks of using all of them equally counts too, as in wav2vec 2.0 (arXiv:2006.11477,
-    eq. 4).
+    The temperature tau falls from 1 to COLDEST by a cosine; the weight of the KL divergence from uniform codes rises to
+    `kl` over RAMP. Deviations: the divergence is a mean over grid positions, not a sum; and since nothing in it makes
+    the encoder use many codes, a diversity loss counts, too: how far a batch's mean distribution is from uniform
+    (wav2vec 2.0, arXiv:2006.11477, eq. 4).
     """
 
-    COLDEST, RAMP = 1 / 16, 0.2
+    COLDEST = 1 / 16  # last temperature, as DALL·E's (appendix A.2)
+    RAMP = 0.2  # share of the training over which the KL weight rises
     SHARP = 5.0  # logits an output of 1 stands for: a fresh encoder's would drown in Gumbel noise, and learn slowly
 
-    def __init__(self, codes: int, width: int, kl: float = 1e-3, diversity: float = 0.02) -> None:
-        super().__init__(codes, codes, width)
+    def __init__(self, codes: int, codebook_dim: int, kl: float = 1e-3, diversity: float = 0.02) -> None:
+        """Make a quantizer with a random codebook.
+
+        Args:
+            codes: K, also the channels of the encoder's output.
+            codebook_dim: D.
+            kl: final weight of the KL divergence.
+            diversity: weight of the diversity loss.
+        """
+        super().__init__(codes, codes, codebook_dim)
         self.kl, self.diversity = kl, diversity
-        self.codebook = nn.Parameter(torch.randn(codes, width) / width**0.5)
+        self.codebook = nn.Parameter(torch.randn(codes, codebook_dim) / codebook_dim**0.5)
 
     @property
     def tau(self) -> float:
-        """Temperature of the relaxation."""
+        """Temperature of the relaxation; constant over the last fifth of the training."""
         warm = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(1.0, self.progress / 0.8)))).item()
         return self.COLDEST + (1 - self.COLDEST) * warm
 
@@ -241,11 +270,11 @@ class GumbelQuantizer(Quantizer):
         return Quantized(latents_BDx.to(z_BDx.dtype), codes_Bx, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Likeliest codes int64 [B, x]."""
+        """Encode logits [B, K, x] to the likeliest codes, int64 [B, x]."""
         return z_BDx.argmax(1)
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Rows of the codebook, [B, D, x]."""
+        """Look up rows of the codebook, [B, D, x]."""
         return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
 
@@ -255,7 +284,10 @@ def _fsq(config: QuantizerConfig, learning: QuantizerLearning) -> Quantizer:
 
 
 class FSQuantizer(Quantizer):
-    """Finite scalar quantization (arXiv:2309.15505): each channel rounded to one of its levels; nothing to collapse."""
+    """Finite scalar quantizer (arXiv:2309.15505): each channel is rounded to one of its levels.
+
+    There is no codebook to learn, so none can collapse.
+    """
 
     def __init__(self, levels: Sequence[int]) -> None:
         if not levels or any(level < 2 for level in levels):
@@ -268,7 +300,7 @@ class FSQuantizer(Quantizer):
         self.register_buffer("strides", torch.tensor(strides))
 
     def _digits(self, z_BDx: Tensor) -> tuple[Tensor, Tensor]:
-        """Digits 0 .. level-1 with a straight-through gradient, and the halves they are centred by; [B, D, x]."""
+        """Digits 0 .. level-1 [B, D, x] with a straight-through gradient, and half of each top digit, for centring."""
         shape = (1, -1, *[1] * (z_BDx.dim() - 2))
         top = (self.levels - 1).view(shape)
         bounded = (torch.tanh(z_BDx.float()) + 1) / 2 * top
@@ -283,23 +315,23 @@ class FSQuantizer(Quantizer):
         return (rearrange(digits_BDx.detach().round().long(), "b d ... -> b ... d") * self.strides).sum(-1)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Codes int64 [B, x]: the digits in mixed radix, first channel least."""
+        """Encode latents [B, D, x] to codes int64 [B, x]: mixed-radix digits, the first channel least significant."""
         return self._codes(self._digits(z_BDx)[0])
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Digits scaled to [-1, 1], [B, D, x]."""
+        """Decode codes to their digits, scaled to [-1, 1], [B, D, x]."""
         digits_BxD = codes_Bx[..., None] // self.strides % self.levels
         return rearrange(digits_BxD / ((self.levels - 1) / 2) - 1, "b ... d -> b d ...")
 
 
 def _over_processes(statistic: Tensor) -> None:
-    """Sums over all processes, in place."""
+    """Sum a statistic over all processes, in place."""
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(statistic)
 
 
 def _from_first(tensor: Tensor) -> Tensor:
-    """The first process' tensor on every process."""
+    """Broadcast the first process' tensor to all, in place."""
     if dist.is_available() and dist.is_initialized():
         dist.broadcast(tensor, 0)
     return tensor

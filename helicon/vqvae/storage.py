@@ -1,4 +1,4 @@
-"""A codec on disk, whole: one JSON and one file of weights. No code is loaded."""
+"""Codecs on disk: a folder with one JSON and one file of weights. Loading runs no code from the folder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, AudioNetConfig, I
 from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
 
-FORMAT = 4
+FORMAT = 4  # version of the files; others are refused
 CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
 
 
 class CodecError(ValueError):
-    """A folder that is no codec, or one that is damaged; the message names the file and what is wrong."""
+    """Error of a folder that is no codec, or a damaged one; the message names the file and what is wrong."""
 
 
 class CodecFamily(NamedTuple):
-    """Codecs of one kind of network, and options with which files of their medium are read."""
+    """Config and class of the codecs of a medium, and the options with which its files are read."""
 
     config: type[ImageCodecConfig] | type[AudioCodecConfig]
     codec: type[ImageCodec] | type[AudioCodec]
@@ -43,7 +43,8 @@ class CodecFamily(NamedTuple):
 
 
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
-MOST_READING, MOST_PLUGINS = 384_000, 32  # pixels, samples a second
+MOST_READING = 384_000  # of any reading option: pixels of a side, samples a second, channels
+MOST_PLUGINS = 32  # that a codec needs
 FAMILIES = {
     "image": CodecFamily(ImageCodecConfig, ImageCodec, ("size",)),
     "audio": CodecFamily(AudioCodecConfig, AudioCodec, ("rate", "channels")),
@@ -52,9 +53,13 @@ FAMILIES = {
 
 @dataclass
 class CodecBundle:
-    """A codec with what it was trained on.
+    """Codec with the medium that it was trained on.
 
-    medium: a modality's name. reading: options with which its files are to be read, such as {"size": 64}.
+    Attributes:
+        codec: in evaluation mode when it was loaded.
+        medium: name of the modality.
+        reading: options with which media files have to be read, such as {"size": 64}.
+        notes: JSON-able remarks on the training.
     """
 
     codec: ImageCodec | AudioCodec
@@ -63,21 +68,32 @@ class CodecBundle:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def config(self) -> dict[str, Any]:
-        """JSON-able: all but the weights, with their fingerprint."""
+        """Return the JSON-able state: everything but the weights, with their fingerprint."""
         family = next(name for name, family in FAMILIES.items() if isinstance(self.codec, family.codec))
         return {
             "medium": self.medium, "reading": self.reading, "family": family, "config": asdict(self.codec.config),
-            "codes": [each.codebook_size for each in bottlenecks(self.codec).values()],
+            "codes": [level.codebook_size for level in bottlenecks(self.codec).values()],
             "fingerprint": self.fingerprint(),
         }  # fmt: skip
 
     def fingerprint(self) -> str:
-        """Hash of the weights that codes depend on: equal fingerprints mean the same codes and the same media."""
-        return hash_weights(lasting(self.codec))
+        """Hash the weights needed at inference: equal fingerprints mean the same codes and the same media."""
+        return hash_weights(inference_state_dict(self.codec))
 
     @staticmethod
     def restore(config: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> CodecBundle:
-        """Inverse of `config` and `lasting`; ValueError without weights, or when they do not belong to the config."""
+        """Restore a codec from the results of `config` and `inference_state_dict`.
+
+        Args:
+            config: JSON-able state; may come from elsewhere, and is checked.
+            weights: tensor by name.
+
+        Returns:
+            The codec in evaluation mode, without the buffers that only training needs.
+
+        Raises:
+            ValueError: the config is invalid, or the weights are missing or not those of the config.
+        """
         if weights is None:
             raise ValueError("the weights of the codec are missing")
         medium = one_of("medium", fields("codec", config, FIELDS)["medium"], FAMILIES)
@@ -87,94 +103,118 @@ class CodecBundle:
         codec_config: Any = cast(Any, family.config)(**values)
         reading = fields("reading", config["reading"], family.reading)
         reading = {name: whole(name, value, 1, MOST_READING) for name, value in reading.items()}
-        with torch.device("meta"):  # nothing is allocated for a config that the weights do not have
+        with torch.device("meta"):  # so that a config alone, without weights of its size, allocates nothing
             codec = family.codec(codec_config)
-        expected = {name: (tensor.shape, tensor.dtype) for name, tensor in lasting(codec).items()}
+        expected = {name: (tensor.shape, tensor.dtype) for name, tensor in inference_state_dict(codec).items()}
         counts = sequence("codes", config["codes"], len(bottlenecks(codec)))
         for name, count in zip(bottlenecks(codec), counts):
             expected[f"{name}kept"] = torch.Size([whole("codes", count, 1, MOST_CODES)]), torch.int64
         if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
             raise ValueError("the weights of the codec are not those of its config")
-        for name, each in bottlenecks(codec).items():
-            each.kept = weights[f"{name}kept"]
+        for name, level in bottlenecks(codec).items():
+            level.kept = weights[f"{name}kept"]
         codec.load_state_dict(dict(weights), assign=True, strict=False)
-        _drop_passing(codec)
+        _drop_transient(codec)
         bundle = CodecBundle(codec.eval(), medium, reading)
         if bundle.fingerprint() != text("fingerprint", config["fingerprint"]):
             trained = f"{printable(config['fingerprint'], 40)} was trained with"
             raise ValueError(
                 f"the codec has the fingerprint {bundle.fingerprint()}, {trained}: its codes mean something else"
             )
-        for each in bottlenecks(codec).values():
-            _check_codes(each.kept, each.renumbered)
+        for level in bottlenecks(codec).values():
+            _check_codes(level.kept, level.renumbered)
         return bundle
 
 
 def bottlenecks(codec: nn.Module) -> dict[str, Bottleneck]:
-    """Prefix of their weights' names -> those of a codec: itself, or its levels."""
-    found = {name: module for name, module in codec.named_modules() if isinstance(module, Bottleneck)}
-    return {f"{name}." if name else "": module for name, module in found.items()}
+    """Return the bottlenecks of a codec (itself, or its levels) by the prefix of their weights' names."""
+    modules = {name: module for name, module in codec.named_modules() if isinstance(module, Bottleneck)}
+    return {f"{name}." if name else "": module for name, module in modules.items()}
 
 
 def _check_codes(kept: Tensor, renumbered: Tensor) -> None:
-    """ValueError unless codes and the quantizer's codes number each other: both are places in tables."""
-    for places, table in ((kept, renumbered), (renumbered, kept)):
-        if bool(((places < 0) | (places >= len(table))).any()):
+    """ValueError unless the two numberings of codes index each other."""
+    for indices, table in ((kept, renumbered), (renumbered, kept)):
+        if bool(((indices < 0) | (indices >= len(table))).any()):
             raise ValueError("the weights of the codec number codes that there are not")
 
 
-def _drop_passing(codec: nn.Module) -> None:
-    """Leaves nothing of what only training needs, which is not kept: much more than the codebook."""
+def _drop_transient(codec: nn.Module) -> None:
+    """Empty the buffers that only training needs and that were not stored; they are larger than the codebook."""
     for module in codec.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             if buffer.is_meta:
                 module.register_buffer(name, torch.zeros((0, *buffer.shape[1:]), dtype=buffer.dtype))
 
 
-def lasting(codec: nn.Module) -> dict[str, Tensor]:
-    """The weights without what only training needs (running sums, latents seen lately)."""
-    passing = {
-        f"{part}quantizer.{name}" for part, each in bottlenecks(codec).items() for name in each.quantizer.TRANSIENT
+def inference_state_dict(codec: nn.Module) -> dict[str, Tensor]:
+    """Return the weights without the buffers that only training needs (moving sums, recent latents)."""
+    transient = {
+        f"{prefix}quantizer.{name}"
+        for prefix, level in bottlenecks(codec).items()
+        for name in level.quantizer.TRANSIENT
     }
-    return {name: tensor for name, tensor in codec.state_dict().items() if name not in passing}
+    return {name: tensor for name, tensor in codec.state_dict().items() if name not in transient}
 
 
 def codec_plugins(config: AudioNetConfig | ImageCodecConfig) -> list[Plugin]:
-    """Plugins that the networks and the quantizer of a codec come from."""
+    """List the plugins that the networks and the quantizer of a codec come from."""
     nets = IMAGE_NETS if isinstance(config, ImageCodecConfig) else AUDIO_NETS
-    found = [nets.plugin_of(config.net), QUANTIZERS.plugin_of(config.quantizer)]
-    return [plugin for plugin in dict.fromkeys(found) if plugin]
+    plugins = [nets.plugin_of(config.net), QUANTIZERS.plugin_of(config.quantizer)]
+    return [plugin for plugin in dict.fromkeys(plugins) if plugin]
 
 
 def save_codec(bundle: CodecBundle, folder: Path) -> None:
-    """Writes `folder`, each file whole or not at all."""
-    whole = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
-    whole["plugins"] = [plugin.placeless for plugin in codec_plugins(bundle.codec.config)]
-    write_weights(folder / WEIGHTS, lasting(bundle.codec))
-    write_json(folder / CONFIG, whole)
+    """Write a codec to a folder, each file atomically.
+
+    Args:
+        bundle: what is stored.
+        folder: of the files CONFIG and WEIGHTS, which are replaced.
+    """
+    content = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
+    content["plugins"] = [plugin.placeless for plugin in codec_plugins(bundle.codec.config)]
+    write_weights(folder / WEIGHTS, inference_state_dict(bundle.codec))
+    write_json(folder / CONFIG, content)
 
 
 def find_codec(path: Path, medium: str | None = None) -> Path | None:
-    """The codec's folder in a run or bundle; None when it is no codec, or one of another medium than the one asked for.
+    """Find the folder of a codec.
 
-    One whose medium cannot be read is found: `load_codec` says what is wrong with it.
+    Args:
+        path: the folder itself, or a run or bundle with the codec in `model/`.
+        medium: that the codec must have; None for any.
+
+    Returns:
+        The folder, also of a codec whose medium cannot be read (`load_codec` says what is wrong with it); None when
+        there is no codec, or one of another medium.
     """
     folder = next((folder for folder in (path, path / "model") if (folder / CONFIG).is_file()), None)
     if folder is None or medium is None:
         return folder
     try:
-        found = read_json(folder / CONFIG, links=False)["medium"]
+        stored = read_json(folder / CONFIG, links=False)["medium"]
     except (LookupError, TypeError, ValueError):
         return folder
-    return folder if found == medium else None
+    return folder if stored == medium else None
 
 
 def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
-    """The codec of a run or bundle. CodecError names the file and what is wrong with it."""
+    """Load a codec.
+
+    Args:
+        path: the folder itself, or a run or bundle with the codec in `model/`.
+        device: where the weights go.
+
+    Returns:
+        The codec in evaluation mode.
+
+    Raises:
+        CodecError: names the file and what is wrong with it.
+    """
     folder = find_codec(path)
     if folder is None:
-        made = "`helicon train image-codec DIR` or `audio-codec` makes one"
-        raise CodecError(f"{printable(path)}: no codec ({CONFIG}, {WEIGHTS}) there or in model/; {made}")
+        remedy = "`helicon train image-codec DIR` or `audio-codec` makes one"
+        raise CodecError(f"{printable(path)}: no codec ({CONFIG}, {WEIGHTS}) there or in model/; {remedy}")
     try:
         check_folder(folder, named=folder == path)
         config = read_json(folder / CONFIG, links=False)

@@ -186,7 +186,7 @@ def test_a_stopped_and_resumed_run_is_equal_to_the_bit(whole, sounds, tmp_path, 
     assert read_metrics(stopped) == read_metrics(whole)
     expected = weights(whole)
     for level in (0, 1):
-        of_ema = {f"codec.levels.{level}.quantizer.{name}" for name in ("recent", "seen", "sums")}
+        of_ema = {f"codec.levels.{level}.quantizer.{name}" for name in ("latent_buffer", "latents_seen", "embed_avg")}
         assert of_ema | {f"codec.levels.{level}.scale"} < expected.keys()
     assert weights(stopped).keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(stopped).items())

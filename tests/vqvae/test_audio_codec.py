@@ -10,7 +10,7 @@ from torch import Tensor
 
 from helicon.vqvae import audio_codec
 from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
-from helicon.vqvae.audio_nets import AudioResBlock, reach, strides
+from helicon.vqvae.audio_nets import AudioResBlock, receptive_field, strides
 from helicon.vqvae.config import AudioCodecConfig
 from helicon.vqvae.storage import CodecBundle, load_codec, save_codec
 
@@ -100,7 +100,7 @@ def test_chunks_are_all_that_is_in_memory(monkeypatch):
     monkeypatch.setattr(audio_codec, "CHUNK", 32)
     monkeypatch.setattr(level, "encode", watched)
     level.encode_long(sound(SHAPE, 10_000))
-    assert max(seen) <= (32 + 2 * level.reach) * level.hop
+    assert max(seen) <= (32 + 2 * level.receptive_field) * level.hop
     assert len(seen) == -(-10_000 // (32 * level.hop))
 
 
@@ -108,7 +108,7 @@ def test_chunks_are_all_that_is_in_memory(monkeypatch):
 @pytest.mark.parametrize("depth", [0, 3])
 def test_nothing_depends_on_what_is_out_of_reach(hop, stride, depth):
     codec = make(replace(SHAPE, hops=(hop,), stride=stride, depth=depth))
-    level, halo = codec.level(0), reach(strides(hop, stride), depth, 3)
+    level, halo = codec.level(0), receptive_field(strides(hop, stride), depth, 3)
     places = 2 * halo + 9
     x = torch.randn(1, 1, 1, places * hop, requires_grad=True)
     level.encoder(x)[0, :, 0, halo + 4].sum().backward()

@@ -13,7 +13,7 @@ from torch import Tensor
 from helicon.formats.audio import read_audio
 from helicon.vqvae import audio_codec, chunks
 from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
-from helicon.vqvae.chunks import Chunk, batches, stretches
+from helicon.vqvae.chunks import Chunk, batch_by_length, split_item
 from helicon.vqvae.config import AudioCodecConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,17 +40,19 @@ def sounds(level: AudioCodecLevel, shape: AudioCodecConfig) -> list[Tensor]:
 
 
 def test_an_item_is_seen_in_chunks_with_what_is_around_them():
-    assert list(stretches(7, 10, 4, 3)) == [(7, 0, 0, 4, 7), (7, 1, 4, 8, 10), (7, 5, 8, 10, 10)]
-    assert list(stretches(7, 4, 4, 3)) == [(7, 0, 0, 4, 4)]
-    assert list(stretches(7, 0, 4, 3)) == []
+    assert list(split_item(7, 10, 4, 3)) == [(7, 0, 0, 4, 7), (7, 1, 4, 8, 10), (7, 5, 8, 10, 10)]
+    assert list(split_item(7, 4, 4, 3)) == [(7, 0, 0, 4, 4)]
+    assert list(split_item(7, 0, 4, 3)) == []
 
 
 def test_those_of_like_length_go_together():
     parts = [Chunk(i, 0, 0, codes, codes) for i, codes in enumerate([80, 8, 79, 200, 70, 7, 69, 8])]
-    assert [[part.codes for part in batch] for batch in batches(parts, 230)] == [[200], [80, 79], [70, 69], [8, 8, 7]]
-    assert [[part.codes for part in batch] for batch in batches(parts, 16)] == [
-        [200], [80], [79], [70], [69], [8, 8], [7],
-    ]  # fmt: skip
+
+    def lengths(max_codes: int) -> list[list[int]]:
+        return [[part.codes for part in batch] for batch in batch_by_length(parts, max_codes)]
+
+    assert lengths(230) == [[200], [80, 79], [70, 69], [8, 8, 7]]
+    assert lengths(16) == [[200], [80], [79], [70], [69], [8, 8], [7]]
 
 
 @pytest.mark.usefixtures("room")

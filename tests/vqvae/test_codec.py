@@ -29,7 +29,7 @@ def small(seed: int = 0, **options) -> ImageCodec:
     if isinstance(codec.quantizer, EMAQuantizer):
         codec.quantizer.codebook.normal_()
         codec.quantizer.sizes.fill_(1)
-        codec.quantizer.sums.copy_(codec.quantizer.codebook)
+        codec.quantizer.embed_avg.copy_(codec.quantizer.codebook)
     return codec.eval()
 
 
@@ -227,7 +227,7 @@ def test_a_quantizer_learns_as_it_is_told():
     learning = QuantizerLearning(decay=0.9, commitment=0.3, kl=0.5, rare=0.2)
     quantizer = make_quantizer(shape, learning)
     assert isinstance(quantizer, EMAQuantizer)
-    assert (quantizer.decay, quantizer.commitment, quantizer.rare) == (0.9, 0.3, 0.2)
+    assert (quantizer.decay, quantizer.commitment, quantizer.dead_code_threshold) == (0.9, 0.3, 0.2)
     assert tuple(quantizer.codebook.shape) == (8, 4)
     gumbel = make_quantizer(replace(shape, quantizer="gumbel"), learning)
     assert isinstance(gumbel, GumbelQuantizer)

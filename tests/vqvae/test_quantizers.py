@@ -20,7 +20,7 @@ def ema_of(codebook_KD: Tensor, sizes: list[float] | float = 1.0, **options: flo
     quantizer = EMAQuantizer(*codebook_KD.shape, **options)
     quantizer.codebook.copy_(codebook_KD)
     quantizer.sizes.copy_(torch.as_tensor(sizes, dtype=torch.float32))
-    quantizer.sums.copy_(quantizer.codebook * quantizer.sizes[:, None])
+    quantizer.embed_avg.copy_(quantizer.codebook * quantizer.sizes[:, None])
     return quantizer
 
 
@@ -52,7 +52,7 @@ def test_an_ema_step_in_numbers():
     assert found.latents.tolist() == [[[0.0, 0.0, 10.0]]]  # of the codebook before the step
     assert float(found.loss) == pytest.approx(0.25 * (1 + 4 + 4) / 3)
     assert quantizer.sizes.tolist() == [3.0, 2.5]  # halfway to 2 and 1
-    assert quantizer.sums.flatten().tolist() == [1.5, 26.0]  # halfway to 3 and 12
+    assert quantizer.embed_avg.flatten().tolist() == [1.5, 26.0]  # halfway to 3 and 12
     torch.testing.assert_close(quantizer.codebook.flatten(), torch.tensor([0.5, 10.4]), atol=1e-4, rtol=0)
 
 
@@ -63,16 +63,16 @@ def test_rare_codes_move_after_the_step_until_the_last_fifth(times, progress, mo
     sizes = [12.0 * times, 12.0 * times, 1.9 * times, 2.1 * times]
     quantizer = ema_of(torch.tensor([[0.0], [10.0], [20.0], [30.0]]), sizes, decay=0.5)
     quantizer.progress = progress
-    quantizer.recent.fill_(7.0)
+    quantizer.latent_buffer.fill_(7.0)
     quantizer(torch.tensor([0.0, 10.0]).repeat(20 * times).view(1, 1, -1))
-    seen = {round(x, 3) for x in quantizer.recent.flatten().tolist()}
+    seen = {round(x, 3) for x in quantizer.latent_buffer.flatten().tolist()}
     assert seen == {0.0, 7.0, 10.0}
     zero, ten, rare, less_rare = quantizer.codebook.flatten().tolist()
     assert [zero, ten, less_rare] == pytest.approx([0, 10, 30], abs=1e-3)
     if moves:
         assert round(rare, 3) in seen
         assert float(quantizer.sizes[2]) == 10 * times  # as much as the others, so that it is not rare at once
-        assert float(quantizer.sums[2]) == pytest.approx(10 * times * rare, rel=1e-4, abs=1e-4)
+        assert float(quantizer.embed_avg[2]) == pytest.approx(10 * times * rare, rel=1e-4, abs=1e-4)
     else:
         assert rare == pytest.approx(20, abs=1e-3)
         assert float(quantizer.sizes[2]) == pytest.approx(0.95 * times)
@@ -91,7 +91,7 @@ def test_starts_by_k_means_once_there_are_twenty_latents_a_code():
         assert (found.codes.tolist(), float(found.loss)) == ([[0] * 40], 0.0)
     found = quantizer(batches[3].T[None])
     assert quantizer.started
-    assert torch.equal(quantizer.recent.sort(0).values, torch.cat(batches).sort(0).values)
+    assert torch.equal(quantizer.latent_buffer.sort(0).values, torch.cat(batches).sort(0).values)
     # From random rows Lloyd's rounds may join two of the eight
     assert found.codes.unique().numel() >= 6
     assert int((torch.cdist(quantizer.codebook, centres).min(1).values < 1e-3).sum()) >= 5
@@ -123,7 +123,7 @@ def test_all_that_ema_has_learned_is_in_its_state():
     quantizer, batches = EMAQuantizer(8, 3), torch.randn(12, 4, 3, 10)
     for z_BDx in batches[:6]:
         quantizer(z_BDx)
-    assert quantizer.state_dict().keys() == {"codebook", "sums", "sizes", "recent", "seen"}
+    assert quantizer.state_dict().keys() == {"codebook", "embed_avg", "sizes", "latent_buffer", "latents_seen"}
     assert not [name for name, value in vars(quantizer).items() if isinstance(value, Tensor)]
     again = EMAQuantizer(8, 3)
     again.load_state_dict(quantizer.state_dict())

@@ -24,7 +24,7 @@ def settled() -> EMAQuantizer:
     quantizer = EMAQuantizer(8, 3, decay=0.8)
     quantizer.codebook.copy_(torch.randn(8, 3, generator=torch.Generator().manual_seed(1)))
     quantizer.sizes.fill_(1)
-    quantizer.sums.copy_(quantizer.codebook)
+    quantizer.embed_avg.copy_(quantizer.codebook)
     quantizer.progress = 1.0
     return quantizer
 
@@ -47,13 +47,13 @@ def test_two_processes_have_one_codebook(tmp_path):
     mp.spawn(learn, (tmp_path,), nprocs=2)  # type: ignore[attr-defined]
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     for mine, other in zip(first, second):
-        for name in ("codebook", "sums", "sizes"):
+        for name in ("codebook", "embed_avg", "sizes"):
             assert torch.equal(mine[name], other[name])
-        assert not torch.equal(mine["recent"], other["recent"])  # each of its own latents
+        assert not torch.equal(mine["latent_buffer"], other["latent_buffer"])  # each of its own latents
     one = settled()
     for z_BDx in batches():
         one(z_BDx)
-    for name in ("codebook", "sums", "sizes"):
+    for name in ("codebook", "embed_avg", "sizes"):
         torch.testing.assert_close(first[0][name], one.state_dict()[name])
     # Started, too, with the sizes of a batch of both
     assert float(first[1]["sizes"].sum()) > ITEMS * 20 * 0.9

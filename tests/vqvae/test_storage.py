@@ -22,7 +22,7 @@ from helicon.vqvae.storage import (
     CodecBundle,
     CodecError,
     find_codec,
-    lasting,
+    inference_state_dict,
     load_codec,
     save_codec,
 )
@@ -72,13 +72,13 @@ def test_what_only_training_needs_is_not_stored(folder):
     buffers = {name for name in names if name.startswith("quantizer.")}
     assert buffers == {"quantizer.codebook", "quantizer.sizes"}
     assert {"kept", "renumbered"} < names
-    assert names == lasting(bundle().codec).keys()
+    assert names == inference_state_dict(bundle().codec).keys()
 
 
 def test_the_fingerprint_is_of_what_codes_depend_on():
     codec = bundle()
     before = codec.fingerprint()
-    codec.codec.quantizer.recent.add_(1)  # type: ignore[attr-defined]
+    codec.codec.quantizer.latent_buffer.add_(1)  # type: ignore[attr-defined]
     codec.notes["step"] = 8
     assert codec.fingerprint() == before
     next(codec.codec.decoder.parameters()).data.view(-1)[3] += 1e-6

@@ -18,7 +18,7 @@ from helicon.training.learning.base import RunModule
 from helicon.training.learning.validating import validation_is_due
 from helicon.training.settings.config import CodecLearningConfig
 from helicon.vqvae.codec import Bottleneck
-from helicon.vqvae.storage import CodecBundle, bottlenecks, codec_plugins, lasting, save_codec
+from helicon.vqvae.storage import CodecBundle, bottlenecks, codec_plugins, inference_state_dict, save_codec
 
 
 class CodecRun(RunModule):
@@ -158,7 +158,7 @@ class CodecRun(RunModule):
         for part, counts in found.items():
             if not isinstance(counts, Tensor) or counts.shape != own[part].shape or not (counts >= 0).all():
                 raise ValueError(f"counts of part {part!r}: one number a code is needed")
-        lasting_names = {f"codec.{name}" for name in lasting(self.codec)}
+        lasting_names = {f"codec.{name}" for name in inference_state_dict(self.codec)}
         for name, tensor in self.state_dict().items():  # places in tables among them
             fixed = name in lasting_names and not tensor.is_floating_point()
             if fixed and not torch.equal(checkpoint["state_dict"][name], tensor.cpu()):

@@ -51,7 +51,7 @@ class Feed:
     def rows_of(self, stream: TokenStream) -> list[CacheRow]:
         """The row of a request, and with guidance a second one. ValueError for ids that the slots do not have."""
         given = stream.request.prompt.conditions
-        self.sequencer.guided(self.layout, [given])
+        self.sequencer.upsampling_coords(self.layout, [given])
         conditions = [given] if stream.request.rows == 1 else [given, self.sequencer.null_conditions(given)]
         prefixes = [None if self.slides else self.sequencer.prefix(self.layout, each) for each in conditions]
         return [CacheRow(stream, each, prefix, free) for each, prefix, free in zip(conditions, prefixes, (False, True))]
@@ -59,7 +59,7 @@ class Feed:
     def arrange(self, rows: Sequence[CacheRow], item_of_row: Tensor | None = None) -> None:
         """Rows as they are from now on; row i is of item i unless told."""
         self.rows = rows
-        self.guides = self.sequencer.guided(self.layout, [row.conditions for row in rows]) if rows else None
+        self.guides = self.sequencer.upsampling_coords(self.layout, [row.conditions for row in rows]) if rows else None
         self.item_of_row = item_of_row
 
     def coordinates(self, batch: DecodeBatch, place_B: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class Feed:
 
     def slid_prefix(self, row: CacheRow, first: int) -> tuple[np.ndarray, np.ndarray]:
         """The prefix of a window that begins with token `first`, whose conditions are those of its stretch."""
-        seen = self.sequencer.seen(self.layout, row.conditions, first, self._total(row.stream.request))
+        seen = self.sequencer.window_conditions(self.layout, row.conditions, first, self._total(row.stream.request))
         return self.sequencer.prefix(self.layout, seen)
 
     def _total(self, request: DecodeRequest) -> int:

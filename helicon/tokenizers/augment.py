@@ -1,6 +1,6 @@
-"""Random changes of media in training: ranges are what is asked for, an augmentation is what one example gets.
+"""Data augmentation: configured ranges, and the augmentation that is drawn from them for an example.
 
-Pieces of music are transposed, made louder or softer, faster or slower.
+Here that of music: transposition, volume and tempo.
 """
 
 from __future__ import annotations
@@ -16,38 +16,52 @@ from helicon.formats.checked import number, sequence, shown
 
 
 class AugmentationRanges(ABC):
-    """Ranges [LEAST, MOST] of the random changes of a medium, by name, as `--data.changes` gives them.
+    """Ranges [LEAST, MOST] of the random augmentations of a medium, by name, as in `--data.changes`.
 
     A frozen dataclass whose fields have defaults and are checked as it is made.
     """
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is ever changed, so that media need not be looked at."""
+        """True if no example is ever changed, so that media need not be decoded."""
         return False
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Any:
-        """An augmentation for one example, drawn uniformly; a range of one value switches that part of it off."""
+        """Draw the augmentation of an example, uniformly; a range of a single neutral value switches a part off."""
 
 
-def check_range(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
-    """ValueError unless a value is two numbers from `low` to `high`, the lesser first. whole: without a fraction."""
+def check_range(name: str, value: Any, low: float, high: float, integers: bool = False) -> None:
+    """Check that a value is a range: two numbers in ascending order.
+
+    Args:
+        name: of the option, for the message.
+        value: to be checked.
+        low: least number that is accepted.
+        high: largest number that is accepted.
+        integers: accept numbers without a fraction only.
+
+    Raises:
+        ValueError: it is no such range.
+    """
     try:
-        least, most = (number(name, each, low, high) for each in sequence(name, value, 2))
+        least, most = (number(name, end, low, high) for end in sequence(name, value, 2))
     except ValueError:
         least, most = 1, 0
-    if least > most or (whole and (least % 1 or most % 1)):
-        numbers = "whole numbers" if whole else "numbers"
+    if least > most or (integers and (least % 1 or most % 1)):
+        numbers = "whole numbers" if integers else "numbers"
         accepted = f"[LEAST, MOST], two {numbers} from {low:g} to {high:g}, is accepted"
         raise ValueError(f"{name} {shown(value)}: {accepted}")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a piece.
+    """Augmentation of a piece of music.
 
-    transpose: semitones, drums excepted. volume: steps of an instrument's own volumes. tempo: a factor, 2 halves times.
+    Attributes:
+        transpose: semitones; drums are not transposed.
+        volume: steps along the volumes of each instrument.
+        tempo: factor; 2 halves all times.
     """
 
     transpose: int = 0
@@ -57,19 +71,19 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class MusicRanges(AugmentationRanges):
-    """Ranges of transposition in semitones, of steps of volume, and of tempo as a factor."""
+    """Ranges of transposition in semitones, of volume in steps, and of tempo as a factor."""
 
     transpose: Sequence[float] = (-5, 6)
     volume: Sequence[float] = (-1, 1)
     tempo: Sequence[float] = (0.9, 1.1)
 
     def __post_init__(self) -> None:
-        check_range("transpose", self.transpose, -127, 127, whole=True)
-        check_range("volume", self.volume, -127, 127, whole=True)
+        check_range("transpose", self.transpose, -127, 127, integers=True)
+        check_range("volume", self.volume, -127, 127, integers=True)
         check_range("tempo", self.tempo, 0.1, 10)
 
     def draw(self, rng: np.random.Generator) -> Augmentation:
-        """Whole semitones and steps, ends included."""
+        """Draw whole semitones and steps, the ends of the ranges included, and a tempo."""
         (lowest, highest), (softest, loudest) = (map(int, ends) for ends in (self.transpose, self.volume))
         return Augmentation(
             int(rng.integers(lowest, highest + 1)),

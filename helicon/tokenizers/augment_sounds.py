@@ -1,4 +1,4 @@
-"""Random changes of sounds in training: louder or softer, faster or slower, a little earlier or later.
+"""Data augmentation of sounds: gain, speed and shift in time.
 
 Shapes: S samples, C channels.
 """
@@ -20,10 +20,12 @@ from helicon.tokenizers.augment import AugmentationRanges, check_range
 
 @dataclass(frozen=True)
 class SoundAugmentation:
-    """What is done to a sound.
+    """Augmentation of a sound.
 
-    gain: decibels, fewer where samples would be beyond full scale. speed: a factor, 2 halves times and doubles
-    frequencies, as a tape does. shift: seconds of silence before it, or of its beginning, if negative, left out.
+    Attributes:
+        gain: decibels, reduced where samples would clip.
+        speed: factor, as of a tape; 2 halves times and doubles frequencies.
+        shift: seconds of silence to prepend; if negative, seconds to cut off the beginning.
     """
 
     gain: float = 0.0
@@ -31,18 +33,18 @@ class SoundAugmentation:
     shift: float = 0.0
 
     def apply(self, sound: Sound) -> Sound:
-        """The sound changed, of one sample at least."""
+        """Augment a sound; at least one sample is left."""
         samples = self.changed(torch.from_numpy(sound.samples.T)).T.numpy()
         moved = round(self.shift * sound.rate)
         samples = samples[min(-moved, len(samples) - 1) :] if moved < 0 else np.pad(samples, ((moved, 0), (0, 0)))
         return replace(sound, samples=samples)
 
     def changed(self, x_CS: Tensor) -> Tensor:
-        """Samples float32 [C, S] as [C, S / speed], of another speed and gain; nothing is moved."""
+        """Apply speed and gain, not the shift, to samples float32 [C, S]; the result is [C, S / speed]."""
         if self.speed != 1 and x_CS.shape[1]:
             length = max(1, round(x_CS.shape[1] / self.speed))
-            made_CS = torch.from_numpy(soxr.resample(x_CS.T.numpy(), self.speed, 1.0)).T[:, :length]
-            x_CS = F.pad(made_CS, (0, length - made_CS.shape[1]))
+            resampled_CS = torch.from_numpy(soxr.resample(x_CS.T.numpy(), self.speed, 1.0)).T[:, :length]
+            x_CS = F.pad(resampled_CS, (0, length - resampled_CS.shape[1]))
         if self.gain == 0 or not x_CS.any():
             return x_CS.clamp(-1, 1)
         return x_CS * min(10 ** (self.gain / 20), 1 / float(x_CS.abs().max()))
@@ -50,7 +52,7 @@ class SoundAugmentation:
 
 @dataclass(frozen=True)
 class SoundRanges(AugmentationRanges):
-    """Ranges of gain in decibels, of speed as a factor, and of seconds that a sound begins later, or earlier."""
+    """Ranges of gain in decibels, of speed as a factor, and of shift in seconds, negative ones included."""
 
     gain: Sequence[float] = (0.0, 0.0)
     speed: Sequence[float] = (1.0, 1.0)
@@ -63,9 +65,9 @@ class SoundRanges(AugmentationRanges):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is ever changed."""
+        """True if all ranges are neutral."""
         return [*self.gain, *self.speed, *self.shift] == [0, 0, 1, 1, 0, 0]
 
     def draw(self, rng: np.random.Generator) -> SoundAugmentation:
-        """As many numbers whatever the ranges are."""
+        """Draw an augmentation, always from three random numbers, so that no range alters the draws of the others."""
         return SoundAugmentation(*(float(rng.uniform(a, b)) for a, b in (self.gain, self.speed, self.shift)))

@@ -1,4 +1,4 @@
-"""The seam between media and ids: what a tokenizer is, and the grammar (automaton) it may carry.
+"""Interfaces between media and ids: `Tokenizer`, and `Automaton`, the grammar that a tokenizer may carry.
 
 Shapes: B batch, T tokens, V tokens of the block, without its `eos` row.
 """
@@ -17,25 +17,25 @@ from torch import Tensor
 from helicon.sequence.vocabulary import TokenBlock
 
 Media = TypeVar("Media")
-State = dict[str, Tensor]  # every value has B as its first dimension, so rows can be selected and copied
-Coords = Mapping[str, Any]  # name -> int64 array or tensor; the names are the automaton's affair
+State = dict[str, Tensor]  # every value has B as its first dimension, so that items can be selected and copied
+Coords = Mapping[str, Any]  # int64 array or tensor by name; each automaton has names of its own
 
 
 class Automaton(Protocol):
     """Grammar and coordinates of an id stream, over tensors: one scan in training, one step at a time in decoding.
 
-    Coordinates belong to a token once it is consumed: they are a function of the ids up to and including it, hence
-    causal, except for those of a *plan*: in training taken from the whole piece, in decoding from what was asked for.
+    Coordinates of a token are a function of the ids up to and including it, hence causal. The exception are those of a
+    *plan*, such as the total length: in training they come from the complete piece, in decoding from the request.
     """
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second where they come at a constant rate, else None."""
+        """Tokens a second; None when tokens have no constant duration."""
         ...
 
     @property
     def axes(self) -> Mapping[str, int]:
-        """Name -> size of a coordinate table, whose rows are 0 .. size-1."""
+        """Size of the coordinate table of each axis, by name; rows are 0 .. size-1."""
         ...
 
     def start(self, batch: int) -> State:
@@ -44,53 +44,69 @@ class Automaton(Protocol):
 
     @property
     def constrain(self) -> Callable[..., State]:
-        """constrain(state, tokens=None, **wishes): state in which `allowed` lets less through.
+        """Function `constrain(state, tokens=None, **constraints)` to a state with added constraints.
 
-        tokens: how many may still come. Further wishes are the medium's own; None leaves things as they are.
+        Masks of the new state are subsets of the old ones. `tokens` bounds how many may still come; further constraints
+        depend on the medium. None adds none.
         """
         ...
 
     def step(self, state: State, ids_B: Tensor) -> State:
-        """State after one more token a row; total: a token outside the grammar is taken as well as it can be.
+        """Advance each item by a token.
 
-        Id V, `eos`, changes nothing.
+        Args:
+            state: of B items.
+            ids_B: int64 [B], 0 .. V-1, or V for `eos`, which changes nothing. A token that the grammar forbids is
+                accepted, too.
+
+        Returns:
+            The next state.
         """
         ...
 
     def allowed(self, state: State) -> Tensor:
-        """bool [B, V + 1]: which tokens may come next; the last column is `eos`. At least one is always allowed."""
+        """Mask of the tokens that may come next, bool [B, V + 1], `eos` last; at least one is always allowed."""
         ...
 
     def coords(self, state: State) -> Coords:
-        """Raw coordinates of the token consumed last, counted from the start of the piece: int64 [B] each."""
+        """Raw coordinates of the last token, counted from the start of the piece: int64 [B] each."""
         ...
 
     def scan(self, ids_T: np.ndarray, plan: bool = True) -> Coords:
-        """`coords` after each token of one piece at once, int64 [T] each: the fast path of `step` in a loop.
+        """Compute `coords` after each token of a piece at once: the fast path of `step` in a loop.
 
-        Without `plan` the coordinates that look ahead are 0.
+        Args:
+            ids_T: int64 [T] of the complete piece.
+            plan: False sets the coordinates that look ahead to 0.
+
+        Returns:
+            Raw coordinates, int64 [T] each.
         """
         ...
 
     def position(self, coords: Coords, origin: Coords) -> Coords:
-        """Rows of the tables named in `axes`, clipped to their sizes, for raw coordinates seen from a window.
+        """Convert raw coordinates to rows of the tables named in `axes`, relative to a window.
 
-        `origin` are the raw coordinates just before the window (those of `start` for the first one). Arrays and
-        tensors alike.
+        Args:
+            coords: raw coordinates, arrays or tensors of one shape.
+            origin: raw coordinates just before the window; those of `start` for the first window.
+
+        Returns:
+            Rows by axis, clipped to the size of each table.
         """
         ...
 
 
 class Tokenizer(ABC, Generic[Media]):
-    """Media to local ids `0 .. V-1` and back: the base class of all tokenizers.
+    """Base class of tokenizers: media to local ids `0 .. V-1` and back.
 
-    `encode(decode(ids)) == ids` for canonical ids; `decode` is total. What only some tokenizers can do is declared by
-    inheriting it, too: see `helicon.tokenizers.abilities` and, for those with a network, `helicon.tokenizers.codec`.
+    `encode(decode(ids)) == ids` for canonical ids; `decode` is total. Optional abilities are further base classes: see
+    `helicon.tokenizers.abilities` and, for tokenizers with a network, `helicon.tokenizers.codec`.
 
     Attributes:
-        block: names of its tokens.
-        automaton: grammar and coordinates of its ids; by default any id may follow any other.
-        read_options: options with which files have to be read for it, by name; by default whatever is asked for.
+        block: names of the tokens.
+        automaton: grammar and coordinates of the ids; None if any id may follow any other.
+        read_options: options by name with which the tokenizer's media files have to be read; by default none.
     """
 
     block: TokenBlock
@@ -99,48 +115,68 @@ class Tokenizer(ABC, Generic[Media]):
 
     @abstractmethod
     def encode(self, media: Media) -> np.ndarray:
-        """int64 [T], local ids."""
+        """Encode media to local ids, int64 [T]."""
 
     @abstractmethod
     def decode(self, ids: np.ndarray) -> Media:
-        """Media of any id sequence; ids outside `0 .. V-1` raise ValueError."""
+        """Decode any id sequence [T] to media; ValueError for ids outside `0 .. V-1`."""
 
     def state(self) -> dict[str, Any]:
-        """JSON-able state, of which its `TokenizerSpec.from_state` makes an equal tokenizer.
+        """Return the JSON-able state, from which `TokenizerSpec.from_state` makes an equal tokenizer.
 
-        By default what one has that learns nothing: the block's name and the options of reading.
+        By default the block's name and `read_options`, which suffices for a tokenizer that is not fitted.
         """
         return {"block": self.block.name, **self.read_options}
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by beside tokens, such as {"note": 812.0, "second": 90.5}; by default none."""
+        """Count the units, beside tokens, in which a loss is reported, such as {"note": 812.0, "second": 90.5}."""
         return {}
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able, for people who ask what it knows; by default nothing."""
+        """Return a JSON-able summary for users, such as the known labels; by default empty."""
         return {}
 
 
 def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, dict[str, Tensor]]:
-    """State [1] after the tokens of one piece, and the coordinates int64 [T + 1] from before the first of them on."""
+    """Advance an automaton by the tokens of a piece, one at a time.
+
+    Args:
+        automaton: grammar of the tokens.
+        state: of one item, B = 1.
+        ids_T: int64 [T].
+
+    Returns:
+        The last state, and the raw coordinates int64 [T + 1] of each axis before the first token and after each.
+    """
     coords = automaton.coords(state)
-    found = {axis: torch.empty(len(ids_T) + 1, dtype=torch.int64) for axis in coords}
+    by_axis = {axis: torch.empty(len(ids_T) + 1, dtype=torch.int64) for axis in coords}
     for i in range(len(ids_T) + 1):
-        for axis, values in found.items():
+        for axis, values in by_axis.items():
             values[i] = coords[axis][0]
         if i < len(ids_T):
             state = automaton.step(state, ids_T[i : i + 1])
             coords = automaton.coords(state)
-    return state, found
+    return state, by_axis
 
 
 def rate_of(tokenizer: Tokenizer | None) -> float | None:
-    """Tokens a second; None where they come at no constant rate."""
+    """Return a tokenizer's tokens a second; None when they have no constant duration."""
     return tokenizer.automaton.rate if tokenizer and tokenizer.automaton else None
 
 
 def check_ids(ids: Any, size: int) -> np.ndarray:
-    """int64 array of `ids`; ValueError when one is outside `0 .. size-1`."""
+    """Convert ids to an array and check their range.
+
+    Args:
+        ids: array-like of integers.
+        size: V.
+
+    Returns:
+        Array int64 of the same shape.
+
+    Raises:
+        ValueError: an id is outside `0 .. size-1`.
+    """
     ids = np.asarray(ids, np.int64)
     if ids.size and (ids.min() < 0 or ids.max() >= size):
         raise ValueError(f"ids must be 0 .. {size - 1}, got {ids.min()} .. {ids.max()}")

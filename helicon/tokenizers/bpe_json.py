@@ -1,7 +1,7 @@
-"""What is accepted of the `tokenizers` library's JSON: byte-level byte pairs, and nothing that can be made to run long.
+"""Safe loading of the `tokenizers` library's JSON: byte-level BPE, and nothing whose run time is not bounded.
 
-The library also takes regular expressions, which backtrack, steps that double a text each time, and padding to any
-length: a file from elsewhere could ask for these.
+The library also supports regular expressions, which backtrack, steps that double a text each time, and padding to any
+length: a file from elsewhere could use these to exhaust time or memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tokenizers import Tokenizer
 
 from helicon.formats.checked import LONGEST_NAME, fields, one_of, sequence, shown, text, whole
 
-MOST_TOKENS = 1 << 20
+MOST_TOKENS = 1 << 20  # of a vocabulary, and merges: a bound on memory for files from elsewhere
 PARTS = (
     "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
     "model",
 )  # fmt: skip
-NONE = ("truncation", "padding", "post_processor")  # parts that there may not be: they are of no business of a text
-UNUSED = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")  # parts of a model, likewise
+NONE = ("truncation", "padding", "post_processor")  # parts that must be null: they would alter the ids of a text
+UNUSED = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")  # of the model, likewise
 MODEL = ("type", *UNUSED, "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges")
 NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 BYTE_LEVEL = ("type", "add_prefix_space", "trim_offsets", "use_regex")
@@ -28,9 +28,9 @@ ADDED = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "spec
 
 
 def check_bpe(described: Any) -> dict[str, Any]:
-    """The library's JSON of a tokenizer as it is; ValueError unless it is of byte-level byte pairs alone.
+    """Check that the library's JSON of a tokenizer is plain byte-level BPE; ValueError names what is not accepted.
 
-    Token numbers are 0 .. n-1, of the vocabulary and of what is added to it.
+    Token numbers, those of added tokens included, have to be 0 .. n-1. The JSON is returned unchanged.
     """
     parts = fields("tokenizer", described, PARTS)
     for name in NONE:
@@ -54,7 +54,7 @@ def check_bpe(described: Any) -> dict[str, Any]:
 
 
 def load_bpe(described: Any) -> Tokenizer:
-    """The tokenizer of a JSON that `check_bpe` accepts; ValueError where the library does not."""
+    """Load a tokenizer from JSON; ValueError where `check_bpe` or the library refuses it."""
     try:
         return Tokenizer.from_str(json.dumps(check_bpe(described)))
     except ValueError:
@@ -64,7 +64,7 @@ def load_bpe(described: Any) -> Tokenizer:
 
 
 def _checked_model(model: Any) -> dict[str, Any]:
-    """Token -> number; ValueError unless the model is one of byte pairs without chance in it."""
+    """Return number by token; ValueError unless the model is BPE without dropout."""
     if not isinstance(model, Mapping) or not set(model) <= set(MODEL) or not {"type", "vocab", "merges"} <= set(model):
         raise ValueError(f"model of a tokenizer: {', '.join(MODEL)} are accepted")
     one_of("model of a tokenizer", model["type"], ("BPE",))

@@ -1,4 +1,4 @@
-"""Clusters of colours: their fit by k-means, and the nearest centroid of any colour, exactly.
+"""Colour clusters: k-means on colours, and the exact nearest centroid of any colour.
 
 Colours are uint8 RGB; centroids lie in [-1, 1], where a channel's value v is v / 127.5 - 1 (iGPT, Chen et al. 2020).
 
@@ -14,18 +14,20 @@ from torch import Tensor
 
 from helicon.vqvae.kmeans import Clusters, kmeans, plus_plus
 
-LEVELS = np.arange(256) / 127.5 - 1  # where a channel's values lie
+LEVELS = np.arange(256) / 127.5 - 1  # the number in [-1, 1] of each channel value
 UNKNOWN = 65535  # an entry of a table that is not filled yet
-_CELL = 8
-_CELL_BITS = 0xF8F8F8  # of a colour's code: those that the colours of a cell share
-_HALF = (_CELL - 1) / 2
-_CHUNK = 1 << 15  # colours, or distances, worked on at once: few enough for the cache
-_RUNS, _PART = 8, 1 << 14  # starts of k-means, and colours that they see
-_ROUGH, _FINE = 1e-3, 3e-5  # relative gain of the last round of Lloyd's; after _FINE all others would gain some 0.1 %
+_CELL = 8  # channel values along an edge of a cell
+_CELL_BITS = 0xF8F8F8  # bits of a colour's code that the colours of a cell share
+_HALF = (_CELL - 1) / 2  # distance from a cell's middle to its outermost values
+_CHUNK = 1 << 15  # colours, or distances, that are processed at a time: few enough for the cache
+_RUNS, _PART = 8, 1 << 14  # initializations of k-means, and colours of the sample that they are run on
+# Relative decrease of the cost at which Lloyd's rounds end, on the sample and on all colours: after _FINE, all further
+# rounds together would gain some 0.1 %
+_ROUGH, _FINE = 1e-3, 3e-5
 
 
 def pack(colours_N3: np.ndarray) -> np.ndarray:
-    """int64 [N]: each colour as one number, its code: red * 65536 + green * 256 + blue."""
+    """Pack colours uint8 [N, 3] to codes int64 [N]: red * 65536 + green * 256 + blue."""
     codes_N = colours_N3[:, 0].astype(np.int64)
     for channel in (1, 2):
         codes_N <<= 8
@@ -34,14 +36,14 @@ def pack(colours_N3: np.ndarray) -> np.ndarray:
 
 
 def unpack(codes_N: np.ndarray) -> np.ndarray:
-    """uint8 [N, 3], inverse of `pack`."""
+    """Unpack codes [N] to colours uint8 [N, 3]: the inverse of `pack`."""
     return np.stack([codes_N >> 16, codes_N >> 8 & 255, codes_N & 255], axis=1).astype(np.uint8)
 
 
 class NearestCentroid:
-    """Finds the centroid at the least squared distance, computed in float64; of equally near ones the first.
+    """Exact search for the centroid at the least squared distance, in float64; of equally near ones the first.
 
-    In a cell few centroids come into question. Let m be its middle, a the centroid nearest to m, h half its edge: over
+    In a cell only few centroids can be nearest. Let m be its middle, a the centroid nearest to m, h half its edge: over
     the cell, |x - b|^2 - |x - a|^2 is linear in x and at least |m - b|^2 - |m - a|^2 - 2 h |b - a|_1. If that is more
     than 0, the plane half-way between a and b misses the cell, and b is nearest to none of its colours.
     """
@@ -58,7 +60,10 @@ class NearestCentroid:
             self._reach_KK += np.float32(2 * _HALF / 127.5) * np.abs(c_K[:, None] - c_K)
 
     def __call__(self, colours_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centroid, int64 [N], and squared distance, [N], of uint8 colours; quickest where cells are not mixed."""
+        """Return the nearest centroid int64 [N] and its squared distance [N] of colours uint8 [N, 3].
+
+        Fastest when colours of a cell stand beside each other.
+        """
         ids_N, least_N = np.empty(len(colours_N3), np.int64), np.empty(len(colours_N3))
         for i in range(0, len(ids_N), _CHUNK):
             ids_N[i : i + _CHUNK], least_N[i : i + _CHUNK] = self._nearest(colours_N3[i : i + _CHUNK])
@@ -91,7 +96,7 @@ class NearestCentroid:
         return red_N + green_N + blue_N
 
     def _candidates(self, cells_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int16 [M], int64 [P]: how many centroids each cell has, and which: cell by cell, ascending."""
+        """Return the number of each cell's candidate centroids, int16 [M], and the candidates by cell, int64 [P]."""
         middles_M3 = ((unpack(cells_M) + _HALF) / 127.5 - 1).astype(np.float32)
         k = len(self._centroids_K3)
         counts, candidates, step = [], [], max(1, _CHUNK // k)
@@ -103,27 +108,27 @@ class NearestCentroid:
             away_mK -= away_mK[np.arange(len(nearest_m)), nearest_m, None]
             keep_mK = away_mK <= self._reach_KK[nearest_m]
             counts.append(keep_mK.sum(1, dtype=np.int16))
-            candidates.append(np.flatnonzero(keep_mK) % k)  # which np.nonzero takes seven times as long to tell
+            candidates.append(np.flatnonzero(keep_mK) % k)  # np.nonzero takes seven times as long
         return np.concatenate(counts), np.concatenate(candidates)
 
 
 class NearestTable:
-    """The nearest centroids of all 256^3 colours, 33.5 MB, filled cell by cell as their colours first come up."""
+    """Table of the nearest centroid of all 256^3 colours (33.5 MB), filled cell by cell on first use."""
 
     def __init__(self, centroids_K3: np.ndarray) -> None:
         self._nearest = NearestCentroid(centroids_K3)
         self._table = np.full(1 << 24, UNKNOWN, np.uint16)
 
     def __call__(self, colours_N3: np.ndarray) -> np.ndarray:
-        """int64 [N] for uint8 colours."""
+        """Return the nearest centroid int64 [N] of colours uint8 [N, 3]."""
         ids_N = np.empty(len(colours_N3), np.int64)
         for i in range(0, len(ids_N), _CHUNK):
             codes_n = pack(colours_N3[i : i + _CHUNK])
-            found_n = self._table.take(codes_n, mode="clip")  # which is quicker than checking every code
-            if found_n.max() == UNKNOWN:
-                self._fill(np.unique(codes_n[found_n == UNKNOWN] & _CELL_BITS))
-                found_n = self._table.take(codes_n, mode="clip")
-            ids_N[i : i + _CHUNK] = found_n
+            cached_n = self._table.take(codes_n, mode="clip")  # "clip" saves the check of every index
+            if cached_n.max() == UNKNOWN:
+                self._fill(np.unique(codes_n[cached_n == UNKNOWN] & _CELL_BITS))
+                cached_n = self._table.take(codes_n, mode="clip")
+            ids_N[i : i + _CHUNK] = cached_n
         return ids_N
 
     def _fill(self, cells_M: np.ndarray) -> None:
@@ -135,9 +140,16 @@ class NearestTable:
 
 
 def fit_colours(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
-    """float64 [k, 3]: centroids of N > k distinct uint8 colours, each of which counts `weights_N` times.
+    """Fit centroids to colours by k-means: several runs on a sample, then Lloyd's rounds on all from the best.
 
-    Runs on a part of the colours from several starts; Lloyd's rounds on all colours from the best of them.
+    Args:
+        colours_N3: distinct colours, uint8, N > k.
+        weights_N: pixels of each colour.
+        k: number of centroids.
+        seed: of the initializations.
+
+    Returns:
+        Centroids float64 [k, 3] in [-1, 1].
     """
     generator = torch.Generator().manual_seed(seed)
     by_cell = np.argsort(pack(colours_N3) & _CELL_BITS, kind="stable")
@@ -151,7 +163,17 @@ def fit_colours(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int
 
 
 def lloyd(colours_N3: np.ndarray, start_K3: Tensor, weights_N: Tensor, least_gain: float = _FINE) -> Clusters:
-    """K-means whose rounds find the nearest centroids cell by cell."""
+    """Run k-means on colours, with `NearestCentroid` as the search.
+
+    Args:
+        colours_N3: distinct colours, uint8.
+        start_K3: initial centroids, float64.
+        weights_N: weight of each colour, float64.
+        least_gain: relative decrease of the cost at or below which the rounds end.
+
+    Returns:
+        Centroids, their mass and the cost.
+    """
 
     def assign(centroids_K3: Tensor) -> Tensor:
         return torch.from_numpy(NearestCentroid(centroids_K3.numpy())(colours_N3)[0])
@@ -160,5 +182,5 @@ def lloyd(colours_N3: np.ndarray, start_K3: Tensor, weights_N: Tensor, least_gai
 
 
 def _rows(colours_N3: np.ndarray) -> Tensor:
-    """float64 [N, 3] in [-1, 1]."""
+    """Convert colours uint8 [N, 3] to float64 in [-1, 1]."""
     return torch.from_numpy(LEVELS[colours_N3])

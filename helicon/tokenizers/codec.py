@@ -1,4 +1,4 @@
-"""Tokenizers whose ids are the codes of a network, and how to encode and decode several media with any tokenizer."""
+"""Base class of tokenizers whose ids are the codes of a network, and batched encoding with any tokenizer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from helicon.tokenizers.base import Media, Tokenizer
 
 
 class CodecTokenizer(Tokenizer[Media]):
-    """Codes of a codec as tokens. Several media go through it at once, on the device of its weights.
+    """Tokenizer of a codec's codes. Media are processed in batches, on the device of the codec's weights.
 
     Args:
         codec: the network.
-        codebook_size: codes there are.
-        config: JSON-able, with the fingerprint of the weights.
-        weights: of the codec, to be kept with what uses its codes.
-        block: name of the block.
+        codebook_size: number of codes.
+        config: JSON-able config of the codec, with the fingerprint of its weights.
+        weights: of the codec, stored with every model that uses its codes.
+        block: name of the token block.
     """
 
     def __init__(
@@ -36,7 +36,14 @@ class CodecTokenizer(Tokenizer[Media]):
 
     @abstractmethod
     def at_level(self, level: int, block: str) -> Self:
-        """The tokenizer of a level of the same codec, 0 the finest, -1 the top, for another slot.
+        """Return the tokenizer of a level of the same codec, for another slot.
+
+        Args:
+            level: 0 is the finest, -1 the top.
+            block: name of the token block.
+
+        Returns:
+            A tokenizer that shares the codec.
 
         Raises:
             ValueError: there is no such level.
@@ -44,61 +51,77 @@ class CodecTokenizer(Tokenizer[Media]):
 
     @abstractmethod
     def encode_many(self, media: Sequence[Media]) -> list[np.ndarray]:
-        """`encode` of each."""
+        """Encode several media, as `encode` would each."""
 
     @abstractmethod
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[Media]:
-        """`decode` of each."""
+        """Decode several id sequences, as `decode` would each."""
 
     def encode(self, media: Media) -> np.ndarray:
-        """int64 [T]: codes; ValueError for media that the codec does not take."""
+        """Encode media to codes int64 [T]; ValueError for media that the codec does not accept."""
         return self.encode_many([media])[0]
 
     def decode(self, ids: np.ndarray) -> Media:
-        """Media of any number of codes; ValueError for ids outside the block."""
+        """Decode any number of codes; ValueError for ids outside the block."""
         return self.decode_many([ids])[0]
 
     @property
     def device(self) -> torch.device:
-        """Where the codec is."""
+        """Device of the codec's weights."""
         weights = self.codec.parameters() if isinstance(self.codec, nn.Module) else iter(())
         return next((weight.device for weight in weights), torch.device("cpu"))
 
     def to(self, device: torch.device | str) -> Self:
-        """The same with a copy of the codec on that device."""
-        found = copy(self)
-        found.codec = deepcopy(self.codec).to(device)
-        return found
+        """Return a tokenizer with a copy of the codec on a device; this one stays as it is."""
+        moved = copy(self)
+        moved.codec = deepcopy(self.codec).to(device)
+        return moved
 
     def describe(self) -> dict[str, Any]:
-        """For people: which codec, and what it is made of."""
+        """Return a summary for users: the codec's fingerprint and config."""
         return {"codec": self._config["fingerprint"], **self._config["config"]}
 
     def state(self) -> dict[str, Any]:
-        """JSON-able; the weights apart."""
+        """Return the JSON-able state, without the weights."""
         return {"block": self.block.name, "codec": self._config}
 
     def weights(self) -> dict[str, Tensor]:
-        """The codec's."""
+        """Return the codec's weights by name."""
         return self._weights
 
 
 def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
-    """Tensors that a tokenizer needs beside its `state()`: none of most."""
+    """Return the tensors that a tokenizer needs beside its `state()`; empty unless it has a codec."""
     return tokenizer.weights() if isinstance(tokenizer, CodecTokenizer) else {}
 
 
 def encode_all(tokenizer: Tokenizer, media: Sequence[Any]) -> list[tuple[np.ndarray, dict[str, int]]]:
-    """Local ids of each of some media, and counts of what was lost."""
+    """Encode several media, batched where the tokenizer has a codec.
+
+    Args:
+        tokenizer: of the media.
+        media: any number of them.
+
+    Returns:
+        For each its ids int64 [T] and the counts of losses by name.
+    """
     if isinstance(tokenizer, CodecTokenizer):
         return [(ids, {}) for ids in tokenizer.encode_many(media)]
     if isinstance(tokenizer, CountsLosses):
         return [(ids, report.counts) for ids, report in map(tokenizer.encode_with_report, media)]
-    return [(tokenizer.encode(each), {}) for each in media]
+    return [(tokenizer.encode(item), {}) for item in media]
 
 
 def decode_all(tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
-    """Media of each of some id sequences."""
+    """Decode several id sequences, batched where the tokenizer has a codec.
+
+    Args:
+        tokenizer: of the ids.
+        ids: int64 [T] each.
+
+    Returns:
+        The media of each.
+    """
     if isinstance(tokenizer, CodecTokenizer):
         return tokenizer.decode_many(ids)
-    return [tokenizer.decode(each) for each in ids]
+    return [tokenizer.decode(local) for local in ids]

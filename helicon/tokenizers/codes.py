@@ -1,4 +1,4 @@
-"""Codes of a learned codec as tokens: what wraps a network of `vqvae` into a tokenizer.
+"""Tokenizer of an image codec's codes: wraps a network of `vqvae`.
 
 Shapes: B pictures, C channels, H x W pixels, h x w codes.
 """
@@ -18,12 +18,12 @@ from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.codec import CodecTokenizer
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked, tensor_to_pixels
 
-# Of the pictures that a codec takes at once, on which what comes out does not depend: on a CPU as its caches hold
+# Pixels of all pictures of a batch, on which the result does not depend: on a CPU as many as its caches hold
 CPU_PIXELS, GPU_PIXELS = 1 << 16, 1 << 22
 
 
 class GridCodec(Protocol):
-    """A network whose codes are tokens; see `helicon.vqvae.codec`."""
+    """Interface of a network whose codes are tokens; see `helicon.vqvae.codec`."""
 
     @property
     def codebook_size(self) -> int: ...
@@ -32,9 +32,9 @@ class GridCodec(Protocol):
 
 
 class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
-    """Pictures of `size` pixels each way to rows of codes, each standing for `factor` pixels each way, and back.
+    """Tokenizer of pictures of `size` columns to rows of codes, one for each square of `factor` x `factor` pixels.
 
-    A picture is uint8 [rows * factor, size, 3]; ValueError for other sizes. A last row of codes that is not whole ends
+    A picture is uint8 [rows * factor, size, 3]; ValueError for other sizes. An incomplete last row of codes is padded
     with code 0.
     """
 
@@ -50,46 +50,57 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         self.read_options = {"size": size}
 
     def at_level(self, level: int, block: str) -> CodesTokenizer:
-        """The same for another slot; ValueError for a level that is not the only one."""
+        """Return the same tokenizer for another slot.
+
+        Args:
+            level: 0 or -1, as an image codec has one level.
+            block: name of the token block.
+
+        Returns:
+            A tokenizer that shares the codec.
+
+        Raises:
+            ValueError: another level.
+        """
         if level not in (0, -1):
             raise ValueError(f"level {level}: a codec of pictures has one level")
         return CodesTokenizer(self.codec, self.size, self.factor, self._config, self._weights, block)
 
     def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """`encode` of each."""
+        """Encode pictures, in batches of one shape, on the codec's device."""
         for picture in media:
             check_pixels(picture)
             rows, columns, _ = picture.shape
             if columns != self.size or rows > self.size or rows % self.factor:
                 wanted = f"{self.size} columns and a multiple of {self.factor} rows up to {self.size}"
                 raise ValueError(f"a picture of {rows} rows of {columns} pixels: {wanted} are accepted")
-        found: list[np.ndarray] = []
-        for group in alike(media, self._at_a_time):
+        ids: list[np.ndarray] = []
+        for group in group_by_shape(media, self._batch_size):
             codes_Bhw = self.codec.encode(pixels_to_tensor(stacked(group).to(self.device)))
-            found += list(codes_Bhw.flatten(1).cpu().numpy())
-        return found
+            ids += list(codes_Bhw.flatten(1).cpu().numpy())
+        return ids
 
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """`decode` of each, many at once on the codec's device."""
+        """Decode codes to pictures, in batches of one shape, on the codec's device."""
         columns = self.shape[1]
         grids = []
-        for each in ids:
-            local = check_ids(each, len(self.block))
+        for codes in ids:
+            local = check_ids(codes, len(self.block))
             grid = np.zeros(-(-len(local) // columns) * columns, np.int64)
             grid[: len(local)] = local
             grids.append(grid.reshape(-1, columns))
-        found: list[np.ndarray] = []
-        for group in alike(grids, self._at_a_time):
+        pictures: list[np.ndarray] = []
+        for group in group_by_shape(grids, self._batch_size):
             if not len(group[0]):
-                found += [np.zeros((0, self.size, 3), np.uint8) for _ in group]
+                pictures += [np.zeros((0, self.size, 3), np.uint8) for _ in group]
                 continue
             codes_Bhw = torch.from_numpy(np.stack(group)).to(self.device)
-            found += list(tensor_to_pixels(self.codec.decode(codes_Bhw)))
-        return found
+            pictures += list(tensor_to_pixels(self.codec.decode(codes_Bhw)))
+        return pictures
 
     @property
-    def _at_a_time(self) -> int:
-        """Pictures that go through the codec together."""
+    def _batch_size(self) -> int:
+        """Pictures that are processed at a time."""
         return max(1, (CPU_PIXELS if self.device.type == "cpu" else GPU_PIXELS) // self.size**2)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
@@ -97,15 +108,23 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         return {"pixel": float(len(ids) * self.factor**2), "dimension": float(len(ids) * self.factor**2 * 3)}
 
     def describe(self) -> dict[str, Any]:
-        """For people."""
+        """Return a summary for users: size, and the codec's fingerprint and config."""
         return {**self.read_options, **super().describe()}
 
 
-def alike(arrays: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]]:
-    """Neighbours of one shape together, at most so many."""
+def group_by_shape(arrays: Sequence[np.ndarray], max_size: int) -> list[list[np.ndarray]]:
+    """Group neighbouring arrays of one shape.
+
+    Args:
+        arrays: in an order that is kept.
+        max_size: arrays of a group at most.
+
+    Returns:
+        Groups in order.
+    """
     groups: list[list[np.ndarray]] = []
     for array in arrays:
-        if groups and groups[-1][0].shape == array.shape and len(groups[-1]) < most:
+        if groups and groups[-1][0].shape == array.shape and len(groups[-1]) < max_size:
             groups[-1].append(array)
         else:
             groups.append([array])

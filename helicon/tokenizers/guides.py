@@ -1,8 +1,9 @@
-"""What a model is told of the stretch of a piece that it makes: the coarser tokens around it, texts that slide.
+"""Conditions that depend on a token's position in the piece: upsampling conditions, and texts of which a window slides.
 
-A guided slot, `audio@above`, is made from the coarser tokens of the same sound, each of which stands for `ratio` of its
-own. They are not fed: the token that is followed by number p of the slot is told those around number p // ratio, a
-convolution of width 9 over their embeddings (Jukebox's upsamplers: arXiv:2005.00341, section 4), and p % ratio.
+The target of an upsampler, such as `audio@above`, is generated from coarser tokens of the same sound, each of which
+covers `ratio` target tokens. These are not fed. Instead the token before target number p has as coordinates the context
+of coarse token p // ratio, the 9 around it, and the phase p % ratio. The sum of their embeddings is a convolution of
+width 9 over the coarse tokens, as in Jukebox's upsamplers (arXiv:2005.00341, section 4).
 
 Shapes: B items, M coarse tokens, N tokens fed, A coordinate axes.
 """
@@ -18,82 +19,128 @@ from helicon.sequence.layout import Layout, Slot
 from helicon.tokenizers.abilities import Sliding
 from helicon.tokenizers.base import Tokenizer, rate_of
 
-REACH = 4  # coarse tokens before and after the one in which the next token stands
-TAPS = range(-REACH, REACH + 1)
+SIDE = 4  # coarse tokens of the context before, and after, the one that covers the next token
+CONTEXT = range(-SIDE, SIDE + 1)  # offsets of the context
 
 
 @dataclass(frozen=True)
-class Guide:
-    """The slot `name`, of `tokens` in its block, each of which stands for `ratio` tokens of the slot that is made."""
+class UpsamplingCondition:
+    """Upsampling condition of a target slot.
+
+    Attributes:
+        name: slot of the coarse tokens.
+        tokens: size of its block.
+        ratio: target tokens that a coarse token covers.
+    """
 
     name: str
     tokens: int
     ratio: int
 
     @staticmethod
-    def of(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> Guide:
-        """That of a layout's last slot; ValueError unless whole numbers of its tokens stand at the guide's."""
-        made, name = layout.target.name, str(layout.target.guide)
-        fine, coarse = (rate_of(tokenizers.get(slot)) for slot in (made, name))
+    def of(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> UpsamplingCondition:
+        """Make the condition of a layout whose target has one.
+
+        Args:
+            layout: with a guide.
+            tokenizers: by slot.
+
+        Returns:
+            The condition.
+
+        Raises:
+            ValueError: a tokenizer has no constant rate, or the rates are no multiples.
+        """
+        target, name = layout.target.name, str(layout.target.guide)
+        fine, coarse = (rate_of(tokenizers.get(slot)) for slot in (target, name))
         if fine is None or coarse is None:
-            raise ValueError(f"layout {str(layout)!r}: {made} and {name} need tokenizers of a constant rate")
+            raise ValueError(f"layout {str(layout)!r}: {target} and {name} need tokenizers of a constant rate")
         ratio = round(fine / coarse)
         if ratio < 1 or abs(ratio * coarse - fine) > 1e-6 * fine:
-            told = f"{fine:g} tokens of {made} a second are no multiple of {coarse:g} of {name}"
-            raise ValueError(f"layout {str(layout)!r}: {told}")
-        return Guide(name, len(tokenizers[name].block), ratio)
+            rates = f"{fine:g} tokens of {target} a second are no multiple of {coarse:g} of {name}"
+            raise ValueError(f"layout {str(layout)!r}: {rates}")
+        return UpsamplingCondition(name, len(tokenizers[name].block), ratio)
 
     @property
     def axes(self) -> dict[str, int]:
-        """Axis of the slot that is made -> size of its table, without the row of what is not there."""
-        return {f"guide{tap:+}": self.tokens for tap in TAPS} | {"phase": self.ratio}
+        """Table size of each coordinate axis of the target, without row 0, which stands for no coarse token."""
+        return {f"guide{offset:+}": self.tokens for offset in CONTEXT} | {"phase": self.ratio}
 
-    def length(self, given: Mapping[str, np.ndarray]) -> int | None:
-        """Tokens of the slot that is made that what is given stands for; None where the guide is left out."""
-        return len(given.get(self.name, ())) * self.ratio or None
+    def length(self, conditions: Mapping[str, np.ndarray]) -> int | None:
+        """Return how many target tokens the coarse tokens cover; None when they are left out."""
+        return len(conditions.get(self.name, ())) * self.ratio or None
 
 
-def guides_of(layouts: Iterable[Layout], tokenizers: Mapping[str, Tokenizer]) -> dict[str, Guide]:
-    """Slot that is made -> its guide, of those that have one; ValueError where layouts have different ones for it."""
-    found: dict[str, Guide] = {}
+def upsampling_conditions(
+    layouts: Iterable[Layout], tokenizers: Mapping[str, Tokenizer]
+) -> dict[str, UpsamplingCondition]:
+    """Collect the upsampling conditions of a model.
+
+    Args:
+        layouts: of the model.
+        tokenizers: by slot.
+
+    Returns:
+        Condition by target slot, of the targets that have one.
+
+    Raises:
+        ValueError: layouts have different conditions for one target.
+    """
+    conditions: dict[str, UpsamplingCondition] = {}
     for layout in layouts:
         if layout.target.guide:
-            guide = Guide.of(layout, tokenizers)
-            other = found.setdefault(layout.target.name, guide)
-            if other != guide:
+            condition = UpsamplingCondition.of(layout, tokenizers)
+            other = conditions.setdefault(layout.target.name, condition)
+            if other != condition:
                 raise ValueError(
                     f"layout {str(layout)!r}: {layout.target.name} has the guide {other.name} in another layout"
                 )
-    return found
+    return conditions
 
 
-class GuideRows:
-    """The guides of B items as rows of a coordinate table, whose columns `columns` are those of `Guide.axes`."""
+class UpsamplingCoords:
+    """Upsampling coordinates of the tokens of B items."""
 
-    def __init__(self, guide: Guide, columns: Sequence[int], items: Sequence[np.ndarray]) -> None:
-        """items: coarse tokens [M] of each; none where an item has no guide."""
-        self.guide, self.columns = guide, list(columns)
+    def __init__(self, condition: UpsamplingCondition, columns: Sequence[int], items: Sequence[np.ndarray]) -> None:
+        """Prepare the coarse tokens of some items.
+
+        Args:
+            condition: of the target slot.
+            columns: column of each of `condition.axes` in the coordinates of a token.
+            items: coarse tokens int64 [M] of each item, from the start of the piece; empty for an item without.
+        """
+        self.condition, self.columns = condition, list(columns)
         longest = max(map(len, items))
-        self._told = np.array([len(codes) > 0 for codes in items])
-        self._rows = np.zeros((len(items), REACH + longest + 1), np.int64)  # the last column: beyond the end
+        self._conditioned = np.array([len(codes) > 0 for codes in items])
+        self._rows = np.zeros((len(items), SIDE + longest + 1), np.int64)  # padded to both sides
         for row, codes in zip(self._rows, items):
-            row[REACH : REACH + len(codes)] = codes + 1
+            row[SIDE : SIDE + len(codes)] = codes + 1
 
     def mark(self, rows_NA: np.ndarray, items_N: np.ndarray, next_N: np.ndarray) -> None:
-        """Writes into rows of tokens of these items, by the number in its piece of the token that comes next.
+        """Add the upsampling coordinates to coordinate rows, in place.
 
-        Row 0 of an axis stays where there is no coarse token, and of all of them where there is no guide.
+        Row 0 of an axis stays where there is no coarse token; for an item without condition that of all axes.
+
+        Args:
+            rows_NA: table rows of N tokens, int64.
+            items_N: item of each token.
+            next_N: number within its piece of the target token that follows each.
         """
-        places_NT = next_N[:, None] // self.guide.ratio + np.arange(len(TAPS))
-        taps_NT = self._rows[items_N[:, None], places_NT.clip(max=self._rows.shape[1] - 1)]
-        phase_N = (next_N % self.guide.ratio + 1) * self._told[items_N]
-        rows_NA[:, self.columns] += np.concatenate([taps_NT, phase_N[:, None]], axis=1)
+        indices_NT = next_N[:, None] // self.condition.ratio + np.arange(len(CONTEXT))
+        context_NT = self._rows[items_N[:, None], indices_NT.clip(max=self._rows.shape[1] - 1)]
+        phase_N = (next_N % self.condition.ratio + 1) * self._conditioned[items_N]
+        rows_NA[:, self.columns] += np.concatenate([context_NT, phase_N[:, None]], axis=1)
 
 
 def sliding(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> list[Slot]:
-    """Conditions of which a window shows what belongs to its stretch of the piece: those with a `Sliding` tokenizer.
+    """List the conditions of which each window sees a part: those with a `Sliding` tokenizer.
 
-    None where the tokens that are made tell no time, since they come at no constant rate.
+    Args:
+        layout: of the conditions.
+        tokenizers: by slot.
+
+    Returns:
+        Slots; none when target tokens have no constant duration, so that a window's time is unknown.
     """
     if rate_of(tokenizers[layout.target.name]) is None:
         return []
@@ -101,21 +148,41 @@ def sliding(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> list[Slot]:
 
 
 def most_ids(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> dict[str, int | None]:
-    """Slot -> the ids that an example may have for it, None for any number: of what is open, a guide, or slides."""
-    whole = {slot.name for slot in sliding(layout, tokenizers)}
-    places = {slot.name: slot.length for slot in layout.slots if slot.name not in whole}
-    return {slot: places.get(slot) for slot in layout.all_slots}
+    """Return how many ids an example may have for each slot.
+
+    Args:
+        layout: of the example.
+        tokenizers: by slot.
+
+    Returns:
+        Number by slot; None for any number: open slots, upsampling conditions and sliding conditions.
+    """
+    unbounded = {slot.name for slot in sliding(layout, tokenizers)}
+    lengths = {slot.name: slot.length for slot in layout.slots if slot.name not in unbounded}
+    return {slot: lengths.get(slot) for slot in layout.all_slots}
 
 
-def slid(
-    layout: Layout, tokenizers: Mapping[str, Tokenizer], given: Mapping[str, np.ndarray],
+def slide_conditions(
+    layout: Layout, tokenizers: Mapping[str, Tokenizer], conditions: Mapping[str, np.ndarray],
     start: int, end: int, total: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """What is given, of conditions that slide what belongs to tokens `start` up to `end` of a piece of `total`."""
-    found, rate = dict(given), rate_of(tokenizers[layout.target.name])
+    """Cut sliding conditions to the part that belongs to a window.
+
+    Args:
+        layout: of the conditions.
+        tokenizers: by slot.
+        conditions: complete ids by slot.
+        start: first target token of the window.
+        end: end of the window, exclusive.
+        total: target tokens of the piece.
+
+    Returns:
+        Ids by slot; those of other conditions unchanged.
+    """
+    windowed, rate = dict(conditions), rate_of(tokenizers[layout.target.name])
     for slot in layout.slots[:-1]:
         tokenizer = tokenizers[slot.name]
-        if rate is not None and isinstance(tokenizer, Sliding) and slot.name in given:
-            ids, length = given[slot.name], slot.length or 0
-            found[slot.name] = tokenizer.slide(ids, start / rate, end / rate, total / rate, length)
-    return found
+        if rate is not None and isinstance(tokenizer, Sliding) and slot.name in conditions:
+            ids, length = conditions[slot.name], slot.length or 0
+            windowed[slot.name] = tokenizer.slide(ids, start / rate, end / rate, total / rate, length)
+    return windowed

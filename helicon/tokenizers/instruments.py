@@ -1,7 +1,7 @@
-"""Instrument tables: which instrument, volume and pitch, or which wait, each id of a music block stands for.
+"""Instrument tables: the instrument, volume and pitch, or the wait, that each id of a music block stands for.
 
-A table declares rows; every id derives from their order. `MUSENET` is the table of the deployed MuseNet;
-`general_midi` makes one from the General MIDI families found in a folder.
+A table declares instruments; every id derives from their order. `MUSENET` is the table of the deployed MuseNet;
+`general_midi` makes one from the General MIDI families that occur in a folder.
 
 Shapes: V ids of the block, I instruments.
 """
@@ -20,11 +20,11 @@ from helicon.formats.printable import MOST, printable
 from helicon.formats.score import DRUMS
 from helicon.tokenizers.survey import MusicSurvey
 
-PITCHES = 128
+PITCHES = 128  # of MIDI
 LONGEST_WAIT = 128  # units, in one token
-UNITS_PER_SECOND = 100
-VOLUMES = tuple(range(24, 121, 8))
-MOST_LEVELS = 4096  # of all instruments
+UNITS_PER_SECOND = 100  # time unit of 10 ms
+VOLUMES = tuple(range(24, 121, 8))  # MIDI velocities, as in MuseNet's table
+MOST_LEVELS = 4096  # volumes of all instruments: a bound for tables from elsewhere
 FAMILIES = (
     "piano", "chromatic", "organ", "guitar", "bass", "strings", "ensemble", "brass",
     "reed", "pipe", "lead", "pad", "effects", "ethnic", "percussive", "sounds",
@@ -33,7 +33,7 @@ _STEPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def pitch_name(pitch: int) -> str:
-    """Name of a MIDI pitch, with sharps.
+    """Return the name of a MIDI pitch, with sharps.
 
     As in MuseNet's published sample the octave's number turns over at A, not at C: in it B4 is below D4. We read the
     label C4 as middle C (60), which makes the B just below it (59) B4 and the A above it (69) A5.
@@ -43,11 +43,13 @@ def pitch_name(pitch: int) -> str:
 
 @dataclass(frozen=True)
 class Instrument:
-    """One row of a table.
+    """Instrument of a table.
 
-    programs: those that it plays, General MIDI or DRUMS; it is written with the first.
-    levels: volumes in the order of their ids, 128 pitches each; level 0 is the note-off, which drums lack.
-    group: its word in an instruments set.
+    Attributes:
+        name: in token names, such as `piano`.
+        programs: that it stands for, General MIDI or DRUMS; decoding writes the first.
+        levels: volumes in the order of their ids, 128 pitches each; level 0 is the note-off, which drums lack.
+        group: word in an instruments set, such as `strings`.
     """
 
     name: str
@@ -65,12 +67,12 @@ class Instrument:
 
     @property
     def is_drums(self) -> bool:
-        """Whether it is hit rather than held."""
+        """True for drums, whose notes have no note-off."""
         return DRUMS in self.programs
 
     @property
     def volumes(self) -> tuple[int, ...]:
-        """Volumes of its note-ons, ascending."""
+        """Volumes of the note-ons, ascending."""
         return tuple(sorted(level for level in self.levels if level))
 
 
@@ -95,7 +97,7 @@ class InstrumentTable:
 
     @cached_property
     def names(self) -> set[str]:
-        """Words that name instruments: of one, or of a group."""
+        """Names of instruments and of groups."""
         return {row.name for row in self.instruments} | set(self.groups)
 
     @cached_property
@@ -107,7 +109,7 @@ class InstrumentTable:
 
     @cached_property
     def _levels(self) -> np.ndarray:
-        """int64 [rows, 2]: instrument and level of each run of 128 ids."""
+        """Instrument and level of each run of 128 ids, int64 [runs, 2]."""
         return np.array([(i, level) for i, row in enumerate(self.instruments) for level in row.levels], np.int64)
 
     @cached_property
@@ -117,28 +119,28 @@ class InstrumentTable:
 
     @cached_property
     def wait(self) -> np.ndarray:
-        """[V]: units of a wait, 0 for events."""
+        """Units of a wait by id, [V]; 0 for events."""
         waits = np.arange(1, LONGEST_WAIT + 1)
         return np.concatenate([np.zeros(self.first_wait, np.int64), waits])
 
     @cached_property
     def instrument(self) -> np.ndarray:
-        """[V]: index of the instrument, -1 for waits."""
+        """Index of the instrument by id, [V]; -1 for waits."""
         return np.concatenate([np.repeat(self._levels[:, 0], PITCHES), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def volume(self) -> np.ndarray:
-        """[V]: volume of a note-on, 0 for note-offs, -1 for waits."""
+        """Volume of a note-on by id, [V]; 0 for note-offs, -1 for waits."""
         return np.concatenate([np.repeat(self._levels[:, 1], PITCHES), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def pitch(self) -> np.ndarray:
-        """[V]: MIDI pitch, -1 for waits."""
+        """MIDI pitch by id, [V]; -1 for waits."""
         return np.concatenate([np.tile(np.arange(PITCHES), len(self._levels)), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def rank(self) -> np.ndarray:
-        """[V]: place in the order of events within one tick, -1 for waits.
+        """Rank by id in the canonical order of events within one tick, [V]; -1 for waits.
 
         Drums, then ascending pitch; at one pitch the later instrument of the table first (violin before piano).
         """
@@ -154,9 +156,9 @@ class InstrumentTable:
 
     @cached_property
     def by_program(self) -> np.ndarray:
-        """[129]: instrument that plays a program, -1 where none can.
+        """Instrument by program, [129]; -1 where none can play it.
 
-        A program of no row goes to the row of piano, or else to the first that is not drums; drums have no substitute.
+        A program of no instrument goes to the piano, or else to the first that is not drums; drums have no substitute.
         """
         melodic = [i for i, row in enumerate(self.instruments) if not row.is_drums]
         piano = [i for i in melodic if 0 in self.instruments[i].programs]
@@ -168,12 +170,12 @@ class InstrumentTable:
 
     @cached_property
     def has_program(self) -> np.ndarray:
-        """bool [129]: programs that a row of the table names."""
+        """Mask of the programs that an instrument of the table names, bool [129]."""
         return np.isin(np.arange(DRUMS + 1), [program for row in self.instruments for program in row.programs])
 
     @cached_property
     def on(self) -> np.ndarray:
-        """[I, 128]: id of a note-on at pitch 0 with the volume nearest to a velocity; halfway goes up."""
+        """Id of the note-on at pitch 0 with the volume nearest to a velocity, [I, 128]; halfway rounds up."""
         velocities = np.arange(PITCHES)[:, None]
         rows = []
         for i, row in enumerate(self.instruments):
@@ -183,7 +185,7 @@ class InstrumentTable:
 
     @cached_property
     def on_by_bin(self) -> np.ndarray:
-        """[I, most volumes]: id of a note-on at pitch 0 with the n-th lowest volume, -1 beyond the last."""
+        """Id of the note-on at pitch 0 with the n-th lowest volume, [I, max volumes]; -1 beyond the last."""
         table = np.full((len(self.instruments), max(len(row.volumes) for row in self.instruments)), -1)
         for i, row in enumerate(self.instruments):
             table[i, : len(row.volumes)] = [self._run(i, volume) for volume in row.volumes]
@@ -191,7 +193,7 @@ class InstrumentTable:
 
     @cached_property
     def bin(self) -> np.ndarray:
-        """[V]: index of a note-on's volume in `on_by_bin`, -1 for all else."""
+        """Index of a note-on's volume in `on_by_bin` by id, [V]; -1 for all other ids."""
         bins = np.full(len(self.wait), -1)
         for row in self.on_by_bin:
             for n, first in enumerate(row[row >= 0]):
@@ -200,20 +202,20 @@ class InstrumentTable:
 
     @cached_property
     def off(self) -> np.ndarray:
-        """[I]: id of the note-off at pitch 0, -1 for drums."""
+        """Id of the note-off at pitch 0, [I]; -1 for drums."""
         return np.array([-1 if row.is_drums else self._run(i, 0) for i, row in enumerate(self.instruments)])
 
     def _run(self, instrument: int, level: int) -> int:
         return PITCHES * int(np.flatnonzero((self._levels == (instrument, level)).all(1))[0])
 
     def state(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the JSON-able state."""
         rows = [[row.name, list(row.programs), list(row.levels), row.group] for row in self.instruments]
         return {"instruments": rows, "groups": list(self.groups)}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> InstrumentTable:
-        """Inverse of `state`."""
+        """Restore a table from its `state`; ValueError for anything else."""
         state = fields("table", state, ("instruments", "groups"))  # type: ignore[assignment]
         rows = []
         for row in sequence("instruments", state["instruments"], DRUMS + 1):
@@ -225,7 +227,7 @@ class InstrumentTable:
 
 
 def _programs(first: int, *ranges: tuple[int, int]) -> tuple[int, ...]:
-    """`first`, then the rest of the ranges, ends included."""
+    """Return `first`, then the other programs of the ranges, ends included."""
     return (first, *(p for low, high in ranges for p in range(low, high + 1) if p != first))
 
 
@@ -252,10 +254,17 @@ MUSENET = _musenet()
 
 
 def general_midi(survey: MusicSurvey, margin: int = 1) -> InstrumentTable:
-    """Table of the General MIDI families that a survey found, with the volumes found in each.
+    """Make a table of the General MIDI families that occur in a folder.
 
-    margin: volume bins more on each side, room for augmentation. A family is written with its commonest program.
-    ValueError when the survey has no notes.
+    Args:
+        survey: counts over the folder's scores.
+        margin: volumes added above and below those that occur, for augmentation.
+
+    Returns:
+        Table with an instrument for each family, which is written with its commonest program.
+
+    Raises:
+        ValueError: the survey has no notes.
     """
     if not survey.notes:
         raise ValueError("no notes to choose instruments from")
@@ -272,8 +281,8 @@ def general_midi(survey: MusicSurvey, margin: int = 1) -> InstrumentTable:
 
 
 def _volumes(survey: MusicSurvey, programs: Sequence[int], margin: int) -> tuple[int, ...]:
-    found = [survey.velocities[program] for program in programs if program in survey.velocities]
-    low, high = min(low for low, _ in found), max(high for _, high in found)
+    ranges = [survey.velocities[program] for program in programs if program in survey.velocities]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     nearest = [min(VOLUMES, key=lambda volume: (abs(volume - velocity), -volume)) for velocity in (low, high)]
     first, last = (VOLUMES.index(volume) for volume in nearest)
     return VOLUMES[max(0, first - margin) : last + 1 + margin]

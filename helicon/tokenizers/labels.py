@@ -1,4 +1,4 @@
-"""What an example is labelled with, as one id: a label (a speaker, a genre, a kind of picture), or `any-label`."""
+"""Tokenizer of labels: an example's class (a speaker, a genre, a kind of picture) as one id, or `any-label`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.names import slug
 
 ANY = "any-label"
-MOST_LABELS = 1 << 16
+MOST_LABELS = 1 << 16  # a bound for states from elsewhere
 _MARK = "-label"
 
 
 class LabelTokenizer(Tokenizer[str], Words):
-    """Labels to one id. An empty label, or one without a word of its own, is left open.
+    """Tokenizer of a label to one id; an empty or unknown label is left open, `any-label`.
 
-    labels: slugs. One that ends with `-label`, as the open word does, is written with another `-label` after it.
+    Args:
+        labels: slugs. A slug that ends with `-label`, as the open word does, gets another `-label` in its token.
+        block: name of the token block.
     """
 
     def __init__(self, labels: Iterable[str], block: str = "style") -> None:
@@ -33,21 +35,29 @@ class LabelTokenizer(Tokenizer[str], Words):
 
     @staticmethod
     def fit(labels: Iterable[str | None], max_labels: int = 1024) -> LabelTokenizer:
-        """The commonest of the labels of some examples, those first that are found most often."""
+        """Fit to the commonest labels of some examples.
+
+        Args:
+            labels: of each example; None or empty for none.
+            max_labels: labels at most.
+
+        Returns:
+            Tokenizer, the commonest labels first.
+        """
         return LabelTokenizer(commonest(Counter(filter(None, labels)), max_labels))
 
     def encode(self, media: str) -> np.ndarray:
-        """int64 [1]: the id of the label."""
+        """Encode a label to its id, int64 [1]."""
         index = self.block.index
         return np.array([index.get(label_word(slug(media)), index[ANY])], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Label of any ids, empty where they leave it open; of several the last counts."""
+        """Decode ids to a label, empty where it is left open; of several ids the last counts."""
         words = [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
         return self._label_of.get(words[-1], "") if words else ""
 
     def parse(self, text: str) -> str:
-        """Label that is typed, `Lady Gaga` or `lady-gaga`; empty for none. ValueError names those nearest to it."""
+        """Parse a label that a user types, `Lady Gaga` or `lady-gaga`; ValueError names the most similar labels."""
         word = slug(text)
         if word in ("", ANY):
             return ""
@@ -58,32 +68,49 @@ class LabelTokenizer(Tokenizer[str], Words):
         raise ValueError(unknown("label", text, self.block.tokens))
 
     def drop(self, ids: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
-        """Left open with probability p, so that the model learns to do without."""
+        """Apply condition dropout, so that the model learns to do without a label.
+
+        Args:
+            ids: int64 [T].
+            rng: source of the random numbers.
+            p: probability that the label is left open.
+
+        Returns:
+            Ids int64 [T].
+        """
         return np.where(rng.random(len(ids)) < p, self.block.index[ANY], ids)
 
     def grow(self, labels: Iterable[str | None]) -> LabelTokenizer:
-        """With labels added after its own; tokens keep their names, not their ids."""
-        found = dict.fromkeys(slug(label) for label in labels if label)
-        new = [label for label in found if label and label not in self.labels]
+        """Return a tokenizer with labels appended; tokens keep their names, not their ids."""
+        slugs = dict.fromkeys(slug(label) for label in labels if label)
+        new = [label for label in slugs if label and label not in self.labels]
         return LabelTokenizer((*self.labels, *new), self.block.name)
 
     def describe(self) -> dict[str, Any]:
-        """For people: the words."""
+        """Return a summary for users: the words."""
         return {"labels": list(self._label_of)}
 
     def state(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the JSON-able state."""
         return {"block": self.block.name, "labels": list(self.labels)}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> LabelTokenizer:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "labels"))  # type: ignore[assignment]
         return LabelTokenizer(texts("labels", state["labels"], MOST_LABELS), text("block", state["block"]))
 
 
 def commonest(labels: Mapping[str, int], most: int) -> list[str]:
-    """Slugs of labels that were found so often, the commonest first."""
+    """Rank labels by frequency.
+
+    Args:
+        labels: number of occurrences by label.
+        most: labels that are returned at most.
+
+    Returns:
+        Slugs, the commonest first; labels with one slug count together.
+    """
     counts: Counter[str] = Counter()
     for label, times in labels.items():
         counts[slug(label)] += times
@@ -92,5 +119,5 @@ def commonest(labels: Mapping[str, int], most: int) -> list[str]:
 
 
 def label_word(label: str) -> str:
-    """Word of a label."""
+    """Return the word of a label's token."""
     return label + _MARK if label.endswith(_MARK) else label

@@ -1,6 +1,6 @@
-"""MuseNet's events: scores to ids such as `piano:v72:G1` and `wait:12`, one token an event, and back.
+"""Tokenizer of MuseNet's events: scores to ids such as `piano:v72:G1` and `wait:12`, one token an event, and back.
 
-What is lost: times become units of 10 ms, velocities the nearest of an instrument's volumes, programs the instrument
+Losses: times become units of 10 ms, velocities the nearest of an instrument's volumes, programs the instrument
 that plays them; notes of one instrument, pitch and onset become one, and a note ends where the next of its key begins.
 
 Shapes: T tokens, N notes, E events (note-ons and note-offs).
@@ -23,12 +23,12 @@ from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.instruments import LONGEST_WAIT, PITCHES, UNITS_PER_SECOND, InstrumentTable
 from helicon.tokenizers.music_grammar import LONGEST_GAP, MusicAutomaton
 
-HIT = 10  # units that a drum is written with, since its events have no end
-_NEVER = np.iinfo(np.int64).max
+HIT = 10  # units (100 ms) that a decoded drum lasts, as drums have no note-off
+_NEVER = np.iinfo(np.int64).max  # onset of the next note where there is none
 
 
 class _Played(NamedTuple):
-    """Notes as they are heard, each [N]."""
+    """Notes of a score, in seconds, each [N]."""
 
     onset_s: np.ndarray
     end_s: np.ndarray
@@ -39,7 +39,7 @@ class _Played(NamedTuple):
 
 @dataclass(kw_only=True)
 class _Notes:
-    """Notes in units, in order of key (instrument and pitch) and onset, at most one of a key at a time."""
+    """Quantized notes in units, by key (instrument and pitch) and onset; notes of a key do not overlap. Each [N]."""
 
     instrument: np.ndarray
     pitch: np.ndarray
@@ -50,9 +50,9 @@ class _Notes:
 
 
 class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
-    """Scores to events of a table, and back.
+    """Tokenizer of scores to the events of an instrument table.
 
-    Canonical ids: the events between two waits are in order of `InstrumentTable.rank`; a pause is `wait:128` and then
+    Canonical ids: events between two waits are in order of `InstrumentTable.rank`; a pause is `wait:128` and then
     one wait for the rest, a minute at most; every note ends; no wait comes last.
     """
 
@@ -62,17 +62,17 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         self.automaton = MusicAutomaton(table)
 
     def encode(self, media: Score) -> np.ndarray:
-        """int64 [T]: canonical ids."""
+        """Encode a score to canonical ids, int64 [T]."""
         return self.encode_with_report(media)[0]
 
     def encode_with_report(self, media: Score) -> tuple[np.ndarray, ReadReport]:
-        """Canonical ids, and what was lost beyond the rounding of times and volumes."""
+        """Encode a score to canonical ids int64 [T]; the report counts losses beyond rounding of times and volumes."""
         report = ReadReport()
         played = _Played(media.onset_s, media.end_s, media.pitch, media.velocity, media.program)
         return self._events(self._notes(played, report), report), report
 
     def _events(self, notes: _Notes, report: ReadReport) -> np.ndarray:
-        """int64 [T]: canonical ids of notes."""
+        """Convert notes to canonical ids, int64 [T]."""
         table = self.table
         off = (table.off[notes.instrument] >= 0) & (notes.end < notes.next)
         on_ids = table.on[notes.instrument, notes.velocity] + notes.pitch
@@ -85,15 +85,15 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP))
 
     def decode(self, ids: np.ndarray) -> Score:
-        """Score of any ids; ValueError for ids outside the block.
+        """Decode any ids to a score; ValueError for ids outside the block.
 
-        An off of a silent note is ignored, a note-on ends the note of its key, and what still sounds ends with the last
-        token. Every note lasts a unit at least.
+        A note-off without a sounding note is ignored, a note-on ends the note of its key, and open notes end with the
+        last token. Every note lasts at least a unit.
         """
         return Score.of(*self._played(check_ids(ids, len(self.block))))
 
     def _played(self, ids: np.ndarray) -> _Played:
-        """Notes of any ids, each event of which is in the block."""
+        """Convert any ids of the block to notes in seconds."""
         table = self.table
         clock = np.cumsum(table.wait[ids])
         total = int(clock[-1]) if len(clock) else 0
@@ -118,9 +118,16 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         )
 
     def augment(self, ids: np.ndarray, augmentation: Augmentation) -> np.ndarray:
-        """Canonical ids of the changed piece, from canonical ids.
+        """Augment a piece.
 
         The transposition is reduced until no melodic note leaves 0 .. 127; volumes stay in their instrument's range.
+
+        Args:
+            ids: int64 [T], canonical.
+            augmentation: transposition, volume and tempo.
+
+        Returns:
+            Canonical ids int64 [T'] of the augmented piece.
         """
         table, ids = self.table, np.asarray(ids, np.int64)
         melodic = (table.wait[ids] == 0) & (table.instrument[ids] != table.drums)
@@ -139,11 +146,11 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return self._events(self._notes(played, report), report)
 
     def to_words(self, ids: np.ndarray) -> list[str]:
-        """Token names; ValueError for ids outside the block."""
+        """Convert ids to token names; ValueError for ids outside the block."""
         return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
 
     def from_words(self, words: Iterable[str]) -> np.ndarray:
-        """Inverse of `to_words`; ValueError names a word that is no token and those nearest to it."""
+        """Convert token names to ids int64 [T]; ValueError names an unknown one and the most similar tokens."""
         index, ids = self.block.index, []
         for word in words:
             if word not in index:
@@ -152,26 +159,26 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return np.array(ids, np.int64)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by: notes that begin, and seconds up to the last token."""
+        """Count the units of a loss: notes that begin, and seconds up to the last token."""
         ids = np.asarray(ids, np.int64)
         notes, waited = np.count_nonzero(self.table.volume[ids] > 0), self.table.wait[ids].sum()
         return {"note": float(notes), "second": float(waited) / UNITS_PER_SECOND}
 
     def describe(self) -> dict[str, Any]:
-        """For people: the volumes of each instrument."""
+        """Return a summary for users: the volumes of each instrument."""
         return {"instruments": {row.name: list(row.volumes) for row in self.table.instruments}}
 
     def state(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the JSON-able state."""
         return self.table.state()
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> MidiTokenizer:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         return MidiTokenizer(InstrumentTable.from_state(state))
 
     def _notes(self, played: _Played, report: ReadReport) -> _Notes:
-        """Notes of the table's instruments, unisons merged (the loudest and longest counts) and overlaps cut."""
+        """Quantize notes to the table's instruments; unisons merge (maximum of velocity and end), overlaps are cut."""
         table = self.table
         instrument = table.by_program[played.program]
         kept = instrument >= 0
@@ -207,7 +214,7 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         )
 
     def _with_waits(self, ids_E: np.ndarray, gaps_E: np.ndarray) -> np.ndarray:
-        """int64 [T]: each event after the waits of the gap before it, whole ones first."""
+        """Insert the waits of the gap before each event, the longest waits first; returns int64 [T]."""
         rest = gaps_E % LONGEST_WAIT
         at = np.cumsum(gaps_E // LONGEST_WAIT + (rest > 0) + 1) - 1
         ids = np.full(at[-1] + 1 if len(at) else 0, self.table.first_wait + LONGEST_WAIT - 1)
@@ -217,5 +224,5 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
 
 
 def _units(seconds: np.ndarray) -> np.ndarray:
-    """int64: nearest units of 10 ms, halves up."""
+    """Round seconds to units of 10 ms, int64; halves up."""
     return np.floor(np.asarray(seconds, np.float64) * UNITS_PER_SECOND + 0.5).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Pieces as text, and as the numbers of the deployed MuseNet.
+"""Pieces in the text format of MuseNet, and in the token numbers of the deployed MuseNet.
 
 Text: `bach piano_strings start tempo90 piano:v72:G1 ... wait:12`, as in the published sample of MuseNet. Numbers:
 events and waits, then start, end and end of sample, instruments sets, labels. Sets are in order of their bit mask,
@@ -20,7 +20,7 @@ from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.style import START, TEMPOS_BPM, Style, StyleTokenizer, all_sets
 
 END, END_OF_SAMPLE = "end", "end-of-sample"
-LABEL_PLACES = 610
+LABEL_PLACES = 610  # numbers that the deployed table has for labels, most of them unknown
 LABELS = (
     "bach", "beethoven", "bluegrass", "brahms", "broadway", "chopin", "clementi", "country", "debussy", "disney",
     "frank-sinatra", "grieg", "haydn", "jazz", "journey", "lady-gaga", "liszt", "mendelssohn", "mozart", "mussorgsky",
@@ -30,13 +30,13 @@ LABELS = (
 
 @cache
 def events() -> MidiTokenizer:
-    """The tokenizer of the deployed table."""
+    """Return the tokenizer of the deployed table."""
     return MidiTokenizer(MUSENET)
 
 
 @cache
 def deployed_words() -> tuple[str, ...]:
-    """Word of every number: 0 events, 4096 start, 4099 sets, 4226 labels (and places for more), 4836 tempos."""
+    """Return the word of every number: 0 events, 4096 start, 4099 sets, 4226 labels, 4836 tempos."""
     spare = (f"label{n}" for n in range(len(LABELS), LABEL_PLACES))
     tempos = (f"tempo{bpm}" for bpm in TEMPOS_BPM)
     return (*MUSENET.tokens, START, END, END_OF_SAMPLE, *all_sets(MUSENET), *LABELS, *spare, *tempos)
@@ -53,7 +53,15 @@ def _header() -> StyleTokenizer:
 
 
 def header(score: Score, label: str | None = None) -> list[str]:
-    """Words before the events: label, instruments set, `start`, tempo; what there is none of is left out."""
+    """Return the words before a piece's events.
+
+    Args:
+        score: the piece.
+        label: in place of the score's own.
+
+    Returns:
+        Label, instruments set, `start` and tempo; the first two only where the piece has them.
+    """
     style = _header().style_of(score)
     words = [_header().label_word(label or style.label or ""), _header().set_word(style.instruments)]
     tempo = _header().to_words(_header().encode(style))[2]
@@ -61,32 +69,40 @@ def header(score: Score, label: str | None = None) -> list[str]:
 
 
 def parse_header(text: str) -> Style:
-    """Style of the words of `header`; any word may be the label. ValueError when they say a thing twice."""
+    """Parse the words of `header`; any word may be the label. ValueError for two words of one kind."""
     return _header().parse(text, any_label=True)
 
 
 def musenet_text(score: Score, label: str | None = None) -> str:
-    """A piece as text, with `label` or the score's own."""
+    """Write a piece as text.
+
+    Args:
+        score: the piece.
+        label: in place of the score's own.
+
+    Returns:
+        Words of the header and the events, separated by spaces.
+    """
     return " ".join([*header(score, label), *events().to_words(events().encode(score))])
 
 
 def parse_musenet(text: str) -> tuple[Style, np.ndarray]:
-    """Style and event ids of a text: inverse of `musenet_text`. ValueError names a word that is no event."""
+    """Parse a text of `musenet_text` to a style and event ids int64 [T]; ValueError names a word that is no event."""
     words = [word for word in text.split() if word not in (END, END_OF_SAMPLE)]
     first = next((i for i, word in enumerate(words) if ":" in word), len(words))
     return parse_header(" ".join(words[:first])), events().from_words(words[first:])
 
 
 def parse_score(text: str) -> Score:
-    """Score of a text, with its label and tempo."""
+    """Parse a text to a score, with its label and tempo."""
     style, ids = parse_musenet(text)
     return style.applied_to(events().decode(ids))
 
 
 def text_to_numbers(text: str) -> np.ndarray:
-    """int64 [T]: the deployed table's numbers; header words that have none are left out.
+    """Convert a text to the deployed table's numbers, int64 [T]; header words without a number are left out.
 
-    ValueError names an event that there is not.
+    ValueError names an unknown event.
     """
     numbers = []
     for word in text.split():
@@ -98,5 +114,5 @@ def text_to_numbers(text: str) -> np.ndarray:
 
 
 def numbers_to_text(numbers: np.ndarray) -> str:
-    """Inverse of `text_to_numbers`; ValueError for numbers outside the table."""
+    """Convert numbers to text: the inverse of `text_to_numbers`; ValueError for numbers outside the table."""
     return " ".join(deployed_words()[n] for n in check_ids(numbers, len(deployed_words())))

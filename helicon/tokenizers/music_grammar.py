@@ -1,4 +1,4 @@
-"""The grammar of music events: no hanging notes, one canonical order, and pieces of exactly the length asked for.
+"""Grammar of music events: no hanging notes, one canonical order, and pieces of exactly the requested length.
 
 Within one tick (between two waits) ranks rise, so the events of a tick are bounded; a note-off needs a sounding note;
 only a wait of 128 may be followed by a wait; the end comes only in silence. With a limit in seconds the piece lasts
@@ -23,15 +23,15 @@ from helicon.tokenizers.base import Coords, State
 from helicon.tokenizers.instruments import LONGEST_WAIT, PITCHES, UNITS_PER_SECOND, InstrumentTable
 
 LONGEST_GAP = 60 * UNITS_PER_SECOND  # units between two events
-COARSE = 16  # units of a row of the axis `time`; `tick` counts the units within
-PARTS = 128
-COUNTDOWN_UNITS = UNITS_PER_SECOND // 4
-_FAR = 1 << 40
+COARSE = 16  # units (160 ms) in a row of the axis `time`; the axis `tick` counts the units within
+PARTS = 128  # rows of the axes `part` and `countdown`
+COUNTDOWN_UNITS = UNITS_PER_SECOND // 4  # units (250 ms) in a row of the axis `countdown`
+_FAR = 1 << 40  # units, or a rank, beyond any
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Lookup:
-    """What a token does, by id [V + 1], `eos` last; and `key_rank` [K + 1] by key."""
+    """Effects of a token, by id [V + 1], `eos` last; and `key_rank` by key, [K + 1]."""
 
     key: Tensor
     sustains: Tensor  # bool: the key sounds afterwards
@@ -46,7 +46,7 @@ class _Lookup:
 
     @staticmethod
     def of(table: InstrumentTable) -> _Lookup:
-        """From a table, on CPU."""
+        """Make the lookup of a table, on CPU."""
         count = len(table.instruments)
         event, drum = table.wait == 0, table.instrument == table.drums
         on, off = event & (table.volume > 0), event & (table.volume == 0)
@@ -54,8 +54,8 @@ class _Lookup:
         key_rank = np.full(count * PITCHES + 1, -1)
         key_rank[key[off]] = table.rank[off]
 
-        def with_eos(values: np.ndarray, of_stop: int | bool) -> Tensor:
-            return torch.from_numpy(np.append(values, of_stop))
+        def with_eos(values: np.ndarray, eos_value: int | bool) -> Tensor:
+            return torch.from_numpy(np.append(values, eos_value))
 
         return _Lookup(
             key=with_eos(key, count * PITCHES),
@@ -71,7 +71,7 @@ class _Lookup:
         )
 
     def to(self, device: torch.device) -> _Lookup:
-        """The same on another device."""
+        """Copy the lookup to another device."""
         return _Lookup(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
@@ -91,7 +91,7 @@ class MusicAutomaton:
         self._lookups = {torch.device("cpu"): _Lookup.of(table)}
 
     def start(self, batch: int) -> State:
-        """State before the first token, on CPU, with nothing asked for."""
+        """Return the state before the first token, on CPU, without constraints."""
         count = len(self.table.instruments)
         state = {name: torch.zeros(batch, dtype=torch.int64) for name in ("time", "gap", "chord")}
         state |= {name: torch.full((batch,), -1) for name in ("rank", "limit", "room")}
@@ -108,10 +108,19 @@ class MusicAutomaton:
         tokens: int | None = None,
         instruments: Collection[str] | None = None,
     ) -> State:
-        """State whose pieces last `seconds` from their start, end within `tokens` more and play only `instruments`.
+        """Add constraints to a state; None adds none.
 
-        Notes of other instruments that sound already may end. Instruments are names or groups of the table. None leaves
-        things as they are. A piece needs 3 tokens. ValueError for no time, or no instrument.
+        Args:
+            state: of B items.
+            seconds: exact duration of the piece, from its start.
+            tokens: how many more may come; a piece needs 3.
+            instruments: names or groups of the table that may play; sounding notes of others may still end.
+
+        Returns:
+            State whose masks are subsets of the old ones.
+
+        Raises:
+            ValueError: a duration below a unit, a negative number of tokens, or an unknown or no instrument.
         """
         state = dict(state)
         if seconds is not None:
@@ -128,7 +137,15 @@ class MusicAutomaton:
         return state
 
     def step(self, state: State, ids_B: Tensor) -> State:
-        """State after one more token a row; `eos` changes nothing."""
+        """Advance each item by a token.
+
+        Args:
+            state: of B items.
+            ids_B: int64 [B]; `eos` changes nothing.
+
+        Returns:
+            The next state.
+        """
         of = self._lookup(ids_B.device)
         wait, rank, keys = of.wait[ids_B], of.rank[ids_B], of.key[ids_B]
         is_wait, is_event = wait > 0, rank >= 0
@@ -144,7 +161,7 @@ class MusicAutomaton:
         }
 
     def allowed(self, state: State) -> Tensor:
-        """bool [B, V + 1]: which tokens may come next, `eos` last. At least one is always allowed."""
+        """Mask of the tokens that may come next, bool [B, V + 1], `eos` last; at least one is always allowed."""
         held = state["sounding"].sum(1)
         # An open note costs its note-off, and one wait if it began in this tick; any token may open one more.
         short = (state["room"] >= 0) & (state["room"] < held + 3)
@@ -156,7 +173,7 @@ class MusicAutomaton:
         return allowed
 
     def _free(self, state: State, held: Tensor) -> Tensor:
-        """Tokens that may come while there is time and room."""
+        """Mask of the tokens that may come while neither time nor tokens run out."""
         of = self._lookup(held.device)
         sounds, drums = held > 0, state["instruments"][:, self.table.drums]
         left = torch.where(state["limit"] < 0, _FAR, state["limit"] - state["time"])
@@ -175,7 +192,7 @@ class MusicAutomaton:
         return events | waits | (of.eos & may_stop[:, None])
 
     def _closing(self, state: State, held: Tensor) -> Tensor:
-        """The one way to end: note-offs in order of rank, `wait:1` where that order asks for a new tick, `eos`."""
+        """Mask that leads to the end: note-offs by rank, `wait:1` where their order needs a new tick, then `eos`."""
         of = self._lookup(held.device)
         sounds, drums = held > 0, state["instruments"][:, self.table.drums]
         due = state["sounding"] & (of.key_rank > state["rank"][:, None])
@@ -191,15 +208,23 @@ class MusicAutomaton:
         )
 
     def coords(self, state: State) -> Coords:
-        """Raw coordinates [B] after the token consumed last.
+        """Raw coordinates [B] of the last token.
 
-        time: units. chord: place among the events of the tick, from 1; 0 after a wait. The plan, 0 without a limit:
+        time: units. chord: number of the event within its tick, from 1; 0 after a wait. The plan, 0 without a limit:
         part, 1 .. 128, of the piece; countdown to its end, quarter seconds from 1.
         """
         return {"time": state["time"], "chord": state["chord"], **_plan(state["time"], state["limit"])}
 
     def scan(self, ids_T: np.ndarray, plan: bool = True) -> Coords:
-        """`coords` after each token of a piece, int64 [T]; the plan is for the length of this piece."""
+        """Compute `coords` after each token of a piece at once.
+
+        Args:
+            ids_T: int64 [T] of the complete piece, whose length the plan states.
+            plan: False sets the plan to 0.
+
+        Returns:
+            Raw coordinates, int64 [T] each.
+        """
         wait = self.table.wait[ids_T]
         time, events = np.cumsum(wait), np.cumsum(wait == 0)
         chord = events - np.maximum.accumulate(np.where(wait > 0, events, 0))
@@ -207,7 +232,15 @@ class MusicAutomaton:
         return {"time": time, "chord": chord, **_plan(time, limit)}
 
     def position(self, coords: Coords, origin: Coords) -> Coords:
-        """Rows of `axes`: time in 160 ms and the units within, both since `origin`; all else as it is, clipped."""
+        """Convert raw coordinates to rows of `axes`.
+
+        Args:
+            coords: raw coordinates, arrays or tensors.
+            origin: raw coordinates just before the window, from which `time` and `tick` count.
+
+        Returns:
+            Rows by axis, clipped to the size of each table.
+        """
         time = (coords["time"] - origin["time"]).clip(0)
         rows = {"time": time // COARSE, "tick": time % COARSE}
         rows |= {name: coords[name] for name in ("chord", "part", "countdown")}
@@ -219,12 +252,12 @@ class MusicAutomaton:
         return self._lookups[device]
 
     def _mask(self, names: Collection[str]) -> Tensor:
-        """bool [I + 1]."""
+        """Mask of the instruments with these names or groups, bool [I + 1]; ValueError for unknown names or none."""
         rows = self.table.instruments
-        known = {row.name for row in rows} | set(self.table.groups)
+        accepted = {row.name for row in rows} | set(self.table.groups)
         for name in names:
-            if name not in known:
-                raise ValueError(unknown("instrument", name, sorted(known)))
+            if name not in accepted:
+                raise ValueError(unknown("instrument", name, sorted(accepted)))
         mask = [row.name in names or row.group in names for row in rows]
         if not any(mask):
             raise ValueError("at least one instrument is needed")
@@ -232,8 +265,8 @@ class MusicAutomaton:
 
 
 def _plan(time: Any, limit: Any) -> dict[str, Any]:
-    """part and countdown of arrays or tensors of units; 0 where the limit is negative."""
-    known = limit >= 0
+    """Part and countdown of arrays or tensors of units; 0 where the limit is negative."""
+    limited = limit >= 0
     part = 1 + (time * PARTS // limit.clip(1)).clip(0, PARTS - 1)
     countdown = 1 + ((limit - time) // COUNTDOWN_UNITS).clip(0, PARTS - 1)
-    return {"part": part * known, "countdown": countdown * known}
+    return {"part": part * limited, "countdown": countdown * limited}

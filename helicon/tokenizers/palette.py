@@ -1,6 +1,7 @@
-"""Pictures as colours of a palette: one token a pixel, no dithering (iGPT, Chen et al. 2020).
+"""Palette tokenizer of pictures: the nearest colour for each pixel, no dithering (iGPT, Chen et al. 2020).
 
-A palette is fitted to pictures by k-means on (red, green, blue), each in [-1, 1]: v / 127.5 - 1. iGPT has 512 colours.
+The palette is fitted to pictures by k-means on (red, green, blue), each in [-1, 1]: v / 127.5 - 1. iGPT has 512
+colours.
 
 Shapes: N pixels or colours, K colours of the palette.
 """
@@ -22,20 +23,29 @@ from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, f
 from helicon.tokenizers.pixels import MOST_PIXELS
 from helicon.tokenizers.rgb import check_picture, rows_of
 
-MOST_COLOURS = 4096
+MOST_COLOURS = 4096  # of a palette; iGPT has 512
 RANGE = (-1.0, 1.0)  # of the centroids, from black to white
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in brightness, ITU-R BT.601
 
 
 class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
-    """Pictures of `size` columns to the nearest colours of a palette, `c000` and so on, row by row.
+    """Tokenizer of pictures of `size` columns to the nearest colours of a palette, `c000` and so on, row by row.
 
-    A fitted palette shows K different colours, each of which comes back as itself; in a palette from elsewhere two
-    centroids may show one colour.
+    A fitted palette has K different uint8 colours, each of which is coded by itself; in a palette from elsewhere two
+    centroids may round to one colour.
     """
 
     def __init__(self, centroids: np.ndarray, size: int, block: str = "image") -> None:
-        """centroids: [K, 3] in [-1, 1], K up to 4096, kept as float32; ValueError for others."""
+        """Make a tokenizer of a palette.
+
+        Args:
+            centroids: [K, 3] in [-1, 1], K up to 4096; stored as float32.
+            size: columns, and rows of a complete picture.
+            block: name of the token block.
+
+        Raises:
+            ValueError: centroids of another shape or range.
+        """
         self.centroids = np.array(centroids, np.float32)
         if self.centroids.ndim != 2 or self.centroids.shape[1] != 3 or not 1 <= len(self.centroids) <= MOST_COLOURS:
             raise ValueError(f"centroids of shape {list(self.centroids.shape)}: [1 .. {MOST_COLOURS}, 3] is accepted")
@@ -50,9 +60,19 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
 
     @staticmethod
     def fit(samples: Iterable[np.ndarray], size: int, colours: int = 512, seed: int = 0) -> PaletteTokenizer:
-        """Palette of uint8 pixels [N, 3] of each sample, from dark to light; fewer colours if there are no more.
+        """Fit a palette to pixels.
 
-        ValueError without pixels, or for a number of colours outside 1 .. 4096.
+        Args:
+            samples: pixels uint8 [N, 3] of each picture.
+            size: columns, and rows of a complete picture.
+            colours: of the palette, 1 .. 4096; fewer result where the samples have fewer.
+            seed: of k-means.
+
+        Returns:
+            Tokenizer with colours from dark to light.
+
+        Raises:
+            ValueError: no pixels, or a number of colours outside 1 .. 4096.
         """
         if not 1 <= colours <= MOST_COLOURS:
             raise ValueError(f"colours must be 1 .. {MOST_COLOURS}, got {colours}")
@@ -62,33 +82,33 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         centroids_K3 = LEVELS[unique_N3]
         if len(unique_N3) > colours:
             centroids_K3 = fit_colours(unique_N3, weights_N, colours, seed)
-            centroids_K3 = _told_apart(centroids_K3.astype(np.float32), unique_N3, weights_N)
+            centroids_K3 = _separated(centroids_K3.astype(np.float32), unique_N3, weights_N)
         return PaletteTokenizer(centroids_K3[np.argsort(centroids_K3 @ LUMA, kind="stable")], size)
 
     def encode(self, media: np.ndarray) -> np.ndarray:
-        """int64 [rows * size] of uint8 [rows, size, 3], 1 .. size rows; ValueError for any other shape."""
+        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to int64 [rows * size]; ValueError for others."""
         return _table(self._key)(check_picture(media, self.shape[1]).reshape(-1, 3))
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """uint8 [rows, size, 3] of any number of ids, the last row filled up with white; ValueError for other ids."""
+        """Decode any number of ids to uint8 [rows, size, 3], padded with white; ValueError for other ids."""
         return rows_of(self.colours[check_ids(ids, len(self.block))].ravel(), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by."""
+        """Count the units of a loss: pixels."""
         return {"pixel": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
-        """For people: how many colours, and the size of its pictures."""
+        """Return a summary for users: number of colours, and size of the pictures."""
         return {"colours": len(self.block), **self.read_options}
 
     def state(self) -> dict[str, Any]:
-        """JSON-able; float32 survives as decimals."""
+        """Return the JSON-able state; its decimals restore float32 exactly."""
         palette = {"range": list(RANGE), "centroids": self.centroids.tolist()}
         return {**super().state(), **palette}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> PaletteTokenizer:
-        """Inverse of `state`; ValueError for centroids of another range."""
+        """Restore a tokenizer from its `state`; ValueError for anything else, such as centroids of another range."""
         state = fields("state", state, ("block", "size", "range", "centroids"))  # type: ignore[assignment]
         if tuple(sequence("range", state["range"], 2)) != RANGE:
             raise ValueError(f"the palette's range must be {list(RANGE)}, got {printable(state['range'], 80)}")
@@ -98,7 +118,15 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
 
 
 def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
-    """uint8 [count, 3]: pixels of a picture [rows, columns, 3], always the same ones; all, if they are fewer."""
+    """Sample pixels of a picture, the same ones on each call.
+
+    Args:
+        picture: uint8 [rows, columns, 3].
+        count: pixels at most.
+
+    Returns:
+        Pixels uint8 [N, 3], N = count, or all pixels where there are fewer.
+    """
     pixels_N3 = picture.reshape(-1, 3)
     if len(pixels_N3) <= count:
         return pixels_N3
@@ -106,7 +134,7 @@ def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
 
 
 def shown(centroids_K3: np.ndarray) -> np.ndarray:
-    """uint8 [K, 3]: the colours of centroids in [-1, 1]."""
+    """Round centroids [K, 3] in [-1, 1] to colours, uint8 [K, 3]."""
     return np.rint(127.5 * (centroids_K3.astype(np.float64) + 1)).astype(np.uint8)
 
 
@@ -116,7 +144,7 @@ def _table(centroids: bytes) -> NearestTable:
 
 
 def _counted(samples: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Colours of all samples, uint8 [N, 3], and how many pixels have each, int64 [N]."""
+    """Return the distinct colours of all samples, uint8 [N, 3], and the pixels of each, int64 [N]."""
     counts = np.zeros(1 << 24, np.int64)
     for sample in samples:
         codes, times = np.unique(pack(sample), return_counts=True)
@@ -125,12 +153,12 @@ def _counted(samples: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return unpack(codes_N), counts[codes_N]
 
 
-def _told_apart(centroids_K3: np.ndarray, colours_N3: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
-    """float32 [K, 3]: centroids that show K different colours, the nearest centroid of each being its own.
+def _separated(centroids_K3: np.ndarray, colours_N3: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
+    """Move centroids until they round to K different colours, each nearest to its own centroid; float32 [K, 3].
 
-    Of those that show the same colour one stays; the others move to colours that cost most. One whose colour is nearer
-    to another centroid moves to that colour, where it is in nobody's way: colours are a level apart or more, a centroid
-    and its colour less than one.
+    Of centroids that round to one colour the first stays; the others move to the colours that cost most. A centroid
+    whose colour is nearer to another centroid moves to that colour exactly, which cannot conflict: colours are at least
+    a level apart, a centroid and its colour less than one.
     """
     shown_k3, first_k = np.unique(shown(centroids_K3), axis=0, return_index=True)
     _, distances_N = NearestCentroid(LEVELS[shown_k3])(colours_N3)

@@ -1,4 +1,4 @@
-"""Pictures as tensors that codecs take, and back.
+"""Conversion of pictures to the tensors that codecs take, and back.
 
 Shapes: B pictures, C channels, H x W pixels.
 """
@@ -12,24 +12,24 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-SIZE, MOST_PIXELS = 32, 4096  # each way, of a picture that is made into tokens: unless told, and at most
+SIZE, MOST_PIXELS = 32, 4096  # pixels of a side: default and maximum
 
 
 def pixels_to_tensor(pixels_BCHW: Tensor) -> Tensor:
-    """0 .. 255 to [-1, 1], float32, channels last in memory, where convolutions are fastest."""
+    """Scale 0 .. 255 to [-1, 1], float32, channels last in memory, with which convolutions are fastest."""
     return (pixels_BCHW.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> Tensor:
-    """uint8 pictures [H, W, 3] of one size -> uint8 [B, 3, H, W]."""
+    """Stack pictures uint8 [H, W, 3] of one size to uint8 [B, 3, H, W]."""
     return rearrange(torch.from_numpy(np.stack(pictures)), "b h w c -> b c h w")
 
 
 def tensor_to_pixels(media_BCHW: Tensor) -> np.ndarray:
-    """[-1, 1] to uint8 [B, H, W, C], rounded."""
+    """Scale [-1, 1] to 0 .. 255, rounded: uint8 [B, H, W, C]."""
     return arrays(((media_BCHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
 
 
 def arrays(pixels_BCHW: Tensor) -> np.ndarray:
-    """uint8 [B, C, H, W] -> [B, H, W, C]: the inverse of `stacked`."""
+    """Convert uint8 [B, C, H, W] to arrays [B, H, W, C]: the inverse of `stacked`."""
     return rearrange(pixels_BCHW, "b c h w -> b h w c").cpu().numpy()

@@ -1,4 +1,4 @@
-"""Pictures as raw values: one token a channel of a pixel, as in Sparse Transformers (Child et al. 2019)."""
+"""RGB tokenizer of pictures: one token for each channel of a pixel, as in Sparse Transformers (arXiv:1904.10509)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from helicon.tokenizers.abilities import AugmentedByMedia, Grid
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
 
-VALUES = 256
-WHITE = 255
+VALUES = 256  # of 8 bits
+WHITE = 255  # value of missing pixels
 
 
 class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
-    """Pictures of `size` columns to values `0` .. `255`, row by row, red, green and blue of each pixel in turn."""
+    """Tokenizer of pictures of `size` columns to values `0` .. `255`, row by row, red, green and blue interleaved."""
 
     def __init__(self, size: int = SIZE, block: str = "image") -> None:
         self.block = TokenBlock(block, tuple(map(str, range(VALUES))))
@@ -26,30 +26,41 @@ class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
         self.read_options = {"size": size}
 
     def encode(self, media: np.ndarray) -> np.ndarray:
-        """int64 [rows * size * 3] of uint8 [rows, size, 3], 1 .. size rows; ValueError for any other shape."""
+        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to int64 [rows * size * 3]; ValueError for others."""
         return check_picture(media, self.shape[1]).astype(np.int64).ravel()
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """uint8 [rows, size, 3] of any number of ids, the last row filled up with white; ValueError for other ids."""
+        """Decode any number of ids to uint8 [rows, size, 3], padded with white; ValueError for other ids."""
         return rows_of(check_ids(ids, VALUES).astype(np.uint8), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by."""
+        """Count the units of a loss: dimensions, that is channel values."""
         return {"dimension": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
-        """For people: the size of its pictures."""
+        """Return a summary for users: number of values, and size of the pictures."""
         return {"values": VALUES, **self.read_options}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> RgbTokenizer:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "size"))  # type: ignore[assignment]
         return RgbTokenizer(whole("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
 
 
 def check_picture(picture: np.ndarray, size: int) -> np.ndarray:
-    """The picture; ValueError unless it is uint8 [1 .. size, size, 3]."""
+    """Check the shape of a picture.
+
+    Args:
+        picture: to be checked.
+        size: columns, and rows at most.
+
+    Returns:
+        The picture.
+
+    Raises:
+        ValueError: it is not uint8 [1 .. size, size, 3].
+    """
     check_pixels(picture)
     rows, columns, _ = picture.shape
     if columns != size or rows > size:
@@ -58,7 +69,15 @@ def check_picture(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def rows_of(values: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [rows, size, 3] of uint8 values in a row, as many rows as they begin; what is missing is white."""
+    """Arrange values in rows of pixels.
+
+    Args:
+        values: uint8 [N], channels interleaved.
+        size: columns.
+
+    Returns:
+        Picture uint8 [rows, size, 3], the last row padded with white.
+    """
     rows = -(-len(values) // (size * 3))
     picture = np.full(rows * size * 3, WHITE, np.uint8)
     picture[: len(values)] = values

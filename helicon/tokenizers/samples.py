@@ -1,4 +1,4 @@
-"""Shared by tokenizers of sound: the check of a sound, its samples in a row, and a token for each of them.
+"""Base class of tokenizers with one token for each sample of a sound, and checks shared by tokenizers of sound.
 
 Shapes: S samples, C channels.
 """
@@ -15,14 +15,14 @@ from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia
 from helicon.tokenizers.timing import TimeAutomaton
 
-RATE = 8000  # samples a second, unless told
-CHANNELS = 1
+RATE = 8000  # samples a second, by default
+CHANNELS = 1  # mono, by default
 
 
 class SampleTokenizer(AugmentedByMedia[Sound]):
-    """A token for each sample, the channels of each moment in turn."""
+    """Tokenizer with one token for each sample, channels interleaved."""
 
-    values: range  # that a sample can have, of which the first is id 0
+    values: range  # values of a sample; the first has id 0
 
     def __init__(self, rate: int = RATE, channels: int = CHANNELS, block: str = "audio") -> None:
         self.sample_rate, self.channels = rate, channels
@@ -32,37 +32,58 @@ class SampleTokenizer(AugmentedByMedia[Sound]):
         self.read_options = {"rate": rate, "channels": channels}
 
     def _samples(self, sound: Sound) -> np.ndarray:
-        """float32 [S * C]; ValueError for a sound of another rate or channels."""
+        """Interleave the channels of a sound to float32 [S * C]; ValueError for another rate or channels."""
         return check_sound(sound, self.sample_rate, self.channels).samples.ravel()
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Seconds, and numbers that a sound is made of."""
+        """Count the units of a loss: seconds, and dimensions, that is samples of all channels."""
         return {"second": len(ids) / self.rate, "dimension": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
-        """For people: how its sounds are sampled."""
+        """Return a summary for users: number of values, rate and channels."""
         return {"values": len(self.values), **self.read_options}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Inverse of `state`; ValueError for what cannot be one."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "rate", "channels"))  # type: ignore[assignment]
         channels = whole("channels", state["channels"], 1, MOST_CHANNELS)
         return cls(whole("rate", state["rate"], 1, MOST_RATE), channels, text("block", state["block"]))
 
 
 def check_sound(sound: Sound, rate: int, channels: int) -> Sound:
-    """The sound; ValueError unless it has that rate and that many channels, and every sample is a number."""
+    """Check the format of a sound.
+
+    Args:
+        sound: to be checked.
+        rate: samples a second.
+        channels: number of channels.
+
+    Returns:
+        The sound.
+
+    Raises:
+        ValueError: another rate or number of channels, or samples that are not finite.
+    """
     if (sound.rate, sound.channels) != (rate, channels):
-        found = f"{sound.rate} Hz in {sound.channels} channels"
-        raise ValueError(f"a sound of {found}: {rate} Hz in {channels} is accepted")
+        actual = f"{sound.rate} Hz in {sound.channels} channels"
+        raise ValueError(f"a sound of {actual}: {rate} Hz in {channels} is accepted")
     if not np.isfinite(sound.samples).all():
         raise ValueError("a sound with samples that are no finite numbers")
     return sound
 
 
 def sound_of(values: np.ndarray, rate: int, channels: int) -> Sound:
-    """Sound of values in a row, the channels of each moment in turn; what is missing of the last moment is silent."""
+    """Make a sound of interleaved values.
+
+    Args:
+        values: [N] in [-1, 1], channels interleaved.
+        rate: samples a second.
+        channels: number of channels.
+
+    Returns:
+        Sound, the last sample padded with silence in channels that have no value.
+    """
     samples = np.zeros((-(-len(values) // channels), channels), np.float32)
     samples.reshape(-1)[: len(values)] = values
     return Sound(samples, rate)

@@ -1,6 +1,6 @@
-"""Local ids of all slots to what the model is fed, and back: the one place where layouts, tokenizers and grammars meet.
+"""Sequencer: packs the local ids of all slots into model inputs, from layouts, tokenizers and grammars.
 
-Shapes: T tokens fed, A coordinate axes of the schema.
+Shapes: T tokens fed, A coordinate axes of the schema. Coordinate rows are rows of the one coordinate table.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from numpy.typing import ArrayLike
 from helicon.sequence.layout import TASK, Layout, Schema, Slot
 from helicon.tokenizers.abilities import Grid, Words
 from helicon.tokenizers.base import Automaton, Coords, Tokenizer
-from helicon.tokenizers.guides import GuideRows, guides_of, slid
+from helicon.tokenizers.guides import UpsamplingCoords, slide_conditions, upsampling_conditions
 
-NO_TARGET = -1
+NO_TARGET = -1  # target of a position without a loss
 
 
 @dataclass(frozen=True)
 class PackedSequence:
-    """One training sequence: ids int64 [T] fed, rows int64 [T, A] of the coordinate table, targets int64 [T].
+    """Training sequence.
 
-    A target is the vocabulary row that comes next, or NO_TARGET where there is nothing to learn.
+    Attributes:
+        ids: vocabulary rows that are fed, int64 [T].
+        coord_ids: coordinate rows, int64 [T, A].
+        targets: vocabulary row that comes next, int64 [T]; NO_TARGET where nothing is to be learned.
     """
 
     ids: np.ndarray
@@ -34,7 +37,7 @@ class PackedSequence:
 
 @dataclass(frozen=True)
 class TargetSpan:
-    """Positions whose next token belongs to `slot`, and the vocabulary rows that it is one of."""
+    """Positions whose next token belongs to a slot, and the vocabulary rows that this token can have."""
 
     slot: str
     positions: slice
@@ -42,14 +45,18 @@ class TargetSpan:
 
 
 def grids(tokenizers: Mapping[str, Tokenizer]) -> dict[str, tuple[int, ...]]:
-    """Slot -> shape of its tokenizer's grid, of those that have one."""
+    """Return the grid shapes of tokenizers by slot, of those that fill a grid."""
     return {slot: tokenizer.shape for slot, tokenizer in tokenizers.items() if isinstance(tokenizer, Grid)}
 
 
 class Sequencer:
     """Layouts, the tokenizer of each slot, and the schema that follows from both.
 
-    context: tokens fed at most; where all layouts are of fixed length, just as many as those have.
+    Args:
+        layouts: of the model.
+        tokenizers: by slot.
+        context: tokens fed at most; ignored where all layouts have a fixed length, which then counts.
+        positions: see `Schema`.
     """
 
     def __init__(
@@ -57,14 +64,14 @@ class Sequencer:
     ) -> None:
         self.tokenizers = dict(tokenizers)
         layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
-        # What never changes its length is fed whole
+        # Layouts of fixed length are never cut, so that the context is at least their length
         lengths = [layout.input_length for layout in layouts]
         fixed = [length for length in lengths if length is not None]
         context = max(fixed) if len(fixed) == len(layouts) else max([context, *fixed])
         axes = {name: dict(t.automaton.axes) for name, t in self.tokenizers.items() if t.automaton}
-        self.guides = guides_of(layouts, self.tokenizers)
-        for slot, guide in self.guides.items():
-            axes[slot] |= guide.axes
+        self.guides = upsampling_conditions(layouts, self.tokenizers)
+        for slot, condition in self.guides.items():
+            axes[slot] |= condition.axes
         blocks = {name: t.block for name, t in self.tokenizers.items()}
         self.schema = Schema(
             layouts=tuple(layouts), blocks=blocks, slot_axes=axes, context=context, positions=positions
@@ -72,7 +79,7 @@ class Sequencer:
 
     @property
     def context(self) -> int:
-        """Tokens fed at most."""
+        """Tokens that are fed at most."""
         return self.schema.context
 
     @cached_property
@@ -84,24 +91,32 @@ class Sequencer:
         return np.array(list(self.schema.axis_starts.values()), np.int64)
 
     def automaton(self, layout: Layout) -> Automaton | None:
-        """The grammar of the slot that is made."""
+        """Return the grammar of the target slot; None when it has none."""
         return self.tokenizers[layout.target.name].automaton
 
     def target_capacity(self, layout: Layout) -> int:
-        """Tokens of the last slot that can be fed."""
+        """Return how many tokens of the target slot can be fed."""
         return layout.target_capacity(self.context)
 
-    def prefix(self, layout: Layout, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids [prefix] and rows [prefix, A] of the task token and the fixed slots; a slot not given is all filler.
+    def prefix(self, layout: Layout, conditions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Pack the task token and the condition slots.
 
-        ValueError when a slot is given more ids than it has places, or a part of a grid.
+        Args:
+            layout: of the sequence.
+            conditions: local ids by slot; a missing slot is padding only.
+
+        Returns:
+            Vocabulary rows int64 [prefix] and coordinate rows int64 [prefix, A].
+
+        Raises:
+            ValueError: more ids than the slot holds, a part of a grid, or ids outside the block.
         """
         vocabulary, length = self.schema.vocabulary, layout.prefix
         ids = np.empty(length, np.int64)
         rows = np.zeros((length, len(self.schema.axes)), np.int64)
         ids[0] = vocabulary.slice(TASK).start + vocabulary.block(TASK).index[str(layout)]
         for slot in layout.slots[:-1]:
-            local = self.checked(slot.name, given.get(slot.name, ()))
+            local = self.checked(slot.name, conditions.get(slot.name, ()))
             start, size = layout.starts[slot.name], slot.length or 0
             if len(local) > size:
                 raise ValueError(f"slot {slot} takes {size} tokens, got {len(local)}")
@@ -109,78 +124,120 @@ class Sequencer:
                 raise ValueError(f"slot {slot} takes all of its {size} tokens or none, got {len(local)}")
             ids[start : start + len(local)] = vocabulary.slice(slot.name).start + local
             ids[start + len(local) : start + size] = vocabulary.eos(slot.name)
-            filler = self._axis_index[f"{slot.name}.filler"]
-            rows[start + len(local) : start + size, filler] = np.arange(len(local), size) + 1
+            padding = self._axis_index[f"{slot.name}.filler"]
+            rows[start + len(local) : start + size, padding] = np.arange(len(local), size) + 1
             self._mark_grid(rows[start : start + len(local)], slot, np.arange(len(local)))
-        return ids, self._placed(rows, layout, np.arange(length))
+        return ids, self._with_positions(rows, layout, np.arange(length))
 
-    def seen(self, layout: Layout, given: Mapping[str, np.ndarray], start: int, total: int) -> Mapping[str, np.ndarray]:
-        """What the window from token `start` on, of a piece of `total` tokens, is given: of a long text its stretch.
+    def window_conditions(
+        self, layout: Layout, conditions: Mapping[str, np.ndarray], start: int, total: int
+    ) -> Mapping[str, np.ndarray]:
+        """Cut sliding conditions, such as lyrics, to the part of a window.
 
-        A window's stretch is all that it predicts, from the first token to the one after the last that is fed.
+        Args:
+            layout: of the sequence.
+            conditions: complete local ids by slot.
+            start: first target token of the window.
+            total: target tokens of the piece.
+
+        Returns:
+            Local ids by slot, for the time of all tokens that the window predicts: from the first one to the one after
+            the last that is fed.
         """
         end = max(start, min(start + self.target_capacity(layout) + 1, total))
-        return slid(layout, self.tokenizers, given, start, end, max(total, end))
+        return slide_conditions(layout, self.tokenizers, conditions, start, end, max(total, end))
 
-    def guided(self, layout: Layout, givens: Sequence[Mapping[str, np.ndarray]]) -> GuideRows | None:
-        """The guides of some items, ready to be marked in their rows; None for a layout without one."""
+    def upsampling_coords(
+        self, layout: Layout, conditions: Sequence[Mapping[str, np.ndarray]]
+    ) -> UpsamplingCoords | None:
+        """Prepare the upsampling condition of some items.
+
+        Args:
+            layout: of the items.
+            conditions: local ids by slot, of each item.
+
+        Returns:
+            Coordinates to `mark` in the items' rows; None for a layout without an upsampling condition.
+        """
         if not layout.target.guide:
             return None
-        guide = self.guides[layout.target.name]
-        columns = [self._axis_index[f"{layout.target.name}.{axis}"] for axis in guide.axes]
-        items = [self.checked(guide.name, given.get(guide.name, ())) for given in givens]
-        return GuideRows(guide, columns, items)
+        condition = self.guides[layout.target.name]
+        columns = [self._axis_index[f"{layout.target.name}.{axis}"] for axis in condition.axes]
+        items = [self.checked(condition.name, item.get(condition.name, ())) for item in conditions]
+        return UpsamplingCoords(condition, columns, items)
 
-    def null_conditions(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def null_conditions(self, conditions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Null conditions for classifier-free guidance, as condition dropout makes them in training.
 
         Words are left open, other slots left out.
         """
-        found = {}
-        for slot, ids in given.items():
+        nulls = {}
+        for slot, ids in conditions.items():
             tokenizer = self.tokenizers.get(slot)
             if isinstance(tokenizer, Words):
-                found[slot] = tokenizer.drop(self.checked(slot, ids), np.random.default_rng(0), 1.0)
-        return found
+                nulls[slot] = tokenizer.drop(self.checked(slot, ids), np.random.default_rng(0), 1.0)
+        return nulls
 
-    def last_rows(self, layout: Layout, coords: Coords, origin: Coords, places: np.ndarray) -> np.ndarray:
-        """Rows [N, A] of N tokens of the last slot, which stand at `places` [N] of their windows.
+    def last_rows(self, layout: Layout, coords: Coords, origin: Coords, positions: np.ndarray) -> np.ndarray:
+        """Compute the coordinate rows of target tokens.
 
-        `origin` are the coordinates just before a window: one for all tokens, or one each.
+        Args:
+            layout: of the sequence.
+            coords: raw coordinates of the tokens, [N] each.
+            origin: raw coordinates just before the window: scalars for all tokens, or [N] each.
+            positions: of the tokens within the target slot of their window, int64 [N].
+
+        Returns:
+            Coordinate rows int64 [N, A].
         """
-        rows = np.zeros((len(places), len(self.schema.axes)), np.int64)
+        rows = np.zeros((len(positions), len(self.schema.axes)), np.int64)
         automaton = self.automaton(layout)
         if automaton is not None:
             for axis, values in automaton.position(coords, origin).items():
                 rows[:, self._axis_index[f"{layout.target.name}.{axis}"]] = np.asarray(values) + 1
-        self._mark_grid(rows, layout.target, places)
-        return self._placed(rows, layout, places + layout.prefix)
+        self._mark_grid(rows, layout.target, positions)
+        return self._with_positions(rows, layout, positions + layout.prefix)
 
     def pack(
         self, layout: Layout, example: Mapping[str, np.ndarray], start: int = 0, plan: bool = True
     ) -> PackedSequence:
-        """The sequence of an example whose last slot is read from token `start` on, cut at the context.
+        """Pack a window of an example, cut at the context.
 
-        Coordinates are scanned from the start of the piece. `plan` tells the model where in the piece it stands.
+        Args:
+            layout: of the sequence.
+            example: local ids by slot.
+            start: first target token of the window; coordinates are scanned from the start of the piece.
+            plan: False leaves out the coordinates that look ahead, such as the total length.
+
+        Returns:
+            The sequence. With the end of the piece in the window, an open or short target ends with `eos`.
         """
-        vocabulary, room = self.schema.vocabulary, self.target_capacity(layout)
+        vocabulary, capacity = self.schema.vocabulary, self.target_capacity(layout)
         name, local = layout.target.name, np.asarray(example[layout.target.name], np.int64)
-        ids, rows = self.prefix(layout, self.seen(layout, example, start, len(local)))
-        window = vocabulary.slice(name).start + self.checked(name, local[start : start + room + 1])
-        ends = start + room + 1 > len(local) and (layout.target.length is None or len(local) < layout.target.length)
-        whole = np.concatenate([ids, window, np.array([vocabulary.eos(name)] * ends, np.int64)])
-        fed = len(whole) - len(ids) - 1
+        ids, rows = self.prefix(layout, self.window_conditions(layout, example, start, len(local)))
+        window = vocabulary.slice(name).start + self.checked(name, local[start : start + capacity + 1])
+        ends = start + capacity + 1 > len(local) and (layout.target.length is None or len(local) < layout.target.length)
+        sequence = np.concatenate([ids, window, np.array([vocabulary.eos(name)] * ends, np.int64)])
+        fed = len(sequence) - len(ids) - 1
         coords, origin = self._scan(layout, local, start, fed, plan)
-        targets = whole[1:].copy()
-        targets[self._fillers(layout, ids, example)] = NO_TARGET
+        targets = sequence[1:].copy()
+        targets[self._padding(layout, ids, example)] = NO_TARGET
         rows = np.concatenate([rows, self.last_rows(layout, coords, origin, np.arange(fed))])
-        if guided := self.guided(layout, [example]):
+        if upsampling := self.upsampling_coords(layout, [example]):
             following = np.arange(start, start + fed + 1)
-            guided.mark(rows[layout.prefix - 1 :], np.zeros_like(following), following)
-        return PackedSequence(whole[:-1], rows, targets)
+            upsampling.mark(rows[layout.prefix - 1 :], np.zeros_like(following), following)
+        return PackedSequence(sequence[:-1], rows, targets)
 
     def target_spans(self, layout: Layout, fed: int) -> list[TargetSpan]:
-        """For each slot the positions that predict it, among the first `fed`."""
+        """Return the positions that predict each slot.
+
+        Args:
+            layout: of the sequence.
+            fed: tokens of the sequence that are fed.
+
+        Returns:
+            A span for each slot of the layout, in order.
+        """
         spans = []
         for slot in layout.slots:
             start = layout.starts[slot.name]
@@ -189,22 +246,33 @@ class Sequencer:
         return spans
 
     def checked(self, name: str, local: ArrayLike) -> np.ndarray:
-        """Local ids [T] of a slot as int64; ValueError where they are no whole numbers of its block in a row."""
-        found, size = np.asarray(local), len(self.schema.blocks[name])
-        if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"):
-            raise ValueError(f"slot {name}: ids must be whole numbers in a row, got {found.dtype} {found.shape}")
-        if len(found) and (found.min() < 0 or found.max() >= size):
-            raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {found.min()} .. {found.max()}")
-        return found.astype(np.int64, copy=False)
+        """Check the local ids of a slot.
 
-    def _mark_grid(self, rows: np.ndarray, slot: Slot, places: np.ndarray) -> None:
-        """Writes where in its grid each token stands, if the slot is one."""
-        if slot.grid and len(places):
-            for axis, values in zip(slot.grid, np.unravel_index(places, tuple(slot.grid.values()))):
+        Args:
+            name: of the slot.
+            local: integers [T].
+
+        Returns:
+            Ids int64 [T].
+
+        Raises:
+            ValueError: another number of dimensions, another type, or ids outside the block.
+        """
+        ids, size = np.asarray(local), len(self.schema.blocks[name])
+        if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+            raise ValueError(f"slot {name}: ids must be whole numbers in a row, got {ids.dtype} {ids.shape}")
+        if len(ids) and (ids.min() < 0 or ids.max() >= size):
+            raise ValueError(f"slot {name}: ids must be 0 .. {size - 1}, got {ids.min()} .. {ids.max()}")
+        return ids.astype(np.int64, copy=False)
+
+    def _mark_grid(self, rows: np.ndarray, slot: Slot, positions: np.ndarray) -> None:
+        """Write the grid coordinates of tokens to their rows, in place, if the slot is a grid."""
+        if slot.grid and len(positions):
+            for axis, values in zip(slot.grid, np.unravel_index(positions, tuple(slot.grid.values()))):
                 rows[:, self._axis_index[f"{slot.name}.{axis}"]] = values + 1
 
-    def _placed(self, rows: np.ndarray, layout: Layout, position: np.ndarray) -> np.ndarray:
-        """Rows with the places of tokens in the sequence written in, counted from the start of the one table."""
+    def _with_positions(self, rows: np.ndarray, layout: Layout, position: np.ndarray) -> np.ndarray:
+        """Write positions in the sequence to rows, and offset each axis to its rows of the one table."""
         axes = self.schema.position_axes
         if self.schema.positions == "axes":
             for slot in layout.slots:
@@ -226,11 +294,11 @@ class Sequencer:
         origin = {axis: values[start - 1] if start else values.dtype.type(0) for axis, values in coords.items()}
         return {axis: values[start : start + fed] for axis, values in coords.items()}, origin
 
-    def _fillers(self, layout: Layout, ids: np.ndarray, example: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Positions whose target is a filler: after the first `eos` of its slot, or of a slot that is left out."""
-        found = []
+    def _padding(self, layout: Layout, ids: np.ndarray, example: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the positions whose target is padding: after a slot's first `eos`, or in a slot that is left out."""
+        positions = []
         for slot in layout.slots[:-1]:
             start, size = layout.starts[slot.name], slot.length or 0
-            stops = np.flatnonzero(ids[start : start + size] == self.schema.vocabulary.eos(slot.name))
-            found.extend(start - 1 + (stops[1:] if slot.name in example else stops))
-        return np.asarray(found, np.int64)
+            eos = np.flatnonzero(ids[start : start + size] == self.schema.vocabulary.eos(slot.name))
+            positions.extend(start - 1 + (eos[1:] if slot.name in example else eos))
+        return np.asarray(positions, np.int64)

@@ -1,4 +1,4 @@
-"""Codes of one level of a codec of sound as tokens: what wraps a network of `vqvae` into a tokenizer.
+"""Tokenizer of the codes of one level of an audio codec: wraps a network of `vqvae`.
 
 Shapes: S samples, C channels, T codes.
 """
@@ -20,7 +20,7 @@ from helicon.tokenizers.timing import TimeAutomaton
 
 
 class CodeLevel(Protocol):
-    """A network whose codes are tokens, each for `hop` samples; see `helicon.vqvae.audio_codec`."""
+    """Interface of a level of a codec, whose codes are `hop` samples long; see `helicon.vqvae.audio_codec`."""
 
     @property
     def hop(self) -> int: ...
@@ -31,7 +31,7 @@ class CodeLevel(Protocol):
 
 
 class SoundCodec(Protocol):
-    """Its levels, the finest first."""
+    """Interface of an audio codec: its levels, the finest first."""
 
     @property
     def levels(self) -> Sized: ...
@@ -39,11 +39,19 @@ class SoundCodec(Protocol):
 
 
 class SoundCodesTokenizer(CodecTokenizer[Sound]):
-    """Sounds to codes of one level, each for `hop` samples of every channel, and back.
+    """Tokenizer of sounds to the codes of one level, one for each `hop` samples of all channels.
 
-    level: 0 is the finest, -1 the top. sample_rate: samples a second. What becomes of a sound does not depend on which
-    others go through the codec with it, but for what floats round away. Where the last hop is not whole there is
-    silence; ValueError for another rate or channels.
+    The codes of a sound do not depend on the others of its batch, except for rounding. An incomplete last hop is padded
+    with silence. ValueError for sounds of another rate or number of channels.
+
+    Args:
+        codec: with the level.
+        level: 0 is the finest, -1 the top.
+        sample_rate: samples a second.
+        channels: of the sounds.
+        config: JSON-able config of the codec, with the fingerprint of its weights.
+        weights: of the codec, stored with every model that uses its codes.
+        block: name of the token block.
     """
 
     def __init__(
@@ -59,7 +67,18 @@ class SoundCodesTokenizer(CodecTokenizer[Sound]):
         self.read_options = {"rate": sample_rate, "channels": channels}
 
     def at_level(self, level: int, block: str) -> SoundCodesTokenizer:
-        """The tokenizer of a level of the same codec, for another slot; ValueError when there is no such level."""
+        """Return the tokenizer of a level of the same codec, for another slot.
+
+        Args:
+            level: 0 is the finest, -1 the top.
+            block: name of the token block.
+
+        Returns:
+            A tokenizer that shares the codec.
+
+        Raises:
+            ValueError: there is no such level.
+        """
         return SoundCodesTokenizer(
             self.codec, level, self.sample_rate, self.channels, self._config, self._weights, block
         )  # fmt: skip
@@ -69,25 +88,25 @@ class SoundCodesTokenizer(CodecTokenizer[Sound]):
         return self.codec.level(self.level)
 
     def encode_many(self, media: Sequence[Sound]) -> list[np.ndarray]:
-        """`encode` of each, several at once on the codec's device."""
+        """Encode sounds, in batches on the codec's device."""
         sounds = [check_sound(sound, self.sample_rate, self.channels).samples for sound in media]
-        given = [torch.from_numpy(np.require(x_SC.T, requirements="W")) for x_SC in sounds]
-        return [codes.numpy() for codes in self._net.encode_many(given)]
+        tensors = [torch.from_numpy(np.require(x_SC.T, requirements="W")) for x_SC in sounds]
+        return [codes.numpy() for codes in self._net.encode_many(tensors)]
 
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[Sound]:
-        """`decode` of each, several at once on the codec's device."""
-        codes = [torch.from_numpy(check_ids(each, len(self.block))) for each in ids]
-        made = self._net.decode_many(codes)
-        return [Sound(np.ascontiguousarray(sound.numpy().T), self.sample_rate) for sound in made]
+        """Decode code sequences to sounds, in batches on the codec's device."""
+        codes = [torch.from_numpy(check_ids(local, len(self.block))) for local in ids]
+        sounds = self._net.decode_many(codes)
+        return [Sound(np.ascontiguousarray(sound.numpy().T), self.sample_rate) for sound in sounds]
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by."""
+        """Count the units of a loss: seconds."""
         return {"second": len(ids) / self.rate}
 
     def describe(self) -> dict[str, Any]:
-        """For people."""
+        """Return a summary for users: the codec, level, hop, rate and channels."""
         return {**super().describe(), "level": self.level, "hop": self.hop, **self.read_options}
 
     def state(self) -> dict[str, Any]:
-        """JSON-able; the weights apart."""
+        """Return the JSON-able state, without the weights."""
         return {**super().state(), "level": self.level}

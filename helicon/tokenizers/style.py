@@ -1,4 +1,4 @@
-"""MuseNet's header words: who or what a piece is like, which instruments play, and how fast. Each may be left open.
+"""Style tokenizer: MuseNet's header words for label, instruments and tempo. Each may be left open.
 
 A style is always three ids: a label, an instruments set and a tempo, or `any-label`, `any-instruments`, `any-tempo`.
 """
@@ -27,30 +27,39 @@ from helicon.tokenizers.survey import MusicSurvey
 
 ANY = ("any-label", "any-instruments", "any-tempo")
 START = "start"  # printed between header and events, never a label
-TEMPOS_BPM = tuple(range(20, 301, 5))
-_NOT_A_SET = "-label"
+TEMPOS_BPM = tuple(range(20, 301, 5))  # quarters a minute
+_NOT_A_SET = "-label"  # suffix of labels that would mean something else
 _TEMPO = re.compile(r"tempo(\d{1,4}(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class Style:
-    """What is asked of a piece: a label (slug), names of instruments, quarters a minute. None and () leave it open."""
+    """Conditions on a piece of music; None and () leave them open.
+
+    Attributes:
+        label: slug.
+        instruments: names, of the table.
+        tempo_bpm: quarters a minute.
+    """
 
     label: str | None = None
     instruments: tuple[str, ...] = ()
     tempo_bpm: float | None = None
 
     def applied_to(self, score: Score) -> Score:
-        """The score with this label, and its notes alone at this tempo, where they are given."""
+        """Return the score with this style's label and tempo, where it has them."""
         score = score.at_tempo(self.tempo_bpm) if self.tempo_bpm else score
         return replace(score, label=self.label or score.label)
 
 
 class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
-    """Scores and styles to three ids.
+    """Tokenizer of scores and styles to three ids: label, instruments set and tempo.
 
-    labels: slugs. sets: words such as `piano_strings`, groups of the table joined in its order. A label that would mean
-    something else already (`piano`, `tempo90`) is written with `-label` after it.
+    Args:
+        table: of the instruments.
+        labels: slugs. A label with another meaning (`piano`, `tempo90`) gets a suffix `-label` in its token.
+        sets: words such as `piano_strings`, groups of the table joined in its order.
+        tempos_bpm: quarters a minute of the tempo words.
     """
 
     def __init__(
@@ -73,12 +82,22 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
     def fit(
         table: InstrumentTable, survey: MusicSurvey, sets: Iterable[str] | None = None, max_labels: int = 1024
     ) -> StyleTokenizer:
-        """From a survey: its commonest labels, and its instruments sets, commonest first, unless `sets` are given."""
+        """Fit to the statistics of a folder.
+
+        Args:
+            table: of the instruments.
+            survey: counts over the folder's scores.
+            sets: words of the instruments sets; None for those that occur, the commonest first.
+            max_labels: labels at most; the commonest count.
+
+        Returns:
+            Tokenizer.
+        """
         labels = commonest(survey.labels, max_labels)
         return StyleTokenizer(table, labels, found_sets(table, survey) if sets is None else sets)
 
     def encode(self, media: Score | Style) -> np.ndarray:
-        """int64 [3]: label, instruments, tempo; what has no word of its own is left open."""
+        """Encode to label, instruments and tempo, int64 [3]; values without a word are left open."""
         style = media if isinstance(media, Style) else self.style_of(media)
         words = (
             self._word_of.get(slug(style.label or ""), ""),
@@ -89,7 +108,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return np.array([index.get(word, index[open_word]) for word, open_word in zip(words, ANY)], np.int64)
 
     def decode(self, ids: np.ndarray) -> Style:
-        """Style of any ids; of several words of a kind the last counts. A set stands for all that its groups hold."""
+        """Decode any ids to a style; of several words of a kind the last counts. Groups mean all their instruments."""
         label, instruments, tempo_bpm = None, (), None
         for word in self.to_words(ids):
             kind = self._kind[self.block.index[word]]
@@ -102,27 +121,33 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return Style(label, instruments, tempo_bpm)
 
     def parse(self, text: str, any_label: bool = False) -> Style:
-        """Style of words typed in any order, such as `chopin piano_strings tempo93`.
+        """Parse words that a user types in any order, such as `chopin piano_strings tempo93`.
 
-        Instruments are groups or names of the table; a set that has no word still names them. The tempo stays exact.
-        With `any_label` a word of no other meaning is a label, known or not. ValueError names an unknown word and those
-        nearest to it, or two words of one kind.
+        Args:
+            text: words; instruments are groups or names of the table, also in sets that have no word.
+            any_label: accept any word without another meaning as a label.
+
+        Returns:
+            Style, with the exact tempo.
+
+        Raises:
+            ValueError: an unknown word, with the most similar ones, or two words of one kind.
         """
-        found: dict[str, Any] = {}
+        parsed: dict[str, Any] = {}
         for word in text.split():
             kind, value = self._meaning(word, any_label)
-            if kind in found:
+            if kind in parsed:
                 raise ValueError(f"style {text!r}: one label, one instruments set and one tempo are taken")
-            found[kind] = value
-        values = {kind: value for kind, value in found.items() if kind != START and value is not None}
+            parsed[kind] = value
+        values = {kind: value for kind, value in parsed.items() if kind != START and value is not None}
         return Style(**values)
 
     def constraints(self, media: Style) -> dict[str, Any]:
-        """What a style asks of the grammar of the music that follows."""
+        """Return the style's constraints on the grammar of the music that follows: its instruments."""
         return {"instruments": media.instruments} if media.instruments else {}
 
     def _meaning(self, word: str, any_label: bool) -> tuple[str, Any]:
-        """Field of `Style` and its value; a value of None leaves it open."""
+        """Return the field of `Style` that a word sets, and its value; None leaves it open."""
         known = slug(word)
         if known in ANY or known == START:
             return (START if known == START else ("label", "instruments", "tempo_bpm")[ANY.index(known)]), None
@@ -136,27 +161,44 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return "label", known.removesuffix(_NOT_A_SET)
 
     def style_of(self, score: Score) -> Style:
-        """Label, instruments of the table that play, and tempo of a score."""
+        """Return a score's label, tempo, and the instruments of the table that play."""
         playing = np.unique(self.table.by_program[np.unique(score.program)])
         names = tuple(self.table.instruments[i].name for i in playing if i >= 0)
         return Style(score.label, names, score.tempo_bpm)
 
     def set_word(self, instruments: Iterable[str]) -> str:
-        """Word of the set of groups that instruments belong to, such as `piano_strings`; empty for none."""
+        """Return the word of the groups that instruments belong to, such as `piano_strings`; empty for none."""
         wanted = set(instruments)
-        return _joined(self.table, {row.group for row in self.table.instruments if row.name in wanted})
+        return _set_word(self.table, {row.group for row in self.table.instruments if row.name in wanted})
 
     def to_words(self, ids: np.ndarray) -> list[str]:
-        """Words of ids; ValueError for ids outside the block."""
+        """Convert ids to words; ValueError for ids outside the block."""
         return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
 
     def drop(self, ids: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
-        """Each word left open with probability p, so that the model learns to do without any of them."""
+        """Apply condition dropout, so that the model learns to do without any of the words.
+
+        Args:
+            ids: int64 [T].
+            rng: source of the random numbers.
+            p: probability that a word is left open, for each independently.
+
+        Returns:
+            Ids int64 [T].
+        """
         open_ids = np.array([self.block.index[word] for word in ANY])
         return np.where(rng.random(len(ids)) < p, open_ids[self._kind[ids]], ids)
 
     def augment(self, ids: np.ndarray, augmentation: Augmentation) -> np.ndarray:
-        """The tempo word moved with the tempo, from the word's own tempo, not from that of the piece."""
+        """Change the tempo word with the tempo of the augmentation.
+
+        Args:
+            ids: int64 [T].
+            augmentation: of the piece; its factor applies to the rounded tempo of the word.
+
+        Returns:
+            Ids int64 [T].
+        """
         ids = np.array(ids, np.int64)
         for i, word in enumerate(self.to_words(ids)):
             if bpm := _tempo(word):
@@ -164,68 +206,77 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return ids
 
     def grow(self, labels: Iterable[str]) -> StyleTokenizer:
-        """With labels added after its own; tokens keep their names, not their ids."""
+        """Return a tokenizer with labels appended; tokens keep their names, not their ids."""
         new = [label for label in dict.fromkeys(map(slug, labels)) if label and label not in self.labels]
         return StyleTokenizer(self.table, (*self.labels, *new), self.sets, self.tempos_bpm)
 
     def describe(self) -> dict[str, Any]:
-        """For people: the words of each kind."""
+        """Return a summary for users: the words of each kind."""
         tempos = f"{min(self.tempos_bpm)} to {max(self.tempos_bpm)} quarters a minute, {len(self.tempos_bpm)} words"
         return {"labels": list(self._label_of), "instrument sets": list(self.sets), "tempos": tempos}
 
     def state(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the JSON-able state."""
         lists = {"labels": list(self.labels), "sets": list(self.sets), "tempos_bpm": list(self.tempos_bpm)}
         return {"table": self.table.state(), **lists}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> StyleTokenizer:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("table", "labels", "sets", "tempos_bpm"))  # type: ignore[assignment]
         table = InstrumentTable.from_state(state["table"])
         labels, sets = (texts(name, state[name], MOST_LABELS) for name in ("labels", "sets"))
         return StyleTokenizer(table, labels, sets, wholes("tempos_bpm", state["tempos_bpm"], 1000, 1, 9999))
 
     def label_word(self, label: str) -> str:
-        """Word of a label, known or not."""
+        """Return the word of a label's token, for known and unknown labels."""
         label = slug(label)
-        # A label that ends so already gets another one, which keeps words apart.
+        # A label that already has the suffix gets another one, so that words stay distinct
         taken = label in (*ANY, START) or label.endswith(_NOT_A_SET) or _tempo(label) or self._instruments(label)
         return label + _NOT_A_SET if taken else label
 
     def _instruments(self, word: str) -> tuple[str, ...] | None:
-        """Names of the instruments that a word's parts name, in the table's order; None where a part names none."""
+        """Return the instruments that a word such as `piano_strings` names, by table order; None for other words."""
         parts, rows = set(word.split("_")), self.table.instruments
         if not parts <= self.table.names:
             return None
         return tuple(row.name for row in rows if row.name in parts or row.group in parts)
 
     def _nearest_tempo(self, bpm: float) -> int:
-        return min(self.tempos_bpm, key=lambda known: (abs(known - bpm), -known))
+        return min(self.tempos_bpm, key=lambda tempo: (abs(tempo - bpm), -tempo))
 
 
 def all_sets(table: InstrumentTable) -> tuple[str, ...]:
-    """Words of all non-empty subsets of a table's groups, in order of bit mask; the first group is the lowest bit."""
+    """Return the words of all non-empty subsets of a table's groups, by bit mask; the first group is the lowest bit."""
     masks = range(1, 1 << len(table.groups))
-    return tuple(_joined(table, [g for i, g in enumerate(table.groups) if mask >> i & 1]) for mask in masks)
+    return tuple(_set_word(table, [g for i, g in enumerate(table.groups) if mask >> i & 1]) for mask in masks)
 
 
 def found_sets(table: InstrumentTable, survey: MusicSurvey) -> tuple[str, ...]:
-    """Words of the sets that a survey found, commonest first."""
+    """Rank the instruments sets of a folder by frequency.
+
+    Args:
+        table: of the instruments.
+        survey: counts over the folder's scores.
+
+    Returns:
+        Words of the sets, the commonest first.
+    """
     counts: Counter[str] = Counter()
     for programs, pieces in survey.sets.items():
         playing = table.by_program[list(programs)]
-        counts[_joined(table, {table.instruments[i].group for i in playing if i >= 0})] += pieces
+        counts[_set_word(table, {table.instruments[i].group for i in playing if i >= 0})] += pieces
     counts.pop("", None)
     return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
 
 
-def _joined(table: InstrumentTable, groups: Iterable[str]) -> str:
+def _set_word(table: InstrumentTable, groups: Iterable[str]) -> str:
+    """Join groups to the word of a set, in the table's order."""
     wanted = set(groups)
     return "_".join(group for group in table.groups if group in wanted)
 
 
 def _tempo(word: str) -> float | None:
-    """Quarters a minute of a word such as `tempo93`; None for any other word."""
+    """Parse a word such as `tempo93` to quarters a minute; None for any other word."""
     match = _TEMPO.fullmatch(word)
     return float(match[1]) or None if match else None

@@ -1,4 +1,4 @@
-"""What a folder of scores holds, in a few kilobytes: enough to choose instruments, volumes, labels and sets."""
+"""Statistics of a folder of scores, from which instruments, volumes, labels and instruments sets are fitted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from helicon.formats.score import Score
 
 @dataclass
 class MusicSurvey:
-    """Counts over scores, which add up.
+    """Counts over scores, which can be merged.
 
-    notes: program -> notes. velocities: program -> (lowest, highest). sets: programs of a piece, ascending -> pieces.
-    labels: label as given -> pieces.
+    Attributes:
+        notes: number of notes by program.
+        velocities: lowest and highest velocity by program.
+        sets: number of pieces by their programs, ascending.
+        labels: number of pieces by label.
     """
 
     notes: Counter[int] = field(default_factory=Counter)
@@ -26,7 +29,7 @@ class MusicSurvey:
 
     @staticmethod
     def of(score: Score) -> MusicSurvey:
-        """Survey of one score."""
+        """Count a score."""
         programs, notes = np.unique(score.program, return_counts=True)
         survey = MusicSurvey(Counter(dict(zip(programs.tolist(), notes.tolist()))))
         for program in programs.tolist():
@@ -40,7 +43,7 @@ class MusicSurvey:
 
     @staticmethod
     def merged(surveys: Iterable[MusicSurvey]) -> MusicSurvey:
-        """The sum of any number of surveys."""
+        """Add up any number of surveys."""
         total = MusicSurvey()
         for survey in surveys:
             total.notes.update(survey.notes)

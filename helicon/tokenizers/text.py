@@ -1,4 +1,4 @@
-"""Text to bytes or to byte pairs, exactly and back, whatever the script; and numbers, which are tokens already."""
+"""Tokenizers of text: lossless bytes and byte-level BPE, for any script; and numbers, which are token ids already."""
 
 from __future__ import annotations
 
@@ -16,25 +16,23 @@ from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.bpe_json import load_bpe
 
-BYTES = 256
-MOST_NUMBERS = 1 << 20
-LONGEST_WORD = 1 << 14  # characters, of which merges are learned at a time
+BYTES = 256  # values of a byte
+MOST_NUMBERS = 1 << 20  # tokens of a `NumbersTokenizer`: a bound for states from elsewhere
+LONGEST_WORD = 1 << 14  # characters: BPE training takes time and memory that grow with the longest word
 _WORD = re.compile(r"\S+")
 
 
 def _utf8(text: str) -> bytes:
-    """UTF-8 of a text; ValueError for half of a surrogate pair, which has none."""
+    """Encode a text as UTF-8; ValueError for half of a surrogate pair, which has no encoding."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        what = f"U+{ord(text[error.start]):04X} at character {error.start}"
-        raise ValueError(f"text holds {what}, half of a surrogate pair, which UTF-8 cannot hold") from None
+        character = f"U+{ord(text[error.start]):04X} at character {error.start}"
+        raise ValueError(f"text holds {character}, half of a surrogate pair, which UTF-8 cannot hold") from None
 
 
 def _parts(text: str) -> list[str]:
-    """A text whole, or cut where it has a stretch without a space that is longer than any word: merges are learned in
-    words, in time and memory that grow with the longest.
-    """
+    """Return the text as it is, or cut into parts of LONGEST_WORD where a word is longer, for BPE training."""
     if all(len(word[0]) < LONGEST_WORD for word in _WORD.finditer(text)):
         return [text]
     return [text[start : start + LONGEST_WORD] for start in range(0, len(text), LONGEST_WORD)]
@@ -45,31 +43,31 @@ def _units(text: str) -> dict[str, float]:
 
 
 class BytesTokenizer(Tokenizer[str]):
-    """A token for each byte of UTF-8, named by its character where that can be seen (`A`), or else `0x0A`."""
+    """Tokenizer with one token for each byte of UTF-8, named by its printable character (`A`), or else `0x0A`."""
 
     def __init__(self, block: str = "text") -> None:
         self.block = TokenBlock(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
 
     def encode(self, media: str) -> np.ndarray:
-        """int64 [bytes]; ValueError for text that UTF-8 cannot hold."""
+        """Encode a text to int64 [bytes]; ValueError for text that UTF-8 cannot encode."""
         return np.frombuffer(_utf8(media), np.uint8).astype(np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Text of any bytes; what is not UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
+        """Decode any bytes; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
         return check_ids(ids, BYTES).astype(np.uint8).tobytes().decode(errors="replace")
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by."""
+        """Count the units of a loss: bytes and characters."""
         return _units(self.decode(ids))
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         return cls(text("block", fields("state", state, ("block",))["block"]))
 
 
 class BpeTokenizer(Tokenizer[str]):
-    """Byte-level byte pair encoding (GPT-2): any text has ids, and frequent stretches are one token.
+    """Tokenizer of byte-level byte pair encoding, as GPT-2's: lossless, with frequent strings as single tokens.
 
     Token names are the library's: each byte as one visible character, `Ġ` for a space.
     """
@@ -81,7 +79,19 @@ class BpeTokenizer(Tokenizer[str]):
 
     @staticmethod
     def train(texts: Iterable[str], size: int, block: str = "text") -> BpeTokenizer:
-        """Learns at most `size` tokens, the 256 bytes among them. ValueError for a smaller size, or lone surrogates."""
+        """Train merges on texts.
+
+        Args:
+            texts: training data.
+            size: tokens at most, the 256 bytes included.
+            block: name of the token block.
+
+        Returns:
+            Tokenizer.
+
+        Raises:
+            ValueError: a size below 256, or text that UTF-8 cannot encode.
+        """
         if size < BYTES:
             raise ValueError(f"size must be at least {BYTES}, the number of bytes, got {size}")
         tokenizer = tokenizers.Tokenizer(models.BPE())
@@ -95,34 +105,40 @@ class BpeTokenizer(Tokenizer[str]):
         return BpeTokenizer(tokenizer, block)
 
     def encode(self, media: str) -> np.ndarray:
-        """int64 [T]; ValueError for text that UTF-8 cannot hold."""
+        """Encode a text to int64 [T]; ValueError for text that UTF-8 cannot encode."""
         _utf8(media)
         return np.array(self._tokenizer.encode(media).ids, np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Text of any ids; bytes that are not UTF-8 become U+FFFD. ValueError for ids outside the block."""
+        """Decode any ids; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
         return self._tokenizer.decode(check_ids(ids, len(self.block)).tolist(), skip_special_tokens=False)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by."""
+        """Count the units of a loss: bytes and characters."""
         return _units(self.decode(ids))
 
     def state(self) -> dict[str, Any]:
-        """JSON-able: the library's own form."""
+        """Return the JSON-able state, in the format of the `tokenizers` library."""
         return {"block": self.block.name, "bpe": json.loads(self._tokenizer.to_str())}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> BpeTokenizer:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "bpe"))  # type: ignore[assignment]
         return BpeTokenizer(load_bpe(state["bpe"]), text("block", state["block"]))
 
 
 class NumbersTokenizer(Tokenizer[str]):
-    """Tokens that are named by their numbers, `12 7 9`: for a model whose own tokenizer is not at hand."""
+    """Tokenizer of texts of token numbers, `12 7 9`: for a model whose text tokenizer is not available."""
 
     def __init__(self, size: int, without: Iterable[int] = (), block: str = "text") -> None:
-        """Numbers 0 .. size-1, but for some that are no tokens; ValueError for more than 1,048,576 of them."""
+        """Make a tokenizer of a range of numbers.
+
+        Args:
+            size: numbers are 0 .. size-1; at most 1,048,576 are accepted, ValueError for others.
+            without: numbers that are no tokens.
+            block: name of the token block.
+        """
         if not 1 <= size <= MOST_NUMBERS:
             raise ValueError(f"numbers from 0 to {MOST_NUMBERS - 1} can be tokens, got {size - 1}")
         self.size, self.without = size, sorted(set(without))
@@ -131,16 +147,27 @@ class NumbersTokenizer(Tokenizer[str]):
 
     @staticmethod
     def fit(texts: Iterable[str], block: str = "text") -> NumbersTokenizer:
-        """All numbers up to the largest in the texts; ValueError for what is no number, or without any."""
+        """Fit to the largest number in some texts.
+
+        Args:
+            texts: numbers, separated by spaces.
+            block: name of the token block.
+
+        Returns:
+            Tokenizer of all numbers up to the largest.
+
+        Raises:
+            ValueError: a word is no number, or there is none.
+        """
         largest = -1
-        for word in (match[0] for each in texts for match in _WORD.finditer(each)):
+        for word in (match[0] for numbers in texts for match in _WORD.finditer(numbers)):
             if not (word.isascii() and word.isdecimal()) or len(word) > len(str(MOST_NUMBERS)):
                 raise ValueError(f"{word[:20]!r} is no number from 0 to {MOST_NUMBERS - 1}")
             largest = max(largest, int(word))
         return NumbersTokenizer(largest + 1, block=block)
 
     def encode(self, media: str) -> np.ndarray:
-        """int64 [T]; ValueError for a word that is none of the numbers."""
+        """Encode a text of numbers to int64 [T]; ValueError for any other word."""
         words, index = media.split(), self.block.index
         for word in words:
             if word not in index:
@@ -149,16 +176,16 @@ class NumbersTokenizer(Tokenizer[str]):
         return np.array([index[word] for word in words], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Numbers with spaces between. ValueError for ids outside the block."""
+        """Decode ids to numbers, separated by spaces. ValueError for ids outside the block."""
         return " ".join(self.block.tokens[i] for i in check_ids(ids, len(self.block)))
 
     def state(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the JSON-able state."""
         return {"block": self.block.name, "size": self.size, "without": self.without}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> NumbersTokenizer:
-        """Inverse of `state`."""
+        """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "size", "without"))  # type: ignore[assignment]
         without = wholes("without", state["without"], MOST_NUMBERS, 0, MOST_NUMBERS)
         return NumbersTokenizer(whole("size", state["size"], 1, MOST_NUMBERS), without, text("block", state["block"]))

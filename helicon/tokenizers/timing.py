@@ -1,7 +1,7 @@
-"""Where in a piece a token stands when tokens come at a constant rate: Jukebox's timing signal, and exact lengths.
+"""Timing coordinates of tokens with a constant rate (Jukebox's timing signal), and exact lengths.
 
-The signal is the total length, the time since the start and the part that has elapsed (arXiv:2005.00341, section 4.1),
-here in rows of tables; of a piece whose length is not known only the time since the start.
+The signal is the total length, the time since the start and the elapsed part (arXiv:2005.00341, section 4.1), here as
+rows of tables; of a piece of unknown length, the time since the start alone.
 
 Shapes: B batch, T tokens, V ids of the block.
 """
@@ -18,16 +18,24 @@ from torch import Tensor
 
 from helicon.tokenizers.base import Coords, State
 
-TICKS_A_SECOND, TIMES = 16, 1024  # rows of the axis `time`: what comes later than 64 seconds has the last one
-LENGTHS_AN_OCTAVE, LENGTHS = 8, 128  # rows of `total`: from less than 1/16 s on, 16 octaves up to more than an hour
-PARTS = 128
-LONGEST_SECONDS = 1e6
+TICKS_A_SECOND, TIMES = 16, 1024  # rows of the axis `time`; all times after 64 seconds share the last row
+LENGTHS_AN_OCTAVE, LENGTHS = 8, 128  # rows of `total`: logarithmic, 16 octaves from 1/16 s to more than an hour
+PARTS = 128  # rows of `elapsed`
+LONGEST_SECONDS = 1e6  # of a request; some 12 days
 
 
 def tokens_in(seconds: float, rate: float) -> int:
-    """Tokens of `rate` a second that last `seconds`: rounded up, at least 1; ValueError for no time, or too much.
+    """Convert a duration to a number of tokens.
 
-    A millionth of a token is what floats may add to `seconds * rate`, and asks for no further one.
+    Args:
+        seconds: above 0, at most LONGEST_SECONDS.
+        rate: tokens a second.
+
+    Returns:
+        Tokens, rounded up, at least 1. A millionth of a token is rounded down, as the error of `seconds * rate`.
+
+    Raises:
+        ValueError: seconds out of range.
     """
     if not 0 < seconds <= LONGEST_SECONDS:
         raise ValueError(f"seconds must be above 0 and at most {LONGEST_SECONDS:,.0f}, got {seconds}")
@@ -35,24 +43,33 @@ def tokens_in(seconds: float, rate: float) -> int:
 
 
 class TimeAutomaton:
-    """Coordinates and length of a slot whose tokens come at a constant rate; any token may follow any other.
+    """Automaton of tokens with a constant rate: timing coordinates and length; any token may follow any other.
 
-    State: int64 [B] each: time, tokens so far; limit, tokens of the whole piece, or -1; room, tokens left, or -1.
+    State: int64 [B] each: time, tokens so far; limit, tokens of the complete piece, or -1; room, tokens left, or -1.
     """
 
     def __init__(self, vocabulary: int, rate: float) -> None:
-        """rate: tokens a second. ValueError unless that is above 0, and the vocabulary has a token."""
+        """Make an automaton.
+
+        Args:
+            vocabulary: V, at least 1.
+            rate: tokens a second, above 0.
+
+        Raises:
+            ValueError: a value out of range.
+        """
         if not 0 < rate < math.inf or vocabulary < 1:
             raise ValueError(f"a rate above 0 and 1 token or more are needed, got {rate} and {vocabulary}")
         self.vocabulary, self.rate = vocabulary, rate
         self.axes = {"time": TIMES, "total": LENGTHS + 1, "elapsed": PARTS + 1}
-        # In whole numbers, so that arrays and tensors, which divide as float32, agree
+        # A fraction of integers, since arrays and tensors would round a float32 division differently
         self._ticks = (Fraction(TICKS_A_SECOND) / Fraction(rate)).limit_denominator(1_000_000)
         steps = np.arange(1, LENGTHS) / LENGTHS_AN_OCTAVE
-        self._lengths = np.ceil(rate / TICKS_A_SECOND * 2**steps).astype(np.int64)  # from which each row of `total` is
+        # Least tokens of each row of `total`, from the second row on
+        self._lengths = np.ceil(rate / TICKS_A_SECOND * 2**steps).astype(np.int64)
 
     def start(self, batch: int) -> State:
-        """State before the first token, on CPU, with nothing asked for."""
+        """Return the state before the first token, on CPU, without constraints."""
         return {"time": torch.zeros(batch, dtype=torch.int64)} | {
             name: torch.full((batch,), -1) for name in ("limit", "room")
         }
@@ -66,10 +83,23 @@ class TimeAutomaton:
         length: int | None = None,
         **others: Any,
     ) -> State:
-        """State whose pieces have exactly `length` tokens or last `seconds`, whichever is less; at most `tokens` more.
+        """Add constraints to a state; None adds none.
 
-        All tokens since the start count, those of a prime too: one that is longer is ended at once. Other wishes change
-        nothing. ValueError for no time or length.
+        The piece has exactly `length` tokens or lasts `seconds`, whichever is shorter. Tokens of a prime count; a prime
+        that is longer ends at once.
+
+        Args:
+            state: of B items.
+            tokens: how many more may come.
+            seconds: exact duration of the piece.
+            length: exact number of tokens of the piece.
+            others: constraints of other media, which are ignored.
+
+        Returns:
+            State whose masks are subsets of the old ones.
+
+        Raises:
+            ValueError: a value out of range.
         """
         state = dict(state)
         if length is not None and length < 1:
@@ -77,21 +107,29 @@ class TimeAutomaton:
         if tokens is not None and tokens < 0:
             raise ValueError(f"tokens must be at least 0, got {tokens}")
         if seconds is not None:
-            state["limit"] = _less(state["limit"], tokens_in(seconds, self.rate))
+            state["limit"] = _lowered(state["limit"], tokens_in(seconds, self.rate))
         if length is not None:
-            state["limit"] = _less(state["limit"], length)
+            state["limit"] = _lowered(state["limit"], length)
         if tokens is not None:
-            state["room"] = _less(state["room"], tokens)
+            state["room"] = _lowered(state["room"], tokens)
         return state
 
     def step(self, state: State, ids_B: Tensor) -> State:
-        """State after one more token a row; `eos` changes nothing."""
-        one = (ids_B < self.vocabulary).long()
-        room = torch.where(state["room"] > 0, state["room"] - one, state["room"])
-        return {**state, "time": state["time"] + one, "room": room}
+        """Advance each item by a token.
+
+        Args:
+            state: of B items.
+            ids_B: int64 [B]; `eos` changes nothing.
+
+        Returns:
+            The next state.
+        """
+        step_B = (ids_B < self.vocabulary).long()  # 0 for `eos`, else 1
+        room = torch.where(state["room"] > 0, state["room"] - step_B, state["room"])
+        return {**state, "time": state["time"] + step_B, "room": room}
 
     def allowed(self, state: State) -> Tensor:
-        """bool [B, V + 1]: all tokens until the piece is as long as asked for, then `eos` alone.
+        """Mask, bool [B, V + 1]: all tokens until the piece has its length, then `eos` alone.
 
         Without a length `eos` may come at any time, but not first.
         """
@@ -101,16 +139,24 @@ class TimeAutomaton:
         return torch.cat([~ended[:, None].expand(-1, self.vocabulary), eos[:, None]], dim=1)
 
     def coords(self, state: State) -> Coords:
-        """Raw coordinates [B] after the token consumed last.
+        """Raw coordinates [B] of the last token.
 
-        time: tokens. The plan, 0 without a length: total, the row of the whole length; elapsed, 1 .. 128, of the piece.
+        time: tokens. The plan, 0 without a length: total, the row of the piece's length; elapsed, 1 .. 128, its part.
         """
         time, limit = state["time"], state["limit"]
         total = 1 + torch.bucketize(limit, torch.from_numpy(self._lengths).to(limit.device), right=True)
         return {"time": time, "total": total * (limit >= 0), "elapsed": _elapsed(time, limit)}
 
     def scan(self, ids_T: np.ndarray, plan: bool = True) -> Coords:
-        """`coords` after each token of a piece, int64 [T]; the plan is for the length of this piece."""
+        """Compute `coords` after each token of a piece at once.
+
+        Args:
+            ids_T: int64 [T] of the complete piece, whose length the plan states.
+            plan: False sets the plan to 0.
+
+        Returns:
+            Raw coordinates, int64 [T] each.
+        """
         time = np.arange(1, len(ids_T) + 1)
         if not plan:
             return {"time": time, "total": np.zeros_like(time), "elapsed": np.zeros_like(time)}
@@ -122,16 +168,24 @@ class TimeAutomaton:
         }
 
     def position(self, coords: Coords, origin: Coords) -> Coords:
-        """Rows of `axes`: time in sixteenths of a second since the start of the piece; the plan as it is."""
+        """Convert raw coordinates to rows of `axes`.
+
+        Args:
+            coords: raw coordinates, arrays or tensors.
+            origin: not used: `time` counts from the start of the piece in every window, as in Jukebox.
+
+        Returns:
+            Rows by axis, clipped to the size of each table; a row of `time` is 1/16 second.
+        """
         rows = {**coords, "time": coords["time"] * self._ticks.numerator // self._ticks.denominator}
         return {name: rows[name].clip(0, size - 1) for name, size in self.axes.items()}
 
 
-def _less(known: Tensor, asked: int) -> Tensor:
-    """What is asked for, unless less is known already; -1 is not known."""
-    return torch.where(known < 0, asked, known.clamp(max=asked))
+def _lowered(limits: Tensor, bound: int) -> Tensor:
+    """Lower limits to a bound; -1 means no limit so far."""
+    return torch.where(limits < 0, bound, limits.clamp(max=bound))
 
 
 def _elapsed(time: Any, limit: Any) -> Any:
-    """1 .. 128 of arrays or tensors of tokens; 0 where the limit is negative."""
+    """Elapsed part, 1 .. 128, of arrays or tensors of tokens; 0 where the limit is negative."""
     return (1 + (time * PARTS // limit.clip(1)).clip(0, PARTS - 1)) * (limit >= 0)

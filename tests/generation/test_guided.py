@@ -230,4 +230,4 @@ def test_a_long_piece_is_not_looked_at_from_its_beginning_again(monkeypatch):
 
 def test_a_layout_without_guides_has_none():
     sequencer = sequencer_of("text[2] audio")
-    assert sequencer.guided(sequencer.schema.layouts[0], [{}]) is None
+    assert sequencer.upsampling_coords(sequencer.schema.layouts[0], [{}]) is None

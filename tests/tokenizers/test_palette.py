@@ -209,7 +209,7 @@ def test_centroids_that_would_show_one_colour_or_lose_theirs_are_told_apart():
     assert palette.shown(centroids).tolist() == [[10, 10, 10], [9, 10, 10], [50, 50, 50], [50, 50, 50]]
     assert brute(palette.shown(centroids), centroids).tolist() == [1, 1, 3, 3]
     pixels = np.array([[10, 10, 10], [9, 10, 10], [50, 50, 50], [60, 60, 60], [70, 70, 70]], np.uint8)
-    apart = palette._told_apart(centroids, pixels, np.array([1, 1, 1, 9, 1]))
+    apart = palette._separated(centroids, pixels, np.array([1, 1, 1, 9, 1]))
     assert palette.shown(apart).tolist() == [[9, 10, 10], [10, 10, 10], [50, 50, 50], [60, 60, 60]]
     assert brute(palette.shown(apart), apart).tolist() == [0, 1, 2, 3]
 

@@ -9,7 +9,7 @@ import pytest
 from guided_worlds import Tones, Verses, sequencer_of, tokenizers
 
 from helicon.sequence.layout import Layout
-from helicon.tokenizers.guides import TAPS, most_ids
+from helicon.tokenizers.guides import CONTEXT, most_ids
 from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 
 ABOVE = np.array([2, 0, 1, 1])
@@ -32,7 +32,7 @@ def told_slowly(made: Sequencer, given: Mapping[str, np.ndarray], start: int, fe
     """The same, a token and an axis at a time."""
     layout, above = made.schema.layouts[0], given.get("above", [])
     found = {}
-    for tap in TAPS:
+    for tap in CONTEXT:
         found[f"audio.guide{tap:+}"] = [0] * (layout.prefix - 1)
         for p in range(start, start + fed + 1):
             there = 0 <= p // 4 + tap < len(above)
@@ -64,7 +64,7 @@ def test_all_tables_of_a_guide():
         "position", "audio.time", "audio.total", "audio.elapsed", *(f"audio.guide{tap:+}" for tap in range(-4, 5)),
         "audio.phase",
     ]  # fmt: skip
-    assert {axes[f"audio.guide{tap:+}"] for tap in TAPS} == {1 + 3}
+    assert {axes[f"audio.guide{tap:+}"] for tap in CONTEXT} == {1 + 3}
     assert axes["audio.phase"] == 1 + 4
     assert "audio.phase" not in sequencer_of("audio").schema.axes
 
@@ -172,7 +172,7 @@ def test_the_whole_of_a_fixed_slot_is_seen():
     (layout,) = made.schema.layouts
     made.pack(layout, {"lyrics": LYRICS, "audio": np.zeros(16, np.int64)})
     made.pack(layout, {"lyrics": LYRICS, "audio": np.zeros(4, np.int64)})
-    made.seen(layout, {"lyrics": LYRICS}, 7, 4)  # beyond what was said to be the end
+    made.window_conditions(layout, {"lyrics": LYRICS}, 7, 4)  # beyond what was said to be the end
     assert made.tokenizers["lyrics"].told == [(0.0, 2.0, 2.0), (0.0, 0.5, 0.5), (7 / 8, 7 / 8, 7 / 8)]  # type: ignore[attr-defined]
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     prepared, layouts = open_folder(bundle, args.folder)
     index = next(i for i, layout in enumerate(layouts) if layout.target.name == "image")
     layout, corpus = layouts[index], prepared.corpora[index]
-    examples = [corpus.example(int(i)) for i in corpus.select(held=True)]
+    examples = [corpus.example(int(i)) for i in corpus.select(val=True)]
     captions = [bundle.sequencer.tokenizers["text"].decode(example["text"]) for example in examples]
     right = item_nats(bundle, layout, examples, "image").numpy()
     # The caption of the picture half a folder away: neighbours are often called nearly the same

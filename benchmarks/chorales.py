@@ -51,7 +51,7 @@ def main() -> None:
     prepared = prepare(
         DataSource(path=args.path, layouts=("style[3] music",), tokenizers=bundle.tokenizer_names),
         kept=bundle.sequencer.tokenizers,
-        say=print,
+        log=print,
     )
     (layout,), (corpus,) = bundle.schema.layouts, prepared.corpora
     windows = [window for ((_, window),) in held_out_windows(corpus, bundle.sequencer, layout)]

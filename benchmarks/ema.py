@@ -91,7 +91,7 @@ def source(args: argparse.Namespace) -> list[str]:
 
 def figures(args: argparse.Namespace, bundle: Bundle, prepared: Prepared) -> dict[str, float]:
     """Nats a token of all that is held out; of shapes the share of attributes, and of pictures, as captions ask."""
-    (losses,) = measure_losses(bundle, prepared, bundle.schema.layouts, held=True)
+    (losses,) = measure_losses(bundle, prepared, bundle.schema.layouts, val=True)
     found = {"nats": round(losses.nats_per_token, 4)}
     if args.world == "shapes":
         world = PictureWorld(args.path)

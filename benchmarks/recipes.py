@@ -104,7 +104,7 @@ def trained(args: argparse.Namespace, name: str, seed: int, rest: Sequence[str])
     plan = plan_gpt(request, lambda line: None)
     run_lightning("fit", plan.config)
     bundle = load_bundle(plan.run)
-    (figures,) = measure_losses(bundle, plan.prepared, bundle.schema.layouts, held=True)
+    (figures,) = measure_losses(bundle, plan.prepared, bundle.schema.layouts, val=True)
     steps = next(iter(read_metrics(plan.run).values()))[0][-1] + 1
     return {"nats": round(figures.nats_per_token, 4), "steps": steps, "tokens": figures.targets}
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 import helicon
 from helicon.formats.printable import STANDARD_OUTPUT, print_text, printable
-from helicon.plugins.loading import PluginWarning, load_plugins, told
+from helicon.plugins.loading import PluginWarning, load_plugins, plugin_error_message
 from helicon.plugins.options import with_plugins
 from helicon.sampling import SamplingOptions
 
@@ -357,7 +357,7 @@ def _told(error: Exception) -> str:
     """An exception in one line; its type where it does not speak for itself, file and line of a plugin's code."""
     text = " ".join(str(error).split())
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-    if not full and (found := told(error)):
+    if not full and (found := plugin_error_message(error)):
         return found
     if isinstance(error, OSError) and error.filename:
         advice = f"; {'what was there before is intact: ' * os.path.isfile(error.filename)}{FREE_SPACE}" if full else ""

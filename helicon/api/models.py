@@ -14,7 +14,7 @@ from helicon.bundle.storage import save_bundle
 from helicon.commands.info import describe, describe_codec, report_of
 from helicon.commands.outputs import output_folder
 from helicon.formats.arguments import checked
-from helicon.formats.progress import Progress, progress_to, say
+from helicon.formats.progress import Progress, log, progress_to
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.plugins.loading import load_plugins
 from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
@@ -79,7 +79,7 @@ def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
         ValueError: for what is none of them, in one line.
     """
     with progress_to(progress):
-        return import_folder(Path(folder), say)
+        return import_folder(Path(folder), log)
 
 
 @checked

@@ -13,7 +13,7 @@ from helicon.cli import CommandError
 from helicon.commands.demo import run_demo
 from helicon.commands.fit import quiet
 from helicon.formats.arguments import checked
-from helicon.formats.progress import Progress, progress_to, say
+from helicon.formats.progress import Progress, log, progress_to
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
 from helicon.training.options import locating
@@ -143,7 +143,7 @@ def demo(
 
 
 def _fitted(plan: TrainingPlan, how_long: str) -> int:
-    say(f"training   {how_long}")
+    log(f"training   {how_long}")
     run_lightning("fit", plan.config, plan.data)
     return 0
 

@@ -67,7 +67,7 @@ class Bundle:
         return plugins_of_model(self.gpt.config, self.sequencer, self.tokenizer_names, self.objective)
 
     @property
-    def beside(self) -> nn.ModuleDict:
+    def objective_modules(self) -> nn.ModuleDict:
         """What the objective keeps beside the GPT, by name."""
         return kept_parts(self.objective, self.network)
 
@@ -81,7 +81,7 @@ class Bundle:
 
     def hash(self) -> str:
         """Hash of all weights, those of what the objective keeps among them: 16 hexadecimal digits."""
-        beside = {f"objective.{name}": tensor for name, tensor in self.beside.state_dict().items()}
+        beside = {f"objective.{name}": tensor for name, tensor in self.objective_modules.state_dict().items()}
         return hash_weights(self.gpt.state_dict() | beside)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import helicon
 from helicon.bundle.bundle import Bundle, make_gpt
-from helicon.formats.checked import fields, notes_of, sequence, shown, text, texts, whole
+from helicon.formats.checked import fields, integer, notes_of, sequence, shown, text, texts
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
@@ -37,7 +37,7 @@ from helicon.tokenizers.sequencer import Sequencer
 
 FORMAT = 4
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
-BESIDE = "objective.safetensors"  # weights that the objective has beside the GPT
+OBJECTIVE_WEIGHTS = "objective.safetensors"  # of the modules that the objective adds to the GPT
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
 MOST_SLOTS, MOST_PLUGINS = 32, 32  # of a bundle
 
@@ -55,8 +55,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, bundle.gpt.state_dict())
-    if len(bundle.beside):
-        write_weights(folder / BESIDE, bundle.beside.state_dict())
+    if len(bundle.objective_modules):
+        write_weights(folder / OBJECTIVE_WEIGHTS, bundle.objective_modules.state_dict())
     for slot, tokenizer in bundle.sequencer.tokenizers.items():
         if tensors := tokenizer_weights(tokenizer):
             write_weights(folder / TOKENIZER_WEIGHTS.format(slot=slot), tensors)
@@ -109,7 +109,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         _check_layers(folder / WEIGHTS, header, gpt_config)
         names, tokenizers = _tokenizers(config["tokenizers"], folder, device)
         layouts = [Layout.parse(spec) for spec in sequence("layouts", config["layouts"], MOST_LAYOUTS)]
-        context = whole("context", config["context"], 1, MOST_CONTEXT)
+        context = integer("context", config["context"], 1, MOST_CONTEXT)
         sequencer = Sequencer(layouts, tokenizers, context, text("positions", config["positions"]))
         vocabulary = sequencer.schema.vocabulary
         saved = fields("vocabulary", config["vocabulary"], ("size", "fingerprint"))
@@ -141,7 +141,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         )
     try:
         gpt.load_state_dict(read_weights(folder / WEIGHTS, gpt.state_dict(), device), assign=True)
-        kept = read_weights(folder / BESIDE, expected, device) if expected else {}
+        kept = read_weights(folder / OBJECTIVE_WEIGHTS, expected, device) if expected else {}
     except WeightsError as error:
         raise BundleError(str(error)) from None
     _restore_network(bundle, kept, device)
@@ -158,7 +158,7 @@ def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torc
         network = bundle.network
     for name in {key.partition(".")[0] for key in network.state_dict()} - {"gpt", *bundle.objective.kept}:
         delattr(network, name)
-    bundle.beside.load_state_dict(weights, assign=True)
+    bundle.objective_modules.load_state_dict(weights, assign=True)
     network.to(device).eval()
 
 

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from helicon.bundle.storage import CONFIG, TOKENIZER_WEIGHTS, WEIGHTS, BundleError, check_bundle, read_config
-from helicon.formats.checked import notes_of, whole
+from helicon.formats.checked import integer, notes_of
 from helicon.formats.files import open_regular
 from helicon.formats.printable import printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
@@ -41,7 +41,7 @@ def attach_bundle(source: Path, folder: Path, level: int) -> Path:
     slots = read_config(source / CONFIG).get("tokenizers", {})
     names = [TOKENIZER_WEIGHTS.format(slot=slot) for slot in slots if registry.is_slot(slot)]
     names = [CONFIG, WEIGHTS, *(name for name in names if (source / name).exists())]
-    target = folder / UPSAMPLERS / str(whole("level", level, 0, MOST_LEVELS - 1))
+    target = folder / UPSAMPLERS / str(integer("level", level, 0, MOST_LEVELS - 1))
     runs = [notes_of(read_config(place / CONFIG)).get("run") for place in (source, target) if place.exists()]
     if len(runs) > 1 and runs[0] != runs[1]:
         raise BundleError(f"{target}: holds the upsampler of {printable(runs[1], 80)}, not of {printable(runs[0], 80)}")

@@ -16,7 +16,7 @@ from helicon.demos.music import MusicWorld
 from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
 from helicon.demos.world import World
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.training.plan import TrainingPlan
 from helicon.training.settings.request import check_minutes
 
@@ -55,21 +55,21 @@ def run_demo(name: str, out: Path, run: Callable[[TrainingPlan, str], int], **se
     with output_folder(out, new=True):
         status = _run_world(world, run, begun)
     if not status:
-        say(f"page       {out / 'index.html'}   (open it in a browser)\nreport     {out / 'report.json'}")
-        say("next       " + "\n           ".join(world.next_steps()))
-        say(f"           {time.monotonic() - begun:,.0f} s in all")
+        log(f"page       {out / 'index.html'}   (open it in a browser)\nreport     {out / 'report.json'}")
+        log("next       " + "\n           ".join(world.next_steps()))
+        log(f"           {time.monotonic() - begun:,.0f} s in all")
     return status
 
 
 def _run_world(world: World, run: Callable[[TrainingPlan, str], int], begun: float) -> int:
-    say(f"{world.making:<10} {world.pieces} {world.things} into {world.folder}")
+    log(f"{world.making:<10} {world.pieces} {world.things} into {world.folder}")
     world.make()
     plan = None
-    for plan, steps, minutes in world.stages(say):
+    for plan, steps, minutes in world.stages(log):
         if status := run(plan, f"{steps} steps, about {round(minutes, 1):g} min on 2 cores"):
             return status
     assert isinstance(plan, TrainingPlan)
-    say(f"measuring  {world.measuring}")
+    log(f"measuring  {world.measuring}")
     figures = world.show(plan, begun)
-    say("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    log("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     return 0

@@ -66,7 +66,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "objective": {
             "name": name_of(bundle.objective),
             "options": asdict(bundle.objective),
-            "parameters": sum(parameter.numel() for parameter in bundle.beside.parameters()),
+            "parameters": sum(parameter.numel() for parameter in bundle.objective_modules.parameters()),
         },
         "labels": list(bundle.labels),
         "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},

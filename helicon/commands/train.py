@@ -12,7 +12,7 @@ from typing import Any
 from helicon.cli import CommandError
 from helicon.commands.fit import quiet, run_or_stop, using
 from helicon.data.prepare import DataSource, Prepared
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.objectives.registry import OBJECTIVES
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
@@ -53,7 +53,7 @@ def train(args: Namespace) -> int:
     with locating(args.task, words=words):
         found = stages(request)
     if len(found) > 1:
-        say(f"stages     {stage_lengths(found)}")
+        log(f"stages     {stage_lengths(found)}")
     return train_stages(chained(found), words, first=True)
 
 
@@ -61,7 +61,7 @@ def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first:
     """Trains one stage and those that follow it, which options were typed for; the exit status."""
     while request is not None:
         if not first:
-            say(f"next stage {request}")
+            log(f"next stage {request}")
         if status := train_stage(request, words):
             return status
         request, first = request.next, False
@@ -102,7 +102,7 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
 
 def run_plan(plan: TrainingPlan, how_long: str) -> int:
     """Says what starts and how long it takes, and runs it; the exit status."""
-    say(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {as_fit(plan.run)}")
+    log(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {as_fit(plan.run)}")
     return run_or_stop("fit", plan.config, plan.data)[1]
 
 
@@ -117,7 +117,7 @@ def _resume(args: Namespace) -> int:
     upsampler_of, args.upsampler_of = _path(args.upsampler_of), None  # said once more, where the run is not beside it
     _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
     config = resumed_config(run, [*args.rest, *as_options(args.plugin)], args.minutes, upsampler_of)
-    say(f"resuming   {run}")
+    log(f"resuming   {run}")
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
     with locating(run / CONFIG, words=args.rest):
         cli, status = run_or_stop("fit", config, more=[*minutes, *args.rest])
@@ -133,7 +133,7 @@ def _repeat(args: Namespace) -> int:
     run, begun = Path(args.repeat), time.monotonic()
     _leave_out(args, f"--repeat {run}", "--minutes")
     config = repeated_config(run, _path(args.runs), args.name, [*args.rest, *as_options(args.plugin)])
-    say(f"repeating  {run}")
+    log(f"repeating  {run}")
     with locating(run / CONFIG, words=args.rest):
         cli, status = run_or_stop("fit", config)
     if not status:
@@ -172,25 +172,25 @@ def _finish(
     if isinstance(data, RawData):
         show_codec(run, data, settings)
     elif upsampler_of:
-        say(f"attached   {attach(run, upsampler_of)}")
+        log(f"attached   {attach(run, upsampler_of)}")
         if last:
             show_upsampled(upsampler_of, settings)
     elif last:
         show(run, data.prepared, data.source, settings, more)
-    say(f"           {time.monotonic() - begun:,.0f} s")
+    log(f"           {time.monotonic() - begun:,.0f} s")
 
 
 def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
     """Writes the page of a codec and says how to go on."""
     steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
     page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
-    say(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
+    log(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
 
 
 def show_upsampled(run: Path, settings: dict[str, object]) -> None:
     """Writes the page of a run that has got an upsampler; a bundle by itself has no data to show it by."""
     if not (run / CONFIG).is_file():
-        return say(f"next       {using(run)}")
+        return log(f"next       {using(run)}")
     config = resumed_config(run)
     data = resolve(config).make_data()
     keep_of_checkpoint(Path(config["ckpt_path"]), data)
@@ -202,13 +202,13 @@ def show(
     run: Path, prepared: Prepared, source: DataSource, settings: dict[str, object], more: Sequence[str] = ()
 ) -> None:
     """Writes the page of a run and says how to go on."""
-    say("generating a few items for the page")
+    log("generating a few items for the page")
     use = using(run)
     page = write_result(
         run / "index.html", run, prepared, title=f"What {run.name} learned", settings=settings,
         next_steps=[use, evaluating(run, source), *more],
     )  # fmt: skip
-    say(f"model      {run / 'model'}\npage       {page}\nnext       {use}")
+    log(f"model      {run / 'model'}\npage       {page}\nnext       {use}")
 
 
 def evaluating(run: Path, source: DataSource) -> str:

@@ -65,7 +65,7 @@ class WindowStream:
     ) -> None:  # fmt: skip
         self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
         self.batch, self.labels = batch, labels
-        self.examples = chosen_examples(corpus, held=False, labels=labels)
+        self.examples = chosen_examples(corpus, val=False, labels=labels)
         longest, size = corpus.longest(layout.target.name)[self.examples], sequencer.target_capacity(layout) + 1
         self.windows = WindowTable.of(self._targets(longest), size)
         fed = layout.prefix - 1 + self.windows.targets
@@ -141,9 +141,9 @@ class WindowStream:
                 del ids[slot]
 
 
-def chosen_examples(corpus: Corpus, held: bool, labels: np.ndarray | None = None) -> np.ndarray:
+def chosen_examples(corpus: Corpus, val: bool, labels: np.ndarray | None = None) -> np.ndarray:
     """Numbers of the held-out examples, or of those to train on: where labels are learned, of those that have one."""
-    found = corpus.select(held)
+    found = corpus.select(val)
     return found if labels is None else found[labels[found] != NO_LABEL]
 
 
@@ -211,10 +211,10 @@ def held_out_windows(
 ) -> Iterator[Windows]:  # fmt: skip
     """`scored_windows` of all held-out examples, or all held-out pairs."""
     if examples == "pairs":
-        for pair in corpus.select_pairs(held=True):
+        for pair in corpus.select_pairs(val=True):
             yield pair_windows(corpus, sequencer, layout, pair)
         return
-    for example in map(int, chosen_examples(corpus, held=True, labels=labels)):
+    for example in map(int, chosen_examples(corpus, val=True, labels=labels)):
         for window in scored_windows(corpus, sequencer, layout, example, labels is not None):
             yield ((example, window),)
 

@@ -44,7 +44,7 @@ class Corpus:
     layout: str
     names: list[str]
     labels: list[str | None]
-    held: np.ndarray
+    val: np.ndarray
     ids: Mapping[str, np.ndarray]
     offsets: Mapping[str, np.ndarray]
     variants: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -82,17 +82,17 @@ class Corpus:
         lengths = np.diff(self.offsets[slot])
         return np.maximum.reduceat(lengths, self.variants[slot][:-1]) if slot in self.variants else lengths
 
-    def select(self, held: bool) -> np.ndarray:
+    def select(self, val: bool) -> np.ndarray:
         """Indices of the held-out examples, or of those to train on."""
-        return np.flatnonzero(self.held == held)
+        return np.flatnonzero(self.val == val)
 
-    def tokens(self, held: bool) -> int:
+    def tokens(self, val: bool) -> int:
         """Tokens of the slot that is made, over one side of the split."""
-        return int(self.lengths(Layout.parse(self.layout).target.name)[self.select(held)].sum())
+        return int(self.lengths(Layout.parse(self.layout).target.name)[self.select(val)].sum())
 
-    def select_pairs(self, held: bool) -> np.ndarray:
+    def select_pairs(self, val: bool) -> np.ndarray:
         """The held-out pairs [N, 2], or those to train on: both of a pair are on the same side."""
-        return self.pairs[self.held[self.pairs[:, 0]] == held]
+        return self.pairs[self.val[self.pairs[:, 0]] == val]
 
 
 def write_corpus(
@@ -104,13 +104,13 @@ def write_corpus(
     Ids of a slot are an array, or a list of several: variants of which one is used at a time. ValueError for ids that
     the slot's block does not have.
     """
-    names, labels, held = [], [], []
+    names, labels, val = [], [], []
     parts: dict[str, list[np.ndarray]] = {slot: [] for slot in block_sizes}
     counts: dict[str, list[int]] = {slot: [0] for slot in block_sizes}
     for name, label, out, ids in rows:
         names.append(name)
         labels.append(label)
-        held.append(bool(out))
+        val.append(bool(out))
         for slot, size in block_sizes.items():
             given = ids[slot]
             variants = [given] if isinstance(given, np.ndarray) else list(given)
@@ -131,7 +131,7 @@ def write_corpus(
             np.save(temporary, array)
         checksums[path.name] = _checksum(path)
     index = {
-        "version": VERSION, "layout": layout, "names": names, "labels": labels, "held": held, "checksums": checksums,
+        "version": VERSION, "layout": layout, "names": names, "labels": labels, "held": val, "checksums": checksums,
         "files": list(files), "pairs": [list(pair) for pair in pairs],
     }  # fmt: skip
     write_json(folder / INDEX, index)
@@ -173,9 +173,9 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")  # as large as it says
             if check and _checksum(folder / name) != checksum:
                 raise CorpusError(f"{folder / name}: checksum differs")
-        names, labels, held = index["names"], index["labels"], np.array(index["held"], bool)
+        names, labels, val = index["names"], index["labels"], np.array(index["held"], bool)
         files, pairs = np.array(index["files"], np.int64), np.array(index["pairs"], np.int64).reshape(-1, 2)
-        whole = len(names) == len(labels) == len(held) and len(files) in (0, len(names))
+        whole = len(names) == len(labels) == len(val) and len(files) in (0, len(names))
         whole &= bool(((pairs >= 0) & (pairs < len(names))).all())
         for slot, ids in arrays["ids"].items():
             variants = arrays["variants"].get(slot, np.arange(len(names) + 1))
@@ -185,7 +185,7 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
         if not whole:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
         return Corpus(
-            layout=index["layout"], names=names, labels=labels, held=held, **arrays, files=files, pairs=pairs,
+            layout=index["layout"], names=names, labels=labels, val=val, **arrays, files=files, pairs=pairs,
             folder=folder,
         )  # fmt: skip
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:

@@ -95,9 +95,9 @@ def split(names: Sequence[str], fraction: float) -> list[bool]:
     names are on one side.
     """
     shares = {name: share(name) for name in names}
-    held = {name for name, x in shares.items() if x < fraction}
-    if fraction > 0 and len(shares) > 1 and not held:
-        held = {min(shares, key=shares.__getitem__)}
-    if len(held) == len(shares):  # something is needed to train on
-        held.discard(max(shares, key=shares.__getitem__, default=""))
-    return [name in held for name in names]
+    val = {name for name, x in shares.items() if x < fraction}
+    if fraction > 0 and len(shares) > 1 and not val:
+        val = {min(shares, key=shares.__getitem__)}
+    if len(val) == len(shares):  # something is needed to train on
+        val.discard(max(shares, key=shares.__getitem__, default=""))
+    return [name in val for name in names]

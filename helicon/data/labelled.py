@@ -66,11 +66,11 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     for label, count in sorted(counts.items()):
         if count < 2:
             raise DataError(f"{path}: label {printable(label, MOST)} has one file; two or more are accepted")
-    trained = {corpus.labels[i] for corpus in corpora for i in corpus.select(held=False)}
+    trained = {corpus.labels[i] for corpus in corpora for i in corpus.select(val=False)}
     for label in sorted(counts):
         if label not in trained:
-            held = f"all files of label {printable(label, MOST)} are held out"
-            raise DataError(f"{path}: {held}; a smaller --data.held_out leaves some")
+            reason = f"all files of label {printable(label, MOST)} are held out"
+            raise DataError(f"{path}: {reason}; a smaller --data.held_out leaves some")
     return tuple(sorted(counts))
 
 

@@ -23,7 +23,7 @@ class PairStream:
 
     def __init__(self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int) -> None:
         self.corpus, self.sequencer, self.layout, self.batch = corpus, sequencer, layout, batch
-        self.pairs = corpus.select_pairs(held=False)
+        self.pairs = corpus.select_pairs(val=False)
         capacity = sequencer.target_capacity(layout)
         fed = layout.prefix + np.minimum(corpus.lengths(layout.target.name)[self.pairs].max(1), capacity)
         self.batches = Batches(np.arange(len(self.pairs)), fed, batch, layout.prefix + capacity, seed)

@@ -84,7 +84,7 @@ class Prepared:
     """Tokenizers of all slots, a corpus for each layout, and what happened to the files."""
 
     tokenizers: dict[str, Tokenizer]
-    choices: dict[str, str]
+    tokenizer_names: dict[str, str]
     corpora: list[Corpus]
     files: int
     skipped: dict[str, str]
@@ -100,14 +100,14 @@ class Prepared:
         if self.repaired:
             lines.append("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(self.repaired.items())))
         for corpus in self.corpora:
-            train, held = corpus.tokens(held=False), corpus.tokens(held=True)
+            train, val = corpus.tokens(val=False), corpus.tokens(val=True)
             pieces = f"{len(corpus.select(True))} of {len(corpus)} pieces"
-            lines.append(f"tokens     {train:,} to train on, {held:,} held out ({pieces}) for `{corpus.layout}`")
+            lines.append(f"tokens     {train:,} to train on, {val:,} held out ({pieces}) for `{corpus.layout}`")
         return "\n".join(lines)
 
 
 def prepare(
-    source: DataSource, adopted: Mapping[str, Tokenizer] | None = None, say: Callable[[str], None] = lambda line: None,
+    source: DataSource, adopted: Mapping[str, Tokenizer] | None = None, log: Callable[[str], None] = lambda line: None,
     kept: Mapping[str, Tokenizer] | None = None, processes: int | None = None,
 ) -> Prepared:  # fmt: skip
     """Tokenizers and shards of a source, from the cache where it is whole.
@@ -133,11 +133,11 @@ def prepare(
         notes.append(f"labels     {missing}")
     try:
         prepared = replace(_load(folder, adopted), notes=notes)
-        say(f"cache      {folder}")
+        log(f"cache      {folder}")
         return prepared
     except CorpusError as fault:
         if folder.exists():
-            say(f"cache      {fault}: built again")
+            log(f"cache      {fault}: built again")
     with safe_path(), Workers(processes) as workers:
         return replace(_build(source, layouts, scans, adopted, folder, workers), notes=notes)
 
@@ -215,7 +215,7 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(
             tokenizers=tokenizers,
-            choices=choices,
+            tokenizer_names=choices,
             corpora=corpora,
             files=index["files"],
             skipped=index["skipped"],
@@ -346,7 +346,7 @@ def _encode(
             entries.append(entry)
         else:
             lost["pieces without anything in them"] += 1
-    held = split(split_units([row[0] for row in rows], entries, source.examples), source.held_out)
-    whole = ((name, label, out, ids) for (name, label, ids), out in zip(rows, held))
+    val = split(split_units([row[0] for row in rows], entries, source.examples), source.held_out)
+    whole = ((name, label, out, ids) for (name, label, ids), out in zip(rows, val))
     write_corpus(folder, str(layout), whole, sizes, file_numbers(entries), paired_examples(entries))
     return lost

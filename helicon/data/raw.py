@@ -97,7 +97,7 @@ class PictureBatches(RawBatches):
         self, pictures: Pictures, batch: int, seed: int, ranges: AugmentationRanges | None = None,
         rank: int = 0, world: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(pictures.corpus.select(held=False), batch, seed, ranges, rank, world)
+        super().__init__(pictures.corpus.select(val=False), batch, seed, ranges, rank, world)
         self.pictures = pictures
 
     def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
@@ -118,7 +118,7 @@ class SoundBatches(RawBatches):
         self, sounds: Sounds, window: int, batch: int, seed: int, ranges: AugmentationRanges | None = None,
         rank: int = 0, world: int = 1,
     ) -> None:  # fmt: skip
-        self.sounds, self.window, self.examples = sounds, window, sounds.corpus.select(held=False)
+        self.sounds, self.window, self.examples = sounds, window, sounds.corpus.select(val=False)
         self.lengths = sounds.lengths[self.examples]
         counts = -(-self.lengths // window)
         # One more where windows could be moved by less than half of one

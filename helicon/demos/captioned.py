@@ -28,7 +28,7 @@ from helicon.presets import Config, merge
 from helicon.sampling import SamplingOptions
 from helicon.tokenizers.codec import decode_all
 from helicon.training.codec_plan import plan_codec
-from helicon.training.plan import Say, TrainingPlan, plan_gpt
+from helicon.training.plan import Log, TrainingPlan, plan_gpt
 from helicon.training.runs.metrics import read_metrics
 
 HELD_OUT = 0.02  # what is asked for is not in the folder at all
@@ -141,16 +141,16 @@ class CaptionedWorld(World):
         """Training steps of the model."""
         return max(1, round(self.steps_a_minute * (1 - self.codec_share) * self.minutes))
 
-    def stages(self, say: Say) -> Iterator[Stage]:
+    def stages(self, log: Log) -> Iterator[Stage]:
         """Plan the codec, then the tiny preset on captions of a token a word."""
         codec_minutes = self.minutes * self.codec_share
         options = merge(self.codec_options, {"data": {"held_out": HELD_OUT}})
         request = self.request(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, options)
-        yield Stage(plan_codec(request, say), self.codec_steps, codec_minutes)
+        yield Stage(plan_codec(request, log), self.codec_steps, codec_minutes)
         data = {"layouts": [self.layout], "vocabulary": 512, "batch_size": self.batch, "val_batches": 2}
         data |= {"tokenizer": str(self.codec), "held_out": HELD_OUT}
         request = self.request(f"text-to-{self.medium}", self.steps, "tiny", self.run.name, {"data": data})
-        yield Stage(plan_gpt(request, say), self.steps, self.minutes - codec_minutes)
+        yield Stage(plan_gpt(request, log), self.steps, self.minutes - codec_minutes)
 
     def next_steps(self) -> list[str]:
         first = self.folder / f"00001{registry.get(self.medium).suffixes[0]}"

@@ -17,7 +17,7 @@ from helicon.evaluation.ngram import baselines
 from helicon.formats.files import write_json
 from helicon.generation.request import Request
 from helicon.pages.model_page import Asked, write_result
-from helicon.training.plan import Say, TrainingPlan, plan_gpt
+from helicon.training.plan import Log, TrainingPlan, plan_gpt
 
 INTRO = """\
 A program composed {pieces} pieces of simple counterpoint. A model of {millions:.1f} million parameters was trained on \
@@ -46,7 +46,7 @@ class MusicWorld(World):
     def make(self) -> None:
         write_folder(self.folder, self.pieces, self.seed)
 
-    def stages(self, say: Say) -> Iterator[Stage]:
+    def stages(self, log: Log) -> Iterator[Stage]:
         """Plan the tiny preset on MuseNet's vocabulary, a third of General MIDI's.
 
         Small batches and rare validation, so that a minute has some hundred steps.
@@ -55,7 +55,7 @@ class MusicWorld(World):
         data = {"tokenizers": {"music": "musenet"}, "batch_size": 8, "val_batches": 8, "augment": False}
         steps = max(1, round(STEPS_A_MINUTE * self.minutes))
         request = self.request("music", steps, "tiny", self.run.name, {"data": data})
-        yield Stage(plan_gpt(request, say), steps, self.minutes)
+        yield Stage(plan_gpt(request, log), steps, self.minutes)
 
     def next_steps(self) -> list[str]:
         run = shlex.quote(str(self.run))
@@ -92,8 +92,8 @@ class MusicWorld(World):
         """Compute held-out nats a token of the model and of n-gram baselines, over the same targets."""
         bundle, corpus = load_bundle(plan.run), plan.prepared.corpora[0]
         layout = bundle.schema.layouts[0]
-        held = [int(i) for i in corpus.select(held=True)]
-        nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, held)
+        val = [int(i) for i in corpus.select(val=True)]
+        nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, val)
         counted = baselines(corpus, layout.target.name, len(bundle.sequencer.tokenizers[layout.target.name].block))
         figures = {"heldout_nats_per_token": nats / max(1, targets)}
         return figures | {f"{name}_nats_per_token": value for name, value in counted.items()}

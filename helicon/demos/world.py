@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from helicon.presets import Config
-from helicon.training.plan import Say, TrainingPlan
+from helicon.training.plan import Log, TrainingPlan
 from helicon.training.settings.request import TrainRequest
 
 SLOWEST = 2.5  # times the minutes; a machine that is slower than that gets fewer steps
@@ -61,7 +61,7 @@ class World(ABC):
         """Write the media; the same for the same seed and number."""
 
     @abstractmethod
-    def stages(self, say: Say) -> Iterator[Stage]:
+    def stages(self, log: Log) -> Iterator[Stage]:
         """Plan the trainings, each when those before it are done; the model's is the last."""
 
     @abstractmethod

@@ -112,5 +112,5 @@ def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
     offsets = np.cumsum([0, *map(len, pieces)])
     return Corpus(
         layout=str(layout), names=[file.name] * len(pieces), labels=[None] * len(pieces),
-        held=np.zeros(len(pieces), bool), ids={slot.name: np.concatenate(pieces)}, offsets={slot.name: offsets},
+        val=np.zeros(len(pieces), bool), ids={slot.name: np.concatenate(pieces)}, offsets={slot.name: offsets},
     ), layout  # fmt: skip

@@ -101,12 +101,12 @@ def open_folder(
 
 
 def measure_losses(
-    bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], held: bool = False, batch: int = 16
+    bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], val: bool = False, batch: int = 16
 ) -> list[LayoutLoss]:  # fmt: skip
     """Loss of each layout over all examples, or over those that a training on them holds out."""
     losses = []
     for corpus, layout in zip(prepared.corpora, layouts):
-        examples = measured_examples(corpus, held)
+        examples = measured_examples(corpus, val)
         name, units = layout.target.name, {}
         for example in examples:
             for unit, amount in bundle.sequencer.tokenizers[name].units(corpus.example(example)[name]).items():
@@ -119,9 +119,9 @@ def measure_losses(
     return losses
 
 
-def measured_examples(corpus: Corpus, held: bool) -> list[int]:
+def measured_examples(corpus: Corpus, val: bool) -> list[int]:
     """Numbers of all examples, or of those that a training on them holds out."""
-    return [int(i) for i in (corpus.select(held=True) if held else range(len(corpus)))]
+    return [int(i) for i in (corpus.select(val=True) if val else range(len(corpus)))]
 
 
 @torch.inference_mode()
@@ -162,11 +162,11 @@ def window_batches(
 
 
 def pair_batches(
-    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, held: bool, batch: int
+    gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, val: bool, batch: int
 ) -> Iterator[Batch]:  # fmt: skip
     """All pairs, or those that a training holds out, beside the model, with a bar of how far it is."""
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
-    pairs = corpus.select_pairs(held=True) if held else corpus.pairs
+    pairs = corpus.select_pairs(val=True) if val else corpus.pairs
     told = iter(bar(pairs, of="measuring", unit="pairs"))
     while group := list(islice(told, batch)):
         yield gather(index, [pair_windows(corpus, sequencer, layout, pair) for pair in group]).to(device)

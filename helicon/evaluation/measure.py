@@ -99,7 +99,7 @@ def evaluate(
     prepared, layouts = open_folder(
         bundle, folder, manifest, DataSource.held_out if held_out is None else held_out, labels
     )
-    if heldout and not any(len(corpus.select(held=True)) for corpus in prepared.corpora):
+    if heldout and not any(len(corpus.select(val=True)) for corpus in prepared.corpora):
         raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **asked) if obedience else None
@@ -109,15 +109,15 @@ def evaluate(
 
 
 def objective_reports(
-    bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], held: bool = False, batch: int = 16
+    bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], val: bool = False, batch: int = 16
 ) -> dict[str, dict[str, Any]]:
     """Layout -> what the model's objective says of all pieces, or of those that are held out; of those that say any."""
     found = {}
     for corpus, layout in zip(prepared.corpora, layouts):
         numbers, blind = label_numbers(corpus, bundle.labels), bundle.objective.blind
         of = (bundle.gpt, bundle.sequencer, corpus, layout)
-        pieces = window_batches(*of, measured_examples(corpus, held), batch, blind, numbers)
-        batches = pair_batches(*of, held, batch) if len(corpus.pairs) else pieces
+        pieces = window_batches(*of, measured_examples(corpus, val), batch, blind, numbers)
+        batches = pair_batches(*of, val, batch) if len(corpus.pairs) else pieces
         found[str(layout)] = report_of(bundle.objective, bundle.network, batches)
     return {layout: report for layout, report in found.items() if report}
 

@@ -101,13 +101,13 @@ def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
 
     tokens: of the slot's block; `eos`, the token after the last, is one more. Empty when nothing is held out.
     """
-    train, held = (list(_sequences(corpus, slot, tokens, held)) for held in (False, True))
-    if not train or not held:
+    train, val = (list(_sequences(corpus, slot, tokens, val)) for val in (False, True))
+    if not train or not val:
         return {}
     models = {name: WittenBell(order, tokens + 1).fit(train) for name, order in BASELINES.items()}
-    return {name: float(np.concatenate([model.nats(ids) for ids in held]).mean()) for name, model in models.items()}
+    return {name: float(np.concatenate([model.nats(ids) for ids in val]).mean()) for name, model in models.items()}
 
 
-def _sequences(corpus: Corpus, slot: str, eos: int, held: bool) -> Iterator[np.ndarray]:
-    for example in corpus.select(held):
+def _sequences(corpus: Corpus, slot: str, eos: int, val: bool) -> Iterator[np.ndarray]:
+    for example in corpus.select(val):
         yield np.append(corpus.example(int(example))[slot], eos)

@@ -21,8 +21,8 @@ import numpy as np
 import soundfile
 
 from helicon.formats.files import open_regular
-from helicon.formats.hushed import hushed
 from helicon.formats.score import ReadReport
+from helicon.formats.suppress_output import suppress_output
 from helicon.formats.vorbis import VorbisError, check_vorbis
 
 SUFFIXES = (
@@ -137,7 +137,7 @@ class SoundReader:
             ahead = size if self.frames is None else min(size, self.frames - read)
             block_SC = np.empty((ahead, self.channels), np.float32)
             try:
-                with hushed(self.kind in TALKATIVE):
+                with suppress_output(self.kind in TALKATIVE):
                     n = len(self._decoder.read(out=block_SC))
             except soundfile.LibsndfileError as error:
                 # What was decoded before the fault is in the block; only the position tells how much that is
@@ -173,7 +173,7 @@ def open_audio(path: Path | str) -> Iterator[SoundReader]:
         kind, says_length = _kind(file)
         # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing
         try:
-            with hushed(kind in TALKATIVE):
+            with suppress_output(kind in TALKATIVE):
                 decoder = _Forward(file.fileno() if DESCRIPTORS else file, closefd=False)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"a broken {kind} file: {_error_text(error)}") from error

@@ -12,7 +12,7 @@ LONGEST_NAME = 1000  # characters of a name: of a block, a token, a label
 MOST_STEPS = 1 << 53  # of a training
 
 
-def whole(name: str, value: Any, low: int, high: int) -> int:
+def integer(name: str, value: Any, low: int, high: int) -> int:
     """Validate a whole number.
 
     Args:
@@ -144,7 +144,7 @@ def texts(name: str, value: Any, most: int) -> list[str]:
     return [text(name, item) for item in sequence(name, value, most)]
 
 
-def wholes(name: str, value: Any, most: int, low: int, high: int) -> list[int]:
+def integers(name: str, value: Any, most: int, low: int, high: int) -> list[int]:
     """Validate a list of whole numbers.
 
     Args:
@@ -160,7 +160,7 @@ def wholes(name: str, value: Any, most: int, low: int, high: int) -> list[int]:
     Raises:
         ValueError: any other value.
     """
-    return [whole(name, item, low, high) for item in sequence(name, value, most)]
+    return [integer(name, item, low, high) for item in sequence(name, value, most)]
 
 
 def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any]:
@@ -196,7 +196,7 @@ def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(notes, dict):
         raise ValueError(f"notes {shown(notes)}: an object is accepted")
     if "step" in notes:
-        whole("step of the notes", notes["step"], 0, MOST_STEPS)
+        integer("step of the notes", notes["step"], 0, MOST_STEPS)
     if "heldout_loss" in notes:
         number("heldout_loss of the notes", notes["heldout_loss"])
     return notes

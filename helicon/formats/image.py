@@ -27,11 +27,11 @@ from PIL.TiffTags import TAGS_V2_GROUPS
 from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write, open_regular
-from helicon.formats.hushed import hushed
 from helicon.formats.image_limits import excess
 from helicon.formats.image_parts import check_parts, gif_extent
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
 from helicon.formats.score import ReadReport
+from helicon.formats.suppress_output import suppress_output
 
 MAX_BYTES = 200_000_000  # of a file
 MAX_SQUARE = 8000  # pixels a side of what is asked for
@@ -104,7 +104,7 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
         data = file.read(n_bytes)
     kind, report = _kind(data, suffix), ReadReport()
     try:
-        with hushed(kind == "TIFF"):  # libtiff comments on every fault
+        with suppress_output(kind == "TIFF"):  # libtiff comments on every fault
             image, extent, orientation = _decode(data, kind, size, report)
     except ImageError:
         raise
@@ -169,7 +169,7 @@ def _decode(
         raise ImageError(f"a {kind} file with too much in it: {over}")
     if kind == "GIF":
         _check_size(*gif_extent(data))
-    with hushed():  # Pillow warns of faults in EXIF data
+    with suppress_output():  # Pillow warns of faults in EXIF data
         image = _DECODERS[kind](BytesIO(data))
     _check_size(*image.size)
     drafted, levels, turned = None, (0, 255), 1
@@ -219,7 +219,7 @@ def _orientation(image: ImageFile, report: ReadReport) -> int:
     if len(image.info.get("exif", b"")) > MAX_EXIF or len(image.info.get("Raw profile type exif", "")) > 3 * MAX_EXIF:
         report.add("EXIF data of more than 64 KiB left out")
         return 1
-    with suppress(Exception), hushed():
+    with suppress(Exception), suppress_output():
         orientation = image.getexif().get(ORIENTATION)
         return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
     return 1

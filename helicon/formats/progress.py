@@ -66,7 +66,7 @@ def is_redirected() -> bool:
     return _redirected.get() is not None
 
 
-def say(line: object) -> None:
+def log(line: object) -> None:
     """Print a progress message."""
     print_text(line, stream())
 

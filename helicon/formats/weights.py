@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from helicon.formats.checked import fields, sequence, shown, text, whole
+from helicon.formats.checked import fields, integer, sequence, shown, text
 from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.json_files import parse_json
 from helicon.formats.printable import MOST, printable
@@ -152,8 +152,8 @@ def _claims(header: Any) -> tuple[dict[str, Claim], int]:
         where = printable(name, 60)
         entry = fields(where, entry, ("dtype", "shape", "data_offsets"))
         dtype, offsets = text(where, entry["dtype"]), sequence(where, entry["data_offsets"], 2)
-        shape = [whole(where, axis, 0, 1 << 48) for axis in sequence(where, entry["shape"], MOST_DIMENSIONS)]
-        begin, end = (whole(where, offset, 0, 1 << 62) for offset in (*offsets, -1)[:2])
+        shape = [integer(where, axis, 0, 1 << 48) for axis in sequence(where, entry["shape"], MOST_DIMENSIONS)]
+        begin, end = (integer(where, offset, 0, 1 << 62) for offset in (*offsets, -1)[:2])
         if dtype not in SIZES or end - begin != prod(shape) * SIZES[dtype]:
             raise ValueError(f"{where}: {shown(dtype)} {shape} does not fit bytes {begin} to {end}")
         byte_ranges.append((begin, end))

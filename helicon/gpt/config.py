@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from helicon.formats.checked import flag, number, one_of, whole
+from helicon.formats.checked import flag, integer, number, one_of
 from helicon.gpt.attention.patterns import parse_patterns
 
 # Bounds that a config from elsewhere is checked against before anything is allocated
@@ -56,9 +56,9 @@ class GPTConfig:
     attention_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        whole("layers", self.layers, 1, MAX_LAYERS)
-        whole("width", self.width, 1, MAX_WIDTH)
-        whole("heads", self.heads, 1, MAX_WIDTH)
+        integer("layers", self.layers, 1, MAX_LAYERS)
+        integer("width", self.width, 1, MAX_WIDTH)
+        integer("heads", self.heads, 1, MAX_WIDTH)
         one_of("mlp", self.mlp, get_args(Activation))
         one_of("norm", self.norm, get_args(Norm))
         for name in ("tied", "bias", "qk_norm"):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, SUFFIXES, Sound, read_audio, write_audio
-from helicon.formats.checked import fields, text, whole
+from helicon.formats.checked import fields, integer, text
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, amount_of
 from helicon.tokenizers.augment_sounds import SoundRanges
@@ -44,8 +44,8 @@ class AudioOptions:
 
     def __post_init__(self) -> None:
         if self.rate is not None:
-            whole("rate", self.rate, 1, MOST_RATE)
-        whole("channels", self.channels, 1, MOST_CHANNELS)
+            integer("rate", self.rate, 1, MOST_RATE)
+        integer("channels", self.channels, 1, MOST_CHANNELS)
 
 
 def read_file(path: Path, options: AudioOptions) -> tuple[Sound, ReadReport]:
@@ -86,7 +86,7 @@ def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> Sou
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> SoundCodesTokenizer:
     """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
     state = fields("state", state, ("block", "level", "codec"))  # type: ignore[assignment]
-    codec, level = CodecBundle.restore(state["codec"], weights), whole("level", state["level"], 0, MOST_HOPS)
+    codec, level = CodecBundle.restore(state["codec"], weights), integer("level", state["level"], 0, MOST_HOPS)
     return codes_of(codec, level, text("block", state["block"]))
 
 

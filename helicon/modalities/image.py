@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helicon.formats.checked import fields, text, whole
+from helicon.formats.checked import fields, integer, text
 from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, amount_of
@@ -37,7 +37,7 @@ class ImageOptions:
     size: int = SIZE
 
     def __post_init__(self) -> None:
-        whole("size", self.size, 1, MOST_PIXELS)
+        integer("size", self.size, 1, MOST_PIXELS)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.formats.checked import whole
+from helicon.formats.checked import integer
 from helicon.gpt.model import GPT
 from helicon.sequence.layout import Layout
 
@@ -197,9 +197,9 @@ class Rewarded(Objective):
     sample_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        whole("samples", self.samples, 1, MOST_SAMPLES)
+        integer("samples", self.samples, 1, MOST_SAMPLES)
         if self.sample_tokens is not None:
-            whole("sample_tokens", self.sample_tokens, 1, MOST_TOKENS)
+            integer("sample_tokens", self.sample_tokens, 1, MOST_TOKENS)
 
     def build(self, bundle: Bundle) -> Referred:
         layouts = bundle.schema.layouts

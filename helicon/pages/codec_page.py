@@ -67,7 +67,7 @@ class PictureCodecPage(CodecPage):
         before = data.pictures.batch(data.examples(SHOWN_PICTURES))
         sheet = folder / "reconstructions.png"
         write_reconstructions(codec, before, sheet)
-        shown = f"{len(before)} pictures it {'never saw' if len(data.held) else 'was trained on'}"
+        shown = f"{len(before)} pictures it {'never saw' if len(data.val) else 'was trained on'}"
         return [PageItem(title="Before and after", caption=shown, image=sheet.name, files=[sheet.name])]
 
     def charts(self, codec: ImageCodec) -> dict[str, Chart]:
@@ -117,7 +117,7 @@ class SoundCodecPage(CodecPage):
             pairs += [(f"{name}, {level}", sound.T.numpy(), made.T.numpy(), data.rate) for level, made in versions[1:]]
         sheet = folder / "spectrograms.png"
         spectrogram_pairs(pairs, sheet)
-        seen = "never heard" if len(data.held) else "was trained on"
+        seen = "never heard" if len(data.val) else "was trained on"
         return [
             *shown,
             PageItem(title="Before and after", caption=f"sounds it {seen}", image=sheet.name, files=[sheet.name]),

@@ -104,9 +104,9 @@ def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, fold
     As many as are asked for, each as different from the others as the data have them; none where no example has any.
     """
     corpus, found = prepared.corpora[index], []
-    held, others = (corpus.select(held) for held in (True, False))
+    val, others = (corpus.select(val) for val in (True, False))
     others = others[:: max(1, len(others) // (4 * count))]  # they are in order of their labels
-    for example in map(int, [*held[: 4 * count], *others[: 4 * count]]):
+    for example in map(int, [*val[: 4 * count], *others[: 4 * count]]):
         values = _condition(prepared, corpus, example, layout, folder / f"{len(found)}-")
         found += [values] if values and values not in found else []
         if len(found) == count:
@@ -126,7 +126,7 @@ def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout,
             label = slug(corpus.labels[example] or "")
             values |= {slot.name: label} if _knows(words, label) else {}
         elif slot.name in ids:
-            tokenizer = slot.name, prepared.choices[slot.name], words
+            tokenizer = slot.name, prepared.tokenizer_names[slot.name], words
             (media,) = decoded(*tokenizer, [ids[slot.name]])
             if modality.typed is not None:
                 values[slot.name] = media
@@ -179,7 +179,7 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
         series = {shown: metrics[name] for shown, name in names.items() if name in metrics}
         if not series or slot in pictures:
             continue
-        few = corpus.tokens(held=False) <= COUNTED_TOKENS
+        few = corpus.tokens(val=False) <= COUNTED_TOKENS
         counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
         best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on what is held out" if f"val/{slot}" in metrics else ""
         levels = "; dashed: what counting tokens and pairs of them reaches" if counted else ""
@@ -197,7 +197,7 @@ def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) 
             pictures.append((f"The {figure} over the training.", folder / f"{figure}.png"))
             curves(series, pictures[-1][1], label=figure)
     layouts = [bundle.schema.layout(corpus.layout) for corpus in prepared.corpora]
-    for number, report in enumerate(objective_reports(bundle, prepared, layouts, held=True).values()):
+    for number, report in enumerate(objective_reports(bundle, prepared, layouts, val=True).values()):
         path = folder / f"report-{number}.png"
         pictures += [(caption, path)] if (caption := drawing_of(bundle.objective, report, path)) else []
     return sorted(pictures)

@@ -14,7 +14,7 @@ FULL_DEVICE = "OutOfMemoryError"  # PyTorch's, which is not imported here
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)  # as Python writes a traceback
 
 
-def told(error: BaseException, files: Collection[str]) -> str | None:
+def located_message(error: BaseException, files: Collection[str]) -> str | None:
     """An error with the last line of some files that it came through; None where it came through none of them."""
     if place := _place_in(files, error):
         return f"{printable(place[0])}, line {place[1]}: {in_one_line(error)}"

@@ -102,7 +102,7 @@ def _run(plugin: Plugin) -> None:
         _forget(plugin)
         if isinstance(error, PluginError):
             raise
-        where = errors.told(error, [str(plugin.file)])
+        where = errors.located_message(error, [str(plugin.file)])
         raise PluginError(where or f"{printable(plugin.file)}: {in_one_line(error)}") from error
     finally:
         sys.path.remove(folder)
@@ -127,7 +127,7 @@ def _forget(plugin: Plugin) -> None:
     _seen.pop(plugin.name, None)
 
 
-def told(error: Exception) -> str | None:
+def plugin_error_message(error: Exception) -> str | None:
     """An error in one line with the last line of a plugin's code that it came through.
 
     None where it came through none, and of one of Helicon's own types, which speaks for itself.
@@ -135,7 +135,7 @@ def told(error: Exception) -> str | None:
     if speaks_for_itself(error):
         return None
     named = {str(plugin.file) for plugin in _named.values()}
-    return errors.told(error, named.union(*(registry.files() for registry in registries)))
+    return errors.located_message(error, named.union(*(registry.files() for registry in registries)))
 
 
 def load_installed() -> None:
@@ -159,7 +159,7 @@ def _told_of(point: EntryPoint, error: BaseException) -> str:
     top = point.module.partition(".")[0]
     files = {frame.f_code.co_filename for frame, _ in trace if _module(frame).partition(".")[0] == top}
     unread = {str(error.filename)} if isinstance(error, SyntaxError) else set()
-    return errors.told(error, files | unread) or f"{point.value}: {in_one_line(error)}"
+    return errors.located_message(error, files | unread) or f"{point.value}: {in_one_line(error)}"
 
 
 @cache

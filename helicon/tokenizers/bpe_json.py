@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from helicon.formats.checked import LONGEST_NAME, fields, one_of, sequence, shown, text, whole
+from helicon.formats.checked import LONGEST_NAME, fields, integer, one_of, sequence, shown, text
 
 MOST_TOKENS = 1 << 20  # of a vocabulary, and merges: a bound on memory for files from elsewhere
 PARTS = (
@@ -47,7 +47,7 @@ def check_bpe(described: Any) -> dict[str, Any]:
         if not content or numbers.setdefault(content, token["id"]) != token["id"]:
             raise ValueError(f"added token {shown(content)} is empty, or has a number in the vocabulary too")
     for number in numbers.values():
-        whole("number of a token", number, 0, len(numbers) - 1)
+        integer("number of a token", number, 0, len(numbers) - 1)
     if len(set(numbers.values())) != len(numbers):
         raise ValueError("two tokens have the same number")
     return dict(parts)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.checked import fields, sequence, text, texts, wholes
+from helicon.formats.checked import fields, integers, sequence, text, texts
 from helicon.formats.printable import MOST, printable
 from helicon.formats.score import DRUMS
 from helicon.tokenizers.survey import MusicSurvey
@@ -220,8 +220,8 @@ class InstrumentTable:
         rows = []
         for row in sequence("instruments", state["instruments"], DRUMS + 1):
             name, programs, levels, group = (*sequence("instrument", row, 4), None, None, None, None)[:4]
-            plays = tuple(wholes("programs", programs, DRUMS + 1, 0, DRUMS))
-            volumes = tuple(wholes("levels", levels, PITCHES, 0, PITCHES - 1))
+            plays = tuple(integers("programs", programs, DRUMS + 1, 0, DRUMS))
+            volumes = tuple(integers("levels", levels, PITCHES, 0, PITCHES - 1))
             rows.append(Instrument(text("instrument", name), plays, volumes, text("group", group)))
         return InstrumentTable(tuple(rows), tuple(texts("groups", state["groups"], DRUMS + 1)))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.checked import fields, number, sequence, text, whole
+from helicon.formats.checked import fields, integer, number, sequence, text
 from helicon.formats.printable import printable
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia, Grid
@@ -114,7 +114,9 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
             raise ValueError(f"the palette's range must be {list(RANGE)}, got {printable(state['range'], 80)}")
         rows = [sequence("colour", row, 3) for row in sequence("centroids", state["centroids"], MOST_COLOURS)]
         centroids = np.array([[number("colour", value, *RANGE) for value in row] for row in rows], np.float32)
-        return PaletteTokenizer(centroids, whole("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
+        return PaletteTokenizer(
+            centroids, integer("size", state["size"], 1, MOST_PIXELS), text("block", state["block"])
+        )
 
 
 def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.checked import fields, text, whole
+from helicon.formats.checked import fields, integer, text
 from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia, Grid
@@ -45,7 +45,7 @@ class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
     def from_state(state: dict[str, Any]) -> RgbTokenizer:
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "size"))  # type: ignore[assignment]
-        return RgbTokenizer(whole("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
+        return RgbTokenizer(integer("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
 
 
 def check_picture(picture: np.ndarray, size: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.checked import fields, texts, wholes
+from helicon.formats.checked import fields, integers, texts
 from helicon.formats.nearest import unknown
 from helicon.formats.score import Score
 from helicon.sequence.vocabulary import TokenBlock
@@ -226,7 +226,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         state = fields("state", state, ("table", "labels", "sets", "tempos_bpm"))  # type: ignore[assignment]
         table = InstrumentTable.from_state(state["table"])
         labels, sets = (texts(name, state[name], MOST_LABELS) for name in ("labels", "sets"))
-        return StyleTokenizer(table, labels, sets, wholes("tempos_bpm", state["tempos_bpm"], 1000, 1, 9999))
+        return StyleTokenizer(table, labels, sets, integers("tempos_bpm", state["tempos_bpm"], 1000, 1, 9999))
 
     def label_word(self, label: str) -> str:
         """Return the word of a label's token, for known and unknown labels."""

@@ -11,7 +11,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from helicon.formats.checked import LONGEST_NAME, fields, text, whole, wholes
+from helicon.formats.checked import LONGEST_NAME, fields, integer, integers, text
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.bpe_json import load_bpe
@@ -187,5 +187,5 @@ class NumbersTokenizer(Tokenizer[str]):
     def from_state(state: dict[str, Any]) -> NumbersTokenizer:
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "size", "without"))  # type: ignore[assignment]
-        without = wholes("without", state["without"], MOST_NUMBERS, 0, MOST_NUMBERS)
-        return NumbersTokenizer(whole("size", state["size"], 1, MOST_NUMBERS), without, text("block", state["block"]))
+        without = integers("without", state["without"], MOST_NUMBERS, 0, MOST_NUMBERS)
+        return NumbersTokenizer(integer("size", state["size"], 1, MOST_NUMBERS), without, text("block", state["block"]))

@@ -19,7 +19,7 @@ from helicon.training.learning.data import SequenceData
 from helicon.training.options import check_task_name, resolve
 from helicon.training.plan import (
     MACHINE,
-    Say,
+    Log,
     TrainingPlan,
     check_labels,
     check_request,
@@ -116,7 +116,7 @@ def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> Train
     return replace(request, name=name, minutes=minutes, overrides=overrides)
 
 
-def plan_codec(request: TrainRequest, say: Say) -> TrainingPlan:
+def plan_codec(request: TrainRequest, log: Log) -> TrainingPlan:
     """Checks what was asked for, reads the files and chooses the rest. Nothing is written but the cache."""
     if request.size != "auto" or request.init_from:
         raise TrainingError("a codec has neither --size nor --from; --model.width says how large it is")
@@ -129,11 +129,11 @@ def plan_codec(request: TrainRequest, say: Say) -> TrainingPlan:
     module.check(data)
     if module.bf16 and machine_of(config).bf16:
         config = config.changed(without({"trainer": {"precision": "bf16-mixed"}}, dotted(whole)))
-    say(f"run        {run}\nreading    {request.path}")
+    log(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
     data.setup("fit")
     with torch.device("meta"):
         codec, does = module.plan(data)
     count = sum(parameter.numel() for parameter in codec.parameters())
-    say(f"codec      {count / 1e6:.2f} M parameters, {does}")
+    log(f"codec      {count / 1e6:.2f} M parameters, {does}")
     return TrainingPlan(config=config, run=run, data=data, parameters=count)

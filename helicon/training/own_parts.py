@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 
 
 @dataclass
@@ -35,4 +35,4 @@ class PrintProfile(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         profiler = trainer.profiler  # type: ignore[attr-defined]
         if trainer.is_global_zero and not profiler.filename and (report := profiler.summary()):
-            say(report)
+            log(report)

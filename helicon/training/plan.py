@@ -38,7 +38,7 @@ from helicon.training.settings.sizes import (
 )
 from helicon.training.tasks import TrainConfig
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 MACHINE = ("accelerator", "devices", "strategy", "num_nodes")  # arguments of the trainer that say what it runs on
 
 
@@ -64,7 +64,7 @@ class TrainingPlan:
         return self.data.prepared
 
 
-def plan_gpt(request: TrainRequest, say: Say) -> TrainingPlan:
+def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     """Checks what was asked for, prepares the data and chooses the rest. Nothing is written but the token cache.
 
     ValueError, DataError or TrainingError in one line for what cannot be done.
@@ -72,22 +72,22 @@ def plan_gpt(request: TrainRequest, say: Say) -> TrainingPlan:
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None
-    own = merge(place(request, run), _fine_tuning(request, source, say) if source else {})
+    own = merge(place(request, run), _fine_tuning(request, source, log) if source else {})
     settled = merge(own, limits(request), request.overrides)
     config = resolve(merge(request.config, settled))
     data = config.make_data()
-    say(f"run        {run}\nreading    {request.path}")
+    log(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
     prepared: Prepared = data.prepared
     check_labels(request, data.layouts, [corpus.labels for corpus in prepared.corpora])
-    say(prepared.summary())
+    log(prepared.summary())
 
     machine = machine_of(config)
     vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in prepared.tokenizers.values())
-    tokens = sum(corpus.tokens(held=False) for corpus in prepared.corpora)
+    tokens = sum(corpus.tokens(val=False) for corpus in prepared.corpora)
     fixed = fixed_length(data.layouts, prepared.tokenizers)
     choice = _size(request, source, machine, tokens, vocabulary, fixed)
-    say(f"size       {choice.name}: {choice.reason}")
+    log(f"size       {choice.name}: {choice.reason}")
     shape = {} if choice.name in (request.task, request.size, "as adopted") else shape_of(choice.name)
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
     named = dotted(merge(request.config, shape, settled))
@@ -102,7 +102,7 @@ def plan_gpt(request: TrainRequest, say: Say) -> TrainingPlan:
     with torch.device("meta"):
         count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
     on = f"{machine.device}, {config.trainer['precision']}"
-    say(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
+    log(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
     config = config.changed(without({"trainer": {"val_check_interval": every}}, named))
     return TrainingPlan(config=config, run=run, data=data, parameters=count)
 
@@ -180,14 +180,14 @@ def _size(
     return choose_size(machine, tokens, request.minutes, vocabulary, fixed, request.steps)
 
 
-def _fine_tuning(request: TrainRequest, source: Bundle, say: Say) -> dict[str, Any]:
+def _fine_tuning(request: TrainRequest, source: Bundle, log: Log) -> dict[str, Any]:
     """The bundle's shape, tokenizers and a lower rate: what is learned already is to be kept."""
     assert request.init_from is not None
     if request.size != "auto":
         raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
     theirs = {str(layout): layout for layout in source.schema.layouts}
     said = merge(request.config, request.overrides).get("data") or {}
-    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source, say)[:1]]
+    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source, log)[:1]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
         made = {Layout.parse(spec).target.name for spec in layouts}
@@ -204,7 +204,7 @@ def _fine_tuning(request: TrainRequest, source: Bundle, say: Say) -> dict[str, A
     return {"model": model, "data": data}
 
 
-def _readable(request: TrainRequest, source: Bundle, say: Say) -> list[str]:
+def _readable(request: TrainRequest, source: Bundle, log: Log) -> list[str]:
     """Layouts of a bundle that the folder has files for, by what they make; says so where it has for several.
 
     DataError of the first where it has for none.
@@ -220,7 +220,7 @@ def _readable(request: TrainRequest, source: Bundle, say: Say) -> list[str]:
     if not found:
         raise faults[0]
     if len(found) > 1:
-        say(f"layout     {found[0]}, the first of {'; '.join(found)}; --data.layouts '[\"{found[1]}\"]' names another")
+        log(f"layout     {found[0]}, the first of {'; '.join(found)}; --data.layouts '[\"{found[1]}\"]' names another")
     return found
 
 

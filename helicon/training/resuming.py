@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.presets import dotted, merge
 from helicon.training.changes import ELSEWHERE, check_unchanged
 from helicon.training.errors import TrainingError
@@ -52,7 +52,7 @@ def resumed_config(
     check_own_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
-        say(f"{fault}; going on from {checkpoint}")
+        log(f"{fault}; going on from {checkpoint}")
     longer = {} if minutes is None else {"trainer": {"max_time": max_time(minutes)}}
     return merge(config, named(run), {"ckpt_path": str(checkpoint)}, typed, longer)
 

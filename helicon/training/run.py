@@ -18,7 +18,7 @@ from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from helicon.formats.printable import MOST, printable
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.plugins.loading import require
 from helicon.presets import Config
 from helicon.training.changes import RecordChanges, check_unchanged
@@ -220,7 +220,7 @@ class HeliconCLI(LightningCLI):
                 with explaining_lightning():
                     method(**{**typed, "model": self.model, "datamodule": self.datamodule})
                 if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
-                    say(f"fast_dev_run: {command} goes through; nothing is written")
+                    log(f"fast_dev_run: {command} goes through; nothing is written")
         except OSError as error:
             if command != "fit" or error.errno not in (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
                 raise

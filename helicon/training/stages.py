@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Timer
 
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.bundle.upsamplers import attach_bundle, upsamplers_of
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.modalities.audio import RATE
 from helicon.presets import Config, chosen, dotted, merge, preset, preset_names, without
 from helicon.sequence.layout import Layout
@@ -172,8 +172,8 @@ def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> TrainingPlan
     """What is decided of a stage when its turn has come; errors name the config among the words it was typed by."""
     with locating(request.task, words=words):
         if trains_codec(request.config):
-            return plan_codec(request, say)
-        return plan_gpt(_upsampler(request) if request.upsampler_of else request, say)
+            return plan_codec(request, log)
+        return plan_gpt(_upsampler(request) if request.upsampler_of else request, log)
 
 
 def _top_of(request: TrainRequest, first: TrainRequest | None) -> int:

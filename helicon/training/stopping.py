@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.keeping import KeepBundle, KeepCheckpoints
 from helicon.training.learning.validating import anywhere, between_steps, validation_is_due
@@ -47,7 +47,7 @@ class StopOnSignal(pl.Callback):
             raise SystemExit(128 + number)
         self.signal = number
         if is_first():
-            say("\nstopping after this step; once more stops at once")
+            log("\nstopping after this step; once more stops at once")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RunModule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 
 Callback = pl.Callback  # for who may not import Lightning
 
@@ -22,4 +22,4 @@ class HeliconTrainer(pl.Trainer):
         data these have already.
         """
         datamodule.prepare_data()
-        say(datamodule.prepared.summary())  # type: ignore[attr-defined]
+        log(datamodule.prepared.summary())  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal, get_args
 
 from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
-from helicon.formats.checked import one_of, text, whole, wholes
+from helicon.formats.checked import integer, integers, one_of, text
 from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
@@ -37,9 +37,9 @@ class QuantizerConfig:
 
     def __post_init__(self) -> None:
         QUANTIZERS.get(text("quantizer", self.quantizer))
-        whole("codes", self.codes, 2, MOST_CODES)
-        whole("code_width", self.code_width, 1, MOST_WIDTH)
-        if prod(wholes("levels", self.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not self.levels:
+        integer("codes", self.codes, 2, MOST_CODES)
+        integer("code_width", self.code_width, 1, MOST_WIDTH)
+        if prod(integers("levels", self.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not self.levels:
             product = f"numbers whose product is at most {MOST_CODES:,} are accepted"
             raise ValueError(f"levels {list(self.levels)}: {product}")
 
@@ -81,9 +81,9 @@ class ImageCodecConfig(QuantizerConfig):
 
     def __post_init__(self) -> None:
         IMAGE_NETS.get(text("net", self.net))
-        whole("factor", self.factor, 2, MOST_FACTOR)
-        whole("width", self.width, 1, MOST_WIDTH)
-        whole("blocks", self.blocks, 0, MOST_BLOCKS)
+        integer("factor", self.factor, 2, MOST_FACTOR)
+        integer("width", self.width, 1, MOST_WIDTH)
+        integer("blocks", self.blocks, 0, MOST_BLOCKS)
         super().__post_init__()
         if self.factor & (self.factor - 1):
             raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
@@ -112,10 +112,10 @@ class AudioNetConfig(QuantizerConfig):
 
     def __post_init__(self) -> None:
         AUDIO_NETS.get(text("net", self.net))
-        whole("stride", self.stride, 2, MOST_HOP)
-        whole("width", self.width, 1, MOST_WIDTH)
-        whole("depth", self.depth, 0, MOST_DEPTH)
-        whole("growth", self.growth, 1, MOST_GROWTH)
+        integer("stride", self.stride, 2, MOST_HOP)
+        integer("width", self.width, 1, MOST_WIDTH)
+        integer("depth", self.depth, 0, MOST_DEPTH)
+        integer("growth", self.growth, 1, MOST_GROWTH)
         if self.growth**self.depth > MOST_HOP:
             dilations = f"dilations of at most {MOST_HOP:,} are accepted"
             raise ValueError(f"growth {self.growth}, depth {self.depth}: {dilations}")
@@ -137,10 +137,10 @@ class AudioCodecConfig(AudioNetConfig):
     channels: int = 1
 
     def __post_init__(self) -> None:
-        if not wholes("hops", self.hops, MOST_HOPS, 2, MOST_HOP):
+        if not integers("hops", self.hops, MOST_HOPS, 2, MOST_HOP):
             raise ValueError("hops: one or more are needed")
-        whole("rate", self.rate, 1, MOST_RATE)
-        whole("channels", self.channels, 1, MOST_CHANNELS)
+        integer("rate", self.rate, 1, MOST_RATE)
+        integer("channels", self.channels, 1, MOST_CHANNELS)
         super().__post_init__()
         if any(not fine < coarse or coarse % fine for fine, coarse in pairwise(self.hops)):
             raise ValueError(f"hops must rise, each a multiple of the one before, got {list(self.hops)}")

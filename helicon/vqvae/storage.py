@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import helicon
-from helicon.formats.checked import fields, notes_of, one_of, sequence, shown, text, texts, whole
+from helicon.formats.checked import fields, integer, notes_of, one_of, sequence, shown, text, texts
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
@@ -102,13 +102,13 @@ class CodecBundle:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         codec_config: Any = cast(Any, family.config)(**values)
         reading = fields("reading", config["reading"], family.reading)
-        reading = {name: whole(name, value, 1, MOST_READING) for name, value in reading.items()}
+        reading = {name: integer(name, value, 1, MOST_READING) for name, value in reading.items()}
         with torch.device("meta"):  # so that a config alone, without weights of its size, allocates nothing
             codec = family.codec(codec_config)
         expected = {name: (tensor.shape, tensor.dtype) for name, tensor in inference_state_dict(codec).items()}
         counts = sequence("codes", config["codes"], len(bottlenecks(codec)))
         for name, count in zip(bottlenecks(codec), counts):
-            expected[f"{name}kept"] = torch.Size([whole("codes", count, 1, MOST_CODES)]), torch.int64
+            expected[f"{name}kept"] = torch.Size([integer("codes", count, 1, MOST_CODES)]), torch.int64
         if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
             raise ValueError("the weights of the codec are not those of its config")
         for name, level in bottlenecks(codec).items():

@@ -88,7 +88,7 @@ def test_a_spoilt_cache_is_built_again(name: str, how: str, tmp_path: Path) -> N
     ended = attempt(lambda: prepare(asked).files)
     ended.is_cheap()
     assert ended.value == "2", ended
-    assert read_corpus(folder / "0").tokens(held=False)
+    assert read_corpus(folder / "0").tokens(val=False)
 
 
 def test_a_cache_names_no_files_elsewhere(tmp_path: Path) -> None:

@@ -152,12 +152,12 @@ def corpus_of(bundle: Bundle, ids: np.ndarray) -> Any:
     count, length = ids.shape
     names = [f"{i}.png" for i in range(count)]
     offsets = {"image": np.arange(0, count * length + 1, length)}
-    held = np.zeros(count, bool)
+    val = np.zeros(count, bool)
     return Corpus(
         layout=str(bundle.schema.layouts[0]),
         names=names,
         labels=[None] * count,
-        held=held,
+        val=val,
         ids={"image": ids.ravel()},
         offsets=offsets,
     )

@@ -83,7 +83,7 @@ def test_held_out_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_the_share_that_is_held_out_may_be_another(tmp_path: Path) -> None:
     bundle = music_bundle(write_folder(tmp_path / "data"))
     counts = [
-        sum(len(corpus.select(held=True)) for corpus in open_folder(bundle, tmp_path / "data", None, share)[0].corpora)
+        sum(len(corpus.select(val=True)) for corpus in open_folder(bundle, tmp_path / "data", None, share)[0].corpora)
         for share in (0.0, 0.5, 1.0)
     ]
     assert 0 == counts[0] < counts[1] < counts[2] == 15  # one is left to train on

@@ -43,7 +43,7 @@ def test_the_first_variant_is_the_example(tmp_path):
     assert (corpus.names, corpus.labels) == (["a", "b", "c"], ["cats", None, None])
     assert corpus.lengths("text").tolist() == [3, 2, 0]
     assert corpus.lengths("image").tolist() == [2, 2, 2]
-    assert (corpus.tokens(held=False), corpus.tokens(held=True)) == (4, 2)
+    assert (corpus.tokens(val=False), corpus.tokens(val=True)) == (4, 2)
 
 
 def test_tokens_stay_in_their_file_in_this_process_and_in_others(tmp_path):
@@ -66,7 +66,7 @@ def test_a_corpus_without_a_folder_is_sent_whole():
         layout="text",
         names=["a"],
         labels=[None],
-        held=np.array([False]),
+        val=np.array([False]),
         ids={"text": ids(3, 4)},
         offsets={"text": ids(0, 2)},
     )

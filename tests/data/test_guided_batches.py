@@ -36,14 +36,14 @@ def found(tmp_path: Path, media) -> tuple[Prepared, Sequencer]:
 def test_ids_of_the_guide_and_whole_texts_are_stored(found):
     (corpus,) = found[0].corpora
     assert [modality.name for modality in modalities_of(Layout.parse(SPEC))] == ["verses", "tones"]
-    assert found[0].choices == {"verse": "verses", "fine": "tones", "coarse": "tones"}
+    assert found[0].tokenizer_names == {"verse": "verses", "fine": "tones", "coarse": "tones"}
     assert found[0].repaired == {}  # a verse of ten letters is not cut to two
     by_name = {name.partition(".")[0]: corpus.example(i) for i, name in enumerate(corpus.names)}
     assert {name: [len(ids[slot]) for slot in ("verse", "fine", "coarse")] for name, ids in by_name.items()} == {
         "0": [10, 30, 8], "1": [5, 7, 2], "2": [8, 21, 6],
     }  # fmt: skip
     assert by_name["1"]["coarse"].tolist() == [int(digit) % 3 for digit in digits(7, 1)[::4]]
-    assert corpus.tokens(held=True) + corpus.tokens(held=False) == 30 + 7 + 21
+    assert corpus.tokens(val=True) + corpus.tokens(val=False) == 30 + 7 + 21
 
 
 def guide_of(packed: PackedSequence, sequencer: Sequencer) -> list[int]:
@@ -97,5 +97,5 @@ def test_every_token_is_scored_once_with_its_guide(found):
         targets = window.targets[2:]
         heard += targets[targets != NO_TARGET].tolist()
         assert all(guide_of(window, sequencer)[2:-1])
-    held = [corpus.example(int(i))["fine"] for i in corpus.select(held=True)]
+    held = [corpus.example(int(i))["fine"] for i in corpus.select(val=True)]
     assert heard == [int(i) for ids in held for i in (*(ids + start), stop)]

@@ -39,7 +39,7 @@ def source(pieces, tmp_path) -> DataSource:
 
 def prepared(source: DataSource, **others) -> tuple[Prepared, list[str]]:
     said: list[str] = []
-    return prepare(source, say=said.append, **others), said
+    return prepare(source, log=said.append, **others), said
 
 
 def ids(prepared: Prepared) -> list[dict[str, list[int]]]:
@@ -57,7 +57,7 @@ def test_every_piece_is_its_tokens(source):
         score, _ = MUSIC.read(source.path / name, name.split("/")[0])
         for slot, tokenizer in found.tokenizers.items():
             assert np.array_equal(corpus.example(i)[slot], tokenizer.encode(score))
-    assert corpus.tokens(held=True) + corpus.tokens(held=False) == sum(corpus.lengths("music"))
+    assert corpus.tokens(val=True) + corpus.tokens(val=False) == sum(corpus.lengths("music"))
     assert "6 read, 0 skipped" in found.summary()
 
 

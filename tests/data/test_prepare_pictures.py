@@ -131,7 +131,7 @@ def test_a_picture_is_on_the_same_side_alone_and_with_its_caption(tmp_path):
     for found in (prepared(folder), prepared(folder, "image[] text[12]"), prepared(folder, "image[]"),
                   prepared(folder, manifest=manifest)):  # fmt: skip
         (corpus,) = found.corpora
-        sides.append({corpus.names[i].removesuffix(".png") for i in corpus.select(held=True)})
+        sides.append({corpus.names[i].removesuffix(".png") for i in corpus.select(val=True)})
     assert 2 < len(sides[0]) < 20
     assert all(side == sides[0] for side in sides)
 

@@ -55,7 +55,7 @@ def test_a_layout_has_each_medium_once(layout, names):
 @pytest.mark.parametrize(("name", "tokens", "rate"), [("mulaw", 1000, 8000), ("mulaw", 500, 4000), ("pcm", 1000, 8000)])
 def test_samples_with_the_folders_as_labels(tmp_path, name, tokens, rate):
     found = prepared(write_sounds(tmp_path / "data"), "style[1] audio", {"audio": name}, rate=rate)
-    assert found.choices == {"style": "labels", "audio": name}
+    assert found.tokenizer_names == {"style": "labels", "audio": name}
     style, audio = found.tokenizers["style"], found.tokenizers["audio"]
     assert style.block.tokens == ("ada", "bob", "any-label")
     corpus = found.corpora[0]

@@ -259,8 +259,8 @@ def test_what_is_held_out_is_what_training_held_out(bundle, tmp_path, monkeypatc
     for tables in (1, 0):
         found = evaluate(bundle, tmp_path / "texts", heldout=True, held_out=0.1)
         (corpus,) = found.prepared.corpora
-        assert (list(corpus.names), list(corpus.held)) == (list(trained.names), list(trained.held))
-        assert [loss.pieces for loss in found.losses] == [sum(trained.held)]
+        assert (list(corpus.names), list(corpus.val)) == (list(trained.names), list(trained.val))
+        assert [loss.pieces for loss in found.losses] == [sum(trained.val)]
         assert len(found.tables) == tables
         monkeypatch.setattr(Classify, "report", lambda *batches: {})
 

@@ -134,7 +134,7 @@ def test_pairs_come_whole_and_all_of_a_prompt_is_on_one_side(rated):
     (corpus,) = prepared(rated, Path("pairs.jsonl"), 0.4, examples="pairs").corpora
     names = [[corpus.names[side] for side in pair] for pair in corpus.pairs]
     assert sorted(names) == sorted([[f"a{i}.txt", f"b{i}.txt"] for i in range(1, 12)] + [["a1.txt", "b2.txt"]])
-    sides = corpus.held[corpus.pairs]
+    sides = corpus.val[corpus.pairs]
     assert (sides[:, 0] == sides[:, 1]).all()
     assert 0 < sides[:, 0].sum() < len(sides)
     held = dict(zip(map(tuple, names), sides[:, 0]))
@@ -149,10 +149,10 @@ def test_pairs_that_share_a_file_are_on_one_side(tmp_path):
     manifest = tmp_path / "pairs.csv"
     manifest.write_text("chosen,rejected\n" + "".join(f"{i}.txt,{i + 1}.txt\n" for i in range(39)))
     (corpus,) = prepared(tmp_path, manifest, 0.3, examples="pairs").corpora
-    assert not corpus.held.any()
+    assert not corpus.val.any()
     manifest.write_text("chosen,rejected\n" + "".join(f"{i}.txt,{(i + 4) % 40}.txt\n" for i in range(40)))
     (corpus,) = prepared(tmp_path, manifest, 0.3, examples="pairs").corpora
-    sides = {(int(corpus.names[i].removesuffix(".txt")) % 4, bool(corpus.held[i])) for i in range(len(corpus.names))}
+    sides = {(int(corpus.names[i].removesuffix(".txt")) % 4, bool(corpus.val[i])) for i in range(len(corpus.names))}
     assert {rest for rest, _ in sides} == {0, 1, 2, 3}
     assert len(sides) == 4  # four rings of ten files, each on one side
     assert {held for _, held in sides} == {True, False}
@@ -338,7 +338,7 @@ def test_files_without_a_label_are_told_and_those_of_one_file_are_on_one_side(tm
     assert found.skipped == {str(tmp_path / "books" / "loose.txt"): "no label"}
     assert labels_of([corpus], "books") == ("a", "b")
     assert len(corpus.files) > len({*corpus.files}) == 8  # several documents of each
-    assert all(len({*corpus.held[corpus.files == file]}) == 1 for file in {*corpus.files})
+    assert all(len({*corpus.val[corpus.files == file]}) == 1 for file in {*corpus.files})
     only = prepared(tmp_path / "books", None, 0.3, examples="labelled", labels=("a", "c"))
     assert set(only.corpora[0].labels) == {"a"}
     assert only.skipped[str(tmp_path / "books" / "b" / "0.txt")] == "label b, which the run has not"

@@ -40,7 +40,7 @@ def test_captions_are_typed_and_pictures_written(tmp_path):
     bundle = image_bundle("text[4] image[]", "image[] text[4]")
     found = prepared(bundle, tmp_path / "data", *("a b", "dog", "owl", "cat", "bee", "ant"))
     asked = requests(bundle, found, tmp_path / "out")
-    held = [found.corpora[0].names[i] for i in found.corpora[0].select(held=True)][:2]
+    held = [found.corpora[0].names[i] for i in found.corpora[0].select(val=True)][:2]
     captions = [(tmp_path / "data" / f"{name}.txt").read_text() for name in held]
     assert [(each.request.to, each.request.given, each.title) for each in asked[:2]] == [
         ("image", {"text": caption}, caption) for caption in captions

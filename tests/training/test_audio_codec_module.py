@@ -115,12 +115,12 @@ def test_one_level_needs_no_name(sounds, tmp_path):
 def test_the_best_codec_is_kept_and_is_as_good_as_was_logged(whole, sounds):
     kept, metrics, data = load_codec(whole), read_metrics(whole), held_out(sounds)
     best = metrics["val/loss"][1].index(min(metrics["val/loss"][1]))
-    assert len(data.held) >= 3
+    assert len(data.val) >= 3
     losses = []
     for level in levels(codec_of(whole)):
         error = energy = 0.0
         ratios, distances, used = [], [], set()
-        for example in data.held:
+        for example in data.val:
             before = data.sounds.stretch(int(example))
             codes = level.encode_long(before)
             after = level.decode_long(codes)[:, : before.shape[1]]
@@ -220,7 +220,7 @@ def test_codes_that_no_sound_to_train_on_has_are_dropped(sounds, tmp_path):
         for sound in train:
             expected = whole.decode_long(whole.encode_long(sound))
             assert torch.equal(fewer.decode_long(fewer.encode_long(sound)), expected)
-        for example in data.held:
+        for example in data.val:
             assert int(fewer.encode_long(data.sounds.stretch(int(example))).max()) < len(used)
 
 
@@ -254,13 +254,13 @@ def test_silence_among_what_is_held_out_has_no_ratio(sounds, tmp_path):
     for number in range(24):
         write_audio(silence(600) if number % 3 == 0 else tone(600, number), folder / f"{number}.wav")
     data = held_out(folder)
-    silent = [int(example) for example in data.held if not data.sounds.stretch(int(example)).any()]
-    assert 0 < len(silent) < len(data.held)
+    silent = [int(example) for example in data.val if not data.sounds.stretch(int(example)).any()]
+    assert 0 < len(silent) < len(data.val)
     run = fit(folder, tmp_path, "run")
     metrics, codec = read_metrics(run), codec_of(run)
     assert all(isfinite(value) for _, values in metrics.values() for value in values)
     best = metrics["val/loss"][1].index(min(metrics["val/loss"][1]))
-    loud = [data.sounds.stretch(int(example)) for example in data.held if int(example) not in silent]
+    loud = [data.sounds.stretch(int(example)) for example in data.val if int(example) not in silent]
     made = [codec.level(0).decode_long(codec.level(0).encode_long(each)) for each in loud]
     ratios = [float(si_sdr(each, after[:, : each.shape[1]])) for each, after in zip(loud, made)]
     assert metrics["val/si_sdr-4"][1][best] == pytest.approx(np.mean(ratios), abs=1e-3)
@@ -391,7 +391,7 @@ def test_a_validation_listens_to_some_minutes(tmp_path):
     assert all(batch.shape[:2] == (1, 1) for batch in batches)
     assert set(seconds) == {5, LONGEST_S}
     assert ALL_S / 2 <= sum(seconds) <= 1.5 * ALL_S
-    assert len(batches) < len(data.held)
+    assert len(batches) < len(data.val)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def held_out(pictures: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures that were held out, and those that were not, uint8 [B, C, H, W]."""
     data = CodecData(ImageDataConfig(path=str(pictures), size=16, held_out=0.2))
     data.setup("fit")
-    return data.pictures.batch(data.held), data.pictures.batch(data.pictures.corpus.select(held=False))
+    return data.pictures.batch(data.val), data.pictures.batch(data.pictures.corpus.select(val=False))
 
 
 def test_the_best_codec_is_kept_and_is_as_good_as_was_logged(whole, pictures):

@@ -44,14 +44,14 @@ class Checkpoint:
         """An error that names the settings' file."""
         return ImportingError(f"{self.folder / CONFIG}: {message}")
 
-    def whole(self, key: str, default: Any = None) -> int:
+    def positive_int(self, key: str, default: Any = None) -> int:
         """A setting that is a whole number above 0; ImportingError for anything else."""
         value = self.config.get(key, default)
         if type(value) is not int or value < 1:
             raise self.fault(f"{key} {shown(value)}: a whole number above 0 is accepted")
         return value
 
-    def chosen(self, key: str, default: Any, accepted: Collection[Any]) -> Any:
+    def option(self, key: str, default: Any, accepted: Collection[Any]) -> Any:
         """A setting that changes what is computed; ImportingError unless it is one that a GPT here can have."""
         value = self.config.get(key, default)
         if not any(type(value) is type(each) and value == each for each in accepted):

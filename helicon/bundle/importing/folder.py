@@ -18,10 +18,10 @@ MODELS: dict[str, Callable[[Checkpoint, Callable[[str], None]], Bundle]] = {
 }  # fmt: skip
 
 
-def import_folder(folder: Path, say: Callable[[str], None] = lambda line: None) -> Bundle:
+def import_folder(folder: Path, log: Callable[[str], None] = lambda line: None) -> Bundle:
     """The model of a folder that transformers' `save_pretrained` wrote: GPT-2 or ImageGPT.
 
-    say: is told what people should know. ImportingError, WeightsError or ValueError in one line for what cannot be
+    log: is told what people should know. ImportingError, WeightsError or ValueError in one line for what cannot be
     imported.
     """
     if not folder.is_dir():
@@ -30,9 +30,9 @@ def import_folder(folder: Path, say: Callable[[str], None] = lambda line: None) 
     if not isinstance(kind, str) or kind not in MODELS:
         raise ImportingError(f"{folder / CONFIG}: {unknown('model_type', str(kind), MODELS)}")
     checkpoint = Checkpoint.read(folder)
-    bundle = MODELS[kind](checkpoint, say)
+    bundle = MODELS[kind](checkpoint, log)
     left = sorted(checkpoint.tensors.keys() - {"lm_head.weight"})  # which a tied model may have twice
     if left:
-        say(f"left out   {printable(', '.join(left), MOST)}: not of a language model")
+        log(f"left out   {printable(', '.join(left), MOST)}: not of a language model")
     bundle.notes = {"imported": folder.resolve().name, "model_type": kind}
     return bundle

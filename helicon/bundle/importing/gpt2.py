@@ -9,7 +9,7 @@ import torch
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.byte_pairs import read_byte_pairs
 from helicon.bundle.importing.checkpoint import Checkpoint
-from helicon.bundle.importing.layers import build, gpt_config, places
+from helicon.bundle.importing.layers import build, coord_table, gpt_config
 from helicon.formats.checked import shown
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.base import Tokenizer
@@ -20,17 +20,17 @@ SLOT = "text"
 END = 50256  # row of end-of-text, unless settings say another
 
 
-def import_gpt2(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
+def import_gpt2(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
     """A bundle whose logits after (task, a, b ...) are GPT-2's after (end-of-text, a, b ...).
 
     Rows of the vocabulary that no token has are left out. ImportingError says what cannot be imported.
     """
-    tied = checkpoint.chosen("tie_word_embeddings", True, [True, False])
+    tied = checkpoint.option("tie_word_embeddings", True, [True, False])
     config = gpt_config(checkpoint, "layer", "gelu_new", tied)
-    rows, context = checkpoint.whole("vocab_size"), checkpoint.whole("n_positions")
+    rows, context = checkpoint.positive_int("vocab_size"), checkpoint.positive_int("n_positions")
     wte, wpe = (checkpoint.take(f"{n}.weight", m, config.width) for n, m in (("wte", rows), ("wpe", context)))
     end = _end(checkpoint, rows)
-    kind, tokenizer, kept = _tokenizer(checkpoint, rows, end, say)
+    kind, tokenizer, kept = _tokenizer(checkpoint, rows, end, log)
 
     sequencer = Sequencer([Layout.parse(SLOT)], {SLOT: tokenizer}, context)
     vocabulary = sequencer.schema.vocabulary
@@ -38,7 +38,7 @@ def import_gpt2(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
     tokens = torch.zeros(len(vocabulary), config.width)
     tokens[vocabulary.slice(SLOT)] = wte[own]
     tokens[vocabulary.slice(TASK).start] = wte[end]
-    tables = {"tokens.weight": tokens, "places.weight": places(sequencer.schema, wpe)}
+    tables = {"tokens.weight": tokens, "places.weight": coord_table(sequencer.schema, wpe)}
     if not tied:
         head = tables["head.weight"] = torch.zeros(len(vocabulary), config.width)
         head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, config.width)[own]
@@ -58,14 +58,14 @@ def _end(checkpoint: Checkpoint, rows: int) -> int:
 
 
 def _tokenizer(
-    checkpoint: Checkpoint, rows: int, end: int, say: Callable[[str], None]
+    checkpoint: Checkpoint, rows: int, end: int, log: Callable[[str], None]
 ) -> tuple[str, Tokenizer, list[int]]:
     """(kind, tokenizer, row of the weights of each of its tokens)."""
     found = read_byte_pairs(checkpoint.folder, rows, end)
     if found is None:
-        say("tokenizer  none in the folder: a token is named by its number, as in --text '464 3290'")
+        log("tokenizer  none in the folder: a token is named by its number, as in --text '464 3290'")
         return "numbers", NumbersTokenizer(rows, [end]), [row for row in range(rows) if row != end]
     tokenizer, kept = found
     unnamed = rows - len({*kept, end})
-    say(f"tokenizer  {len(kept):,} byte pairs" + (f"; {unnamed:,} rows without a token left out" if unnamed else ""))
+    log(f"tokenizer  {len(kept):,} byte pairs" + (f"; {unnamed:,} rows without a token left out" if unnamed else ""))
     return "bpe", tokenizer, kept

@@ -11,7 +11,7 @@ from einops import rearrange
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError, read_json
-from helicon.bundle.importing.layers import build, gpt_config, places
+from helicon.bundle.importing.layers import build, coord_table, gpt_config
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -20,19 +20,19 @@ SLOT = "image"
 PALETTE = "preprocessor_config.json"
 
 
-def import_imagegpt(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundle:
+def import_imagegpt(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
     """A bundle whose logits after (task, a, b ...) are ImageGPT's after (start-of-image, a, b ...).
 
     ImportingError says what cannot be imported.
     """
-    checkpoint.chosen("tie_word_embeddings", False, [False])
+    checkpoint.option("tie_word_embeddings", False, [False])
     config = gpt_config(checkpoint, "rms", "quick_gelu", tied=False)
-    colours, pixels = checkpoint.whole("vocab_size") - 1, checkpoint.whole("n_positions")
+    colours, pixels = checkpoint.positive_int("vocab_size") - 1, checkpoint.positive_int("n_positions")
     size = isqrt(pixels)
     if size * size != pixels:
         raise checkpoint.fault(f"n_positions {pixels}: the pixels of a square picture are accepted, such as 1024")
     wte, wpe = (checkpoint.take(f"{n}.weight", m, config.width) for n, m in (("wte", colours + 1), ("wpe", pixels)))
-    tokenizer = PaletteTokenizer(_palette(checkpoint, colours, say), size)
+    tokenizer = PaletteTokenizer(_palette(checkpoint, colours, log), size)
 
     sequencer = Sequencer([Layout.parse(f"{SLOT}[{size}x{size}]")], {SLOT: tokenizer}, pixels)
     schema = sequencer.schema
@@ -41,16 +41,16 @@ def import_imagegpt(checkpoint: Checkpoint, say: Callable[[str], None]) -> Bundl
     tables["tokens.weight"][rows] = wte[:colours]
     tables["tokens.weight"][schema.vocabulary.slice(TASK).start] = wte[colours]
     tables["head.weight"][rows] = checkpoint.take("lm_head.weight", colours, config.width)
-    tables["places.weight"] = places(schema, wpe)
+    tables["places.weight"] = coord_table(schema, wpe)
     return Bundle(gpt=build(checkpoint, config, schema, tables), sequencer=sequencer, tokenizer_names={SLOT: "palette"})
 
 
-def _palette(checkpoint: Checkpoint, colours: int, say: Callable[[str], None]) -> np.ndarray:
+def _palette(checkpoint: Checkpoint, colours: int, log: Callable[[str], None]) -> np.ndarray:
     """float [colours, 3] in [-1, 1]: the folder's, or evenly spaced ones, which is said."""
     path = checkpoint.folder / PALETTE
     clusters = read_json(path).get("clusters") if path.is_file() else None
     if clusters is None:
-        say(f"palette    no clusters in {PALETTE}: {colours} evenly spaced colours, not those that the model learned")
+        log(f"palette    no clusters in {PALETTE}: {colours} evenly spaced colours, not those that the model learned")
         return evenly_spaced(colours)
     try:
         found = np.array(clusters, np.float32)
@@ -58,7 +58,7 @@ def _palette(checkpoint: Checkpoint, colours: int, say: Callable[[str], None]) -
         found = np.zeros(0)
     if found.shape != (colours, 3) or not (np.abs(found) <= 1).all():
         raise ImportingError(f"{path}: clusters: {colours} colours of 3 numbers in [-1, 1] are accepted")
-    say(f"palette    {colours} colours")
+    log(f"palette    {colours} colours")
     return found
 
 

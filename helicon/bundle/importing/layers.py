@@ -34,18 +34,18 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
 
     activation: the one when the settings name none.
     """
-    layers, width = checkpoint.whole("n_layer"), checkpoint.whole("n_embd")
+    layers, width = checkpoint.positive_int("n_layer"), checkpoint.positive_int("n_embd")
     there = len({name.split(".")[1] for name in checkpoint.tensors if name.startswith("h.")})
     if layers != there:
         raise checkpoint.fault(f"n_layer {layers}: there are weights of {there} layers")
-    checkpoint.chosen("add_cross_attention", False, [False])
-    checkpoint.chosen("layer_norm_epsilon", 1e-5, [1e-5])
+    checkpoint.option("add_cross_attention", False, [False])
+    checkpoint.option("layer_norm_epsilon", 1e-5, [1e-5])
     ratio = 4.0 if checkpoint.config.get("n_inner") is None else _hidden(checkpoint) / width
-    mlp: Any = ACTIVATIONS[checkpoint.chosen("activation_function", activation, list(ACTIVATIONS))]
+    mlp: Any = ACTIVATIONS[checkpoint.option("activation_function", activation, list(ACTIVATIONS))]
     dropout = checkpoint.config.get("resid_pdrop", 0.1)
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise checkpoint.fault(f"resid_pdrop {shown(dropout)}: a share from 0 to below 1 is accepted")
-    heads = checkpoint.whole("n_head")
+    heads = checkpoint.positive_int("n_head")
     parts = {"layers": layers, "width": width, "heads": heads, "mlp_ratio": ratio}
     try:
         return GPTConfig(**parts, mlp=mlp, norm=norm, tied=tied, dropout=float(dropout))
@@ -55,7 +55,7 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
 
 def _hidden(checkpoint: Checkpoint) -> int:
     """Width of the hidden layers by the settings; ImportingError where the weights have another."""
-    hidden, name = checkpoint.whole("n_inner"), "h.0.mlp.c_fc.bias"
+    hidden, name = checkpoint.positive_int("n_inner"), "h.0.mlp.c_fc.bias"
     if name in checkpoint.tensors and len(checkpoint.tensors[name]) != hidden:
         raise checkpoint.fault(f"n_inner {hidden}: there are weights of {len(checkpoint.tensors[name])}")
     return hidden
@@ -80,7 +80,7 @@ def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Map
     return gpt.eval()
 
 
-def places(schema: Schema, wpe_PC: Tensor) -> Tensor:
+def coord_table(schema: Schema, wpe_PC: Tensor) -> Tensor:
     """The table of all coordinates: positions as they were learned, and nothing for the others."""
     table = torch.zeros(schema.coord_table_size, wpe_PC.shape[1])
     start = schema.axis_starts["position"]
@@ -102,6 +102,6 @@ def _taken(checkpoint: Checkpoint, name: str, expected: Tensor) -> Tensor:
 
 def _query_factor(checkpoint: Checkpoint, layer: int, head: int) -> float:
     """What queries are multiplied by, where scores are not divided by the root of `head` alone."""
-    by_root = checkpoint.chosen("scale_attn_weights", True, [True, False])
-    by_layer = checkpoint.chosen("scale_attn_by_inverse_layer_idx", False, [True, False])
+    by_root = checkpoint.option("scale_attn_weights", True, [True, False])
+    by_layer = checkpoint.option("scale_attn_by_inverse_layer_idx", False, [True, False])
     return (1.0 if by_root else head**0.5) / (layer + 1 if by_layer else 1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from helicon.formats.files import default_cache
 from helicon.formats.printable import MOST, printable
 from helicon.formats.private import NotPrivateError, open_private
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 
 SOURCE = Path(__file__).with_name("step.c")
@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL | None:
         clear_abandoned(target.parent)
         return _cached(target) or _compiled(command, target)
     except (OSError, NotPrivateError, subprocess.SubprocessError) as error:
-        say(f"the decoding step was not compiled, PyTorch's is used: {_reason(error)}")
+        log(f"the decoding step was not compiled, PyTorch's is used: {_reason(error)}")
         return None
 
 
@@ -59,7 +59,7 @@ def _cached(target: Path) -> ctypes.CDLL | None:
     except FileNotFoundError:
         return None
     except (OSError, NotPrivateError) as error:
-        say(f"the decoding step is compiled anew: {_reason(error)}")
+        log(f"the decoding step is compiled anew: {_reason(error)}")
         return None
     try:
         opened = Path(f"/proc/self/fd/{descriptor}")  # the file that was checked, not one that has replaced it since

@@ -59,9 +59,9 @@ class AudioData(RawData):
 
     def held_batches(self) -> list[Tensor]:
         """Held-out sounds, float32 [1, C, S] each, spread evenly over them; none is cut but very long ones."""
-        each = np.minimum(self.sounds.lengths[self.held], round(LONGEST_S * self.rate))
+        each = np.minimum(self.sounds.lengths[self.val], round(LONGEST_S * self.rate))
         share = min(1.0, ALL_S * self.rate / max(1, int(each.sum())))
-        chosen = self.held[:: max(1, round(1 / share))]
+        chosen = self.val[:: max(1, round(1 / share))]
         return [self.sounds.stretch(int(i), 0, round(LONGEST_S * self.rate))[None] for i in chosen]
 
     def whole_sounds(self) -> Iterator[list[Tensor]]:

@@ -110,7 +110,7 @@ class CodecModule(CodecRun):
         assert isinstance(codec, ImageCodec)
         pictures = self.data.pictures
         used = torch.zeros(codec.codebook_size, dtype=torch.bool)
-        train = pictures.corpus.select(held=False)
+        train = pictures.corpus.select(val=False)
         for start in range(0, len(train), 256):
             batch = pictures.batch(train[start : start + 256]).to(self.device)
             used[codec.encode(pixels_to_tensor(batch)).unique().cpu()] = True

@@ -120,10 +120,10 @@ class CodecRun(RunModule):
         self.stop_unless_finite("loss", loss, batch_idx)
         return loss
 
-    def codebooks(self, held: Mapping[str, Tensor]) -> dict[str, float]:
+    def codebooks(self, val: Mapping[str, Tensor]) -> dict[str, float]:
         """Usage and perplexity of what is held out, and of the training since the last validation, which begin anew."""
         figures: dict[str, float] = {}
-        for side, all_counts in {"val": held, "train": self._counts}.items():
+        for side, all_counts in {"val": val, "train": self._counts}.items():
             for part, counts in all_counts.items():
                 summed = self.summed(counts)
                 if summed.sum():

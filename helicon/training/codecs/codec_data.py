@@ -42,4 +42,4 @@ class CodecData(RawData):
 
     def held_batches(self) -> list[Tensor]:
         """All held-out pictures."""
-        return [self.pictures.batch(group) for group in chunks(self.held.tolist(), self.batch_size)]
+        return [self.pictures.batch(group) for group in chunks(self.val.tolist(), self.batch_size)]

@@ -16,7 +16,7 @@ from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.data.raw import RawBatches
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.training.learning.loaders import held_loader, train_loader
 
 
@@ -53,7 +53,7 @@ class RawData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Reads the files into the cache (on one process)."""
-        self.prepared = self.prepared or prepare(self.source, say=say)
+        self.prepared = self.prepared or prepare(self.source, log=log)
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""
@@ -85,14 +85,14 @@ class RawData(pl.LightningDataModule):
     @property
     def train(self) -> np.ndarray:
         """Indices of what is trained on."""
-        return self.corpus.select(held=False)
+        return self.corpus.select(val=False)
 
     @property
-    def held(self) -> np.ndarray:
+    def val(self) -> np.ndarray:
         """Indices of what is held out."""
-        return self.corpus.select(held=True)
+        return self.corpus.select(val=True)
 
     def examples(self, count: int) -> np.ndarray:
         """Indices of some that are held out, spread evenly; of those to train on, where nothing is held out."""
-        held = self.held if len(self.held) else self.train
-        return held[:: max(1, len(held) // count)][:count]
+        val = self.val if len(self.val) else self.train
+        return val[:: max(1, len(val) // count)][:count]

@@ -27,7 +27,7 @@ from helicon.data.pairs import PairStream
 from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.modalities import registry
 from helicon.objectives.base import MOST_LABELS, NO_LABEL, Batch, Examples
 from helicon.sequence.layout import Layout
@@ -109,7 +109,7 @@ class SequenceData(pl.LightningDataModule):
     def choices(self) -> dict[str, str]:
         """Slot -> name of its tokenizer."""
         assert self.prepared is not None
-        return self.prepared.choices
+        return self.prepared.tokenizer_names
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -120,7 +120,7 @@ class SequenceData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Fits the tokenizers and builds the token cache (on one process)."""
         if self.prepared is None:
-            self._prepare(say)
+            self._prepare(log)
 
     def setup(self, stage: str) -> None:
         """Opens the cache."""
@@ -136,15 +136,15 @@ class SequenceData(pl.LightningDataModule):
     def _learned_from(self, corpus: Corpus) -> np.ndarray:
         """The pairs, or numbers of the examples, to train on."""
         if self.examples == "pairs":
-            return corpus.select_pairs(held=False)
-        return chosen_examples(corpus, held=False, labels=self.numbers(corpus))
+            return corpus.select_pairs(val=False)
+        return chosen_examples(corpus, val=False, labels=self.numbers(corpus))
 
     def numbers(self, corpus: Corpus) -> np.ndarray | None:
         """The number of each example's label, where labels are learned."""
         return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
-    def _prepare(self, say: Any = lambda line: None) -> Prepared:
-        self.prepared = prepare(self.source, self.adopted_tokenizers, say, self._kept)
+    def _prepare(self, log: Any = lambda line: None) -> Prepared:
+        self.prepared = prepare(self.source, self.adopted_tokenizers, log, self._kept)
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:

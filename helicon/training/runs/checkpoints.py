@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from helicon.formats.checked import shown
 from helicon.formats.files import atomic_write, check_folder, open_regular
 from helicon.formats.printable import MOST, printable
-from helicon.formats.progress import say
+from helicon.formats.progress import log
 from helicon.training.errors import TrainingError
 from helicon.training.runs.checkpoint_pickle import UnsafeError, check_pickle
 from helicon.training.runs.checkpoint_zip import read_archive
@@ -113,7 +113,7 @@ def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
         raise TrainingError(f"--ckpt_path {name}: of which run? --config RUN/config.yaml says so, or --runs and --name")
     newest, faults = latest_checkpoint(run)
     for fault in faults:
-        say(f"{fault}; taking {newest}")
+        log(f"{fault}; taking {newest}")
     if name == "last":
         return newest
     kept = read_checkpoint(newest).get("callbacks")

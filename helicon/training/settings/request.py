@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from helicon.formats.checked import number, text, whole
+from helicon.formats.checked import integer, number, text
 from helicon.presets import merge
 from helicon.training.settings.sizes import check_size, shape_of, task_config
 
@@ -65,7 +65,7 @@ class TrainRequest:
         check_size(self.size)
         for name, low, high in (("steps", 1, MOST_STEPS), ("seed", 0, MOST_SEED), ("levels", 1, MOST_LEVELS)):
             if (value := getattr(self, name)) is not None:
-                whole(name, value, low, high)
+                integer(name, value, low, high)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ _lock = threading.RLock()
 
 
 @contextmanager
-def hushed(needed: bool = True) -> Iterator[None]:
+def suppress_output(needed: bool = True) -> Iterator[None]:
     """Suppress warnings and standard error of C code during the block.
 
     Both belong to the whole process, hence a re-entrant lock: one thread at a time.

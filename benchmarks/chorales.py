@@ -19,7 +19,7 @@ import torch
 
 from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
-from helicon.data.batches import held_out_windows
+from helicon.data.batches import val_windows
 from helicon.data.collate import collate
 from helicon.data.prepare import DataSource, prepare
 from helicon.evaluation.ngram import WittenBell
@@ -54,7 +54,7 @@ def main() -> None:
         log=print,
     )
     (layout,), (corpus,) = bundle.schema.layouts, prepared.corpora
-    windows = [window for ((_, window),) in held_out_windows(corpus, bundle.sequencer, layout)]
+    windows = [window for ((_, window),) in val_windows(corpus, bundle.sequencer, layout)]
     total = count = 0.0
     with torch.inference_mode():
         for i in range(0, len(windows), 16):

@@ -1,6 +1,6 @@
-"""Batch t from the corpora: a function of (data, seed, t) alone.
+"""Training batches of token sequences: batch t is a function of (data, seed, t) alone.
 
-Shapes: P pieces, T tokens of the longest of them, A coordinate axes.
+Shapes: P sequences of a batch, T tokens of the longest of them, A coordinate axes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 
-TRIES = 4  # to draw a change after which a piece has room in its windows
+# Draws of an augmentation until the piece fits into the windows that it has in every epoch; then it stays unchanged
+TRIES = 4
 
 
 @dataclass(frozen=True)
 class Variation:
-    """How training examples vary.
+    """Random variation of training examples.
 
-    ranges: modality -> what its random changes (transposition, tempo, crop ...) are drawn from, if there are any.
-    drop: how often a condition is left out, each word of a style by itself. plan: how often the model is told where
-    in the piece it is.
+    Attributes:
+        ranges: modality -> ranges that its augmentations (transposition, tempo, crop ...) are drawn from; empty for
+            none.
+        drop: condition dropout: probability with which a condition is left out, each word of a style by itself.
+        plan: probability with which the coordinates that look ahead, such as the total length, are given.
     """
 
     ranges: Mapping[str, AugmentationRanges] = field(default_factory=dict)
@@ -44,19 +47,27 @@ class Variation:
     plan: float = 0.3
 
 
-NONE = Variation(drop=0.0, plan=0.0)
+NO_VARIATION = Variation(drop=0.0, plan=0.0)
 
 
 class WindowStream:
-    """The endless training windows of one corpus: in each epoch every token of every piece is a target once.
+    """Endless training windows of one corpus: in each epoch every token of every example is a target once.
 
-    A piece is drawn anew in each epoch, alike for all of its windows: its variant, its random change, where it is cut.
-    What is left out of the conditions, and whether the plan is told, is drawn for each window.
+    The variant, augmentation and cuts of an example are drawn anew in each epoch, the same for all its windows.
+    Condition dropout, and whether the plan is given, are drawn for each window.
 
     A batch has `batch` sequences where they fill the context. Where an open slot leaves them shorter, more of them take
-    their place, as many as there is room for in the same tokens.
+    their place, as many as fit into the same number of tokens.
 
-    labels: number of each example's label; those without one are left out, and so is every piece's condition.
+    Args:
+        corpus: token ids, of which the training part is read.
+        sequencer: packs the ids of a window.
+        layout: of the sequences.
+        seed: of order, cuts, augmentation and dropout.
+        batch: sequences of full context in a batch, over all processes.
+        how: augmentation and dropout.
+        labels: label number of each example, int64 [examples], for classifiers: examples without a label and all
+            conditions are left out then.
     """
 
     def __init__(
@@ -75,24 +86,40 @@ class WindowStream:
         self._state = self._rng.bit_generator.state
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number in the stream, window) of batch t, of like lengths."""
+        """(number in the stream, window) of batch t; the windows are of similar length."""
         return self.batches.rows(t)
 
     def example(self, window: int) -> int:
-        """Number, in the corpus, of the example that a window is of."""
+        """Return the number, in the corpus, of the example that a window is cut from."""
         return int(self.examples[self.windows.pieces[window]])
 
     def windows_at(self, number: int, window: int) -> Windows:
-        """What a batch has of a window that comes at that number."""
+        """Return one item of a batch.
+
+        Args:
+            number: of the item in the stream; seeds its random draws.
+            window: row of the window table.
+
+        Returns:
+            A single (example, packed window).
+        """
         return ((self.example(window), self.window(number, window)),)
 
     @property
     def sequences(self) -> int:
-        """Of the full context that a batch stands for."""
+        """Sequences of full context that a batch stands for."""
         return self.batch
 
     def window(self, number: int, window: int) -> PackedSequence:
-        """A window of the table, as it is when it comes at that number."""
+        """Pack a window of the table.
+
+        Args:
+            number: of the window in the stream; seeds its random draws.
+            window: row of the window table.
+
+        Returns:
+            The packed window, with targets for its own tokens only.
+        """
         ids, begin, end = self._cut(self.batches.epoch_of(number), window)
         rng = self._draws(number)
         if self.labels is not None:
@@ -107,13 +134,13 @@ class WindowStream:
         return PackedSequence(packed.ids[:fed], packed.coord_ids[:fed], packed.targets[:fed])
 
     def _targets(self, lengths: Any) -> Any:
-        """Targets of pieces of so many tokens: `eos` among them, unless a slot is full without."""
+        """Return the targets of examples by token count: one more for `eos`, unless a fixed slot is full."""
         return lengths + 1 if self.layout.target.length is None else np.minimum(lengths + 1, self.layout.target.length)
 
     def _cut(self, epoch: int, window: int) -> tuple[dict[str, np.ndarray], int, int]:
-        """The piece of a window as it is in an epoch; the first target of the window, and that after its last.
+        """Return an example as augmented in an epoch, the first target of the window, and the end of its targets.
 
-        A change that makes a piece longer than its windows hold is drawn again, and at last not made.
+        An augmentation that makes an example longer than its windows hold is drawn again, at most TRIES times.
         """
         piece, name = int(self.windows.pieces[window]), self.layout.target.name
         rng = self._draws(epoch, piece + 1)
@@ -124,16 +151,16 @@ class WindowStream:
         return ids, *self.windows.cut(window, int(self._targets(len(ids[name]))), self.limits, rng)
 
     def _draws(self, number: int, piece: int = 0) -> np.random.Generator:
-        """Those of a window or, from 1 on, of a piece in an epoch: a function of (seed, number, piece).
+        """Random generator of a window or, from 1 on, of an example in an epoch: a function of (seed, number, piece).
 
-        They are counted to, which takes no time, instead of seeded anew.
+        Philox is counter-based: setting its counter is much faster than seeding a generator.
         """
         self._state["state"]["counter"][1:3] = number, piece
-        self._rng.bit_generator.state = self._state  # whose pickled copy is not that of a bit generator beside it
+        self._rng.bit_generator.state = self._state  # a generator and its bit generator are pickled apart
         return self._rng
 
     def _drop(self, ids: dict[str, np.ndarray], rng: np.random.Generator) -> None:
-        """Leaves out some of what is known: words of a style one by one, other conditions as a whole."""
+        """Apply condition dropout in place: words of a style one by one, other conditions completely."""
         for slot, tokenizer in self.sequencer.tokenizers.items():
             if slot in ids and isinstance(tokenizer, Words):
                 ids[slot] = tokenizer.drop(self.sequencer.checked(slot, ids[slot]), rng, self.how.drop)
@@ -142,27 +169,56 @@ class WindowStream:
 
 
 def chosen_examples(corpus: Corpus, val: bool, labels: np.ndarray | None = None) -> np.ndarray:
-    """Numbers of the held-out examples, or of those to train on: where labels are learned, of those that have one."""
-    found = corpus.select(val)
-    return found if labels is None else found[labels[found] != NO_LABEL]
+    """Select the examples of one part of the split.
+
+    Args:
+        corpus: the examples.
+        val: True for the validation part, False for the training part.
+        labels: label number of each example, int64 [examples]; examples without a label are left out.
+
+    Returns:
+        Example numbers, int64 [N].
+    """
+    examples = corpus.select(val)
+    return examples if labels is None else examples[labels[examples] != NO_LABEL]
 
 
 def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """An example without its conditions, of which some may tell its label: words are left open, other slots out."""
-    found = {layout.target.name: ids[layout.target.name]}
+    """Remove the conditions of an example, which could give its label away to a classifier.
+
+    Args:
+        sequencer: of the model.
+        layout: of the sequence.
+        ids: local ids by slot.
+
+    Returns:
+        Local ids by slot: the target as it is, words left open, other slots missing.
+    """
+    example = {layout.target.name: ids[layout.target.name]}
     for slot in layout.slots[:-1]:
         tokenizer = sequencer.tokenizers[slot.name]
         if isinstance(tokenizer, Words):
-            found[slot.name] = tokenizer.encode(tokenizer.parse(""))[: slot.length]
-    return found
+            example[slot.name] = tokenizer.encode(tokenizer.parse(""))[: slot.length]
+    return example
 
 
 def augmented(
     sequencer: Sequencer, ids: dict[str, np.ndarray], rng: np.random.Generator, ranges: Mapping[str, AugmentationRanges]
 ) -> dict[str, np.ndarray]:
-    """Every slot of one medium varied alike: its notes transposed and its tempo word moved by the same augmentation.
+    """Augment all slots of a medium alike: its notes are transposed and its tempo word moved by the same draw.
 
-    ValueError for ids that a slot's block does not have, as PluginError for those that a tokenizer gives.
+    Args:
+        sequencer: of the model.
+        ids: local ids by slot; changed in place.
+        rng: of the draws.
+        ranges: modality -> ranges of its augmentation; other modalities stay as they are.
+
+    Returns:
+        `ids`.
+
+    Raises:
+        ValueError: ids that a slot's block does not have.
+        PluginError: a tokenizer's `augment` returned such ids.
     """
     drawn: dict[str, Any] = {}
     for slot in list(ids):
@@ -181,9 +237,13 @@ def augmented(
 
 
 class TrainBatches(NumberedBatches[Batch]):
-    """Batches `first`, `first + 1`, ... without end; layouts take turns.
+    """Endless training batches from number `first` on; layouts take turns.
 
-    Of each batch a process of several takes every `world`-th piece from `rank` on.
+    Args:
+        streams: one for each layout.
+        first: number of the first batch, for resuming.
+        rank: of this process; it takes every `world`-th item of a batch from `rank` on.
+        world: number of processes.
     """
 
     def __init__(
@@ -192,7 +252,7 @@ class TrainBatches(NumberedBatches[Batch]):
         self.streams, self.first, self.rank, self.world = list(streams), first, rank, world
 
     def batch(self, t: int) -> Batch:
-        """Batch t, or this process' share of it."""
+        """Return batch t, or this process' shard of it."""
         index = t % len(self.streams)
         stream = self.streams[index]
         rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
@@ -201,15 +261,26 @@ class TrainBatches(NumberedBatches[Batch]):
 
     @property
     def epoch(self) -> int:
-        """As many as the layout with the most windows needs, since layouts take turns."""
+        """Batches of an epoch, as many as the layout with the most windows needs."""
         return len(self.streams) * max(stream.batches.epoch for stream in self.streams)
 
 
-def held_out_windows(
+def val_windows(
     corpus: Corpus, sequencer: Sequencer, layout: Layout, examples: Examples = "sequences",
     labels: np.ndarray | None = None,
 ) -> Iterator[Windows]:  # fmt: skip
-    """`scored_windows` of all held-out examples, or all held-out pairs."""
+    """Pack all windows of the validation part.
+
+    Args:
+        corpus: the examples.
+        sequencer: of the model.
+        layout: of the sequences.
+        examples: kind of example; `pairs` gives preference pairs instead of single windows.
+        labels: label number of each example, for classifiers: conditions and examples without a label are left out.
+
+    Yields:
+        ((example, window),), or both sides of a pair.
+    """
     if examples == "pairs":
         for pair in corpus.select_pairs(val=True):
             yield pair_windows(corpus, sequencer, layout, pair)
@@ -222,9 +293,19 @@ def held_out_windows(
 def scored_windows(
     corpus: Corpus, sequencer: Sequencer, layout: Layout, example: int, blind: bool = False
 ) -> Iterator[PackedSequence]:  # fmt: skip
-    """Windows in which every token of an example is a target once, with half a window before it where it can.
+    """Cut an example into windows in which each of its tokens is a target once.
 
-    blind: whether its conditions are left out.
+    Windows overlap by half, so that a scored token has at least half a window before it, except at the beginning.
+
+    Args:
+        corpus: the examples.
+        sequencer: of the model.
+        layout: of the sequence.
+        example: number of the example.
+        blind: leave out the conditions.
+
+    Yields:
+        Packed windows; tokens scored before have no target.
     """
     room, name = sequencer.target_capacity(layout), layout.target.name
     half = max(1, room // 2)

@@ -1,4 +1,4 @@
-"""Processes that this one starts: they import nothing of the folder one happens to be in, and end with this one."""
+"""Child processes: they import nothing from the current folder, and end when this process ends."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-SAFE_PATH = "PYTHONSAFEPATH"  # Python's own switch: neither the current folder nor a script's goes before all others
-POLL_S = 1.0  # between two looks for a parent of which the system does not tell when it ends
+SAFE_PATH = "PYTHONSAFEPATH"  # Python's own switch: keeps the current folder and a script's folder off sys.path
+POLL_S = 1.0  # seconds between checks of the parent, where the system does not signal its end
 
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """While it lasts, Python processes that are started do not search the current folder for modules.
+    """Keep the current folder off the module search path of processes started during the block.
 
-    Spawned ones search it first, before they are told where their parent found its own.
+    Spawned processes search it first, before they receive the `sys.path` of their parent.
     """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
@@ -32,9 +32,17 @@ def safe_path() -> Iterator[None]:
 
 
 def python_command(module: str, function: str, words: Sequence[str]) -> list[str]:
-    """Command line of a process that calls a function with a list of words; it ends with this one, or the status given.
+    """Build the command line of a Python process that calls a function and ends with this process.
 
-    It imports from where this one does, but for the current folder.
+    The process has the `sys.path` of this one, without the current folder.
+
+    Args:
+        module: that has the function.
+        function: its name; it takes a list of strings and returns the exit status.
+        words: its argument.
+
+    Returns:
+        Program and arguments for `subprocess`.
     """
     paths = [path for path in sys.path if path]
     code = (
@@ -45,9 +53,10 @@ def python_command(module: str, function: str, words: Sequence[str]) -> list[str
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """From now on this process ends when its parent has ended, which a parent that is killed cannot tell it.
+    """Make this process end when its parent ends, also when the parent is killed.
 
-    parent: process id, where it was not `multiprocessing` that started this process.
+    Args:
+        parent: process id; None where `multiprocessing` started this process.
     """
     threading.Thread(target=_watch, args=(parent,), name="end-with-parent", daemon=True).start()
 

@@ -1,6 +1,6 @@
-"""Sequences of one layout to a batch, padded.
+"""Collate packed sequences of one layout into a padded batch.
 
-Shapes: P pieces, T tokens of the longest of them, A coordinate axes.
+Shapes: P sequences, T tokens of the longest of them, A coordinate axes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,24 @@ import torch
 from helicon.objectives.base import NO_LABEL, Batch
 from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence
 
-Windows = tuple[
-    tuple[int, PackedSequence], ...
-]  # (example, window): one, or of a pair the chosen one and the rejected one
+# An item of a batch: one (example, window), or the chosen and the rejected side of a pair
+Windows = tuple[tuple[int, PackedSequence], ...]
 
 
 def gather(
     index: int, items: Sequence[Windows], labels: np.ndarray | None = None, sequences: int | None = None
 ) -> Batch:  # fmt: skip
-    """A batch of some windows, or of pairs of them: first all that are chosen."""
+    """Collate single windows, or pairs of windows: all chosen sides come first, then all rejected ones.
+
+    Args:
+        index: of the layout.
+        items: of the batch, with the same number of sides each.
+        labels: label number of each example of the corpus.
+        sequences: of full context that the batch stands for; as many as there are windows unless given.
+
+    Returns:
+        The padded batch.
+    """
     examples, packed = zip(*(window for side in zip(*items) for window in side))
     return collate(index, packed, examples, labels, sequences)
 
@@ -30,14 +39,18 @@ def collate(
     index: int, packed: Sequence[PackedSequence], examples: Sequence[int] | None = None,
     labels: np.ndarray | None = None, sequences: int | None = None,
 ) -> Batch:  # fmt: skip
-    """Pads sequences of one layout to the longest; a pad repeats row 0 and is never a target.
+    """Pad sequences of one layout to the longest; padding has row 0 and is never a target.
 
     Args:
         index: of the layout.
         packed: the sequences.
-        examples: number of each one's example in its corpus; those of the sequences unless given.
-        labels: number of the label of each example of the corpus.
-        sequences: of the full context that they stand for; as many as there are unless given.
+        examples: number of the example of each sequence; 0 .. P - 1 unless given.
+        labels: label number of each example of the corpus.
+        sequences: of full context that the batch stands for; P unless given.
+
+    Returns:
+        Batch with ids and targets int64 [P, T], coordinate rows int64 [P, T, A], and lengths, labels and examples
+        int64 [P].
     """
     lengths = np.array([len(p.ids) for p in packed], np.int64)
     real = np.arange(lengths.max()) < lengths[:, None]
@@ -47,6 +60,6 @@ def collate(
     rows[real] = np.concatenate([p.coord_ids for p in packed])
     targets[real] = np.concatenate([p.targets for p in packed])
     numbers = np.arange(len(packed)) if examples is None else np.asarray(examples, np.int64)
-    known = np.full(len(packed), NO_LABEL) if labels is None else labels[numbers]
-    tensors = map(torch.from_numpy, (ids, rows, targets, lengths, known, numbers))
+    label_numbers = np.full(len(packed), NO_LABEL) if labels is None else labels[numbers]
+    tensors = map(torch.from_numpy, (ids, rows, targets, lengths, label_numbers, numbers))
     return Batch(index, *tensors, sequences=len(packed) if sequences is None else sequences)

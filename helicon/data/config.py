@@ -1,4 +1,4 @@
-"""Configuration of data: which files are read, how, and in which batches."""
+"""Data configs: the files that are read, their options, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -51,16 +51,20 @@ class DataConfig:
         check_held_out(self.held_out)
 
     def ranges(self, modalities: Iterable[str]) -> dict[str, AugmentationRanges]:
-        """Modality -> what its augmentations are drawn from; DataError for changes that these media have not."""
+        """Return modality -> ranges of its augmentations; empty with `augment` off.
+
+        Raises:
+            DataError: changes that these modalities do not have.
+        """
         try:
-            found = registry.augmentation_ranges(modalities, {**self.USUAL_CHANGES, **(self.changes or {})})
+            ranges = registry.augmentation_ranges(modalities, {**self.USUAL_CHANGES, **(self.changes or {})})
         except ValueError as error:
             raise DataError(f"--data.changes: {error}") from None
-        return found if self.augment else {}
+        return ranges if self.augment else {}
 
 
 def check_held_out(share: float) -> None:
-    """DataError for a share that would leave nothing to train on."""
+    """Raise DataError for a validation share outside [0, 1), which would leave nothing to train on."""
     if not 0 <= share < 1:
         raise DataError(f"--data.held_out must be 0 or more and less than 1, got {share}")
 
@@ -98,34 +102,35 @@ class SequenceDataConfig(DataConfig):
 
     @property
     def of_media(self) -> dict[str, Any]:
-        """How files are read and tokenizers learned, where it is said: options that media declare."""
-        declared = {each.name for each in fields(self)} - {each.name for each in fields(SequenceDataConfig)}
+        """Options declared by media that are set: how files are read and tokenizers fitted."""
+        declared = {option.name for option in fields(self)} - {option.name for option in fields(SequenceDataConfig)}
         return {name: value for name in sorted(declared) if (value := getattr(self, name)) is not None}
 
 
 def sequence_data_config() -> type[SequenceDataConfig]:
-    """Returns SequenceDataConfig with a field for each option that a medium declares.
+    """Return SequenceDataConfig with a field for each option that a medium declares.
 
-    None stands for what the tokenizer asks for, such as the size that a codec was trained on, or the medium's default.
+    None stands for what the tokenizer asks for, such as the size that a codec was trained on, or else for the medium's
+    default.
     """
     return _with_options(registry.option_classes())
 
 
 @cache
 def _with_options(declared: tuple[tuple[str, type[Any]], ...]) -> type[SequenceDataConfig]:
-    """declared: (medium, dataclass of its options)."""
-    taken = {each.name for each in fields(SequenceDataConfig)}
-    found: dict[str, Any] = {}
-    for medium, options in sorted(declared, key=lambda each: not registry.MODALITIES.is_own(each[0])):  # ours go first
+    """Build the config class. declared: (medium, dataclass of its options)."""
+    taken = {option.name for option in fields(SequenceDataConfig)}
+    types_by_name: dict[str, Any] = {}
+    for medium, options in sorted(declared, key=lambda item: not registry.MODALITIES.is_own(item[0])):  # ours go first
         types = get_type_hints(options)
-        for name in (each.name for each in fields(options)):
-            if name in taken or found.setdefault(name, types[name]) != types[name]:
+        for name in (option.name for option in fields(options)):
+            if name in taken or types_by_name.setdefault(name, types[name]) != types[name]:
                 what = f"--data.{name} is another option already; give its field another name"
                 raise registry.MODALITIES.fault(medium, what)
     # jsonargparse takes its help from docstrings
     described = [(inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip() for _, options in declared]
     text = "\n".join(["Token sequences, and how their files are read.", "", "Args:", *filter(None, described)])
-    names = [(name, kind | None, field(default=None)) for name, kind in found.items()]
+    names = [(name, kind | None, field(default=None)) for name, kind in types_by_name.items()]
     return make_dataclass(
         "SequenceDataConfig", names, bases=(SequenceDataConfig,), frozen=True, kw_only=True,
         namespace={"__doc__": text, "__module__": __name__},

@@ -1,4 +1,4 @@
-"""Token shards on disk: the ids of every slot of every example, memory-mapped; names, labels, the held-out split."""
+"""Token shards on disk: memory-mapped ids of each slot of each example, with names, labels and validation split."""
 
 from __future__ import annotations
 
@@ -17,28 +17,37 @@ from helicon.formats.files import atomic_write, open_regular, read_regular, writ
 from helicon.formats.printable import MOST, printable
 from helicon.sequence.layout import Layout
 
-VERSION = 4
+VERSION = 4  # of the shards; others are built again
 INDEX = "corpus.json"
 MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
 SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")
-MAGIC = b"\x93NUMPY\x01\x00"  # of NEP 1
+MAGIC = b"\x93NUMPY\x01\x00"  # of .npy files, version 1.0 (NEP 1)
 HEADER = re.compile(rb"\{'descr': '([<>|][iu][1248])', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n")
 
-Ids = np.ndarray | Sequence[np.ndarray]  # of a slot: one array, or its variants
+Ids = np.ndarray | Sequence[np.ndarray]  # local ids of a slot: one array, or one for each variant
 
 
 class CorpusError(ValueError):
-    """Shards that are damaged, half-written or of another version; they are to be built again."""
+    """Shards that are damaged, incomplete or of another version; they have to be built again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Examples of one layout. What is read from a folder is sent to other processes as that folder, not as its arrays.
+    """Examples of one layout. A corpus read from a folder is pickled as the folder's path, without its arrays.
 
-    ids: slot -> flat array of local ids of all variants. offsets: slot -> int64 [variants + 1] into it.
-    variants: slot -> int64 [examples + 1] into the variants, for slots of which some example has several.
-    files: int64 [examples], number of the file that each comes from: of a long text the same for each of its documents;
-    empty where each has its own. pairs: int64 [pairs, 2], the examples of which the first was preferred to the second.
+    Attributes:
+        layout: of the examples.
+        names: of the examples.
+        labels: of the examples; None where there is none.
+        val: bool [examples], True in the validation part.
+        ids: slot -> local ids of all variants, unsigned [tokens].
+        offsets: slot -> bounds of each variant in `ids`, int64 [variants + 1].
+        variants: slot -> bounds of each example in the variants, int64 [examples + 1]; only of slots of which some
+            example has several.
+        files: number of the file of each example, int64 [examples], the same for all documents of a long text; empty
+            where each example has its own file.
+        pairs: int64 [pairs, 2], the chosen and the rejected example of preference pairs.
+        folder: of the shards, if they are on disk.
     """
 
     layout: str
@@ -59,39 +68,44 @@ class Corpus:
         return len(self.names)
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """Local ids of each slot, int64: the first variant, or one drawn by `rng`.
+        """Return the local ids of an example.
 
-        One number is drawn for all slots, so that those of one medium are of the same variant, and none where no slot
-        has variants.
+        Args:
+            index: number of the example.
+            rng: draws the variant; None for the first. One draw serves all slots, so that slots of one medium have the
+                same variant; nothing is drawn where no slot has variants.
+
+        Returns:
+            Slot -> ids int64 [T].
         """
         draw = rng.random() if rng is not None and self.variants else 0.0
-        found = {}
+        example = {}
         for slot, ids in self.ids.items():
             first, end = self.variants[slot][index : index + 2] if slot in self.variants else (index, index + 1)
             start, stop = self.offsets[slot][first + int(draw * (end - first)) :][:2]
-            found[slot] = np.asarray(ids[start:stop], np.int64)
-        return found
+            example[slot] = np.asarray(ids[start:stop], np.int64)
+        return example
 
     def lengths(self, slot: str) -> np.ndarray:
-        """Tokens of a slot in each example, of its first variant, int64 [examples]."""
+        """Return the tokens of a slot in each example, in its first variant, int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return lengths[self.variants[slot][:-1]] if slot in self.variants else lengths
 
     def longest(self, slot: str) -> np.ndarray:
-        """Tokens of a slot in each example, of its longest variant, int64 [examples]."""
+        """Return the tokens of a slot in each example, in its longest variant, int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return np.maximum.reduceat(lengths, self.variants[slot][:-1]) if slot in self.variants else lengths
 
     def select(self, val: bool) -> np.ndarray:
-        """Indices of the held-out examples, or of those to train on."""
+        """Return the numbers of the validation examples, or of the training examples, int64 [N]."""
         return np.flatnonzero(self.val == val)
 
     def tokens(self, val: bool) -> int:
-        """Tokens of the slot that is made, over one side of the split."""
+        """Count the tokens of the target slot in one part of the split."""
         return int(self.lengths(Layout.parse(self.layout).target.name)[self.select(val)].sum())
 
     def select_pairs(self, val: bool) -> np.ndarray:
-        """The held-out pairs [N, 2], or those to train on: both of a pair are on the same side."""
+        """Return the validation pairs, or the training pairs, int64 [N, 2]; no pair is in both parts."""
         return self.pairs[self.val[self.pairs[:, 0]] == val]
 
 
@@ -99,30 +113,41 @@ def write_corpus(
     folder: Path, layout: str, rows: Iterable[tuple[str, str | None, bool, Mapping[str, Ids]]],
     block_sizes: Mapping[str, int], files: Sequence[int] = (), pairs: Sequence[tuple[int, int]] = (),
 ) -> Corpus:  # fmt: skip
-    """Writes (name, label, held out, ids of each slot) as shards; the index, with checksums, comes last.
+    """Write shards; the index, with checksums, comes last.
 
-    Ids of a slot are an array, or a list of several: variants of which one is used at a time. ValueError for ids that
-    the slot's block does not have.
+    Args:
+        folder: of the shards.
+        layout: of the examples.
+        rows: (name, label, whether it is in the validation part, ids by slot) of each example.
+        block_sizes: slot -> tokens of its block.
+        files: number of the file of each example; empty where each has its own.
+        pairs: (chosen, rejected) example numbers.
+
+    Returns:
+        The corpus, memory-mapped.
+
+    Raises:
+        ValueError: a slot without ids, or ids that its block does not have.
     """
     names, labels, val = [], [], []
     parts: dict[str, list[np.ndarray]] = {slot: [] for slot in block_sizes}
     counts: dict[str, list[int]] = {slot: [0] for slot in block_sizes}
-    for name, label, out, ids in rows:
+    for name, label, is_val, ids in rows:
         names.append(name)
         labels.append(label)
-        val.append(bool(out))
+        val.append(bool(is_val))
         for slot, size in block_sizes.items():
-            given = ids[slot]
-            variants = [given] if isinstance(given, np.ndarray) else list(given)
+            slot_ids = ids[slot]
+            variants = [slot_ids] if isinstance(slot_ids, np.ndarray) else list(slot_ids)
             if not variants:
                 raise ValueError(f"{name}: no ids for the slot {slot}")
             parts[slot] += [narrow(variant, size, f"{name}: {slot}") for variant in variants]
             counts[slot].append(len(variants))
     arrays = {}
-    for slot, found in parts.items():
-        arrays[f"{slot}.ids"] = np.concatenate(found) if found else np.zeros(0, np.uint8)
-        arrays[f"{slot}.offsets"] = np.array([0, *map(len, found)], np.int64).cumsum()
-        if len(found) > len(names):
+    for slot, arrays_of_slot in parts.items():
+        arrays[f"{slot}.ids"] = np.concatenate(arrays_of_slot) if arrays_of_slot else np.zeros(0, np.uint8)
+        arrays[f"{slot}.offsets"] = np.array([0, *map(len, arrays_of_slot)], np.int64).cumsum()
+        if len(arrays_of_slot) > len(names):
             arrays[f"{slot}.variants"] = np.array(counts[slot], np.int64).cumsum()
     checksums = {}
     for name, array in arrays.items():
@@ -139,26 +164,46 @@ def write_corpus(
 
 
 def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
-    """Ids as the smallest type for those of a block of `size` tokens; ValueError, beginning with `what`, for others."""
-    kind, whole = _smallest(size)
-    if whole and ids.dtype == kind:  # there are no others
+    """Cast ids to the smallest integer type that holds a block.
+
+    Args:
+        ids: of the block, integers [T].
+        size: tokens of the block.
+        what: beginning of the error message.
+
+    Returns:
+        Unsigned integers [T].
+
+    Raises:
+        ValueError: ids outside 0 .. size - 1.
+    """
+    kind, is_exact = _smallest(size)
+    if is_exact and ids.dtype == kind:  # the type has no other values
         return ids
-    if len(ids) and int(ids.view(f"u{ids.itemsize}").max()) >= size:  # seen so, negative ones are large
+    if len(ids) and int(ids.view(f"u{ids.itemsize}").max()) >= size:  # as unsigned, negative ids are large
         raise ValueError(f"{what} ids must be from 0 to {size - 1}, got {ids.min()} to {ids.max()}")
     return ids.astype(kind, copy=False)
 
 
 @cache
 def _smallest(size: int) -> tuple[np.dtype, bool]:
-    """The smallest type for ids below a size, and whether it holds no others."""
+    """Return the smallest type for ids below `size`, and whether all of its values are below."""
     kind = np.min_scalar_type(max(0, size - 1))
     return kind, int(np.iinfo(kind).max) == size - 1
 
 
 def read_corpus(folder: Path, check: bool = True) -> Corpus:
-    """Opens shards without reading the ids into memory. CorpusError says why they cannot be used.
+    """Open shards; ids are memory-mapped.
 
-    check: whether checksums are compared, for which all is read once.
+    Args:
+        folder: of the shards.
+        check: compare checksums, for which everything is read once.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        CorpusError: shards that cannot be used, with the reason.
     """
     try:
         index: dict[str, Any] = json.loads(read_regular(folder / INDEX, MAX_INDEX_BYTES, links=False))
@@ -167,22 +212,22 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
         arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
         for name, checksum in sorted(index["checksums"].items()):
             shard = SHARD.fullmatch(name)
-            if not shard:  # it may lead elsewhere
+            if not shard:  # it may be a path out of the folder
                 raise CorpusError(f"{folder / INDEX}: {printable(name, MOST)!r} is no name of a shard")
             slot, kind = shard.groups()
-            arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")  # as large as it says
+            arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")  # of the length in its header
             if check and _checksum(folder / name) != checksum:
                 raise CorpusError(f"{folder / name}: checksum differs")
         names, labels, val = index["names"], index["labels"], np.array(index["held"], bool)
         files, pairs = np.array(index["files"], np.int64), np.array(index["pairs"], np.int64).reshape(-1, 2)
-        whole = len(names) == len(labels) == len(val) and len(files) in (0, len(names))
-        whole &= bool(((pairs >= 0) & (pairs < len(names))).all())
+        consistent = len(names) == len(labels) == len(val) and len(files) in (0, len(names))
+        consistent &= bool(((pairs >= 0) & (pairs < len(names))).all())
         for slot, ids in arrays["ids"].items():
             variants = arrays["variants"].get(slot, np.arange(len(names) + 1))
             offsets = arrays["offsets"][slot]
-            whole &= len(variants) == len(names) + 1 and (np.diff(variants) > 0).all()
-            whole &= _fit(variants, len(offsets) - 1) and _fit(offsets, len(ids))
-        if not whole:
+            consistent &= len(variants) == len(names) + 1 and (np.diff(variants) > 0).all()
+            consistent &= _fit(variants, len(offsets) - 1) and _fit(offsets, len(ids))
+        if not consistent:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
         return Corpus(
             layout=index["layout"], names=names, labels=labels, val=val, **arrays, files=files, pairs=pairs,
@@ -193,14 +238,14 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
 
 
 def _fit(offsets: np.ndarray, total: int) -> bool:
-    """Whether they go from 0 up to the total."""
+    """Return whether offsets rise from 0 to the total."""
     return offsets[0] == 0 and offsets[-1] == total and bool((np.diff(offsets) >= 0).all())
 
 
 def _mapped(path: Path, kind: str) -> np.ndarray:
-    """A row of numbers of numpy's kind `u` or `i`, memory-mapped. CorpusError unless the file is as its header says.
+    """Memory-map a one-dimensional .npy file of numpy kind `u` or `i`; CorpusError if size and header disagree.
 
-    The header is checked before anything is allocated by it: it may be forged.
+    The header may be forged: it is checked before anything is allocated.
     """
     with open_regular(path, links=False) as file:
         magic, length = file.read(8), int.from_bytes(file.read(2), "little")

@@ -1,4 +1,4 @@
-"""Media to local ids: where they are read, or many at once, on a GPU if there is one, where that takes a codec."""
+"""Encode media to local ids: in reader processes, or in batches, on a GPU if there is one, where a codec is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 from helicon.data.corpus import narrow
 from helicon.data.entries import Entry
-from helicon.data.reading import Media, Reader, Variants, in_company, variants
+from helicon.data.reading import Media, Reader, Variants, is_multimodal, variants
 from helicon.modalities import registry
 from helicon.modalities.guarded import encoded
 from helicon.sequence.layout import Layout
@@ -23,33 +23,34 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
 from helicon.tokenizers.guides import most_ids
 
-TOGETHER, TOGETHER_BYTES = 1024, 32 << 20  # pieces, and bytes of their media, that are encoded at a time
+# Examples, and bytes of their media, that codecs encode at once: media of so many are in memory meanwhile
+ENCODED_AT_ONCE, ENCODED_AT_ONCE_BYTES = 1024, 32 << 20
 
 
 @dataclass(frozen=True)
 class StatisticsJob:
-    """Media to what fitting asks of these modalities: the surveys of each, one for each of its alternatives."""
+    """Job that surveys media for fitting: for each modality, one survey of each variant of an example."""
 
     modalities: Sequence[str]
 
     def __call__(self, entry: Entry, media: Media) -> dict[str, list[Any]]:
-        found = {name: paired(name, thing) if in_company(media) else thing for name, thing in media.items()}
+        paired_media = {name: paired(name, thing) if is_multimodal(media) else thing for name, thing in media.items()}
         surveys = {}
         for name in self.modalities:
             with registry.MODALITIES.running(name):
-                surveys[name] = [registry.get(name).survey(each) for each in variants(found[name])]
+                surveys[name] = [registry.get(name).survey(medium) for medium in variants(paired_media[name])]
         return surveys
 
 
 class EncodedIds(NamedTuple):
-    """Local ids in the smallest type that holds them, no more than there is room for; counts of what was lost."""
+    """Local ids in the smallest type that holds them, cut at the capacity, and counts of what encoding lost."""
 
     ids: np.ndarray
     lost: Mapping[str, int]
 
 
 class EncodedExample(NamedTuple):
-    """One document of an entry: slot -> ids of each alternative; modality -> media of slots that have none yet."""
+    """Document of an entry: slot -> ids of each variant; modality -> media of slots not encoded yet."""
 
     name: str
     ids: dict[str, list[EncodedIds]]
@@ -58,9 +59,14 @@ class EncodedExample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SlotEncoder:
-    """Media of a modality to ids of a slot.
+    """Encoder of a modality's media to the ids of a slot.
 
-    room: how many a piece may have, None for any number. name: of the tokenizer, as the registry knows it.
+    Attributes:
+        slot: of the ids.
+        modality: of the media.
+        tokenizer: of the slot.
+        room: ids of an example at most; the rest is cut. None for any number.
+        name: of the tokenizer in the registry, for error messages.
     """
 
     slot: str
@@ -80,7 +86,7 @@ class SlotEncoder:
 
     @property
     def travels(self) -> bool:
-        """Whether other processes can do this: not with a network, nor with what cannot be pickled."""
+        """True if other processes can encode: not with a network, nor with a tokenizer that cannot be pickled."""
         if isinstance(self.tokenizer, CodecTokenizer):
             return False
         try:
@@ -89,7 +95,7 @@ class SlotEncoder:
             return False
 
     def ready(self) -> SlotEncoder:
-        """With a codec on the GPU, if there is one."""
+        """Return the encoder with a codec moved to the GPU, if there is one."""
         if isinstance(self.tokenizer, CodecTokenizer) and torch.cuda.is_available():
             return replace(self, tokenizer=self.tokenizer.to("cuda"))
         return self
@@ -97,7 +103,13 @@ class SlotEncoder:
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """Media to the pieces of a layout, with ids of the slots that the coders are of."""
+    """Job that encodes the media of an entry to examples of a layout.
+
+    Attributes:
+        layout: of the examples.
+        modalities: slot -> modality.
+        coders: of the slots that are encoded in this job.
+    """
 
     layout: Layout
     modalities: Mapping[str, str]  # slot -> modality
@@ -107,25 +119,25 @@ class EncodingJob:
         return [
             EncodedExample(
                 name,
-                {coder.slot: coder(variants(found[coder.modality])) for coder in self.coders},
-                {name: found[name] for name in self._later},
+                {coder.slot: coder(variants(media_by_name[coder.modality])) for coder in self.coders},
+                {name: media_by_name[name] for name in self._later},
             )
-            for name, found in self._documents(entry, media)
+            for name, media_by_name in self._documents(entry, media)
         ]
 
     @cached_property
     def _later(self) -> set[str]:
-        """Modalities of the slots that others encode."""
+        """Modalities of the slots that are encoded after this job."""
         coded = {coder.slot for coder in self.coders}
         return {name for slot, name in self.modalities.items() if slot not in coded}
 
     def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, Media]]:
-        """An entry is one document, but for a medium alone in an open slot that comes in parts, as long text does.
+        """Split an entry into documents: several only for a medium in parts, such as long text, alone in an open slot.
 
-        One of a pair is judged as a whole.
+        A side of a preference pair is judged as one document.
         """
-        if in_company(media):
-            return [(entry.name, {name: paired(name, found) for name, found in media.items()})]
+        if is_multimodal(media):
+            return [(entry.name, {name: paired(name, medium) for name, medium in media.items()})]
         if self.layout.target.length is not None or entry.side:
             return [(entry.name, media)]
         name = self.modalities[self.layout.target.name]
@@ -140,9 +152,17 @@ def encode(
     reader: Reader, layout: Layout, modalities: Mapping[str, str], tokenizers: Mapping[str, Tokenizer],
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[Entry, EncodedExample]]:  # fmt: skip
-    """All pieces of a layout with ids of these slots, in order.
+    """Encode all entries of a layout.
 
-    modalities: of each slot, by name. names: of tokenizers, as the registry knows them.
+    Args:
+        reader: of the entries.
+        layout: of the examples.
+        modalities: slot -> modality of the slots that are encoded.
+        tokenizers: by slot.
+        names: slot -> name of its tokenizer in the registry, for error messages.
+
+    Yields:
+        (entry, encoded document) in order; several documents of one entry follow each other.
     """
     room = most_ids(layout, tokenizers)
     coders = [
@@ -166,13 +186,20 @@ def encode(
 
 
 def grouped(pieces: Iterable[tuple[Entry, EncodedExample]]) -> Iterator[list[tuple[Entry, EncodedExample]]]:
-    """Neighbours together, as many as are encoded at a time."""
+    """Group consecutive documents for encoding in batches.
+
+    Args:
+        pieces: (entry, document) in order.
+
+    Yields:
+        Lists of at most ENCODED_AT_ONCE documents that end where their media reach ENCODED_AT_ONCE_BYTES.
+    """
     group: list[tuple[Entry, EncodedExample]] = []
     taken = 0
     for entry, piece in pieces:
         group.append((entry, piece))
         taken += sum(getattr(media, "nbytes", 0) for thing in piece.media.values() for media in variants(thing))
-        if len(group) == TOGETHER or taken >= TOGETHER_BYTES:
+        if len(group) == ENCODED_AT_ONCE or taken >= ENCODED_AT_ONCE_BYTES:
             yield group
             group, taken = [], 0
     if group:
@@ -180,7 +207,15 @@ def grouped(pieces: Iterable[tuple[Entry, EncodedExample]]) -> Iterator[list[tup
 
 
 def paired(name: str, media: Any) -> Any:
-    """Media of a modality, or each of its alternatives, as they are beside other media."""
+    """Convert media to their form beside other media, such as a text without its line breaks.
+
+    Args:
+        name: of the modality.
+        media: an object, or its variants.
+
+    Returns:
+        The converted object or variants.
+    """
     modality = registry.get(name)
     with registry.MODALITIES.running(name):
         return Variants(map(modality.paired, media)) if isinstance(media, Variants) else modality.paired(media)

@@ -1,4 +1,4 @@
-"""What an example is before it is read: the files and texts that belong together."""
+"""Entries: the files and texts that belong to one example, before they are read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ File = Path | Member
 
 
 class DataError(ValueError):
-    """A folder or manifest that cannot be trained on; the message names it and says what would be accepted."""
+    """A folder or manifest that cannot be trained on; the message names it and says what is accepted."""
 
 
 class Side(NamedTuple):
-    """One of a pair that a manifest lists. pair: its name. chosen: whether it was preferred to the other."""
+    """Side of a preference pair of a manifest: name of the pair, and whether it was preferred."""
 
     pair: str
     chosen: bool
@@ -28,9 +28,14 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One example: name relative to the root without suffix, a file for each modality, label, texts of a manifest.
+    """Example on disk.
 
-    side: of the pair that it is one of, if it is.
+    Attributes:
+        name: relative to the root, without suffix.
+        files: modality -> file.
+        label: from the folder or the manifest.
+        texts: captions of the manifest.
+        side: of the preference pair that it belongs to, if any.
     """
 
     name: str
@@ -41,14 +46,14 @@ class Entry:
 
     @property
     def stamps(self) -> list[Any]:
-        """What the token cache depends on: each file's suffix, size and time of change, label, texts and pair."""
+        """Key of the token cache: name, each file's suffix, size and modification time, label, texts and pair."""
         files = {m: stamp(file) for m, file in sorted(self.files.items())}
         return [self.name, files, self.label, self.texts, self.side]
 
 
 @dataclass
 class FolderScan:
-    """Entries in order of name, the files that were passed over with the reason, and lines for the report."""
+    """Entries in order of name, skipped files with the reason, and lines for the report."""
 
     entries: list[Entry]
     skipped: dict[str, str] = field(default_factory=dict)
@@ -56,7 +61,7 @@ class FolderScan:
 
 
 def stamp(file: File) -> list[Any]:
-    """What changes when a file does."""
+    """Return values that change with the file: suffix, size, and modification time in ns."""
     if isinstance(file, Member):
         return file.stamp
     stat = file.stat()
@@ -64,43 +69,59 @@ def stamp(file: File) -> list[Any]:
 
 
 def size(file: File) -> int:
-    """Bytes of a file."""
+    """Return the size of a file in bytes."""
     return file.size if isinstance(file, Member) else file.stat().st_size
 
 
 def at_path(file: File) -> AbstractContextManager[Path]:
-    """Where a file can be read for the time of the block: where it is, or copied out of its shard."""
+    """Provide a path to a file during the block: its own, or a temporary copy out of its shard."""
     return file.unpacked() if isinstance(file, Member) else nullcontext(file)
 
 
 def accepted(file: File, modalities: Sequence[Modality]) -> Modality | None:
-    """The modality that reads files of that suffix."""
+    """Find the modality of a file by its suffix.
+
+    Args:
+        file: on disk or in a shard.
+        modalities: in order of precedence.
+
+    Returns:
+        The first modality that reads files of this suffix, or None.
+    """
     return next((m for m in modalities if file.suffix.lower() in m.suffixes), None)
 
 
 def matched(
     name: str, label: str | None, files: Iterable[File], modalities: Sequence[Modality], skipped: dict[str, str]
 ) -> Entry | None:
-    """The example that files of one stem make, or None where a modality has none; what is left over goes to `skipped`.
+    """Combine the files of one stem into an entry.
 
-    Of several files for a modality, the one is taken whose suffix comes first in the modality.
+    Args:
+        name: of the entry.
+        label: of the entry.
+        files: of the stem.
+        modalities: all of which are needed.
+        skipped: receives files that are left over, with the reason.
+
+    Returns:
+        The entry, with the file of the first accepted suffix of each modality; None where a modality has no file.
     """
-    found: dict[str, list[File]] = {}
+    candidates: dict[str, list[File]] = {}
     for file in files:
         modality = accepted(file, modalities)
         if modality is not None:
-            found.setdefault(modality.name, []).append(file)
-    missing = [m.name for m in modalities if m.name not in found]
+            candidates.setdefault(modality.name, []).append(file)
+    missing = [m.name for m in modalities if m.name not in candidates]
     if missing:
         reason = f"no {' or '.join(missing)} file of the same stem"
-        skipped.update({printable(str(file)): reason for group in found.values() for file in group})
+        skipped.update({printable(str(file)): reason for group in candidates.values() for file in group})
         return None
     for modality in modalities:
-        first, *others = found[modality.name] = sorted(found[modality.name], key=_rank(modality))
+        first, *others = candidates[modality.name] = sorted(candidates[modality.name], key=_rank(modality))
         skipped.update({printable(str(file)): f"the {first.suffix} file of the same stem is used" for file in others})
-    return Entry(name=name, files={m: group[0] for m, group in found.items()}, label=label)
+    return Entry(name=name, files={m: group[0] for m, group in candidates.items()}, label=label)
 
 
 def _rank(modality: Modality) -> Callable[[File], tuple[int, int, str]]:
-    """By suffix, then the plainer name first: of `a.png` and `a.mask.png` in a shard, the picture is `a.png`."""
+    """Sort key: by suffix, then by fewer dots: of `a.png` and `a.mask.png` in a shard, the picture is `a.png`."""
     return lambda file: (modality.suffixes.index(file.suffix.lower()), file.name.count("."), str(file))

@@ -1,4 +1,4 @@
-"""A folder to examples: which files belong together, their labels, and which are held out."""
+"""Scan a folder for entries with their labels, and split them into training and validation part."""
 
 from __future__ import annotations
 
@@ -15,68 +15,78 @@ from helicon.modalities.base import Modality
 
 
 def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> FolderScan:
-    """Finds the examples that have a file of each modality, by equal stem in the same folder, searched recursively.
+    """Find the entries that have a file of each modality, of equal stem in the same folder, searched recursively.
 
     Links are followed, each folder is searched once, and only regular files are opened (see `folders.walk`). Tar files
-    are shards, whose files are found in them. The label is the name of the first folder below the root. A
-    manifest lists the files instead (see `scan_manifest`). DataError when nothing is found.
+    are shards, whose files are found in them. The label is the name of the first folder below the root.
+
+    Args:
+        root: folder, or a single file.
+        modalities: that an entry needs; those that are in no file, such as labels, are passed over.
+        manifest: file that lists the entries instead (see `scan_manifest`).
+
+    Returns:
+        Entries in order of name, and skipped files.
+
+    Raises:
+        DataError: nothing is found, or the manifest cannot be read.
     """
     modalities = [modality for modality in modalities if modality.in_files]
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
-    found = scan_manifest(root, modalities, manifest) if manifest else _scan_folder(root, modalities)
-    if not found.entries:
+    result = scan_manifest(root, modalities, manifest) if manifest else _scan_folder(root, modalities)
+    if not result.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
         pairs = " as pairs of equal stem, or named by --manifest" if len(modalities) > 1 and not manifest else ""
         passed = [
             f"; passed over: {printable(name, MOST)}: {printable(reason, MOST)}"
-            for name, reason in found.skipped.items()
+            for name, reason in result.skipped.items()
         ][:1]
         raise DataError(
             f"{manifest or root}: no files to train on{pairs}; accepted suffixes are {suffixes}{''.join(passed)}"
         )
-    found.entries.sort(key=lambda entry: entry.name)
-    return found
+    result.entries.sort(key=lambda entry: entry.name)
+    return result
 
 
 def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
     is_folder = root.is_dir()
     base = root if is_folder else root.parent
     inside = walk(root) if is_folder else Walk([(root.name,)] if root.is_file() else [])
-    found, groups = FolderScan([], inside.skipped), {}
+    result, groups = FolderScan([], inside.skipped), {}
     if not is_folder and not inside.files:
-        found.skipped[printable(str(root))] = NOT_REGULAR
+        result.skipped[printable(str(root))] = NOT_REGULAR
     if inside.links:
-        found.notes.append(f"links      {inside.links:,} in {printable(root, MOST)} followed")
+        result.notes.append(f"links      {inside.links:,} in {printable(root, MOST)} followed")
     for parts in inside.files:
         relative, name = Path(*parts), parts[-1].lower()
         path = base / relative
         if name.endswith(COMPRESSED_SUFFIXES):
-            found.skipped[printable(str(path))] = COMPRESSED
+            result.skipped[printable(str(path))] = COMPRESSED
         elif name.endswith(SUFFIX):
-            _scan_shard(path, relative, modalities, found)
+            _scan_shard(path, relative, modalities, result)
         elif accepted(path, modalities):
             # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
             stem = relative.with_suffix("") if len(modalities) > 1 else relative
             groups.setdefault(stem, []).append(path)
     for stem, files in groups.items():
-        entry = matched(stem.as_posix(), _label(stem), files, modalities, found.skipped)
-        found.entries += [entry] if entry else []
-    return found
+        entry = matched(stem.as_posix(), _label(stem), files, modalities, result.skipped)
+        result.entries += [entry] if entry else []
+    return result
 
 
-def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], found: FolderScan) -> None:
-    """Adds the samples of a shard. Their names begin with the shard's; the shard itself is no folder for a label."""
+def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], result: FolderScan) -> None:
+    """Add the samples of a shard. Their names begin with the shard's name, which gives no label."""
     members, faults = read_shard(shard)
-    found.skipped.update(faults)
+    result.skipped.update(faults)
     groups: dict[str, list[Member]] = {}
     for member in members:
         if accepted(member, modalities):
             groups.setdefault(member.key, []).append(member)
     for key, files in groups.items():
         label = _label(PurePosixPath(relative.parent.as_posix()) / key)
-        entry = matched(f"{relative.with_suffix('').as_posix()}/{key}", label, files, modalities, found.skipped)
-        found.entries += [entry] if entry else []
+        entry = matched(f"{relative.with_suffix('').as_posix()}/{key}", label, files, modalities, result.skipped)
+        result.entries += [entry] if entry else []
 
 
 def _label(path: PurePath) -> str | None:
@@ -84,15 +94,19 @@ def _label(path: PurePath) -> str | None:
 
 
 def share(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
+    """Hash a name to a number in [0, 1)."""
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:7], "big") / 2**56
 
 
 def split(names: Sequence[str], fraction: float) -> list[bool]:
-    """Which names are held out: those whose hash falls below `fraction`, so the split stays put as a folder grows.
+    """Choose the validation part by the hash of names, so that the split stays the same as a folder grows.
 
-    If none does, that of the smallest hash is held out, unless there is only one name or nothing is asked for. Equal
-    names are on one side.
+    Args:
+        names: of the examples; equal names are in one part.
+        fraction: names whose hash is below are in the validation part.
+
+    Returns:
+        True for each name in the validation part. Neither part is empty if there are two names and fraction > 0.
     """
     shares = {name: share(name) for name in names}
     val = {name for name, x in shares.items() if x < fraction}

@@ -1,4 +1,4 @@
-"""The regular files below a folder: links are followed, each real folder is searched once, nothing is opened."""
+"""Regular files below a folder: links are followed, each real folder is searched once, nothing is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BROKEN = "a link to nothing"
 
 @dataclass
 class Walk:
-    """files: parts of the paths of regular files below the root, in order. links: that were followed."""
+    """Search result: path parts of regular files in order, number of links followed, skipped paths with reasons."""
 
     files: list[tuple[str, ...]] = field(default_factory=list)
     links: int = 0
@@ -25,57 +25,57 @@ class Walk:
 
 
 def walk(root: Path) -> Walk:
-    """All regular files below a folder, but for hidden ones and those in hidden folders.
+    """Find all regular files below a folder, except hidden ones and those in hidden folders.
 
-    Links to files and folders are followed once no folder is left that has a name of its own, in order of name. What is
-    neither file nor folder, and folders that cannot be read, are skipped with the reason.
+    Links are followed last, in order of name, after all real folders: a folder is found by its own name if it has one.
+    Other kinds of files, and folders that cannot be read, are skipped with the reason.
     """
-    found, above = Walk(), {_identity(folder) for folder in (root, *root.resolve().parents)}
-    seen, places, linked = set(above), [(root, ())], []
-    while places or linked:
-        if not places:  # links come last
+    result, above = Walk(), {_identity(folder) for folder in (root, *root.resolve().parents)}
+    visited, folders_left, linked = set(above), [(root, ())], []
+    while folders_left or linked:
+        if not folders_left:  # links come after all real folders
             parts = heappop(linked)
             path = root.joinpath(*parts)
             identity = _identity(path)
-            if identity in seen:
-                found.skipped[printable(str(path))] = HOLDS if identity in above else SEARCHED
+            if identity in visited:
+                result.skipped[printable(str(path))] = HOLDS if identity in above else SEARCHED
                 continue
-            seen.add(identity)
-            found.links += 1
-            places.append((path, parts))
-        folder, inside = places.pop()
+            visited.add(identity)
+            result.links += 1
+            folders_left.append((path, parts))
+        folder, inside = folders_left.pop()
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith("."):
-                        _sort_in(entry, (*inside, entry.name), found, places, linked, seen)
+                        _sort_in(entry, (*inside, entry.name), result, folders_left, linked, visited)
         except OSError as error:
-            found.skipped[printable(str(folder))] = error.strerror or "cannot be searched"
-    found.files.sort()
-    return found
+            result.skipped[printable(str(folder))] = error.strerror or "cannot be searched"
+    result.files.sort()
+    return result
 
 
 def _sort_in(
-    entry: os.DirEntry[str], parts: tuple[str, ...], found: Walk,
+    entry: os.DirEntry[str], parts: tuple[str, ...], result: Walk,
     places: list[tuple[Path, tuple[str, ...]]], linked: list[tuple[str, ...]], seen: set[tuple[int, int]],
 ) -> None:  # fmt: skip
-    """Adds an entry of a folder to the files, to the folders or links that are to be searched, or to the skipped."""
+    """Add an entry of a folder to the files, to the folders or links still to be searched, or to the skipped."""
     try:
         link, folder, file = entry.is_symlink(), entry.is_dir(), entry.is_file()
         identity = _identity(entry.path) if folder and not link else None
-    except OSError:  # a link to itself, or what has gone meanwhile
+    except OSError:  # a link to itself, or a file that was deleted meanwhile
         link, folder, file, identity = True, False, False, None
     if link and folder:
         heappush(linked, parts)
     elif file:
-        found.links += link
-        found.files.append(parts)
+        result.links += link
+        result.files.append(parts)
     elif identity and identity not in seen:
         seen.add(identity)
         places.append((Path(entry.path), parts))
-    else:  # a folder that was seen is one by a kind of link that does not tell that it is one
+    else:  # a visited folder here is behind a link that `is_symlink` does not know, such as a junction
         nothing = link and not os.path.exists(entry.path)
-        found.skipped[printable(entry.path)] = SEARCHED if folder else BROKEN if nothing else NOT_REGULAR
+        result.skipped[printable(entry.path)] = SEARCHED if folder else BROKEN if nothing else NOT_REGULAR
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:
@@ -84,21 +84,35 @@ def _identity(folder: Path | str) -> tuple[int, int]:
 
 
 def parts_to_follow(name: str, bases: set[Path]) -> int:
-    """Parts of a name that could be that of a file elsewhere, as it has `..` or begins at none of the bases; else 0."""
+    """Count the parts of a name that may lead out of the data folder.
+
+    Args:
+        name: of a manifest.
+        bases: absolute paths of the data folder.
+
+    Returns:
+        The number of parts, if the name has `..` or is absolute and below none of the bases; else 0.
+    """
     path = Path(name)
     elsewhere = path.anchor and not any(path.is_relative_to(base) for base in bases)
     return len(path.parts) if elsewhere or ".." in path.parts else 0
 
 
-def escapes(name: str, root: Path, known: dict[str, Path]) -> bool:
-    """Whether a name, taken below a folder, is that of a file elsewhere: each of its parts is looked at on the disk.
+def escapes(name: str, root: Path, resolved: dict[str, Path]) -> bool:
+    """Resolve a name below a folder on the disk and return whether it leads out of the folder.
 
-    known: folders of names that were looked at before, and where they are.
+    Args:
+        name: of a manifest.
+        root: data folder.
+        known: cache of resolved folders; updated in place.
+
+    Returns:
+        True for names outside of the root, and for those that cannot be resolved.
     """
     folder, last = os.path.split(name)
     try:
-        if folder not in known:
-            known[folder] = (root / folder).resolve()
-        return not (known[folder] / last).resolve().is_relative_to(root.resolve())
+        if folder not in resolved:
+            resolved[folder] = (root / folder).resolve()
+        return not (resolved[folder] / last).resolve().is_relative_to(root.resolve())
     except (OSError, ValueError, RuntimeError):  # a loop of links, NUL, or longer than the system takes
         return True

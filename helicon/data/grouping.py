@@ -1,4 +1,4 @@
-"""Which examples belong together: those of a file, of a pair, of one side of the split."""
+"""Grouping of examples: those of one file, of one pair, and of one unit of the split."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from helicon.objectives.base import Examples
 
 
 def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Examples) -> list[str]:
-    """What is on one side of the split with each example: all of a labelled file, or else of a document.
+    """Name the unit of each example that the split keeps in one part.
 
-    Of pairs all of a prompt, and all that share a file. By stem, so that what belongs to one picture is on one side,
-    whatever stages it is trained in.
+    The unit is the file stem, with a document's number unless examples are labelled: the media of one stem are in one
+    part in every stage of a training. Preference pairs that share a prompt or a file are one unit (union-find).
+
+    Args:
+        names: of the examples.
+        entries: of the examples.
+        examples: kind of example.
+
+    Returns:
+        Name of each example's unit.
     """
-    wholes = [entry.name if examples == "labelled" else name for name, entry in zip(names, entries)]
-    stems = [w.removesuffix(next(iter(entry.files.values())).suffix) for w, entry in zip(wholes, entries)]
-    heads: dict[tuple[str, ...], tuple[str, ...]] = {}  # of what belongs together each points nearer to the first one
+    unit_names = [entry.name if examples == "labelled" else name for name, entry in zip(names, entries)]
+    stems = [w.removesuffix(next(iter(entry.files.values())).suffix) for w, entry in zip(unit_names, entries)]
+    heads: dict[tuple[str, ...], tuple[str, ...]] = {}  # union-find forest: child -> parent
 
-    def head(one: tuple[str, ...]) -> tuple[str, ...]:
-        while one != (above := heads.setdefault(one, one)):
-            heads[one] = heads[above]
-            one = above
-        return one
+    def head(key: tuple[str, ...]) -> tuple[str, ...]:
+        while key != (above := heads.setdefault(key, key)):
+            heads[key] = heads[above]
+            key = above
+        return key
 
     for stem, entry in zip(stems, entries):
         if entry.side:
@@ -33,16 +41,16 @@ def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Exampl
 
 
 def file_numbers(entries: Sequence[Entry]) -> list[int]:
-    """Of each example's file, where several are of one; empty where each has its own."""
+    """Return the number of each example's file; empty where each example has its own file."""
     numbers: dict[int, int] = {}
-    found = [numbers.setdefault(id(entry), len(numbers)) for entry in entries]
-    return found if len(numbers) < len(found) else []
+    file_ids = [numbers.setdefault(id(entry), len(numbers)) for entry in entries]
+    return file_ids if len(numbers) < len(file_ids) else []
 
 
 def paired_examples(entries: Sequence[Entry]) -> list[tuple[int, int]]:
-    """(chosen, rejected) of each pair of which both could be read, by the examples' numbers."""
+    """Return the (chosen, rejected) example numbers of each pair whose both sides could be read."""
     sides: dict[str, dict[bool, int]] = {}
     for number, entry in enumerate(entries):
         if entry.side:
             sides.setdefault(entry.side.pair, {})[entry.side.chosen] = number
-    return [(found[True], found[False]) for found in sides.values() if len(found) == 2]
+    return [(pair[True], pair[False]) for pair in sides.values() if len(pair) == 2]

@@ -1,4 +1,4 @@
-"""Labels of the files of a folder, which a classifier learns: which files have one, their list, each piece's place."""
+"""Labels for classifiers: examples that have one, the sorted list, and the label number of each example."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ from helicon.sequence.layout import Layout
 ACCEPTED = "a folder for each label, or a manifest with a column label, is accepted"
 
 
-def with_labels(found: FolderScan, labels: Sequence[str], path: str) -> FolderScan:
-    """The examples that have one of these labels, or any where none are named; the others are passed over.
+def with_labels(scan: FolderScan, labels: Sequence[str], path: str) -> FolderScan:
+    """Keep the entries that have one of the labels.
 
-    DataError where none is left.
+    Args:
+        scan: of a folder.
+        labels: accepted labels; empty for any.
+        path: of the folder, for the message.
+
+    Returns:
+        The scan with the other entries skipped.
+
+    Raises:
+        DataError: no entry is left.
     """
-    kept, skipped = [], dict(found.skipped)
-    for entry in found.entries:
+    kept, skipped = [], dict(scan.skipped)
+    for entry in scan.entries:
         if entry.label is not None and (not labels or entry.label in labels):
             kept.append(entry)
             continue
@@ -32,25 +41,39 @@ def with_labels(found: FolderScan, labels: Sequence[str], path: str) -> FolderSc
     if not kept:
         accepted = f"the run has {printable(', '.join(labels), MOST)}" if labels else ACCEPTED
         raise DataError(f"{path}: no labels{' that the run has' if labels else ''}; {accepted}")
-    return FolderScan(kept, skipped, found.notes)
+    return FolderScan(kept, skipped, scan.notes)
 
 
 def without_style(layouts: Sequence[Layout], labels: Iterable[Iterable[str | None]]) -> str | None:
-    """What is missing, in a line, for the first layout whose condition are labels that none of its files has.
+    """Describe the first layout whose label condition would always be empty.
 
-    labels: of the files of each layout.
+    Args:
+        layouts: of the model.
+        labels: of the files of each layout.
+
+    Returns:
+        A line that names the slot, or None.
     """
-    for layout, found in zip(layouts, labels):
+    for layout, labels_of_layout in zip(layouts, labels):
         of_labels = [s for s in layout.all_slots if not registry.for_slot(s, layout.all_slots).in_files]
-        if of_labels and not any(found):
+        if of_labels and not any(labels_of_layout):
             return f"no file has a label for the {of_labels[0]} of `{layout}`; {ACCEPTED}"
     return None
 
 
 def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
-    """All labels, in order of name, each of which has two files at least: one to learn from, one to be held out.
+    """Collect the labels of corpora.
 
-    DataError where there is one alone, and for a label of a single file.
+    Args:
+        corpora: of all layouts.
+        path: of the folder, for the message.
+
+    Returns:
+        The labels in order of name.
+
+    Raises:
+        DataError: fewer than two or too many labels, a label with one file only, or one that is in the validation part
+            only.
     """
     files = {
         (label, number if len(corpus.files) == 0 else int(corpus.files[number]))
@@ -59,8 +82,8 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     }
     counts = Counter(label for label, _ in files if label is not None)
     if len(counts) < 2:
-        found = f"one label alone, {printable(next(iter(counts)), MOST)}" if counts else "no labels"
-        raise DataError(f"{path}: {found}; {ACCEPTED}")
+        fault = f"one label alone, {printable(next(iter(counts)), MOST)}" if counts else "no labels"
+        raise DataError(f"{path}: {fault}; {ACCEPTED}")
     if len(counts) > MOST_LABELS:
         raise DataError(f"{path}: {len(counts):,} labels; {MOST_LABELS:,} are accepted")
     for label, count in sorted(counts.items()):
@@ -75,6 +98,14 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
 
 
 def label_numbers(corpus: Corpus, labels: Sequence[str]) -> np.ndarray:
-    """Place of each example's label in the list, int64 [examples]; NO_LABEL where it has none of them."""
-    places = {label: i for i, label in enumerate(labels)}
-    return np.array([NO_LABEL if label is None else places.get(label, NO_LABEL) for label in corpus.labels], np.int64)
+    """Number the labels of examples.
+
+    Args:
+        corpus: the examples.
+        labels: list that the numbers index.
+
+    Returns:
+        int64 [examples]; NO_LABEL where an example has none of the labels.
+    """
+    numbers = {label: i for i, label in enumerate(labels)}
+    return np.array([NO_LABEL if label is None else numbers.get(label, NO_LABEL) for label in corpus.labels], np.int64)

@@ -1,4 +1,4 @@
-"""Manifests: CSV, JSONL and COCO-style JSON that list files with labels and captions, or pairs of them."""
+"""Manifests: CSV, JSONL and COCO-style JSON that list files with labels and captions, or preference pairs."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'
 COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}'
 SIDES = ("chosen", "rejected")  # of a pair
 COLUMNS = ("file", "label", "text", "caption", "prompt", *SIDES)
-MAX_LINE = 8 << 20  # characters of a row
+MAX_LINE = 8 << 20  # characters of a row: far more than a file name with its captions needs
 MAX_LINES = 2_000_000  # of a file, and images and captions of COCO-style JSON
-MOST_NAMED = 1000  # of the rows that are passed over; the others are counted
-MOST_FOLLOWED = 20_000  # parts of names that may lead out, of a manifest that came with the data
+MAX_NAMED = 1000  # skipped rows that are listed; the others are counted, to keep reports and the cache small
+# Path parts resolved on disk, each a system call, for names that may lead out of a folder of unknown origin
+MAX_FOLLOWED = 20_000
 MAX_JSON_BYTES = 256 << 20  # of COCO-style JSON, which is read whole; the captions of COCO itself are 91 MB
-MOST_CONTAINERS = MAX_LINES + 10_000  # of COCO-style JSON: one for each image and caption, and some for licences
-MOST_VALUES = 5 * MAX_LINES  # of COCO-style JSON: COCO's images have 8, their five captions 3 each, and commas
+MAX_CONTAINERS = MAX_LINES + 10_000  # of COCO-style JSON: one for each image and caption, and some for licences
+MAX_VALUES = 5 * MAX_LINES  # of COCO-style JSON: COCO's images have 8, their five captions 3 each, and commas
 NO_TEXT = "not a string of Unicode characters"
-SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which JSON can escape and UTF-8 cannot hold
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a UTF-16 pair, which JSON can escape and UTF-8 cannot hold
 
-Skip = Callable[[str, str], None]  # (what is passed over, reason)
+Skip = Callable[[str, str], None]  # (row or file that is skipped, reason)
 
 
 @dataclass
 class Passed:
-    """Rows that are passed over: the first ones by name with the reason, and how many more there are."""
+    """Skipped rows: the first MAX_NAMED by name with the reason, and how many more there are."""
 
     named: dict[str, str]
     more: int = 0
 
     def __call__(self, what: str | Path, reason: str) -> None:
-        if len(self.named) < MOST_NAMED:
+        if len(self.named) < MAX_NAMED:
             self.named[printable(what, MOST)] = reason
         else:
             self.more += 1
@@ -55,7 +56,7 @@ class Passed:
 
 @dataclass
 class ManifestRow:
-    """A file as its manifest names it, its label, its captions in order, and the pair that it is one of."""
+    """File as its manifest names it, with its label, captions in order, and the side of the pair that it is."""
 
     file: str
     label: str | None = None
@@ -64,23 +65,34 @@ class ManifestRow:
 
 
 def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) -> FolderScan:
-    """The examples that a manifest lists; file names are relative to `root`.
+    """Find the entries that a manifest lists.
 
-    A manifest that lies below the root came with the data, and names files below the root only. One that lies elsewhere
-    was named by whoever trains: it may name any regular file, and the notes say how many are outside.
+    A manifest below the root came with the data and may name files below the root only. One from elsewhere was named by
+    the user: it may name any regular file, and the notes count the files outside.
 
-    Captions, of which a file may have several, are media of the first modality that words can be. What is not in the
-    manifest is looked for beside the file, by its stem. DataError when the manifest cannot be read.
+    Captions are media of the first modality that reads words; several captions are variants. Modalities that are not in
+    the manifest are looked for beside the file, by its stem.
+
+    Args:
+        root: folder that file names are relative to.
+        modalities: that an entry needs.
+        manifest: CSV, JSONL or JSON file.
+
+    Returns:
+        Entries in order of the manifest, skipped rows, and notes.
+
+    Raises:
+        DataError: the manifest cannot be read.
     """
     if not manifest.is_file():
         fault = f"{NOT_REGULAR}; as a manifest" if manifest.exists() else "no such manifest;"
         raise DataError(f"{manifest}: {fault} {KINDS} is needed")
-    found, outside = FolderScan([]), 0
+    result, outside = FolderScan([]), 0
     bases = {root.absolute(), root.resolve()}
     came_along = manifest.resolve().is_relative_to(root.resolve())
-    said = next((m for m in modalities if m.typed is not None), None)
-    passed, followed = Passed(found.skipped), 0
-    folders: dict[str, Path] = {}  # of names that were followed
+    caption_modality = next((m for m in modalities if m.typed is not None), None)
+    passed, followed = Passed(result.skipped), 0
+    folders: dict[str, Path] = {}  # cache: folder of a name -> resolved
     suffixes = {suffix for modality in modalities for suffix in modality.suffixes}
     for row in _merged(manifest, passed):
         if os.path.splitext(row.file)[1].lower() not in suffixes:
@@ -89,46 +101,46 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         path = root / row.file
         modality, to_follow = accepted(path, modalities), parts_to_follow(row.file, bases)
         followed += to_follow * (os.path.dirname(row.file) not in folders)
-        if came_along and followed > MOST_FOLLOWED:
+        if came_along and followed > MAX_FOLLOWED:
             names = "names that have `..` or begin outside of the folder, in which it lies"
-            raise DataError(f"{manifest}: more than {MOST_FOLLOWED:,} parts of {names}")
+            raise DataError(f"{manifest}: more than {MAX_FOLLOWED:,} parts of {names}")
         is_outside = to_follow > 0 and escapes(row.file, root, folders)
         if reason := _unusable(path, is_outside and came_along):
             passed(path, reason)
             continue
         assert modality is not None
         files: dict[str, File] = {modality.name: path}
-        others = [m for m in modalities if m is not modality and not (m is said and row.texts)]
+        others = [m for m in modalities if m is not modality and not (m is caption_modality and row.texts)]
         for other in others:
             beside = [p for p in map(path.with_suffix, other.suffixes) if _is_file(p)]
             files |= {other.name: beside[0]} if beside else {}
         missing = [m for m in others if m.name not in files]
         if missing:
-            captions = "no caption and " if said in missing else ""
+            captions = "no caption and " if caption_modality in missing else ""
             names = " or ".join(m.name for m in missing)
             passed(path, f"{captions}no {names} file of the same stem")
         else:
             outside += is_outside
             texts = tuple(row.texts)
-            found.entries.append(Entry(name=row.file, files=files, label=row.label, texts=texts, side=row.side))
+            result.entries.append(Entry(name=row.file, files=files, label=row.label, texts=texts, side=row.side))
     if passed.more:
-        found.notes.append(f"manifest   {manifest}: {passed.more:,} more rows are skipped")
+        result.notes.append(f"manifest   {manifest}: {passed.more:,} more rows are skipped")
     if outside:
-        found.notes.append(f"manifest   {manifest} names {outside:,} files outside {root}")
-    return found
+        result.notes.append(f"manifest   {manifest} names {outside:,} files outside {root}")
+    return result
 
 
 def _unusable(path: Path, leads_out: bool) -> str:
-    """Why a file that a manifest names is not read; empty where nothing speaks against it."""
+    """Return why a file of a manifest is not read; empty if it is."""
     if leads_out:
         return "outside of the folder, in which its manifest lies: not opened"
     return "" if _is_file(path) else NOT_REGULAR if os.path.lexists(path) else "not a file"
 
 
 def _merged(manifest: Path, skip: Skip) -> list[ManifestRow]:
-    """One row a file: captions of further rows are added to those of the first. DataError names the fault's line.
+    """Read rows and merge those of one file, or of one file and pair: captions are appended in order.
 
-    A file has one for each pair that it is in.
+    DataError names the line at fault.
     """
     read = {".csv": _csv, ".json": _coco}.get(manifest.suffix.lower(), _jsonl)
     rows: dict[tuple[str, Side | None], ManifestRow] = {}
@@ -150,7 +162,7 @@ def _text(manifest: Path) -> TextIOWrapper:
 
 
 def _lines(file: TextIOWrapper, manifest: Path) -> Iterator[str]:
-    """Lines with their ends; DataError for one that is too long to be that of a file and its captions, or too many."""
+    """Yield lines with their ends; DataError for too long a line, or too many."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
@@ -170,7 +182,7 @@ def _csv(manifest: Path, skip: Skip) -> Iterator[ManifestRow]:
                 columns = printable(", ".join(names)[:200]) or "none"
                 needed = "no column `file`, nor `chosen` and `rejected` of pairs"
                 raise DataError(f"{manifest}: {needed}; there are: {columns}")
-            # Of columns of one name the last counts. Others are not looked at: there may be many, and many rows
+            # Of columns of one name the last counts. Only COLUMNS are read: there may be many others, and many rows
             places = {name: place for place, name in enumerate(names) if name in COLUMNS}
             for row in table:
                 if len(row) > len(names):
@@ -197,14 +209,14 @@ def _jsonl(manifest: Path, skip: Skip) -> Iterator[ManifestRow]:
 
 
 def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[ManifestRow]:
-    """The file that a line of a manifest names, or both of a pair; none, and skipped, where that is not said.
+    """Parse a line of a manifest: one file, or both sides of a pair; none, and skipped, if it names no file.
 
-    One of the two names of a pair alone, beside a file, is something else that is on record of the file.
+    A line with `file` and only one of `chosen` and `rejected` is not a pair: the column means something else there.
     """
     has_chosen, has_rejected = "chosen" in row, "rejected" in row  # no calls: there may be millions of lines
     if not (has_chosen or has_rejected) or ("file" in row and has_chosen != has_rejected):
-        found = _row(row, row.get("file"), manifest, number, skip)
-        return [found] if found else []
+        parsed = _row(row, row.get("file"), manifest, number, skip)
+        return [parsed] if parsed else []
     chosen, rejected = row.get("chosen"), row.get("rejected")
     if not isinstance(chosen, str) or not isinstance(rejected, str) or not chosen or not rejected:
         skip(f"{manifest}, line {number}", "chosen and rejected are not both named")
@@ -221,10 +233,10 @@ def _rows(row: dict[str, Any], manifest: Path, number: int, skip: Skip) -> list[
 
 
 def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip) -> ManifestRow | None:
-    """A file with what a line says of it; None, and skipped, where it names no file or its text is none."""
+    """Parse a file with its label and captions; None, and skipped, if no file is named or a caption is no text."""
     label = row.get("label")
-    given = row.get("text") or row.get("caption") or row.get("prompt") or []
-    texts = given if isinstance(given, list) else [given]
+    captions = row.get("text") or row.get("caption") or row.get("prompt") or []
+    texts = captions if isinstance(captions, list) else [captions]
     if not isinstance(file, str) or not file:
         skip(f"{manifest}, line {number}", "no file is named")
     elif not all(map(_is_text, texts)):
@@ -235,13 +247,13 @@ def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip
 
 
 def _coco(manifest: Path, skip: Skip) -> Iterator[ManifestRow]:
-    """Captions in order of their annotations' ids, or as they stand where one has no number for an id.
+    """Parse COCO-style JSON: captions in order of annotation ids, or in order of the file if some id is no number.
 
-    Annotations of other kinds, such as boxes, are passed over.
+    Annotations of other kinds, such as boxes, are ignored.
     """
     content = read_regular(manifest, MAX_JSON_BYTES).removeprefix(codecs.BOM_UTF8)
     try:
-        data = parse_json(content, MOST_CONTAINERS, MOST_VALUES)
+        data = parse_json(content, MAX_CONTAINERS, MAX_VALUES)
     except JsonError as error:
         raise DataError(f"{manifest}: {error}") from None
     images, annotations = (data.get(k) if isinstance(data, dict) else None for k in ("images", "annotations"))

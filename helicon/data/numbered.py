@@ -1,4 +1,4 @@
-"""Batches that are functions of their number, without end: the base of what every training reads."""
+"""Endless batches that are functions of their number: the base of all training data."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ BatchT = TypeVar("BatchT")
 
 
 class NumberedBatches(IterableDataset[BatchT], ABC, Generic[BatchT]):
-    """Batches `first`, `first + 1`, ... without end; the first `repeated` of them over and over, where that is set."""
+    """Endless batches `first`, `first + 1`, ... ; with `repeated` set, the first `repeated` of them over and over.
+
+    Loader worker w of n yields every n-th batch from `first + w` on.
+    """
 
     first, repeated = 0, 0
 
     @abstractmethod
     def batch(self, t: int) -> BatchT:
-        """Batch t, or this process' share of it."""
+        """Return batch t, or this process' shard of it."""
 
     @property
     @abstractmethod
     def epoch(self) -> int:
-        """Batches in which everything that is trained on comes at least once, but for their random order."""
+        """Batches after which every training item has come at least once, up to the random order of batches."""
 
     def __iter__(self) -> Iterator[BatchT]:
         worker = get_worker_info()

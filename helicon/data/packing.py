@@ -1,8 +1,8 @@
-"""Which windows make batch t: those of like length, as many as there is room for in the tokens of a full batch.
+"""Batching by length: windows of similar length make a batch, as many as fit into the tokens of a full batch.
 
-Windows are sorted into buckets by length once. The batches of a bucket hold as many windows as its longest allows: as
-many as the batch has sequences where they fill the context, several in the place of one where they are shorter. Every
-batch is found by its number alone.
+Windows are sorted into buckets by length once. A batch of a bucket has as many windows as its longest one allows: the
+configured batch size where they fill the context, several in the place of one where they are shorter. Every batch is
+computed from its number alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from itertools import accumulate
 
 import numpy as np
 
-GROUP = 16  # batches in a row whose order is random; those of a bucket are spread evenly over groups
-PIECES = 64  # windows that take the place of one sequence at most
-SHARES = 8  # processes that have so many sequences of a batch each have as many windows as the others
+GROUP = 16  # batches that are shuffled together; the batches of a bucket are spread evenly over groups
+PIECES = 64  # windows that replace one full sequence at most: bounds the memory of a batch beyond its tokens
+SHARES = 8  # sequences that a process must have so that all processes have equally many windows of each batch
 
 
 class EpochOrder:
-    """Items without end: every epoch has each of them once, in an order of its own that depends on (seed, epoch)."""
+    """Endless item order: every epoch has each item once, in a permutation that depends on (seed, epoch, stream).
+
+    Args:
+        items: int64 [N].
+        seed: of the permutations.
+        stream: distinguishes orders of one seed.
+    """
 
     def __init__(self, items: np.ndarray, seed: int, stream: int = 0) -> None:
         self.items, self.seed, self.stream = items, seed, stream
@@ -29,7 +35,7 @@ class EpochOrder:
         return len(self.items)
 
     def at(self, numbers: np.ndarray) -> np.ndarray:
-        """The items of consecutive numbers."""
+        """Return the items of consecutive numbers, int64 [n]."""
         first, last = numbers[0] // len(self), numbers[-1] // len(self)
         orders = np.concatenate([self._order(epoch) for epoch in range(first, last + 1)])
         return orders[numbers - first * len(self)]
@@ -42,19 +48,34 @@ class EpochOrder:
 
 
 def full_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Windows, by index, from the shortest on: neighbours in length together, at most so many tokens with padding."""
-    order, found = np.argsort(lengths, kind="stable"), []
+    """Batch windows for measuring: from the shortest on, neighbours in length together.
+
+    Args:
+        lengths: tokens of each window, int64 [N].
+        tokens: of a batch at most, padding included.
+
+    Returns:
+        Window indices of each batch; a window longer than `tokens` is a batch of its own.
+    """
+    order, batches = np.argsort(lengths, kind="stable"), []
     while len(order):
         ahead = lengths[order[: tokens // max(1, int(lengths[order[0]])) + 1]]
-        size = int(np.searchsorted(ahead * np.arange(1, len(ahead) + 1), tokens, side="right"))  # the n-th is longest
-        found.append(order[: max(1, size)])
+        # Lengths ascend, so the n-th window is the padded length of the first n
+        size = int(np.searchsorted(ahead * np.arange(1, len(ahead) + 1), tokens, side="right"))
+        batches.append(order[: max(1, size)])
         order = order[max(1, size) :]
-    return found
+    return batches
 
 
 @dataclass(frozen=True, eq=False)
 class LengthBucket:
-    """Windows of like length, by index. size: how many make a batch. limit: tokens that each may have there."""
+    """Windows of similar length.
+
+    Attributes:
+        windows: indices, ascending.
+        size: windows of a batch.
+        limit: tokens that each window of a batch may have.
+    """
 
     windows: np.ndarray
     size: int
@@ -62,37 +83,54 @@ class LengthBucket:
 
 
 def buckets(lengths: np.ndarray, batch: int, context: int) -> list[LengthBucket]:
-    """Buckets of windows of so many tokens, from the longest on; a batch never has more than batch x context tokens.
+    """Divide windows into buckets, from the longest on.
 
-    Each bucket has windows for a batch at least: too few are filled up with shorter ones, at the end with longer ones.
+    Each bucket has enough windows for a batch: a bucket with too few gets shorter ones, the last one longer ones.
+
+    Args:
+        lengths: tokens of each window, int64 [N].
+        batch: sequences of full context in a batch.
+        context: tokens of a full sequence; a batch never has more than batch x context tokens, padding included.
+
+    Returns:
+        The buckets, which contain each window once.
     """
     order, tokens = np.argsort(-lengths, kind="stable"), batch * context
     falling = lengths[order]
-    grain = max(d for d in range(1, max(1, batch // SHARES) + 1) if batch % d == 0)
-    most = min(PIECES * batch, max(batch, len(order) // grain * grain))
-    found: list[tuple[int, int]] = []  # where each begins, and how many make a batch
+    step = max(d for d in range(1, max(1, batch // SHARES) + 1) if batch % d == 0)
+    most = min(PIECES * batch, max(batch, len(order) // step * step))
+    starts: list[tuple[int, int]] = []  # (first window in `order`, batch size) of each bucket
     first = 0
     while first < len(order):
-        fitting = tokens // max(1, int(falling[first])) // grain * grain
+        fitting = tokens // max(1, int(falling[first])) // step * step
         size = min(max(fitting, batch), most)
-        if not found or (size > found[-1][1] and len(order) - first >= size):
-            found.append((first, size))
-        longer = np.count_nonzero(falling[first:] > tokens // (size + grain))  # of the others one step more has room
+        if not starts or (size > starts[-1][1] and len(order) - first >= size):
+            starts.append((first, size))
+        # The bucket goes on as far as windows are too long for a batch one step larger
+        longer = np.count_nonzero(falling[first:] > tokens // (size + step))
         first += max(size, int(longer))
-    ends = [*(first for first, _ in found[1:]), len(order)]
-    return [LengthBucket(np.sort(order[first:end]), size, tokens // size) for (first, size), end in zip(found, ends)]
+    ends = [*(first for first, _ in starts[1:]), len(order)]
+    return [LengthBucket(np.sort(order[first:end]), size, tokens // size) for (first, size), end in zip(starts, ends)]
 
 
 class Batches:
-    """The endless batches of some items, each a window of so many tokens."""
+    """Endless batches of windows.
+
+    Args:
+        items: number of each window, int64 [N].
+        lengths: tokens of each window, int64 [N].
+        batch: sequences of full context in a batch.
+        context: tokens of a full sequence.
+        seed: of the order.
+    """
 
     def __init__(self, items: np.ndarray, lengths: np.ndarray, batch: int, context: int, seed: int) -> None:
         self.buckets, self.seed = buckets(lengths, batch, context), seed
         self.epochs = [EpochOrder(items[bucket.windows], seed, k) for k, bucket in enumerate(self.buckets)]
-        self.limits = np.empty(len(items), np.int64)  # tokens that each item may have
+        self.limits = np.empty(len(items), np.int64)  # tokens that each item may have in its batches
         for bucket in self.buckets:
             self.limits[bucket.windows] = bucket.limit
-        # Of what is left after the buckets before it, the share of each in the batches; whole numbers, to be exact
+        # Share of each bucket in the batches left over by the buckets before it; 20-bit fixed point, to be exact
         self._weights = [-(-(len(bucket.windows) << 20) // bucket.size) for bucket in self.buckets]
         self._tails = list(accumulate(reversed(self._weights)))[::-1]
 
@@ -106,18 +144,18 @@ class Batches:
 
     @property
     def epoch(self) -> int:
-        """Batches in which every item comes once, as far as whole groups of them do; at least one."""
+        """Batches of an epoch, in which every item comes once, up to whole batches of each bucket; at least 1."""
         return max(1, -(len(self._weights) - self._tails[0] >> 20))  # each share is rounded up by less than one unit
 
     def epoch_of(self, number: int) -> int:
-        """How often each window of its bucket has come before that number."""
+        """Return the epoch of a window number within its bucket."""
         turn, k = divmod(number, len(self.buckets))
         return turn // len(self.epochs[k])
 
     def _turn(self, number: int) -> tuple[int, int]:
-        """Which bucket a batch is of, and how many of that bucket come before it.
+        """Return the bucket of a batch, and how many batches of that bucket come before it.
 
-        Of the first n batches the first bucket has the whole part of its share, of the others the second, and so on.
+        Of n batches, the first bucket has the integer part of its share, the second of what is left, and so on.
         """
         for k, (weight, tail) in enumerate(zip(self._weights, self._tails)):
             before = number * weight // tail

@@ -1,4 +1,4 @@
-"""Pairs of examples, of which one was preferred, as batches: a function of (data, seed, t) alone."""
+"""Batches of preference pairs: batch t is a function of (data, seed, t) alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ from helicon.tokenizers.sequencer import Sequencer
 
 
 class PairStream:
-    """The endless pairs of one corpus, as they are: each once in an epoch, from its beginning to the context's end.
+    """Endless preference pairs of one corpus, unaugmented: each once in an epoch, cut at the context.
 
     A batch has `batch` pairs, and more where they are short.
+
+    Args:
+        corpus: examples and pairs, of which the training part is read.
+        sequencer: packs the ids.
+        layout: of the sequences.
+        seed: of the order.
+        batch: pairs of full context in a batch, over all processes.
     """
 
     labels = None
@@ -30,18 +37,36 @@ class PairStream:
 
     @property
     def sequences(self) -> int:
-        """Of the full context that a batch stands for."""
+        """Sequences of full context that a batch stands for, two for each pair."""
         return 2 * self.batch
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number in the stream, pair) of batch t, of like lengths."""
+        """(number in the stream, pair) of batch t; the pairs are of similar length."""
         return self.batches.rows(t)
 
     def windows_at(self, number: int, pair: int) -> Windows:
-        """Both of a pair."""
+        """Return one item of a batch.
+
+        Args:
+            number: of the item in the stream; unused, as nothing is drawn.
+            pair: row of `pairs`.
+
+        Returns:
+            (example, packed window) of the chosen and the rejected side.
+        """
         return pair_windows(self.corpus, self.sequencer, self.layout, self.pairs[pair])
 
 
 def pair_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout, pair: Iterable[int]) -> Windows:
-    """The chosen example and the rejected one, each from its beginning to the context's end."""
+    """Pack both sides of a pair.
+
+    Args:
+        corpus: the examples.
+        sequencer: of the model.
+        layout: of the sequences.
+        pair: numbers of the chosen and the rejected example.
+
+    Returns:
+        (example, packed window) of each, from its beginning, cut at the context.
+    """
     return tuple((int(i), sequencer.pack(layout, corpus.example(int(i)), plan=False)) for i in pair)

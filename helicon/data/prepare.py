@@ -1,4 +1,4 @@
-"""A folder to tokenizers and token shards: read on all cores, fitted once, cached by all they depend on."""
+"""Prepare a folder: fit tokenizers once, encode all entries to shards on all cores, and cache both."""
 
 from __future__ import annotations
 
@@ -38,17 +38,25 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 
-PREPARED = "prepared.json"
+PREPARED = "prepared.json"  # index of a cache folder: tokenizer states and report
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """What to prepare. tokenizers: slot -> name in its modality's table; options: of reading and fitting, by name.
+    """Files to prepare and the options that the cache depends on.
 
-    grow: whether adopted tokenizers learn the labels of the folder; one that is measured on it does not.
-    examples: what is learned from. Of labelled pieces the slot that is made is read alone, so that other media are not
-    asked for, and all of a file is on one side of the split; pairs are those of a manifest.
-    labels: those that are learned, of which others are passed over; empty for any, None where labels are not needed.
+    Attributes:
+        path: folder or file.
+        layouts: specs, one corpus each.
+        tokenizers: slot -> tokenizer name; the modality's first one unless given.
+        options: of reading and fitting, by name.
+        manifest: lists the files instead of a search.
+        held_out: share of the validation part.
+        cache: folder of caches; the user's unless given.
+        grow: add the labels of the folder to adopted tokenizers; False for measuring.
+        examples: kind of example. For `labelled`, only the target slot is read, so that other media are not needed, and
+            all documents of a file are in one part of the split; for `pairs`, a manifest lists them.
+        labels: labels to learn, entries with others are skipped; empty for any, None where labels are not needed.
     """
 
     path: Path
@@ -66,7 +74,17 @@ class DataSource:
     def of(
         config: DataConfig, layouts: tuple[str, ...], tokenizers: Mapping[str, str], options: Mapping[str, Any]
     ) -> DataSource:
-        """The files of a config, for such layouts."""
+        """Make the source of a data config.
+
+        Args:
+            config: paths and split.
+            layouts: specs.
+            tokenizers: slot -> tokenizer name.
+            options: of reading and fitting, by name.
+
+        Returns:
+            A source with the other fields at their defaults.
+        """
         manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
         return DataSource(
             path=Path(config.path),
@@ -81,7 +99,17 @@ class DataSource:
 
 @dataclass(kw_only=True)
 class Prepared:
-    """Tokenizers of all slots, a corpus for each layout, and what happened to the files."""
+    """Result of preparing a source.
+
+    Attributes:
+        tokenizers: by slot.
+        tokenizer_names: slot -> name in the registry.
+        corpora: one for each layout.
+        files: number of files read.
+        skipped: file -> reason.
+        repaired: event -> count, over all files read.
+        notes: lines for the report.
+    """
 
     tokenizers: dict[str, Tokenizer]
     tokenizer_names: dict[str, str]
@@ -92,7 +120,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """Lines for people: files found and passed over with reasons, repairs, tokens."""
+        """Return the report: files read and skipped with reasons, repairs, tokens of both parts."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
         lines += [f"  skipped  {printable(name, MOST)}: {reason}" for name, reason in list(self.skipped.items())[:20]]
         lines += [f"  ... and {len(self.skipped) - 20} more"] if len(self.skipped) > 20 else []
@@ -110,25 +138,34 @@ def prepare(
     source: DataSource, adopted: Mapping[str, Tokenizer] | None = None, log: Callable[[str], None] = lambda line: None,
     kept: Mapping[str, Tokenizer] | None = None, processes: int | None = None,
 ) -> Prepared:  # fmt: skip
-    """Tokenizers and shards of a source, from the cache where it is whole.
+    """Fit the tokenizers of a source and encode its files, or load both from the cache.
 
-    `adopted` tokenizers are used as they are, grown by the labels of the folder if the source says so. `kept` ones are
-    those that an earlier call gave: no others are used, also if the folder has changed since. processes: that read and
-    encode where there is much to do, as many as there are cores unless told. DataError when nothing can be read.
+    Args:
+        source: files and options.
+        adopted: slot -> tokenizer that is used instead of fitting one, with the folder's labels added if `source.grow`.
+        log: receives progress messages.
+        kept: slot -> tokenizer of an earlier call for the same source; used unchanged even if the folder has changed.
+        processes: that read and encode where there is much to do; all cores unless given.
+
+    Returns:
+        Tokenizers, corpora and report.
+
+    Raises:
+        DataError: nothing can be read, or the folder does not fit the source's kind of example.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
     scans = [scan(source.path, modalities_of(layout, source.examples), source.manifest) for layout in layouts]
-    for found in scans:
-        _check_pairs(source, found)
+    for scanned in scans:
+        _check_pairs(source, scanned)
     if source.labels is not None:
-        scans = [with_labels(found, source.labels, str(source.path)) for found in scans]
+        scans = [with_labels(scanned, source.labels, str(source.path)) for scanned in scans]
     adopted = dict(adopted or {})
     folder = (source.cache or default_cache()) / _key(source, scans, adopted)
     if kept is not None and not _holds(folder, kept):
         source, adopted = replace(source, grow=False), dict(kept)
         folder = folder.with_name(_key(source, scans, adopted))
-    notes = list(dict.fromkeys(line for found in scans for line in found.notes))
-    labels = [[entry.label for entry in found.entries] for found in scans]
+    notes = list(dict.fromkeys(line for scanned in scans for line in scanned.notes))
+    labels = [[entry.label for entry in scanned.entries] for scanned in scans]
     if source.labels is None and (missing := without_style(layouts, labels)):
         notes.append(f"labels     {missing}")
     try:
@@ -143,50 +180,80 @@ def prepare(
 
 
 def slots_of(layout: Layout, examples: Examples = "sequences") -> list[str]:
-    """Slots of a layout that examples carry: all, or the one that is made."""
+    """Return the slots of a layout that are read.
+
+    Args:
+        layout: of the examples.
+        examples: kind of example.
+
+    Returns:
+        Names of all slots, or of the target alone for `labelled`.
+    """
     return [layout.target.name] if examples == "labelled" else layout.all_slots
 
 
 def modalities_of(layout: Layout, examples: Examples = "sequences") -> list[Modality]:
-    """Those of these slots, once each, in order; DataError where what is made is in no file."""
+    """Return the modalities of the slots that are read.
+
+    Args:
+        layout: of the examples.
+        examples: kind of example.
+
+    Returns:
+        Each modality once, in order of the slots.
+
+    Raises:
+        DataError: the target slot is in no file, such as a label.
+    """
     if not modality_of(layout.target.name, [layout]).in_files:
         raise DataError(f"layout `{layout}`: a label is a condition of what is made; put a slot such as image after it")
-    found = [modality_of(slot, [layout]) for slot in slots_of(layout, examples)]
-    return list({modality.name: modality for modality in found}.values())
+    modalities = [modality_of(slot, [layout]) for slot in slots_of(layout, examples)]
+    return list({modality.name: modality for modality in modalities}.values())
 
 
 def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
-    """That of a slot, by what else is in the layouts that have it; DataError where these do not agree."""
+    """Return the modality of a slot, which may depend on the other slots of its layout.
+
+    Args:
+        slot: name.
+        layouts: of the model; those without the slot are ignored.
+
+    Returns:
+        The modality.
+
+    Raises:
+        DataError: the layouts give different modalities.
+    """
     having = [layout.all_slots for layout in layouts if slot in layout.all_slots]
-    found = {modality.name: modality for modality in (registry.for_slot(slot, sources) for sources in having)}
-    if len(found) > 1:
-        raise DataError(f"slot {slot!r} is of {' and of '.join(found)} in these layouts; a model has one of them")
-    return next(iter(found.values()))
+    modalities = {modality.name: modality for modality in (registry.for_slot(slot, sources) for sources in having)}
+    if len(modalities) > 1:
+        raise DataError(f"slot {slot!r} is of {' and of '.join(modalities)} in these layouts; a model has one of them")
+    return next(iter(modalities.values()))
 
 
-def _check_pairs(source: DataSource, found: FolderScan) -> None:
-    """DataError where pairs are needed and there are none, or the other way round."""
+def _check_pairs(source: DataSource, scanned: FolderScan) -> None:
+    """Raise DataError for pairs without an objective of pairs, and for such an objective without pairs."""
     where = printable(source.manifest or source.path, MOST)
-    if source.examples == "pairs" and not any(entry.side for entry in found.entries):
+    if source.examples == "pairs" and not any(entry.side for entry in scanned.entries):
         raise DataError(f"{where}: no pairs; --data.manifest with {PAIRS} is accepted")
-    if source.examples != "pairs" and any(entry.side for entry in found.entries):
+    if source.examples != "pairs" and any(entry.side for entry in scanned.entries):
         raise DataError(f"{where}: pairs, which an objective of pairs alone reads; {KINDS} is accepted")
 
 
 def _key(source: DataSource, scans: Sequence[FolderScan], adopted: Mapping[str, Tokenizer]) -> str:
     states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
-    choices, layouts = _choices(source), [Layout.parse(spec).all_slots for spec in source.layouts]
+    tokenizer_names, layouts = _tokenizer_names(source), [Layout.parse(spec).all_slots for spec in source.layouts]
     parts = [
-        helicon.__version__, VERSION, source.layouts, choices, sorted(source.options.items()),
-        [plugin.stamp for plugin in registry.plugins_of(layouts, choices, adopted)],
+        helicon.__version__, VERSION, source.layouts, tokenizer_names, sorted(source.options.items()),
+        [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, adopted)],
         source.held_out, str(source.path.resolve()), states, source.grow, source.examples,
-        [[entry.stamps for entry in found.entries] for found in scans],
+        [[entry.stamps for entry in scanned.entries] for scanned in scans],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _choices(source: DataSource) -> dict[str, str]:
-    """Slot -> tokenizer's name, for each slot of the source's layouts."""
+def _tokenizer_names(source: DataSource) -> dict[str, str]:
+    """Return slot -> tokenizer name for each slot of the source's layouts."""
     layouts = [Layout.parse(spec) for spec in source.layouts]
     slots = dict.fromkeys(slot for layout in layouts for slot in layout.all_slots)
     for slot in source.tokenizers:
@@ -196,26 +263,29 @@ def _choices(source: DataSource) -> dict[str, str]:
 
 
 def _holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
-    """Whether a whole cache was made with these tokenizers."""
+    """Return whether a complete cache was made with these tokenizers."""
     try:
-        found = _load(folder, kept).tokenizers
+        cached = _load(folder, kept).tokenizers
     except CorpusError:
         return False
-    return {s: t.state() for s, t in found.items()} == {s: t.state() for s, t in kept.items()}
+    return {s: t.state() for s, t in cached.items()} == {s: t.state() for s, t in kept.items()}
 
 
 def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
-    """What a cache holds. Tokenizers whose states are those of `adopted` ones are these, as codecs have weights too."""
+    """Load a cache. Adopted tokenizers are used where states are equal: codecs have weights that no state contains.
+
+    CorpusError for a cache that is missing or damaged.
+    """
     try:
         index = json.loads(read_regular(folder / PREPARED, MAX_INDEX_BYTES, links=False))
-        choices, tokenizers = index["choices"], {}
+        tokenizer_names, tokenizers = index["choices"], {}
         for slot, state in index["states"].items():
             same = slot in adopted and _plain(adopted[slot].state()) == state
-            tokenizers[slot] = adopted[slot] if same else registry.restored(slot, choices[slot], state)
+            tokenizers[slot] = adopted[slot] if same else registry.restored(slot, tokenizer_names[slot], state)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(
             tokenizers=tokenizers,
-            tokenizer_names=choices,
+            tokenizer_names=tokenizer_names,
             corpora=corpora,
             files=index["files"],
             skipped=index["skipped"],
@@ -226,7 +296,7 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
 
 
 def _plain(state: Any) -> Any:
-    """A state as it comes back from JSON."""
+    """Return a state as it comes back from JSON."""
     return json.loads(json.dumps(state))
 
 
@@ -235,40 +305,40 @@ def _build(
     folder: Path, workers: Workers,
 ) -> Prepared:  # fmt: skip
     readers = [
-        Reader(found.entries, modalities_of(layout, source.examples), source.options, workers)
-        for layout, found in zip(layouts, scans)
+        Reader(scanned.entries, modalities_of(layout, source.examples), source.options, workers)
+        for layout, scanned in zip(layouts, scans)
     ]
     surveys: dict[str, list[Any]] = {}
-    if asked := _asked(source, adopted):
+    if asked := _modalities_to_survey(source, adopted):
         for reader in readers:
-            wanted = StatisticsJob([modality.name for modality in reader.modalities if modality.name in asked])
-            for _, found in reader.read("reading", wanted):
-                for name, several in found.items():
+            job = StatisticsJob([modality.name for modality in reader.modalities if modality.name in asked])
+            for _, surveys_of_entry in reader.read("reading", job):
+                for name, several in surveys_of_entry.items():
                     surveys.setdefault(name, []).extend(several)
         _check_read(source, layouts, readers)
-    tokenizers, choices = _fit(source, surveys, adopted)
+    tokenizers, tokenizer_names = _fit(source, surveys, adopted)
     layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_abandoned(folder.parent)
     building = temporary_path(folder)
     try:
         counts = [
-            _encode(building / str(i), layout, reader, tokenizers, choices, source)
+            _encode(building / str(i), layout, reader, tokenizers, tokenizer_names, source)
             for i, (layout, reader) in enumerate(zip(layouts, readers))
         ]
         _check_read(source, layouts, readers)
-        skipped = {name: reason for found in [*scans, *readers] for name, reason in found.skipped.items()}
+        skipped = {name: reason for part in [*scans, *readers] for name, reason in part.skipped.items()}
         repaired: dict[str, int] = {}
         for count in [*counts, *(reader.repaired for reader in readers)]:
             for what, n in count.items():
                 repaired[what] = repaired.get(what, 0) + n
         index = {
-            "corpora": len(layouts), "choices": choices, "files": sum(len(reader.good) for reader in readers),
+            "corpora": len(layouts), "choices": tokenizer_names, "files": sum(len(reader.good) for reader in readers),
             "skipped": skipped, "repaired": repaired,
             "states": {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()},
         }  # fmt: skip
         write_json(building / PREPARED, index)
-        with suppress(CorpusError):  # another process was faster
+        with suppress(CorpusError):  # another process has built the same cache meanwhile
             return _load(folder, tokenizers)
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -278,7 +348,8 @@ def _build(
                 return _load(folder, tokenizers)
             raise
     except OSError as error:
-        if not Path(error.filename or "").is_relative_to(building):  # which goes, and its files with it
+        # The temporary folder is removed: name the final one
+        if not Path(error.filename or "").is_relative_to(building):
             raise
         raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
     finally:
@@ -286,19 +357,19 @@ def _build(
     return _load(folder, tokenizers)
 
 
-def _asked(source: DataSource, adopted: Mapping[str, Tokenizer]) -> set[str]:
-    """Modalities whose surveys some tokenizer learns from."""
+def _modalities_to_survey(source: DataSource, adopted: Mapping[str, Tokenizer]) -> set[str]:
+    """Return the modalities whose surveys some tokenizer is fitted to or grows by."""
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    found = set()
-    for slot, name in _choices(source).items():
+    modalities = set()
+    for slot, name in _tokenizer_names(source).items():
         spec = registry.spec(slot, name)
         if (source.grow and spec.extend_vocabulary) if slot in adopted else spec.needs_fit:
-            found.add(modality_of(slot, layouts).name)
-    return found
+            modalities.add(modality_of(slot, layouts).name)
+    return modalities
 
 
 def _check_read(source: DataSource, layouts: Sequence[Layout], readers: Sequence[Reader]) -> None:
-    """DataError when nothing was read for some layout."""
+    """Raise DataError if no entry of some layout could be read."""
     for layout, reader in zip(layouts, readers):
         if not reader.good:
             file, reason = next(iter(reader.skipped.items()))
@@ -311,33 +382,33 @@ def _check_read(source: DataSource, layouts: Sequence[Layout], readers: Sequence
 def _fit(
     source: DataSource, surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, Tokenizer], dict[str, str]]:
-    """A tokenizer for each slot: adopted and grown, or fitted to the surveys of its medium."""
+    """Return slot -> tokenizer, adopted and grown or fitted to the surveys of its medium, and slot -> name."""
     tokenizers: dict[str, Tokenizer] = {}
-    choices = _choices(source)
+    tokenizer_names = _tokenizer_names(source)
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    for slot in choices:
+    for slot in tokenizer_names:
         modality = modality_of(slot, layouts)
-        name, found = choices[slot], surveys.get(modality.name, [])
+        name, statistics = tokenizer_names[slot], surveys.get(modality.name, [])
         if slot in adopted:
-            tokenizers[slot] = extended(slot, name, adopted[slot], found) if source.grow else adopted[slot]
+            tokenizers[slot] = extended(slot, name, adopted[slot], statistics) if source.grow else adopted[slot]
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
-            tokenizers[slot] = fitted(slot, name, found, {"siblings": siblings, **source.options})
-    return tokenizers, choices
+            tokenizers[slot] = fitted(slot, name, statistics, {"siblings": siblings, **source.options})
+    return tokenizers, tokenizer_names
 
 
 def _encode(
-    folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer], choices: Mapping[str, str],
-    source: DataSource,
+    folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer],
+    tokenizer_names: Mapping[str, str], source: DataSource,
 ) -> dict[str, int]:  # fmt: skip
-    """Writes the corpus of a layout; gives what encoding lost, counted. choices: slot -> name of its tokenizer."""
+    """Write the corpus of a layout and return counts of what encoding lost."""
     slots = slots_of(layout, source.examples)
     sizes = {slot: len(tokenizers[slot].block) for slot in slots}
     modalities = {slot: modality_of(slot, [layout]).name for slot in slots}
     rows: list[tuple[str, str | None, Mapping[str, Ids]]] = []
     entries: list[Entry] = []
     lost: Counter[str] = Counter()
-    for entry, piece in encode(reader, layout, modalities, tokenizers, choices):
+    for entry, piece in encode(reader, layout, modalities, tokenizers, tokenizer_names):
         for coded in (coded for several in piece.ids.values() for coded in several):
             lost.update(coded.lost)
         if any(len(coded.ids) for coded in piece.ids[layout.target.name]):
@@ -347,6 +418,6 @@ def _encode(
         else:
             lost["pieces without anything in them"] += 1
     val = split(split_units([row[0] for row in rows], entries, source.examples), source.held_out)
-    whole = ((name, label, out, ids) for (name, label, ids), out in zip(rows, val))
-    write_corpus(folder, str(layout), whole, sizes, file_numbers(entries), paired_examples(entries))
+    examples = ((name, label, out, ids) for (name, label, ids), out in zip(rows, val))
+    write_corpus(folder, str(layout), examples, sizes, file_numbers(entries), paired_examples(entries))
     return lost

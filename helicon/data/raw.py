@@ -1,4 +1,4 @@
-"""Batches of media as they are, for codecs: batch t is a function of (data, seed, t) alone.
+"""Batches of raw media for training codecs: batch t is a function of (data, seed, t) alone.
 
 Shapes: B items of a batch; a picture is [C, H, W], uint8; S samples of a window of sound, C channels.
 """
@@ -24,18 +24,24 @@ UNCHANGED = SoundAugmentation()
 
 
 class Pictures:
-    """Pictures of a corpus whose tokens are their bytes, rows of pixels with channels innermost."""
+    """Pictures of a corpus whose tokens are their bytes, rows of pixels with channels innermost.
+
+    Args:
+        corpus: token ids.
+        slot: of the pictures.
+        size: pixels of each side.
+    """
 
     def __init__(self, corpus: Corpus, slot: str, size: int) -> None:
         self.corpus, self.slot, self.size = corpus, slot, size
 
     def batch(self, examples: Sequence[int] | np.ndarray) -> Tensor:
-        """uint8 [B, 3, size, size]."""
+        """Return pictures by example number, uint8 [B, 3, size, size]."""
         pixels = np.stack([self.corpus.example(int(i))[self.slot] for i in examples]).astype(np.uint8)
         return rearrange(torch.from_numpy(pixels), "b (h w c) -> b c h w", h=self.size, c=3).contiguous()
 
     def mean(self, examples: Sequence[int] | np.ndarray) -> Tensor:
-        """The mean picture, float64 [3, size, size]."""
+        """Return the mean picture, float64 [3, size, size]."""
         total = torch.zeros(3, self.size, self.size, dtype=torch.float64)
         for start in range(0, len(examples), 256):
             total += self.batch(examples[start : start + 256]).double().sum(0)
@@ -43,16 +49,31 @@ class Pictures:
 
 
 class Sounds:
-    """Sounds of a corpus whose tokens are their 16-bit samples, channels innermost."""
+    """Sounds of a corpus whose tokens are their 16-bit samples, channels innermost.
 
-    HALF = 1 << 15  # the id of silence
+    Args:
+        corpus: token ids.
+        slot: of the sounds.
+        channels: of each sound.
+    """
+
+    HALF = 1 << 15  # id of silence: ids are 16-bit samples plus this
 
     def __init__(self, corpus: Corpus, slot: str, channels: int) -> None:
         self.corpus, self.slot, self.channels = corpus, slot, channels
         self.lengths = np.asarray(corpus.lengths(slot)) // channels
 
     def stretch(self, example: int, start: int = 0, length: int | None = None) -> Tensor:
-        """float32 [C, S] in [-1, 1]: so many samples from one on, or all; fewer where the sound ends."""
+        """Return a part of a sound.
+
+        Args:
+            example: number of the sound.
+            start: first sample.
+            length: samples; to the end unless given.
+
+        Returns:
+            float32 [C, S] in [-1, 1], shorter than `length` where the sound ends.
+        """
         first = self.corpus.offsets[self.slot][example]
         end = int(self.lengths[example]) if length is None else min(start + length, int(self.lengths[example]))
         ids = self.corpus.ids[self.slot][first + start * self.channels : first + end * self.channels]
@@ -61,10 +82,15 @@ class Sounds:
 
 
 class RawBatches(NumberedBatches[Tensor]):
-    """Batches `first`, `first + 1`, ... without end: every epoch has each item once, in its own order.
+    """Endless batches: every epoch has each item once, in its own order.
 
-    ranges: what the changes of each item are drawn from, if there are any. Of each batch a process of several takes
-    every `world`-th item from `rank` on.
+    Args:
+        items: item numbers, int64 [N].
+        batch: items of a batch, over all processes.
+        seed: of order and augmentation.
+        ranges: ranges that augmentations are drawn from; None for none.
+        rank: of this process; it takes every `world`-th item of a batch from `rank` on.
+        world: number of processes.
     """
 
     def __init__(
@@ -75,10 +101,19 @@ class RawBatches(NumberedBatches[Tensor]):
 
     @abstractmethod
     def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
-        """Some items, the epochs in which they come, and the augmentation of each; no augmentations without ranges."""
+        """Load the items of a batch.
+
+        Args:
+            chosen: item numbers, int64 [B].
+            epochs: epoch of each item, int64 [B]; seeds what is drawn anew in each epoch.
+            changes: augmentation of each item; empty without ranges.
+
+        Returns:
+            [B, ...].
+        """
 
     def batch(self, t: int) -> Tensor:
-        """Batch t, or this process' share of it."""
+        """Return batch t, or this process' shard of it."""
         numbers, mine = np.arange(t * self.size, (t + 1) * self.size), slice(self.rank, None, self.world)
         rng = np.random.default_rng((self.seed, 1, t))
         changes = [self.ranges.draw(rng) for _ in numbers] if self.ranges else []
@@ -86,12 +121,12 @@ class RawBatches(NumberedBatches[Tensor]):
 
     @property
     def epoch(self) -> int:
-        """Batches in which every item comes once; the last of them goes on with the next epoch."""
+        """Batches of an epoch, rounded up; the last one continues with the next epoch."""
         return -(-len(self.epochs) // self.size)
 
 
 class PictureBatches(RawBatches):
-    """uint8 [B, 3, size, size]."""
+    """Batches of the training pictures of a corpus, uint8 [B, 3, size, size]."""
 
     def __init__(
         self, pictures: Pictures, batch: int, seed: int, ranges: AugmentationRanges | None = None,
@@ -101,17 +136,28 @@ class PictureBatches(RawBatches):
         self.pictures = pictures
 
     def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
-        """Pictures, changed."""
+        """Load pictures and augment them.
+
+        Args:
+            chosen: example numbers, int64 [B].
+            epochs: unused.
+            changes: augmentation of each picture; empty for none.
+
+        Returns:
+            uint8 [B, 3, size, size].
+        """
         pixels = self.pictures.batch(chosen)
-        return torch.stack([change.changed(each) for change, each in zip(changes, pixels)]) if changes else pixels
+        return torch.stack([change.changed(picture) for change, picture in zip(changes, pixels)]) if changes else pixels
 
 
 class SoundBatches(RawBatches):
-    """float32 [B, C + 1, S]: windows of sounds, and whether each sample is one of the sound (1) or padding (0).
+    """Batches of windows of the training sounds of a corpus, float32 [B, C + 1, S].
 
-    An epoch has every sample of every sound at least once, but for what has no room where sounds are made slower. The
-    windows of a long sound are all full: they begin S apart from a place that is drawn for (seed, epoch, sound), moved
-    inwards where they would reach beyond its ends. Shorter sounds stand whole at the window's start.
+    The last channel is 1 for samples of the sound and 0 for padding.
+
+    An epoch has every sample of every sound at least once, except what is pushed out where sounds are slowed down. The
+    windows of a long sound are all full: they are S apart, begin at an offset drawn for (seed, epoch, sound), and are
+    moved inwards at the ends. A sound shorter than the window is at the window's start.
     """
 
     def __init__(
@@ -121,14 +167,23 @@ class SoundBatches(RawBatches):
         self.sounds, self.window, self.examples = sounds, window, sounds.corpus.select(val=False)
         self.lengths = sounds.lengths[self.examples]
         counts = -(-self.lengths // window)
-        # One more where windows could be moved by less than half of one
+        # One more window where offsets would vary by less than half a window
         counts += (counts > 1) & (2 * (counts * window - self.lengths) < window)
         self.spare = np.minimum(counts * window - self.lengths, window)
         self.begins = np.append(0, np.cumsum(counts))
         super().__init__(np.arange(self.begins[-1]), batch, seed, ranges, rank, world)
 
     def items(self, chosen: np.ndarray, epochs: np.ndarray, changes: Sequence[Any]) -> Tensor:
-        """A window of each, of more or less of the sound where it is made faster or slower."""
+        """Load windows of sounds and augment them.
+
+        Args:
+            chosen: window numbers, int64 [B].
+            epochs: epoch of each window, int64 [B]; seeds its offset.
+            changes: augmentation of each window; where it changes the speed, more or less of the sound is read.
+
+        Returns:
+            float32 [B, C + 1, S].
+        """
         windows = torch.zeros(len(chosen), self.sounds.channels + 1, self.window)
         for row, (number, epoch) in enumerate(zip(chosen.tolist(), epochs.tolist())):
             change: SoundAugmentation = changes[row] if changes else UNCHANGED

@@ -1,4 +1,4 @@
-"""Files to media and what is made of them: in order, tolerant of bad files, read once where media fit into memory."""
+"""Read files to media and process them: in order, tolerant of bad files, read once where media fit into memory."""
 
 from __future__ import annotations
 
@@ -15,41 +15,55 @@ from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.plugins.plugin import PluginError
 
-KEPT_BYTES = 64 << 20  # media up to this size in all stay in memory between fitting and encoding
-MAX_CAPTION_BYTES = 4 << 20  # of words that stand beside another medium
+KEPT_BYTES = 64 << 20  # total size of media that stay in memory between fitting and encoding
+MAX_CAPTION_BYTES = 4 << 20  # of a text file beside another medium
 
-Media = dict[str, Any]  # modality name -> media object, or Alternatives
+Media = dict[str, Any]  # modality name -> media object, or Variants
 Make = Callable[[Entry, Media], Any]
-Task = tuple[Entry, Media | None, bool]  # media that were read before; whether those that are read come along
+Task = tuple[Entry, Media | None, bool]  # entry, media if read before, whether to return the media
 
 
 class Variants(tuple[Any, ...]):
-    """Several media of one example and modality, such as captions of a picture, of which each epoch takes one."""
+    """Several media of one example and modality, such as captions of a picture; each epoch uses one."""
 
 
 def variants(media: Any) -> list[Any]:
-    """The media of one example: the alternatives, or the only one."""
+    """Return the media of one example as a list: the variants, or the only one."""
     return list(media) if isinstance(media, Variants) else [media]
 
 
-def in_company(modalities: Iterable[str]) -> bool:
-    """Whether the files of an example are of several media, which belong together."""
+def is_multimodal(modalities: Iterable[str]) -> bool:
+    """Return True if several of the modalities are in files, so that the files of an example belong together."""
     return sum(registry.get(name).in_files for name in modalities) > 1
 
 
-def as_they_are(entry: Entry, media: Media) -> Media:
-    """The media themselves."""
+def keep_media(entry: Entry, media: Media) -> Media:
+    """Return the media unprocessed.
+
+    Args:
+        entry: unused.
+        media: of the entry.
+
+    Returns:
+        `media`.
+    """
     return media
 
 
 @dataclass(kw_only=True)
 class ReadResult:
-    """What was made of an entry's media, or the file that cannot be read and why; counts of what was repaired.
+    """Result of reading an entry.
 
-    bytes: that the media take. media: themselves, if they are kept.
+    Attributes:
+        output: of the job, for the entry's media.
+        media: the media, if they are to be kept.
+        file: that cannot be read; empty if all can.
+        reason: of the failure.
+        repaired: event -> count.
+        bytes: size of the media.
     """
 
-    made: Any = None
+    output: Any = None
     media: Media | None = None
     file: str = ""
     reason: str = ""
@@ -59,27 +73,30 @@ class ReadResult:
 
 @dataclass(frozen=True)
 class ReadJob:
-    """What is done with an entry, maybe in another process: media of these modalities are read, something made of them.
+    """Job that reads the media of an entry and processes them, possibly in another process.
 
-    options: of reading, by name.
+    Attributes:
+        modalities: names of those that are read.
+        options: of reading, by name.
+        make: processes the media of an entry.
     """
 
     modalities: Sequence[str]
     options: Mapping[str, Any]
-    make: Make = as_they_are
+    make: Make = keep_media
 
     def __call__(self, task: Task) -> ReadResult:
-        """Media that are not given are read; they come along if they are to be kept."""
+        """Read the media unless the task has them, process them, and return them too if they are to be kept."""
         entry, media, keep = task
         if media is not None:
-            return ReadResult(made=self._made(entry, media))
-        found = read_entry(entry, self.modalities, self.options)
-        if found.media is not None:
-            found.made = self._made(entry, found.media)
-            found.media = found.media if keep else None
-        return found
+            return ReadResult(output=self._output(entry, media))
+        result = read_entry(entry, self.modalities, self.options)
+        if result.media is not None:
+            result.output = self._output(entry, result.media)
+            result.media = result.media if keep else None
+        return result
 
-    def _made(self, entry: Entry, media: Media) -> Any:
+    def _output(self, entry: Entry, media: Media) -> Any:
         try:
             return self.make(entry, media)
         except PluginError as error:
@@ -87,13 +104,19 @@ class ReadJob:
 
 
 class Reader:
-    """Reads entries on all cores, in order; those of a small set are read once and kept."""
+    """Reader of entries on all cores, in order; the media of a small set are read once and kept.
+
+    Args:
+        entries: to read.
+        modalities: of each entry.
+        options: of reading, by name.
+        workers: processes that read; this process alone unless given.
+    """
 
     def __init__(
         self, entries: Sequence[Entry], modalities: Sequence[Modality], options: Mapping[str, Any],
         workers: Workers | None = None,
     ) -> None:  # fmt: skip
-        """workers: who reads; this process alone, unless given."""
         self.entries, self.modalities, self.options = list(entries), list(modalities), dict(options)
         self.workers = workers or Workers(1)
         self.good: list[Entry] = []
@@ -101,10 +124,19 @@ class Reader:
         self.repaired: dict[str, int] = {}
         self._kept: list[Media] | None = None
 
-    def read(self, what: str, make: Make = as_they_are, keep: bool = True) -> Iterator[tuple[Entry, Any]]:
-        """Good entries with what is made of their media; the first pass learns which are good.
+    def read(self, what: str, make: Make = keep_media, keep: bool = True) -> Iterator[tuple[Entry, Any]]:
+        """Read all entries; the first complete pass learns which can be read, later passes skip the others.
 
-        keep: whether small media are kept for another pass.
+        Args:
+            what: label of the progress bar.
+            make: processes the media of an entry.
+            keep: keep small media for another pass.
+
+        Yields:
+            (entry, output of `make`) in order.
+
+        Raises:
+            PluginError: a plugin fails, which it would for each file.
         """
         first, keep = not self.good, keep and self._kept is None
         entries = self.entries if first else self.good
@@ -117,32 +149,44 @@ class Reader:
 
         job = ReadJob([modality.name for modality in self.modalities], self.options, make)
         results = self.workers.do(job, tasks(), [bytes_of(entry) for entry in entries])
-        told = bar(results, of=what, unit="files", total=len(entries))
-        for entry, found in zip(entries, told):
-            if found.file:
-                self.skipped[found.file] = found.reason
+        tracked = bar(results, of=what, unit="files", total=len(entries))
+        for entry, result in zip(entries, tracked):
+            if result.file:
+                self.skipped[result.file] = result.reason
                 continue
             if first:
                 self.good.append(entry)
-                for event, n in found.repaired.items():
+                for event, n in result.repaired.items():
                     self.repaired[event] = self.repaired.get(event, 0) + n
-            taken += found.bytes
-            if found.media is not None and taken <= KEPT_BYTES:
-                kept.append(found.media)
+            taken += result.bytes
+            if result.media is not None and taken <= KEPT_BYTES:
+                kept.append(result.media)
             else:
                 kept.clear()
-            yield entry, found.made
+            yield entry, result.output
         if keep and taken <= KEPT_BYTES:
             self._kept = kept
 
 
 def bytes_of(entry: Entry) -> int:
-    """Of its files and texts."""
+    """Return the size of the files (bytes) and texts (characters) of an entry."""
     return sum(map(size, entry.files.values())) + sum(map(len, entry.texts))
 
 
 def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, Any]) -> ReadResult:
-    """Media of one entry; a file that cannot be read gives its reason instead of an exception."""
+    """Read the media of one entry.
+
+    Args:
+        entry: files and texts.
+        modalities: names of those that are read.
+        options: of reading, by name.
+
+    Returns:
+        Media and repairs, or the file that cannot be read and the reason.
+
+    Raises:
+        PluginError: a plugin fails.
+    """
     media: Media = {}
     repaired: dict[str, int] = {}
     taken = 0
@@ -153,15 +197,15 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 media[name], counts = entry.label or "", {}
             elif name in entry.files:
                 file = entry.files[name]
-                if modality.typed is not None and in_company(modalities) and size(file) > MAX_CAPTION_BYTES:
+                if modality.typed is not None and is_multimodal(modalities) and size(file) > MAX_CAPTION_BYTES:
                     raise ValueError(f"{size(file):,} bytes are more than the {MAX_CAPTION_BYTES:,} of a caption")
                 modality.check_size(size(file), options)  # before a shard is unpacked
                 with at_path(file) as path:
                     media[name], counts = modality.read(path, entry.label, options)
                 taken += getattr(media[name], "nbytes", None) or size(file)
             else:
-                said = [modality.from_text(text) for text in entry.texts]
-                media[name], counts = said[0] if len(said) == 1 else Variants(said), {}
+                captions = [modality.from_text(text) for text in entry.texts]
+                media[name], counts = captions[0] if len(captions) == 1 else Variants(captions), {}
                 taken += sum(map(len, entry.texts))
         except PluginError as error:  # which would be that of each file
             raise PluginError(f"{printable(entry.files.get(name) or entry.name, MOST)}: {error}") from error
@@ -171,4 +215,4 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
             return ReadResult(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MOST))
         for what, n in counts.items():
             repaired[what] = repaired.get(what, 0) + n
-    return ReadResult(made=None, media=media, repaired=repaired, bytes=taken)
+    return ReadResult(output=None, media=media, repaired=repaired, bytes=taken)

@@ -1,4 +1,4 @@
-"""Tar shards (webdataset): their files are found by the headers and read in place; nothing is unpacked by its name."""
+"""Tar shards (webdataset): files are found by their headers and read in place; no name is used as a path."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"
 COMPRESSED = "compressed shard: refused, its files cannot be read in place; store it as plain .tar"
 MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 PICKLES = frozenset({".pkl", ".pickle", ".pyd", ".pth", ".pt"})
-BLOCK = 512
-LONGEST_NAME = 1 << 20  # bytes of an extended header, which is read whole
-COPIED = 1 << 20  # bytes at a time
-MAX_COPIED = 1 << 30  # bytes of a file
+BLOCK = 512  # bytes of a tar header, and alignment of files
+MAX_NAME_BYTES = 1 << 20  # bytes of an extended header, which is read whole
+COPY_BYTES = 1 << 20  # copied at a time
+MAX_COPIED_BYTES = 1 << 30  # of a file: a sparse shard could claim more than the disk has
 
 # Types of headers (POSIX.1-2001 and GNU's)
 PLAIN, FOLDER = (b"0", b"\0", b"7"), b"5"
@@ -33,7 +33,7 @@ RECORDS = ("path", "size")  # of extended headers, that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A plain file in a shard: `size` bytes from byte `offset` on. Its name is never used as a path."""
+    """Regular file in a shard: `size` bytes from byte `offset` on. Its name is never used as a path."""
 
     shard: Path
     name: str
@@ -45,35 +45,39 @@ class Member:
 
     @property
     def suffix(self) -> str:
-        """What follows the last dot, with it."""
+        """Last dot of the name and what follows it."""
         return PurePosixPath(self.name).suffix
 
     @property
     def key(self) -> str:
-        """What the files of one sample share: the name up to the first dot of its last part."""
+        """Sample name (webdataset): the name up to the first dot of its last part."""
         folder, slash, base = self.name.rpartition("/")
         return folder + slash + base.partition(".")[0]
 
     @property
     def stamp(self) -> list[Any]:
-        """Suffix, place, and the size and time of change of the shard."""
+        """Suffix, offset and size, and the size and modification time of the shard."""
         shard = self.shard.stat()
         return [self.suffix, self.offset, self.size, shard.st_size, shard.st_mtime_ns]
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """A temporary file of the same suffix and content, for the time of the block. OSError names what fails.
+        """Provide a temporary copy with the same suffix during the block.
 
-        ValueError for a file that is too large to be copied: one that takes no room in its shard would on the disk.
+        Raises:
+            OSError: the shard cannot be read, or the disk is full.
+            ValueError: a file above MAX_COPIED_BYTES; a sparse one takes no space in its shard but would on the disk.
         """
-        if self.size > MAX_COPIED:
-            raise ValueError(f"{self.size:,} bytes are more than the {MAX_COPIED:,} that a file in a shard may have")
+        if self.size > MAX_COPIED_BYTES:
+            raise ValueError(
+                f"{self.size:,} bytes are more than the {MAX_COPIED_BYTES:,} that a file in a shard may have"
+            )
         with scratch_file(self.suffix.lower()) as path:
             with path.open("wb") as copy, open_regular(self.shard) as shard:
                 shard.seek(self.offset)
                 left = self.size
                 while left:
-                    data = shard.read(min(left, COPIED))
+                    data = shard.read(min(left, COPY_BYTES))
                     if not data:
                         raise OSError(f"{self.shard}: shorter than when it was searched")
                     copy.write(data)
@@ -82,7 +86,7 @@ class Member:
 
 
 class Header(NamedTuple):
-    """A file of a tar: its name and type as tar has them, and where its bytes are."""
+    """Tar header: name and type as stored, and position and size of the data in bytes."""
 
     name: str
     kind: bytes
@@ -91,12 +95,18 @@ class Header(NamedTuple):
 
 
 def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
-    """Plain files of a shard in order, hidden ones aside, and what is passed over with the reason.
+    """List the regular files of a shard.
 
-    Of a damaged shard the files before the damage are given. Pickles, links, devices and names that lead out of the
-    shard are passed over.
+    Pickles, links, devices and names that lead out of the shard are skipped, hidden files and folders ignored. Of a
+    damaged shard, the files before the damage are listed.
+
+    Args:
+        shard: uncompressed tar file.
+
+    Returns:
+        The members in order, and skipped name -> reason.
     """
-    found: list[Member] = []
+    members: list[Member] = []
     skipped: dict[str, str] = {}
     try:
         with open_regular(shard) as file:
@@ -109,12 +119,12 @@ def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
                 if reason:
                     skipped[str(member)] = reason
                 else:
-                    found.append(member)
+                    members.append(member)
     except (OSError, ValueError) as error:
-        before = f"; the {len(found)} files before that are used" if found else ""
+        before = f"; the {len(members)} files before that are used" if members else ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         skipped[printable(shard)] = f"{printable(reason, MOST)}{before}"
-    return found, skipped
+    return members, skipped
 
 
 def _refused(header: Header, path: PurePosixPath) -> str:
@@ -128,9 +138,9 @@ def _refused(header: Header, path: PurePosixPath) -> str:
 
 
 def _headers(file: BinaryIO, length: int) -> Iterator[Header]:
-    """Headers of a tar of `length` bytes; ValueError at the first that is damaged, or whose file is cut off.
+    """Yield the headers of a tar of `length` bytes; ValueError at the first that is damaged or cut off.
 
-    Python's own reader follows chains of headers by recursion and reads what a header claims; this one does neither.
+    Python's `tarfile` follows chains of headers by recursion and allocates what a header claims; this does neither.
     """
     place, extended = 0, {}
     while place < length or not length:
@@ -145,7 +155,7 @@ def _headers(file: BinaryIO, length: int) -> Iterator[Header]:
         if not 0 <= size <= length - offset:
             raise ValueError(f"cut off or damaged: the file at byte {place} is not whole")
         if header.type == LONG_NAME or header.type in EXTENDED:
-            if size > LONGEST_NAME:
+            if size > MAX_NAME_BYTES:
                 raise ValueError(f"damaged: a name of {size} bytes at byte {place}")
             data = file.read(size)
             long_name = {"path": data.partition(b"\0")[0].decode("utf-8", "surrogateescape")}
@@ -166,11 +176,11 @@ def _parsed(block: bytes, place: int) -> TarInfo:
 
 
 def _records(data: bytes, place: int) -> dict[str, str]:
-    r"""Records `LENGTH KEY=VALUE\n` of an extended header (POSIX.1-2001, pax); ValueError where there are none.
+    r"""Parse records `LENGTH KEY=VALUE\n` of an extended header (POSIX.1-2001, pax); ValueError for malformed ones.
 
-    Only those that are looked at are kept: there may be millions of others.
+    Only the keys in RECORDS are kept: there may be millions of others.
     """
-    found, start, last = {}, 0, len(data.rstrip(b"\0"))
+    records, start, last = {}, 0, len(data.rstrip(b"\0"))
     while start < last:
         space = data.find(b" ", start, start + 20)
         digits = data[start : max(start, space)]
@@ -179,6 +189,6 @@ def _records(data: bytes, place: int) -> dict[str, str]:
             raise ValueError(f"damaged: an extended header at byte {place} that cannot be read")
         key, _, value = data[space + 1 : end - 1].decode("utf-8", "surrogateescape").partition("=")
         if key in RECORDS:
-            found[key] = value
+            records[key] = value
         start = end
-    return found
+    return records

@@ -1,11 +1,11 @@
-"""How pieces are cut into training windows: anew in each epoch, without overlap, so that every target comes once.
+"""Training windows: examples are cut anew in each epoch, without overlap, so that every target comes once.
 
-A piece of more targets than a window holds has a first and a last window of random lengths and full ones between. How
-many there are, and how long each may be, is the same in every epoch, so that windows can be sorted by length once. One
-of the two is nearly full and the other as short as that leaves it, whichever comes first: most tokens have most of a
-window before them, and batches are full to 95 %, while a piece can be cut at up to a sixteenth of a window's places.
+An example with more targets than a window holds has a first and a last window of random lengths and full ones between.
+Their number, and the maximum length of each, are the same in every epoch, so that windows can be sorted by length once.
+Of the first and the last window one, at random, is nearly full and the other has the rest: most tokens have most of a
+window before them, and batches are 95 % full, while the cut varies by up to a sixteenth of a window.
 
-Shapes: P pieces, N windows of all of them.
+Shapes: P examples, N windows of all of them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPARE = 32  # this part of a window is what the lengths of a piece's first and last window vary by
-LONGER, SHORTER, MIDDLE = 0, 1, 2  # parts of a piece: the longer of its first and last window, the other, those between
+SPARE = 32  # the lengths of the first and the last window vary by 1 / SPARE of a window
+# Parts of an example: the longer one of its first and last window, the shorter one, and from MIDDLE on those between
+LONGER, SHORTER, MIDDLE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WindowTable:
-    """The windows of every epoch, each of at most `size` targets.
+    """Windows of every epoch.
 
-    pieces [N]: of which piece each is. parts [N]: LONGER, SHORTER, MIDDLE, MIDDLE + 1, ... of it. targets [N]: how many
-    it has at most. first [P + 1]: where each piece's windows begin.
+    Attributes:
+        size: targets of a window at most.
+        pieces: example of each window, int64 [N].
+        parts: LONGER, SHORTER, MIDDLE, MIDDLE + 1, ... of its example, int64 [N].
+        targets: of each window at most, int64 [N].
+        first: bounds of each example in the windows, int64 [P + 1].
     """
 
     size: int
@@ -34,7 +39,15 @@ class WindowTable:
 
     @staticmethod
     def of(targets_P: np.ndarray, size: int) -> WindowTable:
-        """Windows of pieces of so many targets, one at least, each."""
+        """Divide examples into windows.
+
+        Args:
+            targets_P: targets of each example, 1 or more, int64 [P].
+            size: targets of a window at most.
+
+        Returns:
+            The table.
+        """
         full, rest = np.divmod(targets_P - 1, size)
         rest += 1  # targets of the last window where all before it are full
         spare = max(1, size // SPARE)
@@ -53,25 +66,39 @@ class WindowTable:
         )
 
     def capacity(self, piece: int, limits_N: np.ndarray) -> int:
-        """Targets that the windows of a piece hold together, the first and the last of them their limits."""
+        """Return how many targets the windows of an example hold together.
+
+        Args:
+            piece: number of the example.
+            limits_N: targets that each window may have in its batches, int64 [N]; applies to first and last windows.
+
+        Returns:
+            Targets.
+        """
         first, end = self.first[piece : piece + 2]
         return int(limits_N[first:end][:MIDDLE].sum()) + self.size * max(0, int(end - first) - MIDDLE)
 
     def cut(self, window: int, targets: int, limits_N: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-        """First target of a window, and that after its last, in a piece of so many, no more than its capacity.
+        """Cut an example for an epoch and return the bounds of one of its windows.
 
-        The same `rng` cuts the windows of one piece so that each target is in one of them. Where a piece is shorter
-        than its windows were laid out for, some may be empty.
+        Args:
+            window: row of the table.
+            targets: of the example as augmented, at most its capacity.
+            limits_N: targets that each window may have in its batches, int64 [N].
+            rng: of the cut; the same state for all windows of the example, so that each target is in one of them.
+
+        Returns:
+            First target of the window and end of its targets; equal where augmentation has made the example too short.
         """
         piece, part = self.pieces[window], self.parts[window]
         first, count = self.first[piece], self.first[piece + 1] - self.first[piece]
         if count == 1:
             return 0, targets
         limits = limits_N[first : first + MIDDLE]
-        ahead = rng.integers(2)  # whether the longer or the shorter comes first
+        ahead = rng.integers(2)  # part that comes first: LONGER or SHORTER
         ends = targets - self.size * (count - MIDDLE)
         least, most = max(0, ends - limits[1 - ahead]), min(limits[ahead], targets)
-        if ends > 1:  # neither has to be empty
+        if ends > 1:  # keep both from being empty
             least, most = max(1, least), min(most, ends - 1)
         length = rng.integers(least, most + 1)
         if part >= MIDDLE:

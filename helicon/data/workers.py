@@ -1,4 +1,7 @@
-"""Work on all cores, in order: by this process until others are worth their start, and have started."""
+"""Parallel map on all cores, in order.
+
+The calling process works alone until the work left is worth the start of others, and they have started.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,17 @@ from helicon.data.children import end_with_parent, safe_path
 from helicon.modalities import registry
 from helicon.plugins.loading import files, load_plugins
 
-WORTH_S = 4.0  # of work ahead, from which on others are started: each needs about two seconds of a core for its imports
-TRIED_S = 0.25  # of work, after which what is ahead is judged by it
-GUESS = 100e6  # bytes of files a second, before that
-LITTLE_S = 0.25  # of work ahead, which is not worth sending around
-CHUNK_BYTES = 2 << 20  # of results that a process makes at a time, about
-LONGEST_CHUNK = 32  # tasks
-AHEAD = 2  # chunks for each process that may wait to be used
+WORTH_S = 4.0  # seconds of work left that are worth starting processes: each needs about 2 s of a core for its imports
+TRIED_S = 0.25  # seconds of work after which the work left is estimated from measured speed
+GUESS = 100e6  # bytes of files a second, assumed until then
+LITTLE_S = 0.25  # seconds of work left that are not worth sending to other processes
+CHUNK_BYTES = 2 << 20  # target size of the results of a chunk
+MAX_CHUNK_TASKS = 32  # of a chunk, so that progress is shown and work stays balanced
+PREFETCH = 2  # chunks a process that may be in flight: one being computed, one waiting
 
 
 class Sized(Protocol):
-    """A result that knows about how many bytes it has."""
+    """Result that knows its approximate size in bytes."""
 
     @property
     def bytes(self) -> int: ...
@@ -38,10 +41,13 @@ Work = Callable[[Any], Sized]
 
 
 class Workers:
-    """Other processes for several pieces of work, ended with the block."""
+    """Pool of processes for several maps, ended with the block.
+
+    Args:
+        processes: of the pool; as many as there are cores unless given. 1 does all work in the calling process.
+    """
 
     def __init__(self, processes: int | None = None) -> None:
-        """processes: as many as there are cores, unless told; 1 does all the work here."""
         self.processes = processes or _cores()
         self._pool: Executor | None = None
         self._starting: list[Future[None]] = []
@@ -50,13 +56,19 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._pool is not None:  # nobody waits for those that come too late
+        if self._pool is not None:  # do not wait for processes that are still starting
             self._pool.shutdown(wait=self._started, cancel_futures=True)
 
     def do(self, work: Work, tasks: Iterable[Any], sizes: Sequence[int]) -> Iterator[Any]:
-        """work(task) of each, in order; sizes: of each task, in bytes of files.
+        """Map a function over tasks.
 
-        Tasks are taken as they come up. Who takes no results is waited for.
+        Args:
+            work: function of a task; picklable.
+            tasks: taken as they are needed; a caller that takes no results is waited for.
+            sizes: bytes of files of each task, for estimating the time.
+
+        Yields:
+            work(task) of each task, in order.
         """
         tasks, left, done, spent = iter(tasks), sum(sizes), 0, 0.0
         for number, size in enumerate(sizes):
@@ -65,22 +77,22 @@ class Workers:
                 return
             task = next(tasks)
             began = time.perf_counter()
-            found = work(task)
+            result = work(task)
             spent, done, left = spent + time.perf_counter() - began, done + size, left - size
-            yield found
+            yield result
 
     def _help(self, seconds: float) -> bool:
-        """Whether the others are to go on with work that takes so long. They are started for the first that is long."""
+        """Return True if the pool is to do work of so many seconds. It is started for the first long work."""
         if self._pool is None and self.processes > 1 and seconds > WORTH_S:
             self.start()
         if seconds <= LITTLE_S or self._pool is None or not self._started:
             return False
-        if any(one.exception() for one in self._starting):  # they have said why
+        if any(started.exception() for started in self._starting):  # they have printed the reason
             self._pool, self._starting, self.processes = None, [], 1
         return self._pool is not None
 
     def start(self) -> None:
-        """Starts the others, which takes them a while."""
+        """Start the pool in the background."""
         # Spawned, because a forked child of a process whose threads hold locks can hang
         context = multiprocessing.get_context("spawn")
         with safe_path():
@@ -91,37 +103,47 @@ class Workers:
 
     @property
     def _started(self) -> bool:
-        return all(one.done() for one in self._starting)
+        return all(started.done() for started in self._starting)
 
 
 def shared(
     work: Work, tasks: Iterator[Any], count: int, pool: Executor, processes: int
 ) -> Generator[Any, None, None]:  # fmt: skip
-    """work(task) of each of `count` tasks, in order, by a pool, which waits when its results are not taken.
+    """Map a function over tasks by a pool, which waits when its results are not taken.
 
-    Tasks are sent in chunks of about CHUNK_BYTES of what came back so far.
+    Tasks are sent in chunks of about CHUNK_BYTES of results, by the size of those that came back so far.
+
+    Args:
+        work: function of a task; picklable.
+        tasks: taken as they are needed.
+        count: number of tasks.
+        pool: that computes.
+        processes: of the pool.
+
+    Returns:
+        Generator of work(task) of each task, in order.
     """
-    most = max(1, min(LONGEST_CHUNK, count // (4 * processes)))
-    packed = pickle.dumps(work)  # once, and not as the pool would: it shares tensors, by files that stay open
+    most = max(1, min(MAX_CHUNK_TASKS, count // (4 * processes)))
+    packed = pickle.dumps(work)  # once, and by `pickle`: the pool's pickler would share tensors by files that stay open
     chunk, done, taken = 1, 0, 0
     pending: deque[Future[list[Any]]] = deque()
     try:
         while True:
-            while len(pending) < AHEAD * processes and (few := list(islice(tasks, chunk))):
+            while len(pending) < PREFETCH * processes and (few := list(islice(tasks, chunk))):
                 pending.append(pool.submit(_chunk, packed, few))
             if not pending:
                 return
             results = pending.popleft().result()
-            done, taken = done + len(results), taken + sum(found.bytes for found in results)
+            done, taken = done + len(results), taken + sum(result.bytes for result in results)
             chunk = max(1, min(most, CHUNK_BYTES * done // max(1, taken)))
             yield from results
     finally:
-        for one in pending:
-            one.cancel()
+        for future in pending:
+            future.cancel()
 
 
 def _begun(plugins: list[str]) -> None:
-    """What another process does first; media and tokenizers of plugins are unpickled later."""
+    """Initialise a process of the pool. Plugins are loaded before tasks that need them are unpickled."""
     end_with_parent()
     load_plugins(plugins)
 
@@ -140,7 +162,7 @@ def _unpacked(packed: bytes) -> Work:
 
 
 def _cores() -> int:
-    """Cores that this process may use; 1 where others could not be started, as in an interactive session."""
+    """Return the cores that this process may use; 1 where processes cannot be spawned, as in an interactive session."""
     if not hasattr(sys.modules["__main__"], "__file__"):
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,7 @@ from harness import Outcome, attempt, posix
 
 from helicon.data import manifest
 from helicon.data.files import scan
-from helicon.data.manifest import MOST_NAMED
+from helicon.data.manifest import MAX_NAMED
 from helicon.data.prepare import DataSource, prepare
 from helicon.data.shards import read_shard
 from helicon.modalities import registry
@@ -90,7 +90,7 @@ def lines(tmp_path: Path, text: str) -> Outcome:
 def test_rows_that_are_passed_over_are_named_or_counted(tmp_path: Path) -> None:
     ended = lines(tmp_path, "a.txt\n" + "".join(f"{i}.png\n" for i in range(20_000)))
     note = f"manifest   {tmp_path / 'm.csv'}: 19,000 more rows are skipped"
-    assert ended.value == repr((1, MOST_NAMED, [note]))
+    assert ended.value == repr((1, MAX_NAMED, [note]))
     ended.is_cheap()
 
 
@@ -127,13 +127,13 @@ def test_a_row_takes_few_calls(tmp_path: Path) -> None:
 
 
 def test_whole_names_of_files_of_the_folder_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "MOST_FOLLOWED", 10)
+    monkeypatch.setattr(manifest, "MAX_FOLLOWED", 10)
     assert lines(tmp_path, "".join(f"{tmp_path}/./a.txt\n" for _ in range(4))).value == "(1, 0, [])"
     folder = tmp_path.rename(tmp_path.with_name("folder"))
     tmp_path.symlink_to(folder)
     assert lines(tmp_path, f"{tmp_path}/a.txt\n{folder}/a.txt\n").value == "(2, 0, [])"
     # Through a link they are, but the folder of many files once
-    monkeypatch.setattr(manifest, "MOST_FOLLOWED", 2 * len(folder.parts))
+    monkeypatch.setattr(manifest, "MAX_FOLLOWED", 2 * len(folder.parts))
     alias = folder.with_name("alias")
     alias.symlink_to(folder)
     assert lines(folder, "".join(f"{alias}/a.txt\n" for _ in range(9))).value == "(1, 0, [])"

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import helicon.data.batches as batches_module
-from helicon.data.batches import NONE, TrainBatches, Variation, WindowStream, held_out_windows
+from helicon.data.batches import NO_VARIATION, TrainBatches, Variation, WindowStream, val_windows
 from helicon.data.collate import collate
 from helicon.data.corpus import Corpus, write_corpus
 from helicon.data.packing import GROUP, EpochOrder
@@ -84,7 +84,9 @@ def test_processes_share_short_pieces_evenly(tmp_path):
     corpus, sequencer = texts(tmp_path, lengths, [False] * 3000, 60)
 
     def make(**share):
-        return TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)], **share)
+        return TrainBatches(
+            [WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NO_VARIATION)], **share
+        )
 
     whole, shares = make(), [make(rank=rank, world=2) for rank in (0, 1)]
     for t in range(20):
@@ -136,7 +138,7 @@ def test_every_token_is_a_target_once_an_epoch(tmp_path, context, batch, world):
     lengths = [3, 100, 40, 0, 9, 33, *range(20, 50), 257]
     held = [i == 5 for i in range(len(lengths))]
     corpus, sequencer, starts = places(tmp_path, lengths, held, context)
-    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 1, batch, NONE)
+    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 1, batch, NO_VARIATION)
     first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     expected = {place for i, n in enumerate(lengths) if not held[i] for place in range(starts[i], starts[i] + n)}
     cuts = set()
@@ -204,7 +206,7 @@ def test_a_change_that_has_no_room_is_drawn_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("slot", ["music", "style"])
-@pytest.mark.parametrize("how", [NONE, Variation(MUSIC, drop=0.5)])
+@pytest.mark.parametrize("how", [NO_VARIATION, Variation(MUSIC, drop=0.5)])
 def test_ids_that_the_model_does_not_know_are_refused(tmp_path, music, slot, how):
     """A cache of another vocabulary: an error in one line before they are looked up in any table."""
     (corpus, _), sequencer = music
@@ -228,7 +230,7 @@ def number_of(stream: WindowStream, window: int, epoch: int) -> int:
 def test_batches_are_of_like_lengths_and_full(tmp_path):
     lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
     corpus, sequencer = texts(tmp_path, lengths, [False] * 2000, 100)
-    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 8, NONE)])
+    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 8, NO_VARIATION)])
     found = [batches.batch(t) for t in range(2 * GROUP)]
     assert np.mean([(batch.targets == NO_TARGET).double().mean() for batch in found]) < 0.1
     fed = [int(batch.lengths.sum()) for batch in found]
@@ -240,7 +242,7 @@ def test_batches_are_of_like_lengths_and_full(tmp_path):
 def test_pieces_of_a_batch_are_each_on_their_own(tmp_path):
     """Four texts of two letters to a sequence of 12 tokens: the task token and the letters each."""
     corpus, sequencer = texts(tmp_path, [2] * 40, [False] * 40, 12)
-    batch = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)]).batch(0)
+    batch = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NO_VARIATION)]).batch(0)
     first, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     assert batch.lengths.tolist() == [3] * 8
     assert (batch.ids[:, 1] == batch.ids[:, 2]).all()
@@ -255,7 +257,7 @@ def test_a_longer_variant_of_a_piece_stays_within_its_place(tmp_path):
     corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
     assert corpus.longest("text").tolist() == [9] * 40
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 40)
-    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NONE)])
+    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, NO_VARIATION)])
     found = [batches.batch(t).lengths for t in range(10)]
     assert {len(lengths) for lengths in found} == {8}
     assert set(torch.cat(found).tolist()) == {1 + 2, 1 + 9}
@@ -263,13 +265,13 @@ def test_a_longer_variant_of_a_piece_stays_within_its_place(tmp_path):
 
 def test_fewer_examples_than_a_batch_are_enough(tmp_path):
     corpus, sequencer = texts(tmp_path, [5, 6], [False, False], 11)
-    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NONE)])
+    batches = TrainBatches([WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 16, NO_VARIATION)])
     assert batches.batch(7).ids.shape[0] == 16
 
 
 def test_words_are_dropped_and_pieces_changed_at_random(music):
     sequencer = music[1]
-    plain, varied = streams(music, how=NONE)[0], streams(music, how=Variation(MUSIC, drop=0.5, plan=1.0))[0]
+    plain, varied = streams(music, how=NO_VARIATION)[0], streams(music, how=Variation(MUSIC, drop=0.5, plan=1.0))[0]
     style, words = sequencer.schema.vocabulary.slice("style"), sequencer.tokenizers["style"]
     number, window = plain.rows(0)[0]
     assert np.array_equal(plain.window(number, window).ids, plain.window(number, window).ids)
@@ -290,9 +292,7 @@ def test_held_out_windows_score_every_token_once(tmp_path, context):
     corpus, sequencer = texts(tmp_path, [*lengths, 40], [True] * 8 + [False], context)
     stop = sequencer.schema.vocabulary.eos("text")
     start = sequencer.schema.vocabulary.slice("text").start
-    scored = np.concatenate(
-        [w.targets for ((_, w),) in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
-    )
+    scored = np.concatenate([w.targets for ((_, w),) in val_windows(corpus, sequencer, sequencer.schema.layouts[0])])
     scored = scored[scored != NO_TARGET].tolist()
     assert scored.count(stop) == len(lengths)
     assert [scored.count(start + i) for i in range(9)] == [*lengths, 0]
@@ -303,7 +303,7 @@ def test_held_out_windows_follow_the_piece(tmp_path):
     rows = [("a", None, True, {"text": np.arange(100)})]
     corpus = write_corpus(tmp_path, "text", rows, {"text": 256})
     sequencer = Sequencer([Layout.parse("text")], {"text": BytesTokenizer()}, 9)
-    windows = [window for ((_, window),) in held_out_windows(corpus, sequencer, sequencer.schema.layouts[0])]
+    windows = [window for ((_, window),) in val_windows(corpus, sequencer, sequencer.schema.layouts[0])]
     start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     heard = []
     for number, window in enumerate(windows):
@@ -330,7 +330,7 @@ def test_collate_pads_with_what_is_never_learned():
 
 def test_the_order_of_an_epoch_is_drawn_once(tmp_path, monkeypatch):
     corpus, sequencer = texts(tmp_path, [5] * 30_000, [False] * 30_000, 11)
-    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 64, NONE)
+    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 64, NO_VARIATION)
     drawn, order = [], EpochOrder._order
     monkeypatch.setattr(
         EpochOrder, "_order", lambda self, epoch: drawn.append(epoch in self._orders) or order(self, epoch)

@@ -77,7 +77,7 @@ def captioned(folder: Path, count: int) -> list[Entry]:
 
 
 def test_pictures_of_a_codec_go_through_it_together_with_their_captions_beside_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding, "TOGETHER", 3)
+    monkeypatch.setattr(encoding, "ENCODED_AT_ONCE", 3)
     codec, layout = Together(), Layout.parse("text[12] image[4x4]")
     reader = Reader(captioned(tmp_path, 8), [TEXT, IMAGE], {"size": 4})
     found = list(encode(reader, layout, {"text": "text", "image": "image"}, {"text": BytesTokenizer(), "image": codec}))
@@ -118,13 +118,13 @@ def pieces(*sizes: int) -> list[tuple[Entry, EncodedExample]]:
     [((5, 5, 5, 5, 5), ["012", "34"]), ((90, 20, 5), ["01", "2"]), ((100, 100), ["0", "1"]), ((), [])],
 )
 def test_so_many_go_together(monkeypatch, sizes, groups):
-    monkeypatch.setattr(encoding, "TOGETHER", 3)
-    monkeypatch.setattr(encoding, "TOGETHER_BYTES", 100)
+    monkeypatch.setattr(encoding, "ENCODED_AT_ONCE", 3)
+    monkeypatch.setattr(encoding, "ENCODED_AT_ONCE_BYTES", 100)
     assert ["".join(piece.name for _, piece in group) for group in grouped(pieces(*sizes))] == groups
 
 
 def test_alternatives_count_by_what_they_take(monkeypatch):
-    monkeypatch.setattr(encoding, "TOGETHER_BYTES", 100)
+    monkeypatch.setattr(encoding, "ENCODED_AT_ONCE_BYTES", 100)
     several = Variants([np.zeros(60, np.uint8)] * 2)
     found = [(Entry(name="", files={}), EncodedExample(str(i), {}, {"image": several})) for i in range(2)]
     assert [len(group) for group in grouped(found)] == [1, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from guided_worlds import media as media  # a fixture
 
-from helicon.data.batches import NONE, Variation, WindowStream, held_out_windows
+from helicon.data.batches import NO_VARIATION, Variation, WindowStream, val_windows
 from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
@@ -55,7 +55,7 @@ def guide_of(packed: PackedSequence, sequencer: Sequencer) -> list[int]:
 def test_a_window_has_the_guide_and_the_text_of_its_stretch(found):
     (corpus,), sequencer = found[0].corpora, found[1]
     (layout,) = sequencer.schema.layouts
-    stream = WindowStream(corpus, sequencer, layout, 0, 2, NONE)
+    stream = WindowStream(corpus, sequencer, layout, 0, 2, NO_VARIATION)
     piece = int(np.argmax(corpus.lengths("fine")[stream.examples]))
     ids, windows = corpus.example(int(stream.examples[piece])), np.flatnonzero(stream.windows.pieces == piece)
     start = sequencer.schema.vocabulary.slice("fine").start
@@ -93,7 +93,7 @@ def test_every_token_is_scored_once_with_its_guide(found):
     (layout,) = sequencer.schema.layouts
     start, stop = sequencer.schema.vocabulary.slice("fine").start, sequencer.schema.vocabulary.eos("fine")
     heard: list[int] = []
-    for ((_, window),) in held_out_windows(corpus, sequencer, layout):
+    for ((_, window),) in val_windows(corpus, sequencer, layout):
         targets = window.targets[2:]
         heard += targets[targets != NO_TARGET].tolist()
         assert all(guide_of(window, sequencer)[2:-1])

@@ -233,8 +233,8 @@ def test_as_many_pictures_and_captions_as_are_accepted_fit_the_counts():
                "date_captured": "2013-11-14 16:28:13", "flickr_url": "http://b", "id": 1}  # fmt: skip
     captions = [{"image_id": 1, "id": i, "caption": "A clean, well lit room"} for i in range(5)]
     content = json.dumps([picture, *captions])
-    assert content.count(",") * manifest.MAX_LINES <= manifest.MOST_VALUES * 6
-    assert content.count("{") * manifest.MAX_LINES <= manifest.MOST_CONTAINERS * 6
+    assert content.count(",") * manifest.MAX_LINES <= manifest.MAX_VALUES * 6
+    assert content.count("{") * manifest.MAX_LINES <= manifest.MAX_CONTAINERS * 6
 
 
 def test_there_must_be_a_manifest(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from helicon.data import reading
 from helicon.data.corpus import CorpusError
 from helicon.data.files import DataError
-from helicon.data.prepare import DataSource, Prepared, _choices, prepare
+from helicon.data.prepare import DataSource, Prepared, _tokenizer_names, prepare
 from helicon.data.workers import Workers
 from helicon.demos.composer import write_folder
 from helicon.modalities.music import MUSIC
@@ -268,8 +268,8 @@ def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
 def test_the_first_tokenizer_of_a_slot_is_its_default():
     layouts = ("style[3] music", "text[8] image[4x4]", "lyrics[8] audio")
     default = {"style": "style", "music": "music", "text": "bpe", "image": "palette", "lyrics": "lyrics"}
-    assert _choices(DataSource(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
-    assert _choices(DataSource(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
+    assert _tokenizer_names(DataSource(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
+    assert _tokenizer_names(DataSource(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
         **default,
         "text": "bytes",
         "audio": "mulaw",

@@ -122,7 +122,7 @@ def test_media_come_along_where_they_are_kept(tmp_path, pictures, given, keep, a
     (entry,) = entries(tmp_path, 7)
     media = {"picture": np.zeros(5)} if given else None
     found = ReadJob(["picture"], {}, width)((entry, media, keep))
-    assert found.made == ("7", 5 if given else 1_000_000)
+    assert found.output == ("7", 5 if given else 1_000_000)
     assert (found.media is not None) == along
     assert found.bytes == (0 if given else 1_000_000)
 
@@ -130,4 +130,4 @@ def test_media_come_along_where_they_are_kept(tmp_path, pictures, given, keep, a
 def test_of_a_bad_file_nothing_is_made(tmp_path, pictures):
     (entry,) = entries(tmp_path, "bad")
     found = ReadJob(["picture"], {}, lambda entry, media: pytest.fail("there are no media"))((entry, None, True))
-    assert (found.made, found.media, found.reason) == (None, None, "not a picture")
+    assert (found.output, found.media, found.reason) == (None, None, "not a picture")

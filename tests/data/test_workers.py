@@ -16,7 +16,7 @@ import pytest
 from helicon.data import workers
 from helicon.data.entries import Entry
 from helicon.data.reading import ReadJob
-from helicon.data.workers import AHEAD, LONGEST_CHUNK, Workers, shared
+from helicon.data.workers import MAX_CHUNK_TASKS, PREFETCH, Workers, shared
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def test_faults_come_through(threads, others):
             list(results)
 
 
-@pytest.mark.parametrize(("chunk_bytes", "most"), [(1, 1), (10_000_000, 10), (1 << 40, LONGEST_CHUNK)])
+@pytest.mark.parametrize(("chunk_bytes", "most"), [(1, 1), (10_000_000, 10), (1 << 40, MAX_CHUNK_TASKS)])
 def test_others_wait_for_who_takes_their_results(threads, monkeypatch, chunk_bytes, most):
     monkeypatch.setattr(workers, "CHUNK_BYTES", chunk_bytes)
     work, taken = Squares(), 0
@@ -112,7 +112,7 @@ def test_others_wait_for_who_takes_their_results(threads, monkeypatch, chunk_byt
             assert found.value == taken * taken
             taken += 1
             # What is asked for, and the rest of the chunk that is taken from
-            assert len(work.seen) <= taken + (2 * AHEAD + 1) * most
+            assert len(work.seen) <= taken + (2 * PREFETCH + 1) * most
     assert taken == 600
     assert sorted(work.seen) == list(range(600))
 
@@ -130,7 +130,7 @@ def test_tasks_are_taken_as_they_come_up(threads):
     drawn: list[int] = []
     with ThreadPoolExecutor(1) as pool:
         for found in shared(Squares(), iter(drawn.append(n) or n for n in range(40)), 40, pool, 1):
-            assert len(drawn) <= found.value**0.5 + (AHEAD + 1) * LONGEST_CHUNK
+            assert len(drawn) <= found.value**0.5 + (PREFETCH + 1) * MAX_CHUNK_TASKS
 
 
 def test_other_processes_do_the_same(tmp_path: Path):

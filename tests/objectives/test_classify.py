@@ -14,7 +14,7 @@ from commands.tiny_bundles import music_bundle, text_bundle, write_folder
 import helicon
 from helicon.bundle.storage import BundleError, load_bundle, save_bundle
 from helicon.cli import main
-from helicon.data.batches import NONE, WindowStream, scored_windows
+from helicon.data.batches import NO_VARIATION, WindowStream, scored_windows
 from helicon.data.collate import collate
 from helicon.data.corpus import write_corpus
 from helicon.data.entries import DataError
@@ -108,7 +108,7 @@ def test_windows_tell_the_label_by_the_music_alone(tmp_path):
     told = [list(scored_windows(corpus, bundle.sequencer, layout, i)) for i in range(2)]
     assert not np.array_equal(told[0][0].ids, told[1][0].ids)
     numbers = label_numbers(corpus, ("high", "low"))
-    stream = WindowStream(corpus, bundle.sequencer, layout, 0, 4, NONE, numbers)
+    stream = WindowStream(corpus, bundle.sequencer, layout, 0, 4, NO_VARIATION, numbers)
     fillers = {tuple(stream.window(n, w).ids[: layout.prefix]) for t in range(3) for n, w in stream.rows(t)}
     assert fillers == {tuple(scored[0][0].ids[: layout.prefix])}
 
@@ -117,7 +117,7 @@ def test_a_stream_of_labels_has_the_labelled_alone(tmp_path, bundle):
     corpus = corpus_of(tmp_path, ["aaa", "bbb", "ccc"], ["a", None, "c"])
     numbers = label_numbers(corpus, ("a", "c"))
     assert numbers.tolist() == [0, NO_LABEL, 1]
-    stream = WindowStream(corpus, bundle.sequencer, bundle.schema.layouts[0], 0, 4, NONE, numbers)
+    stream = WindowStream(corpus, bundle.sequencer, bundle.schema.layouts[0], 0, 4, NO_VARIATION, numbers)
     assert {stream.example(w) for t in range(4) for _, w in stream.rows(t)} == {0, 2}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
-from helicon.data.batches import TrainBatches, held_out_windows
+from helicon.data.batches import TrainBatches, val_windows
 from helicon.data.collate import collate
 from helicon.data.entries import DataError
 from helicon.data.files import scan
@@ -175,7 +175,7 @@ def test_a_batch_has_the_chosen_ones_first(rated, world):
             assert batch.sequences == 8 // world
             seen += chosen
     assert {*seen} == {*corpus.pairs[:, 0].tolist()}
-    assert not list(held_out_windows(corpus, sequencer, sequencer.schema.layouts[0], "pairs"))
+    assert not list(val_windows(corpus, sequencer, sequencer.schema.layouts[0], "pairs"))
 
 
 def test_preferences_are_learned_and_measured(rated, capsys):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.data.batches import TrainBatches, Variation, WindowStream, chosen_examples, held_out_windows
+from helicon.data.batches import TrainBatches, Variation, WindowStream, chosen_examples, val_windows
 from helicon.data.collate import gather
 from helicon.data.config import SequenceDataConfig
 from helicon.data.corpus import Corpus
@@ -200,7 +200,7 @@ class SequenceData(pl.LightningDataModule):
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
         groups: list[tuple[int, list[int]]] = []  # layout, and which of its windows are a batch
         for index, (corpus, layout) in enumerate(sources):
-            found = held_out_windows(corpus, self.sequencer, layout, self.examples, self.numbers(corpus))
+            found = val_windows(corpus, self.sequencer, layout, self.examples, self.numbers(corpus))
             lengths = [max(len(window.ids) for _, window in windows) for windows in found]
             tokens = self.batch_size * (layout.prefix + self.sequencer.target_capacity(layout))
             groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
@@ -212,7 +212,7 @@ class SequenceData(pl.LightningDataModule):
             wanted = {i for group in ours for i in group}
             # Packed once more, so that no more are in memory than are kept
             numbers = self.numbers(corpus)
-            found = held_out_windows(corpus, self.sequencer, layout, self.examples, numbers) if wanted else ()
+            found = val_windows(corpus, self.sequencer, layout, self.examples, numbers) if wanted else ()
             windows = {i: each for i, each in enumerate(found) if i in wanted}
             batches += [gather(index, [windows[i] for i in group], numbers) for group in ours]
         while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none

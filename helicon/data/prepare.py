@@ -256,9 +256,12 @@ def _tokenizer_names(source: DataSource) -> dict[str, str]:
     """Return slot -> tokenizer name for each slot of the source's layouts."""
     layouts = [Layout.parse(spec) for spec in source.layouts]
     slots = dict.fromkeys(slot for layout in layouts for slot in layout.all_slots)
-    for slot in source.tokenizers:
+    for slot, name in source.tokenizers.items():
         if slot not in slots:
-            raise DataError(f"tokenizer {source.tokenizers[slot]}: {unknown('slot', slot, slots)}")
+            raise DataError(f"tokenizer {name}: {unknown('slot', slot, slots)}")
+        beside = next(layout.all_slots for layout in layouts if slot in layout.all_slots)
+        if name not in (known := registry.specs(slot, beside)):  # another medium may have a slot of this name
+            raise DataError(unknown(f"tokenizer for {slot}", name, known))
     return {slot: source.tokenizers.get(slot) or next(iter(modality_of(slot, layouts).slots[slot])) for slot in slots}
 
 

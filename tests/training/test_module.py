@@ -143,6 +143,7 @@ def test_the_size_of_a_learned_vocabulary_is_what_was_asked_for(tmp_path):
         ("--model.slot_weights={music: 0}", "learns nothing"),
         ("--data.tokenizers={musik: music}", "unknown slot 'musik'; nearest: music"),
         ("--data.tokenizers={music: musenett}", "unknown tokenizer for music 'musenett'; nearest: musenet"),
+        ("--data.tokenizers={style: labels}", "unknown tokenizer for style 'labels'; known: style"),
         ("--data.layouts+=musik", "unknown slot 'musik'; nearest: music"),
         ("--data.batch_size=zero", "batch_size"),
         ("--data.batch_size=0", "batch_size"),

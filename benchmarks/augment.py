@@ -3,9 +3,10 @@
 python benchmarks/augment.py WORLD DATA [--seeds 0 1 2] [--arms plain crop ...] [--steps N] [--quick] [--runs DIR]
 
 WORLD and DATA: `tiles`, a codec of ../shared/data/pairs/tiles; `shapes`, a model of 200 pictures with captions that are
-drawn here (DATA is where); `digits`, a model of 200 of ../shared/data/images/mnist_digits; `speech`, a codec of
-../shared/data/audio/spoken_digits; `words`, a model of 200 of them. Steps, unlike minutes, are the same on any machine:
-so many take about a minute of one quiet core. Results are kept in DIR/augment.jsonl; what is there is not run again.
+drawn here (DATA is where); `digits`, a model of 200 of ../shared/data/images/mnist_digits; `digit models` and
+`tile models`, models of all pictures of DATA; `speech`, a codec of ../shared/data/audio/spoken_digits; `words`, a model
+of 200 of them. Steps, unlike minutes, are the same on any machine: so many take about a minute of one quiet core.
+Results are kept in DIR/augment.jsonl; what is there is not run again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ NONE = {"crop": [1, 1], "flip": 0, "gain": [0, 0], "speed": [1, 1], "shift": [0,
 OF_CODECS = {
     name: change for name, change in SOUNDS.items() if name in ("plain", "gain", "speed")
 }  # they start anywhere
+MANY = ("--config=image", "--config=tiny", "--data.size=16", "--data.colours=64", '--data.layouts=["image[16x16]"]')
 SMALL = ("--config=tiny", "--data.size=16", "--data.colours=64", "--data.held_out=0.5")
 
 
@@ -55,6 +57,8 @@ class World:
 
 WORLDS = {
     "tiles": World(("--config=image-codec-tiny",), 500, PICTURES, "val/psnr", True),
+    "tile models": World(MANY, 500, PICTURES, "val/loss", False),
+    "digit models": World(MANY, 500, PICTURES, "val/loss", False),
     "shapes": World(
         ("--config=text-to-image", *SMALL, "--data.layouts=[\"text[12] image[16x16]\"]", "--data.vocabulary=300",
          "--data.tokenizers={text: bpe, image: palette}"),

@@ -17,7 +17,7 @@ from decoding import FORMATS, World
 from machine import describe
 
 from helicon.cli import SPINS
-from helicon.gpt.numbers import convert
+from helicon.gpt.numbers import cast
 from helicon.gpt.stepping import DecodeBackend
 
 LOOP = "while True: pass"
@@ -36,7 +36,7 @@ def main() -> None:
     side, text, layers, width = (4, 4, 2, 64) if args.dry else (32, 256, 8, 512)
     tokens, engine = min(args.tokens, side * side), "eager" if args.no_compiler else "auto"
     world = World("dense", side, text, layers, width)
-    convert(world.gpt, args.format)
+    cast(world.gpt, args.format)
     seconds(world, min(tokens, 16), engine)  # what is compiled and allocated once
     print(describe())
     quiet = seconds(world, tokens, engine)

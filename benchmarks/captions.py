@@ -50,7 +50,12 @@ def main() -> None:
     pictures = []
     for number in range(0, len(examples), max(1, len(examples) // SHOWN)):
         request = Request(
-            count=1, seed=number, given={"text": captions[number]}, to="image", top_k=args.top_k, guidance=args.guidance
+            count=1,
+            seed=number,
+            conditions={"text": captions[number]},
+            to="image",
+            top_k=args.top_k,
+            guidance=args.guidance,
         )
         pictures += [generate(bundle, request)[0].media]
         print(f"  {captions[number]}")

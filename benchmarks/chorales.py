@@ -67,7 +67,7 @@ def main() -> None:
     table = {"gpt": total / count}
     for order in (1, 2, 3, 5):
         model = WittenBell(order, size).fit(pieces[False])
-        nats = np.concatenate([model.nats(piece) for piece in pieces[True]])
+        nats = np.concatenate([model.token_nll(piece) for piece in pieces[True]])
         assert len(nats) == count, (len(nats), count)
         table[f"order {order}"] = float(nats.mean())
     print(

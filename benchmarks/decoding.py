@@ -23,8 +23,8 @@ from helicon.bundle.bundle import make_gpt
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.numbers import convert
-from helicon.gpt.sampler import methods
+from helicon.gpt.numbers import cast
+from helicon.gpt.sampler import logits_processors
 from helicon.gpt.stepping import DecodeBackend, make_step
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout, PatternContext
@@ -71,7 +71,7 @@ class World:
     def run(self, gpt: GPT, tokens: int, items: int = 1, backend: DecodeBackend = "auto", prime: int = 0) -> None:
         """Decodes so many tokens of so many items, after as many codes that are given."""
         prompt = Prompt(self.prompt.conditions, np.arange(prime) % CODES)
-        sampling = Sampling(chain=methods(SamplingOptions(temperature=1.0)), seed=0, max_tokens=tokens)
+        sampling = Sampling(chain=logits_processors(SamplingOptions(temperature=1.0)), seed=0, max_tokens=tokens)
         made = decode(gpt, self.sequencer, self.layout, [prompt] * items, sampling, backend=backend)
         assert all(len(ids) == prime + tokens for ids in made)
 
@@ -91,7 +91,7 @@ def peers(args: argparse.Namespace) -> None:
         "Hugging Face fp32": lambda: theirs.generate(words, attention_mask=torch.ones_like(words), **sampled)  # type: ignore[arg-type]
     }
     for name in args.formats:
-        gpt = convert(copy.deepcopy(world.gpt), name)
+        gpt = cast(copy.deepcopy(world.gpt), name)
         for engine in args.engines:
             runs[f"{name} {engine}"] = partial(world.run, gpt, args.tokens, backend=engine)
     table(f"{args.text} + {args.tokens} tokens, one item, dense", side_by_side(runs, args.repeats), args.tokens)
@@ -101,7 +101,7 @@ def sparse(args: argparse.Namespace) -> None:
     """DALL·E's layers against dense ones, over the whole of a picture and at the end of a long context."""
     worlds = {name: World(pattern, args.side, args.text, args.layers, args.width) for name, pattern in KINDS.items()}
     for name in FORMATS:
-        models = {kind: convert(copy.deepcopy(world.gpt), name) for kind, world in worlds.items()}
+        models = {kind: cast(copy.deepcopy(world.gpt), name) for kind, world in worlds.items()}
         runs = {kind: partial(worlds[kind].run, gpt, args.tokens) for kind, gpt in models.items()}
         table(f"{args.text} + {args.tokens} tokens, one item, {name}", side_by_side(runs, args.repeats), args.tokens)
     for name in FORMATS:
@@ -113,7 +113,7 @@ def sparse(args: argparse.Namespace) -> None:
 def late(pattern: str, number: str, args: argparse.Namespace) -> Callable[[], object]:
     """Steps at late positions of a context that is full of something."""
     shape = GPTConfig(layers=args.layers, width=args.width, heads=args.width // 64, pattern=pattern)
-    gpt, frame = convert(GPT(shape, CODES + WORDS, 4).eval(), number), PatternContext(args.text, 64)
+    gpt, frame = cast(GPT(shape, CODES + WORDS, 4).eval(), number), PatternContext(args.text, 64)
     step = make_step(gpt, gpt.new_cache(1, args.late[-1] + 1), frame)
     ids, rows = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
 
@@ -130,7 +130,7 @@ def nine(args: argparse.Namespace) -> None:
     for kind, pattern in KINDS.items():
         world = World(pattern, args.side, args.text, args.layers, args.width)
         for name in FORMATS:
-            gpt = convert(copy.deepcopy(world.gpt), name)
+            gpt = cast(copy.deepcopy(world.gpt), name)
             runs = {f"{n} at once": partial(world.run, gpt, args.tokens, n) for n in (1, 9)}
             times = side_by_side(runs, args.repeats)
             one, many = args.tokens / times["1 at once"], 9 * args.tokens / times["9 at once"]

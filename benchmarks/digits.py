@@ -222,7 +222,7 @@ def text(asked: Digits) -> None:
     captions = tqdm(list(product(WORDS, speakers)), desc="making", unit=" captions", leave=False, disable=None)
     for number, (digit, speaker) in enumerate(captions):
         request = Request(
-            count=each, seed=args.seed + number, given={"text": f"{digit}, spoken by {speaker}"}, to="audio",
+            count=each, seed=args.seed + number, conditions={"text": f"{digit}, spoken by {speaker}"}, to="audio",
             temperature=args.temperature, top_k=args.top_k, guidance=args.guidance,
         )  # fmt: skip
         wanted += [(digit, speaker)] * each
@@ -244,7 +244,7 @@ def hear(asked: Digits) -> None:
     """The likeliest caption of each held-out take."""
     bundle, takes = load_bundle(asked.args.run), asked.takes
     paths = [path for path, out in zip(takes.paths, takes.held) if out]
-    requests = [Request(count=1, seed=0, given={"audio": str(path)}, to="text", temperature=0.0) for path in paths]
+    requests = [Request(count=1, seed=0, conditions={"audio": str(path)}, to="text", temperature=0.0) for path in paths]
     captions = [generate(bundle, request)[0].media for request in requests]
     told = [caption.strip().split(", spoken by ") for caption in captions]
     for path, caption in list(zip(paths, captions))[:8]:

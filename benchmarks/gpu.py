@@ -36,7 +36,7 @@ from helicon.gpt.attention.patterns import parse_pattern
 from helicon.gpt.attention.selection import TABLE
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.numbers import convert
+from helicon.gpt.numbers import cast
 from helicon.gpt.stepping import make_step
 from helicon.modalities.audio import codes_of as sound_codes_of
 from helicon.modalities.image import codes_of as picture_codes_of
@@ -150,7 +150,7 @@ def decode(bench: Bench) -> None:
                 GPTConfig(layers=size.deep, width=size.wide, heads=size.wide // 64), size.words, size.context
             ).eval()
             parameters = gpt.parameter_count()
-            gpt = convert(gpt, name)
+            gpt = cast(gpt, name)
             step = make_step(gpt, gpt.new_cache(1, size.context), PatternContext())
         token_s = bench.seconds(partial(step, ids, rows, position, slice(0, size.words), size.context // 2 + 1))
         floor_s = width * parameters / bandwidth
@@ -178,7 +178,7 @@ def train(bench: Bench) -> None:
         with torch.autocast(device.type, torch.bfloat16):
             hidden = gpt(ids, rows, PatternContext())
             scored = Scored(hidden.flatten(0, 1), slice(0, size.words), ids.flatten())
-            loss = gpt.nats([scored]).sum() / ids.numel()
+            loss = gpt.nll_sum([scored]).sum() / ids.numel()
         loss.backward()
         optimizer.step()
 

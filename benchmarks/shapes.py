@@ -18,7 +18,7 @@ from helicon.demos.shape_checker import CHANCE
 from helicon.demos.shapes import Scene, draw, parse_caption
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.sampling import SamplingOptions
 
 WORDS = [(which, word) for which in ("first", "second") for word in ("size", "colour", "shape")]
@@ -57,7 +57,7 @@ def write_captions(bundle: Bundle, scenes: list[Scene], seed: int) -> list[str]:
         bundle.sequencer,
         layout,
         [Prompt(ids) for ids in given],
-        Sampling(chain=methods(SamplingOptions(temperature=0.0))),
+        Sampling(chain=logits_processors(SamplingOptions(temperature=0.0))),
     )
     return [tokenizers["text"].decode(ids) for ids in made]
 

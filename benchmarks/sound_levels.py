@@ -22,7 +22,7 @@ from helicon.formats.audio import read_audio
 from helicon.formats.spectra import mel_distance
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.modalities import registry
 from helicon.sampling import SamplingOptions
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
@@ -47,7 +47,7 @@ def main() -> None:
     held = [entry for entry, out in zip(entries, split(stems, args.held_out)) if out][: args.sounds]
     sounds = [read_audio(entry.files["audio"], **fine.read_options)[0] for entry in held]  # type: ignore[arg-type]
     guides = [coarse.encode(sound) for sound in sounds]
-    sampling = Sampling(chain=methods(SamplingOptions(temperature=args.temperature)), seed=0)
+    sampling = Sampling(chain=logits_processors(SamplingOptions(temperature=args.temperature)), seed=0)
     made = decode(bundle.gpt, bundle.sequencer, layout, [Prompt({"above": ids}) for ids in guides], sampling)
     versions = {
         "coarse level alone": [coarse.decode(ids) for ids in guides],

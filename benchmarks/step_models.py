@@ -52,7 +52,7 @@ def ours(slots: Slots, pattern: str = "dense") -> Model:
             targets = ids[0, start + 1 : start + 1 + count] - rows.start
             scored.append(Scored(hidden[start : start + count], rows, targets))
             start += count
-        return gpt.nats(scored).sum() / tokens
+        return gpt.nll_sum(scored).sum() / tokens
 
     return Model(gpt, loss)
 

@@ -137,7 +137,7 @@ def print_pieces(args: argparse.Namespace) -> None:
 
     def loss(ids_BT: Tensor, lengths_B: Tensor | None) -> Tensor:
         hidden = gpt(ids_BT[:, :-1], places, PatternContext(), lengths_B=lengths_B)
-        return gpt.nats([Scored(hidden[real_BT], rows, ids_BT[:, 1:][real_BT] - rows.start)]).sum() / real_BT.sum()
+        return gpt.nll_sum([Scored(hidden[real_BT], rows, ids_BT[:, 1:][real_BT] - rows.start)]).sum() / real_BT.sum()
 
     runs = {
         name: step(Model(gpt, lambda ids, kept=kept: loss(ids, kept)), ids, args.bf16)

@@ -1,4 +1,4 @@
-"""How items are drawn: each option stated once, for the command line, the library and what is on record of an item.
+"""Sampling options: each stated once, for the command line, the library and the record of an item.
 
 A new one is a field here and, where it acts on logits, a sampler step of the same name in gpt/sampler.py.
 """
@@ -10,21 +10,21 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-def _option(default: Any, told: str, metavar: str | None = None, step: bool = False) -> Any:
-    """A field of an option.
+def _option(default: Any, text: str, metavar: str | None = None, step: bool = False) -> Any:
+    """Make the field of an option.
 
     Args:
-        default: its value unless given.
-        told: its help.
-        metavar: of a value, in the help.
-        step: whether a sampler step of the same name does it; None leaves that out.
+        default: value unless given.
+        text: help text.
+        metavar: placeholder of the value, in the help.
+        step: True if a sampler step of the same name does it; such a step is left out for the value None.
     """
-    return field(default=default, metadata={"help": told, "metavar": metavar, "step": step})
+    return field(default=default, metadata={"help": text, "metavar": metavar, "step": step})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
-    """How items are drawn; each field is an option, `--top-k 40` or `top_k=40`. Steps act in the fields' order."""
+    """Sampling options; each field is one, `--top-k 40` or `top_k=40`. Steps act in the fields' order."""
 
     repetition_penalty: float | None = _option(None, "above 1, tokens that occurred before are less likely", step=True)
     temperature: float = _option(1.0, "1 is the model's own distribution, 0 the likeliest token", step=True)
@@ -39,10 +39,10 @@ class SamplingOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Of all options, those of a subclass left out."""
-        return tuple(each.name for each in fields(SamplingOptions))
+        """Return the names of all options, those of subclasses excluded."""
+        return tuple(option.name for option in fields(SamplingOptions))
 
     @classmethod
     def steps(cls) -> tuple[str, ...]:
-        """Of those that a sampler step does, in their order."""
-        return tuple(each.name for each in fields(SamplingOptions) if each.metadata["step"])
+        """Return the names of the options that are sampler steps, in their order."""
+        return tuple(option.name for option in fields(SamplingOptions) if option.metadata["step"])

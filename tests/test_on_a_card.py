@@ -23,8 +23,8 @@ from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions, item_nats
 from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.numbers import convert
-from helicon.gpt.sampler import methods
+from helicon.gpt.numbers import cast
+from helicon.gpt.sampler import logits_processors
 from helicon.objectives.base import Batch
 from helicon.objectives.next_token import slot_nats
 from helicon.sampling import SamplingOptions
@@ -76,7 +76,7 @@ def test_hidden_states_and_gradients(card: Card, dtype: torch.dtype, checkpoint:
         ids, rows = tokens(2, 29, below=20).to(device), tokens(2, 29, 2, below=10).to(device)
         hidden = gpt(ids, rows, PatternContext(5, 6), lengths_B=torch.tensor([29, 17], device=device))
         targets = tokens(12, below=7).to(device)
-        loss = gpt.nats([Scored(hidden[:, 3:9].flatten(0, 1), slice(2, 9), targets)]).sum()
+        loss = gpt.nll_sum([Scored(hidden[:, 3:9].flatten(0, 1), slice(2, 9), targets)]).sum()
         loss.backward()
         gradients = [parameter.grad.flatten() for parameter in gpt.parameters() if parameter.grad is not None]
         return torch.cat([hidden.flatten(), loss[None], *gradients])
@@ -109,7 +109,7 @@ def test_the_same_seed_makes_the_same_tokens(card: Card, specs: list[str], guida
     bundle = image_bundle(*specs)
     layout, chain = (
         bundle.schema.layouts[0],
-        methods(SamplingOptions(temperature=1.2, top_k=20, top_p=0.9, min_p=0.01, repetition_penalty=1.1)),
+        logits_processors(SamplingOptions(temperature=1.2, top_k=20, top_p=0.9, min_p=0.01, repetition_penalty=1.1)),
     )
     image = bundle.sequencer.tokenizers["image"].encode(picture(0))
     given = {"text": WORDS} if layout.target.name == "image" else {"image": image}
@@ -148,7 +148,7 @@ def test_guides_grammars_and_moving_windows_are_followed(card: Card, engine):
 @pytest.mark.parametrize("numbers", ["bf16", "int8"])
 def test_fewer_bits_make_tokens_too(card: Card, numbers: str):
     bundle = image_bundle("text[4] image[]")
-    (layout,), gpt = bundle.schema.layouts, convert(bundle.gpt, numbers).to("cuda")
+    (layout,), gpt = bundle.schema.layouts, cast(bundle.gpt, numbers).to("cuda")
     (made,) = decode(gpt, bundle.sequencer, layout, [Prompt({"text": WORDS})], Sampling(seed=1))
     assert len(made) == 16
     assert set(made.tolist()) <= {0, 1, 2, 3}

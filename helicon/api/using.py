@@ -63,8 +63,8 @@ def sample(
     load_plugins(plugins)
     drawn = {name: given.pop(name) for name in SamplingOptions.names() if name in given}
     request = Request(
-        count=count, seed=seed, given=given, to=to, prime=as_path(prime), keep=keep, seconds=seconds, tokens=tokens,
-        **drawn,
+        count=count, seed=seed, conditions=given, to=to, prime=as_path(prime), keep=keep, seconds=seconds,
+        tokens=tokens, **drawn,
     )  # fmt: skip
     with progress_to(progress), TemporaryDirectory() as levels:
         if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):

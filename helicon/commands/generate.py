@@ -38,7 +38,7 @@ REPEATED = (  # by a command to go on with, where they were given
 def generate(args: Namespace) -> int:
     """Runs the command."""
     request = Request(
-        count=args.count, seed=args.seed, given=slot_values(args.rest), to=args.to,
+        count=args.count, seed=args.seed, conditions=slot_values(args.rest), to=args.to,
         prime=Path(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
         **{name: getattr(args, name) for name in SamplingOptions.names()},
     )  # fmt: skip
@@ -125,7 +125,7 @@ class Watch:
     def on_step(self, streams: Sequence[TokenStream]) -> None:
         """Counts; prints words of the tokens that each item has since."""
         self.first = self.first or time.monotonic() - self.start
-        self.tokens = sum(stream.made for stream in streams)
+        self.tokens = sum(stream.new_tokens for stream in streams)
         if self.stream:
             words = self.sequencer.tokenizers[self.slot].block.tokens
             self.shown += [0] * (len(streams) - len(self.shown))

@@ -20,7 +20,7 @@ from helicon.formats.page import PageItem, write_page
 from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.ranking import fit_to_conditions
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.modalities import registry
 from helicon.pages.codec_page import PAGES
 from helicon.pages.model_page import draw_losses, model_settings
@@ -185,7 +185,7 @@ class CaptionedWorld(World):
             bundle.sequencer,
             layout,
             prompts,
-            Sampling(chain=methods(SamplingOptions(temperature=TEMPERATURE)), seed=self.seed),
+            Sampling(chain=logits_processors(SamplingOptions(temperature=TEMPERATURE)), seed=self.seed),
         )
         samples = []
         for number, (request, ids) in enumerate(zip(asked, conditions)):

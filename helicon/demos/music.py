@@ -70,7 +70,7 @@ class MusicWorld(World):
         asked = [
             Asked(
                 f"generated/{style}",
-                Request(count=1, seed=self.seed + i, given={"style": style}, seconds=self.seconds, **SAFER),
+                Request(count=1, seed=self.seed + i, conditions={"style": style}, seconds=self.seconds, **SAFER),
                 style,
             )
             for i, style in enumerate(LABELS)

@@ -61,7 +61,7 @@ class WittenBell:
             self._levels.append(_Counts(contexts=contexts, total=total, types=types, pairs=pairs, count=count))
         return self
 
-    def nats(self, sequence: np.ndarray) -> np.ndarray:
+    def token_nll(self, sequence: np.ndarray) -> np.ndarray:
         """float64 [T]: -log p of each token of a sequence of ids, [T], given those before it."""
         tokens = self._checked(sequence)
         older = self._older(tokens)
@@ -105,7 +105,7 @@ def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
     if not train or not val:
         return {}
     models = {name: WittenBell(order, tokens + 1).fit(train) for name, order in BASELINES.items()}
-    return {name: float(np.concatenate([model.nats(ids) for ids in val]).mean()) for name, model in models.items()}
+    return {name: float(np.concatenate([model.token_nll(ids) for ids in val]).mean()) for name, model in models.items()}
 
 
 def _sequences(corpus: Corpus, slot: str, eos: int, val: bool) -> Iterator[np.ndarray]:

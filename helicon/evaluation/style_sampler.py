@@ -16,7 +16,7 @@ from helicon.generation.decode_request import Sampling
 from helicon.generation.engine import decode
 from helicon.generation.prompts import make_prompt
 from helicon.generation.request import Request
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.modalities import registry
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
@@ -91,10 +91,10 @@ class StyleSampler:
         """A piece of each style, written to a file and read again; item i depends on (seed, first + i) alone."""
         made = []
         prompts = [
-            make_prompt(self.bundle, self.layout, Request(given={"style": self.words(style)}, seconds=seconds))[0]
+            make_prompt(self.bundle, self.layout, Request(conditions={"style": self.words(style)}, seconds=seconds))[0]
             for style in styles
         ]
-        sampling = Sampling(chain=methods(SamplingOptions()), seed=seed)
+        sampling = Sampling(chain=logits_processors(SamplingOptions()), seed=seed)
         for start in bar(range(0, len(styles), BATCH), of="making", unit="batches"):
             batch = slice(start, min(start + BATCH, len(styles)))
             items = range(first + batch.start, first + batch.stop)

@@ -1,4 +1,6 @@
-"""The room that makes media: a request becomes prompts, the one decoding loop samples their ids, results are written.
+"""Generation: requests become prompts, a continuous-batching engine samples token ids, and items are written.
 
-Guidance, ranking and upsampling lie beside that loop; whoever makes something comes through here.
+In come a `Bundle` (model, tokenizers, layouts) and a `Request` (conditions, length, sampling options); out come `Item`s
+that can save themselves, and files with a result page. Open `generate.py` first, the path of one request; then
+`engine.py` and `lane.py` (the decoding loop), `upsampling.py` (levels of sound), `guidance.py` and `ranking.py`.
 """

@@ -1,6 +1,6 @@
-"""Tensors of the items that are decoded together: what each has so far, its grammar, its uniform numbers.
+"""Tensors of the items that are decoded together: histories, grammar states, uniform numbers.
 
-Shapes: B items, T tokens at most, V tokens of the slot that is made, its `eos` included.
+Shapes: B items, T tokens at most, V tokens of the target slot, its `eos` included.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ from torch import Tensor
 from helicon.gpt.sampler import PerItemRNG
 from helicon.tokenizers.base import Automaton, State
 
-MORE_TOKENS = 256  # by which histories grow at least
+MORE_TOKENS = 256  # least growth of a history: each growth copies all ids, so it is rare
 
 
 @dataclass(kw_only=True)
 class DecodeBatch:
-    """One entry an item along the first dimension of each tensor, so that items can be joined and selected.
+    """Batch of items. The first dimension of each tensor is that of the items, which can be joined and selected.
 
-    ids_BT: local ids; what lies beyond a length is never read. window_B: first token of each item's window.
-    coords[axis][b, i] belong to the first i tokens of item b, so that entry 0 is the start of the piece. column_B: the
-    next of `uniforms_BN` to draw with. ended_B: whether `eos` was drawn, after which an item stands still.
+    Attributes:
+        ids_BT: local ids; entries past an item's length are never read.
+        length_B: tokens so far, the prime included.
+        window_B: first token of each item's window.
+        ended_B: True once `eos` was sampled; such an item no longer changes.
+        seen_BV: True for tokens that occurred in the slot so far.
+        uniforms_BN: chunk of uniform numbers of each item.
+        column_B: index of the next of them.
+        grammar: state of the grammar, B items; {} without one.
+        coords: raw coordinates [B, T + 1] by axis; entry i is that after i tokens, entry 0 the start of the piece.
     """
 
     ids_BT: Tensor
@@ -41,18 +48,31 @@ class DecodeBatch:
     @classmethod
     def start(
         cls, prime: Tensor, grammar: State, coords: dict[str, Tensor], rng: PerItemRNG, width: int,
-        home: torch.device, device: torch.device,
+        history_device: torch.device, device: torch.device,
     ) -> DecodeBatch:  # fmt: skip
-        """Of one item after its prime: on `home` what belongs to the grammar, on `device` what is drawn with."""
+        """Make a batch of one item after its prime.
+
+        Args:
+            prime: local ids int64 [T].
+            grammar: state of the grammar after the prime, one item.
+            coords: raw coordinates [T + 1] by axis.
+            rng: uniform numbers of the item.
+            width: V.
+            history_device: device of ids, lengths and coordinates, which is that of the grammar.
+            device: device that samples.
+
+        Returns:
+            The batch.
+        """
         zero = torch.zeros(1, dtype=torch.int64)
         seen = torch.zeros(1, width, dtype=torch.bool)
         seen[0, prime] = True
-        coords = {axis: values[None].to(home) for axis, values in coords.items()}
+        coords = {axis: values[None].to(history_device) for axis, values in coords.items()}
         return cls(
-            ids_BT=F.pad(prime[None], (0, MORE_TOKENS)).to(home),
-            length_B=(zero + len(prime)).to(home),
-            window_B=zero.to(home),
-            ended_B=(zero > 0).to(home),
+            ids_BT=F.pad(prime[None], (0, MORE_TOKENS)).to(history_device),
+            length_B=(zero + len(prime)).to(history_device),
+            window_B=zero.to(history_device),
+            ended_B=(zero > 0).to(history_device),
             seen_BV=seen.to(device),
             uniforms_BN=rng.chunk()[None].to(device),
             column_B=zero.to(device),
@@ -62,60 +82,76 @@ class DecodeBatch:
 
     @classmethod
     def joined(cls, parts: Sequence[DecodeBatch]) -> DecodeBatch:
-        """All items of the parts, in their order."""
-        return cls(**{each.name: _joined([getattr(part, each.name) for part in parts]) for each in fields(cls)})
+        """Concatenate batches, in their order."""
+        return cls(
+            **{
+                tensor_field.name: _joined([getattr(part, tensor_field.name) for part in parts])
+                for tensor_field in fields(cls)
+            }
+        )
 
     def select(self, items: Sequence[int]) -> DecodeBatch:
-        """Some of the items, in the order asked for."""
-        return DecodeBatch(**{each.name: _selected(getattr(self, each.name), items) for each in fields(self)})
+        """Return the batch of some items, in the order of `items`."""
+        return DecodeBatch(
+            **{tensor_field.name: _selected(getattr(self, tensor_field.name), items) for tensor_field in fields(self)}
+        )
 
     def __len__(self) -> int:
         return len(self.length_B)
 
     def history(self, item: int) -> Tensor:
-        """Ids of one item so far; a GPU is waited for."""
+        """Return the ids int64 [T] of one item so far, on the CPU; synchronises with a GPU."""
         return self.ids_BT[item, : int(self.length_B[item])].cpu()
 
     def uniform(self) -> Tensor:
-        """Uniform numbers [B] of this step; each is given once."""
+        """Return uniform numbers [B] for this step; each number is used once."""
         uniform_B = self.uniforms_BN.gather(1, self.column_B[:, None])[:, 0]
         self.column_B = self.column_B + 1
         return uniform_B
 
     def renew_uniforms(self, item: int, rng: PerItemRNG) -> None:
-        """The next chunk of an item that has drawn with all of the one before."""
+        """Replace the used-up chunk of uniform numbers of an item.
+
+        Args:
+            item: index in the batch.
+            rng: uniform numbers of that item.
+        """
         self.uniforms_BN[item] = rng.chunk().to(self.uniforms_BN.device)
         self.column_B[item] = 0
 
-    def append(self, ids_B: Tensor, eos: int, longest: int, automaton: Automaton | None) -> None:
-        """Adds the tokens that were drawn; an item that draws `eos` has ended.
+    def append(self, ids_B: Tensor, eos: int, max_length: int, automaton: Automaton | None) -> None:
+        """Append the sampled tokens; an item that samples `eos` has ended.
 
-        longest: tokens of no item are more, before these.
+        Args:
+            ids_B: local ids.
+            eos: local id of `eos`.
+            max_length: tokens of the longest item before this step; known on the host, so that no GPU is waited for.
+            automaton: grammar of the slot; None without one.
         """
-        more = max(MORE_TOKENS, self.ids_BT.shape[1]) if longest + 1 >= self.ids_BT.shape[1] else 0
-        each_B = torch.arange(len(ids_B), device=ids_B.device)
-        self.ids_BT = _wider(self.ids_BT, self.ids_BT.shape[1] + more)
-        self.ids_BT[each_B, self.length_B] = ids_B
+        growth = max(MORE_TOKENS, self.ids_BT.shape[1]) if max_length + 1 >= self.ids_BT.shape[1] else 0
+        item_B = torch.arange(len(ids_B), device=ids_B.device)
+        self.ids_BT = _wider(self.ids_BT, self.ids_BT.shape[1] + growth)
+        self.ids_BT[item_B, self.length_B] = ids_B
         self.ended_B = self.ended_B | (ids_B == eos)
-        going_B = ~self.ended_B
+        continues_B = ~self.ended_B
         device = self.seen_BV.device
-        self.seen_BV[each_B.to(device), ids_B.clamp(max=eos - 1).to(device)] |= going_B.to(device)
-        self.length_B = self.length_B + going_B
+        self.seen_BV[item_B.to(device), ids_B.clamp(max=eos - 1).to(device)] |= continues_B.to(device)
+        self.length_B = self.length_B + continues_B
         if automaton is not None:
             self.grammar = automaton.step(self.grammar, ids_B)
             for axis, values_B in automaton.coords(self.grammar).items():
                 self.coords[axis] = _wider(self.coords[axis], self.ids_BT.shape[1] + 1)
-                self.coords[axis][each_B, self.length_B] = values_B
+                self.coords[axis][item_B, self.length_B] = values_B
 
 
 def _wider(values_BT: Tensor, length: int) -> Tensor:
-    """Filled up with zeros."""
+    """Pad with zeros on the right."""
     missing = length - values_BT.shape[1]
     return F.pad(values_BT, (0, missing)) if missing > 0 else values_BT
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Tensors one below the other, the narrower ones filled up; of dictionaries each entry."""
+    """Concatenate tensors along the first dimension, narrower ones padded; dictionaries entry by entry."""
     if isinstance(parts[0], dict):
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
     if parts[0].dim() == 2:

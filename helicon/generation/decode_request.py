@@ -1,4 +1,4 @@
-"""What the engine is asked for, as ids: what an item starts from, and how its tokens are drawn."""
+"""Requests to the engine, in ids: prompt, sampling settings, item number."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from helicon.tokenizers.sequencer import Sequencer
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one item starts from: ids of the fixed slots, ids of the last slot's beginning, constraints of its grammar.
+    """Prompt of one item: condition ids, prime, and constraints of the grammar.
 
-    conditions: ids by slot; of a guided slot also its guide, from the beginning of the piece to its end. length: tokens
-    that the last slot is to have in all, its prime included; a guided one has as many as its guide stands for unless
-    it is to be shorter.
+    Attributes:
+        conditions: local ids by slot; with an upsampling condition also its coarse codes, for all of the piece.
+        prime: local ids int64 [T] that the target slot begins with.
+        constraints: keyword arguments of `Automaton.constrain`, such as `seconds`.
+        length: tokens of the target slot in all, its prime included; None leaves that to the model. With an upsampling
+            condition at most as many as its coarse codes stand for.
     """
 
     conditions: Mapping[str, np.ndarray]
@@ -32,10 +35,14 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to draw: the chain of methods, the seed, the most tokens to make, the share of a full window that is kept.
+    """Sampling settings of a request.
 
-    guidance: how much further than from the model without its conditions to the model with them (arXiv:2207.12598,
-    eq. 6, where w is one less); 1 is the model with them.
+    Attributes:
+        chain: logits processors, applied in order after the grammar.
+        seed: with the item's number it seeds the uniform numbers.
+        max_tokens: new tokens at most; None for no limit.
+        overlap: share of a full window that is kept as context of the next, above 0 and below 1.
+        guidance: scale of classifier-free guidance (arXiv:2207.12598, eq. 6, where w = scale - 1); 1 is without.
     """
 
     chain: tuple[LogitsProcessor, ...] = ()
@@ -55,7 +62,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """One item of a layout: its ids depend on the weights, on this, and on nothing else."""
+    """Request for one item of a layout. Its ids are a function of the weights and of these fields alone.
+
+    Attributes:
+        layout: layout to fill.
+        prompt: conditions and prime.
+        sampling: settings.
+        item: number of the item, which seeds its uniform numbers.
+    """
 
     layout: Layout
     prompt: Prompt
@@ -63,36 +77,35 @@ class DecodeRequest:
     item: int = 0
 
     @property
-    def rows(self) -> int:
-        """Rows that the model computes for it: with guidance one with its conditions and one without them."""
+    def cache_rows(self) -> int:
+        """Rows of the KV cache: one, with guidance a conditional and an unconditional one."""
         return 1 if self.sampling.guidance == 1 else 2
 
     def checked(self, sequencer: Sequencer) -> DecodeRequest:
-        """The request, its ids as arrays, with the length that its guide stands for where it has one.
+        """Return the request with ids as checked arrays, and with the length that its upsampling condition implies.
 
         Raises:
-            ValueError: ids that a slot does not have, or more tokens than it takes; conditions of slots that the
-                layout does not have.
+            ValueError: ids outside a slot's block, too many tokens, or conditions of slots that the layout lacks.
         """
-        prompt, last = self.prompt, self.layout.target
+        prompt, target = self.prompt, self.layout.target
         for name in prompt.conditions:
             if name not in self.layout.all_slots:
                 raise ValueError(unknown("condition", name, self.layout.all_slots))
         conditions = {name: sequencer.checked(name, ids) for name, ids in prompt.conditions.items()}
-        prime, most = sequencer.checked(last.name, prompt.prime), self.sampling.max_tokens
-        if last.length is not None and len(prime) + (most or 0) > last.length:
-            more = f" and {most} to make" if most else ""
-            raise ValueError(f"slot {last} takes {last.length} tokens, got {len(prime)}{more}")
+        prime, max_tokens = sequencer.checked(target.name, prompt.prime), self.sampling.max_tokens
+        if target.length is not None and len(prime) + (max_tokens or 0) > target.length:
+            more = f" and {max_tokens} to make" if max_tokens else ""
+            raise ValueError(f"slot {target} takes {target.length} tokens, got {len(prime)}{more}")
         if prompt.length is not None and prompt.length < len(prime):
             raise ValueError(f"a length of {prompt.length} tokens, and a prime of {len(prime)}")
-        guide = sequencer.guides[last.name].length(prompt.conditions) if last.guide else None
-        lengths = [prompt.length] if guide is None else [guide, last.length, prompt.length]
+        guide_length = sequencer.guides[target.name].length(prompt.conditions) if target.guide else None
+        lengths = [prompt.length] if guide_length is None else [guide_length, target.length, prompt.length]
         length = min((tokens for tokens in lengths if tokens is not None), default=None)
         return replace(self, prompt=replace(prompt, conditions=conditions, prime=prime, length=length))
 
     @property
-    def most_tokens(self) -> int | None:
-        """Tokens to draw after which it is done, as far as that is known before they are drawn."""
+    def token_limit(self) -> int | None:
+        """New tokens after which the request is done; None when only `eos` ends it."""
         lengths = (self.layout.target.length, self.prompt.length)
         limits = [length - len(self.prompt.prime) for length in lengths if length is not None]
         if self.sampling.max_tokens is not None:

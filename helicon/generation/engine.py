@@ -1,7 +1,7 @@
-"""The decoding engine: requests of any length, layout and options are decoded together, a token each a step.
+"""Decoding engine with continuous batching: requests of any length, layout and settings, one token each a step.
 
-Each joins and leaves between two tokens. What it makes is a function of the weights, the request and its item: alone
-or among many, on a CPU to the bit, on a GPU with equal uniform numbers.
+Requests join and leave between two tokens. An item is a function of the weights, its request and its number: alone or
+among many, on a CPU to the bit, on a GPU with equal uniform numbers.
 """
 
 from __future__ import annotations
@@ -20,72 +20,78 @@ from helicon.gpt.stepping import DecodeBackend
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
-SLOTS = 256  # rows of a layout at most, of which more bring little even on a GPU: further requests wait
+MAX_ROWS = 256  # cache rows of a layout: more bring little throughput even on a GPU, so further requests wait
 
-OnStep = Callable[[Sequence[TokenStream]], None]  # told of all requests of a call, after each step
+OnStep = Callable[[Sequence[TokenStream]], None]  # progress hook: called after each step with all streams
 
 
 class Engine:
-    """Requests wait until there are rows for them; then each step makes one token of every one.
+    """Decoding engine. Requests wait for free cache rows; each step samples one token of every running request.
 
-    One thread submits, steps and cancels. Memory is taken when a layout is first asked for: a cache of `slots` rows.
+    One thread submits, steps and cancels. A layout's KV cache of `max_rows` rows is allocated at its first request.
     """
 
     def __init__(
-        self, gpt: GPT, sequencer: Sequencer, slots: int = SLOTS, backend: DecodeBackend = "auto"
+        self, gpt: GPT, sequencer: Sequencer, max_rows: int = MAX_ROWS, backend: DecodeBackend = "auto"
     ) -> None:  # fmt: skip
-        """
+        """Set up an engine without requests.
+
         Args:
-            gpt: the model; nobody trains it while it decodes.
-            sequencer: its layouts and tokenizers.
-            slots: rows of the cache of each layout; a request takes one, two with guidance.
-            backend: how a step is computed, the fastest unless told.
+            gpt: model, put into eval mode; it must not be trained while it decodes.
+            sequencer: the model's layouts and tokenizers.
+            max_rows: cache rows of each layout; a request takes one, with guidance two.
+            backend: decode backend; `auto` takes the fastest.
 
         Raises:
-            ValueError: no slots.
+            ValueError: max_rows below 1.
         """
-        if slots < 1:
-            raise ValueError(f"slots must be 1 or more, got {slots}")
-        self.gpt, self.sequencer, self.slots = gpt.eval(), sequencer, slots
+        if max_rows < 1:
+            raise ValueError(f"max_rows must be 1 or more, got {max_rows}")
+        self.gpt, self.sequencer, self.max_rows = gpt.eval(), sequencer, max_rows
         self.backend: DecodeBackend = backend
         self._lanes: dict[Layout, Lane] = {}
         self._numbers = count()
 
     @property
     def busy(self) -> bool:
-        """Whether a request is running or waiting."""
+        """True while a request is running or waiting."""
         return any(lane.streams or lane.waiting for lane in self._lanes.values())
 
     @torch.inference_mode()
     def submit(self, request: DecodeRequest) -> TokenStream:
-        """Lines a request up; it joins in the next step in which there is a row for it.
+        """Queue a request; it joins in the first step that has free rows.
+
+        Returns:
+            Stream of the request's tokens.
 
         Raises:
-            ValueError: a layout, ids, or a number of rows that this engine does not have.
+            ValueError: an unknown layout, ids that it does not take, or guidance with a single row.
         """
         if request.layout not in self.sequencer.schema.layouts:
-            found = "; ".join(map(str, self.sequencer.schema.layouts))
-            raise ValueError(f"layout {str(request.layout)!r}: this model has {found}")
-        if request.rows > self.slots:
-            raise ValueError(f"a request with guidance takes {request.rows} rows, this engine has {self.slots}")
+            available = "; ".join(map(str, self.sequencer.schema.layouts))
+            raise ValueError(f"layout {str(request.layout)!r}: this model has {available}")
+        if request.cache_rows > self.max_rows:
+            raise ValueError(
+                f"a request with guidance takes {request.cache_rows} rows, this engine has {self.max_rows}"
+            )
         stream = TokenStream(str(next(self._numbers)), request.checked(self.sequencer), self.step)
         if request.layout not in self._lanes:
-            self._lanes[request.layout] = Lane(self.gpt, self.sequencer, request.layout, self.slots, self.backend)
+            self._lanes[request.layout] = Lane(self.gpt, self.sequencer, request.layout, self.max_rows, self.backend)
         self._lanes[request.layout].submit(stream)
         return stream
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One token of every running request, of those too for which there is a row now."""
+        """Sample one token of every running request, after waiting ones have taken the free rows."""
         for lane in self._lanes.values():
             lane.step()
 
     @torch.inference_mode()
     def cancel(self, request_id: str) -> None:
-        """Ends a request where it is: its row goes to others, its stream keeps what was made.
+        """Cancel a request: its rows are freed, its stream keeps the tokens so far.
 
         Raises:
-            ValueError: no request of that id is running or waiting.
+            ValueError: no request with that id is running or waiting.
         """
         if not any(lane.cancel(request_id) for lane in self._lanes.values()):
             raise ValueError(f"no request {request_id!r} is running or waiting")
@@ -94,21 +100,32 @@ class Engine:
 def decode(
     gpt: GPT, sequencer: Sequencer, layout: Layout, prompts: Sequence[Prompt], sampling: Sampling,
     items: Sequence[int] | None = None, on_step: OnStep | None = None, backend: DecodeBackend = "auto",
-    slots: int = SLOTS,
+    max_rows: int = MAX_ROWS,
 ) -> list[np.ndarray]:  # fmt: skip
-    """Local ids of each item's last slot, its prime included, without `eos`: an engine of its own for some requests.
+    """Decode items of one layout with an engine of their own.
 
     Args:
-        items: the items' numbers, by which and the seed their uniform numbers are drawn; 0, 1, ... unless told.
-        on_step: called after each step, with the streams of all items.
-        slots: rows that are decoded at a time.
+        gpt: model.
+        sequencer: its layouts and tokenizers.
+        layout: layout of all items.
+        prompts: one an item.
+        sampling: settings of all items.
+        items: numbers of the items, which seed their uniform numbers; None for 0, 1, ...
+        on_step: called after each step with the streams of all items.
+        backend: decode backend; `auto` takes the fastest.
+        max_rows: cache rows, and thereby items decoded at a time.
+
+    Returns:
+        Local ids int64 [T] of each item's target slot, the prime included, without `eos`.
 
     Raises:
-        ValueError: ids that the slots do not have, or more of them than a slot takes.
+        ValueError: ids outside a slot's block, or more of them than a slot takes.
     """
     numbers = range(len(prompts)) if items is None else items
     requests = [DecodeRequest(layout, prompt, sampling, item) for prompt, item in zip(prompts, numbers)]
-    engine = Engine(gpt, sequencer, min(max(slots, 2), sum(request.rows for request in requests) or 1), backend)
+    engine = Engine(
+        gpt, sequencer, min(max(max_rows, 2), sum(request.cache_rows for request in requests) or 1), backend
+    )
     streams = [engine.submit(request) for request in requests]
     while engine.busy:
         engine.step()

@@ -1,6 +1,6 @@
-"""What the model is fed: windows and single tokens as training packs them, whatever the other rows are at.
+"""Model inputs of a layout's cache rows: complete windows and single tokens, packed as in training.
 
-Shapes: B items, M rows, A coordinate axes.
+Shapes: B items, M cache rows, A coordinate axes, T tokens.
 """
 
 from __future__ import annotations
@@ -24,84 +24,130 @@ from helicon.tokenizers.timing import tokens_in
 
 
 class CacheRow(NamedTuple):
-    """A row of the cache: whose it is, the conditions that it is fed, and their prefix unless that slides.
+    """Row of the KV cache.
 
-    free: whether it is the second row of a request with guidance, whose conditions are null.
+    Attributes:
+        stream: request that it belongs to.
+        conditions: local ids by slot.
+        prefix: packed prefix, see `Sequencer.prefix`; None when conditions slide and it changes with the window.
+        uncond: True for the second row of a request with guidance, whose conditions are null.
     """
 
     stream: TokenStream
     conditions: Mapping[str, np.ndarray]
     prefix: tuple[np.ndarray, np.ndarray] | None
-    free: bool
+    uncond: bool
 
 
 class Feed:
-    """Inputs of a model for the rows of one layout."""
+    """Inputs of the model for the rows of one layout.
+
+    Args:
+        sequencer: packs the rows.
+        layout: layout of the rows.
+        device: device of the model.
+    """
 
     def __init__(self, sequencer: Sequencer, layout: Layout, device: torch.device) -> None:
         self.sequencer, self.layout, self.device = sequencer, layout, device
-        self.automaton, self.room = sequencer.automaton(layout), sequencer.target_capacity(layout)
+        self.automaton, self.target_capacity = sequencer.automaton(layout), sequencer.target_capacity(layout)
         self.first_id = sequencer.schema.vocab_slice(layout.target).start
         self.slides = bool(sliding(layout, sequencer.tokenizers))
-        # Without a grammar where a token stands is all there is to know
-        places = sequencer.last_rows(layout, {}, {}, np.arange(self.room)) if self.automaton is None else ()
-        self.places = torch.as_tensor(places, device=device)
+        # Without a grammar coordinates depend on the position alone, so they are computed once
+        positions = np.arange(self.target_capacity)
+        coord_ids = sequencer.last_rows(layout, {}, {}, positions) if self.automaton is None else ()
+        self.target_coord_ids = torch.as_tensor(coord_ids, device=device)
         self.arrange([])
 
     def rows_of(self, stream: TokenStream) -> list[CacheRow]:
-        """The row of a request, and with guidance a second one. ValueError for ids that the slots do not have."""
-        given = stream.request.prompt.conditions
-        self.sequencer.upsampling_coords(self.layout, [given])
-        conditions = [given] if stream.request.rows == 1 else [given, self.sequencer.null_conditions(given)]
-        prefixes = [None if self.slides else self.sequencer.prefix(self.layout, each) for each in conditions]
-        return [CacheRow(stream, each, prefix, free) for each, prefix, free in zip(conditions, prefixes, (False, True))]
+        """Make the conditional row of a request, and with guidance the unconditional one; ValueError for wrong ids."""
+        conditions = stream.request.prompt.conditions
+        self.sequencer.upsampling_coords(self.layout, [conditions])
+        guided = stream.request.cache_rows > 1
+        row_conditions = [conditions, self.sequencer.null_conditions(conditions)] if guided else [conditions]
+        prefixes = [None if self.slides else self.sequencer.prefix(self.layout, cond) for cond in row_conditions]
+        return [
+            CacheRow(stream, cond, prefix, uncond)
+            for cond, prefix, uncond in zip(row_conditions, prefixes, (False, True))
+        ]
 
     def arrange(self, rows: Sequence[CacheRow], item_of_row: Tensor | None = None) -> None:
-        """Rows as they are from now on; row i is of item i unless told."""
+        """Set the rows in use.
+
+        Args:
+            rows: in cache order.
+            item_of_row: item index [M] of each row; None when row i belongs to item i.
+        """
         self.rows = rows
-        self.guides = self.sequencer.upsampling_coords(self.layout, [row.conditions for row in rows]) if rows else None
+        conditions = [row.conditions for row in rows]
+        self.upsampling = self.sequencer.upsampling_coords(self.layout, conditions) if rows else None
         self.item_of_row = item_of_row
 
-    def coordinates(self, batch: DecodeBatch, place_B: Tensor) -> Tensor:
-        """Rows [M, A] of the coordinate table for each row's last token, at `place_B` of its window."""
+    def coordinates(self, batch: DecodeBatch, position_B: Tensor) -> Tensor:
+        """Compute the coordinate rows of each row's last token.
+
+        Args:
+            batch: histories of the items.
+            position_B: position of that token within the target slot of its window.
+
+        Returns:
+            Rows of the coordinate table, int64 [M, A], on the model's device.
+        """
         item_M = self.item_of_row
         if self.automaton is None:
-            rows_BA = self.places[place_B.to(self.device)]
+            rows_BA = self.target_coord_ids[position_B.to(self.device)]
             return rows_BA if item_M is None else rows_BA[item_M.to(self.device)]
-        each_B = torch.arange(len(batch))
-        coords: Coords = {axis: values[each_B, batch.length_B].numpy() for axis, values in batch.coords.items()}
-        origin: Coords = {axis: values[each_B, batch.window_B].numpy() for axis, values in batch.coords.items()}
-        rows = self.sequencer.last_rows(self.layout, coords, origin, place_B.numpy())
+        item_B = torch.arange(len(batch))
+        coords: Coords = {axis: values[item_B, batch.length_B].numpy() for axis, values in batch.coords.items()}
+        origin: Coords = {axis: values[item_B, batch.window_B].numpy() for axis, values in batch.coords.items()}
+        rows = self.sequencer.last_rows(self.layout, coords, origin, position_B.numpy())
         rows = rows if item_M is None else rows[item_M.numpy()]
-        if self.guides:
-            self.guides.mark(rows, np.arange(len(rows)), np.array([row.stream.length for row in self.rows]))
+        if self.upsampling:
+            self.upsampling.mark(rows, np.arange(len(rows)), np.array([row.stream.length for row in self.rows]))
         return torch.as_tensor(rows).to(self.device)
 
     def window(self, batch: DecodeBatch, item: int, number: int) -> Window:
-        """All of row `number`, which is of `item`: its prefix, and its tokens from the start of its window on."""
+        """Pack all that a row is fed: its prefix and the target tokens of its window.
+
+        Args:
+            batch: histories of the items.
+            item: index in the batch.
+            number: cache row of that item.
+
+        Returns:
+            The window.
+        """
         row = self.rows[number]
         first, end = row.stream.window, row.stream.length
         ids = batch.ids_BT[item, first:end].cpu().numpy() + self.first_id
         coords: Coords = {axis: values[item, first + 1 : end + 1].numpy() for axis, values in batch.coords.items()}
         origin: Coords = {axis: values[item, first].numpy() for axis, values in batch.coords.items()}
         rows = self.sequencer.last_rows(self.layout, coords, origin, np.arange(end - first))
-        prefix_ids, prefix_rows = row.prefix or self.slid_prefix(row, first)
+        prefix_ids, prefix_rows = row.prefix or self.sliding_prefix(row, first)
         rows = np.concatenate([prefix_rows, rows])
-        if self.guides:
+        if self.upsampling:
             following = np.arange(first, end + 1)
-            self.guides.mark(rows[self.layout.prefix - 1 :], np.full_like(following, number), following)
+            self.upsampling.mark(rows[self.layout.prefix - 1 :], np.full_like(following, number), following)
         return Window(np.concatenate([prefix_ids, ids]), rows)
 
-    def slid_prefix(self, row: CacheRow, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """The prefix of a window that begins with token `first`, whose conditions are those of its stretch."""
-        seen = self.sequencer.window_conditions(self.layout, row.conditions, first, self._total(row.stream.request))
-        return self.sequencer.prefix(self.layout, seen)
+    def sliding_prefix(self, row: CacheRow, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pack the prefix of a window whose conditions slide, such as lyrics.
+
+        Args:
+            row: cache row.
+            first: first target token of the window.
+
+        Returns:
+            Vocabulary rows [prefix] and coordinate rows [prefix, A], as `Sequencer.prefix`.
+        """
+        windowed = self.sequencer.window_conditions(self.layout, row.conditions, first, self._total(row.stream.request))
+        return self.sequencer.prefix(self.layout, windowed)
 
     def _total(self, request: DecodeRequest) -> int:
-        """Tokens that the last slot will have as far as one knows: as asked for, or else as a window has."""
+        """Return the expected length of the target slot, in tokens: as requested, else what fits in a window."""
         prompt, most = request.prompt, request.sampling.max_tokens
         seconds, rate = prompt.constraints.get("seconds"), self.automaton.rate if self.automaton else None
-        asked_for = None if seconds is None or rate is None else tokens_in(seconds, rate)
-        lengths = [self.layout.target.length, prompt.length, asked_for]
-        asked = self.room + 1 if most is None else len(prompt.prime) + most
-        return min((tokens for tokens in lengths if tokens is not None), default=asked)
+        timed = None if seconds is None or rate is None else tokens_in(seconds, rate)
+        lengths = [self.layout.target.length, prompt.length, timed]
+        fallback = self.target_capacity + 1 if most is None else len(prompt.prime) + most
+        return min((tokens for tokens in lengths if tokens is not None), default=fallback)

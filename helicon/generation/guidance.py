@@ -1,6 +1,6 @@
-"""Classifier-free guidance: logits moved further from those of the model without its conditions (arXiv:2207.12598).
+"""Classifier-free guidance (arXiv:2207.12598): logits extrapolated from unconditional to conditional ones.
 
-Shapes: M rows of the model, B items, V tokens.
+Shapes: M cache rows, B items, G items with guidance, V tokens.
 """
 
 from __future__ import annotations
@@ -13,28 +13,43 @@ from torch import Tensor
 
 
 class Guidance(NamedTuple):
-    """Which rows are with and without the conditions of each item: `known_B` of all, `free_G` of the guided `items_G`.
+    """Classifier-free guidance of a batch, of which only some items may have it.
 
-    scale_G1: how far to go from the model without its conditions (0) to the model with them (1) or beyond (eq. 6,
-    where w is one less).
+    Attributes:
+        cond_B: conditional row of each item.
+        items_G: items with guidance.
+        uncond_G: unconditional row of each of these.
+        scale_G1: 0 is the unconditional model, 1 the conditional one (eq. 6, where w = scale - 1).
     """
 
-    known_B: Tensor
+    cond_B: Tensor
     items_G: Tensor
-    free_G: Tensor
+    uncond_G: Tensor
     scale_G1: Tensor
 
     @classmethod
     def of(
-        cls, known: Sequence[int], free: Mapping[int, int], scales: Sequence[float], device: torch.device
+        cls, cond_rows: Sequence[int], uncond_rows: Mapping[int, int], scales: Sequence[float], device: torch.device
     ) -> Guidance:
-        """known: row of each item. free: item -> its other row, with one of `scales` each, of those with guidance."""
-        rows, items, others = (torch.tensor(list(each), device=device) for each in (known, free.keys(), free.values()))
-        return cls(rows, items, others, torch.tensor(scales, dtype=torch.float32, device=device)[:, None])
+        """Make the guidance of a batch.
+
+        Args:
+            cond_rows: conditional row of each item.
+            uncond_rows: unconditional row by item, of the items with guidance.
+            scales: guidance scale of each of these, in the same order.
+            device: device of the logits.
+
+        Returns:
+            The guidance.
+        """
+        cond_B, items_G, uncond_G = (
+            torch.tensor(list(rows), device=device) for rows in (cond_rows, uncond_rows.keys(), uncond_rows.values())
+        )
+        return cls(cond_B, items_G, uncond_G, torch.tensor(scales, dtype=torch.float32, device=device)[:, None])
 
     def __call__(self, logits_MV: Tensor) -> Tensor:
-        """Logits [B, V] to draw from."""
-        known_BV, free_GV = logits_MV[self.known_B].float(), logits_MV[self.free_G].float()
-        # No lerp, which rounds by where in memory a number lies
-        moved_GV = free_GV + self.scale_G1 * (known_BV[self.items_G] - free_GV)
-        return known_BV.index_copy(0, self.items_G, moved_GV)
+        """Combine logits [M, V] of all rows to guided logits float32 [B, V]."""
+        cond_BV, uncond_GV = logits_MV[self.cond_B].float(), logits_MV[self.uncond_G].float()
+        # Not torch.lerp: its rounding depends on a number's place in memory, so an item would depend on its batch
+        guided_GV = uncond_GV + self.scale_G1 * (cond_BV[self.items_G] - uncond_GV)
+        return cond_BV.index_copy(0, self.items_G, guided_GV)

@@ -1,4 +1,4 @@
-"""One thing that was made: it writes itself, and shows itself in a notebook."""
+"""Generated item, which writes itself and shows itself in a notebook."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from helicon.modalities.base import MODALITIES, Modality
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One result: its number, the medium, the local ids it was decoded from, and the modality that can write it.
+    """Generated item.
 
-    score: how well it fits what was given, of items that were ranked.
+    Attributes:
+        number: of the item; with the seed it determines the uniform numbers.
+        media: decoded medium, of the type that the modality has.
+        ids: local ids int64 [T] of the target slot.
+        modality: the modality that writes the medium.
+        score: of the judge, for ranked items; higher is better.
     """
 
     number: int
@@ -30,18 +35,18 @@ class Item:
 
     @property
     def suffix(self) -> str:
-        """Of the file that `save` writes."""
+        """File suffix of the medium, with the dot."""
         return self.modality.suffixes[0]
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Writes the medium, and its previews beside it: a piano roll and a sound of music; gives their paths."""
+        """Write the medium and, beside it, its previews, such as piano roll and sound of music; return all paths."""
         path = Path(path)
         with MODALITIES.running(self.modality.name, accepted=(OSError,)):
             self.modality.write(self.media, path)
             return self.modality.preview(self.media, path)
 
     def _repr_html_(self) -> str:
-        """A picture, the largest that there is, a player, or the text itself."""
+        """Show the largest preview, a player, or the text itself."""
         if isinstance(self.media, str):
             return f"<pre>{escape(self.media)}</pre>"
         with TemporaryDirectory() as folder:

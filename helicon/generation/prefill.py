@@ -1,4 +1,4 @@
-"""Whole windows through the model: keys and values into rows of a cache, logits of the token that follows.
+"""Prefill: complete windows through the model, keys and values into cache rows, logits of the next token.
 
 Shapes: T tokens of a window, A coordinate axes, N different windows, V tokens of the slot.
 """
@@ -18,7 +18,7 @@ from helicon.sequence.layout import PatternContext
 
 
 class Window(NamedTuple):
-    """Vocabulary ids [T] fed, and rows [T, A] of the coordinate table."""
+    """Vocabulary rows int64 [T] and coordinate rows int64 [T, A] that are fed."""
 
     ids: np.ndarray
     coord_ids: np.ndarray
@@ -27,17 +27,20 @@ class Window(NamedTuple):
 def prefill(
     gpt: GPT, frame: PatternContext, cache: Cache, windows: Sequence[Window], to: Sequence[int], vocabulary: slice
 ) -> Tensor:  # fmt: skip
-    """Logits of what follows each window, which goes into row `to` of the cache; equal windows are computed once.
+    """Fill cache rows with windows and compute the logits that follow; equal windows are computed once.
 
-    On a CPU different ones go one by one, so that what a row gets does not depend on the others; on a GPU together.
+    On a CPU different windows go one by one, so that a row's logits do not depend on the others; on a GPU together.
 
     Args:
+        gpt: model.
+        frame: prefix length and grid width of the layout.
+        cache: KV cache to fill.
         windows: one for each row to fill.
         to: numbers of those rows.
         vocabulary: rows of the output matrix to compute.
 
     Returns:
-        [len(windows), V].
+        Logits [len(windows), V].
     """
     different: dict[bytes, int] = {}
     which = [different.setdefault(w.ids.tobytes() + w.coord_ids.tobytes(), len(different)) for w in windows]
@@ -63,7 +66,7 @@ def _length(window: Window) -> int:
 
 
 def _forward(gpt: GPT, frame: PatternContext, cache: Cache, windows: Sequence[Window], vocabulary: slice) -> Tensor:
-    """Logits [N, V] after each window; their keys and values go into the rows of a cache of N."""
+    """Compute logits [N, V] after each window; keys and values go into a cache of N rows."""
     longest, device = max(map(_length, windows)), gpt.tokens.weight.device
     ids = torch.zeros(len(windows), longest, dtype=torch.int64)
     rows = torch.zeros(len(windows), longest, windows[0].coord_ids.shape[1], dtype=torch.int64)

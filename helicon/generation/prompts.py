@@ -1,4 +1,4 @@
-"""What was asked for as ids: the layout that makes it, its conditions, the beginning that is continued."""
+"""Prompts from requests: choice of the layout, condition ids, prime."""
 
 from __future__ import annotations
 
@@ -24,31 +24,53 @@ from helicon.tokenizers.guides import most_ids
 
 
 def choose_layout(bundle: Bundle, request: Request) -> Layout:
-    """The first layout that makes `to` and has a place for everything given, as a condition where one has.
+    """Choose the first layout that generates `request.to` and has slots for all conditions.
 
-    RequestError names what there is.
+    A layout that has the condition before its target slot wins over one that continues it.
+
+    Args:
+        bundle: model.
+        request: conditions, prime and target slot.
+
+    Returns:
+        The layout.
+
+    Raises:
+        RequestError: no layout fits; the message lists the layouts or slots of the model.
     """
     layouts = bundle.schema.layouts
     slots = {slot for layout in layouts for slot in layout.all_slots}
-    for name in [*request.given, *([request.to] if request.to else [])]:
+    for name in [*request.conditions, *([request.to] if request.to else [])]:
         if name not in slots:
             raise RequestError(f"{unknown('slot', name, sorted(slots))} (this model: {'; '.join(map(str, layouts))})")
-    made = [layout for layout in layouts if request.to in (None, layout.target.name)]
+    candidates = [layout for layout in layouts if request.to in (None, layout.target.name)]
     if request.prime is not None:
         suffix = request.prime.suffix.lower()
-        made = [y for y in made if suffix in registry.for_slot(y.target.name, y.all_slots).suffixes]
-        if not made:
+        candidates = [y for y in candidates if suffix in registry.for_slot(y.target.name, y.all_slots).suffixes]
+        if not candidates:
             accepted = {s for y in layouts for s in registry.for_slot(y.target.name, y.all_slots).suffixes}
             raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
-    fitting = [layout for layout in made if set(request.given) <= set(layout.all_slots)]
+    fitting = [layout for layout in candidates if set(request.conditions) <= set(layout.all_slots)]
     if fitting:
-        return min(fitting, key=lambda layout: layout.target.name in request.given)
-    asked = " and ".join(f"--{name}" for name in request.given) or "nothing given"
+        return min(fitting, key=lambda layout: layout.target.name in request.conditions)
+    asked = " and ".join(f"--{name}" for name in request.conditions) or "nothing given"
     raise RequestError(f"no layout of this model takes {asked}; it has: {'; '.join(map(str, layouts))}")
 
 
 def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Prompt, dict[str, Any]]:
-    """What every item starts from, and the media of the conditions by slot."""
+    """Make the prompt of all items of a request.
+
+    Args:
+        bundle: model.
+        layout: layout of the items.
+        request: conditions, prime and length.
+
+    Returns:
+        The prompt, and the media of the conditions by slot (None where one is left out).
+
+    Raises:
+        RequestError: a condition or prime that cannot be read, or that the layout has no room for.
+    """
     tokenizers = bundle.sequencer.tokenizers
     names = [slot for slot in layout.all_slots if slot != layout.target.name]
     conditions = {slot: _condition(bundle, layout, slot, request) for slot in names}
@@ -57,10 +79,10 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
         tokenizer, length = tokenizers[slot], most[slot]
         ids[slot] = np.zeros(0, np.int64) if media is None else bundle.encode(slot, media)
         if length is not None and len(ids[slot]) > length:
-            open_ids = bundle.sequencer.null_conditions({slot: ids[slot]}).get(slot)  # of words
+            open_ids = bundle.sequencer.null_conditions({slot: ids[slot]}).get(slot)  # None unless words
             if open_ids is None or (ids[slot] != open_ids)[length:].any():
                 raise RequestError(f"--{slot}: {len(ids[slot])} tokens, this model takes {length}")
-            ids[slot] = ids[slot][:length]  # whose place the model has not, and which say nothing
+            ids[slot] = ids[slot][:length]  # the ids cut off are open words, which say nothing
         if isinstance(tokenizer, Words) and media is not None:
             constraints.update(tokenizer.constraints(media))
     automaton = tokenizers[layout.target.name].automaton
@@ -72,15 +94,15 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
 
 
 def _condition(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
-    """Media of a slot before the last, as they are beside other media, or None."""
+    """Return the medium of a condition slot as it is beside other media, or None."""
     media = _typed(bundle, layout, slot, request)
     return None if media is None else registry.for_slot(slot, layout.all_slots).paired(media)
 
 
 def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
-    """Media of what was given: of a file of that name, of the words typed, or None when it is left out."""
+    """Read the medium of a slot from a file of that name, or parse it from words; None when it is left out."""
     tokenizer, modality = bundle.sequencer.tokenizers[slot], registry.for_slot(slot, layout.all_slots)
-    text = request.given.get(slot)
+    text = request.conditions.get(slot)
     path = Path("" if slot in request.words else text or "")
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
     if text and path.suffix.lower() in modality.suffixes and os.path.isfile(path):
@@ -96,7 +118,7 @@ def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """While it lasts, the ValueError by which a medium, maybe of a plugin, refuses what is typed is a RequestError."""
+    """Turn a ValueError of a medium or plugin that refuses what is typed into a RequestError."""
     try:
         yield
     except PluginError:
@@ -113,7 +135,7 @@ def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
 
 
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
-    """Ids that the made slot begins with; RequestError when they fill it."""
+    """Return the ids that the target slot begins with; RequestError when they fill it."""
     name, length = layout.target.name, layout.target.length
     modality, tokenizer = registry.for_slot(name, layout.all_slots), bundle.sequencer.tokenizers[name]
     if request.prime is not None:
@@ -124,16 +146,16 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
             with _refusing():
                 media = modality.keep(media, request.keep)
         ids = bundle.encode(name, media)
-        said = f"--prime {request.prime}"
-    elif name in request.given:
-        ids, said = bundle.encode(name, _typed(bundle, layout, name, request)), f"--{name}"
+        option = f"--prime {request.prime}"
+    elif name in request.conditions:
+        ids, option = bundle.encode(name, _typed(bundle, layout, name, request)), f"--{name}"
     else:
         return np.zeros(0, np.int64)
     rate = rate_of(tokenizer)
     if rate and request.seconds is not None and len(ids) >= request.seconds * rate:
         hint = "--keep 2s keeps the beginning of a file"
-        raise RequestError(f"{said}: {len(ids) / rate:.2f} s of {request.seconds:g}, nothing is left to make; {hint}")
+        raise RequestError(f"{option}: {len(ids) / rate:.2f} s of {request.seconds:g}, nothing is left to make; {hint}")
     if length is not None and len(ids) >= length:
         hint = "--prime FILE --keep 0.5 keeps half of a file"
-        raise RequestError(f"{said}: {len(ids)} tokens of {length}, nothing is left to make; {hint}")
+        raise RequestError(f"{option}: {len(ids)} tokens of {length}, nothing is left to make; {hint}")
     return ids

@@ -1,4 +1,4 @@
-"""Judges of candidates, by name: how well they fit what is given, by how likely a model finds it, and those of plugins.
+"""Judges that rank candidates, by name: fit to the conditions by likelihood, and those of plugins.
 
 Shapes: B items of one layout.
 """
@@ -20,65 +20,84 @@ from helicon.plugins.registry import Registry
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET
 
-AT_A_TIME = 32
+BATCH_SIZE = 32  # sequences that are scored together
 
 
 @torch.inference_mode()
 def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np.ndarray]], slot: str) -> Tensor:
-    """-log p of a slot's tokens given what is before them, float64 [B]. A condition that an example lacks is filler."""
+    """Compute -log p of a slot's tokens given all that comes before them.
+
+    Args:
+        bundle: model.
+        layout: layout of the examples.
+        examples: local ids by slot, one an item; a condition that an example lacks is padding.
+        slot: slot that is scored.
+
+    Returns:
+        Nats, float64 [B]: sums over the tokens, `eos` included.
+    """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
-    device, found = gpt.head_weight.device, []
-    for start in range(0, len(examples), AT_A_TIME):
-        packed = [sequencer.pack(layout, example, plan=False) for example in examples[start : start + AT_A_TIME]]
-        # Shorter ones end with what is never a target
+    device, sums = gpt.head_weight.device, []
+    for start in range(0, len(examples), BATCH_SIZE):
+        packed = [sequencer.pack(layout, example, plan=False) for example in examples[start : start + BATCH_SIZE]]
+        # Right padding of shorter sequences is never a target
         ids, coord_ids, targets = (
-            pad_sequence([torch.from_numpy(getattr(each, name)) for each in packed], True, value).to(device)
+            pad_sequence([torch.from_numpy(getattr(sequence, name)) for sequence in packed], True, value).to(device)
             for name, value in (("ids", 0), ("coord_ids", 0), ("targets", NO_TARGET))
         )
         (span,) = (span for span in sequencer.target_spans(layout, ids.shape[1]) if span.slot == slot)
         hidden = gpt(ids, coord_ids, layout.frame)[:, span.positions]
-        nats = gpt.token_nats(hidden, targets[:, span.positions], span.vocab_slice)
-        found.append(nats.cpu().double().sum(-1))
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+        nats = gpt.token_nll(hidden, targets[:, span.positions], span.vocab_slice)
+        sums.append(nats.cpu().double().sum(-1))
+    return torch.cat(sums) if sums else torch.empty(0, dtype=torch.float64)
 
 
 def fit_to_conditions(
-    bundle: Bundle, layout: Layout, given: Mapping[str, np.ndarray], made: Sequence[np.ndarray]
+    bundle: Bundle, layout: Layout, conditions: Mapping[str, np.ndarray], candidates: Sequence[np.ndarray]
 ) -> Tensor:  # fmt: skip
-    """How well each of what was made fits what was given, float64 [B]: log p(given | made), up to a constant.
+    """Score how well candidates fit their conditions: log p(conditions | candidate), up to a constant.
 
-    By a layout of the same model that goes the other way, if there is one, as DALL·E's candidates were ranked by
-    another model, CLIP; otherwise by Bayes' rule, log p(made | given) - log p(made).
+    By a layout of the same model in the other direction, if there is one (DALL·E's candidates were ranked by another
+    model, CLIP); otherwise by Bayes' rule, log p(candidate | conditions) - log p(candidate).
+
+    Args:
+        bundle: model.
+        layout: layout that made the candidates.
+        conditions: local ids by slot.
+        candidates: local ids [T] of each candidate's target slot.
+
+    Returns:
+        Scores float64 [B]; higher is better.
     """
     name = layout.target.name
     for other in bundle.schema.layouts:
         slots = set(other.all_slots)
-        if other.target.name in given and name in slots and slots <= {name, *given}:
-            examples = [{**given, name: ids} for ids in made]
+        if other.target.name in conditions and name in slots and slots <= {name, *conditions}:
+            examples = [{**conditions, name: ids} for ids in candidates]
             return -item_nats(bundle, other, examples, other.target.name)
-    known = item_nats(bundle, layout, [{**given, name: ids} for ids in made], name)
-    free = bundle.sequencer.null_conditions(given)
-    return item_nats(bundle, layout, [{**free, name: ids} for ids in made], name) - known
+    cond_nats = item_nats(bundle, layout, [{**conditions, name: ids} for ids in candidates], name)
+    nulls = bundle.sequencer.null_conditions(conditions)
+    return item_nats(bundle, layout, [{**nulls, name: ids} for ids in candidates], name) - cond_nats
 
 
 class Candidates:
-    """What several items were made of and from, for a judge.
+    """Candidates of one request, for a judge.
 
     Args:
-        bundle: the model.
-        layout: what it made, its last slot.
-        given: ids of the conditions, by slot.
-        ids: of each item, [T].
+        bundle: model.
+        layout: layout that made them; they fill its target slot.
+        conditions: local ids of the conditions, by slot.
+        ids: local ids [T] of each candidate.
     """
 
     def __init__(
-        self, bundle: Bundle, layout: Layout, given: Mapping[str, np.ndarray], ids: Sequence[np.ndarray]
+        self, bundle: Bundle, layout: Layout, conditions: Mapping[str, np.ndarray], ids: Sequence[np.ndarray]
     ) -> None:  # fmt: skip
-        self.bundle, self.layout, self.given, self.ids = bundle, layout, given, ids
+        self.bundle, self.layout, self.conditions, self.ids = bundle, layout, conditions, ids
 
     @cached_property
     def media(self) -> list[Any]:
-        """Each item, decoded."""
+        """Decoded medium of each candidate."""
         return self.bundle.decode(self.layout.target.name, self.ids)
 
 
@@ -87,33 +106,44 @@ JUDGES: Registry[Judge] = Registry("judge")
 
 
 def register_judge(name: str) -> Callable[[Judge], Judge]:
-    """Decorates a judge of what is made, `--best-of N --by NAME`.
+    """Decorate a judge of candidates, used by `--best-of N --by NAME`.
 
     Args:
         name: of the judge.
 
     Returns:
-        A decorator of a function that gives a score of each candidate, of which the highest is the best.
+        A decorator of a function from Candidates to a score for each of them; higher is better.
 
     Raises:
-        PluginError: for the name of another one.
+        PluginError: another judge has the name.
     """
     return lambda judge: JUDGES.register(name, judge)
 
 
 @register_judge("fit")
 def fit(candidates: Candidates) -> Tensor:
-    """How well each fits what is given."""
-    return fit_to_conditions(candidates.bundle, candidates.layout, candidates.given, candidates.ids)
+    """Judge by the fit to the conditions."""
+    return fit_to_conditions(candidates.bundle, candidates.layout, candidates.conditions, candidates.ids)
 
 
-def judged(name: str, candidates: Candidates) -> list[float]:
-    """Scores of all candidates; PluginError for a judge that fails, or gives no number for each."""
+def judge_scores(name: str, candidates: Candidates) -> list[float]:
+    """Compute the scores of all candidates.
+
+    Args:
+        name: of the judge.
+        candidates: of one request.
+
+    Returns:
+        A finite score for each candidate.
+
+    Raises:
+        PluginError: the judge fails, or does not return one finite number a candidate.
+    """
     judge, needed = JUDGES.get(name), f"{len(candidates.ids)} finite numbers are needed, one a candidate"
     with JUDGES.running(name):
-        found = judge(candidates)
+        output = judge(candidates)
     try:
-        scores = torch.as_tensor(found, dtype=torch.float64)
+        scores = torch.as_tensor(output, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise JUDGES.fault(name, f"{needed} ({in_one_line(error)})") from error
     if scores.shape != (len(candidates.ids),) or not scores.isfinite().all():

@@ -1,8 +1,7 @@
-"""What was made, on disk: each item with its previews and how it was made, a sheet of them, a page."""
+"""Result files: each item with its previews and a JSON record, a contact sheet, a page."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import helicon
@@ -16,13 +15,22 @@ from helicon.generation.request import Request
 def write_items(
     items: list[Item], out: Path, request: Request, model: str, model_hash: str, page_folder: Path | None = None
 ) -> list[PageItem]:
-    """Writes each item as NNN.suffix with its previews and a JSON of how it was made; gives items for a page.
+    """Write each item as NNN.suffix with its previews and a JSON record; several items of some media also on one sheet.
 
-    Several of a medium that has sheets are shown on one, too. page_folder: where the page lies; `out` unless given.
+    Args:
+        items: to write.
+        out: folder, made if missing.
+        request: recorded as the settings.
+        model: name of the model, recorded.
+        model_hash: of config and weights, recorded.
+        page_folder: folder of the page that will link to the files; None for `out`.
+
+    Returns:
+        The items as a page shows them.
     """
     out.mkdir(parents=True, exist_ok=True)
     page = []
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items()}
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in request.record().items()}
     for place, item in enumerate(items):
         path = out / f"{place:03d}{item.suffix}"
         previews = item.save(path)
@@ -39,7 +47,17 @@ def write_items(
 
 
 def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> PageItem:
-    """An item as a page shows it: the first preview of each kind, text and sound themselves, links to all files."""
+    """Make the entry of an item on a page: first preview of each kind, text or player, links to the files.
+
+    Args:
+        item: the item.
+        path: file of its medium.
+        previews: files beside it.
+        folder: folder of the page.
+
+    Returns:
+        The entry, with paths relative to the folder.
+    """
     of_kind: dict[str, Path] = {}
     for shown in [*([path] if shown_as(path) == "audio" else []), *previews]:
         of_kind.setdefault(shown_as(shown), shown.relative_to(folder))
@@ -58,9 +76,21 @@ def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> Pag
 def write_results(
     items: list[Item], out: Path, request: Request, model: str, model_hash: str, command: str
 ) -> Path:  # fmt: skip
-    """All items and `index.html`; gives the page's path."""
+    """Write all items and the page `index.html`.
+
+    Args:
+        items: to write.
+        out: folder, made if missing.
+        request: shown and recorded as the settings.
+        model: path of the model.
+        model_hash: of config and weights.
+        command: next step that the page proposes.
+
+    Returns:
+        Path of the page.
+    """
     page = write_items(items, out, request, model, model_hash)
-    settings = {name: value for name, value in asdict(request).items() if value not in (None, {}, ())}
+    settings = {name: value for name, value in request.record().items() if value not in (None, {}, ())}
     settings |= {"model": model, "model hash": model_hash, "helicon": helicon.__version__}
     title = f"{len(items)} {'item' if len(items) == 1 else 'items'} from {Path(model).name}"
     write_page(out / "index.html", title, "", page, settings=settings, next_steps=[command])

@@ -1,4 +1,4 @@
-"""Ids that a request has made so far, on disk, so that the same request goes on where it was stopped."""
+"""Store of a request's ids on disk, so that the same request resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,18 @@ from helicon.formats.json_files import JsonError, read_json
 from helicon.generation.request import Request, RequestError
 from helicon.generation.runtime import RuntimeConfig
 
-LARGEST_RECORD = 1 << 20  # bytes of what is kept as JSON
+MAX_RECORD_BYTES = 1 << 20  # of a JSON record, which may be somebody else's file
 
 
 class ResumeStore:
-    """Ids of each level and item below a folder, of one request to one model; those of another are removed.
+    """Ids by level and item below a folder, of one request to one model; files of another request are removed.
 
-    RequestError for a folder with something in it that is of no request.
+    Args:
+        folder: where they are kept.
+        key: hash of the request, see `request_key`.
+
+    Raises:
+        RequestError: the folder has files that belong to no request.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -35,29 +39,43 @@ class ResumeStore:
             raise RequestError(f"{folder} has something else in it; levels are kept there, choose another -o")
         if self.record("request") != {"key": key}:
             for path in there:
-                if path != record:  # which goes last, or the rest would be of no request
+                if path != record:  # removed last: without the record the folder would belong to no request
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             write_json(record, {"key": key})
 
     def record(self, name: str) -> Any:
-        """What was written as JSON, if it is whole."""
+        """Read a JSON record; None if it is missing or damaged."""
         try:
-            return read_json(self.folder / f"{name}.json", LARGEST_RECORD, links=False)
+            return read_json(self.folder / f"{name}.json", MAX_RECORD_BYTES, links=False)
         except JsonError:
             return None
 
     def get(self, level: str, place: int) -> np.ndarray | None:
-        """Ids, if they were made and are whole."""
+        """Read the ids of an item.
+
+        Args:
+            level: name of the level.
+            place: index of the item in the result.
+
+        Returns:
+            Ids int64 [T]; None if they are missing or damaged.
+        """
         try:
             open_regular(self._path(level, place), links=False).close()
-            # Mapped, so that a header which claims more than the file holds allocates nothing
+            # Memory-mapped, so that a header that claims more than the file holds allocates nothing
             ids = np.load(self._path(level, place), mmap_mode="r", allow_pickle=False)
             return np.array(ids, np.int64) if isinstance(ids, np.ndarray) and ids.ndim == 1 else None
-        except Exception:  # whatever NumPy comes upon in bytes that are none of its files
+        except Exception:  # NumPy raises many types for bytes that are no .npy file
             return None
 
     def put(self, level: str, place: int, ids: np.ndarray) -> None:
-        """Keeps them, whole or not at all."""
+        """Write the ids of an item atomically.
+
+        Args:
+            level: name of the level.
+            place: index of the item in the result.
+            ids: local ids [T].
+        """
         with atomic_write(self._path(level, place)) as temporary, open(temporary, "wb") as file:
             np.save(file, ids.astype(np.int32))
 
@@ -66,10 +84,19 @@ class ResumeStore:
 
 
 def request_key(folder: Path, request: Request, runtime: RuntimeConfig) -> str:
-    """Hash of all that the result depends on: the models, the request, the files that it names."""
-    digest = hashlib.sha256(json.dumps([asdict(request), str(runtime)], default=str, sort_keys=True).encode())
+    """Hash all that a result depends on: models, request, number format, and the files that the request names.
+
+    Args:
+        folder: bundle of the coarsest level, whose upsamplers count too.
+        request: the request.
+        runtime: device and number format.
+
+    Returns:
+        SHA-256 in hex.
+    """
+    digest = hashlib.sha256(json.dumps([request.record(), str(runtime)], default=str, sort_keys=True).encode())
     paths = [bundle / name for bundle in (folder, *upsamplers_of(folder)) for name in (CONFIG, WEIGHTS)]
-    typed = [value for slot, value in request.given.items() if slot not in request.words]
+    typed = [value for slot, value in request.conditions.items() if slot not in request.words]
     named = [*typed, *([str(request.prime)] if request.prime else [])]
     # os.path, because a long text, which names no file, is an error to Path.is_file
     for path in [*paths, *(name for name in named if os.path.isfile(name))]:

@@ -1,4 +1,4 @@
-"""What a model runs on, and in which number format."""
+"""Runtime of a model: device and number format."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.formats.printable import printable
 from helicon.generation.request import RequestError
-from helicon.gpt.numbers import NotFiniteError, convert
+from helicon.gpt.numbers import NotFiniteError, cast
 
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """What models run on, and in which of the number formats of gpt/numbers.py."""
+    """Device and number format of models.
+
+    Attributes:
+        device: of weights and KV cache.
+        numbers: key of `helicon.gpt.numbers.FORMATS`.
+    """
 
     device: torch.device
     numbers: str = "fp32"
 
     def load(self, folder: Path) -> Bundle:
-        """A bundle there."""
+        """Load the bundle of a folder onto the device, in the number format."""
         bundle = load_bundle(folder, self.device)
-        convert(bundle.gpt, self.numbers)
+        cast(bundle.gpt, self.numbers)
         return bundle
 
 
 @contextmanager
 def naming_model(folder: str) -> Iterator[None]:
-    """While it lasts, what a model fails by names where it is."""
+    """Prefix a NotFiniteError with the folder of the model."""
     try:
         yield
     except NotFiniteError as error:
@@ -40,15 +45,23 @@ def naming_model(folder: str) -> Iterator[None]:
 
 
 def choose_device(name: str, numbers: str = "fp32") -> torch.device:
-    """`auto` is CUDA, else Apple's MPS, which has no fp64, else the CPU; RequestError when there is none as asked for.
+    """Choose a device; `auto` takes CUDA, else Apple's MPS (which has no fp64), else the CPU.
 
-    numbers: one of the formats of gpt/numbers.py.
+    Args:
+        name: `auto`, `cuda`, `mps` or `cpu`.
+        numbers: key of `helicon.gpt.numbers.FORMATS`.
+
+    Returns:
+        The device.
+
+    Raises:
+        RequestError: the device is not on this machine, or lacks the number format.
     """
     mps = torch.backends.mps.is_available() and numbers != "fp64"
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": mps}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": mps}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
-    if not there.get(name, False):
-        found = ", ".join(kind for kind in there if there[kind])
-        raise RequestError(f"--device {name}: not on this machine, or not in {numbers}; there is: {found}")
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    if not available.get(name, False):
+        names = ", ".join(kind for kind in available if available[kind])
+        raise RequestError(f"--device {name}: not on this machine, or not in {numbers}; there is: {names}")
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""The tokens of one request, as they are drawn."""
+"""Token stream of one request."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from helicon.gpt.sampler import PerItemRNG
 
 
 class RequestCancelled(RuntimeError):
-    """A request was cancelled before all of it was made."""
+    """Result of a request that was cancelled before it was done."""
 
 
 class TokenStream:
-    """A request on its way through an engine, which alone changes it.
+    """Request in an engine, which alone changes the stream.
 
     Attributes:
-        id: what `Engine.cancel` takes.
-        length: tokens so far, the prime included. On a GPU it may be ahead of the end by the steps between two looks.
+        id: argument of `Engine.cancel`.
+        status: `waiting` for a cache row, `running`, `done` or `cancelled`.
+        length: tokens so far, the prime included. On a GPU it may run past the end until the next check.
         window: first token of the window that is fed.
         drawn: uniform numbers used so far.
     """
 
     def __init__(self, request_id: str, request: DecodeRequest, step: Callable[[], None]) -> None:
-        """step: makes the next token of every request of the engine."""
+        """Queue a stream.
+
+        Args:
+            request_id: of the request.
+            request: checked request.
+            step: steps the engine, which samples the next token of every request.
+        """
         self.id, self.request, self._step = request_id, request, step
         self.status: Literal["waiting", "running", "done", "cancelled"] = "waiting"
         self.rng = PerItemRNG(request.sampling.seed, request.item)
@@ -36,47 +43,47 @@ class TokenStream:
 
     @property
     def done(self) -> bool:
-        """Whether no more tokens come."""
+        """True once no more tokens come."""
         return self.status in ("done", "cancelled")
 
     @property
     def ids(self) -> np.ndarray:
-        """Local ids so far, the prime included and `eos` not; a GPU is waited for."""
+        """Local ids int64 [T] so far, the prime included, without `eos`; synchronises with a GPU."""
         return self._ids if self._so_far is None else self._so_far(self)
 
     @property
-    def made(self) -> int:
-        """Tokens made so far."""
+    def new_tokens(self) -> int:
+        """Number of tokens so far, without the prime."""
         return self.length - len(self.request.prompt.prime)
 
     def __iter__(self) -> Iterator[int]:
-        """Each id after the prime, as soon as it is drawn: the engine is stepped where there is none yet."""
-        given = len(self.request.prompt.prime)
+        """Yield each id after the prime as soon as it is sampled, stepping the engine for more."""
+        yielded = len(self.request.prompt.prime)
         while True:
             ids = self.ids
-            yield from ids[given:].tolist()
-            given = len(ids)
+            yield from ids[yielded:].tolist()
+            yielded = len(ids)
             if self.done:
                 return
             self._step()
 
     def result(self) -> np.ndarray:
-        """All ids, the prime included.
+        """Step the engine until the request is done; return all ids int64 [T], the prime included.
 
         Raises:
-            RequestCancelled: it was cancelled before all of it was made.
+            RequestCancelled: it was cancelled first.
         """
         while not self.done:
             self._step()
         if self.status == "cancelled":
-            raise RequestCancelled(f"request {self.id} was cancelled after {self.made} tokens")
+            raise RequestCancelled(f"request {self.id} was cancelled after {self.new_tokens} tokens")
         return self._ids
 
     def begin(self, so_far: Callable[[TokenStream], np.ndarray]) -> None:
-        """It has a row now; `so_far` gives its ids."""
+        """Mark the request as running; `so_far` reads its ids from the batch."""
         self.status, self._so_far = "running", so_far
 
     def end(self, status: Literal["done", "cancelled"]) -> None:
-        """Keeps its ids; its row goes to others."""
+        """Freeze the ids, before the cache row is freed."""
         self._ids, self._so_far, self.status = self.ids, None, status
         self.length = len(self._ids)

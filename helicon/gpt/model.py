@@ -211,7 +211,7 @@ class GPT(nn.Module):
             return self.head(hidden, vocab_slice)
         return linear(hidden, self.head_weight[vocab_slice])
 
-    def nats(self, scored: Sequence[Scored]) -> Tensor:
+    def nll_sum(self, scored: Sequence[Scored]) -> Tensor:
         """Return the sums [S] of -log p of each slot's targets, in nats; all logits are never in memory at once."""
         if isinstance(self.head, Int8Linear):
             # int8 weights have no gradients to compute along the way: the logits of one slice at a time
@@ -219,7 +219,7 @@ class GPT(nn.Module):
             return torch.stack([F.cross_entropy(logits, targets, reduction="sum") for logits, targets in pairs])
         return summed_cross_entropy(self.head_weight, scored)
 
-    def token_nats(
+    def token_nll(
         self, hidden_PTC: Tensor, targets_PT: Tensor, vocab_slice: slice, allowed_PTV: Tensor | None = None
     ) -> Tensor:  # fmt: skip
         """Compute -log p of each target.

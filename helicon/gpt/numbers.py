@@ -24,7 +24,7 @@ def check_finite(figures: Tensor) -> None:
         raise NotFiniteError("this model computes no finite numbers: damaged weights, or too large for --dtype")
 
 
-def convert(gpt: GPT, name: str) -> GPT:
+def cast(gpt: GPT, name: str) -> GPT:
     """Cast a GPT to a number format, in place.
 
     Args:

@@ -167,7 +167,7 @@ class CheckedProcessor:
         return output
 
 
-def methods(options: SamplingOptions) -> tuple[LogitsProcessor, ...]:
+def logits_processors(options: SamplingOptions) -> tuple[LogitsProcessor, ...]:
     """Make the chain of logits processors: Helicon's own, then `--sampler` steps. ValueError names a wrong value."""
     values = {name: getattr(options, name) for name in SamplingOptions.steps()}
     built_in = [STEPS.get(name)(value) for name, value in values.items() if value is not None]
@@ -189,7 +189,7 @@ def _parsed(text: str) -> LogitsProcessor:
     return CheckedProcessor(step, name)
 
 
-def draw(
+def sample(
     logits_BV: Tensor, allowed_BV: Tensor | None, seen_BV: Tensor, uniform_B: Tensor, chain: Sequence[LogitsProcessor]
 ) -> Tensor:
     """Sample tokens by inverse CDF: the first token whose cumulative probability exceeds the uniform number.

@@ -108,7 +108,7 @@ class Network(nn.Module):
         span = self.sequencer.target_spans(layout, batch.ids.shape[1])[-1]
         hidden_PTC = model(batch.ids, batch.coord_ids, layout.frame, lengths_B=batch.lengths)
         targets_PN = batch.targets[:, span.positions]
-        nats_PN = model.token_nats(hidden_PTC[:, span.positions], targets_PN, span.vocab_slice, batch.allowed)
+        nats_PN = model.token_nll(hidden_PTC[:, span.positions], targets_PN, span.vocab_slice, batch.allowed)
         return F.pad(-nats_PN, (span.positions.start, batch.ids.shape[1] - span.positions.stop))
 
 

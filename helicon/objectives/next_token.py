@@ -97,5 +97,5 @@ def slot_nats(
         pieces, places = (targets >= 0).nonzero(as_tuple=True)  # for whose number a GPU is waited for, once
         found = states_PTC[pieces, places + span.positions.start]
         scored.append(Scored(found, span.vocab_slice, targets[pieces, places] - span.vocab_slice.start))
-    totals = gpt.nats(scored)
+    totals = gpt.nll_sum(scored)
     return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}

@@ -79,7 +79,7 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
             asked.append(
                 Asked(
                     f"{folder}/{number}",
-                    Request(count=1, seed=number, given=values, words=words, to=name, **length),
+                    Request(count=1, seed=number, conditions=values, words=words, to=name, **length),
                     title,
                 )
             )

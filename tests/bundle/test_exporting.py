@@ -185,7 +185,7 @@ def test_llama_cpp_makes_the_same_tokens(tmp_path, options):
     params.cache_type_k = params.cache_type_v = llama.ggml_type.GGML_TYPE_F32
     asked = {"prompt": AWKWARD, "n_predict": 12, "temperature": 0, "logprobs": 1}
     found = llama.Server(params).handle_completions(asked)
-    (ours,) = generate(bundle, Request(given={"text": AWKWARD}, tokens=12, temperature=0))
+    (ours,) = generate(bundle, Request(conditions={"text": AWKWARD}, tokens=12, temperature=0))
     there = [token["id"] for token in found["choices"][0]["logprobs"]["content"]]
     assert found["usage"]["prompt_tokens"] == 1 + len(ours.ids) - 12
     assert there == ours.ids[-12:].tolist()

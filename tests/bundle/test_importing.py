@@ -177,7 +177,7 @@ def test_greedy_text_is_gpt2s(tmp_path, prime):
     model = random_model()
     save_bundle(import_folder(saved(tmp_path / "theirs", model)), tmp_path / "ours")
     text = " ".join(map(str, prime))
-    (item,) = generate(load_bundle(tmp_path / "ours"), Request(given={"text": text}, tokens=20, temperature=0))
+    (item,) = generate(load_bundle(tmp_path / "ours"), Request(conditions={"text": text}, tokens=20, temperature=0))
     expected = their_greedy(model, [END, *prime], 20)
     expected = expected[: expected.index(END)] if END in expected else expected
     assert len(expected) > 3

@@ -59,7 +59,7 @@ def test_a_device_that_is_not_waited_for_is_looked_at_in_the_first_step(damaged)
     engine = Engine(bundle.gpt, bundle.sequencer, 2, "eager")
     (layout,) = bundle.schema.layouts
     engine.submit(DecodeRequest(layout, Prompt({}), Sampling(max_tokens=5)))
-    engine._lanes[layout].every = 16
+    engine._lanes[layout].check_interval = 16
     with pytest.raises(NotFiniteError):
         engine.step()
 

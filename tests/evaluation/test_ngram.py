@@ -7,7 +7,7 @@ ABAC = np.array([0, 1, 0, 2])  # "a b a c" over the vocabulary a, b, c, d
 
 
 def p(model: WittenBell, *ids: int) -> float:
-    return float(np.exp(-model.nats(np.array(ids))[-1]))
+    return float(np.exp(-model.token_nll(np.array(ids))[-1]))
 
 
 def test_unigram_by_hand():
@@ -51,15 +51,15 @@ def test_sequences_do_not_run_into_each_other():
 
 def test_a_model_of_nothing_is_uniform_and_fitting_again_starts_anew():
     model = WittenBell(3, 4)
-    assert model.nats(ABAC) == pytest.approx([np.log(4)] * 4)
-    assert model.fit([ABAC]).fit([]).nats(ABAC) == pytest.approx([np.log(4)] * 4)
-    assert model.nats(np.array([], int)).shape == (0,)
+    assert model.token_nll(ABAC) == pytest.approx([np.log(4)] * 4)
+    assert model.fit([ABAC]).fit([]).token_nll(ABAC) == pytest.approx([np.log(4)] * 4)
+    assert model.token_nll(np.array([], int)).shape == (0,)
 
 
 def test_a_large_vocabulary_and_order_are_exact():
     # A cycle through 60,000 tokens, seen twice: longer contexts add certainty, none may collide.
     cycle = np.tile(np.arange(60_000), 2)
-    losses = [WittenBell(order, 60_000).fit([cycle]).nats(cycle).mean() for order in (1, 2, 5)]
+    losses = [WittenBell(order, 60_000).fit([cycle]).token_nll(cycle).mean() for order in (1, 2, 5)]
     assert losses[0] == pytest.approx(np.log(60_000))
     assert losses[0] > losses[1] > losses[2] > 0
 
@@ -70,4 +70,4 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"0 \.\. 3"):
         WittenBell(2, 4).fit([np.array([4])])
     with pytest.raises(ValueError, match=r"0 \.\. 3"):
-        WittenBell(2, 4).nats(np.array([-1]))
+        WittenBell(2, 4).token_nll(np.array([-1]))

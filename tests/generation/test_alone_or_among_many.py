@@ -19,9 +19,9 @@ from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import Engine, decode
 from helicon.gpt.linear import linear
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.numbers import convert
+from helicon.gpt.numbers import cast
 from helicon.gpt.quantized import Int8Linear
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.gpt.stepping import DecodeBackend, EagerStep, make_step
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout, PatternContext
@@ -57,7 +57,7 @@ def model(sequencer: Sequencer, number: str, shape: dict) -> GPT:
     gpt = make_gpt(GPTConfig(**{"layers": 2, "heads": 2, **shape}), sequencer.schema)
     for parameter in gpt.parameters():
         parameter.data.mul_(6 if parameter.dim() > 1 else 1)
-    return convert(gpt.eval(), number)
+    return cast(gpt.eval(), number)
 
 
 def request(seed: int) -> tuple[Sequencer, Layout, dict, list[Prompt], Sampling]:
@@ -71,7 +71,7 @@ def request(seed: int) -> tuple[Sequencer, Layout, dict, list[Prompt], Sampling]
     primes = [np.array([lot.randrange(256) for _ in range(lot.randint(0, longest))], np.int64) for _ in range(MANY)]
     prompts = [Prompt(given, prime) for prime in primes] if ragged else [Prompt(given, primes[0])] * MANY
     guidance = lot.choice([1.0, 2.5]) if given else 1.0
-    chain = methods(SamplingOptions(temperature=lot.choice([0.7, 1.0, 1.5]), top_k=lot.choice([None, 20])))
+    chain = logits_processors(SamplingOptions(temperature=lot.choice([0.7, 1.0, 1.5]), top_k=lot.choice([None, 20])))
     return (
         sequencer,
         layout,
@@ -148,7 +148,7 @@ def test_logits_of_a_step_are_equal_to_the_bit(shape, engine, number):
     gpt = GPT(GPTConfig(**{"layers": 2, "heads": 2, **shape}), 150, 40, rope=True).eval()
     for parameter in gpt.parameters():
         parameter.data.mul_(4 if parameter.dim() > 1 else 1)
-    gpt = convert(gpt, number)
+    gpt = cast(gpt, number)
     same, apart = torch.full((65,), 30), 20 + torch.arange(65) % 3 * 10
     whole = logits_of(gpt, slice(None), same, engine)
     third = torch.arange(65) % 3 == 1  # who stand at 30, too
@@ -201,7 +201,7 @@ def test_rows_that_have_ended_hold_up_nobody(monkeypatch):
         return ids
 
     monkeypatch.setattr(EagerStep, "_aligned_step", watched)
-    monkeypatch.setattr(lane, "draw", drawn)
+    monkeypatch.setattr(lane, "sample", drawn)
     made = decode(
         gpt, sequencer, layout, [Prompt({})] * 3, Sampling(chain=(), seed=0, max_tokens=stop + 9), backend="eager"
     )

@@ -18,8 +18,8 @@ from helicon.generation.engine import decode
 from helicon.generation.stream import TokenStream
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.native.build import compiler
-from helicon.gpt.numbers import convert
-from helicon.gpt.sampler import PerItemRNG, methods
+from helicon.gpt.numbers import cast
+from helicon.gpt.sampler import PerItemRNG, logits_processors
 from helicon.modalities.music import MUSIC
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
@@ -40,7 +40,7 @@ PATTERNS = [
     "fixed:8,2",
     "dense,local:7",
 ]
-CHAIN = methods(SamplingOptions(temperature=1.5))
+CHAIN = logits_processors(SamplingOptions(temperature=1.5))
 NATIVE = pytest.param("native", marks=pytest.mark.skipif(compiler() is None, reason="no C compiler"))
 ENGINES = ["eager", NATIVE]
 
@@ -203,7 +203,7 @@ def test_items_of_one_prompt_share_its_prefill(monkeypatch, pieces, engine, guid
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_format_makes_whole_pieces(number, engine):
     sequencer = sequencer_of("music")
-    (layout,), gpt = sequencer.schema.layouts, convert(untrained(sequencer, "dense,strided:6"), number)
+    (layout,), gpt = sequencer.schema.layouts, cast(untrained(sequencer, "dense,strided:6"), number)
     prompts, tokenizer = [Prompt({}, constraints={"seconds": 2.0})] * 3, sequencer.tokenizers["music"]
     for ids in decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN), backend=engine):
         assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), ids)
@@ -231,7 +231,7 @@ def test_steps_are_told_as_they_come(pieces):
 
     def on_step(streams: Sequence[TokenStream]) -> None:
         for told, stream in zip(heard, streams):
-            if stream.made > len(told):
+            if stream.new_tokens > len(told):
                 told.append(int(stream.ids[-1]))
 
     prompts = [Prompt({}), Prompt({}, pieces[0]["music"][:6])]
@@ -248,7 +248,7 @@ def test_step_t_draws_with_entry_t_of_the_items_noise(monkeypatch):
         heard.append(uniform.tolist())
         return torch.zeros(2, dtype=torch.int64)
 
-    monkeypatch.setattr("helicon.generation.lane.draw", drawn)
+    monkeypatch.setattr("helicon.generation.lane.sample", drawn)
     monkeypatch.setattr(PerItemRNG, "CHUNK", 8)
     prompts = [Prompt({}), Prompt({}, np.arange(30))]
     decode(gpt, sequencer, layout, prompts, Sampling(chain=CHAIN, seed=9, max_tokens=20), items=[4, 2])

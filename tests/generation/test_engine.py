@@ -15,7 +15,7 @@ from helicon.generation.decode_request import DecodeRequest, Prompt, Sampling
 from helicon.generation.engine import Engine
 from helicon.generation.stream import RequestCancelled, TokenStream
 from helicon.gpt.model import GPT
-from helicon.gpt.sampler import PerItemRNG, methods
+from helicon.gpt.sampler import PerItemRNG, logits_processors
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
@@ -40,7 +40,7 @@ def anything(lot: random.Random, layouts: tuple[Layout, ...]) -> DecodeRequest:
     music = layout.target.name == "music"
     prime = [] if music else noise.integers(256, size=lot.randrange(0, layout.target.length or 30))
     constraints = {"seconds": lot.choice([0.1, 2.0])} if music and lot.random() < 0.5 else {}
-    chain = methods(
+    chain = logits_processors(
         SamplingOptions(
             temperature=lot.choice([0.7, 1.0, 1.5]), top_k=lot.choice([None, 20]), top_p=lot.choice([None, 0.9])
         )
@@ -75,7 +75,7 @@ def joined(
 
 
 def alone(world: tuple[Sequencer, GPT], request: DecodeRequest, backend: str = "auto") -> list[int]:
-    return Engine(*reversed(world), slots=2, backend=backend).submit(request).result().tolist()  # type: ignore[arg-type]
+    return Engine(*reversed(world), max_rows=2, backend=backend).submit(request).result().tolist()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("backend", ["eager", NATIVE])
@@ -85,7 +85,7 @@ def test_whoever_joins_when_makes_what_it_makes_alone(monkeypatch, world, backen
     sequencer, gpt = world
     lot = random.Random(3)
     requests = [anything(lot, sequencer.schema.layouts) for _ in range(40)]
-    streams = joined(Engine(gpt, sequencer, slots=7, backend=backend), requests, lot, cancels=0.1)
+    streams = joined(Engine(gpt, sequencer, max_rows=7, backend=backend), requests, lot, cancels=0.1)
     cancelled = [stream for stream in streams if stream.status == "cancelled"]
     assert len(cancelled) > 1
     for request, stream in zip(requests, streams):
@@ -108,7 +108,7 @@ def endless(logits_BV: torch.Tensor, seen_BV: torch.Tensor) -> torch.Tensor:
 
 
 def engine_of(world: tuple[Sequencer, GPT], slots: int) -> Engine:
-    return Engine(world[1], world[0], slots=slots)
+    return Engine(world[1], world[0], max_rows=slots)
 
 
 def test_requests_wait_in_turn_for_rows_that_others_leave(world):
@@ -245,7 +245,7 @@ def test_a_length_holds_for_every_slot(world):
 
 
 def test_what_an_engine_cannot_be(world):
-    with pytest.raises(ValueError, match="slots must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="max_rows must be 1 or more, got 0"):
         engine_of(world, 0)
     with pytest.raises(ValueError, match=r"a whole number, got 2\.5"):
         Sampling(max_tokens=2.5)  # type: ignore[arg-type]
@@ -261,5 +261,5 @@ def test_a_whole_prime_is_done_at_once(world):
 
 def test_a_stream_waits_for_its_first_token(world):
     stream: TokenStream = engine_of(world, 1).submit(text_request(world, 3))
-    assert (stream.status, stream.made, stream.ids.tolist()) == ("waiting", 0, [])
+    assert (stream.status, stream.new_tokens, stream.ids.tolist()) == ("waiting", 0, [])
     assert len(list(stream)) == 3

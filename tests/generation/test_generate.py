@@ -118,7 +118,7 @@ def test_an_item_does_not_depend_on_how_many_are_made(music):
 def test_a_style_is_obeyed_and_written(music, tmp_path):
     table = music.sequencer.tokenizers["style"].table  # type: ignore[attr-defined]
     name = table.instruments[0].name
-    (item,) = generate(music, Request(given={"style": f"duet {name} tempo90"}, tokens=100))
+    (item,) = generate(music, Request(conditions={"style": f"duet {name} tempo90"}, tokens=100))
     assert {table.instruments[i].name for i in table.by_program[item.media.program]} == {name}
     assert (item.media.label, item.media.tempo_bpm) == ("duet", pytest.approx(90, abs=1e-4))
 
@@ -160,27 +160,27 @@ def test_texts_in_any_script_never_name_a_file(tmp_path, text):
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "x" * 1_000_000 + ".txt", "a\0b.txt"])
 def test_long_texts_and_nul_are_text(text):
     bundle = untrained("text")
-    (item,) = generate(bundle, Request(given={"text": text}, tokens=3))
+    (item,) = generate(bundle, Request(conditions={"text": text}, tokens=3))
     assert item.media.startswith(text)
     joint = untrained("text[8] style[3] music")
     if len(text) > 8:
         with pytest.raises(RequestError, match=rf"--text: {len(text)} tokens, this model takes 8"):
-            generate(joint, Request(given={"text": text}, tokens=3))
+            generate(joint, Request(conditions={"text": text}, tokens=3))
 
 
 def test_a_lone_surrogate_is_one_line():
     with pytest.raises(ValueError, match="half of a surrogate pair"):
-        generate(untrained("text"), Request(given={"text": "a\udcff"}, tokens=3))
+        generate(untrained("text"), Request(conditions={"text": "a\udcff"}, tokens=3))
 
 
 def test_what_was_given_chooses_the_layout():
     bundle = untrained("style[3] music", "text[8] style[3] music", "text")
     assert str(choose_layout(bundle, Request())) == "style[3] music"
-    assert str(choose_layout(bundle, Request(given={"text": "a"}))) == "text[8] style[3] music"
-    assert str(choose_layout(bundle, Request(given={"text": "a"}, to="text"))) == "text"
+    assert str(choose_layout(bundle, Request(conditions={"text": "a"}))) == "text[8] style[3] music"
+    assert str(choose_layout(bundle, Request(conditions={"text": "a"}, to="text"))) == "text"
     assert str(choose_layout(bundle, Request(prime=Path("a.TXT")))) == "text"
     with pytest.raises(RequestError, match=r"no layout of this model takes --style"):
-        choose_layout(bundle, Request(given={"style": "x"}, to="text"))
+        choose_layout(bundle, Request(conditions={"style": "x"}, to="text"))
 
 
 @pytest.mark.parametrize("primed", [6, 2])
@@ -195,10 +195,10 @@ def test_a_slot_of_a_length_is_completed_however_much_is_kept(tmp_path, primed):
 def test_words_that_a_slot_has_no_place_for_are_left_out_where_they_say_nothing():
     bundle = untrained("style[1] music")
     for given in ({}, {"style": "duet"}):
-        (item,) = generate(bundle, Request(given=given, tokens=8))
+        (item,) = generate(bundle, Request(conditions=given, tokens=8))
         assert len(item.ids) <= 8
     with pytest.raises(RequestError, match=r"^--style: 3 tokens, this model takes 1$"):
-        generate(bundle, Request(given={"style": "duet tempo90"}, tokens=8))
+        generate(bundle, Request(conditions={"style": "duet tempo90"}, tokens=8))
 
 
 @pytest.mark.parametrize(

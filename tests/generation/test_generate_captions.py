@@ -32,7 +32,9 @@ def folder(captioned, tmp_path_factory) -> Path:
 
 def caption_ids(bundle: Bundle, said: str) -> list[int]:
     """What the model is told when `said` is given."""
-    return make_prompt(bundle, bundle.schema.layouts[0], Request(given={"text": said}))[0].conditions["text"].tolist()
+    return (
+        make_prompt(bundle, bundle.schema.layouts[0], Request(conditions={"text": said}))[0].conditions["text"].tolist()
+    )
 
 
 TEXTS = ["😀 🎹", "שלום עליכם", "a\0b", "../../x", "a/b\\c", "CON", "picture.png", "a.txt", "<b>&amp;</b>"]
@@ -60,7 +62,7 @@ def test_a_caption_comes_back_and_names_no_file(folder, captioned, tmp_path, tex
 )
 def test_a_caption_that_cannot_be_is_one_line(captioned, text, said):
     with pytest.raises(ValueError, match=said):
-        generate(captioned, Request(given={"text": text}))
+        generate(captioned, Request(conditions={"text": text}))
 
 
 def test_a_lone_surrogate_typed_is_one_line(folder, tmp_path, capsys):
@@ -81,18 +83,18 @@ def test_a_caption_typed_is_the_caption_read_from_a_file(captioned, tmp_path, sa
 def test_a_long_caption_in_a_file_is_one_line_too(captioned, tmp_path):
     (tmp_path / "long.txt").write_text("word " * 10_000)
     with pytest.raises(RequestError, match=r"^--text: 49999 tokens, this model takes 40$"):
-        generate(captioned, Request(given={"text": str(tmp_path / "long.txt")}))
+        generate(captioned, Request(conditions={"text": str(tmp_path / "long.txt")}))
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(RequestError, match=r"latin\.txt: not UTF-8 at byte 3"):
-        generate(captioned, Request(given={"text": str(tmp_path / "latin.txt")}))
+        generate(captioned, Request(conditions={"text": str(tmp_path / "latin.txt")}))
 
 
 def test_the_prompt_of_a_text_keeps_its_newlines(tmp_path):
     bundle = image_bundle("text")
     said = "Once  upon\n\na time \n"
-    (item,) = generate(bundle, Request(given={"text": said}, tokens=3))
+    (item,) = generate(bundle, Request(conditions={"text": said}, tokens=3))
     assert item.media.startswith(said)
     (tmp_path / "start.txt").write_bytes(said.encode())
     file = tmp_path / "start.txt"
-    for request in (Request(prime=file, tokens=3), Request(given={"text": str(file)}, tokens=3)):
+    for request in (Request(prime=file, tokens=3), Request(conditions={"text": str(file)}, tokens=3)):
         assert generate(bundle, request)[0].ids.tolist() == item.ids.tolist()

@@ -96,7 +96,7 @@ def test_the_kept_rows_of_a_picture_stay_and_the_rest_is_made(plain, tmp_path):
 def test_a_large_picture_is_read_at_the_models_size(both, tmp_path):
     Image.fromarray(picture(5).repeat(5, 0).repeat(5, 1)).save(tmp_path / "large.bmp")
     prompt, conditions = make_prompt(
-        both, both.schema.layouts[1], Request(given={"image": str(tmp_path / "large.bmp")})
+        both, both.schema.layouts[1], Request(conditions={"image": str(tmp_path / "large.bmp")})
     )
     assert conditions["image"].shape == (4, 4, 3)
     assert len(prompt.conditions["image"]) == 16
@@ -116,7 +116,7 @@ def test_pictures_get_captions(folder, both, tmp_path):
     write_picture(tmp_path / "picture.png", 7)
     names = made(folder, tmp_path / "out", "--image", str(tmp_path / "picture.png"), "--to", "text", "-n", "2")
     assert names == ["000.json", "000.txt", "001.json", "001.txt", "index.html"]
-    asked = Request(count=2, given={"image": str(tmp_path / "picture.png")})
+    asked = Request(count=2, conditions={"image": str(tmp_path / "picture.png")})
     assert str(choose_layout(both, asked)) == "image[4x4] text[4]"  # also without --to: a condition, if it can be one
     items = generate(both, asked)
     assert [(tmp_path / "out" / f"00{i}.txt").read_text(encoding="utf-8") for i in (0, 1)] == [i.media for i in items]
@@ -141,7 +141,7 @@ def test_the_best_fit_comes_first(folder, tmp_path):
 
 
 def test_guidance_changes_what_is_made(both):
-    plain = Request(count=4, given={"text": "red"}, to="image")
+    plain = Request(count=4, conditions={"text": "red"}, to="image")
     made = [
         [item.ids.tolist() for item in generate(both, request)]
         for request in (plain, replace(plain, guidance=1.0), replace(plain, guidance=3.0))

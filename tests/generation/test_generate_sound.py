@@ -58,11 +58,14 @@ def test_without_a_length_codes_are_whole(coded):
 
 def test_the_style_is_the_label(coded):
     layout = coded.schema.layouts[0]
-    ids = [make_prompt(coded, layout, Request(given=given))[0].conditions["style"] for given in ({"style": "Gong"}, {})]
+    ids = [
+        make_prompt(coded, layout, Request(conditions=given))[0].conditions["style"]
+        for given in ({"style": "Gong"}, {})
+    ]
     assert [each.tolist() for each in ids] == [[1], [2]]
-    assert len(generate(coded, Request(given={"style": "Gong"}, seconds=0.01))) == 1
+    assert len(generate(coded, Request(conditions={"style": "Gong"}, seconds=0.01))) == 1
     with pytest.raises(ValueError, match="unknown label 'gonk'; nearest: gong"):
-        generate(coded, Request(given={"style": "gonk"}, seconds=0.01))
+        generate(coded, Request(conditions={"style": "gonk"}, seconds=0.01))
 
 
 def test_a_sound_is_continued(coded, tmp_path):
@@ -78,9 +81,11 @@ def test_a_sound_is_continued(coded, tmp_path):
 
 def test_lyrics_may_be_longer_than_their_slot():
     bundle = sound_bundle("lyrics[8] style[1] audio")
-    prompt, _ = make_prompt(bundle, bundle.schema.layouts[0], Request(given={"lyrics": "Sing, goddess, the anger\n"}))
+    prompt, _ = make_prompt(
+        bundle, bundle.schema.layouts[0], Request(conditions={"lyrics": "Sing, goddess, the anger\n"})
+    )
     assert bundle.sequencer.tokenizers["lyrics"].decode(prompt.conditions["lyrics"]) == "Sing, goddess, the anger"
-    (item,) = generate(bundle, Request(given={"lyrics": "Sing, goddess, the anger", "style": "bell"}, seconds=0.1))
+    (item,) = generate(bundle, Request(conditions={"lyrics": "Sing, goddess, the anger", "style": "bell"}, seconds=0.1))
     assert len(item.media) == 800
 
 
@@ -99,5 +104,5 @@ def test_files_and_a_page_are_written(folder, tmp_path):
 
 def test_a_bundle_comes_back_with_its_codec(folder, coded):
     again = load_bundle(folder)
-    request = Request(given={"style": "bell"}, seconds=0.05)
+    request = Request(conditions={"style": "bell"}, seconds=0.05)
     assert np.array_equal(generate(again, request)[0].media.samples, generate(coded, request)[0].media.samples)

@@ -15,7 +15,7 @@ from helicon.generation.decode_request import Prompt, Sampling
 from helicon.generation.engine import decode
 from helicon.generation.stream import TokenStream
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.modalities.music import MUSIC
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
@@ -25,7 +25,7 @@ from helicon.tokenizers.text import BytesTokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CHAIN = methods(SamplingOptions(temperature=1.5))
+CHAIN = logits_processors(SamplingOptions(temperature=1.5))
 COLOURS = np.array([[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [1, 1, 1]])
 
 
@@ -115,7 +115,7 @@ def test_steps_are_told_of_the_items_only():
 
     def on_step(streams: Sequence[TokenStream]) -> None:
         for told, stream in zip(heard, streams, strict=True):
-            if stream.made > len(told):
+            if stream.new_tokens > len(told):
                 told.append(int(stream.ids[-1]))
 
     prompts = [Prompt(text("a"), np.zeros(n, np.int64)) for n in (0, 5, 16)]  # the last of them is whole already

@@ -13,14 +13,14 @@ from helicon.generation.engine import decode
 from helicon.generation.feed import CacheRow, Feed
 from helicon.generation.lane import Lane
 from helicon.gpt.model import GPT
-from helicon.gpt.sampler import methods
+from helicon.gpt.sampler import logits_processors
 from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CHAIN = methods(SamplingOptions(temperature=1.5))
+CHAIN = logits_processors(SamplingOptions(temperature=1.5))
 
 
 def coarse(count: int, seed: int = 0) -> np.ndarray:
@@ -184,14 +184,14 @@ def test_a_window_shows_what_it_does_in_training(monkeypatch, wishes, prime, tok
     sequencer, gpt = model("lyrics[3] audio", context=10)
     (layout,) = sequencer.schema.layouts
     prompts = [Prompt({"lyrics": LYRICS}, np.arange(prime), wishes)] * 2
-    prefixes, prefix = [], Feed.slid_prefix
+    prefixes, prefix = [], Feed.sliding_prefix
 
     def heard(feed: Feed, row: CacheRow, first: int):
         found = prefix(feed, row, first)
         prefixes.append((first, *found))
         return found
 
-    monkeypatch.setattr(Feed, "slid_prefix", heard)
+    monkeypatch.setattr(Feed, "sliding_prefix", heard)
     decode(gpt, sequencer, layout, prompts, Sampling(chain=(without_stop,), seed=1, max_tokens=tokens))
     example = {"lyrics": LYRICS, "audio": np.zeros(total, np.int64)}
     for start, ids, rows in prefixes:

@@ -47,7 +47,7 @@ CASES = [
 
 @pytest.mark.parametrize(("spec", "slot", "different"), CASES)
 def test_nats_are_those_of_log_softmax_by_hand(monkeypatch, spec, slot, different):
-    monkeypatch.setattr(ranking, "AT_A_TIME", 2)
+    monkeypatch.setattr(ranking, "BATCH_SIZE", 2)
     bundle = image_bundle(spec)
     (layout,) = bundle.schema.layouts
     examples = [{"text": WORDS, "image": ids} for ids in pictures(bundle, 3)]

@@ -147,7 +147,7 @@ def test_three_levels_follow_each_other(tmp_path):
 
 @pytest.mark.parametrize(("level", "step"), [("hop-16", 20), ("hop-4, items 0", 1), ("hop-4, items 1", 80)])
 def test_what_was_stopped_goes_on_to_the_same_bytes(model, whole, tmp_path, monkeypatch, level, step):
-    monkeypatch.setattr(upsampling, "AT_A_TIME", 1)
+    monkeypatch.setattr(upsampling, "BATCH_SIZE", 1)
     with pytest.raises(Stopped):
         made(model, ASKED, tmp_path, stopped_in(level, step))
     assert len(sounds(tmp_path)) < len(sounds(whole)) == 6
@@ -172,7 +172,7 @@ def test_what_is_done_is_not_made_again(model, whole, tmp_path):
 
 def test_groups_are_the_same_whatever_is_there(model, out, monkeypatch):
     """Sums of floats depend on the batch: an item that is missing is made beside those that it was made with."""
-    monkeypatch.setattr(upsampling, "AT_A_TIME", 2)
+    monkeypatch.setattr(upsampling, "BATCH_SIZE", 2)
     (out / "levels" / "hop-4" / "001.npy").unlink()
     told: list[str] = []
     made(model, ASKED, out, told_of(told))
@@ -209,7 +209,7 @@ def test_damaged_records_begin_anew(model, whole, out, name, text):
     assert sounds(out) == sounds(whole)
 
 
-@pytest.mark.parametrize("change", [{"seed": 6}, {"count": 2}, {"given": {"style": "bell"}}, {"prime": "in.wav"}])
+@pytest.mark.parametrize("change", [{"seed": 6}, {"count": 2}, {"conditions": {"style": "bell"}}, {"prime": "in.wav"}])
 def test_another_request_begins_anew(model, out, tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
     write_audio(noise(160), tmp_path / "in.wav")
@@ -299,7 +299,7 @@ def test_the_style_goes_to_every_level(model, tmp_path, monkeypatch):
     decode = upsampling.decode
     for module in ("helicon.generation.upsampling", "helicon.generation.generate"):
         monkeypatch.setattr(f"{module}.decode", lambda *args, **how: told.append(args[3]) or decode(*args, **how))
-    made(model, Request(count=2, given={"style": "gong"}, seconds=0.01), tmp_path)
+    made(model, Request(count=2, conditions={"style": "gong"}, seconds=0.01), tmp_path)
     assert [[prompt.conditions["style"].tolist() for prompt in prompts] for prompts in told] == [[[1], [1]], [[1], [1]]]
     assert [len(prompt.conditions["above"]) for prompt in told[1]] == [5, 5]
 
@@ -308,13 +308,13 @@ def test_what_an_upsampler_has_no_slot_for_is_for_the_top(tmp_path):
     top = sound_bundle("lyrics[8] style[1] audio")
     model = upsampled(tmp_path / "model", top)
     long = "Sing, goddess, the anger of Peleus' son Achilles " * 20  # longer than a file's name may be
-    found = made(model, Request(given={"lyrics": long, "style": "bell"}, seconds=0.02), tmp_path / "out")
+    found = made(model, Request(conditions={"lyrics": long, "style": "bell"}, seconds=0.02), tmp_path / "out")
     assert len(found.items[0].media) == 160
 
 
 def test_upsamplers_without_a_style(tmp_path):
     model = upsampled(tmp_path / "model", layout="audio@above")
-    found = made(model, Request(given={"style": "bell"}, seconds=0.02), tmp_path / "out")
+    found = made(model, Request(conditions={"style": "bell"}, seconds=0.02), tmp_path / "out")
     assert len(found.items[0].media) == 160
 
 
@@ -323,7 +323,7 @@ def test_what_is_no_sound_has_one_level(tmp_path):
     model = upsampled(tmp_path / "model", top, layout="audio@above")
     write_audio(noise(640), tmp_path / "in.wav")
     told: list[str] = []
-    request = Request(count=2, given={"audio": str(tmp_path / "in.wav")}, to="text")
+    request = Request(count=2, conditions={"audio": str(tmp_path / "in.wav")}, to="text")
     for _ in range(2):  # the second time it is there
         found = made(model, request, tmp_path / "heard", told_of(told))
         assert told == ["text"]
@@ -334,7 +334,7 @@ def test_what_is_no_sound_has_one_level(tmp_path):
 
 
 def test_items_do_not_depend_on_how_many_there_are(model, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(upsampling, "AT_A_TIME", 2)
+    monkeypatch.setattr(upsampling, "BATCH_SIZE", 2)
     for count, name in ((1, "one"), (5, "five")):
         made(model, replace(ASKED, count=count), tmp_path / name)
     for level in LEVELS:

@@ -21,7 +21,7 @@ from helicon.gpt.cache import Cache
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.native import build
 from helicon.gpt.native.step import NativeStep
-from helicon.gpt.numbers import convert
+from helicon.gpt.numbers import cast
 from helicon.gpt.quantized import Int8Linear
 from helicon.gpt.stepping import EagerStep, make_step
 from helicon.sequence.layout import PatternContext
@@ -95,7 +95,7 @@ def test_it_is_the_whole_forward_and_the_step_of_pytorch(shape, rope):
 @torch.inference_mode()
 def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number):
     _, _, exact = prefilled(model(**shape))
-    gpt = convert(model(**shape), number)
+    gpt = cast(model(**shape), number)
     cache, inputs, _ = prefilled(gpt)
     theirs = eager(gpt, cache)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     ours = NativeStep(gpt, cache, FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
@@ -109,7 +109,7 @@ def test_small_formats_are_at_least_as_near_to_float32_as_pytorchs(shape, number
 @torch.inference_mode()
 def test_bfloat16_is_rounded_to_nearest():
     """Keys and values that are kept would be a 700th smaller if it were cut off."""
-    gpt = convert(model(), "bf16")
+    gpt = cast(model(), "bf16")
     exact = copy.deepcopy(gpt).float()
     cache, inputs, _ = prefilled(gpt)
     theirs = eager(exact, prefilled(exact)[0])
@@ -146,7 +146,7 @@ def test_activations_of_numbers_far_from_zero(mlp):
 @torch.inference_mode()
 def test_scratch_is_large_enough(shape, context, frame):
     """What lies behind it is not written to."""
-    gpt = convert(model(layers=1, **shape), "int8")
+    gpt = cast(model(layers=1, **shape), "int8")
     batch = 32 if "conv" not in str(shape) and "fixed" not in str(shape) else 1
     step = NativeStep(gpt, gpt.new_cache(batch, context), frame, 1)
     scratch = step._buffers[-1]
@@ -176,7 +176,7 @@ def test_without_openmp_or_with_fewer_threads_than_asked_for(monkeypatch, tmp_pa
 
 
 def test_pytorchs_step_on_a_cpu_keeps_float32():
-    gpt = convert(model(), "bf16")
+    gpt = cast(model(), "bf16")
     cache = gpt.new_cache(1, 8)
     EagerStep(gpt, cache, FRAME)
     assert cache.kv.dtype == torch.float32
@@ -196,7 +196,7 @@ def test_the_compiler_named_in_the_environment_may_have_arguments(monkeypatch):
 @pytest.mark.parametrize("number", ["fp32", "bf16", "int8"])
 @torch.inference_mode()
 def test_results_depend_on_neither_batch_nor_threads(number):
-    gpt = convert(model(pattern="dense,row", width=96), number)
+    gpt = cast(model(pattern="dense,row", width=96), number)
     cache, inputs, _ = prefilled(gpt)
     together = NativeStep(gpt, copy.deepcopy(cache), FRAME)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
     for threads in (2, 5):
@@ -305,7 +305,7 @@ def test_every_branch_for_another_processor_is_the_step_of_pytorch(branches, pro
         assert processor not in PRETENDED
         pytest.skip("this processor or compiler has no such branch")
     for shape in ({}, {"pattern": "strided:6", "mlp": "swiglu", "norm": "rms"}, {"width": 128, "heads": 1}):
-        gpt = convert(model(**shape), number)
+        gpt = cast(model(**shape), number)
         cache, inputs, _ = prefilled(gpt)
         due = eager(whole(gpt), cache)(**inputs, vocab_slice=ROWS, kv_length=TOKENS)
         step = NativeStep(gpt, cache, FRAME)

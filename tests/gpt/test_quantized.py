@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from helicon.gpt.model import GPT, GPTConfig
-from helicon.gpt.numbers import convert
+from helicon.gpt.numbers import cast
 from helicon.gpt.quantized import MAX_INT8_ROWS, Int8Linear
 from helicon.sequence.layout import PatternContext
 
@@ -40,7 +40,7 @@ def test_a_gpt_keeps_its_outputs_and_its_tied_embedding():
     gpt = GPT(shape, 100, 8).eval()
     exact, embedding = GPT(shape, 100, 8).eval(), gpt.tokens.weight.detach().clone()
     exact.load_state_dict(gpt.state_dict())
-    small = convert(gpt, "int8")
+    small = cast(gpt, "int8")
     assert {type(m) for m in small.modules() if isinstance(m, nn.Linear | Int8Linear)} == {Int8Linear}
     assert torch.equal(small.tokens.weight, embedding.bfloat16())
     ids, rows, frame = torch.arange(30)[None], torch.zeros(1, 30, 1, dtype=torch.int64), PatternContext()

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from helicon.gpt.sampler import MinP, PerItemRNG, RepetitionPenalty, Temperature, TopK, TopP, draw, methods
+from helicon.gpt.sampler import MinP, PerItemRNG, RepetitionPenalty, Temperature, TopK, TopP, logits_processors, sample
 from helicon.sampling import SamplingOptions
 
 NEVER = float("-inf")
@@ -33,7 +33,9 @@ def test_temperature_divides_and_zero_is_greedy():
 @pytest.mark.parametrize("value", [1e-3, 1e-300, 5e-324])
 def test_no_temperature_is_too_small(value):
     many = torch.tensor([[3.0, 90.0, NEVER, 90.0]])
-    found = {int(draw(many, None, NOTHING_SEEN, torch.tensor([u]), [Temperature(value)])) for u in (0.0, 0.4, 0.6, 0.9)}
+    found = {
+        int(sample(many, None, NOTHING_SEEN, torch.tensor([u]), [Temperature(value)])) for u in (0.0, 0.4, 0.6, 0.9)
+    }
     assert found == {1, 3}
 
 
@@ -63,9 +65,9 @@ def test_the_repetition_penalty_lowers_what_was_seen():
 
 
 def test_the_chain_is_in_its_usual_order():
-    chain = methods(SamplingOptions(temperature=0.7, top_k=5, top_p=0.9, min_p=0.1, repetition_penalty=1.2))
+    chain = logits_processors(SamplingOptions(temperature=0.7, top_k=5, top_p=0.9, min_p=0.1, repetition_penalty=1.2))
     assert chain == (RepetitionPenalty(1.2), Temperature(0.7), TopK(5), TopP(0.9), MinP(0.1))
-    assert methods(SamplingOptions()) == (Temperature(1.0),)
+    assert logits_processors(SamplingOptions()) == (Temperature(1.0),)
 
 
 @pytest.mark.parametrize(
@@ -84,19 +86,21 @@ def test_the_chain_is_in_its_usual_order():
 )
 def test_a_setting_out_of_range_is_named(setting, message):
     with pytest.raises(ValueError, match=message):
-        methods(SamplingOptions(**setting))
+        logits_processors(SamplingOptions(**setting))
 
 
 @pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (0.24, 1), (0.26, 3), (0.99, 3), (1.0, 3)])
 def test_a_draw_is_the_inverse_of_the_cdf(uniform, token):
-    assert draw(logits(0.0, 0.25, 0.0, 0.75, 0.0), None, NOTHING_SEEN, torch.tensor([uniform]), []).tolist() == [token]
+    assert sample(logits(0.0, 0.25, 0.0, 0.75, 0.0), None, NOTHING_SEEN, torch.tensor([uniform]), []).tolist() == [
+        token
+    ]
 
 
 def test_draws_have_the_frequencies_of_the_distribution():
     count, wanted = 20_000, torch.tensor([0.05, 0.5, 0.15, 0.3])
     uniform = torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     seen = NOTHING_SEEN.expand(count, -1)
-    ids = draw(wanted.log().expand(count, -1), None, seen, uniform, methods(SamplingOptions()))
+    ids = sample(wanted.log().expand(count, -1), None, seen, uniform, logits_processors(SamplingOptions()))
     found = torch.bincount(ids, minlength=4) / count
     torch.testing.assert_close(found, wanted, atol=0.012, rtol=0)
 
@@ -104,10 +108,10 @@ def test_draws_have_the_frequencies_of_the_distribution():
 @pytest.mark.parametrize(
     "chain",
     [
-        methods(SamplingOptions()),
-        methods(SamplingOptions(temperature=0.0)),
-        methods(SamplingOptions(temperature=1e-9)),
-        methods(SamplingOptions(temperature=9.0, top_k=4, top_p=0.9, min_p=0.01, repetition_penalty=5.0)),
+        logits_processors(SamplingOptions()),
+        logits_processors(SamplingOptions(temperature=0.0)),
+        logits_processors(SamplingOptions(temperature=1e-9)),
+        logits_processors(SamplingOptions(temperature=9.0, top_k=4, top_p=0.9, min_p=0.01, repetition_penalty=5.0)),
     ],
 )
 def test_what_is_forbidden_is_never_drawn(chain):
@@ -116,7 +120,7 @@ def test_what_is_forbidden_is_never_drawn(chain):
     allowed = torch.rand(3000, 50, generator=generator) < 0.05
     allowed[torch.arange(3000), torch.randint(50, (3000,), generator=generator)] = True
     for uniform in (torch.rand(3000, generator=generator), torch.zeros(3000), torch.ones(3000)):
-        ids = draw(scores, allowed, ~allowed, uniform, chain)
+        ids = sample(scores, allowed, ~allowed, uniform, chain)
         assert allowed[torch.arange(3000), ids].all()
 
 

@@ -24,7 +24,7 @@ from helicon.data.files import scan
 from helicon.data.labelled import labels_of
 from helicon.data.pairs import PairStream
 from helicon.data.prepare import DataSource, prepare
-from helicon.gpt.sampler import draw
+from helicon.gpt.sampler import sample
 from helicon.modalities.text import TEXT
 from helicon.objectives.base import Network, Rewarded
 from helicon.plugins import loading
@@ -253,12 +253,12 @@ def test_log_probabilities_are_of_the_tokens_as_the_engine_drew_them(spec, most,
     bundle.objective, drawn = OBJECTIVES.get("lengthy")(samples=1, sample_tokens=most), []
 
     def noting(logits_BV: Tensor, allowed_BV: Tensor | None, *others: Any) -> Tensor:
-        ids_B = draw(logits_BV, allowed_BV, *others)
+        ids_B = sample(logits_BV, allowed_BV, *others)
         logits = logits_BV if allowed_BV is None else logits_BV.masked_fill(~allowed_BV, -torch.inf)
         drawn.append(float(logits.double().log_softmax(1)[0, ids_B]))
         return ids_B
 
-    monkeypatch.setattr("helicon.generation.lane.draw", noting)
+    monkeypatch.setattr("helicon.generation.lane.sample", noting)
     corpus: Any = SimpleNamespace(example=lambda number: {})
     batch = collate(0, [bundle.sequencer.pack(bundle.schema.layouts[0], {bundle.schema.layouts[0].target.name: ()})])
     for seed in range(6):

@@ -42,11 +42,11 @@ def test_captions_are_typed_and_pictures_written(tmp_path):
     asked = requests(bundle, found, tmp_path / "out")
     held = [found.corpora[0].names[i] for i in found.corpora[0].select(val=True)][:2]
     captions = [(tmp_path / "data" / f"{name}.txt").read_text() for name in held]
-    assert [(each.request.to, each.request.given, each.title) for each in asked[:2]] == [
+    assert [(each.request.to, each.request.conditions, each.title) for each in asked[:2]] == [
         ("image", {"text": caption}, caption) for caption in captions
     ]
     shown = [tmp_path / "out" / "generated" / "text" / "given" / f"{i}-image.png" for i in (0, 1)]
-    assert [each.request.given for each in asked[2:]] == [{"image": str(path)} for path in shown]
+    assert [each.request.conditions for each in asked[2:]] == [{"image": str(path)} for path in shown]
     pixels = [read_image(path)[0].tolist() for path in shown]
     assert pixels == [read_image(tmp_path / "data" / f"{name}.png")[0].tolist() for name in held]
     items = make_items(bundle, asked, tmp_path / "out", "model")
@@ -58,7 +58,7 @@ def test_a_caption_that_was_cut_within_a_character_is_passed_over(tmp_path):
     bundle = image_bundle("text[4] image[]")
     found = prepared(bundle, tmp_path / "data", *["abc😀"] * 4, "owl", "cat")
     asked = requests(bundle, found, tmp_path / "out")
-    assert {each.request.given["text"] for each in asked} <= {"owl", "cat"}
+    assert {each.request.conditions["text"] for each in asked} <= {"owl", "cat"}
     assert len(make_items(bundle, asked, tmp_path / "out", "model")) >= 1
 
 
@@ -72,14 +72,14 @@ def test_labels_are_asked_for_that_the_model_knows(tmp_path):
     (corpus,) = found.corpora
     assert bundle.sequencer.tokenizers["style"].labels == ("cat", "owl")
     asked = requests(bundle, found, tmp_path / "out")
-    given = [each.request.given["style"] for each in asked]
+    given = [each.request.conditions["style"] for each in asked]
     assert {*given} == {"cat", "owl"}
     assert [each.title for each in asked] == given
     assert len(make_items(bundle, asked, tmp_path / "out", "model")) == len(asked) == 4
     assert {each.request.seed for each in asked} == {0, 1, 2, 3}
     for i in range(len(corpus)):
         corpus.labels[i] = None
-    assert [each.request.given for each in requests(bundle, found, tmp_path / "out")] == [{}]
+    assert [each.request.conditions for each in requests(bundle, found, tmp_path / "out")] == [{}]
 
 
 def test_a_caption_that_is_the_name_of_a_file_is_words(tmp_path, monkeypatch):

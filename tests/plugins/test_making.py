@@ -14,9 +14,9 @@ from test_plugin_commands import TINY, example, fresh, refusal, texts
 import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
-from helicon.generation.ranking import Candidates, judged
+from helicon.generation.ranking import Candidates, judge_scores
 from helicon.gpt.attention.patterns import parse_pattern
-from helicon.gpt.sampler import STEPS, methods
+from helicon.gpt.sampler import STEPS, logits_processors
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.plugin import PluginError
 from helicon.sampling import SamplingOptions
@@ -49,15 +49,15 @@ def test_an_option_of_sampling_is_stated_once(run, home, capsys):
 
 def test_typical_tokens_are_nearest_to_the_entropy(home):
     load_plugins([example(home, "own_sampler_step")])
-    steps = [methods(SamplingOptions(sampler=[f"typical:{share}"]))[-1] for share in (0.5, 0.1)]
+    steps = [logits_processors(SamplingOptions(sampler=[f"typical:{share}"]))[-1] for share in (0.5, 0.1)]
     p = torch.tensor([[0.6, 0.2, 0.1, 0.1]])  # entropy 1.09 nats, surprises .51, 1.61, 2.30, 2.30
     kept = [step(p.log(), p > 1).exp().flatten().tolist() for step in steps]
     assert kept == [pytest.approx([0.6, 0.2, 0, 0]), pytest.approx([0, 0.2, 0, 0])]
     for text, said in (("typical:2", "above 0 and at most 1 is accepted, got 2"), ("typical", "missing 1 required")):
         with pytest.raises(ValueError, match=f"^--sampler {text}: .*{said}"):
-            methods(SamplingOptions(sampler=[text]))
+            logits_processors(SamplingOptions(sampler=[text]))
     with pytest.raises(ValueError, match="unknown sampler step 'typicl'; nearest: typical"):
-        methods(SamplingOptions(sampler=["typicl:1"]))
+        logits_processors(SamplingOptions(sampler=["typicl:1"]))
     assert list(SamplingOptions.steps()) == [name for name in SamplingOptions.names() if name in STEPS]
 
 
@@ -119,7 +119,7 @@ def test_a_judge_that_gives_nonsense(home, scores, said):
     load_plugins(["wrong.py"])
     bundle = text_bundle()
     with pytest.raises(PluginError, match=rf"^judge 'wrong' \(.*wrong\.py, line 2\): {said}"):
-        judged("wrong", Candidates(bundle, bundle.schema.layouts[0], {}, [np.zeros(1, np.int64)] * 2))
+        judge_scores("wrong", Candidates(bundle, bundle.schema.layouts[0], {}, [np.zeros(1, np.int64)] * 2))
 
 
 def test_the_most_colourful_picture_is_best(home):

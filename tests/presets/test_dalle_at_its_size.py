@@ -44,7 +44,7 @@ def test_two_steps_of_codec_and_model_then_a_picture_of_256_pixels(tmp_path):
     assert (layout.frame.prefix, layout.frame.row) == (257, 32)
     rows = bundle.schema.vocab_slice(layout.target)
     assert rows.stop - rows.start == 8192
-    request = Request(given={"text": "a large red circle above a small blue square"}, seed=1)
+    request = Request(conditions={"text": "a large red circle above a small blue square"}, seed=1)
     (item,) = generate(bundle, request)
     assert (item.ids.shape, item.ids.dtype) == ((1024,), np.int64)
     assert len(np.unique(item.ids)) > 100

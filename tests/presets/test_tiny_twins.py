@@ -138,6 +138,6 @@ def test_narrow_attention_is_kept_by_a_bundle_and_makes_sounds(name, trained):
     shape = bundle.gpt.config
     assert (shape.mlp_ratio, shape.attention_ratio, shape.head_width) == (1.0, 0.25, 24)
     given = {"style": "dull", "lyrics": "la c"} if "lyrics" in name else {"style": "dull"}
-    (item,) = generate(bundle, Request(given=given, seconds=0.75))
+    (item,) = generate(bundle, Request(conditions=given, seconds=0.75))
     assert (item.media.rate, len(item.media)) == (8000, 6000)
     assert np.isfinite(item.media.samples).all()

@@ -1,4 +1,4 @@
-"""A GPT with everything that turns its tokens into media."""
+"""Bundle: a GPT with its sequencer, tokenizers and objective."""
 
 from __future__ import annotations
 
@@ -28,12 +28,20 @@ from helicon.tokenizers.sequencer import Sequencer
 
 @dataclass(kw_only=True)
 class Bundle:
-    """A GPT with everything that turns its tokens into media. `notes` tell how it was made and what it reached.
+    """A GPT with everything that turns its tokens into media.
 
-    tokenizer_names: slot -> name of its tokenizer, as the registry knows it.
-    reading: options with which the files it learned from were read, such as {"pedal": "drop"}: every file that is to
-    be given to it is read with the same. Those that are not given are the tokenizers', else the media's defaults.
-    objective: what it learned. labels: of the examples that it learned from, in the order of their numbers.
+    Attributes:
+        gpt: the network.
+        sequencer: layouts and tokenizers.
+        tokenizer_names: slot -> name of its tokenizer in the registry.
+        notes: training record: how the model was made and its losses.
+        reading: options that training files were read with, such as {"pedal": "drop"}; all files for the model are read
+            with them. Missing ones are filled in from the tokenizers, else from the defaults of the media.
+        objective: training objective.
+        labels: of the training examples, in order of their numbers.
+
+    Raises:
+        ValueError: `reading` contradicts the options of a tokenizer.
     """
 
     gpt: GPT
@@ -46,15 +54,17 @@ class Bundle:
 
     def __post_init__(self) -> None:
         options = [tokenizer.read_options for tokenizer in self.sequencer.tokenizers.values()]
-        theirs = {name: value for each in options for name, value in each.items()}
-        for name, value in theirs.items():
+        tokenizer_options = {name: value for read_options in options for name, value in read_options.items()}
+        for name, value in tokenizer_options.items():
             if self.reading.get(name, value) != value:
                 raise ValueError(f"reading: {name} {shown(self.reading[name])}, its tokenizer was made for {value}")
-        self.reading = registry.read_options((y.all_slots for y in self.schema.layouts), self.reading | theirs)
+        self.reading = registry.read_options(
+            (y.all_slots for y in self.schema.layouts), self.reading | tokenizer_options
+        )
 
     @cached_property
     def network(self) -> Network:
-        """The GPT with what the objective needs beyond it; freshly initialised unless it is given one."""
+        """GPT with the modules that the objective adds; freshly initialised unless they are loaded."""
         return build_network(self.objective, self)
 
     @property
@@ -63,37 +73,71 @@ class Bundle:
         return self.sequencer.schema
 
     def plugins(self) -> list[Plugin]:
-        """Those that its media, tokenizers, patterns and objective come from."""
+        """Return the plugins that the media, tokenizers, patterns and objective come from."""
         return plugins_of_model(self.gpt.config, self.sequencer, self.tokenizer_names, self.objective)
 
     @property
     def objective_modules(self) -> nn.ModuleDict:
-        """What the objective keeps beside the GPT, by name."""
+        """Modules that the objective adds to the GPT and keeps in the bundle, by name."""
         return kept_parts(self.objective, self.network)
 
     def encode(self, slot: str, media: Any) -> np.ndarray:
-        """Local ids [T] of media, by the tokenizer of a slot."""
+        """Encode an object by the tokenizer of a slot.
+
+        Args:
+            slot: name.
+            media: object of the slot's modality, such as a `Score`.
+
+        Returns:
+            Local ids int64 [T].
+        """
         return encoded(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
 
     def decode(self, slot: str, ids: Sequence[np.ndarray]) -> list[Any]:
-        """Media of each of some local ids [T], by the tokenizer of a slot."""
+        """Decode ids by the tokenizer of a slot.
+
+        Args:
+            slot: name.
+            ids: local ids [T] of each item.
+
+        Returns:
+            A media object for each item.
+        """
         return decoded(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], ids)
 
     def hash(self) -> str:
-        """Hash of all weights, those of what the objective keeps among them: 16 hexadecimal digits."""
-        beside = {f"objective.{name}": tensor for name, tensor in self.objective_modules.state_dict().items()}
-        return hash_weights(self.gpt.state_dict() | beside)
+        """Return the hash of all weights, those of the objective modules included: 16 hexadecimal digits."""
+        modules = {f"objective.{name}": tensor for name, tensor in self.objective_modules.state_dict().items()}
+        return hash_weights(self.gpt.state_dict() | modules)
 
 
 def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
-    """A GPT for that schema, freshly initialised."""
+    """Build a freshly initialised GPT.
+
+    Args:
+        config: architecture.
+        schema: gives the sizes of the vocabulary and the coordinate table.
+
+    Returns:
+        The GPT.
+    """
     return GPT(config, len(schema.vocabulary), schema.coord_table_size, rope=schema.positions == "rope")
 
 
 def plugins_of_model(
     config: GPTConfig, sequencer: Sequencer, tokenizer_names: Mapping[str, str], objective: Objective
 ) -> list[Plugin]:
-    """Plugins that the media, tokenizers, patterns and objective of a model come from."""
+    """Return the plugins that a model needs.
+
+    Args:
+        config: architecture, whose attention patterns may be of plugins.
+        sequencer: layouts and tokenizers.
+        tokenizer_names: slot -> name in the registry.
+        objective: of the model.
+
+    Returns:
+        Each plugin once.
+    """
     layouts = (layout.all_slots for layout in sequencer.schema.layouts)
     media = registry.plugins_of(layouts, tokenizer_names, sequencer.tokenizers)
     return list(dict.fromkeys([*media, *plugins_of_patterns(config.pattern, config.layers), *plugin_of(objective)]))

@@ -1,4 +1,4 @@
-"""Files as printed tokens, words or numbers, and back."""
+"""Conversion of files to printed tokens, as words or ids, and back."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
 from helicon.tokenizers import musenet
 
-LONGEST_NUMBER = 18  # digits, which 64 bits hold
+MAX_DIGITS = 18  # of an id: more may not fit into 64 bits
 
-Decode = Callable[[str], tuple[Any, Modality]]  # a line -> the medium, and the modality that can write it
+Decode = Callable[[str], tuple[Any, Modality]]  # line -> media object, and the modality that can write it
 
 
 def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> str:
-    """One line: the tokens of a file.
+    """Encode a file and print its tokens on one line.
 
     Args:
-        path: of a file that the model takes; of a MIDI file without a model.
-        bundle: whose vocabulary; MuseNet's without one.
-        ids: numbers of the whole vocabulary instead of words.
+        path: of a file that the model reads; of a MIDI file without a model.
+        bundle: whose vocabulary is used; MuseNet's without one.
+        ids: print ids of the whole vocabulary instead of words.
+
+    Returns:
+        Tokens separated by spaces, of all slots that the file has.
 
     Raises:
-        ValueError: for a file that the model does not take, or that cannot be read.
-        OSError: where there is none.
+        ValueError: the model does not read such files, or the file is damaged.
+        OSError: the file cannot be opened.
     """
     if bundle is None:
         score, _ = registry.get("music").read(path)
@@ -56,12 +59,20 @@ def _layout_for(bundle: Bundle, suffix: str) -> tuple[Layout, Modality]:
 
 
 def _names(bundle: Bundle) -> list[str]:
-    """Word of every row of the vocabulary; `eos` of a block is `BLOCK.stop`."""
+    """Return the word of each row of the vocabulary; `eos` of a block is `BLOCK.stop`."""
     return [name for block in bundle.schema.vocabulary.blocks for name in (*block.tokens, f"{block.name}.stop")]
 
 
 def decoder(bundle: Bundle | None = None, ids: bool = False) -> Decode:
-    """Inverse of `tokens_of`: what makes a medium of a line, or raises ValueError for what is no token."""
+    """Build the inverse of `tokens_of`.
+
+    Args:
+        bundle: whose vocabulary is used; MuseNet's without one.
+        ids: read ids of the whole vocabulary instead of words.
+
+    Returns:
+        Function of a line; it raises ValueError for unknown tokens.
+    """
     return _from_musenet(ids) if bundle is None else _from_bundle(bundle, ids)
 
 
@@ -69,7 +80,7 @@ def _numbers(line: str) -> np.ndarray:
     for word in line.split():
         if not word.isdecimal():
             raise ValueError(f"{printable(word, 40)!r} is not a number; without --ids words are read")
-        if len(word) > LONGEST_NUMBER:
+        if len(word) > MAX_DIGITS:
             raise ValueError(f"a number of {len(word):,} digits is no token")
     return np.array([int(word) for word in line.split()], np.int64)
 

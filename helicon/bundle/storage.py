@@ -1,7 +1,7 @@
-"""Bundles are written and read: `model.safetensors`, `bundle.json`, and the weights of tokenizers beside them.
+"""Reading and writing of bundles: `model.safetensors`, `bundle.json`, and the weights of tokenizers and the objective.
 
-A bundle may be a stranger's: its JSON is bounded before it is read, its numbers by stated limits and by the header of
-the weights, and nothing that lies outside its folder is opened.
+A bundle may come from a stranger: its JSON is bounded before it is read, its numbers by stated limits and by the header
+of the weights, and nothing outside its folder is opened.
 """
 
 from __future__ import annotations
@@ -35,21 +35,26 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
 
-FORMAT = 4
+FORMAT = 4  # of bundle.json; others are refused
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
 OBJECTIVE_WEIGHTS = "objective.safetensors"  # of the modules that the objective adds to the GPT
-TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have some
-MOST_SLOTS, MOST_PLUGINS = 32, 32  # of a bundle
+TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have weights
+MAX_SLOTS, MAX_PLUGINS = 32, 32  # of a bundle, checked before any tokenizer is built
 
 
 class BundleError(ValueError):
-    """A folder that is no bundle, or one that is damaged; the message names the file and what is wrong."""
+    """A folder that is no bundle, or a damaged one; the message names the file and the fault."""
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Writes `folder`, each file whole or not at all: the weights first, so that a new JSON never has old weights.
+    """Write a bundle. Each file is replaced atomically, the weights first: a new JSON never stands beside old weights.
 
-    ValueError for a model in int8, whose weights are no longer those of a bundle.
+    Args:
+        bundle: the model.
+        folder: is created if needed.
+
+    Raises:
+        ValueError: a model in int8, whose original weights are lost.
     """
     if any(isinstance(module, Int8Linear) for module in bundle.gpt.modules()):
         raise ValueError("a model in int8 cannot be written: load it with dtype='fp32'")
@@ -85,7 +90,11 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 
 def find_bundle(path: Path) -> Path:
-    """The bundle folder of a run or of a bundle; BundleError says what was looked for."""
+    """Return the bundle folder of a run or of a bundle.
+
+    Raises:
+        BundleError: there is none, with what was looked for.
+    """
     for folder in (path, path / "model"):
         if (folder / CONFIG).is_file():
             return folder
@@ -95,7 +104,19 @@ def find_bundle(path: Path) -> Path:
 
 
 def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
-    """Reads the bundle of a run or of a bundle folder. BundleError names the file and what is wrong with it."""
+    """Load a bundle.
+
+    Args:
+        path: run or bundle folder.
+        device: of the weights.
+
+    Returns:
+        The bundle, in evaluation mode.
+
+    Raises:
+        BundleError: the folder is no bundle, or a damaged one.
+        PluginError: a plugin fails.
+    """
     folder = find_bundle(path)
     check_bundle(folder, named=folder == path)
     config = read_config(folder / CONFIG)
@@ -149,12 +170,13 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
 
 
 def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torch.device | str) -> None:
-    """Builds a bundle's network around its GPT, with the weights of what the objective keeps.
+    """Build a bundle's network around its GPT, with the weights that the objective keeps.
 
-    What else has weights is left out: what it had learned is not in a bundle.
+    Modules that the objective does not keep are removed: their weights are not in the bundle.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # of the CPU alone, where it is built
+        # Of the CPU alone, where the network is built; the caller's generator is restored after the block
+        torch.default_generator.manual_seed(0)
         network = bundle.network
     for name in {key.partition(".")[0] for key in network.state_dict()} - {"gpt", *bundle.objective.kept}:
         delattr(network, name)
@@ -163,20 +185,20 @@ def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torc
 
 
 def _check_plugins(path: Path, config: dict[str, Any]) -> None:
-    """BundleError for a plugin that is needed and not loaded: none is for that reason."""
+    """Raise BundleError for a plugin that the bundle needs and that is not loaded."""
     try:
-        require(texts("plugins", config.get("plugins"), MOST_PLUGINS))
+        require(texts("plugins", config.get("plugins"), MAX_PLUGINS))
     except ValueError as error:
         raise BundleError(f"{printable(path)}: {error}") from None
 
 
 def _gpt_config(config: Any) -> GPTConfig:
-    """ValueError for fields that a GPTConfig does not have, or values that it cannot have."""
+    """Parse a GPTConfig; ValueError for unknown fields and values out of range."""
     return GPTConfig(**fields("gpt", config, [field.name for field in fields_of(GPTConfig)]))
 
 
 def _check_layers(path: Path, header: Mapping[str, Any], config: GPTConfig) -> None:
-    """BundleError unless the weights have as many layers, each of which takes time to make, and rows of that width."""
+    """Raise BundleError unless the weights have the number of layers of the config, before any layer is built."""
     layers = {name.split(".")[1] for name in header if name.startswith("layers.")}
     if len(layers) != config.layers:
         reason = f"weights of {len(layers)} layers, the config says {config.layers}"
@@ -186,20 +208,20 @@ def _check_layers(path: Path, header: Mapping[str, Any], config: GPTConfig) -> N
 def _tokenizers(
     config: Any, folder: Path, device: torch.device | str
 ) -> tuple[dict[str, str], dict[str, Tokenizer]]:  # fmt: skip
-    """Slot -> name, and slot -> tokenizer; BundleError or ValueError for what is none."""
-    if not isinstance(config, dict) or len(config) > MOST_SLOTS:
-        raise ValueError(f"tokenizers {shown(config)}: an object of at most {MOST_SLOTS} is accepted")
+    """Restore slot -> name and slot -> tokenizer; BundleError or ValueError for damaged ones."""
+    if not isinstance(config, dict) or len(config) > MAX_SLOTS:
+        raise ValueError(f"tokenizers {shown(config)}: an object of at most {MAX_SLOTS} is accepted")
     names, tokenizers = {}, {}
     for slot, item in config.items():
         item = fields(f"tokenizer of {printable(slot, 60)}", item, ("name", "state"))
         names[slot] = text("name of a tokenizer", item["name"])
-        registry.spec(slot, names[slot])  # ValueError for a slot or name that is none, which goes into no path
+        registry.spec(slot, names[slot])  # ValueError for an unknown slot, which must not become part of a path
         tokenizers[slot] = registry.restored(slot, names[slot], item["state"], _codec_weights(folder, slot, device))
     return names, tokenizers
 
 
 def _codec_weights(folder: Path, slot: str, device: torch.device | str) -> dict[str, Tensor] | None:
-    """Tensors of a slot's tokenizer, where it has any."""
+    """Read the tensors of a slot's tokenizer, if it has any."""
     path = folder / TOKENIZER_WEIGHTS.format(slot=slot)
     try:
         return read_weights(path, device=device) if path.exists() else None
@@ -208,7 +230,16 @@ def _codec_weights(folder: Path, slot: str, device: torch.device | str) -> dict[
 
 
 def check_bundle(folder: Path, named: bool = True, most: int = 1000) -> None:
-    """BundleError for a folder that `check_folder` refuses."""
+    """Check that a bundle folder is one that may be opened.
+
+    Args:
+        folder: of the bundle.
+        named: see `check_folder`.
+        most: files of the folder at most.
+
+    Raises:
+        BundleError: `check_folder` refuses the folder.
+    """
     try:
         check_folder(folder, named, most)
     except OSError as error:
@@ -216,7 +247,11 @@ def check_bundle(folder: Path, named: bool = True, most: int = 1000) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A bundle's JSON; BundleError for one of another format, or too large a one."""
+    """Read the JSON of a bundle.
+
+    Raises:
+        BundleError: another format, or too large a file.
+    """
     try:
         config = read_json(path, links=False)
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""Bundles inside a bundle: each goes on where one of a coarser level ends.
+"""Upsamplers: bundles inside a bundle, each of which continues from the codes of a coarser level.
 
-They lie in a folder of it, named by the number of their level, and are copied there file by file.
+They are copied file by file into a subfolder named by the number of their level.
 """
 
 from __future__ import annotations
@@ -16,32 +16,46 @@ from helicon.formats.printable import printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 
-UPSAMPLERS = "upsamplers"  # folder of a bundle: a bundle for each finer level, named by its number
-MOST_LEVELS = 32
+UPSAMPLERS = "upsamplers"  # subfolder of a bundle: a bundle for each finer level, named by its number
+MAX_LEVELS = 32  # of a bundle; the configs of codecs allow 8
 
 
 def upsamplers_of(folder: Path) -> list[Path]:
-    """Bundles that go on where one of a coarse level ends, the coarsest of them first. BundleError for too many."""
-    there = folder / UPSAMPLERS
-    if not os.path.lexists(there):
+    """Return the folders of the upsamplers of a bundle, coarsest first.
+
+    Raises:
+        BundleError: too many files in their folder, or links.
+    """
+    parent = folder / UPSAMPLERS
+    if not os.path.lexists(parent):
         return []
-    check_bundle(there, named=False, most=MOST_LEVELS)
-    levels = {str(level): level for level in range(MOST_LEVELS)}
-    found = [path for path in there.iterdir() if path.name in levels and (path / CONFIG).is_file()]
-    return sorted(found, key=lambda path: -levels[path.name])
+    check_bundle(parent, named=False, most=MAX_LEVELS)
+    levels = {str(level): level for level in range(MAX_LEVELS)}
+    folders = [path for path in parent.iterdir() if path.name in levels and (path / CONFIG).is_file()]
+    return sorted(folders, key=lambda path: -levels[path.name])
 
 
 def attach_bundle(source: Path, folder: Path, level: int) -> Path:
-    """Copies a bundle's own files into another as its upsampler to a level, whole or not at all; gives its place.
+    """Copy the files of a bundle into another as its upsampler to a level, atomically.
 
-    Nothing else that lies beside them is copied. One that is there already is replaced by a later state of the same run
-    alone. BundleError for another's, and for a bundle that cannot be read, or holds links.
+    Other files beside them are not copied. An upsampler that is there already is replaced by one of the same run only.
+
+    Args:
+        source: bundle folder of the upsampler.
+        folder: bundle folder that it is attached to.
+        level: of the codec that it generates, 0 the finest.
+
+    Returns:
+        Folder of the copy.
+
+    Raises:
+        BundleError: the upsampler of another run is there, or the source is damaged or has links.
     """
     check_bundle(source)
     slots = read_config(source / CONFIG).get("tokenizers", {})
     names = [TOKENIZER_WEIGHTS.format(slot=slot) for slot in slots if registry.is_slot(slot)]
     names = [CONFIG, WEIGHTS, *(name for name in names if (source / name).exists())]
-    target = folder / UPSAMPLERS / str(integer("level", level, 0, MOST_LEVELS - 1))
+    target = folder / UPSAMPLERS / str(integer("level", level, 0, MAX_LEVELS - 1))
     runs = [notes_of(read_config(place / CONFIG)).get("run") for place in (source, target) if place.exists()]
     if len(runs) > 1 and runs[0] != runs[1]:
         raise BundleError(f"{target}: holds the upsampler of {printable(runs[1], 80)}, not of {printable(runs[0], 80)}")

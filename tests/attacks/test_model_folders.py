@@ -16,7 +16,7 @@ from attacks.harness import attempt, posix, put
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from helicon.bundle.bundle import Bundle, make_gpt
-from helicon.bundle.importing.byte_pairs import MOST_MERGES, read_byte_pairs
+from helicon.bundle.importing.byte_pairs import MAX_MERGES, read_byte_pairs
 from helicon.bundle.importing.checkpoint import read_json, weight_files
 from helicon.bundle.storage import CONFIG, WEIGHTS, load_bundle, save_bundle
 from helicon.bundle.upsamplers import UPSAMPLERS, attach_bundle, upsamplers_of
@@ -241,7 +241,7 @@ def test_merges_of_a_folder_to_import(tmp_path):
     for content in (b"a b c d\n", b"x" * 40_000_000, b"\xff\n", b"\x1b[31m \x07\n", b" \n" * 1_000_000):
         (tmp_path / "merges.txt").write_bytes(content)
         attempt(read_byte_pairs, tmp_path, 300, 299).is_refusal(tmp_path / "vocab.json")
-    (tmp_path / "merges.txt").write_bytes(b"! !\n" * (MOST_MERGES + 1))  # each a tuple of two texts
+    (tmp_path / "merges.txt").write_bytes(b"! !\n" * (MAX_MERGES + 1))  # each a tuple of two texts
     found = attempt(read_byte_pairs, tmp_path, 300, 299)
     found.is_refusal(tmp_path / "vocab.json", "merges.txt has more than 1,048,576 lines")
     assert found.megabytes < 50

@@ -1,4 +1,4 @@
-"""Bytes and byte pairs as the `tokenizers` library has them, with the token that stands before and after a text."""
+"""Tokenizers of bytes and byte pairs as JSON of the `tokenizers` library, with a token before and after a text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from tokenizers import pre_tokenizers
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.text import BYTES, BpeTokenizer, BytesTokenizer
 
-END = "<|endoftext|>"
+END = "<|endoftext|>"  # GPT-2's name
+# GPT-2's pre-tokenizer and decoder
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
 def byte_pairs(tokenizer: Tokenizer) -> dict[str, Any] | None:
-    """The library's JSON of a tokenizer, by itself; None where it is not one of bytes or byte pairs of text."""
+    """Return the library's JSON of a tokenizer; None unless it is one of bytes or byte pairs."""
     if isinstance(tokenizer, BpeTokenizer):
         return tokenizer.state()["bpe"]
     if not isinstance(tokenizer, BytesTokenizer):
@@ -29,7 +30,7 @@ def byte_pairs(tokenizer: Tokenizer) -> dict[str, Any] | None:
 
 
 def end_token(described: dict[str, Any]) -> str:
-    """`<|endoftext|>`, or with more bars where the tokenizer has one of that name."""
+    """Return `<|endoftext|>`, with more bars if the tokenizer has a token of that name."""
     names, end = {*described["model"]["vocab"], *(token["content"] for token in described["added_tokens"])}, END
     while end in names:
         end = f"<|{end[1:-1]}|>"
@@ -37,7 +38,15 @@ def end_token(described: dict[str, Any]) -> str:
 
 
 def with_end(described: dict[str, Any], number: int) -> dict[str, Any]:
-    """The same with a token more, of that number, which it puts before each text."""
+    """Add an end token, which also begins each text.
+
+    Args:
+        described: the library's JSON of a tokenizer.
+        number: id of the token.
+
+    Returns:
+        New JSON.
+    """
     end = end_token(described)
     token = {"id": number, "content": end, "special": True}
     added = {**token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}

@@ -1,4 +1,4 @@
-"""A bundle to what other programs read."""
+"""Export of a bundle to the files of another program."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ WRITERS = {"hf": write_folder, "gguf": write_gguf}
 
 
 def export_bundle(bundle: Bundle, folder: Path, to: str = "hf") -> type[ExportFamily]:
-    """Writes a model for another program; gives the family that it is of.
+    """Write a model for another program.
 
     Args:
         bundle: the model.
-        folder: gets the files.
-        to: `hf`, a folder of transformers, or `gguf`, a file of llama.cpp.
+        folder: receives the files.
+        to: `hf`, a transformers folder, or `gguf`, a file of llama.cpp.
+
+    Returns:
+        The family that the model belongs to.
 
     Raises:
-        ExportingError: for a model that the program cannot compute, with the options that prevent it; nothing is
-            written then.
+        ExportingError: the program cannot compute the model, with the options that prevent it; nothing is written.
     """
     if to not in WRITERS:
         raise ExportingError(unknown("to", to, WRITERS))

@@ -1,7 +1,7 @@
-"""GPT-2 and Llama as transformers knows them: which of our models are one, its settings, and its tensors by name.
+"""Model families of transformers: conditions on a bundle, config and tensor names of GPT-2 and Llama.
 
-GPT-2 (Radford et al., 2019) has LayerNorm, biases and learned positions; Llama (arXiv:2302.13971) RMSNorm, SwiGLU and
-rotary positions, no biases.
+GPT-2 (Radford et al., 2019) has LayerNorm, biases and learned positions; Llama (arXiv:2302.13971) has RMSNorm, SwiGLU
+and rotary positions, and no biases.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.exporting.plain import PlainGPT
 from helicon.objectives.classify import Classifier
 
-EPSILON = 1e-5  # of our norms
-CLASSIFIER = "ForSequenceClassification"  # of any family, in transformers
-EXACT = 1e-6  # by which the bias of a head may be another
+EPSILON = 1e-5  # of our norms (PyTorch's default of LayerNorm)
+CLASSIFIER = "ForSequenceClassification"  # suffix of class names in transformers
+EXACT = 1e-6  # greatest accepted error of a logit where a bias is moved from the head into the last norm
 
 
 class ExportFamily(ABC):
-    """A kind of model of transformers."""
+    """Model family of transformers that a bundle may belong to."""
 
     name: ClassVar[str]
 
     @staticmethod
     @abstractmethod
     def lacks(bundle: Bundle) -> Iterator[str]:
-        """Options of a model that the family does not have, each with those it has."""
+        """Yield the options of a model that the family does not have, each with what it has instead."""
 
     @staticmethod
     @abstractmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
-        """What config.json says of the family."""
+        """Return the entries of config.json that depend on the family."""
 
     @staticmethod
     @abstractmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Name -> tensor, as the family's class in transformers has them."""
+        """Return the tensors under the names of the family's class in transformers."""
 
 
 class GPT2(ExportFamily):
-    """Linear layers are Conv1D: [in, out]."""
+    """GPT-2. Its linear layers are Conv1D: [in, out]."""
 
     name = "GPT-2"
     activations: ClassVar = {"gelu": "gelu_new", "quick_gelu": "quick_gelu", "relu2": "relu2"}
@@ -55,7 +55,7 @@ class GPT2(ExportFamily):
 
     @staticmethod
     def lacks(bundle: Bundle) -> Iterator[str]:
-        """Norms without a mean, gated layers, rotation, heads that are wider together than the model."""
+        """Yield options for RMSNorm, gated layers, rotary positions, and heads of another total width."""
         config = bundle.gpt.config
         if bundle.gpt.rope:
             yield "positions rope (flat, axes or grid)"
@@ -70,7 +70,7 @@ class GPT2(ExportFamily):
 
     @staticmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
-        """Of GPT2Config."""
+        """Return the entries of a GPT2Config."""
         config = plain.config
         return {
             "model_type": "gpt2", "architectures": [f"GPT2{CLASSIFIER if plain.labels else 'LMHeadModel'}"],
@@ -82,27 +82,27 @@ class GPT2(ExportFamily):
 
     @staticmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Of GPT2LMHeadModel, or of GPT2ForSequenceClassification."""
+        """Return the tensors of GPT2LMHeadModel, or of GPT2ForSequenceClassification."""
         assert plain.positions_PC is not None
-        found = {"transformer.wte.weight": plain.tokens_VC, "transformer.wpe.weight": plain.positions_PC}
+        tensors = {"transformer.wte.weight": plain.tokens_VC, "transformer.wpe.weight": plain.positions_PC}
         for part in ("weight", "bias"):
-            found[f"transformer.ln_f.{part}"] = plain.tensor(f"norm.{part}")
+            tensors[f"transformer.ln_f.{part}"] = plain.tensor(f"norm.{part}")
             for layer in range(plain.config.layers):
                 for ours, theirs in GPT2.modules.items():
                     tensor = plain.tensor(f"layers.{layer}.{ours}.{part}")
                     turned = tensor.T.contiguous() if tensor.dim() == 2 else tensor
-                    found[f"transformer.h.{layer}.{theirs}.{part}"] = turned
-        return found | plain.outputs
+                    tensors[f"transformer.h.{layer}.{theirs}.{part}"] = turned
+        return tensors | plain.outputs
 
 
 class Llama(ExportFamily):
-    """Queries, keys and values, and the two halves of a gated layer, are tensors of their own."""
+    """Llama. Queries, keys, values, and the two halves of a gated layer are separate tensors."""
 
     name = "Llama"
 
     @staticmethod
     def lacks(bundle: Bundle) -> Iterator[str]:
-        """Tables of positions, means and biases, layers without a gate, features that turn alone."""
+        """Yield options for position tables, LayerNorm, biases, layers without a gate, and heads of odd width."""
         config = bundle.gpt.config
         if not bundle.gpt.rope:
             yield f"positions {bundle.schema.positions} (rope)"
@@ -119,7 +119,7 @@ class Llama(ExportFamily):
 
     @staticmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
-        """Of LlamaConfig."""
+        """Return the entries of a LlamaConfig."""
         config = plain.config
         return {
             "model_type": "llama", "architectures": [f"Llama{CLASSIFIER if plain.labels else 'ForCausalLM'}"],
@@ -132,14 +132,14 @@ class Llama(ExportFamily):
 
     @staticmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Of LlamaForCausalLM, or of LlamaForSequenceClassification."""
+        """Return the tensors of LlamaForCausalLM, or of LlamaForSequenceClassification."""
         config = plain.config
-        found = {"model.embed_tokens.weight": plain.tokens_VC, "model.norm.weight": plain.tensor("norm.weight")}
+        tensors = {"model.embed_tokens.weight": plain.tokens_VC, "model.norm.weight": plain.tensor("norm.weight")}
         for layer in range(config.layers):
-            qkv, up = (plain.tensor(f"layers.{layer}.{each}.weight") for each in ("attention.qkv", "mlp.up"))
+            qkv, up = (plain.tensor(f"layers.{layer}.{module}.weight") for module in ("attention.qkv", "mlp.up"))
             parts = dict(zip("qkv", qkv.split(config.value_width)))
             gate, up = up.chunk(2)
-            found |= {
+            tensors |= {
                 f"model.layers.{layer}.{theirs}.weight": tensor.contiguous()
                 for theirs, tensor in {
                     "input_layernorm": plain.tensor(f"layers.{layer}.norm_1.weight"),
@@ -150,14 +150,14 @@ class Llama(ExportFamily):
                     "mlp.down_proj": plain.tensor(f"layers.{layer}.mlp.out.weight"),
                 }.items()
             }  # fmt: skip
-        return found | plain.outputs
+        return tensors | plain.outputs
 
 
 def _reaches(network: Classifier) -> bool:
-    """Whether some state of the last norm gives the bias of the head, which then moves into that norm's."""
+    """Return True if a shift of the last norm's bias can replace the bias of the head."""
     weight_LC, bias_L = network.head.weight.detach().double(), network.head.bias.detach().double()
-    made_L = weight_LC @ (torch.linalg.pinv(weight_LC) @ bias_L)
-    return bool((made_L - bias_L).abs().max() < EXACT)
+    reached_L = weight_LC @ (torch.linalg.pinv(weight_LC) @ bias_L)
+    return bool((reached_L - bias_L).abs().max() < EXACT)
 
 
 FAMILIES: tuple[type[ExportFamily], ...] = (GPT2, Llama)

@@ -1,4 +1,4 @@
-"""A model as a folder of transformers: config.json, model.safetensors, and the tokenizer of a text."""
+"""Transformers folder: config.json, model.safetensors, and the tokenizer of a text model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ WEIGHTS = "model.safetensors"
 
 
 def write_folder(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> None:
-    """Writes the files that `from_pretrained` opens, the weights first."""
+    """Write the files that `from_pretrained` opens, the weights first.
+
+    Args:
+        plain: the model.
+        family: that it belongs to.
+        folder: receives the files.
+    """
     files = _files(plain, family)
     for name in sorted(files, key=lambda name: name != WEIGHTS):
         write_bytes(folder / name, files[name])
 
 
 def _files(plain: PlainGPT, family: type[ExportFamily]) -> dict[str, bytes]:
-    """Name -> content."""
+    """Return name -> content of the files."""
     ends = {"bos_token_id": plain.end, "eos_token_id": plain.end}
     settings = {
         **family.settings(plain), **ends, "vocab_size": plain.end + 1, "tie_word_embeddings": plain.tied,

@@ -1,6 +1,6 @@
-"""A model of text as a GGUF file, which llama.cpp reads: settings, tokenizer and float32 weights in one.
+"""GGUF file of a text model for llama.cpp: settings, tokenizer and float32 weights in one.
 
-The file is written by the `gguf` package, of llama.cpp's own people.
+The file is written by llama.cpp's own `gguf` package.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     import gguf
 
 FILE = "model.gguf"
-# llama.cpp wants merges even where there are none: of characters that no byte is shown as
+# llama.cpp requires merges even where there are none: this pair of characters stands for no byte and never occurs
 NO_MERGES = ["€ €"]
 
 
 def write_gguf(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> None:
-    """Writes `folder/model.gguf`.
+    """Write `folder/model.gguf`.
+
+    Args:
+        plain: the model.
+        family: that it belongs to.
+        folder: receives the file.
 
     Raises:
-        ExportingError: for a model that llama.cpp has no kind for, or without the `gguf` package.
+        ExportingError: llama.cpp cannot compute the model, or the `gguf` package is missing.
     """
     gguf, described = _library(), _checked(plain, family)
     arch = gguf.MODEL_ARCH.GPT2 if family is GPT2 else gguf.MODEL_ARCH.LLAMA
@@ -56,7 +61,7 @@ def _library() -> Any:
 
 
 def _checked(plain: PlainGPT, family: type[ExportFamily]) -> dict[str, Any]:
-    """The tokenizer's JSON; ExportingError for what transformers has, but llama.cpp has not."""
+    """Return the tokenizer's JSON; ExportingError for what transformers supports, but llama.cpp does not."""
     if plain.labels:
         head = "a file of llama.cpp has no place for a classification head"
         raise ExportingError(f"{head}: --to hf, or the run that it was trained from")
@@ -92,7 +97,7 @@ def _write_settings(writer: gguf.GGUFWriter, plain: PlainGPT, family: type[Expor
 
 
 def _write_tokenizer(writer: gguf.GGUFWriter, described: dict[str, Any], end: int) -> None:
-    """Names by number, merges, and the token before and after a text."""
+    """Write token names by id, merges, and the token before and after a text."""
     model, added = described["model"], {token["content"]: token["id"] for token in described["added_tokens"]}
     numbers = {**model["vocab"], **added, end_token(described): end}
     control, defined, normal = 3, 4, 1  # gguf.TokenType
@@ -110,9 +115,10 @@ def _write_tokenizer(writer: gguf.GGUFWriter, described: dict[str, Any], end: in
 
 
 def _stored(name: str, tensor: Tensor, heads: int) -> Tensor:
-    """A tensor of transformers' as llama.cpp stores it.
+    """Convert a tensor of transformers to llama.cpp's form.
 
-    Matrices are [out, in]. Queries and keys of Llama turn by pairs of neighbours there, by halves of a head here.
+    Matrices are [out, in]. llama.cpp rotates neighbouring features of Llama's queries and keys, transformers the two
+    halves of a head: rows are permuted.
     """
     if ".h." in name and tensor.dim() == 2:
         return tensor.T.contiguous()

@@ -1,4 +1,4 @@
-"""A bundle as a plain decoder: one slot, dense attention, and coordinates that follow from the position alone.
+"""Plain decoder: a bundle with one slot, dense attention, and coordinates that depend on the position only.
 
 Shapes: V tokens of the slot and one more, P positions, C width, L labels.
 """
@@ -20,21 +20,21 @@ from helicon.tokenizers.base import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class PlainGPT:
-    """A GPT's weights, float32, with tables that need no vocabulary or layouts of ours.
+    """Float32 weights of a GPT, with tables that are independent of our vocabulary and layouts.
 
-    The last row of the tables is one token for two things, as GPT-2's end-of-text is: fed, it is the task token before
-    a sequence; predicted, it is `eos`, which one slot alone never feeds.
+    The last row of the token tables has two meanings, like GPT-2's end-of-text: as an input it is the task token before
+    a sequence, as an output `eos`, which a model of one slot never takes as an input.
 
     Args:
         config: of the GPT.
-        layers: our name of a tensor -> tensor, of the layers and the last norm.
-        tokens_VC: embeddings of the tokens.
-        head_VC: rows of the output matrix; equal to `tokens_VC` where the two are one.
-        positions_PC: embeddings of the positions; None where they are told by rotation.
+        layers: our tensor name -> tensor, of the layers and the last norm.
+        tokens_VC: token embeddings.
+        head_VC: output matrix; equal to `tokens_VC` if tied.
+        positions_PC: position embeddings; None with rotary positions.
         context: tokens fed at most, P.
         tokenizer: of the slot.
-        score_LC: classification head on the last token's state, which has no bias; None of a model of tokens.
-        labels: what its rows stand for.
+        score_LC: classification head on the last token's hidden state, without bias; None for a language model.
+        labels: of the classification head.
     """
 
     config: GPTConfig
@@ -49,23 +49,23 @@ class PlainGPT:
 
     @property
     def end(self) -> int:
-        """Id of the token that stands before a sequence and after it."""
+        """Id of the token before and after a sequence."""
         return len(self.tokens_VC) - 1
 
     @property
     def tied(self) -> bool:
-        """Whether embeddings and output matrix are one."""
+        """True if the output matrix equals the token embeddings."""
         return torch.equal(self.tokens_VC, self.head_VC)
 
     @property
     def outputs(self) -> dict[str, Tensor]:
-        """What stands after the last norm, as transformers names it; nothing where that is the embeddings."""
+        """Output matrix by its name in transformers: classification head, language model head, or nothing if tied."""
         if self.score_LC is not None:
             return {"score.weight": self.score_LC}
         return {} if self.tied else {"lm_head.weight": self.head_VC}
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor of the layers by our name; a bias that there is not adds nothing."""
+        """Return a tensor of the layers by our name; zeros for a bias that the model does not have."""
         module, _, part = name.rpartition(".")
         if part == "bias" and name not in self.layers:
             return torch.zeros(len(self.layers[f"{module}.weight"]))
@@ -74,7 +74,7 @@ class PlainGPT:
     @staticmethod
     @torch.no_grad()
     def of(bundle: Bundle) -> PlainGPT:
-        """The plain decoder that a model is which belongs to a family."""
+        """Convert a bundle, which must belong to an `ExportFamily`."""
         gpt, schema = bundle.gpt, bundle.schema
         slot = schema.layouts[0].target
         rows, weights = schema.vocabulary.slice(slot.name), {n: _plain(w) for n, w in gpt.state_dict().items()}
@@ -82,12 +82,12 @@ class PlainGPT:
         tokens_VC[-1] = weights["tokens.weight"][schema.vocabulary.slice(TASK).start]
         places_PC = weights["places.weight"][_coordinates(bundle)].sum(1)
         if gpt.rope:
-            tokens_VC += places_PC[0]  # the same at every position
+            tokens_VC += places_PC[0]  # with rotary positions, the coordinates are the same everywhere
         layers, score_LC = {n: w for n, w in weights.items() if n.startswith(("layers.", "norm."))}, None
         if isinstance(network := bundle.network, Classifier):
             score_LC = _plain(network.head.weight)
             if (bias_L := _plain(network.head.bias)).any():
-                # transformers' head has none: the last norm's, which nothing else is fed with, moves by what gives it
+                # transformers' head has no bias: that of the last norm, which feeds nothing else, is shifted instead
                 norm_C = layers.get("norm.bias", torch.zeros(gpt.config.width))
                 layers["norm.bias"] = norm_C + (torch.linalg.pinv(score_LC.double()) @ bias_L.double()).float()
         return PlainGPT(
@@ -104,7 +104,7 @@ def _plain(weight: Tensor) -> Tensor:
 
 
 def _coordinates(bundle: Bundle) -> Tensor:
-    """Rows of the table of coordinates at each position: int64 [P, axes]."""
+    """Return the coordinate rows at each position, int64 [P, A]."""
     layout, context = bundle.schema.layouts[0], bundle.schema.context
     rows = bundle.sequencer.pack(layout, {layout.target.name: np.zeros(context, np.int64)}).coord_ids
     return torch.from_numpy(rows)

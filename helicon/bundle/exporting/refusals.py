@@ -1,4 +1,4 @@
-"""Which family a model belongs to, and what of its options keeps it from each."""
+"""Choice of the export family of a model, and the options that prevent it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from helicon.objectives.classify import Classifier
 
 
 class ExportingError(ValueError):
-    """A model that cannot be exported; the message says which of its options prevent it."""
+    """A model that cannot be exported; the message names the options that prevent it."""
 
 
 def family_of(bundle: Bundle) -> type[ExportFamily]:
-    """The family that a model belongs to; ExportingError says what keeps it from each."""
+    """Return the family that a model belongs to.
+
+    Raises:
+        ExportingError: none, with the options that each family lacks; or a model in int8.
+    """
     if any(isinstance(module, Int8Linear) for module in bundle.gpt.modules()):
         raise ExportingError("a model in int8 cannot be exported: load it with dtype='fp32'")
     shared, lacking = list(_lacking_everywhere(bundle)), {family: list(family.lacks(bundle)) for family in FAMILIES}
-    fitting = [family for family, found in lacking.items() if not found]
+    fitting = [family for family, options in lacking.items() if not options]
     if fitting and not shared:
         return fitting[0]
-    told = [f"no {' or '.join(family.name for family in FAMILIES)} has {', '.join(shared)}"] if shared else []
-    told += [] if fitting else [f"no {family.name} has {', '.join(found)}" for family, found in lacking.items()]
-    raise ExportingError("; ".join(told))
+    reasons = [f"no {' or '.join(family.name for family in FAMILIES)} has {', '.join(shared)}"] if shared else []
+    reasons += [] if fitting else [f"no {family.name} has {', '.join(options)}" for family, options in lacking.items()]
+    raise ExportingError("; ".join(reasons))
 
 
 def _lacking_everywhere(bundle: Bundle) -> Iterator[str]:
-    """Options that no family has, each with those that all have."""
+    """Yield the options that no family has, each with what all have instead."""
     config, schema = bundle.gpt.config, bundle.schema
     slots = [slot for layout in schema.layouts for slot in layout.slots]
     slot = slots[-1]

@@ -1,4 +1,4 @@
-"""The byte pairs of a model folder, without end-of-text: in sequences of ours that is the block's `eos`."""
+"""Byte pairs of a model folder, without end-of-text, which in our sequences is the `eos` of the block."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from helicon.tokenizers.bpe_json import PARTS, load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 
 WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
-LONGEST_MERGES, MOST_MERGES = 32_000_000, 1 << 20  # bytes; lines
+# Bytes and lines of merges.txt; GPT-2 has 50,000 lines in 0.5 MB
+MAX_MERGES_BYTES, MAX_MERGES = 32_000_000, 1 << 20
 INSTEAD = "without tokenizer files, tokens are named by their numbers"
 
 
 def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, list[int]] | None:
-    """The tokenizer, and the row of the weights that each of its tokens has; None when the folder has none.
+    """Read the tokenizer of a model folder.
 
-    rows: that the weights have; there may be more than tokens. end: row of end-of-text. ImportingError for tokenizers
-    that are not byte pairs, or do not fit the weights.
+    Args:
+        folder: with tokenizer.json, or vocab.json and merges.txt.
+        rows: of the embedding matrix; there may be more than tokens.
+        end: row of end-of-text.
+
+    Returns:
+        The tokenizer, and the row of each of its tokens; None when the folder has no tokenizer.
+
+    Raises:
+        ImportingError: the tokenizer is not byte-level BPE, or does not fit the weights.
     """
-    found = _described(folder)
-    if found is None:
+    described_file = _described(folder)
+    if described_file is None:
         return None
-    path, described = found
+    path, described = described_file
     try:
         return _without(described, rows, end)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -37,7 +46,7 @@ def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, li
 
 
 def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """(file, tokenizer as the library writes it), from tokenizer.json or from GPT-2's own two files."""
+    """Return the file and the library's JSON of its tokenizer, from tokenizer.json or GPT-2's own two files."""
     if (folder / WHOLE).is_file():
         return folder / WHOLE, read_json(folder / WHOLE)
     there = [name for name in (VOCABULARY, MERGES) if (folder / name).is_file()]
@@ -47,9 +56,9 @@ def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         return None
     vocabulary = read_json(folder / VOCABULARY)
     try:
-        content = read_regular(folder / MERGES, LONGEST_MERGES)
-        if content.count(b"\n") > MOST_MERGES:
-            raise ValueError(f"{MERGES} has more than {MOST_MERGES:,} lines")
+        content = read_regular(folder / MERGES, MAX_MERGES_BYTES)
+        if content.count(b"\n") > MAX_MERGES:
+            raise ValueError(f"{MERGES} has more than {MAX_MERGES:,} lines")
         lines = content.decode("utf-8").split("\n")
         merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         tokenizer = Tokenizer(models.BPE(vocabulary, merges))  # type: ignore[arg-type]
@@ -62,7 +71,7 @@ def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokenizer, list[int]]:
-    """The tokenizer with its tokens numbered on without a gap, and the number that each had."""
+    """Return the tokenizer without end-of-text, its tokens renumbered without gaps, and the old id of each."""
     model, added = described["model"], described["added_tokens"] or []
     if model["type"] != "BPE" or not all("ByteLevel" in json.dumps(described[p]) for p in ("pre_tokenizer", "decoder")):
         raise ValueError(f"a tokenizer of type {printable(model['type'], 60)}, byte-level BPE is accepted")
@@ -76,7 +85,7 @@ def _without(described: dict[str, Any], rows: int, end: int) -> tuple[BpeTokeniz
     by_row.pop(end, None)
     kept = sorted(by_row)
     new = {by_row[row]: number for number, row in enumerate(kept)}
-    # What is added around a text, cut off it or drawn at random is no business of a tokenizer here
+    # Our sequencer adds special tokens and cuts; dropout of merges would make encoding random
     described = {**dict.fromkeys(PARTS), **described, "post_processor": None, "truncation": None, "padding": None}
     described["added_tokens"] = [{**t, "id": new[t["content"]]} for t in added if t["content"] in new]
     described["model"] = model | {"vocab": new, "unk_token": None, "dropout": None}

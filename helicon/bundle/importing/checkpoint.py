@@ -1,4 +1,4 @@
-"""A model folder in Hugging Face's layout: config.json, and safetensors weights in one file or several."""
+"""Model folder in Hugging Face's layout: config.json, and safetensors weights in one file or several."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from helicon.formats.weights import read_weights
 
 CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-LONGEST_NAME = 200  # characters of a shard's
+MAX_NAME = 200  # characters of a shard's file name
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks, which old files carry
+BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks, which old versions of transformers saved
 
 
 class ImportingError(ValueError):
@@ -29,7 +29,13 @@ class ImportingError(ValueError):
 
 @dataclass
 class Checkpoint:
-    """Settings of a model and its tensors, float32, by their names without `transformer.`; each is taken once."""
+    """Config and float32 tensors of a model, by name without `transformer.`; each tensor is taken once.
+
+    Attributes:
+        folder: of the model.
+        config: content of config.json.
+        tensors: those not taken yet.
+    """
 
     folder: Path
     config: dict[str, Any]
@@ -37,29 +43,68 @@ class Checkpoint:
 
     @staticmethod
     def read(folder: Path) -> Checkpoint:
-        """Opens a folder. ImportingError or WeightsError, in one line, for what cannot be read."""
+        """Read a folder.
+
+        Raises:
+            ImportingError: the config or the list of weights is refused.
+            WeightsError: the weights are damaged.
+        """
         return Checkpoint(folder, read_json(folder / CONFIG), read_tensors(folder))
 
     def fault(self, message: str) -> ImportingError:
-        """An error that names the settings' file."""
+        """Return an error that names config.json."""
         return ImportingError(f"{self.folder / CONFIG}: {message}")
 
     def positive_int(self, key: str, default: Any = None) -> int:
-        """A setting that is a whole number above 0; ImportingError for anything else."""
+        """Return a setting that is a positive integer.
+
+        Args:
+            key: of config.json.
+            default: where the key is missing.
+
+        Returns:
+            The number.
+
+        Raises:
+            ImportingError: any other value.
+        """
         value = self.config.get(key, default)
         if type(value) is not int or value < 1:
             raise self.fault(f"{key} {shown(value)}: a whole number above 0 is accepted")
         return value
 
     def option(self, key: str, default: Any, accepted: Collection[Any]) -> Any:
-        """A setting that changes what is computed; ImportingError unless it is one that a GPT here can have."""
+        """Return a setting that changes the computation.
+
+        Args:
+            key: of config.json.
+            default: of transformers, where the key is missing.
+            accepted: values that a GPT here supports.
+
+        Returns:
+            The value.
+
+        Raises:
+            ImportingError: any other value.
+        """
         value = self.config.get(key, default)
-        if not any(type(value) is type(each) and value == each for each in accepted):
+        if not any(type(value) is type(choice) and value == choice for choice in accepted):
             raise self.fault(f"{key} {shown(value)}: accepted is {' or '.join(map(str, accepted))}")
         return value
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """The tensor of that name and shape, which is then no longer here; ImportingError when there is none."""
+        """Remove and return a tensor.
+
+        Args:
+            name: of the tensor.
+            *shape: that it must have.
+
+        Returns:
+            The tensor, float32.
+
+        Raises:
+            ImportingError: the tensor is missing, or has another shape.
+        """
         if name not in self.tensors:
             raise ImportingError(f"{self.folder}: no weights named {name}")
         tensor = self.tensors.pop(name)
@@ -69,37 +114,46 @@ class Checkpoint:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ImportingError when there is none in it, or more than is accepted.
+    """Read an object from a JSON file, which may be a link, as in the cache of the Hugging Face Hub.
 
-    The file may be a link, as those in the cache of the Hugging Face Hub are.
+    Raises:
+        ImportingError: the file is no JSON, too large, or has no object.
     """
     try:
-        found = json_files.read_json(path)
+        content = json_files.read_json(path)
     except json_files.JsonError as error:
         raise ImportingError(str(error)) from None
-    if not isinstance(found, dict):
-        raise ImportingError(f"{printable(path)}: an object is expected, it holds {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise ImportingError(f"{printable(path)}: an object is expected, it holds {type(content).__name__}")
+    return content
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Name without `transformer.` -> float32 tensor, of all files; causal masks, which are no weights, are not."""
-    found: dict[str, Tensor] = {}
+    """Read the tensors of all weight files, as float32, by name without `transformer.`; causal masks are left out.
+
+    Raises:
+        ImportingError: a name occurs twice, or a tensor is not floating point.
+    """
+    tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
         for full, tensor in read_weights(path, links=True).items():
             name = full.removeprefix("transformer.")
             if BUFFERS.fullmatch(name):
                 continue
-            if name in found or not tensor.is_floating_point():
+            if name in tensors or not tensor.is_floating_point():
                 raise ImportingError(
-                    f"{path}: {printable(full, 60)} {'is there twice' if name in found else f'holds {tensor.dtype}'}"
+                    f"{path}: {printable(full, 60)} {'is there twice' if name in tensors else f'holds {tensor.dtype}'}"
                 )
-            found[name] = tensor.to(torch.float32)
-    return found
+            tensors[name] = tensor.to(torch.float32)
+    return tensors
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """model.safetensors, or the shards that its index names; ImportingError where there are only pickles, or none."""
+    """Return model.safetensors, or the shards that its index names.
+
+    Raises:
+        ImportingError: there are only pickles or none, or the index names files elsewhere.
+    """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
@@ -118,5 +172,5 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _is_name(name: object) -> bool:
-    """Whether it can be that of a file beside its index."""
-    return isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME and Path(name).name == name
+    """Return True if the name can be that of a file beside the index."""
+    return isinstance(name, str) and name.isprintable() and len(name) <= MAX_NAME and Path(name).name == name

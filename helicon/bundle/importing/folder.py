@@ -1,4 +1,4 @@
-"""A folder in Hugging Face's layout to a bundle."""
+"""Import of a folder in Hugging Face's layout."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ from helicon.bundle.importing.imagegpt import import_imagegpt
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import MOST, printable
 
-# model_type of config.json -> what makes a bundle of it
+# model_type of config.json -> its importer
 MODELS: dict[str, Callable[[Checkpoint, Callable[[str], None]], Bundle]] = {
     "gpt2": import_gpt2, "imagegpt": import_imagegpt,
 }  # fmt: skip
 
 
 def import_folder(folder: Path, log: Callable[[str], None] = lambda line: None) -> Bundle:
-    """The model of a folder that transformers' `save_pretrained` wrote: GPT-2 or ImageGPT.
+    """Import a GPT-2 or ImageGPT that transformers' `save_pretrained` wrote.
 
-    log: is told what people should know. ImportingError, WeightsError or ValueError in one line for what cannot be
-    imported.
+    Args:
+        folder: with config.json and model.safetensors.
+        log: receives messages, such as which tensors are left out.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        ImportingError: the model is not supported, or a file is refused.
+        WeightsError: the weights are damaged.
+        ValueError: the tokenizer cannot be built.
     """
     if not folder.is_dir():
         raise ImportingError(f"{folder}: no such folder; one with {CONFIG} and model.safetensors is accepted")
@@ -31,7 +40,7 @@ def import_folder(folder: Path, log: Callable[[str], None] = lambda line: None) 
         raise ImportingError(f"{folder / CONFIG}: {unknown('model_type', str(kind), MODELS)}")
     checkpoint = Checkpoint.read(folder)
     bundle = MODELS[kind](checkpoint, log)
-    left = sorted(checkpoint.tensors.keys() - {"lm_head.weight"})  # which a tied model may have twice
+    left = sorted(checkpoint.tensors.keys() - {"lm_head.weight"})  # a tied model may store it too
     if left:
         log(f"left out   {printable(', '.join(left), MOST)}: not of a language model")
     bundle.notes = {"imported": folder.resolve().name, "model_type": kind}

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al., 2019): layout `text`, byte pairs; end-of-text is `eos`, and stands before every document."""
+"""Import of GPT-2 (Radford et al., 2019): layout `text`, byte pairs; end-of-text is the task token and `eos`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import NumbersTokenizer
 
 SLOT = "text"
-END = 50256  # row of end-of-text, unless settings say another
+END = 50256  # default row of end-of-text, in GPT2Config too
 
 
 def import_gpt2(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
-    """A bundle whose logits after (task, a, b ...) are GPT-2's after (end-of-text, a, b ...).
+    """Import a GPT-2: logits after (task, a, b ...) are its logits after (end-of-text, a, b ...).
 
-    Rows of the vocabulary that no token has are left out. ImportingError says what cannot be imported.
+    Rows of the vocabulary without a token are left out.
+
+    Args:
+        checkpoint: config and tensors, which are taken from it.
+        log: receives messages.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        ImportingError: a setting or tensor that is not supported.
     """
     tied = checkpoint.option("tie_word_embeddings", True, [True, False])
     config = gpt_config(checkpoint, "layer", "gelu_new", tied)
@@ -34,21 +44,21 @@ def import_gpt2(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
 
     sequencer = Sequencer([Layout.parse(SLOT)], {SLOT: tokenizer}, context)
     vocabulary = sequencer.schema.vocabulary
-    own = [*kept, end]  # `eos` is the last row of a block
+    token_rows = [*kept, end]  # `eos` is the last row of a block
     tokens = torch.zeros(len(vocabulary), config.width)
-    tokens[vocabulary.slice(SLOT)] = wte[own]
+    tokens[vocabulary.slice(SLOT)] = wte[token_rows]
     tokens[vocabulary.slice(TASK).start] = wte[end]
     tables = {"tokens.weight": tokens, "places.weight": coord_table(sequencer.schema, wpe)}
     if not tied:
         head = tables["head.weight"] = torch.zeros(len(vocabulary), config.width)
-        head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, config.width)[own]
+        head[vocabulary.slice(SLOT)] = checkpoint.take("lm_head.weight", rows, config.width)[token_rows]
     return Bundle(
         gpt=build(checkpoint, config, sequencer.schema, tables), sequencer=sequencer, tokenizer_names={SLOT: kind}
     )
 
 
 def _end(checkpoint: Checkpoint, rows: int) -> int:
-    """Row of end-of-text."""
+    """Return the row of end-of-text."""
     end = checkpoint.config.get("eos_token_id", END)
     if isinstance(end, list) and len(end) == 1:
         end = end[0]
@@ -60,12 +70,12 @@ def _end(checkpoint: Checkpoint, rows: int) -> int:
 def _tokenizer(
     checkpoint: Checkpoint, rows: int, end: int, log: Callable[[str], None]
 ) -> tuple[str, Tokenizer, list[int]]:
-    """(kind, tokenizer, row of the weights of each of its tokens)."""
-    found = read_byte_pairs(checkpoint.folder, rows, end)
-    if found is None:
+    """Return the name in the registry, the tokenizer, and the row of the weights of each token."""
+    byte_pairs = read_byte_pairs(checkpoint.folder, rows, end)
+    if byte_pairs is None:
         log("tokenizer  none in the folder: a token is named by its number, as in --text '464 3290'")
         return "numbers", NumbersTokenizer(rows, [end]), [row for row in range(rows) if row != end]
-    tokenizer, kept = found
+    tokenizer, kept = byte_pairs
     unnamed = rows - len({*kept, end})
     log(f"tokenizer  {len(kept):,} byte pairs" + (f"; {unnamed:,} rows without a token left out" if unnamed else ""))
     return "bpe", tokenizer, kept

@@ -1,4 +1,4 @@
-"""ImageGPT (Chen et al., 2020): layout `image[HxW]`, colours of a palette; start-of-image is the task token."""
+"""Import of ImageGPT (Chen et al., 2020): layout `image[HxW]`, palette colours; start-of-image is the task token."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
 
 SLOT = "image"
-PALETTE = "preprocessor_config.json"
+PALETTE = "preprocessor_config.json"  # has the k-means clusters of colours that are the tokens
 
 
 def import_imagegpt(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
-    """A bundle whose logits after (task, a, b ...) are ImageGPT's after (start-of-image, a, b ...).
+    """Import an ImageGPT: logits after (task, a, b ...) are its logits after (start-of-image, a, b ...).
 
-    ImportingError says what cannot be imported.
+    Args:
+        checkpoint: config and tensors, which are taken from it.
+        log: receives messages.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        ImportingError: a setting or tensor that is not supported.
     """
     checkpoint.option("tie_word_embeddings", False, [False])
     config = gpt_config(checkpoint, "rms", "quick_gelu", tied=False)
@@ -46,24 +54,24 @@ def import_imagegpt(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundl
 
 
 def _palette(checkpoint: Checkpoint, colours: int, log: Callable[[str], None]) -> np.ndarray:
-    """float [colours, 3] in [-1, 1]: the folder's, or evenly spaced ones, which is said."""
+    """Read the palette of the folder, float [colours, 3] in [-1, 1]; without one, log it and space colours evenly."""
     path = checkpoint.folder / PALETTE
     clusters = read_json(path).get("clusters") if path.is_file() else None
     if clusters is None:
         log(f"palette    no clusters in {PALETTE}: {colours} evenly spaced colours, not those that the model learned")
         return evenly_spaced(colours)
     try:
-        found = np.array(clusters, np.float32)
+        palette = np.array(clusters, np.float32)
     except (TypeError, ValueError):  # not numbers
-        found = np.zeros(0)
-    if found.shape != (colours, 3) or not (np.abs(found) <= 1).all():
+        palette = np.zeros(0)
+    if palette.shape != (colours, 3) or not (np.abs(palette) <= 1).all():
         raise ImportingError(f"{path}: clusters: {colours} colours of 3 numbers in [-1, 1] are accepted")
     log(f"palette    {colours} colours")
-    return found
+    return palette
 
 
 def evenly_spaced(colours: int) -> np.ndarray:
-    """float [colours, 3] in [-1, 1]: different ones, of a grid over all colours."""
+    """Return different colours on a regular grid, float [colours, 3] in [-1, 1]."""
     levels = max(2, ceil(round(colours ** (1 / 3), 9)))
     axes = list(np.meshgrid(*[np.linspace(-1, 1, levels)] * 3, indexing="ij"))
     grid = rearrange(axes, "channel r g b -> (r g b) channel")

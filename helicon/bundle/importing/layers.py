@@ -1,6 +1,6 @@
-"""What GPT-2 and ImageGPT share: settings to a GPTConfig, and the weights of the layers under our names.
+"""Import of GPT-2 layers, which ImageGPT shares: settings to a GPTConfig, and weights under our names.
 
-Shapes: C width, V rows of a vocabulary, P positions.
+Shapes: C width, P positions.
 """
 
 from __future__ import annotations
@@ -30,14 +30,24 @@ MODULES = {
 
 
 def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation: str, tied: bool) -> GPTConfig:
-    """The GPT that computes the same; ImportingError names a setting that none of ours has.
+    """Convert the settings of a checkpoint.
 
-    activation: the one when the settings name none.
+    Args:
+        checkpoint: config and tensors.
+        norm: of the family.
+        activation: default where the settings name none.
+        tied: tie the output matrix to the token embedding.
+
+    Returns:
+        Config of a GPT with the same logits.
+
+    Raises:
+        ImportingError: a setting that no GPT here has, or that contradicts the weights.
     """
     layers, width = checkpoint.positive_int("n_layer"), checkpoint.positive_int("n_embd")
-    there = len({name.split(".")[1] for name in checkpoint.tensors if name.startswith("h.")})
-    if layers != there:
-        raise checkpoint.fault(f"n_layer {layers}: there are weights of {there} layers")
+    stored = len({name.split(".")[1] for name in checkpoint.tensors if name.startswith("h.")})
+    if layers != stored:
+        raise checkpoint.fault(f"n_layer {layers}: there are weights of {stored} layers")
     checkpoint.option("add_cross_attention", False, [False])
     checkpoint.option("layer_norm_epsilon", 1e-5, [1e-5])
     ratio = 4.0 if checkpoint.config.get("n_inner") is None else _hidden(checkpoint) / width
@@ -54,7 +64,7 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
 
 
 def _hidden(checkpoint: Checkpoint) -> int:
-    """Width of the hidden layers by the settings; ImportingError where the weights have another."""
+    """Return the hidden width of the settings; ImportingError where the weights have another."""
     hidden, name = checkpoint.positive_int("n_inner"), "h.0.mlp.c_fc.bias"
     if name in checkpoint.tensors and len(checkpoint.tensors[name]) != hidden:
         raise checkpoint.fault(f"n_inner {hidden}: there are weights of {len(checkpoint.tensors[name])}")
@@ -62,7 +72,20 @@ def _hidden(checkpoint: Checkpoint) -> int:
 
 
 def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Mapping[str, Tensor]) -> GPT:
-    """The GPT of that schema with the layers of a checkpoint, and the tables given for tokens, places and output."""
+    """Build a GPT from the layers of a checkpoint.
+
+    Args:
+        checkpoint: its tensors of layers are taken.
+        config: architecture.
+        schema: vocabulary and coordinate tables.
+        tables: embedding, coordinate and output tables under our names.
+
+    Returns:
+        The GPT, in evaluation mode.
+
+    Raises:
+        ImportingError: a tensor is missing, of another shape, or of no layer.
+    """
     with torch.device("meta"):
         gpt = make_gpt(config, schema)
     weights = dict(tables)
@@ -81,7 +104,15 @@ def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Map
 
 
 def coord_table(schema: Schema, wpe_PC: Tensor) -> Tensor:
-    """The table of all coordinates: positions as they were learned, and nothing for the others."""
+    """Build the coordinate table from learned positions.
+
+    Args:
+        schema: has a `position` axis.
+        wpe_PC: position embeddings.
+
+    Returns:
+        Float [rows, C]: the positions, and zeros for the other coordinates.
+    """
     table = torch.zeros(schema.coord_table_size, wpe_PC.shape[1])
     start = schema.axis_starts["position"]
     table[start : start + len(wpe_PC)] = wpe_PC
@@ -89,7 +120,7 @@ def coord_table(schema: Schema, wpe_PC: Tensor) -> Tensor:
 
 
 def _taken(checkpoint: Checkpoint, name: str, expected: Tensor) -> Tensor:
-    """The checkpoint's tensor for one of ours."""
+    """Take the tensor of the checkpoint that corresponds to one of ours."""
     module, _, part = name.rpartition(".")
     if module == "norm":
         return checkpoint.take(f"ln_f.{part}", *expected.shape)
@@ -101,7 +132,7 @@ def _taken(checkpoint: Checkpoint, name: str, expected: Tensor) -> Tensor:
 
 
 def _query_factor(checkpoint: Checkpoint, layer: int, head: int) -> float:
-    """What queries are multiplied by, where scores are not divided by the root of `head` alone."""
+    """Return the factor on queries that makes up for another scaling of scores than by sqrt(head)."""
     by_root = checkpoint.option("scale_attn_weights", True, [True, False])
     by_layer = checkpoint.option("scale_attn_by_inverse_layer_idx", False, [True, False])
     return (1.0 if by_root else head**0.5) / (layer + 1 if by_layer else 1)

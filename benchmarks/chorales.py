@@ -24,7 +24,7 @@ from helicon.data.collate import collate
 from helicon.data.prepare import DataSource, prepare
 from helicon.evaluation.ngram import WittenBell
 from helicon.objectives.next_token import slot_nats
-from helicon.training.plan import clock
+from helicon.training.plan import format_duration
 from helicon.training.run import run_lightning
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         "fit",
         [
             *("--config", "music", "--config", args.size, "--data.path", str(args.path), "--runs", args.runs),
-            *("--trainer.max_time", clock(round(args.minutes * 60))),
+            *("--trainer.max_time", format_duration(round(args.minutes * 60))),
             *("--trainer.precision", "bf16-mixed", "--samples", "false", *rest),
         ],
     ).run_folder

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from helicon.commands.fit import quiet
-from helicon.training.plan import clock
+from helicon.training.plan import format_duration
 from helicon.training.run import run_lightning
 from helicon.training.runs.metrics import read_metrics
 
@@ -34,7 +34,12 @@ def main() -> None:
     for quantizer in args.quantizers:
         words = ["--config", "image-codec", "--data.path", str(args.folder), "--data.size", str(args.size)]
         words += ["--model.factor", str(args.factor), "--model.quantizer", quantizer, "--samples", "false"]
-        words += ["--trainer.max_time", clock(round(60 * args.minutes)), "--trainer.val_check_interval", "00:00:01:00"]
+        words += [
+            "--trainer.max_time",
+            format_duration(round(60 * args.minutes)),
+            "--trainer.val_check_interval",
+            "00:00:01:00",
+        ]
         run_lightning("fit", [*words, "--name", quantizer, "--runs", str(args.runs)])
     print(f"{args.minutes:g} minutes each\n{'':8}" + "".join(f"{name:>16}" for name in [*COLUMNS, "steps"]))
     for quantizer in args.quantizers:

@@ -25,7 +25,7 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main as helicon
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure_losses, open_folder
-from helicon.training.plan import clock
+from helicon.training.plan import format_duration
 from helicon.training.runs.metrics import read_metrics
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         train, last = cut(args.path, Path(folder))
         words = ["fit", "--config", "nanogpt-shakespeare", "--data.path", str(train), "--samples", "false"]
-        limit = ["--trainer.max_steps", "-1", "--trainer.max_time", clock(round(60 * args.minutes))]
+        limit = ["--trainer.max_steps", "-1", "--trainer.max_time", format_duration(round(60 * args.minutes))]
         ways = {
             "helicon train text": [*("train", "text", str(train), "--minutes", str(args.minutes)), *rest],
             "nanoGPT's recipe": words,

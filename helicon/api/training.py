@@ -16,7 +16,7 @@ from helicon.formats.arguments import checked
 from helicon.formats.progress import Progress, log, progress_to
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
-from helicon.training.options import locating
+from helicon.training.options import locating_options
 from helicon.training.plan import TrainingPlan
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -25,7 +25,7 @@ from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
-from helicon.training.stages import attach, chained, make_request, plan_stage, stages
+from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stages
 from helicon.training.trainer import Callback
 
 
@@ -102,9 +102,9 @@ def train(
             init_from=as_path(init_from), manifest=as_path(manifest), seed=seed, levels=levels,
             upsampler_of=as_path(upsampler_of),
         )  # fmt: skip
-        with locating(task, words=words):
+        with locating_options(task, words=words):
             found = stages(request)
-        return _train_stages(chained(found), words, callbacks)
+        return _train_stages(chain_stages(found), words, callbacks)
 
 
 @checked
@@ -175,7 +175,7 @@ def resume(
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]
-    with progress_to(progress), process_state_kept(), locating(Path(run) / CONFIG, words=words):
+    with progress_to(progress), process_state_kept(), locating_options(Path(run) / CONFIG, words=words):
         quiet()
         config = resumed_config(Path(run), words, minutes, as_path(upsampler_of))
         following = check_next(Path(run), config)
@@ -198,7 +198,7 @@ def _attached(run: Path, upsampler_of: Path | None) -> Path:
     """The run of the model, which has got an upsampler where the run is of one."""
     if upsampler_of is None:
         return run
-    attach(run, upsampler_of)
+    attach_upsampler(run, upsampler_of)
     return upsampler_of
 
 
@@ -217,7 +217,7 @@ def repeat(
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]
-    with progress_to(progress), process_state_kept(), locating(Path(run) / CONFIG, words=words):
+    with progress_to(progress), process_state_kept(), locating_options(Path(run) / CONFIG, words=words):
         quiet()
         config = repeated_config(Path(run), as_path(runs), name, words)
         return run_lightning("fit", config).run_folder

@@ -20,7 +20,7 @@ from helicon.plugins.loading import words as plugin_words
 from helicon.plugins.options import as_options
 from helicon.presets import preset_names
 from helicon.training.codecs.raw_data import RawData
-from helicon.training.options import check_names, locating, resolve
+from helicon.training.options import check_names, locating_options, resolve
 from helicon.training.plan import TrainingPlan
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
@@ -28,7 +28,7 @@ from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
-from helicon.training.stages import attach, chained, make_request, plan_stage, stage_lengths, stages
+from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stage_lengths, stages
 
 
 def train(args: Namespace) -> int:
@@ -50,11 +50,11 @@ def train(args: Namespace) -> int:
         runs=_path(args.runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
         levels=args.levels, upsampler_of=_path(args.upsampler_of),
     )  # fmt: skip
-    with locating(args.task, words=words):
+    with locating_options(args.task, words=words):
         found = stages(request)
     if len(found) > 1:
         log(f"stages     {stage_lengths(found)}")
-    return train_stages(chained(found), words, first=True)
+    return train_stages(chain_stages(found), words, first=True)
 
 
 def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first: bool = False) -> int:
@@ -119,7 +119,7 @@ def _resume(args: Namespace) -> int:
     config = resumed_config(run, [*args.rest, *as_options(args.plugin)], args.minutes, upsampler_of)
     log(f"resuming   {run}")
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
-    with locating(run / CONFIG, words=args.rest):
+    with locating_options(run / CONFIG, words=args.rest):
         cli, status = run_or_stop("fit", config, more=[*minutes, *args.rest])
     if status:
         return status
@@ -134,7 +134,7 @@ def _repeat(args: Namespace) -> int:
     _leave_out(args, f"--repeat {run}", "--minutes")
     config = repeated_config(run, _path(args.runs), args.name, [*args.rest, *as_options(args.plugin)])
     log(f"repeating  {run}")
-    with locating(run / CONFIG, words=args.rest):
+    with locating_options(run / CONFIG, words=args.rest):
         cli, status = run_or_stop("fit", config)
     if not status:
         _finish(cli.run_folder, cli.datamodule, begun, None, True, {})
@@ -172,7 +172,7 @@ def _finish(
     if isinstance(data, RawData):
         show_codec(run, data, settings)
     elif upsampler_of:
-        log(f"attached   {attach(run, upsampler_of)}")
+        log(f"attached   {attach_upsampler(run, upsampler_of)}")
         if last:
             show_upsampled(upsampler_of, settings)
     elif last:

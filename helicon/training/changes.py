@@ -14,15 +14,21 @@ from helicon.formats.printable import MOST, printable
 from helicon.plugins.plugin import Plugin
 from helicon.presets import GROUPS
 from helicon.training.errors import TrainingError
-from helicon.training.plan import MACHINE
+from helicon.training.plan import MACHINE_OPTIONS
 from helicon.training.runs.folders import CONFIG, read_config
 
 FILE = "changes.txt"  # of a run
-LARGEST = 1 << 16  # bytes of it that are read
+MAX_BYTES = 1 << 16  # bytes of it that are read
 # Where a repeated run may differ
-ELSEWHERE = (*(f"trainer.{name}" for name in MACHINE), "data.path", "data.cache", "data.workers", "ckpt_path")
+PLACE_OPTIONS = (
+    *(f"trainer.{name}" for name in MACHINE_OPTIONS),
+    "data.path",
+    "data.cache",
+    "data.workers",
+    "ckpt_path",
+)
 # What does not change its steps, or is on record by itself
-NO_MATTER = (*ELSEWHERE, "trainer.max_steps", "trainer.max_time", "samples", "next", "upsampler_of", "repeat")
+IGNORED_OPTIONS = (*PLACE_OPTIONS, "trainer.max_steps", "trainer.max_time", "samples", "next", "upsampler_of", "repeat")
 
 
 class RecordChanges(pl.Callback):
@@ -40,7 +46,9 @@ class RecordChanges(pl.Callback):
         if not trainer.is_global_zero or not (self.run / CONFIG).exists():
             return
         before, now = _settings(read_config(self.run)), _settings(yaml.safe_load(self.config))
-        names = sorted(name for name in before | now if before.get(name) != now.get(name) and name not in NO_MATTER)
+        names = sorted(
+            name for name in before | now if before.get(name) != now.get(name) and name not in IGNORED_OPTIONS
+        )
         if names:
             with (self.run / FILE).open("a", encoding="utf-8") as file:
                 file.write(f"{', '.join(names)} from step {trainer.global_step} on\n")
@@ -57,7 +65,7 @@ def check_unchanged(run: Path) -> None:
     """TrainingError for a run that was gone on with by other options than those of its config."""
     path = run / FILE
     try:
-        said = read_regular(path, LARGEST, links=False).decode("utf-8", "replace").partition("\n")[0]
+        said = read_regular(path, MAX_BYTES, links=False).decode("utf-8", "replace").partition("\n")[0]
     except FileNotFoundError:
         return
     except OSError as error:

@@ -18,14 +18,14 @@ from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
 from helicon.training.options import check_task_name, resolve
 from helicon.training.plan import (
-    MACHINE,
+    MACHINE_OPTIONS,
     Log,
     TrainingPlan,
     check_labels,
     check_request,
-    limits,
+    limit_config,
     machine_of,
-    place,
+    place_config,
     validation_interval,
 )
 from helicon.training.runs.folders import choose_run
@@ -33,7 +33,7 @@ from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
 from helicon.training.tasks import tasks
 
-SHARE = 1 / 3  # of the minutes of a training that needs a codec first
+CODEC_SHARE = 1 / 3  # of the minutes of a training that needs a codec first
 CODES = "codes"  # the kind of tokenizer that a codec makes
 # Of all stages
 SHARED_OPTIONS = (
@@ -43,11 +43,11 @@ SHARED_OPTIONS = (
     "data.cache",
     "data.workers",
     "trainer.logger",
-    *(f"trainer.{name}" for name in MACHINE),
+    *(f"trainer.{name}" for name in MACHINE_OPTIONS),
 )
 
 
-def codec_first(request: TrainRequest) -> TrainRequest | None:
+def codec_stage(request: TrainRequest) -> TrainRequest | None:
     """The codec that has to be trained before what is wanted; None when it needs none, or another tokenizer is named.
 
     What would stop the second stage raises now, before the first takes its time.
@@ -63,20 +63,20 @@ def codec_first(request: TrainRequest) -> TrainRequest | None:
     run = choose_run(request.runs, request.name, request.title)
     # What the task itself holds out is not to be learned by its codec
     held_out = chosen(request.config, ("plugins", "data.held_out", "data.manifest"))
-    options = merge(held_out, shared(request.overrides, _reading(medium_of(task))))
+    options = merge(held_out, shared_options(request.overrides, _reading_options(medium_of(task))))
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
         options["trainer"]["strategy"] = "ddp"
     return replace(
-        request, task=task, name=f"{run.name}-codec", minutes=request.share(SHARE), size="auto", overrides=options
+        request, task=task, name=f"{run.name}-codec", minutes=request.share(CODEC_SHARE), size="auto", overrides=options
     )
 
 
-def shared(overrides: Any, more: Collection[str] = ()) -> dict[str, Any]:
+def shared_options(overrides: Any, more: Collection[str] = ()) -> dict[str, Any]:
     """Those of the options that all stages have, and more of them."""
     return chosen(overrides, (*SHARED_OPTIONS, *more))
 
 
-def _reading(medium: str) -> tuple[str, ...]:
+def _reading_options(medium: str) -> tuple[str, ...]:
     """Options of a codec's that say how files are read, which it says later to the model of its codes."""
     return tuple(f"data.{name}" for name in registry.get(medium).option_names)
 
@@ -107,7 +107,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
 def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> TrainRequest:
     """What is wanted, with the trained codec named and in the minutes that are left."""
     medium = medium_of(first.task)
-    overrides = without(request.overrides, ("codec", *_reading(medium)))
+    overrides = without(request.overrides, ("codec", *_reading_options(medium)))
     named = {source: value for config in (request.config, overrides)
              for source, value in ((config.get("data") or {}).get("tokenizers") or {}).items()}  # fmt: skip
     overrides = merge(overrides, {"data": {"tokenizers": {**named, medium: str(codec)}}})
@@ -123,7 +123,7 @@ def plan_codec(request: TrainRequest, log: Log) -> TrainingPlan:
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     every = {"trainer": {"val_check_interval": validation_interval(request, 1000)}}
-    whole = merge(every, request.config, place(request, run), limits(request), request.overrides)
+    whole = merge(every, request.config, place_config(request, run), limit_config(request), request.overrides)
     config = resolve(whole)
     module, data = config.make_module(), config.make_data()
     module.check(data)

@@ -33,25 +33,31 @@ from helicon.training.settings.config import OptimizerConfig, RunConfig
 from helicon.training.settings.idle_options import idle_option
 from helicon.training.settings.lightning_options import (
     DEFAULTS,
-    odd_number,
+    invalid_number,
     unknown_precision,
     unknown_strategy,
     unused_option,
 )
-from helicon.training.settings.own_classes import import_typed
+from helicon.training.settings.user_classes import import_typed
 from helicon.training.settings.words import configs_of, resolve_configs, typed_names, typed_options
 from helicon.training.tasks import TrainConfig, tasks
 from helicon.training.trainer import HeliconTrainer
 
-UNION = "Does not validate against any of the Union subtypes"
-GIVEN = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}  # to a command, not typed
+UNION_ERROR = "Does not validate against any of the Union subtypes"
+RUNTIME_PARAMETERS = {
+    "model",
+    "datamodule",
+    "dataloaders",
+    "train_dataloaders",
+    "val_dataloaders",
+}  # to a command, not typed
 # Options that are mappings -> one that is accepted
-MAPPINGS = {
+MAPPING_EXAMPLES = {
     "data.changes": "{crop: [0.9, 1], flip: 0.5}",
     "data.tokenizers": "{text: bytes}",
     "model.slot_weights": "{text: 0.5}",
 }
-LONGEST = 300  # characters of a complaint of the parser, which repeats what it was given
+MAX_MESSAGE = 300  # characters of a complaint of the parser, which repeats what it was given
 
 
 class UsageError(CommandError, ValueError):
@@ -90,19 +96,19 @@ class TrainingParser(LightningArgumentParser):
         return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        raise explained(message, self) from ex
+        raise usage_error(message, self) from ex
 
     def _print_message(self, message: str, file: Any = None) -> None:
         print_text(message.rstrip("\n"), file)
 
 
-def explained(message: str, parser: TrainingParser) -> UsageError:
+def usage_error(message: str, parser: TrainingParser) -> UsageError:
     """A parser's complaint in one line; of an option that is not known, whose it is or the nearest one."""
     text = " ".join(message.split())
     # Of a class and others, as `--trainer.logger` takes them, what is wrong with the class comes first
-    if nested := re.search(rf"(.*){UNION} .*?Errors: - (.+?) - ", text):
+    if nested := re.search(rf"(.*){UNION_ERROR} .*?Errors: - (.+?) - ", text):
         text = nested[1] + nested[2]
-    line = printable(text, LONGEST)
+    line = printable(text, MAX_MESSAGE)
     line = re.sub(r'^(?:Parser key "?config"?:|--config:) (?=--)', "", line)  # of a config that several sources make
     line = re.sub(r"^Group '(\w+)' does not accept option '([\w.-]+)'", r"unrecognized arguments: \1.\2", line)
     line = re.sub(r"^Option '([\w.-]+)'.*", r"unrecognized arguments: \1", line)
@@ -113,14 +119,14 @@ def explained(message: str, parser: TrainingParser) -> UsageError:
         others = [task for task in tasks() if task != parser.task and _has(task, parser.command, option)]
         if others:
             return UsageError(f"--{option} is an option of {' and '.join(others)}; this trains {parser.task}", option)
-        return UsageError(unknown("option", f"--{option}", _near(option, parser)), option)
-    for name, example in MAPPINGS.items():
+        return UsageError(unknown("option", f"--{option}", _similar_options(option, parser)), option)
+    for name, example in MAPPING_EXAMPLES.items():
         if option and f"{option}.".startswith(f"{name}."):
             return UsageError(f"--{name}: names and their values are accepted, such as {example}", name)
     return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
 
 
-def _near(option: str, parser: TrainingParser) -> list[str]:
+def _similar_options(option: str, parser: TrainingParser) -> list[str]:
     """Options that end with the name that is none, as `--model.lr` with `--lr`; all where none does."""
     known = sorted(parser.options)
     return [name for name in known if re.search(rf"[._]{re.escape(option)}$", name)] or known
@@ -130,7 +136,7 @@ def check_names(words: Sequence[str]) -> None:
     """UsageError for an option that no training has: it has taken the word after it for its value."""
     for name in typed_names(words):
         if not any(_has(task, "fit", name) for task in tasks()):
-            raise explained(f"unrecognized arguments: --{name}", make_parser("gpt"))
+            raise usage_error(f"unrecognized arguments: --{name}", make_parser("gpt"))
 
 
 def _has(task: str, command: str, option: str) -> bool:
@@ -138,7 +144,7 @@ def _has(task: str, command: str, option: str) -> bool:
 
 
 @contextmanager
-def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
+def locating_options(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
     """While it lasts, what refuses an option also names the line of a file or preset that has it, unless it is typed.
 
     Args:
@@ -152,14 +158,14 @@ def locating(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
         option = error.option if isinstance(error, UsageError) else said and said[1]
         files = [*map(str, configs), *configs_of(words)]
         typed = dict(typed_options(words)).get(f"--{option}")
-        if not option or (typed is not None and not _is_of_a_config(str(error), typed)):
+        if not option or (typed is not None and not _concerns_config(str(error), typed)):
             raise
-        if places := [place for name in files if (place := _place_of(option, name))]:
+        if places := [place for name in files if (place := _find_option(option, name))]:
             raise UsageError(f"{error} ({places[-1]})") from error  # later ones go before
         raise
 
 
-def _is_of_a_config(message: str, typed: str) -> bool:
+def _concerns_config(message: str, typed: str) -> bool:
     """Whether a complaint is of another value than the one that is typed for its option, which then is a config's."""
     refused = re.search(r"Got value: (.+)", message)
     if refused is None or refused[1] == typed:
@@ -170,7 +176,7 @@ def _is_of_a_config(message: str, typed: str) -> bool:
         return True
 
 
-def _place_of(option: str, config: str) -> str | None:
+def _find_option(option: str, config: str) -> str | None:
     """File and line of a preset or YAML file that has an option; None where none does."""
     if not (path := config_path(config)).is_file():
         return None
@@ -208,7 +214,7 @@ def _make_parser(task: str, command: str, model: type[OptimizerConfig], data: ty
     parser.add_class_arguments(RunConfig)
     parser.add_optimizer_args()
     parser.add_lr_scheduler_args()
-    skip: set[str | int] = {name for name in inspect.signature(method).parameters if name in GIVEN}
+    skip: set[str | int] = {name for name in inspect.signature(method).parameters if name in RUNTIME_PARAMETERS}
     parser.add_method_arguments(HeliconTrainer, command, skip=skip)
     return parser
 
@@ -228,7 +234,7 @@ def resolve(config: Config) -> TrainConfig:
 
 def check_options(task: str, config: Namespace) -> None:
     """UsageError for options that would have no effect, and what a task is not trained in or by."""
-    refusal = unused_option(config.as_dict()) or odd_number(config.as_dict())
+    refusal = unused_option(config.as_dict()) or invalid_number(config.as_dict())
     refusal = refusal or unknown_precision(task, config.trainer.precision)
     if refusal := refusal or unknown_strategy(task, str(config.trainer.strategy), bool(config.model.get("ema"))):
         raise UsageError(refusal, refusal.split()[0].removeprefix("--"))
@@ -265,7 +271,7 @@ def typed_config(
     Raises:
         UsageError: for a word that is not accepted, with file and line where a config says it.
     """
-    with locating(source, words=words):
+    with locating_options(source, words=words):
         task = check_task_name(base.get("task"))
         import_typed(words)
         check_typed("fit", [f"--task={task}", *words], heeded)

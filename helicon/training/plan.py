@@ -39,7 +39,12 @@ from helicon.training.settings.sizes import (
 from helicon.training.tasks import TrainConfig
 
 Log = Callable[[str], None]
-MACHINE = ("accelerator", "devices", "strategy", "num_nodes")  # arguments of the trainer that say what it runs on
+MACHINE_OPTIONS = (
+    "accelerator",
+    "devices",
+    "strategy",
+    "num_nodes",
+)  # arguments of the trainer that say what it runs on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +77,8 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None
-    own = merge(place(request, run), _fine_tuning(request, source, log) if source else {})
-    settled = merge(own, limits(request), request.overrides)
+    own = merge(place_config(request, run), _fine_tuning_config(request, source, log) if source else {})
+    settled = merge(own, limit_config(request), request.overrides)
     config = resolve(merge(request.config, settled))
     data = config.make_data()
     log(f"run        {run}\nreading    {request.path}")
@@ -86,7 +91,7 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in prepared.tokenizers.values())
     tokens = sum(corpus.tokens(val=False) for corpus in prepared.corpora)
     fixed = fixed_length(data.layouts, prepared.tokenizers)
-    choice = _size(request, source, machine, tokens, vocabulary, fixed)
+    choice = _choose_size(request, source, machine, tokens, vocabulary, fixed)
     log(f"size       {choice.name}: {choice.reason}")
     shape = {} if choice.name in (request.task, request.size, "as adopted") else shape_of(choice.name)
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
@@ -130,7 +135,7 @@ def check_labels(
         raise DataError(f"{request.path}: {missing}")
 
 
-def place(request: TrainRequest, run: Path) -> dict[str, Any]:
+def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
     """The part of a config that says where the files are, where the run goes, and what follows it."""
     data = {"path": str(request.path), "seed": request.seed}
     data |= {"manifest": str(request.manifest)} if request.manifest else {}
@@ -139,7 +144,7 @@ def place(request: TrainRequest, run: Path) -> dict[str, Any]:
     return config | ({"next": request.next.as_config()} if request.next else {})
 
 
-def limits(request: TrainRequest) -> dict[str, Any]:
+def limit_config(request: TrainRequest) -> dict[str, Any]:
     """The part of a config that says how long it takes."""
     return {"trainer": {"max_time": max_time(request.minutes), "max_steps": request.steps or -1}}
 
@@ -151,14 +156,14 @@ def validation_interval(request: TrainRequest, expected: int) -> int | str:
     """
     if request.steps:
         return max(1, request.steps // 10)
-    return clock(validation_seconds(request.minutes, expected))
+    return format_duration(validation_seconds(request.minutes, expected))
 
 
 def machine_of(config: TrainConfig) -> Machine:
     """What a training runs on, as Lightning finds it."""
     silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with explaining_lightning():
-        trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE}, **silent)
+        trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE_OPTIONS}, **silent)
     return Machine.of(trainer.strategy.root_device.type, trainer.world_size)
 
 
@@ -168,7 +173,7 @@ def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer])
     return None if None in lengths else max(length for length in lengths if length is not None)
 
 
-def _size(
+def _choose_size(
     request: TrainRequest, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int, fixed: int | None
 ) -> SizeChoice:  # fmt: skip
     if source is not None:
@@ -180,14 +185,14 @@ def _size(
     return choose_size(machine, tokens, request.minutes, vocabulary, fixed, request.steps)
 
 
-def _fine_tuning(request: TrainRequest, source: Bundle, log: Log) -> dict[str, Any]:
+def _fine_tuning_config(request: TrainRequest, source: Bundle, log: Log) -> dict[str, Any]:
     """The bundle's shape, tokenizers and a lower rate: what is learned already is to be kept."""
     assert request.init_from is not None
     if request.size != "auto":
         raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
     theirs = {str(layout): layout for layout in source.schema.layouts}
     said = merge(request.config, request.overrides).get("data") or {}
-    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _readable(request, source, log)[:1]]
+    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _layouts_with_files(request, source, log)[:1]]
     if not set(layouts) <= theirs.keys():
         # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
         made = {Layout.parse(spec).target.name for spec in layouts}
@@ -204,7 +209,7 @@ def _fine_tuning(request: TrainRequest, source: Bundle, log: Log) -> dict[str, A
     return {"model": model, "data": data}
 
 
-def _readable(request: TrainRequest, source: Bundle, log: Log) -> list[str]:
+def _layouts_with_files(request: TrainRequest, source: Bundle, log: Log) -> list[str]:
     """Layouts of a bundle that the folder has files for, by what they make; says so where it has for several.
 
     DataError of the first where it has for none.
@@ -226,10 +231,10 @@ def _readable(request: TrainRequest, source: Bundle, log: Log) -> list[str]:
 
 def max_time(minutes: float) -> str:
     """How long a training may take, as Lightning takes durations: a second at least."""
-    return clock(max(1, round(60 * minutes)))
+    return format_duration(max(1, round(60 * minutes)))
 
 
-def clock(seconds: int) -> str:
+def format_duration(seconds: int) -> str:
     """DD:HH:MM:SS, as Lightning takes durations."""
     span = timedelta(seconds=seconds)
     hours, rest = divmod(span.seconds, 3600)

@@ -24,7 +24,7 @@ def process_state_kept() -> Iterator[None]:
     """Puts back random states, environment, threads, filters of warnings, levels of loggers, precision of products."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        stack.enter_context(_products_kept())
+        stack.enter_context(_matmul_precision_kept())
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(torch.set_rng_state, torch.get_rng_state())
@@ -38,12 +38,12 @@ def process_state_kept() -> Iterator[None]:
             stack.callback(setattr, torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
         stack.callback(_set_environment, dict(os.environ))
         stack.callback(_set_levels, _levels())
-        stack.enter_context(_messages_told())
+        stack.enter_context(_logging_redirected())
         yield
 
 
 @contextmanager
-def _messages_told() -> Iterator[None]:
+def _logging_redirected() -> Iterator[None]:
     """Warnings, and what Lightning logs, go where progress goes, which is where they go by themselves by default."""
     if not is_redirected():
         yield
@@ -67,7 +67,7 @@ def _write_warning(
 
 
 @contextmanager
-def _products_kept() -> Iterator[None]:
+def _matmul_precision_kept() -> Iterator[None]:
     with float32_settings_kept(), ExitStack() as stack:
         with suppress(RuntimeError):  # where backends have been told one by one, there is no such setting to put back
             stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from helicon.data.children import python_command, safe_path
 
 launching: Any = subprocess_script
-ABOUT_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells them
+RANK_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells them
 
 
 def is_first() -> bool:
@@ -25,7 +25,7 @@ def is_first() -> bool:
 
 
 @contextmanager
-def companions(words: Sequence[str]) -> Iterator[None]:
+def launching_ranks(words: Sequence[str]) -> Iterator[None]:
     """While it lasts, further processes of a trainer are started as `helicon WORDS`; later trainers start their own.
 
     Lightning repeats the command line of this process, which would plan and write pages once more, or be a script. It
@@ -34,18 +34,18 @@ def companions(words: Sequence[str]) -> Iterator[None]:
     before, known = launching._basic_subprocess_cmd, set(os.environ)
     launching._basic_subprocess_cmd = lambda: python_command("helicon.cli", "main", words)
     try:
-        with safe_path(), _orderly():
+        with safe_path(), _signals_as_exceptions():
             yield
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
     finally:
         launching._basic_subprocess_cmd = before
-        for name in set(ABOUT_PROCESSES) - known:
+        for name in set(RANK_VARIABLES) - known:
             os.environ.pop(name, None)
 
 
 @contextmanager
-def _orderly() -> Iterator[None]:
+def _signals_as_exceptions() -> Iterator[None]:
     """SIGTERM leaves as errors do, by way of all that cleans up, and Ctrl-C is one of Python's again."""
     ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and leave_on_sigterm()
     try:

@@ -10,13 +10,13 @@ from typing import Any
 
 from helicon.formats.progress import log
 from helicon.presets import dotted, merge
-from helicon.training.changes import ELSEWHERE, check_unchanged
+from helicon.training.changes import PLACE_OPTIONS, check_unchanged
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, typed_config
 from helicon.training.plan import max_time
 from helicon.training.processes import is_first
 from helicon.training.runs.checkpoints import latest_checkpoint
-from helicon.training.runs.folders import CONFIG, check_own_files, choose_run, named, read_config
+from helicon.training.runs.folders import CONFIG, check_regular_files, choose_run, folder_options, read_config
 from helicon.training.runs.record import read_record
 from helicon.training.runs.trust import check_config, check_data, check_next, check_plain, check_plugins, check_start
 from helicon.training.settings.idle_options import settled_option
@@ -49,12 +49,12 @@ def resumed_config(
     check_config(run, config, upsampler_of, dotted(typed))
     check_data(run, config)
     check_next(run, config)  # before hours of training, and once more when its turn has come
-    check_own_files(run)
+    check_regular_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
         log(f"{fault}; going on from {checkpoint}")
     longer = {} if minutes is None else {"trainer": {"max_time": max_time(minutes)}}
-    return merge(config, named(run), {"ckpt_path": str(checkpoint)}, typed, longer)
+    return merge(config, folder_options(run), {"ckpt_path": str(checkpoint)}, typed, longer)
 
 
 def repeated_config(
@@ -75,13 +75,13 @@ def repeated_config(
     config = read_config(run)
     config["plugins"] = check_plugins(run, config)
     typed = _typed(run, config, words)
-    if more := [name for name in dotted(typed) if name not in (*ELSEWHERE, "plugins")]:
-        may = ", ".join(f"--{name}" for name in ELSEWHERE)
+    if more := [name for name in dotted(typed) if name not in (*PLACE_OPTIONS, "plugins")]:
+        may = ", ".join(f"--{name}" for name in PLACE_OPTIONS)
         raise UsageError(f"--repeat {run} takes no --{more[0]}; {may} may differ")
     check_config(run, config | {"upsampler_of": None}, typed=dotted(typed))
     check_data(run, config)
     check_start(run, config, dotted(typed))
-    check_own_files(run)
+    check_regular_files(run)
     check_unchanged(run)
     record = read_record(run)
     if not record.steps:
@@ -90,7 +90,7 @@ def repeated_config(
     steps = {"trainer": {"max_steps": record.steps, "max_time": None}}
     # What followed the run is not trained once more, nor put into the place of what it made
     alone = {"repeat": str(run), "next": None, "upsampler_of": None}
-    return merge(config, steps, alone, named(repeated), typed)
+    return merge(config, steps, alone, folder_options(repeated), typed)
 
 
 def _typed(run: Path, config: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

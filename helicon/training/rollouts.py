@@ -56,7 +56,7 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
             rewards.append(rewards_of(objective, network, Candidates(bundle, layout, known, group)))
         packed = [_packed(bundle, layout, {**known, made: piece}, limit) for known, piece in zip(given, ids)]
         pieces = gather(batch.layout, [((number, each),) for number, each in zip(numbers, packed)])
-        pieces = pieces._replace(allowed=_allowed(bundle.sequencer, layout, pieces.targets, limit)).to(device)
+        pieces = pieces._replace(allowed=_allowed_mask(bundle.sequencer, layout, pieces.targets, limit)).to(device)
         old, reference = network.log_probabilities(pieces), network.reference_log_probabilities(pieces)
     network.train(was_training)
     return Rollouts(pieces, old, reference, torch.cat(rewards).to(device))
@@ -74,7 +74,7 @@ def _packed(bundle: Bundle, layout: Layout, example: Mapping[str, np.ndarray], l
     return packed
 
 
-def _allowed(sequencer: Sequencer, layout: Layout, targets_PT: Tensor, limit: int) -> Tensor | None:
+def _allowed_mask(sequencer: Sequencer, layout: Layout, targets_PT: Tensor, limit: int) -> Tensor | None:
     """What `Batch.allowed` is: the grammar's answers as the engine had them; None without a grammar."""
     automaton = sequencer.automaton(layout)
     if automaton is None:

@@ -34,32 +34,40 @@ from helicon.training.learning.showing import Progress, SampleWriter
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
 from helicon.training.options import (
-    UNION,
+    UNION_ERROR,
     UsageError,
     check_options,
     check_task_name,
     check_typed,
-    explained,
-    locating,
+    locating_options,
     make_parser,
     task_of,
+    usage_error,
 )
-from helicon.training.own_parts import OwnParts, PrintProfile
 from helicon.training.process_state import process_state_kept
-from helicon.training.processes import companions, is_first
+from helicon.training.processes import is_first, launching_ranks
 from helicon.training.refusals import explaining_lightning
-from helicon.training.runs.checkpoints import NAMED, AtomicCheckpointIO, named_checkpoint, read_checkpoint
-from helicon.training.runs.folders import CONFIG, NO_ROOM, RunFolder, choose_run, owns, run_text, write_failure
-from helicon.training.runs.loggers import LogSettings, own_loggers
+from helicon.training.runs.checkpoints import CHECKPOINT_WORDS, AtomicCheckpointIO, named_checkpoint, read_checkpoint
+from helicon.training.runs.folders import (
+    CONFIG,
+    DISK_FULL,
+    RunFolder,
+    choose_run,
+    owns_checkpoint,
+    run_text,
+    write_failure,
+)
+from helicon.training.runs.loggers import LogSettings, user_loggers
 from helicon.training.runs.metrics import MetricsLogger
 from helicon.training.runs.record import read_record
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.lightning_options import unknown_precision
-from helicon.training.settings.own_classes import import_typed, own_class_options
+from helicon.training.settings.user_classes import import_typed, user_class_options
 from helicon.training.settings.words import resolve_configs, typed_options
 from helicon.training.stopping import StopOnSignal, StopSiblingRanks
 from helicon.training.tasks import TrainConfig, tasks
 from helicon.training.trainer import HeliconTrainer
+from helicon.training.user_parts import PrintProfile, UserParts
 
 
 class HeliconCLI(LightningCLI):
@@ -121,7 +129,7 @@ class HeliconCLI(LightningCLI):
         if found and (settled := settled_option(self.command, self.task, names)):
             raise UsageError(f"--{settled} would have no effect: --ckpt_path {printable(found)} goes on with its own")
         runs, name = Path(self.chosen("runs")), self.chosen("name")
-        self.resuming = bool(self.checkpoint and name and owns(runs / name, self.checkpoint))
+        self.resuming = bool(self.checkpoint and name and owns_checkpoint(runs / name, self.checkpoint))
         if self.command != "fit":  # which writes into no run
             self.run_folder = runs
         elif self.resuming:
@@ -131,7 +139,7 @@ class HeliconCLI(LightningCLI):
 
     def _checkpoint(self, named: str | None) -> str | None:
         """The checkpoint that a word stands for: of the run whose config is typed, else of --runs and --name."""
-        if named not in NAMED:
+        if named not in CHECKPOINT_WORDS:
             return named
         typed = [Path(str(path)).parent for path in self.chosen("config") or () if Path(str(path)).name == CONFIG]
         name = self.chosen("name")
@@ -143,8 +151,8 @@ class HeliconCLI(LightningCLI):
         try:
             self.config_init = self.parser.instantiate(self.config)
         except (ImportError, TypeError, ValueError) as error:  # such as a logger that is not installed
-            if isinstance(error, ImportError) or UNION in str(error):
-                raise explained(str(error), self.parser) from error
+            if isinstance(error, ImportError) or UNION_ERROR in str(error):
+                raise usage_error(str(error), self.parser) from error
             raise
         task, data, model = tasks()[self.task], self.config_init.data, self.config_init.model
         self.datamodule: Any = self.datamodule or task.datamodule(data, model)
@@ -180,7 +188,7 @@ class HeliconCLI(LightningCLI):
         settings = json.loads(self._dumped())
         text = run_text(settings)
         callbacks = [*_listed(config.get("callbacks")), *self.callbacks]
-        own = OwnParts(callbacks, own_loggers(config.get("logger"), self.run_folder))
+        own = UserParts(callbacks, user_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
         first: list[pl.Callback] = []  # before the user's own
         ours: list[pl.Callback] = [StopSiblingRanks(), LogSettings(text), PrintProfile()]
@@ -216,13 +224,13 @@ class HeliconCLI(LightningCLI):
         command, config, method = self.command, self._dumped(), getattr(self.trainer, self.command)
         typed = {name: self.config[name] for name in inspect.signature(method).parameters if name in self.config}
         try:
-            with companions([command, f"--config={config}", *own_class_options(json.loads(config))]):
+            with launching_ranks([command, f"--config={config}", *user_class_options(json.loads(config))]):
                 with explaining_lightning():
                     method(**{**typed, "model": self.model, "datamodule": self.datamodule})
                 if self.trainer.fast_dev_run and is_first():  # type: ignore[attr-defined]
                     log(f"fast_dev_run: {command} goes through; nothing is written")
         except OSError as error:
-            if command != "fit" or error.errno not in (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+            if command != "fit" or error.errno not in (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
                 raise
             raise write_failure(error, self.run_folder) from error
 
@@ -265,7 +273,7 @@ def run_lightning(
     """
     words: Sequence[str] = () if isinstance(args, (Mapping, TrainConfig)) else args
     keep_freed_memory()
-    with process_state_kept(), locating(words=words):
+    with process_state_kept(), locating_options(words=words):
         import_typed(words)
         check_typed(command, words)
         torch.set_float32_matmul_precision("high")

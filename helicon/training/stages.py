@@ -19,30 +19,30 @@ from helicon.modalities.audio import RATE
 from helicon.presets import Config, chosen, dotted, merge, preset, preset_names, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
-from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
+from helicon.training.codec_plan import codec_stage, plan_codec, planned_data, shared_options, with_codec
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, locating, typed_config
+from helicon.training.options import UsageError, locating_options, typed_config
 from helicon.training.plan import TrainingPlan, plan_gpt
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.config import OptimizerConfig
 from helicon.training.settings.hops import parse_hops
-from helicon.training.settings.own_classes import load_plugins_of
-from helicon.training.settings.request import MOST_MINUTES, TrainRequest
+from helicon.training.settings.request import MAX_MINUTES, TrainRequest
 from helicon.training.settings.sizes import check_size, shape_of, task_config, trains_codec
+from helicon.training.settings.user_classes import load_plugins_of
 from helicon.training.settings.words import typed_options
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset
 # Options that a request says by itself, or that are of a run that is there
-OWN = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
-UNHEEDED = {"task", "ckpt_path"}  # of these, those that `train` says in other words
-LIMITS = ("trainer.max_time", "trainer.max_steps")
+REQUEST_OPTIONS = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
+UNSUPPORTED = {"task", "ckpt_path"}  # of these, those that `train` says in other words
+LIMIT_OPTIONS = ("trainer.max_time", "trainer.max_steps")
 # Options of a size's preset that a config may say otherwise: how it learns, not how large it is
-LEARNING = ("model.dropout", *(f"model.{each.name}" for each in fields(OptimizerConfig)))
+LEARNING_OPTIONS = ("model.dropout", *(f"model.{each.name}" for each in fields(OptimizerConfig)))
 # Field of a request -> options that it decides, beside those of the preset of its size
-DECIDED = {
-    "minutes": LIMITS, "steps": LIMITS, "seed": ("data.seed",), "manifest": ("data.manifest",),
+FIELD_OPTIONS = {
+    "minutes": LIMIT_OPTIONS, "steps": LIMIT_OPTIONS, "seed": ("data.seed",), "manifest": ("data.manifest",),
     "init_from": ("data.adopt",), "upsampler_of": ("data.layouts", "data.tokenizers"),
 }  # fmt: skip
 
@@ -66,28 +66,28 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
         load_plugins_of(task)
     typed = typed_config(words, merge(base, {"data": {"path": str(path)}}), task, ("--codec",))
     options = {name.removeprefix("--") for name, _ in typed_options(words)}
-    for name in UNHEEDED & options:
+    for name in UNSUPPORTED & options:
         raise UsageError(f"--{name} would have no effect in train: its task, --from or --resume say so; or helicon fit")
     for name, option in (("minutes", "trainer.max_time"), ("steps", "trainer.max_steps")):
         if name in asked and option in options:
             raise UsageError(f"{name} and --{option} both say how long it takes: leave one of them out")
-    beaten = [name for name in _decided(asked) if not any(_overlap(name, option) for option in options)]
-    typed = without(merge(chosen(base, LIMITS), typed), beaten)
+    beaten = [name for name in _flag_options(asked) if not any(_overlap(name, option) for option in options)]
+    typed = without(merge(chosen(base, LIMIT_OPTIONS), typed), beaten)
     minutes = _minutes(typed)
     if minutes is None and "steps" in asked:
-        minutes = MOST_MINUTES  # steps alone decide
+        minutes = MAX_MINUTES  # steps alone decide
     place = {"name": typed.get("name"), "runs": Path(typed["runs"]) if "runs" in typed else None, "minutes": minutes}
     said = {name: value for name, value in place.items() if value is not None} | asked
-    own = (*OWN, "trainer.max_time") if "minutes" in said else OWN
+    own = (*REQUEST_OPTIONS, "trainer.max_time") if "minutes" in said else REQUEST_OPTIONS
     return TrainRequest(task=task, path=path, overrides=without(typed, own), **said)
 
 
-def _decided(asked: Mapping[str, Any]) -> list[str]:
+def _flag_options(asked: Mapping[str, Any]) -> list[str]:
     """Options that flags decide, whatever a config says."""
     check_size(size := asked.get("size", "auto"))
     shape = {} if size == "auto" else shape_of(size)
-    sized = [name for name in dotted(shape) if name not in LEARNING]
-    return [*sized, *(name for flag in asked for name in DECIDED.get(flag, ()))]
+    sized = [name for name in dotted(shape) if name not in LEARNING_OPTIONS]
+    return [*sized, *(name for flag in asked for name in FIELD_OPTIONS.get(flag, ()))]
 
 
 def _overlap(name: str, other: str) -> bool:
@@ -120,9 +120,9 @@ def _stages(request: TrainRequest) -> list[TrainRequest]:
         return [_upsampler(request)]
     if request.levels > 1:
         _check_sound(request)
-    first, found, top = codec_first(request), [], 0
+    first, found, top = codec_stage(request), [], 0
     if request.levels > 1:
-        top = _top_of(request, first)
+        top = _top_level(request, first)
         if top + 1 < request.levels:
             raise ValueError(f"--levels {request.levels}: its sound has {top + 1}")
     if first:
@@ -137,7 +137,7 @@ def _stages(request: TrainRequest) -> list[TrainRequest]:
             replace(
                 request, task=UPSAMPLER, minutes=request.share(1 / 2 / (request.levels - 1)),
                 name=f"{name}-upsampler-{level}", init_from=None, upsampler_of=request.runs / name, levels=1,
-                overrides=shared(request.overrides),
+                overrides=shared_options(request.overrides),
             )
         )  # fmt: skip
     return found
@@ -155,7 +155,7 @@ def _check_sound(request: TrainRequest) -> None:
         raise ValueError(f"--levels {request.levels}: {request.task} makes no sound, and only sound has levels")
 
 
-def chained(found: Sequence[TrainRequest]) -> TrainRequest:
+def chain_stages(found: Sequence[TrainRequest]) -> TrainRequest:
     """The first stage, which knows those that follow."""
     *before, chain = found
     for stage in reversed(before):
@@ -170,26 +170,26 @@ def stage_lengths(found: Sequence[TrainRequest]) -> str:
 
 def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> TrainingPlan:
     """What is decided of a stage when its turn has come; errors name the config among the words it was typed by."""
-    with locating(request.task, words=words):
+    with locating_options(request.task, words=words):
         if trains_codec(request.config):
             return plan_codec(request, log)
         return plan_gpt(_upsampler(request) if request.upsampler_of else request, log)
 
 
-def _top_of(request: TrainRequest, first: TrainRequest | None) -> int:
+def _top_level(request: TrainRequest, first: TrainRequest | None) -> int:
     """The level that the model makes, 0 the finest; -1 where it makes sound that has none."""
     if first:
-        return len(parse_hops(_own_hops(first) or f"auto:{request.levels}", RATE)) - 1
+        return len(parse_hops(_preset_hops(first) or f"auto:{request.levels}", RATE)) - 1
     tokenizer = planned_data(request).adopted_tokenizers.get(UPSAMPLED)
     return tokenizer.level if isinstance(tokenizer, SoundCodesTokenizer) else -1
 
 
 def _hops(request: TrainRequest, first: TrainRequest) -> dict[str, Any]:
     """Options of a codec of as many levels as are wanted, unless it has some of its own."""
-    return {"model": {"hops": f"auto:{request.levels}"}} if request.levels > 1 and not _own_hops(first) else {}
+    return {"model": {"hops": f"auto:{request.levels}"}} if request.levels > 1 and not _preset_hops(first) else {}
 
 
-def _own_hops(codec: TrainRequest) -> Any:
+def _preset_hops(codec: TrainRequest) -> Any:
     """As the preset of a codec has them, if it does."""
     return (preset(codec.task).get("model") or {}).get("hops")
 
@@ -202,7 +202,7 @@ def _upsampler(request: TrainRequest) -> TrainRequest:
         raise ValueError(f"--for {request.upsampler_of}: one of {', '.join(known)} is needed, without --from")
     if request.levels > 1:
         raise ValueError(f"--levels {request.levels}: --for trains one upsampler, to the next finer level")
-    level, style = finest(request.upsampler_of), load_bundle(request.upsampler_of).tokenizer_names.get("style")
+    level, style = finest_level(request.upsampler_of), load_bundle(request.upsampler_of).tokenizer_names.get("style")
     layout = "style[1] audio@above" if style else "audio@above"
     names = {"audio": f"{request.upsampler_of}@{level - 1}", "above": f"{request.upsampler_of}@{level}"}
     names |= {"style": style} if style else {}
@@ -215,7 +215,7 @@ def _upsamples(task: str) -> bool:
     return "@" in str((preset(task).get("data") or {}).get("layouts"))
 
 
-def finest(run: Path) -> int:
+def finest_level(run: Path) -> int:
     """The finest level that a run makes so far. TrainingError when there is none below it to be trained."""
     made = upsamplers_of(find_bundle(run))
     tokenizer = load_bundle(made[-1] if made else run).sequencer.tokenizers.get(UPSAMPLED)
@@ -226,7 +226,7 @@ def finest(run: Path) -> int:
     return tokenizer.level
 
 
-def attach(run: Path, target: Path) -> Path:
+def attach_upsampler(run: Path, target: Path) -> Path:
     """Puts a trained upsampler, also one that was trained on, into the model that it is for; gives its place there."""
     tokenizer = load_bundle(run).sequencer.tokenizers[UPSAMPLED]
     assert isinstance(tokenizer, SoundCodesTokenizer)

@@ -21,7 +21,7 @@ from helicon.presets import GROUPS, dotted, merge, preset, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.training.options import TrainingParser, UsageError, resolve, typed_config
-from helicon.training.plan import TrainingPlan, _fine_tuning, check_labels, plan_gpt
+from helicon.training.plan import TrainingPlan, _fine_tuning_config, check_labels, plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.config import GPTModelConfig
 from helicon.training.settings.request import TrainRequest
@@ -337,11 +337,11 @@ def test_a_run_of_several_layouts_says_which_is_gone_on_with(request_, tmp_path)
     bundle.gpt = make_gpt(bundle.gpt.config, bundle.sequencer.schema)
     save_bundle(bundle, tmp_path / "both")
     several = replace(request_, task="classify", size="auto", init_from=tmp_path / "both", overrides={})
-    plan_layouts = _fine_tuning(several, load_bundle(tmp_path / "both"), said.append)["data"]["layouts"]
+    plan_layouts = _fine_tuning_config(several, load_bundle(tmp_path / "both"), said.append)["data"]["layouts"]
     assert plan_layouts == ["text[12]"]
     assert said == ["layout     text[12], the first of text[12]; text; --data.layouts '[\"text\"]' names another"]
     named = replace(several, overrides={"data": {"layouts": ["text"]}})
-    assert _fine_tuning(named, load_bundle(tmp_path / "both"), said.append)["data"]["layouts"] == ["text"]
+    assert _fine_tuning_config(named, load_bundle(tmp_path / "both"), said.append)["data"]["layouts"] == ["text"]
     assert len(said) == 1
 
 

@@ -23,7 +23,7 @@ from helicon.training.learning.base import RunModule
 from helicon.training.options import resolve
 from helicon.training.runs import trust
 from helicon.training.settings.request import TrainRequest
-from helicon.training.stages import attach, chained, finest, stages
+from helicon.training.stages import attach_upsampler, chain_stages, finest_level, stages
 from helicon.vqvae.storage import load_codec, save_codec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -179,7 +179,7 @@ def test_what_is_trained_for_two_levels(wanted):
     ]
     assert [each.size for each in found] == ["auto", "tiny", "tiny"]
     assert [each.levels for each in found[1:]] == [1, 1]
-    first = chained(found)
+    first = chain_stages(found)
     assert replace(first, next=None) == found[0]
     assert first.next is not None
     assert (replace(first.next, next=None), first.next.next) == (found[1], found[2])
@@ -293,16 +293,16 @@ def test_each_upsampler_is_attached_at_its_own_level():
     save_bundle(sound_bundle(codec=codec), top)
     for level in (0, 1):
         save_bundle(sound_bundle("style[1] audio@above", codec=codec, level=level), Path(f"up-{level}"))
-    assert finest(top) == 2
-    assert attach(Path("up-1"), top) == top / "upsamplers" / "1"
-    assert finest(top) == 1
-    assert attach(Path("up-1"), top) == top / "upsamplers" / "1"  # once more, trained for longer
-    assert attach(Path("up-0"), top) == top / "upsamplers" / "0"
+    assert finest_level(top) == 2
+    assert attach_upsampler(Path("up-1"), top) == top / "upsamplers" / "1"
+    assert finest_level(top) == 1
+    assert attach_upsampler(Path("up-1"), top) == top / "upsamplers" / "1"  # once more, trained for longer
+    assert attach_upsampler(Path("up-0"), top) == top / "upsamplers" / "0"
     assert [path.name for path in upsamplers_of(top)] == ["1", "0"]
     for path in upsamplers_of(top):
         assert load_bundle(path).hash() == load_bundle(Path(f"up-{path.name}")).hash()
     with pytest.raises(TrainingError, match="it makes the finest level of its codec already"):
-        finest(top)
+        finest_level(top)
     assert attach_bundle(Path("up-1"), top, 1) == top / "upsamplers" / "1"
 
 

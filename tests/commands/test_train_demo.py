@@ -12,7 +12,7 @@ from helicon.data.prepare import DataSource
 from helicon.demos import music
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page
-from helicon.training.plan import clock
+from helicon.training.plan import format_duration
 from helicon.training.runs.metrics import read_metrics
 
 
@@ -129,5 +129,5 @@ def test_demo_reports_the_model_and_what_counting_reaches(
 
 
 def test_durations_are_told_as_lightning_takes_them() -> None:
-    assert clock(30) == "00:00:00:30"
-    assert clock(90_061) == "01:01:01:01"
+    assert format_duration(30) == "00:00:00:30"
+    assert format_duration(90_061) == "01:01:01:01"

@@ -12,7 +12,7 @@ import torch
 from helicon.data.entries import DataError
 from helicon.formats.image import write_image
 from helicon.presets import merge, preset
-from helicon.training.codec_plan import codec_first, plan_codec, planned_data, shared, with_codec
+from helicon.training.codec_plan import codec_stage, plan_codec, planned_data, shared_options, with_codec
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, resolve
 from helicon.training.settings.request import TrainRequest
@@ -40,7 +40,7 @@ def test_a_third_of_the_time_goes_to_the_codec(wanted):
     data = {"held_out": 0.1, "batch_size": 4}
     overrides = {"data": {"size": 16, **data}, "model": {"layers": 2}}
     wanted = replace(wanted, overrides=overrides, size="tiny", steps=None)
-    first = codec_first(wanted)
+    first = codec_stage(wanted)
     assert first == replace(
         wanted, task="image-codec", name="text-to-image-1-codec", minutes=3.0, size="auto",
         overrides={"data": {"size": 16, "held_out": 0.1}},
@@ -54,19 +54,19 @@ def test_a_third_of_the_time_goes_to_the_codec(wanted):
 
 
 def test_the_name_is_that_of_the_second_stage(wanted):
-    first = codec_first(replace(wanted, name="mine"))
+    first = codec_stage(replace(wanted, name="mine"))
     assert first is not None
     assert first.name == "mine-codec"
     assert with_codec(wanted, first, Path("c")).name == "mine"
     (wanted.runs / "text-to-image-1").mkdir(parents=True)
-    second = codec_first(wanted)
+    second = codec_stage(wanted)
     assert second is not None
     assert second.name == "text-to-image-2-codec"
 
 
 def test_a_codec_that_was_stopped_does_not_block_the_next_training(wanted):
     (wanted.runs / "text-to-image-1-codec").mkdir(parents=True)
-    first = codec_first(wanted)
+    first = codec_stage(wanted)
     assert first is not None
     assert first.name == "text-to-image-2-codec"
 
@@ -81,29 +81,29 @@ def test_a_codec_that_was_stopped_does_not_block_the_next_training(wanted):
 )
 def test_all_stages_are_on_the_same_devices(wanted, machine, codecs):
     overrides = {"trainer": machine, "model": {"layers": 1}}
-    first = codec_first(replace(wanted, overrides=overrides))
+    first = codec_stage(replace(wanted, overrides=overrides))
     assert first is not None
     assert first.overrides == ({"trainer": codecs} if codecs else {})
-    assert "model" not in shared(overrides)
+    assert "model" not in shared_options(overrides)
 
 
 def test_what_the_task_holds_out_its_codec_does_not_learn(wanted, tmp_path):
     (tmp_path / "task.yaml").write_text(
         "codec: image-codec\ndata: {layouts: ['text[8] image[]'], held_out: 0.4, size: 16}\n"
     )
-    first = codec_first(replace(wanted, task=str(tmp_path / "task.yaml"), overrides={"data": {"workers": 1}}))
+    first = codec_stage(replace(wanted, task=str(tmp_path / "task.yaml"), overrides={"data": {"workers": 1}}))
     assert first is not None
     assert first.overrides == {"data": {"held_out": 0.4, "workers": 1}}
 
 
 def test_a_codec_of_another_medium_is_refused_before_it_is_trained(wanted):
     with pytest.raises(ValueError, match="--codec audio-codec: text-to-image has no audio"):
-        codec_first(replace(wanted, overrides={"codec": "audio-codec"}))
+        codec_stage(replace(wanted, overrides={"codec": "audio-codec"}))
 
 
 def test_another_codec_may_be_chosen(wanted):
     wanted = replace(wanted, overrides={"codec": "image-codec-tiny", "model": {"layers": 2}})
-    first = codec_first(wanted)
+    first = codec_stage(wanted)
     assert first is not None
     assert (first.task, first.overrides) == ("image-codec-tiny", {})
     assert with_codec(wanted, first, Path("c")).overrides == {
@@ -112,25 +112,25 @@ def test_another_codec_may_be_chosen(wanted):
 
 
 def test_a_published_shape_of_codes_trains_the_codec_that_it_names(wanted):
-    first = codec_first(replace(wanted, task="dalle-tiny"))
+    first = codec_stage(replace(wanted, task="dalle-tiny"))
     assert first is not None
     assert (first.task, first.name) == ("dalle-dvae-tiny", "dalle-tiny-1-codec")
 
 
 def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):
     for named in ({"tokenizer": "palette"}, {"tokenizer": "rgb"}, {"tokenizers": {"image": "rgb"}}):
-        assert codec_first(replace(wanted, overrides={"data": named})) is None
+        assert codec_stage(replace(wanted, overrides={"data": named})) is None
     codec = ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
     save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
-    assert codec_first(replace(wanted, overrides={"data": {"tokenizer": str(tmp_path / "codec")}})) is None
-    assert codec_first(replace(wanted, task="image")) is None
-    assert codec_first(replace(wanted, init_from=Path("runs/model"))) is None
+    assert codec_stage(replace(wanted, overrides={"data": {"tokenizer": str(tmp_path / "codec")}})) is None
+    assert codec_stage(replace(wanted, task="image")) is None
+    assert codec_stage(replace(wanted, init_from=Path("runs/model"))) is None
 
 
 @pytest.mark.parametrize("named", [{"tokenizers": {"text": "bytes"}}, {"tokenizer": "bytes"}])
 def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, tmp_path, named):
     wanted = replace(wanted, overrides={"data": named})
-    first = codec_first(wanted)
+    first = codec_stage(wanted)
     assert first is not None
     torch.manual_seed(0)
     codec = ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
@@ -158,17 +158,17 @@ def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, t
 )
 def test_what_would_stop_the_second_stage_stops_the_first(wanted, change, error, said):
     with pytest.raises(error, match=said):
-        codec_first(replace(wanted, **change))
+        codec_stage(replace(wanted, **change))
 
 
 def test_pictures_without_captions_are_found_out_before_the_codec_is_trained(wanted, tmp_path):
     write_image(np.zeros((8, 8, 3), np.uint8), tmp_path / "mute" / "a.png")
     with pytest.raises(DataError, match="no files to train on as pairs of equal stem"):
-        codec_first(replace(wanted, path=tmp_path / "mute"))
+        codec_stage(replace(wanted, path=tmp_path / "mute"))
 
 
 def test_the_plan_of_a_codec(wanted):
-    first = codec_first(replace(wanted, overrides={"codec": "image-codec-tiny", "data": {"size": 8}}))
+    first = codec_stage(replace(wanted, overrides={"codec": "image-codec-tiny", "data": {"size": 8}}))
     assert first is not None
     said: list[str] = []
     plan = plan_codec(replace(first, steps=7), said.append)

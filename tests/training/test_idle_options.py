@@ -14,7 +14,7 @@ from helicon.sampling import SamplingOptions
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, check_typed, make_parser
 from helicon.training.run import HeliconCLI, run_lightning
-from helicon.training.settings.idle_options import STAGES, idle_option
+from helicon.training.settings.idle_options import STAGE_OPTIONS, idle_option
 from helicon.training.settings.lightning_options import UNUSED
 from helicon.training.tasks import tasks
 
@@ -156,11 +156,11 @@ def test_what_a_checkpoint_settles_is_not_typed_beside_it(tmp_path, command, wor
         HeliconCLI(command, [*words, "--data.batch_size=2"])
 
 
-@pytest.mark.parametrize("option", STAGES)
+@pytest.mark.parametrize("option", STAGE_OPTIONS)
 def test_stages_are_of_train(option):
     with pytest.raises(UsageError, match=f"^{option} would have no effect in fit: only `helicon train` trains"):
         run_lightning("fit", ["--config=text", "--data.path=nowhere", option, "[x]"])
-    check_typed("fit", [option, "[x]"], STAGES)
+    check_typed("fit", [option, "[x]"], STAGE_OPTIONS)
 
 
 @pytest.mark.parametrize(

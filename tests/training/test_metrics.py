@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helicon.training.errors import TrainingError
-from helicon.training.runs.metrics import MOST_BYTES, MOST_REWRITTEN, MetricsLogger, read_metrics
+from helicon.training.runs.metrics import MAX_READ_BYTES, MAX_REWRITTEN_BYTES, MetricsLogger, read_metrics
 
 
 def logged(run: Path, *told: tuple[int, dict[str, float]]) -> str:
@@ -53,10 +53,10 @@ def test_a_killed_run_is_gone_on_with_from_its_checkpoint(tmp_path, torn):
 
 
 def test_of_a_long_file_the_end_is_read(tmp_path):
-    rows = "".join(f"{step},1.0\n" for step in range(MOST_BYTES // 8))
+    rows = "".join(f"{step},1.0\n" for step in range(MAX_READ_BYTES // 8))
     (tmp_path / "metrics.csv").write_text(f"step,a\n{rows}")
     steps = read_metrics(tmp_path)["a"][0]
-    assert steps[-1] == MOST_BYTES // 8 - 1
+    assert steps[-1] == MAX_READ_BYTES // 8 - 1
     assert 0 < steps[0] < steps[-1]
     size = (tmp_path / "metrics.csv").stat().st_size
     logged(tmp_path, (steps[-1] + 1, {"a": 3.0}))
@@ -80,6 +80,6 @@ def test_a_file_that_is_too_long_gets_no_further_column(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_bytes(b"step,a\n")
     with path.open("r+b") as file:
-        file.truncate(MOST_REWRITTEN + 1)
+        file.truncate(MAX_REWRITTEN_BYTES + 1)
     with pytest.raises(TrainingError, match=r"too much for another one \(b\)"):
         logged(tmp_path, (0, {"b": 1.0}))

@@ -22,7 +22,7 @@ from helicon.training.learning.fsdp2 import FullyShard
 from helicon.training.learning.sharding import whole
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.options import UsageError
-from helicon.training.processes import companions, launching
+from helicon.training.processes import launching, launching_ranks
 from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.runs.metrics import read_metrics
 from helicon.training.settings.config import OptimizerConfig
@@ -86,7 +86,7 @@ def test_more_gpus_are_a_faster_machine():
 
 def test_further_processes_run_the_command_and_are_forgotten():
     before = launching._basic_subprocess_cmd
-    with companions(["fit", "--config", "music"]):
+    with launching_ranks(["fit", "--config", "music"]):
         command = launching._basic_subprocess_cmd()
         assert command == [sys.executable, "-P", "-c", command[3], "fit", "--config", "music"]
         assert "from helicon.cli import main" in command[3]
@@ -96,7 +96,7 @@ def test_further_processes_run_the_command_and_are_forgotten():
 
 
 def test_sigterm_before_the_first_step_cleans_up():
-    with pytest.raises(SystemExit) as left, companions([]):
+    with pytest.raises(SystemExit) as left, launching_ranks([]):
         signal.raise_signal(signal.SIGTERM)
     assert left.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -132,7 +132,7 @@ def lightning_leaves() -> None:
 
 
 def test_ctrl_c_is_no_error():
-    with pytest.raises(KeyboardInterrupt), companions([]):
+    with pytest.raises(KeyboardInterrupt), launching_ranks([]):
         lightning_leaves()
 
 

@@ -1,7 +1,7 @@
-"""The pickle of a checkpoint, checked before PyTorch reads it: plain values and tensors alone, and not too many.
+"""Checker of a checkpoint's pickle, run before `torch.load`: plain values and tensors alone, within bounds.
 
-PyTorch's own check lets nothing run, but hashes keys of any size, walks what is shared as often as it is named, and
-takes the sizes of tensors as they are. So every instruction is followed here first, nothing being made of it.
+`torch.load(weights_only=True)` runs no code, but it hashes keys of any size, walks a shared object as often as it is
+referenced, and trusts the sizes of tensors. So each instruction is interpreted here first, without building an object.
 """
 
 from __future__ import annotations
@@ -12,42 +12,60 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
-MOST_STEPS, MOST_VALUES = 600_000, 2_000_000  # instructions; values, of what is shared each time
-DEEPEST = 100  # values within values
-MOST_AXES, LARGEST = 16, 1 << 53  # of a tensor; of the numbers that say its shape
-WORDS = (str, int, float, bool, type(None))
-STORAGES = {  # bytes of an element
+# Limits against hostile files, far above what a checkpoint of the largest model has
+MAX_INSTRUCTIONS = 600_000
+MAX_VALUES = 2_000_000  # a shared value counts once for each reference, as readers walk it each time
+MAX_DEPTH = 100  # levels of nesting, below Python's recursion limit
+MAX_DIMS = 16  # of a tensor
+MAX_NUMBER = 1 << 53  # of a size, stride or offset: products of these stay cheap Python ints
+PLAIN_TYPES = (str, int, float, bool, type(None))
+ELEMENT_BYTES = {  # by storage class of PyTorch
     "DoubleStorage": 8, "LongStorage": 8, "FloatStorage": 4, "IntStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2,
     "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
 }  # fmt: skip
 ORDERED, TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
-GLOBALS = {ORDERED, TENSOR, *(f"torch {name}" for name in STORAGES)}
-PUSHED = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+GLOBALS = {ORDERED, TENSOR, *(f"torch {name}" for name in ELEMENT_BYTES)}  # accepted names, as pickletools spells them
+# Opcodes by pickletools' names
+LITERAL_OPCODES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
+CONSTANT_OPCODES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+TUPLE_OPCODES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class UnsafeError(ValueError):
-    """A pickle that asks for an object which could run code."""
+    """Pickle that asks for an object which could run code."""
 
 
 class Global(NamedTuple):
+    """Stand-in of a class or function, by its pickled name."""
+
     name: str
 
 
 class Storage(NamedTuple):
+    """Stand-in of a tensor's memory."""
+
     elements: int
 
 
 class Tuple(NamedTuple):
+    """Stand-in of a tuple, with its number of values (`weight`) and levels of nesting (`depth`)."""
+
     items: list[Any]
     weight: int = 1
     depth: int = 1
 
 
 @dataclass(eq=False, kw_only=True)
-class Box:
-    """A list or a mapping, of so many values. closed: it is part of another, and grows no more. keys: the first two."""
+class Container:
+    """Stand-in of a list or mapping.
+
+    Attributes:
+        mapping: whether it is a mapping, else a list.
+        weight: number of values in it, nested ones included.
+        depth: levels of nesting.
+        closed: whether it is part of another container, and may not grow any more.
+        keys: the first two keys of a mapping.
+    """
 
     mapping: bool
     weight: int = 1
@@ -56,20 +74,24 @@ class Box:
     keys: tuple[Any, ...] = ()
 
 
-TENSOR_MADE = object()
+TENSOR_RESULT = object()  # stand-in of every tensor
 
 
 def check_pickle(content: bytes, storages: Mapping[str, int]) -> None:
-    """Follows a pickle to its end. storages: bytes of each by its key.
+    """Interpret a pickle to its end, without building an object.
+
+    Args:
+        content: bytes of the pickle.
+        storages: size in bytes of each tensor storage of the archive, by its key.
 
     Raises:
-        UnsafeError: when it names anything but tensors and plain values.
-        ValueError: when it is damaged, or more than a checkpoint of ours has.
+        UnsafeError: the pickle names anything but tensors and plain values.
+        ValueError: the pickle is damaged, or exceeds the bounds of this module.
     """
     machine, ended = _Machine(storages), False
     for number, (operation, value, _) in enumerate(pickletools.genops(content)):
-        if number >= MOST_STEPS:
-            raise ValueError(f"more than {MOST_STEPS:,} instructions")
+        if number >= MAX_INSTRUCTIONS:
+            raise ValueError(f"more than {MAX_INSTRUCTIONS:,} instructions")
         ended = operation.name == "STOP"
         machine.follow(operation.name, value)
     if not ended or len(machine.stack) != 1 or machine.marks:
@@ -77,7 +99,7 @@ def check_pickle(content: bytes, storages: Mapping[str, int]) -> None:
 
 
 class _Machine:
-    """The stack of a pickle, with what stands for each value on it."""
+    """Pickle machine whose stack holds stand-ins instead of objects."""
 
     def __init__(self, storages: Mapping[str, int]) -> None:
         self.storages = storages
@@ -87,10 +109,10 @@ class _Machine:
 
     def follow(self, name: str, value: Any) -> None:
         stack = self.stack
-        if name in PUSHED:
+        if name in LITERAL_OPCODES:
             stack.append(value)
-        elif name in CONSTANTS:
-            stack.append(CONSTANTS[name])
+        elif name in CONSTANT_OPCODES:
+            stack.append(CONSTANT_OPCODES[name])
         elif name in ("BINPUT", "LONG_BINPUT"):
             self.memo[value] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
@@ -98,36 +120,36 @@ class _Machine:
         elif name == "MARK":
             self.marks.append(len(stack))
         elif name in ("EMPTY_DICT", "EMPTY_LIST"):
-            stack.append(Box(mapping=name == "EMPTY_DICT"))
+            stack.append(Container(mapping=name == "EMPTY_DICT"))
         elif name == "EMPTY_TUPLE":
             stack.append(Tuple([]))
-        elif name in TUPLES:
-            stack.append(_tuple(self._pop(TUPLES[name])))
+        elif name in TUPLE_OPCODES:
+            stack.append(_tuple(self._pop(TUPLE_OPCODES[name])))
         elif name == "TUPLE":
             stack.append(_tuple(self._pop_mark()))
         elif name in ("APPEND", "APPENDS"):
             items = self._pop(1) if name == "APPEND" else self._pop_mark()
-            _put(stack[-1], items, mapping=False)
+            _add_items(stack[-1], items, mapping=False)
         elif name in ("SETITEM", "SETITEMS"):
             items = self._pop(2) if name == "SETITEM" else self._pop_mark()
-            if not all(type(key) in WORDS for key in items[::2]) or len(items) % 2:
+            if not all(type(key) in PLAIN_TYPES for key in items[::2]) or len(items) % 2:
                 raise ValueError("a key that is no plain value")
-            _put(stack[-1], items, mapping=True)
+            _add_items(stack[-1], items, mapping=True)
         elif name == "GLOBAL":
             if value not in GLOBALS:
                 raise UnsafeError(value)
             stack.append(Global(value))
         elif name == "REDUCE":
             function, arguments = self._pop(2)
-            stack.append(_made(function, arguments))
+            stack.append(_reduce(function, arguments))
         elif name == "BINPERSID":
             (identity,) = self._pop(1)
             stack.append(self._storage(identity))
         elif name == "BUILD":  # an attribute of a mapping: the versions of a module's state
             (state,) = self._pop(1)
-            if not isinstance(state, Box) or state.keys != ("_metadata",):
+            if not isinstance(state, Container) or state.keys != ("_metadata",):
                 raise UnsafeError(name)
-            _put(stack[-1], [state], mapping=True)
+            _add_items(stack[-1], [state], mapping=True)
         elif name not in ("PROTO", "STOP"):
             raise UnsafeError(name)
 
@@ -142,58 +164,58 @@ class _Machine:
         return self._pop(len(self.stack) - self.marks.pop())
 
     def _storage(self, identity: Any) -> Storage:
-        """What a tensor's numbers are in; ValueError unless the file has as many bytes."""
+        """Return the stand-in of a storage; ValueError unless the archive has a storage of that key and size."""
         match identity:
             case Tuple(["storage", Global(name), str(key), str(), int(elements)]) if name.startswith("torch "):
-                size = STORAGES.get(name.removeprefix("torch "), 0)
+                size = ELEMENT_BYTES.get(name.removeprefix("torch "), 0)
                 if size and elements >= 0 and self.storages.get(key) == elements * size:
                     return Storage(elements)
         raise ValueError("a tensor that the file does not hold")
 
 
 def _tuple(items: list[Any]) -> Tuple:
-    weight, depth = _size(items)
+    weight, depth = _measure(items)
     return Tuple(items, 1 + weight, 1 + depth)
 
 
-def _put(box: Any, items: list[Any], mapping: bool) -> None:
-    """Adds to a list or a mapping; ValueError for one that is part of another already, or of itself."""
-    if not isinstance(box, Box) or box.mapping != mapping or box.closed or any(item is box for item in items):
+def _add_items(box: Any, items: list[Any], mapping: bool) -> None:
+    """Add items to a list or mapping; ValueError if it is part of another container already, or of itself."""
+    if not isinstance(box, Container) or box.mapping != mapping or box.closed or any(item is box for item in items):
         raise ValueError("its pickle is damaged, or holds something that holds itself")
-    weight, depth = _size(items)
+    weight, depth = _measure(items)
     box.weight, box.depth = box.weight + weight, max(box.depth, 1 + depth)
     box.keys = (*box.keys, *items[: 4 if mapping else 0 : 2])[:2]
-    if box.weight > MOST_VALUES:
-        raise ValueError(f"more than {MOST_VALUES:,} values")
+    if box.weight > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES:,} values")
 
 
-def _size(items: list[Any]) -> tuple[int, int]:
-    """How many values some items, which become parts of another, hold in all, and how deep."""
+def _measure(items: list[Any]) -> tuple[int, int]:
+    """Return the number of values and the depth of items, and close the containers among them."""
     weight, depth = 0, 0
     for item in items:
-        if isinstance(item, Box):
+        if isinstance(item, Container):
             item.closed = True
-        held, within = (item.weight, item.depth) if isinstance(item, Box | Tuple) else (1, 0)
-        weight, depth = weight + held, max(depth, within)
-    if weight > MOST_VALUES or depth >= DEEPEST:
-        raise ValueError(f"more than {MOST_VALUES:,} values, or {DEEPEST} within each other")
+        values, levels = (item.weight, item.depth) if isinstance(item, Container | Tuple) else (1, 0)
+        weight, depth = weight + values, max(depth, levels)
+    if weight > MAX_VALUES or depth >= MAX_DEPTH:
+        raise ValueError(f"more than {MAX_VALUES:,} values, or {MAX_DEPTH} within each other")
     return weight, depth
 
 
-def _made(function: Any, arguments: Any) -> Any:
-    """What a call gives: an empty mapping, or a tensor that lies within its storage."""
+def _reduce(function: Any, arguments: Any) -> Any:
+    """Return the stand-in of a call's result: an empty mapping, or a tensor that lies within its storage."""
     match function, arguments:
         case Global(name), Tuple([]) if name == ORDERED:
-            return Box(mapping=True)
-        case Global(name), Tuple([Storage(), int(), Tuple(), Tuple(), bool(), Box(weight=1)]) if name == TENSOR:
+            return Container(mapping=True)
+        case Global(name), Tuple([Storage(), int(), Tuple(), Tuple(), bool(), Container(weight=1)]) if name == TENSOR:
             (elements,), first, (size, *_), (stride, *_), *_ = arguments.items
-            numbers = [first, *size[: MOST_AXES + 1], *stride[: MOST_AXES + 1]]
-            plain = all(type(number) is int and 0 <= number <= LARGEST for number in numbers)
-            if not plain or len(size) != len(stride) or len(size) > MOST_AXES:
+            numbers = [first, *size[: MAX_DIMS + 1], *stride[: MAX_DIMS + 1]]
+            plain = all(type(number) is int and 0 <= number <= MAX_NUMBER for number in numbers)
+            if not plain or len(size) != len(stride) or len(size) > MAX_DIMS:
                 raise ValueError("a tensor of an impossible shape")
             last = first + sum((length - 1) * step for length, step in zip(size, stride))
             # Also from its first element on: kernels of optimizers take tensors as they lie, whatever the strides
             if first + prod(size) > elements or (0 not in size and last >= elements):
                 raise ValueError("a tensor larger than what the file holds of it")
-            return TENSOR_MADE
+            return TENSOR_RESULT
     raise UnsafeError("a call")

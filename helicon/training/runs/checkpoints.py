@@ -1,4 +1,4 @@
-"""Checkpoints for resuming: written whole or not at all, read without ever running code from them."""
+"""Training checkpoints: atomic writes, and reads that never run code from the file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from helicon.training.errors import TrainingError
 from helicon.training.runs.checkpoint_pickle import UnsafeError, check_pickle
 from helicon.training.runs.checkpoint_zip import read_archive
 
-NAMED = ("last", "best")  # words that stand for a checkpoint of a run
+CHECKPOINT_WORDS = ("last", "best")  # words that stand for a checkpoint of a run
+# Versions as packages have them (2.5.0.post0); Lightning parses any text, and its errors for others are long
 VERSION = re.compile(r"[0-9]+(\.[0-9a-z]+){1,4}([.+-][0-9a-z.]{1,40})?")
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """torch.save beside the target, flushed to disk, renamed over it; the old file stays until the new one is whole."""
+    """CheckpointIO that writes a temporary file, syncs it to disk and renames it over the target."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with atomic_write(path) as temporary:
             try:
                 with temporary.open("wb") as file:
                     torch.save(checkpoint, file)
-            except RuntimeError as error:  # PyTorch's writer, which says nothing of a full disk
+            except RuntimeError as error:  # of PyTorch's zip writer, which hides the OSError of a full disk
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
     def load_checkpoint(
@@ -48,13 +49,17 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Tensors and plain values of a checkpoint, on CPU. TrainingError when it is damaged or would run code."""
+    """Return the tensors, on CPU, and plain values of a checkpoint file.
+
+    Raises:
+        TrainingError: the file is missing or damaged, no training checkpoint, or could run code when loaded.
+    """
     name = printable(path)
     try:
         with open_regular(path, links=False) as file:
             check_pickle(*read_archive(file))
             file.seek(0)
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)  # what was checked
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)  # the open file that was checked
     except FileNotFoundError:
         raise TrainingError(f"{name}: no such checkpoint") from None
     except UnsafeError:
@@ -62,7 +67,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(
             f"{name}: refused, the file holds objects that would run code when loaded; {accepted}"
         ) from None
-    except Exception as error:  # whatever a reader of zip files and pickles comes upon in bytes that are neither
+    except Exception as error:  # readers of zip files and pickles raise errors of many types for damaged bytes
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = printable(strerror or str(error) or type(error).__name__, MOST)
         raise TrainingError(f"{name}: refused, damaged or no checkpoint ({reason})") from None
@@ -76,17 +81,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint of a run that can be read, and what is wrong with newer ones; TrainingError if none can."""
+    """Return the newest readable checkpoint of a run, and messages of why newer ones are unreadable.
+
+    Raises:
+        TrainingError: no checkpoint of the run is readable.
+    """
     if os.path.lexists(run / "checkpoints"):
         try:
             check_folder(run / "checkpoints", named=False)
         except OSError as error:
             raise TrainingError(f"{printable(error.filename)}: {error.strerror}") from None
-    # A name with a dot before it is a file that was never finished
-    found = [path for path in (run / "checkpoints").glob("*.ckpt") if not path.name.startswith(".")]
-    found.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+    # atomic_write's temporary files begin with a dot: one of these was never finished
+    paths = [path for path in (run / "checkpoints").glob("*.ckpt") if not path.name.startswith(".")]
+    paths.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
     faults = []
-    for path in found:
+    for path in paths:
         try:
             read_checkpoint(path)
             return path, faults
@@ -98,15 +107,18 @@ def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
 
 
 def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
-    """What `--ckpt_path last` or `best` stands for.
+    """Resolve `--ckpt_path last` or `best` to a checkpoint file.
 
     Args:
-        name: `last` is the newest checkpoint that can be read; `best` the one that a ModelCheckpoint among the run's
-            callbacks has found to be the best, as the newest checkpoint says.
-        runs: folders that may be the run, the likeliest first.
+        name: `last` for the newest readable checkpoint; `best` for the best of a ModelCheckpoint among the run's
+            callbacks, as recorded in the newest checkpoint.
+        runs: folders that may be the run; the first that exists is taken.
+
+    Returns:
+        Path of the checkpoint.
 
     Raises:
-        TrainingError: for no run, one without checkpoints, and `best` of a run that has kept none.
+        TrainingError: no run, a run without checkpoints, or `best` of a run without a ModelCheckpoint's file.
     """
     run = next((run for run in runs if run.is_dir()), None)
     if run is None:
@@ -119,9 +131,9 @@ def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
     kept = read_checkpoint(newest).get("callbacks")
     named = kept.items() if isinstance(kept, dict) else ()
     states = [state for key, state in named if str(key).startswith("ModelCheckpoint")]
-    found = [Path(str(state.get("best_model_path") or run)) for state in states if isinstance(state, dict)]
+    paths = [Path(str(state.get("best_model_path") or run)) for state in states if isinstance(state, dict)]
     # A run may be somebody else's: nothing outside of it is opened
-    inside = [path for path in found if path.is_file() and path.resolve().is_relative_to(run.resolve())]
+    inside = [path for path in paths if path.is_file() and path.resolve().is_relative_to(run.resolve())]
     if not inside:
         raise TrainingError(
             f"--ckpt_path best: no ModelCheckpoint among the callbacks of {printable(run)} has kept one there; the "

@@ -1,7 +1,7 @@
-"""What a run's own config may ask of a machine when the run is gone on with: processes, a batch, a place for its cache.
+"""Resource limits of a resumed run's config: processes, batch size, cache folder.
 
-A run may be somebody else's. What is typed is whoever trains' own, and is not looked at. The size of the model is
-compared with the weights of the checkpoint, in base.py, before it is made.
+A run may come from somebody else. Options typed on the command line are the user's own and are not limited. The size of
+the model is compared with the weights of the checkpoint before the model is built, in `learning/base.py`.
 """
 
 from __future__ import annotations
@@ -16,77 +16,91 @@ from helicon.formats.files import cache_path
 from helicon.formats.printable import printable
 from helicon.presets import GROUPS
 
-PROCESSES_A_CPU, LEAST_PROCESSES = 4, 8  # of trainers and their readers, on this machine
-MOST_NODES = 1  # others listen on a port of this machine, and wait for more of them
-MOST_TOKENS, MOST_VALUES = 1 << 20, 1 << 26  # of a batch: of sequences; of the pictures or sounds of a codec
-LARGEST_DEFAULT = 32  # batch, of any task
-BOUNDS = {"data.seed": (0, (1 << 32) - 1), "trainer.accumulate_grad_batches": (1, 4096)}
-MOST = {  # of other whole numbers
+# The limit of ranks and data loader workers together is PROCESSES_PER_CPU a CPU, but at least MIN_PROCESSES
+PROCESSES_PER_CPU, MIN_PROCESSES = 4, 8
+MAX_NODES = 1  # with more, this machine would listen on a port and wait for others
+MAX_BATCH_TOKENS = 1 << 20  # of the sequences of a GPT's batch: 256 of 4096 tokens
+MAX_BATCH_VALUES = 1 << 26  # of the pixels or samples of a codec's batch: 256 MiB in float32
+MAX_DEFAULT_BATCH = 32  # largest default of data.batch_size over all tasks
+BOUNDS = {"data.seed": (0, (1 << 32) - 1), "trainer.accumulate_grad_batches": (1, 4096)}  # seeds: NumPy's range
+# Upper limits of other whole numbers, far above useful ones; sizes are in pixels, samples, Hz and MB
+MAX_COUNTS = {
     "data.batch_size": 1 << 16, "model.context": 1 << 20, "data.size": 4096, "data.window": 1 << 24,
     "data.rate": 384_000, "data.val_batches": 4096, "data.max_mb": 128,
 }  # fmt: skip
 
 
-def excess(config: Mapping[str, Any], typed: Collection[str] = ()) -> str | None:
-    """What in a config asks for more than a run may, and the limit. typed: options whose values here do not count."""
-    said = {
+def excessive_setting(config: Mapping[str, Any], typed: Collection[str] = ()) -> str | None:
+    """Find the first setting of a config that exceeds a limit.
+
+    Args:
+        config: of a run.
+        typed: dotted names of options that the user typed, whose values in the config do not count.
+
+    Returns:
+        Refusal in one line, with the setting and its limit; None where all are within their limits.
+    """
+    settings = {
         f"{group}.{name}": value
         for group in GROUPS for name, value in (config.get(group) or {}).items()
         if value is not None and f"{group}.{name}" not in typed
     }  # fmt: skip
-    most = {**MOST, "data.workers": _most_processes(), "trainer.num_nodes": MOST_NODES}
+    most = {**MAX_COUNTS, "data.workers": _max_processes(), "trainer.num_nodes": MAX_NODES}
     for name, limit in most.items():
-        if name in said and (_count(said[name]) is None or not 0 <= _whole(said, name, 0) <= limit):
-            return f"{name} {shown(said[name])}: at most {limit:,} is accepted"
+        if name in settings and (_count(settings[name]) is None or not 0 <= _count_of(settings, name, 0) <= limit):
+            return f"{name} {shown(settings[name])}: at most {limit:,} is accepted"
     for name, (least, limit) in BOUNDS.items():
-        if name in said and not least <= _whole(said, name, -1) <= limit:
-            return f"{name} {shown(said[name])}: a whole number from {least:,} to {limit:,} is accepted"
-    layouts = said.get("data.layouts", ["text"])
+        if name in settings and not least <= _count_of(settings, name, -1) <= limit:
+            return f"{name} {shown(settings[name])}: a whole number from {least:,} to {limit:,} is accepted"
+    layouts = settings.get("data.layouts", ["text"])
     if not layouts or not (isinstance(layouts, str) or all(isinstance(layout, str) for layout in layouts)):
         return f"data.layouts {shown(layouts)}: a list of at least one layout is accepted"
-    devices = _devices(said.get("trainer.devices", "auto"))
-    processes = (devices or 0) * (1 + _whole(said, "data.workers", 0))
-    if devices is None or processes > _most_processes():
+    devices = _device_count(settings.get("trainer.devices", "auto"))
+    processes = (devices or 0) * (1 + _count_of(settings, "data.workers", 0))
+    if devices is None or processes > _max_processes():
         asked = (
-            f"trainer.devices {shown(said['trainer.devices'])}" if devices is None or devices > 1 else "data.workers"
+            f"trainer.devices {shown(settings['trainer.devices'])}"
+            if devices is None or devices > 1
+            else "data.workers"
         )
-        return f"{asked}: at most {_most_processes()} processes in all are accepted on this machine"
-    return _batch(said) or _cache(said)
+        return f"{asked}: at most {_max_processes()} processes in all are accepted on this machine"
+    return _excessive_batch(settings) or _foreign_cache(settings)
 
 
-def _batch(said: Mapping[str, Any]) -> str | None:
-    """What is too large a batch, of the tokens, pixels or samples that it holds."""
-    count = _whole(said, "data.batch_size", LARGEST_DEFAULT)
-    context = _whole(said, "model.context", 1)
-    values = max(3 * _whole(said, "data.size", 0) ** 2, 2 * _whole(said, "data.window", 0))
-    for what, each, limit in (("tokens", context, MOST_TOKENS), ("values", values, MOST_VALUES)):
-        if count * each > limit:
-            return f"data.batch_size {count:,} of {each:,} {what} each: at most {limit:,} together are accepted"
+def _excessive_batch(settings: Mapping[str, Any]) -> str | None:
+    """Return the refusal of a batch of too many tokens, pixels or samples; None for others."""
+    count = _count_of(settings, "data.batch_size", MAX_DEFAULT_BATCH)
+    context = _count_of(settings, "model.context", 1)
+    # RGB pictures and stereo sounds
+    values = max(3 * _count_of(settings, "data.size", 0) ** 2, 2 * _count_of(settings, "data.window", 0))
+    for unit, size, limit in (("tokens", context, MAX_BATCH_TOKENS), ("values", values, MAX_BATCH_VALUES)):
+        if count * size > limit:
+            return f"data.batch_size {count:,} of {size:,} {unit} each: at most {limit:,} together are accepted"
     return None
 
 
-def _cache(said: Mapping[str, Any]) -> str | None:
-    """A cache outside of the user's own, which would be written to."""
-    cache, own = said.get("data.cache"), os.path.realpath(cache_path())
-    if cache is None or (isinstance(cache, str) and Path(os.path.realpath(cache)).is_relative_to(own)):
+def _foreign_cache(settings: Mapping[str, Any]) -> str | None:
+    """Return the refusal of a cache folder outside the user's cache; None for others."""
+    cache, folder = settings.get("data.cache"), os.path.realpath(cache_path())
+    if cache is None or (isinstance(cache, str) and Path(os.path.realpath(cache)).is_relative_to(folder)):
         return None
-    return f"data.cache {printable(cache, 80)} is not within {printable(own, 120)}"
+    return f"data.cache {printable(cache, 80)} is not within {printable(folder, 120)}"
 
 
-def _whole(said: Mapping[str, Any], name: str, default: int) -> int:
-    found = _count(said.get(name))
-    return default if found is None else found
+def _count_of(settings: Mapping[str, Any], name: str, default: int) -> int:
+    count = _count(settings.get(name))
+    return default if count is None else count
 
 
 def _count(value: Any) -> int | None:
-    """A whole number, also as the words of a command have it."""
+    """Return a whole number, or the digits of one; None for other values."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
         return int(value)
     return value if type(value) is int else None
 
 
-def _devices(value: Any) -> int | None:
-    """How many processes a trainer of these devices has, at most where a number says it; None for what is no number."""
+def _device_count(value: Any) -> int | None:
+    """Return the number of ranks that `trainer.devices` starts, 1 for `auto`; None for a value that is no number."""
     if value in ("auto", "-1", -1):
         return 1
     if isinstance(value, list):
@@ -97,5 +111,5 @@ def _devices(value: Any) -> int | None:
     return count if count and count > 0 else None
 
 
-def _most_processes() -> int:
-    return max(LEAST_PROCESSES, PROCESSES_A_CPU * (os.cpu_count() or 1))
+def _max_processes() -> int:
+    return max(MIN_PROCESSES, PROCESSES_PER_CPU * (os.cpu_count() or 1))

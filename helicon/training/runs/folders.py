@@ -1,4 +1,4 @@
-"""Run folders: how one is chosen, claimed while it is written to, and checked before a run is gone on with."""
+"""Run folders: choice of a name, lock while a training writes, config.yaml, and checks before a run is resumed."""
 
 from __future__ import annotations
 
@@ -19,43 +19,69 @@ from helicon.formats.temporary import clear_abandoned
 from helicon.training.errors import TrainingError
 
 CONFIG = "config.yaml"
-FORMAT = 3
-KIND = "# A run of helicon, format "
-HEADER = f"{KIND}{FORMAT}\n"
-LARGEST_CONFIG = 1 << 17  # bytes
-MOST_VALUES = 2_000  # of a config, once what it repeats by name is written out
-MOST_BRACKETS = 500
-# What PyYAML raises for what is none, also of a tag such as !!bool before it
-NO_CONFIG = (
+FORMAT = 3  # of run folders; raised where an older version could not read a run right
+HEADER_PREFIX = "# A run of helicon, format "
+HEADER = f"{HEADER_PREFIX}{FORMAT}\n"
+# Limits of a config, which may come from a stranger; ours have some hundred values in a few KB
+MAX_CONFIG_BYTES = 1 << 17
+MAX_VALUES = 2_000  # with YAML aliases expanded ("billion laughs")
+MAX_BRACKETS = 500  # nested, they take PyYAML quadratic time
+# Exceptions that PyYAML raises for damaged text, and for tags such as !!bool before a value of another type
+YAML_ERRORS = (
     yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError,
 )  # fmt: skip
-WRITTEN = (".", "checkpoints", "model", "model/upsamplers", "samples")  # folders of a run
-NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+RUN_FOLDERS = (".", "checkpoints", "model", "model/upsamplers", "samples")  # written to, relative to the run
+DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 def choose_run(runs: Path, name: str | None, default: str) -> Path:
-    """`runs/NAME`, which must be empty or new, or the first free `runs/DEFAULT-N`."""
+    """Choose the folder of a new run.
+
+    Args:
+        runs: folder of all runs.
+        name: of the run; its folder has to be empty or new.
+        default: prefix of the first free DEFAULT-1, DEFAULT-2, ..., where there is no name.
+
+    Returns:
+        `runs / name`, not made.
+
+    Raises:
+        TrainingError: the folder `name` has files.
+    """
     if name:
         run = runs / name
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
             raise TrainingError(f"{run} has something in it; choose another --name, or helicon train --resume {run}")
         return run
     number = 1
-    while any((runs / f"{default}-{number}{stage}").exists() for stage in ("", "-codec")):  # that was stopped at it
+    # A training of two stages that was stopped in the first has a folder NAME-codec, but none NAME yet
+    while any((runs / f"{default}-{number}{stage}").exists() for stage in ("", "-codec")):
         number += 1
     return runs / f"{default}-{number}"
 
 
-def owns(run: Path, checkpoint: Path) -> bool:
-    """Whether a checkpoint lies in the run's own folder of them."""
+def owns_checkpoint(run: Path, checkpoint: Path) -> bool:
+    """Return whether a checkpoint lies in the run's folder `checkpoints`.
+
+    Args:
+        run: folder of the run.
+        checkpoint: file, which need not exist.
+
+    Returns:
+        False also where one of the folders is missing.
+    """
     try:
         return os.path.samefile(run / "checkpoints", checkpoint.parent)
     except OSError:
         return False
 
 
-def check_own_files(run: Path) -> None:
-    """TrainingError for links, pipes and devices in a run, which may be somebody else's: they lead out of it."""
+def check_regular_files(run: Path) -> None:
+    """Validate that a run has regular files and folders alone: links of a stranger's run could lead out of it.
+
+    Raises:
+        TrainingError: a link, pipe, socket or device, or an unreadable folder.
+    """
     for folder, folders, files in os.walk(run, onerror=_raise):
         for name in (*folders, *files):
             path = Path(folder, name)
@@ -70,81 +96,89 @@ def _raise(error: OSError) -> None:
 
 
 def run_text(config: Mapping[str, Any]) -> str:
-    """The text of a run's config.yaml: a config without the run's place, so that it also makes another run."""
+    """Return the text of a run's config.yaml: the config without `name` and `runs`, to start other runs by."""
     kept = {name: value for name, value in config.items() if name not in ("name", "runs")}
     return HEADER + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
 def check_format(config: Path) -> None:
-    """TrainingError for the config of a run of another format; a config of one's own has none."""
+    """Validate the format of a config file: that of this version, or none, as hand-written configs have.
+
+    Raises:
+        TrainingError: the config is of a run of another format.
+    """
     with config.open(encoding="utf-8", errors="replace") as file:
         first = file.readline(len(HEADER) + 1)
-    if first.startswith(KIND) and first != HEADER:
+    if first.startswith(HEADER_PREFIX) and first != HEADER:
         raise TrainingError(f"{printable(config)}: of another format of runs; this version of helicon reads {FORMAT}")
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """What a run was configured by.
+    """Return the config of a run, as a nested dict.
 
     Raises:
-        TrainingError: for what is no config, of another format, too large, or names itself over and over.
+        TrainingError: config.yaml is missing, damaged, of another format, too large, or repeats itself by aliases.
     """
     path = run / CONFIG
     if not path.exists():
         reason = "no such run" if not run.exists() else f"no run: {CONFIG} is missing"
         raise TrainingError(f"{printable(run)}: {reason}")
     try:
-        text = read_regular(path, LARGEST_CONFIG, links=False).decode("utf-8")
+        text = read_regular(path, MAX_CONFIG_BYTES, links=False).decode("utf-8")
         if not text.startswith(HEADER):
             raise TrainingError(f"{printable(path)}: not of a run of format {FORMAT}, which this version goes on with")
-        if text.count("[") + text.count("{") > MOST_BRACKETS:  # nested, they take PyYAML quadratic time
-            raise TrainingError(f"{printable(path)}: more than {MOST_BRACKETS:,} brackets; no config of a run")
-        if (node := yaml.compose(text, yaml.SafeLoader)) is not None and _values(node, {}) > MOST_VALUES:
-            raise TrainingError(f"{printable(path)}: more than {MOST_VALUES:,} values; no config of a run")
+        if text.count("[") + text.count("{") > MAX_BRACKETS:  # nested, they take PyYAML quadratic time
+            raise TrainingError(f"{printable(path)}: more than {MAX_BRACKETS:,} brackets; no config of a run")
+        if (node := yaml.compose(text, yaml.SafeLoader)) is not None and _count_values(node, {}) > MAX_VALUES:
+            raise TrainingError(f"{printable(path)}: more than {MAX_VALUES:,} values; no config of a run")
         config = yaml.safe_load(text)
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
-    except NO_CONFIG as error:
+    except YAML_ERRORS as error:
         reason = printable(" ".join(str(error).split()), 150)
         raise TrainingError(f"{printable(path)}: no config that can be read ({reason})") from None
     if not isinstance(config, dict):
         raise TrainingError(f"{printable(path)}: no config of a run")
-    if not _short_numbers(config):  # as hexadecimal ones may be, which Python refuses to write out
+    if not _fits_64_bits(config):  # Python refuses to print huge integers, which YAML can have in hexadecimal
         raise TrainingError(f"{printable(path)}: a whole number beyond 64 bits; no config of a run")
     return config
 
 
-def _short_numbers(value: Any) -> bool:
-    """Whether no whole number in it takes more than 64 bits, the sign included."""
+def _fits_64_bits(value: Any) -> bool:
+    """Return whether all integers in a nested value fit a signed 64-bit integer."""
     if isinstance(value, dict):
-        return all(_short_numbers(part) for pair in value.items() for part in pair)
+        return all(_fits_64_bits(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set):
-        return all(map(_short_numbers, value))
+        return all(map(_fits_64_bits, value))
     return not isinstance(value, int) or value.bit_length() < 64
 
 
-def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Values below a node with all repetitions; counted once each."""
-    if id(node) not in known:
-        known[id(node)] = MOST_VALUES + 1  # should it be a part of itself
+def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Return the number of values below a node, aliases expanded; `counts` caches them by the id of a node."""
+    if id(node) not in counts:
+        counts[id(node)] = MAX_VALUES + 1  # counted should the node contain itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
         inner = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
-        known[id(node)] = 1 + sum(_values(part, known) for part in inner)
-    return known[id(node)]
+        counts[id(node)] = 1 + sum(_count_values(part, counts) for part in inner)
+    return counts[id(node)]
 
 
-def named(run: Path) -> dict[str, str]:
-    """Options that choose a run's folder."""
+def folder_options(run: Path) -> dict[str, str]:
+    """Return the options `runs` and `name` that choose a run's folder."""
     run = run if run.name not in ("", "..") else Path(os.path.abspath(run))
     return {"runs": str(run.parent), "name": run.name}
 
 
 def check_writable(run: Path) -> None:
-    """TrainingError unless files can be made in a run's folders, before any work is done for nothing."""
+    """Make a run's folder and probe that files can be written in it, before any work is done for nothing.
+
+    Raises:
+        TrainingError: a folder, or metrics.csv, cannot be written.
+    """
     place = run
     try:
         run.mkdir(parents=True, exist_ok=True)
-        for place in (run / name for name in WRITTEN):
+        for place in (run / name for name in RUN_FOLDERS):
             if place.exists():
                 probe = place / f".probe-{os.getpid()}"
                 probe.touch()
@@ -156,9 +190,17 @@ def check_writable(run: Path) -> None:
 
 
 def write_failure(error: OSError, run: Path) -> TrainingError:
-    """What could not be written, what is safe, and how to go on."""
+    """Return the error of a failed write: which file, what is safe, and how to resume.
+
+    Args:
+        error: of the write.
+        run: folder of the run.
+
+    Returns:
+        The error to raise.
+    """
     last = run / "checkpoints" / "last.ckpt"
-    remedy = "free some space" if error.errno in NO_ROOM else "see that it can be written"
+    remedy = "free some space" if error.errno in DISK_FULL else "see that it can be written"
     if last.is_file():
         safe = f"{last} is intact: {remedy}, then helicon train --resume {run}"
     else:
@@ -168,7 +210,13 @@ def write_failure(error: OSError, run: Path) -> TrainingError:
 
 
 class RunFolder(pl.Callback):
-    """Claims RUN before the first step, and holds it as long as it trains: no other process, its config on record."""
+    """Callback that locks the run folder while it trains, and writes config.yaml of a new run.
+
+    Args:
+        run: folder of the run.
+        config: returns the text of config.yaml; called once the data are there.
+        resuming: whether the run is resumed, whose config stays.
+    """
 
     def __init__(self, run: Path, config: Callable[[], str], resuming: bool) -> None:
         self.run, self.config, self.resuming = run, config, resuming
@@ -182,7 +230,7 @@ class RunFolder(pl.Callback):
             self.lock.acquire()
         except FolderInUse:
             raise TrainingError(f"{self.run}: another training is writing to this folder") from None
-        for folder in WRITTEN:
+        for folder in RUN_FOLDERS:
             clear_abandoned(self.run / folder)
         if self.resuming:
             return

@@ -1,4 +1,4 @@
-"""Loggers of the user's own, `--trainer.logger`: beside metrics.csv, told of the run's settings as well."""
+"""The user's loggers, `--trainer.logger`, beside metrics.csv."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import yaml
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 
-def own_loggers(asked: Logger | Iterable[Logger] | bool | None, run: Path) -> list[Logger]:
-    """Loggers that were asked for.
+def user_loggers(asked: Logger | Iterable[Logger] | bool | None, run: Path) -> list[Logger]:
+    """Return the loggers that `--trainer.logger` asks for.
 
     Args:
-        asked: `--trainer.logger`, its classes instantiated; true means TensorBoard, as Lightning has it, in RUN.
+        asked: value of the option, classes instantiated; True means TensorBoard, as in Lightning, writing into `run`.
         run: folder of the run.
 
     Returns:
-        They come before the run's own metrics.csv: `trainer.logger`, which callbacks write pictures and sounds to, is
-        the first of them.
+        Loggers, to stand before the run's metrics.csv in the trainer: callbacks write pictures and sounds to
+        `trainer.logger`, which is the first one.
 
     Raises:
-        ModuleNotFoundError: for TensorBoard, which names the package.
+        ModuleNotFoundError: TensorBoard is not installed.
     """
     if asked is True:
         return [TensorBoardLogger(str(run), name=None, version="tensorboard")]
@@ -31,7 +31,11 @@ def own_loggers(asked: Logger | Iterable[Logger] | bool | None, run: Path) -> li
 
 
 class LogSettings(pl.Callback):
-    """Tells the user's own loggers all settings of the run, as its config.yaml has them."""
+    """Callback that logs all settings of the run as hyperparameters.
+
+    Args:
+        config: text of the run's config.yaml.
+    """
 
     def __init__(self, config: str) -> None:
         self.settings: dict[str, Any] = yaml.safe_load(config)

@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row a step, one column a metric. A run that is resumed goes on in it."""
+"""metrics.csv of a run: one row per step, one column per metric. A resumed run appends to it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from helicon.formats.printable import printable
 from helicon.training.errors import TrainingError
 
 STEP = "step"  # the first column
-LONGEST_LINE = 1 << 16  # bytes
-MOST_METRICS = 1000
-MOST_BYTES = 4 << 20  # that are read: of a longer file the end
-MOST_REWRITTEN = 64 << 20  # bytes of a file that still gets further columns
+MAX_LINE_BYTES = 1 << 16  # MAX_METRICS numbers of repr's 24 characters at most, and their names
+MAX_METRICS = 1000  # columns; a run has some 20
+MAX_READ_BYTES = 4 << 20  # the end of a longer file: some 20,000 rows, more than a curve has pixels
+MAX_REWRITTEN_BYTES = 64 << 20  # a new column rewrites the file, in memory; larger files are refused
 Metrics = Mapping[str, tuple[list[int], list[float]]]  # metric -> (steps, values)
 
 
 class MetricsLogger(Logger):
-    """Writes RUN/metrics.csv, beside whatever loggers the user has chosen.
+    """Lightning logger that writes RUN/metrics.csv, beside the user's loggers.
 
-    name and version are those of the folder RUN/lightning, in which Lightning's own callbacks, such as ModelCheckpoint,
-    write unless they or another logger say otherwise: RUN/checkpoints is for resuming alone.
+    `name` and `version` make the folder RUN/lightning, into which Lightning's callbacks such as ModelCheckpoint write
+    by default: RUN/checkpoints is for resuming alone.
+
+    Args:
+        run: folder of the run.
     """
 
     name, version = "lightning", ""  # type: ignore[assignment]
@@ -40,41 +43,52 @@ class MetricsLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The run's config.yaml has them."""
+        """Do nothing: the run's config.yaml has the hyperparameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        # Lightning's epoch counts passes of its own over batches that are endless
+        # Batches are endless, so that Lightning's count of epochs means nothing
         values = {printable(name): float(value) for name, value in metrics.items() if name not in ("epoch", STEP)}
         if not values or step is None:
             return
         try:
             self.table.add(step, values)
         except OSError as error:
-            error.filename = error.filename or str(self.table.path)  # a full disk says nothing of what was written
+            error.filename = error.filename or str(self.table.path)  # the error of a full disk names no file
             raise
 
 
 class MetricsTable:
-    """A metrics.csv that grows by one row a step. TrainingError for a file that is none.
+    """Writer of a metrics.csv that grows by one row per step.
 
-    What is told of the same step later, such as its validation, joins its row, which is the last one. A metric that
-    comes up for the first time becomes a column: for that the file is written anew, whole or not at all.
+    Values that are added to the last step again, such as those of its validation, join its row. A new metric becomes a
+    column, for which the file is rewritten, atomically.
+
+    Args:
+        path: of the file, which need not exist.
+
+    Raises:
+        TrainingError: the file is no metrics.csv.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.columns = _columns(path)  # metrics
+        self.columns = _read_columns(path)  # metrics
         self._step, self._values, self._length = -1, dict[str, float](), 0  # the last row, and its bytes
         self._opened = False
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the values of a step."""
+        """Write the values of a step.
+
+        Args:
+            step: optimizer steps done; not below that of the last call.
+            values: metric -> value.
+        """
         if not self._opened:
-            self._go_on(step)
+            self._truncate_from(step)
         again = step == self._step
         row = {**self._values, **values} if again else dict(values)
-        if again and row == self._values:  # also logged before a checkpoint
+        if again and row == self._values:  # values are logged again before a checkpoint
             return
         if new := [name for name in values if name not in self.columns]:
             self._add_columns(new)
@@ -86,11 +100,11 @@ class MetricsTable:
             file.truncate()
         self._step, self._values, self._length = step, row, len(line)
 
-    def _go_on(self, step: int) -> None:
-        """Cuts off a last line that a killed process never finished, and rows of steps that are made once more."""
-        place, end = _end_of(self.path)
+    def _truncate_from(self, step: int) -> None:
+        """Cut off rows from `step` on, which a resumed run makes again, and the unfinished line of a killed process."""
+        place, end = _read_tail(self.path)
         for line in end.splitlines(keepends=True):
-            if not line.endswith(b"\n") or _step(line, self.columns) >= step:
+            if not line.endswith(b"\n") or _step_of_row(line, self.columns) >= step:
                 with self.path.open("r+b") as file:
                     file.truncate(place)
                 break
@@ -98,9 +112,9 @@ class MetricsTable:
         self._opened = True
 
     def _add_columns(self, names: Sequence[str]) -> None:
-        """Writes the file anew; begins it, where there is none."""
+        """Rewrite the file with further columns; write its first line, where there is none."""
         size = self.path.stat().st_size if self.path.exists() else 0
-        if size > MOST_REWRITTEN or len(self.columns) + len(names) > MOST_METRICS:
+        if size > MAX_REWRITTEN_BYTES or len(self.columns) + len(names) > MAX_METRICS:
             raise TrainingError(
                 f"{printable(self.path)}: {size:,} bytes of {len(self.columns):,} metrics, too much for another one "
                 f"({names[0]}); move the file away, and a new one is begun"
@@ -114,12 +128,15 @@ class MetricsTable:
 
 
 def read_metrics(run: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Metric -> (steps, values) in order. A step that has several rows counts with the last value of each metric.
+    """Return metric -> (steps, values), by ascending step; of several rows of a step the last value counts.
 
-    A line that is not whole, as the last one of a killed run, is left out. TrainingError for what is no such file.
+    Incomplete lines, such as the last one of a killed run, are left out, and so is all but the last MAX_READ_BYTES.
+
+    Raises:
+        TrainingError: the file is no metrics.csv, or unreadable.
     """
     path = run / "metrics.csv"
-    columns, (_, end) = _columns(path), _end_of(path)
+    columns, (_, end) = _read_columns(path), _read_tail(path)
     series: list[dict[int, float]] = [{} for _ in columns]
     for line in end[: end.rfind(b"\n") + 1].splitlines():
         first, *cells = line.split(b",")
@@ -132,18 +149,18 @@ def read_metrics(run: Path) -> dict[str, tuple[list[int], list[float]]]:
             for values, cell in zip(series, cells):
                 if cell:
                     values[step] = float(cell)
-        except ValueError:  # the first line; one that was cut off within a number
+        except ValueError:  # the first line, or one that was cut off within a number
             continue
-    found = {name: sorted(values.items()) for name, values in zip(columns, series) if values}
-    return {name: ([step for step, _ in pairs], [value for _, value in pairs]) for name, pairs in found.items()}
+    points = {name: sorted(values.items()) for name, values in zip(columns, series) if values}
+    return {name: ([step for step, _ in pairs], [value for _, value in pairs]) for name, pairs in points.items()}
 
 
-def _columns(path: Path) -> list[str]:
-    """Metrics that a file has columns of; none where there is no file, or an empty one."""
+def _read_columns(path: Path) -> list[str]:
+    """Return the metrics of a file's columns; none where the file is missing or empty."""
     line = b""
     try:
         with open_regular(path, links=False) as file:
-            line = file.readline(LONGEST_LINE)
+            line = file.readline(MAX_LINE_BYTES)
         step, *names = next(csv.reader([line.decode()])) if line else [STEP]
     except FileNotFoundError:
         return []
@@ -151,31 +168,31 @@ def _columns(path: Path) -> list[str]:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
     except (ValueError, csv.Error):
         step, names = "", []
-    if step != STEP or not line.endswith(b"\n"[: len(line)]) or not len(set(names)) == len(names) <= MOST_METRICS:
+    if step != STEP or not line.endswith(b"\n"[: len(line)]) or not len(set(names)) == len(names) <= MAX_METRICS:
         raise TrainingError(f"{printable(path)}: damaged, its first line is not `{STEP}` and a run's metrics")
     if names == ["metric", "value"]:
         raise TrainingError(f"{printable(path)}: of an older format, a row a value; move it away, a new one is begun")
     return names
 
 
-def _end_of(path: Path) -> tuple[int, bytes]:
-    """The lines that are read, and at which byte they begin: all of them, or the last ones of a long file."""
+def _read_tail(path: Path) -> tuple[int, bytes]:
+    """Return the byte where the last whole lines within MAX_READ_BYTES begin, and these lines."""
     try:
         with open_regular(path, links=False) as file:
-            start = max(0, file.seek(0, 2) - MOST_BYTES)
+            start = max(0, file.seek(0, 2) - MAX_READ_BYTES)
             file.seek(start)
             if start:
                 start += len(file.readline())
-            return start, file.read(MOST_BYTES)
+            return start, file.read(MAX_READ_BYTES)
     except FileNotFoundError:
         return 0, b""
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
 
 
-def _step(line: bytes, columns: Sequence[str]) -> int:
-    """The step of a row; -1 for the first line, and what is no row."""
-    if len(line) > LONGEST_LINE or line.count(b",") != len(columns):
+def _step_of_row(line: bytes, columns: Sequence[str]) -> int:
+    """Return the step of a row; -1 for the first line, and for what is no row."""
+    if len(line) > MAX_LINE_BYTES or line.count(b",") != len(columns):
         return -1
     try:
         return int(line[: line.index(b",")])

@@ -1,6 +1,7 @@
-"""What the clock said: the progress that learning rates followed, step by step, by which a run can be repeated.
+"""Record of a run's progress, step by step, from which its learning rates follow and the run can be repeated.
 
-progress.csv of a run, and the same in its checkpoints.
+Schedules follow the clock, so that a repetition needs the recorded times. The record is progress.csv of a run, and part
+of its checkpoints.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from helicon.training.errors import TrainingError
 
 FILE = "progress.csv"
 HEADER = "step,progress,validated\n"
-MOST_STEPS = 10_000_000  # that are read
-LONGEST_LINE = 60  # bytes
+MAX_STEPS = 10_000_000  # read at most, into memory
+MAX_LINE_BYTES = 60  # a step, a float's repr of up to 24 characters, and a digit need less
 
 
 @dataclass
 class ProgressRecord:
-    """The share of a run that was done before each optimizer step, and the steps that a validation followed.
+    """Progress of a run before each optimizer step, and the steps that a validation followed.
 
-    progress: one more than there were steps, since the rate of the next one is known too.
+    Args:
+        progress: share of the training done, 0 to 1, before each step; one more than there were steps, as the rate of
+            the next step is known too.
+        validations: steps after which a validation was run.
     """
 
     progress: list[float] = field(default_factory=list)
@@ -35,11 +39,11 @@ class ProgressRecord:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that were made."""
+        """Optimizer steps done."""
         return max(0, len(self.progress) - 1)
 
     def state(self) -> dict[str, Tensor]:
-        """As checkpoints keep it."""
+        """Return the record as a checkpoint stores it: float64 [steps + 1] and int64 [validations]."""
         return {
             "progress": torch.tensor(self.progress, dtype=torch.float64),
             "validations": torch.tensor(self.validations, dtype=torch.int64),
@@ -47,7 +51,11 @@ class ProgressRecord:
 
     @staticmethod
     def from_state(state: Any) -> ProgressRecord:
-        """Inverse of `state`; ValueError for what is none."""
+        """Return the record of a `state`.
+
+        Raises:
+            ValueError: a damaged state.
+        """
         progress, validations = (
             state.get(name) if isinstance(state, Mapping) else None for name in ("progress", "validations")
         )
@@ -60,20 +68,24 @@ class ProgressRecord:
         return ProgressRecord(progress.double().tolist(), validations.long().tolist())
 
     def write(self, run: Path) -> None:
-        """Writes progress.csv of a run."""
+        """Write progress.csv of a run."""
         validated = set(self.validations)
         rows = (f"{step},{share!r},{int(step in validated)}\n" for step, share in enumerate(self.progress))
         write_text(run / FILE, HEADER + "".join(rows))
 
 
 def read_record(run: Path) -> ProgressRecord:
-    """That of a run's progress.csv. TrainingError where there is none, or one that is damaged."""
+    """Read progress.csv of a run.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
     path = run / FILE
     try:
         with open_regular(path, links=False) as file:
-            if file.readline(LONGEST_LINE) != HEADER.encode():
+            if file.readline(MAX_LINE_BYTES) != HEADER.encode():
                 raise ValueError("no record of a run's progress")
-            return _rows(file)
+            return _parse_rows(file)
     except FileNotFoundError:
         raise TrainingError(f"{printable(path)}: missing; it says how the run went, step by step") from None
     except (OSError, ValueError) as error:
@@ -81,9 +93,9 @@ def read_record(run: Path) -> ProgressRecord:
         raise TrainingError(f"{printable(path)}: {printable(reason, 100)}") from None
 
 
-def _rows(file: BinaryIO) -> ProgressRecord:
+def _parse_rows(file: BinaryIO) -> ProgressRecord:
     record = ProgressRecord()
-    while line := file.readline(LONGEST_LINE):
+    while line := file.readline(MAX_LINE_BYTES):
         number, fault = len(record.progress), f"damaged in line {len(record.progress) + 2}"
         step, *values = line.split(b",")
         if step != str(number).encode() or len(values) != 2 or values[1] not in (b"0\n", b"1\n"):
@@ -92,7 +104,7 @@ def _rows(file: BinaryIO) -> ProgressRecord:
             share = float(values[0])
         except ValueError:
             raise ValueError(fault) from None
-        if not 0 <= share <= 1 or number > MOST_STEPS:
+        if not 0 <= share <= 1 or number > MAX_STEPS:
             raise ValueError(fault)
         record.progress.append(share)
         if values[1] == b"1\n":

@@ -21,7 +21,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What is trained, and where the run is kept.
+    """Options of a run: what is trained, and where it is kept.
 
     Args:
         task: which classes are configured; presets say.
@@ -50,7 +50,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How weights are learned.
+    """Optimizer, and schedule of the learning rate.
 
     Args:
         optimizer: `muon` for the matrices of the layers with AdamW for the rest, or `adamw` for all.
@@ -96,14 +96,18 @@ class GPTModelConfig(GPTConfig, OptimizerConfig):
 
 @cache
 def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
-    """Returns GPTModelConfig with the options of an objective; PluginError where one is another option already."""
-    types, own = get_type_hints(objective), fields(objective)
-    for each in own:
-        if each.name in {known.name for known in fields(GPTModelConfig)}:
-            raise fault(objective, f"--model.{each.name} is another option already; give its field another name")
+    """Return GPTModelConfig extended by the options of an objective.
+
+    Raises:
+        PluginError: a field of the objective has the name of another option.
+    """
+    types, options = get_type_hints(objective), fields(objective)
+    for option in options:
+        if option.name in {base.name for base in fields(GPTModelConfig)}:
+            raise fault(objective, f"--model.{option.name} is another option already; give its field another name")
     # jsonargparse takes its help from docstrings
     described = (inspect.getdoc(objective) or "").partition("Args:\n")[2].rstrip()
-    names = [(each.name, types[each.name], default_of(each)) for each in own]
+    names = [(option.name, types[option.name], default_of(option)) for option in options]
 
     def check(self: GPTModelConfig) -> None:
         GPTModelConfig.__post_init__(self)
@@ -117,7 +121,7 @@ def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
 
 
 def default_of(option: Field[Any]) -> Any:
-    """A dataclass field with the default of another."""
+    """Return a new dataclass field with the default of another."""
     if option.default_factory is not MISSING:
         return field(default_factory=option.default_factory)
     return field(default=option.default)
@@ -125,7 +129,7 @@ def default_of(option: Field[Any]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class CodecLearningConfig(OptimizerConfig):
-    """How a codec learns, of whatever medium.
+    """Training of a codec, whatever its medium.
 
     Args:
         commitment: weight of ema's pull on the encoder.
@@ -187,10 +191,26 @@ class AudioCodecModelConfig(AudioNetConfig, CodecLearningConfig):
 
 
 def part(kind: type[Part], config: Any) -> Part:
-    """Returns the dataclass `kind` with the fields that a larger one has inherited from it."""
+    """Return a base dataclass with the fields that a derived config has inherited from it.
+
+    Args:
+        kind: base dataclass, such as GPTConfig.
+        config: instance of a class that has all of its fields.
+
+    Returns:
+        Instance of `kind`.
+    """
     return kind(**part_of(kind, config))
 
 
 def part_of(kind: type[Any], config: Any) -> dict[str, Any]:
-    """Fields of the dataclass `kind`, as a larger one has them."""
-    return {each.name: getattr(config, each.name) for each in fields(kind)}
+    """Return the fields of a base dataclass as a derived config has them.
+
+    Args:
+        kind: base dataclass.
+        config: instance of a class that has all of its fields.
+
+    Returns:
+        Name -> value.
+    """
+    return {option.name: getattr(config, option.name) for option in fields(kind)}

@@ -1,6 +1,6 @@
-"""Options of `fit`, `validate`, `test` and `prepare` that one of them has no use for: typed there, each is refused.
+"""Idle options: those that would have no effect in `fit`, `validate`, `test` or `prepare`, and are refused when typed.
 
-A config may say everything: it is for all of these commands, and for `helicon train`.
+In a config they are accepted: it serves all of these commands, and `helicon train`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from helicon.modalities import registry
 from helicon.objectives.registry import OBJECTIVES
 
-STAGES = ("--codec", "--next", "--upsampler_of")  # what `helicon train` goes by
+STAGE_OPTIONS = ("--codec", "--next", "--upsampler_of")  # for `helicon train` alone
 
 
-# What is of a checkpoint that is gone on from, whatever is typed beside it: tokenizers, and the state of an optimizer
-KEPT = ("data.tokenizers", "data.tokenizer", "data.adopt")  # and those by which tokenizers are learned
-CHECKED = (
+# Options settled by the checkpoint that a command resumes from, since it stores tokenizers and optimizer state
+TOKENIZER_OPTIONS = ("data.tokenizers", "data.tokenizer", "data.adopt")  # beside the media's fitting options
+# In `fit` alone: the optimizer's state, and the vocabulary of the layouts
+FIT_OPTIONS = (
     "model.optimizer",
     "model.lr",
     "model.weight_decay",
@@ -28,10 +29,14 @@ CHECKED = (
 
 
 @dataclass(frozen=True)
-class Idle:
-    """Options that do nothing in some commands, and why; those below them neither.
+class IdleRule:
+    """Options that have no effect in some commands, and the reason.
 
-    tasks: of a codec, or what an objective's examples are; all unless given.
+    Args:
+        commands: of Lightning's.
+        options: as they are typed; options below these have no effect either.
+        reason: for the message.
+        tasks: names of codec tasks, and kinds of an objective's examples; all where empty.
     """
 
     commands: tuple[str, ...]
@@ -40,86 +45,105 @@ class Idle:
     tasks: tuple[str, ...] = ()
 
 
-FALSE = ("false", "no", "off")  # as they are typed
-OWN = ("--optimizer", "--lr_scheduler")  # classes of the user's own
-_OURS = ("optimizer", "lr", "weight_decay", "beta2"), ("final_lr", "warmup", "schedule")  # what they take the place of
+FALSE_WORDS = ("false", "no", "off")  # YAML's words, lower case
+USER_CLASS_OPTIONS = ("--optimizer", "--lr_scheduler")  # that name the user's classes
+# Options of the group `model` that each of them replaces
+_REPLACED_OPTIONS = ("optimizer", "lr", "weight_decay", "beta2"), ("final_lr", "warmup", "schedule")
 
 
-def _of(group: str, names: str) -> tuple[str, ...]:
+def _options(group: str, names: str) -> tuple[str, ...]:
     return tuple(f"--{group}.{name}" for name in names.split())
 
 
 _LEARNING = (
-    *_of("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute head_dropout"),
-    *_of("model", "decay rare commitment kl worst spectral mel drop_unused"),
-    *_of("data", "changes drop plan workers"),
-    *_of("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
-    *_of("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
-    *_of("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
-    *_of("trainer", "overfit_batches enable_checkpointing enable_autolog_hparams"),
-    *OWN,
+    *_options("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute head_dropout"),
+    *_options("model", "decay rare commitment kl worst spectral mel drop_unused"),
+    *_options("data", "changes drop plan workers"),
+    *_options("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
+    *_options("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
+    *_options("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
+    *_options("trainer", "overfit_batches enable_checkpointing enable_autolog_hparams"),
+    *USER_CLASS_OPTIONS,
 )
 _MEASURING = ("validate", "test")
-_TESTING = _of("trainer", "limit_test_batches")
-_VALIDATING = (*_of("trainer", "limit_val_batches"), *_of("data", "val_batches"))
-_VARYING = _of("data", "changes augment drop plan")  # how training examples do
-_BATCHES = _of("data", "batch_size seed changes drop plan window workers val_batches")
+_TESTING = _options("trainer", "limit_test_batches")
+_VALIDATING = (*_options("trainer", "limit_val_batches"), *_options("data", "val_batches"))
+_VARYING = _options("data", "changes augment drop plan")  # augmentation of training examples, and condition dropout
+_BATCHES = _options("data", "batch_size seed changes drop plan window workers val_batches")
 
-IDLE = (
-    Idle(("fit",), STAGES, "only `helicon train` trains what goes before or after a run"),
-    Idle((*_MEASURING, "prepare"), (*STAGES, "--name", "--runs", "--keep", "--samples", "--repeat"), "no run is made"),
-    Idle(_MEASURING, _LEARNING, "nothing is trained"),
-    Idle(("fit",), _of("data", "drop"), "labels are learned without any condition", ("labelled",)),
-    Idle(("fit",), _VARYING, "pairs are learned from as they are", ("pairs",)),
-    Idle(("fit",), _VARYING, "pieces are made under conditions as they are", ("rollouts",)),
-    Idle((*_MEASURING, "prepare"), _of("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
-    Idle(_MEASURING, _of("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
-    Idle(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
-    Idle(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),
-    Idle(
+IDLE_RULES = (
+    IdleRule(("fit",), STAGE_OPTIONS, "only `helicon train` trains what goes before or after a run"),
+    IdleRule(
+        (*_MEASURING, "prepare"),
+        (*STAGE_OPTIONS, "--name", "--runs", "--keep", "--samples", "--repeat"),
+        "no run is made",
+    ),
+    IdleRule(_MEASURING, _LEARNING, "nothing is trained"),
+    IdleRule(("fit",), _options("data", "drop"), "labels are learned without any condition", ("labelled",)),
+    IdleRule(("fit",), _VARYING, "pairs are learned from as they are", ("pairs",)),
+    IdleRule(("fit",), _VARYING, "pieces are made under conditions as they are", ("rollouts",)),
+    IdleRule((*_MEASURING, "prepare"), _options("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
+    IdleRule(_MEASURING, _options("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
+    IdleRule(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
+    IdleRule(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),
+    IdleRule(
         ("prepare",),
-        ("--trainer", "--model", "--ckpt_path", "--weights_only", *_BATCHES, *OWN),
+        ("--trainer", "--model", "--ckpt_path", "--weights_only", *_BATCHES, *USER_CLASS_OPTIONS),
         "only the cache is made",
     ),
 )
 
 
-def idle_option(command: str, task: str, typed: Iterable[tuple[str, str]], heeded: Collection[str] = ()) -> str | None:
-    """Refusal, in one line, of the first typed option that would have no effect; None without any.
+def idle_option(
+    command: str, task: str, typed: Iterable[tuple[str, str]], supported: Collection[str] = ()
+) -> str | None:  # fmt: skip
+    """Find the first typed option that would have no effect.
 
     Args:
-        command: of Lightning's.
-        task: that is trained.
-        typed: name and value of each option.
-        heeded: options that whoever runs the command goes by.
+        command: `fit`, `validate`, `test` or `prepare`.
+        task: name of an objective or a codec task.
+        typed: name and value of each option, as `typed_options` yields them.
+        supported: options that the caller uses itself, though the command does not.
+
+    Returns:
+        Refusal in one line; None without any.
     """
     values = dict(typed)
-    if "--data.changes" in values and values.get("--data.augment", "").lower() in FALSE:
+    if "--data.changes" in values and values.get("--data.augment", "").lower() in FALSE_WORDS:
         return "--data.changes would have no effect beside --data.augment false, which stops all changes"
-    for own, ours in zip(OWN, _OURS):
-        replaced = [name for name in _of("model", " ".join(ours)) if name in values]
-        if own in values and replaced:
-            return f"{replaced[0]} would have no effect beside {own}, which is in its place"
+    for option, names in zip(USER_CLASS_OPTIONS, _REPLACED_OPTIONS):
+        replaced = [name for name in _options("model", " ".join(names)) if name in values]
+        if option in values and replaced:
+            return f"{replaced[0]} would have no effect beside {option}, which is in its place"
     kind = OBJECTIVES.get(task).examples if task in OBJECTIVES else task
     for name, value in values.items():
         reason = _reason(command, kind, name)
-        if reason and name not in heeded and value != "null":  # which asks for nothing
+        if reason and name not in supported and value != "null":  # null is the default of what it is typed for
             return f"{name} would have no effect in {command}: {reason}"
     return None
 
 
 def settled_option(command: str, task: str, names: Iterable[str]) -> str | None:
-    """The first of some options, dotted, that the checkpoint which a command goes on from settles; None without any."""
+    """Find the first option that the checkpoint settles from which a command resumes.
+
+    Args:
+        command: `fit`, `validate`, `test` or `prepare`.
+        task: name of an objective or a codec task.
+        names: dotted names of typed options.
+
+    Returns:
+        Dotted name of the option; None without any.
+    """
     learned = [f"data.{name}" for name in registry.fitting_options()]
-    checked = (*(CHECKED if command == "fit" else ()), *(("data.rate",) if task == "audio-codec" else ()))
-    settled = (*KEPT, *learned, *checked)
-    return next((name for name in names if any(f"{name}.".startswith(f"{each}.") for each in settled)), None)
+    checked = (*(FIT_OPTIONS if command == "fit" else ()), *(("data.rate",) if task == "audio-codec" else ()))
+    settled = (*TOKENIZER_OPTIONS, *learned, *checked)
+    return next((name for name in names if any(f"{name}.".startswith(f"{option}.") for option in settled)), None)
 
 
 def _reason(command: str, kind: str, name: str) -> str | None:
-    """Why an option does nothing, if so. kind: as `Idle.tasks` has it."""
-    for idle in IDLE:
-        here = command in idle.commands and kind in (idle.tasks or (kind,))
-        if here and any(name == option or name.startswith(f"{option}.") for option in idle.options):
-            return idle.reason
+    """Return the reason why an option has no effect, if so; `kind` is one of `IdleRule.tasks`."""
+    for rule in IDLE_RULES:
+        applies = command in rule.commands and kind in (rule.tasks or (kind,))
+        if applies and any(name == option or name.startswith(f"{option}.") for option in rule.options):
+            return rule.reason
     return None

@@ -1,4 +1,4 @@
-"""Lightning's options that a run has no use for, and precisions that it does not work in: each is refused by name."""
+"""Checks of Lightning's options: those without effect, odd numbers, and unsupported precisions and strategies."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytorch_lightning as pl
 from helicon.formats.checked import shown
 from helicon.formats.printable import printable
 
-FSDP2 = "fsdp2"  # as --trainer.strategy has it
-# Lightning's defaults that are not ours
+FSDP2 = "fsdp2"  # value of --trainer.strategy
+# Defaults of the Trainer that differ from Lightning's: a run has callbacks of its own for checkpoints and progress;
+# batches are endless, so that validations count steps; gradients are clipped to norm 1
 DEFAULTS = {
     "logger": False,
     "enable_checkpointing": False,
@@ -23,13 +24,14 @@ DEFAULTS = {
     "gradient_clip_val": 1.0,
     "max_epochs": -1,
     "check_val_every_n_epoch": None,
-    "val_check_interval": 200,
-    "log_every_n_steps": 10,
+    "val_check_interval": 200,  # steps
+    "log_every_n_steps": 10,  # Lightning's 50 leaves few points of a short run
 }
 
-COPIES = ("ddp_spawn", "ddp_fork", "ddp_notebook")  # strategies that pickle or fork a module in the middle of its life
+# Strategies that pickle or fork the process after the data module and its files are open
+COPYING_STRATEGIES = ("ddp_spawn", "ddp_fork", "ddp_notebook")
 
-# Option of the Trainer -> why it would do nothing, and what to use
+# Option of the Trainer -> why it would have no effect, and what to use instead
 UNUSED = {
     "model_registry": "a run has its checkpoints in its folder, which --runs and --name choose",
     "check_val_every_n_epoch": "--trainer.val_check_interval 1.0 validates every epoch, 400 every 400 batches",
@@ -39,21 +41,21 @@ UNUSED = {
     "sync_batchnorm": "there is no batch norm",
     "use_distributed_sampler": "processes share each batch by themselves",
 }
-# Values of --trainer.precision: of a GPT, and of each task that trains another network. float16 is none: gradients of
-# the summed loss leave its range, and PyTorch's fused AdamW unscales them only after they have been clipped
+# Values of --trainer.precision: of a GPT, and of each codec task. No float16: gradients of the summed loss leave its
+# range, and PyTorch's fused AdamW unscales them only after they have been clipped
 GPT_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 PRECISIONS = {
     "codec": ("32-true", "bf16-mixed"),
     "audio-codec": ("32-true", "bf16-mixed"),
 }
-# Of numbers of the trainer, such as steps
-LEAST = {"val_check_interval": 1e-6, "overfit_batches": 0, "gradient_clip_val": 0, "accumulate_grad_batches": 1}
-MOST_COUNT = 10**12
-SHORT = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}  # Lightning's other names for them
+# Bounds of the Trainer's numbers, such as steps; those without a minimum may be negative (-1: no limit)
+MIN_VALUES = {"val_check_interval": 1e-6, "overfit_batches": 0, "gradient_clip_val": 0, "accumulate_grad_batches": 1}
+MAX_COUNT = 10**12
+PRECISION_ALIASES = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}  # Lightning's
 
 
 def unused_option(config: Mapping[str, Any]) -> str | None:
-    """Refusal, in one line, of the first option of a command's config that would have no effect; None without any."""
+    """Return the refusal, in one line, of the first Lightning option that would have no effect; None without any."""
     signature = inspect.signature(pl.Trainer.__init__).parameters
     trainer = config.get("trainer") or {}
     for name, reason in UNUSED.items():
@@ -67,12 +69,12 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def odd_number(config: Mapping[str, Any]) -> str | None:
-    """Refusal, in one line, of a number of the trainer that Lightning stumbles over, or of one that is not finite."""
+def invalid_number(config: Mapping[str, Any]) -> str | None:
+    """Return the refusal, in one line, of the first number that is not finite or out of bounds; else None."""
     for name, value in config["trainer"].items():
-        least = LEAST.get(name, -MOST_COUNT)
-        if isinstance(value, int | float) and not least <= value <= MOST_COUNT:  # nor NaN
-            return f"--trainer.{name} {shown(value)}: a number from {least:g} to {MOST_COUNT:g} is accepted"
+        least = MIN_VALUES.get(name, -MAX_COUNT)
+        if isinstance(value, int | float) and not least <= value <= MAX_COUNT:  # nor NaN
+            return f"--trainer.{name} {shown(value)}: a number from {least:g} to {MAX_COUNT:g} is accepted"
     for group in ("model", "data"):
         for name, value in config[group].items():
             if not all(map(math.isfinite, _floats(value))):
@@ -81,27 +83,44 @@ def odd_number(config: Mapping[str, Any]) -> str | None:
 
 
 def _floats(value: Any) -> Iterator[float]:
-    """Those that a value is, or has in its lists and mappings."""
+    """Yield the floats of a nested value."""
     if isinstance(value, float):
         yield value
     elif isinstance(value, Mapping | list):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _floats(each)
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _floats(part)
 
 
 def unknown_precision(task: str, precision: Any) -> str | None:
-    """Refusal, in one line, of a precision that a task does not work in; None for the others."""
+    """Check a precision of the trainer.
+
+    Args:
+        task: name of an objective or a codec task.
+        precision: value of --trainer.precision.
+
+    Returns:
+        Refusal in one line; None for a precision that the task supports.
+    """
     accepted = PRECISIONS.get(task, GPT_PRECISIONS)
-    if SHORT.get(str(precision), str(precision)) in accepted:
+    if PRECISION_ALIASES.get(str(precision), str(precision)) in accepted:
         return None
     return f"--trainer.precision {_shown(precision)} is not accepted: a {task} is trained in {', '.join(accepted)}"
 
 
 def unknown_strategy(task: str, name: str, averaged: bool = False) -> str | None:
-    """Refusal, in one line, of a strategy that a task cannot be trained by; None for the others."""
+    """Check a strategy of the trainer.
+
+    Args:
+        task: name of an objective or a codec task.
+        name: value of --trainer.strategy.
+        averaged: whether weights are averaged (--model.ema).
+
+    Returns:
+        Refusal in one line; None for a strategy that the task supports.
+    """
     if name.startswith("fsdp") and name != FSDP2:
         return f"--trainer.strategy {name} takes parameters apart that Muon needs whole; use {FSDP2}"
-    if name.startswith(COPIES):
+    if name.startswith(COPYING_STRATEGIES):
         return f"--trainer.strategy {_shown(name)} copies this process as it is; use ddp, which starts others"
     if name == FSDP2 and task != "gpt":
         return f"--trainer.strategy {FSDP2} shares out the layers of a GPT alone; for {task} there is ddp"

@@ -1,4 +1,4 @@
-"""What `helicon train` is asked for: one training, and those that follow it; plain values in a run's config."""
+"""Request of a training: what `helicon train` is asked for, and the next stages; plain values in a run's config."""
 
 from __future__ import annotations
 
@@ -14,35 +14,42 @@ from helicon.formats.checked import integer, number, text
 from helicon.presets import merge
 from helicon.training.settings.sizes import check_size, shape_of, task_config
 
-LEAST_MINUTES, MOST_MINUTES, MOST_STEPS, MOST_LEVELS, MOST_SEED = 1e-6, 1e6, 10**12, 8, (1 << 32) - 1
-PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")
-FLAGS = {"init_from": "--from", "upsampler_of": "--for"}  # of the command line, where they are not the field's name
+MIN_MINUTES, MAX_MINUTES = 1e-6, 1e6  # 1e6 minutes are two years; as limit they mean that steps alone end a training
+MAX_STEPS = 10**12
+MAX_LEVELS = 8  # of a codec
+MAX_SEED = (1 << 32) - 1  # NumPy's limit
+PATH_FIELDS = ("path", "runs", "init_from", "manifest", "upsampler_of")
+FLAGS = {"init_from": "--from", "upsampler_of": "--for"}  # field -> flag, where it is not the field's name
 
 
 def check_minutes(minutes: float) -> None:
-    """ValueError for minutes that no training can last."""
-    number("minutes", minutes, LEAST_MINUTES, MOST_MINUTES)
+    """Validate the minutes of a training.
+
+    Raises:
+        ValueError: not from MIN_MINUTES to MAX_MINUTES.
+    """
+    number("minutes", minutes, MIN_MINUTES, MAX_MINUTES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """One training, as the command line or a library asks for it.
+    """Request of one training, from the command line or the library.
 
     Args:
         task: preset, config file or layout that says what is trained.
-        path: folder of files.
-        minutes: how long, at most; MOST_MINUTES where the steps alone end it.
-        steps: optimizer steps in the minutes, at most.
+        path: folder of training files.
+        minutes: time limit; MAX_MINUTES where the steps alone end the training.
+        steps: limit of optimizer steps, beside that of the minutes; None for no limit.
         size: `auto` or a shape preset.
         name: folder in `runs`; TASK-N unless given.
         runs: folder of all runs.
         init_from: run or bundle to fine-tune.
-        manifest: list of files, instead of searching the folder.
+        manifest: file with the list of training files, instead of all files of the folder.
         seed: of batches and noise.
-        levels: of sound, one of them made by the model and each finer one by an upsampler.
-        upsampler_of: run whose upsampler this is.
-        overrides: config that goes before what is chosen here.
-        next: the training that follows.
+        levels: levels of sound codes: the model makes the top one, and an upsampler each finer one.
+        upsampler_of: run that the trained upsampler is attached to.
+        overrides: config whose values replace those that are chosen for the request.
+        next: request of the next stage.
     """
 
     task: str
@@ -63,90 +70,90 @@ class TrainRequest:
     def __post_init__(self) -> None:
         check_minutes(self.minutes)
         check_size(self.size)
-        for name, low, high in (("steps", 1, MOST_STEPS), ("seed", 0, MOST_SEED), ("levels", 1, MOST_LEVELS)):
+        for name, low, high in (("steps", 1, MAX_STEPS), ("seed", 0, MAX_SEED), ("levels", 1, MAX_LEVELS)):
             if (value := getattr(self, name)) is not None:
                 integer(name, value, low, high)
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the task says, in the size that is asked for, unless that is to be chosen."""
+        """Config of the task, and of the size unless it is `auto`."""
         return merge(task_config(self.task), {} if self.size == "auto" else shape_of(self.size))
 
     @property
     def title(self) -> str:
-        """What is trained, as runs without a name are called."""
+        """Prefix of a run's default name, from the task."""
         return re.sub(r"[^\w-]+", "-", Path(self.task).stem).strip("-")
 
     @property
     def timed(self) -> bool:
-        """Whether minutes end it, not its steps alone."""
-        return self.steps is None or self.minutes < MOST_MINUTES
+        """True where the minutes limit the training, rather than its steps alone."""
+        return self.steps is None or self.minutes < MAX_MINUTES
 
     @property
     def length(self) -> str:
-        """How long it takes at most, for people."""
+        """Limit of the training in words: `10 min or 500 steps`."""
         ends = [f"{self.minutes:.3g} min"] if self.timed else []
         return " or ".join([*ends, *([] if self.steps is None else [f"{self.steps:,} steps"])])
 
     def share(self, part: float) -> float:
-        """Minutes of a stage that has that part of the time."""
-        return part * self.minutes if self.timed else MOST_MINUTES
+        """Return the minutes of a stage that takes `part` (0 to 1) of the time; MAX_MINUTES where none is limited."""
+        return part * self.minutes if self.timed else MAX_MINUTES
 
     def longer(self, times: int) -> TrainRequest:
-        """The same by itself, so many times as long, as another run."""
-        minutes = min(MOST_MINUTES, self.share(times))
-        steps = None if self.steps is None else min(MOST_STEPS, times * self.steps)
+        """Return the request of a new run, `times` as long, without the next stages."""
+        minutes = min(MAX_MINUTES, self.share(times))
+        steps = None if self.steps is None else min(MAX_STEPS, times * self.steps)
         return replace(self, minutes=minutes, steps=steps, name=None, next=None)
 
     def as_config(self) -> dict[str, Any]:
-        """Plain values, without defaults: inverse of `from_config`."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        """Return plain values by field, without defaults: inverse of `from_config`."""
+        values = {option.name: getattr(self, option.name) for option in fields(self)}
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-        defaults = {**{each.name: each.default for each in fields(self)}, "overrides": {}, "runs": "runs"}
-        said = {name: value for name, value in plain.items() if value != defaults[name]}
-        return said | ({"next": self.next.as_config()} if self.next else {})
+        defaults = {**{option.name: option.default for option in fields(self)}, "overrides": {}, "runs": "runs"}
+        config = {name: value for name, value in plain.items() if value != defaults[name]}
+        return config | ({"next": self.next.as_config()} if self.next else {})
 
     @staticmethod
     def from_config(config: Any) -> TrainRequest:
-        """Returns the request of plain values.
+        """Return the request of a mapping of plain values.
 
         Raises:
-            ValueError: for what is none, in one line.
+            ValueError: the values are no request; the message is one line.
         """
         if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
             raise ValueError("not a training")
         values = dict(config)
-        known = [each.name for each in fields(TrainRequest)]
-        if wrong := [name for name in values if name not in known] or [n for n in ("task", "path") if n not in values]:
+        names = [option.name for option in fields(TrainRequest)]
+        if wrong := [name for name in values if name not in names] or [n for n in ("task", "path") if n not in values]:
             raise ValueError(f"not a training ({text('field', wrong[0])})")
-        for name in ("task", "size", "name", *PATHS):
+        for name in ("task", "size", "name", *PATH_FIELDS):
             if values.get(name) is not None:
                 text(name, values[name])
         if not isinstance(values.get("overrides", {}), Mapping):
             raise ValueError("overrides: a config is accepted")
-        values |= {name: Path(values[name]) for name in PATHS if values.get(name) is not None}
+        values |= {name: Path(values[name]) for name in PATH_FIELDS if values.get(name) is not None}
         following = values.pop("next", None)
         return TrainRequest(**values, next=None if following is None else TrainRequest.from_config(following))
 
     def words(self) -> list[str]:
-        """A command line that asks for the same, but for what follows: for people."""
-        said = self.as_config()
-        words = [said.pop("task"), said.pop("path")]
-        overrides = dict(said.pop("overrides", {}))
-        said.pop("next", None)
+        """Return the words of a `helicon train` command that asks for the same, but for the next stages."""
+        config = self.as_config()
+        words = [config.pop("task"), config.pop("path")]
+        overrides = dict(config.pop("overrides", {}))
+        config.pop("next", None)
         if self.timed:
-            said.setdefault("minutes", self.minutes)
+            config.setdefault("minutes", self.minutes)
         else:
-            said.pop("minutes")
-        for name, value in said.items():
+            config.pop("minutes")
+        for name, value in config.items():
             words += [FLAGS.get(name, f"--{name}"), f"{value:g}" if isinstance(value, float) else str(value)]
         for file in overrides.pop("plugins", []):
             words += ["--plugin", file]
         for name, value in overrides.items():
             below = value.items() if isinstance(value, Mapping) else [(None, value)]
-            for each, setting in below:
+            for option, setting in below:
                 plain = setting if isinstance(setting, str) else json.dumps(setting)
-                words += [f"--{name}.{each}" if each else f"--{name}", plain]
+                words += [f"--{name}.{option}" if option else f"--{name}", plain]
         return words
 
     def __str__(self) -> str:

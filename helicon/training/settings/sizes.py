@@ -1,4 +1,4 @@
-"""Which size of model, number format and validations suit a machine, a folder and the minutes there are."""
+"""Choice of a model size, learning rate and validation interval for a machine, a folder and a time limit."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from helicon.modalities import registry
 from helicon.objectives.registry import OBJECTIVES
 from helicon.presets import preset, preset_names, without
 
-# size -> tokens below which it would learn them by heart before it learns the style
-NEEDS_TOKENS = {"tiny": 0, "small": 30_000, "medium": 5_000_000, "large": 200_000_000}
-CODECS = ("codec", "audio-codec")  # tasks that train one, rather than a GPT
-NEEDS_STEPS = 300  # fewer optimizer steps than this leave a model worse than a smaller one that had more
-# Floating-point operations a second that training reaches, about: of one CPU thread, of a whole GPU
+# Size -> training tokens below which a model of that size overfits before it has learned anything general
+MIN_TOKENS = {"tiny": 0, "small": 30_000, "medium": 5_000_000, "large": 200_000_000}
+CODECS = ("codec", "audio-codec")  # tasks that train a codec, rather than a GPT
+MIN_STEPS = 300  # with fewer optimizer steps a model ends worse than a smaller one that had more
+# Floating-point operations per second that training reaches, about: of a CPU thread, of a GPU
 CPU_THREAD_FLOPS, GPU_FLOPS = 25e9, {"cuda": 60e12, "mps": 2e12}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What training runs on. threads: of the CPU. gpus: that share a batch."""
+    """Machine that trains.
+
+    Args:
+        device: `cpu`, `cuda` or `mps`.
+        threads: of the CPU.
+        bf16: whether the device multiplies bfloat16 in hardware.
+        gpus: ranks that share a batch.
+    """
 
     device: str = "cpu"
     threads: int = 1
@@ -35,111 +42,153 @@ class Machine:
 
     @property
     def flops(self) -> float:
-        """Operations a second, about."""
+        """Floating-point operations per second that training reaches, about."""
         if self.device in GPU_FLOPS:
             return GPU_FLOPS[self.device] * self.gpus
+        # bfloat16 instructions about double a CPU's
         return CPU_THREAD_FLOPS * self.threads * (2 if self.bf16 else 1)
 
     @staticmethod
     def of(device: str, gpus: int = 1) -> Machine:
-        """This machine, training on `device`."""
+        """Return this machine.
+
+        Args:
+            device: `cpu`, `cuda` or `mps`.
+            gpus: ranks that share a batch.
+
+        Returns:
+            The machine with the threads that PyTorch uses.
+        """
         return Machine(device, torch.get_num_threads() or os.cpu_count() or 1, has_bf16(device), gpus)
 
 
 @dataclass(frozen=True)
 class SizeChoice:
-    """A size, and why."""
+    """Chosen size: name of a shape preset, and the reason in words."""
 
     name: str
     reason: str
 
 
 def choose_size(
-    machine: Machine, tokens: int, minutes: float, vocabulary: int, fixed: int | None = None, most: int | None = None
+    machine: Machine, tokens: int, minutes: float, vocabulary: int, fixed: int | None = None,
+    max_steps: int | None = None,
 ) -> SizeChoice:  # fmt: skip
-    """The largest size that the folder has tokens for and that gets its steps in the minutes.
+    """Choose the largest size that has enough tokens in the folder and gets enough steps in the minutes.
 
-    fixed: tokens of a sequence, where that does not depend on the size. most: steps, of which there are no more.
+    Args:
+        machine: that trains.
+        tokens: training tokens of the folder.
+        minutes: time limit.
+        vocabulary: rows of the token embedding.
+        fixed: tokens of a sequence, where the layouts settle it; None where each size has its own context.
+        max_steps: limit of optimizer steps, if any.
+
+    Returns:
+        Name of the size, and why not a larger one.
     """
     chosen = SizeChoice("tiny", "the smallest")
-    for name in list(NEEDS_TOKENS)[1:]:
+    for name in list(MIN_TOKENS)[1:]:
         config = preset(name)
         config["model"]["context"] = fixed or config["model"]["context"]
         steps = expected_steps(machine, config, vocabulary, minutes)
         within = f"about {steps:,} steps in {minutes:.3g} min on {machine.device}"
-        if most is not None and most <= steps:
-            steps, within = most, f"{most:,} steps"
-        if tokens < NEEDS_TOKENS[name]:
-            return SizeChoice(chosen.name, f"{name} wants {NEEDS_TOKENS[name]:,} tokens, there are {tokens:,}")
-        if steps < NEEDS_STEPS:
+        if max_steps is not None and max_steps <= steps:
+            steps, within = max_steps, f"{max_steps:,} steps"
+        if tokens < MIN_TOKENS[name]:
+            return SizeChoice(chosen.name, f"{name} wants {MIN_TOKENS[name]:,} tokens, there are {tokens:,}")
+        if steps < MIN_STEPS:
             return SizeChoice(chosen.name, f"{name} would get {within}")
         chosen = SizeChoice(name, f"{within}, and {tokens:,} tokens")
     return chosen
 
 
 def expected_steps(machine: Machine, config: dict[str, Any], vocabulary: int, minutes: float) -> int:
-    """Optimizer steps in the minutes: 6 operations a parameter and token, the output matrix included."""
+    """Estimate the optimizer steps in a time: 6 operations per parameter and token (arXiv:2001.08361, section 2.1).
+
+    Args:
+        machine: that trains.
+        config: preset with `model.layers`, `model.width` and `model.context`; `data.batch_size` is 16 unless set.
+        vocabulary: rows of the token embedding; the output matrix counts among the parameters.
+        minutes: time limit.
+
+    Returns:
+        Number of steps, 0 where there is no time for one.
+    """
     model = config["model"]
+    # A layer has 4 width^2 parameters of attention and 8 width^2 of the feed-forward layers
     parameters = 12 * model["layers"] * model["width"] ** 2 + vocabulary * model["width"]
     tokens = model["context"] * config.get("data", {}).get("batch_size", 16)
     return int(60 * minutes * machine.flops / (6 * parameters * tokens))
 
 
 def validation_seconds(minutes: float, steps: int) -> int:
-    """Between looks at the held-out part: 3 to 20 looks a run, at least some 50 steps apart."""
+    """Return the seconds between validations: 3 to 20 of them in a run, some 50 steps apart or more.
+
+    Args:
+        minutes: time limit.
+        steps: expected in the minutes.
+
+    Returns:
+        Whole seconds, 1 or more.
+    """
     return max(1, round(60 * minutes / min(20, max(3, steps // 50))))
 
 
 def learning_rate(width: int) -> float:
-    """The highest rate for a model of that width, which the packaged shapes follow about."""
+    """Return the peak learning rate for a width: 1 / width, at most 6e-3. The packaged shapes have about these."""
     return min(6e-3, 1 / width)
 
 
 def is_task(config: Mapping[str, Any]) -> bool:
-    """Whether a config says what is trained; one that does not is of a shape or a machine."""
+    """Return True if a config says what is trained; configs of a shape or a machine do not."""
     return config.get("task", "gpt") != "gpt" or bool((config.get("data") or {}).get("layouts"))
 
 
 def trains_codec(config: Mapping[str, Any]) -> bool:
-    """Whether a config is of a codec, not of a GPT."""
+    """Return True if a config trains a codec, False for a GPT."""
     return config.get("task") in CODECS
 
 
 def check_size(name: str) -> None:
-    """ValueError unless `name` is `auto` or a preset with a shape."""
+    """Validate a size.
+
+    Raises:
+        ValueError: neither `auto` nor a preset with a shape.
+    """
     if name == "auto":
         return
-    shapes = [each for each in preset_names() if (preset(each).get("model") or {}).get("layers")]
+    shapes = [shape for shape in preset_names() if (preset(shape).get("model") or {}).get("layers")]
     if name not in shapes:
         raise ValueError(unknown("size", name, ["auto", *shapes]))
 
 
 def shape_of(size: str) -> dict[str, Any]:
-    """What a preset says of the model and its steps; what it says of files is the task's to say."""
+    """Return the part of a preset about the model and its steps, without task, codec and files."""
     config = preset(size)
     files = [f"data.{name}" for name in config["data"] if name != "batch_size"]
     return without(config, ("task", "codec", *files))
 
 
 def layouts_task(layouts: Iterable[str]) -> str:
-    """The task that is layouts, as `task_config` takes it, none of which is taken for a preset of the same name.
+    """Join layouts to a task for `task_config`, so that none is taken for a preset of the same name.
 
     Raises:
-        ValueError: for the name of a task.
+        ValueError: a layout is the name of a task.
     """
-    found = list(layouts)
-    for name in found:
+    specs = list(layouts)
+    for name in specs:
         if name in preset_names() and not registry.is_slot(name):
             slots = "a layout names slots, such as 'text[32] music'"
             raise ValueError(f"layout {name!r}: the name of a task, which stands without --layout; {slots}")
-    return "; ".join(found) if len(found) > 1 or "[" in found[0] else f"{found[0]};"
+    return "; ".join(specs) if len(specs) > 1 or "[" in specs[0] else f"{specs[0]};"
 
 
 def task_config(task: str) -> dict[str, Any]:
-    """Returns the config that a task stands for: of a preset, of a file, or of layouts such as `text[32] music; text`.
+    """Return the config of a task: name of a preset or objective, YAML file, or layouts such as `text[32] music; text`.
 
     Raises:
-        ValueError: for what says nothing of what is trained.
+        ValueError: another name, or a config that does not say what is trained.
     """
     if task in preset_names() or task.endswith((".yaml", ".yml")):
         if is_task(config := preset(task)):

@@ -1,4 +1,4 @@
-"""Options as they are typed: names and values of a command line; its configs count as if they came before the rest."""
+"""Words of a command line: names and values of its options. Configs count as if they came before all other options."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from helicon.presets import GROUPS, dotted, preset, preset_path
 
 
 def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name and value of each option of a command line; the value is the word that follows where there is no `=`.
+    """Yield name and value of each option, `--model.lr` and `0.1`; without `=` the value is the word that follows.
 
-    A group that is typed as a whole, `--trainer '{"max_steps": 9}'`, is each option in it.
+    A group that is typed in JSON, `--trainer '{"max_steps": 9}'`, yields each option in it.
     """
     for word, following in zip(words, [*words[1:], ""]):
         name, equals, value = word.partition("=")
@@ -24,18 +24,18 @@ def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _options_of(group: str, value: str) -> Iterator[tuple[str, str]]:
     try:
-        found = yaml.safe_load(value)
-    except yaml.YAMLError:  # which the parser will say
-        found = None
-    if not isinstance(found, Mapping):  # a file, which is a config
+        options = yaml.safe_load(value)
+    except yaml.YAMLError:  # which the parser reports
+        options = None
+    if not isinstance(options, Mapping):  # a config file
         yield group, value
         return
-    for name, each in found.items():
-        yield f"{group}.{name}", each if isinstance(each, str) else json.dumps(each, default=str)
+    for name, setting in options.items():
+        yield f"{group}.{name}", setting if isinstance(setting, str) else json.dumps(setting, default=str)
 
 
 def typed_names(words: Sequence[str]) -> Iterator[str]:
-    """Dotted names of the options that words and their configs have."""
+    """Yield the dotted names of typed options, and of those of typed configs."""
     for name, value in typed_options(words):
         option = name.removeprefix("--")
         if option == "config" or option in GROUPS:
@@ -46,12 +46,12 @@ def typed_names(words: Sequence[str]) -> Iterator[str]:
 
 
 def configs_of(args: Sequence[str]) -> list[str]:
-    """Presets and files that a command line names by --config."""
+    """Return the presets and files that a command line names by --config."""
     return [value for name, value in typed_options(args) if name == "--config" and not value.startswith("{")]
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Arguments with preset names after --config replaced by the packaged files, before what is typed: that wins."""
+    """Return the arguments with configs moved to the front, as typed options win, and presets replaced by files."""
     configs, others, words = [], [], iter(args)
     for word in words:
         name, equals, value = word.partition("=")
@@ -63,9 +63,9 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 
 
 def _config_file(name: str) -> str:
-    """File of a preset or of that name, unless it is empty; what is a config itself, in JSON, stays.
+    """Return the file of a preset or path, `{}` for an empty one; a config in JSON stays.
 
-    ValueError for what is no config, which a parser would say without its name.
+    ValueError for a file that is no config; the parser's error would not name it.
     """
     if name.startswith("{"):
         return name

@@ -14,7 +14,7 @@ from helicon.formats.progress import log
 
 
 @dataclass
-class OwnParts:
+class UserParts:
     """What `--trainer.callbacks` and `--trainer.logger` bring."""
 
     callbacks: list[pl.Callback]

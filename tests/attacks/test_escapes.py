@@ -118,7 +118,7 @@ def test_words_as_they_are_made(model, tmp_path, capsys):
     blocks = {"style": SimpleNamespace(block=SimpleNamespace(tokens=[HOSTILE, "b"]))}
     watch = Watch(SimpleNamespace(sequencer=SimpleNamespace(tokenizers=blocks)), "style", True)  # type: ignore[arg-type]
     prompt = SimpleNamespace(prime=[])
-    watch.on_step([SimpleNamespace(made=1, ids=np.zeros(1, np.int64), request=SimpleNamespace(prompt=prompt))])  # type: ignore[list-item]
+    watch.on_step([SimpleNamespace(new_tokens=1, ids=np.zeros(1, np.int64), request=SimpleNamespace(prompt=prompt))])  # type: ignore[list-item]
     assert_shown(capsys.readouterr().out)
 
 

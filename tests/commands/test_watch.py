@@ -14,7 +14,7 @@ def test_the_wait_for_the_first_token_does_not_count_as_speed(monkeypatch, capsy
     clock = SimpleNamespace(now=10.0)
     monkeypatch.setattr("helicon.commands.generate.time", SimpleNamespace(monotonic=lambda: clock.now))
     watch = Watch(text_bundle(), "text", stream=False, name="level 0: ")
-    for clock.now, made in ((14.0, 1), (16.0, 2)):
-        watch.on_step([SimpleNamespace(made=made)] * 3)  # type: ignore[list-item]
+    for clock.now, new_tokens in ((14.0, 1), (16.0, 2)):
+        watch.on_step([SimpleNamespace(new_tokens=new_tokens)] * 3)  # type: ignore[list-item]
     watch.end()
     assert capsys.readouterr().err == "level 0: 6 tokens, the first after 4.00 s, then 3 a second\n"

@@ -70,7 +70,7 @@ def trained(args: argparse.Namespace, seed: int, decay: float) -> dict[str, Any]
     name = f"{args.world}-{seed}-{decay:g}"
     shutil.rmtree(args.runs / name, ignore_errors=True)  # of a measurement that was broken off
     words = [*source(args), f"--model.ema={decay}", f"--data.seed={seed}", f"--trainer.max_steps={args.steps}"]
-    words += ["--samples=false", "--keep=last", "--trainer.limit_val_batches=0", f"--runs={args.runs}"]
+    words += ["--samples=false", "--weights=last", "--trainer.limit_val_batches=0", f"--runs={args.runs}"]
     data = HeliconCLI("fit", words).datamodule
     run = run_lightning("fit", [*words, f"--name={name}"]).run_folder
     data.prepare_data()

@@ -98,7 +98,7 @@ def trained(args: argparse.Namespace, name: str, seed: int, rest: Sequence[str])
     run = f"{args.task}-{name.replace(',', '').replace(' ', '-')}-{seed}"
     request = TrainRequest(
         task=args.task, path=args.path, minutes=args.minutes, size=args.size, name=run, runs=args.runs, seed=seed,
-        overrides=merge(typed_config(rest, base), fixed, {"keep": "last"}),
+        overrides=merge(typed_config(rest, base), fixed, {"weights": "last"}),
     )  # fmt: skip
     shutil.rmtree(args.runs / run, ignore_errors=True)  # of a measurement that was broken off
     plan = plan_gpt(request, lambda line: None)

@@ -197,7 +197,7 @@ class HeliconCLI(LightningCLI):
             ours += [AverageWeights(self.model.ema)] if self.model.ema else []
         if self.command == "fit" and not config.get("fast_dev_run"):  # which writes nothing
             keep = KeepCheckpoints(self.run_folder, self.resuming)
-            best = KeepBundle(self.run_folder, self.chosen("keep") == "last", self.resuming)
+            best = KeepBundle(self.run_folder, self.chosen("weights") == "last", self.resuming)
             first = [
                 RunFolder(self.run_folder, partial(self._record, settings), self.resuming),
                 EndWithCheckpoint(keep),

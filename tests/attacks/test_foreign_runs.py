@@ -20,7 +20,7 @@ pytestmark = posix
 
 PLANTED = "planted_by_a_stranger"  # a module that says that it was imported
 OWN: dict[str, Any] = {
-    "task": "gpt", "next": None, "upsampler_of": None, "keep": "best", "samples": True,
+    "task": "gpt", "next": None, "upsampler_of": None, "weights": "best", "samples": True,
     "trainer": {
         "accelerator": "auto", "strategy": "auto", "devices": "auto", "logger": False, "callbacks": None,
         "plugins": None, "profiler": None, "max_time": "00:00:10:00", "val_check_interval": 200,

@@ -81,12 +81,12 @@ def test_fine_tuning_takes_half_the_rate(request_, tmp_path):
 
 def test_a_config_of_several():
     preset = {"task": "gpt", "model": {"layers": 4, "slot_weights": {"text": 1.0}}, "data": {"layouts": ["text"]}}
-    typed = {"keep": "last", "model": {"slot_weights": {"music": 1.0}}}
+    typed = {"weights": "last", "model": {"slot_weights": {"music": 1.0}}}
     assert merge(preset, {"model": None}, typed) == {
-        "task": "gpt", "keep": "last", "data": {"layouts": ["text"]}, "model": {"slot_weights": {"music": 1.0}},
+        "task": "gpt", "weights": "last", "data": {"layouts": ["text"]}, "model": {"slot_weights": {"music": 1.0}},
     }  # fmt: skip
     assert merge(preset, typed)["model"] == {"layers": 4, "slot_weights": {"music": 1.0}}
-    assert dotted(typed) == ["keep", "model.slot_weights"]
+    assert dotted(typed) == ["weights", "model.slot_weights"]
     assert without(preset, ["task", "model.layers"]) == {
         "model": {"slot_weights": {"text": 1.0}}, "data": {"layouts": ["text"]},
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_a_config_of_several():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--model.layers", "3", "--keep=last"], {"keep": "last", "model": {"layers": 3}}),
+        (["--model.layers", "3", "--weights=last"], {"weights": "last", "model": {"layers": 3}}),
         (["--model.lr=1e-3", "--trainer.max_time=null"], {"model": {"lr": 1e-3}, "trainer": {"max_time": None}}),
         (["--data.layouts+=text"], {"data": {"layouts": ["style[3] music", "text"]}}),
         (["--data.tokenizers.text", "bytes"], {"data": {"tokenizers": {"music": "musenet", "text": "bytes"}}}),
@@ -238,15 +238,15 @@ def test_steps_alone_end_every_stage():
 
 
 def test_a_request_as_plain_values():
-    after = TrainRequest(task="image", path=Path("p"), name="m", overrides={"data": {"size": 8}, "keep": "last"})
+    after = TrainRequest(task="image", path=Path("p"), name="m", overrides={"data": {"size": 8}, "weights": "last"})
     request = TrainRequest(task="image-codec", path=Path("p"), minutes=2.5, seed=3, runs=Path("r"), next=after)
     plain = request.as_config()
     assert plain == {
         "task": "image-codec", "path": "p", "minutes": 2.5, "seed": 3, "runs": "r",
-        "next": {"task": "image", "path": "p", "name": "m", "overrides": {"data": {"size": 8}, "keep": "last"}},
+        "next": {"task": "image", "path": "p", "name": "m", "overrides": {"data": {"size": 8}, "weights": "last"}},
     }  # fmt: skip
     assert TrainRequest.from_config(json.loads(json.dumps(plain))) == request
-    assert str(after) == "helicon train image p --name m --minutes 10 --data.size 8 --keep last"
+    assert str(after) == "helicon train image p --name m --minutes 10 --data.size 8 --weights last"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_request_as_plain_values():
         ("model:\n  pattern: dnse\n", "--model.pattern: no attention pattern 'dnse', did you mean 'dense'?", 4),
         ("model:\n  heads: 0\n", "--model.heads 0: a whole number from 1 to 65,536 is accepted", 4),
         ("task: gtp\n", "unknown task 'gtp'; nearest: gpt", 3),
-        ("keeps: last\n", "unknown option '--keeps'; nearest: --keep", 3),
+        ("weight: last\n", "unknown option '--weight'; nearest: --weights", 3),
     ],
 )
 @pytest.mark.parametrize("command", ["train", "fit"])

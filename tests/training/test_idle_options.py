@@ -26,8 +26,8 @@ FITTING = """max_steps min_steps max_time max_epochs min_epochs limit_train_batc
     gradient_clip_algorithm detect_anomaly enable_model_summary enable_progress_bar enable_checkpointing
     enable_autolog_hparams"""
 OWN = {  # but for options of the trainer, the model and the data
-    "fit": "task name runs keep samples repeat ckpt_path optimizer lr_scheduler", "validate": "task ckpt_path verbose",
-    "test": "task ckpt_path verbose", "prepare": "task",
+    "fit": "task name runs weights samples repeat ckpt_path optimizer lr_scheduler",
+    "validate": "task ckpt_path verbose", "test": "task ckpt_path verbose", "prepare": "task",
 }  # fmt: skip
 OF_TRAINER = {
     "fit": f"{TRAINER} {FITTING}", "validate": f"{TRAINER} limit_val_batches enable_progress_bar",
@@ -105,7 +105,7 @@ def test_every_option_of_a_training_is_read_or_refused(task):
 
 
 @pytest.mark.parametrize(
-    "words", [["--keep=last"], ["--model.lr", "1"], ["--model.slot_weights.text=1"], ["--model", "x"]]
+    "words", [["--weights=last"], ["--model.lr", "1"], ["--model.slot_weights.text=1"], ["--model", "x"]]
 )
 def test_what_only_a_config_may_say_is_one_line(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -116,7 +116,7 @@ def test_what_only_a_config_may_say_is_one_line(words, tmp_path, monkeypatch, ca
 
 def test_a_config_may_say_everything(tmp_path):
     config = tmp_path / "config.yaml"
-    config.write_text("keep: last\ncodec: image-codec\nmodel: {lr: 1}\ntrainer: {max_steps: 3}\n")
+    config.write_text("weights: last\ncodec: image-codec\nmodel: {lr: 1}\ntrainer: {max_steps: 3}\n")
     for command in LIGHTNING:
         check_typed(command, ["--config", str(config), "--data.path", "x"])
     check_typed("fit", ["--next=null", "--upsampler_of", "null"])

@@ -140,7 +140,9 @@ def test_the_last_step_is_kept_where_that_is_asked_for(midi_folder, tmp_path, mo
         "log",
         lambda self, name, value, **how: log(self, name, next(losses) if name == "val/loss" else value, **how),
     )
-    best, last = (load_bundle(fit(midi_folder, tmp_path, keep, f"--keep={keep}")) for keep in ("best", "last"))
+    best, last = (
+        load_bundle(fit(midi_folder, tmp_path, weights, f"--weights={weights}")) for weights in ("best", "last")
+    )
     assert (best.notes["step"], best.notes["heldout_loss"]) == (6, 1.0)
     assert last.notes["step"] == 12
     assert "heldout_loss" not in last.notes

@@ -36,7 +36,7 @@ TRAINER_WORDS = {
     "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",
 }  # fmt: skip
 IMPORT_KEYS = {"class_path", "init_args", "dict_kwargs", "__path__", "__default_config__"}  # jsonargparse's
-STAGE_OPTIONS = (*GROUPS, "codec", "keep", "samples", "plugins")  # that a next stage may override
+STAGE_OPTIONS = (*GROUPS, "codec", "weights", "samples", "plugins")  # that a next stage may override
 MAX_STAGES = 8  # that follow each other: `helicon train` makes a codec, a model and up to 7 upsamplers
 MAX_PLUGINS = 32  # of a stage; as `user_classes.MAX_PLUGINS`
 

@@ -30,7 +30,7 @@ class RunConfig:
         codec: preset that `helicon train` trains first.
         next: what `helicon train` goes on with.
         upsampler_of: run whose upsampler this is.
-        keep: weights in the bundle: those of the least held-out loss, or of the last step.
+        weights: those in the bundle: of the least held-out loss, or of the last step.
         samples: whether samples are made as it trains.
         repeat: run whose learning rates are used.
         plugins: files with code of one's own that it needs, which `--plugin FILE` adds to.
@@ -42,7 +42,7 @@ class RunConfig:
     codec: str | None = None
     next: dict[str, Any] | None = None
     upsampler_of: str | None = None
-    keep: Literal["best", "last"] = "best"
+    weights: Literal["best", "last"] = "best"
     samples: bool = True
     repeat: str | None = None
     plugins: list[str] = field(default_factory=list)

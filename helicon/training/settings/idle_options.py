@@ -75,7 +75,7 @@ IDLE_RULES = (
     IdleRule(("fit",), STAGE_OPTIONS, "only `helicon train` trains what goes before or after a run"),
     IdleRule(
         (*_MEASURING, "prepare"),
-        (*STAGE_OPTIONS, "--name", "--runs", "--keep", "--samples", "--repeat"),
+        (*STAGE_OPTIONS, "--name", "--runs", "--weights", "--samples", "--repeat"),
         "no run is made",
     ),
     IdleRule(_MEASURING, _LEARNING, "nothing is trained"),

@@ -83,7 +83,7 @@ def _reading_options(medium: str) -> tuple[str, ...]:
 
 def _tokenizer_named(data: SequenceData, slot: str) -> bool:
     """Whether a slot's tokenizer is chosen: more than that it is to be of a codec, which published shapes say."""
-    return data.source.tokenizers.get(slot, CODES) != CODES or slot in data.adopted_tokenizers
+    return data.source.tokenizers.get(slot, CODES) != CODES or slot in data.pretrained_tokenizers
 
 
 def medium_of(task: str) -> str:

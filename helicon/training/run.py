@@ -29,7 +29,7 @@ from helicon.training.learning.base import Expected
 from helicon.training.learning.epochs import EpochsToSteps, Intervals
 from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
 from helicon.training.learning.own_optimizer import OwnOptimizer
-from helicon.training.learning.restoring import Restoring
+from helicon.training.learning.restoring import CheckingConnector
 from helicon.training.learning.showing import Progress, SampleWriter
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
@@ -158,7 +158,7 @@ class HeliconCLI(LightningCLI):
         self.datamodule: Any = self.datamodule or task.datamodule(data, model)
         self.model: Any = task.module(model)
         own = (self.chosen(name) for name in ("optimizer", "lr_scheduler"))
-        self.model.own = OwnOptimizer(*(value.as_dict() if value else None for value in own))
+        self.model.user_optimizer = OwnOptimizer(*(value.as_dict() if value else None for value in own))
         if self.checkpoint:
             self.model.expected = keep_of_checkpoint(self.checkpoint, self.datamodule)
         if self.command == "fit" and self.chosen("repeat") and not self.resuming:
@@ -214,7 +214,7 @@ class HeliconCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         if self.callbacks and trainer.world_size > 1:
             raise UsageError("callbacks: other processes do not have these objects; --trainer.callbacks names a class")
-        trainer._checkpoint_connector = Restoring(trainer)
+        trainer._checkpoint_connector = CheckingConnector(trainer)
         if refusal := unknown_precision(self.task, trainer.precision):  # that a plugin of the config has set
             raise UsageError(refusal)
         return trainer
@@ -243,7 +243,7 @@ def keep_of_checkpoint(checkpoint: Path, data: Any) -> Expected:
         raise TrainingError(f"{printable(checkpoint)}: keeps nothing of the data, as those of such a task do")
     if kept:
         try:
-            data.keep(kept)
+            data.restore(kept)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             reason = printable(str(error) or type(error).__name__, MOST)
             raise TrainingError(f"{printable(checkpoint)}: what it keeps of the data is damaged ({reason})") from None

@@ -180,7 +180,7 @@ def _top_level(request: TrainRequest, first: TrainRequest | None) -> int:
     """The level that the model makes, 0 the finest; -1 where it makes sound that has none."""
     if first:
         return len(parse_hops(_preset_hops(first) or f"auto:{request.levels}", RATE)) - 1
-    tokenizer = planned_data(request).adopted_tokenizers.get(UPSAMPLED)
+    tokenizer = planned_data(request).pretrained_tokenizers.get(UPSAMPLED)
     return tokenizer.level if isinstance(tokenizer, SoundCodesTokenizer) else -1
 
 

@@ -13,7 +13,7 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 from helicon.formats.progress import log
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.keeping import KeepBundle, KeepCheckpoints
-from helicon.training.learning.validating import anywhere, between_steps, validation_is_due
+from helicon.training.learning.validating import any_rank, between_steps, validation_is_due
 from helicon.training.processes import is_first, leave_on_sigterm
 
 
@@ -51,9 +51,9 @@ class StopOnSignal(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RunModule)
-        if between_steps(trainer) and anywhere(trainer, bool(self.signal)):
+        if between_steps(trainer) and any_rank(trainer, bool(self.signal)):
             # A rate that goes by a validation is not that of a checkpoint from before it: one more step, but only one
-            self._waited = not self._waited and pl_module.own.on_plateau and validation_is_due(trainer)
+            self._waited = not self._waited and pl_module.user_optimizer.on_plateau and validation_is_due(trainer)
             if not self._waited:
                 self._saved = self.checkpoints.save(trainer)
 

@@ -22,7 +22,7 @@ from helicon.formats.image import write_image
 from helicon.generation.generate import generate
 from helicon.generation.request import Request
 from helicon.sequence.layout import TASK
-from helicon.training.learning.grow import adopt_weights
+from helicon.training.learning.grow import init_weights_from
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -238,7 +238,7 @@ def test_the_bundle_comes_back_and_is_adopted(tmp_path):
     assert again.hash() == bundle.hash()
     assert again.notes == {"imported": "gpt2-of-mine", "model_type": "gpt2"}
     fresh = make_gpt(again.gpt.config, again.schema)
-    adopt_weights(fresh, again.schema, again)
+    init_weights_from(fresh, again.schema, again)
     for name, weight in again.gpt.state_dict().items():
         if name not in ("tokens.weight", "head.weight"):
             assert torch.equal(weight, fresh.state_dict()[name])

@@ -201,7 +201,7 @@ def test_nanogpts_recipe_for_a_cpu():
     with torch.device("meta"):
         assert GPT(module.config.gpt, vocabulary_size=65, coord_table_size=0).parameter_count() == 795_904
     module.trainer = trainer
-    optimizer = module.scheduled([torch.zeros(1, 1)], [])["optimizer"]
+    optimizer = module.scheduled_optimizer([torch.zeros(1, 1)], [])["optimizer"]
     assert type(optimizer) is torch.optim.AdamW
     assert (optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["weight_decay"]) == ((0.9, 0.99), 0.1)
     rates = {step: module.config.lr * module._rate(step) for step in (50, 100, 1050, 2000)}

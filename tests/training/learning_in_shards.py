@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.sequence.layout import PatternContext
 from helicon.training.learning.optimizers import MuonAdamW
-from helicon.training.learning.sharding import full, gathered, shard, whole
+from helicon.training.learning.sharding import full_tensor, gather_full, shard, unsharded
 
 SHAPES = [
     GPTConfig(layers=2, width=12, heads=2),
@@ -39,7 +39,7 @@ def learn(gpt: GPT, share: slice = slice(None)) -> list[float]:
         places = torch.randint(0, PLACES, (4, 8, 2), generator=draw)[share]
         logits = gpt.logits(gpt(ids[:, :-1], places, PatternContext()), slice(0, ROWS))
         torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
-        norms.append(float(full(torch.nn.utils.clip_grad_norm_(gpt.parameters(), 1.0))))
+        norms.append(float(full_tensor(torch.nn.utils.clip_grad_norm_(gpt.parameters(), 1.0))))
         optimizer.step()
         optimizer.zero_grad()
     return norms
@@ -56,8 +56,10 @@ def one_of_two(rank: int, folder: Path) -> None:
         shard(gpt, init_device_mesh("cpu", (2,)))
         assert all(len(part.to_local()) < len(part) for part in cast(Any, gpt.parameters()))
         torch.testing.assert_close(learn(gpt, slice(rank, None, 2)), norms, atol=1e-6, rtol=0)
-        torch.testing.assert_close(gathered(gpt.state_dict(), keep=True), dict(oracle.state_dict()), atol=1e-6, rtol=0)
-        copy = whole(gpt, lambda: make(shape), keep=rank == 0)  # noqa: B023
+        torch.testing.assert_close(
+            gather_full(gpt.state_dict(), keep=True), dict(oracle.state_dict()), atol=1e-6, rtol=0
+        )
+        copy = unsharded(gpt, lambda: make(shape), keep=rank == 0)  # noqa: B023
         if rank == 0:
             torch.testing.assert_close(copy.state_dict(), oracle.state_dict(), atol=1e-6, rtol=0)
     dist.destroy_process_group()

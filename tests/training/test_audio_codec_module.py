@@ -374,7 +374,7 @@ def test_a_resumed_run_keeps_its_rate(sounds):
     data = AudioData(AudioDataConfig(path=str(sounds), rate=4000))
     state = data.state_dict()
     again = AudioData(AudioDataConfig(path=str(sounds)))
-    again.keep(state)
+    again.restore(state)
     again.setup("fit")
     assert again.reading == {"rate": 4000, "channels": 1}
     assert again.sounds.lengths.max() == 762  # of 1,523 samples at 8,000 a second

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helicon.formats.spectra import log_mel, spectrogram
-from helicon.training.codecs.audio_losses import LossScales, LossWeights, resolutions, scales_of, sound_loss
+from helicon.training.codecs.audio_losses import LossScales, LossWeights, measure_scales, resolutions, sound_loss
 
 RATE = 8000
 WAVEFORM = LossWeights(worst=0.0, spectral=0.0, mel=0.0)
@@ -41,7 +41,7 @@ def test_at_low_rates_windows_have_32_samples_at_least():
 def test_a_perfect_reconstruction_costs_nothing():
     sound, mask = noise(2, 2, 640), mask_of(640, 100, window=640)
     sound = sound * mask
-    assert float(sound_loss(sound, sound, mask, RATE, scales_of(sound, mask, RATE), LossWeights())) == 0
+    assert float(sound_loss(sound, sound, mask, RATE, measure_scales(sound, mask, RATE), LossWeights())) == 0
 
 
 def test_the_waveforms_part_is_the_mean_square_over_the_variance():
@@ -88,19 +88,19 @@ def test_the_log_mel_spectra_are_compared():
 @pytest.mark.parametrize("weights", [WAVEFORM, LossWeights()])
 def test_what_lies_under_the_mask_counts_for_nothing(weights):
     sound, made, mask = noise(3, 1, 640), noise(3, 1, 640, seed=1), mask_of(640, 200, 1, window=640)
-    scales = scales_of(sound, mask, RATE)
+    scales = measure_scales(sound, mask, RATE)
     expected = sound_loss(made, sound, mask, RATE, scales, weights)
     hidden = (1 - mask) * noise(3, 1, 640, seed=2)
     assert float(expected) > 0.5
     assert torch.equal(sound_loss(made + hidden, sound, mask, RATE, scales, weights), expected)
     assert torch.equal(sound_loss(made, sound + hidden, mask, RATE, scales, weights), expected)
-    assert scales_of(sound + hidden, mask, RATE) == scales
+    assert measure_scales(sound + hidden, mask, RATE) == scales
 
 
 def test_padding_has_no_gradient():
     sound, mask = noise(2, 1, 640), mask_of(640, 200, window=640)
     made = noise(2, 1, 640, seed=1).requires_grad_()
-    sound_loss(made, sound, mask, RATE, scales_of(sound, mask, RATE), LossWeights()).backward()
+    sound_loss(made, sound, mask, RATE, measure_scales(sound, mask, RATE), LossWeights()).backward()
     assert made.grad is not None
     assert made.grad[1, 0, 200:].abs().max() == 0
     assert made.grad[1, 0, :200].abs().min() > 0
@@ -110,7 +110,7 @@ def test_scales_are_the_variance_and_the_mean_square_of_the_spectra():
     sound = torch.zeros(2, 1, 640)
     sound[0, 0, :320] = 0.5
     mask = mask_of(320, 80, window=640)
-    found = scales_of(sound, mask, RATE)
+    found = measure_scales(sound, mask, RATE)
     assert found.variance == pytest.approx(0.5**2 * 320 / 400)
     for whole, n in zip(found.spectra, (512, 256, 128)):
         assert whole == pytest.approx(float(spectrogram(sound, n, n // 5).square().mean()), rel=1e-5)
@@ -120,7 +120,9 @@ def test_scales_are_the_variance_and_the_mean_square_of_the_spectra():
 def test_softer_and_louder_sounds_lose_the_same(louder):
     sound, made, mask = noise(2, 1, 640), noise(2, 1, 640, seed=1), mask_of(640, 300, window=640)
     losses = [
-        float(sound_loss(made * by, sound * by, mask, RATE, scales_of(sound * by, mask, RATE), LossWeights(mel=0.0)))
+        float(
+            sound_loss(made * by, sound * by, mask, RATE, measure_scales(sound * by, mask, RATE), LossWeights(mel=0.0))
+        )
         for by in (1.0, louder)
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
@@ -130,7 +132,7 @@ def test_softer_and_louder_sounds_lose_the_same(louder):
 @pytest.mark.parametrize("length", [640, 1, 0])
 def test_silence_has_a_finite_loss_and_gradient(made, length):
     sound, mask = torch.zeros(2, 1, 640), mask_of(length, length, window=640)
-    scales = scales_of(sound, mask, RATE)
+    scales = measure_scales(sound, mask, RATE)
     assert scales == LossScales(1e-9, (1e-9, 1e-9, 1e-9))
     made = made.clone().requires_grad_()
     loss = sound_loss(made, sound, mask, RATE, scales, LossWeights())
@@ -142,7 +144,7 @@ def test_silence_has_a_finite_loss_and_gradient(made, length):
 
 def test_half_precision_is_compared_in_full():
     sound, mask = noise(2, 1, 640), torch.ones(2, 1, 640)
-    made, scales = noise(2, 1, 640, seed=1).bfloat16(), scales_of(sound, mask, RATE)
+    made, scales = noise(2, 1, 640, seed=1).bfloat16(), measure_scales(sound, mask, RATE)
     loss = sound_loss(made, sound, mask, RATE, scales, LossWeights())
     assert loss.dtype == torch.float32
     assert torch.equal(loss, sound_loss(made.float(), sound, mask, RATE, scales, LossWeights()))

@@ -40,7 +40,7 @@ def test_a_batch_of_short_pieces_is_divided_by_full_sequences(sayings, tmp_path,
         nats, count = slot_nats(self.gpt, self.data.sequencer, batch, {"text"})["text"]
         torch.set_rng_state(random)  # dropout
         loss = step(self, batch, batch_idx)
-        seen.append((batch, float(nats), count, float(loss), self.amount(batch)))
+        seen.append((batch, float(nats), count, float(loss), self.throughput_units(batch)))
         return loss
 
     monkeypatch.setattr(GPTModule, "training_step", training_step)

@@ -12,7 +12,7 @@ import time
 import pytest
 from torch.utils.data import IterableDataset
 
-from helicon.training.learning.loaders import TrainLoader, ahead, chunks
+from helicon.training.learning.loaders import TrainLoader, chunks, prefetch
 
 
 def test_what_is_made_ahead_comes_in_order_and_its_error_in_its_place():
@@ -20,12 +20,12 @@ def test_what_is_made_ahead_comes_in_order_and_its_error_in_its_place():
         yield from range(5)
         raise OSError("the disk is gone")
 
-    found = ahead(numbers())
+    found = prefetch(numbers())
     assert [next(found) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(OSError, match="the disk is gone"):
         next(found)
-    assert list(ahead(iter("abc"))) == ["a", "b", "c"]
-    assert list(ahead(iter(()))) == []
+    assert list(prefetch(iter("abc"))) == ["a", "b", "c"]
+    assert list(prefetch(iter(()))) == []
 
 
 def test_two_are_made_while_one_is_used_and_none_after_the_end():
@@ -38,7 +38,7 @@ def test_two_are_made_while_one_is_used_and_none_after_the_end():
                 three.set()
             yield number
 
-    found = ahead(numbers())
+    found = prefetch(numbers())
     assert next(found) == 0
     assert three.wait(10)
     found.close()

@@ -181,7 +181,7 @@ def test_the_first_process_alone_writes_the_bundle(monkeypatch, tmp_path, rank):
     bundle = SimpleNamespace(gpt=GPT(module.config.gpt, 9, 4), schema=None)
     monkeypatch.setattr(GPTModule, "global_rank", property(lambda self: rank))
     monkeypatch.setattr(GPTModule, "bundle", lambda self, notes: bundle)
-    monkeypatch.setattr("helicon.training.learning.module.whole", lambda gpt, make, first: gpt)
+    monkeypatch.setattr("helicon.training.learning.module.unsharded", lambda gpt, make, first: gpt)
     monkeypatch.setattr("helicon.training.learning.module.save_bundle", lambda bundle, folder: written.append(folder))
     module.save(tmp_path, {})
     assert written == [tmp_path][rank:]

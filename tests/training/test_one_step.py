@@ -97,7 +97,7 @@ def test_decay_shrinks_matrices_and_nothing_else():
     """By lr x decay = .05 of them, without a gradient."""
     matrix, vector = nn.Parameter(torch.full((2, 2), 2.0)), nn.Parameter(torch.full((2,), 2.0))
     for optimizer in ("muon", "adamw"):
-        made = module_of(optimizer, weight_decay=0.5).scheduled([matrix], [vector])["optimizer"]
+        made = module_of(optimizer, weight_decay=0.5).scheduled_optimizer([matrix], [vector])["optimizer"]
         before = matrix.detach().clone()
         matrix.grad, vector.grad = torch.zeros(2, 2), torch.zeros(2)
         made.step()
@@ -109,7 +109,7 @@ def test_decay_shrinks_matrices_and_nothing_else():
 def test_two_steps_of_adamw(optimizer):
     """Gradients 1 and -2, rates of decay .9 and .5: 1 / sqrt(1); then -.11 / .19 over sqrt(2.25 / .75)."""
     vector = nn.Parameter(torch.zeros(1))
-    made = module_of(optimizer, beta2=0.5).scheduled([nn.Parameter(torch.zeros(1, 1))], [vector])["optimizer"]
+    made = module_of(optimizer, beta2=0.5).scheduled_optimizer([nn.Parameter(torch.zeros(1, 1))], [vector])["optimizer"]
     moves = [float(move) for move in steps(made, vector, [1.0], [-2.0])]
     assert moves == pytest.approx([-0.1, 0.1 * (0.11 / 0.19) / math.sqrt(3)], rel=1e-4)
 

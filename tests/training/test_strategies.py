@@ -19,7 +19,7 @@ from training_runs import arguments, fit, resume_words, signalled_at
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.epochs import NEVER
 from helicon.training.learning.fsdp2 import FullyShard
-from helicon.training.learning.sharding import whole
+from helicon.training.learning.sharding import unsharded
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.options import UsageError
 from helicon.training.processes import launching, launching_ranks
@@ -37,7 +37,7 @@ def test_a_gpt_in_shards_learns_as_a_whole_one(tmp_path):
 
 def test_a_whole_gpt_needs_no_copy():
     gpt = make(SHAPES[0])
-    assert whole(gpt, lambda: pytest.fail("a copy was made"), keep=True) is gpt
+    assert unsharded(gpt, lambda: pytest.fail("a copy was made"), keep=True) is gpt
 
 
 def trainer_of(config: str, *words: str) -> Any:

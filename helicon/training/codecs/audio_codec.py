@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.training.codecs.audio_data import AudioData
-from helicon.training.codecs.audio_losses import LossWeights, scales_of, sound_loss
+from helicon.training.codecs.audio_losses import LossWeights, measure_scales, sound_loss
 from helicon.training.codecs.codec_base import CodecRun
 from helicon.training.learning.sums import Sums
 from helicon.training.settings.config import AudioCodecModelConfig
@@ -68,7 +68,7 @@ class AudioCodecModule(CodecRun):
         codec = AudioCodec(self.codec_config(data))
         speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.config.hops)
         size = codec.level(0).codebook_size
-        return codec, f"{data.rate:,} samples a second to {speeds} of {self.told_codes(size)}"
+        return codec, f"{data.rate:,} samples a second to {speeds} of {self.describe_codes(size)}"
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
@@ -76,13 +76,13 @@ class AudioCodecModule(CodecRun):
         learning = QuantizerLearning(decay=own.decay, commitment=own.commitment, kl=own.kl, rare=own.rare)
         quantizers = [make_quantizer(config, learning) for _ in config.hops]
         codec, windows = AudioCodec(config, quantizers), self.data.sample(SAMPLED)
-        self.scales = scales_of(windows[:, :-1], windows[:, -1:], config.rate)
+        self.scales = measure_scales(windows[:, :-1], windows[:, -1:], config.rate)
         for level in codec.levels:
             assert isinstance(level, AudioCodecLevel)
             level.scale.fill_(self.scales.variance**0.5)
         return codec
 
-    def figure(self, name: str, part: str) -> str:
+    def metric_name(self, name: str, part: str) -> str:
         """With the hop, where there are several levels."""
         return name if len(self.parts) == 1 else f"{name}-{self._hop(part)}"
 
@@ -93,7 +93,7 @@ class AudioCodecModule(CodecRun):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Loss of a batch of windows [B, C + 1, S], the last channel of which is the mask; the sum over the levels."""
-        self.tell_progress()
+        self.update_quantizers()
         sound, mask = batch[:, :-1], batch[:, -1:]
         total = sound.new_zeros(())
         for name, level in self.parts.items():
@@ -103,13 +103,13 @@ class AudioCodecModule(CodecRun):
             total = total + made + heard.loss
             if level.started:
                 self.count(name, heard.codes)
-        self.log("train/loss", self.checked(total, batch_idx), batch_size=1)
+        self.log("train/loss", self.reduce_loss(total, batch_idx), batch_size=1)
         return total
 
     def on_validation_epoch_start(self) -> None:
         """Starts adding up errors and codes."""
         self._sums = {name: Sums(5, self.device) for name in self.parts}
-        self._held = self.no_counts()
+        self._held = self.zero_counts()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Adds a sound's figures at each level: squared error, energy, SI-SDR, mel distance, and one for its number."""
@@ -137,7 +137,7 @@ class AudioCodecModule(CodecRun):
             if count:
                 losses.append(error / energy)
                 found = {"val/si_sdr": ratio / count, "val/mel_distance": mel / count}
-                self.log_figures({self.figure(key, name): value for key, value in found.items()})
+                self.log_figures({self.metric_name(key, name): value for key, value in found.items()})
         if losses:
             self.log_figures({"val/loss": float(np.mean(losses))})
         self.log_figures(self.codebooks(self._held))
@@ -146,7 +146,7 @@ class AudioCodecModule(CodecRun):
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
-    def used(self, codec: nn.Module) -> dict[str, Tensor]:
+    def used_codes(self, codec: nn.Module) -> dict[str, Tensor]:
         """Part -> bool [K]: codes that some sound to train on has."""
         found = {}
         for name, level in bottlenecks(codec).items():
@@ -168,15 +168,15 @@ class AudioCodecModule(CodecRun):
                 target = path.with_name(f"{path.name}-{number}-{name}.wav")
                 write_audio(Sound(made.T.cpu().numpy(), self.data.rate), target)
 
-    def amount(self, batch: Tensor) -> float:
+    def throughput_units(self, batch: Tensor) -> float:
         """Seconds of sound."""
         return float(batch[:, -1].sum()) / self.data.rate
 
-    def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
+    def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
         """How good reconstructions of held-out sounds are, and how much of the codebook they use."""
         words = [f"loss {float(metrics['train/loss']):.3f}"] if "train/loss" in metrics else []
         for part in self.parts:
-            at = [self.figure(f"val/{name}", part) for name in ("si_sdr", "usage", "perplexity")]
+            at = [self.metric_name(f"val/{name}", part) for name in ("si_sdr", "usage", "perplexity")]
             if all(name in metrics for name in at):
                 ratio, usage, perplexity = (float(metrics[name]) for name in at)
                 hop = f"hop {self._hop(part)}: " if len(self.parts) > 1 else ""

@@ -74,7 +74,7 @@ class AudioData(RawData):
         """What a resumed run goes on with, whatever the folder now holds."""
         return {"rate": self.rate}
 
-    def keep(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.rate = int(state["rate"])
         self.source.options["rate"] = self.rate  # type: ignore[index]

@@ -40,7 +40,7 @@ def resolutions(rate: int) -> list[int]:
     return [max(32, 1 << round(torch.tensor(span * rate).log2().item())) for span in SPANS_S]
 
 
-def scales_of(sound: Tensor, mask: Tensor, rate: int) -> LossScales:
+def measure_scales(sound: Tensor, mask: Tensor, rate: int) -> LossScales:
     """Of windows [B, C, S] to train on; mask [B, 1, S]."""
     sound = sound * mask
     variance = float(sound.double().square().sum() / (mask.sum() * sound.shape[1]).clamp(min=1))

@@ -22,8 +22,8 @@ from helicon.vqvae.codec import ImageCodec, make_quantizer
 from helicon.vqvae.config import QuantizerLearning
 
 SHOWN = 12  # held-out pictures in the grid
-MOST_DB = 120.0  # of pictures that are the same
-WHOLE = ""  # a codec of pictures has one bottleneck, itself
+MAX_DB = 120.0  # of pictures that are the same
+PART = ""  # a codec of pictures has one bottleneck, itself
 ROUNDING = (2 / 255) ** 2 / 12  # mean squared error of values in [-1, 1] that are rounded to 8 bits
 
 
@@ -51,7 +51,10 @@ class CodecModule(CodecRun):
     def plan(self, data: CodecData) -> tuple[nn.Module, str]:
         """The codec that will be trained, and what it does with the data."""
         codec, grid = ImageCodec(self.config.codec), data.size // self.config.factor
-        return codec, f"{data.size} x {data.size} pixels to {grid} x {grid} of {self.told_codes(codec.codebook_size)}"
+        return (
+            codec,
+            f"{data.size} x {data.size} pixels to {grid} x {grid} of {self.describe_codes(codec.codebook_size)}",
+        )
 
     def make_codec(self) -> nn.Module:
         """A codec, freshly initialised."""
@@ -63,11 +66,11 @@ class CodecModule(CodecRun):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Reconstruction and quantizer's loss of a batch uint8 [B, C, H, W]."""
-        self.tell_progress()
+        self.update_quantizers()
         seen = self.codec(pixels_to_tensor(batch))
-        loss = self.checked(seen.loss, batch_idx)
+        loss = self.reduce_loss(seen.loss, batch_idx)
         if self.started:
-            self.count(WHOLE, seen.codes)
+            self.count(PART, seen.codes)
         self.log("train/loss", loss, batch_size=1)
         return seen.loss
 
@@ -75,7 +78,7 @@ class CodecModule(CodecRun):
         """Starts adding up squared errors and codes."""
         self._errors = Sums(2, self.device)
         self._psnr = PeakSignalNoiseRatio(data_range=2.0).to(self.device)  # of values in [-1, 1]
-        self._held = self.no_counts()
+        self._held = self.zero_counts()
         self._mean = pixels_to_tensor(self.data.mean[None]).double()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -85,7 +88,7 @@ class CodecModule(CodecRun):
         made, mean = self.codec.decode(codes), self._mean.to(media)
         self._errors.update((made - media).square().sum(), (media - mean).square().sum())
         self._psnr.update(made, media)
-        self.count(WHOLE, codes, self._held)
+        self.count(PART, codes, self._held)
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the share of the mean picture's squared error that is left, PSNR, usage and perplexity.
@@ -96,16 +99,16 @@ class CodecModule(CodecRun):
         if not self.started:
             return
         error, whole = self._errors.compute().tolist()
-        if values := float(self.summed(self._held[WHOLE]).sum()) * self.config.factor**2 * 3:
+        if values := float(self.sum_over_ranks(self._held[PART]).sum()) * self.config.factor**2 * 3:
             share = error / max(whole, ROUNDING * values)
-            self.log_figures({"val/loss": share, "val/psnr": min(float(self._psnr.compute()), MOST_DB)})
+            self.log_figures({"val/loss": share, "val/psnr": min(float(self._psnr.compute()), MAX_DB)})
         self.log_figures(self.codebooks(self._held))
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
-    def used(self, codec: nn.Module) -> dict[str, Tensor]:
+    def used_codes(self, codec: nn.Module) -> dict[str, Tensor]:
         """bool [K]: codes that some picture to train on has."""
         assert isinstance(codec, ImageCodec)
         pictures = self.data.pictures
@@ -114,7 +117,7 @@ class CodecModule(CodecRun):
         for start in range(0, len(train), 256):
             batch = pictures.batch(train[start : start + 256]).to(self.device)
             used[codec.encode(pixels_to_tensor(batch)).unique().cpu()] = True
-        return {WHOLE: used}
+        return {PART: used}
 
     def write_samples(self, path: Path) -> None:
         """PATH-reconstructions.png: held-out pictures (of training, where none is) before and after."""
@@ -124,11 +127,11 @@ class CodecModule(CodecRun):
         before = self.data.pictures.batch(self.data.examples(SHOWN)).to(self.device)
         write_reconstructions(self.codec, before, path.with_name(f"{path.name}-reconstructions.png"))
 
-    def amount(self, batch: Tensor) -> int:
+    def throughput_units(self, batch: Tensor) -> int:
         """Pictures."""
         return len(batch)
 
-    def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
+    def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
         """How good reconstructions of held-out pictures are, and how much of the codebook they use."""
         words = [f"loss {float(metrics['train/loss']):.4f}"] if "train/loss" in metrics else []
         if "val/psnr" in metrics:

@@ -44,11 +44,11 @@ class CodecRun(RunModule):
         """A codec, freshly initialised."""
         raise NotImplementedError
 
-    def used(self, codec: nn.Module) -> Mapping[str, Tensor]:
+    def used_codes(self, codec: nn.Module) -> Mapping[str, Tensor]:
         """Part -> bool [K]: codes that something to train on has."""
         raise NotImplementedError
 
-    def figure(self, name: str, part: str) -> str:
+    def metric_name(self, name: str, part: str) -> str:
         """How a figure of a part is logged."""
         return name
 
@@ -88,21 +88,21 @@ class CodecRun(RunModule):
         self.check_expected("codec", lambda: self.plan(self.raw)[0])
         torch.manual_seed(self.raw.seed)
         self.codec = self.make_codec()
-        self._counts = self.no_counts()
+        self._counts = self.zero_counts()
         # The quantizer keeps its own alike; DDP, which sends all buffers at every step of a validation too, would wait
         # for ever for processes that have fewer held-out batches
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
-    def told_codes(self, size: int) -> str:
+    def describe_codes(self, size: int) -> str:
         """How many codes there are, for people; of a quantizer that has another number than it is asked for, too."""
         asked = f", as many as {self.config.quantizer} makes, not the {self.config.codes} of --model.codes"
         return f"{size} codes{asked if size != self.config.codes else ''}"
 
-    def no_counts(self) -> dict[str, Tensor]:
+    def zero_counts(self) -> dict[str, Tensor]:
         """Part -> zeros int64 [K]."""
         return {name: torch.zeros(part.codebook_size, dtype=torch.int64) for name, part in self.parts.items()}
 
-    def tell_progress(self) -> None:
+    def update_quantizers(self) -> None:
         """Lets the quantizers know how far the training is."""
         done = self.progress_at(self.global_step)
         for part in self.parts.values():
@@ -113,7 +113,7 @@ class CodecRun(RunModule):
         counts = self._counts if counts is None else counts
         counts[part] = counts[part].to(codes.device).index_add_(0, codes.flatten(), torch.ones_like(codes).flatten())
 
-    def checked(self, loss: Tensor, batch_idx: int) -> Tensor:
+    def reduce_loss(self, loss: Tensor, batch_idx: int) -> Tensor:
         """The loss over all processes, so that each logs the same and all of them stop where one would."""
         loss = loss.detach()
         loss = self.trainer.strategy.reduce(loss, reduce_op="mean") if self.trainer.world_size > 1 else loss  # type: ignore[assignment]
@@ -125,12 +125,12 @@ class CodecRun(RunModule):
         figures: dict[str, float] = {}
         for side, all_counts in {"val": val, "train": self._counts}.items():
             for part, counts in all_counts.items():
-                summed = self.summed(counts)
+                summed = self.sum_over_ranks(counts)
                 if summed.sum():
                     usage, perplexity = codebook_figures(summed)
-                    figures[self.figure(f"{side}/usage", part)] = usage
-                    figures[self.figure(f"{side}/perplexity", part)] = perplexity
-        self._counts = self.no_counts()
+                    figures[self.metric_name(f"{side}/usage", part)] = usage
+                    figures[self.metric_name(f"{side}/perplexity", part)] = perplexity
+        self._counts = self.zero_counts()
         return figures
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
@@ -138,7 +138,7 @@ class CodecRun(RunModule):
         for name, value in figures.items():
             self.log(name, value, rank_zero_only=True)
 
-    def summed(self, counts: Tensor) -> Tensor:
+    def sum_over_ranks(self, counts: Tensor) -> Tensor:
         """Over all processes."""
         return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").cpu().double()  # type: ignore[union-attr]
 
@@ -147,12 +147,12 @@ class CodecRun(RunModule):
         super().on_save_checkpoint(checkpoint)
         # A validation that is due now takes these counts, and a resumed run does not repeat it
         due = validation_is_due(self.trainer)
-        checkpoint["counts"] = {part: self.summed(counts) * (not due) for part, counts in self._counts.items()}
+        checkpoint["counts"] = {part: self.sum_over_ranks(counts) * (not due) for part, counts in self._counts.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
         super().on_load_checkpoint(checkpoint)
-        found, own = checkpoint.get("counts"), self.no_counts()
+        found, own = checkpoint.get("counts"), self.zero_counts()
         if not isinstance(found, Mapping) or found.keys() != own.keys():
             raise ValueError("counts: not of the parts of this codec")
         for part, counts in found.items():
@@ -169,7 +169,7 @@ class CodecRun(RunModule):
     def configure_optimizers(self) -> Any:
         """Kernels apart from norms, biases and codebooks."""
         kernels = [p for p in self.codec.parameters() if p.dim() > 2]
-        return self.scheduled(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
+        return self.scheduled_optimizer(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the codec; without the codes that nothing to train on has, if they are to be dropped.
@@ -186,7 +186,7 @@ class CodecRun(RunModule):
         bundle = self.bundle(notes)
         if self.drop_unused:
             bundle.codec = deepcopy(bundle.codec)
-            used = self.used(bundle.codec)
+            used = self.used_codes(bundle.codec)
             for name, part in bottlenecks(bundle.codec).items():
                 part.keep(used[name])
         save_codec(bundle, folder)

@@ -17,7 +17,7 @@ from helicon.data.files import DataError
 from helicon.data.prepare import DataSource, Prepared, prepare
 from helicon.data.raw import RawBatches
 from helicon.formats.progress import log
-from helicon.training.learning.loaders import held_loader, train_loader
+from helicon.training.learning.loaders import eval_loader, train_loader
 
 
 class RawData(pl.LightningDataModule):
@@ -76,11 +76,11 @@ class RawData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """What is held out."""
-        return held_loader(self.held_batches(), self.trainer, "limit_val_batches")
+        return eval_loader(self.held_batches(), self.trainer, "limit_val_batches")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """What is held out."""
-        return held_loader(self.held_batches(), self.trainer, "limit_test_batches")
+        return eval_loader(self.held_batches(), self.trainer, "limit_test_batches")
 
     @property
     def train(self) -> np.ndarray:

@@ -39,7 +39,7 @@ class AverageWeights(WeightAveraging):
 
 
 @contextmanager
-def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[None]:
+def averaged_weights(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[None]:
     """Gives the module the weights that it is validated with while it lasts: averages where a callback makes some.
 
     That callback may be the user's own WeightAveraging. Lightning's puts them in for a validation and takes them out

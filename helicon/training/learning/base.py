@@ -20,7 +20,7 @@ from helicon.plugins.plugin import Plugin
 from helicon.training.errors import TrainingError
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.training.learning.own_optimizer import OwnOptimizer
-from helicon.training.learning.sharding import full
+from helicon.training.learning.sharding import full_tensor
 from helicon.training.runs.record import ProgressRecord
 from helicon.training.settings.config import OptimizerConfig
 
@@ -35,16 +35,16 @@ class Expected(NamedTuple):
 class RunModule(pl.LightningModule):
     """A network that a run trains. What is trained says how it is saved, shown and told of."""
 
-    unit = "tokens"  # what `amount` counts
+    unit = "tokens"  # what `throughput_units` counts
     ema = 0.0  # decay of an average of the weights, with which a model is kept; 0: the weights themselves
 
     def __init__(self, config: OptimizerConfig) -> None:
         super().__init__()
-        self.learning = config
+        self.optimizer_config = config
         self.record = ProgressRecord()
         self.replayed: ProgressRecord | None = None  # of the run that this one repeats
         self.expected: Expected | None = None  # weights of the checkpoint that it goes on from
-        self.own = OwnOptimizer()  # what `--optimizer` and `--lr_scheduler` say
+        self.user_optimizer = OwnOptimizer()  # what `--optimizer` and `--lr_scheduler` say
         self.seconds: float | None = None  # that the run may take
 
     def setup(self, stage: str) -> None:
@@ -90,11 +90,11 @@ class RunModule(pl.LightningModule):
                 there, here = (list(shapes[name]) if name in shapes else "not there" for shapes in (theirs, own))
                 raise TrainingError(f"{refused}: {printable(name, 80)} is {there}, {here} here")
 
-    def amount(self, batch: Any) -> float:
+    def throughput_units(self, batch: Any) -> float:
         """How many of `unit` a batch holds."""
         raise NotImplementedError
 
-    def headline(self, metrics: Mapping[str, Tensor]) -> list[str]:
+    def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
         """Words of the progress line."""
         losses = [f"{name} {float(value):.3f}" for name, value in sorted(metrics.items()) if name.startswith("train/")]
         return [*losses, *([f"held-out {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else [])]
@@ -125,7 +125,7 @@ class RunModule(pl.LightningModule):
         Lightning's own hook refuses fused optimizers under mixed precision.
         """
         parameters = [p for p in self.parameters() if p.grad is not None]
-        norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        norm = full_tensor(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         self.stop_unless_finite("gradient norm", norm, self.trainer.fit_loop.epoch_loop.batch_idx)
         if not gradient_clip_val:
             return
@@ -134,23 +134,23 @@ class RunModule(pl.LightningModule):
         elif norm > gradient_clip_val:  # else nothing is to be multiplied
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
-    def scheduled(self, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
+    def scheduled_optimizer(self, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
         """The optimizer, with a warm-up and a fall of the rate over the steps or the minutes that the run has.
 
         Either is the user's own where `--optimizer` or `--lr_scheduler` says so; the course of the rate is ours still
         where only the first is.
         """
-        lr, decay, beta2 = self.learning.lr, self.learning.weight_decay, self.learning.beta2
-        if self.own.optimizer:
-            optimizer = self.own.make_optimizer(self.parameters())
-        elif self.learning.optimizer == "muon":
+        lr, decay, beta2 = self.optimizer_config.lr, self.optimizer_config.weight_decay, self.optimizer_config.beta2
+        if self.user_optimizer.optimizer:
+            optimizer = self.user_optimizer.make_optimizer(self.parameters())
+        elif self.optimizer_config.optimizer == "muon":
             optimizer = MuonAdamW(matrices, rest, lr, decay, beta2)
         else:
             groups = [{"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
             optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, beta2), fused=True)
         self.progress_at(0)
-        if self.own.scheduler:
-            return {"optimizer": optimizer, "lr_scheduler": self.own.make_schedule(optimizer, self.trainer)}
+        if self.user_optimizer.scheduler:
+            return {"optimizer": optimizer, "lr_scheduler": self.user_optimizer.make_schedule(optimizer, self.trainer)}
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -160,7 +160,7 @@ class RunModule(pl.LightningModule):
         self.progress_at(self.global_step + 1)
 
     def _rate(self, step: int) -> float:
-        done, learning = self.progress_at(step), self.learning
+        done, learning = self.progress_at(step), self.optimizer_config
         if done < learning.warmup:
             return (done + 1e-3) / (learning.warmup + 1e-3)
         if learning.schedule == "linear":
@@ -177,7 +177,7 @@ class RunModule(pl.LightningModule):
         known, replayed = self.record.progress, self.replayed.progress if self.replayed else []
         if step < len(known):
             return known[step]
-        share = replayed[step] if step < len(replayed) else self.together(self.progress(step))
+        share = replayed[step] if step < len(replayed) else self.max_over_ranks(self.progress(step))
         if step == len(known):
             known.append(share)
         return share
@@ -200,7 +200,7 @@ class RunModule(pl.LightningModule):
         if self.replayed is not None and known != self.replayed.progress[: len(known)]:
             raise TrainingError(f"{self.trainer.ckpt_path}: has changed since the run that is repeated began from it")
 
-    def together(self, value: float) -> float:
+    def max_over_ranks(self, value: float) -> float:
         """The largest of all processes' values: their clocks differ, and what they learn must not."""
         if self.trainer.world_size == 1:
             return value

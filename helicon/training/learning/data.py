@@ -34,7 +34,7 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
-from helicon.training.learning.loaders import held_loader, train_loader
+from helicon.training.learning.loaders import eval_loader, train_loader
 from helicon.training.learning.named import codec_tokenizer, named_tokenizer
 
 
@@ -53,24 +53,24 @@ class SequenceData(pl.LightningDataModule):
         examples: Examples = "sequences",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.adopted: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
+        self.init_bundle: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
         sources = [layout.all_slots for layout in self.layouts]
         slots = list(dict.fromkeys(slot for names in sources for slot in names))
         chosen = {**(config.tokenizers or {}), **named_tokenizer(slots, config.tokenizer)}
-        self._given = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
-        choices = {**chosen, **{slot: kind for slot, (kind, _) in self._given.items()}}
-        if self.adopted:
-            choices |= {slot: name for slot, name in self.adopted.tokenizer_names.items() if slot in slots}
+        self._codecs = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
+        choices = {**chosen, **{slot: kind for slot, (kind, _) in self._codecs.items()}}
+        if self.init_bundle:
+            choices |= {slot: name for slot, name in self.init_bundle.tokenizer_names.items() if slot in slots}
         # A volume that louder or softer can lead to has a word only where pieces are varied
         options = {"volume_margin": int(config.augment), **config.of_media}
         options |= {} if config.max_mb is None else {"max_mb": config.max_mb}
-        for name, value in registry.read_options(sources, self.adopted.reading).items() if self.adopted else []:
+        for name, value in registry.read_options(sources, self.init_bundle.reading).items() if self.init_bundle else []:
             if options.setdefault(name, value) != value:
                 raise DataError(
                     f"--data.{name} {options[name]}: {config.adopt} was trained on files that are read with {value}"
                 )
-        for slot, known in self.adopted_tokenizers.items():
+        for slot, known in self.pretrained_tokenizers.items():
             for name, value in known.read_options.items():
                 if options.setdefault(name, value) != value:
                     raise DataError(f"--data.{name} {options[name]}: the tokenizer of {slot} was made for {value}")
@@ -91,13 +91,13 @@ class SequenceData(pl.LightningDataModule):
         self.variation = Variation(config.ranges(media), config.drop, config.plan)
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
-        self._kept: dict[str, Tokenizer] | None = None
+        self._restored: dict[str, Tokenizer] | None = None
 
     @property
-    def adopted_tokenizers(self) -> dict[str, Tokenizer]:
+    def pretrained_tokenizers(self) -> dict[str, Tokenizer]:
         """Tokenizers that are used as they are: those of a codec, and of a bundle that is fine-tuned."""
-        given = {slot: tokenizer for slot, (_, tokenizer) in self._given.items()}
-        return {**given, **(self.adopted.sequencer.tokenizers if self.adopted else {})}
+        given = {slot: tokenizer for slot, (_, tokenizer) in self._codecs.items()}
+        return {**given, **(self.init_bundle.sequencer.tokenizers if self.init_bundle else {})}
 
     @property
     def sequencer(self) -> Sequencer:
@@ -106,7 +106,7 @@ class SequenceData(pl.LightningDataModule):
         return self._sequencer
 
     @property
-    def choices(self) -> dict[str, str]:
+    def tokenizer_names(self) -> dict[str, str]:
         """Slot -> name of its tokenizer."""
         assert self.prepared is not None
         return self.prepared.tokenizer_names
@@ -137,14 +137,14 @@ class SequenceData(pl.LightningDataModule):
         """The pairs, or numbers of the examples, to train on."""
         if self.examples == "pairs":
             return corpus.select_pairs(val=False)
-        return chosen_examples(corpus, val=False, labels=self.numbers(corpus))
+        return chosen_examples(corpus, val=False, labels=self.label_ids(corpus))
 
-    def numbers(self, corpus: Corpus) -> np.ndarray | None:
+    def label_ids(self, corpus: Corpus) -> np.ndarray | None:
         """The number of each example's label, where labels are learned."""
         return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
     def _prepare(self, log: Any = lambda line: None) -> Prepared:
-        self.prepared = prepare(self.source, self.adopted_tokenizers, log, self._kept)
+        self.prepared = prepare(self.source, self.pretrained_tokenizers, log, self._restored)
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,13 +152,13 @@ class SequenceData(pl.LightningDataModule):
         tokenizers = self.sequencer.tokenizers
         states = {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()}
         weights = {slot: tokenizer_weights(tokenizer) for slot, tokenizer in tokenizers.items()}
-        kept = {"choices": dict(self.choices), "states": json.dumps(states), "weights": weights}
+        kept = {"choices": dict(self.tokenizer_names), "states": json.dumps(states), "weights": weights}
         return {**kept, "labels": list(self.labels)}
 
-    def keep(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
-        self._kept = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
+        self._restored = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.labels = tuple(texts("labels", state["labels"], MOST_LABELS))
         known = self.labels if self.examples == "labelled" else None
         self.source = replace(self.source, tokenizers=choices, labels=known)
@@ -179,7 +179,7 @@ class SequenceData(pl.LightningDataModule):
     def _stream(self, corpus: Corpus, layout: Layout) -> WindowStream | PairStream:
         if self.examples == "pairs":
             return PairStream(corpus, self.sequencer, layout, self.seed, self.batch_size)
-        labels = self.numbers(corpus)
+        labels = self.label_ids(corpus)
         return WindowStream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -200,7 +200,7 @@ class SequenceData(pl.LightningDataModule):
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
         groups: list[tuple[int, list[int]]] = []  # layout, and which of its windows are a batch
         for index, (corpus, layout) in enumerate(sources):
-            found = val_windows(corpus, self.sequencer, layout, self.examples, self.numbers(corpus))
+            found = val_windows(corpus, self.sequencer, layout, self.examples, self.label_ids(corpus))
             lengths = [max(len(window.ids) for _, window in windows) for windows in found]
             tokens = self.batch_size * (layout.prefix + self.sequencer.target_capacity(layout))
             groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
@@ -211,7 +211,7 @@ class SequenceData(pl.LightningDataModule):
             ours = [group for owner, group in groups if owner == index]
             wanted = {i for group in ours for i in group}
             # Packed once more, so that no more are in memory than are kept
-            numbers = self.numbers(corpus)
+            numbers = self.label_ids(corpus)
             found = val_windows(corpus, self.sequencer, layout, self.examples, numbers) if wanted else ()
             windows = {i: each for i, each in enumerate(found) if i in wanted}
             batches += [gather(index, [windows[i] for i in group], numbers) for group in ours]
@@ -219,7 +219,7 @@ class SequenceData(pl.LightningDataModule):
             last = batches[-1]
             nothing = {"targets": torch.full_like(last.targets, NO_TARGET)}
             batches.append(last._replace(**nothing, labels=torch.full_like(last.labels, NO_LABEL)))
-        return held_loader(batches, self.trainer, option)
+        return eval_loader(batches, self.trainer, option)
 
 
 def _takes(reading: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from helicon.training.learning.optimizers import MuonAdamW
-from helicon.training.learning.sharding import gathered, like
+from helicon.training.learning.sharding import distribute_like, gather_full
 from helicon.training.settings.lightning_options import FSDP2
 
 
@@ -33,11 +33,11 @@ class FullyShard(ModelParallelStrategy):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         assert self.lightning_module is not None
-        return gathered(self.lightning_module.state_dict(), self.is_global_zero)
+        return gather_full(self.lightning_module.state_dict(), self.is_global_zero)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         inner = optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
-        return gathered(inner.state_dict(), self.is_global_zero)
+        return gather_full(inner.state_dict(), self.is_global_zero)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
         Strategy.save_checkpoint(self, checkpoint, filepath, storage_options)
@@ -48,22 +48,24 @@ class FullyShard(ModelParallelStrategy):
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         assert self.lightning_module is not None
         own, kept = dict(self.lightning_module.state_dict()), checkpoint["state_dict"]
-        shared = {name: like(tensor, own.get(name, tensor)) for name, tensor in kept.items()}
+        shared = {name: distribute_like(tensor, own.get(name, tensor)) for name, tensor in kept.items()}
         self.lightning_module.load_state_dict(shared, strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
-            optimizer.load_state_dict(shared_out(state, optimizer))
+            optimizer.load_state_dict(distribute_optimizer_state(state, optimizer))
 
 
-def shared_out(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+def distribute_optimizer_state(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """The whole state of an optimizer, with what has a parameter's shape shared out as the parameter is."""
     if isinstance(optimizer, MuonAdamW):
-        return {name: shared_out(part, getattr(optimizer, name)) for name, part in state.items()}
+        return {name: distribute_optimizer_state(part, getattr(optimizer, name)) for name, part in state.items()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
     def shared(value: Any, parameter: Tensor) -> Any:
-        return like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
+        return (
+            distribute_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
+        )
 
     states = {
         i: {name: shared(value, parameters[i]) for name, value in kept.items()} for i, kept in state["state"].items()

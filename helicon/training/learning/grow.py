@@ -11,7 +11,7 @@ from helicon.training.errors import TrainingError
 
 
 @torch.no_grad()
-def adopt_weights(gpt: GPT, schema: Schema, source: Bundle) -> None:
+def init_weights_from(gpt: GPT, schema: Schema, source: Bundle) -> None:
     """Copies into `gpt` what `source` knows: all layers, and the rows of tokens and places that both name.
 
     A new row starts as the mean of its block's rows, so that a new label begins as an average of those known.

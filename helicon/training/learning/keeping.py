@@ -15,9 +15,9 @@ from helicon.bundle import storage as bundle
 from helicon.formats import checked
 from helicon.formats.json_files import read_json
 from helicon.training.errors import TrainingError
-from helicon.training.learning.averaging import averaged
+from helicon.training.learning.averaging import averaged_weights
 from helicon.training.learning.base import RunModule
-from helicon.training.learning.validating import anywhere, between_steps, validation_is_due
+from helicon.training.learning.validating import any_rank, between_steps, validation_is_due
 from helicon.training.runs.record import FILE, read_record
 from helicon.vqvae import storage
 
@@ -63,7 +63,7 @@ class KeepBundle(pl.Callback):
         assert isinstance(pl_module, RunModule)
         notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
         notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
-        with averaged(trainer, pl_module):
+        with averaged_weights(trainer, pl_module):
             pl_module.save(self.run / "model", notes)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,9 +115,9 @@ class KeepCheckpoints(pl.Callback):
             record.validations = sorted({*record.validations, *known})
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        if between_steps(trainer) and anywhere(trainer, time.monotonic() - self.saved_at > self.seconds):
+        if between_steps(trainer) and any_rank(trainer, time.monotonic() - self.saved_at > self.seconds):
             # A resumed run does not make the validation that follows: one that is killed in it would go without
-            self._waited = not self._waited and anywhere(trainer, validation_is_due(trainer))
+            self._waited = not self._waited and any_rank(trainer, validation_is_due(trainer))
             if not self._waited:
                 self.save(trainer)
 

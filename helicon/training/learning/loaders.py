@@ -26,14 +26,14 @@ class TrainLoader(DataLoader[Any]):
     dataset: NumberedBatches[Any]  # type: ignore[assignment]
 
     def __init__(self, batches: NumberedBatches[Any], where: Callable[[], int], workers: int) -> None:
-        super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_begun)
-        self.where = where
+        super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_ignore_sigint)
+        self.first_batch = where
 
     def __iter__(self) -> Any:
-        self.dataset.first = self.where()
+        self.dataset.first = self.first_batch()
         with safe_path():
             batches = super().__iter__()
-        return batches if self.num_workers else ahead(batches)
+        return batches if self.num_workers else prefetch(batches)
 
 
 def train_loader(batches: NumberedBatches[Any], trainer: pl.Trainer | None, workers: int) -> TrainLoader:
@@ -42,13 +42,13 @@ def train_loader(batches: NumberedBatches[Any], trainer: pl.Trainer | None, work
     return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, workers)
 
 
-def _begun(worker: int) -> None:
+def _ignore_sigint(worker: int) -> None:
     """A terminal tells all processes of Ctrl-C: workers leave it to the training, which ends after its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
-def ahead(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
+def prefetch(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
     """The same items: a thread makes some while those before them are used. Its errors are raised in their place."""
     thread, end = ThreadPoolExecutor(1), object()
     try:
@@ -70,7 +70,7 @@ class ShardedBatches(IterableDataset[Any]):
         return iter(self.batches)
 
 
-def held_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) -> DataLoader[Any]:
+def eval_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) -> DataLoader[Any]:
     """A loader of a process' share of what is held out, of which Lightning looks at so many batches.
 
     limit: option that says how many, `limit_val_batches` or `limit_test_batches`. Lightning cannot tell what a share of

@@ -19,9 +19,9 @@ from helicon.plugins.plugin import Plugin, PluginError
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.data import SequenceData
-from helicon.training.learning.grow import adopt_weights
+from helicon.training.learning.grow import init_weights_from
 from helicon.training.learning.samples import write_samples
-from helicon.training.learning.sharding import shard, whole
+from helicon.training.learning.sharding import shard, unsharded
 from helicon.training.learning.sums import Sums
 from helicon.training.memory import return_freed_memory
 from helicon.training.rollouts import roll_out
@@ -62,8 +62,8 @@ class GPTModule(RunModule):
         self.check_expected("network", lambda: self._built(self._made()), self.config.layers)
         torch.manual_seed(self.data.seed)
         gpt = self._made()
-        if self.data.adopted is not None:
-            adopt_weights(gpt, self.data.sequencer.schema, self.data.adopted)
+        if self.data.init_bundle is not None:
+            init_weights_from(gpt, self.data.sequencer.schema, self.data.init_bundle)
         network = self._built(gpt)
         network.gpt.checkpoint = self.config.recompute
         if self.config.recompute:
@@ -87,7 +87,7 @@ class GPTModule(RunModule):
 
     def _bundled(self, gpt: GPT, notes: dict[str, Any] | None = None) -> Bundle:
         return Bundle(
-            gpt=gpt, sequencer=self.data.sequencer, tokenizer_names=self.data.choices, notes=notes or {},
+            gpt=gpt, sequencer=self.data.sequencer, tokenizer_names=self.data.tokenizer_names, notes=notes or {},
             reading=self.data.reading, objective=self.objective, labels=self.data.labels,
         )  # fmt: skip
 
@@ -101,19 +101,19 @@ class GPTModule(RunModule):
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
         """Writes the bundle."""
         bundle = self.bundle(notes)
-        bundle.gpt = whole(bundle.gpt, self._made, self.global_rank == 0)
+        bundle.gpt = unsharded(bundle.gpt, self._made, self.global_rank == 0)
         if self.global_rank == 0:
             save_bundle(bundle, folder)
 
     def plugins(self) -> list[Plugin]:
         """Those that its media, tokenizers, patterns and objective come from."""
-        return plugins_of_model(self.config.gpt, self.data.sequencer, self.data.choices, self.objective)
+        return plugins_of_model(self.config.gpt, self.data.sequencer, self.data.tokenizer_names, self.objective)
 
     def write_samples(self, path: Path) -> None:
         """Writes one item of each layout."""
         write_samples(self.bundle({}), path, self.global_step)
 
-    def amount(self, batch: Batch) -> int:
+    def throughput_units(self, batch: Batch) -> int:
         """Tokens fed, padding aside."""
         return int(batch.lengths.sum())
 
@@ -179,4 +179,4 @@ class GPTModule(RunModule):
         kinds = ("tokens", "places")
         decayed = [p for n, p in self.gpt.named_parameters() if p.dim() > 1 and not n.startswith(kinds)]
         ids = {id(p) for p in decayed}
-        return self.scheduled(decayed, [p for p in self.parameters() if id(p) not in ids])
+        return self.scheduled_optimizer(decayed, [p for p in self.parameters() if id(p) not in ids])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from helicon.gpt.numbers import has_bf16
-from helicon.training.learning.sharding import full, like
+from helicon.training.learning.sharding import distribute_like, full_tensor
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0, so that five steps bring singular values near 1 (Jordan et al. 2024)
 
@@ -44,7 +44,7 @@ def orthogonalised_in_turns(matrices: Iterable[Tensor]) -> Iterator[Tensor]:
         yield from map(orthogonalised, matrices)
         return
     matrices, own = iter(matrices), dist.get_rank()
-    while turn := [full(_for_products(matrix)) for matrix in islice(matrices, dist.get_world_size())]:
+    while turn := [full_tensor(_for_products(matrix)) for matrix in islice(matrices, dist.get_world_size())]:
         made = [orthogonalised(x).contiguous() if i == own else torch.empty_like(x) for i, x in enumerate(turn)]
         for sent in [dist.broadcast(update, src=i, async_op=True) for i, update in enumerate(made)]:
             assert sent is not None
@@ -75,7 +75,7 @@ class Muon(Optimizer):
             matrices = (self._accelerated(parameter, group["momentum"]) for parameter in parameters)
             for parameter, update in zip(parameters, orthogonalised_in_turns(matrices)):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                moved = like(update.to(parameter.dtype).view(parameter.shape), parameter)
+                moved = distribute_like(update.to(parameter.dtype).view(parameter.shape), parameter)
                 parameter.add_(moved, alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
 
     def _accelerated(self, parameter: Tensor, momentum: float) -> Tensor:
@@ -87,7 +87,7 @@ class Muon(Optimizer):
 
 
 # What each keeps of a parameter, by name
-KEPT: dict[type[Optimizer], tuple[str, ...]] = {Muon: ("momentum",), AdamW: ("step", "exp_avg", "exp_avg_sq")}
+STATE_KEYS: dict[type[Optimizer], tuple[str, ...]] = {Muon: ("momentum",), AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
 class MuonAdamW(Optimizer):

@@ -20,12 +20,12 @@ from helicon.formats.checked import shown
 from helicon.formats.printable import MOST, printable
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
-from helicon.training.learning.optimizers import KEPT, MuonAdamW
+from helicon.training.learning.optimizers import STATE_KEYS, MuonAdamW
 
-MOST_NUMBER = 1 << 53  # of anything counted
+MAX_NUMBER = 1 << 53  # of anything counted
 
 
-class Restoring(_CheckpointConnector):
+class CheckingConnector(_CheckpointConnector):
     """Lightning's, which checks first. Whatever it comes upon is a TrainingError that names the checkpoint.
 
     A private class, put in the place of the trainer's own: of what is restored when, optimizers last, the public hooks
@@ -75,19 +75,19 @@ class Restoring(_CheckpointConnector):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Timer) and callback.state_key in found:
                 times = {stage: float(time) for stage, time in callback.state_dict()["time_elapsed"].items()}
-                check_like(f"callbacks.{callback.state_key}", found[callback.state_key], {"time_elapsed": times})
+                check_structure(f"callbacks.{callback.state_key}", found[callback.state_key], {"time_elapsed": times})
 
     def _check_progress(self, found: Mapping[str, Any]) -> None:
         """ValueError unless loops, optimizers and schedulers are built as here, and have come as far as the record."""
         module = self.trainer.lightning_module
         assert isinstance(module, RunModule)
-        check_like("loops", found.get("loops"), self._get_loops_state_dict())
+        check_structure("loops", found.get("loops"), self._get_loops_state_dict())
         steps = module.record.steps
         step = found["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
         counts = {"global_step": found.get("global_step"), "loops": step["total"]["completed"]}
         if self.trainer.state.fn == TrainerFn.FITTING:
-            own = module.own.scheduler is not None
-            check_like("lr_schedulers", found.get("lr_schedulers"), self._schedulers(), any_number=own)
+            own = module.user_optimizer.scheduler is not None
+            check_structure("lr_schedulers", found.get("lr_schedulers"), self._schedulers(), any_number=own)
             if not own:
                 counts["lr_schedulers"] = found["lr_schedulers"][0]["last_epoch"]
             states, optimizers = found.get("optimizer_states"), self.trainer.optimizers
@@ -103,23 +103,23 @@ class Restoring(_CheckpointConnector):
         return [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
 
 
-def check_like(name: str, found: Any, own: Any, any_number: bool = False) -> None:
+def check_structure(name: str, found: Any, own: Any, any_number: bool = False) -> None:
     """ValueError unless a value is built as one's own: of the same keys, lengths and types, numbers finite and not
     negative unless any will do, as in a schedule of the user's own. Flags may be missing: later versions of PyTorch
     have more of them, which they set themselves."""
     if isinstance(own, dict):
         _check_keys(name, found, own)
         for key, value in found.items():
-            check_like(f"{name}.{key}", value, own[key], any_number)
+            check_structure(f"{name}.{key}", value, own[key], any_number)
     elif isinstance(own, list | tuple):
         if type(found) is not type(own) or len(found) != len(own):
             raise ValueError(f"{name}: {shown(found)}, {len(own)} values are needed")
         for value, each in zip(found, own):
-            check_like(name, value, each, any_number)
+            check_structure(name, value, each, any_number)
     elif type(own) in (int, float):
         accepted = (int,) if type(own) is int and not any_number else (int, float)
         kind = type(found) in accepted
-        if not kind or (not any_number and not (0 <= found <= MOST_NUMBER and math.isfinite(found))):
+        if not kind or (not any_number and not (0 <= found <= MAX_NUMBER and math.isfinite(found))):
             raise ValueError(f"{name}: {shown(found)}")
     elif type(found) is not type(own):
         raise ValueError(f"{name}: {shown(found)}")
@@ -147,8 +147,8 @@ def check_optimizer(name: str, found: Any, optimizer: Optimizer) -> None:
         return
     own = optimizer.state_dict()
     _check_keys(name, found, own)
-    known = type(optimizer) in KEPT  # else one of the user's own
-    check_like(f"{name}.param_groups", found["param_groups"], own["param_groups"], any_number=not known)
+    known = type(optimizer) in STATE_KEYS  # else one of the user's own
+    check_structure(f"{name}.param_groups", found["param_groups"], own["param_groups"], any_number=not known)
     for group, ours in zip(found["param_groups"], own["param_groups"]):
         for key, value in group.items():
             if not isinstance(ours[key], float | tuple) and value != ours[key]:
@@ -163,7 +163,7 @@ def check_optimizer(name: str, found: Any, optimizer: Optimizer) -> None:
         return
     for key, kept in found["state"].items():
         place, shape = f"{name}.state.{key}", parameters[key].shape
-        _check_keys(place, kept, dict.fromkeys(KEPT[type(optimizer)], 0))
+        _check_keys(place, kept, dict.fromkeys(STATE_KEYS[type(optimizer)], 0))
         for what, tensor in kept.items():
             if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
                 raise ValueError(f"{place}.{what}: no tensor of numbers with a point")

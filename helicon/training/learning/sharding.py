@@ -28,19 +28,19 @@ def shard(gpt: GPT, mesh: DeviceMesh) -> None:
     fully_shard(gpt, mesh=mesh, reshard_after_forward=False)
 
 
-def full(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The tensor itself, or all parts of it; all processes have to ask."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, parameter: Tensor) -> Tensor:
+def distribute_like(tensor: Tensor, parameter: Tensor) -> Tensor:
     """A whole tensor, which all processes have, shared out as `parameter` is."""
     if not isinstance(parameter, DTensor):
         return tensor
     return distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
-def gathered(tree: Any, keep: bool) -> Any:
+def gather_full(tree: Any, keep: bool) -> Any:
     """Dictionaries and lists with whole tensors on the CPU in place of parts; empty ones on processes that keep none.
 
     One is gathered at a time, so a device holds little more than its parts.
@@ -53,14 +53,14 @@ def gathered(tree: Any, keep: bool) -> Any:
     return tree_map_only(DTensor, gather, tree)
 
 
-def whole(gpt: GPT, make: Callable[[], GPT], keep: bool) -> GPT:
+def unsharded(gpt: GPT, make: Callable[[], GPT], keep: bool) -> GPT:
     """The GPT itself, or a copy on the CPU of one that is shared out; without weights on processes that keep none."""
     weights = gpt.state_dict()
     if not any(isinstance(tensor, DTensor) for tensor in weights.values()):
         return gpt
     with torch.device("meta"):
         copy = make()
-    weights = gathered(weights, keep)
+    weights = gather_full(weights, keep)
     if keep:
         copy.load_state_dict(weights, assign=True)
     return copy

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from helicon.formats.progress import stream
-from helicon.training.learning.averaging import averaged
+from helicon.training.learning.averaging import averaged_weights
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.epochs import EpochsToSteps
 
@@ -21,17 +21,17 @@ class Progress(pl.Callback):
     def __init__(self, epochs: EpochsToSteps, out: Any = None) -> None:
         self.epochs, self.out = epochs, out or stream()
         self.terminal = self.out.isatty()
-        self.amount = 0
+        self.units = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
-        self.start, self.printed, self.amount, self.begun = time.monotonic(), 0.0, 0, pl_module.progress()
+        self.start, self.printed, self.units, self.begun = time.monotonic(), 0.0, 0, pl_module.progress()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RunModule)
-        self.amount += pl_module.amount(batch) * trainer.world_size
+        self.units += pl_module.throughput_units(batch) * trainer.world_size
         now = time.monotonic()
         if now - self.printed > (0.5 if self.terminal else 10.0):
             self.printed = now
@@ -47,8 +47,8 @@ class Progress(pl.Callback):
         seconds, done = time.monotonic() - self.start, module.progress()
         rate = (done - self.begun) / seconds if seconds else 0.0
         left = (1 - done) / rate if rate > 0 else 0.0
-        speed = f"{self.amount / max(seconds, 1e-9):,.0f} {module.unit}/s"
-        told = module.headline(trainer.callback_metrics)
+        speed = f"{self.units / max(seconds, 1e-9):,.0f} {module.unit}/s"
+        told = module.progress_metrics(trainer.callback_metrics)
         parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.words(trainer)]
         parts += [*told, speed, f"ETA {clock(left)}"]
         print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
@@ -83,7 +83,7 @@ class SampleWriter(pl.Callback):
         begun = time.monotonic()
         if self.spent > self.share * (begun - self.start):
             return
-        with torch.random.fork_rng(devices=[]), averaged(trainer, pl_module):
+        with torch.random.fork_rng(devices=[]), averaged_weights(trainer, pl_module):
             pl_module.write_samples(self.folder / f"step-{trainer.global_step:06d}")
         pl_module.train()
         self.spent += time.monotonic() - begun

@@ -55,6 +55,6 @@ def validation_is_due(trainer: pl.Trainer) -> bool:
     return trainer.enable_validation and (loop.total_batch_idx + 1) % interval == 0
 
 
-def anywhere(trainer: pl.Trainer, holds: bool) -> bool:
+def any_rank(trainer: pl.Trainer, holds: bool) -> bool:
     """Whether it holds on any of the processes, which must do the same."""
     return holds if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(holds, all=False)

@@ -26,7 +26,7 @@ from helicon.gpt.config import GPTConfig
 from helicon.gpt.quantized import Int8Linear
 from helicon.modalities import registry
 from helicon.objectives import registry as objectives
-from helicon.objectives.base import MOST_LABELS
+from helicon.objectives.base import MAX_LABELS
 from helicon.objectives.guarded import build_network, kept_parts
 from helicon.plugins.loading import require
 from helicon.plugins.plugin import PluginError
@@ -145,7 +145,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
             notes=notes_of(config),
             reading=dict(options),
             objective=objectives.restored(objective["name"], objective["options"]),
-            labels=tuple(texts("labels", config["labels"], MOST_LABELS)),
+            labels=tuple(texts("labels", config["labels"], MAX_LABELS)),
         )
         with torch.device("meta"):
             expected = kept_parts(bundle.objective, build_network(bundle.objective, bundle)).state_dict()

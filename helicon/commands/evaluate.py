@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.evaluation.losses import LayoutLoss
-from helicon.evaluation.measure import check_asked
+from helicon.evaluation.measure import check_options
 from helicon.evaluation.measure import evaluate as measure
 from helicon.formats.printable import MOST, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
@@ -17,7 +17,7 @@ from helicon.generation.runtime import RuntimeConfig, choose_device, naming_mode
 
 def evaluate(args: Namespace) -> int:
     """Runs the command."""
-    check_asked(args.heldout, args.held_out, args.obedience, seconds=args.seconds, seed=args.seed)
+    check_options(args.heldout, args.held_out, args.obedience, seconds=args.seconds, seed=args.seed)
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     with naming_model(args.model):
         found = measure(

@@ -14,7 +14,7 @@ import numpy as np
 from helicon.cli import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.evaluation.reconstruction import check_level
-from helicon.evaluation.sound_through_codec import through
+from helicon.evaluation.sound_roundtrip import roundtrip_sound
 from helicon.formats.audio import read_blocks, write_blocks
 from helicon.formats.files import write_json
 from helicon.formats.printable import print_text
@@ -45,7 +45,7 @@ def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
             level = codec.level(number)
             target = out if alone else out / f"{place:03d}-{Path(name).stem}-hop{level.hop}.wav"
             try:
-                figures = through(level, codec, Path(name), partial(write_wav, target, codec))
+                figures = roundtrip_sound(level, codec, Path(name), partial(write_wav, target, codec))
             except (OSError, ValueError) as error:
                 faults += 1
                 print_text(f"helicon: {name}: {reason(error)}", sys.stderr)

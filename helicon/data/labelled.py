@@ -11,7 +11,7 @@ from helicon.data.corpus import Corpus
 from helicon.data.entries import DataError, FolderScan
 from helicon.formats.printable import MOST, printable
 from helicon.modalities import registry
-from helicon.objectives.base import MOST_LABELS, NO_LABEL
+from helicon.objectives.base import MAX_LABELS, NO_LABEL
 from helicon.sequence.layout import Layout
 
 ACCEPTED = "a folder for each label, or a manifest with a column label, is accepted"
@@ -84,8 +84,8 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     if len(counts) < 2:
         fault = f"one label alone, {printable(next(iter(counts)), MOST)}" if counts else "no labels"
         raise DataError(f"{path}: {fault}; {ACCEPTED}")
-    if len(counts) > MOST_LABELS:
-        raise DataError(f"{path}: {len(counts):,} labels; {MOST_LABELS:,} are accepted")
+    if len(counts) > MAX_LABELS:
+        raise DataError(f"{path}: {len(counts):,} labels; {MAX_LABELS:,} are accepted")
     for label, count in sorted(counts.items()):
         if count < 2:
             raise DataError(f"{path}: label {printable(label, MOST)} has one file; two or more are accepted")

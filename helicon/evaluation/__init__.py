@@ -1,4 +1,6 @@
-"""How good a model is: its losses, whether music comes out as it was asked for, and what its layers know.
+"""Evaluation: losses, controllability of music, reconstructions by codecs, labels of files, features of layers.
 
-Everything here measures a bundle or an n-gram on files; nothing here trains, and commands only print what is found.
+In come a `Bundle` (or an n-gram or codec) and files; out come frozen results that save themselves as JSON or media, and
+that commands print. Nothing here trains. Open `measure.py` first (`helicon eval`), then `losses.py`; the rest are one
+file a measurement.
 """

@@ -1,4 +1,4 @@
-"""Files told apart by a model that has learned labels."""
+"""Labels of files, predicted by a model that was trained to classify."""
 
 from __future__ import annotations
 
@@ -23,52 +23,60 @@ from helicon.sequence.layout import Layout
 
 
 class ClassificationError(CommandError, ValueError):
-    """A model without labels, or a file that it cannot tell; the message is one line."""
+    """Model without labels, or a file that it cannot classify; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classification:
-    """What a file is taken for. probabilities: of each label, the likeliest first."""
+    """Predicted labels of a file.
+
+    Attributes:
+        file: the file.
+        probabilities: probability of each label, the likeliest first.
+    """
 
     file: Path
     probabilities: dict[str, float]
 
     @property
     def label(self) -> str:
-        """The likeliest."""
+        """Likeliest label."""
         return next(iter(self.probabilities))
 
     @property
     def suffix(self) -> str:
-        """Of the file that `save` writes."""
+        """File suffix of what `save` writes, with the dot."""
         return ".json"
 
     def as_json(self) -> dict[str, Any]:
-        """The file and its labels, as `helicon classify --json` prints them."""
+        """Return the file and its labels, as `helicon classify --json` prints them."""
         return {"file": str(self.file), "labels": self.probabilities}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes both as JSON, the likeliest label first."""
+        """Write file and labels as JSON, the likeliest label first."""
         write_text(path, json_text(self.as_json()) + "\n")
 
     def _repr_html_(self) -> str:
-        """The file, and its labels with their probabilities."""
+        """Show the file, and its labels with their probabilities."""
         return html_table((self.file.name, ""), [(name, plain(p)) for name, p in self.probabilities.items()])
 
 
 def classify_files(
     bundle: Bundle, files: Sequence[Path], batch: int = 16, top: int | None = None
 ) -> list[Classification]:  # fmt: skip
-    """The labels of some files, whose conditions are left out.
+    """Classify files; conditions are left out, as in training.
 
     Args:
-        bundle: a model that `helicon train classify` has made.
-        files: of the medium that it makes.
-        batch: sequences at a time.
-        top: labels a file, the likeliest; all unless given.
+        bundle: model trained by `helicon train classify`.
+        files: files of the medium that it was trained on.
+        batch: sequences in a batch.
+        top: number of likeliest labels to keep; None for all.
+
+    Returns:
+        Labels of each file, in order; of a file with several documents the mean log-probabilities, renormalised.
 
     Raises:
-        ClassificationError: for another model, a file that cannot be read, or one without anything in it.
+        ClassificationError: another model, an unreadable or empty file, or top or batch below 1.
     """
     if top is not None and top < 1:
         raise ClassificationError(f"--top {top}: 1 or more is accepted")
@@ -76,22 +84,22 @@ def classify_files(
         raise ClassificationError(f"--batch {batch}: 1 or more is accepted")
     if not isinstance(bundle.objective, Classify):
         raise ClassificationError("this model has no labels; `helicon train classify DIR --from RUN` gives it some")
-    found = []
+    results = []
     for file in files:
         corpus, layout = _corpus(bundle, file)
         examples = range(len(corpus))
         batches = window_batches(bundle.gpt, bundle.sequencer, corpus, layout, examples, batch, blind=True)
-        logs_NK = np.stack([each.numpy() for each in log_probabilities(bundle.network, batches).values()])
-        mean_K = logs_NK.mean(0)  # of a file with several documents
+        logp_NK = np.stack([logp_K.numpy() for logp_K in log_probabilities(bundle.network, batches).values()])
+        mean_K = logp_NK.mean(0)  # over a file's documents
         shares_K = np.exp(mean_K - mean_K.max())
         shares_K /= shares_K.sum()
         ranked = np.argsort(-shares_K, kind="stable")[:top]
-        found.append(Classification(file=file, probabilities={bundle.labels[i]: float(shares_K[i]) for i in ranked}))
-    return found
+        results.append(Classification(file=file, probabilities={bundle.labels[i]: float(shares_K[i]) for i in ranked}))
+    return results
 
 
 def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
-    """A file's documents as the examples of the layout that makes its medium."""
+    """Encode a file's documents as examples of the layout that generates its medium."""
     for layout in bundle.schema.layouts:
         slot, modality = layout.target, registry.for_slot(layout.target.name, layout.all_slots)
         if file.suffix.lower() in modality.suffixes:

@@ -1,4 +1,4 @@
-"""Asks a model for pieces and measures what came: instruments, tempo, label. Real pieces are measured the same way."""
+"""Controllability of music: instruments, tempo and label of sampled pieces against those requested."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ import numpy as np
 from helicon.bundle.bundle import Bundle
 from helicon.data.files import share
 from helicon.data.prepare import Prepared
-from helicon.evaluation.heard_tempo import heard_tempo
 from helicon.evaluation.label_classifier import LinearProbe, fit_classifier
 from helicon.evaluation.music_statistics import music_statistics
 from helicon.evaluation.style_sampler import ControllabilityError, RealPiece, SampledPiece, StyleSampler
+from helicon.evaluation.tempo import estimate_tempo
 from helicon.formats.score import Score
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.style import Style, StyleTokenizer
 
-FEWEST_PIECES = 8  # of a label that is measured
-FOLDS = 4  # of the real pieces, each judged by a classifier of the others
-DIFFERENT = 1.06  # tempos further apart than this, octaves aside, are another's
+MIN_PIECES = 8  # of a label that is measured: two for each fold
+FOLDS = 4  # of the cross-validation on real pieces
+DIFFERENT_RATIO = 1.06  # tempos further apart, octaves aside, differ: twice the 3 % that count as right
 
 
 def measure_controllability(
     bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], count: int, seconds: float = 24.0, seed: int = 0
 ) -> dict[str, Any]:
-    """JSON-able figures for `count` pieces a label, asked by its word alone, and as many by headers of real pieces.
+    """Sample pieces by their label alone and by headers of real pieces, and measure both.
+
+    Args:
+        bundle: model of music with a style slot.
+        prepared: real pieces.
+        layouts: their layouts.
+        count: pieces of each label, by either kind of request.
+        seconds: length of each piece, and of the excerpts of real ones.
+        seed: of the sampling.
+
+    Returns:
+        JSON-able figures: `instruments`, `tempo`, and `label` where there are several labels.
 
     Raises:
-        ControllabilityError: where the model takes no style, or the folder has no label that it knows, with
-            FEWEST_PIECES or more.
+        ControllabilityError: the model takes no style, or knows no label with MIN_PIECES real pieces.
     """
     sampler = StyleSampler.of(bundle, layouts)
     corpus = prepared.corpora[list(layouts).index(sampler.layout)]
@@ -40,65 +50,80 @@ def measure_controllability(
     if not real:
         known = ", ".join(sampler.style.labels) or "none"
         raise ControllabilityError(
-            f"no label with {FEWEST_PIECES} pieces or more that the model knows (it knows: {known})"
+            f"no label with {MIN_PIECES} pieces or more that the model knows (it knows: {known})"
         )
     headers = [pieces[i * len(pieces) // count % len(pieces)].style for pieces in real.values() for i in range(count)]
     alone = [Style(label) for label in real for _ in range(count)]
     by_name = sampler.sample(alone, seconds, seed)
     by_header = sampler.sample(headers, seconds, seed, first=len(alone))
-    found: dict[str, Any] = {"pieces": len(by_name) + len(by_header), "seconds": seconds, "seed": seed}
-    found["instruments"] = instruments_figures(by_header, sampler.style)
-    found["tempo"] = tempo_figures(by_header, [piece for pieces in real.values() for piece in pieces])
+    figures: dict[str, Any] = {"pieces": len(by_name) + len(by_header), "seconds": seconds, "seed": seed}
+    figures["instruments"] = instruments_figures(by_header, sampler.style)
+    figures["tempo"] = tempo_figures(by_header, [piece for pieces in real.values() for piece in pieces])
     if len(real) > 1:
-        found["label"] = label_figures(real, by_name, by_header)
-    return found
+        figures["label"] = label_figures(real, by_name, by_header)
+    return figures
 
 
 def by_label(pieces: Iterable[RealPiece]) -> dict[str, list[RealPiece]]:
-    """Label -> its pieces, for labels with enough of them, in order of name."""
-    found: dict[str, list[RealPiece]] = defaultdict(list)
+    """Group pieces by label, sorted; labels with fewer than MIN_PIECES are left out."""
+    groups: dict[str, list[RealPiece]] = defaultdict(list)
     for piece in pieces:
-        found[piece.style.label or ""].append(piece)
-    return {label: found[label] for label in sorted(found) if label and len(found[label]) >= FEWEST_PIECES}
+        groups[piece.style.label or ""].append(piece)
+    return {label: groups[label] for label in sorted(groups) if label and len(groups[label]) >= MIN_PIECES}
 
 
-def instruments_figures(made: Sequence[SampledPiece], tokenizer: StyleTokenizer) -> dict[str, Any]:
-    """Share of pieces without a sound outside the set asked, and of notes outside it."""
-    asked = [piece for piece in made if piece.asked.instruments]
-    others = []
+def instruments_figures(pieces: Sequence[SampledPiece], tokenizer: StyleTokenizer) -> dict[str, Any]:
+    """Measure notes by instruments that were not requested.
+
+    Args:
+        pieces: sampled pieces; those without requested instruments are left out.
+        tokenizer: has the table of instruments.
+
+    Returns:
+        Counts of pieces and notes, and the share of pieces without such a note (None for no pieces).
+    """
+    asked = [piece for piece in pieces if piece.requested.instruments]
+    outside = []
     for piece in asked:
         playing = tokenizer.table.by_program[piece.score.program]
-        inside = [i for i, row in enumerate(tokenizer.table.instruments) if row.name in piece.asked.instruments]
-        others.append(int((~np.isin(playing, inside)).sum()))
+        inside = [i for i, row in enumerate(tokenizer.table.instruments) if row.name in piece.requested.instruments]
+        outside.append(int((~np.isin(playing, inside)).sum()))
     return {
-        "pieces": len(asked), "pieces_without_others": float(np.mean(np.array(others) == 0)) if others else None,
-        "notes": sum(len(piece.score) for piece in asked), "notes_of_others": sum(others),
+        "pieces": len(asked), "pieces_without_others": float(np.mean(np.array(outside) == 0)) if outside else None,
+        "notes": sum(len(piece.score) for piece in asked), "notes_of_others": sum(outside),
     }  # fmt: skip
 
 
-def tempo_figures(made: Sequence[SampledPiece], real: Sequence[RealPiece]) -> dict[str, Any]:
-    """Errors of the tempo in the file and of the tempo that is heard, each as a share of the tempo asked.
+def tempo_figures(pieces: Sequence[SampledPiece], real: Sequence[RealPiece]) -> dict[str, Any]:
+    """Measure relative errors of the written and of the estimated tempo against the requested one.
 
-    Real pieces are heard against the word of their header, which is a step of 5 quarters a minute. `another` hears the
-    pieces that were made near a tempo that was asked for another of them: what no control at all would look like.
+    Real pieces are compared with the word of their header, a step of 5 quarter notes a minute. The control `another`
+    compares a sampled piece with the tempo requested for another one: what no control at all would reach.
+
+    Args:
+        pieces: sampled pieces; those without a requested tempo are left out.
+        real: real pieces.
+
+    Returns:
+        `written_largest_error`, and `tempo_errors` of `made`, `real` and `another`.
     """
-    asked = [(piece.score, piece.asked.tempo_bpm) for piece in made if piece.asked.tempo_bpm]
+    asked = [(piece.score, piece.requested.tempo_bpm) for piece in pieces if piece.requested.tempo_bpm]
     written = [abs(score.tempo_bpm / bpm - 1) for score, bpm in asked]
-    others = [(score, asked[(i + len(asked) // 2) % len(asked)][1], bpm) for i, (score, bpm) in enumerate(asked)]
-    another = [(score, other) for score, other, bpm in others if _apart(other, bpm) > np.log(DIFFERENT)]
+    shuffled = [(score, asked[(i + len(asked) // 2) % len(asked)][1], bpm) for i, (score, bpm) in enumerate(asked)]
+    another = [(score, other) for score, other, bpm in shuffled if _apart(other, bpm) > np.log(DIFFERENT_RATIO)]
     middles = [(piece.excerpts[len(piece.excerpts) // 2], piece.style.tempo_bpm) for piece in real]
     return {
         "written_largest_error": max(written, default=None),
-        "made": heard_figures(asked),
-        "real": heard_figures([(score, bpm) for score, bpm in middles if bpm]),
-        "another": heard_figures(another),
+        "made": tempo_errors(asked),
+        "real": tempo_errors([(score, bpm) for score, bpm in middles if bpm]),
+        "another": tempo_errors(another),
     }
 
 
-def heard_figures(pairs: Iterable[tuple[Score, float]]) -> dict[str, Any]:
-    """Pieces whose tempo can be heard, and how far it is from the tempo given for each."""
-    heard = [(heard_tempo(score, bpm), bpm) for score, bpm in pairs]
-    errors = np.array([abs(found / bpm - 1) for found, bpm in heard if found])
+def tempo_errors(pairs: Iterable[tuple[Score, float]]) -> dict[str, Any]:
+    """Measure estimated tempos against (score, quarter notes a minute); scores without an estimate are left out."""
+    estimates = [(estimate_tempo(score, bpm), bpm) for score, bpm in pairs]
+    errors = np.array([abs(estimate / bpm - 1) for estimate, bpm in estimates if estimate])
     return {
         "pieces": len(errors),
         "median_error": float(np.median(errors)) if len(errors) else None,
@@ -109,22 +134,30 @@ def heard_figures(pairs: Iterable[tuple[Score, float]]) -> dict[str, Any]:
 def label_figures(
     real: Mapping[str, list[RealPiece]], by_name: Sequence[SampledPiece], by_header: Sequence[SampledPiece]
 ) -> dict[str, Any]:
-    """How well a classifier knows real pieces it has not seen, and how often it names the label that was asked.
+    """Measure how often a classifier recognises the requested label, beside its accuracy on real pieces.
 
-    The accuracy is of excerpts as long as the pieces made, each judged by a classifier of the other folds' pieces. What
-    is made is judged by one of all real pieces. Means are over labels, each weighing the same. Chance is that of pieces
-    asked by label alone: a whole header's instruments give some labels away, even with untrained weights.
+    Accuracy is on excerpts as long as the sampled pieces, each by a classifier of the other folds. Sampled pieces are
+    judged by a classifier of all real pieces. Means are over labels with equal weight. `chance` fits requests by label
+    alone: the instruments of a whole header give some labels away, even with untrained weights.
+
+    Args:
+        real: real pieces by label, two labels at least.
+        by_name: pieces requested by their label alone.
+        by_header: pieces requested by the header of a real piece.
+
+    Returns:
+        JSON-able figures: rates in [0, 1], and a confusion row a label.
     """
-    seen = named_unseen(real)
+    held_out = cross_validate(real)
     classifier = _fit((label, score) for label, pieces in real.items() for piece in pieces for score in piece.excerpts)
     rows: dict[str, dict[str, Any]] = {}
     for label, pieces in real.items():
-        alone = _named(classifier, [piece.score for piece in by_name if piece.asked.label == label])
-        header = _named(classifier, [piece.score for piece in by_header if piece.asked.label == label])
+        alone = _named(classifier, [piece.score for piece in by_name if piece.requested.label == label])
+        header = _named(classifier, [piece.score for piece in by_header if piece.requested.label == label])
         rows[label] = {
-            "real_pieces": len(pieces), "real_recall": _share(seen[label], label), "asked": alone.total(),
+            "real_pieces": len(pieces), "real_recall": _share(held_out[label], label), "asked": alone.total(),
             "hit": _share(alone, label), "hit_whole_header": _share(header, label),
-            "named": dict(alone), "named_whole_header": dict(header), "real_named": dict(seen[label]),
+            "named": dict(alone), "named_whole_header": dict(header), "real_named": dict(held_out[label]),
         }  # fmt: skip
 
     def mean(key: str) -> float:
@@ -132,26 +165,26 @@ def label_figures(
 
     return {
         "chance": 1 / len(rows), "real_accuracy": mean("real_recall"), "hit_rate": mean("hit"),
-        "real_excerpts": sum(found.total() for found in seen.values()),
+        "real_excerpts": sum(names.total() for names in held_out.values()),
         "hit_rate_whole_header": mean("hit_whole_header"), "labels": rows,
     }  # fmt: skip
 
 
-def named_unseen(real: Mapping[str, list[RealPiece]]) -> dict[str, Counter[str]]:
-    """Label -> what its excerpts are named, all those of a piece by a classifier that has seen none of them."""
-    found: dict[str, Counter[str]] = {label: Counter() for label in real}
+def cross_validate(real: Mapping[str, list[RealPiece]]) -> dict[str, Counter[str]]:
+    """Predict the labels of real excerpts by label, by cross-validation: pieces, not excerpts, are split into folds."""
+    predictions: dict[str, Counter[str]] = {label: Counter() for label in real}
     folds = {label: [sorted(pieces, key=_by_hash)[i::FOLDS] for i in range(FOLDS)] for label, pieces in real.items()}
     for left_out in range(FOLDS):
-        seen = [
+        training = [
             (label, score)
             for label, parts in folds.items()
             for piece in chain.from_iterable(parts[:left_out] + parts[left_out + 1 :])
             for score in piece.excerpts
         ]
-        classifier = _fit(seen)
+        classifier = _fit(training)
         for label, parts in folds.items():
-            found[label] += _named(classifier, [score for piece in parts[left_out] for score in piece.excerpts])
-    return found
+            predictions[label] += _named(classifier, [score for piece in parts[left_out] for score in piece.excerpts])
+    return predictions
 
 
 def _by_hash(piece: RealPiece) -> float:
@@ -164,7 +197,7 @@ def _fit(pairs: Iterable[tuple[str, Score]]) -> LinearProbe:
 
 
 def _named(classifier: LinearProbe, scores: Sequence[Score]) -> Counter[str]:
-    """How many of the scores are given each label; an empty one is given none, and counts as ''."""
+    """Count the predicted labels of scores; an empty score counts as ''."""
     rows = [music_statistics(score) for score in scores if len(score)]
     named = Counter(classifier.predict(np.stack(rows)) if rows else [])
     return named + Counter({"": len(scores) - len(rows)})
@@ -175,6 +208,6 @@ def _share(named: Counter[str], label: str) -> float:
 
 
 def _apart(a_bpm: float, b_bpm: float) -> float:
-    """Distance of two tempos in natural logarithms, octaves aside."""
+    """Return the distance of two tempos in natural logarithms, octaves aside."""
     distance = abs(np.log(a_bpm / b_bpm)) % np.log(2)
     return float(min(distance, np.log(2) - distance))

@@ -1,4 +1,4 @@
-"""Features of a layer: the mean hidden state of each example, for a linear probe (iGPT, section 2.2).
+"""Features of a layer for a linear probe: mean hidden state of each example (iGPT, section 2.2).
 
 Shapes: N examples, B sequences, T tokens, C width.
 """
@@ -36,24 +36,40 @@ class FeaturesError(CommandError, ValueError):
 def layer_features(
     bundle: Bundle, corpus: Corpus, layout: Layout, layers: Collection[int], batch: int = 16
 ) -> dict[int, np.ndarray]:  # fmt: skip
-    """Layer -> float32 [N, C]: the mean of the hidden states before its attention, after its norm.
+    """Compute the mean hidden state of each example, after a layer's first norm and before its attention.
 
-    Over the positions that predict the made slot's tokens, which are iGPT's: from the one before the slot to the last
-    that is fed. Layer 0 has the embeddings; the number of layers stands for what comes after all of them. An example
-    longer than the context is seen in windows, each token once. Conditions are fed as the model has learned with them,
-    so those of a model of labels are left open. ValueError for layers that the model does not have, and
-    for numbers that are not finite.
+    The mean is over the positions that predict the target slot's tokens, as in iGPT: from the one before the slot to
+    the last that is fed. An example longer than the context is fed in windows, each token once. Conditions are fed as
+    in training, so those of a classifier are left out.
+
+    Args:
+        bundle: model.
+        corpus: examples of the layout.
+        layout: layout of the model.
+        layers: indices; 0 is the embeddings, the number of layers the output of the final norm.
+        batch: sequences in a batch.
+
+    Returns:
+        Features float32 [N, C] by layer.
+
+    Raises:
+        FeaturesError: a layer that the model does not have.
+        NotFiniteError: NaN or infinity.
     """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
     check_layers(layers, gpt.config.layers)
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
     sums = {layer: np.zeros((len(corpus), gpt.config.width)) for layer in sorted(set(layers))}
     counts = np.zeros((len(corpus), 1))
-    # Those of like length together, to waste little on padding
+    # Examples of like length together, to waste little on padding
     order = np.argsort(corpus.lengths(layout.target.name), kind="stable").tolist()
-    told = bar(order, of="features", unit="pieces")
+    progress = bar(order, of="features", unit="pieces")
     blind = bundle.objective.blind
-    windows = ((each, window) for each in told for window in scored_windows(corpus, sequencer, layout, each, blind))
+    windows = (
+        (example, window)
+        for example in progress
+        for window in scored_windows(corpus, sequencer, layout, example, blind)
+    )
     while group := list(islice(windows, batch)):
         examples = [example for example, _ in group]
         packed = collate(index, [window for _, window in group])
@@ -69,7 +85,15 @@ def layer_features(
 
 
 def check_layers(layers: Collection[int], last: int) -> None:
-    """FeaturesError unless all are from 0 to `last`, and there is one."""
+    """Check indices of layers.
+
+    Args:
+        layers: at least one, from 0 to `last`.
+        last: number of layers of the model.
+
+    Raises:
+        FeaturesError: an index out of range, or none.
+    """
     wrong = [layer for layer in layers if not 0 <= layer <= last]
     if wrong or not layers:
         asked = wrong[0] if wrong else "none"
@@ -78,14 +102,14 @@ def check_layers(layers: Collection[int], last: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """A layer's mean hidden state for each file of a folder.
+    """Features of each file of a folder.
 
-    Args:
+    Attributes:
         names: of the N files, relative to the folder.
-        labels: of each, empty where it has none.
-        layers: layer -> float32 [N, C].
-        layout: whose made slot the states are of.
-        skipped: file -> why it is left out.
+        labels: of each file, empty where it has none.
+        layers: float32 [N, C] by layer.
+        layout: layout of the files; features are of its target slot.
+        skipped: reason by file that was left out.
     """
 
     names: list[str]
@@ -95,23 +119,24 @@ class Features:
     skipped: dict[str, str]
 
     def _repr_html_(self) -> str:
-        """How many there are of what."""
+        """Show the number of labels, and the shape of each layer's features."""
         labels = len(set(filter(None, self.labels)))
         rows = [(layer, *array.shape) for layer, array in self.layers.items()]
         return f"<p>{labels} labels</p>" + html_table(("layer", "pieces", "numbers each"), rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an .npz without pickles: `names`, `labels`, `layer` and `features`.
+        """Write an .npz without pickles: `names`, `labels`, `layer` and `features`.
 
-        Of several layers `layer` has all numbers, and the features are `features_0`, `features_1` and so on.
+        With several layers `layer` lists them all, and the arrays are `features_0`, `features_1` and so on.
         """
-        arrays: dict[str, Any] = {f"features_{layer}": each for layer, each in self.layers.items()}
+        arrays: dict[str, Any] = {f"features_{layer}": features for layer, features in self.layers.items()}
         arrays["layer"] = np.array(list(self.layers))
         if len(self.layers) == 1:
-            ((layer, found),) = self.layers.items()
-            arrays = {"features": found, "layer": np.array(layer)}
+            ((layer, features),) = self.layers.items()
+            arrays = {"features": features, "layer": np.array(layer)}
         arrays |= {"names": np.array(self.names, np.str_), "labels": np.array(self.labels, np.str_)}
-        with atomic_write(path) as temporary, temporary.open("wb") as file:  # a file: NumPy changes other suffixes
+        # To an open file, since NumPy would add .npz to a path
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
 
 
@@ -119,33 +144,36 @@ def folder_features(
     bundle: Bundle, folder: Path, layers: Collection[int] | None = None, *, to: str | None = None,
     manifest: Path | None = None, batch: int = 16,
 ) -> Features:  # fmt: skip
-    """Features of all files of a folder, with a model's own tokenizers.
+    """Compute features of all files of a folder, with the model's own tokenizers.
 
     Args:
-        bundle: the model.
+        bundle: model.
         folder: of files, searched recursively.
-        layers: before the attention of which; all unless given. The number of layers is the end.
-        to: of which slot, where the model makes several.
+        layers: indices, see `layer_features`; None for all.
+        to: target slot, where the model generates several; None for the first with files.
         manifest: list of files, instead of searching.
-        batch: sequences at a time.
+        batch: sequences in a batch.
+
+    Returns:
+        The features.
 
     Raises:
-        FeaturesError: for a slot, a layer or a batch that is none.
-        DataError: where there are no files that the model can read.
+        FeaturesError: an unknown slot or layer, or a batch below 1.
+        DataError: no files that the model can read.
     """
     last = bundle.gpt.config.layers
     chosen = list(range(last + 1)) if layers is None else sorted(set(layers))
     check_layers(chosen, last)
     if batch < 1:
         raise FeaturesError(f"--batch must be 1 or more, got {batch}")
-    made = [layout.target.name for layout in bundle.schema.layouts]
-    if to is not None and to not in made:
-        raise FeaturesError(f"--to {to}: this model makes {', '.join(dict.fromkeys(made))}")
+    targets = [layout.target.name for layout in bundle.schema.layouts]
+    if to is not None and to not in targets:
+        raise FeaturesError(f"--to {to}: this model makes {', '.join(dict.fromkeys(targets))}")
     prepared, layouts = open_folder(bundle, folder, manifest)
-    found = [(c, y) for c, y in zip(prepared.corpora, layouts) if to in (None, y.target.name)]
-    if not found:
+    matches = [(c, y) for c, y in zip(prepared.corpora, layouts) if to in (None, y.target.name)]
+    if not matches:
         raise FeaturesError(f"--to {to}: the files are those of {'; '.join(map(str, layouts))}")
-    corpus, layout = found[0]
+    corpus, layout = matches[0]
     return Features(
         names=list(corpus.names), labels=[label or "" for label in corpus.labels], layout=layout,
         layers=layer_features(bundle, corpus, layout, chosen, batch), skipped=prepared.skipped,

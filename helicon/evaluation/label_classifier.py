@@ -1,4 +1,4 @@
-"""Multinomial logistic regression: small enough that nobody asks what it learned.
+"""Multinomial logistic regression on standardised features.
 
 Shapes: N examples, F features, K labels.
 """
@@ -15,7 +15,15 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """Labels and what tells them apart: weight [F, K] and bias [K] over features less `mean`, by `scale` (each [F])."""
+    """Linear classifier of standardised features.
+
+    Attributes:
+        labels: the K labels, sorted.
+        mean: of the training features [F].
+        scale: their standard deviation [F], 1 for constant features.
+        weight: [F, K].
+        bias: [K].
+    """
 
     labels: tuple[str, ...]
     mean: np.ndarray
@@ -24,19 +32,28 @@ class LinearProbe:
     bias: np.ndarray
 
     def predict(self, features_NF: np.ndarray) -> list[str]:
-        """The likeliest label of each example."""
+        """Return the likeliest label of each example."""
         scores_NK = self._scaled(features_NF) @ self.weight + self.bias
         return [self.labels[i] for i in scores_NK.argmax(1)]
 
     def _scaled(self, features_NF: np.ndarray) -> np.ndarray:
-        # What lies far outside anything seen must not outvote all the rest
+        # Clipped, so that a feature far outside the training range cannot outvote all others
         return np.clip((features_NF - self.mean) / self.scale, -5.0, 5.0)
 
 
 def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: float = 0.1) -> LinearProbe:
-    """Fits by L-BFGS: mean cross-entropy and half of `penalty` times the squared weights.
+    """Fit a linear classifier by L-BFGS: mean cross-entropy + penalty / 2 * sum of squared weights.
 
-    Every label weighs the same, however many its examples. ValueError unless there are two labels at least.
+    Args:
+        features_NF: float64.
+        labels: of each example, two different ones at least. Each label has the same total weight.
+        penalty: of the weights (L2), not of the bias.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        ValueError: fewer than two labels.
     """
     names = tuple(sorted(set(labels)))
     if len(names) < 2:

@@ -1,4 +1,4 @@
-"""Losses of a model: nats a token of each slot, and of each note, second or character of a folder of files."""
+"""Losses of a model on files: nats a token of the target slot, and a note, second or character."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ from helicon.objectives.next_token import slot_nats
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
-POOL = 32  # batches among which windows are sorted by length, to waste little on padding
+POOL_BATCHES = 32  # windows are sorted by length among as many batches, to waste little on padding
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutLoss:
-    """Loss of the made slot of one layout, its conditions given.
+    """Loss of the target slot of one layout, given its conditions.
 
-    pieces: examples scored. targets: tokens predicted, each once, the `eos` of every piece among them. nats: sum of
-    -log p over them. units: what else the media hold, such as {"note": 812, "second": 90.5}.
+    Attributes:
+        layout: spec of the layout.
+        slot: name of the target slot.
+        pieces: examples scored.
+        targets: tokens predicted, each once, `eos` of each piece included.
+        nats: sum of -log p over the targets.
+        units: amount of other units in the media, such as {"note": 812, "second": 90.5}.
     """
 
     layout: str
@@ -48,29 +53,41 @@ class LayoutLoss:
 
     @property
     def nats_per_token(self) -> float:
-        """Mean over the targets."""
+        """Mean of -log p over the targets."""
         return self.nats / max(1, self.targets)
 
     def as_json(self) -> dict[str, Any]:
-        """Keys such as `nats_per_note` and `bits_per_second`."""
-        found: dict[str, Any] = {"slot": self.slot, "pieces": self.pieces, "tokens": self.targets, "nats": self.nats}
-        found["units"] = dict(self.units)
+        """Return all figures; keys such as `nats_per_note` and `bits_per_second` for each unit."""
+        figures: dict[str, Any] = {"slot": self.slot, "pieces": self.pieces, "tokens": self.targets, "nats": self.nats}
+        figures["units"] = dict(self.units)
         for unit, amount in {"token": self.targets, **self.units}.items():
             if amount:
-                found[f"nats_per_{unit}"] = self.nats / amount
-                found[f"bits_per_{unit}"] = self.nats / amount / log(2)
-        return found
+                figures[f"nats_per_{unit}"] = self.nats / amount
+                figures[f"bits_per_{unit}"] = self.nats / amount / log(2)
+        return figures
 
 
 def open_folder(
     bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = DataSource.held_out,
     labels: tuple[str, ...] | None = None,
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
-    """A folder as the bundle's own tokenizers see it, and those of its layouts that the folder has files for.
+    """Prepare a folder with the bundle's own tokenizers, for those of its layouts that the folder has files for.
 
-    Styles that the model does not know are left open. Of a model that learned labels, only the medium that it makes is
-    read; one that learned from pairs is measured on pairs where a manifest lists them. labels: those to which the files
-    are limited, as in training. DataError when there are files for none of the layouts.
+    Styles unknown to the model are left open. For a classifier only the medium that it generates is read. A model
+    trained on pairs is measured on pairs if a manifest lists them, else on sequences.
+
+    Args:
+        bundle: model.
+        path: folder, searched recursively.
+        manifest: list of files, instead of searching.
+        held_out: share of the files in the validation part, by a hash of their names.
+        labels: only files with these labels, as in training; None for all.
+
+    Returns:
+        The prepared files, and their layouts in the same order as the corpora.
+
+    Raises:
+        DataError: files for none of the layouts.
     """
     examples: Examples = bundle.objective.examples
     examples = "sequences" if examples == "pairs" and manifest is None else examples
@@ -103,7 +120,18 @@ def open_folder(
 def measure_losses(
     bundle: Bundle, prepared: Prepared, layouts: Sequence[Layout], val: bool = False, batch: int = 16
 ) -> list[LayoutLoss]:  # fmt: skip
-    """Loss of each layout over all examples, or over those that a training on them holds out."""
+    """Measure the loss of each layout.
+
+    Args:
+        bundle: model.
+        prepared: files, see `open_folder`.
+        layouts: layouts of the corpora.
+        val: only the validation part; False for all examples.
+        batch: sequences in a batch.
+
+    Returns:
+        A loss for each layout.
+    """
     losses = []
     for corpus, layout in zip(prepared.corpora, layouts):
         examples = measured_examples(corpus, val)
@@ -120,7 +148,15 @@ def measure_losses(
 
 
 def measured_examples(corpus: Corpus, val: bool) -> list[int]:
-    """Numbers of all examples, or of those that a training on them holds out."""
+    """List the examples to measure.
+
+    Args:
+        corpus: examples.
+        val: only the validation part; False for all examples.
+
+    Returns:
+        Indices of the examples.
+    """
     return [int(i) for i in (corpus.select(val=True) if val else range(len(corpus)))]
 
 
@@ -129,9 +165,22 @@ def corpus_nats(
     gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, examples: Sequence[int], batch: int = 16,
     blind: bool = False,
 ) -> tuple[float, int]:  # fmt: skip
-    """(nats, targets) of the made slot of some examples, dropout off, without telling the model where a piece ends.
+    """Sum -log p of the target slot over examples, without dropout and without coordinates that look ahead.
 
-    blind: whether their conditions are left out.
+    Args:
+        gpt: model, put into eval mode.
+        sequencer: its layouts and tokenizers.
+        corpus: examples of the layout.
+        layout: layout of the corpus.
+        examples: indices of the examples.
+        batch: sequences in a batch.
+        blind: leave out the conditions.
+
+    Returns:
+        Nats in all, and the number of targets.
+
+    Raises:
+        NotFiniteError: NaN or infinity.
     """
     gpt.eval()
     nats, targets = 0.0, 0
@@ -146,16 +195,29 @@ def window_batches(
     gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, examples: Sequence[int], batch: int,
     blind: bool = False, labels: np.ndarray | None = None,
 ) -> Iterator[Batch]:  # fmt: skip
-    """The scored windows of some examples in batches of like length, beside the model, with a bar of how far it is.
+    """Batch the windows of examples by like length, on the model's device, with a progress bar.
 
-    blind: whether conditions are left out. labels: number of the label of each example of the corpus.
+    Args:
+        gpt: model.
+        sequencer: its layouts and tokenizers.
+        corpus: examples of the layout.
+        layout: layout of the corpus.
+        examples: indices of the examples.
+        batch: sequences in a batch.
+        blind: leave out the conditions.
+        labels: label number of each example of the corpus, int64; None for no labels.
+
+    Yields:
+        Batches in which every token of the examples is a target once.
     """
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
-    told = bar(examples, of="measuring", unit="pieces")
+    progress = bar(examples, of="measuring", unit="pieces")
     windows = (
-        (example, window) for example in told for window in scored_windows(corpus, sequencer, layout, example, blind)
+        (example, window)
+        for example in progress
+        for window in scored_windows(corpus, sequencer, layout, example, blind)
     )
-    while pool := sorted(islice(windows, POOL * batch), key=lambda each: len(each[1].ids)):
+    while pool := sorted(islice(windows, POOL_BATCHES * batch), key=lambda pair: len(pair[1].ids)):
         for i in range(0, len(pool), batch):
             numbers, packed = zip(*pool[i : i + batch])
             yield collate(index, packed, numbers, labels).to(device)
@@ -164,16 +226,28 @@ def window_batches(
 def pair_batches(
     gpt: GPT, sequencer: Sequencer, corpus: Corpus, layout: Layout, val: bool, batch: int
 ) -> Iterator[Batch]:  # fmt: skip
-    """All pairs, or those that a training holds out, beside the model, with a bar of how far it is."""
+    """Batch pairs of preferred and rejected sequences, on the model's device, with a progress bar.
+
+    Args:
+        gpt: model.
+        sequencer: its layouts and tokenizers.
+        corpus: examples with pairs.
+        layout: layout of the corpus.
+        val: only the validation part; False for all pairs.
+        batch: pairs in a batch.
+
+    Yields:
+        Batches; the chosen halves of the pairs come first.
+    """
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
     pairs = corpus.select_pairs(val=True) if val else corpus.pairs
-    told = iter(bar(pairs, of="measuring", unit="pairs"))
-    while group := list(islice(told, batch)):
+    progress = iter(bar(pairs, of="measuring", unit="pairs"))
+    while group := list(islice(progress, batch)):
         yield gather(index, [pair_windows(corpus, sequencer, layout, pair) for pair in group]).to(device)
 
 
 def codebook_figures(counts_K: Tensor) -> tuple[float, float]:
-    """(share of the codes that occur, perplexity: as many equally frequent ones would carry as much), of counts [K]."""
+    """Compute usage (share of codes that occur) and perplexity (exp of the entropy) of code counts [K]."""
     shares = counts_K.double() / counts_K.sum().clamp(min=1)
     entropy = -(shares * shares.clamp(min=1e-300).log()).sum()
     return float((counts_K > 0).double().mean()), float(entropy.exp())

@@ -1,4 +1,4 @@
-"""Statistics of a few seconds of music, by which a simple classifier can tell composers."""
+"""Statistics of a few seconds of music, features for a classifier of composers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from helicon.formats.score import DRUMS, Score
 # Probe-tone ratings of the twelve pitch classes above the tonic (Krumhansl & Kessler, Psychological Review 89, 1982)
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
-TOGETHER_S = 0.03  # onsets this close are one chord
-SECONDS_EDGES = (0.06, 0.1, 0.15, 0.22, 0.33, 0.5, 0.8, 1.3, 2.5)  # between the bins of durations and of gaps
-VELOCITY_EDGES = (24, 40, 52, 64, 76, 88, 104)
+CHORD_S = 0.03  # seconds; onsets this close sound as one chord, also when played by hand
+# Between the bins of durations and gaps, about evenly in log time
+SECONDS_EDGES = (0.06, 0.1, 0.15, 0.22, 0.33, 0.5, 0.8, 1.3, 2.5)
+VELOCITY_EDGES = (24, 40, 52, 64, 76, 88, 104)  # between the bins of MIDI velocities
 
 
 def music_statistics(score: Score) -> np.ndarray:
-    """float64 [F]: totals, then shares of pitch classes in the key, intervals, durations, gaps, volumes, families."""
+    """Compute features float64 [F] of a score.
+
+    Totals first, then shares of pitch classes in the key, intervals, durations, gaps, volumes and instrument families.
+    """
     melodic = score.program != DRUMS
     pitch, onset = score.pitch[melodic].astype(np.int64), score.onset_s[melodic]
     held = (score.end_s - score.onset_s)[melodic]
@@ -44,18 +48,18 @@ def music_statistics(score: Score) -> np.ndarray:
 
 
 def _chords(onset: np.ndarray, pitch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Highest and lowest pitch and number of notes of each chord (one will do), and seconds between chords."""
+    """Return highest pitch, lowest pitch and number of notes of each chord or note, and seconds between them."""
     if not len(onset):
         nothing = np.zeros(0, np.int64)
         return nothing, nothing, nothing, np.zeros(0)
-    first = np.flatnonzero(np.diff(onset, prepend=-1.0) > TOGETHER_S)
+    first = np.flatnonzero(np.diff(onset, prepend=-1.0) > CHORD_S)
     first = first if len(first) and first[0] == 0 else np.concatenate([[0], first])
     size = np.diff(first, append=len(onset))
     return np.maximum.reduceat(pitch, first), np.minimum.reduceat(pitch, first), size, np.diff(onset[first])
 
 
 def _in_key(pitch: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Shares of the pitch classes above the likeliest tonic, weighted by duration, and whether the key is minor."""
+    """Return shares of the pitch classes above the likeliest tonic, weighted by duration, and True for a minor key."""
     weight = np.bincount(pitch % 12, weights=np.minimum(held, 2.0), minlength=12)
     if not weight.sum():
         return weight, False
@@ -67,7 +71,7 @@ def _in_key(pitch: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _shares(values: np.ndarray, size: int) -> np.ndarray:
-    """[size]: share of the values 0 .. size-1; all 0 for none."""
+    """Return the share [size] of each of the values 0 .. size-1; all 0 for no values."""
     counts = np.bincount(values, minlength=size).astype(np.float64)
     return counts / max(counts.sum(), 1.0)
 

@@ -1,4 +1,4 @@
-"""N-grams, and what they reach on a corpus: the levels that a trained model must get below."""
+"""N-gram models: baselines that a trained model must beat."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ BASELINES = {"unigram": 1, "bigram": 2}  # name -> order
 
 @dataclass(frozen=True, kw_only=True)
 class _Counts:
-    """What was seen after contexts of one length.
+    """Counts after contexts of one length.
 
-    contexts: keys of the contexts seen, ascending; a context's id is its row here. total, types: [contexts], tokens and
-    different tokens seen after it. pairs: keys (context id * vocabulary + token), ascending, each seen `count` times.
+    Attributes:
+        contexts: ascending keys of the contexts; a context's id is its row here.
+        total: tokens after each context.
+        types: different tokens after each context.
+        pairs: ascending keys, context id * vocabulary + token.
+        count: occurrences of each pair.
     """
 
     contexts: np.ndarray
@@ -28,24 +32,30 @@ class _Counts:
 
 
 class WittenBell:
-    """An n-gram model of the given order (1: unigram, 2: bigram), interpolated down to uniform over the vocabulary.
+    """N-gram model of an order (1: unigram, 2: bigram), interpolated down to uniform over the vocabulary.
 
     p(w | h) = (c(h w) + t(h) p(w | h')) / (c(h) + t(h)), where c counts, t(h) is the number of different tokens seen
     after h, and h' is h without its oldest token; p(w | h) = p(w | h') if h was never seen. Below the unigram lies
     1 / vocabulary_size. Sequences are padded with a begin symbol, which is never predicted.
     (Witten & Bell, IEEE Trans. Inf. Theory 37(4), 1991, method C; interpolated as in Chen & Goodman, TR-10-98, 1998,
     section 2.6.)
+
+    Args:
+        order: tokens of an n-gram, 1 or more.
+        vocabulary_size: number of token ids, 1 or more.
+
+    Raises:
+        ValueError: either is below 1.
     """
 
     def __init__(self, order: int, vocabulary_size: int) -> None:
-        """ValueError unless both are at least 1."""
         if order < 1 or vocabulary_size < 1:
             raise ValueError(f"order and vocabulary_size must be at least 1, got {order} and {vocabulary_size}")
         self.order, self.vocabulary_size = order, vocabulary_size
         self._levels: list[_Counts] = []  # by length of context: 0 .. order-1
 
     def fit(self, sequences: Sequence[np.ndarray]) -> WittenBell:
-        """Counts the sequences of ids, [T] each, in place of what was counted before; returns the model itself."""
+        """Count the n-grams of sequences of ids, [T] each, replacing earlier counts; return the model itself."""
         self._levels = []
         checked = [ids for ids in map(self._checked, sequences) if len(ids)]
         if not checked:
@@ -62,44 +72,50 @@ class WittenBell:
         return self
 
     def token_nll(self, sequence: np.ndarray) -> np.ndarray:
-        """float64 [T]: -log p of each token of a sequence of ids, [T], given those before it."""
+        """Compute -log p of each token of a sequence of ids [T] given those before it: nats, float64 [T]."""
         tokens = self._checked(sequence)
         older = self._older(tokens)
         p = np.full(len(tokens), 1.0 / self.vocabulary_size)
         ids, seen = np.zeros(len(tokens), np.int64), np.ones(len(tokens), bool)
         for length, level in enumerate(self._levels):
             keys = ids if length == 0 else ids * (self.vocabulary_size + 1) + older[:, length - 1]
-            ids, found = _rows(level.contexts, keys)
-            seen &= found  # a context whose shorter part is new is new too
-            rows, found = _rows(level.pairs, ids * self.vocabulary_size + tokens)
-            total, types, count = level.total[ids], level.types[ids], np.where(found, level.count[rows], 0)
+            ids, is_known = _rows(level.contexts, keys)
+            seen &= is_known  # a context whose shorter part is new is new too
+            rows, is_known = _rows(level.pairs, ids * self.vocabulary_size + tokens)
+            total, types, count = level.total[ids], level.types[ids], np.where(is_known, level.count[rows], 0)
             p = np.where(seen, (count + types * p) / (total + types), p)
         return -np.log(p)
 
     def _checked(self, sequence: np.ndarray) -> np.ndarray:
-        """int64 [T]. ValueError for an id outside the vocabulary."""
+        """Return ids int64 [T]; ValueError for an id outside the vocabulary."""
         ids = np.asarray(sequence, np.int64).reshape(-1)
         if len(ids) and not 0 <= ids.min() <= ids.max() < self.vocabulary_size:
             raise ValueError(f"ids must lie in 0 .. {self.vocabulary_size - 1}, got {ids.min()} .. {ids.max()}")
         return ids
 
     def _older(self, tokens: np.ndarray) -> np.ndarray:
-        """int64 [T, order - 1]: column j is the token j + 1 places before; the begin symbol is `vocabulary_size`."""
+        """Return earlier tokens int64 [T, order - 1], column j those j + 1 before; begin symbol: `vocabulary_size`."""
         padded = np.concatenate([np.full(self.order, self.vocabulary_size), tokens])
         columns = [padded[self.order - j : len(padded) - j] for j in range(1, self.order)]
         return np.stack(columns, axis=1) if columns else np.zeros((len(tokens), 0), np.int64)
 
 
 def _rows(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row of each key among `sorted_keys`, and whether it is there; any valid row if it is not."""
+    """Look up keys: row of each among `sorted_keys` (any valid row if missing), and True where it is there."""
     rows = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     return rows, sorted_keys[rows] == keys
 
 
 def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
-    """Nats a token of n-grams fitted to the training side, on what is held out: the targets a model is measured on.
+    """Measure n-grams fitted to the training part on the validation part.
 
-    tokens: of the slot's block; `eos`, the token after the last, is one more. Empty when nothing is held out.
+    Args:
+        corpus: examples.
+        slot: slot that is predicted.
+        tokens: size of the slot's block without `eos`, which is added.
+
+    Returns:
+        Nats a token by name of the n-gram; empty when the corpus has no validation part.
     """
     train, val = (list(_sequences(corpus, slot, tokens, val)) for val in (False, True))
     if not train or not val:

@@ -1,4 +1,4 @@
-"""Media through a codec and back, and how near it comes.
+"""Reconstruction: media encoded and decoded by a codec, and the error.
 
 Shapes: H rows, W columns of pixels; S samples, C channels.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError
-from helicon.evaluation.sound_through_codec import through
+from helicon.evaluation.sound_roundtrip import roundtrip_sound
 from helicon.formats.audio import Sound, read_blocks
 from helicon.formats.notebook import html_of
 from helicon.generation.runtime import choose_device
@@ -33,19 +33,19 @@ MEDIA: dict[str, Callable[[CodecBundle], Tokenizer]] = {"image": image.codes_of,
 
 
 class ReconstructionError(CommandError, ValueError):
-    """What no codec can reconstruct; the message is one line."""
+    """Request that no codec can fulfil; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """A medium before and after.
+    """Medium before and after a codec.
 
-    Args:
-        before: as it was read: uint8 [H, W, 3], or a Sound.
-        after: what the codec makes of it, as large or as long.
-        codes: tokens that it is in between.
-        figures: `psnr` of pictures or `si_sdr` of sounds, in dB.
-        modality: which can write either.
+    Attributes:
+        before: original as it was read: uint8 [H, W, 3], or a Sound.
+        after: reconstruction of the same size.
+        codes: number of codes in between.
+        figures: `psnr` of pictures or `si_sdr` of sounds, in dB; higher is better.
+        modality: modality of both.
     """
 
     before: Any
@@ -56,11 +56,11 @@ class Reconstruction:
 
     @property
     def suffix(self) -> str:
-        """Of the file that `save` writes."""
+        """File suffix of the medium, with the dot."""
         return self.modality.suffixes[0]
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Writes the medium after to `path`, and as it was before beside it; gives both paths."""
+        """Write the reconstruction to `path` and the original beside it; return both paths."""
         after = Path(path)
         before = after.with_name(f"{after.stem}-before{after.suffix}")
         self.modality.write(self.after, after)
@@ -68,7 +68,7 @@ class Reconstruction:
         return [after, before]
 
     def _repr_html_(self) -> str:
-        """Both, one beside the other, and how near they are."""
+        """Show original and reconstruction beside each other, and the error."""
         with TemporaryDirectory() as folder:
             shown = [html_of([path]) for path in self.save(Path(folder, f"made{self.suffix}"))]
         near = ", ".join(f"{name} {value:.1f} dB" for name, value in self.figures.items())
@@ -76,16 +76,20 @@ class Reconstruction:
 
 
 def reconstruct(tokenizer: Tokenizer, files: Sequence[Path], level: int | None = None) -> list[Reconstruction]:
-    """What a codec makes of some files.
+    """Reconstruct files by a codec.
 
     Args:
         tokenizer: a codec, as `codec_of` opens it.
-        files: pictures, or sounds, which are whole in memory.
-        level: of a codec of sound, 0 the finest, which is taken unless given.
+        files: pictures, or sounds, which are read into memory.
+        level: of a codec of sound, 0 the finest; None for the finest.
+
+    Returns:
+        A reconstruction for each file.
 
     Raises:
-        ReconstructionError: for a level that there is not.
-        ValueError: for a file that cannot be read; OSError where there is none.
+        ReconstructionError: a level that the codec does not have.
+        ValueError: an unreadable file.
+        OSError: a missing file.
     """
     if sound_codec := sound_codec_of(tokenizer):
         check_level(sound_codec, level)
@@ -98,8 +102,16 @@ def reconstruct(tokenizer: Tokenizer, files: Sequence[Path], level: int | None =
 
 
 def reconstructed_pictures(tokenizer: Tokenizer, media: Sequence[np.ndarray]) -> list[Reconstruction]:
-    """The same of pictures uint8 [H, W, 3] that are read."""
-    ids = [found for found, _ in encode_all(tokenizer, media)]
+    """Reconstruct pictures that are read.
+
+    Args:
+        tokenizer: codec of pictures.
+        media: uint8 [H, W, 3] each.
+
+    Returns:
+        A reconstruction for each picture.
+    """
+    ids = [local for local, _ in encode_all(tokenizer, media)]
     return [
         Reconstruction(
             before=before, after=after, codes=len(codes), figures={"psnr": psnr(before, after)},
@@ -112,7 +124,7 @@ def reconstructed_pictures(tokenizer: Tokenizer, media: Sequence[np.ndarray]) ->
 def _reconstructed_sound(codec: AudioCodec, path: Path, level: int) -> Reconstruction:
     rate, channels = codec.config.rate, codec.config.channels
     blocks: list[np.ndarray] = []
-    figures = through(codec.level(level), codec, path, blocks.extend)
+    figures = roundtrip_sound(codec.level(level), codec, path, blocks.extend)
     before, after = np.concatenate([*read_blocks(path, rate, channels)]), np.concatenate(blocks)
     return Reconstruction(
         before=Sound(before, rate), after=Sound(after, rate), codes=figures["codes"],
@@ -121,27 +133,57 @@ def _reconstructed_sound(codec: AudioCodec, path: Path, level: int) -> Reconstru
 
 
 def sound_codec_of(tokenizer: Tokenizer) -> AudioCodec | None:
-    """The codec of sound that a tokenizer is, if it is one."""
+    """Return the codec of sound in a tokenizer; None if there is none."""
     codec = tokenizer.codec if isinstance(tokenizer, CodecTokenizer) else None
     return codec if isinstance(codec, AudioCodec) else None
 
 
 def check_level(codec: AudioCodec, level: int | None) -> None:
-    """ReconstructionError for a level that a codec does not have."""
+    """Check the level of a codec of sound.
+
+    Args:
+        codec: codec of sound.
+        level: index, 0 the finest; None for the default.
+
+    Raises:
+        ReconstructionError: the codec does not have it.
+    """
     if level is not None and not 0 <= level < len(codec.levels):
         raise ReconstructionError(f"--level {level}: this codec has levels 0 (the finest) to {len(codec.levels) - 1}")
 
 
 def codec_of(path: Path, device: str) -> Tokenizer:
-    """The codec of a run or bundle as a tokenizer, or the one that a model has."""
+    """Open the codec of a run or bundle, or the one in a model.
+
+    Args:
+        path: run or bundle.
+        device: `auto`, `cuda`, `mps` or `cpu`.
+
+    Returns:
+        The codec as a tokenizer.
+
+    Raises:
+        ReconstructionError: a model without a codec.
+    """
     for slot in MEDIA:
-        if found := registry.opened(slot, path, choose_device(device)):
-            return found[1]
+        if opened := registry.opened(slot, path, choose_device(device)):
+            return opened[1]
     return codec_in(load_bundle(path, choose_device(device)), str(path))
 
 
 def codec_in(model: Bundle | CodecBundle, named: str = "model") -> Tokenizer:
-    """The codec that a model in memory is or has, as a tokenizer; ReconstructionError where it has none."""
+    """Return the codec that a model in memory is or has.
+
+    Args:
+        model: of a codec, or of media that a codec encodes.
+        named: name of the model, for messages.
+
+    Returns:
+        The codec as a tokenizer.
+
+    Raises:
+        ReconstructionError: a model without a codec.
+    """
     if isinstance(model, CodecBundle):
         return MEDIA[model.medium](model)
     tokenizers = model.sequencer.tokenizers
@@ -155,6 +197,14 @@ def codec_in(model: Bundle | CodecBundle, named: str = "model") -> Tokenizer:
 
 
 def psnr(before: np.ndarray, after: np.ndarray) -> float:
-    """Peak signal to noise ratio of uint8 pictures, in dB; 99 where they are the same."""
+    """Compute the peak signal-to-noise ratio of pictures.
+
+    Args:
+        before: uint8.
+        after: uint8, of the same shape.
+
+    Returns:
+        dB; 99 where they are equal.
+    """
     error = float(np.mean((before.astype(np.float64) - after.astype(np.float64)) ** 2))
     return 10 * float(np.log10(255**2 / error)) if error else 99.0

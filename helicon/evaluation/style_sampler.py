@@ -1,4 +1,4 @@
-"""Real pieces of a folder, and pieces sampled to order, as scores that can be compared."""
+"""Real pieces of a folder, and pieces sampled in a requested style, as comparable scores."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.style import Style, StyleTokenizer
 
-EXCERPTS = 6  # of a real piece at most, evenly spaced
-FEWEST_NOTES = 16
-BATCH = 16  # pieces made at a time
+MAX_EXCERPTS = 6  # of a real piece, so that long pieces do not dominate
+MIN_NOTES = 16  # of an excerpt; statistics of fewer notes say little
+BATCH_SIZE = 16  # pieces that are decoded together
 
 
 class ControllabilityError(ValueError):
-    """A model that cannot be asked for anything; the message says what is missing."""
+    """Model without a style slot, or data without known labels; the message says which."""
 
 
 @dataclass(frozen=True)
 class RealPiece:
-    """A real piece: its name, what its header says, and some seconds of it from several places."""
+    """Real piece.
+
+    Attributes:
+        name: of its file.
+        style: as its header says.
+        excerpts: at most MAX_EXCERPTS, that do not overlap.
+    """
 
     name: str
     style: Style
@@ -43,15 +49,20 @@ class RealPiece:
 
 @dataclass(frozen=True)
 class SampledPiece:
-    """A sampled piece: the style that was asked for, and what was read back from its file."""
+    """Sampled piece.
 
-    asked: Style
+    Attributes:
+        requested: style that was requested.
+        score: read back from the file that was written.
+    """
+
+    requested: Style
     score: Score
 
 
 @dataclass(frozen=True)
 class StyleSampler:
-    """A model's layout that makes music in an asked style, and the tokenizers of both."""
+    """Layout of a model that generates music in a style, with the tokenizers of both."""
 
     bundle: Bundle
     layout: Layout
@@ -60,7 +71,18 @@ class StyleSampler:
 
     @staticmethod
     def of(bundle: Bundle, layouts: Sequence[Layout]) -> StyleSampler:
-        """The first of the layouts that has a style and makes music; ControllabilityError when none does."""
+        """Choose the first layout that has a style slot and generates music.
+
+        Args:
+            bundle: model.
+            layouts: layouts to choose from.
+
+        Returns:
+            The sampler.
+
+        Raises:
+            ControllabilityError: none of the layouts does.
+        """
         for layout in layouts:
             style = bundle.sequencer.tokenizers.get("style") if "style" in layout.starts else None
             music = bundle.sequencer.tokenizers[layout.target.name]
@@ -71,8 +93,16 @@ class StyleSampler:
         )
 
     def real_pieces(self, corpus: Corpus, seconds: float) -> list[RealPiece]:
-        """The labelled pieces, as the tokenizer keeps them: what is told apart must not be what tokens cannot hold."""
-        found = []
+        """Decode the labelled pieces, so that they have lost what tokens cannot hold, as sampled ones have.
+
+        Args:
+            corpus: examples with music and style.
+            seconds: length of an excerpt.
+
+        Returns:
+            Pieces with at least one excerpt of MIN_NOTES.
+        """
+        pieces = []
         for index, name in enumerate(corpus.names):
             ids = corpus.example(index)
             style = self.style.decode(ids["style"])
@@ -80,27 +110,37 @@ class StyleSampler:
                 continue
             excerpts = cut(self.music.decode(ids[self.layout.target.name]), seconds)
             if excerpts:
-                found.append(RealPiece(name, style, excerpts))
-        return found
+                pieces.append(RealPiece(name, style, excerpts))
+        return pieces
 
     def words(self, style: Style) -> str:
-        """What a user types for a style."""
+        """Return the words that a user would type for a style."""
         return " ".join(self.style.to_words(self.style.encode(style)))
 
     def sample(self, styles: Sequence[Style], seconds: float, seed: int, first: int = 0) -> list[SampledPiece]:
-        """A piece of each style, written to a file and read again; item i depends on (seed, first + i) alone."""
-        made = []
+        """Sample a piece for each style, written to a file and read again; piece i depends on (seed, first + i) alone.
+
+        Args:
+            styles: requested styles.
+            seconds: length of a piece.
+            seed: of the sampling.
+            first: number of the first piece.
+
+        Returns:
+            A piece for each style.
+        """
+        pieces = []
         prompts = [
             make_prompt(self.bundle, self.layout, Request(conditions={"style": self.words(style)}, seconds=seconds))[0]
             for style in styles
         ]
         sampling = Sampling(chain=logits_processors(SamplingOptions()), seed=seed)
-        for start in bar(range(0, len(styles), BATCH), of="making", unit="batches"):
-            batch = slice(start, min(start + BATCH, len(styles)))
+        for start in bar(range(0, len(styles), BATCH_SIZE), of="making", unit="batches"):
+            batch = slice(start, min(start + BATCH_SIZE, len(styles)))
             items = range(first + batch.start, first + batch.stop)
             drawn = decode(self.bundle.gpt, self.bundle.sequencer, self.layout, prompts[batch], sampling, items)
-            made += [self._played(style, ids) for style, ids in zip(styles[batch], drawn)]
-        return made
+            pieces += [self._played(style, ids) for style, ids in zip(styles[batch], drawn)]
+        return pieces
 
     def _played(self, asked: Style, ids: np.ndarray) -> SampledPiece:
         modality = registry.for_slot(self.layout.target.name, self.layout.all_slots)
@@ -110,8 +150,16 @@ class StyleSampler:
 
 
 def cut(score: Score, seconds: float) -> list[Score]:
-    """At most EXCERPTS stretches that do not overlap, evenly spaced; a shorter piece whole; none with too few notes."""
-    count = min(EXCERPTS, max(1, int(score.seconds // seconds)))
+    """Cut excerpts from a score, at most MAX_EXCERPTS, evenly spaced, without overlap.
+
+    Args:
+        score: a shorter one is one excerpt.
+        seconds: length of an excerpt.
+
+    Returns:
+        Excerpts with MIN_NOTES or more.
+    """
+    count = min(MAX_EXCERPTS, max(1, int(score.seconds // seconds)))
     starts = np.linspace(0, max(0.0, score.seconds - seconds), count)
     stretches = [score.between(start, start + seconds) for start in starts]
-    return [stretch for stretch in stretches if len(stretch) >= FEWEST_NOTES]
+    return [stretch for stretch in stretches if len(stretch) >= MIN_NOTES]

@@ -1,6 +1,7 @@
-"""The seam of an objective: its kind of examples, what it needs beyond a GPT, and the loss of a batch.
+"""Base class of objectives: kind of examples, modules beside the GPT, loss of a batch.
 
-Shapes: P pieces of a batch, T tokens of the longest of them, A coordinate axes, C width.
+Shapes: P sequences of a batch, T tokens of the longest of them, A coordinate axes, C width, N positions of the target
+slot, V tokens of that slot.
 """
 
 from __future__ import annotations
@@ -24,23 +25,28 @@ if TYPE_CHECKING:
     from helicon.bundle.bundle import Bundle
     from helicon.generation.ranking import Candidates
 
-NO_LABEL = -1
-MOST_LABELS = 1 << 16
-MOST_SAMPLES, MOST_TOKENS = 1 << 12, 1 << 20  # of rollouts
+NO_LABEL = -1  # label number of an example without a label
+MAX_LABELS = 1 << 16  # a bound for bundles from elsewhere
+MAX_SAMPLES, MAX_TOKENS = 1 << 12, 1 << 20  # of rollouts: more would not fit in memory
 
-Examples = Literal["sequences", "labelled", "pairs", "rollouts"]  # kinds of what is learned from
+Examples = Literal["sequences", "labelled", "pairs", "rollouts"]  # kinds of training examples
 
 
 class Batch(NamedTuple):
-    """One layout's pieces, each a sequence of its own, filled up on the right to the longest of them. All int64.
+    """Right-padded sequences of one layout, each an example's window; all tensors are int64 except `allowed`.
 
-    Of pairs the first half of the pieces are the chosen ones and the second half, in the same order, the rejected ones.
+    In a batch of pairs the first half of the sequences is chosen, the second half, in the same order, rejected.
 
-    layout: its number. ids [P, T], rows [P, T, A], targets [P, T] (NO_TARGET: nothing to learn), lengths [P]: of each
-    piece. labels [P]: number of each piece's label, NO_LABEL where none is known or asked for. examples [P]: number of
-    each piece's example in its corpus. sequences: of the full context that the batch stands for, whose number does not
-    depend on how long its pieces are. allowed [P, N, V], bool: of rollouts under a grammar the tokens, of those of the
-    slot that is made, that could be drawn at each of its N positions; otherwise None, all of them.
+    Attributes:
+        layout: index of the layout in the schema.
+        ids: [P, T].
+        coord_ids: [P, T, A].
+        targets: [P, T]; NO_TARGET where nothing is learned.
+        lengths: [P], tokens of each sequence.
+        labels: [P], label number of each sequence; NO_LABEL where it is unknown or not requested.
+        examples: [P], index of each sequence's example in its corpus.
+        sequences: full-context sequences that the batch stands for, a constant that losses are divided by.
+        allowed: bool [P, N, V]; of rollouts under a grammar, the tokens that could be sampled; None for all.
     """
 
     layout: int
@@ -54,17 +60,22 @@ class Batch(NamedTuple):
     allowed: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
+        """Return the batch on a device."""
         moved = {name: value.to(device) for name, value in self._asdict().items() if isinstance(value, Tensor)}
         return self._replace(**moved)
 
 
 class Rollouts(NamedTuple):
-    """Pieces that the model itself has made, for learning from rewards (Ziegler 2019, arXiv:1909.08593).
+    """Sequences sampled from the model itself, for learning from rewards (Ziegler 2019, arXiv:1909.08593).
 
-    pieces: each made under the conditions of an example of the data, `samples` of them in a row for each example.
-    old, reference [P, T], float32: log-probability of each target when it was made, and by the frozen reference, among
-    the tokens that could be drawn; 0 where there is nothing to learn. rewards [P], float32. All without a gradient.
+    No tensor has a gradient.
+
+    Attributes:
+        pieces: `samples` consecutive sequences for each example, under its conditions.
+        old: float32 [P, T], log-probability of each target when it was sampled, among the allowed tokens; 0 where
+            there is no target.
+        reference: the same by the frozen reference model.
+        rewards: float32 [P].
     """
 
     pieces: Batch
@@ -74,17 +85,17 @@ class Rollouts(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A figure of a batch: its sum, and the number of tokens or pieces it is over. Both are added up over batches."""
+    """Figure of a batch, as a sum and the number of tokens or sequences in it; both are added up over batches."""
 
     total: Tensor
     number: int
 
 
 class Network(nn.Module):
-    """A GPT and, as children beside it, what an objective needs beyond it.
+    """GPT with the modules that an objective needs beside it, as child modules.
 
     Args:
-        bundle: the GPT with its layouts and tokenizers, and the labels that examples are numbered by.
+        bundle: GPT, layouts, tokenizers and labels.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -92,17 +103,22 @@ class Network(nn.Module):
         self.gpt, self.sequencer, self.labels = bundle.gpt, bundle.sequencer, bundle.labels
 
     def layout(self, batch: Batch) -> Layout:
-        """The layout of a batch."""
+        """Return the layout of a batch."""
         return self.sequencer.schema.layouts[batch.layout]
 
     def hidden(self, batch: Batch) -> Tensor:
-        """[P, T, C]: the GPT's states after its final norm, 0 beyond the pieces."""
+        """Compute the GPT's hidden states [P, T, C] after its final norm; 0 at padding."""
         return self.gpt(batch.ids, batch.coord_ids, self.layout(batch).frame, lengths_B=batch.lengths)
 
     def log_probabilities(self, batch: Batch, gpt: GPT | None = None) -> Tensor:
-        """[P, T], float32: of each target of the slot that is made, 0 elsewhere; by another GPT, if one is given.
+        """Compute the log-probability of each target of the target slot.
 
-        Of rollouts among the tokens that could be drawn: what a grammar leaves no choice of has 0.
+        Args:
+            batch: sequences; of rollouts only the allowed tokens have a probability, so forced tokens have 0.
+            gpt: another GPT, such as a frozen reference; None for the network's own.
+
+        Returns:
+            float32 [P, T]; 0 where there is no target.
         """
         model, layout = gpt or self.gpt, self.layout(batch)
         span = self.sequencer.target_spans(layout, batch.ids.shape[1])[-1]
@@ -114,12 +130,13 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
-    """What is learned from examples. Its fields are options, `--model.NAME`, told by its docstring under `Args:`.
+    """Learning objective. Its fields are options, `--model.NAME`; the docstring's `Args:` are their help.
 
-    examples: what it learns from: `sequences`, pieces with their conditions; `labelled`, pieces that have a label,
-    without their conditions, of which some may tell it; `pairs` of a manifest, of which one is preferred; `rollouts`,
-    pieces that the model itself makes. kept: children of its network that a bundle has beside the GPT. use: the command
-    for a trained model, without `helicon`.
+    Attributes:
+        examples: kind of examples: `sequences`; `labelled`, sequences with a label and without conditions, which might
+            reveal it; `pairs` of a manifest, of which one is preferred; `rollouts`, sampled from the model itself.
+        kept: child modules of the network that a bundle stores beside the GPT.
+        use: command that uses a trained model, without `helicon`.
     """
 
     examples: ClassVar[Examples] = "sequences"
@@ -128,53 +145,86 @@ class Objective(ABC):
 
     @property
     def blind(self) -> bool:
-        """Whether pieces are fed without their conditions, of which some may tell the label."""
+        """True if conditions are left out, since some might reveal the label."""
         return self.examples == "labelled"
 
     def build(self, bundle: Bundle) -> Network:
-        """The GPT of a bundle with what the objective needs beyond it, freshly initialised.
+        """Make the network: the bundle's GPT with freshly initialised modules beside it.
 
         Raises:
-            ValueError: for an option that does not go with the bundle's layouts, in one line that names it.
+            ValueError: an option that does not fit the bundle's layouts; one line that names it.
         """
         return Network(bundle)
 
     @abstractmethod
     def loss(self, network: Network, batch: Any) -> tuple[Tensor, dict[str, Mean]]:
-        """(loss, a number with a gradient; figures that are logged, by name) of a `Batch`, or of `Rollouts`."""
+        """Compute the loss of a batch.
+
+        Args:
+            network: of `build`.
+            batch: a `Batch`, or `Rollouts`.
+
+        Returns:
+            Loss, a scalar with a gradient, and figures to log by name.
+        """
 
     @abstractmethod
     def metrics(self, network: Network) -> Sequence[str]:
-        """Names of all figures that `loss` may give."""
+        """Return the names of all figures that `loss` may give."""
 
     @abstractmethod
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
-        """What validations compare models by, of the means of the figures over all that is held out."""
+        """Compute the validation loss, by which checkpoints are compared; lower is better.
+
+        Args:
+            network: of `build`.
+            means: mean of each figure over the validation part.
+
+        Returns:
+            The loss.
+        """
 
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
-        """What `helicon eval` says beside the loss of a layout, JSON-able, of the windows of all pieces."""
+        """Report measurements beside the loss, for `helicon eval`.
+
+        Args:
+            network: of `build`.
+            batches: windows of all examples.
+
+        Returns:
+            JSON-able figures; empty for none.
+        """
         return {}
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
-        """A report in lines for people."""
+        """Format a report as lines for people."""
         return []
 
     def draw(self, report: Mapping[str, Any], path: Path) -> str:
-        """Writes a PNG of a report to `path` and returns what it shows; empty, and no picture, where it has none."""
+        """Draw a report as a PNG.
+
+        Args:
+            report: of `report`.
+            path: file to write.
+
+        Returns:
+            Caption of the picture; empty if there is none.
+        """
         return ""
 
 
 class Referred(Network):
-    """A GPT, and a frozen copy of what it was when the training began."""
+    """Network with a frozen reference: a copy of the GPT at the start of training."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         self.reference = deepcopy(bundle.gpt).requires_grad_(False)
 
     def reference_log_probabilities(self, batch: Batch) -> Tensor:
-        """[P, T], float32, without a gradient: `log_probabilities` by the frozen reference, without dropout.
+        """Compute `log_probabilities` by the frozen reference, float32 [P, T], without gradient and dropout.
 
-        ValueError where a bundle was opened that has not kept it.
+        Raises:
+            ValueError: the network comes from a bundle that has not stored the reference.
         """
         if "reference" not in dict(self.named_children()):
             raise ValueError("a bundle has the reference only where the objective says kept = ('reference',)")
@@ -184,7 +234,7 @@ class Referred(Network):
 
 @dataclass(frozen=True, kw_only=True)
 class Rewarded(Objective):
-    """What is learned from rewards of pieces that the model makes under the conditions of its data.
+    """Objective that learns from rewards of sampled sequences, under the conditions of the training data.
 
     Args:
         samples: pieces made for each example's conditions.
@@ -197,9 +247,9 @@ class Rewarded(Objective):
     sample_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        integer("samples", self.samples, 1, MOST_SAMPLES)
+        integer("samples", self.samples, 1, MAX_SAMPLES)
         if self.sample_tokens is not None:
-            integer("sample_tokens", self.sample_tokens, 1, MOST_TOKENS)
+            integer("sample_tokens", self.sample_tokens, 1, MAX_TOKENS)
 
     def build(self, bundle: Bundle) -> Referred:
         layouts = bundle.schema.layouts
@@ -212,5 +262,13 @@ class Rewarded(Objective):
         return Referred(bundle)
 
     @abstractmethod
-    def rewards(self, network: Network, made: Candidates) -> Tensor | Sequence[float]:
-        """[samples]: the reward of each piece that was made under the same conditions."""
+    def rewards(self, network: Network, candidates: Candidates) -> Tensor | Sequence[float]:
+        """Compute the rewards of sequences sampled under the same conditions.
+
+        Args:
+            network: of `build`.
+            candidates: `samples` sequences of one example.
+
+        Returns:
+            Rewards [samples]; higher is better.
+        """

@@ -1,6 +1,6 @@
-"""Classification of whole pieces, beside the next token: GPT-1's fine-tuning (Radford 2018, section 3.2).
+"""Classification of sequences, with next-token prediction as auxiliary objective (GPT-1, Radford 2018, section 3.2).
 
-Shapes: P pieces of a batch, N examples, K labels, C width.
+Shapes: P sequences of a batch, N examples, K labels, C width.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from helicon.objectives.next_token import NextToken
 if TYPE_CHECKING:
     from helicon.bundle.bundle import Bundle
 
-LABEL, ACCURACY = "label", "accuracy"  # figures
-WIDEST = 12  # labels whose confusion is told as a table; of more the most frequent mistakes
+LABEL, ACCURACY = "label", "accuracy"  # names of figures
+MAX_TABLE_LABELS = 12  # labels of a printed confusion table; of more labels the commonest mistakes are listed
 
 
 class Classifier(Network):
-    """A GPT with a linear head on the state of each piece's last token."""
+    """GPT with a linear head on the hidden state of each sequence's last token.
+
+    Args:
+        bundle: GPT, layouts, tokenizers and labels.
+        dropout: probability, before the head.
+    """
 
     def __init__(self, bundle: Bundle, dropout: float) -> None:
         super().__init__(bundle)
@@ -40,14 +45,22 @@ class Classifier(Network):
             nn.init.zeros_(self.head.bias)
 
     def logits(self, batch: Batch, hidden_PTC: Tensor) -> Tensor:
-        """[P, K], float32, from the states of a batch: of the last token that each piece is fed."""
+        """Compute the logits of the labels.
+
+        Args:
+            batch: sequences.
+            hidden_PTC: hidden states of the batch.
+
+        Returns:
+            Logits float32 [P, K], from the last fed token of each sequence.
+        """
         last_PC = hidden_PTC[torch.arange(len(batch.lengths), device=hidden_PTC.device), batch.lengths - 1]
         return self.head(self.dropout(last_PC.to(self.head.weight.dtype))).float()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classify(NextToken):
-    """Which label a piece has, of those that the training data have.
+    """Classification of sequences by the labels of the training data.
 
     Args:
         auxiliary: weight of the loss of the next token beside that of the label.
@@ -71,12 +84,20 @@ class Classify(NextToken):
         return Classifier(bundle, self.head_dropout)
 
     def loss(self, network: Network, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
-        """L3 = L2 + auxiliary L1: mean cross-entropy of the labels, and the next token's loss by its weight."""
+        """Compute L3 = L2 + auxiliary L1: mean cross-entropy of the labels, and the weighted next-token loss.
+
+        Args:
+            network: a `Classifier`.
+            batch: sequences with labels; those with NO_LABEL count only for the next token.
+
+        Returns:
+            Loss, and figures: nats of each slot and of the label, accuracy.
+        """
         assert isinstance(network, Classifier)
         hidden = network.hidden(batch)
         language, figures = self.language_loss(network, batch, hidden)
-        known = batch.labels != NO_LABEL
-        logits_PK, labels_P = network.logits(batch, hidden)[known], batch.labels[known]
+        has_label_P = batch.labels != NO_LABEL
+        logits_PK, labels_P = network.logits(batch, hidden)[has_label_P], batch.labels[has_label_P]
         nats = F.cross_entropy(logits_PK, labels_P, reduction="sum")
         right = (logits_PK.argmax(1) == labels_P).sum()
         count = len(labels_P)
@@ -90,9 +111,14 @@ class Classify(NextToken):
         return means[LABEL] + self.auxiliary * super().held_out_loss(network, means)
 
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
-        """Accuracy, nats a label and how often each label is taken for which: `confusion` has a row for each true one.
+        """Measure accuracy, nats a label and the confusion matrix.
 
-        Of pieces that have a label; nothing where there are none.
+        Args:
+            network: a `Classifier`.
+            batches: windows of all examples.
+
+        Returns:
+            JSON-able figures of the examples with a label, empty without any; `confusion` has a row a true label.
         """
         labels: dict[int, int] = {}
 
@@ -101,28 +127,30 @@ class Classify(NextToken):
                 labels.update(zip(batch.examples.tolist(), batch.labels.tolist()))
                 yield batch
 
-        found = log_probabilities(network, noting())
-        known = [example for example, label in labels.items() if label != NO_LABEL]
-        if not known:
+        logp = log_probabilities(network, noting())
+        labelled = [example for example, label in labels.items() if label != NO_LABEL]
+        if not labelled:
             return {}
         counts = np.zeros((len(network.labels), len(network.labels)), np.int64)
-        for example in known:
-            counts[labels[example], int(found[example].argmax())] += 1
-        nats = -np.mean([float(found[example][labels[example]]) for example in known])
+        for example in labelled:
+            counts[labels[example], int(logp[example].argmax())] += 1
+        nats = -np.mean([float(logp[example][labels[example]]) for example in labelled])
         return {
-            "pieces": len(known), "labels": list(network.labels), "confusion": counts.tolist(),
-            "accuracy": float(np.trace(counts) / len(known)), "nats_per_label": float(nats),
+            "pieces": len(labelled), "labels": list(network.labels), "confusion": counts.tolist(),
+            "accuracy": float(np.trace(counts) / len(labelled)), "nats_per_label": float(nats),
         }  # fmt: skip
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
         right, nats = 100 * report["accuracy"], report["nats_per_label"]
         lines = [f"label      {right:.1f} % right of {report['pieces']:,} pieces, {nats:.4f} nats each"]
         names, counts = [printable(label, 20) for label in report["labels"]], np.array(report["confusion"])
-        if len(names) > WIDEST:
+        if len(names) > MAX_TABLE_LABELS:
             wrong = counts - np.diag(np.diag(counts))
-            most = np.argsort(-wrong, axis=None, kind="stable")[:WIDEST]
+            most = np.argsort(-wrong, axis=None, kind="stable")[:MAX_TABLE_LABELS]
             pairs = [np.unravel_index(place, wrong.shape) for place in most if wrong.flat[place]]
-            return lines + [f"  {names[true]} taken for {names[said]}: {wrong[true, said]:,}" for true, said in pairs]
+            return lines + [
+                f"  {names[true]} taken for {names[label]}: {wrong[true, label]:,}" for true, label in pairs
+            ]
         width = max(len(f"{counts.max():,}"), *map(len, names)) + 1
         lines.append(f"  {'true, taken for':20}" + "".join(f"{name:>{width}}" for name in names))
         rows = zip(names, counts)
@@ -136,14 +164,25 @@ class Classify(NextToken):
 
 @torch.inference_mode()
 def log_probabilities(network: Network, batches: Iterable[Batch]) -> dict[int, Tensor]:
-    """Example -> float64 [K], its labels' log-probabilities: of several windows the mean, normalised once more."""
+    """Compute log-probabilities of the labels of each example.
+
+    Args:
+        network: a `Classifier`, put into eval mode.
+        batches: windows of the examples.
+
+    Returns:
+        float64 [K] by example; of several windows the mean, renormalised.
+
+    Raises:
+        ValueError: NaN or infinity.
+    """
     assert isinstance(network, Classifier)
     network.eval()
     windows: dict[int, list[Tensor]] = {}
     for batch in batches:
-        found_PK = network.logits(batch, network.hidden(batch)).double().log_softmax(1).cpu()
-        if not torch.isfinite(found_PK).all():
+        logp_PK = network.logits(batch, network.hidden(batch)).double().log_softmax(1).cpu()
+        if not torch.isfinite(logp_PK).all():
             raise ValueError("the classification head gives numbers that are not finite: its weights are damaged")
-        for example, found_K in zip(batch.examples.tolist(), found_PK):
-            windows.setdefault(example, []).append(found_K)
-    return {example: torch.stack(found).mean(0).log_softmax(0) for example, found in windows.items()}
+        for example, logp_K in zip(batch.examples.tolist(), logp_PK):
+            windows.setdefault(example, []).append(logp_K)
+    return {example: torch.stack(logs).mean(0).log_softmax(0) for example, logs in windows.items()}

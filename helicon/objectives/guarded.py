@@ -1,7 +1,6 @@
-"""Calls of an objective, whose mistakes are told in one line where it is somebody's own.
+"""Checked calls of an objective, which may be a plugin's.
 
-What it raises, and what it gives of another type or shape than it is to give, becomes a PluginError with the file and
-line where it is registered.
+Exceptions, and outputs of a wrong type or shape, become a PluginError that names the file and line of the registration.
 """
 
 from __future__ import annotations
@@ -26,7 +25,18 @@ if TYPE_CHECKING:
 
 
 def build_network(objective: Objective, bundle: Bundle) -> Network:
-    """`objective.build(bundle)`, which has what the objective keeps."""
+    """Call `objective.build` and check the network.
+
+    Args:
+        objective: the objective.
+        bundle: GPT, layouts, tokenizers and labels.
+
+    Returns:
+        Network with all the modules that the objective keeps.
+
+    Raises:
+        PluginError: no such network, or an exception.
+    """
     with _running(objective):
         network = objective.build(bundle)
     if not isinstance(network, Network):
@@ -44,17 +54,37 @@ def build_network(objective: Objective, bundle: Bundle) -> Network:
 
 
 def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
-    """What an objective keeps of its network, by name."""
+    """Return the modules that a bundle stores beside the GPT.
+
+    Args:
+        objective: names them in `kept`.
+        network: of the objective.
+
+    Returns:
+        The modules by name.
+    """
     return nn.ModuleDict({name: network.get_submodule(name) for name in objective.kept})
 
 
 def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> tuple[Tensor, dict[str, Mean]]:
-    """`objective.loss(network, batch)`: a tensor of one number, with a gradient unless none are computed; figures."""
+    """Call `objective.loss` and check its output.
+
+    Args:
+        objective: the objective.
+        network: of the objective.
+        batch: of the kind that the objective learns from.
+
+    Returns:
+        Loss, a scalar (with a gradient where gradients are enabled), and figures by name.
+
+    Raises:
+        PluginError: another output, or an exception.
+    """
     with _running(objective):
-        found = objective.loss(network, batch)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise fault(objective, f"loss gives {_kind(found)}; (loss, figures) are needed")
-    loss, figures = found
+        output = objective.loss(network, batch)
+    if not isinstance(output, tuple) or len(output) != 2:
+        raise fault(objective, f"loss gives {_kind(output)}; (loss, figures) are needed")
+    loss, figures = output
     if not isinstance(loss, Tensor) or loss.dim() or not loss.is_floating_point():
         raise fault(objective, f"its loss is {_kind(loss)}; a tensor of one number, of shape [], is accepted")
     if torch.is_grad_enabled() and not loss.requires_grad:
@@ -71,72 +101,150 @@ def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> 
     return loss, figures
 
 
-def rewards_of(objective: Rewarded, network: Network, made: Candidates) -> Tensor:
-    """`objective.rewards(network, made)`: float32 [samples] on the CPU, finite, without a gradient."""
+def rewards_of(objective: Rewarded, network: Network, candidates: Candidates) -> Tensor:
+    """Call `objective.rewards` and check its output.
+
+    Args:
+        objective: the objective.
+        network: of the objective.
+        candidates: sequences sampled under the same conditions.
+
+    Returns:
+        Rewards float32 [samples], finite, on the CPU, without gradient.
+
+    Raises:
+        PluginError: another output, or an exception.
+    """
     with _running(objective):
-        found = objective.rewards(network, made)
-    count = len(made.ids)
+        output = objective.rewards(network, candidates)
+    count = len(candidates.ids)
     try:
-        rewards = torch.as_tensor(found, dtype=torch.float32).detach().cpu()
+        rewards = torch.as_tensor(output, dtype=torch.float32).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
-        raise fault(objective, f"rewards gives {_kind(found)}; {count} numbers are needed") from None
+        raise fault(objective, f"rewards gives {_kind(output)}; {count} numbers are needed") from None
     if rewards.shape != (count,) or not rewards.isfinite().all():
         raise fault(objective, f"rewards gives {list(rewards.shape)}; {count} finite numbers are needed, one a piece")
     return rewards
 
 
 def metrics_of(objective: Objective, network: Network) -> Sequence[str]:
-    """`objective.metrics(network)`: names."""
+    """Call `objective.metrics` and check its output.
+
+    Args:
+        objective: the objective.
+        network: of the objective.
+
+    Returns:
+        Names of the figures.
+
+    Raises:
+        PluginError: another output, or an exception.
+    """
     with _running(objective):
-        found = objective.metrics(network)
-    if not _are_texts(found):
-        raise fault(objective, f"metrics gives {_kind(found)}; a list of names is needed")
-    return found
+        names = objective.metrics(network)
+    if not _are_texts(names):
+        raise fault(objective, f"metrics gives {_kind(names)}; a list of names is needed")
+    return names
 
 
 def held_out_loss_of(objective: Objective, network: Network, means: Mapping[str, float]) -> float:
-    """`objective.held_out_loss(network, means)`: a number."""
+    """Call `objective.held_out_loss` and check its output.
+
+    Args:
+        objective: the objective.
+        network: of the objective.
+        means: mean of each figure over the validation part.
+
+    Returns:
+        Validation loss.
+
+    Raises:
+        PluginError: another output, or an exception.
+    """
     with _running(objective):
-        found = objective.held_out_loss(network, means)
-    if not isinstance(found, Real) and not (isinstance(found, Tensor) and not found.dim()):
-        raise fault(objective, f"held_out_loss gives {_kind(found)}; a number is needed")
-    return float(found)
+        loss = objective.held_out_loss(network, means)
+    if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and not loss.dim()):
+        raise fault(objective, f"held_out_loss gives {_kind(loss)}; a number is needed")
+    return float(loss)
 
 
 def report_of(objective: Objective, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
-    """`objective.report(network, batches)`: JSON-able."""
+    """Call `objective.report` and check its output.
+
+    Args:
+        objective: the objective.
+        network: of the objective.
+        batches: windows of all examples.
+
+    Returns:
+        JSON-able figures.
+
+    Raises:
+        PluginError: another output, or an exception.
+    """
     with _running(objective):
-        found = objective.report(network, batches)
-    if not isinstance(found, dict):
-        raise fault(objective, f"report gives {_kind(found)}; a dict is needed")
+        report = objective.report(network, batches)
+    if not isinstance(report, dict):
+        raise fault(objective, f"report gives {_kind(report)}; a dict is needed")
     try:
-        json.dumps(found)
+        json.dumps(report)
     except (TypeError, ValueError) as error:
         raise fault(objective, f"report gives what is no JSON ({error})") from error
-    return found
+    return report
 
 
 def table_of(objective: Objective, report: Mapping[str, Any]) -> Sequence[str]:
-    """`objective.table(report)`: lines."""
+    """Call `objective.table` and check its output.
+
+    Args:
+        objective: the objective.
+        report: of the objective.
+
+    Returns:
+        Lines for people.
+
+    Raises:
+        PluginError: another output, or an exception.
+    """
     with _running(objective):
-        found = objective.table(report)
-    if not _are_texts(found):
-        raise fault(objective, f"table gives {_kind(found)}; a list of lines is needed")
-    return found
+        lines = objective.table(report)
+    if not _are_texts(lines):
+        raise fault(objective, f"table gives {_kind(lines)}; a list of lines is needed")
+    return lines
 
 
 def drawing_of(objective: Objective, report: Mapping[str, Any], path: Path) -> str:
-    """`objective.draw(report, path)`: a caption, and a picture unless it is empty."""
+    """Call `objective.draw` and check its output.
+
+    Args:
+        objective: the objective.
+        report: of the objective.
+        path: PNG to write.
+
+    Returns:
+        Caption; empty if no picture was drawn.
+
+    Raises:
+        PluginError: another output, a caption without a picture, or an exception.
+    """
     with _running(objective):
-        found = objective.draw(report, path)
-    if not isinstance(found, str) or (found and not path.is_file()):
-        given = "a caption and no picture" if isinstance(found, str) else _kind(found)
-        raise fault(objective, f"draw gives {given}; what the PNG shows is needed, or an empty text")
-    return found
+        caption = objective.draw(report, path)
+    if not isinstance(caption, str) or (caption and not path.is_file()):
+        output = "a caption and no picture" if isinstance(caption, str) else _kind(caption)
+        raise fault(objective, f"draw gives {output}; what the PNG shows is needed, or an empty text")
+    return caption
 
 
 def fault(objective: Objective | type[Objective], what: str) -> PluginError:
-    """The error of an objective that gives what it is not to give."""
+    """Make the error of an objective with a wrong output.
+
+    Args:
+        objective: the objective, or its class.
+        what: fault and what is needed instead.
+
+    Returns:
+        The error, which names the registration.
+    """
     return OBJECTIVES.fault(name_of(objective), what)
 
 
@@ -150,12 +258,12 @@ def _is_mean(figure: Any) -> bool:
     return isinstance(figure.total, Tensor) and not figure.total.dim()
 
 
-def _are_texts(found: Any) -> bool:
-    return isinstance(found, list | tuple) and all(isinstance(each, str) for each in found)
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
 
 
 def _kind(value: Any) -> str:
-    """What something is, for messages: the shape of a tensor, else the type."""
+    """Describe a value for messages: shape of a tensor, else type."""
     if isinstance(value, Mean):
         return f"Mean({_kind(value.total)}, {_kind(value.number)})"
     if isinstance(value, Tensor):

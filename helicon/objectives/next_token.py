@@ -1,6 +1,6 @@
-"""The next token: cross-entropy of each slot, over the places that full sequences have for it.
+"""Next-token prediction: cross-entropy of each slot, over the number of positions that full sequences have for it.
 
-Shapes: P pieces of a batch, T tokens of the longest of them, C width.
+Shapes: P sequences of a batch, T tokens of the longest of them, C width, N targets.
 """
 
 from __future__ import annotations
@@ -51,11 +51,31 @@ class NextToken(Objective):
         return network
 
     def loss(self, network: Network, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
-        """Sum of the slots' losses by weight, each over a constant: the places that full sequences have for it."""
+        """Compute the weighted sum of the slots' losses.
+
+        A slot's loss is its -log p divided by a constant, the positions that full sequences have for it, not by its
+        targets in this batch. So a token has the same weight in every batch.
+
+        Args:
+            network: of `build`.
+            batch: sequences.
+
+        Returns:
+            Loss, and mean nats a token by slot.
+        """
         return self.language_loss(network, batch, network.hidden(batch))
 
     def language_loss(self, network: Network, batch: Batch, hidden_PTC: Tensor) -> tuple[Tensor, dict[str, Mean]]:
-        """The same of hidden states that are there already."""
+        """Compute `loss` from hidden states that are there already.
+
+        Args:
+            network: of `build`.
+            batch: sequences.
+            hidden_PTC: hidden states of the batch.
+
+        Returns:
+            Loss, and mean nats a token by slot.
+        """
         layout, sequencer = network.layout(batch), network.sequencer
         nats = slot_nats(network.gpt, sequencer, batch, self._weighted(layout), hidden_PTC)
         lengths = {slot.name: slot.length or sequencer.target_capacity(layout) for slot in layout.slots}
@@ -67,7 +87,15 @@ class NextToken(Objective):
         return sorted({slot for layout in network.sequencer.schema.layouts for slot in self._weighted(layout)})
 
     def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
-        """Weighted sum of nats a token of each slot; other figures count for nothing."""
+        """Sum the mean nats a token of all slots by weight.
+
+        Args:
+            network: of `build`.
+            means: mean of each figure; those that are no slot's count for nothing.
+
+        Returns:
+            The validation loss.
+        """
         weights = {layout.target.name: 1.0 for layout in network.sequencer.schema.layouts} | (self.slot_weights or {})
         return sum(weights.get(name, 0.0) * mean for name, mean in means.items())
 
@@ -81,10 +109,17 @@ class NextToken(Objective):
 def slot_nats(
     gpt: GPT, sequencer: Sequencer, batch: Batch, slots: Collection[str], hidden_PTC: Tensor | None = None
 ) -> dict[str, tuple[Tensor, int]]:  # fmt: skip
-    """Slot -> (sum of -log p over its targets, their number), for the slots asked for.
+    """Sum -log p of each slot's targets. Only positions with a target, and the slot's rows, reach the output matrix.
 
-    Only positions with a target reach the output matrix, and only the slot's rows of it are computed. hidden_PTC: the
-    GPT's states, where they are there already.
+    Args:
+        gpt: model.
+        sequencer: its layouts.
+        batch: sequences.
+        slots: slots to score.
+        hidden_PTC: hidden states of the batch; None computes them.
+
+    Returns:
+        Nats (a scalar) and number of targets, by slot.
     """
     layout = sequencer.schema.layouts[batch.layout]
     states_PTC = hidden_PTC
@@ -94,8 +129,8 @@ def slot_nats(
     scored = []
     for span in spans:
         targets = batch.targets[:, span.positions]
-        pieces, places = (targets >= 0).nonzero(as_tuple=True)  # for whose number a GPU is waited for, once
-        found = states_PTC[pieces, places + span.positions.start]
-        scored.append(Scored(found, span.vocab_slice, targets[pieces, places] - span.vocab_slice.start))
+        pieces, positions = (targets >= 0).nonzero(as_tuple=True)  # synchronises with a GPU, once a slot
+        hidden_NC = states_PTC[pieces, positions + span.positions.start]
+        scored.append(Scored(hidden_NC, span.vocab_slice, targets[pieces, positions] - span.vocab_slice.start))
     totals = gpt.nll_sum(scored)
-    return {span.slot: (total, len(each.targets_N)) for span, total, each in zip(spans, totals, scored)}
+    return {span.slot: (total, len(item.targets_N)) for span, total, item in zip(spans, totals, scored)}

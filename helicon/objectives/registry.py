@@ -1,4 +1,4 @@
-"""All objectives, by the name that `task:` in a config and a bundle say."""
+"""Registry of objectives by name, as in `task:` of a config and in a bundle."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ OBJECTIVES.register("classify", Classify)
 
 
 def register_objective(name: str) -> Callable[[Kind], Kind]:
-    """Adds an objective of one's own as a task, `helicon train NAME` or `task: NAME` in a config; a class decorator.
+    """Decorate a class of one's own as an objective, used by `helicon train NAME` or `task: NAME` in a config.
+
+    Args:
+        name: of the objective.
+
+    Returns:
+        A decorator of a frozen, keyword-only dataclass that inherits from `helicon.Objective`.
 
     Raises:
-        PluginError: for the name of another one, and for a class that is no frozen dataclass of `helicon.Objective`,
-            lacks a method, or has types that are not known.
+        PluginError: another objective has the name, or the class is no such dataclass, lacks a method, or has fields of
+            unsupported types.
     """
 
     def add(kind: Kind) -> Kind:
@@ -39,8 +45,8 @@ def register_objective(name: str) -> Callable[[Kind], Kind]:
 
 
 def _wrong_with(kind: Any) -> str:
-    """Why a class is no objective, if so."""
-    # Of its own: one that it inherits does not make its fields options
+    """Return why a class is no objective; empty if it is one."""
+    # `vars`: an inherited decorator does not make the class's own fields options
     if not isinstance(kind, type) or not issubclass(kind, Objective) or "__dataclass_fields__" not in vars(kind):
         needed = "a dataclass that inherits from helicon.Objective is accepted"
         return f"{needed}, @dataclass(frozen=True, kw_only=True) below @helicon.register_objective"
@@ -50,7 +56,7 @@ def _wrong_with(kind: Any) -> str:
 
 
 def name_of(objective: Objective | type[Objective]) -> str:
-    """The name of an objective, or of its class; PluginError for one that has none."""
+    """Return the registered name of an objective or of its class; PluginError if it has none."""
     sought = objective if isinstance(objective, type) else type(objective)
     for name, kind in OBJECTIVES.items().items():
         if sought is kind:
@@ -59,23 +65,44 @@ def name_of(objective: Objective | type[Objective]) -> str:
 
 
 def plugin_of(objective: Objective) -> list[Plugin]:
-    """The plugin that an objective comes from; none of Helicon's own."""
+    """Return the plugin that an objective comes from, as a list; empty for Helicon's own."""
     plugin = OBJECTIVES.plugin_of(name_of(objective))
     return [plugin] if plugin else []
 
 
 def restored(name: Any, options: Any) -> Objective:
-    """The objective of a bundle's JSON; ValueError for what is none, PluginError for a plugin's that refuses it."""
+    """Make the objective that a bundle's JSON describes.
+
+    Args:
+        name: of the objective; unchecked.
+        options: values of all its fields; unchecked.
+
+    Returns:
+        The objective.
+
+    Raises:
+        ValueError: an unknown name or wrong options.
+        PluginError: a plugin's class refuses them.
+    """
     kind = OBJECTIVES.get(checked.text("objective", name))
-    given = checked.fields("options of the objective", options, [each.name for each in fields(kind)])
+    values = checked.fields("options of the objective", options, [option.name for option in fields(kind)])
     with OBJECTIVES.running(name):
-        return kind(**given)
+        return kind(**values)
 
 
 def configured(kind: type[Each], options: Mapping[str, Any]) -> Each:
-    """An objective with options that are typed; ValueError for one that it refuses.
+    """Make an objective from typed options.
 
-    PluginError for whatever else a plugin's raises.
+    Args:
+        kind: class of the objective.
+        options: values by field; others have their default.
+
+    Returns:
+        The objective.
+
+    Raises:
+        ValueError: it refuses an option.
+        PluginError: a plugin's class raises anything else.
     """
     with OBJECTIVES.running(name_of(kind), accepted=(ValueError,)):
         return kind(**options)

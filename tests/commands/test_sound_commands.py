@@ -18,7 +18,7 @@ from tiny_bundles import text_bundle
 import helicon
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
-from helicon.evaluation.sound_through_codec import Ratio
+from helicon.evaluation.sound_roundtrip import StreamingSISDR
 from helicon.formats.audio import Sound, read_audio, write_audio, write_blocks
 from helicon.formats.image import read_image
 from helicon.formats.spectra import si_sdr
@@ -253,13 +253,13 @@ def pair(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("block", [7, 640, 10_000])
 def test_the_ratio_of_streams_is_that_of_the_whole(kind: str, block: int) -> None:
     before, after = pair(kind)
-    ratio = Ratio(len(before))
+    ratio = StreamingSISDR(len(before))
     heard, parts, waiting = iter(before.split(block, -1)), [], 0
     for made in torch.nn.functional.pad(after, (0, 5)).split(16, -1):  # 5 samples too many, as a last hop has
         while waiting < made.shape[-1] and (more := next(heard, None)) is not None:
-            ratio.heard(more)
+            ratio.add_original(more)
             waiting += more.shape[-1]
-        parts.append(ratio.compared(made))
+        parts.append(ratio.add_decoded(made))
         waiting -= parts[-1].shape[-1]
     assert torch.equal(torch.cat(parts, -1), after)
     assert ratio.samples == before.shape[-1]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helicon.evaluation.controllability import by_label, heard_figures, instruments_figures, label_figures
+from helicon.evaluation.controllability import by_label, instruments_figures, label_figures, tempo_errors
 from helicon.evaluation.label_classifier import fit_classifier
 from helicon.evaluation.music_statistics import music_statistics
-from helicon.evaluation.style_sampler import EXCERPTS, RealPiece, SampledPiece, cut
+from helicon.evaluation.style_sampler import MAX_EXCERPTS, RealPiece, SampledPiece, cut
 from helicon.formats.score import DRUMS, Score
 from helicon.tokenizers.instruments import general_midi
 from helicon.tokenizers.style import Style, StyleTokenizer
@@ -113,13 +113,13 @@ def test_a_sound_outside_the_set_is_counted() -> None:
 
 def test_heard_tempo_of_pieces() -> None:
     even = scale(60, MAJOR, np.random.default_rng(4))  # four notes a second: 120 quarters a minute, and no other
-    assert heard_figures([(even, 120.0), (even, 110.0)])["within_3_percent"] == 0.5
-    assert heard_figures([]) == {"pieces": 0, "median_error": None, "within_3_percent": None}
+    assert tempo_errors([(even, 120.0), (even, 110.0)])["within_3_percent"] == 0.5
+    assert tempo_errors([]) == {"pieces": 0, "median_error": None, "within_3_percent": None}
 
 
 def test_excerpts_do_not_overlap() -> None:
     score = scale(60, MAJOR, np.random.default_rng(5), count=4 * 60)
     assert [round(part.seconds) for part in cut(score, 24)] == [24, 24]
-    assert len(cut(score, 5)) == EXCERPTS
+    assert len(cut(score, 5)) == MAX_EXCERPTS
     assert [round(part.seconds) for part in cut(score, 100)] == [60]
     assert cut(score.between(0, 2), 24) == []

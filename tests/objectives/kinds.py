@@ -50,8 +50,8 @@ class Prefer(helicon.Objective):
 class Please(helicon.Rewarded):
     """Policy gradient (REINFORCE) with the mean of the samples as its baseline: texts of many a's are rewarded."""
 
-    def rewards(self, network: helicon.Network, made: helicon.Candidates) -> list[float]:
-        return [text.count("a") / max(1, len(text)) for text in made.media]
+    def rewards(self, network: helicon.Network, candidates: helicon.Candidates) -> list[float]:
+        return [text.count("a") / max(1, len(text)) for text in candidates.media]
 
     def loss(self, network: helicon.Network, batch: helicon.Rollouts) -> tuple[Tensor, dict[str, helicon.Mean]]:
         rewards = batch.rewards.view(-1, self.samples)
@@ -76,6 +76,6 @@ class Please(helicon.Rewarded):
 class Lengthy(Please):
     """Longer pieces are rewarded, of any medium."""
 
-    def rewards(self, network: helicon.Network, made: helicon.Candidates) -> list[float]:
-        assert len(made.media) == len(made.ids)
-        return [float(len(ids)) for ids in made.ids]
+    def rewards(self, network: helicon.Network, candidates: helicon.Candidates) -> list[float]:
+        assert len(candidates.media) == len(candidates.ids)
+        return [float(len(ids)) for ids in candidates.ids]

@@ -29,7 +29,7 @@ from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import log
 from helicon.modalities import registry
-from helicon.objectives.base import MOST_LABELS, NO_LABEL, Batch, Examples
+from helicon.objectives.base import MAX_LABELS, NO_LABEL, Batch, Examples
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
@@ -159,7 +159,7 @@ class SequenceData(pl.LightningDataModule):
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
         self._restored = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
-        self.labels = tuple(texts("labels", state["labels"], MOST_LABELS))
+        self.labels = tuple(texts("labels", state["labels"], MAX_LABELS))
         known = self.labels if self.examples == "labelled" else None
         self.source = replace(self.source, tokenizers=choices, labels=known)
 

@@ -27,11 +27,11 @@ SCRIPTS = ("__main__", "__mp_main__")  # the second in processes that this one s
 
 
 class PluginWarning(UserWarning):
-    """Something about a plugin that need not be wrong."""
+    """Warning about a plugin that may be harmless, such as a changed file."""
 
 
 class Forgetful(Protocol):
-    """What keeps things of plugins."""
+    """Interface of registries towards the loader."""
 
     def forget(self, plugin: Plugin) -> None: ...
 
@@ -45,7 +45,7 @@ _loading: list[Plugin] = []  # the last of them registers
 
 
 def load_plugins(files: Iterable[str | os.PathLike[str]]) -> list[Plugin]:
-    """Runs files that somebody has named; one that is loaded as it is now is not run once more.
+    """Run plugin files that the user named; a file that is loaded and unchanged is not run again.
 
     Args:
         files: Python files; with `#sha256=...` one that the file is expected to have, else a warning says so.
@@ -54,9 +54,9 @@ def load_plugins(files: Iterable[str | os.PathLike[str]]) -> list[Plugin]:
         The plugins, in order.
 
     Raises:
-        PluginError: for what is no Python file, cannot be run, or has the name of another one; with file and line.
+        PluginError: a file is no Python file, raises, or has the name of another plugin; with file and line.
     """
-    return [_load(os.fspath(each)) for each in files]
+    return [_load(os.fspath(file)) for file in files]
 
 
 def _load(text: str) -> Plugin:
@@ -82,13 +82,13 @@ def _load(text: str) -> Plugin:
 
 
 def _is_script(path: Path) -> bool:
-    """Whether a file is the script that this process runs, which has registered what it has."""
+    """Return True if a file is the script that this process runs: its things are registered already."""
     scripts = (sys.modules[name].__dict__.get("__file__") for name in SCRIPTS if name in sys.modules)
     return any(script and os.path.realpath(script) == os.path.realpath(path) for script in scripts)
 
 
 def _run(plugin: Plugin) -> None:
-    """Runs a plugin's file as a module of its own, which may import what lies beside it."""
+    """Run a plugin's file as a separate module, which may import files beside it."""
     assert plugin.file is not None
     module = ModuleType(f"plugin_{plugin.name}")
     module.__file__ = str(plugin.file)
@@ -119,7 +119,7 @@ def _registering(plugin: Plugin) -> Iterator[None]:
 
 
 def _forget(plugin: Plugin) -> None:
-    """Leaves nothing of a plugin that failed, or whose file has changed."""
+    """Unregister a plugin that failed, or whose file changed."""
     for registry in registries:
         registry.forget(plugin)
     sys.modules.pop(f"plugin_{plugin.name}", None)
@@ -128,9 +128,9 @@ def _forget(plugin: Plugin) -> None:
 
 
 def plugin_error_message(error: Exception) -> str | None:
-    """An error in one line with the last line of a plugin's code that it came through.
+    """Describe an error by the last line of a plugin's code in its traceback.
 
-    None where it came through none, and of one of Helicon's own types, which speaks for itself.
+    None for an error without plugin code in its traceback, and for one of Helicon's own types.
     """
     if speaks_for_itself(error):
         return None
@@ -139,7 +139,7 @@ def plugin_error_message(error: Exception) -> str | None:
 
 
 def load_installed() -> None:
-    """Loads the plugins of installed packages, once. One that cannot be loaded is passed over with a warning."""
+    """Load the plugins of installed packages, once; one that raises is skipped with a warning."""
     waiting = _waiting()
     while waiting:
         point = waiting.pop()
@@ -148,13 +148,13 @@ def load_installed() -> None:
             with _registering(package):
                 point.load()
         except (Exception, SystemExit) as error:  # another package's code: whatever it raises, the rest must work
-            reason = str(error) if isinstance(error, PluginError) else _told_of(point, error)
+            reason = str(error) if isinstance(error, PluginError) else _located_in_package(point, error)
             what = f"plugin {point.name} of the package {package.title} does not load"
             warnings.warn(f"{what}: {reason}", PluginWarning, stacklevel=2)
 
 
-def _told_of(point: EntryPoint, error: BaseException) -> str:
-    """An error of an entry point with the last line of its package that it came through."""
+def _located_in_package(point: EntryPoint, error: BaseException) -> str:
+    """Describe an error of an entry point by the last line of its package in the traceback."""
     trace = traceback.walk_tb(error.__traceback__)
     top = point.module.partition(".")[0]
     files = {frame.f_code.co_filename for frame, _ in trace if _module(frame).partition(".")[0] == top}
@@ -169,7 +169,7 @@ def _points() -> tuple[EntryPoint, ...]:
 
 @cache
 def _waiting() -> list[EntryPoint]:
-    """Those that are not loaded yet."""
+    """Return the entry points that are not loaded yet."""
     return list(reversed(_points()))
 
 
@@ -179,7 +179,7 @@ def _of_package(point: EntryPoint) -> Plugin:
 
 
 def origin(frame: FrameType) -> Plugin | None:
-    """The plugin whose code runs in a frame; None of Helicon's own, and of what is typed into an interpreter."""
+    """Return the plugin whose code runs in a frame; None for Helicon's own, and for an interactive interpreter."""
     if is_python(frame):
         return None
     if _loading:
@@ -200,34 +200,34 @@ def _module(frame: FrameType) -> str:
 
 
 def is_python(frame: FrameType) -> bool:
-    """Whether Python itself runs in a frame, as it does where it imports a module of Helicon."""
+    """Return True for a frame of Python's import machinery, as while a module of Helicon is imported."""
     return frame.f_code.co_filename.startswith("<frozen")
 
 
 def files() -> list[str]:
-    """Files that were named, for another process to load them too."""
+    """List the files that were named, so that another process can load them."""
     return [str(plugin.file) for plugin in _named.values()]
 
 
 def words() -> list[str]:
-    """Options of a command that names the same files: `--plugin /home/me/my.py`."""
+    """Return the command-line options that name the same files: `--plugin /home/me/my.py`."""
     return [word for file in files() for word in ("--plugin", file)]
 
 
 def require(recorded: Iterable[str]) -> list[Plugin]:
-    """The plugins that are loaded for those that a run or a bundle has on record; nothing is run.
+    """Find the loaded plugins for those that a run or bundle recorded; none is loaded by this.
 
     Args:
-        recorded: as `str(plugin)` has them.
+        recorded: as `str(plugin)` writes them.
 
     Returns:
-        Those that are loaded under these names. Where one is not as it was, a PluginWarning says so.
+        The loaded plugins of these names; a PluginWarning says where one has changed.
 
     Raises:
-        PluginError: for one that is missing, with what to type, and for two of one name.
+        PluginError: one is missing, with what to type, or two have the same name.
     """
     load_installed()
-    found, names = [], {}
+    plugins, names = [], {}
     for text in recorded:
         asked = Plugin.parse(text)
         other = names.setdefault(asked.name, asked)
@@ -239,8 +239,8 @@ def require(recorded: Iterable[str]) -> list[Plugin]:
             advice = "--plugin FILE names it, if you trust it" if asked.file else f"pip install {asked.name}"
             raise PluginError(f"needs the plugin {asked.title}, which is not loaded: {advice}")
         _warn_of_change(plugin, asked)
-        found.append(plugin)
-    return found
+        plugins.append(plugin)
+    return plugins
 
 
 def _warn_of_change(plugin: Plugin, asked: Plugin) -> None:

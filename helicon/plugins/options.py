@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 def as_options(files: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Options of a training that add files to its list."""
+    """Return the options that add files to a training's list of plugins."""
     return [f"--plugins+={os.fspath(file)}" for file in files]
 
 
 def with_plugins(words: Iterable[str]) -> list[str]:
-    """Options of a command line, `--plugin FILE` as one more of the list."""
-    found, words = [], iter(words)
+    """Convert each `--plugin FILE` of a command line to an option that adds FILE to the list."""
+    options, words = [], iter(words)
     for word in words:
         name, equals, file = word.partition("=")
-        found += as_options([file if equals else next(words, "")]) if name == "--plugin" else [word]
-    return found
+        options += as_options([file if equals else next(words, "")]) if name == "--plugin" else [word]
+    return options

@@ -15,7 +15,7 @@ SHOWN = 12  # digits of a hash in messages
 
 
 class PluginError(ValueError):
-    """A plugin that is missing or cannot be loaded; the message names file and line, and what would help."""
+    """Error of a plugin that is missing or cannot be loaded; the message names file and line, and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Plugin:
 
     @staticmethod
     def of_file(file: Path) -> Plugin:
-        """The plugin that a file is now. OSError where it cannot be read."""
+        """Make the plugin of a file, stamped with its present hash; OSError if it cannot be read."""
         return Plugin(file.stem, hashlib.sha256(file.read_bytes()).hexdigest(), file.absolute())
 
     @staticmethod
     def parse(text: str) -> Plugin:
-        """Inverse of `str`, and what is typed, `my.py`; PluginError for what is none."""
+        """Parse `str(plugin)`, or a path that a user types, `my.py`; PluginError for anything else."""
         if isinstance(text, str) and (match := _FILE.fullmatch(text)):
             return Plugin(Path(match["file"]).stem, match["stamp"] or "", Path(match["file"]))
         if isinstance(text, str) and (match := _PACKAGE.fullmatch(text)):
@@ -58,10 +58,10 @@ class Plugin:
 
     @property
     def title(self) -> str:
-        """What it is, for people."""
+        """Path or name with the version, for messages."""
         return f"{printable(self.file or self.name, MOST)} ({self.version})"
 
     @property
     def version(self) -> str:
-        """Its stamp, for people."""
+        """Abbreviated hash, or version, for messages."""
         return f"sha256 {self.stamp[:SHOWN]}" if self.file else f"version {self.stamp}"

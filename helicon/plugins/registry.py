@@ -1,4 +1,4 @@
-"""Things of one kind by name."""
+"""Registry: maps names to things of one kind, Helicon's own and those of plugins."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from helicon.plugins.loading import is_python, load_installed, origin, registrie
 from helicon.plugins.plugin import Plugin, PluginError
 
 Thing = TypeVar("Thing")
+# Letters first, at most 61 characters, `SLOT/NAME` for tokenizers: safe in options, JSON and messages
 NAME = re.compile(r"[A-Za-z][\w.-]{0,60}(/[A-Za-z][\w.-]{0,60})?")
 
 
@@ -42,10 +43,17 @@ class Registry(Generic[Thing]):
         registries.append(self)
 
     def register(self, name: str, thing: Thing) -> Thing:
-        """Adds a thing, which is returned; the same one may be added again.
+        """Register a thing; the same one may be registered again.
+
+        Args:
+            name: letters, digits, `_`, `.`, `-`, and a `/` between two of these.
+            thing: what it names.
+
+        Returns:
+            The thing.
 
         Raises:
-            PluginError: for a name that another thing has, with both places, or one that is none.
+            PluginError: the name is invalid, or another thing has it; with both places.
         """
         frame = _caller()
         place, known = _place(frame), self._entries.get(name)
@@ -58,7 +66,7 @@ class Registry(Generic[Thing]):
         return thing
 
     def get(self, name: str) -> Thing:
-        """The thing of that name; ValueError shows the nearest names."""
+        """Return the thing of a name; ValueError shows the nearest names."""
         if name not in self:
             raise ValueError(unknown(self.kind, name, self.names()))
         return self._entries[name].thing
@@ -69,40 +77,43 @@ class Registry(Generic[Thing]):
         return name in self._entries
 
     def items(self) -> dict[str, Thing]:
-        """Name -> thing."""
+        """Return all things by name."""
         load_installed()
         return {name: entry.thing for name, entry in self._entries.items()}
 
     def names(self) -> list[str]:
-        """All names, Helicon's own first."""
+        """List all names, Helicon's own first."""
         return list(self.items())
 
     def plugin_of(self, name: str) -> Plugin | None:
-        """The plugin that has registered a name; None for Helicon's own."""
+        """Return the plugin that registered a name; None for Helicon's own."""
         return self._entries[name].plugin if name in self else None
 
     def title(self, name: str) -> str:
-        """What a name stands for and where that is registered, for messages about what it does wrong."""
+        """Return kind, name and place of registration, for messages about a faulty plugin."""
         place = f" ({self._entries[name].place})" if name in self._entries else ""
         return f"{self.kind} {name!r}{place}"
 
     def running(self, name: str, accepted: tuple[type[Exception], ...] = ()) -> AbstractContextManager[None]:
-        """While it lasts, what a plugin's thing raises becomes a PluginError: what, where it is registered, which line.
+        """Convert errors of a plugin's code to PluginError, with kind, name, place of registration and line.
 
-        Nothing changes for Helicon's own things, nor for errors of Helicon's own types, which speak for themselves.
+        Errors of Helicon's own types pass, and so do all errors of Helicon's own things.
 
         Args:
             name: of the thing that runs.
-            accepted: errors by which such a thing may say something, and which stay as they are.
+            accepted: error types that are part of the thing's interface, and pass too.
+
+        Returns:
+            Context manager around the call.
         """
-        return nullcontext() if self.is_own(name) else self._told(name, self._entries[name].file, accepted)
+        return nullcontext() if self.is_own(name) else self._locating_errors(name, self._entries[name].file, accepted)
 
     def is_own(self, name: str) -> bool:
-        """Whether a thing is Helicon's own: not of a plugin, or not in this registry."""
+        """Return True if no plugin registered the name: it is Helicon's own, or not in this registry."""
         return name not in self._entries or self._entries[name].plugin is None
 
     @contextmanager
-    def _told(self, name: str, file: str, accepted: tuple[type[Exception], ...]) -> Iterator[None]:
+    def _locating_errors(self, name: str, file: str, accepted: tuple[type[Exception], ...]) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -113,24 +124,40 @@ class Registry(Generic[Thing]):
             raise self.fault(name, f"{in_one_line(error)}{place}") from error
 
     def fault(self, name: str, what: str) -> PluginError:
-        """The error of a thing that gives what it is not to give."""
+        """Make the error of a thing that returned something invalid.
+
+        Args:
+            name: of the thing.
+            what: is wrong, a clause.
+
+        Returns:
+            The error, to be raised.
+        """
         return PluginError(f"{self.title(name)}: {what}")
 
     def refusal(self, name: object, what: str) -> PluginError:
-        """The error of what is being registered and cannot be, with file and line of who registers it."""
+        """Make the error of a registration that is refused.
+
+        Args:
+            name: that was to be registered.
+            what: is wrong, a clause.
+
+        Returns:
+            The error, to be raised, with file and line of the registering code.
+        """
         return PluginError(f"{_place(_caller())}: {self.kind} {printable(repr(name), 80)}: {what}")
 
     def forget(self, plugin: Plugin) -> None:
-        """Drops what a plugin has registered."""
+        """Remove everything that a plugin registered."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}
 
     def files(self) -> set[str]:
-        """Files in which plugins have registered something."""
+        """Return the files in which plugins registered something."""
         return {entry.file for entry in self._entries.values() if entry.plugin}
 
 
 def wrong_types(kind: type[Any]) -> str:
-    """Why the fields of a dataclass cannot be options, if so: each has a type that is known where the class is."""
+    """Return why a class cannot hold options, empty if it can: a dataclass with resolvable types is needed."""
     if not is_dataclass(kind):
         return "a dataclass is needed"
     try:
@@ -141,13 +168,13 @@ def wrong_types(kind: type[Any]) -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether an error comes from deeper within Helicon than the call that `running` is about."""
+    """Return True if an error was raised deeper within Helicon than the call that `running` guards."""
     deeper = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)][2:]
     return any(str(module).partition(".")[0] == OURS for module in deeper)
 
 
 def _caller() -> FrameType:
-    """The frame that registers: the first that is not of this package."""
+    """Return the frame of the registering code: the first outside this package."""
     frame = sys._getframe(2)
     while str(frame.f_globals.get("__name__")).startswith(f"{OURS}.") and frame.f_back is not None:
         frame = frame.f_back

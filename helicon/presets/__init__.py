@@ -22,27 +22,27 @@ Config = Mapping[str, Any]
 
 
 def preset_names() -> list[str]:
-    """Names that `--config` takes."""
+    """List the names that `--config` accepts."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def config_path(name: str) -> Path:
-    """File of a preset, or of that name, whether it is there or not."""
+    """Return the file of a preset, or of that name, whether it exists or not."""
     return FOLDER / f"{name}.yaml" if name in preset_names() else Path(name)
 
 
 def preset_path(name: str) -> Path:
-    """File of a preset, or the file itself that `name` names; ValueError shows the nearest names."""
+    """Return the file of a preset, or a config file itself; ValueError shows the nearest names."""
     if (path := config_path(name)).is_file():
         return path
     raise ValueError(unknown("preset or config file", name, preset_names()))
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Returns the config of a packaged preset, or of the file of that name, beside which its plugins lie.
+    """Load a packaged preset, or a config file, to whose folder the paths of its plugins are relative.
 
     Raises:
-        ValueError: for a file that is no config, which is named.
+        ValueError: the file is no config; the message names it.
     """
     path = preset_path(name)
     try:
@@ -64,22 +64,22 @@ def preset(name: str) -> dict[str, Any]:
             f"{printable(path)}: {what} no settings; names and values are accepted, as in {FOLDER.name}/music.yaml"
         )
     if isinstance(plugins := config.get("plugins"), list):
-        config["plugins"] = [_beside(path, each) for each in plugins]
+        config["plugins"] = [_beside(path, plugin) for plugin in plugins]
     return config
 
 
 def _beside(config: Path, plugin: Any) -> Any:
-    """A Python file that a config names, from the folder of the config on; a package, or what is no name, as it is."""
+    """Resolve a plugin's file relative to the folder of its config; packages and invalid values stay as they are."""
     is_file = isinstance(plugin, str) and re.search(r"\.py(#|$)", plugin)
     return str(config.parent / plugin) if is_file else plugin
 
 
 def _twice(config: yaml.Node | None) -> yaml.Node | None:
-    """A name that stands twice in one place, of which YAML would take the last; None where there is none."""
+    """Find a key that occurs twice in a mapping, of which YAML would take the last; None without one."""
     left, known = [config], set()
     while left:
         node = left.pop()
-        if not isinstance(node, yaml.MappingNode) or id(node) in known:  # what has a name may come over and over
+        if not isinstance(node, yaml.MappingNode) or id(node) in known:  # an anchor may be referenced many times
             continue
         known.add(id(node))
         names = [name.value for name, _ in node.value]
@@ -91,16 +91,24 @@ def _twice(config: yaml.Node | None) -> yaml.Node | None:
 
 
 def dotted(config: Config) -> list[str]:
-    """Names of a config's options: `keep`, `model.layers`; what is below them belongs to their values."""
+    """List the dotted names of a config's options: `weights`, `model.layers`; deeper levels belong to their values."""
     names = []
     for name, value in config.items():
         grouped = name in GROUPS and isinstance(value, Mapping)
-        names += [f"{name}.{each}" for each in value] if grouped else [name]
+        names += [f"{name}.{option}" for option in value] if grouped else [name]
     return [name.removesuffix("+") for name in names]
 
 
 def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:
-    """The part of a config that has these dotted names."""
+    """Select options of a config.
+
+    Args:
+        config: of a preset or file.
+        names: dotted, of the options to keep.
+
+    Returns:
+        Config with these options alone.
+    """
     groups = {
         group: {name: value for name, value in (config.get(group) or {}).items() if f"{group}.{name}" in names}
         for group in GROUPS
@@ -110,12 +118,20 @@ def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:
 
 
 def without(config: Config, names: Collection[str]) -> dict[str, Any]:
-    """A config but for these dotted names."""
+    """Remove options from a config.
+
+    Args:
+        config: of a preset or file.
+        names: dotted, of the options to remove.
+
+    Returns:
+        Config with the other options.
+    """
     return chosen(config, [name for name in dotted(config) if name not in names])
 
 
 def merge(*configs: Config) -> dict[str, Any]:
-    """One config of several; where two have a value for an option, the later one's."""
+    """Merge configs; of several values of an option the last counts."""
     merged: dict[str, Any] = {}
     for config in configs:
         for name, value in config.items():

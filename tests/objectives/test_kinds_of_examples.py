@@ -288,7 +288,7 @@ def test_what_is_no_reward_names_the_line(rated, capsys):
     for code, said in (
         ("return None", "rewards gives NoneType; 4 numbers are needed"),
         ("return [1.0]", "rewards gives [1]; 4 finite numbers are needed, one a piece"),
-        ("return made.nothing", "AttributeError"),
+        ("return candidates.nothing", "AttributeError"),
     ):
         mine.write_text(source.replace('return [text.count("a")', f'{code}\n        return [text.count("a")'))
         words = ["train", "mine", "texts", "--from", "base", "--trainer.max_steps=1", "--plugin", "mine.py", *FAST[2:]]

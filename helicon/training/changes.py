@@ -1,4 +1,4 @@
-"""Options that a run was gone on with in the place of its own: on record, since its config alone makes another run."""
+"""Record of options that changed when a run was resumed: its config alone would no longer repeat it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from helicon.training.errors import TrainingError
 from helicon.training.plan import MACHINE_OPTIONS
 from helicon.training.runs.folders import CONFIG, read_config
 
-FILE = "changes.txt"  # of a run
-MAX_BYTES = 1 << 16  # bytes of it that are read
-# Where a repeated run may differ
+FILE = "changes.txt"  # in the folder of a run
+MAX_BYTES = 1 << 16  # of it that are read: its first line is shown
+# Options by which a repetition may differ: machine and places
 PLACE_OPTIONS = (
     *(f"trainer.{name}" for name in MACHINE_OPTIONS),
     "data.path",
@@ -27,16 +27,16 @@ PLACE_OPTIONS = (
     "data.workers",
     "ckpt_path",
 )
-# What does not change its steps, or is on record by itself
+# Changes that are not recorded: they do not affect the steps, or have a record of their own
 IGNORED_OPTIONS = (*PLACE_OPTIONS, "trainer.max_steps", "trainer.max_time", "samples", "next", "upsampler_of", "repeat")
 
 
 class RecordChanges(pl.Callback):
-    """Writes down what differs from the config of a run that is gone on with, and the step from which it does.
+    """Callback of a resumed run that records options which differ from its config, and the step from which they do.
 
     Args:
         run: folder of the run.
-        config: text of the config that it is gone on with.
+        config: text of the config that it is resumed with.
     """
 
     def __init__(self, run: Path, config: str) -> None:
@@ -55,20 +55,24 @@ class RecordChanges(pl.Callback):
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted name of each option -> its value."""
+    """Return the options of a config by dotted name; plugins by their content, wherever their files lie."""
     groups = {f"{group}.{name}": value for group in GROUPS for name, value in (config.get(group) or {}).items()}
-    plugins = {"plugins": [Plugin.parse(text).stamp for text in config.get("plugins") or []]}  # wherever they lie
+    plugins = {"plugins": [Plugin.parse(text).stamp for text in config.get("plugins") or []]}
     return groups | {name: value for name, value in config.items() if name not in GROUPS} | plugins
 
 
 def check_unchanged(run: Path) -> None:
-    """TrainingError for a run that was gone on with by other options than those of its config."""
+    """Validate that a run was never resumed with other options than those of its config.
+
+    Raises:
+        TrainingError: the run has a record of changes.
+    """
     path = run / FILE
     try:
-        said = read_regular(path, MAX_BYTES, links=False).decode("utf-8", "replace").partition("\n")[0]
+        line = read_regular(path, MAX_BYTES, links=False).decode("utf-8", "replace").partition("\n")[0]
     except FileNotFoundError:
         return
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
-    change = printable(said, MOST)
+    change = printable(line, MOST)
     raise TrainingError(f"{printable(path)}: gone on with a change of {change}, so its config would make another run")

@@ -1,4 +1,4 @@
-"""What `helicon train` decides before it trains a codec, alone or as the first stage of something that needs one."""
+"""Planning of a codec's training, alone or as the first stage of a model whose tokenizer it becomes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest
 from helicon.training.tasks import tasks
 
-CODEC_SHARE = 1 / 3  # of the minutes of a training that needs a codec first
-CODES = "codes"  # the kind of tokenizer that a codec makes
-# Of all stages
+CODEC_SHARE = 1 / 3  # of the minutes of a request that trains a codec first
+CODES = "codes"  # name of the tokenizer that wraps a codec
+# Options that all stages share
 SHARED_OPTIONS = (
     "plugins",
     "data.held_out",
@@ -48,9 +48,13 @@ SHARED_OPTIONS = (
 
 
 def codec_stage(request: TrainRequest) -> TrainRequest | None:
-    """The codec that has to be trained before what is wanted; None when it needs none, or another tokenizer is named.
+    """Return the request of the codec that has to be trained first; None where none is needed or one is named.
 
-    What would stop the second stage raises now, before the first takes its time.
+    Errors that would stop the second stage are raised now, before the first one takes its time.
+
+    Raises:
+        ValueError: the task has no slot for the codec, or the codec's preset is none.
+        DataError: there are no files.
     """
     task = request.overrides.get("codec") or request.config.get("codec")
     if task is None or request.init_from:
@@ -61,10 +65,10 @@ def codec_stage(request: TrainRequest) -> TrainRequest | None:
     if _tokenizer_named(data, medium_of(task)):
         return None
     run = choose_run(request.runs, request.name, request.title)
-    # What the task itself holds out is not to be learned by its codec
+    # The codec may not learn the files that the task holds out for validation
     held_out = chosen(request.config, ("plugins", "data.held_out", "data.manifest"))
     options = merge(held_out, shared_options(request.overrides, _reading_options(medium_of(task))))
-    if options.get("trainer", {}).get("strategy") == FSDP2:  # which shares out the layers of a GPT
+    if options.get("trainer", {}).get("strategy") == FSDP2:  # which shards the layers of a GPT alone
         options["trainer"]["strategy"] = "ddp"
     return replace(
         request, task=task, name=f"{run.name}-codec", minutes=request.share(CODEC_SHARE), size="auto", overrides=options
@@ -72,22 +76,34 @@ def codec_stage(request: TrainRequest) -> TrainRequest | None:
 
 
 def shared_options(overrides: Any, more: Collection[str] = ()) -> dict[str, Any]:
-    """Those of the options that all stages have, and more of them."""
+    """Return the part of a config that all stages share.
+
+    Args:
+        overrides: typed config.
+        more: dotted names of further options to keep.
+
+    Returns:
+        Config with these options alone.
+    """
     return chosen(overrides, (*SHARED_OPTIONS, *more))
 
 
 def _reading_options(medium: str) -> tuple[str, ...]:
-    """Options of a codec's that say how files are read, which it says later to the model of its codes."""
+    """Return the options by which files of a medium are read; a codec stores them for the GPT of its codes."""
     return tuple(f"data.{name}" for name in registry.get(medium).option_names)
 
 
 def _tokenizer_named(data: SequenceData, slot: str) -> bool:
-    """Whether a slot's tokenizer is chosen: more than that it is to be of a codec, which published shapes say."""
+    """Return whether a slot's tokenizer is named, rather than just of the kind `codes`, as published shapes have it."""
     return data.source.tokenizers.get(slot, CODES) != CODES or slot in data.pretrained_tokenizers
 
 
 def medium_of(task: str) -> str:
-    """The medium that a codec's preset is for. ValueError for another preset."""
+    """Return the medium of a codec's preset: `image` or `audio`.
+
+    Raises:
+        ValueError: a preset that trains no codec.
+    """
     kind = tasks()[check_task_name(preset(task).get("task"))].data_class
     if not issubclass(kind, RawData):
         raise ValueError(f"--codec {task}: a preset that trains a codec is needed")
@@ -95,17 +111,31 @@ def medium_of(task: str) -> str:
 
 
 def planned_data(request: TrainRequest) -> SequenceData:
-    """The data module asked for, not prepared. ValueError for a wrong option, DataError without any files."""
+    """Return the data module of a request, not prepared.
+
+    Raises:
+        ValueError: an option is not accepted.
+        DataError: there are no files, or no labels for a user's layout with labels.
+    """
     where: dict[str, Any] = {"data": {"path": str(request.path)}, "runs": str(request.runs)}
     where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
-    found = [scan(request.path, modalities_of(each, data.examples), data.source.manifest) for each in data.layouts]
-    check_labels(request, data.layouts, [[entry.label for entry in files.entries] for files in found])
+    scans = [scan(request.path, modalities_of(layout, data.examples), data.source.manifest) for layout in data.layouts]
+    check_labels(request, data.layouts, [[entry.label for entry in files.entries] for files in scans])
     return data
 
 
 def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> TrainRequest:
-    """What is wanted, with the trained codec named and in the minutes that are left."""
+    """Return the request of the second stage, whose tokenizer is the codec of the first.
+
+    Args:
+        request: of both stages.
+        first: request of the codec, from `codec_stage`.
+        codec: run of the codec.
+
+    Returns:
+        The request with the codec named, in the minutes that the first stage leaves.
+    """
     medium = medium_of(first.task)
     overrides = without(request.overrides, ("codec", *_reading_options(medium)))
     named = {source: value for config in (request.config, overrides)
@@ -117,23 +147,39 @@ def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> Train
 
 
 def plan_codec(request: TrainRequest, log: Log) -> TrainingPlan:
-    """Checks what was asked for, reads the files and chooses the rest. Nothing is written but the cache."""
+    """Plan the training of a codec: check the request, read the files and choose the other settings.
+
+    Nothing is written but the cache.
+
+    Args:
+        request: of a codec's task.
+        log: called with progress messages.
+
+    Returns:
+        The plan, its data prepared.
+
+    Raises:
+        TrainingError: a size or a run to fine-tune is named, which codecs do not have.
+        ValueError: an option is not accepted.
+        DataError: there are no files.
+    """
     if request.size != "auto" or request.init_from:
         raise TrainingError("a codec has neither --size nor --from; --model.width says how large it is")
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
+    # As if 1000 steps were expected, whatever the codec: 20 validations in the minutes
     every = {"trainer": {"val_check_interval": validation_interval(request, 1000)}}
-    whole = merge(every, request.config, place_config(request, run), limit_config(request), request.overrides)
-    config = resolve(whole)
+    settings = merge(every, request.config, place_config(request, run), limit_config(request), request.overrides)
+    config = resolve(settings)
     module, data = config.make_module(), config.make_data()
     module.check(data)
     if module.bf16 and machine_of(config).bf16:
-        config = config.changed(without({"trainer": {"precision": "bf16-mixed"}}, dotted(whole)))
+        config = config.changed(without({"trainer": {"precision": "bf16-mixed"}}, dotted(settings)))
     log(f"run        {run}\nreading    {request.path}")
     data.prepare_data()
     data.setup("fit")
     with torch.device("meta"):
-        codec, does = module.plan(data)
+        codec, description = module.plan(data)
     count = sum(parameter.numel() for parameter in codec.parameters())
-    log(f"codec      {count / 1e6:.2f} M parameters, {does}")
+    log(f"codec      {count / 1e6:.2f} M parameters, {description}")
     return TrainingPlan(config=config, run=run, data=data, parameters=count)

@@ -1,5 +1,5 @@
-"""What stops a training, told in one line."""
+"""Error of a training that cannot go on."""
 
 
 class TrainingError(RuntimeError):
-    """The run cannot go on; the message says why and what helps."""
+    """Error that stops a run; the message says why and what helps, in one line."""

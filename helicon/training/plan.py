@@ -1,4 +1,4 @@
-"""What `helicon train` decides before it trains a GPT: the config of `fit`, from a task, a folder and a time."""
+"""Planning of a GPT's training: from task, folder and time limit to the config of `fit`."""
 
 from __future__ import annotations
 
@@ -39,23 +39,18 @@ from helicon.training.settings.sizes import (
 from helicon.training.tasks import TrainConfig
 
 Log = Callable[[str], None]
-MACHINE_OPTIONS = (
-    "accelerator",
-    "devices",
-    "strategy",
-    "num_nodes",
-)  # arguments of the trainer that say what it runs on
+MACHINE_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes")  # of the Trainer: the devices that it runs on
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """A training that is decided on.
+    """Planned training.
 
     Args:
-        config: of the training.
-        run: folder that it leads to.
-        data: the data module, prepared.
-        parameters: of the network.
+        config: of `fit`.
+        run: folder of the run, not made yet.
+        data: data module, prepared.
+        parameters: number of parameters of the network.
     """
 
     config: TrainConfig
@@ -70,15 +65,27 @@ class TrainingPlan:
 
 
 def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
-    """Checks what was asked for, prepares the data and chooses the rest. Nothing is written but the token cache.
+    """Plan the training of a GPT: check the request, prepare the data and choose the other settings.
 
-    ValueError, DataError or TrainingError in one line for what cannot be done.
+    Nothing is written but the token cache.
+
+    Args:
+        request: of a GPT's task.
+        log: called with progress messages.
+
+    Returns:
+        The plan, its data prepared.
+
+    Raises:
+        TrainingError: the request leaves out what is needed, or a fine-tuning does not fit its bundle.
+        ValueError: an option is not accepted.
+        DataError: files are missing or unreadable.
     """
     check_request(request)
     run = choose_run(request.runs, request.name, request.title)
     source = load_bundle(request.init_from) if request.init_from else None
-    own = merge(place_config(request, run), _fine_tuning_config(request, source, log) if source else {})
-    settled = merge(own, limit_config(request), request.overrides)
+    chosen = merge(place_config(request, run), _fine_tuning_config(request, source, log) if source else {})
+    settled = merge(chosen, limit_config(request), request.overrides)
     config = resolve(merge(request.config, settled))
     data = config.make_data()
     log(f"run        {run}\nreading    {request.path}")
@@ -113,11 +120,16 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
 
 
 def check_request(request: TrainRequest) -> None:
-    """ValueError for no folder, TrainingError where nothing says what its files are read as."""
+    """Validate that a request's folder exists, and that its config says how files are read.
+
+    Raises:
+        ValueError: no such folder.
+        TrainingError: neither layouts nor a run to start from.
+    """
     if not request.path.exists():
         raise ValueError(f"{request.path}: no such file or folder")
-    said = merge(request.config, request.overrides)
-    if not trains_codec(said) and not request.init_from and not (said.get("data") or {}).get("layouts"):
+    config = merge(request.config, request.overrides)
+    if not trains_codec(config) and not request.init_from and not (config.get("data") or {}).get("layouts"):
         scratch = """from scratch --data.layouts says what is read, such as '["music"]'"""
         raise TrainingError(f"{request.task} needs --from RUN, the run or bundle that it starts from; {scratch}")
 
@@ -125,18 +137,33 @@ def check_request(request: TrainRequest) -> None:
 def check_labels(
     request: TrainRequest, layouts: Sequence[Layout], labels: Sequence[Sequence[str | None]]
 ) -> None:  # fmt: skip
-    """DataError where somebody's own layout asks for labels that no file has; a preset's can do without.
+    """Validate that there are labels for a user's layout with a slot of them; a preset's layouts can do without.
 
-    labels: of the files of each layout.
+    Args:
+        request: of the training.
+        layouts: of the model.
+        labels: label of each file, None without any, by layout.
+
+    Raises:
+        DataError: no file has a label.
     """
-    own = request.task not in preset_names() or (request.overrides.get("data") or {}).get("layouts")
-    started = request.init_from or request.upsampler_of  # from a model, whose labels may be others
-    if own and not started and (missing := without_style(layouts, labels)):
+    by_user = request.task not in preset_names() or (request.overrides.get("data") or {}).get("layouts")
+    from_model = request.init_from or request.upsampler_of  # whose labels may be others
+    if by_user and not from_model and (missing := without_style(layouts, labels)):
         raise DataError(f"{request.path}: {missing}")
 
 
 def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
-    """The part of a config that says where the files are, where the run goes, and what follows it."""
+    """Return the part of a config about files, seed, run folder and next stage.
+
+    Args:
+        request: of the training.
+        run: folder of the run.
+
+    Returns:
+        Config with `data.path`, `data.seed`, `name`, `runs` and, where the request has them, the manifest,
+        `upsampler_of` and `next`.
+    """
     data = {"path": str(request.path), "seed": request.seed}
     data |= {"manifest": str(request.manifest)} if request.manifest else {}
     config: dict[str, Any] = {"name": run.name, "runs": str(request.runs), "data": data}
@@ -145,14 +172,19 @@ def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
 
 
 def limit_config(request: TrainRequest) -> dict[str, Any]:
-    """The part of a config that says how long it takes."""
+    """Return the part of a config with the limits of time and steps."""
     return {"trainer": {"max_time": max_time(request.minutes), "max_steps": request.steps or -1}}
 
 
 def validation_interval(request: TrainRequest, expected: int) -> int | str:
-    """Steps, or the time, between looks at the held-out part, as Lightning takes them.
+    """Return the interval between validations, a value of Lightning's `val_check_interval`.
 
-    expected: steps in the minutes, about.
+    Args:
+        request: of the training.
+        expected: optimizer steps in its minutes, about.
+
+    Returns:
+        Steps, a tenth of the request's, where it limits them; else a duration DD:HH:MM:SS.
     """
     if request.steps:
         return max(1, request.steps // 10)
@@ -160,7 +192,7 @@ def validation_interval(request: TrainRequest, expected: int) -> int | str:
 
 
 def machine_of(config: TrainConfig) -> Machine:
-    """What a training runs on, as Lightning finds it."""
+    """Return the machine that the Trainer of a config runs on, as Lightning detects it."""
     silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with explaining_lightning():
         trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE_OPTIONS}, **silent)
@@ -168,7 +200,15 @@ def machine_of(config: TrainConfig) -> Machine:
 
 
 def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer]) -> int | None:
-    """Tokens of a sequence, where no slot is open, whatever the context of a size."""
+    """Return the length of a sequence where the layouts settle it, so that no size has a context of its own.
+
+    Args:
+        layouts: of the model.
+        tokenizers: by slot.
+
+    Returns:
+        Tokens fed, of the longest layout; None where a slot is of open length.
+    """
     lengths = [layout.filled(grids(tokenizers)).input_length for layout in layouts]
     return None if None in lengths else max(length for length in lengths if length is not None)
 
@@ -186,56 +226,58 @@ def _choose_size(
 
 
 def _fine_tuning_config(request: TrainRequest, source: Bundle, log: Log) -> dict[str, Any]:
-    """The bundle's shape, tokenizers and a lower rate: what is learned already is to be kept."""
+    """Return the config of a fine-tuning: the bundle's architecture and tokenizers, and a lower learning rate."""
     assert request.init_from is not None
     if request.size != "auto":
         raise TrainingError(f"--size {request.size}: a model that is fine-tuned keeps the size of {request.init_from}")
-    theirs = {str(layout): layout for layout in source.schema.layouts}
-    said = merge(request.config, request.overrides).get("data") or {}
-    layouts = [str(Layout.parse(spec)) for spec in said.get("layouts") or _layouts_with_files(request, source, log)[:1]]
-    if not set(layouts) <= theirs.keys():
-        # Another way to say the same: a bundle trained on layouts of one's own makes what the task makes
-        made = {Layout.parse(spec).target.name for spec in layouts}
-        layouts = [spec for spec, layout in theirs.items() if layout.target.name in made]
+    trained = {str(layout): layout for layout in source.schema.layouts}
+    options = merge(request.config, request.overrides).get("data") or {}
+    specs = options.get("layouts") or _layouts_with_files(request, source, log)[:1]
+    layouts = [str(Layout.parse(spec)) for spec in specs]
+    if not set(layouts) <= trained.keys():
+        # The bundle's layouts differ from the task's: take those that have the same target slot
+        targets = {Layout.parse(spec).target.name for spec in layouts}
+        layouts = [spec for spec, layout in trained.items() if layout.target.name in targets]
     if not layouts:
-        makes = f"makes {'; '.join(theirs)}, which is not what {request.task} trains"
+        makes = f"makes {'; '.join(trained)}, which is not what {request.task} trains"
         raise TrainingError(f"--from {request.init_from}: {makes}")
-    slots = {slot for spec in layouts for slot in theirs[spec].all_slots}
+    slots = {slot for spec in layouts for slot in trained[spec].all_slots}
     tokenizers = {slot: name for slot, name in source.tokenizer_names.items() if slot in slots}
     model = {**asdict(source.gpt.config), "context": source.schema.context, "positions": source.schema.positions}
-    model["lr"] = float(f"{learning_rate(source.gpt.config.width) / 2:.2g}")
-    # Few pieces: many small steps rather than few large ones
+    model["lr"] = float(f"{learning_rate(source.gpt.config.width) / 2:.2g}")  # half, to keep what is learned already
+    # Small batches, as data for fine-tuning are few: many small steps rather than few large ones
     data = {"batch_size": 8, "layouts": layouts, "tokenizers": tokenizers, "adopt": str(find_bundle(request.init_from))}
     return {"model": model, "data": data}
 
 
 def _layouts_with_files(request: TrainRequest, source: Bundle, log: Log) -> list[str]:
-    """Layouts of a bundle that the folder has files for, by what they make; says so where it has for several.
+    """Return the layouts of a bundle that the folder has files for; logs where there are several.
 
-    DataError of the first where it has for none.
+    DataError, that of the first layout, where there are files for none.
     """
-    found, faults = [], []
+    layouts, faults = [], []
     examples = OBJECTIVES.get(request.config["task"]).examples
     for layout in source.schema.layouts:
         try:
             scan(request.path, modalities_of(layout, examples), request.manifest)
-            found.append(str(layout))
+            layouts.append(str(layout))
         except DataError as error:
             faults.append(error)
-    if not found:
+    if not layouts:
         raise faults[0]
-    if len(found) > 1:
-        log(f"layout     {found[0]}, the first of {'; '.join(found)}; --data.layouts '[\"{found[1]}\"]' names another")
-    return found
+    if len(layouts) > 1:
+        choice = f"{layouts[0]}, the first of {'; '.join(layouts)}"
+        log(f"layout     {choice}; --data.layouts '[\"{layouts[1]}\"]' names another")
+    return layouts
 
 
 def max_time(minutes: float) -> str:
-    """How long a training may take, as Lightning takes durations: a second at least."""
+    """Return a time limit as a duration of Lightning's; a second at least."""
     return format_duration(max(1, round(60 * minutes)))
 
 
 def format_duration(seconds: int) -> str:
-    """DD:HH:MM:SS, as Lightning takes durations."""
+    """Return seconds as DD:HH:MM:SS, Lightning's format of durations."""
     span = timedelta(seconds=seconds)
     hours, rest = divmod(span.seconds, 3600)
     return f"{span.days:02d}:{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"

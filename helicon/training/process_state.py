@@ -1,4 +1,4 @@
-"""What a training changes in its process, and puts back when it ends."""
+"""Process-wide state that a training changes, and that is restored when it ends."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import torch
 from helicon.formats.progress import is_redirected, stream
 from helicon.vqvae.precision import float32_settings_kept
 
-LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # loggers that write by themselves
+LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # Python loggers with handlers of their own
 
 
 @contextmanager
 def process_state_kept() -> Iterator[None]:
-    """Puts back random states, environment, threads, filters of warnings, levels of loggers, precision of products."""
+    """Restore random states, environment, threads, warning filters, log levels and matmul precision on leaving."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(_matmul_precision_kept())
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(torch.set_rng_state, torch.get_rng_state())
-        if torch.cuda.is_initialized():  # else its state is drawn as it is first used
+        if torch.cuda.is_initialized():  # else a seed is drawn at its first use, and there is no state yet
             stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -44,20 +44,20 @@ def process_state_kept() -> Iterator[None]:
 
 @contextmanager
 def _logging_redirected() -> Iterator[None]:
-    """Warnings, and what Lightning logs, go where progress goes, which is where they go by themselves by default."""
+    """Redirect warnings and Lightning's log to the stream of progress messages, where that is redirected."""
     if not is_redirected():
         yield
         return
-    handlers = [each for name in LIGHTNING for each in logging.getLogger(name).handlers]
-    before = [(each, each.stream) for each in handlers if type(each) is logging.StreamHandler]
-    warnings.showwarning = _write_warning  # which catch_warnings puts back
+    handlers = [handler for name in LIGHTNING for handler in logging.getLogger(name).handlers]
+    before = [(handler, handler.stream) for handler in handlers if type(handler) is logging.StreamHandler]
+    warnings.showwarning = _write_warning  # restored by catch_warnings
     for handler, _ in before:
         handler.setStream(stream())
     try:
         yield
     finally:
-        for handler, own in before:
-            handler.setStream(own)
+        for handler, original in before:
+            handler.setStream(original)
 
 
 def _write_warning(
@@ -69,7 +69,8 @@ def _write_warning(
 @contextmanager
 def _matmul_precision_kept() -> Iterator[None]:
     with float32_settings_kept(), ExitStack() as stack:
-        with suppress(RuntimeError):  # where backends have been told one by one, there is no such setting to put back
+        # PyTorch raises where the user has set precisions per backend: there is no global one then
+        with suppress(RuntimeError):
             stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         yield
 

@@ -1,4 +1,4 @@
-"""Several processes of one training: what the others run, which of them speaks, and how all are left."""
+"""Ranks of one training: command line of the sibling ranks, the rank that logs, and signals that end them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from pytorch_lightning.utilities import rank_zero_only
 from helicon.data.children import python_command, safe_path
 
 launching: Any = subprocess_script
-RANK_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells them
+# Environment variables that Lightning sets for the ranks
+RANK_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 def is_first() -> bool:
-    """Whether this process is the only one, or the one that speaks for all."""
+    """Return whether this process is rank 0, which logs and writes files; True also for a single process."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
 def launching_ranks(words: Sequence[str]) -> Iterator[None]:
-    """While it lasts, further processes of a trainer are started as `helicon WORDS`; later trainers start their own.
+    """Let Lightning start sibling ranks as `helicon WORDS` within the context; leave the process group afterwards.
 
-    Lightning repeats the command line of this process, which would plan and write pages once more, or be a script. It
-    has no public way to say another one.
+    Lightning would repeat the command line of this process, which would plan and write pages once more, or run the
+    user's script. It has no public option for another command line, so that a private function is replaced.
     """
-    before, known = launching._basic_subprocess_cmd, set(os.environ)
+    before, variables = launching._basic_subprocess_cmd, set(os.environ)
     launching._basic_subprocess_cmd = lambda: python_command("helicon.cli", "main", words)
     try:
         with safe_path(), _signals_as_exceptions():
@@ -40,18 +41,18 @@ def launching_ranks(words: Sequence[str]) -> Iterator[None]:
             dist.destroy_process_group()
     finally:
         launching._basic_subprocess_cmd = before
-        for name in set(RANK_VARIABLES) - known:
+        for name in set(RANK_VARIABLES) - variables:
             os.environ.pop(name, None)
 
 
 @contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
-    """SIGTERM leaves as errors do, by way of all that cleans up, and Ctrl-C is one of Python's again."""
+    """Raise SystemExit for SIGTERM, so that clean-up code runs, and let Ctrl-C be a KeyboardInterrupt again."""
     ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and leave_on_sigterm()
     try:
         yield
-    except SystemExit as left:  # what Lightning makes of Ctrl-C
-        if isinstance(left.__context__, KeyboardInterrupt):
+    except SystemExit as exit_:  # raised by Lightning for Ctrl-C
+        if isinstance(exit_.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -60,7 +61,7 @@ def _signals_as_exceptions() -> Iterator[None]:
 
 
 def leave_on_sigterm() -> bool:
-    """SystemExit (143) where SIGTERM finds this process; False in a thread, which cannot say so."""
+    """Install a SIGTERM handler that raises SystemExit(143); return False in a thread, where none can be installed."""
     if threading.current_thread() is not threading.main_thread():
         return False
     signal.signal(signal.SIGTERM, _leave)

@@ -1,4 +1,4 @@
-"""Lightning's own refusals, whose words are long and repeat what they were given, in one line of ours."""
+"""Lightning's errors, which are long and repeat their arguments, turned into one line."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytorch_lightning as pl
 from helicon.formats.printable import MOST, printable
 from helicon.training.options import UsageError
 
-LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # packages
+LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # top-level packages
 
 
 @contextmanager
 def explaining_lightning() -> Iterator[None]:
-    """While it lasts, an exception that Lightning's own code raises becomes a UsageError, of the option that it names.
+    """Turn exceptions that Lightning's code raises within the context into a UsageError of the option that they name.
 
-    What ours, PyTorch and the user's classes raise stays, and so do errors of files.
+    Exceptions raised by Helicon, PyTorch and the user's classes pass unchanged, and so does any OSError.
     """
     try:
         yield
@@ -29,12 +29,13 @@ def explaining_lightning() -> Iterator[None]:
         if not _is_lightnings(error):
             raise
         options = "|".join(inspect.signature(pl.Trainer).parameters)
-        found = re.search(rf"\b({options})\b", text := " ".join(str(error).split()))
-        option = f"trainer.{found[0]}" if found else "trainer"
+        match = re.search(rf"\b({options})\b", text := " ".join(str(error).split()))
+        option = f"trainer.{match[0]}" if match else "trainer"
         raise UsageError(f"--{option} is refused by Lightning: {printable(text, MOST)}", option) from error
 
 
 def _is_lightnings(error: BaseException) -> bool:
+    """Return whether the innermost frame of an exception's traceback is Lightning's."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

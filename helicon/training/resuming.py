@@ -1,4 +1,4 @@
-"""Going on with a run from its newest checkpoint, or making it once more: configs that come of the run's own."""
+"""Configs that resume a run from its newest checkpoint, or repeat it as a new run."""
 
 from __future__ import annotations
 
@@ -27,17 +27,21 @@ from helicon.training.stopping import Interrupted
 def resumed_config(
     run: Path, words: Sequence[str] = (), minutes: float | None = None, upsampler_of: Path | None = None
 ) -> dict[str, Any]:
-    """Returns the config that goes on with a run from its newest readable checkpoint; says so if that is not the last.
+    """Return the config that resumes a run from its newest readable checkpoint; logs unreadable newer ones.
 
     Args:
-        run: folder of a run.
-        words: options of `helicon fit`, typed to count in the place of the run's own.
-        minutes: that it trains in all, instead of the run's own.
-        upsampler_of: run that was typed as the one that the upsampler is for.
+        run: folder of the run.
+        words: typed options of `helicon fit`, whose values replace the run's.
+        minutes: time limit of the training, its part before the checkpoint included; None for the run's.
+        upsampler_of: run that was typed after --for, which the upsampler is attached to.
+
+    Returns:
+        Config of `fit`, with `ckpt_path`.
 
     Raises:
-        TrainingError: for a config that could run code, or asks for more than a run may.
-        UsageError: for a word that is not accepted, or that a checkpoint has settled.
+        TrainingError: the run's config could run code or exceeds a limit, or no checkpoint is readable.
+        UsageError: a word is not accepted, or the checkpoint settles its option.
+        ValueError: minutes out of range.
     """
     if minutes is not None:
         check_minutes(minutes)
@@ -48,7 +52,7 @@ def resumed_config(
         raise UsageError(f"--{settled} would have no effect: --resume {run} goes on with the checkpoint's own")
     check_config(run, config, upsampler_of, dotted(typed))
     check_data(run, config)
-    check_next(run, config)  # before hours of training, and once more when its turn has come
+    check_next(run, config)  # now, before hours of training, and again when its turn has come
     check_regular_files(run)
     checkpoint, faults = latest_checkpoint(run)
     for fault in faults:
@@ -60,24 +64,27 @@ def resumed_config(
 def repeated_config(
     run: Path, runs: Path | None = None, name: str | None = None, words: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Returns the config that makes a run once more, by its steps rather than its minutes: beside it unless told.
+    """Return the config that repeats a run as a new one, limited by its steps rather than its minutes.
 
     Args:
-        run: folder of a run.
-        runs: folder of the new one.
-        name: name of the new one.
-        words: options of `helicon fit`, typed to count in the place of the run's own.
+        run: folder of the run.
+        runs: folder of the new run; None for that of `run`.
+        name: of the new run; None for NAME-repeat-N.
+        words: typed options of `helicon fit`: those of machine and places alone.
+
+    Returns:
+        Config of `fit`, with `repeat`.
 
     Raises:
-        TrainingError: for a config that could run code, or a run without a step.
-        UsageError: for a word that is not accepted, or that would make it another run.
+        TrainingError: the run's config could run code or exceeds a limit, or the run has no step or changed options.
+        UsageError: a word is not accepted, or would make another run.
     """
     config = read_config(run)
     config["plugins"] = check_plugins(run, config)
     typed = _typed(run, config, words)
     if more := [name for name in dotted(typed) if name not in (*PLACE_OPTIONS, "plugins")]:
-        may = ", ".join(f"--{name}" for name in PLACE_OPTIONS)
-        raise UsageError(f"--repeat {run} takes no --{more[0]}; {may} may differ")
+        accepted = ", ".join(f"--{name}" for name in PLACE_OPTIONS)
+        raise UsageError(f"--repeat {run} takes no --{more[0]}; {accepted} may differ")
     check_config(run, config | {"upsampler_of": None}, typed=dotted(typed))
     check_data(run, config)
     check_start(run, config, dotted(typed))
@@ -88,13 +95,13 @@ def repeated_config(
         raise TrainingError(f"{run}: there is no step yet that could be repeated")
     repeated = choose_run(runs or run.parent, name, f"{Path(os.path.abspath(run)).name}-repeat")
     steps = {"trainer": {"max_steps": record.steps, "max_time": None}}
-    # What followed the run is not trained once more, nor put into the place of what it made
+    # Next stages are not repeated, and a repeated upsampler does not replace the attached one
     alone = {"repeat": str(run), "next": None, "upsampler_of": None}
     return merge(config, steps, alone, folder_options(repeated), typed)
 
 
 def _typed(run: Path, config: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """What is typed beside a run, as a config."""
+    """Return the config of the options that were typed beside a run."""
     if not words:
         return {}
     check_plain(run, config)
@@ -105,5 +112,5 @@ def _typed(run: Path, config: dict[str, Any], words: Sequence[str]) -> dict[str,
 
 
 def exit_status(interrupted: Interrupted) -> int:
-    """130 for Ctrl-C, 143 for SIGTERM; 0 of a further process, whose failure would be taken for that of all."""
+    """Return 130 for Ctrl-C and 143 for SIGTERM; 0 in a sibling rank, as Lightning ends all ranks when one fails."""
     return 128 + signal.Signals(interrupted.number).value if is_first() else 0

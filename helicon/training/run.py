@@ -1,4 +1,4 @@
-"""The `fit` family: LightningCLI on the config classes of a task; run folders are never overwritten."""
+"""Runner of `fit`, `validate`, `test` and `prepare`: LightningCLI on the config classes of a task."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ from helicon.training.user_parts import PrintProfile, UserParts
 
 
 class HeliconCLI(LightningCLI):
-    """`fit`, `validate`, `test`, `prepare` as LightningCLI users know them, with the options of a run.
+    """LightningCLI of a task with the options of a run; the folder of another run is never overwritten.
 
     Args:
-        command: one of these.
-        args: options as they are typed, a config, or one that is parsed already.
-        data: the data module, where it is made already.
-        callbacks: beside those of the config.
+        command: `fit`, `validate`, `test` or `prepare`.
+        args: words of a command line, a config, or a parsed config.
+        data: data module; None to make that of the config.
+        callbacks: of Lightning, beside those of the config.
     """
 
     config: Namespace
@@ -88,25 +88,30 @@ class HeliconCLI(LightningCLI):
     ) -> None:  # fmt: skip
         self.command, self.datamodule, self.callbacks = command, data, callbacks
         self.typed = [] if isinstance(args, (Mapping, TrainConfig)) else [*typed_options(args)]
-        given: Any = args
+        arguments: Any = args
         if isinstance(args, TrainConfig):
-            self.task, given = args.values.task, args.values.clone()
+            self.task, arguments = args.values.task, args.values.clone()
         elif isinstance(args, Mapping):
             self.task = check_task_name(args.get("task"))
         else:
             self.task = task_of(args)
         task = tasks()[self.task]
         super().__init__(
-            task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None, args=given,
+            task.module, task.data_class, trainer_class=HeliconTrainer, save_config_callback=None, args=arguments,
             run=False, auto_configure_optimizers=False, load_from_checkpoint_support=False,
         )  # fmt: skip
 
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
-        """Takes the parser of the command, which has made a config that is parsed already."""
+        """Set the cached parser of task and command, with which a TrainConfig was parsed."""
         self.parser = make_parser(self.task, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses what is not yet."""
+        """Set the config from parsed values, a mapping or words.
+
+        Args:
+            parser: of the command.
+            args: Namespace of parsed values, mapping, or words of a command line.
+        """
         if isinstance(args, Namespace):
             self.config = args
         elif isinstance(args, Mapping):
@@ -115,22 +120,23 @@ class HeliconCLI(LightningCLI):
             self.config = parser.parse_args(resolve_configs(args))
 
     def chosen(self, name: str) -> Any:
-        """The value of an option; None where the command has none of that name."""
+        """Return the value of an option; None where the command has no such option."""
         return self.config.get(name)
 
     def before_instantiate_classes(self) -> None:
-        """Chooses the run folder: a new one, or that of the checkpoint where --runs and --name say so."""
+        """Choose the run folder: a new one, or that of the checkpoint if --runs and --name name it."""
         check_options(self.task, self.config)
         self.config.plugins = [str(plugin) for plugin in dict.fromkeys(require(self.config.plugins))]
-        if found := self._checkpoint(self.chosen("ckpt_path")):
-            self.config.ckpt_path = found
-        self.checkpoint = Path(found) if found else None
+        if checkpoint := self._checkpoint(self.chosen("ckpt_path")):
+            self.config.ckpt_path = checkpoint
+        self.checkpoint = Path(checkpoint) if checkpoint else None
         names = [name.removeprefix("--") for name, value in self.typed if value != "null"]
-        if found and (settled := settled_option(self.command, self.task, names)):
-            raise UsageError(f"--{settled} would have no effect: --ckpt_path {printable(found)} goes on with its own")
+        if checkpoint and (settled := settled_option(self.command, self.task, names)):
+            kept = f"--ckpt_path {printable(checkpoint)} goes on with its own"
+            raise UsageError(f"--{settled} would have no effect: {kept}")
         runs, name = Path(self.chosen("runs")), self.chosen("name")
         self.resuming = bool(self.checkpoint and name and owns_checkpoint(runs / name, self.checkpoint))
-        if self.command != "fit":  # which writes into no run
+        if self.command != "fit":  # the other commands write into no run
             self.run_folder = runs
         elif self.resuming:
             self.run_folder = runs / name
@@ -138,7 +144,7 @@ class HeliconCLI(LightningCLI):
             self.run_folder = choose_run(runs, name, self._default_name())
 
     def _checkpoint(self, named: str | None) -> str | None:
-        """The checkpoint that a word stands for: of the run whose config is typed, else of --runs and --name."""
+        """Resolve `last` and `best`: in the run whose config is typed, else in that of --runs and --name."""
         if named not in CHECKPOINT_WORDS:
             return named
         typed = [Path(str(path)).parent for path in self.chosen("config") or () if Path(str(path)).name == CONFIG]
@@ -147,7 +153,7 @@ class HeliconCLI(LightningCLI):
         return str(named_checkpoint(named, runs))
 
     def instantiate_classes(self) -> None:
-        """Makes module, data and trainer, with what a checkpoint keeps of the data, and the clock of a repeated run."""
+        """Make module, data module and trainer; restore data from a checkpoint, and the record of a repeated run."""
         try:
             self.config_init = self.parser.instantiate(self.config)
         except (ImportError, TypeError, ValueError) as error:  # such as a logger that is not installed
@@ -157,8 +163,8 @@ class HeliconCLI(LightningCLI):
         task, data, model = tasks()[self.task], self.config_init.data, self.config_init.model
         self.datamodule: Any = self.datamodule or task.datamodule(data, model)
         self.model: Any = task.module(model)
-        own = (self.chosen(name) for name in ("optimizer", "lr_scheduler"))
-        self.model.user_optimizer = OwnOptimizer(*(value.as_dict() if value else None for value in own))
+        classes = (self.chosen(name) for name in ("optimizer", "lr_scheduler"))
+        self.model.user_optimizer = OwnOptimizer(*(value.as_dict() if value else None for value in classes))
         if self.checkpoint:
             self.model.expected = keep_of_checkpoint(self.checkpoint, self.datamodule)
         if self.command == "fit" and self.chosen("repeat") and not self.resuming:
@@ -168,34 +174,34 @@ class HeliconCLI(LightningCLI):
             self.trainer = self.instantiate_trainer()
 
     def _dumped(self) -> str:
-        """The config in JSON."""
+        """Return the config in JSON."""
         return self.parser.dump(self.config, format="json", skip_unset=False)
 
     def _record(self, settings: Config) -> str:
-        """The text of the run's config, with the plugins of whatever is trained: known once the data are there."""
+        """Return the text of the run's config.yaml, with the plugins of the module, known once the data are there."""
         plugins = dict.fromkeys([*settings["plugins"], *map(str, self.model.plugins())])
         return run_text({**settings, "plugins": list(plugins)})
 
     def _default_name(self) -> str:
         raw = tasks()[self.task].data_class
         layouts = self.chosen("data").get("layouts") or ["run"]
-        made = f"{raw.medium}-codec" if issubclass(raw, RawData) else layouts[0].split()[-1]
-        return re.sub(r"[^\w-]+", "-", made).strip("-") or "run"
+        name = f"{raw.medium}-codec" if issubclass(raw, RawData) else layouts[0].split()[-1]
+        return re.sub(r"[^\w-]+", "-", name).strip("-") or "run"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Adds the callbacks of a run, its logger, and checkpoints that are written whole."""
+        """Make the trainer with a run's callbacks, its metrics.csv and atomic checkpoints."""
         config = self.config_init.trainer
         settings = json.loads(self._dumped())
         text = run_text(settings)
         callbacks = [*_listed(config.get("callbacks")), *self.callbacks]
-        own = UserParts(callbacks, user_loggers(config.get("logger"), self.run_folder))
+        user = UserParts(callbacks, user_loggers(config.get("logger"), self.run_folder))
         intervals = Intervals.of(config)
-        first: list[pl.Callback] = []  # before the user's own
+        first: list[pl.Callback] = []  # before the user's callbacks
         ours: list[pl.Callback] = [StopSiblingRanks(), LogSettings(text), PrintProfile()]
         if self.command == "fit":
             ours += [epochs := EpochsToSteps(intervals), Progress(epochs)]
             ours += [AverageWeights(self.model.ema)] if self.model.ema else []
-        if self.command == "fit" and not config.get("fast_dev_run"):  # which writes nothing
+        if self.command == "fit" and not config.get("fast_dev_run"):  # a fast_dev_run writes nothing
             keep = KeepCheckpoints(self.run_folder, self.resuming)
             best = KeepBundle(self.run_folder, self.chosen("weights") == "last", self.resuming)
             first = [
@@ -206,21 +212,25 @@ class HeliconCLI(LightningCLI):
             ours += [SampleWriter(self.run_folder)] if self.chosen("samples") else []
             ours += [ValidateInTime(intervals.seconds)] if intervals.seconds else []
             ours += [keep, StopOnSignal(keep, best)]
-            own.loggers.append(MetricsLogger(self.run_folder))
-        config["callbacks"] = [*first, *own.callbacks, *ours]
-        kwargs |= {**own.options(config), **intervals.options(config), "logger": own.loggers}
+            user.loggers.append(MetricsLogger(self.run_folder))
+        config["callbacks"] = [*first, *user.callbacks, *ours]
+        kwargs |= {**user.options(config), **intervals.options(config), "logger": user.loggers}
         kwargs["plugins"] = [*_listed(config.get("plugins")), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = config.get("default_root_dir") or str(self.run_folder)
         trainer = super().instantiate_trainer(**kwargs)
         if self.callbacks and trainer.world_size > 1:
             raise UsageError("callbacks: other processes do not have these objects; --trainer.callbacks names a class")
         trainer._checkpoint_connector = CheckingConnector(trainer)
-        if refusal := unknown_precision(self.task, trainer.precision):  # that a plugin of the config has set
+        if refusal := unknown_precision(self.task, trainer.precision):  # set by a plugin of the config
             raise UsageError(refusal)
         return trainer
 
     def run(self) -> None:
-        """Runs the command; what cannot be written is said with what is safe."""
+        """Run the command.
+
+        Raises:
+            TrainingError: a file cannot be written; the message says what is safe.
+        """
         command, config, method = self.command, self._dumped(), getattr(self.trainer, self.command)
         typed = {name: self.config[name] for name in inspect.signature(method).parameters if name in self.config}
         try:
@@ -236,9 +246,20 @@ class HeliconCLI(LightningCLI):
 
 
 def keep_of_checkpoint(checkpoint: Path, data: Any) -> Expected:
-    """Gives data what a checkpoint keeps of them, such as tokenizers; returns the weights that a module is to have."""
-    found, kind = read_checkpoint(checkpoint), type(data)
-    kept = found.get(kind.__qualname__)
+    """Restore the state of a data module, such as its tokenizers, from a checkpoint.
+
+    Args:
+        checkpoint: file, which may be somebody else's.
+        data: data module; its state is changed.
+
+    Returns:
+        Names and shapes of the checkpoint's weights, which the module has to match.
+
+    Raises:
+        TrainingError: the checkpoint is damaged, or has no state of such a data module.
+    """
+    content, kind = read_checkpoint(checkpoint), type(data)
+    kept = content.get(kind.__qualname__)
     if kept is None and kind.state_dict is not pl.LightningDataModule.state_dict:
         raise TrainingError(f"{printable(checkpoint)}: keeps nothing of the data, as those of such a task do")
     if kept:
@@ -247,7 +268,7 @@ def keep_of_checkpoint(checkpoint: Path, data: Any) -> Expected:
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             reason = printable(str(error) or type(error).__name__, MOST)
             raise TrainingError(f"{printable(checkpoint)}: what it keeps of the data is damaged ({reason})") from None
-    return Expected(checkpoint, {name: tensor.shape for name, tensor in found["state_dict"].items()})
+    return Expected(checkpoint, {name: tensor.shape for name, tensor in content["state_dict"].items()})
 
 
 def _listed(value: Any) -> list[Any]:
@@ -257,26 +278,27 @@ def _listed(value: Any) -> list[Any]:
 def run_lightning(
     command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None, callbacks: Sequence[pl.Callback] = ()
 ) -> HeliconCLI:  # fmt: skip
-    """Runs `fit`, `validate`, `test` or `prepare`; returns what ran, its `run_folder` and `datamodule` among it.
-
-    The process is left as it was, but for memory that glibc keeps.
+    """Run `fit`, `validate`, `test` or `prepare`; process-wide state is restored, but for malloc's settings.
 
     Args:
-        command: one of these.
-        args: options as they are typed, a config, or one that is parsed already.
-        data: the data module, where it is made already.
-        callbacks: beside those of the config.
+        command: `fit`, `validate`, `test` or `prepare`.
+        args: words of a command line, a config, or a parsed config.
+        data: data module; None to make that of the config.
+        callbacks: of Lightning, beside those of the config.
+
+    Returns:
+        The CLI after its run, with `run_folder`, `model`, `datamodule` and `trainer`.
 
     Raises:
-        UsageError: for arguments that are not accepted.
-        TrainingError: for what stops a run.
+        UsageError: an argument is not accepted.
+        TrainingError: the run cannot go on.
     """
     words: Sequence[str] = () if isinstance(args, (Mapping, TrainConfig)) else args
     keep_freed_memory()
     with process_state_kept(), locating_options(words=words):
         import_typed(words)
         check_typed(command, words)
-        torch.set_float32_matmul_precision("high")
+        torch.set_float32_matmul_precision("high")  # TF32 on GPUs, as trainings do not need float32's last bits
         cli = HeliconCLI(command, args, data, callbacks)
         cli.run()
     return cli

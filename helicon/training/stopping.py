@@ -1,4 +1,4 @@
-"""How a training ends before its time: told to by a signal, with a checkpoint; or by an error, in every process."""
+"""Early end of a training: by a signal, with a checkpoint; or by an error, in all ranks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from helicon.training.processes import is_first, leave_on_sigterm
 
 
 class Interrupted(BaseException):
-    """A run that was told to stop, its checkpoint saved. Not an Exception, so that nothing takes it for a failure."""
+    """Stop of a run by a signal, after a checkpoint; no Exception, so that no handler takes it for a failure.
+
+    Args:
+        number: of the signal, SIGINT or SIGTERM.
+        checkpoint: saved file.
+    """
 
     def __init__(self, number: int, checkpoint: Path) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -26,7 +31,12 @@ class Interrupted(BaseException):
 
 
 class StopOnSignal(pl.Callback):
-    """Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second one ends it at once."""
+    """Callback that on Ctrl-C or SIGTERM stops after the current step, with a checkpoint; a second one exits at once.
+
+    Args:
+        checkpoints: callback that saves checkpoints.
+        bundle: callback that saves the bundle, for a run that has none yet.
+    """
 
     def __init__(self, checkpoints: KeepCheckpoints, bundle: KeepBundle) -> None:
         self.checkpoints, self.bundle, self.signal = checkpoints, bundle, 0
@@ -35,7 +45,7 @@ class StopOnSignal(pl.Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # By now Lightning has put in a handler of its own, which would end the run without a checkpoint
+        # Replaces Lightning's handlers, installed before, which would end the run without a checkpoint
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._note)
@@ -52,7 +62,8 @@ class StopOnSignal(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RunModule)
         if between_steps(trainer) and any_rank(trainer, bool(self.signal)):
-            # A rate that goes by a validation is not that of a checkpoint from before it: one more step, but only one
+            # Learning rates that follow validations change in the one due now: wait one step for it, so that the
+            # checkpoint has its result
             self._waited = not self._waited and pl_module.user_optimizer.on_plateau and validation_is_due(trainer)
             if not self._waited:
                 self._saved = self.checkpoints.save(trainer)
@@ -60,11 +71,11 @@ class StopOnSignal(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        if self._saved:  # only now are the metrics of the last step written and its validation done
+        if self._saved:  # by the start of the next batch the last step's metrics are written and its validation done
             self.bundle.save_if_none(trainer, pl_module)
             raise Interrupted(self.signal or signal.SIGTERM, self._saved)
 
-    # Before Lightning puts back what was there before its own; `teardown` would come after that
+    # Not in `teardown`: before it Lightning restores the handlers that its own replaced
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
 
@@ -78,10 +89,10 @@ class StopOnSignal(pl.Callback):
 
 
 class StopSiblingRanks(pl.Callback):
-    """A process that fails ends those that it has started: they would wait for it, on GPUs for long."""
+    """Callback of rank 0 that on an error kills the ranks it has started, which would wait for it in collectives."""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning's own handler waits for processes that wait for this one; that of a `fit` is replaced anyway
+        # Lightning's handler waits for ranks that wait for this one; in a `fit` StopOnSignal replaces it
         if trainer.state.fn != "fit" and trainer.world_size > 1:
             leave_on_sigterm()
 
@@ -89,6 +100,6 @@ class StopSiblingRanks(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
-        # All processes have agreed to be interrupted
+        # When interrupted, all ranks have agreed on it and end by themselves
         if isinstance(launcher, _SubprocessScriptLauncher) and not isinstance(exception, Interrupted):
             launcher.kill(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What can be trained: a task names the classes that do it, and those that configure them."""
+"""Tasks: name of a training -> its config, module and data module classes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Task:
     """Classes of one kind of training.
 
     Args:
-        model: gives the config class of the group `model`, network and optimizer.
-        data: gives the config class of the group `data`, which depends on the media that are registered.
-        module: makes the Lightning module of a model's config.
-        datamodule: makes the data module of the configs of data and model.
-        data_class: class of what it makes.
+        model: returns the config class of the group `model`, network and optimizer.
+        data: returns the config class of the group `data`, which depends on the registered media.
+        module: makes the Lightning module from a config of `model`.
+        datamodule: makes the data module from configs of `data` and `model`.
+        data_class: class of the data module.
     """
 
     model: Callable[[], type[OptimizerConfig]]
@@ -63,7 +63,7 @@ CODECS = {
 
 
 def tasks() -> dict[str, Task]:
-    """All tasks by name: the objectives of a GPT, and the codecs."""
+    """Return all tasks by name: the objectives of a GPT, and the codecs."""
     return {**{name: _of_objective(kind) for name, kind in OBJECTIVES.items().items()}, **CODECS}
 
 
@@ -77,32 +77,32 @@ def _of_objective(kind: type[Objective]) -> Task:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The whole configuration of one training, as the parser has found it.
+    """Parsed configuration of one training.
 
     Args:
-        values: of all options.
+        values: of all options, from the task's parser.
     """
 
     values: Namespace
 
     @property
     def task(self) -> Task:
-        """Classes of what is trained."""
+        """Classes of the training."""
         return tasks()[self.values.task]
 
     @property
     def run(self) -> RunConfig:
         """Options of the run."""
-        return RunConfig(**{each.name: self.values[each.name] for each in fields(RunConfig)})
+        return RunConfig(**{option.name: self.values[option.name] for option in fields(RunConfig)})
 
     @property
     def model(self) -> Any:
-        """Network and optimizer, of the task's class."""
+        """Config of network and optimizer, of the task's class."""
         return self.task.model()(**self.values.model.as_dict())
 
     @property
     def data(self) -> Any:
-        """Files and batches, of the task's class."""
+        """Config of files and batches, of the task's class."""
         return self.task.data()(**self.values.data.as_dict())
 
     @property
@@ -111,17 +111,17 @@ class TrainConfig:
         return self.values.trainer.as_dict()
 
     def changed(self, config: Mapping[str, Any]) -> TrainConfig:
-        """With values of a packaged preset or of ours, whose types are right: they are not parsed once more."""
+        """Return a copy with other values, which are not parsed: those of a packaged preset or of code."""
         values = self.values.clone()
         for name, value in config.items():
-            for below, each in value.items() if name in GROUPS else [("", value)]:
-                values[f"{name}.{below}".removesuffix(".")] = each
+            for option, setting in value.items() if name in GROUPS else [("", value)]:
+                values[f"{name}.{option}".removesuffix(".")] = setting
         return TrainConfig(values)
 
     def make_module(self) -> Any:
-        """The Lightning module, whose network is built once the data are there."""
+        """Return the Lightning module; its network is built once the data are there."""
         return self.task.module(self.model)
 
     def make_data(self) -> Any:
-        """The data module, not prepared."""
+        """Return the data module, not prepared."""
         return self.task.datamodule(self.data, self.model)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer as a run has it."""
+"""Trainer of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 
 from helicon.formats.progress import log
 
-Callback = pl.Callback  # for who may not import Lightning
+Callback = pl.Callback  # for rooms outside training/, which do not import Lightning
 
 
 class HeliconTrainer(pl.Trainer):
@@ -16,10 +16,13 @@ class HeliconTrainer(pl.Trainer):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, ckpt_path: str | None = None,
         weights_only: bool | None = None,
     ) -> None:  # fmt: skip
-        """Fits the tokenizers and builds the token cache; says what was found.
+        """Fit the tokenizers, build the token cache and log a summary of the data.
 
-        ckpt_path, weights_only: named by the config of a run, which is for all commands; what a checkpoint keeps of the
-        data these have already.
+        Args:
+            model: unused; all commands of the Trainer have these parameters.
+            datamodule: data module, restored from a checkpoint already if there is one.
+            ckpt_path: unused, as `prepare` only makes the cache.
+            weights_only: unused.
         """
         datamodule.prepare_data()
         log(datamodule.prepared.summary())  # type: ignore[attr-defined]

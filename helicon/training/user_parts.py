@@ -1,4 +1,4 @@
-"""Callbacks, loggers and a profiler of the user's own in a trainer beside those of a run."""
+"""The user's callbacks, loggers and profiler, beside those of a run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from helicon.formats.progress import log
 
 @dataclass
 class UserParts:
-    """What `--trainer.callbacks` and `--trainer.logger` bring."""
+    """Callbacks of `--trainer.callbacks` and loggers of `--trainer.logger`."""
 
     callbacks: list[pl.Callback]
     loggers: list[Logger]
 
     def options(self, trainer: Mapping[str, Any]) -> dict[str, bool]:
-        """Options without which Lightning refuses these callbacks: it makes them false where it makes none itself."""
+        """Return the Trainer options that the user's callbacks need: enable_checkpointing and enable_progress_bar.
+
+        Lightning refuses a ModelCheckpoint or progress bar where its option is False, as by default here.
+        """
         needed = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressBar}
         return {
             name: bool(trainer.get(name)) or any(isinstance(callback, kind) for callback in self.callbacks)
@@ -30,7 +33,7 @@ class UserParts:
 
 
 class PrintProfile(pl.Callback):
-    """Prints what `--trainer.profiler` has found, unless it went to a file of its own: before Lightning forgets it."""
+    """Callback that prints the summary of `--trainer.profiler` at the end, unless it went to a file of its own."""
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         profiler = trainer.profiler  # type: ignore[attr-defined]

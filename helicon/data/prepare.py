@@ -259,9 +259,7 @@ def _tokenizer_names(source: DataSource) -> dict[str, str]:
     for slot, name in source.tokenizers.items():
         if slot not in slots:
             raise DataError(f"tokenizer {name}: {unknown('slot', slot, slots)}")
-        beside = next(layout.all_slots for layout in layouts if slot in layout.all_slots)
-        if name not in (known := registry.specs(slot, beside)):  # another medium may have a slot of this name
-            raise DataError(unknown(f"tokenizer for {slot}", name, known))
+        registry.spec(slot, name, next(layout.all_slots for layout in layouts if slot in layout.all_slots))
     return {slot: source.tokenizers.get(slot) or next(iter(modality_of(slot, layouts).slots[slot])) for slot in slots}
 
 

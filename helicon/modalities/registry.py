@@ -163,12 +163,24 @@ def is_slot(name: Any) -> bool:
     return any(name in modality.slots for modality in all_modalities().values())
 
 
-def spec(slot: str, name: str) -> TokenizerSpec:
-    """The way of that name to tokenize a slot, whatever its medium; ValueError names those that there are."""
-    found = specs(slot)
-    if name not in found:
-        raise ValueError(unknown(f"tokenizer for {slot}", name, found))
-    return found[name]
+def spec(slot: str, name: str, beside: Iterable[str] | None = None) -> TokenizerSpec:
+    """Look up a tokenizer of a slot.
+
+    Args:
+        slot: name.
+        name: of the tokenizer.
+        beside: the slots of its layout, which say the medium of a slot that several have; None for any of these media.
+
+    Returns:
+        Its spec.
+
+    Raises:
+        ValueError: no such tokenizer; the message shows the nearest names.
+    """
+    available = specs(slot, beside)
+    if name not in available:
+        raise ValueError(unknown(f"tokenizer for {slot}", name, available))
+    return available[name]
 
 
 def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> Tokenizer:

@@ -29,7 +29,7 @@ from helicon.objectives import registry as objectives
 from helicon.objectives.base import MAX_LABELS
 from helicon.objectives.guarded import build_network, kept_parts
 from helicon.plugins.loading import require
-from helicon.plugins.plugin import PluginError
+from helicon.plugins.plugin import PluginError, plugin_list
 from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
@@ -39,7 +39,7 @@ FORMAT = 4  # of bundle.json; others are refused
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
 OBJECTIVE_WEIGHTS = "objective.safetensors"  # of the modules that the objective adds to the GPT
 TOKENIZER_WEIGHTS = "{slot}-codec.safetensors"  # of tokenizers that have weights
-MAX_SLOTS, MAX_PLUGINS = 32, 32  # of a bundle, checked before any tokenizer is built
+MAX_SLOTS = 32  # of a bundle, checked before any tokenizer is built
 
 
 class BundleError(ValueError):
@@ -187,7 +187,7 @@ def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torc
 def _check_plugins(path: Path, config: dict[str, Any]) -> None:
     """Raise BundleError for a plugin that the bundle needs and that is not loaded."""
     try:
-        require(texts("plugins", config.get("plugins"), MAX_PLUGINS))
+        require(plugin_list(config.get("plugins")))
     except ValueError as error:
         raise BundleError(f"{printable(path)}: {error}") from None
 

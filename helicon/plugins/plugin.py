@@ -6,12 +6,15 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from helicon.formats.checked import texts
 from helicon.formats.printable import MOST, printable
 
 _FILE = re.compile(r"(?P<file>.+\.py)(#sha256=(?P<stamp>[0-9a-f]{64}))?")
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]{0,100})==(?P<stamp>[\w.+!-]{1,60})")
 SHOWN = 12  # digits of a hash in messages
+MAX_PLUGINS = 32  # that a config, run, bundle or codec lists; they may come from a stranger
 
 
 class PluginError(ValueError):
@@ -65,3 +68,8 @@ class Plugin:
     def version(self) -> str:
         """Abbreviated hash, or version, for messages."""
         return f"sha256 {self.stamp[:SHOWN]}" if self.file else f"version {self.stamp}"
+
+
+def plugin_list(value: Any) -> list[str]:
+    """Validate a list of plugins, as a config or bundle has it; ValueError unless it is up to MAX_PLUGINS texts."""
+    return texts("plugins", value, MAX_PLUGINS)

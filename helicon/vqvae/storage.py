@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import helicon
-from helicon.formats.checked import fields, integer, notes_of, one_of, sequence, shown, text, texts
+from helicon.formats.checked import fields, integer, notes_of, one_of, sequence, shown, text
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MOST, printable
 from helicon.formats.weights import hash_weights, read_weights, write_weights
 from helicon.plugins.loading import require
-from helicon.plugins.plugin import Plugin, PluginError
+from helicon.plugins.plugin import Plugin, PluginError, plugin_list
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.codec import Bottleneck, ImageCodec
@@ -44,7 +44,6 @@ class CodecFamily(NamedTuple):
 
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
 MOST_READING = 384_000  # of any reading option: pixels of a side, samples a second, channels
-MOST_PLUGINS = 32  # that a codec needs
 FAMILIES = {
     "image": CodecFamily(ImageCodecConfig, ImageCodec, ("size",)),
     "audio": CodecFamily(AudioCodecConfig, AudioCodec, ("rate", "channels")),
@@ -220,7 +219,7 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
         config = read_json(folder / CONFIG, links=False)
         if config["format"] != FORMAT:
             raise ValueError(f"format {shown(config['format'])}; this version of helicon reads {FORMAT}")
-        require(texts("plugins", config["plugins"], MOST_PLUGINS))
+        require(plugin_list(config["plugins"]))
         restored = {name: config[name] for name in FIELDS}
         bundle = CodecBundle.restore(restored, read_weights(folder / WEIGHTS, device=device))
         bundle.notes = notes_of(config)

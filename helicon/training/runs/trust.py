@@ -17,7 +17,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from helicon.formats.checked import texts
 from helicon.formats.printable import MOST, printable
 from helicon.plugins.loading import require
 from helicon.presets import GROUPS, preset_names
@@ -25,6 +24,7 @@ from helicon.training.errors import TrainingError
 from helicon.training.runs.claims import excessive_setting
 from helicon.training.runs.folders import CONFIG
 from helicon.training.settings.request import TrainRequest
+from helicon.training.settings.user_classes import plugins_of
 
 PLAIN_TYPES = (str, int, float, bool, type(None))
 # Options of the trainer whose texts jsonargparse imports as classes; and options of the run that name classes
@@ -36,9 +36,8 @@ TRAINER_WORDS = {
     "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",
 }  # fmt: skip
 IMPORT_KEYS = {"class_path", "init_args", "dict_kwargs", "__path__", "__default_config__"}  # jsonargparse's
-STAGE_OPTIONS = (*GROUPS, "codec", "weights", "samples", "plugins")  # that a next stage may override
+OVERRIDABLE = (*GROUPS, "codec", "weights", "samples", "plugins")  # that a next stage may override
 MAX_STAGES = 8  # that follow each other: `helicon train` makes a codec, a model and up to 7 upsamplers
-MAX_PLUGINS = 32  # of a stage; as `user_classes.MAX_PLUGINS`
 
 
 def check_config(
@@ -97,7 +96,7 @@ def check_plugins(run: Path, config: Mapping[str, Any]) -> list[str]:
         TrainingError: a plugin that the user has not named; it may be a stranger's.
     """
     try:
-        return [str(plugin) for plugin in require(texts("plugins", config.get("plugins") or [], MAX_PLUGINS))]
+        return [str(plugin) for plugin in require(plugins_of(config))]
     except ValueError as error:
         raise TrainingError(f"{_where(run)}: {error}") from None
 
@@ -229,9 +228,9 @@ def _check_stage(run: Path, stage: Any, data: dict[str, Any], depth: int = 0) ->
         raise ValueError(f"{printable(request.init_from or request.name, 80)} is not beside the run")
     if request.upsampler_of is not None and not _is_sibling(run, str(request.upsampler_of)):
         raise ValueError(f"{printable(request.upsampler_of, 80)} is not beside the run")
-    if wrong := [name for name in overrides if name not in STAGE_OPTIONS]:
+    if wrong := [name for name in overrides if name not in OVERRIDABLE]:
         raise ValueError(f"{printable(repr(wrong[0]), 60)} is no plain setting")
-    require(texts("plugins", overrides.get("plugins") or [], MAX_PLUGINS))
+    require(plugins_of(overrides))
     if overrides.get("codec") not in presets | {None}:
         raise ValueError(f"codec {printable(overrides['codec'], 80)} is no preset")
     if fault := _find_code(overrides) or excessive_setting(overrides):

@@ -16,10 +16,9 @@ from typing import Any
 
 import yaml
 
-from helicon.formats.checked import texts
 from helicon.formats.printable import printable
 from helicon.plugins.loading import load_plugins
-from helicon.plugins.plugin import PluginError
+from helicon.plugins.plugin import PluginError, plugin_list
 from helicon.presets import preset
 from helicon.training.errors import TrainingError
 from helicon.training.settings.words import typed_options
@@ -33,7 +32,6 @@ CLASS_OPTIONS = (
     "--trainer.strategy",
 )
 CLASS_OPTIONS += ("--optimizer", "--lr_scheduler")
-MAX_PLUGINS = 32  # of a config, which may come from a stranger
 
 
 def import_typed(words: Sequence[str]) -> None:
@@ -75,12 +73,8 @@ def load_plugins_of(config: str) -> None:
 
 
 def plugins_of(config: Mapping[str, Any]) -> list[str]:
-    """Return the plugins that a config names.
-
-    Raises:
-        ValueError: no list of texts, or more than MAX_PLUGINS.
-    """
-    return texts("plugins", config.get("plugins") or [], MAX_PLUGINS)
+    """Return the plugins that a config names; ValueError as `plugin_list` raises it."""
+    return plugin_list(config.get("plugins") or [])
 
 
 def _class_paths(value: str) -> Iterator[str]:

@@ -39,8 +39,9 @@ NONE = {"crop": [1, 1], "flip": 0, "gain": [0, 0], "speed": [1, 1], "shift": [0,
 OF_CODECS = {
     name: change for name, change in SOUNDS.items() if name in ("plain", "gain", "speed")
 }  # they start anywhere
-MANY = ("--config=image", "--config=tiny", "--data.size=16", "--data.colours=64", '--data.layouts=["image[16x16]"]')
-SMALL = ("--config=tiny", "--data.size=16", "--data.colours=64", "--data.held_out=0.5")
+SMALL = ("--config=tiny", "--data.size=16", "--data.colours=64")
+PIXELS = ("--config=image", *SMALL, '--data.layouts=["image[16x16]"]')
+HALF = "--data.held_out=0.5"  # of 400 files, so that 200 are learned from
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,18 @@ class World:
 
 WORLDS = {
     "tiles": World(("--config=image-codec-tiny",), 500, PICTURES, "val/psnr", True),
-    "tile models": World(MANY, 500, PICTURES, "val/loss", False),
-    "digit models": World(MANY, 500, PICTURES, "val/loss", False),
+    "tile models": World(PIXELS, 500, PICTURES, "val/loss", False),
+    "digit models": World(PIXELS, 500, PICTURES, "val/loss", False),
     "shapes": World(
-        ("--config=text-to-image", *SMALL, "--data.layouts=[\"text[12] image[16x16]\"]", "--data.vocabulary=300",
+        ("--config=text-to-image", *SMALL, HALF, "--data.layouts=[\"text[12] image[16x16]\"]", "--data.vocabulary=300",
          "--data.tokenizers={text: bpe, image: palette}"),
         250, PICTURES, "val/loss", False,
     ),
-    "digits": World(
-        ("--config=image", *SMALL, "--data.layouts=[\"image[16x16]\"]"), 250, PICTURES, "val/loss", False, True
-    ),
+    "digits": World((*PIXELS, HALF), 250, PICTURES, "val/loss", False, True),
     "speech": World(("--config=audio-codec-tiny",), 300, OF_CODECS, "val/loss", False),
     "words": World(
         ("--config=audio", "--config=tiny", "--data.layouts=[\"audio\"]", "--data.tokenizers={audio: mulaw}",
-         "--data.rate=2000", "--data.held_out=0.5"),
+         "--data.rate=2000", HALF),
         250, SOUNDS, "val/loss", False, True,
     ),
 }  # fmt: skip

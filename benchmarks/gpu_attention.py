@@ -22,7 +22,7 @@ from helicon.sequence.layout import PatternContext
 
 HEADS, FEATURES = 16, 64
 TOKENS_OF_A_BATCH = 65536
-MOST_MASKED = 16384  # tokens beyond which a mask of all pairs is no way
+MAX_MASKED = 16384  # tokens beyond which a mask of all pairs is no way
 CHECKED = 300  # tokens at which a way is compared with the oracle
 FAR = {torch.float32: 0.005, torch.bfloat16: 0.03}  # from it, at most, as a share of the largest number
 
@@ -111,7 +111,7 @@ def times(
     """Milliseconds of each way, but one, that takes the case, has memory for it, and gives what the oracle gives."""
     resolved, found, q = parse_pattern(spec).resolve(frame.row), {}, inputs[0]
     for name, way in BACKENDS.items():
-        takes = way.supports(q, resolved, frame.prefix) and (name != "masked" or q.shape[2] <= MOST_MASKED)
+        takes = way.supports(q, resolved, frame.prefix) and (name != "masked" or q.shape[2] <= MAX_MASKED)
         if not takes or name == without or (name == "flex" and not q.is_cuda):  # a CPU has no backward of it
             continue
         try:

@@ -15,7 +15,7 @@ import torch
 from plugins.loaded import fresh
 from pretend_card import Card, pretend_card
 
-MOST_WORKERS = 8  # each imports PyTorch, which takes seconds and 300 MB
+MAX_WORKERS = 8  # each imports PyTorch, which takes seconds and 300 MB
 OWN_CACHE = pytest.StashKey[str]()
 
 
@@ -38,7 +38,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Cores that this process may use."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return min(len(allowed), MOST_WORKERS)
+    return min(len(allowed), MAX_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

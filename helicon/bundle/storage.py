@@ -20,7 +20,7 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.formats.checked import fields, integer, notes_of, sequence, shown, text, texts
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.weights import WeightsError, read_header, read_weights, write_weights
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.quantized import Int8Linear
@@ -30,7 +30,7 @@ from helicon.objectives.base import MAX_LABELS
 from helicon.objectives.guarded import build_network, kept_parts
 from helicon.plugins.loading import require
 from helicon.plugins.plugin import PluginError, plugin_list
-from helicon.sequence.layout import MOST_CONTEXT, MOST_LAYOUTS, Layout
+from helicon.sequence.layout import MAX_CONTEXT, MAX_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
@@ -129,8 +129,8 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         gpt_config = _gpt_config(config["gpt"])
         _check_layers(folder / WEIGHTS, header, gpt_config)
         names, tokenizers = _tokenizers(config["tokenizers"], folder, device)
-        layouts = [Layout.parse(spec) for spec in sequence("layouts", config["layouts"], MOST_LAYOUTS)]
-        context = integer("context", config["context"], 1, MOST_CONTEXT)
+        layouts = [Layout.parse(spec) for spec in sequence("layouts", config["layouts"], MAX_LAYOUTS)]
+        context = integer("context", config["context"], 1, MAX_CONTEXT)
         sequencer = Sequencer(layouts, tokenizers, context, text("positions", config["positions"]))
         vocabulary = sequencer.schema.vocabulary
         saved = fields("vocabulary", config["vocabulary"], ("size", "fingerprint"))
@@ -152,7 +152,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     except (BundleError, PluginError):
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
+        reason = printable(error if isinstance(error, ValueError) else repr(error), MAX_QUOTED)
         raise BundleError(f"{printable(folder / CONFIG)}: not a bundle this version can read ({reason})") from None
     if (len(vocabulary), vocabulary.fingerprint) != (saved["size"], saved["fingerprint"]):
         theirs = f"{shown(saved['size'])} ({printable(saved['fingerprint'], 40)})"

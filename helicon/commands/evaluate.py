@@ -11,7 +11,7 @@ from typing import Any
 from helicon.evaluation.losses import LayoutLoss
 from helicon.evaluation.measure import check_options
 from helicon.evaluation.measure import evaluate as measure
-from helicon.formats.printable import MOST, print_text, printable
+from helicon.formats.printable import MAX_QUOTED, print_text, printable
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 
 
@@ -31,7 +31,7 @@ def evaluate(args: Namespace) -> int:
     prepared = found.prepared
     print_text(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
     for name, reason in prepared.skipped.items():
-        print_text(f"  skipped  {printable(name)}: {printable(reason, MOST)}")
+        print_text(f"  skipped  {printable(name)}: {printable(reason, MAX_QUOTED)}")
     if prepared.repaired:
         print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
     print_text("\n".join(line for loss in found.losses for line in table(loss)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError
 from helicon.evaluation.features import folder_features
-from helicon.formats.printable import MOST, print_text, printable
+from helicon.formats.printable import MAX_QUOTED, print_text, printable
 from helicon.generation.runtime import choose_device, naming_model
 
 
@@ -25,7 +25,7 @@ def features(args: Namespace) -> int:
         found = folder_features(bundle, Path(args.path), layers, to=args.to, manifest=manifest, batch=args.batch)
     found.save(out)
     for name, reason in found.skipped.items():
-        print_text(f"skipped    {printable(name)}: {printable(reason, MOST)}", sys.stderr)
+        print_text(f"skipped    {printable(name)}: {printable(reason, MAX_QUOTED)}", sys.stderr)
     labels = len(set(filter(None, found.labels)))
     print_text(
         f"layout     {found.layout}\nfiles      {len(found.names):,} pieces, {labels} labels\n"

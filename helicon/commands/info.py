@@ -16,7 +16,7 @@ from helicon.formats.printable import print_text
 from helicon.objectives.registry import name_of
 from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
 
-MOST_INDENTED = 1 << 16  # characters of --json that are laid out for people
+MAX_INDENTED = 1 << 16  # characters of --json that are laid out for people
 WIDTH = 110  # columns of a line for people
 LONGEST = 600  # characters of a list before it is cut; --json has all of it
 
@@ -26,7 +26,7 @@ def info(args: Namespace) -> int:
     report = report_of(Path(args.model))
     if args.json:
         compact = json_text(report, indent=None)  # each value of deep notes would be indented by its depth
-        print_text(json_text(report) if len(compact) < MOST_INDENTED else compact)
+        print_text(json_text(report) if len(compact) < MAX_INDENTED else compact)
         return 0
     told = [line for name, value in report.items() for line in _wrapped(name, _text(value) or "none")]
     print_text("\n".join(told if "codec" in report else lines(report)))

@@ -11,7 +11,7 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular
-from helicon.formats.printable import MOST, print_text, printable
+from helicon.formats.printable import MAX_QUOTED, print_text, printable
 from helicon.modalities.base import MODALITIES
 
 MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read whole
@@ -26,7 +26,7 @@ def tokenize(args: Namespace) -> int:
             line = tokens_of(Path(name), bundle, args.ids)
         except (OSError, ValueError) as error:
             faults += 1
-            print_text(f"helicon: {name}: {printable(reason(error), MOST)}", sys.stderr)
+            print_text(f"helicon: {name}: {printable(reason(error), MAX_QUOTED)}", sys.stderr)
             continue
         print_text(line)  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0
@@ -48,7 +48,7 @@ def detokenize(args: Namespace) -> int:
             try:
                 media, modality = decode(line)
             except ValueError as error:
-                raise CommandError(f"{args.file}, line {number + 1}: {printable(error, MOST)}") from None
+                raise CommandError(f"{args.file}, line {number + 1}: {printable(error, MAX_QUOTED)}") from None
             target = out if len(lines) == 1 else out.with_name(f"{out.stem}-{number:03d}{out.suffix}")
             with MODALITIES.running(modality.name, accepted=(OSError,)):
                 modality.write(media, target)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.files import atomic_write, open_regular, read_regular, write_json
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.sequence.layout import Layout
 
 VERSION = 4  # of the shards; others are built again
@@ -208,12 +208,12 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
     try:
         index: dict[str, Any] = json.loads(read_regular(folder / INDEX, MAX_INDEX_BYTES, links=False))
         if index["version"] != VERSION:
-            raise CorpusError(f"{folder}: version {printable(index['version'], MOST)}, this is {VERSION}")
+            raise CorpusError(f"{folder}: version {printable(index['version'], MAX_QUOTED)}, this is {VERSION}")
         arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
         for name, checksum in sorted(index["checksums"].items()):
             shard = SHARD.fullmatch(name)
             if not shard:  # it may be a path out of the folder
-                raise CorpusError(f"{folder / INDEX}: {printable(name, MOST)!r} is no name of a shard")
+                raise CorpusError(f"{folder / INDEX}: {printable(name, MAX_QUOTED)!r} is no name of a shard")
             slot, kind = shard.groups()
             arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")  # of the length in its header
             if check and _checksum(folder / name) != checksum:
@@ -234,7 +234,9 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             folder=folder,
         )  # fmt: skip
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {printable(error, MOST)}") from None
+        raise (
+            error if isinstance(error, CorpusError) else CorpusError(f"{folder}: {printable(error, MAX_QUOTED)}")
+        ) from None
 
 
 def _fit(offsets: np.ndarray, total: int) -> bool:

@@ -10,7 +10,7 @@ from helicon.data.entries import DataError, FolderScan, accepted, matched
 from helicon.data.folders import NOT_REGULAR, Walk, walk
 from helicon.data.manifest import scan_manifest
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.modalities.base import Modality
 
 
@@ -39,7 +39,7 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
         pairs = " as pairs of equal stem, or named by --manifest" if len(modalities) > 1 and not manifest else ""
         passed = [
-            f"; passed over: {printable(name, MOST)}: {printable(reason, MOST)}"
+            f"; passed over: {printable(name, MAX_QUOTED)}: {printable(reason, MAX_QUOTED)}"
             for name, reason in result.skipped.items()
         ][:1]
         raise DataError(
@@ -57,7 +57,7 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
     if not is_folder and not inside.files:
         result.skipped[printable(str(root))] = NOT_REGULAR
     if inside.links:
-        result.notes.append(f"links      {inside.links:,} in {printable(root, MOST)} followed")
+        result.notes.append(f"links      {inside.links:,} in {printable(root, MAX_QUOTED)} followed")
     for parts in inside.files:
         relative, name = Path(*parts), parts[-1].lower()
         path = base / relative

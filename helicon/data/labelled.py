@@ -9,7 +9,7 @@ import numpy as np
 
 from helicon.data.corpus import Corpus
 from helicon.data.entries import DataError, FolderScan
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.modalities import registry
 from helicon.objectives.base import MAX_LABELS, NO_LABEL
 from helicon.sequence.layout import Layout
@@ -36,10 +36,12 @@ def with_labels(scan: FolderScan, labels: Sequence[str], path: str) -> FolderSca
         if entry.label is not None and (not labels or entry.label in labels):
             kept.append(entry)
             continue
-        other = "no label" if entry.label is None else f"label {printable(entry.label, MOST)}, which the run has not"
+        other = (
+            "no label" if entry.label is None else f"label {printable(entry.label, MAX_QUOTED)}, which the run has not"
+        )
         skipped[printable(str(next(iter(entry.files.values()))))] = other
     if not kept:
-        accepted = f"the run has {printable(', '.join(labels), MOST)}" if labels else ACCEPTED
+        accepted = f"the run has {printable(', '.join(labels), MAX_QUOTED)}" if labels else ACCEPTED
         raise DataError(f"{path}: no labels{' that the run has' if labels else ''}; {accepted}")
     return FolderScan(kept, skipped, scan.notes)
 
@@ -82,17 +84,17 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     }
     counts = Counter(label for label, _ in files if label is not None)
     if len(counts) < 2:
-        fault = f"one label alone, {printable(next(iter(counts)), MOST)}" if counts else "no labels"
+        fault = f"one label alone, {printable(next(iter(counts)), MAX_QUOTED)}" if counts else "no labels"
         raise DataError(f"{path}: {fault}; {ACCEPTED}")
     if len(counts) > MAX_LABELS:
         raise DataError(f"{path}: {len(counts):,} labels; {MAX_LABELS:,} are accepted")
     for label, count in sorted(counts.items()):
         if count < 2:
-            raise DataError(f"{path}: label {printable(label, MOST)} has one file; two or more are accepted")
+            raise DataError(f"{path}: label {printable(label, MAX_QUOTED)} has one file; two or more are accepted")
     trained = {corpus.labels[i] for corpus in corpora for i in corpus.select(val=False)}
     for label in sorted(counts):
         if label not in trained:
-            reason = f"all files of label {printable(label, MOST)} are held out"
+            reason = f"all files of label {printable(label, MAX_QUOTED)} are held out"
             raise DataError(f"{path}: {reason}; a smaller --data.held_out leaves some")
     return tuple(sorted(counts))
 

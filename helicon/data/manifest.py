@@ -17,7 +17,7 @@ from helicon.data.entries import DataError, Entry, File, FolderScan, Side, accep
 from helicon.data.folders import NOT_REGULAR, escapes, parts_to_follow
 from helicon.formats.files import open_regular, read_regular
 from helicon.formats.json_files import JsonError, parse_json
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.modalities.base import Modality
 
 KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
@@ -49,7 +49,7 @@ class Passed:
 
     def __call__(self, what: str | Path, reason: str) -> None:
         if len(self.named) < MAX_NAMED:
-            self.named[printable(what, MOST)] = reason
+            self.named[printable(what, MAX_QUOTED)] = reason
         else:
             self.more += 1
 

@@ -27,7 +27,7 @@ from helicon.data.reading import Reader
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, read_regular, write_json
 from helicon.formats.nearest import unknown
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -122,7 +122,9 @@ class Prepared:
     def summary(self) -> str:
         """Return the report: files read and skipped with reasons, repairs, tokens of both parts."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
-        lines += [f"  skipped  {printable(name, MOST)}: {reason}" for name, reason in list(self.skipped.items())[:20]]
+        lines += [
+            f"  skipped  {printable(name, MAX_QUOTED)}: {reason}" for name, reason in list(self.skipped.items())[:20]
+        ]
         lines += [f"  ... and {len(self.skipped) - 20} more"] if len(self.skipped) > 20 else []
         lines += self.notes
         if self.repaired:
@@ -233,7 +235,7 @@ def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
 
 def _check_pairs(source: DataSource, scanned: FolderScan) -> None:
     """Raise DataError for pairs without an objective of pairs, and for such an objective without pairs."""
-    where = printable(source.manifest or source.path, MOST)
+    where = printable(source.manifest or source.path, MAX_QUOTED)
     if source.examples == "pairs" and not any(entry.side for entry in scanned.entries):
         raise DataError(f"{where}: no pairs; --data.manifest with {PAIRS} is accepted")
     if source.examples != "pairs" and any(entry.side for entry in scanned.entries):
@@ -376,7 +378,7 @@ def _check_read(source: DataSource, layouts: Sequence[Layout], readers: Sequence
             file, reason = next(iter(reader.skipped.items()))
             raise DataError(
                 f"{source.path}: none of {len(reader.entries)} files for `{layout}` can be used; "
-                f"{printable(file, MOST)}: {reason}"
+                f"{printable(file, MAX_QUOTED)}: {reason}"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from helicon.data.entries import Entry, at_path, size
 from helicon.data.workers import Workers
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.progress import bar
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -100,7 +100,7 @@ class ReadJob:
         try:
             return self.make(entry, media)
         except PluginError as error:
-            raise PluginError(f"{printable(entry.name, MOST)}: {error}") from error
+            raise PluginError(f"{printable(entry.name, MAX_QUOTED)}: {error}") from error
 
 
 class Reader:
@@ -208,11 +208,11 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 media[name], counts = captions[0] if len(captions) == 1 else Variants(captions), {}
                 taken += sum(map(len, entry.texts))
         except PluginError as error:  # which would be that of each file
-            raise PluginError(f"{printable(entry.files.get(name) or entry.name, MOST)}: {error}") from error
+            raise PluginError(f"{printable(entry.files.get(name) or entry.name, MAX_QUOTED)}: {error}") from error
         except (OSError, ValueError) as error:
             file = entry.files.get(name) or next(iter(entry.files.values()))
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            return ReadResult(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MOST))
+            return ReadResult(file=printable(str(file)), reason=printable(" ".join(str(reason).split()), MAX_QUOTED))
         for what, n in counts.items():
             repaired[what] = repaired.get(what, 0) + n
     return ReadResult(output=None, media=media, repaired=repaired, bytes=taken)

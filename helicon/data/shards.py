@@ -10,7 +10,7 @@ from tarfile import HeaderError, TarInfo
 from typing import Any, BinaryIO, NamedTuple
 
 from helicon.formats.files import open_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.temporary import scratch_file
 
 SUFFIX = ".tar"
@@ -41,7 +41,7 @@ class Member:
     size: int
 
     def __str__(self) -> str:
-        return f"{printable(self.shard)}:{printable(self.name, MOST)}"
+        return f"{printable(self.shard)}:{printable(self.name, MAX_QUOTED)}"
 
     @property
     def suffix(self) -> str:
@@ -123,7 +123,7 @@ def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
     except (OSError, ValueError) as error:
         before = f"; the {len(members)} files before that are used" if members else ""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        skipped[printable(shard)] = f"{printable(reason, MOST)}{before}"
+        skipped[printable(shard)] = f"{printable(reason, MAX_QUOTED)}{before}"
     return members, skipped
 
 

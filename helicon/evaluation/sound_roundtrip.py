@@ -18,7 +18,7 @@ from torch import Tensor
 
 from helicon.formats.audio import audio_info, read_blocks
 from helicon.formats.progress import bar
-from helicon.formats.spectra import MOST_DB
+from helicon.formats.spectra import MAX_DB
 from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
 
 
@@ -107,7 +107,7 @@ class StreamingSISDR:
         return after
 
     def si_sdr(self) -> float:
-        """Return dB within +-MOST_DB (arXiv:1811.02508, eq. 3, means removed); silence kept silent has MOST_DB."""
+        """Return dB within +-MAX_DB (arXiv:1811.02508, eq. 3, means removed); silence kept silent has MAX_DB."""
         return mean(_decibels(self._compared, *sums) for sums in self._sums.T.tolist())
 
 
@@ -115,7 +115,7 @@ def _decibels(n: int, x: float, y: float, xx: float, yy: float, xy: float) -> fl
     """Compute SI-SDR from sums over n samples; a signal that is constant but for rounding counts as silent."""
     silent = [square - total * total / n <= 1e-12 * square + 1e-30 for total, square in ((x, xx), (y, yy))]
     if any(silent):
-        return MOST_DB if all(silent) else -MOST_DB
+        return MAX_DB if all(silent) else -MAX_DB
     xx, yy, xy = xx - x * x / n, yy - y * y / n, xy - x * y / n
-    alike, smallest = xy * xy / (xx * yy), 10 ** (-MOST_DB / 10)
+    alike, smallest = xy * xy / (xx * yy), 10 ** (-MAX_DB / 10)
     return 10 * log10(max(alike, smallest) / max(1 - alike, smallest))

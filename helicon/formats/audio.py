@@ -27,7 +27,7 @@ LONGEST_S = 4 * 3600.0  # of a sound that is read whole
 MAX_BYTES = 1 << 30  # of its samples in memory
 MAX_MADE_A_BYTE = 16  # samples for each byte of the file, at the rate that is asked for, beyond the first 48 million
 MAX_WAV_BYTES = (1 << 32) - (1 << 10)  # of samples in a WAV file, whose sizes have 32 bits
-MOST_RATE, MOST_CHANNELS = 384_000, 2  # samples a second, and how many at a time, of a sound for a model
+MAX_RATE, MAX_CHANNELS = 384_000, 2  # samples a second, and how many at a time, of a sound for a model
 _BLOCK = 1 << 18  # samples of all channels that are decoded or resampled at a time
 
 

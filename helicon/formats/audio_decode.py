@@ -69,7 +69,7 @@ _UNKNOWN = np.iinfo(np.int64).max  # frames of a FLAC file that does not say
 _STREAMED = 0x7FFF_F000  # sizes from here on are what recorders write that do not know how long it will be
 _SHORT = re.compile(r": (\d+) \(should be (\d+)\)")  # libsndfile's note of a size that is not the file's
 # Bytes and number of tags before the first frame of an MP3 file: libmpg123 goes through their parts one by one
-MAX_ID3, MOST_ID3 = 16 << 20, 64
+MAX_ID3_BYTES, MAX_ID3_TAGS = 16 << 20, 64
 _TAGS = 1 << 16  # bytes that may follow the last frame: titles, and what the decoder has read ahead
 
 
@@ -236,8 +236,8 @@ def _kind(file: BinaryIO) -> tuple[str, bool]:
         while frame.startswith(b"ID3"):  # a tag before the first frame; its size is 4 times 7 bits
             tags += 1
             at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(frame[6:10], (21, 14, 7, 0)))
-            if at > MAX_ID3 or tags > MOST_ID3:
-                raise AudioError(f"more than {MAX_ID3:,} bytes, or {MOST_ID3}, of ID3 tags before the sound")
+            if at > MAX_ID3_BYTES or tags > MAX_ID3_TAGS:
+                raise AudioError(f"more than {MAX_ID3_BYTES:,} bytes, or {MAX_ID3_TAGS}, of ID3 tags before the sound")
             file.seek(at)
             frame = file.read(64)
         says_length = any(tag in frame for tag in _MPEG_LENGTHS)

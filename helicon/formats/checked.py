@@ -6,10 +6,10 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 
 LONGEST_NAME = 1000  # characters of a name: of a block, a token, a label
-MOST_STEPS = 1 << 53  # of a training
+MAX_STEPS = 1 << 53  # of a training
 
 
 def integer(name: str, value: Any, low: int, high: int) -> int:
@@ -196,7 +196,7 @@ def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(notes, dict):
         raise ValueError(f"notes {shown(notes)}: an object is accepted")
     if "step" in notes:
-        integer("step of the notes", notes["step"], 0, MOST_STEPS)
+        integer("step of the notes", notes["step"], 0, MAX_STEPS)
     if "heldout_loss" in notes:
         number("heldout_loss of the notes", notes["heldout_loss"])
     return notes
@@ -205,7 +205,7 @@ def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def shown(value: Any) -> str:
     """Format a value for an error message: at most 80 characters; of large lists and objects the length alone."""
     if isinstance(value, str):
-        return printable(repr(value[:MOST]), 80) if len(value) <= MOST else f"of {len(value):,} characters"
+        return printable(repr(value[:MAX_QUOTED]), 80) if len(value) <= MAX_QUOTED else f"of {len(value):,} characters"
     if isinstance(value, list) and len(value) <= 8 and all(type(item) in (int, float) for item in value):
         return printable(repr(value), 80)
     if isinstance(value, list | tuple | Mapping | set):

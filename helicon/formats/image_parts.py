@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import struct
 
-MOST_CHUNKS = 1 << 17  # of a PNG: most of them pixels, of 8 KB in large files
-MOST_OTHERS = 1 << 12  # of them that are not pixels of a frame
-MOST_PROFILES = 8  # each unpacked to at most 1 MB; one is allowed
-MOST_SEGMENTS = 1 << 12  # of a JPEG before its first scan
-MOST_EXIF = 16  # segments of EXIF data, which Pillow joins one by one
-MOST_BLOCKS = 1 << 19  # of a GIF, of up to 255 bytes each
-MOST_STRAY = 1 << 16  # bytes between parts
-MOST_RUNS = 1 << 22  # pixels of a BMP packed by lengths of runs
+MAX_CHUNKS = 1 << 17  # of a PNG: most of them pixels, of 8 KB in large files
+MAX_OTHERS = 1 << 12  # of them that are not pixels of a frame
+MAX_PROFILES = 8  # each unpacked to at most 1 MB; one is allowed
+MAX_SEGMENTS = 1 << 12  # of a JPEG before its first scan
+MAX_EXIF = 16  # segments of EXIF data, which Pillow joins one by one
+MAX_BLOCKS = 1 << 19  # of a GIF, of up to 255 bytes each
+MAX_STRAY = 1 << 16  # bytes between parts
+MAX_RUNS = 1 << 22  # pixels of a BMP packed by lengths of runs
 PACKED = (1, 2)  # its compressions
 
 _FRAME = (b"IDAT", b"fdAT", b"fcTL")
@@ -52,9 +52,9 @@ def _png(data: bytes) -> None:
     while at + 8 <= len(data):
         name = data[at + 4 : at + 8]
         chunks, others, profiles = chunks + 1, others + (name not in _FRAME), profiles + (name == b"iCCP")
-        if chunks > MOST_CHUNKS or others > MOST_OTHERS or profiles > MOST_PROFILES:
+        if chunks > MAX_CHUNKS or others > MAX_OTHERS or profiles > MAX_PROFILES:
             raise PartsError(
-                f"more than {MOST_CHUNKS:,} chunks, {MOST_OTHERS:,} that are not pixels, or {MOST_PROFILES} profiles"
+                f"more than {MAX_CHUNKS:,} chunks, {MAX_OTHERS:,} that are not pixels, or {MAX_PROFILES} profiles"
             )
         at += 12 + int.from_bytes(data[at : at + 4])
 
@@ -68,9 +68,9 @@ def _jpeg(data: bytes) -> None:
         size = 0 if marker in _ALONE else int.from_bytes(data[at : at + 2])
         exif += marker == _APP1 and data.startswith(b"Exif\0", at + 2)
         segments, at = segments + 1, at + size
-        if segments > MOST_SEGMENTS or exif > MOST_EXIF or stray > MOST_STRAY:
+        if segments > MAX_SEGMENTS or exif > MAX_EXIF or stray > MAX_STRAY:
             raise PartsError(
-                f"more than {MOST_SEGMENTS:,} segments, {MOST_EXIF} of EXIF, or {MOST_STRAY:,} bytes between them"
+                f"more than {MAX_SEGMENTS:,} segments, {MAX_EXIF} of EXIF, or {MAX_STRAY:,} bytes between them"
             )
 
 
@@ -78,8 +78,8 @@ def _bmp(data: bytes) -> None:
     if len(data) < 34 or int.from_bytes(data[14:18], "little") < 40:
         return
     width, height = struct.unpack_from("<ll", data, 18)
-    if int.from_bytes(data[30:34], "little") in PACKED and max(abs(width * height), len(data)) > MOST_RUNS:
-        raise PartsError(f"lengths of runs of more than {MOST_RUNS:,} pixels or bytes")
+    if int.from_bytes(data[30:34], "little") in PACKED and max(abs(width * height), len(data)) > MAX_RUNS:
+        raise PartsError(f"lengths of runs of more than {MAX_RUNS:,} pixels or bytes")
 
 
 def gif_extent(data: bytes) -> tuple[int, int]:
@@ -106,9 +106,9 @@ def gif_extent(data: bytes) -> tuple[int, int]:
         elif kind != _IMAGE:
             at, stray = at + 1, stray + 1
         frames += kind == _IMAGE
-        while kind in (_IMAGE, _EXTENSION) and frames < 2 and at < len(data) and data[at] and blocks <= MOST_BLOCKS:
+        while kind in (_IMAGE, _EXTENSION) and frames < 2 and at < len(data) and data[at] and blocks <= MAX_BLOCKS:
             at, blocks = at + data[at] + 1, blocks + 1
         at, blocks = at + (kind in (_IMAGE, _EXTENSION)), blocks + 1
-        if blocks > MOST_BLOCKS or stray > MOST_STRAY:
-            raise PartsError(f"more than {MOST_BLOCKS:,} blocks, or {MOST_STRAY:,} bytes between them")
+        if blocks > MAX_BLOCKS or stray > MAX_STRAY:
+            raise PartsError(f"more than {MAX_BLOCKS:,} blocks, or {MAX_STRAY:,} bytes between them")
     return width, height

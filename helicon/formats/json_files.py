@@ -8,10 +8,10 @@ import os
 from typing import Any, NoReturn
 
 from helicon.formats.files import read_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 
 LONGEST = 24_000_000  # bytes of a file
-MOST_CONTAINERS, MOST_VALUES = 600_000, 2_500_000  # in one text: lists and objects, and what they hold
+MAX_CONTAINERS, MAX_VALUES = 600_000, 2_500_000  # in one text: lists and objects, and what they hold
 DIGITS = 25  # of a whole number, its sign included
 
 
@@ -44,7 +44,7 @@ def read_json(path: str | os.PathLike[str], most: int = LONGEST, links: bool = T
         raise JsonError(f"{name}: {error}") from None
 
 
-def parse_json(content: bytes, most_containers: int = MOST_CONTAINERS, most_values: int = MOST_VALUES) -> Any:
+def parse_json(content: bytes, most_containers: int = MAX_CONTAINERS, most_values: int = MAX_VALUES) -> Any:
     """Parse JSON text, with limits that are checked before any object is allocated.
 
     Numbers must be finite, whole ones of at most 25 digits; duplicate keys are refused. Containers and values are
@@ -71,9 +71,9 @@ def parse_json(content: bytes, most_containers: int = MOST_CONTAINERS, most_valu
         raise JsonError("not JSON as it is accepted: nested too deep") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise JsonError(f"not JSON as it is accepted ({printable(error.msg, MOST)} at {place})") from None
+        raise JsonError(f"not JSON as it is accepted ({printable(error.msg, MAX_QUOTED)} at {place})") from None
     except ValueError as error:
-        raise JsonError(f"not JSON as it is accepted ({printable(error, MOST)})") from None
+        raise JsonError(f"not JSON as it is accepted ({printable(error, MAX_QUOTED)})") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from helicon.formats.printable import printable
 
-LONGEST_WORD, MOST_NAMES = 60, 50_000  # of a message, and among which near ones are looked for
+LONGEST_WORD, MAX_NAMES = 60, 50_000  # of a message, and among which near ones are looked for
 
 
 def unknown(what: str, word: str, names: Iterable[str]) -> str:
@@ -23,7 +23,7 @@ def unknown(what: str, word: str, names: Iterable[str]) -> str:
     """
     names, word = list(names), word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
     # To look for near names among very many takes longer than it helps
-    near = get_close_matches(word, names, n=3, cutoff=0.5) if len(names) <= MOST_NAMES else []
+    near = get_close_matches(word, names, n=3, cutoff=0.5) if len(names) <= MAX_NAMES else []
     hint, listed = ("nearest", near) if near else ("known", names[:8])
     shown = ", ".join(printable(name, LONGEST_WORD) for name in listed)
     return f"unknown {what} {word!r}; {hint}: {shown}{', ...' if not near and len(names) > 8 else ''}"

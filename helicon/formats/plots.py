@@ -27,8 +27,8 @@ _COLORS = (  # one for each family, in their order: those most often heard toget
     "#2f6fb7", "#8c6bb1", "#6b7a8f", "#e08214", "#7a4a2b", "#2e9e5b", "#63b598", "#d64541",
     "#b5487f", "#17a2b8", "#c9a400", "#7f8fd6", "#a3a948", "#c76f53", "#5d8a66", "#999999", "#4a4a4a",
 )  # fmt: skip
-LONGEST_LABEL, MOST_WRITTEN = 16, 20  # characters of a label, and labels whose counts are written into a picture
-MOST_SHOWN = 1e30  # of what is drawn as a curve, for Matplotlib squares it
+LONGEST_LABEL, MAX_WRITTEN = 16, 20  # characters of a label, and labels whose counts are written into a picture
+MAX_SHOWN = 1e30  # of what is drawn as a curve, for Matplotlib squares it
 LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
 
 
@@ -81,7 +81,7 @@ def curves(
     tidy(axes)
     for color, (name, points) in zip(LINES * (1 + len(series) // len(LINES)), series.items()):
         x, y = (np.asarray(values, np.float64) for values in points)
-        shown = np.abs(y) < MOST_SHOWN  # and no NaN
+        shown = np.abs(y) < MAX_SHOWN  # and no NaN
         _draw_curve(axes, x[shown], y[shown], name, color)
         last = x.max(initial=last)
     for name, level in (levels or {}).items():
@@ -117,7 +117,7 @@ def confusion(counts_KK: ArrayLike, labels: Sequence[str], path: str | os.PathLi
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("taken for")
     axes.set_ylabel("label")
-    if len(names) <= MOST_WRITTEN:
+    if len(names) <= MAX_WRITTEN:
         share = counts / np.maximum(1, counts.sum(1, keepdims=True))
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if share[row, column] > 0.5 else INK

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-MOST = 200  # characters of somebody else's text in a message of ours
+MAX_QUOTED = 200  # characters of somebody else's text in a message of ours
 STANDARD_OUTPUT = "standard output"
 JOINERS = "\u200c\u200d"  # parts of words and of emoji, which change nothing around them
 

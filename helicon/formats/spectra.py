@@ -17,7 +17,7 @@ FLOOR = 1e-5  # what a magnitude counts as at least, before its logarithm: -100 
 BANDS = 80  # mel bands of a spectrogram, as common for speech and music
 CPU = torch.device("cpu")
 WINDOW_S = 0.046  # 2048 samples at 44.1 kHz, 512 at 8 kHz
-MOST_DB = 100.0  # of SI-SDR, either way
+MAX_DB = 100.0  # of SI-SDR, either way
 _KNEE_HZ, _HZ_PER_MEL, _LOG_STEP = 1000.0, 200 / 3, torch.log(torch.tensor(6.4, dtype=torch.float64)).item() / 27
 
 
@@ -143,10 +143,10 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     with torch.autocast(reference.device.type, enabled=False):
         (s, s_silent), (e, e_silent) = _standardized(reference.float()), _standardized(estimate.float())
         target = (s * e).sum(-1, keepdim=True) * s
-        smallest = 10 ** (-MOST_DB / 10)
+        smallest = 10 ** (-MAX_DB / 10)
         signal, noise = (part.square().sum(-1).clamp(min=smallest) for part in (target, target - e))
-        ratio_db = (10 * (signal / noise).log10()).clamp(-MOST_DB, MOST_DB)
-        worst, best = torch.full_like(ratio_db, -MOST_DB), torch.full_like(ratio_db, MOST_DB)
+        ratio_db = (10 * (signal / noise).log10()).clamp(-MAX_DB, MAX_DB)
+        worst, best = torch.full_like(ratio_db, -MAX_DB), torch.full_like(ratio_db, MAX_DB)
         return torch.where(s_silent & e_silent, best, torch.where(s_silent | e_silent, worst, ratio_db))
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import BinaryIO
 
-MOST_VALUES = 1 << 20  # numbers that all codebooks have; the encoders that there are make some ten thousand
-MOST_BYTES = 64 << 20  # of header pages, of which pictures of an album are a part
+MAX_VALUES = 1 << 20  # numbers that all codebooks have; the encoders that there are make some ten thousand
+MAX_BYTES = 64 << 20  # of header pages, of which pictures of an album are a part
 HEADERS = 3  # packets: what it is, comments, setup
 _PAGE = struct.Struct("<4sBBqLLLB")
 _CONTINUED = 1  # flag of a page that begins within a packet
@@ -30,8 +30,8 @@ def check_vorbis(file: BinaryIO) -> None:
         packets.append(packet)
         if not packets[0].startswith(b"\x01vorbis") or len(packets) == HEADERS:
             break
-    if len(packets) == HEADERS and _values(packets[-1]) > MOST_VALUES:
-        raise VorbisError(f"its codebooks have more than {MOST_VALUES:,} values")
+    if len(packets) == HEADERS and _values(packets[-1]) > MAX_VALUES:
+        raise VorbisError(f"its codebooks have more than {MAX_VALUES:,} values")
 
 
 def _packets(file: BinaryIO) -> Iterator[bytes]:
@@ -40,7 +40,7 @@ def _packets(file: BinaryIO) -> Iterator[bytes]:
     Decoders would resynchronise at a later page, whose codebooks have not been checked.
     """
     serial, following, taken, packet = None, 0, 0, b""
-    while taken < MOST_BYTES:
+    while taken < MAX_BYTES:
         head = file.read(_PAGE.size)
         if len(head) < _PAGE.size or not head.startswith(b"OggS"):
             return
@@ -65,7 +65,7 @@ def _packets(file: BinaryIO) -> Iterator[bytes]:
                 yield b"".join(parts)
                 parts = []
         packet = b"".join(parts)
-    raise VorbisError(f"its headers have more than {MOST_BYTES:,} bytes")
+    raise VorbisError(f"its headers have more than {MAX_BYTES:,} bytes")
 
 
 def _checksum(page: bytes) -> int:
@@ -97,7 +97,7 @@ def _values(setup: bytes) -> int:
             break
         dimensions, entries = bits.take(16), bits.take(24)
         total += entries * max(1, dimensions)
-        if total > MOST_VALUES or bits.place > bits.end:
+        if total > MAX_VALUES or bits.place > bits.end:
             break
         _skip_lengths(bits, entries)
         kind = bits.take(4)

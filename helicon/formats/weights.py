@@ -18,14 +18,14 @@ from torch import Tensor
 from helicon.formats.checked import fields, integer, sequence, shown, text
 from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.json_files import parse_json
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # Bytes of a number
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 SIZES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 LONGEST_HEADER = 8_000_000  # bytes
-MOST_DIMENSIONS = 8  # of a tensor
+MAX_DIMENSIONS = 8  # of a tensor
 
 
 class WeightsError(ValueError):
@@ -83,7 +83,7 @@ def read_weights(
         with safe_open(path, framework="pt", device=str(device)) as file:
             return {name: file.get_tensor(name) for name in (header if expected is None else expected)}
     except SafetensorError as error:
-        reason = printable(error, MOST)
+        reason = printable(error, MAX_QUOTED)
         raise WeightsError(f"{printable(path)}: not a readable safetensors file ({reason})") from None
 
 
@@ -99,7 +99,7 @@ def _check_names(path: Path, header: Mapping[str, Claim], expected: Mapping[str,
             problems.append(f"{name} holds {kind}")
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        reason = printable("; ".join(sorted(problems)[:4]), MOST)
+        reason = printable("; ".join(sorted(problems)[:4]), MAX_QUOTED)
         raise WeightsError(f"{printable(path)}: weights do not fit the config: {reason}{more}")
 
 
@@ -132,7 +132,7 @@ def read_header(path: Path, links: bool = False) -> dict[str, Claim]:
     try:
         claims, end = _claims(parse_json(content))
     except ValueError as error:
-        reason = printable(error, MOST)
+        reason = printable(error, MAX_QUOTED)
         raise WeightsError(f"{printable(path)}: its safetensors header is damaged ({reason})") from None
     if 8 + length + end != size:
         claimed = f"{size:,} bytes, its header says {8 + length + end:,}"
@@ -152,7 +152,7 @@ def _claims(header: Any) -> tuple[dict[str, Claim], int]:
         where = printable(name, 60)
         entry = fields(where, entry, ("dtype", "shape", "data_offsets"))
         dtype, offsets = text(where, entry["dtype"]), sequence(where, entry["data_offsets"], 2)
-        shape = [integer(where, axis, 0, 1 << 48) for axis in sequence(where, entry["shape"], MOST_DIMENSIONS)]
+        shape = [integer(where, axis, 0, 1 << 48) for axis in sequence(where, entry["shape"], MAX_DIMENSIONS)]
         begin, end = (integer(where, offset, 0, 1 << 62) for offset in (*offsets, -1)[:2])
         if dtype not in SIZES or end - begin != prod(shape) * SIZES[dtype]:
             raise ValueError(f"{where}: {shown(dtype)} {shape} does not fit bytes {begin} to {end}")

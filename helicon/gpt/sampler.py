@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from helicon.formats.kinds import kind_of
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.plugins.registry import Registry
 from helicon.sampling import SamplingOptions
 
@@ -183,7 +183,7 @@ def _parsed(text: str) -> LogitsProcessor:
         with STEPS.running(name):
             step = make(*values)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"--sampler {printable(text, 80)}: {printable(error, MOST)}") from error
+        raise ValueError(f"--sampler {printable(text, 80)}: {printable(error, MAX_QUOTED)}") from error
     if not callable(step):
         raise STEPS.fault(name, f"it makes {type(step).__name__}; a method of logits and seen tokens is needed")
     return CheckedProcessor(step, name)

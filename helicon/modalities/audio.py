@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, SUFFIXES, Sound, read_audio, write_audio
+from helicon.formats.audio import MAX_CHANNELS, MAX_RATE, SUFFIXES, Sound, read_audio, write_audio
 from helicon.formats.checked import fields, integer, text
 from helicon.formats.score import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, amount_of
@@ -22,7 +22,7 @@ from helicon.tokenizers.pcm import PcmTokenizer
 from helicon.tokenizers.samples import CHANNELS, RATE
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.vqvae.audio_codec import AudioCodec
-from helicon.vqvae.config import MOST_HOPS
+from helicon.vqvae.config import MAX_HOPS
 from helicon.vqvae.storage import CodecBundle, find_codec, inference_state_dict, load_codec
 
 MAX_FILE_BYTES = 4 << 30  # what the sizes of WAV files can say; of samples in memory fewer are accepted
@@ -44,8 +44,8 @@ class AudioOptions:
 
     def __post_init__(self) -> None:
         if self.rate is not None:
-            integer("rate", self.rate, 1, MOST_RATE)
-        integer("channels", self.channels, 1, MOST_CHANNELS)
+            integer("rate", self.rate, 1, MAX_RATE)
+        integer("channels", self.channels, 1, MAX_CHANNELS)
 
 
 def read_file(path: Path, options: AudioOptions) -> tuple[Sound, ReadReport]:
@@ -86,7 +86,7 @@ def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> Sou
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> SoundCodesTokenizer:
     """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
     state = fields("state", state, ("block", "level", "codec"))  # type: ignore[assignment]
-    codec, level = CodecBundle.restore(state["codec"], weights), integer("level", state["level"], 0, MOST_HOPS)
+    codec, level = CodecBundle.restore(state["codec"], weights), integer("level", state["level"], 0, MAX_HOPS)
     return codes_of(codec, level, text("block", state["block"]))
 
 

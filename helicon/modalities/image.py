@@ -18,7 +18,7 @@ from helicon.modalities.base import Modality, TokenizerSpec, amount_of
 from helicon.tokenizers.augment_pictures import PictureRanges
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
-from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
+from helicon.tokenizers.pixels import MAX_PIXELS, SIZE
 from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import CodecBundle, find_codec, inference_state_dict, load_codec
@@ -37,7 +37,7 @@ class ImageOptions:
     size: int = SIZE
 
     def __post_init__(self) -> None:
-        integer("size", self.size, 1, MOST_PIXELS)
+        integer("size", self.size, 1, MAX_PIXELS)
 
 
 @dataclass(frozen=True)

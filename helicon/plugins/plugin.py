@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.checked import texts
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 
 _FILE = re.compile(r"(?P<file>.+\.py)(#sha256=(?P<stamp>[0-9a-f]{64}))?")
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]{0,100})==(?P<stamp>[\w.+!-]{1,60})")
@@ -48,7 +48,7 @@ class Plugin:
         if isinstance(text, str) and (match := _PACKAGE.fullmatch(text)):
             return Plugin(match["name"], match["stamp"])
         advice = "a Python file, NAME.py, is accepted; installed packages need not be named"
-        raise PluginError(f"--plugin {printable(text, MOST)}: {advice}")
+        raise PluginError(f"--plugin {printable(text, MAX_QUOTED)}: {advice}")
 
     def __str__(self) -> str:
         """As a run records it: `/home/me/my.py#sha256=...` or `my-package==1.0`."""
@@ -62,7 +62,7 @@ class Plugin:
     @property
     def title(self) -> str:
         """Path or name with the version, for messages."""
-        return f"{printable(self.file or self.name, MOST)} ({self.version})"
+        return f"{printable(self.file or self.name, MAX_QUOTED)} ({self.version})"
 
     @property
     def version(self) -> str:

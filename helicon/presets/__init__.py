@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from helicon.formats.nearest import unknown
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 
 FOLDER = Path(__file__).parent
 GROUPS = ("model", "data", "trainer")  # of a config, beside the options of a run
@@ -49,11 +49,13 @@ def preset(name: str) -> dict[str, Any]:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         if twice := _twice(node):
-            line, key = twice.start_mark.line + 1, printable(twice.value, MOST)
+            line, key = twice.start_mark.line + 1, printable(twice.value, MAX_QUOTED)
             raise ValueError(f"{printable(path)}, line {line}: {key} a second time; once is accepted")
         config = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{printable(path)}: no YAML ({printable(' '.join(str(error).split()), MOST)})") from None
+        raise ValueError(
+            f"{printable(path)}: no YAML ({printable(' '.join(str(error).split()), MAX_QUOTED)})"
+        ) from None
     config = {} if config is None else config
     wrong = (
         [group for group in GROUPS if not isinstance(config.get(group) or {}, dict)] if isinstance(config, dict) else []

@@ -17,8 +17,8 @@ from helicon.sequence.vocabulary import TokenBlock, Vocabulary
 TASK = "task"  # name of the block of task tokens, one token a layout
 GRID_AXES = ("row", "column", "channel")  # coordinate axes of a grid, outermost first
 # Bounds that a config from elsewhere is checked against, so that it cannot ask for huge tables or long matching
-MOST_CONTEXT = 1 << 20  # tokens fed, and therefore tokens of a slot
-MOST_LAYOUTS = 256  # each has a task token
+MAX_CONTEXT = 1 << 20  # tokens fed, and therefore tokens of a slot
+MAX_LAYOUTS = 256  # each has a task token
 LONGEST_SPEC = 1000  # characters
 _NAME = r"([a-z][a-z0-9_-]{0,99})"
 _SLOT = re.compile(rf"{_NAME}(?:\[([0-9]{{1,9}}(?:x[0-9]{{1,9}})*|)\])?(?:@{_NAME})?")
@@ -201,10 +201,10 @@ class Schema:
     positions: str = "flat"
 
     def __post_init__(self) -> None:
-        if type(self.context) is not int or not 1 <= self.context <= MOST_CONTEXT:
-            raise ValueError(f"context {repr(self.context)[:40]}: 1 to {MOST_CONTEXT:,} tokens are accepted")
-        if not 1 <= len(self.layouts) <= MOST_LAYOUTS:
-            raise ValueError(f"{len(self.layouts)} layouts: 1 to {MOST_LAYOUTS} are accepted")
+        if type(self.context) is not int or not 1 <= self.context <= MAX_CONTEXT:
+            raise ValueError(f"context {repr(self.context)[:40]}: 1 to {MAX_CONTEXT:,} tokens are accepted")
+        if not 1 <= len(self.layouts) <= MAX_LAYOUTS:
+            raise ValueError(f"{len(self.layouts)} layouts: 1 to {MAX_LAYOUTS} are accepted")
         for layout in self.layouts:
             layout.target_capacity(self.context)
             for name in layout.all_slots:
@@ -232,7 +232,7 @@ class Schema:
             return {"position": 1 + max((slot.length or self.context - y.prefix for y, slot in plain), default=0)}
         if self.positions == "rope":
             return {}
-        if kind == "grid" and re.fullmatch("[0-9]{1,9}", length) and 0 < int(length) <= MOST_CONTEXT:
+        if kind == "grid" and re.fullmatch("[0-9]{1,9}", length) and 0 < int(length) <= MAX_CONTEXT:
             return {"row": -(-self.context // int(length)), "column": int(length)}
         raise ValueError(f"positions {self.positions[:40]!r} is not `flat`, `grid:L`, `axes` or `rope`")
 

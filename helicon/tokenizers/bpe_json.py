@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from helicon.formats.checked import LONGEST_NAME, fields, integer, one_of, sequence, shown, text
 
-MOST_TOKENS = 1 << 20  # of a vocabulary, and merges: a bound on memory for files from elsewhere
+MAX_TOKENS = 1 << 20  # of a vocabulary, and merges: a bound on memory for files from elsewhere
 PARTS = (
     "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
     "model",
@@ -41,7 +41,7 @@ def check_bpe(described: Any) -> dict[str, Any]:
     if parts["normalizer"] is not None:
         one_of("normalizer of a tokenizer", fields("normalizer", parts["normalizer"], ("type",))["type"], NORMALIZERS)
     numbers = _checked_model(parts["model"])
-    for added in sequence("added_tokens", parts["added_tokens"], MOST_TOKENS):
+    for added in sequence("added_tokens", parts["added_tokens"], MAX_TOKENS):
         token = fields("added token", added, ADDED)
         content = text("added token", token["content"])
         if not content or numbers.setdefault(content, token["id"]) != token["id"]:
@@ -72,11 +72,11 @@ def _checked_model(model: Any) -> dict[str, Any]:
         if model.get(name):
             raise ValueError(f"{name} of a tokenizer {shown(model[name])}: none is accepted")
     vocabulary = model["vocab"]
-    if not isinstance(vocabulary, Mapping) or len(vocabulary) > MOST_TOKENS:
-        raise ValueError(f"vocab {shown(vocabulary)}: an object of at most {MOST_TOKENS:,} is accepted")
+    if not isinstance(vocabulary, Mapping) or len(vocabulary) > MAX_TOKENS:
+        raise ValueError(f"vocab {shown(vocabulary)}: an object of at most {MAX_TOKENS:,} is accepted")
     for name in vocabulary:
         text("token", name)
-    for merge in sequence("merges", model["merges"], MOST_TOKENS):
+    for merge in sequence("merges", model["merges"], MAX_TOKENS):
         if isinstance(merge, str):
             text("merge", merge, 2 * LONGEST_NAME)
         elif len(sequence("merge", merge, 2)) != 2 or not all(part in vocabulary for part in map(str, merge)):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.checked import fields, integers, sequence, text, texts
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.score import DRUMS
 from helicon.tokenizers.survey import MusicSurvey
 
@@ -24,7 +24,7 @@ PITCHES = 128  # of MIDI
 LONGEST_WAIT = 128  # units, in one token
 UNITS_PER_SECOND = 100  # time unit of 10 ms
 VOLUMES = tuple(range(24, 121, 8))  # MIDI velocities, as in MuseNet's table
-MOST_LEVELS = 4096  # volumes of all instruments: a bound for tables from elsewhere
+MAX_LEVELS = 4096  # volumes of all instruments: a bound for tables from elsewhere
 FAMILIES = (
     "piano", "chromatic", "organ", "guitar", "bass", "strings", "ensemble", "brass",
     "reed", "pipe", "lead", "pad", "effects", "ethnic", "percussive", "sounds",
@@ -91,9 +91,9 @@ class InstrumentTable:
         if not self.instruments or len(set(programs)) != len(programs):
             raise ValueError("a table needs instruments, and a program may belong to one of them only")
         if set(self.groups) != {row.group for row in self.instruments}:
-            raise ValueError(f"groups {printable(self.groups, MOST)} are not those of the instruments")
-        if sum(len(row.levels) for row in self.instruments) > MOST_LEVELS:
-            raise ValueError(f"a table of more than {MOST_LEVELS:,} volumes in all, of 128 tokens each")
+            raise ValueError(f"groups {printable(self.groups, MAX_QUOTED)} are not those of the instruments")
+        if sum(len(row.levels) for row in self.instruments) > MAX_LEVELS:
+            raise ValueError(f"a table of more than {MAX_LEVELS:,} volumes in all, of 128 tokens each")
 
     @cached_property
     def names(self) -> set[str]:

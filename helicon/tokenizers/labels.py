@@ -16,7 +16,7 @@ from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.names import slug
 
 ANY = "any-label"
-MOST_LABELS = 1 << 16  # a bound for states from elsewhere
+MAX_LABELS = 1 << 16  # a bound for states from elsewhere
 _MARK = "-label"
 
 
@@ -98,7 +98,7 @@ class LabelTokenizer(Tokenizer[str], Words):
     def from_state(state: dict[str, Any]) -> LabelTokenizer:
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "labels"))  # type: ignore[assignment]
-        return LabelTokenizer(texts("labels", state["labels"], MOST_LABELS), text("block", state["block"]))
+        return LabelTokenizer(texts("labels", state["labels"], MAX_LABELS), text("block", state["block"]))
 
 
 def commonest(labels: Mapping[str, int], most: int) -> list[str]:

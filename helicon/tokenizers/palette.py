@@ -20,10 +20,10 @@ from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia, Grid
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.clusters import LEVELS, NearestCentroid, NearestTable, fit_colours, pack, unpack
-from helicon.tokenizers.pixels import MOST_PIXELS
+from helicon.tokenizers.pixels import MAX_PIXELS
 from helicon.tokenizers.rgb import check_picture, rows_of
 
-MOST_COLOURS = 4096  # of a palette; iGPT has 512
+MAX_COLOURS = 4096  # of a palette; iGPT has 512
 RANGE = (-1.0, 1.0)  # of the centroids, from black to white
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in brightness, ITU-R BT.601
 
@@ -47,8 +47,8 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
             ValueError: centroids of another shape or range.
         """
         self.centroids = np.array(centroids, np.float32)
-        if self.centroids.ndim != 2 or self.centroids.shape[1] != 3 or not 1 <= len(self.centroids) <= MOST_COLOURS:
-            raise ValueError(f"centroids of shape {list(self.centroids.shape)}: [1 .. {MOST_COLOURS}, 3] is accepted")
+        if self.centroids.ndim != 2 or self.centroids.shape[1] != 3 or not 1 <= len(self.centroids) <= MAX_COLOURS:
+            raise ValueError(f"centroids of shape {list(self.centroids.shape)}: [1 .. {MAX_COLOURS}, 3] is accepted")
         if not (np.abs(self.centroids) <= 1).all():
             raise ValueError(f"centroids must be within {list(RANGE)}: value / 127.5 - 1 of each channel")
         self.colours = shown(self.centroids)  # uint8 [K, 3]
@@ -74,8 +74,8 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         Raises:
             ValueError: no pixels, or a number of colours outside 1 .. 4096.
         """
-        if not 1 <= colours <= MOST_COLOURS:
-            raise ValueError(f"colours must be 1 .. {MOST_COLOURS}, got {colours}")
+        if not 1 <= colours <= MAX_COLOURS:
+            raise ValueError(f"colours must be 1 .. {MAX_COLOURS}, got {colours}")
         unique_N3, weights_N = _counted(samples)
         if not len(unique_N3):
             raise ValueError("no pixels to fit a palette to")
@@ -112,11 +112,9 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         state = fields("state", state, ("block", "size", "range", "centroids"))  # type: ignore[assignment]
         if tuple(sequence("range", state["range"], 2)) != RANGE:
             raise ValueError(f"the palette's range must be {list(RANGE)}, got {printable(state['range'], 80)}")
-        rows = [sequence("colour", row, 3) for row in sequence("centroids", state["centroids"], MOST_COLOURS)]
+        rows = [sequence("colour", row, 3) for row in sequence("centroids", state["centroids"], MAX_COLOURS)]
         centroids = np.array([[number("colour", value, *RANGE) for value in row] for row in rows], np.float32)
-        return PaletteTokenizer(
-            centroids, integer("size", state["size"], 1, MOST_PIXELS), text("block", state["block"])
-        )
+        return PaletteTokenizer(centroids, integer("size", state["size"], 1, MAX_PIXELS), text("block", state["block"]))
 
 
 def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-SIZE, MOST_PIXELS = 32, 4096  # pixels of a side: default and maximum
+SIZE, MAX_PIXELS = 32, 4096  # pixels of a side: default and maximum
 
 
 def pixels_to_tensor(pixels_BCHW: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from helicon.formats.image_pixels import check_pixels
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia, Grid
 from helicon.tokenizers.base import check_ids
-from helicon.tokenizers.pixels import MOST_PIXELS, SIZE
+from helicon.tokenizers.pixels import MAX_PIXELS, SIZE
 
 VALUES = 256  # of 8 bits
 WHITE = 255  # value of missing pixels
@@ -45,7 +45,7 @@ class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
     def from_state(state: dict[str, Any]) -> RgbTokenizer:
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "size"))  # type: ignore[assignment]
-        return RgbTokenizer(integer("size", state["size"], 1, MOST_PIXELS), text("block", state["block"]))
+        return RgbTokenizer(integer("size", state["size"], 1, MAX_PIXELS), text("block", state["block"]))
 
 
 def check_picture(picture: np.ndarray, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from helicon.formats.audio import MOST_CHANNELS, MOST_RATE, Sound
+from helicon.formats.audio import MAX_CHANNELS, MAX_RATE, Sound
 from helicon.formats.checked import fields, integer, text
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import AugmentedByMedia
@@ -47,8 +47,8 @@ class SampleTokenizer(AugmentedByMedia[Sound]):
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "rate", "channels"))  # type: ignore[assignment]
-        channels = integer("channels", state["channels"], 1, MOST_CHANNELS)
-        return cls(integer("rate", state["rate"], 1, MOST_RATE), channels, text("block", state["block"]))
+        channels = integer("channels", state["channels"], 1, MAX_CHANNELS)
+        return cls(integer("rate", state["rate"], 1, MAX_RATE), channels, text("block", state["block"]))
 
 
 def check_sound(sound: Sound, rate: int, channels: int) -> Sound:

@@ -21,7 +21,7 @@ from helicon.tokenizers.abilities import Augmentable, Words
 from helicon.tokenizers.augment import Augmentation
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.instruments import InstrumentTable
-from helicon.tokenizers.labels import MOST_LABELS, commonest
+from helicon.tokenizers.labels import MAX_LABELS, commonest
 from helicon.tokenizers.names import slug
 from helicon.tokenizers.survey import MusicSurvey
 
@@ -225,7 +225,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("table", "labels", "sets", "tempos_bpm"))  # type: ignore[assignment]
         table = InstrumentTable.from_state(state["table"])
-        labels, sets = (texts(name, state[name], MOST_LABELS) for name in ("labels", "sets"))
+        labels, sets = (texts(name, state[name], MAX_LABELS) for name in ("labels", "sets"))
         return StyleTokenizer(table, labels, sets, integers("tempos_bpm", state["tempos_bpm"], 1000, 1, 9999))
 
     def label_word(self, label: str) -> str:

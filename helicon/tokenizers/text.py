@@ -17,7 +17,7 @@ from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.bpe_json import load_bpe
 
 BYTES = 256  # values of a byte
-MOST_NUMBERS = 1 << 20  # tokens of a `NumbersTokenizer`: a bound for states from elsewhere
+MAX_NUMBERS = 1 << 20  # tokens of a `NumbersTokenizer`: a bound for states from elsewhere
 LONGEST_WORD = 1 << 14  # characters: BPE training takes time and memory that grow with the longest word
 _WORD = re.compile(r"\S+")
 
@@ -139,8 +139,8 @@ class NumbersTokenizer(Tokenizer[str]):
             without: numbers that are no tokens.
             block: name of the token block.
         """
-        if not 1 <= size <= MOST_NUMBERS:
-            raise ValueError(f"numbers from 0 to {MOST_NUMBERS - 1} can be tokens, got {size - 1}")
+        if not 1 <= size <= MAX_NUMBERS:
+            raise ValueError(f"numbers from 0 to {MAX_NUMBERS - 1} can be tokens, got {size - 1}")
         self.size, self.without = size, sorted(set(without))
         left_out = set(self.without)
         self.block = TokenBlock(block, tuple(str(number) for number in range(size) if number not in left_out))
@@ -161,8 +161,8 @@ class NumbersTokenizer(Tokenizer[str]):
         """
         largest = -1
         for word in (match[0] for numbers in texts for match in _WORD.finditer(numbers)):
-            if not (word.isascii() and word.isdecimal()) or len(word) > len(str(MOST_NUMBERS)):
-                raise ValueError(f"{word[:20]!r} is no number from 0 to {MOST_NUMBERS - 1}")
+            if not (word.isascii() and word.isdecimal()) or len(word) > len(str(MAX_NUMBERS)):
+                raise ValueError(f"{word[:20]!r} is no number from 0 to {MAX_NUMBERS - 1}")
             largest = max(largest, int(word))
         return NumbersTokenizer(largest + 1, block=block)
 
@@ -187,5 +187,5 @@ class NumbersTokenizer(Tokenizer[str]):
     def from_state(state: dict[str, Any]) -> NumbersTokenizer:
         """Restore a tokenizer from its `state`; ValueError for anything else."""
         state = fields("state", state, ("block", "size", "without"))  # type: ignore[assignment]
-        without = integers("without", state["without"], MOST_NUMBERS, 0, MOST_NUMBERS)
-        return NumbersTokenizer(integer("size", state["size"], 1, MOST_NUMBERS), without, text("block", state["block"]))
+        without = integers("without", state["without"], MAX_NUMBERS, 0, MAX_NUMBERS)
+        return NumbersTokenizer(integer("size", state["size"], 1, MAX_NUMBERS), without, text("block", state["block"]))

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import yaml
 
 from helicon.formats.files import read_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.plugins.plugin import Plugin
 from helicon.presets import GROUPS
 from helicon.training.errors import TrainingError
@@ -74,5 +74,5 @@ def check_unchanged(run: Path) -> None:
         return
     except OSError as error:
         raise TrainingError(f"{printable(path)}: {error.strerror}") from None
-    change = printable(line, MOST)
+    change = printable(line, MAX_QUOTED)
     raise TrainingError(f"{printable(path)}: gone on with a change of {change}, so its config would make another run")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.training.options import UsageError
 
 LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # top-level packages
@@ -31,7 +31,7 @@ def explaining_lightning() -> Iterator[None]:
         options = "|".join(inspect.signature(pl.Trainer).parameters)
         match = re.search(rf"\b({options})\b", text := " ".join(str(error).split()))
         option = f"trainer.{match[0]}" if match else "trainer"
-        raise UsageError(f"--{option} is refused by Lightning: {printable(text, MOST)}", option) from error
+        raise UsageError(f"--{option} is refused by Lightning: {printable(text, MAX_QUOTED)}", option) from error
 
 
 def _is_lightnings(error: BaseException) -> bool:

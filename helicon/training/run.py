@@ -17,7 +17,7 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.progress import log
 from helicon.plugins.loading import require
 from helicon.presets import Config
@@ -266,7 +266,7 @@ def keep_of_checkpoint(checkpoint: Path, data: Any) -> Expected:
         try:
             data.restore(kept)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            reason = printable(str(error) or type(error).__name__, MOST)
+            reason = printable(str(error) or type(error).__name__, MAX_QUOTED)
             raise TrainingError(f"{printable(checkpoint)}: what it keeps of the data is damaged ({reason})") from None
     return Expected(checkpoint, {name: tensor.shape for name, tensor in content["state_dict"].items()})
 

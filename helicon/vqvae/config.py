@@ -7,15 +7,15 @@ from itertools import pairwise
 from math import prod
 from typing import Literal, get_args
 
-from helicon.formats.audio import MOST_CHANNELS, MOST_RATE
+from helicon.formats.audio import MAX_CHANNELS, MAX_RATE
 from helicon.formats.checked import integer, integers, one_of, text
 from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
 
 # Bounds on configs of stored codecs, which may come from elsewhere: far beyond any use, low enough for memory and time
-MOST_FACTOR, MOST_WIDTH, MOST_BLOCKS, MOST_CODES, MOST_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
-MOST_HOPS, MOST_HOP, MOST_DEPTH, MOST_GROWTH = 8, 1 << 14, 64, 64  # levels, samples a code, blocks, of dilations
+MAX_FACTOR, MAX_WIDTH, MAX_BLOCKS, MAX_CODES, MAX_LEVELS = 1 << 10, 1 << 14, 256, 1 << 18, 16
+MAX_HOPS, MAX_HOP, MAX_DEPTH, MAX_GROWTH = 8, 1 << 14, 64, 64  # levels, samples a code, blocks, of dilations
 Likelihood = Literal["l2", "l1", "logit-laplace"]
 
 
@@ -37,10 +37,10 @@ class QuantizerConfig:
 
     def __post_init__(self) -> None:
         QUANTIZERS.get(text("quantizer", self.quantizer))
-        integer("codes", self.codes, 2, MOST_CODES)
-        integer("code_width", self.code_width, 1, MOST_WIDTH)
-        if prod(integers("levels", self.levels, MOST_LEVELS, 2, MOST_CODES)) > MOST_CODES or not self.levels:
-            product = f"numbers whose product is at most {MOST_CODES:,} are accepted"
+        integer("codes", self.codes, 2, MAX_CODES)
+        integer("code_width", self.code_width, 1, MAX_WIDTH)
+        if prod(integers("levels", self.levels, MAX_LEVELS, 2, MAX_CODES)) > MAX_CODES or not self.levels:
+            product = f"numbers whose product is at most {MAX_CODES:,} are accepted"
             raise ValueError(f"levels {list(self.levels)}: {product}")
 
 
@@ -81,9 +81,9 @@ class ImageCodecConfig(QuantizerConfig):
 
     def __post_init__(self) -> None:
         IMAGE_NETS.get(text("net", self.net))
-        integer("factor", self.factor, 2, MOST_FACTOR)
-        integer("width", self.width, 1, MOST_WIDTH)
-        integer("blocks", self.blocks, 0, MOST_BLOCKS)
+        integer("factor", self.factor, 2, MAX_FACTOR)
+        integer("width", self.width, 1, MAX_WIDTH)
+        integer("blocks", self.blocks, 0, MAX_BLOCKS)
         super().__post_init__()
         if self.factor & (self.factor - 1):
             raise ValueError(f"factor must be 2, 4, 8 or a higher power of 2, got {self.factor}")
@@ -112,12 +112,12 @@ class AudioNetConfig(QuantizerConfig):
 
     def __post_init__(self) -> None:
         AUDIO_NETS.get(text("net", self.net))
-        integer("stride", self.stride, 2, MOST_HOP)
-        integer("width", self.width, 1, MOST_WIDTH)
-        integer("depth", self.depth, 0, MOST_DEPTH)
-        integer("growth", self.growth, 1, MOST_GROWTH)
-        if self.growth**self.depth > MOST_HOP:
-            dilations = f"dilations of at most {MOST_HOP:,} are accepted"
+        integer("stride", self.stride, 2, MAX_HOP)
+        integer("width", self.width, 1, MAX_WIDTH)
+        integer("depth", self.depth, 0, MAX_DEPTH)
+        integer("growth", self.growth, 1, MAX_GROWTH)
+        if self.growth**self.depth > MAX_HOP:
+            dilations = f"dilations of at most {MAX_HOP:,} are accepted"
             raise ValueError(f"growth {self.growth}, depth {self.depth}: {dilations}")
         super().__post_init__()
 
@@ -137,10 +137,10 @@ class AudioCodecConfig(AudioNetConfig):
     channels: int = 1
 
     def __post_init__(self) -> None:
-        if not integers("hops", self.hops, MOST_HOPS, 2, MOST_HOP):
+        if not integers("hops", self.hops, MAX_HOPS, 2, MAX_HOP):
             raise ValueError("hops: one or more are needed")
-        integer("rate", self.rate, 1, MOST_RATE)
-        integer("channels", self.channels, 1, MOST_CHANNELS)
+        integer("rate", self.rate, 1, MAX_RATE)
+        integer("channels", self.channels, 1, MAX_CHANNELS)
         super().__post_init__()
         if any(not fine < coarse or coarse % fine for fine, coarse in pairwise(self.hops)):
             raise ValueError(f"hops must rise, each a multiple of the one before, got {list(self.hops)}")

@@ -15,14 +15,14 @@ import helicon
 from helicon.formats.checked import fields, integer, notes_of, one_of, sequence, shown, text
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.weights import hash_weights, read_weights, write_weights
 from helicon.plugins.loading import require
 from helicon.plugins.plugin import Plugin, PluginError, plugin_list
 from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.audio_nets import AUDIO_NETS
 from helicon.vqvae.codec import Bottleneck, ImageCodec
-from helicon.vqvae.config import MOST_CODES, AudioCodecConfig, AudioNetConfig, ImageCodecConfig
+from helicon.vqvae.config import MAX_CODES, AudioCodecConfig, AudioNetConfig, ImageCodecConfig
 from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
 
@@ -43,7 +43,7 @@ class CodecFamily(NamedTuple):
 
 
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
-MOST_READING = 384_000  # of any reading option: pixels of a side, samples a second, channels
+MAX_READING = 384_000  # of any reading option: pixels of a side, samples a second, channels
 FAMILIES = {
     "image": CodecFamily(ImageCodecConfig, ImageCodec, ("size",)),
     "audio": CodecFamily(AudioCodecConfig, AudioCodec, ("rate", "channels")),
@@ -101,13 +101,13 @@ class CodecBundle:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         codec_config: Any = cast(Any, family.config)(**values)
         reading = fields("reading", config["reading"], family.reading)
-        reading = {name: integer(name, value, 1, MOST_READING) for name, value in reading.items()}
+        reading = {name: integer(name, value, 1, MAX_READING) for name, value in reading.items()}
         with torch.device("meta"):  # so that a config alone, without weights of its size, allocates nothing
             codec = family.codec(codec_config)
         expected = {name: (tensor.shape, tensor.dtype) for name, tensor in inference_state_dict(codec).items()}
         counts = sequence("codes", config["codes"], len(bottlenecks(codec)))
         for name, count in zip(bottlenecks(codec), counts):
-            expected[f"{name}kept"] = torch.Size([integer("codes", count, 1, MOST_CODES)]), torch.int64
+            expected[f"{name}kept"] = torch.Size([integer("codes", count, 1, MAX_CODES)]), torch.int64
         if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
             raise ValueError("the weights of the codec are not those of its config")
         for name, level in bottlenecks(codec).items():
@@ -228,6 +228,6 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
     except PluginError as error:
         raise CodecError(f"{printable(folder / CONFIG)}: {error}") from error
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
+        reason = printable(error if isinstance(error, ValueError) else repr(error), MAX_QUOTED)
         raise CodecError(f"{printable(folder / CONFIG)}: not a codec this version can read ({reason})") from None
     return bundle

@@ -14,7 +14,7 @@ import soundfile
 from harness import Outcome, attempt, posix
 from PIL import Image
 
-from helicon.formats.vorbis import MOST_VALUES, _checksum, _packets
+from helicon.formats.vorbis import MAX_VALUES, _checksum, _packets
 from helicon.modalities import registry
 
 pytestmark = posix
@@ -65,7 +65,7 @@ def vorbis(books: int, entries: int, dimensions: int = 1) -> bytes:
 def test_codebooks_of_many_entries(tmp_path: Path) -> None:
     for data in (vorbis(256, (1 << 23) - 1), vorbis(200, 60_000), vorbis(1, 3, 65_535), vorbis(100, 3, 65_535)):
         ended = read("audio", tmp_path / "a.ogg", data)
-        ended.is_refusal(f"{MOST_VALUES:,}" if len(data) > 500 else "a broken OGG file")
+        ended.is_refusal(f"{MAX_VALUES:,}" if len(data) > 500 else "a broken OGG file")
         assert ended.kind == "AudioError"
         assert ended.megabytes < 50
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsers import PARSERS
 
-MOST_MB = 300.0  # above what honest files take
+MAX_MB = 300.0  # above what honest files take
 MANY = 20_000
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -27,7 +27,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this syst
 def sound(parser: Parser, result: Result) -> None:
     """Nothing foreign, nothing slow, nothing large; inputs get far enough to be read, and far enough off to be not."""
     assert not result.foreign, f"{parser.name}: {result.foreign[:5]}"
-    assert result.peak[0] < MOST_MB, result
+    assert result.peak[0] < MAX_MB, result
     assert parser.least <= result.read / result.count <= parser.most, result
 
 

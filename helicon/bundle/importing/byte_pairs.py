@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from helicon.bundle.importing.checkpoint import ImportingError, read_json
 from helicon.formats.files import read_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.tokenizers.bpe_json import PARTS, load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 
@@ -41,7 +41,7 @@ def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, li
     try:
         return _without(described, rows, end)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        reason = printable(error if isinstance(error, ValueError) else repr(error), MOST)
+        reason = printable(error if isinstance(error, ValueError) else repr(error), MAX_QUOTED)
         raise ImportingError(f"{path}: {reason}; {INSTEAD}") from None
 
 
@@ -63,7 +63,7 @@ def _described(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         tokenizer = Tokenizer(models.BPE(vocabulary, merges))  # type: ignore[arg-type]
     except Exception as error:  # the library raises no narrower one
-        reason = printable(error, MOST)
+        reason = printable(error, MAX_QUOTED)
         raise ImportingError(f"{folder / VOCABULARY}: not a vocabulary of byte pairs ({reason})") from None
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from helicon.bundle.importing.checkpoint import CONFIG, Checkpoint, ImportingErr
 from helicon.bundle.importing.gpt2 import import_gpt2
 from helicon.bundle.importing.imagegpt import import_imagegpt
 from helicon.formats.nearest import unknown
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 
 # model_type of config.json -> its importer
 MODELS: dict[str, Callable[[Checkpoint, Callable[[str], None]], Bundle]] = {
@@ -42,6 +42,6 @@ def import_folder(folder: Path, log: Callable[[str], None] = lambda line: None) 
     bundle = MODELS[kind](checkpoint, log)
     left = sorted(checkpoint.tensors.keys() - {"lm_head.weight"})  # a tied model may store it too
     if left:
-        log(f"left out   {printable(', '.join(left), MOST)}: not of a language model")
+        log(f"left out   {printable(', '.join(left), MAX_QUOTED)}: not of a language model")
     bundle.notes = {"imported": folder.resolve().name, "model_type": kind}
     return bundle

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helicon.formats.files import default_cache
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.private import NotPrivateError, open_private
 from helicon.formats.progress import log
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
@@ -120,4 +120,4 @@ def _fingerprint(command: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return printable(" ".join(str(error).split()), MOST)
+    return printable(" ".join(str(error).split()), MAX_QUOTED)

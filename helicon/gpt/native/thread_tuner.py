@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 TRIES = 5  # steps whose sum judges a number of threads: beside other programs a few steps take most of the time
-FIRST, MOST = 32, 512  # steps between two trials: the first interval, which doubles up to the last
+FIRST_INTERVAL, MAX_INTERVAL = 32, 512  # steps between two trials: the first interval, which doubles up to the last
 SLOW = 3  # ratio of step times that shows interference by other programs
 
 
@@ -27,7 +27,7 @@ class ThreadTuner:
         self.threads = self._best = threads  # of the next step; the best by the last trial
         self._recent: deque[float] = deque(maxlen=TRIES)  # seconds of the steps since the last trial
         self._limit = float("inf")  # seconds, sum of _recent that starts a trial
-        self._wait = self._left = FIRST  # steps between trials; steps until the next
+        self._wait = self._left = FIRST_INTERVAL  # steps between trials; steps until the next
         self._trial: dict[int, list[float]] = {}  # seconds by candidate that is still in; empty between trials
 
     def record(self, seconds: float) -> None:
@@ -68,7 +68,7 @@ class ThreadTuner:
         fewer = (mean for threads, mean in means.items() if threads < fastest)
         self._limit = TRIES * max(1.5 * means[fastest], min(fewer, default=SLOW * means[fastest]))
         changed, self._best = fastest != self._best, fastest
-        self._wait = min(2 * self._wait, MOST)
+        self._wait = min(2 * self._wait, MAX_INTERVAL)
         self._left = TRIES if changed else 0 if fastest == self.candidates[-1] else self._wait  # 0: no trial is due
         self.threads, self._trial = fastest, {}
         self._recent.clear()

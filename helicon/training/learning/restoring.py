@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from helicon.formats.checked import shown
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.optimizers import STATE_KEYS, MuonAdamW
@@ -65,7 +65,7 @@ class CheckingConnector(_CheckpointConnector):
             raise
         except Exception as error:  # whatever Lightning and PyTorch come upon in what does not fit
             said = " ".join(str(error).split()) if str(error) else type(error).__name__
-            name, reason = printable(self._ckpt_path), printable(said, MOST)
+            name, reason = printable(self._ckpt_path), printable(said, MAX_QUOTED)
             raise TrainingError(f"{name}: refused, no checkpoint of such a training ({reason})") from None
 
     def _check_callbacks(self, found: Any) -> None:

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from helicon.formats.checked import shown
 from helicon.formats.files import atomic_write, check_folder, open_regular
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.progress import log
 from helicon.training.errors import TrainingError
 from helicon.training.runs.checkpoint_pickle import UnsafeError, check_pickle
@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # readers of zip files and pickles raise errors of many types for damaged bytes
         strerror = error.strerror if isinstance(error, OSError) else None
-        reason = printable(strerror or str(error) or type(error).__name__, MOST)
+        reason = printable(strerror or str(error) or type(error).__name__, MAX_QUOTED)
         raise TrainingError(f"{name}: refused, damaged or no checkpoint ({reason})") from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):

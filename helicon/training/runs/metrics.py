@@ -12,7 +12,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from helicon.formats.checked import MOST_STEPS
+from helicon.formats.checked import MAX_STEPS
 from helicon.formats.files import open_regular, write_bytes
 from helicon.formats.printable import printable
 from helicon.training.errors import TrainingError
@@ -144,7 +144,7 @@ def read_metrics(run: Path) -> dict[str, tuple[list[int], list[float]]]:
             continue
         try:
             step = int(first)
-            if not 0 <= step <= MOST_STEPS:
+            if not 0 <= step <= MAX_STEPS:
                 continue
             for values, cell in zip(series, cells):
                 if cell:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from helicon.formats.printable import MOST, printable
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.plugins.loading import require
 from helicon.presets import GROUPS, preset_names
 from helicon.training.errors import TrainingError
@@ -61,7 +61,7 @@ def check_config(
     theirs = config.get("upsampler_of")
     if theirs is None or _is_sibling(run, theirs) or (upsampler_of is not None and _same_path(upsampler_of, theirs)):
         return
-    meant = f"upsampler_of {printable(theirs, MOST)} is not beside the run; --for with it says that it is meant"
+    meant = f"upsampler_of {printable(theirs, MAX_QUOTED)} is not beside the run; --for with it says that it is meant"
     raise TrainingError(f"{_where(run)}: {meant}")
 
 
@@ -131,7 +131,7 @@ def check_start(run: Path, config: dict[str, Any], typed: Collection[str] = ()) 
         return
     runs = Path(os.path.realpath(run)).parent
     if not isinstance(theirs, str) or not Path(os.path.realpath(theirs)).is_relative_to(runs):
-        shown = printable(theirs, MOST)
+        shown = printable(theirs, MAX_QUOTED)
         raise TrainingError(
             f"{_where(run)}: ckpt_path {shown} is not of a run beside it; type --ckpt_path if it is meant"
         )
@@ -156,7 +156,7 @@ def check_next(run: Path, config: dict[str, Any]) -> TrainRequest | None:
         _check_stage(run, following, config.get("data") or {})
         return _move_beside(TrainRequest.from_config(following), run)
     except (ValueError, RecursionError) as error:
-        reason = printable(str(error) or "not a training", MOST)
+        reason = printable(str(error) or "not a training", MAX_QUOTED)
         advice = "take it out, or type what is to follow yourself when this run is done"
         raise TrainingError(f"{_where(run)}: next: {reason}; {advice}") from None
 

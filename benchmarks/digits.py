@@ -181,7 +181,7 @@ def codec(asked: Digits) -> None:
     from pystoi import stoi
 
     run, level = asked.args.run, asked.args.level
-    found = registry.opened("audio", run if level is None else run.with_name(f"{run.name}@{level}"))
+    found = registry.open_tokenizer("audio", run if level is None else run.with_name(f"{run.name}@{level}"))
     if found is None:
         sys.exit(f"{run}: no codec of sound there; `helicon train audio-codec DIR` makes one")
     tokenizer: Any = found[1]

@@ -38,8 +38,8 @@ from helicon.gpt.cross_entropy import Scored
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.gpt.numbers import cast
 from helicon.gpt.stepping import make_step
-from helicon.modalities.audio import codes_of as sound_codes_of
-from helicon.modalities.image import codes_of as picture_codes_of
+from helicon.modalities.audio import codes_tokenizer as sound_codes_tokenizer
+from helicon.modalities.image import codes_tokenizer as picture_codes_tokenizer
 from helicon.sequence.layout import PatternContext
 from helicon.training.learning.optimizers import MuonAdamW
 from helicon.vqvae.audio_codec import AudioCodec
@@ -121,9 +121,9 @@ def media(bench: Bench) -> None:
     """Codes to pixels and waveforms, arrays in and arrays out: all items together against one after the other."""
     size = bench.sizes
     codec = ImageCodec(ImageCodecConfig(factor=8, width=128)).eval()
-    pictures = picture_codes_of(CodecBundle(codec, "image", {"size": size.side})).to(bench.device)
+    pictures = picture_codes_tokenizer(CodecBundle(codec, "image", {"size": size.side})).to(bench.device)
     shape = AudioCodecConfig(hops=(8, 32, 128), rate=44100, stride=2, width=64)
-    sounds = sound_codes_of(CodecBundle(AudioCodec(shape).eval(), "audio", {"rate": 44100, "channels": 1}))
+    sounds = sound_codes_tokenizer(CodecBundle(AudioCodec(shape).eval(), "audio", {"rate": 44100, "channels": 1}))
     sounds, rng = sounds.to(bench.device), np.random.default_rng(0)
     grid, codes = (size.side // 8) ** 2, round(size.sound_s * 44100 / 128)
     print("| codes of | x a loop | items a second |\n|---|---:|---:|")

@@ -26,8 +26,8 @@ from helicon.data.prepare import DataSource, prepare
 from helicon.formats.audio import Sound, read_audio
 from helicon.formats.image import SUFFIXES, read_image
 from helicon.modalities.audio import AUDIO
-from helicon.modalities.audio import codes_of as sound_codes_of
-from helicon.modalities.image import codes_of as picture_codes_of
+from helicon.modalities.audio import codes_tokenizer as sound_codes_tokenizer
+from helicon.modalities.image import codes_tokenizer as picture_codes_tokenizer
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
 from helicon.tokenizers.pixels import pixels_to_tensor, stacked
@@ -168,7 +168,7 @@ def sound(args: argparse.Namespace) -> None:
     bundle = CodecBundle(
         made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
     )
-    codes = sound_codes_of(bundle).to(args.device)
+    codes = sound_codes_tokenizer(bundle).to(args.device)
     show("sounds to codes of hop 16", "seconds of sound", seconds, {
         "all at once": lambda: codes.encode_many(sounds),
         "one by one": lambda: [codes.encode(sound) for sound in sounds],
@@ -270,7 +270,8 @@ def decoding(args: argparse.Namespace) -> None:
     sound_bundle = CodecBundle(
         made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
     )
-    pictures, sounds = picture_codes_of(picture_bundle).to(args.device), sound_codes_of(sound_bundle).to(args.device)
+    pictures = picture_codes_tokenizer(picture_bundle).to(args.device)
+    sounds = sound_codes_tokenizer(sound_bundle).to(args.device)
     for tokenizer, length, title in (
         (pictures, (size // 8) ** 2, f"{items} pictures of {size} x {size}, f8"),
         (sounds, seconds * RATE // 16, f"{items} sounds of {seconds} s, hop 16"),

@@ -12,7 +12,7 @@ from helicon.bundle.storage import save_bundle
 from helicon.bundle.upsamplers import attach_bundle
 from helicon.formats.audio import Sound
 from helicon.gpt.model import GPTConfig
-from helicon.modalities.audio import codes_of
+from helicon.modalities.audio import codes_tokenizer
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.labels import LabelTokenizer
@@ -49,8 +49,8 @@ def sound_bundle(
     """Of codes of a level, or of mu-law samples; of layouts `a; b`, or an upsampler's, which has the codes above."""
     codec = codec or sound_codec()
     known: dict[str, Tokenizer] = {"style": LabelTokenizer(["bell", "gong"]), "lyrics": LyricsTokenizer()}
-    known |= {"audio": codes_of(codec, level) if tokenizer == "codes" else MulawTokenizer(RATE)}
-    known |= {"above": codes_of(codec, level + 1, "above")} if "above" in layouts else {}
+    known |= {"audio": codes_tokenizer(codec, level) if tokenizer == "codes" else MulawTokenizer(RATE)}
+    known |= {"above": codes_tokenizer(codec, level + 1, "above")} if "above" in layouts else {}
     known["text"] = BytesTokenizer()
     parsed = [Layout.parse(layout) for layout in layouts.split("; ")]
     slots = {slot: known[slot] for layout in parsed for slot in layout.all_slots}

@@ -16,7 +16,7 @@ from helicon.gpt.attention.patterns import plugins_of_patterns
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.model import GPT
 from helicon.modalities import registry
-from helicon.modalities.guarded import decoded, encoded
+from helicon.modalities.guarded import decode_ids, encode_media
 from helicon.objectives.base import Network, Objective
 from helicon.objectives.guarded import build_network, kept_parts
 from helicon.objectives.next_token import NextToken
@@ -91,7 +91,7 @@ class Bundle:
         Returns:
             Local ids int64 [T].
         """
-        return encoded(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
+        return encode_media(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
 
     def decode(self, slot: str, ids: Sequence[np.ndarray]) -> list[Any]:
         """Decode ids by the tokenizer of a slot.
@@ -103,7 +103,7 @@ class Bundle:
         Returns:
             A media object for each item.
         """
-        return decoded(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], ids)
+        return decode_ids(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], ids)
 
     def hash(self) -> str:
         """Return the hash of all weights, those of the objective modules included: 16 hexadecimal digits."""

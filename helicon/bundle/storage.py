@@ -216,7 +216,9 @@ def _tokenizers(
         item = fields(f"tokenizer of {printable(slot, 60)}", item, ("name", "state"))
         names[slot] = text("name of a tokenizer", item["name"])
         registry.spec(slot, names[slot])  # ValueError for an unknown slot, which must not become part of a path
-        tokenizers[slot] = registry.restored(slot, names[slot], item["state"], _codec_weights(folder, slot, device))
+        tokenizers[slot] = registry.restore_tokenizer(
+            slot, names[slot], item["state"], _codec_weights(folder, slot, device)
+        )
     return names, tokenizers
 
 

@@ -18,7 +18,7 @@ from helicon.data.packing import Batches
 from helicon.data.pairs import PairStream, pair_windows
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
-from helicon.modalities.trial import wrong_ids
+from helicon.modalities.trial import ids_fault
 from helicon.objectives.base import NO_LABEL, Batch, Examples
 from helicon.plugins.errors import place_of
 from helicon.plugins.plugin import PluginError
@@ -231,8 +231,8 @@ def augmented(
         if name not in drawn:
             drawn[name] = ranges[name].draw(rng)
         ids[slot] = tokenizer.augment(sequencer.checked(slot, ids[slot]), drawn[name])
-        if wrong := wrong_ids(ids[slot], len(tokenizer.block)):
-            raise PluginError(f"{place_of(tokenizer.augment)}: augment gives {wrong}")
+        if fault := ids_fault(ids[slot], len(tokenizer.block)):
+            raise PluginError(f"{place_of(tokenizer.augment)}: augment gives {fault}")
     return ids
 
 

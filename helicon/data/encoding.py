@@ -17,7 +17,7 @@ from helicon.data.corpus import narrow
 from helicon.data.entries import Entry
 from helicon.data.reading import Media, Reader, Variants, is_multimodal, variants
 from helicon.modalities import registry
-from helicon.modalities.guarded import encoded
+from helicon.modalities.guarded import encode_media
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
@@ -76,7 +76,7 @@ class SlotEncoder:
     name: str = ""
 
     def __call__(self, media: Sequence[Any]) -> list[EncodedIds]:
-        return [self._cut(ids, lost) for ids, lost in encoded(self.slot, self.name, self.tokenizer, media)]
+        return [self._cut(ids, lost) for ids, lost in encode_media(self.slot, self.name, self.tokenizer, media)]
 
     def _cut(self, ids: np.ndarray, lost: Mapping[str, int]) -> EncodedIds:
         over = 0 if self.room is None else max(0, len(ids) - self.room)

@@ -31,7 +31,7 @@ from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
-from helicon.modalities.guarded import extended, fitted
+from helicon.modalities.guarded import extend_tokenizer, fit_tokenizer
 from helicon.objectives.base import Examples
 from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
@@ -284,7 +284,7 @@ def _load(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
         tokenizer_names, tokenizers = index["choices"], {}
         for slot, state in index["states"].items():
             same = slot in adopted and _plain(adopted[slot].state()) == state
-            tokenizers[slot] = adopted[slot] if same else registry.restored(slot, tokenizer_names[slot], state)
+            tokenizers[slot] = adopted[slot] if same else registry.restore_tokenizer(slot, tokenizer_names[slot], state)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(
             tokenizers=tokenizers,
@@ -393,10 +393,10 @@ def _fit(
         modality = modality_of(slot, layouts)
         name, statistics = tokenizer_names[slot], surveys.get(modality.name, [])
         if slot in adopted:
-            tokenizers[slot] = extended(slot, name, adopted[slot], statistics) if source.grow else adopted[slot]
+            tokenizers[slot] = extend_tokenizer(slot, name, adopted[slot], statistics) if source.grow else adopted[slot]
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
-            tokenizers[slot] = fitted(slot, name, statistics, {"siblings": siblings, **source.options})
+            tokenizers[slot] = fit_tokenizer(slot, name, statistics, {"siblings": siblings, **source.options})
     return tokenizers, tokenizer_names
 
 

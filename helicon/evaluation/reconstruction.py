@@ -29,7 +29,7 @@ from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.storage import CodecBundle
 
 # Media whose models can hold a codec -> the tokenizer of one
-MEDIA: dict[str, Callable[[CodecBundle], Tokenizer]] = {"image": image.codes_of, "audio": audio.codes_of}
+MEDIA: dict[str, Callable[[CodecBundle], Tokenizer]] = {"image": image.codes_tokenizer, "audio": audio.codes_tokenizer}
 
 
 class ReconstructionError(CommandError, ValueError):
@@ -166,7 +166,7 @@ def codec_of(path: Path, device: str) -> Tokenizer:
         ReconstructionError: a model without a codec.
     """
     for slot in MEDIA:
-        if opened := registry.opened(slot, path, choose_device(device)):
+        if opened := registry.open_tokenizer(slot, path, choose_device(device)):
             return opened[1]
     return codec_in(load_bundle(path, choose_device(device)), str(path))
 

@@ -1,4 +1,8 @@
-"""One binding per medium: its file suffixes, how to read, write and preview it, and the tokenizers it can use.
+"""Modalities: for each medium its file suffixes, how files are read, written and previewed, and its tokenizers.
 
-A modality of your own is one more, `helicon.register_modality` in a plugin; so is a tokenizer for a medium of these.
+In come files, or text that a user types; out come media in memory with a report of repairs, and the tokenizers of each
+slot, fitted to surveys of the media. Nothing here knows a GPT: `data` prepares training examples and `generation`
+writes samples through this interface. Open `base.py` first, the interface, then `text.py`, the shortest full medium;
+`registry.py` finds modalities and tokenizers by name, and `guarded.py` calls tokenizers of plugins. A modality of your
+own needs no change here: `helicon.register_modality` and `helicon.register_tokenizer` in a plugin add to the registry.
 """

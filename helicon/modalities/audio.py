@@ -1,4 +1,7 @@
-"""Sound. The slot `audio` holds the codes of a learned codec, or samples; `above` the codes of a coarser level."""
+"""Sound. The slot `audio` holds the codes of a learned codec, or samples; `above` the codes of a coarser level.
+
+Shapes: S samples, C channels.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from torch import Tensor
 from helicon.formats.audio import MAX_CHANNELS, MAX_RATE, SUFFIXES, Sound, read_audio, write_audio
 from helicon.formats.checked import fields, integer, text
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerSpec, amount_of
+from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.augment_sounds import SoundRanges
 from helicon.tokenizers.mulaw import MulawTokenizer
 from helicon.tokenizers.pcm import PcmTokenizer
@@ -25,14 +28,14 @@ from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.config import MAX_HOPS
 from helicon.vqvae.storage import CodecBundle, find_codec, inference_state_dict, load_codec
 
-MAX_FILE_BYTES = 4 << 30  # what the sizes of WAV files can say; of samples in memory fewer are accepted
-TOP = -1
-_AT_LEVEL = re.compile(r"(.+)@(\d+)")
+MAX_FILE_BYTES = 4 << 30  # sizes in WAV files have 32 bits; `formats.audio` has a lower limit for samples in memory
+TOP_LEVEL = -1  # the coarsest of a codec; the finest is 0
+_AT_LEVEL = re.compile(r"(.+)@(\d+)")  # PATH@N
 
 
 @dataclass(frozen=True)
 class AudioOptions:
-    """How sounds are read.
+    """Options of reading sound files.
 
     Args:
         rate: samples a second that sounds are resampled to; 8000, or what a codec was trained on.
@@ -49,12 +52,32 @@ class AudioOptions:
 
 
 def read_file(path: Path, options: AudioOptions) -> tuple[Sound, ReadReport]:
-    """Sound of a file, resampled, its channels mixed or doubled."""
+    """Read a sound file.
+
+    Args:
+        path: of the file.
+        options: rate and channels that the sound is resampled, and mixed or doubled, to.
+
+    Returns:
+        Sound float32 [S, C], and a report of what was repaired.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: no sound, or a sound that is too long.
+    """
     return read_audio(path, options.rate, options.channels)
 
 
 def preview(media: Sound, path: Path) -> list[Path]:
-    """A picture of how loud and of what pitch it is; the file itself can be heard."""
+    """Draw loudness and spectrogram; the sound file itself can be played.
+
+    Args:
+        media: any sound.
+        path: of the sound file; the picture is beside it.
+
+    Returns:
+        The picture's path; nothing for an empty sound.
+    """
     from helicon.formats.sound_plots import sound_picture  # loads plotting, which reading does not need
 
     if not len(media):
@@ -65,40 +88,83 @@ def preview(media: Sound, path: Path) -> list[Path]:
 
 
 def keep(media: Sound, amount: str) -> Sound:
-    """The first seconds (`8s`) or share of it."""
-    return media.cut(amount_of(amount, media.seconds, "s"))
+    """Cut a sound to its beginning.
+
+    Args:
+        media: to be cut.
+        amount: seconds, such as `8s`, or a share, such as `0.5`.
+
+    Returns:
+        The beginning.
+
+    Raises:
+        ValueError: an invalid amount.
+    """
+    return media.cut(parse_amount(amount, media.seconds, "s"))
 
 
 def fit_codes() -> NoReturn:
-    """A codec is trained, not fitted: ValueError says how."""
+    """Refuse to fit codes: codecs are trained, and the ValueError shows the command."""
     raise ValueError("codes need a codec: train one with `helicon train audio-codec DIR`, then --data.tokenizer RUN")
 
 
-def codes_of(bundle: CodecBundle, level: int = TOP, block: str = "audio") -> SoundCodesTokenizer:
-    """The tokenizer of a level, 0 the finest, -1 the top; ValueError for another, or a codec of another medium."""
+def codes_tokenizer(bundle: CodecBundle, level: int = TOP_LEVEL, block: str = "audio") -> SoundCodesTokenizer:
+    """Make the tokenizer of a level of a codec.
+
+    Args:
+        bundle: of an audio codec.
+        level: 0 the finest, -1 the top.
+        block: name of its token block, which is the slot's.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: no such level, or a codec of another medium.
+    """
     codec = bundle.codec
     if not isinstance(codec, AudioCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of sound is needed")
-    how = bundle.reading["rate"], bundle.reading["channels"], bundle.config()
-    return SoundCodesTokenizer(codec, level, *how, inference_state_dict(codec), block)
+    rate, channels = bundle.reading["rate"], bundle.reading["channels"]
+    return SoundCodesTokenizer(codec, level, rate, channels, bundle.config(), inference_state_dict(codec), block)
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> SoundCodesTokenizer:
-    """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
+    """Restore the tokenizer: the inverse of its `state` and `weights`.
+
+    Args:
+        state: with the codec's config, and the fingerprint of its weights.
+        weights: of the codec.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: an invalid state, no weights, or those of another codec.
+    """
     state = fields("state", state, ("block", "level", "codec"))  # type: ignore[assignment]
     codec, level = CodecBundle.restore(state["codec"], weights), integer("level", state["level"], 0, MAX_HOPS)
-    return codes_of(codec, level, text("block", state["block"]))
+    return codes_tokenizer(codec, level, text("block", state["block"]))
 
 
 def open_codes(path: Path, device: torch.device | str = "cpu", block: str = "audio") -> SoundCodesTokenizer | None:
-    """The tokenizer of a codec's run or bundle: of level N at `PATH@N`, of the top level at `PATH`.
+    """Open a codec's run or bundle as a tokenizer.
 
-    None when there is no codec of sound at that path; ValueError when it has no level N.
+    Args:
+        path: of the run or bundle, for the top level; `PATH@N` for level N.
+        device: of the codec.
+        block: name of the token block, which is the slot's.
+
+    Returns:
+        The tokenizer; None if there is no audio codec at the path.
+
+    Raises:
+        ValueError: the codec has no level N, or its bundle is broken.
     """
-    level, at_level = TOP, _AT_LEVEL.fullmatch(path.name)
+    level, at_level = TOP_LEVEL, _AT_LEVEL.fullmatch(path.name)
     if at_level and not path.exists():
         path, level = path.with_name(at_level[1]), int(at_level[2])
-    return codes_of(load_codec(path, device), level, block) if find_codec(path, "audio") else None
+    return codes_tokenizer(load_codec(path, device), level, block) if find_codec(path, "audio") else None
 
 
 AUDIO = Modality(

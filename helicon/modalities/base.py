@@ -1,4 +1,4 @@
-"""What a medium is to the rest of the library: how its files are read, written and shown, and its tokenizers."""
+"""Modality and TokenizerSpec: the interface of a medium, its files and its tokenizers, to the rest of the library."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.names import slug
 
 
-def _as_it_is(media: Any, *others: Any) -> Any:
+def _unchanged(media: Any, *others: Any) -> Any:
     return media
 
 
-def _alone(media: Any) -> list[Any]:
+def _single_document(media: Any) -> list[Any]:
     return [media]
 
 
-def _all_or_nothing(media: Any, amount: str) -> Any:
+def _keep_refused(media: Any, amount: str) -> Any:
     raise ValueError(f"cannot keep {amount} of this medium, only all of it")
 
 
-def _only(parts: Mapping[str, Any]) -> Any:
+def _only_slot(parts: Mapping[str, Any]) -> Any:
     (media,) = parts.values()
     return media
 
 
-def _nothing_there(path: Path, device: Any) -> None:
+def _not_pretrained(path: Path, device: Any) -> None:
     return None
 
 
@@ -47,74 +47,93 @@ def _no_preview(media: Any, path: Path) -> list[Path]:
     return []
 
 
-def _check_call(name: str, method: Any, given: Sequence[str]) -> None:
-    """TypeError unless a function can be called by so many arguments."""
+def _check_call(name: str, method: Any, arguments: Sequence[str]) -> None:
+    """Raise TypeError unless a function can be called with these positional arguments."""
     if not callable(method):
         raise TypeError(f"{name} is {type(method).__name__}; a function is accepted")
     try:
-        inspect.signature(method).bind(*given)
+        inspect.signature(method).bind(*arguments)
     except TypeError as error:
-        raise TypeError(f"{name} is called as {name}({', '.join(given)}): {error}") from None
+        raise TypeError(f"{name} is called as {name}({', '.join(arguments)}): {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """A way to tokenize a slot.
+    """Tokenizer of a slot, as registered: functions that make, restore and extend it.
 
-    make(surveys, ...): a tokenizer fitted to what was surveyed; further parameters have defaults and are options.
-    needs_fit: whether it learns from surveys; otherwise make(...) takes options alone. Where no tokenizer of a medium
-    needs any, files are read once.
-    from_state(state): the tokenizer whose `state()` it was; of a `CodecTokenizer`, from_state(state, weights).
-    extend_vocabulary(tokenizer, surveys): the same with tokens added that the surveys ask for; None where none can be.
-    from_pretrained(path, device): the tokenizer that lies there as a run or bundle of its own, None when it is none of
-    this kind.
+    Attributes:
+        make: `make(surveys, ...)` returns a tokenizer fitted to surveys of media (`Modality.survey`). Its further
+            parameters need defaults; they are filled by name from the modality's `options` and `fitting`.
+        from_state: `from_state(state)` is the inverse of the tokenizer's `state()`; for a `CodecTokenizer` it is
+            `from_state(state, weights)`.
+        extend_vocabulary: `extend_vocabulary(tokenizer, surveys)` returns the tokenizer with the new tokens that the
+            surveys need; None if the vocabulary is fixed.
+        from_pretrained: `from_pretrained(path, device)` opens a run or bundle that is such a tokenizer by itself, such
+            as a codec; returns None for anything else.
+        needs_fit: False if `make` takes options alone, no surveys. Files are read once instead of twice if no tokenizer
+            of a medium needs fitting.
     """
 
     make: Callable[..., Tokenizer]
     from_state: Callable[..., Tokenizer]
     extend_vocabulary: Callable[..., Tokenizer] | None = None
-    from_pretrained: Callable[[Path, Any], Tokenizer | None] = _nothing_there
+    from_pretrained: Callable[[Path, Any], Tokenizer | None] = _not_pretrained
     needs_fit: bool = True
 
     def __post_init__(self) -> None:
         _check_call("make", self.make, ["surveys"] if self.needs_fit else [])
         try:
             _check_call("from_state", self.from_state, ["state"])
-        except TypeError:  # of a codec
+        except TypeError:  # a CodecTokenizer's takes the codec's weights, too
             _check_call("from_state", self.from_state, ["state", "weights"])
 
     def fit(self, surveys: Sequence[Any], **options: Any) -> Tokenizer:
-        """A fitted tokenizer. Options that `make` has no parameter for are those of others and are passed over."""
-        known = inspect.signature(self.make).parameters
-        taken = {name: value for name, value in options.items() if name in known}
-        return self.make(surveys, **taken) if self.needs_fit else self.make(**taken)
+        """Make the tokenizer.
+
+        Args:
+            surveys: of the training media; unused without `needs_fit`.
+            **options: by name. Those that `make` has no parameter for belong to other tokenizers and are ignored.
+
+        Returns:
+            The fitted tokenizer.
+        """
+        parameters = inspect.signature(self.make).parameters
+        accepted = {name: value for name, value in options.items() if name in parameters}
+        return self.make(surveys, **accepted) if self.needs_fit else self.make(**accepted)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
-    """One binding per medium. What is left out has a default that suits a medium of one slot.
+    """Medium: its file format, its slots and their tokenizers. Defaults suit a medium of one slot.
 
-    name: as in `helicon train NAME`. suffixes: lower case, with the dot; files are written with the first. Without any,
-    media are the labels of examples, which are in no file.
-    read_file(path): media, and what was dropped or repaired on the way. OSError, or a ValueError of one line, without
-    the path, that says why not.
-    options: a dataclass of how files are read, such as at what size, whose fields have defaults and are checked as it
-    is made, and whose docstring has them under `Args:`; then read_file(path, options). Each is a flag, `--data.NAME`.
-    They are part of every model, and said once for all of its files.
-    fitting: a dataclass of the same kind, of how its tokenizers are learned: parameters of their `make`.
-    write(media, path): whole or not at all.
-    slots: slot -> tokenizer's name -> spec; the first is used unless another is asked for.
-    preview(media, path): files that show the media or let it be heard, beside `path` with other suffixes; all of them.
-    documents(media): the parts that become one example each. paired(media): media as they are beside other media, such
-    as a caption without the end of its line. typed(text): media of a caption, or of words typed; None
-    for a medium that words cannot be. keep(media, amount): its beginning, of `8s` or a share such as `0.5`.
-    trim(media, seconds): at most that much of it, exactly, of a medium whose tokens are each some time long.
-    survey(media): what fitting needs to know, small and picklable; by default the media.
-    labelled(media, label): media that know their label, unless they have one.
-    join(parts): media of what was decoded from each slot, by name. augmentation: the ranges that augmentations for
-    tokenizers that are `Augmentable` are drawn from, each named as in `--data.changes`. sheet(media, path): a PNG of
-    many at once. max_bytes: of a file that is read. raw: name of the tokenizer that takes media as they are, for
-    codecs.
+    Attributes:
+        name: task of `helicon train NAME`.
+        suffixes: of its files, lower case, with the dot; the first is used for writing. Empty for labels, which are not
+            in files.
+        read_file: `read_file(path)` returns media and a report of what was dropped or repaired, or raises OSError or a
+            ValueError of one line without the path. With `options` it is called as `read_file(path, options)`.
+        write: `write(media, path)` writes a file atomically.
+        slots: slot -> tokenizer name -> spec; the first tokenizer is the default.
+        options: dataclass of how files are read, such as the size of pictures. Its fields have defaults, are validated
+            in `__post_init__` and described under `Args:`; each is a flag, `--data.NAME`. A model stores their values.
+        fitting: dataclass of the same form, with parameters of `TokenizerSpec.make`.
+        preview: `preview(media, path)` writes files that show or play the media, beside `path` with other suffixes, and
+            returns their paths.
+        documents: `documents(media)` splits media into parts, one training example each.
+        paired: `paired(media)` normalizes media that are a condition or share an example with another medium: a caption
+            loses its line end.
+        typed: `typed(text)` makes media from text, of a caption file or the command line; None if text cannot be media.
+        keep: `keep(media, amount)` cuts a prime to its beginning; the amount is `8s` or a share such as `0.5`.
+        trim: `trim(media, seconds)` cuts media to at most that duration, exactly, for a medium whose tokens have a
+            fixed duration.
+        survey: `survey(media)` extracts the statistics that fitting needs, small and picklable; by default the media.
+        labelled: `labelled(media, label)` adds a label to media without one.
+        join: `join(parts)` combines the media decoded from each slot, by slot.
+        augmentation: dataclass of the ranges that augmentations are drawn from, for tokenizers that are `Augmentable`;
+            its fields are the names in `--data.changes`.
+        sheet: `sheet(media, path)` writes a PNG that shows many media, and returns its path, None if nothing was shown.
+        max_bytes: greatest accepted file size.
+        raw: name of the tokenizer that takes media without loss, which codecs learn from.
     """
 
     name: str
@@ -125,14 +144,14 @@ class Modality:
     options: type[Any] | None = None
     fitting: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview
-    documents: Callable[[Any], list[Any]] = _alone
-    paired: Callable[[Any], Any] = _as_it_is
+    documents: Callable[[Any], list[Any]] = _single_document
+    paired: Callable[[Any], Any] = _unchanged
     typed: Callable[[str], Any] | None = None
-    keep: Callable[[Any, str], Any] = _all_or_nothing
-    trim: Callable[[Any, float], Any] = _as_it_is
-    survey: Callable[[Any], Any] = _as_it_is
-    labelled: Callable[[Any, str], Any] = _as_it_is
-    join: Callable[[Mapping[str, Any]], Any] = _only
+    keep: Callable[[Any, str], Any] = _keep_refused
+    trim: Callable[[Any, float], Any] = _unchanged
+    survey: Callable[[Any], Any] = _unchanged
+    labelled: Callable[[Any, str], Any] = _unchanged
+    join: Callable[[Mapping[str, Any]], Any] = _only_slot
     augmentation: type[AugmentationRanges] | None = None
     sheet: Callable[[Sequence[Any], Path], Path | None] = _no_sheet
     max_bytes: int = 1 << 30
@@ -141,49 +160,67 @@ class Modality:
     def read(
         self, path: Path, label: str | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Any, dict[str, int]]:
-        """Media of a file, and counts of what was dropped or repaired. Options of other media are passed over.
+        """Read a file and check what the reader returned.
 
-        OSError for what is no regular file, ValueError for one of too many bytes; PluginError for a reader of a plugin
-        that raises anything else, or gives no such pair.
+        Args:
+            path: of a regular file.
+            label: for media that have none in their file; None for no label.
+            options: of reading, by name, over the defaults. Those of other media are ignored.
+
+        Returns:
+            Media, and counts of what was dropped or repaired, by what it was.
+
+        Raises:
+            OSError: no regular file, or it cannot be read.
+            ValueError: too many bytes, invalid content or an invalid option.
+            PluginError: the reader of a plugin raises anything else, or returns no such pair.
         """
         with open_regular(path) as file:
             self.check_size(os.fstat(file.fileno()).st_size, options)
-        given = (path, self.options(**self.read_options(options or {}))) if self.options else (path,)
+        arguments = (path, self.options(**self.read_options(options or {}))) if self.options else (path,)
         with MODALITIES.running(self.name, accepted=(OSError, ValueError)):
-            found = self.read_file(*given)
-        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], ReadReport):
+            result = self.read_file(*arguments)
+        if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], ReadReport):
             needed = "(media, helicon.ReadReport) are needed"
-            raise MODALITIES.fault(self.name, f"read_file gives {type(found).__name__}; {needed}")
-        media, report = found
+            raise MODALITIES.fault(self.name, f"read_file gives {type(result).__name__}; {needed}")
+        media, report = result
         return (self.labelled(media, label) if label else media), report.counts
 
     def check_size(self, size: int, options: Mapping[str, Any] | None = None) -> None:
-        """ValueError for a file of so many bytes that it is not read, by `max_bytes` or the option `max_mb`."""
-        most = (options or {}).get("max_mb")
-        most = self.max_bytes if most is None else most << 20
-        if size > most:
+        """Refuse a file that is too large.
+
+        Args:
+            size: of the file in bytes.
+            options: of reading; `max_mb`, in MiB, replaces `max_bytes`.
+
+        Raises:
+            ValueError: the size is above the limit.
+        """
+        max_mb = (options or {}).get("max_mb")
+        limit = self.max_bytes if max_mb is None else max_mb << 20
+        if size > limit:
             raise ValueError(
-                f"{size:,} bytes are more than the {most:,} that a file of {self.name} may have (--data.max_mb)"
+                f"{size:,} bytes are more than the {limit:,} that a file of {self.name} may have (--data.max_mb)"
             )
 
     @property
     def in_files(self) -> bool:
-        """Whether media are in files; labels are not."""
+        """True if media are in files of their own; False for labels."""
         return bool(self.suffixes)
 
     @property
     def option_names(self) -> tuple[str, ...]:
         """Names of the options of reading."""
-        return tuple(each.name for each in fields(self.options)) if self.options else ()
+        return tuple(field.name for field in fields(self.options)) if self.options else ()
 
-    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options of reading: as they are given, else the defaults. ValueError for a value that is none."""
+    def read_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options of reading: values by name, else defaults; ValueError for an invalid value."""
         if self.options is None:
             return {}
-        return asdict(self.options(**{name: given[name] for name in self.option_names if name in given}))
+        return asdict(self.options(**{name: values[name] for name in self.option_names if name in values}))
 
     def from_text(self, text: str) -> Any:
-        """Media of a caption; ValueError where words cannot be that medium."""
+        """Make media from a caption or typed text; ValueError if text cannot be this medium."""
         if self.typed is None:
             raise ValueError(f"{self.name} is not made from text")
         with MODALITIES.running(self.name, accepted=(ValueError,)):
@@ -194,16 +231,36 @@ MODALITIES: Registry[Modality] = Registry("modality")
 
 
 def with_label(media: Any, label: str) -> Any:
-    """Media of a dataclass with a label, unless their file had one."""
+    """Set the label of media that have none.
+
+    Args:
+        media: a dataclass with a field `label`.
+        label: as in a folder's name; it becomes a slug, and None if nothing of it is left.
+
+    Returns:
+        The media with a label.
+    """
     return media if media.label else replace(media, label=slug(label) or None)
 
 
-def amount_of(amount: str, whole: float, unit: str = "") -> float:
-    """How much of `whole` an amount is: `8s` in the unit `s` is 8, `0.5` is half. ValueError says what is taken."""
+def parse_amount(amount: str, total: float, unit: str = "") -> float:
+    """Parse how much of a prime is kept.
+
+    Args:
+        amount: a number with the unit, such as `8s`, or a share above 0 and at most 1, such as `0.5`.
+        total: size of the media that shares refer to.
+        unit: accepted suffix; shares alone are accepted if empty.
+
+    Returns:
+        The amount in units of `total`.
+
+    Raises:
+        ValueError: anything else.
+    """
     match = re.fullmatch(r"(\d*\.?\d+)([a-z]*)", amount.strip())
     if match and unit and match[2] == unit:
         return float(match[1])
     if match and not match[2] and 0 < float(match[1]) <= 1:
-        return float(match[1]) * whole
+        return float(match[1]) * total
     accepted = f"an amount such as 8{unit}, or a share" if unit else "a share"
     raise ValueError(f"cannot keep {amount!r}: {accepted} between 0 and 1 is accepted")

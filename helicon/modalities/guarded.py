@@ -1,6 +1,6 @@
-"""Calls of tokenizers, whose mistakes are told in one line where they are somebody's own.
+"""Checked calls of a tokenizer, which may be a plugin's.
 
-What such a one raises, and ids or media that are none, become a PluginError with the file and the line of a plugin.
+Exceptions, and outputs of a wrong type or range, become a PluginError that names the file and line of the registration.
 """
 
 from __future__ import annotations
@@ -10,82 +10,114 @@ from typing import Any
 
 import numpy as np
 
-from helicon.modalities.registry import registered, spec
-from helicon.modalities.trial import tried, wrong_ids
+from helicon.modalities.registry import registration, spec
+from helicon.modalities.trial import ids_fault, tokenizer_fault
 from helicon.plugins.errors import in_one_line
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import decode_all, encode_all
 
 
-def fitted(slot: str, name: str, surveys: Sequence[Any], options: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer of that name, fitted to what was surveyed.
+def fit_tokenizer(slot: str, name: str, surveys: Sequence[Any], options: Mapping[str, Any]) -> Tokenizer:
+    """Make a tokenizer, and try it if it is a plugin's.
 
     Args:
-        slot: that the tokenizer is of.
+        slot: that it tokenizes.
         name: of the tokenizer.
-        surveys: of its medium.
-        options: by name; those that are of others are passed over.
+        surveys: of the training media; unused if it needs no fitting.
+        options: by name; those of other tokenizers are ignored.
+
+    Returns:
+        The fitted tokenizer.
 
     Raises:
-        PluginError: for a tokenizer of a plugin that fails, or that something is wrong with.
+        PluginError: a plugin's tokenizer fails, or has a fault.
     """
-    (registry, thing), made_by = registered(slot, name), spec(slot, name)
-    with registry.running(thing):
-        tokenizer = made_by.fit(surveys, **options)
-    if registry.is_own(thing):
+    (registry, key), tokenizer_spec = registration(slot, name), spec(slot, name)
+    with registry.running(key):
+        tokenizer = tokenizer_spec.fit(surveys, **options)
+    if registry.is_own(key):
         return tokenizer
     try:
-        with registry.running(thing):
-            wrong = tried(tokenizer, made_by.from_state)
+        with registry.running(key):
+            fault = tokenizer_fault(tokenizer, tokenizer_spec.from_state)
     except (TypeError, AttributeError) as error:  # a method of another signature, or none
-        raise registry.fault(thing, in_one_line(error)) from error
-    if wrong:
-        raise registry.fault(thing, wrong)
+        raise registry.fault(key, in_one_line(error)) from error
+    if fault:
+        raise registry.fault(key, fault)
     return tokenizer
 
 
-def extended(slot: str, name: str, tokenizer: Tokenizer, surveys: Sequence[Any]) -> Tokenizer:
-    """With tokens added that the surveys ask for, where the tokenizer can have more; errors as those of `fitted`."""
-    (registry, thing), extend = registered(slot, name), spec(slot, name).extend_vocabulary
-    if extend is None:
-        return tokenizer
-    with registry.running(thing):
-        found = extend(tokenizer, surveys)
-    if not isinstance(found, Tokenizer):
-        raise registry.fault(thing, f"extend_vocabulary gives {type(found).__name__}; a helicon.Tokenizer is needed")
-    return found
-
-
-def encoded(
-    slot: str, name: str, tokenizer: Tokenizer, media: Sequence[Any]
-) -> list[tuple[np.ndarray, dict[str, int]]]:  # fmt: skip
-    """Local ids of each of some media, and counts of what was lost.
+def extend_tokenizer(slot: str, name: str, tokenizer: Tokenizer, surveys: Sequence[Any]) -> Tokenizer:
+    """Add the tokens that more media need, if the vocabulary can grow.
 
     Args:
-        slot: that the tokenizer is of.
-        name: of the tokenizer, as the registry knows it; another one is taken for Helicon's own.
-        tokenizer: itself.
-        media: of its medium.
+        slot: that it tokenizes.
+        name: of the tokenizer.
+        tokenizer: to be extended.
+        surveys: of the new training media.
+
+    Returns:
+        The extended tokenizer, whose old ids keep their meaning; the same one if its vocabulary is fixed.
 
     Raises:
-        PluginError: for a tokenizer of a plugin that fails, or gives other than numbers of its block.
+        PluginError: a plugin's `extend_vocabulary` fails, or returns no tokenizer.
     """
-    registry, thing = registered(slot, name)
-    with registry.running(thing):
-        found = encode_all(tokenizer, media)
-    if registry.is_own(thing):
-        return found
-    for ids, _ in found:
-        if wrong := wrong_ids(ids, len(tokenizer.block)):
-            raise registry.fault(thing, f"encode gives {wrong}")
-    return found
+    (registry, key), extend_vocabulary = registration(slot, name), spec(slot, name).extend_vocabulary
+    if extend_vocabulary is None:
+        return tokenizer
+    with registry.running(key):
+        extended = extend_vocabulary(tokenizer, surveys)
+    if not isinstance(extended, Tokenizer):
+        raise registry.fault(key, f"extend_vocabulary gives {type(extended).__name__}; a helicon.Tokenizer is needed")
+    return extended
 
 
-def decoded(slot: str, name: str, tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
-    """Media of each of some id sequences; arguments and errors as those of `encoded`."""
-    registry, thing = registered(slot, name)
-    with registry.running(thing):
-        found = decode_all(tokenizer, ids)
-    if not registry.is_own(thing) and any(each is None for each in found):
-        raise registry.fault(thing, "decode gives None; media are needed")
-    return found
+def encode_media(
+    slot: str, name: str, tokenizer: Tokenizer, media: Sequence[Any]
+) -> list[tuple[np.ndarray, dict[str, int]]]:  # fmt: skip
+    """Encode media.
+
+    Args:
+        slot: that the tokenizer is for.
+        name: of the tokenizer; an unregistered one counts as Helicon's own, and is not checked.
+        tokenizer: encodes.
+        media: of its slot.
+
+    Returns:
+        For each medium, local ids int64 [T] and counts of what was lost, by what it was.
+
+    Raises:
+        PluginError: a plugin's tokenizer fails, or returns other than ids of its block.
+    """
+    registry, key = registration(slot, name)
+    with registry.running(key):
+        encodings = encode_all(tokenizer, media)
+    if registry.is_own(key):
+        return encodings
+    for ids, _ in encodings:
+        if fault := ids_fault(ids, len(tokenizer.block)):
+            raise registry.fault(key, f"encode gives {fault}")
+    return encodings
+
+
+def decode_ids(slot: str, name: str, tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
+    """Decode id sequences.
+
+    Args:
+        slot: that the tokenizer is for.
+        name: of the tokenizer; an unregistered one counts as Helicon's own, and is not checked.
+        tokenizer: decodes.
+        ids: local, int64 [T] each.
+
+    Returns:
+        The media of each.
+
+    Raises:
+        PluginError: a plugin's tokenizer fails, or returns None.
+    """
+    registry, key = registration(slot, name)
+    with registry.running(key):
+        media = decode_all(tokenizer, ids)
+    if not registry.is_own(key) and any(medium is None for medium in media):
+        raise registry.fault(key, "decode gives None; media are needed")
+    return media

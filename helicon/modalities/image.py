@@ -1,4 +1,7 @@
-"""Pictures. The slot `image` holds colour clusters, bytes, or the codes of a learned codec, row by row."""
+"""Pictures. The slot `image` holds colour clusters, bytes, or the codes of a learned codec, row by row.
+
+Shapes: pictures are uint8 [H, W, 3].
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from torch import Tensor
 from helicon.formats.checked import fields, integer, text
 from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerSpec, amount_of
+from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.augment_pictures import PictureRanges
 from helicon.tokenizers.codes import CodesTokenizer
 from helicon.tokenizers.palette import PaletteTokenizer, sample_pixels
@@ -23,12 +26,12 @@ from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import CodecBundle, find_codec, inference_state_dict, load_codec
 
-COLOURS = 512  # of a palette
+COLOURS = 512  # of a palette; as many as Image GPT (Chen et al. 2020) has
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How pictures are read.
+    """Options of reading pictures.
 
     Args:
         size: pixels each way that pictures are scaled and cropped to; 32, or what a codec was trained on.
@@ -42,7 +45,7 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class ImageFitting:
-    """How a palette is learned.
+    """Options of fitting a palette.
 
     Args:
         colours: of a palette that is learned.
@@ -52,12 +55,32 @@ class ImageFitting:
 
 
 def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport]:
-    """Pixels [size, size, 3] of a picture file, cropped to the middle."""
+    """Read a picture file.
+
+    Args:
+        path: of the file.
+        options: size that the picture is scaled and cropped to, around its middle.
+
+    Returns:
+        Pixels uint8 [size, size, 3], and a report of what was repaired.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: no picture, or one of too many pixels.
+    """
     return read_image(path, options.size)
 
 
 def preview(media: np.ndarray, path: Path) -> list[Path]:
-    """The picture with its pixels enlarged until one can see them."""
+    """Write the picture with enlarged pixels.
+
+    Args:
+        media: the picture.
+        path: of the picture file; the preview is beside it.
+
+    Returns:
+        The preview's path; nothing for an empty picture.
+    """
     from helicon.formats.sheets import enlarged
 
     if not len(media):
@@ -68,7 +91,15 @@ def preview(media: np.ndarray, path: Path) -> list[Path]:
 
 
 def sheet(media: Sequence[np.ndarray], path: Path) -> Path | None:
-    """A contact sheet."""
+    """Write a contact sheet.
+
+    Args:
+        media: pictures; empty ones are left out.
+        path: of the sheet.
+
+    Returns:
+        The path; None if there is nothing to show.
+    """
     from helicon.formats.sheets import contact_sheet
 
     pictures = [picture for picture in media if len(picture)]
@@ -78,22 +109,53 @@ def sheet(media: Sequence[np.ndarray], path: Path) -> Path | None:
 
 
 def keep(media: np.ndarray, amount: str) -> np.ndarray:
-    """The top share of the rows, at least one."""
-    return media[: max(1, round(amount_of(amount, len(media))))]
+    """Cut a picture to its upper part.
+
+    Args:
+        media: the picture.
+        amount: share of the rows, such as `0.5`.
+
+    Returns:
+        The upper rows, at least 1.
+
+    Raises:
+        ValueError: an invalid share.
+    """
+    return media[: max(1, round(parse_amount(amount, len(media))))]
 
 
 def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = COLOURS) -> PaletteTokenizer:
-    """Clusters of the colours found."""
+    """Fit a palette by clustering colours.
+
+    Args:
+        surveys: pixels of training pictures, as `sample_pixels` draws them.
+        size: pixels each way of the pictures that are tokenized.
+        colours: clusters.
+
+    Returns:
+        The tokenizer.
+    """
     return PaletteTokenizer.fit(surveys, size, colours)
 
 
 def fit_codes() -> NoReturn:
-    """A codec is trained, not fitted: ValueError says how."""
+    """Refuse to fit codes: codecs are trained, and the ValueError shows the command."""
     raise ValueError("codes need a codec: train one with `helicon train image-codec DIR`, then --data.tokenizer RUN")
 
 
-def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
-    """The tokenizer of a codec; ValueError for one of another medium."""
+def codes_tokenizer(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
+    """Make the tokenizer of a codec.
+
+    Args:
+        bundle: of an image codec.
+        block: name of its token block, which is the slot's.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: a codec of another medium.
+    """
     codec = bundle.codec
     if not isinstance(codec, ImageCodec):
         raise ValueError(f"a codec of {bundle.medium}, one of pictures is needed")
@@ -102,14 +164,36 @@ def codes_of(bundle: CodecBundle, block: str = "image") -> CodesTokenizer:
 
 
 def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> CodesTokenizer:
-    """Inverse of the tokenizer's `state` and `weights`; ValueError when the weights are another codec's."""
+    """Restore the tokenizer: the inverse of its `state` and `weights`.
+
+    Args:
+        state: with the codec's config, and the fingerprint of its weights.
+        weights: of the codec.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: an invalid state, no weights, or those of another codec.
+    """
     state = fields("state", state, ("block", "codec"))  # type: ignore[assignment]
-    return codes_of(CodecBundle.restore(state["codec"], weights), text("block", state["block"]))
+    return codes_tokenizer(CodecBundle.restore(state["codec"], weights), text("block", state["block"]))
 
 
 def open_codes(path: Path, device: torch.device | str = "cpu") -> CodesTokenizer | None:
-    """The tokenizer of a codec's run or bundle; None when there is none at that path, or one of another medium."""
-    return codes_of(load_codec(path, device)) if find_codec(path, "image") else None
+    """Open a codec's run or bundle as a tokenizer.
+
+    Args:
+        path: of the run or bundle.
+        device: of the codec.
+
+    Returns:
+        The tokenizer; None if there is no image codec at the path.
+
+    Raises:
+        ValueError: a broken bundle.
+    """
+    return codes_tokenizer(load_codec(path, device)) if find_codec(path, "image") else None
 
 
 IMAGE = Modality(

@@ -1,6 +1,6 @@
-"""What an example is labelled with: its folder's name, or what a manifest says. It is the slot `style` of any layout.
+"""Labels of examples: names of folders, or a manifest's column. They fill the slot `style` of any layout.
 
-Music has a slot of that name of its own, which also says instruments and tempo.
+Music has a slot `style` of its own, with instruments and tempo beside the label.
 """
 
 from __future__ import annotations
@@ -13,12 +13,23 @@ from helicon.tokenizers.labels import LabelTokenizer
 
 
 def read_file(path: Path) -> NoReturn:
-    """A label is not in a file."""
+    """Refuse to read: a label is not in a file."""
     raise ValueError("a label is the name of a folder, or said by a manifest")
 
 
 def write(media: str, path: Path) -> NoReturn:
-    """A label is not in a file."""
+    """Refuse to write: a label is not in a file.
+
+    Args:
+        media: the label.
+        path: of a file that is not written.
+
+    Returns:
+        Never.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError("a label is no file")
 
 

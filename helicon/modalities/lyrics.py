@@ -1,4 +1,4 @@
-"""Lyrics of songs, plain or with the times of their lines. The slot `lyrics` shows the stretch that is being sung."""
+"""Lyrics of songs, plain or with times (LRC). The slot `lyrics` holds a sliding window around the line being sung."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.modalities.text import keep, read_file, write
 from helicon.tokenizers.lyrics import LyricsTokenizer
 
-MAX_BYTES = 4 << 20  # of a file: the lyrics of a day
+MAX_BYTES = 4 << 20  # of a file: enough for the lyrics of a day
 
 
 def paired(media: str) -> str:
-    """Lyrics keep their lines; nothing stands before the first or after the last of them."""
+    """Normalize line ends, and strip white space before the first line and after the last."""
     return "\n".join(media.splitlines()).strip()
 
 

@@ -1,4 +1,4 @@
-"""Music as MIDI files. The slot `style` holds what a piece is like, the slot `music` its events."""
+"""Music as MIDI files. The slot `style` holds label, instruments and tempo of a piece, the slot `music` its events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helicon.formats.midi import Pedal, read_midi
 from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.midi_write import write_midi
 from helicon.formats.score import ReadReport, Score
-from helicon.modalities.base import Modality, TokenizerSpec, amount_of, with_label
+from helicon.modalities.base import Modality, TokenizerSpec, parse_amount, with_label
 from helicon.tokenizers.augment import MusicRanges
 from helicon.tokenizers.instruments import MUSENET, general_midi
 from helicon.tokenizers.midi import MidiTokenizer
@@ -21,12 +21,12 @@ from helicon.tokenizers.musenet import header, parse_header
 from helicon.tokenizers.style import StyleTokenizer, all_sets
 from helicon.tokenizers.survey import MusicSurvey
 
-SAMPLE_RATE = 22050  # of the sound of a preview
+SAMPLE_RATE = 22050  # samples a second of a preview's sound: half of a CD's, for half of the time and size
 
 
 @dataclass(frozen=True)
 class MusicOptions:
-    """How MIDI files are read.
+    """Options of reading MIDI files.
 
     Args:
         pedal: whether the sustain pedal extends notes, `extend`, or not, `drop`; `extend` unless given.
@@ -39,22 +39,47 @@ class MusicOptions:
 
 
 def read_file(path: Path, options: MusicOptions) -> tuple[Score, ReadReport]:
-    """Score of a MIDI file, labelled if we wrote it, and what was dropped and repaired on the way."""
+    """Read a MIDI file.
+
+    Args:
+        path: of the file.
+        options: how the sustain pedal is treated.
+
+    Returns:
+        Score, with a label if Helicon wrote the file, and a report of what was dropped and repaired.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: no MIDI file.
+    """
     score, report = read_midi(path, options.pedal)
     try:
         label = parse_header(report.text).label
-    except ValueError:  # not a header that we wrote
+    except ValueError:  # a text of somebody else's
         label = None
     return replace(score, label=label), report
 
 
 def write(media: Score, path: Path) -> None:
-    """A MIDI file with its header words as a text event."""
+    """Write a MIDI file, with the words of MuseNet's header in a text event.
+
+    Args:
+        media: the score.
+        path: of the file.
+    """
     write_midi(media, path, text=" ".join(header(media)))
 
 
 def preview(media: Score, path: Path) -> list[Path]:
-    """A piano roll and a plain rendering of the sound, of the first minutes at most."""
+    """Draw a piano roll and render a plain sound, of the first minutes at most.
+
+    Args:
+        media: the score.
+        path: of the MIDI file; the preview is beside it.
+
+    Returns:
+        Paths of the picture and the sound.
+    """
     from helicon.formats.plots import piano_roll  # these load plotting and sound, which reading does not need
     from helicon.formats.synth import beginning, render, write_wav
 
@@ -66,26 +91,53 @@ def preview(media: Score, path: Path) -> list[Path]:
 
 
 def keep(media: Score, amount: str) -> Score:
-    """The notes that begin in the first seconds (`8s`) or share of the piece, cut where that ends."""
-    return media.between(0.0, amount_of(amount, media.seconds, "s"))
+    """Cut a piece to its beginning.
+
+    Args:
+        media: the score.
+        amount: seconds, such as `8s`, or a share of the duration, such as `0.5`.
+
+    Returns:
+        The notes that begin before the cut, shortened to it.
+
+    Raises:
+        ValueError: an invalid amount.
+    """
+    return media.between(0.0, parse_amount(amount, media.seconds, "s"))
 
 
 def join(parts: Mapping[str, Any]) -> Score:
-    """The score, with label and tempo of the style if there is one."""
+    """Combine the score decoded from `music` with label and tempo decoded from `style`, if the layout has it."""
     return parts["style"].applied_to(parts["music"]) if "style" in parts else parts["music"]
 
 
 def fit_music(surveys: Iterable[MusicSurvey], volume_margin: int = 1) -> MidiTokenizer:
-    """Events of the General MIDI families found, with `volume_margin` steps of volume more for augmentation."""
+    """Make the tokenizer of the General MIDI families that occur.
+
+    Args:
+        surveys: of the training pieces.
+        volume_margin: steps of volume beyond those that occur, for augmentation.
+
+    Returns:
+        The tokenizer.
+    """
     return MidiTokenizer(general_midi(MusicSurvey.merged(surveys), volume_margin))
 
 
 def fit_style(
     surveys: Iterable[MusicSurvey], siblings: Mapping[str, str] | None = None, max_labels: int = 1024
 ) -> StyleTokenizer:
-    """Labels found, and sets of the instruments that the tokenizer of the slot `music`, named in `siblings`, has.
+    """Make the tokenizer of labels, sets of instruments and tempo.
 
-    A style of General MIDI has words for the sets found, one of MuseNet for all of its own.
+    With General MIDI instruments it has words for the sets that occur, with MuseNet's for all sets.
+
+    Args:
+        surveys: of the training pieces.
+        siblings: slot -> name of the tokenizer of each slot of the layout; that of `music` decides the instruments.
+        max_labels: greatest number of labels.
+
+    Returns:
+        The tokenizer.
     """
     survey = MusicSurvey.merged(surveys)
     if (siblings or {}).get("music") == "musenet":
@@ -93,8 +145,16 @@ def fit_style(
     return StyleTokenizer.fit(general_midi(survey), survey, max_labels=max_labels)
 
 
-def grow_style(tokenizer: StyleTokenizer, surveys: Iterable[MusicSurvey]) -> StyleTokenizer:
-    """With the labels found added."""
+def extend_style(tokenizer: StyleTokenizer, surveys: Iterable[MusicSurvey]) -> StyleTokenizer:
+    """Add labels to a tokenizer.
+
+    Args:
+        tokenizer: of the slot `style`.
+        surveys: of pieces with new labels.
+
+    Returns:
+        The tokenizer with the old labels, then the new ones.
+    """
     return tokenizer.grow(sorted(MusicSurvey.merged(surveys).labels))
 
 
@@ -119,7 +179,7 @@ MUSIC = Modality(
             ),
         },
         "style": {
-            "style": TokenizerSpec(make=fit_style, from_state=StyleTokenizer.from_state, extend_vocabulary=grow_style)
+            "style": TokenizerSpec(make=fit_style, from_state=StyleTokenizer.from_state, extend_vocabulary=extend_style)
         },
     },
 )

@@ -1,4 +1,4 @@
-"""All modalities, and all ways to tokenize their slots: Helicon's own and those of plugins."""
+"""Registry of modalities and of the tokenizers of their slots: Helicon's own and those of plugins."""
 
 from __future__ import annotations
 
@@ -26,49 +26,57 @@ from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import codec_plugins
 
-CODECS = (ImageCodec, AudioCodec)
-TOKENIZERS: Registry[TokenizerSpec] = Registry("tokenizer")  # beside those of modalities; SLOT/NAME
+CODECS = (ImageCodec, AudioCodec)  # those whose network and quantizer may be plugins'
+# Tokenizers that are registered by themselves, as SLOT/NAME; others are in the `slots` of their modality
+TOKENIZERS: Registry[TokenizerSpec] = Registry("tokenizer")
 
 
 def register_modality(modality: Modality) -> Modality:
-    """Adds a medium of one's own.
+    """Register a medium.
 
     Args:
-        modality: under the name that it has.
+        modality: registered under its name.
+
+    Returns:
+        The modality.
 
     Raises:
-        PluginError: for the name or a slot of another one, slots without tokenizers, options whose types are not known.
+        PluginError: another one has the name or a slot, a slot has no tokenizers, or an option is of an unsupported
+            type.
     """
-    if wrong := _wrong_with(modality):
-        raise MODALITIES.refusal(modality.name, wrong)
+    if fault := _modality_fault(modality):
+        raise MODALITIES.refusal(modality.name, fault)
     return MODALITIES.register(modality.name, modality)
 
 
-def _wrong_with(modality: Modality) -> str:
-    """Why a medium of somebody's own cannot be one beside the others, if so."""
-    for slot, choices in modality.slots.items():
-        if not choices or not all(isinstance(each, TokenizerSpec) for each in choices.values()):
+def _modality_fault(modality: Modality) -> str:
+    """Find the first reason why a medium cannot be registered beside the others; empty if there is none."""
+    for slot, tokenizers in modality.slots.items():
+        if not tokenizers or not all(isinstance(tokenizer, TokenizerSpec) for tokenizer in tokenizers.values()):
             return f"slot {slot!r}: tokenizers by name are needed, each a helicon.TokenizerSpec"
-        others = [each for each in all_modalities().values() if slot in each.slots and each.name != modality.name]
-        # What a slot means by itself stays: labels say the words of a medium's style where it has such a slot, too
-        if others and not (modality.in_files and any(not each.in_files for each in others)):
-            return f"its slot {slot!r} is one of {MODALITIES.title(others[0].name)}; give yours another name"
+        owners = [owner for owner in all_modalities().values() if slot in owner.slots and owner.name != modality.name]
+        # Slots have one owner each, except that a medium may have its own `style`, which is the labels' slot, too
+        if owners and not (modality.in_files and any(not owner.in_files for owner in owners)):
+            return f"its slot {slot!r} is one of {MODALITIES.title(owners[0].name)}; give yours another name"
     for name, kind in (("options", modality.options), ("fitting", modality.fitting)):
-        if kind and (wrong := wrong_types(kind)):
-            return f"{name}: {wrong}"
+        if kind and (fault := wrong_types(kind)):
+            return f"{name}: {fault}"
     return ""
 
 
 def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSpec:
-    """Adds a way to tokenize a slot of some medium, `--data.tokenizer NAME`.
+    """Register a tokenizer for a slot of some medium; it is chosen by `--data.tokenizer NAME`.
 
     Args:
         slot: of the medium, such as `text` or `music`.
         name: of the tokenizer.
-        spec: how it is made and brought back.
+        spec: makes and restores it.
+
+    Returns:
+        The spec.
 
     Raises:
-        PluginError: for the name of another one, and for what is no TokenizerSpec.
+        PluginError: another tokenizer of the slot has the name, or the spec is no TokenizerSpec.
     """
     for modality in all_modalities().values():
         if name in modality.slots.get(slot, ()):
@@ -79,28 +87,37 @@ def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSp
     return TOKENIZERS.register(f"{slot}/{name}", spec)
 
 
-for _own in (AUDIO, IMAGE, LABEL, LYRICS, MUSIC, TEXT):
-    MODALITIES.register(_own.name, _own)
+for _modality in (AUDIO, IMAGE, LABEL, LYRICS, MUSIC, TEXT):
+    MODALITIES.register(_modality.name, _modality)
 
 
 def all_modalities() -> dict[str, Modality]:
-    """Name -> modality, in order of name."""
+    """Return all modalities by name, sorted."""
     return dict(sorted(MODALITIES.items().items()))
 
 
 def get(name: str) -> Modality:
-    """The modality of that name; ValueError names those nearest to it."""
+    """Return the modality of a name; ValueError shows the nearest names."""
     return MODALITIES.get(name)
 
 
-def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
-    """The modality that has a slot: of several the one that also has another of the slots `beside` it, else labels.
+def for_slot(slot: str, layout_slots: Iterable[str] = ()) -> Modality:
+    """Find the modality of a slot.
 
-    ValueError names the slots nearest to one that there is not, or those of which one has to be beside it.
+    Args:
+        slot: name.
+        layout_slots: names of all slots of its layout. If several media have the slot, such as `style`, the medium is
+            the one with another slot in the layout, else labels.
+
+    Returns:
+        The modality.
+
+    Raises:
+        ValueError: no medium has the slot, with the nearest names; or the layout does not decide between several.
     """
     owners = _owners(slot)
     if len(owners) > 1:
-        others = set(beside) - {slot}
+        others = set(layout_slots) - {slot}
         near = [modality for modality in owners if others & set(modality.slots)]
         owners = near or [modality for modality in owners if not modality.in_files] or owners
     if len(owners) > 1:
@@ -110,66 +127,95 @@ def for_slot(slot: str, beside: Iterable[str] = ()) -> Modality:
 
 
 def option_classes() -> tuple[tuple[str, type[Any]], ...]:
-    """(name of a medium, dataclass) of how the files of each are read and its tokenizers learned, in order of media."""
+    """List the dataclasses of options of all media: (name of the medium, its `options` or `fitting`), in its order."""
     media = all_modalities().items()
-    return tuple((name, kind) for name, each in media for kind in (each.options, each.fitting) if kind)
+    return tuple((name, kind) for name, modality in media for kind in (modality.options, modality.fitting) if kind)
 
 
 def fitting_options() -> set[str]:
-    """Names of the options by which tokenizers are learned, of all media."""
-    found = [modality.fitting for modality in all_modalities().values() if modality.fitting]
-    return {each.name for kind in found for each in fields(kind)}
+    """Return the names of the options of fitting tokenizers, of all media."""
+    kinds = [modality.fitting for modality in all_modalities().values() if modality.fitting]
+    return {field.name for kind in kinds for field in fields(kind)}
 
 
-def read_options(layouts: Iterable[Iterable[str]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options with which files of the media of some layouts, each the names of its slots, are read.
+def read_options(layouts: Iterable[Iterable[str]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options with which the files of some layouts are read.
 
-    ValueError for a value that is none.
+    Args:
+        layouts: names of the slots of each.
+        values: by option name; those of other media are ignored.
+
+    Returns:
+        Option name -> value, or default, of all media of the layouts.
+
+    Raises:
+        ValueError: an invalid value.
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for layout in map(list, layouts):
         for slot in layout:
-            found |= for_slot(slot, layout).read_options(given)
-    return found
+            options |= for_slot(slot, layout).read_options(values)
+    return options
 
 
 def augmentation_ranges(modalities: Iterable[str], changes: Mapping[str, Any]) -> dict[str, AugmentationRanges]:
-    """Modality -> what its augmentations are drawn from: ranges as they are given, by name, else the defaults.
+    """Build the ranges that augmentations are drawn from.
 
-    A modality of which nothing is changed is left out. ValueError for a range that is none, or that none of these has.
+    Args:
+        modalities: names.
+        changes: range name -> its value, over the defaults.
+
+    Returns:
+        Modality name -> ranges, of those modalities that are augmented at all.
+
+    Raises:
+        ValueError: a change that none of the modalities has, or an invalid value.
     """
     kinds = {name: kind for name in modalities if (kind := get(name).augmentation)}
-    names = {name: [each.name for each in fields(kind)] for name, kind in kinds.items()}  # type: ignore[arg-type]
-    known = [each for several in names.values() for each in several]
+    names = {name: [field.name for field in fields(kind)] for name, kind in kinds.items()}  # type: ignore[arg-type]
+    known = [change for modality_changes in names.values() for change in modality_changes]
     for change in changes:
         if change not in known:
             raise ValueError(unknown("change", change, known) if known else f"change {change!r}: no medium is changed")
-    found = {
-        name: kind(**{each: changes[each] for each in names[name] if each in changes}) for name, kind in kinds.items()
+    ranges = {
+        name: kind(**{change: changes[change] for change in names[name] if change in changes})
+        for name, kind in kinds.items()
     }
-    return {name: ranges for name, ranges in found.items() if not ranges.idle}
+    return {name: modality_ranges for name, modality_ranges in ranges.items() if not modality_ranges.idle}
 
 
-def specs(slot: str, beside: Iterable[str] | None = None) -> dict[str, TokenizerSpec]:
-    """Ways to tokenize a slot, of all media that have it, or of the one that the slots beside it say."""
-    media = _owners(slot) if beside is None else [for_slot(slot, beside)]
-    found = {name: each for modality in media for name, each in modality.slots[slot].items()}
-    more = {tuple(name.split("/")): each for name, each in TOKENIZERS.items().items()}
-    return found | {name: each for (theirs, name), each in more.items() if theirs == slot}
+def specs(slot: str, layout_slots: Iterable[str] | None = None) -> dict[str, TokenizerSpec]:
+    """Return the tokenizers of a slot.
+
+    Args:
+        slot: name.
+        layout_slots: names of all slots of its layout, which decide between several media with such a slot; None for
+            the tokenizers of all these media.
+
+    Returns:
+        Tokenizer name -> spec.
+
+    Raises:
+        ValueError: as `for_slot`.
+    """
+    media = _owners(slot) if layout_slots is None else [for_slot(slot, layout_slots)]
+    by_name = {name: tokenizer for modality in media for name, tokenizer in modality.slots[slot].items()}
+    registered = {tuple(key.split("/")): tokenizer for key, tokenizer in TOKENIZERS.items().items()}
+    return by_name | {name: tokenizer for (owner, name), tokenizer in registered.items() if owner == slot}
 
 
 def is_slot(name: Any) -> bool:
-    """Whether some medium has a slot of that name."""
+    """Return True if a medium has a slot of that name."""
     return any(name in modality.slots for modality in all_modalities().values())
 
 
-def spec(slot: str, name: str, beside: Iterable[str] | None = None) -> TokenizerSpec:
+def spec(slot: str, name: str, layout_slots: Iterable[str] | None = None) -> TokenizerSpec:
     """Look up a tokenizer of a slot.
 
     Args:
         slot: name.
         name: of the tokenizer.
-        beside: the slots of its layout, which say the medium of a slot that several have; None for any of these media.
+        layout_slots: as in `specs`.
 
     Returns:
         Its spec.
@@ -177,39 +223,73 @@ def spec(slot: str, name: str, beside: Iterable[str] | None = None) -> Tokenizer
     Raises:
         ValueError: no such tokenizer; the message shows the nearest names.
     """
-    available = specs(slot, beside)
+    available = specs(slot, layout_slots)
     if name not in available:
         raise ValueError(unknown(f"tokenizer for {slot}", name, available))
     return available[name]
 
 
-def restored(slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None) -> Tokenizer:
-    """The tokenizer of that name whose `state()`, and `weights()` if it has any, these were.
+def restore_tokenizer(
+    slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None
+) -> Tokenizer:  # fmt: skip
+    """Restore a tokenizer.
 
-    PluginError for one of a plugin that does not come back.
+    Args:
+        slot: that it tokenizes.
+        name: of the tokenizer.
+        state: from its `state()`.
+        weights: from its `weights()`, of a codec; else None or empty.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: no such tokenizer, or an invalid state.
+        PluginError: a plugin's `from_state` fails, or returns no tokenizer.
     """
-    from_state, (kind, thing) = spec(slot, name).from_state, registered(slot, name)
-    with kind.running(thing):
-        found = from_state(state, weights) if weights else from_state(state)
-    if not isinstance(found, Tokenizer):
-        raise kind.fault(thing, f"from_state gives {type(found).__name__}; a helicon.Tokenizer is needed")
-    return found
+    from_state, (registry, key) = spec(slot, name).from_state, registration(slot, name)
+    with registry.running(key):
+        tokenizer = from_state(state, weights) if weights else from_state(state)
+    if not isinstance(tokenizer, Tokenizer):
+        raise registry.fault(key, f"from_state gives {type(tokenizer).__name__}; a helicon.Tokenizer is needed")
+    return tokenizer
 
 
-def registered(slot: str, name: str) -> tuple[Registry[Any], str]:
-    """Where a tokenizer is registered, and under which name: by itself, or with its medium."""
-    if (thing := f"{slot}/{name}") in TOKENIZERS:
-        return TOKENIZERS, thing
+def registration(slot: str, name: str) -> tuple[Registry[Any], str]:
+    """Find what registered a tokenizer, for `Registry.running` and messages.
+
+    Args:
+        slot: that it tokenizes.
+        name: of the tokenizer.
+
+    Returns:
+        Registry and key: SLOT/NAME of a tokenizer registered by itself, else the name of its modality; an empty key for
+        an unknown tokenizer.
+    """
+    if (key := f"{slot}/{name}") in TOKENIZERS:
+        return TOKENIZERS, key
     for medium, modality in MODALITIES.items().items():
         if name in modality.slots.get(slot, ()):
             return MODALITIES, medium
     return MODALITIES, ""
 
 
-def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] | None:
-    """(its name, tokenizer on a device) of the run or bundle at a path, if it is a tokenizer for that slot."""
-    for name, each in specs(slot).items():
-        tokenizer = each.from_pretrained(path, device)
+def open_tokenizer(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] | None:
+    """Open a run or bundle as a tokenizer, such as that of a codec.
+
+    Args:
+        slot: that it shall tokenize.
+        path: of the run or bundle.
+        device: of its network.
+
+    Returns:
+        Name and tokenizer; None if there is no tokenizer of the slot at the path.
+
+    Raises:
+        ValueError: no such slot, or a broken bundle.
+    """
+    for name, tokenizer_spec in specs(slot).items():
+        tokenizer = tokenizer_spec.from_pretrained(path, device)
         if tokenizer is not None:
             return name, tokenizer
     return None
@@ -218,23 +298,26 @@ def opened(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tokenizer] 
 def plugins_of(
     layouts: Iterable[Iterable[str]], names: Mapping[str, str], tokenizers: Mapping[str, Tokenizer]
 ) -> list[Plugin]:  # fmt: skip
-    """Plugins that media and tokenizers come from.
+    """List the plugins that the media, tokenizers and codecs of a model come from.
 
     Args:
-        layouts: each the names of its slots.
-        names: of the tokenizer of each slot.
-        tokenizers: those that are known already; of a codec, what that is made of counts too.
+        layouts: names of the slots of each.
+        names: slot -> name of its tokenizer.
+        tokenizers: slot -> tokenizer, as far as there are any yet; the network and quantizer of a codec count, too.
+
+    Returns:
+        Plugins, each once.
     """
     media = {for_slot(slot, layout).name for layout in map(list, layouts) for slot in layout}
-    found = [MODALITIES.plugin_of(name) for name in sorted(media)]
-    found += [TOKENIZERS.plugin_of(f"{slot}/{name}") for slot, name in sorted(names.items())]
-    codecs = (each.codec for each in tokenizers.values() if isinstance(each, CodecTokenizer))
-    found += [plugin for codec in codecs if isinstance(codec, CODECS) for plugin in codec_plugins(codec.config)]
-    return [each for each in dict.fromkeys(found) if each]
+    plugins = [MODALITIES.plugin_of(name) for name in sorted(media)]
+    plugins += [TOKENIZERS.plugin_of(f"{slot}/{name}") for slot, name in sorted(names.items())]
+    codecs = (tokenizer.codec for tokenizer in tokenizers.values() if isinstance(tokenizer, CodecTokenizer))
+    plugins += [plugin for codec in codecs if isinstance(codec, CODECS) for plugin in codec_plugins(codec.config)]
+    return [plugin for plugin in dict.fromkeys(plugins) if plugin]
 
 
 def _owners(slot: str) -> list[Modality]:
-    """All modalities that have a slot; ValueError when there is none."""
+    """List the modalities that have a slot; ValueError if there is none, with the nearest names."""
     owners = [modality for modality in all_modalities().values() if slot in modality.slots]
     if not owners:
         raise ValueError(unknown("slot", slot, dict.fromkeys(s for m in all_modalities().values() for s in m.slots)))

@@ -1,4 +1,4 @@
-"""Text files."""
+"""Text. The slot `text` holds byte pairs, bytes or numbers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from helicon.formats.files import open_regular, write_text
 from helicon.formats.score import ReadReport
-from helicon.modalities.base import Modality, TokenizerSpec, amount_of
+from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
-DOCUMENT_BYTES = 1 << 14
-MAX_BYTES = 128 << 20  # of a file, which is read whole
-VOCABULARY = 4096  # tokens
+DOCUMENT_BYTES = 1 << 14  # of UTF-8 in a training example at most: a few contexts of 1024 byte pairs
+MAX_BYTES = 128 << 20  # of a file, all of which is in memory while it is tokenized
+VOCABULARY = 4096  # tokens; GPT-2's 50,257 would be most of the weights of a small model
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFitting:
-    """How a vocabulary of text is learned.
+    """Options of learning a vocabulary of text.
 
     Args:
         vocabulary: tokens of a text vocabulary that is learned (bpe).
@@ -29,7 +29,7 @@ class TextFitting:
 
 
 def read_file(path: Path) -> tuple[str, ReadReport]:
-    """Text of a UTF-8 file, without a byte order mark; ValueError for other encodings."""
+    """Read a UTF-8 file without its byte order mark; ValueError for other encodings, OSError if it cannot be read."""
     try:
         with open_regular(path) as file:
             # No more than the size: what grows meanwhile, or has none as in /proc, need not end
@@ -40,18 +40,23 @@ def read_file(path: Path) -> tuple[str, ReadReport]:
 
 
 def write(media: str, path: Path) -> None:
-    """A UTF-8 file with its newlines as they are."""
+    """Write a UTF-8 file, atomically and without converting line ends.
+
+    Args:
+        media: the text.
+        path: of the file.
+    """
     write_text(path, media)
 
 
 def documents(media: str) -> list[str]:
-    """Stretches of at most 16 KiB that end with a line where one ends, or else with a character."""
+    """Split text into parts of at most DOCUMENT_BYTES, after the last line end if there is one, else a character."""
     data, start, parts = media.encode(), 0, []
     while start < len(data):
         end = start + DOCUMENT_BYTES
         if end < len(data):
             line_end = data.rfind(b"\n", start, end) + 1
-            while not line_end and data[end] & 0xC0 == 0x80:  # the middle of a character
+            while not line_end and data[end] & 0xC0 == 0x80:  # a continuation byte of UTF-8
                 end -= 1
             end = line_end or end
         parts.append(data[start:end].decode())
@@ -60,18 +65,37 @@ def documents(media: str) -> list[str]:
 
 
 def fit_bpe(texts: Iterable[str], vocabulary: int = VOCABULARY) -> BpeTokenizer:
-    """Byte pairs of the texts given."""
+    """Learn byte pairs (byte-level BPE, as GPT-2's).
+
+    Args:
+        texts: of the training files.
+        vocabulary: tokens.
+
+    Returns:
+        The tokenizer.
+    """
     return BpeTokenizer.train(texts, vocabulary)
 
 
 def paired(media: str) -> str:
-    """A caption is one line without spaces around it."""
+    """Normalize a caption: each run of white space, line ends included, becomes one space."""
     return " ".join(media.split())
 
 
 def keep(media: str, amount: str) -> str:
-    """The first share of the characters."""
-    return media[: round(amount_of(amount, len(media)))]
+    """Cut text to its beginning.
+
+    Args:
+        media: the text.
+        amount: share of the characters, such as `0.5`.
+
+    Returns:
+        The beginning.
+
+    Raises:
+        ValueError: an invalid share.
+    """
+    return media[: round(parse_amount(amount, len(media)))]
 
 
 TEXT = Modality(

@@ -25,7 +25,7 @@ from helicon.generation.runtime import RuntimeConfig
 from helicon.generation.stream import TokenStream
 from helicon.generation.upsampling import generate_levels
 from helicon.modalities import registry
-from helicon.modalities.guarded import decoded, encoded
+from helicon.modalities.guarded import decode_ids, encode_media
 from helicon.objectives.guarded import drawing_of, metrics_of
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Words
@@ -127,11 +127,11 @@ def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout,
             values |= {slot.name: label} if _knows(words, label) else {}
         elif slot.name in ids:
             tokenizer = slot.name, prepared.tokenizer_names[slot.name], words
-            (media,) = decoded(*tokenizer, [ids[slot.name]])
+            (media,) = decode_ids(*tokenizer, [ids[slot.name]])
             if modality.typed is not None:
                 values[slot.name] = media
                 # A caption that was cut within a character has something else there, which may be longer
-                if len(encoded(*tokenizer, [media])[0][0]) > (slot.length or 0):
+                if len(encode_media(*tokenizer, [media])[0][0]) > (slot.length or 0):
                     return {}
             elif slot.name == modality.name:  # not a part of a medium
                 path = beginning.with_name(f"{beginning.name}{slot.name}{modality.suffixes[0]}")

@@ -21,7 +21,7 @@ from helicon.data.reading import Reader, Variants
 from helicon.demos.composer import write_folder
 from helicon.formats.audio import write_audio
 from helicon.formats.image import write_image
-from helicon.modalities.audio import AUDIO, codes_of
+from helicon.modalities.audio import AUDIO, codes_tokenizer
 from helicon.modalities.image import IMAGE
 from helicon.modalities.music import MUSIC, fit_music, fit_style
 from helicon.modalities.text import TEXT
@@ -92,7 +92,7 @@ def test_pictures_of_a_codec_go_through_it_together_with_their_captions_beside_t
 
 
 def test_sounds_of_two_levels_are_what_each_is_alone(tmp_path):
-    levels = {"audio": codes_of(sound_codec(), 0), "above": codes_of(sound_codec(), 1, "above")}
+    levels = {"audio": codes_tokenizer(sound_codec(), 0), "above": codes_tokenizer(sound_codec(), 1, "above")}
     lengths = (1000, 300, 999, 17)
     for i, samples in enumerate(lengths):
         write_audio(noise(samples, i), tmp_path / f"{i}.wav")
@@ -151,7 +151,7 @@ def test_all_but_codecs_can_go_to_other_processes(tmp_path):
         again = pickle.loads(pickle.dumps(tokenizer))
         assert again.block == tokenizer.block
         assert np.array_equal(again.encode(media), tokenizer.encode(media))
-    for tokenizer in (codes_of(sound_codec()), Together(), Locked()):
+    for tokenizer in (codes_tokenizer(sound_codec()), Together(), Locked()):
         assert not SlotEncoder(slot="", modality="", tokenizer=tokenizer, room=None).travels
 
 

@@ -11,7 +11,7 @@ from sound_bundles import noise, sound_codec
 from helicon.data.entries import DataError
 from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
 from helicon.formats.audio import write_audio
-from helicon.modalities.audio import AUDIO, codes_of
+from helicon.modalities.audio import AUDIO, codes_tokenizer
 from helicon.sequence.layout import Layout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -69,7 +69,7 @@ def test_samples_with_the_folders_as_labels(tmp_path, name, tokens, rate):
 
 
 def test_codes_of_a_codec_and_of_the_level_above(tmp_path):
-    levels = {"audio": codes_of(sound_codec(), 0), "above": codes_of(sound_codec(), 1, "above")}
+    levels = {"audio": codes_tokenizer(sound_codec(), 0), "above": codes_tokenizer(sound_codec(), 1, "above")}
     choices = {"audio": "codes", "above": "codes"}
     folder = write_sounds(tmp_path / "data")
     found = prepared(folder, "style[1] audio@above", choices, levels, rate=8000, channels=1)

@@ -27,7 +27,7 @@ from helicon.generation.request import Request, RequestError
 from helicon.generation.runtime import RuntimeConfig
 from helicon.generation.stream import TokenStream
 from helicon.generation.upsampling import GenerationResult, generate_levels
-from helicon.modalities.audio import codes_of
+from helicon.modalities.audio import codes_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -279,7 +279,7 @@ def test_a_sound_is_continued_at_every_level(model, tmp_path):
     ):
         found = made(model, request, tmp_path / "out").items[0]
         for level, name in enumerate(("hop-4", "hop-16")):
-            prime = codes_of(sound_codec(), level).encode(kept)
+            prime = codes_tokenizer(sound_codec(), level).encode(kept)
             found_ids = ids(tmp_path / "out", name)
             assert np.array_equal(found_ids[: len(prime)], prime)
             assert len(found_ids) == (1200 + (4, 16)[level] - 1) // (4, 16)[level]

@@ -97,7 +97,8 @@ def test_tokenizers_are_fitted_with_their_options():
         assert fitted.read_options == {"rate": 4000, "channels": 2}
         default = registry.spec("audio", name).fit([])
         assert np.array_equal(default.encode(tone()), default.encode(default.decode(default.encode(tone()))))
-        assert registry.restored("audio", name, json.loads(json.dumps(fitted.state()))).state() == fitted.state()
+        again = registry.restore_tokenizer("audio", name, json.loads(json.dumps(fitted.state())))
+        assert again.state() == fitted.state()
 
 
 @pytest.mark.parametrize("slot", ["audio", "above"])
@@ -111,35 +112,37 @@ def test_a_codec_is_trained_and_not_fitted(slot):
 )
 @pytest.mark.parametrize("slot", ["audio", "above"])
 def test_a_level_of_a_codec_is_a_tokenizer(run, slot, name, level):
-    opened = registry.opened(slot, run.parent / name)
+    opened = registry.open_tokenizer(slot, run.parent / name)
     assert opened is not None
     kind, tokenizer = opened
     assert kind == "codes"
     assert isinstance(tokenizer, SoundCodesTokenizer)
     assert (tokenizer.block.name, tokenizer.level, tokenizer.hop) == (slot, level, (4, 16)[level])
     assert tokenizer.read_options == {"rate": 8000, "channels": 1}
-    again = registry.restored(slot, "codes", json.loads(json.dumps(tokenizer.state())), tokenizer_weights(tokenizer))
+    again = registry.restore_tokenizer(
+        slot, "codes", json.loads(json.dumps(tokenizer.state())), tokenizer_weights(tokenizer)
+    )
     assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
     assert np.array_equal(again.encode(tone()), tokenizer.encode(tone()))
 
 
 def test_a_folder_may_have_such_a_name_itself(tmp_path):
     save_codec(sound_codec(), tmp_path / "codec@0" / "model")
-    opened = registry.opened("audio", tmp_path / "codec@0")
+    opened = registry.open_tokenizer("audio", tmp_path / "codec@0")
     assert opened is not None
     assert opened[1].state()["level"] == 1
 
 
 def test_what_is_no_level_of_a_codec_of_sound(run):
     for name in ("codec@", "codec@x", "kodec@0", "codec@-1", "."):
-        assert registry.opened("audio", run.parent / name) is None
+        assert registry.open_tokenizer("audio", run.parent / name) is None
     with pytest.raises(ValueError, match="level 2: this codec has 2"):
-        registry.opened("audio", run.parent / "codec@2")
+        registry.open_tokenizer("audio", run.parent / "codec@2")
 
 
 def test_codecs_of_other_media_are_not_for_it(run, tmp_path):
     shape = ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))
     save_codec(CodecBundle(ImageCodec(shape).eval(), "image", {"size": 8}), tmp_path / "pictures")
-    assert registry.opened("audio", tmp_path / "pictures") is None
-    assert registry.opened("image", tmp_path / "pictures") is not None
-    assert registry.opened("image", run) is None
+    assert registry.open_tokenizer("audio", tmp_path / "pictures") is None
+    assert registry.open_tokenizer("image", tmp_path / "pictures") is not None
+    assert registry.open_tokenizer("image", run) is None

@@ -14,7 +14,7 @@ from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.formats.image import read_image, write_image
 from helicon.modalities import registry
-from helicon.modalities.image import IMAGE, codes_of, keep
+from helicon.modalities.image import IMAGE, codes_tokenizer, keep
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.rgb import RgbTokenizer
 from helicon.vqvae.codec import ImageCodec
@@ -86,25 +86,25 @@ def test_what_is_written_is_read_again(tmp_path):
 def test_a_run_of_a_codec_is_a_tokenizer(codec, tmp_path):
     save_codec(codec, tmp_path / "run" / "model")
     for path in (tmp_path / "run", tmp_path / "run" / "model"):
-        opened = registry.opened("image", path)
+        opened = registry.open_tokenizer("image", path)
         assert opened is not None
         name, tokenizer = opened
-        assert (name, tokenizer.state()) == ("codes", codes_of(codec).state())
-        assert np.array_equal(tokenizer.encode(PIXELS), codes_of(codec).encode(PIXELS))
+        assert (name, tokenizer.state()) == ("codes", codes_tokenizer(codec).state())
+        assert np.array_equal(tokenizer.encode(PIXELS), codes_tokenizer(codec).encode(PIXELS))
     assert tokenizer.read_options == {"size": 8}
-    assert registry.opened("image", tmp_path) is None
-    assert registry.opened("text", tmp_path / "run") is None
+    assert registry.open_tokenizer("image", tmp_path) is None
+    assert registry.open_tokenizer("text", tmp_path / "run") is None
 
 
 def test_a_codecs_tokenizer_comes_back_from_its_state_and_weights(codec):
-    tokenizer = codes_of(codec)
+    tokenizer = codes_tokenizer(codec)
     state, weights = json.loads(json.dumps(tokenizer.state())), tokenizer_weights(tokenizer)
-    again = registry.restored("image", "codes", state, weights)
+    again = registry.restore_tokenizer("image", "codes", state, weights)
     assert np.array_equal(again.decode(again.encode(PIXELS)), tokenizer.decode(tokenizer.encode(PIXELS)))
     with pytest.raises(ValueError, match="the weights of the codec are missing"):
-        registry.restored("image", "codes", state)
+        registry.restore_tokenizer("image", "codes", state)
     with pytest.raises(ValueError, match="its codes mean something else"):
-        registry.restored("image", "codes", state, {name: tensor + 1 for name, tensor in weights.items()})
+        registry.restore_tokenizer("image", "codes", state, {name: tensor + 1 for name, tensor in weights.items()})
 
 
 def test_a_codec_is_trained_and_not_fitted():

@@ -35,7 +35,7 @@ def test_lines_are_kept_beside_a_sound():
 def test_a_tokenizer_needs_no_fitting():
     tokenizer = registry.spec("lyrics", "lyrics").fit([], vocabulary=300, siblings={})
     assert isinstance(tokenizer, LyricsTokenizer)
-    assert registry.restored("lyrics", "lyrics", tokenizer.state()).state() == tokenizer.state()
+    assert registry.restore_tokenizer("lyrics", "lyrics", tokenizer.state()).state() == tokenizer.state()
 
 
 def test_of_two_files_of_a_song_the_one_with_times_is_used(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from helicon.formats.score import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
-from helicon.modalities.guarded import fitted
+from helicon.modalities.guarded import fit_tokenizer
 from helicon.plugins.plugin import PluginError
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.base import Tokenizer
@@ -85,8 +85,9 @@ def test_tokenizers_of_a_slot_are_found_whatever_their_medium(tmp_path):
     assert registry.spec("style", "style") is registry.get("music").slots["style"]["style"]
     assert registry.spec("style", "labels") is registry.get("label").slots["style"]["labels"]
     assert sorted(registry.specs("style")) == ["labels", "style"]
-    assert registry.restored("style", "labels", {"block": "style", "labels": ["bell"]}).block.tokens[0] == "bell"
-    assert registry.opened("style", tmp_path) is None
+    labels = registry.restore_tokenizer("style", "labels", {"block": "style", "labels": ["bell"]})
+    assert labels.block.tokens[0] == "bell"
+    assert registry.open_tokenizer("style", tmp_path) is None
     with pytest.raises(ValueError, match="unknown tokenizer for style 'label'; nearest: labels"):
         registry.spec("style", "label")
 
@@ -125,4 +126,4 @@ def test_what_is_no_tokenizer_is_refused(moves):
     spec = TokenizerSpec(make=lambda surveys: Alike(), from_state=lambda state: Alike())  # type: ignore[arg-type, return-value]
     registry.register_modality(replace(moves, name="walks", slots={"walks": {"plain": spec}}))
     with pytest.raises(PluginError, match=r"^modality 'walks' \(.*\): make gives Alike; a helicon"):
-        fitted("walks", "plain", [], {})
+        fit_tokenizer("walks", "plain", [], {})

@@ -9,7 +9,7 @@ import pytest
 
 from helicon.data.batches import augmented
 from helicon.modalities import registry
-from helicon.modalities.guarded import extended, fitted
+from helicon.modalities.guarded import extend_tokenizer, fit_tokenizer
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
@@ -136,15 +136,15 @@ def load(home, **parts: str) -> None:
 
 def test_what_is_right_passes(home):
     load(home)
-    tokenizer = fitted("text", "letters", [], {})
-    assert extended("text", "letters", tokenizer, []) is tokenizer
+    tokenizer = fit_tokenizer("text", "letters", [], {})
+    assert extend_tokenizer("text", "letters", tokenizer, []) is tokenizer
 
 
 @pytest.mark.parametrize(("part", "body", "said"), AMISS)
 def test_what_is_given_amiss(home, part, body, said):
     load(home, **{part: body})
     with pytest.raises(PluginError, match=PLACE.format(home) + said.replace("LINE", str(line(part)))):
-        fitted("text", "letters", [], {})
+        fit_tokenizer("text", "letters", [], {})
 
 
 def test_a_method_of_another_signature(home):
@@ -154,7 +154,7 @@ def test_a_method_of_another_signature(home):
     (home / "mine.py").write_text(text)
     load_plugins(["mine.py"])
     with pytest.raises(PluginError, match=PLACE.format(home) + r"TypeError: Letters\.state\(\) missing 1 required"):
-        fitted("text", "letters", [], {})
+        fit_tokenizer("text", "letters", [], {})
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_what_comes_later(home):
     load(home, GROW="None", RESTORE=KEY, AUGMENT="None")
     tokenizer = registry.spec("text", "letters").fit([])
     with pytest.raises(PluginError, match=PLACE.format(home) + r"extend_vocabulary gives NoneType; a helicon\.Tok"):
-        extended("text", "letters", tokenizer, [])
+        extend_tokenizer("text", "letters", tokenizer, [])
     with pytest.raises(PluginError, match=PLACE.format(home) + rf"KeyError: 'k' \(line {line('RESTORE')}\)$"):
-        registry.restored("text", "letters", {"all": "abc"})
+        registry.restore_tokenizer("text", "letters", {"all": "abc"})
     ids, sequencer = {"text": np.zeros(2, np.int64)}, Sequencer([Layout.parse("text")], {"text": tokenizer}, 8)
     with pytest.raises(
         PluginError, match=rf"^{home}/mine\.py, line {line('def augment')}: augment gives NoneType; {IDS}"

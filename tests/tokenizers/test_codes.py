@@ -12,7 +12,7 @@ from torch import Tensor
 
 from helicon.formats.image import read_image
 from helicon.modalities import registry
-from helicon.modalities.image import codes_of
+from helicon.modalities.image import codes_tokenizer
 from helicon.tokenizers import codes as module
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.codes import CodesTokenizer
@@ -132,7 +132,7 @@ def test_codes_of_real_pictures_do_not_depend_on_who_goes_with_them(shared_data,
     if kind == "ema":  # codes that are met
         latents = codec.encoder(pixels_to_tensor(stacked(pictures)))
         codec.quantizer.codebook.copy_(latents.permute(0, 2, 3, 1).flatten(0, 2)[::29][:64])  # type: ignore[attr-defined]
-    tokenizer = codes_of(CodecBundle(codec, "image", {"size": 32}))
+    tokenizer = codes_tokenizer(CodecBundle(codec, "image", {"size": 32}))
     together, alone = tokenizer.encode_many(pictures), [tokenizer.encode(picture) for picture in pictures]
     assert len(np.unique(np.stack(alone))) > 20
     assert (np.stack(together) != np.stack(alone)).mean() < 1e-3
@@ -177,14 +177,14 @@ def real(seed: int = 0) -> CodesTokenizer:
     torch.manual_seed(seed)
     codec = ImageCodec(ImageCodecConfig(factor=4, width=16, blocks=1, quantizer="fsq", levels=(4, 2, 2))).eval()
     codec.keep(torch.arange(16) != 3)
-    return codes_of(CodecBundle(codec, "image", {"size": 16}), "photo")
+    return codes_tokenizer(CodecBundle(codec, "image", {"size": 16}), "photo")
 
 
 def test_state_and_weights_survive_the_registry():
     tokenizer, rng = real(), np.random.default_rng(0)
     pictures = [rng.integers(256, size=(rows, 16, 3)).astype(np.uint8) for rows in (16, 16, 8)]
     state, weights = json.loads(json.dumps(tokenizer.state())), tokenizer_weights(tokenizer)
-    again = registry.restored("image", "codes", state, weights)
+    again = registry.restore_tokenizer("image", "codes", state, weights)
     assert (again.block, again.state()) == (tokenizer.block, tokenizer.state())
     assert (again.block.name, len(again.block)) == ("photo", 15)
     for picture in pictures:
@@ -198,10 +198,10 @@ def test_state_and_weights_survive_the_registry():
 def test_weights_that_are_missing_or_another_codecs_are_refused():
     tokenizer, other = real(), real(seed=1)
     with pytest.raises(ValueError, match="the weights of the codec are missing"):
-        registry.restored("image", "codes", tokenizer.state())
+        registry.restore_tokenizer("image", "codes", tokenizer.state())
     ours, theirs = (each.describe()["codec"] for each in (tokenizer, other))
     with pytest.raises(ValueError, match=f"has the fingerprint {theirs}, {ours} was trained with"):
-        registry.restored("image", "codes", tokenizer.state(), other.weights())
+        registry.restore_tokenizer("image", "codes", tokenizer.state(), other.weights())
 
 
 def test_a_codec_of_pictures_has_one_level():

@@ -12,7 +12,7 @@ from sound_bundles import noise, sound_codec
 from torch import Tensor
 
 from helicon.formats.audio import Sound
-from helicon.modalities.audio import codes_from_state, codes_of
+from helicon.modalities.audio import codes_from_state, codes_tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.tokenizers.timing import TimeAutomaton
@@ -124,7 +124,7 @@ def test_what_it_tells_others():
 
 
 def real(level: int, seed: int = 0) -> SoundCodesTokenizer:
-    return codes_of(sound_codec(seed), level, "sound")
+    return codes_tokenizer(sound_codec(seed), level, "sound")
 
 
 @pytest.mark.parametrize(("level", "hop"), [(0, 4), (1, 16)])

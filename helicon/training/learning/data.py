@@ -158,7 +158,7 @@ class SequenceData(pl.LightningDataModule):
     def restore(self, state: dict[str, Any]) -> None:
         """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
-        self._restored = {s: registry.restored(s, choices[s], states[s], weights.get(s)) for s in choices}
+        self._restored = {s: registry.restore_tokenizer(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.labels = tuple(texts("labels", state["labels"], MAX_LABELS))
         known = self.labels if self.examples == "labelled" else None
         self.source = replace(self.source, tokenizers=choices, labels=known)

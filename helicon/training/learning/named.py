@@ -35,7 +35,7 @@ def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
     """
     if name in registry.specs(slot):
         return None
-    return registry.opened(slot, Path(name)) or _of_model(slot, name)
+    return registry.open_tokenizer(slot, Path(name)) or _of_model(slot, name)
 
 
 def _of_model(slot: str, name: str) -> tuple[str, Tokenizer] | None:

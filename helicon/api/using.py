@@ -16,7 +16,7 @@ from helicon.api.results import Lines, Results
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.printed_tokens import decoder, tokens_of
 from helicon.commands.doctor import Finding, examine
-from helicon.commands.generate import made, watched
+from helicon.commands.generate import generate_from_folder, generate_with_progress
 from helicon.evaluation.classification import Classification, classify_files
 from helicon.evaluation.features import Features, folder_features
 from helicon.evaluation.measure import Evaluation
@@ -69,8 +69,8 @@ def sample(
     with progress_to(progress), TemporaryDirectory() as levels:
         if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):
             runtime = RuntimeConfig(choose_device(device, dtype), dtype)
-            return Results(made(Path(model), request, runtime, Path(levels))[0])
-        return Results(watched(opened(model), request))
+            return Results(generate_from_folder(Path(model), request, runtime, Path(levels))[0])
+        return Results(generate_with_progress(opened(model), request))
 
 
 @checked

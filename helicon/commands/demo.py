@@ -1,4 +1,4 @@
-"""`helicon demo`: a made-up world, a few minutes of training, a page of what came out."""
+"""`helicon demo`: make the media of a small world, train on them for minutes, and write a page of results."""
 
 from __future__ import annotations
 
@@ -20,35 +20,38 @@ from helicon.formats.progress import log
 from helicon.training.plan import TrainingPlan
 from helicon.training.settings.request import check_minutes
 
-FEWEST = 8  # pieces; fewer leave nothing to measure on
+MIN_PIECES = 8  # fewer leave nothing to measure on
 WORLDS: dict[str, type[World]] = {"music": MusicWorld, "text-to-image": PictureWorld, "audio": SoundWorld}
 
 
 def demo(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon demo`."""
     size = {name: value for name in ("minutes", "pieces") if (value := getattr(args, name)) is not None}
     return run_demo(args.world, Path(args.out), run_plan, seed=args.seed, **size)
 
 
 def run_demo(name: str, out: Path, run: Callable[[TrainingPlan, str], int], **settings: Any) -> int:
-    """Makes a world's media, trains on them and shows what was learned.
+    """Make the media of a world, train on them and write a result page.
 
     Args:
-        name: of the world.
-        out: folder to write, a new one.
-        run: trains by a plan, whose length it is told in words; gives an exit status, and other stages wait for 0.
-        settings: seed, minutes and pieces of the world.
+        name: key of WORLDS.
+        out: output folder, new or empty.
+        run: trains a plan and returns an exit status; its second argument is the length in words. A status other than 0
+            ends the demo.
+        settings: `seed`, `minutes` and `pieces` of the world.
 
     Returns:
-        The exit status of the last training.
+        Exit status of the last training.
 
     Raises:
-        CommandError: for too few pieces; ValueError for minutes that no training can last.
+        CommandError: too few pieces.
+        ValueError: minutes out of range.
+        OutputError: `out` is not empty.
     """
     begun = time.monotonic()
     quiet()
-    if settings.get("pieces", FEWEST) < FEWEST:
-        raise CommandError(f"--pieces must be {FEWEST} or more")
+    if settings.get("pieces", MIN_PIECES) < MIN_PIECES:
+        raise CommandError(f"--pieces must be {MIN_PIECES} or more")
     if "minutes" in settings:
         check_minutes(settings["minutes"])
     world = WORLDS[name](out, **settings)

@@ -1,4 +1,4 @@
-"""`helicon doctor`: what this machine has, and for each thing that is missing one line that says what would help."""
+"""`helicon doctor`: versions, devices and folders of this machine, with a line of advice for each that is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from helicon.formats.private import NAME_ANOTHER, NotPrivateError, private_folde
 from helicon.gpt.native.build import compiler
 from helicon.gpt.numbers import has_bf16
 
-PACKAGES = (
+PACKAGES = (  # that every install needs, by their names on the package index
     "torch", "pytorch-lightning", "jsonargparse", "numpy", "tokenizers", "soundfile", "soxr",
     "safetensors", "matplotlib", "jinja2", "pillow", "pyyaml",
 )  # fmt: skip
@@ -30,28 +30,38 @@ OPTIONAL = {"symusic": "only tests need it, which compare its reading of MIDI fi
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: what was found, and what to do where that is not all one could wish for."""
+    """Result of a check of this machine.
+
+    Attributes:
+        name: what was checked.
+        result: version, size or fault, in words.
+        fix: advice; empty where all is well.
+    """
 
     name: str
-    found: str
+    result: str
     fix: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """Return the fields as `helicon doctor --json` prints them; there the result is called `found`."""
+        return {"name": self.name, "found": self.result, "fix": self.fix}
 
 
 def doctor(args: Namespace) -> int:
-    """Runs the command. What is missing is no error: the status is 0."""
+    """Run `helicon doctor`. The exit status is always 0: something missing is no error."""
     findings = examine(Path("runs"))
     if args.json:
-        print_text(json_text([asdict(finding) for finding in findings]))
+        print_text(json_text([finding.as_json() for finding in findings]))
         return 0
     for finding in findings:
-        print_text(f"{finding.name:<18} {finding.found}")
+        print_text(f"{finding.name:<18} {finding.result}")
         if finding.fix:
             print_text(f"{'':18} -> {finding.fix}")
     return 0
 
 
 def examine(runs: Path) -> list[Finding]:
-    """All findings; `runs` is the folder that training would write to."""
+    """Run all checks; `runs` is the folder that trainings would write to."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _devices, _tools)
     return [finding for part in parts for finding in part()] + [_cache(cache_path()), _run_folder(runs)]
 
@@ -91,23 +101,23 @@ def _devices() -> Iterator[Finding]:
 
 
 def _tools() -> Iterator[Finding]:
-    found = compiler()
+    command = compiler()
     fix = "optional: with one, e.g. apt install gcc or xcode-select --install, a CPU generates several times faster"
-    yield Finding("c compiler", " ".join(found) if found else "none", "" if found else fix)
+    yield Finding("c compiler", " ".join(command) if command else "none", "" if command else fix)
 
 
 def _cache(folder: Path) -> Finding:
-    """The token cache; it may be deleted at any time."""
+    """Check the token cache, which may be deleted at any time."""
     fault = unwritable(folder) or _not_private(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     free = shutil.disk_usage(_existing(folder)).free
-    found = f"{folder}, {size / 1e6:,.0f} MB used, {free / 1e9:,.0f} GB free"
+    result = f"{folder}, {size / 1e6:,.0f} MB used, {free / 1e9:,.0f} GB free"
     fix = NAME_ANOTHER if fault else ""
-    return Finding("token cache", f"{found}; {fault}" if fault else found, fix)
+    return Finding("token cache", f"{result}; {fault}" if fault else result, fix)
 
 
 def _not_private(folder: Path) -> str:
-    """Why a folder that is there is no cache; empty if it is one."""
+    """Return why an existing folder cannot be a cache; empty where it can."""
     try:
         if folder.is_dir():
             private_folder(folder)
@@ -118,12 +128,12 @@ def _not_private(folder: Path) -> str:
 
 def _run_folder(folder: Path) -> Finding:
     fault = unwritable(folder)
-    found = f"{folder}; {fault}" if fault else f"{folder}, writable"
-    return Finding("runs", found, "--runs FOLDER, or start in a folder of yours" if fault else "")
+    result = f"{folder}; {fault}" if fault else f"{folder}, writable"
+    return Finding("runs", result, "--runs FOLDER, or start in a folder of yours" if fault else "")
 
 
 def unwritable(folder: Path) -> str:
-    """Why no file can be made in a folder, or in the one it would be made in; empty if one can."""
+    """Return why no file can be created in a folder, which may not exist yet; empty where one can."""
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             return ""
@@ -132,12 +142,12 @@ def unwritable(folder: Path) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest parent that exists."""
     return next((f for f in (folder.absolute(), *folder.absolute().parents) if f.exists()), Path("/"))
 
 
 def _version(package: str) -> str | None:
-    """Of the metadata, so that nothing has to be imported, which costs seconds for some."""
+    """Return the version of a package; None without it. Metadata is read, since some imports take seconds."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

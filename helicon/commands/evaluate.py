@@ -1,4 +1,4 @@
-"""`helicon eval`: how well a model knows the files of a folder, and whether it does as it is asked."""
+"""`helicon eval`: print the losses of a model on a folder, and its controllability."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from helicon.generation.runtime import RuntimeConfig, choose_device, naming_mode
 
 
 def evaluate(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon eval`."""
     check_options(args.heldout, args.held_out, args.obedience, seconds=args.seconds, seed=args.seed)
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     with naming_model(args.model):
-        found = measure(
+        evaluation = measure(
             bundle, Path(args.path), manifest=Path(args.manifest) if args.manifest else None, heldout=args.heldout,
             held_out=args.held_out, obedience=args.obedience, seconds=args.seconds, seed=args.seed,
         )  # fmt: skip
     if args.json:
         named = {"model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout}
-        print_text(json.dumps({**named, **found.as_json()}, indent=1, sort_keys=True))
+        print_text(json.dumps({**named, **evaluation.as_json()}, indent=1, sort_keys=True))
         return 0
-    prepared = found.prepared
+    prepared = evaluation.prepared
     print_text(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
     for name, reason in prepared.skipped.items():
         print_text(f"  skipped  {printable(name)}: {printable(reason, MAX_QUOTED)}")
     if prepared.repaired:
         print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
-    print_text("\n".join(line for loss in found.losses for line in table(loss)))
-    for lines in found.tables:
+    print_text("\n".join(line for loss in evaluation.losses for line in table(loss)))
+    for lines in evaluation.tables:
         print_text("\n".join(lines))
-    if found.controllability:
-        print_text("\n".join(controllability_table(found.controllability)))
+    if evaluation.controllability:
+        print_text("\n".join(controllability_table(evaluation.controllability)))
     return 0
 
 
 def table(loss: LayoutLoss) -> list[str]:
-    """Aligned lines: one for each unit that the loss can be told by."""
+    """Format the loss of a layout as aligned lines, one for each unit: token, note, pixel, second, ..."""
     report = loss.as_json()
     side = f"{loss.pieces:,} pieces, {loss.targets:,} tokens"
     lines = [f"layout     {loss.layout}   {side}", f"{'':10} {'number':>12} {'nats each':>12} {'bits each':>12}"]
@@ -55,7 +55,7 @@ def table(loss: LayoutLoss) -> list[str]:
 
 
 def controllability_table(report: dict[str, Any]) -> list[str]:
-    """What was asked, how often it was done, and what the same measurement says of real pieces."""
+    """Format a controllability report as lines: figures of sampled pieces beside those of real ones."""
     words, label, tempo = report["instruments"], report.get("label"), report["tempo"]
     lines = [
         f"obedience  {report['pieces']} pieces of {report['seconds']:g} s",
@@ -78,7 +78,7 @@ def controllability_table(report: dict[str, Any]) -> list[str]:
 
 
 def _tempo_lines(tempo: dict[str, Any]) -> Iterable[str]:
-    """Rows for generated pieces, for real ones, and for generated ones against a tempo that was not asked for them."""
+    """Yield tempo errors: of sampled pieces, of real ones, and of sampled ones against another's tempo (chance)."""
     for key, name in (("made", "made"), ("real", "real"), ("another", "made, against another's tempo")):
         row = tempo[key]
         if row["pieces"]:

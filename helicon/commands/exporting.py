@@ -1,4 +1,4 @@
-"""`helicon export`: a model for transformers or llama.cpp."""
+"""`helicon export`: write a model for transformers or llama.cpp."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helicon.objectives.registry import name_of
 
 
 def export(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon export`."""
     out, bundle = Path(args.out), load_bundle(Path(args.model))
     with output_folder(out, new=True):
         family = export_bundle(bundle, out, args.to)

@@ -1,4 +1,4 @@
-"""`helicon features`: what a layer makes of the files of a folder, as numbers."""
+"""`helicon features`: write the mean hidden states of layers for the files of a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helicon.generation.runtime import choose_device, naming_model
 
 
 def features(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon features`."""
     out = Path(args.out)
     if out.is_dir():
         raise CommandError(f"-o {out}: is a folder, a file such as features.npz is needed")
@@ -22,21 +22,32 @@ def features(args: Namespace) -> int:
     layers = chosen_layers(args.layer, bundle.gpt.config.layers)
     manifest = Path(args.manifest) if args.manifest else None
     with naming_model(args.model):
-        found = folder_features(bundle, Path(args.path), layers, to=args.to, manifest=manifest, batch=args.batch)
-    found.save(out)
-    for name, reason in found.skipped.items():
+        result = folder_features(bundle, Path(args.path), layers, to=args.to, manifest=manifest, batch=args.batch)
+    result.save(out)
+    for name, reason in result.skipped.items():
         print_text(f"skipped    {printable(name)}: {printable(reason, MAX_QUOTED)}", sys.stderr)
-    labels = len(set(filter(None, found.labels)))
+    labels = len(set(filter(None, result.labels)))
     print_text(
-        f"layout     {found.layout}\nfiles      {len(found.names):,} pieces, {labels} labels\n"
-        f"wrote      {out}: {bundle.gpt.config.width} numbers each of layer {', '.join(map(str, found.layers))}",
+        f"layout     {result.layout}\nfiles      {len(result.names):,} pieces, {labels} labels\n"
+        f"wrote      {out}: {bundle.gpt.config.width} numbers each of layer {', '.join(map(str, result.layers))}",
         sys.stderr,
     )
     return 0
 
 
 def chosen_layers(text: str, last: int) -> list[int] | None:
-    """Layers of `8` or `2,4,6`, and None of `all`; CommandError names the range."""
+    """Parse the value of --layer.
+
+    Args:
+        text: a number, several as in `2,4,6`, or `all`.
+        last: number of layers of the model, the greatest index, for the message.
+
+    Returns:
+        Layers, not checked to be in range; None for `all`.
+
+    Raises:
+        CommandError: another word.
+    """
     if text == "all":
         return None
     words = text.split(",")

@@ -1,4 +1,4 @@
-"""`fit`, `validate`, `test`, `prepare`: LightningCLI's arguments, our run folders."""
+"""`helicon fit`, `validate`, `test` and `prepare`: LightningCLI's commands and arguments, with run folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from helicon.vqvae.storage import find_codec
 
 
 def quiet() -> None:
-    """Silences advice of Lightning's that does not apply to endless, seeded, memory-mapped batches."""
+    """Silence Lightning's advice that does not apply to endless, seeded, memory-mapped batches."""
     import logging
 
     advice = ("does not have many workers", "IterableDataset", "isinstance.treespec", "sync_dist")
@@ -38,16 +38,16 @@ def quiet() -> None:
 def run_or_stop(
     command: str, args: Sequence[str] | Config | TrainConfig, data: Any = None, more: Sequence[str] = ()
 ) -> tuple[Any, int]:
-    """Runs one of LightningCLI's commands.
+    """Run one of LightningCLI's commands; if a signal stops it, print the command that resumes it.
 
     Args:
-        command: one of them.
-        args: options as they are typed, a config, or one that is parsed already.
-        data: the data module, where it is made already.
-        more: what `train --resume RUN` has to be told to go on with the same.
+        command: `fit`, `validate`, `test` or `prepare`.
+        args: words of a command line, a config, or a parsed config.
+        data: data module; None to make that of the config.
+        more: options that the resuming command repeats.
 
     Returns:
-        What ran, None where it was told to stop, and the exit status: 0, or then 130 or 143.
+        The HeliconCLI, None if stopped, and the exit status: 0, or 130 (SIGINT) or 143 (SIGTERM).
     """
     quiet()
     try:
@@ -61,16 +61,24 @@ def run_or_stop(
 
 
 def lightning(command: str, args: list[str]) -> int:
-    """Runs one of LightningCLI's commands from the command line."""
+    """Run `helicon fit` or another of LightningCLI's commands.
+
+    Args:
+        command: `fit`, `validate`, `test` or `prepare`.
+        args: words of the command line after it.
+
+    Returns:
+        Exit status.
+    """
     cli, status = run_or_stop(command, args)
     run = cli.run_folder if cli else Path()
-    if command == "fit" and not status and is_first() and (run / "model").is_dir():  # not of a fast_dev_run
-        print_text(f"model      {run / 'model'}\nnext       {using(run)}", sys.stderr)
+    if command == "fit" and not status and is_first() and (run / "model").is_dir():  # a fast_dev_run saves none
+        print_text(f"model      {run / 'model'}\nnext       {usage_command(run)}", sys.stderr)
     return status
 
 
-def using(run: Path) -> str:
-    """The command that uses what a run has trained."""
+def usage_command(run: Path) -> str:
+    """Return the command that uses the model or codec of a run, such as `helicon generate RUN -n 4`."""
     use = "reconstruct {run} FILE... -o out" if find_codec(run) else load_bundle(run).objective.use
     words = [shlex.quote(str(run)) if word == "{run}" else word for word in use.split()]
     return " ".join(["helicon", *words, shlex.join(plugin_words())]).rstrip()

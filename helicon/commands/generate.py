@@ -1,4 +1,4 @@
-"""`helicon generate`: media from a run or a bundle."""
+"""`helicon generate`: sample media from a run or a bundle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import find_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.cli import CommandError, parser
-from helicon.commands.outputs import output_folder, results_in, say_older
+from helicon.commands.outputs import output_folder, report_older, results_in
 from helicon.formats import progress
 from helicon.formats.printable import print_text
 from helicon.generation.engine import OnStep
@@ -30,61 +30,88 @@ from helicon.sampling import SamplingOptions
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
 
-REPEATED = (  # by a command to go on with, where they were given
+REPEATED = (  # options that the command on the result page repeats, where they were set
     "prime", "keep", "seconds", "tokens", "to", *SamplingOptions.names(), "device", "dtype",
 )  # fmt: skip
+REFRESH_S = 0.5  # seconds between updates of the progress line on a terminal
 
 
 def generate(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon generate`."""
     request = Request(
         count=args.count, seed=args.seed, conditions=slot_values(args.rest), to=args.to,
         prime=Path(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
         **{name: getattr(args, name) for name in SamplingOptions.names()},
     )  # fmt: skip
-    where, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
+    runtime, out = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype), Path(args.out)
     with output_folder(out):
         before = results_in(out)
         with naming_model(args.model):
-            items, model_hash = made(Path(args.model), request, where, out, args.stream)
+            items, model_hash = generate_from_folder(Path(args.model), request, runtime, out, args.stream)
         page = write_results(items, out, request, args.model, model_hash, command_line(args))
-        say_older(out, before)
+        report_older(out, before)
     print_text(f"wrote {len(items)} to {out}; look at {page}", sys.stderr)
     return 0
 
 
-def made(
-    model: Path, request: Request, where: RuntimeConfig, out: Path, stream: bool = False
+def generate_from_folder(
+    model: Path, request: Request, runtime: RuntimeConfig, out: Path, stream: bool = False
 ) -> tuple[list[Item], str]:  # fmt: skip
-    """Items, and the hash of the model that made them. stream: whether tokens are printed as they come."""
+    """Generate items by the model of a folder and its upsamplers, showing progress.
+
+    Args:
+        model: run or bundle.
+        request: conditions, length and sampling options.
+        runtime: device and number format.
+        out: folder for the levels of a model with upsamplers, which a later call resumes.
+        stream: print tokens as they are sampled.
+
+    Returns:
+        Items, and the hash of the model that made them, for an upsampled sound the last upsampler.
+
+    Raises:
+        RequestError: the model cannot fulfil the request.
+    """
     folder = find_bundle(model)
     if not upsamplers_of(folder):
-        bundle = where.load(folder)
-        return watched(bundle, request, stream), bundle.hash()
-    watches: list[Watch] = []
+        bundle = runtime.load(folder)
+        return generate_with_progress(bundle, request, stream), bundle.hash()
+    lines: list[SamplingProgress] = []  # of the current level
 
-    def level(bundle: Bundle, layout: Layout, name: str) -> OnStep:
-        for before in watches:
-            before.end()
-        watches[:] = [Watch(bundle, layout.target.name, stream, f"{name}: ")]
-        return watches[0].on_step
+    def start_level(bundle: Bundle, layout: Layout, name: str) -> OnStep:
+        for previous in lines:
+            previous.end()
+        lines[:] = [SamplingProgress(bundle, layout.target.name, stream, f"{name}: ")]
+        return lines[0].on_step
 
-    found = generate_levels(model, request, where, out, level)
-    for last in watches:
+    result = generate_levels(model, request, runtime, out, start_level)
+    for last in lines:
         last.end()
-    return found.items, found.model_hash
+    return result.items, result.model_hash
 
 
-def watched(bundle: Bundle, request: Request, stream: bool = False) -> list[Item]:
-    """Items of a model in memory; tells how it goes."""
-    watch = Watch(bundle, choose_layout(bundle, request).target.name, stream)
-    items = make(bundle, request, watch.on_step)
-    watch.end()
+def generate_with_progress(bundle: Bundle, request: Request, stream: bool = False) -> list[Item]:
+    """Generate items by a model in memory, showing progress.
+
+    Args:
+        bundle: model.
+        request: conditions, length and sampling options.
+        stream: print tokens as they are sampled.
+
+    Returns:
+        The items, in order.
+
+    Raises:
+        RequestError: the model cannot fulfil the request.
+    """
+    line = SamplingProgress(bundle, choose_layout(bundle, request).target.name, stream)
+    items = make(bundle, request, line.on_step)
+    line.end()
     return items
 
 
 def slot_values(rest: Sequence[str]) -> dict[str, str]:
-    """`--SLOT VALUE` pairs, which no other option took."""
+    """Parse the words that no option took as `--SLOT VALUE` pairs; CommandError for anything else."""
     values, words = {}, list(rest)
     while words:
         name, equals, value = words.pop(0).partition("=")
@@ -97,7 +124,7 @@ def slot_values(rest: Sequence[str]) -> dict[str, str]:
 
 
 def command_line(args: Namespace) -> str:
-    """The command with its next seed, to go on with."""
+    """Return the same command with the next seed."""
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
     for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
@@ -105,25 +132,32 @@ def command_line(args: Namespace) -> str:
     options = parser("generate")
     for name in REPEATED:
         value = getattr(args, name)
-        for each in [] if value == options.get_default(name) else value if isinstance(value, list) else [value]:
-            parts += [f"--{name.replace('_', '-')}", f"{each:g}" if isinstance(each, float) else str(each)]
+        for item in [] if value == options.get_default(name) else value if isinstance(value, list) else [value]:
+            parts += [f"--{name.replace('_', '-')}", f"{item:g}" if isinstance(item, float) else str(item)]
     return shlex.join(parts)
 
 
-class Watch:
-    """Tells how the sampling goes: tokens, tokens a second; with --stream the tokens themselves."""
+class SamplingProgress:
+    """Progress line of sampling: tokens so far and per second; with `stream` the tokens themselves.
+
+    Args:
+        bundle: model.
+        slot: target slot.
+        stream: print each token as it is sampled, after its item's number if there are several.
+        name: label at the start of the line.
+    """
 
     def __init__(self, bundle: Bundle, slot: str, stream: bool, name: str = "") -> None:
         self.sequencer: Sequencer = bundle.sequencer
         self.slot, self.name = slot, name
         self.stream = stream
         self.tokens, self.shown = 0, [0]
-        self.first: float | None = None  # seconds until the first token, which a long prompt takes
+        self.first: float | None = None  # seconds to the first token (prefill); the rate leaves them out
         self.start = self.printed = time.monotonic()
         self.terminal = progress.stream().isatty()
 
     def on_step(self, streams: Sequence[TokenStream]) -> None:
-        """Counts; prints words of the tokens that each item has since."""
+        """Update the counts, after each decode step; `streams` has one stream per item."""
         self.first = self.first or time.monotonic() - self.start
         self.tokens = sum(stream.new_tokens for stream in streams)
         if self.stream:
@@ -134,12 +168,12 @@ class Watch:
                 self.shown[item] += len(new)
                 for token in new:
                     print_text(f"{item}\t{words[token]}" if len(streams) > 1 else words[token])
-        elif self.terminal and time.monotonic() - self.printed > 0.5:
+        elif self.terminal and time.monotonic() - self.printed > REFRESH_S:
             self.printed = time.monotonic()
             print(f"\r\x1b[K{self._line()}", end="", file=progress.stream(), flush=True)
 
     def end(self) -> None:
-        """The last line."""
+        """Print the final line."""
         print(("\r\x1b[K" if self.terminal else "") + self._line(), file=progress.stream())
 
     def _line(self) -> str:

@@ -1,4 +1,4 @@
-"""`helicon import`: a bundle of what others have trained."""
+"""`helicon import`: make a bundle of a GPT-2 or ImageGPT checkpoint."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from helicon.formats.printable import print_text
 
 
 def import_model(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon import`."""
     out = Path(args.out)
     with output_folder(out, new=True):
         bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))
         save_bundle(bundle, out)
-    config, where = bundle.gpt.config, shlex.quote(str(out))
+    config, quoted = bundle.gpt.config, shlex.quote(str(out))
     (layout,) = bundle.schema.layouts
     size = f"{bundle.gpt.parameter_count() / 1e6:,.1f} M parameters, {config.layers} layers"
     print_text(
         f"model      {size}, layout `{layout}`, {bundle.schema.context} tokens of context\nwrote      {out}\n"
-        f"next       helicon generate {where} -n 4 -o out\n"
-        f"           helicon train {layout.target.name} DIR --from {where}",
+        f"next       helicon generate {quoted} -n 4 -o out\n"
+        f"           helicon train {layout.target.name} DIR --from {quoted}",
         sys.stderr,
     )
     return 0

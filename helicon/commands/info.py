@@ -1,4 +1,4 @@
-"""`helicon info`: what is in a model."""
+"""`helicon info`: describe a model or codec."""
 
 from __future__ import annotations
 
@@ -16,41 +16,44 @@ from helicon.formats.printable import print_text
 from helicon.objectives.registry import name_of
 from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
 
-MAX_INDENTED = 1 << 16  # characters of --json that are laid out for people
-WIDTH = 110  # columns of a line for people
-LONGEST = 600  # characters of a list before it is cut; --json has all of it
+MAX_INDENTED = 1 << 16  # characters of --json that are indented: nobody reads more, and deep JSON would grow by depth
+WIDTH = 110  # columns of a line; 18 of them are the name
+MAX_LISTED = 600  # characters of a value, some six lines; --json prints all of it
 
 
 def info(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon info`."""
     report = report_of(Path(args.model))
     if args.json:
-        compact = json_text(report, indent=None)  # each value of deep notes would be indented by its depth
+        compact = json_text(report, indent=None)
         print_text(json_text(report) if len(compact) < MAX_INDENTED else compact)
         return 0
-    told = [line for name, value in report.items() for line in _wrapped(name, _text(value) or "none")]
-    print_text("\n".join(told if "codec" in report else lines(report)))
+    codec_lines = [line for name, value in report.items() for line in _wrapped(name, _text(value) or "none")]
+    print_text("\n".join(codec_lines if "codec" in report else lines(report)))
     return 0
 
 
 def report_of(path: Path) -> dict[str, Any]:
-    """What is in the model or codec of a run or bundle, JSON-able."""
+    """Describe the model or codec of a run or bundle; JSON-able."""
     if codec := find_codec(path):
         return {"codec": str(codec), **describe_codec(load_codec(codec))}
     folder = find_bundle(path)
-    size = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-    upsamplers = {"upsamplers": [str(each) for each in upsamplers_of(folder)]}
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    upsamplers = {"upsamplers": [str(upsampler) for upsampler in upsamplers_of(folder)]}
     return {"bundle": str(folder), "bytes": size, **describe(load_bundle(path)), **upsamplers}
 
 
 def describe_codec(bundle: CodecBundle) -> dict[str, Any]:
-    """JSON-able."""
+    """Describe a codec: notes, number of parameters, config; JSON-able."""
     total = sum(parameter.numel() for parameter in bundle.codec.parameters())
     return {"notes": bundle.notes, "parameters": total, **bundle.config()}
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """JSON-able. Parameters without embeddings leave out the tables of tokens and coordinates, and an output matrix."""
+    """Describe a model; JSON-able.
+
+    `parameters_without_embeddings` leaves out the embeddings of tokens and coordinates, and an untied output matrix.
+    """
     gpt, schema = bundle.gpt, bundle.schema
     total = gpt.parameter_count()
     tables = [gpt.tokens.weight, gpt.places.weight, *([] if gpt.head is None else [gpt.head.weight])]
@@ -81,12 +84,12 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """The report for people: a name, then its value, wrapped under itself."""
+    """Format the report of a model as lines: a name, then its value, wrapped to a column."""
     gpt, vocabulary = report["gpt"], report["vocabulary"]
     rest = ", ".join(f"{k} {v}" for k, v in gpt.items() if k not in ("layers", "width", "heads"))
     objective, labels = report["objective"], report["labels"]
-    said = {name: value for name, value in objective["options"].items() if value is not None}
-    beside = [f"{objective['parameters']:,} parameters beside the GPT"] if objective["parameters"] else []
+    options = {name: value for name, value in objective["options"].items() if value is not None}
+    extra = [f"{objective['parameters']:,} parameters beside the GPT"] if objective["parameters"] else []
     shown = {
         "bundle": f"{report['bundle']}   {report['bytes'] / 1e6:,.1f} MB, weights {report['hash']}",
         "made by": _text(report["notes"]) or "no notes",
@@ -94,35 +97,35 @@ def lines(report: dict[str, Any]) -> list[str]:
         "context": f"{report['context']} tokens, positions {report['positions']}",
         "gpt": f"{gpt['layers']} layers, width {gpt['width']}, {gpt['heads']} heads; {rest}",
         "parameters": f"{report['parameters']:,}; {report['parameters_without_embeddings']:,} without embeddings",
-        "objective": "; ".join([objective["name"], *([_text(said)] if said else []), *beside]),
+        "objective": "; ".join([objective["name"], *([_text(options)] if options else []), *extra]),
         **({"labels": f"{_text(labels)} ({len(labels)})"} if labels else {}),
         "vocabulary": f"{vocabulary['size']:,} rows, {vocabulary['fingerprint']}; {_text(report['blocks'])}",
         "coordinates": _text(report["coordinates"]),
         **({"plugins": _text(report["plugins"])} if report["plugins"] else {}),
         **({"upsamplers": _text(report["upsamplers"])} if report["upsamplers"] else {}),
     }
-    found = [line for name, text in shown.items() for line in _wrapped(name, text)]
+    printed = [line for name, text in shown.items() for line in _wrapped(name, text)]
     for slot, tokenizer in report["tokenizers"].items():
-        found += _wrapped(slot, f"tokenizer {tokenizer['name']}")
+        printed += _wrapped(slot, f"tokenizer {tokenizer['name']}")
         for name, value in tokenizer.items():
             count = f" ({len(value)})" if isinstance(value, (list, dict)) else ""
-            found += _wrapped(f"  {name}", f"{_text(value) or 'none'}{count}") if name != "name" else []
-    return found
+            printed += _wrapped(f"  {name}", f"{_text(value) or 'none'}{count}") if name != "name" else []
+    return printed
 
 
 def _text(value: Any) -> str:
-    """Lists and mappings as one line of words, cut where it gets long."""
+    """Format a value, list or mapping as one line, cut at a comma where it is long."""
     if isinstance(value, dict):
         parts = {name: "/".join(map(str, inner)) if isinstance(inner, list) else inner for name, inner in value.items()}
         value = [f"{name} {inner}" for name, inner in parts.items()]
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    if len(text) <= LONGEST:
+    if len(text) <= MAX_LISTED:
         return text
-    comma = text.rfind(",", 0, LONGEST)
-    return text[: comma if comma > 0 else LONGEST] + ", ..."
+    comma = text.rfind(",", 0, MAX_LISTED)
+    return text[: comma if comma > 0 else MAX_LISTED] + ", ..."
 
 
 def _wrapped(name: str, text: str) -> list[str]:
-    """Lines of a value, in a column of its own."""
+    """Wrap a value to the column right of its name."""
     first, *more = wrap(text, WIDTH - 18, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{name:<17} {first}", *(f"{'':18}{line}" for line in more)]

@@ -1,4 +1,4 @@
-"""The folder that -o names: one process at a time writes results there, and says what of earlier ones stays."""
+"""Output folder of `-o`: locked while a command writes to it; results of earlier commands are reported."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.printable import print_text
 from helicon.formats.temporary import clear_abandoned
 
-NUMBERED = re.compile(r"\d{3,}[.-].*|sheet\.png")  # names of results
+NUMBERED = re.compile(r"\d{3,}[.-].*|sheet\.png")  # names of result files: `000.mid`, `000-before.png`, ...
 
 
 class OutputError(CommandError, ValueError):
-    """A folder that results cannot go to; the message is one line."""
+    """Error of a folder that results cannot be written to; the message is one line."""
 
 
 @contextmanager
 def output_folder(out: Path, new: bool = False) -> Iterator[None]:
-    """Makes a folder for results, which is this process's until the block ends; unmade where nothing was written.
+    """Create and lock a folder for results until the block ends; remove it again if nothing was written.
 
     Args:
-        out: the folder.
-        new: nothing of others may be in it.
+        out: folder; parents are created, too.
+        new: refuse a folder that has something in it.
+
+    Yields:
+        None.
 
     Raises:
-        OutputError: where it is a file, where another process is writing there, or where it is not as new.
+        OutputError: `out` is a file, another process is writing to it, or it is not empty where `new` needs it to be.
     """
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     if out.exists() and not out.is_dir():
@@ -43,28 +46,33 @@ def output_folder(out: Path, new: bool = False) -> Iterator[None]:
         raise OutputError(f"-o {out}: {message}") from None
     clear_abandoned(out)
     try:
-        if new and any(not path.name.startswith(".") for path in out.iterdir()):  # as the lock is
+        if new and any(not path.name.startswith(".") for path in out.iterdir()):  # the lock begins with a dot
             raise OutputError(f"-o {out}: has something in it; an empty or a new folder is needed")
         yield
     finally:
         lock.release()
-        with suppress(OSError):  # something was written
+        with suppress(OSError):  # not empty: something was written
             for folder in missing:
                 folder.rmdir()
 
 
 def results_in(out: Path) -> dict[str, tuple[int, int]]:
-    """Names of results in a folder, and what changes when they are written anew."""
-    found = {}
+    """Return name -> (inode, modification time in ns) of the results in a folder; either changes with a rewrite."""
+    states = {}
     for path in sorted(out.iterdir()):
         if NUMBERED.fullmatch(path.name):
             status = path.lstat()
-            found[path.name] = (status.st_ino, status.st_mtime_ns)
-    return found
+            states[path.name] = (status.st_ino, status.st_mtime_ns)
+    return states
 
 
-def say_older(out: Path, before: dict[str, tuple[int, int]]) -> None:
-    """Names results of an earlier command that still lie beside those of this one."""
+def report_older(out: Path, before: dict[str, tuple[int, int]]) -> None:
+    """Print which results of an earlier command are still in the folder.
+
+    Args:
+        out: folder that results were written to.
+        before: `results_in(out)` before that.
+    """
     now = results_in(out)
     older: Sequence[str] = [name for name, state in before.items() if now.get(name) == state]
     if older:

@@ -1,4 +1,4 @@
-"""`helicon reconstruct`: media through a codec and back, side by side with what they were."""
+"""`helicon reconstruct`: encode and decode media by a codec; write originals and reconstructions side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helicon.tokenizers.base import Tokenizer
 
 
 def reconstruct(args: Namespace) -> int:
-    """Writes what a codec makes of each file, and figures of how near it comes; a bad file is named, others go on."""
+    """Run `helicon reconstruct`. An unreadable file is named, the others are reconstructed, and the status is 1."""
     tokenizer, path = codec_of(Path(args.model), args.device), Path(args.out)
     if sound_codec := sound_codec_of(tokenizer):
         return reconstruct_sounds(sound_codec, args)
@@ -29,7 +29,19 @@ def reconstruct(args: Namespace) -> int:
 
 
 def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> int:
-    """Writes a PNG for each picture, `before-and-after.png` and a JSON."""
+    """Write a PNG for each picture, `before-and-after.png` and `reconstruct.json`.
+
+    Args:
+        tokenizer: codec of pictures.
+        args: of the command line: `files` and `model`.
+        out: output folder.
+
+    Returns:
+        Exit status: 1 if a file is unreadable.
+
+    Raises:
+        CommandError: no file is readable.
+    """
     modality = registry.get("image")
     names, media = [], []
     faults = 0
@@ -42,13 +54,13 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
             print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
     if not media:
         raise CommandError("none of the pictures could be read")
-    found, report = reconstructed_pictures(tokenizer, media), []
-    for number, (name, each) in enumerate(zip(names, found)):
+    results, report = reconstructed_pictures(tokenizer, media), []
+    for number, (name, result) in enumerate(zip(names, results)):
         target = out / f"{number:03d}-{Path(name).stem}.png"
-        modality.write(each.after, target)
-        report.append({"file": name, "written": target.name, **each.figures, "codes": each.codes})
-        print_text(f"{name}: PSNR {each.figures['psnr']:.2f} dB, {each.codes} codes", sys.stderr)
-    before_and_after([(each.before, each.after) for each in found], out / "before-and-after.png")
+        modality.write(result.after, target)
+        report.append({"file": name, "written": target.name, **result.figures, "codes": result.codes})
+        print_text(f"{name}: PSNR {result.figures['psnr']:.2f} dB, {result.codes} codes", sys.stderr)
+    before_and_after([(result.before, result.after) for result in results], out / "before-and-after.png")
     write_json(out / "reconstruct.json", {"model": args.model, "pictures": report})
     print_text(f"wrote {len(report)} to {out}; look at {out / 'before-and-after.png'}", sys.stderr)
     return 1 if faults else 0

@@ -1,4 +1,4 @@
-"""What `helicon reconstruct` writes of sounds: a WAV of each at each level, their spectrograms, figures."""
+"""`helicon reconstruct` of sounds: write a WAV for each sound and level of the codec, spectrograms and figures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,25 @@ from helicon.formats.printable import print_text
 from helicon.formats.sound_plots import spectrogram_pairs
 from helicon.vqvae.audio_codec import AudioCodec
 
-SHOWN_S, PAIRS = 10.0, 6  # seconds of a sound's spectrogram, and sounds that have one
+# Seconds of a sound's spectrogram, and sounds that have one: as many as fit a readable picture
+SHOWN_S, PAIRS = 10.0, 6
 
 
 def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
-    """Writes a WAV of each file at each level, `spectrograms.png` and a JSON; or one WAV, where -o names one."""
+    """Write a WAV for each file and level, `spectrograms.png` and `reconstruct.json`; or one WAV, where -o names it.
+
+    Args:
+        codec: codec of sound.
+        args: of the command line: `files`, `model`, `level` and `out`.
+
+    Returns:
+        Exit status: 1 if a file is unreadable.
+
+    Raises:
+        CommandError: no file is readable, or one WAV is named for several.
+        ReconstructionError: a level that the codec does not have.
+        OutputError: `out` cannot be written to.
+    """
     out = Path(args.out)
     alone = out.suffix.lower() == ".wav"
     if alone and len(args.files) > 1:
@@ -51,8 +65,8 @@ def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
                 print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
                 break
             report.append({"file": name, "written": target.name, "hop": level.hop, **figures})
-            told = f"SI-SDR {figures['si_sdr']:.2f} dB, {figures['codes']:,} codes for {figures['seconds']:,.1f} s"
-            print_text(f"{name}: hop {level.hop}: {told}", sys.stderr)
+            quality = f"SI-SDR {figures['si_sdr']:.2f} dB, {figures['codes']:,} codes for {figures['seconds']:,.1f} s"
+            print_text(f"{name}: hop {level.hop}: {quality}", sys.stderr)
             if not alone and len(pairs) < PAIRS:
                 pairs.append((f"{Path(name).name}, hop {level.hop}", *_shown(Path(name), target, codec)))
     if not report:
@@ -66,12 +80,18 @@ def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
 
 
 def write_wav(target: Path, codec: AudioCodec, blocks: Iterator[np.ndarray]) -> None:
-    """Writes blocks [S, C] at the codec's rate."""
+    """Write a sound as WAV at the sample rate of a codec.
+
+    Args:
+        target: file.
+        codec: codec of sound.
+        blocks: float [S, C] each.
+    """
     write_blocks(target, blocks, codec.config.rate, codec.config.channels)
 
 
 def _shown(source: Path, target: Path, codec: AudioCodec) -> tuple[np.ndarray, np.ndarray, int]:
-    """The beginning of a sound before and after."""
+    """Return the first seconds [S, C] of original and reconstruction, and their sample rate."""
     rate, channels = codec.config.rate, codec.config.channels
     before, after = (next(read_blocks(path, rate, channels, SHOWN_S)) for path in (source, target))
     return before, after, rate

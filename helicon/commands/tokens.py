@@ -1,4 +1,4 @@
-"""`helicon tokenize` and `helicon detokenize`: files as words or numbers, and back."""
+"""`helicon tokenize` and `helicon detokenize`: print files as tokens (words or ids), and write files of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from helicon.formats.files import read_regular
 from helicon.formats.printable import MAX_QUOTED, print_text, printable
 from helicon.modalities.base import MODALITIES
 
-MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read whole
+MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read into memory; some million tokens
 
 
 def tokenize(args: Namespace) -> int:
-    """Prints one line a file. A file that cannot be read is named on stderr; the others go on, and the status is 1."""
+    """Run `helicon tokenize`: print a line per file. An unreadable file is named on stderr, and the status is 1."""
     bundle = load_bundle(Path(args.run)) if args.run else None
     faults = 0
     for name in args.files:
@@ -33,7 +33,7 @@ def tokenize(args: Namespace) -> int:
 
 
 def detokenize(args: Namespace) -> int:
-    """Writes a file for each line."""
+    """Run `helicon detokenize`: write a file for each line."""
     bundle, out = load_bundle(Path(args.run)) if args.run else None, Path(args.out)
     try:
         printed = read_regular(args.file, MAX_BYTES).decode()

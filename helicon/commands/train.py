@@ -1,4 +1,4 @@
-"""`helicon train`: the front door. Looks at a folder, chooses what was left open, runs `fit`, ends with a page."""
+"""`helicon train`: look at a folder, choose the options that were not set, run `fit`, and write a result page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.cli import CommandError
-from helicon.commands.fit import quiet, run_or_stop, using
+from helicon.commands.fit import quiet, run_or_stop, usage_command
 from helicon.data.prepare import DataSource, Prepared
 from helicon.formats.progress import log
 from helicon.objectives.registry import OBJECTIVES
@@ -32,7 +32,7 @@ from helicon.training.stages import attach_upsampler, chain_stages, make_request
 
 
 def train(args: Namespace) -> int:
-    """Runs the command."""
+    """Run `helicon train`, with `--resume` and `--repeat`."""
     quiet()
     if args.resume:
         return _resume(args)
@@ -51,14 +51,23 @@ def train(args: Namespace) -> int:
         levels=args.levels, upsampler_of=_path(args.upsampler_of),
     )  # fmt: skip
     with locating_options(args.task, words=words):
-        found = stages(request)
-    if len(found) > 1:
-        log(f"stages     {stage_lengths(found)}")
-    return train_stages(chain_stages(found), words, first=True)
+        trainings = stages(request)
+    if len(trainings) > 1:
+        log(f"stages     {stage_lengths(trainings)}")
+    return train_stages(chain_stages(trainings), words, first=True)
 
 
 def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first: bool = False) -> int:
-    """Trains one stage and those that follow it, which options were typed for; the exit status."""
+    """Train a stage and those that follow it, until one fails.
+
+    Args:
+        request: of the first stage, with the others as its `next`; None for no stage.
+        words: typed options.
+        first: the first stage's title is not printed.
+
+    Returns:
+        Exit status of the last training; 0 for no stage.
+    """
     while request is not None:
         if not first:
             log(f"next stage {request}")
@@ -69,7 +78,7 @@ def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first:
 
 
 def _check_folder(args: Namespace) -> None:
-    """CommandError unless one word, a folder, stands beside --layout."""
+    """Raise CommandError unless exactly one word, the folder, was typed beside --layout."""
     if args.path and args.task in [*preset_names(), *OBJECTIVES.items()]:
         raise CommandError(f"--layout is in the place of the task {args.task}: leave one of them out")
     if args.path:
@@ -86,7 +95,15 @@ def _path(name: str | None) -> Path | None:
 
 
 def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
-    """Trains one stage; the exit status."""
+    """Train a stage and show its result.
+
+    Args:
+        request: of the stage.
+        words: typed options.
+
+    Returns:
+        Exit status.
+    """
     begun, plan = time.monotonic(), plan_stage(request, words)
     ends = time.localtime(time.time() + 60 * request.minutes)
     done = f", done at about {time.strftime('%H:%M', ends)}" if request.timed else ""
@@ -101,21 +118,29 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
 
 
 def run_plan(plan: TrainingPlan, how_long: str) -> int:
-    """Says what starts and how long it takes, and runs it; the exit status."""
-    log(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {as_fit(plan.run)}")
+    """Announce and run a training.
+
+    Args:
+        plan: config and data.
+        how_long: length of the training, in words.
+
+    Returns:
+        Exit status: 0, or 130 or 143 if a signal stopped it.
+    """
+    log(f"training   {how_long}; Ctrl-C stops and keeps what is learned\n           once more: {fit_command(plan.run)}")
     return run_or_stop("fit", plan.config, plan.data)[1]
 
 
-def as_fit(run: Path) -> str:
-    """The command that does the training of a run once more, but nothing before or after it."""
+def fit_command(run: Path) -> str:
+    """Return the `helicon fit` command of a run's training, without its other stages or its page."""
     return shlex.join(["helicon", "fit", "--config", str(run / CONFIG)])
 
 
 def _resume(args: Namespace) -> int:
-    """Goes on with a run that was stopped, for the rest of its minutes, and with what follows it."""
+    """Resume a stopped run for the rest of its minutes, then train the stages that follow it."""
     run, begun = Path(args.resume), time.monotonic()
-    upsampler_of, args.upsampler_of = _path(args.upsampler_of), None  # said once more, where the run is not beside it
-    _leave_out(args, f"--resume {run}", "--name", "--runs", "--repeat")
+    upsampler_of, args.upsampler_of = _path(args.upsampler_of), None  # only needed if the other run was moved
+    _refuse_options(args, f"--resume {run}", "--name", "--runs", "--repeat")
     config = resumed_config(run, [*args.rest, *as_options(args.plugin)], args.minutes, upsampler_of)
     log(f"resuming   {run}")
     minutes = [] if args.minutes is None else ["--minutes", f"{args.minutes:g}"]
@@ -129,9 +154,9 @@ def _resume(args: Namespace) -> int:
 
 
 def _repeat(args: Namespace) -> int:
-    """Makes a run once more, as a new one: its config, its steps, the learning rates that its clock led to."""
+    """Repeat a run as a new one: same config, same steps, and the learning rates that its time limit led to."""
     run, begun = Path(args.repeat), time.monotonic()
-    _leave_out(args, f"--repeat {run}", "--minutes")
+    _refuse_options(args, f"--repeat {run}", "--minutes")
     config = repeated_config(run, _path(args.runs), args.name, [*args.rest, *as_options(args.plugin)])
     log(f"repeating  {run}")
     with locating_options(run / CONFIG, words=args.rest):
@@ -141,8 +166,8 @@ def _repeat(args: Namespace) -> int:
     return status
 
 
-def _leave_out(args: Namespace, option: str, *more: str) -> None:
-    """CommandError for what a run that is there has settled already. more: other options that this one does without."""
+def _refuse_options(args: Namespace, option: str, *more: str) -> None:
+    """Raise CommandError for options that an existing run has settled, and for those of `more`."""
     fixed = {"TASK": args.task, "--from": args.init_from, "--manifest": args.manifest, "--size": args.size != "auto"}
     fixed |= {"--levels": args.levels != 1, "--for": args.upsampler_of, "--seed": args.seed is not None}
     fixed |= {"--steps": args.steps is not None}
@@ -157,18 +182,18 @@ def _finish(
     run: Path, data: Any, begun: float, upsampler_of: Path | None, last: bool, settings: dict[str, object],
     more: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Shows a finished run, or puts an upsampler into what it is for.
+    """Show a finished run, or attach an upsampler to the run that it is for.
 
     Args:
-        run: folder of the run.
-        data: what it was trained on.
-        begun: when the command began.
-        upsampler_of: run that the upsampler is for.
-        last: whether no other stage follows, which would be shown with it.
-        settings: lines of the page.
-        more: commands to go on with.
+        run: run folder.
+        data: data module of the training.
+        begun: `time.monotonic()` at the start of the command.
+        upsampler_of: run of the coarser levels; None if this run is no upsampler.
+        last: no stage follows; a model with upsamplers is shown once, after the last of them.
+        settings: name -> value, for the page.
+        more: suggested commands for the page.
     """
-    settings = {**settings, "fit": as_fit(run)}
+    settings = {**settings, "fit": fit_command(run)}
     if isinstance(data, RawData):
         show_codec(run, data, settings)
     elif upsampler_of:
@@ -181,16 +206,27 @@ def _finish(
 
 
 def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
-    """Writes the page of a codec and says how to go on."""
+    """Write the result page of a codec and print the next command.
+
+    Args:
+        run: run folder.
+        data: data module of the training.
+        settings: name -> value, for the page.
+    """
     steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
     page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
     log(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
 
 
 def show_upsampled(run: Path, settings: dict[str, object]) -> None:
-    """Writes the page of a run that has got an upsampler; a bundle by itself has no data to show it by."""
+    """Write the result page of a run whose model has a new upsampler; a bundle without a run has no data for a page.
+
+    Args:
+        run: run or bundle of the coarsest level.
+        settings: name -> value, for the page.
+    """
     if not (run / CONFIG).is_file():
-        return log(f"next       {using(run)}")
+        return log(f"next       {usage_command(run)}")
     config = resumed_config(run)
     data = resolve(config).make_data()
     keep_of_checkpoint(Path(config["ckpt_path"]), data)
@@ -201,18 +237,34 @@ def show_upsampled(run: Path, settings: dict[str, object]) -> None:
 def show(
     run: Path, prepared: Prepared, source: DataSource, settings: dict[str, object], more: Sequence[str] = ()
 ) -> None:
-    """Writes the page of a run and says how to go on."""
+    """Write the result page of a model and print the next command.
+
+    Args:
+        run: run folder.
+        prepared: data of the training.
+        source: its files.
+        settings: name -> value, for the page.
+        more: suggested commands for the page, after those to generate and to evaluate.
+    """
     log("generating a few items for the page")
-    use = using(run)
+    use = usage_command(run)
     page = write_result(
         run / "index.html", run, prepared, title=f"What {run.name} learned", settings=settings,
-        next_steps=[use, evaluating(run, source), *more],
+        next_steps=[use, eval_command(run, source), *more],
     )  # fmt: skip
     log(f"model      {run / 'model'}\npage       {page}\nnext       {use}")
 
 
-def evaluating(run: Path, source: DataSource) -> str:
-    """The command that measures a model on what its training has held out."""
+def eval_command(run: Path, source: DataSource) -> str:
+    """Return the `helicon eval` command that measures a model on the validation part of its training.
+
+    Args:
+        run: run folder.
+        source: files of the training.
+
+    Returns:
+        The command, quoted for a shell.
+    """
     words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--heldout"]
     words += ["--data.manifest", str(source.manifest)] if source.manifest else []
     words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != DataSource.held_out else []

@@ -113,10 +113,10 @@ def test_errors(model, tmp_path, capsys, monkeypatch, arguments):
 
 
 def test_words_as_they_are_made(model, tmp_path, capsys):
-    from helicon.commands.generate import Watch
+    from helicon.commands.generate import SamplingProgress
 
     blocks = {"style": SimpleNamespace(block=SimpleNamespace(tokens=[HOSTILE, "b"]))}
-    watch = Watch(SimpleNamespace(sequencer=SimpleNamespace(tokenizers=blocks)), "style", True)  # type: ignore[arg-type]
+    watch = SamplingProgress(SimpleNamespace(sequencer=SimpleNamespace(tokenizers=blocks)), "style", True)  # type: ignore[arg-type]
     prompt = SimpleNamespace(prime=[])
     watch.on_step([SimpleNamespace(new_tokens=1, ids=np.zeros(1, np.int64), request=SimpleNamespace(prompt=prompt))])  # type: ignore[list-item]
     assert_shown(capsys.readouterr().out)

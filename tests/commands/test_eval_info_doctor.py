@@ -12,7 +12,7 @@ from tiny_bundles import music_bundle, text_bundle, tune, uniform, write_folder
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
 from helicon.commands.doctor import Finding, examine, unwritable
-from helicon.commands.info import LONGEST, _text
+from helicon.commands.info import MAX_LISTED, _text
 from helicon.evaluation.losses import open_folder
 from helicon.formats.weights import hash_weights
 from helicon.objectives.classify import Classify
@@ -187,7 +187,7 @@ def test_info_of_what_a_model_has_learned(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize("note", ["x" * 5_000, "x " * 5_000, "x, " * 5_000])
 def test_a_long_note_is_cut(note: str) -> None:
-    assert len(_text({"run": note})) <= LONGEST + len(", ...")
+    assert len(_text({"run": note})) <= MAX_LISTED + len(", ...")
 
 
 def test_info_of_what_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,11 +208,11 @@ def test_doctor_says_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("helicon.commands.doctor.OPTIONAL", {"no-such-package": "nothing needs it"})
     (tmp_path / "file").write_text("")
     findings = {finding.name: finding for finding in examine(tmp_path / "file" / "runs")}
-    assert findings["c compiler"].found == "none"
+    assert findings["c compiler"].result == "none"
     assert "gcc" in findings["c compiler"].fix
     hint = "optional: pip install no-such-package (nothing needs it)"
     assert findings["no-such-package"] == Finding("no-such-package", "not installed", hint)
-    assert "cannot be written to" in findings["runs"].found
+    assert "cannot be written to" in findings["runs"].result
     assert findings["runs"].fix
     assert unwritable(tmp_path / "new" / "deeper") == ""
     assert not (tmp_path / "new").exists()

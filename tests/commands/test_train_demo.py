@@ -7,7 +7,7 @@ import pytest
 
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
-from helicon.commands.train import evaluating
+from helicon.commands.train import eval_command
 from helicon.data.prepare import DataSource
 from helicon.demos import music
 from helicon.demos.composer import write_folder
@@ -27,11 +27,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_that_measures_knows_what_was_held_out():
     assert (
-        evaluating(Path("a run"), DataSource(path=Path("x"), layouts=("music",)))
+        eval_command(Path("a run"), DataSource(path=Path("x"), layouts=("music",)))
         == "helicon eval 'a run' --data.path x --heldout"
     )
     source = DataSource(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), held_out=0.02)
-    assert evaluating(Path("r"), source).endswith("--heldout --data.manifest y.csv --data.held_out 0.02")
+    assert eval_command(Path("r"), source).endswith("--heldout --data.manifest y.csv --data.held_out 0.02")
 
 
 SHAPE = ["--model.layers", "1", "--model.width", "32", "--model.heads", "2", "--model.context", "64"]

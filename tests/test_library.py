@@ -39,7 +39,7 @@ ALONE = {
     "progress": "a command tells how it goes on stderr",
     "callbacks": "objects of Lightning, which no word can be",
     "options": "what a command line has after its own options, of `helicon fit`",
-    "given": "an option for each slot of the model, which a command line has after its own",
+    "conditions": "an option for each slot of the model, which a command line has after its own",
 }  # parameter that only the library has -> why
 
 

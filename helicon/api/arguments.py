@@ -1,4 +1,4 @@
-"""What several functions of the library take: folders, models, devices."""
+"""Types of arguments that several functions of the library share: folders, models, devices."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from helicon.bundle.bundle import Bundle
 from helicon.vqvae.storage import CodecBundle
 
 AnyPath = str | os.PathLike[str]
-Model = Bundle | CodecBundle | AnyPath  # as `load` gives it, or the folder of a run or bundle
+Model = Bundle | CodecBundle | AnyPath  # loaded, or the folder of a run or bundle
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Numbers = Literal["fp32", "bf16", "int8", "fp64"]
 
 
 def as_path(path: AnyPath | None) -> Path | None:
-    """A path of what is given, if it is."""
+    """Convert to a Path; None stays None."""
     return Path(path) if path is not None else None

@@ -24,19 +24,19 @@ from helicon.vqvae.storage import CodecBundle, find_codec, load_codec
 def load(
     path: AnyPath, device: Device = "auto", dtype: Numbers = "fp32", *, plugins: Iterable[AnyPath] = ()
 ) -> Bundle | CodecBundle:  # fmt: skip
-    """The model or the codec of a run or a bundle folder.
+    """Load the model or codec of a run or bundle.
 
     Args:
-        path: the folder.
-        device: `cpu`, `cuda`, `mps` or the best there is.
-        dtype: of a model: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
-        plugins: Python files that it needs, which are run.
+        path: folder of a run or bundle.
+        device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        dtype: number format of a model: `fp32`, `bf16`, `int8` (weights only) or `fp64`; a codec has `fp32`.
+        plugins: Python files that the model needs; they are run.
 
     Returns:
-        What all functions take in the place of the folder; of a codec those that `info` and `reconstruct` are.
+        A model, which all functions accept instead of the folder, or a codec, which `info` and `reconstruct` accept.
 
     Raises:
-        ValueError: for a folder that has none, a device that is not there, or a plugin that is missing.
+        ValueError: no model in the folder, no such device, or a missing plugin.
     """
     load_plugins(plugins)
     runtime = RuntimeConfig(choose_device(device, dtype), dtype)
@@ -47,20 +47,44 @@ def load(
     return load_codec(Path(path), runtime.device)
 
 
-def opened(
+def open_model(
     model: Model, device: Device = "auto", dtype: Numbers = "fp32", plugins: Iterable[AnyPath] = ()
 ) -> Bundle:  # fmt: skip
-    """A model in memory, as it is if it is there already; ValueError for a codec."""
+    """Load a model, or return one that is loaded already.
+
+    Args:
+        model: loaded, or the folder of a run or bundle.
+        device: of a folder's model; a loaded model stays where it is.
+        dtype: of a folder's model.
+        plugins: Python files that the model needs; they are run.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: a codec, or a folder that cannot be loaded.
+    """
     load_plugins(plugins)
-    found = model if isinstance(model, Bundle | CodecBundle) else load(model, device, dtype)
-    if isinstance(found, CodecBundle):
+    bundle = model if isinstance(model, Bundle | CodecBundle) else load(model, device, dtype)
+    if isinstance(bundle, CodecBundle):
         raise ValueError("model: a codec, which makes and knows nothing by itself; a model is needed")
-    return found
+    return bundle
 
 
 @checked
 def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> dict[str, Any]:
-    """What is in a model or a codec: sizes, layouts, tokenizers, plugins that it needs, how it was made. JSON-able."""
+    """Describe a model or codec, as `helicon info --json` does.
+
+    Args:
+        model: loaded, or the folder of a run or bundle.
+        plugins: Python files that the model needs; they are run.
+
+    Returns:
+        JSON-able sizes, layouts, tokenizers, needed plugins and notes on the training; path and size of a folder.
+
+    Raises:
+        ValueError: no model in the folder, or a missing plugin.
+    """
     load_plugins(plugins)
     if isinstance(model, CodecBundle):
         return describe_codec(model)
@@ -69,14 +93,17 @@ def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> dict[str, Any]:
 
 @checked
 def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
-    """A model of GPT-2 or ImageGPT files, as `helicon import` makes it; `save_model` writes it.
+    """Import a GPT-2 or ImageGPT checkpoint, as `helicon import` does; `save_model` writes the model.
 
     Args:
-        folder: with config.json and model.safetensors.
-        progress: a file or a function of a line, which is told what people should know of it.
+        folder: with config.json and model.safetensors, as Hugging Face has them.
+        progress: file or function of a line for notes on the import; None for no messages.
+
+    Returns:
+        The model, on the CPU.
 
     Raises:
-        ValueError: for what is none of them, in one line.
+        ValueError: another kind of checkpoint, or a damaged one.
     """
     with progress_to(progress):
         return import_folder(Path(folder), log)
@@ -86,27 +113,33 @@ def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
 def export_model(
     model: Model, folder: AnyPath, to: Literal["hf", "gguf"] = "hf", *, plugins: Iterable[AnyPath] = ()
 ) -> None:  # fmt: skip
-    """Writes a model for another program, as `helicon export` does.
+    """Write a model for another program, as `helicon export` does.
 
     Args:
-        model: as `load` gives it, or the run or bundle.
-        folder: gets the files; an empty or a new one.
-        to: `hf`, a folder of transformers, or `gguf`, a file of llama.cpp.
-        plugins: Python files that it needs, which are run.
+        model: loaded, or the folder of a run or bundle.
+        folder: output folder, new or empty.
+        to: `hf`, a transformers folder, or `gguf`, a file of llama.cpp.
+        plugins: Python files that the model needs; they are run.
 
     Raises:
-        ValueError: for a model that the program cannot compute, with the options that prevent it, and for a folder that
-            has something in it or that another process is writing to; nothing is written then.
+        ValueError: the program cannot compute the model (the message names the options that prevent it), or the folder
+            is not empty or in use by another process; nothing is written then.
     """
-    bundle = opened(model, "cpu", plugins=plugins)
+    bundle = open_model(model, "cpu", plugins=plugins)
     with output_folder(Path(folder), new=True):
         export_bundle(bundle, Path(folder), to)
 
 
 @checked
 def save_model(model: Bundle, folder: AnyPath) -> None:
-    """Writes a model as a bundle, which `load` and every command take.
+    """Write a model as a bundle, which `load` and every command accept.
 
-    OSError where that cannot be written; what was there before is then as it was. ValueError for a model in int8.
+    Args:
+        model: of `fp32`, `bf16` or `fp64`.
+        folder: bundle to write; an existing one is replaced at the end.
+
+    Raises:
+        OSError: the folder cannot be written; an existing bundle is intact.
+        ValueError: a model in int8.
     """
     save_bundle(model, Path(folder))

@@ -1,4 +1,4 @@
-"""Lists that functions of the library return, which show all that is in them in a notebook, and save it."""
+"""Lists of results that functions of the library return: they save themselves and show their items in a notebook."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from helicon.formats.notebook import html_lines
 
 
 class Result(Protocol):
-    """One thing that was found or made: a file can have it, and a notebook show it."""
+    """Interface of a result, such as an item or a classification: it has a file format and a notebook view."""
 
     @property
     def suffix(self) -> str:
-        """Of its file, such as `.mid`."""
+        """File suffix, such as `.mid`."""
         ...
 
     def save(self, path: AnyPath) -> Any:
-        """Writes it, and what is seen beside it."""
+        """Write the file and its previews."""
         ...
 
     def _repr_html_(self) -> str: ...
@@ -30,12 +30,13 @@ Kind = TypeVar("Kind", bound=Result)
 
 
 class Results(list[Kind]):
-    """A list of results."""
+    """List of results."""
 
     def save(self, folder: AnyPath) -> list[Path]:
-        """Writes each as `folder/NNN.suffix`, with what it has beside it; gives these paths.
+        """Write each result as `folder/NNN.suffix`, previews beside it, and return these paths.
 
-        OSError where another process is writing to that folder.
+        Raises:
+            OSError: the folder cannot be written, or another process is writing to it.
         """
         paths = [Path(folder) / f"{place:03d}{result.suffix}" for place, result in enumerate(self)]
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ class Results(list[Kind]):
         return paths
 
     def _repr_html_(self) -> str:
-        """All of them, one below the other."""
+        """Show all results, one below the other."""
         return "".join(f"<div>{result._repr_html_()}</div>" for result in self)
 
     @overload
@@ -53,17 +54,17 @@ class Results(list[Kind]):
     @overload
     def __getitem__(self, place: slice) -> Results[Kind]: ...
     def __getitem__(self, place: SupportsIndex | slice) -> Kind | Results[Kind]:
-        """A result, or several, which are results as these are."""
+        """Return a result, or the Results of a slice."""
         return Results(super().__getitem__(place)) if isinstance(place, slice) else super().__getitem__(place)
 
 
 class Lines(list[str]):
-    """A list of lines, such as the tokens of a file each."""
+    """List of text lines, such as the tokens of files."""
 
     def save(self, path: AnyPath) -> None:
-        """Writes them as a text file, which `helicon detokenize` reads."""
+        """Write a text file, which `helicon detokenize` reads."""
         write_text(path, "".join(f"{line}\n" for line in self))
 
     def _repr_html_(self) -> str:
-        """All of them, as they are printed."""
+        """Show the lines as they are printed."""
         return html_lines(self)

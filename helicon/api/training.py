@@ -1,4 +1,4 @@
-"""Training: `train` a folder into a run, `resume` it, `repeat` it, `demo` all of it on a made-up world."""
+"""Training: `train` a folder into a run, `resume` or `repeat` a run, `demo` on made-up media."""
 
 from __future__ import annotations
 
@@ -51,40 +51,40 @@ def train(
     callbacks: Iterable[Callback] = (),
     progress: Progress = None,
 ) -> Path:
-    """Trains on a folder, searched recursively, as `helicon train` does: what is left open is chosen, and what the
-    task needs is trained first, such as the codec of `text-to-image`.
+    """Train on the files of a folder, as `helicon train` does.
 
-    Nothing of the process is left changed, random states included, but that glibc keeps freed memory for reuse.
+    Options that are left open are chosen, and models that the task needs are trained first, such as the codec of
+    `text-to-image`. The state of the process is restored at the end, random states included; only the malloc settings
+    stay, by which glibc keeps freed memory for reuse.
 
     Args:
-        folder: of files.
-        task: a preset such as `music`, which it is unless it is said, or `text-to-image`, a config file, or a layout
-            such as `text[32] music`, whose slots may be those of a modality of your own. `image-codec` and
-            `audio-codec` train a codec, whose run others take as their tokenizer with
-            `options=["--data.tokenizer", str(codec)]`.
-        layout: in the place of a task, one or several.
-        size: a preset with the model's shape, or `auto`; a codec has none.
-        minutes: how long all of it takes at most; 10 unless it or `steps` is given.
-        steps: of each stage, at most; the learning rate follows whichever ends first.
-        name: folder in `runs`; an empty or a new one.
-        runs: folder of all runs, `runs` unless given.
+        folder: of files, searched recursively.
+        task: preset such as `music` (the default) or `text-to-image`, config file, or layout such as `text[32] music`,
+            whose slots may be those of a plugin's modality. `image-codec` and `audio-codec` train a codec, whose run is
+            a tokenizer of other trainings: `options=["--data.tokenizer", str(codec)]`.
+        layout: one layout or several, instead of a task.
+        size: preset with the model's shape, or `auto`; of a codec only `auto`.
+        minutes: time limit of all stages together; 10 unless it or `steps` is set.
+        steps: limit of each stage, in optimizer steps; the learning rate follows the limit that is reached first.
+        name: folder in `runs`, new or empty.
+        runs: folder of all runs; `runs` unless set.
         init_from: run or bundle to fine-tune.
-        manifest: list of files, instead of searching the folder.
-        seed: of batches and noise, 0 unless given.
-        levels: of sound, one of them made by the model and each finer one by an upsampler.
-        upsampler_of: the run of sound that an upsampler is trained for, which gets it.
-        config: presets or config files, which count in the place of the task's.
-        plugins: Python files with code of your own, which is run.
-        options: more of what `helicon fit` takes, as on the command line, e.g. `["--model.dropout", "0.2"]`.
-        callbacks: Lightning's, of the last training where several are needed; of one process alone.
-        progress: where it is told how it goes: a file such as `sys.stderr`, or a function of a line such as `print`.
+        manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
+        seed: of batches and noise; 0 unless set.
+        levels: of sound: the model makes the coarsest one, an upsampler each finer one.
+        upsampler_of: run of sound that an upsampler is trained for and attached to.
+        config: presets or config files that override the task's.
+        plugins: Python files with code of your own; they are run.
+        options: of `helicon fit`, as on the command line, such as `["--model.dropout", "0.2"]`.
+        callbacks: of Lightning, for the last stage; with one process only.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        The run of the model, which `load` takes.
+        Run folder of the model, which `load` accepts.
 
     Raises:
-        RuntimeError: in a process that a training has started and that runs the same script once more.
-        ValueError: for what is not accepted, in one line.
+        RuntimeError: a process that a training started runs the script again, which lacks the `__main__` guard.
+        ValueError: an argument or option that is not accepted, or data that cannot be used.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError('a training starts processes: what a script does belongs below `if __name__ == "__main__":`')
@@ -93,7 +93,7 @@ def train(
         raise ValueError(f"layout is in the place of the task {task}: leave one of them out")
     task = layouts_task(layouts) if layouts else task or "music"
     configs = [config] if isinstance(config, (str, os.PathLike)) else config
-    words = [*(f"--config={os.fspath(each)}" for each in configs), *as_options(plugins), *options]
+    words = [*(f"--config={os.fspath(path)}" for path in configs), *as_options(plugins), *options]
     load_plugins(plugins)
     with progress_to(progress), process_state_kept():
         quiet()
@@ -103,8 +103,8 @@ def train(
             upsampler_of=as_path(upsampler_of),
         )  # fmt: skip
         with locating_options(task, words=words):
-            found = stages(request)
-        return _train_stages(chain_stages(found), words, callbacks)
+            trainings = stages(request)
+        return _train_stages(chain_stages(trainings), words, callbacks)
 
 
 @checked
@@ -117,32 +117,33 @@ def demo(
     seed: int = 0,
     progress: Progress = None,
 ) -> Path:
-    """Makes a small world, trains on it and writes a page of what came out, as `helicon demo` does.
+    """Make the media of a small world, train on them and write a result page, as `helicon demo` does.
 
     Args:
-        world: which one.
-        folder: to write, a new one.
-        minutes: of training; 1 for music, 6 for pictures, 3 for sound unless given.
-        pieces: to make; 300, 20,000 pictures or 6,000 sounds unless given.
-        seed: of all that is drawn.
-        progress: a file or a function of a line, as of `train`.
+        world: `music`, `text-to-image` or `audio`.
+        folder: output folder, new or empty.
+        minutes: of training; 1 for music, 6 for pictures, 3 for sound unless set.
+        pieces: media to make; 300 pieces, 20,000 pictures or 6,000 sounds unless set.
+        seed: of media, training and samples.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        The page, beside which are the run, the media and `report.json`.
+        The page; run, media and `report.json` are beside it.
 
     Raises:
-        ValueError: for what is not accepted, such as a folder with something in it, in one line.
+        ValueError: an argument that is not accepted, such as a folder that is not empty.
     """
     size = {name: value for name, value in {"minutes": minutes, "pieces": pieces}.items() if value is not None}
     with process_state_kept(), progress_to(progress):
         try:
-            run_demo(world, Path(folder), _fitted, seed=seed, **size)
+            run_demo(world, Path(folder), _fit, seed=seed, **size)
         except CommandError as error:
             raise ValueError(str(error)) from error
     return Path(folder) / "index.html"
 
 
-def _fitted(plan: TrainingPlan, how_long: str) -> int:
+def _fit(plan: TrainingPlan, how_long: str) -> int:
+    """Run a training of a demo, and return 0."""
     log(f"training   {how_long}")
     run_lightning("fit", plan.config, plan.data)
     return 0
@@ -159,19 +160,22 @@ def resume(
     callbacks: Iterable[Callback] = (),
     progress: Progress = None,
 ) -> Path:
-    """Goes on with a run that was stopped, and with what follows it.
+    """Resume a stopped run, then train the stages that follow it, as `helicon train --resume` does.
 
     Args:
-        run: folder of a run.
-        minutes: how long it trains in all, instead of what the run says.
-        upsampler_of: the run that it is an upsampler for, said once more where that is not beside it.
-        plugins: Python files that it needs, which are run.
-        options: of `helicon fit`, that count in the place of the run's own, e.g. `["--trainer.max_steps", "2000"]`.
-        callbacks: Lightning's, as they were given to `train`.
-        progress: a file or a function of a line, as of `train`.
+        run: run folder.
+        minutes: time limit that replaces the run's, time before the stop included.
+        upsampler_of: run that an upsampler belongs to; needed only if it was moved.
+        plugins: Python files that the run needs; they are run.
+        options: of `helicon fit`, which replace the run's, such as `["--trainer.max_steps", "2000"]`.
+        callbacks: of Lightning, as in `train`.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        The run of the model.
+        Run folder of the model.
+
+    Raises:
+        ValueError: no run that can be resumed, or an option that is not accepted.
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]
@@ -179,23 +183,24 @@ def resume(
         quiet()
         config = resumed_config(Path(run), words, minutes, as_path(upsampler_of))
         following = check_next(Path(run), config)
-        own = () if following else callbacks
-        trained = _attached(
-            run_lightning("fit", config, callbacks=[*own]).run_folder, as_path(config.get("upsampler_of"))
+        stage_callbacks = () if following else callbacks
+        trained = _attach(
+            run_lightning("fit", config, callbacks=[*stage_callbacks]).run_folder, as_path(config.get("upsampler_of"))
         )
         following = check_next(Path(run), config)
         return _train_stages(following, (), callbacks) if following else trained
 
 
 def _train_stages(request: TrainRequest, words: Sequence[str], callbacks: Iterable[Callback]) -> Path:
-    """Trains one stage and those that follow it; gives the run of the model, or of a codec that is all."""
-    plan, own = plan_stage(request, words), () if request.next else callbacks
-    run = _attached(run_lightning("fit", plan.config, plan.data, callbacks=[*own]).run_folder, request.upsampler_of)
+    """Train a stage and those that follow it; return the run of the last one, of a model or a codec."""
+    plan, stage_callbacks = plan_stage(request, words), () if request.next else callbacks
+    cli = run_lightning("fit", plan.config, plan.data, callbacks=[*stage_callbacks])
+    run = _attach(cli.run_folder, request.upsampler_of)
     return _train_stages(request.next, words, callbacks) if request.next else run
 
 
-def _attached(run: Path, upsampler_of: Path | None) -> Path:
-    """The run of the model, which has got an upsampler where the run is of one."""
+def _attach(run: Path, upsampler_of: Path | None) -> Path:
+    """Attach an upsampler to its model and return the run of that; return any other run as it is."""
     if upsampler_of is None:
         return run
     attach_upsampler(run, upsampler_of)
@@ -207,13 +212,24 @@ def repeat(
     run: AnyPath, *, name: str | None = None, runs: AnyPath | None = None, plugins: Iterable[AnyPath] = (),
     options: Iterable[str] = (), progress: Progress = None,
 ) -> Path:  # fmt: skip
-    """Makes a run once more, the same step by step whatever limited it; gives the folder of the new one.
+    """Repeat a run step by step as a new run, as `helicon train --repeat` does.
 
-    On a CPU with as many threads its weights are those of `run` to the bit, also where minutes were the limit: the
-    progress that learning rates followed is on record in `run`.
-    name: folder in `runs`, which is the folder that `run` lies in unless given. plugins: Python files that it needs,
-    which are run. options: of `helicon fit`, of those that change none of its steps, e.g. `["--data.workers", "0"]`.
-    progress: a file or a function of a line, as of `train`.
+    On a CPU with as many threads the weights are bitwise those of `run`, even if minutes were its limit, since its
+    learning rates are on record.
+
+    Args:
+        run: run folder.
+        name: folder in `runs`, new or empty.
+        runs: folder of the new run; that of `run` unless set.
+        plugins: Python files that the run needs; they are run.
+        options: of `helicon fit`, of those that change no step, such as `["--data.workers", "0"]`.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
+
+    Returns:
+        The new run folder.
+
+    Raises:
+        ValueError: no run that can be repeated, or an option that is not accepted.
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]

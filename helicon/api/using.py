@@ -1,4 +1,4 @@
-"""What a model is for: `sample` and `save` media, `evaluate`, `classify`, `features`, `reconstruct`, tokens."""
+"""Use of a model: `sample` and `save` media, `evaluate`, `classify`, `features`, `reconstruct`, tokens; `doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helicon.api.arguments import AnyPath, Device, Model, Numbers, as_path
-from helicon.api.models import opened
+from helicon.api.models import open_model
 from helicon.api.results import Lines, Results
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.printed_tokens import decoder, tokens_of
@@ -49,28 +49,45 @@ def sample(
     dtype: Numbers = "fp32",
     plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
-    **given: Any,
+    **conditions: Any,
 ) -> Results[Item]:
-    """New media; item i depends on (weights, request, seed, i) alone.
+    """Sample new media, as `helicon generate` does; item i depends on (weights, request, seed, i) alone.
 
-    model: as `load` gives it, or the run or bundle itself, on `device` and in `dtype`; then upsamplers that it has make
-    the finer levels of its sounds, which is what `helicon generate` does.
-    prime: a file to continue, keep: how much of it, `8s` or `0.5`. seconds, tokens: how long. to: the slot to make,
-    where the model makes several. given: what is known of the other slots, e.g. `style="bach piano"` or `text="slow"`.
-    plugins: Python files that it needs, which are run. progress: a file or a function of a line, as of `train`.
-    How it is drawn is said by the options of `helicon generate`:
+    Args:
+        model: folder of a run or bundle, whose upsamplers make the finer levels of its sounds; or a loaded model, which
+            makes its own level.
+        count: number of items.
+        seed: with an item's number it determines that item.
+        prime: file to continue.
+        keep: how much of the prime, `8s` or a share such as `0.5`; all unless set.
+        seconds: exact length.
+        tokens: new tokens at most.
+        to: target slot, where the model generates several.
+        device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        dtype: of a folder's model: `fp32`, `bf16`, `int8` (weights only) or `fp64`.
+        plugins: Python files that the model needs; they are run.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
+        conditions: words or file of other slots, such as `style="bach piano"` or `text="slow"`; also sampling options.
+
+    Returns:
+        The items, which save themselves.
+
+    Raises:
+        ValueError: the model cannot fulfil the request, or an argument is not accepted.
+
+    Sampling options:
     """
     load_plugins(plugins)
-    drawn = {name: given.pop(name) for name in SamplingOptions.names() if name in given}
+    sampling = {name: conditions.pop(name) for name in SamplingOptions.names() if name in conditions}
     request = Request(
-        count=count, seed=seed, conditions=given, to=to, prime=as_path(prime), keep=keep, seconds=seconds,
-        tokens=tokens, **drawn,
+        count=count, seed=seed, conditions=conditions, to=to, prime=as_path(prime), keep=keep, seconds=seconds,
+        tokens=tokens, **sampling,
     )  # fmt: skip
     with progress_to(progress), TemporaryDirectory() as levels:
         if isinstance(model, str | os.PathLike) and not find_codec(Path(model)):
             runtime = RuntimeConfig(choose_device(device, dtype), dtype)
             return Results(generate_from_folder(Path(model), request, runtime, Path(levels))[0])
-        return Results(generate_with_progress(opened(model), request))
+        return Results(generate_with_progress(open_model(model), request))
 
 
 @checked
@@ -89,31 +106,31 @@ def evaluate(
     plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
 ) -> Evaluation:
-    """How well a model knows the files of a folder, and whether it does as it is asked, as `helicon eval` measures it.
+    """Measure a model's losses on a folder, and its controllability, as `helicon eval` does.
 
     Args:
-        model: as `load` gives it, or the run or bundle.
-        folder: of files, searched recursively, all of which are measured.
-        manifest: list of files, instead of searching the folder.
-        heldout: only the files that a training on the folder would hold out.
-        held_out: share of the files that is; 0.05 unless given.
-        obedience: pieces of each label to make and judge, none unless given.
-        seconds: length of each of these, 24 unless given.
-        seed: of these, 0 unless given.
-        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
-        dtype: of a run or bundle: `fp32`, `bf16`, `int8` (of weights) or `fp64`.
-        plugins: Python files that it needs, which are run.
-        progress: a file or a function of a line, as of `train`.
+        model: loaded, or the folder of a run or bundle.
+        folder: of files, searched recursively.
+        manifest: list of files, instead of a search.
+        heldout: measure only the validation part of a training on the folder.
+        held_out: share of the files in the validation part; 0.05 unless set.
+        obedience: pieces of each label to sample and judge; 0 for none.
+        seconds: length of each of these pieces; 24 unless set.
+        seed: of these pieces; 0 unless set.
+        device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        dtype: of a folder's model: `fp32`, `bf16`, `int8` (weights only) or `fp64`.
+        plugins: Python files that the model needs; they are run.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Losses of each layout, what the folder has, and figures of the pieces; `as_json()` has all of them.
+        Loss of each layout in nats, files read and skipped, and figures of the sampled pieces; see `as_json()`.
 
     Raises:
-        ValueError: for what cannot be measured, in one line.
+        ValueError: nothing to measure, or an option without effect.
     """
     with progress_to(progress):
         return measure(
-            opened(model, device, dtype, plugins), Path(folder), manifest=as_path(manifest), heldout=heldout,
+            open_model(model, device, dtype, plugins), Path(folder), manifest=as_path(manifest), heldout=heldout,
             held_out=held_out, obedience=obedience, seconds=seconds, seed=seed,
         )  # fmt: skip
 
@@ -131,29 +148,30 @@ def features(
     plugins: Iterable[AnyPath] = (),
     progress: Progress = None,
 ) -> Features:
-    """A layer's mean hidden state for each file of a folder.
+    """Compute the mean hidden state of layers for each file of a folder, as `helicon features` does.
 
     Args:
-        model: as `load` gives it, or the run or bundle.
+        model: loaded, or the folder of a run or bundle.
         folder: of files, searched recursively.
-        layer: before the attention of which; the number of layers is the end. Several, or all unless given.
-        to: of which slot, where the model makes several.
-        manifest: list of files, instead of searching the folder.
-        batch: sequences at a time.
-        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
-        plugins: Python files that it needs, which are run.
-        progress: a file or a function of a line, as of `train`.
+        layer: one index or several; 0 is the embeddings, the number of layers the output. All layers unless set.
+        to: target slot, where the model generates several.
+        manifest: list of files, instead of a search.
+        batch: sequences in a batch.
+        device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        plugins: Python files that the model needs; they are run.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Names, labels and an array [N, C] of each layer; `save(path)` writes what `helicon features` does.
+        Names, labels and an array [N, C] for each layer; `save(path)` writes the file of `helicon features`.
 
     Raises:
-        ValueError: for a slot or a layer that the model has not, in one line.
+        ValueError: a slot or layer that the model does not have, or a folder without files for it.
     """
     layers = [layer] if isinstance(layer, int) else None if layer is None else [*layer]
     with progress_to(progress):
         return folder_features(
-            opened(model, device, plugins=plugins), Path(folder), layers, to=to, manifest=as_path(manifest), batch=batch
+            open_model(model, device, plugins=plugins), Path(folder), layers, to=to, manifest=as_path(manifest),
+            batch=batch,
         )  # fmt: skip
 
 
@@ -162,26 +180,26 @@ def classify(
     model: Model, files: Iterable[AnyPath], *, top: int | None = None, batch: int = 16, device: Device = "auto",
     plugins: Iterable[AnyPath] = (), progress: Progress = None,
 ) -> Results[Classification]:  # fmt: skip
-    """The label of each file, by a model that `train(folder, "classify", init_from=run)` has made.
+    """Classify files by a model that `train(folder, "classify", init_from=run)` has trained.
 
     Args:
-        model: as `load` gives it, or the run or bundle.
-        files: of the medium that the model makes.
-        top: labels a file, the likeliest; all unless given.
-        batch: sequences at a time.
-        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
-        plugins: Python files that it needs, which are run.
-        progress: a file or a function of a line, as of `train`.
+        model: loaded, or the folder of a run or bundle.
+        files: of the medium that the model generates.
+        top: number of labels per file, likeliest first; all unless set.
+        batch: sequences in a batch.
+        device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        plugins: Python files that the model needs; they are run.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        For each file its labels with probabilities, the likeliest first.
+        Labels and their probabilities for each file, likeliest first.
 
     Raises:
-        ValueError: for a model without labels, or a file that cannot be told, in one line.
+        ValueError: a model without labels, or a file that cannot be read.
     """
     with progress_to(progress):
         return Results(
-            classify_files(opened(model, device, plugins=plugins), [Path(file) for file in files], batch, top)
+            classify_files(open_model(model, device, plugins=plugins), [Path(file) for file in files], batch, top)
         )
 
 
@@ -190,22 +208,22 @@ def reconstruct(
     model: Model, files: Iterable[AnyPath], *, level: int | None = None, device: Device = "auto",
     plugins: Iterable[AnyPath] = (), progress: Progress = None,
 ) -> Results[Reconstruction]:  # fmt: skip
-    """Pictures or sounds through a codec and back.
+    """Encode and decode pictures or sounds by a codec, as `helicon reconstruct` does.
 
     Args:
-        model: a codec, or a model that has one: as `load` gives it, or the run or bundle.
-        files: pictures, or sounds, which are whole in memory.
-        level: of a codec of sound, 0 the finest, which is taken unless given.
-        device: of a run or bundle: `cpu`, `cuda`, `mps` or the best there is.
-        plugins: Python files that it needs, which are run.
-        progress: a file or a function of a line, as of `train`.
+        model: codec, or model that has one: loaded, or the folder of a run or bundle.
+        files: pictures, or sounds, which are read into memory.
+        level: of a codec of sound; 0, the finest, unless set.
+        device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        plugins: Python files that the model needs; they are run.
+        progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Each medium before and after, with its codes and how near it comes in dB.
+        Original, reconstruction, number of codes and error (PSNR or SI-SDR in dB, higher is better) of each file.
 
     Raises:
-        ValueError: for what no codec is, or a file that cannot be read, in one line.
-        OSError: for a file that is not there.
+        ValueError: a model without a codec, or an unreadable file.
+        OSError: a missing file.
     """
     load_plugins(plugins)
     with progress_to(progress):
@@ -217,19 +235,23 @@ def reconstruct(
 def tokenize(
     files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False, plugins: Iterable[AnyPath] = ()
 ) -> Lines:  # fmt: skip
-    """The tokens of files, a line each.
+    """Print the tokens of files, a line each, as `helicon tokenize` does.
 
     Args:
-        files: that the model takes; MIDI files without a model.
-        run: the model whose vocabulary it is; MuseNet's unless given.
-        ids: numbers instead of words.
-        plugins: Python files that the model needs, which are run.
+        files: that the model reads; MIDI files without a model.
+        run: model whose vocabulary is used; MuseNet's unless set.
+        ids: print vocabulary ids instead of words.
+        plugins: Python files that the model needs; they are run.
+
+    Returns:
+        A line for each file, tokens separated by spaces.
 
     Raises:
-        ValueError: for a file that the model does not take, or that cannot be read.
+        ValueError: a file that the model does not read, or a damaged one.
+        OSError: a missing file.
     """
     load_plugins(plugins)
-    model = None if run is None else opened(run, "cpu")
+    model = None if run is None else open_model(run, "cpu")
     return Lines(tokens_of(Path(file), model, ids) for file in files)
 
 
@@ -237,13 +259,22 @@ def tokenize(
 def detokenize(
     lines: Iterable[str], *, run: Model | None = None, ids: bool = False, plugins: Iterable[AnyPath] = ()
 ) -> Results[Item]:
-    """Inverse of `tokenize`, with the same arguments: what `save` writes.
+    """Turn lines of tokens into media, as `helicon detokenize` does; inverse of `tokenize`.
+
+    Args:
+        lines: of tokens, separated by spaces; an item each.
+        run: model whose vocabulary is used; MuseNet's unless set.
+        ids: read vocabulary ids instead of words.
+        plugins: Python files that the model needs; they are run.
+
+    Returns:
+        The items, which `save` writes.
 
     Raises:
-        ValueError: for what is no token, with the number of its line.
+        ValueError: an unknown token, with the number of its line.
     """
     load_plugins(plugins)
-    decode = decoder(None if run is None else opened(run, "cpu"), ids)
+    decode = decoder(None if run is None else open_model(run, "cpu"), ids)
     items: Results[Item] = Results()
     for number, line in enumerate(lines):
         try:
@@ -255,14 +286,22 @@ def detokenize(
 
 
 def doctor() -> list[Finding]:
-    """What this machine has, and for each thing that is missing what would help."""
+    """Check this machine, as `helicon doctor` does: versions, devices, folders, and advice on what is missing."""
     return examine(Path("runs"))
 
 
 @checked
 def save(items: Iterable[Item], folder: AnyPath) -> list[Path]:
-    """Writes each item as `folder/NNN.suffix`, with its previews beside it; gives the paths of the items.
+    """Write items to a folder, previews beside them.
 
-    OSError where another process is writing to that folder.
+    Args:
+        items: as `sample` or `detokenize` returns them.
+        folder: created if missing.
+
+    Returns:
+        Path of each item, `folder/NNN.suffix`.
+
+    Raises:
+        OSError: the folder cannot be written, or another process is writing to it.
     """
     return Results(items).save(folder)

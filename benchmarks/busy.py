@@ -16,7 +16,7 @@ import time
 from decoding import FORMATS, World
 from machine import describe
 
-from helicon.cli import SPINS
+from helicon.cli import SPIN_COUNT
 from helicon.gpt.numbers import cast
 from helicon.gpt.stepping import DecodeBackend
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="a tiny model, to see that it runs")
     args = parser.parse_args()
     if "GOMP_SPINCOUNT" not in os.environ:  # read when PyTorch is loaded
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GOMP_SPINCOUNT": SPINS})
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GOMP_SPINCOUNT": SPIN_COUNT})
     side, text, layers, width = (4, 4, 2, 64) if args.dry else (32, 256, 8, 512)
     tokens, engine = min(args.tokens, side * side), "eager" if args.no_compiler else "auto"
     world = World("dense", side, text, layers, width)

@@ -1,4 +1,8 @@
-"""The command line: what can be typed, told in a second; the work itself is imported once it is known what to do."""
+"""Command line: options of each command, dispatch, and one-line errors.
+
+In come the words of a command line; out comes an exit status. Nothing here imports PyTorch, so that help and wrong
+options are answered at once; the module of a command is imported when it is run.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from helicon.plugins.loading import PluginWarning, load_plugins, plugin_error_me
 from helicon.plugins.options import with_plugins
 from helicon.sampling import SamplingOptions
 
-WAYS_IN = """\
+OVERVIEW = """\
 Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what it samples becomes files again.
 
   helicon demo music                        make music, train on it for a minute, listen to the result
@@ -48,20 +52,20 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
 `helicon COMMAND --help` tells more.
 """
 
-FREE_SPACE = "free some space and run it again"
-LONGEST = 2000  # characters of an error
-# How often a thread of GNU's OpenMP looks whether the others are there before it sleeps: .1 ms instead of several. A
-# thread that waits longer keeps a core from the program that the missing thread waits for
-SPINS = "5000"
-LIGHTNING = ("fit", "validate", "test", "prepare")
+FREE_SPACE = "free some space and run it again"  # advice for a full disk
+MAX_MESSAGE = 2000  # characters of an error or warning: some 25 lines of a terminal
+# GOMP_SPINCOUNT: iterations that a thread of GNU's OpenMP waits actively before it sleeps. 5000 are .1 ms; the default
+# is several ms, in which a waiting thread keeps a core from the program that the others wait for
+SPIN_COUNT = "5000"
+LIGHTNING = ("fit", "validate", "test", "prepare")  # commands of LightningCLI, which parses them itself
 
 
 class CommandError(Exception):
-    """A wrong command line; the message is one line."""
+    """Error of a command line; the message is one line."""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """argparse without abbreviations, whose errors are one line with the nearest option."""
+    """ArgumentParser without abbreviations; its errors are one line and name the nearest option."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
@@ -70,11 +74,20 @@ class CommandParser(argparse.ArgumentParser):
         raise CommandError(" ".join(message.split()))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Prints help, where argparse would say nothing of a full disk."""
+        """Print help; argparse would ignore that standard output cannot be written to."""
         print_text(message.rstrip("\n"), file)
 
     def parse_most(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """What is known, and the other options with their values, which argparse would take for its own arguments."""
+        """Parse the known options, and collect other options with their values.
+
+        `parse_known_args` alone would take the value of an unknown option for a positional argument.
+
+        Args:
+            words: of the command line.
+
+        Returns:
+            The parsed options, and all other words.
+        """
         ours, rest, left = [], [], list(words)
         while left:
             word = left.pop(0)
@@ -85,11 +98,11 @@ class CommandParser(argparse.ArgumentParser):
             rest.append(word)
             if not equals and left and not left[0].startswith("--"):
                 rest.append(left.pop(0))
-        found, more = self.parse_known_args(ours)
-        return found, [*rest, *more]
+        parsed, more = self.parse_known_args(ours)
+        return parsed, [*rest, *more]
 
     def unrecognised(self, words: Sequence[str]) -> NoReturn:
-        """Says which word is not known and which options are near it."""
+        """Raise CommandError with the first of some unknown words and the options nearest to it."""
         word = words[0].partition("=")[0]
         options = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         near = get_close_matches(word, options, n=3, cutoff=0.5)
@@ -98,13 +111,14 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field of SamplingOptions."""
     kinds = get_type_hints(SamplingOptions)
-    for each in fields(SamplingOptions):
-        several = get_origin(kinds[each.name]) is Sequence
-        kind = next(kind for kind in (get_args(kinds[each.name]) or (kinds[each.name],)) if kind is not NoneType)
-        how: dict[str, Any] = {"action": "append", "default": []} if several else {"default": each.default}
-        how |= {name: each.metadata[name] for name in ("help", "metavar")}
-        parser.add_argument(f"--{each.name.replace('_', '-')}", type=kind, **how)
+    for option in fields(SamplingOptions):
+        several = get_origin(kinds[option.name]) is Sequence
+        kind = next(kind for kind in (get_args(kinds[option.name]) or (kinds[option.name],)) if kind is not NoneType)
+        settings: dict[str, Any] = {"action": "append", "default": []} if several else {"default": option.default}
+        settings |= {name: option.metadata[name] for name in ("help", "metavar")}
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=kind, **settings)
 
 
 def _plugin(parser: argparse.ArgumentParser) -> None:
@@ -249,7 +263,7 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true")
 
 
-# command -> (one line, its options, module:function that does it)
+# Command -> (description, function that adds its options, `module:function` that runs it)
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
     "demo": ("train on a small made-up world and show the result", _demo, "helicon.commands.demo:demo"),
     "train": ("train on a folder of files", _train, "helicon.commands.train:train"),
@@ -272,13 +286,13 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; gives the exit status. Errors are one line unless HELICON_TRACEBACK is set."""
+    """Run a command line and return the exit status; errors are one line unless HELICON_TRACEBACK is set."""
     if argv is None:
-        own_process()
+        configure_process()
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         if not args or args[0] in ("-h", "--help", "help"):
-            print_text(WAYS_IN)
+            print_text(OVERVIEW)
             return 0
         if args[0] in ("-V", "--version"):
             print_text(f"helicon {helicon.__version__}")
@@ -288,45 +302,56 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of our output is gone, as with `| head`
-        _leave_output()
+    except BrokenPipeError:  # the reader of standard output has gone, as with `| head`
+        _discard_output()
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
-            _leave_output()
+            _discard_output()
         if os.environ.get("HELICON_TRACEBACK"):
             raise
-        return _fail(_told(error), 1)
+        return _fail(error_line(error), 1)
 
 
-def _leave_output() -> None:
-    """Lets go of what cannot be printed, which Python would try once more as it ends."""
+def _discard_output() -> None:
+    """Redirect standard output to nowhere: Python would try to flush it again at exit, and fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def own_process() -> None:
-    """Sets what holds for a process that is ours alone, and for those it starts, before PyTorch is loaded."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # nothing is imported from the current folder, by whatever library
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+def configure_process() -> None:
+    """Set environment and warnings of the `helicon` process and its children, before PyTorch is imported."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # no library imports files of the current folder
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     warnings.formatwarning = _warning
 
 
 def _warning(message: Warning | str, category: type[Warning], *where: Any, _plain: Any = warnings.formatwarning) -> str:
-    """A warning of ours is one line, as errors are."""
+    """Format a PluginWarning as one line; other warnings as usual."""
     ours = issubclass(category, PluginWarning)
-    return f"helicon: {printable(message, LONGEST)}\n" if ours else _plain(message, category, *where)
+    return f"helicon: {printable(message, MAX_MESSAGE)}\n" if ours else _plain(message, category, *where)
 
 
 def parser(command: str) -> CommandParser:
-    """That of a command, but of those of Lightning."""
+    """Make the parser of a command in COMMANDS."""
     line, options, _ = COMMANDS[command]
-    found = CommandParser(prog=f"helicon {command}", description=line)
-    options(found)
-    return found
+    command_parser = CommandParser(prog=f"helicon {command}", description=line)
+    options(command_parser)
+    return command_parser
 
 
 def run(command: str, args: Sequence[str]) -> int:
-    """Dispatches one command."""
+    """Parse the options of a command and run it.
+
+    Args:
+        command: key of COMMANDS, or one of LIGHTNING.
+        args: words after it.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        CommandError: an unknown command, or a wrong option.
+    """
     if command in LIGHTNING:
         return _call("helicon.commands.fit:lightning", command, with_plugins(args))
     if command not in COMMANDS:
@@ -344,7 +369,7 @@ def run(command: str, args: Sequence[str]) -> int:
 
 
 def _call(target: str, *args: Any) -> int:
-    """Imports `module:function` and calls it; says so first, since PyTorch takes seconds to load."""
+    """Load the plugins that were named, import `module:function` and call it. PyTorch takes seconds to import."""
     module, _, name = target.partition(":")
     if "torch" not in sys.modules and sys.stderr.isatty():
         print("loading PyTorch ...", file=sys.stderr)
@@ -353,12 +378,15 @@ def _call(target: str, *args: Any) -> int:
     return getattr(import_module(module), name)(*args) or 0
 
 
-def _told(error: Exception) -> str:
-    """An exception in one line; its type where it does not speak for itself, file and line of a plugin's code."""
+def error_line(error: Exception) -> str:
+    """Format an exception as one line.
+
+    An error in a plugin's code names file and line, one of the operating system its file; an unexpected one its type.
+    """
     text = " ".join(str(error).split())
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-    if not full and (found := plugin_error_message(error)):
-        return found
+    if not full and (message := plugin_error_message(error)):
+        return message
     if isinstance(error, OSError) and error.filename:
         advice = f"; {'what was there before is intact: ' * os.path.isfile(error.filename)}{FREE_SPACE}" if full else ""
         return f"{error.filename}: {error.strerror}{advice}"
@@ -367,10 +395,11 @@ def _told(error: Exception) -> str:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why a file cannot be used, without its name."""
+    """Return why a file cannot be used, without its name."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _fail(message: str, status: int) -> int:
-    print_text(f"helicon: {printable(message, LONGEST)}", sys.stderr)
+    """Print an error and return the exit status."""
+    print_text(f"helicon: {printable(message, MAX_MESSAGE)}", sys.stderr)
     return status

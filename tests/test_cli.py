@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import helicon
-from helicon.cli import COMMANDS, LIGHTNING, SPINS, WAYS_IN, main, run
+from helicon.cli import COMMANDS, LIGHTNING, OVERVIEW, SPIN_COUNT, main, run
 
 ROOT = Path(helicon.__file__).parent
 
@@ -97,8 +97,8 @@ def test_generating_does_without_lightning():
 @pytest.mark.parametrize("args", [[], ["-h"], ["--help"], ["help"]])
 def test_bare_helicon_shows_the_ways_in(capsys, args):
     assert main(args) == 0
-    assert capsys.readouterr().out.strip() == WAYS_IN.strip()
-    assert all(command in WAYS_IN for command in [*COMMANDS, *LIGHTNING])
+    assert capsys.readouterr().out.strip() == OVERVIEW.strip()
+    assert all(command in OVERVIEW for command in [*COMMANDS, *LIGHTNING])
 
 
 def test_the_version(capsys):
@@ -185,7 +185,7 @@ def test_threads_of_our_own_process_soon_sleep_where_they_wait(monkeypatch):
     assert main([]) == 0
     assert os.environ == {}  # the process of whoever calls it is left alone
     assert main() == 0
-    assert os.environ["GOMP_SPINCOUNT"] == SPINS
+    assert os.environ["GOMP_SPINCOUNT"] == SPIN_COUNT
     os.environ["GOMP_SPINCOUNT"] = "7"
     main()
     assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch._utils import ExceptionWrapper
 
-from helicon.cli import _told
+from helicon.cli import error_line
 from helicon.data.workers import Workers
 from helicon.plugins import loading
 from helicon.plugins.loading import PluginWarning, load_plugins, require
@@ -198,7 +198,7 @@ def test_whatever_comes_through_a_plugin_is_told_with_its_line(home):
     def said(call: Any, *args: Any) -> str:
         with pytest.raises(Exception) as caught:  # noqa: PT011  of any kind
             call(*args)
-        return _told(caught.value)
+        return error_line(caught.value)
 
     def of_a_loader() -> None:
         try:

@@ -17,7 +17,7 @@ from helicon.plugins.loading import words as plugin_words
 from helicon.training.codecs.audio_codec import reconstructions
 from helicon.training.codecs.audio_data import AudioData
 from helicon.training.codecs.codec import write_reconstructions
-from helicon.training.codecs.codec_data import CodecData
+from helicon.training.codecs.codec_data import ImageData
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.runs.metrics import Metrics, read_metrics
 from helicon.vqvae.audio_codec import AudioCodec
@@ -25,7 +25,7 @@ from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import load_codec
 
 SHOWN_PICTURES = 24  # held-out ones
-SHOWN_SOUNDS, LONGEST_S = 6, 10.0  # held-out ones, and seconds of each
+SHOWN_SOUNDS, MAX_SOUND_S = 6, 10.0  # held-out ones, and seconds of each
 PERPLEXITY = "Perplexity of the codes: as many equally frequent ones would carry as much"
 
 Chart = tuple[str, dict[str, str]]  # caption; name of a line -> metric
@@ -63,7 +63,7 @@ class PictureCodecPage(CodecPage):
 
     example = "PICTURE..."
 
-    def items(self, codec: ImageCodec, data: CodecData, folder: Path) -> list[PageItem]:
+    def items(self, codec: ImageCodec, data: ImageData, folder: Path) -> list[PageItem]:
         before = data.pictures.batch(data.examples(SHOWN_PICTURES))
         sheet = folder / "reconstructions.png"
         write_reconstructions(codec, before, sheet)
@@ -84,7 +84,7 @@ class PictureCodecPage(CodecPage):
             f"{100 * last['val/usage']:.1f} % of the codes used, perplexity {last['val/perplexity']:.0f}"
         )
 
-    def settings(self, codec: ImageCodec, data: CodecData) -> dict[str, object]:
+    def settings(self, codec: ImageCodec, data: ImageData) -> dict[str, object]:
         config, size = codec.config, data.size
         return {
             "codec": f"{config.quantizer}, {codec.codebook_size} codes, each {config.factor} x {config.factor} pixels",
@@ -102,7 +102,7 @@ class SoundCodecPage(CodecPage):
         shown, pairs, out = [], [], folder / "reconstructions"
         out.mkdir(parents=True, exist_ok=True)
         for number, example in enumerate(data.examples(SHOWN_SOUNDS)):
-            sound = data.sounds.stretch(int(example), 0, round(LONGEST_S * data.rate))
+            sound = data.sounds.stretch(int(example), 0, round(MAX_SOUND_S * data.rate))
             name = data.corpus.names[int(example)]
             versions = [("before", sound), *reconstructions(codec, sound)]
             for level, made in versions:

@@ -15,8 +15,8 @@ from helicon.objectives.registry import OBJECTIVES, configured
 from helicon.presets import GROUPS
 from helicon.training.codecs.audio_codec import AudioCodecModule
 from helicon.training.codecs.audio_data import AudioData
-from helicon.training.codecs.codec import CodecModule
-from helicon.training.codecs.codec_data import CodecData
+from helicon.training.codecs.codec import ImageCodecModule
+from helicon.training.codecs.codec_data import ImageData
 from helicon.training.learning import fsdp2  # noqa: F401  whose strategy Lightning then knows by name
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.data import SequenceData
@@ -52,8 +52,8 @@ class Task:
 
 CODECS = {
     "codec": Task(
-        model=lambda: ImageCodecModelConfig, data=lambda: ImageDataConfig, module=CodecModule,
-        datamodule=lambda data, model: CodecData(data), data_class=CodecData,
+        model=lambda: ImageCodecModelConfig, data=lambda: ImageDataConfig, module=ImageCodecModule,
+        datamodule=lambda data, model: ImageData(data), data_class=ImageData,
     ),
     "audio-codec": Task(
         model=lambda: AudioCodecModelConfig, data=lambda: AudioDataConfig, module=AudioCodecModule,

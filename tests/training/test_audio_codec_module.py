@@ -17,7 +17,7 @@ from helicon.data.config import AudioDataConfig
 from helicon.formats.audio import Sound, read_audio, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.modalities.audio import open_codes
-from helicon.training.codecs.audio_data import ALL_S, LONGEST_S, AudioData, folder_rate
+from helicon.training.codecs.audio_data import MAX_SOUND_S, MAX_VAL_S, AudioData, folder_rate
 from helicon.training.learning.base import RunModule
 from helicon.training.resuming import resumed_config
 from helicon.training.run import HeliconCLI, run_lightning
@@ -364,7 +364,7 @@ def test_the_rate_is_that_of_most_files(tmp_path):
 
 
 def test_the_rate_is_looked_up_in_files_from_everywhere(tmp_path, monkeypatch):
-    monkeypatch.setattr("helicon.training.codecs.audio_data.LOOKED_AT", 4)
+    monkeypatch.setattr("helicon.training.codecs.audio_data.MAX_PROBED", 4)
     for number in range(7):
         write_audio(tone(10, 0, 8000 if number < 3 else 16_000), tmp_path / f"{number}.wav")
     assert folder_rate(tmp_path) == 16_000
@@ -386,11 +386,11 @@ def test_a_validation_listens_to_some_minutes(tmp_path):
         write_audio(tone(100 * (25 if number % 2 else 5), number, 100), tmp_path / f"{number:02}.wav")
     data = AudioData(AudioDataConfig(path=str(tmp_path), held_out=0.9))
     data.setup("fit")
-    batches = data.held_batches()
+    batches = data.make_val_batches()
     seconds = [batch.shape[-1] / 100 for batch in batches]
     assert all(batch.shape[:2] == (1, 1) for batch in batches)
-    assert set(seconds) == {5, LONGEST_S}
-    assert ALL_S / 2 <= sum(seconds) <= 1.5 * ALL_S
+    assert set(seconds) == {5, MAX_SOUND_S}
+    assert MAX_VAL_S / 2 <= sum(seconds) <= 1.5 * MAX_VAL_S
     assert len(batches) < len(data.val)
 
 

@@ -18,8 +18,8 @@ from training_runs import MINUTES, jumping_clock, resume_words, signalled_at, we
 from helicon.data.config import ImageDataConfig
 from helicon.formats.image import read_image, write_image
 from helicon.tokenizers.pixels import pixels_to_tensor
-from helicon.training.codecs.codec import CodecModule
-from helicon.training.codecs.codec_data import CodecData
+from helicon.training.codecs.codec import ImageCodecModule
+from helicon.training.codecs.codec_data import ImageData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.resuming import repeated_config, resumed_config
@@ -91,7 +91,7 @@ def test_pictures_that_are_all_the_same(tmp_path, quantizer):
 
 def held_out(pictures: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures that were held out, and those that were not, uint8 [B, C, H, W]."""
-    data = CodecData(ImageDataConfig(path=str(pictures), size=16, held_out=0.2))
+    data = ImageData(ImageDataConfig(path=str(pictures), size=16, held_out=0.2))
     data.setup("fit")
     return data.pictures.batch(data.val), data.pictures.batch(data.pictures.corpus.select(val=False))
 
@@ -202,7 +202,7 @@ def test_gumbel_in_pieces_and_bfloat16(pictures, tmp_path):
 def test_ddp_leaves_the_buffers_alone(pictures, tmp_path, monkeypatch):
     """It would send them in validation, too, and wait for processes without a held-out batch."""
     trained = []
-    monkeypatch.setattr(CodecModule, "on_train_end", lambda self: trained.append(self))
+    monkeypatch.setattr(ImageCodecModule, "on_train_end", lambda self: trained.append(self))
     fit(pictures, tmp_path, "run", "--trainer.max_steps=6")
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
     try:

@@ -1,4 +1,4 @@
-"""The Lightning module that trains a codec of sound: a VQ-VAE for each level, side by side.
+"""Lightning module that trains an audio codec: a VQ-VAE for each level, all at once (arXiv:2005.00341, section 3).
 
 Shapes: B windows, C channels, S samples, K codes.
 """
@@ -17,7 +17,7 @@ from helicon.formats.audio import Sound, write_audio
 from helicon.formats.spectra import mel_distance, si_sdr
 from helicon.training.codecs.audio_data import AudioData
 from helicon.training.codecs.audio_losses import LossWeights, measure_scales, sound_loss
-from helicon.training.codecs.codec_base import CodecRun
+from helicon.training.codecs.codec_base import BaseCodecModule
 from helicon.training.learning.sums import Sums
 from helicon.training.settings.config import AudioCodecModelConfig
 from helicon.training.settings.hops import parse_hops
@@ -26,12 +26,16 @@ from helicon.vqvae.codec import make_quantizer
 from helicon.vqvae.config import AudioCodecConfig, QuantizerLearning
 from helicon.vqvae.storage import bottlenecks
 
-SHOWN = 4  # held-out sounds that are written before and after
-SAMPLED = 256  # windows by which errors are scaled
+SAMPLE_SOUNDS = 4  # held-out sounds that are written before and after, from time to time
+SAMPLE_S = 10  # seconds of each
+SCALE_WINDOWS = 256  # training windows by which the scales of the loss are measured
 
 
-class AudioCodecModule(CodecRun):
-    """A codec of sound, its loss and its optimizer."""
+class AudioCodecModule(BaseCodecModule):
+    """Lightning module that trains an audio codec: its loss, its metrics and its optimizer.
+
+    Levels do not depend on each other: each reconstructs the sound from its own codes.
+    """
 
     unit = "s of sound"
     bf16 = True
@@ -39,18 +43,18 @@ class AudioCodecModule(CodecRun):
     def __init__(self, config: AudioCodecModelConfig) -> None:
         super().__init__(config)
         self.config = config
-        self._codec_config(8000, 1)  # what is wrong whatever the sounds are
+        self._codec_config(8000, 1)  # any rate: raises where options are wrong for all sounds
         self.weights = LossWeights(config.worst, config.spectral, config.mel)
 
     @property
     def data(self) -> AudioData:
-        """The data module that is trained on."""
+        """Data module of the trainer."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, AudioData)
         return data
 
     def codec_config(self, data: AudioData) -> AudioCodecConfig:
-        """Config of a codec of these sounds."""
+        """Return the config of a codec of these sounds."""
         return self._codec_config(data.rate, data.channels)
 
     def _codec_config(self, rate: int, channels: int) -> AudioCodecConfig:
@@ -58,24 +62,26 @@ class AudioCodecModule(CodecRun):
         return AudioCodecConfig(**asdict(self.config.nets), hops=hops, rate=rate, channels=channels)
 
     def check(self, data: AudioData) -> None:
-        """ValueError for windows that codes cannot tile."""
+        """Raise ValueError for windows that are no multiple of the top hop, or hold fewer than 4 of its codes."""
         hop = self.codec_config(data).hops[-1]
         if data.window % hop or data.window < 4 * hop:
             raise ValueError(f"--data.window {data.window} is not a multiple, at least 4 times, of the top hop {hop}")
 
     def plan(self, data: AudioData) -> tuple[nn.Module, str]:
-        """The codec that will be trained, and what it does with the data."""
+        """Make the codec that would be trained, and describe its sounds and codes in a line, for the log."""
         codec = AudioCodec(self.codec_config(data))
         speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.config.hops)
         size = codec.level(0).codebook_size
         return codec, f"{data.rate:,} samples a second to {speeds} of {self.describe_codes(size)}"
 
     def make_codec(self) -> nn.Module:
-        """A codec, freshly initialised, whose nets see the sounds at a standard deviation of 1."""
-        config, own = self.codec_config(self.data), self.config
-        learning = QuantizerLearning(decay=own.decay, commitment=own.commitment, kl=own.kl, rare=own.rare)
+        """Make a codec with random weights, whose networks get the sounds at a standard deviation of 1."""
+        config, options = self.codec_config(self.data), self.config
+        learning = QuantizerLearning(
+            decay=options.decay, commitment=options.commitment, kl=options.kl, rare=options.rare
+        )
         quantizers = [make_quantizer(config, learning) for _ in config.hops]
-        codec, windows = AudioCodec(config, quantizers), self.data.sample(SAMPLED)
+        codec, windows = AudioCodec(config, quantizers), self.data.sample(SCALE_WINDOWS)
         self.scales = measure_scales(windows[:, :-1], windows[:, -1:], config.rate)
         for level in codec.levels:
             assert isinstance(level, AudioCodecLevel)
@@ -83,7 +89,15 @@ class AudioCodecModule(CodecRun):
         return codec
 
     def metric_name(self, name: str, part: str) -> str:
-        """With the hop, where there are several levels."""
+        """Return the name under which a metric of a level is logged.
+
+        Args:
+            name: of the metric, such as `val/usage`.
+            part: name of the level.
+
+        Returns:
+            The name, followed by the level's hop where there are several levels.
+        """
         return name if len(self.parts) == 1 else f"{name}-{self._hop(part)}"
 
     def _hop(self, part: str) -> int:
@@ -92,42 +106,57 @@ class AudioCodecModule(CodecRun):
         return level.hop
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Loss of a batch of windows [B, C + 1, S], the last channel of which is the mask; the sum over the levels."""
+        """Compute the loss of a batch, log it and count the codes.
+
+        Args:
+            batch: windows [B, C + 1, S], the last channel the mask.
+            batch_idx: number of the batch, for the message when the loss is not finite.
+
+        Returns:
+            Scalar: reconstruction and quantizer losses of this process, summed over the levels.
+        """
         self.update_quantizers()
         sound, mask = batch[:, :-1], batch[:, -1:]
         total = sound.new_zeros(())
         for name, level in self.parts.items():
-            heard = level(sound)
+            output = level(sound)
             with torch.autocast(sound.device.type, enabled=False):
-                made = sound_loss(heard.sound, sound, mask, self.data.rate, self.scales, self.weights)
-            total = total + made + heard.loss
+                reconstruction_loss = sound_loss(output.sound, sound, mask, self.data.rate, self.scales, self.weights)
+            total = total + reconstruction_loss + output.loss
             if level.started:
-                self.count(name, heard.codes)
+                self.count(name, output.codes)
         self.log("train/loss", self.reduce_loss(total, batch_idx), batch_size=1)
         return total
 
     def on_validation_epoch_start(self) -> None:
-        """Starts adding up errors and codes."""
+        """Start the sums of errors and the counts of codes."""
         self._sums = {name: Sums(5, self.device) for name in self.parts}
-        self._held = self.zero_counts()
+        self._val_counts = self.zero_counts()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Adds a sound's figures at each level: squared error, energy, SI-SDR, mel distance, and one for its number."""
+        """Add a sound's squared error, energy, SI-SDR and mel distance at each level, and its codes.
+
+        Args:
+            batch: a sound [1, C, S].
+            batch_idx: not used.
+        """
         for name, level in self.parts.items():
             assert isinstance(level, AudioCodecLevel)
             codes = level.encode(batch)
-            made = level.decode(codes)[..., : batch.shape[-1]]
-            self.count(name, codes, self._held)
+            reconstruction = level.decode(codes)[..., : batch.shape[-1]]
+            self.count(name, codes, self._val_counts)
             energy = batch.square().sum()
-            if energy > 0:  # silence has no ratio
-                # As `reconstruct` has it, chunk by chunk; torchmetrics' differs where what was made is silent
-                ratio, mel = si_sdr(batch, made).mean(), mel_distance(batch, made, self.data.rate).mean()
-                self._sums[name].update((made - batch).square().sum(), energy, ratio, mel, 1.0)
+            if energy > 0:  # silence has no signal-to-distortion ratio
+                # Not torchmetrics' SI-SDR, which differs from `helicon reconstruct` where the reconstruction is silent
+                ratio = si_sdr(batch, reconstruction).mean()
+                mel = mel_distance(batch, reconstruction, self.data.rate).mean()
+                self._sums[name].update((reconstruction - batch).square().sum(), energy, ratio, mel, 1.0)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs `val/loss`, the share of the energy that is lost, SI-SDR, mel distance, usage and perplexity.
+        """Log `val/loss`, and SI-SDR in dB, mel distance, usage and perplexity of each level.
 
-        The loss is the mean over the levels. Before there is a codebook, nothing.
+        `val/loss` is the squared error as a share of the sounds' energy, a mean over the levels; 0 is best, and silence
+        has 1. SI-SDR and mel distance are means over the sounds. Nothing is logged before there is a codebook.
         """
         if not self.started:
             return
@@ -136,58 +165,69 @@ class AudioCodecModule(CodecRun):
             error, energy, ratio, mel, count = sums.compute().tolist()
             if count:
                 losses.append(error / energy)
-                found = {"val/si_sdr": ratio / count, "val/mel_distance": mel / count}
-                self.log_figures({self.metric_name(key, name): value for key, value in found.items()})
+                figures = {"val/si_sdr": ratio / count, "val/mel_distance": mel / count}
+                self.log_figures({self.metric_name(key, name): value for key, value in figures.items()})
         if losses:
             self.log_figures({"val/loss": float(np.mean(losses))})
-        self.log_figures(self.codebooks(self._held))
+        self.log_figures(self.codebook_metrics(self._val_counts))
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
     def used_codes(self, codec: nn.Module) -> dict[str, Tensor]:
-        """Part -> bool [K]: codes that some sound to train on has."""
-        found = {}
+        """Return level name -> bool [K]: True for codes that some training sound has."""
+        used = {}
         for name, level in bottlenecks(codec).items():
             assert isinstance(level, AudioCodecLevel)
-            found[name] = torch.zeros(level.codebook_size, dtype=torch.bool)
-            for sounds in self.data.whole_sounds():
+            used[name] = torch.zeros(level.codebook_size, dtype=torch.bool)
+            for sounds in self.data.sound_groups():
                 for codes in level.encode_many([sound.to(self.device) for sound in sounds]):
-                    found[name][codes.unique().cpu()] = True
-        return found
+                    used[name][codes.unique().cpu()] = True
+        return used
 
     def write_samples(self, path: Path) -> None:
-        """PATH-N-before.wav and PATH-N-hopH.wav of some held-out sounds (of training, where none is)."""
+        """Write PATH-N-before.wav and PATH-N-hopH.wav of some held-out sounds.
+
+        Training sounds where none is held out.
+        """
         if not self.started:
             return
         self.codec.eval()
-        for number, example in enumerate(self.data.examples(SHOWN)):
-            before = self.data.sounds.stretch(int(example), 0, 10 * self.data.rate)
-            for name, made in [("before", before), *reconstructions(self.codec, before.to(self.device))]:
+        for number, example in enumerate(self.data.examples(SAMPLE_SOUNDS)):
+            before = self.data.sounds.stretch(int(example), 0, SAMPLE_S * self.data.rate)
+            for name, version in [("before", before), *reconstructions(self.codec, before.to(self.device))]:
                 target = path.with_name(f"{path.name}-{number}-{name}.wav")
-                write_audio(Sound(made.T.cpu().numpy(), self.data.rate), target)
+                write_audio(Sound(version.T.cpu().numpy(), self.data.rate), target)
 
     def throughput_units(self, batch: Tensor) -> float:
-        """Seconds of sound."""
+        """Return the seconds of sound of a batch, without padding."""
         return float(batch[:, -1].sum()) / self.data.rate
 
     def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
-        """How good reconstructions of held-out sounds are, and how much of the codebook they use."""
+        """Describe loss, and SI-SDR in dB and use of the codebook of each level, for the progress line."""
         words = [f"loss {float(metrics['train/loss']):.3f}"] if "train/loss" in metrics else []
         for part in self.parts:
-            at = [self.metric_name(f"val/{name}", part) for name in ("si_sdr", "usage", "perplexity")]
-            if all(name in metrics for name in at):
-                ratio, usage, perplexity = (float(metrics[name]) for name in at)
+            names = [self.metric_name(f"val/{name}", part) for name in ("si_sdr", "usage", "perplexity")]
+            if all(name in metrics for name in names):
+                ratio, usage, perplexity = (float(metrics[name]) for name in names)
                 hop = f"hop {self._hop(part)}: " if len(self.parts) > 1 else ""
                 words.append(f"{hop}SI-SDR {ratio:.2f} dB, {100 * usage:.0f} % of codes, perplexity {perplexity:.0f}")
         return words
 
 
 def reconstructions(codec: AudioCodec, sound: Tensor) -> list[tuple[str, Tensor]]:
-    """(name, [C, S]) of a sound [C, S] after each level, finest first."""
-    made = []
+    """Reconstruct a sound from the codes of each level.
+
+    Args:
+        codec: in evaluation mode.
+        sound: [C, S] in [-1, 1], of any length.
+
+    Returns:
+        (`hopH`, reconstruction [C, S]) of each level, finest first.
+    """
+    versions = []
     for level in codec.levels:
         assert isinstance(level, AudioCodecLevel)
-        made.append((f"hop{level.hop}", level.decode_long(level.encode_long(sound))[:, : sound.shape[1]]))
-    return made
+        versions.append((f"hop{level.hop}", level.decode_long(level.encode_long(sound))[:, : sound.shape[1]]))
+    return versions

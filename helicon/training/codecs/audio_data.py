@@ -1,4 +1,4 @@
-"""The Lightning data module of sound codecs: a folder of sounds as batches of windows."""
+"""Lightning data module of audio codecs: a folder of sounds as batches of windows."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ from helicon.formats.audio import common_rate
 from helicon.modalities import registry
 from helicon.training.codecs.raw_data import RawData
 
-LONGEST_S, ALL_S = 20.0, 120.0  # of one held-out sound, and of all, that a validation listens to
-TOGETHER = 1 << 22  # samples of sounds that are encoded at a time
-LOOKED_AT = 100  # files whose rate is looked up, where none is given
+# Seconds of a held-out sound, and of all of them, that a validation decodes: bounds its time, whatever the folder
+MAX_SOUND_S, MAX_VAL_S = 20.0, 120.0
+GROUP_SAMPLES = 1 << 22  # samples of the sounds that are loaded at a time: 16 MiB of float32
+MAX_PROBED = 100  # files whose sampling rate is looked up: enough for a majority, and quick in a folder of any size
 
 
 class AudioData(RawData):
-    """Any folder of sounds, searched recursively, read once into a cache; batch t is a function of (data, seed, t)."""
+    """Data module of audio codecs: windows of the sounds of a folder; batch t is a function of (data, seed, t).
+
+    The folder is searched recursively and read once into a cache. Without `config.rate`, its most common rate is taken.
+
+    Attributes:
+        channels: of the batches; files with more or fewer are converted.
+        window: samples of a window.
+        rate: samples a second.
+    """
 
     medium = "audio"
 
@@ -36,61 +45,80 @@ class AudioData(RawData):
 
     @property
     def reading(self) -> dict[str, int]:
-        """Options with which files are read."""
+        """Options with which sound files are read, as a codec stores them."""
         return {"rate": self.rate, "channels": self.channels}
 
     @cached_property
     def sounds(self) -> Sounds:
-        """All sounds, once prepared."""
+        """All sounds, training and held out; available once prepared."""
         return Sounds(self.corpus, self.medium, self.channels)
 
     @property
     def seconds(self) -> float:
-        """Of sound to train on."""
+        """Total seconds of the training sounds."""
         return float(self.sounds.lengths[self.train].sum()) / self.rate
 
     def make_batches(self, rank: int, world: int) -> SoundBatches:
-        """Batches float32 [B, C + 1, S], the last channel the mask."""
+        """Make the batches of training windows.
+
+        Args:
+            rank: of this process.
+            world: number of processes.
+
+        Returns:
+            Batches float32 [B, C + 1, S], the last channel the mask.
+        """
         return SoundBatches(self.sounds, self.window, self.batch_size, self.seed, self.ranges, rank, world)
 
     def sample(self, count: int) -> Tensor:
-        """float32 [count, C + 1, S]: windows to train on that do not depend on the process."""
+        """Draw training windows, float32 [count, C + 1, S], the same on every process."""
         return SoundBatches(self.sounds, self.window, count, self.seed).batch(0)
 
-    def held_batches(self) -> list[Tensor]:
-        """Held-out sounds, float32 [1, C, S] each, spread evenly over them; none is cut but very long ones."""
-        each = np.minimum(self.sounds.lengths[self.val], round(LONGEST_S * self.rate))
-        share = min(1.0, ALL_S * self.rate / max(1, int(each.sum())))
+    def make_val_batches(self) -> list[Tensor]:
+        """Load held-out sounds, float32 [1, C, S], spread evenly over all; they are cut at MAX_SOUND_S only."""
+        lengths = np.minimum(self.sounds.lengths[self.val], round(MAX_SOUND_S * self.rate))
+        share = min(1.0, MAX_VAL_S * self.rate / max(1, int(lengths.sum())))
         chosen = self.val[:: max(1, round(1 / share))]
-        return [self.sounds.stretch(int(i), 0, round(LONGEST_S * self.rate))[None] for i in chosen]
+        return [self.sounds.stretch(int(i), 0, round(MAX_SOUND_S * self.rate))[None] for i in chosen]
 
-    def whole_sounds(self) -> Iterator[list[Tensor]]:
-        """All sounds to train on, float32 [C, S], several short ones at a time."""
-        group_of = np.cumsum(self.channels * self.sounds.lengths[self.train]) // TOGETHER
+    def sound_groups(self) -> Iterator[list[Tensor]]:
+        """Yield all training sounds, float32 [C, S], in groups of about GROUP_SAMPLES."""
+        group_of = np.cumsum(self.channels * self.sounds.lengths[self.train]) // GROUP_SAMPLES
         for group in np.split(self.train, np.flatnonzero(np.diff(group_of)) + 1):
             yield [self.sounds.stretch(int(i)) for i in group]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with, whatever the folder now holds."""
+        """Return the state of a checkpoint: the rate, which a resumed run keeps whatever the folder now holds."""
         return {"rate": self.rate}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`."""
+        """Restore the state of a checkpoint; inverse of `state_dict`."""
         self.rate = int(state["rate"])
         self.source.options["rate"] = self.rate  # type: ignore[index]
 
 
 def folder_rate(path: Path, manifest: Path | None = None) -> int:
-    """Samples a second of most files of a folder; of so many of them, spread evenly."""
+    """Find the most common sampling rate of a folder, among MAX_PROBED files spread evenly.
+
+    Args:
+        path: folder, searched recursively, or one file.
+        manifest: list of files, instead of searching.
+
+    Returns:
+        Samples a second; the higher of two that are equally common.
+
+    Raises:
+        DataError: there are no sounds, or none of them can be opened.
+    """
     entries = scan(path, [registry.get(AudioData.medium)], manifest).entries
-    files = [entry.files[AudioData.medium] for entry in entries[:: -(-len(entries) // LOOKED_AT)]]
-    with ExitStack() as places:
+    files = [entry.files[AudioData.medium] for entry in entries[:: -(-len(entries) // MAX_PROBED)]]
+    with ExitStack() as stack:
         paths = []
         for file in files:
-            with suppress(OSError, ValueError):  # one that is not copied out of its shard is skipped later
-                paths.append(places.enter_context(at_path(file)))
+            with suppress(OSError, ValueError):  # not readable in its shard: reported when it is read
+                paths.append(stack.enter_context(at_path(file)))
         try:
             return common_rate(paths)
-        except ValueError:  # said with its reason when it is read
-            told = f"none of {len(files)} sounds could be opened; say --data.rate to see why"
-            raise DataError(f"{path}: {told}") from None
+        except ValueError:  # the reasons are reported when the files are read
+            message = f"none of {len(files)} sounds could be opened; say --data.rate to see why"
+            raise DataError(f"{path}: {message}") from None

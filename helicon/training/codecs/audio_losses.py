@@ -1,4 +1,4 @@
-"""What a reconstruction of sound is trained on: the waveform, its worst samples, its spectra, log-mel.
+"""Reconstruction loss of audio codecs: waveform, its worst samples, spectra and log-mel (Jukebox, arXiv:2005.00341).
 
 Shapes: B windows, C channels, S samples.
 """
@@ -13,14 +13,22 @@ from torch import Tensor
 
 from helicon.formats.spectra import log_mel, spectrogram
 
-WORST = 1 / 64  # share of a window's samples whose errors count once more (Jukebox: 2,048 of some 131,000)
-SPANS_S = (0.046, 0.023, 0.0116)  # Fourier windows: 2048, 1024 and 512 samples at 44.1 kHz, as Jukebox has them
-OVERLAP = 5  # hops a window
+WORST_SHARE = 1 / 64  # share of a window's samples whose errors count once more (Jukebox: 2,048 of some 131,000)
+# Seconds of the Fourier transforms: 2048, 1024 and 512 samples at 44.1 kHz, as Jukebox has them
+WINDOWS_S = (0.046, 0.023, 0.0116)
+HOPS_PER_WINDOW = 5  # as Jukebox has them: 240, 120 and 50 samples in windows of 1200, 600 and 240
+MIN_SCALE = 1e-9  # of the scales, so that the loss of silent training sounds is finite
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Of the parts of the loss beside the waveform's, whose weight is 1."""
+    """Weights of the parts of the loss beside the waveform's, whose weight is 1.
+
+    Attributes:
+        worst: of the mean squared error of the worst samples.
+        spectral: of the mean squared error of the spectra.
+        mel: of the mean absolute difference of log-mel magnitudes, which Jukebox does not have; 0 leaves it out.
+    """
 
     worst: float = 0.02
     spectral: float = 0.1
@@ -29,46 +37,73 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class LossScales:
-    """What errors are measured by: the sounds' variance, and the mean square of their spectra at each resolution."""
+    """Scales by which squared errors are divided, so that the loss does not depend on how loud the sounds are.
+
+    Attributes:
+        variance: mean square of the training sounds, without their padding.
+        spectra: mean square of their magnitudes at each of `resolutions`.
+    """
 
     variance: float
     spectra: tuple[float, ...]
 
 
 def resolutions(rate: int) -> list[int]:
-    """Samples of the Fourier windows: powers of 2, at least 32."""
-    return [max(32, 1 << round(torch.tensor(span * rate).log2().item())) for span in SPANS_S]
+    """Return the samples of the Fourier windows at a sampling rate: powers of 2, at least 32."""
+    return [max(32, 1 << round(torch.tensor(span * rate).log2().item())) for span in WINDOWS_S]
 
 
 def measure_scales(sound: Tensor, mask: Tensor, rate: int) -> LossScales:
-    """Of windows [B, C, S] to train on; mask [B, 1, S]."""
+    """Measure the scales of training sounds.
+
+    Args:
+        sound: windows [B, C, S].
+        mask: [B, 1, S], 1 for samples of the sound and 0 for padding.
+        rate: samples a second.
+
+    Returns:
+        Scales of at least MIN_SCALE.
+    """
     sound = sound * mask
     variance = float(sound.double().square().sum() / (mask.sum() * sound.shape[1]).clamp(min=1))
-    spectra = tuple(max(float(_spectrum(sound, n).double().square().mean()), 1e-9) for n in resolutions(rate))
-    return LossScales(max(variance, 1e-9), spectra)
+    spectra = tuple(max(float(_spectrum(sound, n).double().square().mean()), MIN_SCALE) for n in resolutions(rate))
+    return LossScales(max(variance, MIN_SCALE), spectra)
 
 
 def sound_loss(
-    made: Tensor, sound: Tensor, mask: Tensor, rate: int, scales: LossScales, weights: LossWeights
+    reconstruction: Tensor, sound: Tensor, mask: Tensor, rate: int, scales: LossScales, weights: LossWeights
 ) -> Tensor:
-    """Scalar: mean squared error over the variance, plus the rest by weight; padding adds nothing.
+    """Compute the reconstruction loss, in float32; padding adds nothing.
 
-    Section 3.2 and appendix B.1 of arXiv:2005.00341; the spectra are compared by mean squares here.
+    Section 3.2 and appendix B.1 of arXiv:2005.00341. Deviations: the spectra are compared by mean squares, windows are
+    as long as their transforms, and log-mel is compared, too.
+
+    Args:
+        reconstruction: output of the decoder [B, C, S].
+        sound: windows [B, C, S] in [-1, 1].
+        mask: [B, 1, S], 1 for samples of the sound and 0 for padding.
+        rate: samples a second.
+        scales: of the training sounds.
+        weights: of the parts.
+
+    Returns:
+        Scalar: mean squared error over the variance, plus the other parts by weight.
     """
-    made, sound = made.float() * mask, sound.float() * mask
-    mel = F.l1_loss(log_mel(made, rate), log_mel(sound, rate)) if weights.mel else made.new_zeros(())
-    squares_BS = (made - sound).square().mean(1)
-    worst = max(1, round(WORST * squares_BS.shape[1]))
+    reconstruction, sound = reconstruction.float() * mask, sound.float() * mask
+    mel = F.l1_loss(log_mel(reconstruction, rate), log_mel(sound, rate)) if weights.mel else sound.new_zeros(())
+    squares_BS = (reconstruction - sound).square().mean(1)
+    worst = max(1, round(WORST_SHARE * squares_BS.shape[1]))
     wave = squares_BS.mean() + weights.worst * squares_BS.topk(worst, dim=1).values.mean()
     loss = wave / scales.variance + weights.mel * mel
     if weights.spectral:
         parts = [
-            F.mse_loss(_spectrum(made, n), _spectrum(sound, n)) / whole
-            for n, whole in zip(resolutions(rate), scales.spectra)
+            F.mse_loss(_spectrum(reconstruction, n), _spectrum(sound, n)) / scale
+            for n, scale in zip(resolutions(rate), scales.spectra)
         ]
         loss = loss + weights.spectral * torch.stack(parts).mean()
     return loss
 
 
 def _spectrum(x: Tensor, window: int) -> Tensor:
-    return spectrogram(x, window, max(1, window // OVERLAP), window)
+    """Compute magnitude spectra under Hann windows as long as the transform."""
+    return spectrogram(x, window, max(1, window // HOPS_PER_WINDOW), window)

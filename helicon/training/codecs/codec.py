@@ -1,4 +1,4 @@
-"""The Lightning module that trains a codec on batches of pictures.
+"""Lightning module that trains an image codec.
 
 Shapes: B pictures, C channels, H x W pixels, h x w codes, K codes.
 """
@@ -14,21 +14,21 @@ from torchmetrics.image import PeakSignalNoiseRatio
 
 from helicon.formats.sheets import before_and_after
 from helicon.tokenizers.pixels import arrays, pixels_to_tensor, tensor_to_pixels
-from helicon.training.codecs.codec_base import CodecRun
-from helicon.training.codecs.codec_data import CodecData
+from helicon.training.codecs.codec_base import BaseCodecModule
+from helicon.training.codecs.codec_data import ImageData
 from helicon.training.learning.sums import Sums
 from helicon.training.settings.config import ImageCodecModelConfig
 from helicon.vqvae.codec import ImageCodec, make_quantizer
 from helicon.vqvae.config import QuantizerLearning
 
-SHOWN = 12  # held-out pictures in the grid
-MAX_DB = 120.0  # of pictures that are the same
-PART = ""  # a codec of pictures has one bottleneck, itself
-ROUNDING = (2 / 255) ** 2 / 12  # mean squared error of values in [-1, 1] that are rounded to 8 bits
+SAMPLE_PICTURES = 12  # held-out pictures that are written before and after, from time to time
+MAX_PSNR_DB = 120.0  # PSNR of equal pictures, which would be infinite
+ONLY_PART = ""  # name of the only bottleneck: the codec itself
+ROUNDING_MSE = (2 / 255) ** 2 / 12  # mean squared error of rounding values in [-1, 1] to 8 bits: step^2 / 12
 
 
-class CodecModule(CodecRun):
-    """A codec of pictures, its loss and its optimizer."""
+class ImageCodecModule(BaseCodecModule):
+    """Lightning module that trains an image codec: its loss, its metrics and its optimizer."""
 
     unit = "pictures"
 
@@ -37,19 +37,19 @@ class CodecModule(CodecRun):
         self.config = config
 
     @property
-    def data(self) -> CodecData:
-        """The data module that is trained on."""
+    def data(self) -> ImageData:
+        """Data module of the trainer."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, CodecData)
+        assert isinstance(data, ImageData)
         return data
 
-    def check(self, data: CodecData) -> None:
-        """ValueError for pictures that codes cannot tile."""
+    def check(self, data: ImageData) -> None:
+        """Raise ValueError for pictures whose sides are no multiple of a code's."""
         if data.size % self.config.factor:
             raise ValueError(f"--data.size {data.size} is not a multiple of --model.factor {self.config.factor}")
 
-    def plan(self, data: CodecData) -> tuple[nn.Module, str]:
-        """The codec that will be trained, and what it does with the data."""
+    def plan(self, data: ImageData) -> tuple[nn.Module, str]:
+        """Make the codec that would be trained, and describe its pictures and codes in a line, for the log."""
         codec, grid = ImageCodec(self.config.codec), data.size // self.config.factor
         return (
             codec,
@@ -57,7 +57,7 @@ class CodecModule(CodecRun):
         )
 
     def make_codec(self) -> nn.Module:
-        """A codec, freshly initialised."""
+        """Make a codec with random weights, kernels channels-last in memory."""
         config = self.config
         learning = QuantizerLearning(decay=config.decay, commitment=config.commitment, kl=config.kl)
         quantizer = make_quantizer(config, learning)
@@ -65,51 +65,65 @@ class CodecModule(CodecRun):
         return codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Reconstruction and quantizer's loss of a batch uint8 [B, C, H, W]."""
+        """Compute the loss of a batch, log it and count the codes.
+
+        Args:
+            batch: pictures uint8 [B, C, H, W].
+            batch_idx: number of the batch, for the message when the loss is not finite.
+
+        Returns:
+            Scalar: reconstruction and quantizer loss of this process.
+        """
         self.update_quantizers()
-        seen = self.codec(pixels_to_tensor(batch))
-        loss = self.reduce_loss(seen.loss, batch_idx)
+        output = self.codec(pixels_to_tensor(batch))
+        loss = self.reduce_loss(output.loss, batch_idx)
         if self.started:
-            self.count(PART, seen.codes)
+            self.count(ONLY_PART, output.codes)
         self.log("train/loss", loss, batch_size=1)
-        return seen.loss
+        return output.loss
 
     def on_validation_epoch_start(self) -> None:
-        """Starts adding up squared errors and codes."""
+        """Start the sums of squared errors and the counts of codes."""
         self._errors = Sums(2, self.device)
         self._psnr = PeakSignalNoiseRatio(data_range=2.0).to(self.device)  # of values in [-1, 1]
-        self._held = self.zero_counts()
+        self._val_counts = self.zero_counts()
         self._mean = pixels_to_tensor(self.data.mean[None]).double()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Adds a batch's squared error, that of the mean picture, and its codes."""
+        """Add a batch's squared error, the squared error of the mean picture, and the codes.
+
+        Args:
+            batch: pictures uint8 [B, C, H, W].
+            batch_idx: not used.
+        """
         media = pixels_to_tensor(batch)
         codes = self.codec.encode(media)
-        made, mean = self.codec.decode(codes), self._mean.to(media)
-        self._errors.update((made - media).square().sum(), (media - mean).square().sum())
-        self._psnr.update(made, media)
-        self.count(PART, codes, self._held)
+        reconstruction, mean = self.codec.decode(codes), self._mean.to(media)
+        self._errors.update((reconstruction - media).square().sum(), (media - mean).square().sum())
+        self._psnr.update(reconstruction, media)
+        self.count(ONLY_PART, codes, self._val_counts)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs `val/loss`, the share of the mean picture's squared error that is left, PSNR, usage and perplexity.
+        """Log `val/loss`, PSNR in dB, and usage and perplexity of the codes; nothing before there is a codebook.
 
-        The mean picture's error counts as that of rounding at least: pictures may be all the same. Those of training
-        codes are over the batches since the last validation. Before there is a codebook, nothing.
+        `val/loss` is the squared error as a share of the mean picture's, so that 1 is no better than the mean picture.
+        The mean picture's error counts as the error of rounding at least, since all pictures may be the same. Usage and
+        perplexity of training codes are over the batches since the last validation.
         """
         if not self.started:
             return
-        error, whole = self._errors.compute().tolist()
-        if values := float(self.sum_over_ranks(self._held[PART]).sum()) * self.config.factor**2 * 3:
-            share = error / max(whole, ROUNDING * values)
-            self.log_figures({"val/loss": share, "val/psnr": min(float(self._psnr.compute()), MAX_DB)})
-        self.log_figures(self.codebooks(self._held))
+        error, mean_error = self._errors.compute().tolist()
+        if values := float(self.sum_over_ranks(self._val_counts[ONLY_PART]).sum()) * self.config.factor**2 * 3:
+            share = error / max(mean_error, ROUNDING_MSE * values)
+            self.log_figures({"val/loss": share, "val/psnr": min(float(self._psnr.compute()), MAX_PSNR_DB)})
+        self.log_figures(self.codebook_metrics(self._val_counts))
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
     def used_codes(self, codec: nn.Module) -> dict[str, Tensor]:
-        """bool [K]: codes that some picture to train on has."""
+        """Return bool [K] of the only part: True for codes that some training picture has."""
         assert isinstance(codec, ImageCodec)
         pictures = self.data.pictures
         used = torch.zeros(codec.codebook_size, dtype=torch.bool)
@@ -117,22 +131,25 @@ class CodecModule(CodecRun):
         for start in range(0, len(train), 256):
             batch = pictures.batch(train[start : start + 256]).to(self.device)
             used[codec.encode(pixels_to_tensor(batch)).unique().cpu()] = True
-        return {PART: used}
+        return {ONLY_PART: used}
 
     def write_samples(self, path: Path) -> None:
-        """PATH-reconstructions.png: held-out pictures (of training, where none is) before and after."""
+        """Write PATH-reconstructions.png: some held-out pictures and their reconstructions.
+
+        Training pictures where none is held out.
+        """
         if not self.started:
             return
         self.codec.eval()
-        before = self.data.pictures.batch(self.data.examples(SHOWN)).to(self.device)
+        before = self.data.pictures.batch(self.data.examples(SAMPLE_PICTURES)).to(self.device)
         write_reconstructions(self.codec, before, path.with_name(f"{path.name}-reconstructions.png"))
 
     def throughput_units(self, batch: Tensor) -> int:
-        """Pictures."""
+        """Return the number of pictures of a batch."""
         return len(batch)
 
     def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
-        """How good reconstructions of held-out pictures are, and how much of the codebook they use."""
+        """Describe loss, validation error, PSNR in dB and use of the codebook, for the progress line."""
         words = [f"loss {float(metrics['train/loss']):.4f}"] if "train/loss" in metrics else []
         if "val/psnr" in metrics:
             words += [f"error {float(metrics['val/loss']):.4f}", f"PSNR {float(metrics['val/psnr']):.2f} dB"]
@@ -142,6 +159,12 @@ class CodecModule(CodecRun):
 
 
 def write_reconstructions(codec: ImageCodec, before: Tensor, path: Path) -> None:
-    """Writes a PNG of pictures uint8 [B, C, H, W] beside what the codec makes of them."""
+    """Write a PNG of pictures and their reconstructions side by side.
+
+    Args:
+        codec: in evaluation mode.
+        before: pictures uint8 [B, C, H, W].
+        path: of the PNG.
+    """
     after = codec.decode(codec.encode(pixels_to_tensor(before)))
     before_and_after(list(zip(arrays(before), tensor_to_pixels(after))), path)

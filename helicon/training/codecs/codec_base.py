@@ -1,4 +1,4 @@
-"""What the trainings of all codecs share: counts of the codes used, over processes and resumptions; saving."""
+"""Base of the Lightning modules that train codecs: code counts over processes and resumptions, figures, saving."""
 
 from __future__ import annotations
 
@@ -21,107 +21,144 @@ from helicon.vqvae.codec import Bottleneck
 from helicon.vqvae.storage import CodecBundle, bottlenecks, codec_plugins, inference_state_dict, save_codec
 
 
-class CodecRun(RunModule):
-    """A codec of one or more bottlenecks, each with a codebook; `part` names one of them, as `bottlenecks` does."""
+class BaseCodecModule(RunModule):
+    """Lightning module that trains a codec of one or more bottlenecks, each with a codebook of its own.
 
-    bf16 = False  # whether it learns as well in bfloat16
-    config: Any  # of the networks, and of how they learn
+    Methods take the name of a bottleneck as `part`: the prefix that `bottlenecks` returns.
+
+    Attributes:
+        bf16: True where `plan_codec` may choose mixed bfloat16 precision.
+        config: options of the networks and of their training, a config of `training.settings`.
+        drop_unused: True leaves out the codes that no training example has when the codec is saved.
+        codec: the network; None before `configure_model`.
+    """
+
+    bf16 = False
+    config: Any
 
     def __init__(self, config: CodecLearningConfig) -> None:
         super().__init__(config)
         self.drop_unused = config.drop_unused
-        self.codec: Any = None  # an nn.Module, once configured
+        self.codec: Any = None
 
     def check(self, data: Any) -> None:
-        """ValueError in one line for data that this codec cannot be trained on."""
+        """Raise ValueError, its message a line, for data that this codec cannot be trained on."""
         raise NotImplementedError
 
     def plan(self, data: Any) -> tuple[nn.Module, str]:
-        """The codec that will be trained, and what it does with the data."""
+        """Make the codec that would be trained, and describe its input and codes in a line, for the log."""
         raise NotImplementedError
 
     def make_codec(self) -> nn.Module:
-        """A codec, freshly initialised."""
+        """Make a codec with random weights."""
         raise NotImplementedError
 
     def used_codes(self, codec: nn.Module) -> Mapping[str, Tensor]:
-        """Part -> bool [K]: codes that something to train on has."""
+        """Return part -> bool [K]: True for codes that some training example has."""
         raise NotImplementedError
 
     def metric_name(self, name: str, part: str) -> str:
-        """How a figure of a part is logged."""
+        """Return the name under which a metric of a bottleneck is logged.
+
+        Args:
+            name: of the metric, such as `val/usage`.
+            part: name of the bottleneck.
+
+        Returns:
+            The name itself, as in a codec of one bottleneck.
+        """
         return name
 
     @property
     def parts(self) -> dict[str, Bottleneck]:
-        """The codec's bottlenecks."""
+        """Bottlenecks of the codec, by name."""
         return bottlenecks(self.codec)
 
     @property
     def started(self) -> bool:
-        """Whether every part has a codebook yet."""
+        """True once every bottleneck has a codebook; until then codes are meaningless."""
         return all(part.started for part in self.parts.values())
 
     @property
-    def raw(self) -> RawData:
-        """The data module that is trained on, of whatever medium."""
+    def raw_data(self) -> RawData:
+        """Data module of the trainer, of whatever medium."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, RawData)
         return data
 
     def prepare_data(self) -> None:
-        """Refuses what cannot be trained on before there is a run."""
-        self.check(self.raw)
+        """Check the data before there is a run folder; raises what `check` does."""
+        self.check(self.raw_data)
 
     def plugins(self) -> list[Plugin]:
-        """Those that its networks and its quantizer come from."""
+        """List the plugins that the networks and the quantizer come from."""
         return codec_plugins(self.config)
 
     def bundle(self, notes: dict[str, Any]) -> CodecBundle:
-        """The codec as it stands."""
-        return CodecBundle(self.codec, self.raw.medium, self.raw.reading, notes)
+        """Return the codec as it is now, with its medium and these remarks on the training."""
+        return CodecBundle(self.codec, self.raw_data.medium, self.raw_data.reading, notes)
 
     def configure_model(self) -> None:
-        """Builds the codec."""
+        """Make the codec from the data's seed, once; TrainingError unless a checkpoint to resume fits it."""
         if self.codec is not None:
             return
-        self.check_expected("codec", lambda: self.plan(self.raw)[0])
-        torch.manual_seed(self.raw.seed)
+        self.check_expected("codec", lambda: self.plan(self.raw_data)[0])
+        torch.manual_seed(self.raw_data.seed)
         self.codec = self.make_codec()
         self._counts = self.zero_counts()
-        # The quantizer keeps its own alike; DDP, which sends all buffers at every step of a validation too, would wait
-        # for ever for processes that have fewer held-out batches
+        # The quantizer synchronizes its buffers itself. DDP broadcasts all buffers at each step, of a validation too,
+        # and would wait for ever for processes that have fewer validation batches
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
     def describe_codes(self, size: int) -> str:
-        """How many codes there are, for people; of a quantizer that has another number than it is asked for, too."""
-        asked = f", as many as {self.config.quantizer} makes, not the {self.config.codes} of --model.codes"
-        return f"{size} codes{asked if size != self.config.codes else ''}"
+        """Describe the number of codes, and why it is not `--model.codes` where the quantizer sets its own."""
+        reason = f", as many as {self.config.quantizer} makes, not the {self.config.codes} of --model.codes"
+        return f"{size} codes{reason if size != self.config.codes else ''}"
 
     def zero_counts(self) -> dict[str, Tensor]:
-        """Part -> zeros int64 [K]."""
+        """Return part -> zeros int64 [K], counts of codes."""
         return {name: torch.zeros(part.codebook_size, dtype=torch.int64) for name, part in self.parts.items()}
 
     def update_quantizers(self) -> None:
-        """Lets the quantizers know how far the training is."""
+        """Set the progress of the quantizers, which their schedules follow."""
         done = self.progress_at(self.global_step)
         for part in self.parts.values():
             part.quantizer.progress = done
 
     def count(self, part: str, codes: Tensor, counts: dict[str, Tensor] | None = None) -> None:
-        """Adds codes to those of the training, or to other counts; on their device, which is not waited for."""
+        """Add codes to counts, on the device of the codes, without waiting for it.
+
+        Args:
+            part: name of the bottleneck.
+            codes: int64 of any shape.
+            counts: part -> int64 [K], updated in place; those of the training unless given.
+        """
         counts = self._counts if counts is None else counts
         counts[part] = counts[part].to(codes.device).index_add_(0, codes.flatten(), torch.ones_like(codes).flatten())
 
     def reduce_loss(self, loss: Tensor, batch_idx: int) -> Tensor:
-        """The loss over all processes, so that each logs the same and all of them stop where one would."""
+        """Average the loss over all processes, so that all log the same value, or stop together where it is not finite.
+
+        Args:
+            loss: scalar of this process.
+            batch_idx: number of the batch, for the message.
+
+        Returns:
+            Scalar, without a gradient.
+
+        Raises:
+            TrainingError: the loss is NaN or infinite.
+        """
         loss = loss.detach()
         loss = self.trainer.strategy.reduce(loss, reduce_op="mean") if self.trainer.world_size > 1 else loss  # type: ignore[assignment]
         self.stop_unless_finite("loss", loss, batch_idx)
         return loss
 
-    def codebooks(self, val: Mapping[str, Tensor]) -> dict[str, float]:
-        """Usage and perplexity of what is held out, and of the training since the last validation, which begin anew."""
+    def codebook_metrics(self, val: Mapping[str, Tensor]) -> dict[str, float]:
+        """Compute usage and perplexity of validation counts, and of the training since the last validation.
+
+        The training's counts start again at 0.
+        """
         figures: dict[str, float] = {}
         for side, all_counts in {"val": val, "train": self._counts}.items():
             for part, counts in all_counts.items():
@@ -134,47 +171,58 @@ class CodecRun(RunModule):
         return figures
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
-        """Logs what is the same on all processes."""
+        """Log figures that are equal on all processes, by name."""
         for name, value in figures.items():
             self.log(name, value, rank_zero_only=True)
 
     def sum_over_ranks(self, counts: Tensor) -> Tensor:
-        """Over all processes."""
+        """Sum counts [K] over all processes, to float64 on the CPU."""
         return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").cpu().double()  # type: ignore[union-attr]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the codes counted since the last validation, for a resumed run to log what an uninterrupted one does."""
+        """Add the code counts since the last validation, so that a resumed run logs what an uninterrupted run does."""
         super().on_save_checkpoint(checkpoint)
         # A validation that is due now takes these counts, and a resumed run does not repeat it
         due = validation_is_due(self.trainer)
         checkpoint["counts"] = {part: self.sum_over_ranks(counts) * (not due) for part, counts in self._counts.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Inverse of `on_save_checkpoint`; the first process takes what all of them counted."""
+        """Restore code counts; the first process takes the sums over all processes.
+
+        Raises:
+            ValueError: the counts, or integer tensors such as tables of kept codes, are not those of this codec.
+        """
         super().on_load_checkpoint(checkpoint)
-        found, own = checkpoint.get("counts"), self.zero_counts()
-        if not isinstance(found, Mapping) or found.keys() != own.keys():
+        stored, zeros = checkpoint.get("counts"), self.zero_counts()
+        if not isinstance(stored, Mapping) or stored.keys() != zeros.keys():
             raise ValueError("counts: not of the parts of this codec")
-        for part, counts in found.items():
-            if not isinstance(counts, Tensor) or counts.shape != own[part].shape or not (counts >= 0).all():
+        for part, counts in stored.items():
+            if not isinstance(counts, Tensor) or counts.shape != zeros[part].shape or not (counts >= 0).all():
                 raise ValueError(f"counts of part {part!r}: one number a code is needed")
-        lasting_names = {f"codec.{name}" for name in inference_state_dict(self.codec)}
-        for name, tensor in self.state_dict().items():  # places in tables among them
-            fixed = name in lasting_names and not tensor.is_floating_point()
+        stored_names = {f"codec.{name}" for name in inference_state_dict(self.codec)}
+        for name, tensor in self.state_dict().items():  # integers are indices, unsafe if they are not this codec's
+            fixed = name in stored_names and not tensor.is_floating_point()
             if fixed and not torch.equal(checkpoint["state_dict"][name], tensor.cpu()):
                 raise ValueError(f"{name}: not as in this codec")
         if self.global_rank == 0:
-            self._counts = {part: counts.long() for part, counts in found.items()}
+            self._counts = {part: counts.long() for part, counts in stored.items()}
 
     def configure_optimizers(self) -> Any:
-        """Kernels apart from norms, biases and codebooks."""
+        """Make the optimizer, with weight decay on convolution kernels but not on norms, biases and codebooks."""
         kernels = [p for p in self.codec.parameters() if p.dim() > 2]
         return self.scheduled_optimizer(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
-        """Writes the codec; without the codes that nothing to train on has, if they are to be dropped.
+        """Write the codec; with `drop_unused`, without the codes that no training example has.
 
-        TrainingError when training was too short for a codebook.
+        Every process calls it; the first one writes.
+
+        Args:
+            folder: of the codec's files, which are replaced.
+            notes: JSON-able remarks on the training.
+
+        Raises:
+            TrainingError: the training was too short for a codebook.
         """
         if not self.started:
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""The Lightning data module of picture codecs: a folder of pictures as batches of bytes."""
+"""Lightning data module of image codecs: a folder of pictures as batches of pixels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from helicon.training.codecs.raw_data import RawData
 from helicon.training.learning.loaders import chunks
 
 
-class CodecData(RawData):
-    """A folder of pictures, searched recursively, read once into a cache; batch t is a function of (data, seed, t)."""
+class ImageData(RawData):
+    """Data module of image codecs: the pictures of a folder; batch t is a function of (data, seed, t).
+
+    The folder is searched recursively and read once into a cache.
+
+    Attributes:
+        size: pixels of each side of a picture.
+    """
 
     medium = "image"
 
@@ -23,23 +29,31 @@ class CodecData(RawData):
 
     @property
     def reading(self) -> dict[str, int]:
-        """Options with which files are read."""
+        """Options with which picture files are read, as a codec stores them."""
         return {"size": self.size}
 
     @cached_property
     def pictures(self) -> Pictures:
-        """All pictures, once prepared."""
+        """All pictures, training and held out; available once prepared."""
         return Pictures(self.corpus, self.medium, self.size)
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean of the pictures to train on, [3, size, size] of 0 .. 255: reconstructions are measured against it."""
+        """Mean training picture, float64 [3, size, size] of 0 .. 255: the baseline of `val/loss`."""
         return self.pictures.mean(self.train)
 
     def make_batches(self, rank: int, world: int) -> PictureBatches:
-        """Batches uint8 [B, 3, size, size]."""
+        """Make the batches of training pictures.
+
+        Args:
+            rank: of this process.
+            world: number of processes.
+
+        Returns:
+            Batches uint8 [B, 3, size, size].
+        """
         return PictureBatches(self.pictures, self.batch_size, self.seed, self.ranges, rank, world)
 
-    def held_batches(self) -> list[Tensor]:
-        """All held-out pictures."""
+    def make_val_batches(self) -> list[Tensor]:
+        """Load all held-out pictures, uint8 [B, 3, size, size]."""
         return [self.pictures.batch(group) for group in chunks(self.val.tolist(), self.batch_size)]

@@ -1,4 +1,4 @@
-"""What the data modules of all codecs share: a folder of one medium, read once into a cache as it is."""
+"""Base of the data modules of codecs: a folder of one medium, read once into a cache as raw samples or pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,18 @@ from helicon.training.learning.loaders import eval_loader, train_loader
 
 
 class RawData(pl.LightningDataModule):
-    """A folder whose files become batches without tokens; batch t is a function of (data, seed, t)."""
+    """Data module of raw media, without tokens; batch t is a function of (data, seed, t).
+
+    Args:
+        config: folder, and options of the batches.
+        tokenizer: that stores the files in the cache as they are: `rgb` or `pcm`.
+        options: with which files are read.
+
+    Attributes:
+        medium: name of the modality.
+        ranges: ranges of the augmentations; None for none.
+        prepared: the cache; None before `prepare_data` or `setup`.
+    """
 
     medium: str
 
@@ -34,36 +45,52 @@ class RawData(pl.LightningDataModule):
 
     @property
     def reading(self) -> dict[str, int]:
-        """Options with which files are read."""
+        """Options with which files are read, as a codec stores them."""
         raise NotImplementedError
 
     def make_batches(self, rank: int, world: int) -> RawBatches:
-        """Batches to train on, or this process' share of them."""
+        """Make the training batches, or this process' shard of them.
+
+        Args:
+            rank: of this process.
+            world: number of processes.
+
+        Returns:
+            Batches [B / world, ...].
+        """
         raise NotImplementedError
 
-    def held_batches(self) -> Sequence[Tensor]:
-        """All that a validation looks at."""
+    def make_val_batches(self) -> Sequence[Tensor]:
+        """Load the batches of a validation."""
         raise NotImplementedError
 
     @property
     def corpus(self) -> Corpus:
-        """All media, once prepared."""
+        """Cached files, training and held out; available once prepared."""
         assert self.prepared is not None, "setup() comes first"
         return self.prepared.corpora[0]
 
     def prepare_data(self) -> None:
-        """Reads the files into the cache (on one process)."""
+        """Read the files into the cache; Lightning calls this on one process."""
         self.prepared = self.prepared or prepare(self.source, log=log)
 
     def setup(self, stage: str) -> None:
-        """Opens the cache."""
+        """Open the cache.
+
+        Raises:
+            DataError: every file is held out.
+        """
         self.prepared = self.prepared or prepare(self.source)
         if stage == "fit" and not len(self.train):
             raise DataError(f"{self.source.path}: nothing is left to train on")
 
     @cached_property
     def batches(self) -> RawBatches:
-        """All that is trained on, or this process' share of it."""
+        """Training batches, or this process' shard of them.
+
+        Raises:
+            DataError: the batch size is not a multiple of the number of processes.
+        """
         trainer = self.trainer
         assert trainer is not None
         if self.batch_size % trainer.world_size:
@@ -71,28 +98,28 @@ class RawData(pl.LightningDataModule):
         return self.make_batches(trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from the step that the trainer stands at."""
+        """Load training batches from the trainer's current step on."""
         return train_loader(self.batches, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """What is held out."""
-        return eval_loader(self.held_batches(), self.trainer, "limit_val_batches")
+        """Load validation batches."""
+        return eval_loader(self.make_val_batches(), self.trainer, "limit_val_batches")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """What is held out."""
-        return eval_loader(self.held_batches(), self.trainer, "limit_test_batches")
+        """Load the same batches as validation does."""
+        return eval_loader(self.make_val_batches(), self.trainer, "limit_test_batches")
 
     @property
     def train(self) -> np.ndarray:
-        """Indices of what is trained on."""
+        """Example numbers of the training part, int64 [N]."""
         return self.corpus.select(val=False)
 
     @property
     def val(self) -> np.ndarray:
-        """Indices of what is held out."""
+        """Example numbers of the validation part, int64 [N]."""
         return self.corpus.select(val=True)
 
     def examples(self, count: int) -> np.ndarray:
-        """Indices of some that are held out, spread evenly; of those to train on, where nothing is held out."""
+        """Pick up to `count` example numbers, spread evenly: held out, or for training where none is."""
         val = self.val if len(self.val) else self.train
         return val[:: max(1, len(val) // count)][:count]

@@ -16,7 +16,7 @@ from helicon.evaluation.losses import corpus_nats
 from helicon.evaluation.ngram import baselines
 from helicon.formats.files import write_json
 from helicon.generation.request import Request
-from helicon.pages.model_page import Asked, write_result
+from helicon.pages.model_page import PageRequest, write_result
 from helicon.training.plan import Log, TrainingPlan, plan_gpt
 
 INTRO = """\
@@ -68,7 +68,7 @@ class MusicWorld(World):
     def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
         figures = self.measure(plan)
         asked = [
-            Asked(
+            PageRequest(
                 f"generated/{style}",
                 Request(count=1, seed=self.seed + i, conditions={"style": style}, seconds=self.seconds, **SAFER),
                 style,

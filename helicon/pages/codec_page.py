@@ -1,4 +1,4 @@
-"""The page that the training of a codec ends with: reconstructions, and how quality and use of the codebook went."""
+"""Result page of a codec's training: reconstructions, and curves of their quality and of the use of the codebook."""
 
 from __future__ import annotations
 
@@ -24,42 +24,64 @@ from helicon.vqvae.audio_codec import AudioCodec
 from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.storage import load_codec
 
-SHOWN_PICTURES = 24  # held-out ones
-SHOWN_SOUNDS, MAX_SOUND_S = 6, 10.0  # held-out ones, and seconds of each
+SHOWN_PICTURES = 24  # held-out pictures on the sheet
+# Held-out sounds on the page, and seconds of each: a minute to listen to in all, and once more for each level
+SHOWN_SOUNDS, MAX_SOUND_S = 6, 10.0
 PERPLEXITY = "Perplexity of the codes: as many equally frequent ones would carry as much"
 
-Chart = tuple[str, dict[str, str]]  # caption; name of a line -> metric
+Chart = tuple[str, dict[str, str]]  # caption, and name of a line -> metric
 
 
 class CodecPage(ABC):
-    """How the codecs of a medium are shown. example: what stands for its files in a command."""
+    """Content of the result page for the codecs of a medium.
+
+    Attributes:
+        example: placeholder of the medium's files in a command.
+    """
 
     example: ClassVar[str]
 
     @abstractmethod
     def items(self, codec: Any, data: Any, folder: Path) -> list[PageItem]:
-        """What the page shows, written below its folder."""
+        """Write reconstructions of held-out examples; of training examples where none is held out.
+
+        Args:
+            codec: ImageCodec or AudioCodec, in evaluation mode.
+            data: data module of the same medium, prepared.
+            folder: of the page, below which the files are written.
+
+        Returns:
+            Entries of the page.
+        """
 
     @abstractmethod
     def charts(self, codec: Any) -> dict[str, Chart]:
-        """File -> chart of what was logged over the training."""
+        """Return file name -> chart of metrics over the training."""
 
     @abstractmethod
     def quality(self, last: Mapping[str, float]) -> str:
-        """Quality on what is held out, in one line, by the last value of each metric; empty where there is none."""
+        """Describe the quality on held-out examples in a line, from metric -> last value; empty without metrics."""
 
     @abstractmethod
     def settings(self, codec: Any, data: Any) -> dict[str, object]:
-        """Rows of the page's table."""
+        """Describe the codec and its data.
+
+        Args:
+            codec: ImageCodec or AudioCodec.
+            data: data module of the same medium.
+
+        Returns:
+            Rows of the page's table, name -> value.
+        """
 
     def summary(self, metrics: Metrics) -> str:
-        """Quality on what is held out at the end of a training, in one line."""
+        """Describe the quality on held-out examples at the end of a training in a line, from its metrics."""
         last = {name: values[-1] for name, (_, values) in metrics.items() if values}
         return self.quality(last) or "not measured: too few steps, or nothing held out"
 
 
 class PictureCodecPage(CodecPage):
-    """A sheet of pictures before and after."""
+    """Page of image codecs: a sheet of pictures before and after."""
 
     example = "PICTURE..."
 
@@ -94,7 +116,7 @@ class PictureCodecPage(CodecPage):
 
 
 class SoundCodecPage(CodecPage):
-    """Some sounds to listen to, before and after each level, and pairs of their spectrograms."""
+    """Page of audio codecs: sounds to listen to, before and after each level, and pairs of their spectrograms."""
 
     example = "IN.wav"
 
@@ -105,16 +127,18 @@ class SoundCodecPage(CodecPage):
             sound = data.sounds.stretch(int(example), 0, round(MAX_SOUND_S * data.rate))
             name = data.corpus.names[int(example)]
             versions = [("before", sound), *reconstructions(codec, sound)]
-            for level, made in versions:
+            for level, version in versions:
                 path = out / f"{number}-{level}.wav"
-                write_audio(Sound(made.T.numpy(), data.rate), path)
+                write_audio(Sound(version.T.numpy(), data.rate), path)
                 after = "as it was" if level == "before" else f"after {level.replace('hop', 'hop ')}"
                 shown.append(
                     PageItem(
                         title=name, caption=after, audio=path.relative_to(folder), files=[path.relative_to(folder)]
                     )
                 )
-            pairs += [(f"{name}, {level}", sound.T.numpy(), made.T.numpy(), data.rate) for level, made in versions[1:]]
+            pairs += [
+                (f"{name}, {level}", sound.T.numpy(), version.T.numpy(), data.rate) for level, version in versions[1:]
+            ]
         sheet = folder / "spectrograms.png"
         spectrogram_pairs(pairs, sheet)
         seen = "never heard" if len(data.val) else "was trained on"
@@ -137,15 +161,15 @@ class SoundCodecPage(CodecPage):
         }
 
     def quality(self, last: Mapping[str, float]) -> str:
-        found = []
+        lines = []
         ends = [name.removeprefix("val/si_sdr") for name in last if name.startswith("val/si_sdr")]
         for end in sorted(ends, key=lambda end: int(end[1:] or 0)):
             hop = f"hop {end[1:]}: " if end else ""
             figures = ("si_sdr", "mel_distance", "usage", "perplexity")
             ratio, mel, usage, perplexity = (last[f"val/{name}{end}"] for name in figures)
             used = f"{100 * usage:.1f} % of the codes used, perplexity {perplexity:.0f}"
-            found.append(f"{hop}SI-SDR {ratio:.2f} dB, mel distance {mel:.3f}, {used}")
-        return "; ".join(found)
+            lines.append(f"{hop}SI-SDR {ratio:.2f} dB, mel distance {mel:.3f}, {used}")
+        return "; ".join(lines)
 
     def settings(self, codec: AudioCodec, data: AudioData) -> dict[str, object]:
         config = codec.config
@@ -162,7 +186,16 @@ PAGES: dict[str, CodecPage] = {"image": PictureCodecPage(), "audio": SoundCodecP
 
 
 def next_steps(medium: str, run: str, folder: str) -> list[str]:
-    """Commands to go on with, by a run and the folder it was trained on, both quoted for a shell."""
+    """List the commands to go on with after the training of a codec.
+
+    Args:
+        medium: of the codec: `image` or `audio`.
+        run: folder of the run, quoted for a shell.
+        folder: that the codec was trained on, quoted for a shell.
+
+    Returns:
+        Commands, with the plugins that are loaded now.
+    """
     commands = [
         f"helicon reconstruct {run} {PAGES[medium].example} -o out",
         f"helicon train {medium} {folder} --data.tokenizer {run}",
@@ -174,16 +207,30 @@ def next_steps(medium: str, run: str, folder: str) -> list[str]:
 def write_codec_result(
     page: Path, run: Path, data: RawData, settings: Mapping[str, object], commands: Sequence[str]
 ) -> tuple[Path, str]:  # fmt: skip
-    """Writes the page beside what it shows; gives its path and the last figures in one line."""
-    bundle, metrics, shown = load_codec(run), read_metrics(run), PAGES[data.medium]
+    """Write the page of a codec's training, beside the files that it shows.
+
+    Args:
+        page: HTML file.
+        run: folder of the run, with its codec and metrics.
+        data: data module of the training.
+        settings: first rows of the page's table, name -> value.
+        commands: to go on with, shown on the page.
+
+    Returns:
+        `page`, and the quality on held-out examples in a line.
+
+    Raises:
+        CodecError: the run has no codec that can be read.
+    """
+    bundle, metrics, content = load_codec(run), read_metrics(run), PAGES[data.medium]
     data.setup("fit")
-    items, line = shown.items(bundle.codec, data, page.parent), shown.summary(metrics)
-    figures = _draw(shown.charts(bundle.codec), metrics, page.parent)
+    items, line = content.items(bundle.codec, data, page.parent), content.summary(metrics)
+    figures = _draw(content.charts(bundle.codec), metrics, page.parent)
     assert data.prepared is not None
     rows: dict[str, object] = {
         **settings,
         "files": f"{data.prepared.files:,} read, {len(data.prepared.skipped):,} skipped",
-        **shown.settings(bundle.codec, data),
+        **content.settings(bundle.codec, data),
         "steps": f"{bundle.notes.get('step', 0):,}",
         "fingerprint": bundle.fingerprint(),
         "held out": line,
@@ -194,11 +241,11 @@ def write_codec_result(
 
 
 def _draw(charts: Mapping[str, Chart], metrics: Metrics, folder: Path) -> list[tuple[str, Path]]:
-    """(caption, picture below the page's folder) of what was logged over the training."""
+    """Draw charts of the metrics that a training has logged; return (caption, picture relative to the folder)."""
     drawn = []
     for name, (caption, lines) in charts.items():
-        found = {line: metrics[metric] for line, metric in lines.items() if metric in metrics}
-        if found:
-            curves(found, folder / name, label=caption.partition(":")[0])
+        series = {line: metrics[metric] for line, metric in lines.items() if metric in metrics}
+        if series:
+            curves(series, folder / name, label=caption.partition(":")[0])
             drawn.append((caption, Path(name)))
     return drawn

@@ -1,4 +1,4 @@
-"""The page a training ends with: what the model makes, how the loss went, how to go on."""
+"""Result page of a model's training: generated items, loss curves, settings, and commands to go on with."""
 
 from __future__ import annotations
 
@@ -32,14 +32,20 @@ from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.names import slug
 from helicon.training.runs.metrics import read_metrics
 
-COUNT = 4  # items on a page
-SECONDS = 20.0  # of an item, where a medium has time
-COUNTED_TOKENS = 3_000_000  # above this, counting n-grams takes too long for a line in a picture
+ITEMS = 4  # of a page, over all layouts
+SECONDS = 20.0  # of an item, where the length of a medium is asked for in seconds
+MAX_COUNTED_TOKENS = 3_000_000  # training tokens; counting the n-grams of more takes too long for a line in a picture
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request and what its items are called. folder: below the page's."""
+class PageRequest:
+    """Request for items of a page.
+
+    Attributes:
+        folder: of the items, relative to the page's folder.
+        request: what is generated.
+        title: of the items; `Item N` when empty.
+    """
 
     folder: str
     request: Request
@@ -47,37 +53,63 @@ class Asked:
 
 
 def write_result(
-    page: Path, run: Path, prepared: Prepared, *, title: str, intro: str = "", asked: Sequence[Asked] | None = None,
-    settings: Mapping[str, object] | None = None, next_steps: Sequence[str] = (),
+    page: Path, run: Path, prepared: Prepared, *, title: str, intro: str = "",
+    asked: Sequence[PageRequest] | None = None, settings: Mapping[str, object] | None = None,
+    next_steps: Sequence[str] = (),
 ) -> Path:  # fmt: skip
-    """Generates what is asked for beside `page`, draws the loss curves and writes the page, which it returns."""
+    """Generate items, draw the curves and write the page of a model's training.
+
+    Args:
+        page: HTML file; items and pictures go to its folder.
+        run: folder of the run, with its model and metrics.
+        prepared: data of the training.
+        title: heading.
+        intro: paragraph below the heading.
+        asked: requests of the items; those of `requests` unless given.
+        settings: first rows of the page's table, name -> value.
+        next_steps: commands to go on with.
+
+    Returns:
+        `page`.
+    """
     bundle = load_bundle(run)
     items = make_items(
         bundle, asked if asked is not None else requests(bundle, prepared, page.parent), page.parent, str(run)
     )
     drawn = [*draw_losses(run, prepared, page.parent), *draw_objective(bundle, run, prepared, page.parent)]
     figures = [(text, picture.relative_to(page.parent)) for text, picture in drawn]
-    told = {**(settings or {}), **model_settings(bundle, prepared)}
-    write_page(page, title, intro, items, figures, told, next_steps)
+    rows = {**(settings or {}), **model_settings(bundle, prepared)}
+    write_page(page, title, intro, items, figures, rows, next_steps)
     return page
 
 
-def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
-    """Four items in all, of every layout, with conditions of held-out examples: typed, or written below `root`."""
+def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[PageRequest]:
+    """Make the requests of a page: at least an item of each layout, about ITEMS in all.
+
+    Conditions are those of examples, held-out ones first.
+
+    Args:
+        bundle: model.
+        prepared: data of its training.
+        root: folder of the page, below which conditions that are files are written.
+
+    Returns:
+        Requests, in the order of the layouts.
+    """
     asked = []
-    each = max(1, COUNT // len(bundle.schema.layouts))
+    count = max(1, ITEMS // len(bundle.schema.layouts))
     for index, layout in enumerate(bundle.schema.layouts):
         name = layout.target.name
         length = _length(bundle, layout)
         folder = "generated" if len(bundle.schema.layouts) == 1 else f"generated/{name}"
-        given = _conditions(prepared, index, layout, each, root / folder / "given")
-        if not given:
-            asked.append(Asked(folder, Request(count=each, to=name, **length)))
-        for number, values in enumerate(given):
+        conditions = _conditions(prepared, index, layout, count, root / folder / "given")
+        if not conditions:
+            asked.append(PageRequest(folder, Request(count=count, to=name, **length)))
+        for number, values in enumerate(conditions):
             words = tuple(slot for slot in values if _is_typed(prepared, slot, layout))
             title = ", ".join(value if slot in words else Path(value).name for slot, value in values.items())
             asked.append(
-                Asked(
+                PageRequest(
                     f"{folder}/{number}",
                     Request(count=1, seed=number, conditions=values, words=words, to=name, **length),
                     title,
@@ -87,37 +119,37 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[Asked]:
 
 
 def _length(bundle: Bundle, layout: Layout) -> dict[str, Any]:
-    """A piece of music lasts so long; sound ends where the model ends it, and another medium fills the context."""
+    """Return the request's length: SECONDS of music; other media end where the model ends them, or fill the context."""
     automaton = bundle.sequencer.automaton(layout)
     return {"seconds": SECONDS} if automaton and automaton.rate is None else {}
 
 
 def _is_typed(prepared: Prepared, slot: str, layout: Layout) -> bool:
-    """Whether a condition is words, not a file."""
+    """Return True for a condition that is typed as words, False for a file."""
     of_words = isinstance(prepared.tokenizers[slot], Words)
     return of_words or registry.for_slot(slot, layout.all_slots).typed is not None
 
 
 def _conditions(prepared: Prepared, index: int, layout: Layout, count: int, folder: Path) -> list[dict[str, str]]:
-    """What examples have in the slots before the last, held-out ones first: words, or else files that are written.
+    """Collect the conditions of examples, held-out ones first: `count` times slot -> words, or path of a written file.
 
-    As many as are asked for, each as different from the others as the data have them; none where no example has any.
+    They differ as far as the data allow, and repeat where there are too few; empty where no example has conditions.
     """
-    corpus, found = prepared.corpora[index], []
-    val, others = (corpus.select(val) for val in (True, False))
-    others = others[:: max(1, len(others) // (4 * count))]  # they are in order of their labels
-    for example in map(int, [*val[: 4 * count], *others[: 4 * count]]):
-        values = _condition(prepared, corpus, example, layout, folder / f"{len(found)}-")
-        found += [values] if values and values not in found else []
-        if len(found) == count:
+    corpus, conditions = prepared.corpora[index], []
+    val, train = (corpus.select(val) for val in (True, False))
+    train = train[:: max(1, len(train) // (4 * count))]  # spread evenly, since examples are in order of their labels
+    for example in map(int, [*val[: 4 * count], *train[: 4 * count]]):
+        values = _condition(prepared, corpus, example, layout, folder / f"{len(conditions)}-")
+        conditions += [values] if values and values not in conditions else []
+        if len(conditions) == count:
             break
-    return [found[number % len(found)] for number in range(count)] if found else []
+    return [conditions[number % len(conditions)] for number in range(count)] if conditions else []
 
 
-def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout, beginning: Path) -> dict[str, str]:
-    """Slot -> words or file of an example; of a style its label, where the model knows it. Empty where they do not fit.
+def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout, prefix: Path) -> dict[str, str]:
+    """Return the conditions of an example, slot -> words or path of a written file; empty where they do not fit.
 
-    beginning: of the paths of files.
+    A style is the example's label, if the model knows it. Paths of files begin with `prefix`.
     """
     ids, values = corpus.example(example), {}
     for slot in layout.slots[:-1]:
@@ -130,17 +162,18 @@ def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout,
             (media,) = decode_ids(*tokenizer, [ids[slot.name]])
             if modality.typed is not None:
                 values[slot.name] = media
-                # A caption that was cut within a character has something else there, which may be longer
+                # A caption that was cut within a character is decoded with a replacement, whose tokens may be more
                 if len(encode_media(*tokenizer, [media])[0][0]) > (slot.length or 0):
                     return {}
-            elif slot.name == modality.name:  # not a part of a medium
-                path = beginning.with_name(f"{beginning.name}{slot.name}{modality.suffixes[0]}")
+            elif slot.name == modality.name:  # a part of a medium, such as its coarse codes, has no file
+                path = prefix.with_name(f"{prefix.name}{slot.name}{modality.suffixes[0]}")
                 modality.write(media, path)
                 values[slot.name] = str(path)
     return values
 
 
 def _knows(words: Words, label: str) -> bool:
+    """Return True for a label that a style's tokenizer has words for."""
     try:
         words.parse(label)
     except ValueError:
@@ -148,30 +181,49 @@ def _knows(words: Words, label: str) -> bool:
     return bool(label)
 
 
-def make_items(bundle: Bundle, asked: Sequence[Asked], folder: Path, model: str) -> list[PageItem]:
-    """Generates and writes each request into its own folder; items for a page in `folder`."""
+def make_items(bundle: Bundle, asked: Sequence[PageRequest], folder: Path, model: str) -> list[PageItem]:
+    """Generate the items of requests, and write each request's into its own folder.
+
+    Args:
+        bundle: model.
+        asked: requests.
+        folder: of the page.
+        model: path of the run, recorded with each item; its upsamplers are used, if it has some.
+
+    Returns:
+        Entries of the page.
+    """
     shown, model_hash = [], bundle.hash()
-    several, where = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
-    with bar(of="generating", unit="tokens") as told:
+    upsamplers, runtime = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
+    with bar(of="generating", unit="tokens") as progress:
 
         def count(streams: Sequence[TokenStream]) -> None:
-            told.update(sum(not stream.done for stream in streams))
+            progress.update(sum(not stream.done for stream in streams))
 
-        for number, each in enumerate(asked):
-            told.set_postfix_str(f"{number} of {len(asked)} done")
-            out = folder / each.folder
-            if several:
-                made = generate_levels(Path(model), each.request, where, out, lambda *level: count)
-                items, model_hash = made.items, made.model_hash
+        for number, page_request in enumerate(asked):
+            progress.set_postfix_str(f"{number} of {len(asked)} done")
+            out = folder / page_request.folder
+            if upsamplers:
+                result = generate_levels(Path(model), page_request.request, runtime, out, lambda *level: count)
+                items, model_hash = result.items, result.model_hash
             else:
-                items = generate(bundle, each.request, count)
-            page = write_items(items, out, each.request, model, model_hash, folder)
-            shown += [replace(item, title=each.title or item.title) for item in page]
+                items = generate(bundle, page_request.request, count)
+            page = write_items(items, out, page_request.request, model, model_hash, folder)
+            shown += [replace(item, title=page_request.title or item.title) for item in page]
     return shown
 
 
 def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:
-    """(caption, picture) of the loss curve of each slot that is made, with the levels that counting reaches."""
+    """Draw the loss curve of each target slot, with the losses of n-gram baselines as lines.
+
+    Args:
+        run: folder of the run, with its metrics.
+        prepared: data of the training; the n-grams are counted in its training part.
+        folder: of the pictures.
+
+    Returns:
+        (caption, picture) of each slot that has metrics.
+    """
     metrics, pictures = read_metrics(run), {}
     for corpus in prepared.corpora:
         slot = Layout.parse(corpus.layout).target.name
@@ -179,7 +231,7 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
         series = {shown: metrics[name] for shown, name in names.items() if name in metrics}
         if not series or slot in pictures:
             continue
-        few = corpus.tokens(val=False) <= COUNTED_TOKENS
+        few = corpus.tokens(val=False) <= MAX_COUNTED_TOKENS
         counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
         best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on what is held out" if f"val/{slot}" in metrics else ""
         levels = "; dashed: what counting tokens and pairs of them reaches" if counted else ""
@@ -189,7 +241,17 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
 
 
 def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, Path]]:
-    """(caption, picture) of each figure that the objective has beside the loss of slots, and of its reports."""
+    """Draw the metrics of an objective beside the losses of slots, and its reports.
+
+    Args:
+        bundle: model.
+        run: folder of the run, with its metrics.
+        prepared: data of the training; reports are made of its validation part.
+        folder: of the pictures.
+
+    Returns:
+        (caption, picture), in order of the captions.
+    """
     metrics, pictures = read_metrics(run), []
     for figure in set(metrics_of(bundle.objective, bundle.network)) - set(bundle.sequencer.tokenizers):
         names = {"training": f"train/{figure}", "held out": f"val/{figure}"}
@@ -204,9 +266,17 @@ def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) 
 
 
 def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
-    """Rows of the page's table."""
+    """Describe a model and its data.
+
+    Args:
+        bundle: model.
+        prepared: data of its training.
+
+    Returns:
+        Rows of the page's table, name -> value.
+    """
     config, notes = bundle.gpt.config, bundle.notes
-    told: dict[str, object] = {
+    rows: dict[str, object] = {
         "files": f"{prepared.files:,} read, {len(prepared.skipped):,} skipped",
         "tokens": f"{sum(c.tokens(False) for c in prepared.corpora):,} to train on, "
         f"{sum(c.tokens(True) for c in prepared.corpora):,} held out",
@@ -218,5 +288,5 @@ def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
         "steps": f"{notes.get('step', 0):,}",
     }
     if "heldout_loss" in notes:
-        told["held-out loss"] = f"{notes['heldout_loss']:.3f} nats a token"
-    return {**told, "model hash": bundle.hash(), "helicon": helicon.__version__}
+        rows["held-out loss"] = f"{notes['heldout_loss']:.3f} nats a token"
+    return {**rows, "model hash": bundle.hash(), "helicon": helicon.__version__}

@@ -46,7 +46,7 @@ NAMES = ["mine-codec", "mine", "mine-upsampler-0"]
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen sounds of two kinds with captions, a cache of one's own, and a folder to work in."""
-    monkeypatch.setattr(model_page, "COUNT", 1)
+    monkeypatch.setattr(model_page, "ITEMS", 1)
     monkeypatch.setattr(codec_page, "SHOWN_SOUNDS", 1)
     monkeypatch.setattr(stages_of, "UPSAMPLER", "upsampler.yaml")
     # It takes the place of a preset, which a run that is gone on with may name

@@ -29,7 +29,7 @@ OPTIONS += ["--samples", "false"]
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen captioned pictures, a cache of one's own, and a folder to work in."""
-    monkeypatch.setattr(model_page, "COUNT", 2)
+    monkeypatch.setattr(model_page, "ITEMS", 2)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from helicon.training.runs.metrics import read_metrics
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short items, a cache of one's own, and a folder to work in."""
     monkeypatch.setattr(model_page, "SECONDS", 1.0)
-    monkeypatch.setattr(model_page, "COUNT", 1)
+    monkeypatch.setattr(model_page, "ITEMS", 1)
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 

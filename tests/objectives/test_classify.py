@@ -175,7 +175,7 @@ def test_trained_resumed_measured_and_asked(tmp_path, monkeypatch, capsys):
     """The whole way on music of two labels: fine-tuned from a run, eval's table, classify's lines, the library."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_page, "SECONDS", 1.0)
-    monkeypatch.setattr(model_page, "COUNT", 1)
+    monkeypatch.setattr(model_page, "ITEMS", 1)
     scores = write_folder(tmp_path / "midi")
     save_bundle(music_bundle(scores), tmp_path / "base")
     said = ["train", "classify", "midi", "--from", "base", "--name", "told", "--data.held_out=0.3", *FAST]

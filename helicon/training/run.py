@@ -25,12 +25,12 @@ from helicon.training.changes import RecordChanges, check_unchanged
 from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.averaging import AverageWeights
-from helicon.training.learning.base import Expected
+from helicon.training.learning.base import ExpectedWeights
 from helicon.training.learning.epochs import EpochsToSteps, Intervals
 from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
-from helicon.training.learning.own_optimizer import OwnOptimizer
 from helicon.training.learning.restoring import CheckingConnector
 from helicon.training.learning.showing import Progress, SampleWriter
+from helicon.training.learning.user_optimizer import UserOptimizer
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
 from helicon.training.options import (
@@ -164,7 +164,7 @@ class HeliconCLI(LightningCLI):
         self.datamodule: Any = self.datamodule or task.datamodule(data, model)
         self.model: Any = task.module(model)
         classes = (self.chosen(name) for name in ("optimizer", "lr_scheduler"))
-        self.model.user_optimizer = OwnOptimizer(*(value.as_dict() if value else None for value in classes))
+        self.model.user_optimizer = UserOptimizer(*(value.as_dict() if value else None for value in classes))
         if self.checkpoint:
             self.model.expected = keep_of_checkpoint(self.checkpoint, self.datamodule)
         if self.command == "fit" and self.chosen("repeat") and not self.resuming:
@@ -245,7 +245,7 @@ class HeliconCLI(LightningCLI):
             raise write_failure(error, self.run_folder) from error
 
 
-def keep_of_checkpoint(checkpoint: Path, data: Any) -> Expected:
+def keep_of_checkpoint(checkpoint: Path, data: Any) -> ExpectedWeights:
     """Restore the state of a data module, such as its tokenizers, from a checkpoint.
 
     Args:
@@ -268,7 +268,7 @@ def keep_of_checkpoint(checkpoint: Path, data: Any) -> Expected:
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             reason = printable(str(error) or type(error).__name__, MAX_QUOTED)
             raise TrainingError(f"{printable(checkpoint)}: what it keeps of the data is damaged ({reason})") from None
-    return Expected(checkpoint, {name: tensor.shape for name, tensor in content["state_dict"].items()})
+    return ExpectedWeights(checkpoint, {name: tensor.shape for name, tensor in content["state_dict"].items()})
 
 
 def _listed(value: Any) -> list[Any]:

@@ -171,7 +171,7 @@ class Noted(CSVLogger):
         super().log_hyperparams(params)
 
 
-def test_loggers_of_ones_own_stand_beside_ours(midi_folder, tmp_path):
+def test_loggers_of_the_user_stand_beside_ours(midi_folder, tmp_path):
     loggers = ["--trainer.logger+=TensorBoardLogger", f"--trainer.logger.save_dir={tmp_path / 'board'}",
                f"--trainer.logger+={__name__}.Noted", f"--trainer.logger.save_dir={tmp_path / 'csv'}"]  # fmt: skip
     Noted.told.clear()

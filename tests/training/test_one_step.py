@@ -14,7 +14,7 @@ from helicon.objectives.base import Network
 from helicon.objectives.next_token import NextToken
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.module import GPTModule
-from helicon.training.learning.optimizers import Muon, MuonAdamW, orthogonalised
+from helicon.training.learning.optimizers import Muon, MuonAdamW, orthogonalise
 from helicon.training.settings.config import GPTModelConfig, OptimizerConfig
 from helicon.training.settings.lightning_options import DEFAULTS
 
@@ -59,9 +59,9 @@ def quintic(value: float) -> float:
 def test_singular_values_after_newton_schulz():
     """3 and 30, of norm 30.15, are .0995 and .995; a single one is 1."""
     assert [quintic(value) for value in (0.0995, 0.995, 1.0)] == pytest.approx([0.709, 0.702, 0.696], abs=1e-3)
-    found, expected = orthogonalised(torch.diag(torch.tensor([3.0, 30.0]))), torch.diag(torch.tensor([0.709, 0.702]))
+    found, expected = orthogonalise(torch.diag(torch.tensor([3.0, 30.0]))), torch.diag(torch.tensor([0.709, 0.702]))
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
-    single = orthogonalised(torch.tensor([[0.0, -7.0]]))
+    single = orthogonalise(torch.tensor([[0.0, -7.0]]))
     torch.testing.assert_close(single, torch.tensor([[0.0, -0.696]]), atol=0.02, rtol=0)
 
 

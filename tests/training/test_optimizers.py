@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from helicon.training.learning import optimizers
-from helicon.training.learning.optimizers import MuonAdamW, orthogonalised
+from helicon.training.learning.optimizers import MuonAdamW, orthogonalise
 
 
-def test_orthogonalised_brings_singular_values_near_one() -> None:
+def test_orthogonalise_brings_singular_values_near_one() -> None:
     generator = torch.Generator().manual_seed(0)
     for rows, columns in ((16, 64), (64, 16), (32, 32)):
-        values = torch.linalg.svdvals(orthogonalised(torch.randn(rows, columns, generator=generator)))
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(rows, columns, generator=generator)))
         assert values.min() > 0.4, (rows, columns)
         assert values.max() < 1.4, (rows, columns)
 
 
-def test_orthogonalised_keeps_the_directions() -> None:
+def test_orthogonalise_keeps_the_directions() -> None:
     u, _ = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(1)))
     stretched = u @ torch.diag(torch.linspace(1, 3, 8)) @ u.T  # symmetric positive: its nearest orthogonal matrix is I
-    assert torch.allclose(orthogonalised(stretched).diagonal(), torch.ones(8), atol=0.35)
+    assert torch.allclose(orthogonalise(stretched).diagonal(), torch.ones(8), atol=0.35)
 
 
 def _model() -> tuple[torch.nn.Module, MuonAdamW]:
@@ -71,6 +71,6 @@ def test_a_scheduler_moves_the_rate_of_both() -> None:
 @pytest.mark.parametrize("hardware", [True, False])
 def test_bfloat16_is_multiplied_only_where_hardware_does(monkeypatch, hardware) -> None:
     monkeypatch.setattr(optimizers, "has_bf16", lambda device: hardware)
-    found = orthogonalised(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))
+    found = orthogonalise(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))
     assert found.dtype == torch.float32
     assert torch.equal(found, found.bfloat16().float()) == hardware

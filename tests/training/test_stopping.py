@@ -21,7 +21,7 @@ def test_a_second_signal_ends_at_once_with_the_status_of_that_signal(capsys):
     assert left.value.code == 130
 
 
-def test_callbacks_of_ones_own_are_called_beside_ours(midi_folder, tmp_path):
+def test_callbacks_of_the_user_are_called_beside_ours(midi_folder, tmp_path):
     """Stops where the loss is below 1000: at once, after the first of two validations."""
     early = ["--trainer.callbacks+=pytorch_lightning.callbacks.EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
     run = fit(midi_folder, tmp_path, "early", *early, "--trainer.callbacks.stopping_threshold=1000")

@@ -66,17 +66,17 @@ def test_strategies_that_cannot_train_this_are_refused(config, strategy, said):
         trainer_of(config, "--trainer.strategy", strategy)
 
 
-@pytest.mark.parametrize(("first", "own_clock"), [(True, False), (False, True)])
-def test_the_first_process_says_when_to_validate(first, own_clock):
+@pytest.mark.parametrize(("first", "clock_due"), [(True, False), (False, True)])
+def test_the_first_process_says_when_to_validate(first, clock_due):
     callback = ValidateInTime(60.0)
     trainer = SimpleNamespace(world_size=2, val_check_batch=NEVER, accumulate_grad_batches=1)
     trainer.fit_loop = SimpleNamespace(batch_idx=0)
     asked = []
     trainer.strategy = SimpleNamespace(broadcast=lambda due: asked.append(due) or first)
     callback.on_train_start(cast(Any, trainer), cast(Any, None))
-    callback.last -= 61 if own_clock else 0
+    callback.last -= 61 if clock_due else 0
     callback.on_train_batch_end(cast(Any, trainer), RunModule(OptimizerConfig()))
-    assert asked == [own_clock]
+    assert asked == [clock_due]
     assert trainer.val_check_batch == (1 if first else NEVER)
 
 

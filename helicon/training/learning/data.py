@@ -1,4 +1,4 @@
-"""The Lightning data module: a folder of files as batches of sequences."""
+"""Data module of a GPT: a folder of files as batches of token sequences."""
 
 from __future__ import annotations
 
@@ -39,13 +39,25 @@ from helicon.training.learning.named import codec_tokenizer, named_tokenizer
 
 
 class SequenceData(pl.LightningDataModule):
-    """Any folder, searched recursively, tokenised once into a cache; batch t is a function of (data, seed, t).
+    """Data module of a folder, searched recursively and tokenised once into a cache.
+
+    Batch t is a function of (data, seed, t), on any number of processes and workers.
 
     Args:
-        config: which files, layouts, tokenizers and batches.
-        context: tokens fed at most.
-        positions: coordinates that a token's position is told by, as `GPTModelConfig` has them.
-        examples: what is learned from, as an objective has it.
+        config: files, layouts, tokenizers and batches.
+        context: input tokens of a sequence at most.
+        positions: coordinate scheme, `flat`, `grid:L`, `axes` or `rope`, as in `GPTModelConfig`.
+        examples: kind of examples that the objective needs.
+
+    Attributes:
+        init_bundle: bundle of `--data.adopt`, whose tokenizers are used and whose weights are copied; else None.
+        source: files and options that the cache depends on.
+        reading: options by which files are read, as the bundle stores them.
+        labels: label names of a classifier by number; () for other objectives.
+        prepared: tokenizers and corpora; None before `prepare_data`.
+
+    Raises:
+        DataError: an option is unknown to these media, or contradicts a tokenizer that is there already.
     """
 
     def __init__(
@@ -58,11 +70,11 @@ class SequenceData(pl.LightningDataModule):
         sources = [layout.all_slots for layout in self.layouts]
         slots = list(dict.fromkeys(slot for names in sources for slot in names))
         chosen = {**(config.tokenizers or {}), **named_tokenizer(slots, config.tokenizer)}
-        self._codecs = {slot: found for slot, name in chosen.items() if (found := codec_tokenizer(slot, name))}
+        self._codecs = {slot: pair for slot, name in chosen.items() if (pair := codec_tokenizer(slot, name))}
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._codecs.items()}}
         if self.init_bundle:
             choices |= {slot: name for slot, name in self.init_bundle.tokenizer_names.items() if slot in slots}
-        # A volume that louder or softer can lead to has a word only where pieces are varied
+        # Volumes beyond those of the files are in the vocabulary only if augmentation can change the volume
         options = {"volume_margin": int(config.augment), **config.of_media}
         options |= {} if config.max_mb is None else {"max_mb": config.max_mb}
         for name, value in registry.read_options(sources, self.init_bundle.reading).items() if self.init_bundle else []:
@@ -83,7 +95,9 @@ class SequenceData(pl.LightningDataModule):
         )  # fmt: skip
         self.reading = registry.read_options(sources, options)
         for name in config.of_media.keys() - self.reading.keys() - registry.fitting_options():
-            raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_takes(self.reading)}")
+            raise DataError(
+                f"--data.{name}: files of {', '.join(slots)} are not read with it; {_accepted(self.reading)}"
+            )
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.val_batches = config.val_batches
@@ -95,9 +109,9 @@ class SequenceData(pl.LightningDataModule):
 
     @property
     def pretrained_tokenizers(self) -> dict[str, Tokenizer]:
-        """Tokenizers that are used as they are: those of a codec, and of a bundle that is fine-tuned."""
-        given = {slot: tokenizer for slot, (_, tokenizer) in self._codecs.items()}
-        return {**given, **(self.init_bundle.sequencer.tokenizers if self.init_bundle else {})}
+        """Slot -> tokenizer that is not fitted: those of a codec, and of a bundle that is fine-tuned."""
+        of_codecs = {slot: tokenizer for slot, (_, tokenizer) in self._codecs.items()}
+        return {**of_codecs, **(self.init_bundle.sequencer.tokenizers if self.init_bundle else {})}
 
     @property
     def sequencer(self) -> Sequencer:
@@ -113,34 +127,38 @@ class SequenceData(pl.LightningDataModule):
 
     @property
     def corpora(self) -> list[Corpus]:
-        """Of each layout, once prepared."""
+        """Corpora of the layouts, in their order, once prepared."""
         assert self.prepared is not None, "prepare_data() comes first"
         return self.prepared.corpora
 
     def prepare_data(self) -> None:
-        """Fits the tokenizers and builds the token cache (on one process)."""
+        """Fit the tokenizers and build the token cache, on rank 0 alone."""
         if self.prepared is None:
             self._prepare(log)
 
     def setup(self, stage: str) -> None:
-        """Opens the cache."""
+        """Open the cache and make the sequencer.
+
+        Raises:
+            DataError: a layout has no training examples, or no labels where they are needed.
+        """
         self.prepared = self.prepared or self._prepare()
         if self._sequencer is None:
             self._sequencer = Sequencer(self.layouts, self.prepared.tokenizers, self.context, self.positions)
         if self.examples == "labelled" and not self.labels:
             self.labels = labels_of(self.prepared.corpora, str(self.source.path))
         for corpus in self.prepared.corpora if stage == "fit" else ():
-            if not len(self._learned_from(corpus)):
+            if not len(self._training_examples(corpus)):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
 
-    def _learned_from(self, corpus: Corpus) -> np.ndarray:
-        """The pairs, or numbers of the examples, to train on."""
+    def _training_examples(self, corpus: Corpus) -> np.ndarray:
+        """Return the training pairs, or the indices of the training examples."""
         if self.examples == "pairs":
             return corpus.select_pairs(val=False)
         return chosen_examples(corpus, val=False, labels=self.label_ids(corpus))
 
     def label_ids(self, corpus: Corpus) -> np.ndarray | None:
-        """The number of each example's label, where labels are learned."""
+        """Return the label number of each example, int64 [examples]; None unless the examples are labelled."""
         return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
     def _prepare(self, log: Any = lambda line: None) -> Prepared:
@@ -148,7 +166,7 @@ class SequenceData(pl.LightningDataModule):
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:
-        """Tokenizers, for a checkpoint: what a run has fitted once it never fits again."""
+        """Return tokenizers and labels for a checkpoint, so that a resumed run does not fit them again."""
         tokenizers = self.sequencer.tokenizers
         states = {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()}
         weights = {slot: tokenizer_weights(tokenizer) for slot, tokenizer in tokenizers.items()}
@@ -156,7 +174,7 @@ class SequenceData(pl.LightningDataModule):
         return {**kept, "labels": list(self.labels)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Uses the tokenizers of a checkpoint as they are, whatever the folder now holds."""
+        """Set tokenizers and labels from a checkpoint's `state_dict`, whatever the folder now holds."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
         self._restored = {s: registry.restore_tokenizer(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.labels = tuple(texts("labels", state["labels"], MAX_LABELS))
@@ -165,7 +183,11 @@ class SequenceData(pl.LightningDataModule):
 
     @cached_property
     def batches(self) -> TrainBatches:
-        """All that is trained on, or this process' share of it."""
+        """Training batches of this rank, drawn from the streams of all layouts.
+
+        Raises:
+            DataError: the batch size is no multiple of the number of processes.
+        """
         trainer = self.trainer
         assert trainer is not None
         assert self.prepared is not None
@@ -183,45 +205,47 @@ class SequenceData(pl.LightningDataModule):
         return WindowStream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, labels)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches from the step that the trainer stands at."""
+        """Return the loader of training batches, which begins at the trainer's current step."""
         return train_loader(self.batches, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Held-out windows, at most `val_batches` batches of them."""
-        return self._held_out(self.val_batches, "limit_val_batches")
+        """Return the loader of held-out windows, at most `val_batches` batches spread evenly over all of them."""
+        return self._eval_loader(self.val_batches, "limit_val_batches")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """All held-out windows."""
-        return self._held_out(None, "limit_test_batches")
+        """Return the loader of all held-out windows."""
+        return self._eval_loader(None, "limit_test_batches")
 
-    def _held_out(self, limit: int | None, option: str) -> DataLoader[Batch]:
+    def _eval_loader(self, limit: int | None, option: str) -> DataLoader[Batch]:
+        """Pack held-out windows into batches. option: Trainer's limit of them, beside `limit`."""
         assert self.prepared is not None
         assert self.trainer is not None
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
-        groups: list[tuple[int, list[int]]] = []  # layout, and which of its windows are a batch
+        groups: list[tuple[int, list[int]]] = []  # of each batch: index of the layout, indices of its windows
         for index, (corpus, layout) in enumerate(sources):
-            found = val_windows(corpus, self.sequencer, layout, self.examples, self.label_ids(corpus))
-            lengths = [max(len(window.ids) for _, window in windows) for windows in found]
+            packed = val_windows(corpus, self.sequencer, layout, self.examples, self.label_ids(corpus))
+            lengths = [max(len(window.ids) for _, window in windows) for windows in packed]
             tokens = self.batch_size * (layout.prefix + self.sequencer.target_capacity(layout))
             groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
         if limit is not None and len(groups) > limit:
             groups = [groups[i * len(groups) // limit] for i in range(limit)]
         batches: list[Batch] = []
         for index, (corpus, layout) in enumerate(sources):
-            ours = [group for owner, group in groups if owner == index]
-            wanted = {i for group in ours for i in group}
-            # Packed once more, so that no more are in memory than are kept
+            layout_groups = [group for group_layout, group in groups if group_layout == index]
+            selected = {i for group in layout_groups for i in group}
+            # Pack all windows a second time, so that memory holds the selected ones alone
             numbers = self.label_ids(corpus)
-            found = val_windows(corpus, self.sequencer, layout, self.examples, numbers) if wanted else ()
-            windows = {i: each for i, each in enumerate(found) if i in wanted}
-            batches += [gather(index, [windows[i] for i in group], numbers) for group in ours]
-        while len(batches) % self.trainer.world_size:  # a model in shards is run by all processes or none
+            packed = val_windows(corpus, self.sequencer, layout, self.examples, numbers) if selected else ()
+            windows = {i: window for i, window in enumerate(packed) if i in selected}
+            batches += [gather(index, [windows[i] for i in group], numbers) for group in layout_groups]
+        # As many batches on each rank, the last ones without targets: a sharded model needs all ranks in each forward
+        while len(batches) % self.trainer.world_size:
             last = batches[-1]
             nothing = {"targets": torch.full_like(last.targets, NO_TARGET)}
             batches.append(last._replace(**nothing, labels=torch.full_like(last.labels, NO_LABEL)))
         return eval_loader(batches, self.trainer, option)
 
 
-def _takes(reading: Mapping[str, Any]) -> str:
-    """The options with which files are read, for people."""
+def _accepted(reading: Mapping[str, Any]) -> str:
+    """Return the reading options in words, for an error message."""
     return f"accepted are {', '.join(f'--data.{name}' for name in reading)}" if reading else "none of a medium is"

@@ -1,8 +1,8 @@
-"""What is asked for in epochs, turned into steps: batches are endless, and only the data know how long an epoch is.
+"""Options in epochs, converted to steps: batches are endless, and only the data module knows the length of an epoch.
 
-Lightning's own epochs are passes over a loader that ends. Ours does not: windows are cut anew each time they come, and
-a checkpoint is a place in one row of batches, from which a run is resumed to the bit. `--trainer.limit_train_batches`
-and `overfit_batches` make Lightning's epochs, of so many batches.
+Lightning's own epochs are passes over a finite loader. Ours is endless: windows are cut anew each time, and a
+checkpoint is a position in one sequence of batches, from which a run resumes bit for bit. With
+`--trainer.limit_train_batches` or `overfit_batches` Lightning's epochs are of that many batches.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pytorch_lightning.callbacks import Timer
 
 from helicon.data.numbered import NumberedBatches
 
-NEVER = 1 << 40  # batches between two validations where something else says when they are
+NEVER = 1 << 40  # batches between validations, more than a run has: Lightning's counter is off
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """How long a run is and when it is validated, of what only the data can turn into steps.
+    """Trainer options in seconds or epochs, which Helicon applies instead of Lightning.
 
     Args:
-        seconds: between validations, where the clock says when they are.
-        share: of an epoch between validations, where they are told so.
-        min_epochs: that a run has at least, whatever would stop it.
-        overfit: the only batches that are trained on, over and over: their number, or their share of an epoch.
+        seconds: between validations, for a `val_check_interval` in time; else None.
+        share: of an epoch between validations, for a `val_check_interval` in epochs; else None.
+        min_epochs: epochs before a run may stop early.
+        overfit: training batches that are repeated over and over, as a number or a share of an epoch; 0 for all.
     """
 
     seconds: float | None = None
@@ -37,20 +37,27 @@ class Intervals:
 
     @staticmethod
     def of(trainer: Mapping[str, Any]) -> Intervals:
-        """Those of `--trainer.*`."""
+        """Return the intervals of `--trainer.*`."""
         interval, least = trainer["val_check_interval"], trainer["min_epochs"] or 0
         seconds = None if isinstance(interval, int | float | None) else Timer(interval).time_remaining()
         share = 1.0 if interval is None else interval if isinstance(interval, float) else None
         return Intervals(seconds, share, least, trainer["overfit_batches"])
 
     def options(self, trainer: Mapping[str, Any]) -> dict[str, Any]:
-        """What Lightning is told instead, which would not know what to do with the others."""
+        """Return the Trainer options in place of those that Helicon applies itself."""
         interval = trainer["val_check_interval"] if self.seconds is self.share is None else NEVER
         return {"val_check_interval": interval, "overfit_batches": 0.0}
 
 
 class EpochsToSteps(pl.Callback):
-    """Turns epochs into steps before the first step. batches: of an epoch; 0 where nothing is asked for in epochs."""
+    """Callback that converts epochs to steps before the first step, and sets them in Lightning's loops.
+
+    Args:
+        intervals: of the run.
+
+    Attributes:
+        batches: of an epoch; 0 if no option is in epochs.
+    """
 
     def __init__(self, intervals: Intervals) -> None:
         self.intervals, self.batches = intervals, 0
@@ -58,35 +65,40 @@ class EpochsToSteps(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        found: NumberedBatches[Any] = trainer.datamodule.batches  # type: ignore[attr-defined]
+        batches: NumberedBatches[Any] = trainer.datamodule.batches  # type: ignore[attr-defined]
         if self.intervals.overfit:
-            found.repeated = _count(self.intervals.overfit, found)
-            trainer.limit_train_batches = trainer.limit_val_batches = found.repeated
+            batches.repeated = _batch_count(self.intervals.overfit, batches)
+            trainer.limit_train_batches = trainer.limit_val_batches = batches.repeated
         elif isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches < 1:
-            trainer.limit_train_batches = _count(trainer.limit_train_batches, found)
+            trainer.limit_train_batches = _batch_count(trainer.limit_train_batches, batches)
         limited = isinstance(trainer.limit_train_batches, int)
         most, least = max(trainer.max_epochs or 0, 0), self.intervals.min_epochs
         if most or least or self.intervals.share is not None:
-            self.batches = int(trainer.limit_train_batches) if limited else found.epoch
-        loop, several = trainer.fit_loop.epoch_loop, trainer.accumulate_grad_batches
-        # Lightning makes a step at the end of each of its epochs, however few gradients are added up by then
-        steps = lambda epochs: epochs * -(-self.batches // several) if limited else -(-epochs * self.batches // several)  # noqa: E731
+            self.batches = int(trainer.limit_train_batches) if limited else batches.epoch
+        loop, accumulated = trainer.fit_loop.epoch_loop, trainer.accumulate_grad_batches
+
+        def steps(epochs: int) -> int:
+            # Lightning makes a step at the end of each of its epochs, however few gradients are accumulated by then
+            if limited:
+                return epochs * -(-self.batches // accumulated)
+            return -(-epochs * self.batches // accumulated)
+
         if most:
             loop.max_steps = min(steps(most), trainer.max_steps) if trainer.max_steps > 0 else steps(most)
-        if not limited:  # an epoch of Lightning's would never end
+        if not limited:  # one of Lightning's epochs would never end
             trainer.fit_loop.min_epochs = 0
             loop.min_steps = max(steps(least), loop.min_steps or 0) or None
         if self.intervals.share is not None:
             trainer.val_check_interval = max(1, round(self.intervals.share * self.batches))
 
-    def words(self, trainer: pl.Trainer) -> list[str]:
-        """How far a run is, for its line of progress, where it was asked for in epochs."""
+    def progress_words(self, trainer: pl.Trainer) -> list[str]:
+        """Return epochs done and in all for the progress line; [] for a run whose length is not in epochs."""
         if not self.batches or (trainer.max_epochs or -1) < 0:
             return []
         done = trainer.global_step * trainer.accumulate_grad_batches / self.batches
         return [f"epoch {min(done, trainer.max_epochs or 0):.1f} of {trainer.max_epochs}"]
 
 
-def _count(share: int | float, batches: NumberedBatches[Any]) -> int:
-    """Batches: as many, or a share of an epoch."""
+def _batch_count(share: int | float, batches: NumberedBatches[Any]) -> int:
+    """Return a number of batches: an int as it is, a float as a share of an epoch, at least 1."""
     return share if isinstance(share, int) else max(1, int(share * batches.epoch))

@@ -1,4 +1,4 @@
-"""`--trainer.strategy fsdp2`: Lightning's ModelParallelStrategy as FSDP2, with checkpoints like any other run's."""
+"""Strategy of `--trainer.strategy fsdp2`: Lightning's ModelParallelStrategy with checkpoints like any other run's."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from helicon.training.settings.lightning_options import FSDP2
 
 
 class FullyShard(ModelParallelStrategy):
-    """Shares a GPT out over all processes, whatever their number, as `GPTModule.configure_model` does it.
+    """FSDP2 strategy over all processes; `GPTModule.configure_model` shards the GPT.
 
-    Checkpoints are whole, one tensor after the other gathered by the first process. They go through the CheckpointIO,
-    so they are read and written as those of one process are, and by as many processes as there are then.
+    Checkpoints are full, not sharded: rank 0 gathers one tensor after the other. They are read and written by the same
+    CheckpointIO as those of a single process, so a run may be resumed on another number of processes.
     """
 
     @property
@@ -47,9 +47,9 @@ class FullyShard(ModelParallelStrategy):
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         assert self.lightning_module is not None
-        own, kept = dict(self.lightning_module.state_dict()), checkpoint["state_dict"]
-        shared = {name: distribute_like(tensor, own.get(name, tensor)) for name, tensor in kept.items()}
-        self.lightning_module.load_state_dict(shared, strict=strict)
+        parameters, full = dict(self.lightning_module.state_dict()), checkpoint["state_dict"]
+        sharded = {name: distribute_like(tensor, parameters.get(name, tensor)) for name, tensor in full.items()}
+        self.lightning_module.load_state_dict(sharded, strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
@@ -57,18 +57,27 @@ class FullyShard(ModelParallelStrategy):
 
 
 def distribute_optimizer_state(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """The whole state of an optimizer, with what has a parameter's shape shared out as the parameter is."""
+    """Shard the full state of an optimizer: tensors of a parameter's shape are distributed as the parameter is.
+
+    Args:
+        state: full state_dict, on all ranks.
+        optimizer: whose parameters are sharded.
+
+    Returns:
+        state_dict for `optimizer.load_state_dict`.
+    """
     if isinstance(optimizer, MuonAdamW):
         return {name: distribute_optimizer_state(part, getattr(optimizer, name)) for name, part in state.items()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
-    def shared(value: Any, parameter: Tensor) -> Any:
+    def sharded(value: Any, parameter: Tensor) -> Any:
         return (
             distribute_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
         )
 
     states = {
-        i: {name: shared(value, parameters[i]) for name, value in kept.items()} for i, kept in state["state"].items()
+        i: {name: sharded(value, parameters[i]) for name, value in values.items()}
+        for i, values in state["state"].items()
     }
     return {**state, "state": states}
 

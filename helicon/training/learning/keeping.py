@@ -1,4 +1,4 @@
-"""What a run keeps as it trains: its model, and the checkpoints that it is resumed from."""
+"""Callbacks that save a run: its best model as a bundle, and the checkpoints that it is resumed from."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from helicon.vqvae import storage
 
 
 class KeepBundle(pl.Callback):
-    """Keeps RUN/model, the weights of the best held-out loss so far; of the last step, where nothing is held out.
+    """Callback that saves RUN/model: the weights of the best held-out loss so far, or of the last step without any.
 
-    last: at the end those of the last step, whatever their held-out loss: a model that has learned a few examples by
-    heart may heed its conditions better. resuming: whether what the run kept before counts; a run that starts from the
-    checkpoint of another keeps its own best.
+    Args:
+        run: folder of the run.
+        last: whether to save the weights of the last step at the end, whatever their held-out loss: an overfitted model
+            may follow its conditions better.
+        resuming: whether the loss of RUN/model is the one to beat; False for a run that starts from the checkpoint of
+            another run.
     """
 
     def __init__(self, run: Path, last: bool = False, resuming: bool = False) -> None:
@@ -36,7 +39,7 @@ class KeepBundle(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Lightning validates when it is told to stop, not when its steps run out: the last ones may be the best
+        # Lightning validates at the end if `should_stop` is set, but not if its steps run out; the last may be the best
         if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
 
@@ -44,8 +47,8 @@ class KeepBundle(pl.Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         assert isinstance(pl_module, RunModule)
-        found = trainer.callback_metrics.get("val/loss")  # which only the first process has
-        loss = trainer.strategy.broadcast(None if found is None else float(found))
+        logged = trainer.callback_metrics.get("val/loss")  # on rank 0 alone
+        loss = trainer.strategy.broadcast(None if logged is None else float(logged))
         if loss is None:  # nothing is held out
             return
         pl_module.stop_unless_finite("held-out loss", torch.tensor(loss))
@@ -67,24 +70,31 @@ class KeepBundle(pl.Callback):
             pl_module.save(self.run / "model", notes)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # From the model itself: a checkpoint is older than the validation that follows it, which is not repeated
+        # Read from the bundle: a checkpoint may be older than the validation after its step, which is not repeated
         if self.resuming:
             self.best = kept_loss(self.run / "model")
 
     def save_if_none(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A model as it stands for a run that ends before its first validation; none of a codec without codebook."""
+        """Save the current model of a run that ends before its first validation.
+
+        Nothing is saved of a codec whose codebooks are not initialised yet.
+
+        Args:
+            trainer: of the run.
+            pl_module: module to save.
+        """
         if trainer.strategy.broadcast(not has_model(self.run)):
             with suppress(TrainingError):
                 self._save(trainer, pl_module)
 
 
 def has_model(run: Path) -> bool:
-    """Whether a run has kept a model or a codec yet."""
+    """Return whether a run has saved a bundle or a codec yet."""
     return any((run / "model" / name).is_file() for name in (bundle.CONFIG, storage.CONFIG))
 
 
 def kept_loss(folder: Path) -> float:
-    """Held-out loss of the model or codec that was kept there; infinity where none is known."""
+    """Return the held-out loss in the notes of a saved bundle or codec; infinity if it has none or is damaged."""
     for name in (bundle.CONFIG, storage.CONFIG):
         try:
             return checked.number("heldout_loss", read_json(folder / name, links=False)["notes"]["heldout_loss"])
@@ -94,13 +104,16 @@ def kept_loss(folder: Path) -> float:
 
 
 class KeepCheckpoints(pl.Callback):
-    """RUN/checkpoints/last.ckpt, and previous.ckpt should that one be damaged; saved every `minutes`.
+    """Callback that saves RUN/checkpoints/last.ckpt, with the one before as previous.ckpt, and the progress record.
 
-    With each goes the record of the run's progress. resuming: whether validations on record there are the run's own.
+    In place of Lightning's ModelCheckpoint, which the user may add beside it. That one also saves between steps while
+    gradients are accumulated, or with a validation due that a resumed run would leave out; it keeps no previous
+    checkpoint in reserve, and does not write the record, which has to be of the same step.
 
-    No ModelCheckpoint, of which there may be some beside it: that one saves by its own count of steps or epochs, also
-    between steps while gradients are added up, or with a validation pending that a resumed run would leave out; without
-    the one before as a reserve, and without the record, which has to be that of the same step.
+    Args:
+        run: folder of the run.
+        resuming: whether validations recorded in the folder are the run's own.
+        minutes: between checkpoints. 5: at most that much training is lost when a run is killed.
     """
 
     def __init__(self, run: Path, resuming: bool = False, minutes: float = 5.0) -> None:
@@ -109,14 +122,14 @@ class KeepCheckpoints(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
-        if self.resuming and (self.run / FILE).exists():  # one of the checkpoint's last step came after it
+        if self.resuming and (self.run / FILE).exists():  # a validation after the checkpoint's last step came later
             record = pl_module.record
-            known = (step for step in read_record(self.run).validations if step <= record.steps)
-            record.validations = sorted({*record.validations, *known})
+            recorded = (step for step in read_record(self.run).validations if step <= record.steps)
+            record.validations = sorted({*record.validations, *recorded})
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if between_steps(trainer) and any_rank(trainer, time.monotonic() - self.saved_at > self.seconds):
-            # A resumed run does not make the validation that follows: one that is killed in it would go without
+            # A resumed run does not repeat a validation that is due now: wait one step, in case it is killed in it
             self._waited = not self._waited and any_rank(trainer, validation_is_due(trainer))
             if not self._waited:
                 self.save(trainer)
@@ -131,10 +144,12 @@ class KeepCheckpoints(pl.Callback):
             pl_module.record.write(self.run)
 
     def save(self, trainer: pl.Trainer) -> Path:
-        """Saves now; once that is done the last checkpoint becomes the previous one."""
+        """Save a checkpoint now and return its path; once it is complete, the one before becomes previous.ckpt."""
         last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
-        if trainer.training and not trainer.should_stop:  # else a run that is killed now would go without them
-            # Lightning logs them after this hook; no public member says which are those of this step
+        if (
+            trainer.training and not trainer.should_stop
+        ):  # else metrics of the step are missing if the run is killed now
+            # Lightning logs them after this hook, and has no public member for the metrics of this step
             trainer._logger_connector.update_train_step_metrics()
         trainer.save_checkpoint(following)
         if trainer.is_global_zero:
@@ -148,9 +163,12 @@ class KeepCheckpoints(pl.Callback):
 
 
 class EndWithCheckpoint(pl.Callback):
-    """Saves as training ends: before all callbacks that change the weights then, as Lightning's WeightAveraging does.
+    """Callback that saves a checkpoint at the end, before callbacks that change the weights then (WeightAveraging).
 
-    After each step a checkpoint is saved behind them, so that it has their averages.
+    KeepCheckpoints itself is after those callbacks, so that its checkpoints have their averages of the same step.
+
+    Args:
+        checkpoints: callback that saves.
     """
 
     def __init__(self, checkpoints: KeepCheckpoints) -> None:

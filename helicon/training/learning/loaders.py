@@ -1,4 +1,4 @@
-"""Loaders of endless batches that are functions of their number, made before they are asked for."""
+"""Data loaders: prefetched endless batches for training, and this rank's shard of the validation batches."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ from helicon.training.errors import TrainingError
 
 
 class TrainLoader(DataLoader[Any]):
-    """Begins, each time it is asked to, with the batch that the training has come to.
+    """DataLoader of numbered batches whose `__iter__` resumes at the trainer's current step.
 
-    Without workers a thread makes the batches that come next.
+    Without workers, a thread prefetches the next batches.
+
+    Args:
+        batches: functions of their number.
+        first_batch: returns the number of the batch to begin with.
+        workers: loader processes.
     """
 
     dataset: NumberedBatches[Any]  # type: ignore[assignment]
 
-    def __init__(self, batches: NumberedBatches[Any], where: Callable[[], int], workers: int) -> None:
+    def __init__(self, batches: NumberedBatches[Any], first_batch: Callable[[], int], workers: int) -> None:
         super().__init__(batches, batch_size=None, num_workers=workers, worker_init_fn=_ignore_sigint)
-        self.first_batch = where
+        self.first_batch = first_batch
 
     def __iter__(self) -> Any:
         self.dataset.first = self.first_batch()
@@ -37,19 +42,36 @@ class TrainLoader(DataLoader[Any]):
 
 
 def train_loader(batches: NumberedBatches[Any], trainer: pl.Trainer | None, workers: int) -> TrainLoader:
-    """A loader of a trainer's batches: a step takes as many of them as gradients are added up over."""
+    """Make the loader of training batches.
+
+    Args:
+        batches: of this rank.
+        trainer: whose step says where to begin; a step takes `accumulate_grad_batches` batches.
+        workers: loader processes.
+
+    Returns:
+        The loader.
+    """
     assert trainer is not None
     return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, workers)
 
 
 def _ignore_sigint(worker: int) -> None:
-    """A terminal tells all processes of Ctrl-C: workers leave it to the training, which ends after its step."""
+    """Ignore Ctrl-C in a worker, as a terminal sends it to all processes: the main one stops after its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
 def prefetch(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
-    """The same items: a thread makes some while those before them are used. Its errors are raised in their place."""
+    """Iterate ahead in a thread.
+
+    Args:
+        items: to iterate over.
+        by: items that are made ahead. 2: one ready while the next is made.
+
+    Yields:
+        The same items in order; an error of the iterator is raised in its place.
+    """
     thread, end = ThreadPoolExecutor(1), object()
     try:
         waiting = deque(thread.submit(next, items, end) for _ in range(by))
@@ -61,7 +83,7 @@ def prefetch(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
 
 
 class ShardedBatches(IterableDataset[Any]):
-    """A process' own batches; a list would be shared out once more by Lightning."""
+    """Batches of this rank as an iterable, as Lightning would shard a list once more."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
@@ -71,12 +93,21 @@ class ShardedBatches(IterableDataset[Any]):
 
 
 def eval_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) -> DataLoader[Any]:
-    """A loader of a process' share of what is held out, of which Lightning looks at so many batches.
+    """Make the loader of this rank's shard of the validation or test batches.
 
-    limit: option that says how many, `limit_val_batches` or `limit_test_batches`. Lightning cannot tell what a share of
-    them is: a loader that says how long it is would be left out where it is empty, on some of the processes alone.
+    It has no length: Lightning skips a loader of length 0, which would be on some of the ranks alone. So a limit that
+    is a share of the batches is replaced in the trainer by their number.
 
-    TrainingError where nothing is held out, unless a training goes on without.
+    Args:
+        batches: of all ranks.
+        trainer: whose rank and limit are used.
+        limit: name of the Trainer option, `limit_val_batches` or `limit_test_batches`.
+
+    Returns:
+        The loader.
+
+    Raises:
+        TrainingError: there are no batches, in another command than `fit`, which trains without a validation then.
     """
     assert trainer is not None
     if not batches and trainer.state.fn != TrainerFn.FITTING:
@@ -89,5 +120,13 @@ def eval_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) 
 
 
 def chunks(items: list[Any], size: int) -> list[list[Any]]:
-    """Items in lists of `size`, the last one perhaps shorter."""
+    """Split a list.
+
+    Args:
+        items: to split.
+        size: length of each part but the last, which may be shorter.
+
+    Returns:
+        The parts in order.
+    """
     return [items[i : i + size] for i in range(0, len(items), size)]

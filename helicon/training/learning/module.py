@@ -1,4 +1,4 @@
-"""The Lightning module that trains a GPT, by one of the objectives, on batches of sequences."""
+"""LightningModule that trains a GPT by an objective, on batches of sequences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,18 @@ from helicon.training.settings.config import GPTModelConfig
 
 
 class GPTModule(RunModule):
-    """A GPT, what it learns, and its optimizer. The network is built once the data say what the vocabulary is."""
+    """LightningModule of a GPT and an objective. The network is built once the data module knows the vocabulary.
+
+    Args:
+        config: GPT and optimizer.
+        objective: loss, metrics and modules beside the GPT.
+
+    Attributes:
+        network: GPT and the objective's modules; None before `configure_model`.
+
+    Raises:
+        TrainingError: an `ema` outside [0, 1).
+    """
 
     def __init__(self, config: GPTModelConfig, objective: Objective) -> None:
         if not 0 <= config.ema < 1:
@@ -37,34 +48,34 @@ class GPTModule(RunModule):
         super().__init__(config)
         self.config, self.ema, self.objective = config, config.ema, objective
         self.network: Network | None = None
-        self._sums: dict[str, Sums] = {}  # figure -> its sum, over how much
+        self._sums: dict[str, Sums] = {}  # name of a metric -> its sum, and the count to divide by
 
     @property
     def data(self) -> SequenceData:
-        """The data module that is trained on."""
+        """Data module of the trainer."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, SequenceData)
         return data
 
     @property
     def gpt(self) -> GPT:
-        """The model itself, once it is built."""
+        """GPT of the network, once it is built."""
         assert self.network is not None, "configure_model() comes first"
         return self.network.gpt
 
     def configure_model(self) -> None:
-        """Builds the GPT for the data's vocabulary, with the weights of `--data.adopt` copied by token name.
+        """Build the GPT for the data's vocabulary, with the weights of `--data.adopt` copied by token name.
 
-        The objective builds last, so that what it copies of the GPT is what the training begins with.
+        The objective's modules are built last, as copies of the GPT among them need its initial weights.
         """
         if self.network is not None:
             return
-        self.check_expected("network", lambda: self._built(self._made()), self.config.layers)
+        self.check_expected("network", lambda: self._build_network(self._make_gpt()), self.config.layers)
         torch.manual_seed(self.data.seed)
-        gpt = self._made()
+        gpt = self._make_gpt()
         if self.data.init_bundle is not None:
             init_weights_from(gpt, self.data.sequencer.schema, self.data.init_bundle)
-        network = self._built(gpt)
+        network = self._build_network(gpt)
         network.gpt.checkpoint = self.config.recompute
         if self.config.recompute:
             return_freed_memory()
@@ -72,99 +83,114 @@ class GPTModule(RunModule):
             shard(network.gpt, self.device_mesh["data_parallel"])
         self.network = network
 
-    def _made(self) -> GPT:
-        """Freshly initialised."""
+    def _make_gpt(self) -> GPT:
+        """Return a GPT with random weights."""
         return make_gpt(self.config.gpt, self.data.sequencer.schema)
 
-    def _built(self, gpt: GPT) -> Network:
-        """With what the objective needs beyond it."""
+    def _build_network(self, gpt: GPT) -> Network:
+        """Return the GPT with the modules that the objective adds."""
         try:
-            return build_network(self.objective, self._bundled(gpt))
+            return build_network(self.objective, self._make_bundle(gpt))
         except PluginError:
             raise
         except ValueError as error:
             raise TrainingError(str(error)) from error
 
-    def _bundled(self, gpt: GPT, notes: dict[str, Any] | None = None) -> Bundle:
+    def _make_bundle(self, gpt: GPT, notes: dict[str, Any] | None = None) -> Bundle:
         return Bundle(
             gpt=gpt, sequencer=self.data.sequencer, tokenizer_names=self.data.tokenizer_names, notes=notes or {},
             reading=self.data.reading, objective=self.objective, labels=self.data.labels,
         )  # fmt: skip
 
     def bundle(self, notes: dict[str, Any]) -> Bundle:
-        """The model as it stands, whole."""
+        """Return the current network as a bundle with notes."""
         assert self.network is not None
-        bundle = self._bundled(self.gpt, notes)
+        bundle = self._make_bundle(self.gpt, notes)
         bundle.network = self.network
         return bundle
 
     def save(self, folder: Path, notes: dict[str, Any]) -> None:
-        """Writes the bundle."""
         bundle = self.bundle(notes)
-        bundle.gpt = unsharded(bundle.gpt, self._made, self.global_rank == 0)
+        bundle.gpt = unsharded(bundle.gpt, self._make_gpt, self.global_rank == 0)
         if self.global_rank == 0:
             save_bundle(bundle, folder)
 
     def plugins(self) -> list[Plugin]:
-        """Those that its media, tokenizers, patterns and objective come from."""
+        """Return the plugins that media, tokenizers, patterns and objective come from."""
         return plugins_of_model(self.config.gpt, self.data.sequencer, self.data.tokenizer_names, self.objective)
 
     def write_samples(self, path: Path) -> None:
-        """Writes one item of each layout."""
+        """Write a sample of each layout, seeded by the step."""
         write_samples(self.bundle({}), path, self.global_step)
 
     def throughput_units(self, batch: Batch) -> int:
-        """Tokens fed, padding aside."""
+        """Return the input tokens of a batch, without padding."""
         return int(batch.lengths.sum())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The objective's loss of a batch; logs its figures, over all processes."""
-        loss, figures = self._loss(batch)
-        # Over all processes, so that each logs the same and all of them stop where one would
-        sums = [(loss.detach(), 1), *figures.values()]
-        found = torch.stack([torch.stack([total.to(loss), loss.new_tensor(number)]) for total, number in sums])
-        found = self.trainer.strategy.reduce(found, reduce_op="sum") if self.trainer.world_size > 1 else found
-        self.stop_unless_finite(self._loss_title, found[:, 0].sum(), batch_idx)
-        for name, (total, count) in zip(figures, found[1:]):
+        """Compute the objective's loss of a batch, and log its metrics over all ranks as `train/NAME`.
+
+        Args:
+            batch: of this rank.
+            batch_idx: of Lightning's epoch.
+
+        Returns:
+            Scalar loss.
+
+        Raises:
+            TrainingError: the loss is not finite on some rank.
+        """
+        loss, metrics = self._loss(batch)
+        # Summed over ranks, so that all log the same and all stop if one has to
+        pairs = [(loss.detach(), 1), *metrics.values()]
+        sums = torch.stack([torch.stack([total.to(loss), loss.new_tensor(number)]) for total, number in pairs])
+        sums = self.trainer.strategy.reduce(sums, reduce_op="sum") if self.trainer.world_size > 1 else sums
+        self.stop_unless_finite(self._loss_title, sums[:, 0].sum(), batch_idx)
+        for name, (total, count) in zip(metrics, sums[1:]):
             self.log(f"train/{name}", total / count.clamp(min=1), batch_size=1)
         return loss
 
     @property
     def _loss_title(self) -> str:
-        """The loss in messages, with file and line of an objective that is somebody's own."""
-        own = plugin_of(self.objective)
-        return f"{OBJECTIVES.title(name_of(self.objective))}: its loss" if own else "loss"
+        """Name of the loss in messages, with the objective's file and line if it comes from a plugin."""
+        plugin = plugin_of(self.objective)
+        return f"{OBJECTIVES.title(name_of(self.objective))}: its loss" if plugin else "loss"
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
         assert self.network is not None
-        return loss_of(self.objective, self.network, self._rolled_out(batch))
+        return loss_of(self.objective, self.network, self._roll_out(batch))
 
-    def _rolled_out(self, batch: Batch) -> Batch | Rollouts:
-        """What the model makes of a batch's conditions, where the objective learns from that; else the batch."""
+    def _roll_out(self, batch: Batch) -> Batch | Rollouts:
+        """Sample rollouts under a batch's conditions if the objective learns from them; else return the batch."""
         if self.objective.examples != "rollouts":
             return batch
         if self.device_mesh is not None:
             raise TrainingError("--trainer.strategy: rollouts need a whole model in each process; ddp is accepted")
-        # The same of each validation, so that they can be compared
+        # One seed for all validations, so that they can be compared
         seed = np.random.SeedSequence((self.data.seed, self.global_step if self.training else 0))
         return roll_out(self.bundle({}), self.data.corpora, batch, int(seed.generate_state(1)[0]))
 
     def on_validation_epoch_start(self) -> None:
-        """Starts adding up the objective's figures."""
+        """Reset the sums of the objective's metrics."""
         assert self.network is not None
-        # In the same order on all processes, whatever batches each of them gets
+        # Sorted, as all ranks have to reduce them in the same order, whatever batches each of them has
         self._sums = {name: Sums(2, self.device) for name in sorted(metrics_of(self.objective, self.network))}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch's figures."""
+        """Add a batch's metrics to the sums.
+
+        Args:
+            batch: of this rank.
+            batch_idx: not used.
+        """
         for name, (total, count) in self._loss(batch)[1].items():
             self._sums[name].update(total, count)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the mean of each figure over all that is held out, and `val/loss`, which models are compared by."""
+        """Log the mean of each metric over all held-out batches, and `val/loss`, by which the best model is chosen."""
         assert self.network is not None
-        found = {name: sums.compute().tolist() for name, sums in self._sums.items()}
-        means = {name: total / count for name, (total, count) in found.items() if count}
+        sums = {name: metric.compute().tolist() for name, metric in self._sums.items()}
+        means = {name: total / count for name, (total, count) in sums.items() if count}
         for name, mean in means.items():
             self.log(f"val/{name}", mean, rank_zero_only=True)
         if means:
@@ -175,8 +201,12 @@ class GPTModule(RunModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def configure_optimizers(self) -> Any:
-        """Matrices of the layers apart from embeddings, norms, biases, and what the objective adds."""
-        kinds = ("tokens", "places")
+        """Return optimizer and schedule.
+
+        Weight decay and Muon are for the matrices of the layers and the head; embeddings, norms, biases and the
+        objective's modules have neither.
+        """
+        kinds = ("tokens", "places")  # the embeddings; an untied head is with the matrices, unlike in Jordan's Muon
         decayed = [p for n, p in self.gpt.named_parameters() if p.dim() > 1 and not n.startswith(kinds)]
         ids = {id(p) for p in decayed}
         return self.scheduled_optimizer(decayed, [p for p in self.parameters() if id(p) not in ids])

@@ -1,4 +1,4 @@
-"""Tokenizers by name: a kind of one, or the codec of a run."""
+"""Tokenizers of `--data.tokenizer(s)` by name: a registered one, or the codec of a run."""
 
 from __future__ import annotations
 
@@ -12,34 +12,52 @@ from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
 
+# Path, then perhaps a level of the codec
 _AT_LEVEL = re.compile(r"(.+?)(?:@(\d+))?")
 
 
 def named_tokenizer(slots: Sequence[str], name: str | None) -> dict[str, str]:
-    """The one slot that a tokenizer of that name, or a codec at that path, is for; DataError where it is not one."""
+    """Find the slot that `--data.tokenizer` is for.
+
+    Args:
+        slots: of all layouts.
+        name: of a tokenizer, or path of a codec's run; None for no option.
+
+    Returns:
+        {slot: name}; {} for None.
+
+    Raises:
+        DataError: no slot has such a tokenizer, or several have.
+    """
     if name is None:
         return {}
     known = {slot: registry.specs(slot, slots) for slot in slots}
-    found = [slot for slot in slots if name in known[slot] or codec_tokenizer(slot, name)]
-    if len(found) != 1:
+    matches = [slot for slot in slots if name in known[slot] or codec_tokenizer(slot, name)]
+    if len(matches) != 1:
         names = sorted({kind for kinds in known.values() for kind in kinds})
-        what = "no run of a codec" if not found else f"for more than one of {', '.join(found)}; say --data.tokenizers"
+        several = f"for more than one of {', '.join(matches)}; say --data.tokenizers"
+        what = several if matches else "no run of a codec"
         raise DataError(f"--data.tokenizer {name}: {what}; there are {', '.join(names)}, or a run of a codec")
-    return {found[0]: name}
+    return {matches[0]: name}
 
 
 def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
-    """(kind, tokenizer) of a codec's run or bundle, or of a model that has one, unless `name` is that of a kind.
+    """Load the tokenizer of a codec.
 
-    `RUN@N` is level N of a codec of sound.
+    Args:
+        slot: that it is for.
+        name: run or bundle of a codec, or of a model whose tokenizer is a codec; `RUN@N` is level N of a sound codec.
+
+    Returns:
+        (name in the registry, tokenizer); None if `name` is of a registered tokenizer, or no codec for this slot.
     """
     if name in registry.specs(slot):
         return None
-    return registry.open_tokenizer(slot, Path(name)) or _of_model(slot, name)
+    return registry.open_tokenizer(slot, Path(name)) or _tokenizer_of_model(slot, name)
 
 
-def _of_model(slot: str, name: str) -> tuple[str, Tokenizer] | None:
-    """That of a model which has a codec for a slot of the same medium."""
+def _tokenizer_of_model(slot: str, name: str) -> tuple[str, Tokenizer] | None:
+    """Return name and codec tokenizer of a model's slot of the same medium; None without any."""
     match = _AT_LEVEL.fullmatch(name)
     try:
         folder = find_bundle(Path(match[1])) if match else None

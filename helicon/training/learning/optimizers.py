@@ -1,4 +1,4 @@
-"""Muon for the matrices of the layers and AdamW for all else, as one optimizer: Lightning steps one by itself."""
+"""Muon for matrices and AdamW for the rest, as one optimizer, since Lightning steps only one automatically."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from torch.optim import AdamW, Optimizer
 from helicon.gpt.numbers import has_bf16
 from helicon.training.learning.sharding import distribute_like, full_tensor
 
-QUINTIC = (3.4445, -4.7750, 2.0315)  # steep at 0, so that five steps bring singular values near 1 (Jordan et al. 2024)
+# Coefficients of x, x^3, x^5 in Newton-Schulz: steep at 0, so that 5 steps bring singular values near 1 (Jordan 2024)
+QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values within .7 to 1.2, by Newton-Schulz.
+def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Approximate the nearest semi-orthogonal matrix by Newton-Schulz iterations (kellerjordan.github.io/posts/muon).
 
     Plain products: on a CPU the fused forms (addmm) of bfloat16 are many times slower.
+
+    Args:
+        matrix: [M, N].
+        steps: iterations; 5 as in the source.
+
+    Returns:
+        Matrix [M, N] of the same dtype; its singular values are about .7 to 1.2.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = _for_products(matrix)
-    x = (x.mT if tall else x).contiguous()
-    x = x / (x.norm() + 1e-7)
+    x = _in_product_dtype(matrix)
+    x = (x.mT if tall else x).contiguous()  # the smaller Gram matrix
+    x = x / (x.norm() + 1e-7)  # singular values of at most 1; 1e-7 for a gradient of zeros, as in the source
     a, b, c = QUINTIC
     for _ in range(steps):
         gram = x @ x.mT
@@ -35,33 +43,40 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     return (x.mT if tall else x).to(matrix.dtype)
 
 
-def orthogonalised_in_turns(matrices: Iterable[Tensor]) -> Iterator[Tensor]:
-    """`orthogonalised` of each matrix. Several processes, all of which ask for the same, make one each in turn.
+def orthogonalise_across_ranks(matrices: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield `orthogonalise` of each matrix; of as many matrices as there are ranks, each rank computes one.
 
-    They exchange what the products are made of.
+    All ranks pass the same matrices, sharded or not. Shards are gathered, and results broadcast, in the dtype of the
+    products.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        yield from map(orthogonalised, matrices)
+        yield from map(orthogonalise, matrices)
         return
-    matrices, own = iter(matrices), dist.get_rank()
-    while turn := [full_tensor(_for_products(matrix)) for matrix in islice(matrices, dist.get_world_size())]:
-        made = [orthogonalised(x).contiguous() if i == own else torch.empty_like(x) for i, x in enumerate(turn)]
-        for sent in [dist.broadcast(update, src=i, async_op=True) for i, update in enumerate(made)]:
-            assert sent is not None
-            sent.wait()
-        yield from made
+    matrices, rank = iter(matrices), dist.get_rank()
+    while turn := [full_tensor(_in_product_dtype(matrix)) for matrix in islice(matrices, dist.get_world_size())]:
+        updates = [orthogonalise(x).contiguous() if i == rank else torch.empty_like(x) for i, x in enumerate(turn)]
+        for broadcast in [dist.broadcast(update, src=i, async_op=True) for i, update in enumerate(updates)]:
+            assert broadcast is not None
+            broadcast.wait()
+        yield from updates
 
 
-def _for_products(matrix: Tensor) -> Tensor:
-    """The matrix in bfloat16, which is enough for Newton-Schulz; in float32 where it would be emulated."""
+def _in_product_dtype(matrix: Tensor) -> Tensor:
+    """Return the matrix in bfloat16, which is enough for Newton-Schulz, or in float32 where bfloat16 is emulated."""
     return matrix.to(torch.bfloat16 if has_bf16(matrix.device.type) else torch.float32)
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised: every direction of a matrix moves equally far (kellerjordan.github.io/posts/muon).
+    """Muon: Nesterov momentum, orthogonalised (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
 
-    An update is scaled to the size that AdamW's would have, .2 sqrt(longer side) (arXiv:2502.16982, eq. 4), so that
-    both take the same rates and weight decay. Matrices, and kernels of convolutions as matrices [outputs, the rest].
+    An update is scaled to the RMS of AdamW's, by .2 sqrt(longer side) (arXiv:2502.16982, eq. 4), so that both can have
+    the same learning rate and weight decay.
+
+    Args:
+        params: matrices, and kernels of convolutions, which are taken as matrices [outputs, the rest].
+        lr: learning rate.
+        weight_decay: decoupled, as AdamW's.
+        momentum: of the moving average of gradients; .95 as in the source.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.95) -> None:
@@ -71,27 +86,35 @@ class Muon(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            parameters.sort(key=torch.numel)  # those of one turn take as long
-            matrices = (self._accelerated(parameter, group["momentum"]) for parameter in parameters)
-            for parameter, update in zip(parameters, orthogonalised_in_turns(matrices)):
+            parameters.sort(key=torch.numel)  # matrices of similar size in a turn, so that no rank waits long
+            matrices = (self._nesterov_gradient(parameter, group["momentum"]) for parameter in parameters)
+            for parameter, update in zip(parameters, orthogonalise_across_ranks(matrices)):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                moved = distribute_like(update.to(parameter.dtype).view(parameter.shape), parameter)
-                parameter.add_(moved, alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
+                delta = distribute_like(update.to(parameter.dtype).view(parameter.shape), parameter)
+                parameter.add_(delta, alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
 
-    def _accelerated(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Nesterov's gradient, as a matrix."""
+    def _nesterov_gradient(self, parameter: Tensor, momentum: float) -> Tensor:
+        """Update the moving average of a gradient; return the gradient moved towards it, as a matrix."""
         assert parameter.grad is not None
         mean = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
         mean.lerp_(parameter.grad, 1 - momentum)
         return parameter.grad.lerp(mean, momentum).flatten(1)
 
 
-# What each keeps of a parameter, by name
+# Optimizer -> names of its state of a parameter, by which checkpoints are checked
 STATE_KEYS: dict[type[Optimizer], tuple[str, ...]] = {Muon: ("momentum",), AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
 class MuonAdamW(Optimizer):
-    """Muon over `matrices` and AdamW over `rest`; the groups of both are its own, so schedulers see them all."""
+    """Optimizer of Muon over `matrices` and AdamW over `rest`; schedulers see the parameter groups of both.
+
+    Args:
+        matrices: parameters of Muon, with weight decay.
+        rest: parameters of AdamW, without weight decay.
+        lr: learning rate of both.
+        weight_decay: of Muon.
+        beta2: AdamW's second decay rate (the first is .9).
+    """
 
     def __init__(
         self, matrices: Sequence[Tensor], rest: Sequence[Tensor], lr: float, weight_decay: float, beta2: float
@@ -116,4 +139,4 @@ class MuonAdamW(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.muon.load_state_dict(state_dict["muon"])
         self.adamw.load_state_dict(state_dict["adamw"])
-        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]  # loading makes new ones
+        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]  # loading replaces the groups

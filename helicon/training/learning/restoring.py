@@ -1,6 +1,6 @@
-"""What a checkpoint says of a training, looked at before Lightning goes on from it: built as this training's own is.
+"""Validation of a checkpoint's content before Lightning restores it: it must have the structure of this training.
 
-A checkpoint may be somebody else's, and what is in it was not yet judged when its file was read.
+A checkpoint may be a stranger's, and reading its file safely (`runs/checkpoints.py`) says nothing of its values.
 """
 
 from __future__ import annotations
@@ -22,75 +22,77 @@ from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.optimizers import STATE_KEYS, MuonAdamW
 
-MAX_NUMBER = 1 << 53  # of anything counted
+MAX_NUMBER = 1 << 53  # of counters and times: integers up to it are exact in a double
 
 
 class CheckingConnector(_CheckpointConnector):
-    """Lightning's, which checks first. Whatever it comes upon is a TrainingError that names the checkpoint.
+    """Lightning's checkpoint connector with checks; all errors are TrainingErrors that name the checkpoint.
 
-    A private class, put in the place of the trainer's own: of what is restored when, optimizers last, the public hooks
-    (`on_load_checkpoint`, CheckpointIO) see only the beginning, and they cannot say what an error in the rest means.
+    It replaces a private class of Lightning: the public hooks (`on_load_checkpoint`, CheckpointIO) run before loops,
+    callbacks and optimizers are restored, and cannot explain errors there.
     """
 
     def resume_start(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
         self._ckpt_path = checkpoint_path
-        with self._told():
+        with self._refusing():
             super().resume_start(checkpoint_path, weights_only)
 
     def restore_datamodule(self) -> None:
-        with self._told():
+        with self._refusing():
             super().restore_datamodule()
 
     def restore_model(self) -> None:
-        with self._told():
+        with self._refusing():
             super().restore_model()
 
     def restore_callbacks(self) -> None:
-        with self._told():
+        with self._refusing():
             if self._loaded_checkpoint:
                 self._check_callbacks(self._loaded_checkpoint.get("callbacks", {}))
             super().restore_callbacks()
 
     def restore_training_state(self) -> None:
-        with self._told():
+        with self._refusing():
             if self._loaded_checkpoint:
                 self._check_progress(self._loaded_checkpoint)
             super().restore_training_state()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _refusing(self) -> Iterator[None]:
+        """Turn any exception into a TrainingError that names the checkpoint."""
         try:
             yield
         except TrainingError:
             raise
-        except Exception as error:  # whatever Lightning and PyTorch come upon in what does not fit
-            said = " ".join(str(error).split()) if str(error) else type(error).__name__
-            name, reason = printable(self._ckpt_path), printable(said, MAX_QUOTED)
+        except Exception as error:  # Lightning and PyTorch raise many kinds for a state that does not fit
+            message = " ".join(str(error).split()) if str(error) else type(error).__name__
+            name, reason = printable(self._ckpt_path), printable(message, MAX_QUOTED)
             raise TrainingError(f"{name}: refused, no checkpoint of such a training ({reason})") from None
 
-    def _check_callbacks(self, found: Any) -> None:
-        """ValueError unless each callback that keeps something has a mapping of it, and clocks have times."""
-        if not isinstance(found, dict) or not all(isinstance(state, dict) for state in found.values()):
-            raise ValueError(f"callbacks: {shown(found)}")
+    def _check_callbacks(self, states: Any) -> None:
+        """Raise ValueError unless the state of each callback is a mapping, and those of Timers have times."""
+        if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+            raise ValueError(f"callbacks: {shown(states)}")
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Timer) and callback.state_key in found:
+            if isinstance(callback, Timer) and callback.state_key in states:
                 times = {stage: float(time) for stage, time in callback.state_dict()["time_elapsed"].items()}
-                check_structure(f"callbacks.{callback.state_key}", found[callback.state_key], {"time_elapsed": times})
+                check_structure(f"callbacks.{callback.state_key}", states[callback.state_key], {"time_elapsed": times})
 
-    def _check_progress(self, found: Mapping[str, Any]) -> None:
-        """ValueError unless loops, optimizers and schedulers are built as here, and have come as far as the record."""
+    def _check_progress(self, checkpoint: Mapping[str, Any]) -> None:
+        """Raise ValueError unless loops, optimizers and schedulers have this run's structure and the record's step."""
         module = self.trainer.lightning_module
         assert isinstance(module, RunModule)
-        check_structure("loops", found.get("loops"), self._get_loops_state_dict())
+        check_structure("loops", checkpoint.get("loops"), self._get_loops_state_dict())
         steps = module.record.steps
-        step = found["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
-        counts = {"global_step": found.get("global_step"), "loops": step["total"]["completed"]}
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"]
+        loop_steps = progress["optimizer"]["step"]["total"]["completed"]
+        counts = {"global_step": checkpoint.get("global_step"), "loops": loop_steps}
         if self.trainer.state.fn == TrainerFn.FITTING:
-            own = module.user_optimizer.scheduler is not None
-            check_structure("lr_schedulers", found.get("lr_schedulers"), self._schedulers(), any_number=own)
-            if not own:
-                counts["lr_schedulers"] = found["lr_schedulers"][0]["last_epoch"]
-            states, optimizers = found.get("optimizer_states"), self.trainer.optimizers
+            users = module.user_optimizer.scheduler is not None
+            check_structure("lr_schedulers", checkpoint.get("lr_schedulers"), self._schedulers(), any_number=users)
+            if not users:
+                counts["lr_schedulers"] = checkpoint["lr_schedulers"][0]["last_epoch"]
+            states, optimizers = checkpoint.get("optimizer_states"), self.trainer.optimizers
             if not isinstance(states, list) or len(states) != len(optimizers):
                 raise ValueError(f"optimizer_states: {shown(states)}")
             for state, optimizer in zip(states, optimizers):
@@ -103,69 +105,93 @@ class CheckingConnector(_CheckpointConnector):
         return [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
 
 
-def check_structure(name: str, found: Any, own: Any, any_number: bool = False) -> None:
-    """ValueError unless a value is built as one's own: of the same keys, lengths and types, numbers finite and not
-    negative unless any will do, as in a schedule of the user's own. Flags may be missing: later versions of PyTorch
-    have more of them, which they set themselves."""
-    if isinstance(own, dict):
-        _check_keys(name, found, own)
-        for key, value in found.items():
-            check_structure(f"{name}.{key}", value, own[key], any_number)
-    elif isinstance(own, list | tuple):
-        if type(found) is not type(own) or len(found) != len(own):
-            raise ValueError(f"{name}: {shown(found)}, {len(own)} values are needed")
-        for value, each in zip(found, own):
-            check_structure(name, value, each, any_number)
-    elif type(own) in (int, float):
-        accepted = (int,) if type(own) is int and not any_number else (int, float)
-        kind = type(found) in accepted
-        if not kind or (not any_number and not (0 <= found <= MAX_NUMBER and math.isfinite(found))):
-            raise ValueError(f"{name}: {shown(found)}")
-    elif type(found) is not type(own):
-        raise ValueError(f"{name}: {shown(found)}")
+def check_structure(name: str, value: Any, reference: Any, any_number: bool = False) -> None:
+    """Validate that a value has the structure of a reference: keys, lengths and types, all the way down.
+
+    Numbers are finite and from 0 to MAX_NUMBER. Keys of flags may be missing: later versions of PyTorch have more
+    flags, and set them themselves.
+
+    Args:
+        name: of the value, for messages.
+        value: from a checkpoint.
+        reference: value of this training.
+        any_number: whether any numbers are accepted, as in the state of a user's scheduler.
+
+    Raises:
+        ValueError: the structure differs; names the place.
+    """
+    if isinstance(reference, dict):
+        _check_keys(name, value, reference)
+        for key, item in value.items():
+            check_structure(f"{name}.{key}", item, reference[key], any_number)
+    elif isinstance(reference, list | tuple):
+        if type(value) is not type(reference) or len(value) != len(reference):
+            raise ValueError(f"{name}: {shown(value)}, {len(reference)} values are needed")
+        for item, reference_item in zip(value, reference):
+            check_structure(name, item, reference_item, any_number)
+    elif type(reference) in (int, float):
+        accepted = (int,) if type(reference) is int and not any_number else (int, float)
+        kind = type(value) in accepted
+        if not kind or (not any_number and not (0 <= value <= MAX_NUMBER and math.isfinite(value))):
+            raise ValueError(f"{name}: {shown(value)}")
+    elif type(value) is not type(reference):
+        raise ValueError(f"{name}: {shown(value)}")
 
 
-def _check_keys(name: str, found: Any, own: Mapping[Any, Any]) -> None:
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: {shown(found)}")
-    if unknown := [key for key in found if key not in own]:
+def _check_keys(name: str, value: Any, reference: Mapping[Any, Any]) -> None:
+    """Raise ValueError unless a value is a dict with the keys of a reference; flags (bool or None) may be missing."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: {shown(value)}")
+    if unknown := [key for key in value if key not in reference]:
         raise ValueError(f"{name}: {shown(unknown[0])} is unknown")
-    if missing := [key for key, value in own.items() if key not in found and not isinstance(value, bool | None)]:
+    if missing := [key for key, item in reference.items() if key not in value and not isinstance(item, bool | None)]:
         raise ValueError(f"{name}: {shown(missing[0])} is missing")
 
 
-def check_optimizer(name: str, found: Any, optimizer: Optimizer) -> None:
-    """ValueError unless what an optimizer keeps is of its own parameters, and its groups differ in numbers alone.
+def check_optimizer(name: str, saved: Any, optimizer: Optimizer) -> None:
+    """Validate that the state of an optimizer is of its parameters, and that groups differ in numbers alone.
 
-    What one of the user's own keeps of a parameter is not known here: tensors and plain values.
+    The state that a user's optimizer has of a parameter is unknown: tensors and plain values are accepted.
+
+    Args:
+        name: of the state, for messages.
+        saved: state from a checkpoint.
+        optimizer: to be restored.
+
+    Raises:
+        ValueError: the state does not fit; names the place.
     """
     if isinstance(optimizer, MuonAdamW):
-        own = {"muon": optimizer.muon, "adamw": optimizer.adamw}
-        _check_keys(name, found, own)
-        for part, each in own.items():
-            check_optimizer(f"{name}.{part}", found[part], each)
+        parts = {"muon": optimizer.muon, "adamw": optimizer.adamw}
+        _check_keys(name, saved, parts)
+        for part, part_optimizer in parts.items():
+            check_optimizer(f"{name}.{part}", saved[part], part_optimizer)
         return
-    own = optimizer.state_dict()
-    _check_keys(name, found, own)
-    known = type(optimizer) in STATE_KEYS  # else one of the user's own
-    check_structure(f"{name}.param_groups", found["param_groups"], own["param_groups"], any_number=not known)
-    for group, ours in zip(found["param_groups"], own["param_groups"]):
+    reference = optimizer.state_dict()
+    _check_keys(name, saved, reference)
+    known = type(optimizer) in STATE_KEYS  # else the user's
+    check_structure(f"{name}.param_groups", saved["param_groups"], reference["param_groups"], any_number=not known)
+    for group, reference_group in zip(saved["param_groups"], reference["param_groups"]):
         for key, value in group.items():
-            if not isinstance(ours[key], float | tuple) and value != ours[key]:
+            if not isinstance(reference_group[key], float | tuple) and value != reference_group[key]:
                 raise ValueError(f"{name}.param_groups.{key}: {shown(value)}")
     parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
-    if not isinstance(found["state"], dict) or not found["state"].keys() <= parameters.keys():
-        raise ValueError(f"{name}.state: {shown(found['state'])}, not of {len(parameters)} parameters")
+    if not isinstance(saved["state"], dict) or not saved["state"].keys() <= parameters.keys():
+        raise ValueError(f"{name}.state: {shown(saved['state'])}, not of {len(parameters)} parameters")
     if not known:
-        for key, kept in found["state"].items():
-            if not isinstance(kept, dict) or not all(isinstance(v, Tensor | int | float | None) for v in kept.values()):
-                raise ValueError(f"{name}.state.{key}: {shown(kept)}, no tensors and numbers")
+        for key, state in saved["state"].items():
+            if not isinstance(state, dict) or not all(
+                isinstance(value, Tensor | int | float | None) for value in state.values()
+            ):
+                raise ValueError(f"{name}.state.{key}: {shown(state)}, no tensors and numbers")
         return
-    for key, kept in found["state"].items():
+    for key, state in saved["state"].items():
         place, shape = f"{name}.state.{key}", parameters[key].shape
-        _check_keys(place, kept, dict.fromkeys(STATE_KEYS[type(optimizer)], 0))
-        for what, tensor in kept.items():
+        _check_keys(place, state, dict.fromkeys(STATE_KEYS[type(optimizer)], 0))
+        for state_name, tensor in state.items():
             if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-                raise ValueError(f"{place}.{what}: no tensor of numbers with a point")
-            if tensor.shape != (() if what == "step" else shape):
-                raise ValueError(f"{place}.{what}: a tensor of {list(tensor.shape)}, its parameter has {list(shape)}")
+                raise ValueError(f"{place}.{state_name}: no tensor of numbers with a point")
+            if tensor.shape != (() if state_name == "step" else shape):
+                raise ValueError(
+                    f"{place}.{state_name}: a tensor of {list(tensor.shape)}, its parameter has {list(shape)}"
+                )

@@ -1,6 +1,6 @@
-"""Models too large for one GPU: each process keeps a part of every parameter (FSDP2), gathered when it is needed.
+"""Fully sharded data parallelism (FSDP2): each rank has a shard of every parameter, gathered when it is needed.
 
-What leaves the process group is whole: checkpoints and bundles are those of a training on one process.
+Checkpoints and bundles have full tensors, as those of a training on a single process.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from helicon.gpt.model import GPT
 
 
 def shard(gpt: GPT, mesh: DeviceMesh) -> None:
-    """Shares out every parameter along its first axis: a layer is whole while it is computed, the rest all the time.
+    """Shard every parameter along its first axis; a layer is gathered while it is computed.
 
-    The rest, embeddings and the output matrix, stay whole after the forward pass: `GPT.logits` comes after it.
+    Embeddings and head stay gathered after the forward pass, as `GPT.logits` comes after it.
+
+    Args:
+        gpt: changed in place.
+        mesh: one-dimensional mesh of all ranks.
     """
     for layer in gpt.layers:
         fully_shard(layer, mesh=mesh)
@@ -29,32 +33,55 @@ def shard(gpt: GPT, mesh: DeviceMesh) -> None:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """The tensor itself, or all parts of it; all processes have to ask."""
+    """Return a tensor, gathered if it is sharded; all ranks have to call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def distribute_like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor, which all processes have, shared out as `parameter` is."""
+    """Shard a full tensor as a parameter is.
+
+    Args:
+        tensor: full, equal on all ranks.
+        parameter: of the same shape.
+
+    Returns:
+        DTensor with the parameter's placements; the tensor itself if the parameter is not sharded.
+    """
     if not isinstance(parameter, DTensor):
         return tensor
+    # src_data_rank=None: each rank cuts its shard from its own copy, without communication
     return distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
 def gather_full(tree: Any, keep: bool) -> Any:
-    """Dictionaries and lists with whole tensors on the CPU in place of parts; empty ones on processes that keep none.
+    """Gather all sharded tensors of a state_dict, one at a time, so that a device has little more than its shards.
 
-    One is gathered at a time, so a device holds little more than its parts.
+    Args:
+        tree: dicts and lists with tensors; all ranks have to call this.
+        keep: whether this rank needs the result, as rank 0 does.
+
+    Returns:
+        The tree with full tensors on the CPU in place of sharded ones; empty tensors without `keep`.
     """
 
-    def gather(part: DTensor) -> Tensor:
-        tensor = part.full_tensor()
+    def gather(shards: DTensor) -> Tensor:
+        tensor = shards.full_tensor()
         return tensor.cpu() if keep else tensor.new_empty(0)
 
     return tree_map_only(DTensor, gather, tree)
 
 
 def unsharded(gpt: GPT, make: Callable[[], GPT], keep: bool) -> GPT:
-    """The GPT itself, or a copy on the CPU of one that is shared out; without weights on processes that keep none."""
+    """Return a GPT, or an unsharded copy on the CPU if it is sharded.
+
+    Args:
+        gpt: all ranks have to call this.
+        make: builds a GPT of the same config.
+        keep: whether this rank needs the weights; the copy is on the meta device otherwise.
+
+    Returns:
+        The GPT or its copy.
+    """
     weights = gpt.state_dict()
     if not any(isinstance(tensor, DTensor) for tensor in weights.values()):
         return gpt

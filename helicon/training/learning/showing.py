@@ -1,4 +1,4 @@
-"""What is shown as a run trains: its progress, and samples of what it makes."""
+"""Callbacks that show a run: progress line, and samples of the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from helicon.training.learning.epochs import EpochsToSteps
 
 
 class Progress(pl.Callback):
-    """One line: share done, ETA, losses, tokens a second. Rewritten in place on a terminal, every 10 s elsewhere."""
+    """Callback that prints a progress line: percent done, step, losses, tokens a second, ETA.
+
+    Args:
+        epochs: says how many epochs are done.
+        out: text stream; None for the usual one. On a terminal the line is rewritten every .5 s, elsewhere a new line
+            is printed every 10 s, so that logs stay short.
+    """
 
     def __init__(self, epochs: EpochsToSteps, out: Any = None) -> None:
         self.epochs, self.out = epochs, out or stream()
@@ -48,23 +54,27 @@ class Progress(pl.Callback):
         rate = (done - self.begun) / seconds if seconds else 0.0
         left = (1 - done) / rate if rate > 0 else 0.0
         speed = f"{self.units / max(seconds, 1e-9):,.0f} {module.unit}/s"
-        told = module.progress_metrics(trainer.callback_metrics)
-        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.words(trainer)]
-        parts += [*told, speed, f"ETA {clock(left)}"]
+        metrics = module.progress_metrics(trainer.callback_metrics)
+        parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.progress_words(trainer)]
+        parts += [*metrics, speed, f"ETA {clock(left)}"]
         print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
 
 
 def clock(seconds: float) -> str:
-    """1:05 or 2:00:05."""
+    """Return a duration as 1:05 or 2:00:05."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
 class SampleWriter(pl.Callback):
-    """Samples into RUN/samples as it trains: at each validation, but never for more than a share of the run's time.
+    """Callback that writes samples to RUN/samples after validations, within a share of the run's time.
 
-    None of a model in shards, of which the first process has no more than a part.
+    A sharded model writes none, as rank 0 has only its shard.
+
+    Args:
+        run: folder of the run.
+        share: of the time since the start that samples may have taken when the next ones begin.
     """
 
     def __init__(self, run: Path, share: float = 0.05) -> None:

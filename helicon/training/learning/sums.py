@@ -1,4 +1,4 @@
-"""Running sums of a validation, over its batches and all processes, by torchmetrics."""
+"""Sums over the batches of a validation and all ranks, by torchmetrics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from torchmetrics import Metric
 
 
 class Sums(Metric):
-    """Sums of some figures, float64 [count]: added up batch by batch, and over all processes as they are asked for.
+    """Metric of running sums [count], reduced over all ranks by `compute`; float64, but float32 on MPS, which has none.
 
-    On MPS, which has no float64, in float32. Nothing is waited for: the sums stay where the figures are.
+    The sums stay on the device, so that adding to them does not synchronise with it.
+
+    Args:
+        count: of the sums.
+        device: of the sums.
     """
 
     total: Tensor
@@ -22,9 +26,9 @@ class Sums(Metric):
         self.to(device)
 
     def update(self, *figures: Tensor | float) -> None:
-        """Adds a batch's figures, one number each."""
-        self.total += torch.stack([torch.as_tensor(each, device=self.device).to(self.total) for each in figures])
+        """Add the `count` figures of a batch, scalars."""
+        self.total += torch.stack([torch.as_tensor(figure, device=self.device).to(self.total) for figure in figures])
 
     def compute(self) -> Tensor:
-        """The sums so far."""
+        """Return the sums [count]."""
         return self.total

@@ -1,4 +1,4 @@
-"""When a validation is due: by the clock, or as Lightning counts."""
+"""Schedule of validations: by the clock, or by Lightning's count of batches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from helicon.training.learning.epochs import NEVER
 
 
 class ValidateInTime(pl.Callback):
-    """Says when it is time for a validation: the first process does, whose clock is for all; a repeated run when that
-    run had its own.
+    """Callback that starts validations by the clock of rank 0, or after the steps on record in a repeated run.
 
-    seconds: between validations. Lightning counts batches alone: it is told that one of them is due after this step.
+    Lightning only counts batches, so its interval is set to 1 when a validation is due, else to more than a run has.
+
+    Args:
+        seconds: between validations.
     """
 
     clock = staticmethod(time.monotonic)
@@ -40,13 +42,13 @@ class ValidateInTime(pl.Callback):
 
 
 def between_steps(trainer: pl.Trainer) -> bool:
-    """Whether no gradients are waiting for more batches: a checkpoint does not hold them."""
-    done = trainer.fit_loop.batch_idx + 1  # of Lightning's epoch, at the end of which a step is made in any case
+    """Return whether no accumulated gradients wait for an optimizer step; a checkpoint does not store them."""
+    done = trainer.fit_loop.batch_idx + 1  # batches of Lightning's epoch, at whose end it always makes a step
     return done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches
 
 
 def validation_is_due(trainer: pl.Trainer) -> bool:
-    """Whether a validation follows this batch, as `trainer.val_check_batch` says, or as the last thing of a run."""
+    """Return whether a validation follows this batch, by `trainer.val_check_batch` or because the run stops."""
     loop = trainer.fit_loop
     enough = loop.epoch_progress.current.processed >= (loop.min_epochs or 0)  # type: ignore[attr-defined]
     if trainer.should_stop and enough and trainer.global_step >= (loop.min_steps or 0):
@@ -56,5 +58,13 @@ def validation_is_due(trainer: pl.Trainer) -> bool:
 
 
 def any_rank(trainer: pl.Trainer, holds: bool) -> bool:
-    """Whether it holds on any of the processes, which must do the same."""
+    """Reduce a condition over ranks, which have to act alike.
+
+    Args:
+        trainer: of the run; all ranks have to call this.
+        holds: condition on this rank.
+
+    Returns:
+        True if the condition holds on any rank.
+    """
     return holds if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(holds, all=False)

@@ -1,4 +1,4 @@
-"""Callbacks, optimizers and schedules of the user's own, from the current folder too where they are typed."""
+"""Callbacks, optimizers and schedules of the user, from the current folder too where they are typed."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def test_a_config_does_not_reach_into_the_current_folder(midi_folder, folder, ca
 
 
 def test_a_module_that_fails_is_one_line(midi_folder, folder, capsys):
-    (folder / "broken_own.py").write_text("import nowhere_at_all\n")
-    assert main(["fit", *arguments(midi_folder, folder / "runs", "run", "--trainer.callbacks+=broken_own.Mine")]) == 1
+    (folder / "broken_user.py").write_text("import nowhere_at_all\n")
+    assert main(["fit", *arguments(midi_folder, folder / "runs", "run", "--trainer.callbacks+=broken_user.Mine")]) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "broken_own.py cannot be imported (ModuleNotFoundError: No module named 'nowhere_at_all')" in line
-    assert "broken_own" not in sys.modules
+    assert "broken_user.py cannot be imported (ModuleNotFoundError: No module named 'nowhere_at_all')" in line
+    assert "broken_user" not in sys.modules
     assert str(folder) not in sys.path
 
 
-def test_a_model_checkpoint_of_ones_own_keeps_checkpoints_beside_ours(midi_folder, tmp_path):
+def test_a_model_checkpoint_of_the_user_keeps_checkpoints_beside_ours(midi_folder, tmp_path):
     keep = ("--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.monitor=val/loss",
             "--trainer.callbacks.filename={step}", "--trainer.callbacks.save_top_k=1")  # fmt: skip
     run = fit(midi_folder, tmp_path, "run", *FEW, *keep)
@@ -124,7 +124,7 @@ def test_best_never_leads_out_of_a_run(midi_folder, tmp_path, capsys):
 SGD = ("--optimizer=SGD", "--optimizer.lr=0.01", "--optimizer.momentum=0.9")
 PLATEAU = ("--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/loss", "--lr_scheduler.patience=0",
            "--lr_scheduler.threshold=10", "--trainer.val_check_interval=2")  # fmt: skip
-OWN = {
+USER_CLASSES = {
     "schedule": ("--lr_scheduler=StepLR", "--lr_scheduler.step_size=3", "--lr_scheduler.gamma=0.5"),
     "plateau": (*SGD, *PLATEAU),
     "adafactor": ("--optimizer=Adafactor", "--optimizer.lr=0.01"),
@@ -139,9 +139,9 @@ def rates(run: Path) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("kind", OWN)
-def test_an_optimizer_and_a_schedule_of_ones_own_are_resumed_to_the_bit(midi_folder, tmp_path, kind):
-    more = (*FEW, *OWN[kind], "--trainer.max_steps=7")
+@pytest.mark.parametrize("kind", USER_CLASSES)
+def test_an_optimizer_and_a_schedule_of_the_user_are_resumed_to_the_bit(midi_folder, tmp_path, kind):
+    more = (*FEW, *USER_CLASSES[kind], "--trainer.max_steps=7")
     whole = fit(midi_folder, tmp_path, "whole", *more)
     expected = {"schedule": 3e-3 * 0.25, "plateau": 0.01 * 0.1**3}
     if kind in expected:
@@ -179,7 +179,7 @@ def test_what_an_optimizer_does_not_take_is_one_line(midi_folder, tmp_path, caps
         assert said in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_a_run_with_an_optimizer_of_ones_own_is_repeated_by_whoever_types_it(midi_folder, tmp_path):
+def test_a_run_with_an_optimizer_of_the_user_is_repeated_by_whoever_types_it(midi_folder, tmp_path):
     run = fit(midi_folder, tmp_path, "run", *FEW, *SGD, "--trainer.max_steps=2")
     with pytest.raises(Exception, match="optimizer names code"):
         resumed_config(run)

@@ -1,4 +1,4 @@
-"""An optimizer and a schedule of the user's own, `--optimizer` and `--lr_scheduler`, as LightningCLI has them."""
+"""Optimizer and learning-rate schedule of the user: `--optimizer` and `--lr_scheduler`, as in LightningCLI."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from helicon.training.learning.epochs import NEVER
 
 
 @dataclass(frozen=True)
-class OwnOptimizer:
-    """Classes and their arguments, `{class_path, init_args}`; ours where there is none.
+class UserOptimizer:
+    """Classes of the user's optimizer and scheduler, with their arguments.
 
-    LightningCLI makes both as it starts. Here the parameters are not there before the data have said what the
-    vocabulary is.
+    LightningCLI makes both at its start; here the parameters exist only after the data module knows the vocabulary.
+
+    Args:
+        optimizer: {class_path, init_args}; None for Helicon's.
+        scheduler: the same; None for Helicon's.
     """
 
     optimizer: dict[str, Any] | None = None
@@ -28,18 +31,33 @@ class OwnOptimizer:
 
     @property
     def on_plateau(self) -> bool:
-        """Whether the rate goes by what is found in validations."""
+        """True if the learning rate follows validations (ReduceLROnPlateau)."""
         return self.scheduler is not None and self.scheduler["class_path"].endswith("ReduceLROnPlateau")
 
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """The optimizer of all parameters alike, as LightningCLI makes it. TrainingError for what it refuses."""
+        """Make the optimizer, in one group of all parameters, as LightningCLI does.
+
+        Raises:
+            TrainingError: the class does not accept its arguments.
+        """
         assert self.optimizer is not None
-        return _made("--optimizer", list(parameters), self.optimizer)
+        return _instantiate("--optimizer", list(parameters), self.optimizer)
 
     def make_schedule(self, optimizer: Optimizer, trainer: pl.Trainer) -> dict[str, Any]:
-        """Lightning's settings of the schedule: it moves at every step, or on a plateau after every validation."""
+        """Make the scheduler, stepped after every optimizer step, or after every validation (ReduceLROnPlateau).
+
+        Args:
+            optimizer: whose learning rates it sets.
+            trainer: says how many batches are between validations.
+
+        Returns:
+            Lightning's `lr_scheduler` config.
+
+        Raises:
+            TrainingError: the class does not accept its arguments, or validations are not counted in batches.
+        """
         assert self.scheduler is not None
-        scheduler = _made("--lr_scheduler", optimizer, self.scheduler)
+        scheduler = _instantiate("--lr_scheduler", optimizer, self.scheduler)
         if not isinstance(scheduler, ReduceLROnPlateau):
             return {"scheduler": scheduler, "interval": "step"}
         if not isinstance(trainer.val_check_interval, int) or trainer.val_check_interval >= NEVER:
@@ -50,7 +68,8 @@ class OwnOptimizer:
         return {"scheduler": scheduler, "monitor": scheduler.monitor, **every}
 
 
-def _made(option: str, first: Any, init: dict[str, Any]) -> Any:
+def _instantiate(option: str, first: Any, init: dict[str, Any]) -> Any:
+    """Instantiate a class of an option with a first argument; TrainingError says why it refuses."""
     try:
         return instantiate_class(first, init)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -122,7 +122,8 @@ class KeepCheckpoints(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
-        if self.resuming and (self.run / FILE).exists():  # a validation after the checkpoint's last step came later
+        # A validation after the checkpoint's last step came later than the checkpoint
+        if self.resuming and (self.run / FILE).exists():
             record = pl_module.record
             recorded = (step for step in read_record(self.run).validations if step <= record.steps)
             record.validations = sorted({*record.validations, *recorded})
@@ -146,10 +147,9 @@ class KeepCheckpoints(pl.Callback):
     def save(self, trainer: pl.Trainer) -> Path:
         """Save a checkpoint now and return its path; once it is complete, the one before becomes previous.ckpt."""
         last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
-        if (
-            trainer.training and not trainer.should_stop
-        ):  # else metrics of the step are missing if the run is killed now
-            # Lightning logs them after this hook, and has no public member for the metrics of this step
+        # Write the step's metrics now, as Lightning would after this hook: a run that is killed in between lacks them.
+        # No public member has the metrics of this step
+        if trainer.training and not trainer.should_stop:
             trainer._logger_connector.update_train_step_metrics()
         trainer.save_checkpoint(following)
         if trainer.is_global_zero:

@@ -26,7 +26,7 @@ from miditok import MIDILike, TokenizerConfig
 from helicon.formats.midi import read_midi, read_midi_bytes
 from helicon.formats.midi_bytes import scan_midi
 from helicon.formats.midi_events import read_events
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.music import MUSIC, fit_music
 from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from helicon.evaluation.features import Features
     from helicon.evaluation.measure import Evaluation
     from helicon.evaluation.reconstruction import Reconstruction
-    from helicon.formats.score import ReadReport, Score
+    from helicon.formats.read_report import ReadReport
+    from helicon.formats.score import Score
     from helicon.generation.item import Item
     from helicon.generation.ranking import Candidates, register_judge
     from helicon.gpt.attention.pattern_base import AttentionPattern
@@ -59,7 +60,7 @@ _EXPORTS = {
     "Quantizer": "helicon.vqvae.quantizers",
     "QuantizerConfig": "helicon.vqvae.config",
     "QuantizerLearning": "helicon.vqvae.config",
-    "ReadReport": "helicon.formats.score",
+    "ReadReport": "helicon.formats.read_report",
     "Referred": "helicon.objectives.base",
     "Results": "helicon.api.results",
     "Rewarded": "helicon.objectives.base",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.gpt.model import GPT, GPTConfig
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec

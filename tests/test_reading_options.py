@@ -20,7 +20,8 @@ from helicon.data.files import DataError
 from helicon.evaluation import style_sampler
 from helicon.evaluation.losses import open_folder
 from helicon.formats.midi import read_midi
-from helicon.formats.score import ReadReport, Score
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Score
 from helicon.generation.prompts import choose_layout, make_prompt
 from helicon.generation.request import Request
 from helicon.modalities import registry

@@ -21,7 +21,7 @@ import soundfile
 from helicon.formats.audio_decode import SUFFIXES, AudioError, SoundReader, check_length, check_rate, open_audio
 from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
 from helicon.formats.files import atomic_write
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 
 LONGEST_S = 4 * 3600.0  # of a sound that is read whole
 MAX_BYTES = 1 << 30  # of its samples in memory

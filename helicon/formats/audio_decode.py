@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from helicon.formats.files import open_regular
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.formats.suppress_output import suppress_output
 from helicon.formats.vorbis import VorbisError, check_vorbis
 

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import soxr
 
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 
 NOT_FINITE = "samples not finite (made 0)"
 CLIPPED = "samples beyond full scale (clipped)"

@@ -30,7 +30,7 @@ from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.image_limits import excess
 from helicon.formats.image_parts import check_parts, gif_extent
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.formats.suppress_output import suppress_output
 
 MAX_BYTES = 200_000_000  # of a file

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 
 STRIP_PIXELS = 1 << 20  # converted at a time, so that no second copy of a large picture is needed
 GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of grey with more than 8 bits; its I has 32

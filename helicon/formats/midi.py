@@ -19,7 +19,8 @@ from helicon.formats.midi_events import read_events
 from helicon.formats.midi_notes import play
 from helicon.formats.midi_write import TEXT_PREFIX
 from helicon.formats.musical_time import DEFAULT_TEMPO_US
-from helicon.formats.score import Notes, ReadReport, Score, Text, Track
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Notes, Score, Text, Track
 
 Pedal = Literal["extend", "drop"]
 

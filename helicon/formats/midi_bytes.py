@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 
 MAX_BYTES = 4_000_000  # of notes: 0.2 GB of memory and half a second
 MAX_TRACKS = 32767  # greatest number of 16 bits with a sign

@@ -14,7 +14,8 @@ from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL, NOTE_OFF
 from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, MidiScan
 from helicon.formats.midi_metas import Metas, varints
 from helicon.formats.midi_patterns import resets
-from helicon.formats.score import Messages, ReadReport, Text
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Messages, Text
 
 UNKNOWN_VELOCITY = 64  # of a key-up, from keyboards that do not measure it
 # By status byte

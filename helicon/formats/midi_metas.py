@@ -22,7 +22,8 @@ from helicon.formats.midi_bytes import (
     TEXT,
     TIME_SIGNATURE,
 )
-from helicon.formats.score import ReadReport, Text
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Text
 
 _BIG_ENDIAN = np.array([1 << 16, 1 << 8, 1])  # what the bytes of a number count
 _READ = [*range(TEXT, LAST_TEXT + 1), PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE]  # kinds

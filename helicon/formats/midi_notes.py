@@ -9,7 +9,8 @@ import numpy as np
 
 from helicon.formats.general_midi import BANK, CONTROL, NOTE_OFF, NOTE_ON, PART_MODE, PROGRAM_CHANGE, RESET, SUSTAIN
 from helicon.formats.midi_parts import Parts, own_tracks
-from helicon.formats.score import DRUMS, Messages, Notes, ReadReport, narrow
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import DRUMS, Messages, Notes, narrow
 
 PEDAL_DOWN = 64  # the value from which on the pedal is down
 PITCHES = 128  # of MIDI

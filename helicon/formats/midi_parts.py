@@ -23,7 +23,8 @@ from helicon.formats.general_midi import (
     PART_MODE,
     PROGRAM_CHANGE,
 )
-from helicon.formats.score import DRUMS, Messages, ReadReport
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import DRUMS, Messages
 
 XG_EFFECTS, XG_DRUMS, GM2_DRUMS, GM2_MELODY = 126, 127, 120, 121  # banks
 DRUM_BANKS = (XG_EFFECTS, XG_DRUMS, GM2_DRUMS)

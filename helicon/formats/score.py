@@ -315,29 +315,3 @@ class Score:
 def narrow(numbers: np.ndarray) -> np.ndarray:
     """Cast whole numbers from 0 on to the smallest type that holds them: NumPy sorts up to 16 bits in linear time."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
-
-
-@dataclass
-class ReadReport:
-    """Counts of data that a reader dropped, repaired or clipped.
-
-    Attributes:
-        counts: event name -> count.
-        text: text that our writer left in the file, verbatim.
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    text: str = ""
-
-    def add(self, what: str, n: int = 1) -> None:
-        """Count an event.
-
-        Args:
-            what: name of the event, in the plural.
-            n: number of times; 0 adds nothing.
-        """
-        if n:
-            self.counts[what] = self.counts.get(what, 0) + int(n)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items())) or "nothing lost"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from helicon.formats.audio import MAX_CHANNELS, MAX_RATE, SUFFIXES, Sound, read_audio, write_audio
 from helicon.formats.checked import fields, integer, text
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.augment_sounds import SoundRanges
 from helicon.tokenizers.mulaw import MulawTokenizer

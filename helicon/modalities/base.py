@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.files import open_regular
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.plugins.registry import Registry
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer

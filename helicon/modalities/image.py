@@ -16,7 +16,7 @@ from torch import Tensor
 
 from helicon.formats.checked import fields, integer, text
 from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.augment_pictures import PictureRanges
 from helicon.tokenizers.codes import CodesTokenizer

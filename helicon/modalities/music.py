@@ -12,7 +12,8 @@ from helicon.formats.checked import one_of
 from helicon.formats.midi import Pedal, read_midi
 from helicon.formats.midi_bytes import MAX_BYTES
 from helicon.formats.midi_write import write_midi
-from helicon.formats.score import ReadReport, Score
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Score
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount, with_label
 from helicon.tokenizers.augment import MusicRanges
 from helicon.tokenizers.instruments import MUSENET, general_midi

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helicon.formats.files import open_regular, write_text
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 

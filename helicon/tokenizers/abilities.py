@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.tokenizers.base import Tokenizer
 
 Media = TypeVar("Media")

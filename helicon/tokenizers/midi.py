@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helicon.formats.nearest import unknown
-from helicon.formats.score import ReadReport, Score, narrow
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Score, narrow
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers.abilities import Augmentable, CountsLosses
 from helicon.tokenizers.augment import Augmentation

@@ -11,7 +11,7 @@ import pytest
 from helicon.data import manifest
 from helicon.data.entries import DataError, FolderScan
 from helicon.data.files import scan
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT

@@ -11,7 +11,7 @@ import pytest
 from helicon.data import reading
 from helicon.data.entries import Entry
 from helicon.data.reading import Reader, ReadJob, Variants, read_entry
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.modalities.text import TEXT

@@ -9,7 +9,7 @@ import pytest
 
 from helicon.data.entries import DataError
 from helicon.data.files import scan, split
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT

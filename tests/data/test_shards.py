@@ -22,7 +22,7 @@ from helicon.data.files import scan
 from helicon.data.reading import Reader
 from helicon.data.shards import COMPRESSED, Member, read_shard
 from helicon.demos.composer import write_folder
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT

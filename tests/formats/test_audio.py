@@ -23,7 +23,7 @@ from helicon.formats.audio import (
     write_audio,
     write_blocks,
 )
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 
 
 def test_a_wav_file_of_four_samples(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helicon.formats.audio_samples import clean, length_at, mix, regrouped, resampled
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 
 
 def cut(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:

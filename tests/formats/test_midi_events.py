@@ -18,7 +18,8 @@ from helicon.formats.general_midi import CONTROL, NOTE_OFF, NOTE_ON, PART_MODE, 
 from helicon.formats.midi_bytes import TEXT, MidiError, scan_midi
 from helicon.formats.midi_events import Events, read_events
 from helicon.formats.midi_notes import in_time
-from helicon.formats.score import ReadReport, Text
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Text
 
 SPECIAL = (
     b"MTrk",

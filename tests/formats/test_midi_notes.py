@@ -24,7 +24,8 @@ from helicon.formats.midi_bytes import scan_midi
 from helicon.formats.midi_events import read_events
 from helicon.formats.midi_notes import play
 from helicon.formats.musical_time import TempoMap, bars
-from helicon.formats.score import Messages, ReadReport
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import Messages
 
 
 def messages_of(found: list[Row]) -> Messages:

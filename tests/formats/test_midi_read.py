@@ -15,7 +15,8 @@ import pytest
 
 from helicon.formats.midi import read_midi, read_midi_bytes
 from helicon.formats.midi_bytes import MAX_BYTES, MidiError
-from helicon.formats.score import DRUMS, ReadReport, Score
+from helicon.formats.read_report import ReadReport
+from helicon.formats.score import DRUMS, Score
 
 END = "00 FF 2F 00 | end of track"
 C_FOR_A_QUARTER = "00 90 3C 40 | C on\n83 60 80 3C 40 | C off"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.modalities.guarded import fit_tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helicon.formats.score import ReadReport
+from helicon.formats.read_report import ReadReport
 from helicon.modalities import registry
 from helicon.sequence.vocabulary import TokenBlock
 from helicon.tokenizers import abilities

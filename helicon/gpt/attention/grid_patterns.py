@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helicon.gpt.attention import tiles
+from helicon.gpt.attention import pattern_tiles
 from helicon.gpt.attention.pattern_base import AttentionPattern, KeyList, NumberedSpec
 from helicon.gpt.attention.stride_patterns import DensePattern, LocalPattern, ceil_div
 from helicon.gpt.attention.tiles import AttentionTile
@@ -56,7 +56,7 @@ class ConvPattern(AttentionPattern):
         return (key <= query) & (rise <= self.radius) & (shift.abs() <= self.radius)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        return tiles.neighbour_tiles(length, self.stride, self.radius)
+        return pattern_tiles.neighbour_tiles(length, self.stride, self.radius)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         rows = min(self.radius, ceil_div(length, self.stride) - 1)

@@ -20,7 +20,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from helicon.gpt.attention.tiles import AttentionTile, predicate_tiles
+from helicon.gpt.attention.pattern_tiles import predicate_tiles
+from helicon.gpt.attention.tiles import AttentionTile
 
 MAX_NUMBER = 1 << 24  # of a pattern: more than any context has tokens
 

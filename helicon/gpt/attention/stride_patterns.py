@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from helicon.gpt.attention import tiles
+from helicon.gpt.attention import pattern_tiles
 from helicon.gpt.attention.pattern_base import AttentionPattern, KeyList
 from helicon.gpt.attention.tiles import AttentionTile
 
@@ -31,7 +31,7 @@ class DensePattern(AttentionPattern):
         return key <= query
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        return tiles.block_tiles(length, length)
+        return pattern_tiles.block_tiles(length, length)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
@@ -49,8 +49,8 @@ class LocalPattern(AttentionPattern):
         return (key <= query) & (key > query - self.stride)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        yield from tiles.block_tiles(length, self.stride)
-        yield from tiles.previous_tail_tiles(length, self.stride)
+        yield from pattern_tiles.block_tiles(length, self.stride)
+        yield from pattern_tiles.previous_tail_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         index_BK = query_B[:, None] - torch.arange(min(self.stride, length), device=query_B.device)
@@ -68,7 +68,7 @@ class BlockPattern(AttentionPattern):
         return (key <= query) & (key // self.stride == query // self.stride)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        return tiles.block_tiles(length, self.stride)
+        return pattern_tiles.block_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         offset_K = torch.arange(min(self.stride, length), device=query_B.device)
@@ -87,7 +87,7 @@ class PreviousPattern(AttentionPattern):
         return key // self.stride == query // self.stride - 1
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        return tiles.previous_tiles(length, self.stride)
+        return pattern_tiles.previous_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         offset_K = torch.arange(min(self.stride, length), device=query_B.device)
@@ -106,7 +106,7 @@ class ColumnPattern(AttentionPattern):
         return (key <= query) & ((query - key) % self.stride == 0)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        return tiles.column_tiles(length, self.stride)
+        return pattern_tiles.column_tiles(length, self.stride)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         row_K = torch.arange(ceil_div(length, self.stride), device=query_B.device)
@@ -131,8 +131,8 @@ class SummaryPattern(AttentionPattern):
         return (key <= query) & (key % self.stride >= self.stride - self.width)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        yield from tiles.earlier_summary_tiles(length, self.stride, self.width)
-        yield from tiles.own_summary_tiles(length, self.stride, self.width)
+        yield from pattern_tiles.earlier_summary_tiles(length, self.stride, self.width)
+        yield from pattern_tiles.own_summary_tiles(length, self.stride, self.width)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         start_M1 = torch.arange(ceil_div(length, self.stride), device=query_B.device)[:, None] * self.stride
@@ -156,7 +156,7 @@ class StridedPattern(AttentionPattern):
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
         yield from LocalPattern(self.stride).tiles(length)
-        yield from tiles.column_tiles(length, self.stride, strict=True)
+        yield from pattern_tiles.column_tiles(length, self.stride, strict=True)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         near_BK, near_valid_BK = LocalPattern(self.stride).keys(query_B, length)
@@ -183,8 +183,8 @@ class FixedPattern(AttentionPattern):
         )
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        yield from tiles.block_tiles(length, self.stride)
-        yield from tiles.earlier_summary_tiles(length, self.stride, self.width)
+        yield from pattern_tiles.block_tiles(length, self.stride)
+        yield from pattern_tiles.earlier_summary_tiles(length, self.stride, self.width)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         own_BK, own_valid_BK = BlockPattern(self.stride).keys(query_B, length)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from attention_cases import Dilated, Gaps
 
-from helicon.gpt.attention import tiles
+from helicon.gpt.attention import pattern_tiles
 from helicon.gpt.attention.grid_patterns import UnresolvedPattern
 from helicon.gpt.attention.pattern_base import AttentionPattern
 from helicon.gpt.attention.patterns import PATTERNS, parse_pattern, parse_patterns, register_pattern
@@ -168,7 +168,7 @@ def test_tiles_cover_each_allowed_pair_once(spec, length):
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_what_follows_from_a_predicate_covers_exactly_its_causal_pairs(monkeypatch, length):
-    monkeypatch.setattr(tiles, "QUERIES", 5)  # so that a slot has several blocks
+    monkeypatch.setattr(pattern_tiles, "QUERIES", 5)  # so that a slot has several blocks
     for pattern in {Dilated(3, 2), Gaps(), *(pattern for spec in SPECS for pattern in executed(spec))}:
         keys = AttentionPattern.keys(pattern, torch.arange(length), length)
         assert torch.equal(listed(*keys), causal(pattern, length))

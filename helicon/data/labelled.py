@@ -94,7 +94,7 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     trained = {corpus.labels[i] for corpus in corpora for i in corpus.select(val=False)}
     for label in sorted(counts):
         if label not in trained:
-            reason = f"all files of label {printable(label, MAX_QUOTED)} are held out"
+            reason = f"all files of label {printable(label, MAX_QUOTED)} are for validation"
             raise DataError(f"{path}: {reason}; a smaller --data.held_out leaves some")
     return tuple(sorted(counts))
 

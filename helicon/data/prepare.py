@@ -28,6 +28,7 @@ from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, read_regular, write_json
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.quantities import quantity
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
@@ -131,8 +132,8 @@ class Prepared:
             lines.append("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(self.repaired.items())))
         for corpus in self.corpora:
             train, val = corpus.tokens(val=False), corpus.tokens(val=True)
-            pieces = f"{len(corpus.select(True))} of {len(corpus)} pieces"
-            lines.append(f"tokens     {train:,} to train on, {val:,} held out ({pieces}) for `{corpus.layout}`")
+            pieces = f"{len(corpus.select(True)):,} of {quantity(len(corpus), 'piece')}"
+            lines.append(f"tokens     {train:,} for training, {val:,} for validation ({pieces}), `{corpus.layout}`")
         return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from helicon.evaluation.losses import open_folder
 from helicon.formats.files import atomic_write
 from helicon.formats.notebook import html_table
 from helicon.formats.progress import bar
+from helicon.formats.quantities import quantity
 from helicon.gpt.numbers import check_finite
 from helicon.sequence.layout import Layout
 
@@ -122,7 +123,7 @@ class Features:
         """Show the number of labels, and the shape of each layer's features."""
         labels = len(set(filter(None, self.labels)))
         rows = [(layer, *array.shape) for layer, array in self.layers.items()]
-        return f"<p>{labels} labels</p>" + html_table(("layer", "pieces", "numbers each"), rows)
+        return f"<p>{quantity(labels, 'label')}</p>" + html_table(("layer", "pieces", "numbers each"), rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .npz without pickles: `names`, `labels`, `layer` and `features`.

@@ -103,7 +103,7 @@ def evaluate(
         bundle, folder, manifest, DataSource.held_out if held_out is None else held_out, labels
     )
     if heldout and not any(len(corpus.select(val=True)) for corpus in prepared.corpora):
-        raise EvaluationError(f"--heldout: nothing of {folder} is held out; it has one piece")
+        raise EvaluationError(f"--heldout: nothing of {folder} is left out of training; it has one piece")
     losses = measure_losses(bundle, prepared, layouts, heldout)
     figures = measure_controllability(bundle, prepared, layouts, obedience, **options) if obedience else None
     reports = objective_reports(bundle, prepared, layouts, heldout)

@@ -20,6 +20,7 @@ from helicon.cli import CommandError
 from helicon.evaluation.sound_roundtrip import roundtrip_sound
 from helicon.formats.audio import Sound, read_blocks
 from helicon.formats.notebook import html_of
+from helicon.formats.quantities import quantity
 from helicon.generation.runtime import choose_device
 from helicon.modalities import audio, image, registry
 from helicon.modalities.base import Modality
@@ -72,7 +73,7 @@ class Reconstruction:
         with TemporaryDirectory() as folder:
             shown = [html_of([path]) for path in self.save(Path(folder, f"made{self.suffix}"))]
         near = ", ".join(f"{name} {value:.1f} dB" for name, value in self.figures.items())
-        return f"{shown[1]} {shown[0]}<br>{near}, {self.codes:,} codes"
+        return f"{shown[1]} {shown[0]}<br>{near}, {quantity(self.codes, 'code')}"
 
 
 def reconstruct(tokenizer: Tokenizer, files: Sequence[Path], level: int | None = None) -> list[Reconstruction]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.formats.nearest import unknown
+from helicon.formats.quantities import quantity
 from helicon.generation.decode_request import Prompt
 from helicon.generation.request import Request, RequestError
 from helicon.modalities import registry
@@ -157,5 +158,5 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
         raise RequestError(f"{option}: {len(ids) / rate:.2f} s of {request.seconds:g}, nothing is left to make; {hint}")
     if length is not None and len(ids) >= length:
         hint = "--prime FILE --keep 0.5 keeps half of a file"
-        raise RequestError(f"{option}: {len(ids)} tokens of {length}, nothing is left to make; {hint}")
+        raise RequestError(f"{option}: {len(ids):,} of {quantity(length, 'token')}, nothing is left to make; {hint}")
     return ids

@@ -8,6 +8,7 @@ import helicon
 from helicon.formats.files import write_json
 from helicon.formats.notebook import shown_as
 from helicon.formats.page import PageItem, write_page
+from helicon.formats.quantities import quantity
 from helicon.generation.item import Item
 from helicon.generation.request import Request
 
@@ -65,7 +66,7 @@ def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> Pag
     text = item.media if isinstance(item.media, str) else None
     return PageItem(
         title=f"Item {item.number}",
-        caption=f"{len(item.ids)} tokens",
+        caption=quantity(len(item.ids), "token"),
         audio=of_kind.get("audio"),
         image=of_kind.get("image"),
         text=text,

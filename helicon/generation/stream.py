@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from helicon.formats.quantities import quantity
 from helicon.generation.decode_request import DecodeRequest
 from helicon.gpt.sampler import PerItemRNG
 
@@ -76,7 +77,7 @@ class TokenStream:
         while not self.done:
             self._step()
         if self.status == "cancelled":
-            raise RequestCancelled(f"request {self.id} was cancelled after {self.new_tokens} tokens")
+            raise RequestCancelled(f"request {self.id} was cancelled after {quantity(self.new_tokens, 'token')}")
         return self._ids
 
     def begin(self, so_far: Callable[[TokenStream], np.ndarray]) -> None:

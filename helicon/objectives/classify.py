@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from helicon.formats.checked import number
 from helicon.formats.plots import confusion
 from helicon.formats.printable import printable
+from helicon.formats.quantities import quantity
 from helicon.objectives.base import NO_LABEL, Batch, Examples, Mean, Network
 from helicon.objectives.next_token import NextToken
 
@@ -142,7 +143,12 @@ class Classify(NextToken):
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
         right, nats = 100 * report["accuracy"], report["nats_per_label"]
-        lines = [f"label      {right:.1f} % right of {report['pieces']:,} pieces, {nats:.4f} nats each"]
+        pieces = quantity(report["pieces"], "piece")
+        chance = 100 * max(map(sum, report["confusion"])) / report["pieces"]
+        lines = [
+            f"accuracy   {right:.1f} % of {pieces}; the most frequent label alone: {chance:.1f} %",
+            f"loss       {nats:.4f} nats a label; guessing: {np.log(len(report['labels'])):.4f}; lower is better",
+        ]
         names, counts = [printable(label, 20) for label in report["labels"]], np.array(report["confusion"])
         if len(names) > MAX_TABLE_LABELS:
             wrong = counts - np.diag(np.diag(counts))
@@ -158,8 +164,8 @@ class Classify(NextToken):
 
     def draw(self, report: Mapping[str, Any], path: Path) -> str:
         confusion(report["confusion"], report["labels"], path)
-        right = f"{100 * report['accuracy']:.1f} % of {report['pieces']:,} held-out pieces"
-        return f"What held-out pieces of each label are taken for: {right} are told right."
+        pieces = quantity(report["pieces"], "validation piece")
+        return f"Labels of {pieces}, and what they are classified as; accuracy {100 * report['accuracy']:.1f} %."
 
 
 @torch.inference_mode()

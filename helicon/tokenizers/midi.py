@@ -196,7 +196,7 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         new = np.ones(len(key), bool)
         new[1:] = (key[1:] != key[:-1]) | (onset[1:] != onset[:-1])
         first = np.flatnonzero(new)
-        report.add("unisons merged", len(key) - len(first))
+        report.add("duplicate notes merged", len(key) - len(first))
         if len(first):
             end, velocity = np.maximum.reduceat(end[order], first), np.maximum.reduceat(velocity[order], first)
         key, onset = key[first], onset[first]

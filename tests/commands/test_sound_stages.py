@@ -107,7 +107,7 @@ def test_all_three_stages(capsys):
     assert main(["train", "audio", "sounds", "--codec", "codec.yaml", *OPTIONS]) == 0
     said = capsys.readouterr().err
     for words in (
-        "stages     codec in 0.0167 min, then audio in 0.0167 min, then upsampler in 0.0167 min",
+        "stages     codec in 1 s, then audio in 1 s, then upsampler in 1 s",
         "8,000 samples a second to 500, 125 of 18 codes",
         "next stage helicon train audio sounds",
         '"audio": "runs/mine-codec"',
@@ -123,8 +123,10 @@ def test_all_three_stages(capsys):
     assert not Path("runs/mine-upsampler-0/index.html").exists()
     assert [(config_of(name)["next"] or {}).get("task") for name in NAMES] == ["audio", "upsampler.yaml", None]
     assert [config_of(name)["data"]["held_out"] for name in NAMES] == [0.4, 0.4, 0.4]
-    assert said.count("pieces) for `style[1] audio") == 2
-    assert len({line.partition("held out (")[2].split()[0] for line in said.splitlines() if "held out (" in line}) == 1
+    assert said.count("pieces), `style[1] audio") == 2
+    assert (
+        len({line.partition("validation (")[2].split()[0] for line in said.splitlines() if "validation (" in line}) == 1
+    )
     check_model()
     assert main(["generate", "runs/mine", "--style", "gong", "--seconds", "0.123", "-o", "out"]) == 0
     assert len(read_audio("out/000.wav")[0]) == 984

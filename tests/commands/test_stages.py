@@ -65,7 +65,7 @@ def test_both_stages(tmp_path, capsys):
     assert "LearningRateMonitor" in (tmp_path / "runs" / "mine" / "config.yaml").read_text()
     said = capsys.readouterr().err
     for words in (
-        "stages     codec in 0.0167 min, then text-to-image in 0.0333 min",
+        "stages     codec in 1 s, then text-to-image in 2 s",
         "once more: helicon fit --config runs/mine-codec/config.yaml",
         "helicon reconstruct runs/mine-codec",
         "16 read, 0 skipped",

@@ -106,7 +106,7 @@ def test_a_whole_picture_is_not_to_be_continued(plain, tmp_path, capsys):
     write_picture(tmp_path / "picture.png", 7)
     for option in ("--prime", "--image"):
         said = refusal(capsys, plain, tmp_path / "out", option, str(tmp_path / "picture.png"))
-        assert "16 tokens of 16, nothing is left to make; --prime FILE --keep 0.5 keeps half of a file" in said
+        assert "16 of 16 tokens, nothing is left to make; --prime FILE --keep 0.5 keeps half of a file" in said
         assert f"helicon: {option}" in said
     said = refusal(capsys, plain, tmp_path / "out", "--prime", str(tmp_path / "picture.png"), "--keep", "8s")
     assert "cannot keep '8s': a share between 0 and 1 is accepted" in said
@@ -158,7 +158,7 @@ def test_guidance_changes_what_is_made(both):
         (["--text", "red", "--tokens", "17"], "--tokens 17: image[4x4] has 16 tokens, and cannot go on after them"),
         (["--text", "red", "--guidance", "-1"], "guidance must be 0 or more, got -1"),
         (["--text", "a long caption"], "--text: 14 tokens, this model takes 4"),
-        (["--text", "a long caption", "--to", "text"], "--text: 14 tokens of 4, nothing is left to make"),
+        (["--text", "a long caption", "--to", "text"], "--text: 14 of 4 tokens, nothing is left to make"),
         (["--image", "nowhere.png"], "--image nowhere.png: no such file; .bmp .gif .jpeg .jpg"),
         (["--text", "red", "--seconds", "3"], "--seconds: image has no time"),
         (["--prime", "song.mid"], "this model continues .bmp .gif"),

@@ -127,7 +127,7 @@ def test_a_stream_of_labels_has_the_labelled_alone(tmp_path, bundle):
         ([None, None], [False, False], "no labels; a folder for each label"),
         (["a", "a"], [False, True], "one label alone, a;"),
         (["a", "a", "b"], [False, True, False], "label b has one file"),
-        (["a", "a", "b", "b"], [False, False, True, True], "all files of label b are held out"),
+        (["a", "a", "b", "b"], [False, False, True, True], "all files of label b are for validation"),
     ],
 )
 def test_folders_that_cannot_be_told_apart(tmp_path, labels, held, said):
@@ -182,7 +182,7 @@ def test_trained_resumed_measured_and_asked(tmp_path, monkeypatch, capsys):
     assert main(said) == 0
     assert "next       helicon classify runs/told FILE..." in capsys.readouterr().err
     page = (tmp_path / "runs" / "told" / "index.html").read_text()
-    assert "What held-out pieces of each label are taken for" in page
+    assert "validation piece" in page
     assert main(["train", "--resume", "runs/told", "--trainer.max_steps=3"]) == 0
     run = load_bundle(tmp_path / "runs" / "told")
     assert run.labels == ("high", "low")
@@ -193,8 +193,8 @@ def test_trained_resumed_measured_and_asked(tmp_path, monkeypatch, capsys):
     assert np.trace(report["confusion"]) == round(report["accuracy"] * len(scores))
     assert main(["eval", "runs/told", "--data.path", "midi"]) == 0
     printed = capsys.readouterr().out
-    assert f"% right of {len(scores)} pieces" in printed
-    assert f"<pre>{printed[printed.index('label  ') :].strip()}</pre>" in helicon.evaluate(run, "midi")._repr_html_()
+    assert f" % of {len(scores)} pieces; the most frequent label alone: " in printed
+    assert f"<pre>{printed[printed.index('accuracy  ') :].strip()}</pre>" in helicon.evaluate(run, "midi")._repr_html_()
     files = sorted(map(str, (tmp_path / "midi").rglob("*.mid")))
     assert main(["classify", "runs/told", *files, "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

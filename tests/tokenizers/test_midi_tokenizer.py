@@ -60,7 +60,7 @@ def test_losses_are_counted():
     )  # fmt: skip
     ids, report = families.encode_with_report(score)
     assert report.counts == {
-        "unisons merged": 1,
+        "duplicate notes merged": 1,
         "overlapping notes shortened": 1,
         "notes given to a substitute instrument": 1,
         "pauses longer than a minute cut": 1,

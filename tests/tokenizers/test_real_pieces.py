@@ -56,7 +56,7 @@ def _check(paths: list[Path], table: InstrumentTable, folder: Path) -> Counter[s
         ids, report = tokenizer.encode_with_report(source)
         made = tokenizer.decode(ids)
         assert np.array_equal(tokenizer.encode(made), ids), path.name
-        assert len(made) == len(source) - report.counts.get("unisons merged", 0), path.name
+        assert len(made) == len(source) - report.counts.get("duplicate notes merged", 0), path.name
         assert _latest(source, made, table) <= IN_SCORE_S + ROUNDING_S, path.name
         units = np.floor(source.onset_s * 100 + 0.5).astype(int), np.rint(made.onset_s * 100).astype(int)
         assert _volumes(source, table, units[0]) == _volumes(made, table, units[1]), path.name

@@ -11,6 +11,7 @@ from helicon.bundle.importing.byte_pairs import read_byte_pairs
 from helicon.bundle.importing.checkpoint import Checkpoint
 from helicon.bundle.importing.layers import build, coord_table, gpt_config
 from helicon.formats.checked import shown
+from helicon.formats.quantities import quantity
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -77,5 +78,6 @@ def _tokenizer(
         return "numbers", NumbersTokenizer(rows, [end]), [row for row in range(rows) if row != end]
     tokenizer, kept = byte_pairs
     unnamed = rows - len({*kept, end})
-    log(f"tokenizer  {len(kept):,} byte pairs" + (f"; {unnamed:,} rows without a token left out" if unnamed else ""))
+    left_out = f"; {quantity(unnamed, 'row')} without a token left out" if unnamed else ""
+    log(f"tokenizer  {quantity(len(kept), 'byte pair')}{left_out}")
     return "bpe", tokenizer, kept

@@ -12,6 +12,7 @@ from einops import rearrange
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.importing.checkpoint import Checkpoint, ImportingError, read_json
 from helicon.bundle.importing.layers import build, coord_table, gpt_config
+from helicon.formats.quantities import quantity
 from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
@@ -66,7 +67,7 @@ def _palette(checkpoint: Checkpoint, colours: int, log: Callable[[str], None]) -
         palette = np.zeros(0)
     if palette.shape != (colours, 3) or not (np.abs(palette) <= 1).all():
         raise ImportingError(f"{path}: clusters: {colours} colours of 3 numbers in [-1, 1] are accepted")
-    log(f"palette    {colours} colours")
+    log(f"palette    {quantity(colours, 'colour')}")
     return palette
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.formats.checked import integer, number, text
+from helicon.formats.quantities import duration, quantity
 from helicon.presets import merge
 from helicon.training.settings.sizes import check_size, shape_of, task_config
 
@@ -92,8 +93,8 @@ class TrainRequest:
     @property
     def length(self) -> str:
         """Limit of the training in words: `10 min or 500 steps`."""
-        ends = [f"{self.minutes:.3g} min"] if self.timed else []
-        return " or ".join([*ends, *([] if self.steps is None else [f"{self.steps:,} steps"])])
+        ends = [duration(60 * self.minutes)] if self.timed else []
+        return " or ".join([*ends, *([] if self.steps is None else [quantity(self.steps, "step")])])
 
     def share(self, part: float) -> float:
         """Return the minutes of a stage that takes `part` (0 to 1) of the time; MAX_MINUTES where none is limited."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from helicon.formats.nearest import unknown
+from helicon.formats.quantities import duration
 from helicon.gpt.numbers import has_bf16
 from helicon.modalities import registry
 from helicon.objectives.registry import OBJECTIVES
@@ -92,7 +93,7 @@ def choose_size(
         config = preset(name)
         config["model"]["context"] = fixed or config["model"]["context"]
         steps = expected_steps(machine, config, vocabulary, minutes)
-        within = f"about {steps:,} steps in {minutes:.3g} min on {machine.device}"
+        within = f"about {steps:,} steps in {duration(60 * minutes)} on {machine.device}"
         if max_steps is not None and max_steps <= steps:
             steps, within = max_steps, f"{max_steps:,} steps"
         if tokens < MIN_TOKENS[name]:

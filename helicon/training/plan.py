@@ -25,6 +25,7 @@ from helicon.training.errors import TrainingError
 from helicon.training.options import resolve
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
+from helicon.training.settings.augmentation import augmentation_config
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import (
     Machine,
@@ -104,19 +105,31 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
     named = dotted(merge(request.config, shape, settled))
     config = config.changed(merge(without(precision, named), without(shape, dotted(settled))))
-    data = config.make_data()
-    data.prepared = prepared
-    data.setup("fit")
+    data = _set_up(config, prepared)
     context = data.sequencer.context
     parts = {"layers": config.model.layers, "width": config.model.width, "context": context}
     shaped = {"model": parts, "data": {"batch_size": data.batch_size}}
-    every = validation_interval(request, expected_steps(machine, shaped, vocabulary, request.minutes))
+    steps = expected_steps(machine, shaped, vocabulary, request.minutes)
+    every = validation_interval(request, steps)
     with torch.device("meta"):
         count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
     on = f"{machine.device}, {config.trainer['precision']}"
-    log(f"model      {count / 1e6:.1f} M parameters, {context} tokens of context, {on}")
+    log(f"model      {count / 1e6:.1f} M parameters, {context:,} tokens of context, {on}")
     config = config.changed(without({"trainer": {"val_check_interval": every}}, named))
+    changes, reason = augmentation_config(data, min(steps, request.steps or steps))
+    if changes and config.data.augment and config.data.changes is None:
+        log(f"augment    {reason}")
+        config = config.changed(changes)
+        data = _set_up(config, prepared)
     return TrainingPlan(config=config, run=run, data=data, parameters=count)
+
+
+def _set_up(config: TrainConfig, prepared: Prepared) -> Any:
+    """Make the data module of a config, with the corpora that are there already."""
+    data = config.make_data()
+    data.prepared = prepared
+    data.setup("fit")
+    return data
 
 
 def check_request(request: TrainRequest) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pytorch_lightning.callbacks import Timer
 from tiny_bundles import text_bundle
 
@@ -68,6 +69,41 @@ def test_a_size_is_checked_together_with_what_is_typed(request_):
         planned(replace(request_, size="large", overrides=merge(request_.overrides, of_large))).config.model.heads
         == 512
     )
+
+
+@pytest.mark.parametrize(
+    ("layout", "steps", "options", "changes"),
+    [
+        ("image[4x4]", 40, {}, {"crop": [0.9, 1.0]}),
+        ("style[1] image[4x4]", 40, {}, {"crop": [0.9, 1.0]}),
+        ("image[4x4]", 39, {}, None),
+        ("text[8] image[4x4]", 80, {}, None),
+        ("image[4x4]", 80, {"augment": False}, None),
+        ("image[4x4]", 80, {"changes": {"flip": 0.5}}, {"flip": 0.5}),
+    ],
+)
+def test_pictures_alone_that_are_seen_often_are_cropped(tmp_path, layout, steps, options, changes):
+    """Ten of them in batches of 4: 40 steps are 16 times each."""
+    (tmp_path / "pictures" / "red").mkdir(parents=True)
+    for i in range(10):
+        path = tmp_path / "pictures" / "red" / f"{i}.png"
+        Image.new("RGB", (4, 4), (255, 20 * i, 0)).save(path)
+        path.with_suffix(".txt").write_text(f"red {i}")
+    data = {
+        "cache": str(tmp_path / "cache"),
+        "held_out": 0.0,
+        "layouts": [layout],
+        "batch_size": 4,
+        "colours": 8,
+        "size": 4,
+    }
+    request = TrainRequest(
+        task="image", path=tmp_path / "pictures", size="tiny", runs=tmp_path / "runs", steps=steps, minutes=1000,
+        overrides={"data": {**data, **options}},
+    )  # fmt: skip
+    plan = planned(request)
+    assert plan.config.data.changes == changes
+    assert plan.data.variation.ranges == plan.config.data.ranges(["image"])
 
 
 def test_fine_tuning_takes_half_the_rate(request_, tmp_path):
@@ -234,7 +270,7 @@ def test_steps_alone_end_every_stage():
     assert (both.length, both.share(0.5)) == ("3 min or 60 steps", 1.5)
     assert both.words() == ["text", "p", "--minutes", "3", "--steps", "60"]
     longest = replace(both, minutes=5e5, steps=None).longer(10)
-    assert (longest.length, longest.minutes) == ("1e+06 min", 1e6)
+    assert (longest.length, longest.minutes) == ("16,666 h 40 min", 1e6)
 
 
 def test_a_request_as_plain_values():

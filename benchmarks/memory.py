@@ -1,4 +1,4 @@
-"""Peak memory and time of a training step by context length, pattern, number format, and whether it recomputes.
+"""Peak memory and time of a training step by context length, pattern, number format and activation checkpointing.
 
 python benchmarks/memory.py                              # up to 8,192 tokens, about 9 minutes on 2 cores
 python benchmarks/memory.py --lengths 16384              # another 10: dense attention over 16,384 tokens is slow
@@ -6,8 +6,9 @@ python benchmarks/memory.py --device cuda --lengths 1024 4096 16384 65536
 
 One sequence of bytes through 8 layers x 512: forward, backward, no optimizer. Each figure is of a fresh process: the
 highest resident size less that after the imports, weights (102 MB) and their gradients included; on a GPU what PyTorch
-had allocated at most. `recompute` is `--model.recompute true`: of each layer only the input is kept, and the layer is
-computed again in the backward pass (Chen et al., arXiv:1604.06174; Sparse Transformer, arXiv:1904.10509, section 5.4).
+had allocated at most. `checkpointing` is `--model.activation_checkpointing true`: of each layer only the input is kept,
+and the layer is computed again in the backward pass (Chen et al., arXiv:1604.06174; Sparse Transformer,
+arXiv:1904.10509, section 5.4).
 """
 
 from __future__ import annotations
@@ -47,26 +48,29 @@ def main() -> None:
     parser.add_argument("--point", help=argparse.SUPPRESS)  # one figure: LENGTH PATTERN FORMAT RECOMPUTE
     args = parser.parse_args()
     if args.point:
-        length, pattern, numbers, recompute = args.point.split()
-        print(json.dumps(measure(int(length), pattern, numbers == "bf16", recompute == "yes", args.device)))
+        length, pattern, numbers, checkpointing = args.point.split()
+        print(json.dumps(measure(int(length), pattern, numbers == "bf16", checkpointing == "yes", args.device)))
         return
     kinds = list(product(("fp32", "bf16"), ("no", "yes")))
-    print(f"{describe()}\n\n| tokens | pattern | " + " | ".join(f"{n}{', recompute' * (r == 'yes')}" for n, r in kinds))
+    print(
+        f"{describe()}\n\n| tokens | pattern | "
+        + " | ".join(f"{n}{', checkpointing' * (r == 'yes')}" for n, r in kinds)
+    )
     print("|---:|---|" + "---:|" * len(kinds))
     for length, pattern in product(args.lengths, args.patterns):
         cells = []
-        for numbers, recompute in kinds:
-            point = f"{length} {pattern} {numbers} {recompute}"
+        for numbers, checkpointing in kinds:
+            point = f"{length} {pattern} {numbers} {checkpointing}"
             command = [sys.executable, __file__, "--device", args.device, "--point", point]
             done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
             cells.append("{MB:.0f} MB, {seconds:.2f} s".format(**json.loads(done.stdout)) if done.stdout else "failed")
         print(f"| {length:,} | {pattern} | " + " | ".join(cells) + " |", flush=True)
 
 
-def measure(length: int, pattern: str, bf16: bool, recompute: bool, device: str) -> dict[str, float]:
+def measure(length: int, pattern: str, bf16: bool, checkpointing: bool, device: str) -> dict[str, float]:
     """Megabytes at most, and seconds of the faster of two steps; one where a step takes long."""
     keep_freed_memory()  # as a training does
-    if recompute:
+    if checkpointing:
         return_freed_memory()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     layout = Layout.parse("text")
@@ -75,7 +79,7 @@ def measure(length: int, pattern: str, bf16: bool, recompute: bool, device: str)
     batch = collate(0, [sequencer.pack(layout, {"text": text})])
     batch = batch.to(device)
     gpt = make_gpt(GPTConfig(layers=8, width=512, heads=8, pattern=pattern), sequencer.schema).to(device)
-    gpt.checkpoint = recompute
+    gpt.checkpoint = checkpointing
     taken: list[float] = []
     while len(taken) < 2 and sum(taken) < 10:
         gpt.zero_grad()

@@ -38,16 +38,16 @@ class Variation:
     Attributes:
         ranges: modality -> ranges that its augmentations (transposition, tempo, crop ...) are drawn from; empty for
             none.
-        drop: condition dropout: probability with which a condition is left out, each word of a style by itself.
+        condition_dropout: probability with which a condition is left out, each word of a style by itself.
         plan: probability with which the coordinates that look ahead, such as the total length, are given.
     """
 
     ranges: Mapping[str, AugmentationRanges] = field(default_factory=dict)
-    drop: float = 0.1
+    condition_dropout: float = 0.1
     plan: float = 0.3
 
 
-NO_VARIATION = Variation(drop=0.0, plan=0.0)
+NO_VARIATION = Variation(condition_dropout=0.0, plan=0.0)
 
 
 class WindowStream:
@@ -124,7 +124,7 @@ class WindowStream:
         rng = self._draws(number)
         if self.labels is not None:
             ids = unconditioned(self.sequencer, self.layout, ids)
-        elif self.how.drop:
+        elif self.how.condition_dropout:
             self._drop(ids, rng)
         plan, length = bool(rng.random() < self.how.plan), len(ids[self.layout.target.name])
         packed = self.sequencer.pack(self.layout, ids, min(begin, length), plan)
@@ -163,8 +163,8 @@ class WindowStream:
         """Apply condition dropout in place: words of a style one by one, other conditions completely."""
         for slot, tokenizer in self.sequencer.tokenizers.items():
             if slot in ids and isinstance(tokenizer, Words):
-                ids[slot] = tokenizer.drop(self.sequencer.checked(slot, ids[slot]), rng, self.how.drop)
-            elif slot in ids and slot != self.layout.target.name and rng.random() < self.how.drop:
+                ids[slot] = tokenizer.drop(self.sequencer.checked(slot, ids[slot]), rng, self.how.condition_dropout)
+            elif slot in ids and slot != self.layout.target.name and rng.random() < self.how.condition_dropout:
                 del ids[slot]
 
 

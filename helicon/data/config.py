@@ -78,7 +78,7 @@ class SequenceDataConfig(DataConfig):
         tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
             {image: runs/image-codec-1}; the first of a slot unless named.
         tokenizer: the same for the one slot that has a tokenizer of that name, or that the codec is for; goes first.
-        drop: how often each word of a style, or a caption or another condition as a whole, is left out.
+        condition_dropout: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
         max_mb: MiB that a file may have, 128 of text unless given (docs/explanation/security.md has all bounds).
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
@@ -89,7 +89,7 @@ class SequenceDataConfig(DataConfig):
     layouts: list[str] = field(default_factory=list)
     tokenizers: dict[str, str] | None = None
     tokenizer: str | None = None
-    drop: float = 0.1
+    condition_dropout: float = 0.1
     plan: float = 0.3
     max_mb: int | None = None
     val_batches: int = 16

@@ -39,7 +39,7 @@ def music(tmp_path_factory) -> tuple[list[Corpus], Sequencer]:
 
 def streams(music, batch: int = 6, seed: int = 4, how: Variation | None = None) -> list[WindowStream]:
     corpora, sequencer = music
-    how = how or Variation(MUSIC, drop=0.3, plan=0.5)
+    how = how or Variation(MUSIC, condition_dropout=0.3, plan=0.5)
     return [WindowStream(c, sequencer, x, seed, batch, how) for c, x in zip(corpora, sequencer.schema.layouts)]
 
 
@@ -156,7 +156,7 @@ def test_every_token_of_a_changed_piece_is_a_target_once_an_epoch(music, monkeyp
     """Tempo changes how many tokens a piece has: its windows of an epoch are of one and the same variation of it."""
     (corpus, _), sequencer = music
     (layout, _) = sequencer.schema.layouts
-    how = Variation({"music": MusicRanges(tempo=(0.5, 2.0))}, drop=0.0, plan=0.0)
+    how = Variation({"music": MusicRanges(tempo=(0.5, 2.0))}, condition_dropout=0.0, plan=0.0)
     stream = WindowStream(corpus, sequencer, layout, 0, 4, how)
     pieces: dict[int, set[bytes]] = {}
     pack = sequencer.pack
@@ -188,7 +188,9 @@ def test_a_change_that_has_no_room_is_drawn_again(tmp_path, monkeypatch):
     corpus, sequencer, starts = places(tmp_path, lengths, [False] * 6, 12)
     longer = lambda sequencer, ids, rng, ranges: {"text": np.append(ids["text"], [ids["text"][-1]] * rng.integers(9))}  # noqa: E731
     monkeypatch.setattr(batches_module, "augmented", longer)
-    stream = WindowStream(corpus, sequencer, sequencer.schema.layouts[0], 0, 2, Variation(MUSIC, drop=0.0, plan=0.0))
+    stream = WindowStream(
+        corpus, sequencer, sequencer.schema.layouts[0], 0, 2, Variation(MUSIC, condition_dropout=0.0, plan=0.0)
+    )
     start, stop = sequencer.schema.vocabulary.slice("text").start, sequencer.schema.vocabulary.eos("text")
     times: dict[int, set[int]] = {}
     for epoch in range(30):
@@ -206,7 +208,7 @@ def test_a_change_that_has_no_room_is_drawn_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("slot", ["music", "style"])
-@pytest.mark.parametrize("how", [NO_VARIATION, Variation(MUSIC, drop=0.5)])
+@pytest.mark.parametrize("how", [NO_VARIATION, Variation(MUSIC, condition_dropout=0.5)])
 def test_ids_that_the_model_does_not_know_are_refused(tmp_path, music, slot, how):
     """A cache of another vocabulary: an error in one line before they are looked up in any table."""
     (corpus, _), sequencer = music
@@ -271,7 +273,10 @@ def test_fewer_examples_than_a_batch_are_enough(tmp_path):
 
 def test_words_are_dropped_and_pieces_changed_at_random(music):
     sequencer = music[1]
-    plain, varied = streams(music, how=NO_VARIATION)[0], streams(music, how=Variation(MUSIC, drop=0.5, plan=1.0))[0]
+    plain, varied = (
+        streams(music, how=NO_VARIATION)[0],
+        streams(music, how=Variation(MUSIC, condition_dropout=0.5, plan=1.0))[0],
+    )
     style, words = sequencer.schema.vocabulary.slice("style"), sequencer.tokenizers["style"]
     number, window = plain.rows(0)[0]
     assert np.array_equal(plain.window(number, window).ids, plain.window(number, window).ids)

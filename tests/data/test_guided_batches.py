@@ -76,7 +76,7 @@ def test_a_window_has_the_guide_and_the_text_of_its_stretch(found):
 def test_the_guide_and_the_text_are_left_out_at_random(found):
     (corpus,), sequencer = found[0].corpora, found[1]
     (layout,) = sequencer.schema.layouts
-    stream = WindowStream(corpus, sequencer, layout, 0, 2, Variation(drop=0.3, plan=0.0))
+    stream = WindowStream(corpus, sequencer, layout, 0, 2, Variation(condition_dropout=0.3, plan=0.0))
     stop = sequencer.schema.vocabulary.eos("verse")
     without = np.zeros((2, 2))
     for number in range(600):

@@ -102,7 +102,7 @@ def test_every_caption_is_stored_and_one_is_drawn_each_time(tmp_path):
               for pair in zip(corpus.offsets["text"], corpus.offsets["text"][1:])]  # fmt: skip
     assert sorted(spoken) == ["a cat", "a dog", "it sleeps"]
     assert corpus.example(a)["text"].tolist() == list(b"a cat")
-    drawn = stream(found, drop=0.0)
+    drawn = stream(found, condition_dropout=0.0)
     counts = Counter(fed_caption(drawn, epoch, a) for epoch in range(200))
     assert counts.keys() == {"a cat", "it sleeps"}
     assert 70 < counts["a cat"] < 130
@@ -138,7 +138,7 @@ def test_a_picture_is_on_the_same_side_alone_and_with_its_caption(tmp_path):
 
 def test_about_a_tenth_of_the_captions_is_left_out_as_a_whole(tmp_path):
     found = prepared(captioned(tmp_path / "pairs", a="a red circle", b="dog"))
-    drawn, again, never = stream(found), stream(found), stream(found, drop=0.0)
+    drawn, again, never = stream(found), stream(found), stream(found, condition_dropout=0.0)
     captions = [fed_caption(drawn, epoch, 0) for epoch in range(1000)]
     assert set(captions) == {"", "a red circle"}
     assert captions.count("") / 1000 == pytest.approx(0.1, abs=0.03)
@@ -153,7 +153,7 @@ def test_about_a_tenth_of_the_captions_is_left_out_as_a_whole(tmp_path):
 
 def test_an_empty_caption_is_not_one_that_is_left_out(tmp_path):
     found = prepared(captioned(tmp_path / "pairs", a="", b="dog"))
-    window = stream(found, drop=0.0).window(0, 0)
+    window = stream(found, condition_dropout=0.0).window(0, 0)
     vocabulary = found.tokenizers["text"].block
     assert window.targets[0] == 2 + len(vocabulary)  # `eos`, after the task's two rows
     assert (window.targets[1:12] == NO_TARGET).all()

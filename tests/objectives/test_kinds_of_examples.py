@@ -304,8 +304,8 @@ def test_what_has_not_the_examples_it_needs_is_one_line(rated, capsys):
         (["train", "prefer", "texts", "--from", "base", *FAST], "texts: no pairs; --data.manifest with a CSV or JSONL"),
         (["eval", "base", "--data.path", "texts", "--data.manifest", "pairs.jsonl"], "pairs.jsonl: pairs, which an"),
         (
-            ["train", "please", "texts", "--from", "base", "--data.drop=0.5", *FAST],
-            "--data.drop would have no effect in fit: pieces are made under conditions as they are",
+            ["train", "please", "texts", "--from", "base", "--data.condition_dropout=0.5", *FAST],
+            "--data.condition_dropout would have no effect in fit: pieces are made under conditions as they are",
         ),
         (
             ["train", "please", "texts", "--from", "base", "--model.samples=0", *FAST],
@@ -316,7 +316,7 @@ def test_what_has_not_the_examples_it_needs_is_one_line(rated, capsys):
         assert said in capsys.readouterr().err.splitlines()[-1], words
 
 
-@pytest.mark.parametrize("option", ["augment", "changes", "drop", "plan"])
+@pytest.mark.parametrize("option", ["augment", "changes", "condition_dropout", "plan"])
 @pytest.mark.parametrize("task", ["prefer", "please"])
 def test_how_examples_vary_is_refused_where_they_do_not(task, option):
     loading.load_plugins([KINDS])

@@ -44,7 +44,8 @@ SHAPES = {
 }  # fmt: skip
 RATES = "optimizer lr final_lr warmup schedule weight_decay beta2"
 LEARNING = {
-    "gpt": f"{RATES} dropout ema recompute", "classify": f"{RATES} dropout ema recompute head_dropout",
+    "gpt": f"{RATES} dropout ema activation_checkpointing",
+    "classify": f"{RATES} dropout ema activation_checkpointing head_dropout",
     "codec": f"{RATES} decay commitment kl drop_unused",
     "audio-codec": f"{RATES} decay rare commitment kl worst spectral mel drop_unused",
 }  # fmt: skip
@@ -55,7 +56,7 @@ CACHED = {  # of the data: what the cache is made by
 MEASURED = {**dict.fromkeys(("gpt", "classify", "codec"), "batch_size seed"), "audio-codec": "seed window"}
 CUT = {"gpt": "val_batches", "classify": "val_batches", "codec": "", "audio-codec": ""}
 TRAINED = {
-    "gpt": "changes drop plan workers", "classify": "changes plan workers",
+    "gpt": "changes condition_dropout plan workers", "classify": "changes plan workers",
     "codec": "augment changes workers", "audio-codec": "augment changes batch_size workers",
 }  # fmt: skip
 

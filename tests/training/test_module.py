@@ -35,7 +35,9 @@ def gradients(midi: Path, runs: Path, name: str, monkeypatch, *extra: str) -> di
 
 def test_recomputing_activations_changes_no_gradient(midi_folder, tmp_path, monkeypatch):
     kept = gradients(midi_folder, tmp_path, "kept", monkeypatch, "--model.dropout=0.1")
-    recomputed = gradients(midi_folder, tmp_path, "again", monkeypatch, "--model.dropout=0.1", "--model.recompute=true")
+    recomputed = gradients(
+        midi_folder, tmp_path, "again", monkeypatch, "--model.dropout=0.1", "--model.activation_checkpointing=true"
+    )
     for name, gradient in kept.items():
         torch.testing.assert_close(recomputed[name], gradient, atol=0, rtol=0)
 

@@ -282,7 +282,7 @@ def test_an_odd_value_of_a_config_names_its_line(tmp_path):
         run_lightning("fit", ["--config=text", f"--config={config}", "--data.path=nowhere"])
 
 
-@pytest.mark.parametrize("option", ["model.lr", "model.dropout", "data.held_out", "data.drop"])
+@pytest.mark.parametrize("option", ["model.lr", "model.dropout", "data.held_out", "data.condition_dropout"])
 def test_a_value_that_is_no_number_names_its_line(tmp_path, option):
     group, name = option.split(".")
     config = tmp_path / "mine.yaml"

@@ -102,7 +102,7 @@ class SequenceData(pl.LightningDataModule):
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.val_batches = config.val_batches
         media = {registry.for_slot(slot, names).name: None for names in sources for slot in names}
-        self.variation = Variation(config.ranges(media), config.drop, config.plan)
+        self.variation = Variation(config.ranges(media), config.condition_dropout, config.plan)
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
         self._restored: dict[str, Tokenizer] | None = None

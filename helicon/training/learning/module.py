@@ -76,8 +76,8 @@ class GPTModule(RunModule):
         if self.data.init_bundle is not None:
             init_weights_from(gpt, self.data.sequencer.schema, self.data.init_bundle)
         network = self._build_network(gpt)
-        network.gpt.checkpoint = self.config.recompute
-        if self.config.recompute:
+        network.gpt.checkpoint = self.config.activation_checkpointing
+        if self.config.activation_checkpointing:
             return_freed_memory()
         if self.device_mesh is not None:
             shard(network.gpt, self.device_mesh["data_parallel"])

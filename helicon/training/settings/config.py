@@ -79,14 +79,14 @@ class GPTModelConfig(GPTConfig, OptimizerConfig):
         context: tokens fed at most; of layouts whose slots are all fixed, as many as they have.
         positions: `flat`, `grid:L`, `axes` or `rope`.
         ema: decay of a moving average of the weights, e.g. 0.999, which is validated and kept in their place.
-        recompute: whether activations are recomputed in backward, to save memory.
+        activation_checkpointing: whether activations are recomputed in backward, to save memory.
     """
 
     dropout: float = 0.1
     context: int = 512
     positions: str = "flat"
     ema: float = 0.0
-    recompute: bool = False
+    activation_checkpointing: bool = False
 
     @property
     def gpt(self) -> GPTConfig:

@@ -56,9 +56,12 @@ def _options(group: str, names: str) -> tuple[str, ...]:
 
 
 _LEARNING = (
-    *_options("model", "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema recompute head_dropout"),
+    *_options(
+        "model",
+        "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema activation_checkpointing head_dropout",
+    ),
     *_options("model", "decay rare commitment kl worst spectral mel drop_unused"),
-    *_options("data", "changes drop plan workers"),
+    *_options("data", "changes condition_dropout plan workers"),
     *_options("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
     *_options("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
     *_options("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
@@ -68,8 +71,10 @@ _LEARNING = (
 _MEASURING = ("validate", "test")
 _TESTING = _options("trainer", "limit_test_batches")
 _VALIDATING = (*_options("trainer", "limit_val_batches"), *_options("data", "val_batches"))
-_VARYING = _options("data", "changes augment drop plan")  # augmentation of training examples, and condition dropout
-_BATCHES = _options("data", "batch_size seed changes drop plan window workers val_batches")
+_VARYING = _options(
+    "data", "changes augment condition_dropout plan"
+)  # augmentation of training examples, and condition dropout
+_BATCHES = _options("data", "batch_size seed changes condition_dropout plan window workers val_batches")
 
 IDLE_RULES = (
     IdleRule(("fit",), STAGE_OPTIONS, "only `helicon train` trains what goes before or after a run"),
@@ -79,7 +84,9 @@ IDLE_RULES = (
         "no run is made",
     ),
     IdleRule(_MEASURING, _LEARNING, "nothing is trained"),
-    IdleRule(("fit",), _options("data", "drop"), "labels are learned without any condition", ("labelled",)),
+    IdleRule(
+        ("fit",), _options("data", "condition_dropout"), "labels are learned without any condition", ("labelled",)
+    ),
     IdleRule(("fit",), _VARYING, "pairs are learned from as they are", ("pairs",)),
     IdleRule(("fit",), _VARYING, "pieces are made under conditions as they are", ("rollouts",)),
     IdleRule((*_MEASURING, "prepare"), _options("data", "augment"), "nothing is trained", ("codec", "audio-codec")),

@@ -16,7 +16,7 @@ import time
 from decoding import FORMATS, World
 from machine import describe
 
-from helicon.cli import SPIN_COUNT
+from helicon.cli.dispatch import SPIN_COUNT
 from helicon.gpt.numbers import cast
 from helicon.gpt.stepping import DecodeBackend
 

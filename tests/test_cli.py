@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import helicon
-from helicon.cli import COMMANDS, LIGHTNING, OVERVIEW, SPIN_COUNT, main, run
+from helicon.cli import main
+from helicon.cli.dispatch import OVERVIEW, SPIN_COUNT, run
+from helicon.cli.options import COMMANDS, LIGHTNING
 
 ROOT = Path(helicon.__file__).parent
 
@@ -45,7 +47,7 @@ def test_help_of_a_command_neither(command):
 )
 def test_values_of_options_for_lightning_are_no_task(words, monkeypatch):
     seen = []
-    monkeypatch.setattr("helicon.cli._call", lambda target, parsed: seen.append(parsed) or 0)
+    monkeypatch.setattr("helicon.cli.dispatch._call", lambda target, parsed: seen.append(parsed) or 0)
     assert run("train", words) == 0
     (parsed,) = seen
     assert (parsed.task, parsed.path, parsed.resume) == (None, None, "RUN")
@@ -54,7 +56,7 @@ def test_values_of_options_for_lightning_are_no_task(words, monkeypatch):
 
 def test_slots_may_come_before_the_model(monkeypatch):
     seen = []
-    monkeypatch.setattr("helicon.cli._call", lambda target, parsed: seen.append(parsed) or 0)
+    monkeypatch.setattr("helicon.cli.dispatch._call", lambda target, parsed: seen.append(parsed) or 0)
     assert run("generate", ["--style", "bach piano", "RUN", "--stream", "-n", "2", "--text=slow", "-o", "out"]) == 0
     (parsed,) = seen
     assert (parsed.model, parsed.stream, parsed.count, parsed.out) == ("RUN", True, 2, "out")
@@ -63,7 +65,7 @@ def test_slots_may_come_before_the_model(monkeypatch):
 
 def test_a_length_need_not_be_whole(monkeypatch):
     seen = []
-    monkeypatch.setattr("helicon.cli._call", lambda target, parsed: seen.append(parsed) or 0)
+    monkeypatch.setattr("helicon.cli.dispatch._call", lambda target, parsed: seen.append(parsed) or 0)
     assert run("generate", ["RUN", "--seconds", "7.5", "--seed", "3"]) == 0
     assert (seen[0].seconds, seen[0].seed, seen[0].count) == (7.5, 3, 1)
 

@@ -17,7 +17,8 @@ from pytorch_lightning import Callback
 
 import helicon
 from helicon.bundle.storage import save_bundle
-from helicon.cli import COMMANDS, main, parser
+from helicon.cli import main
+from helicon.cli.options import COMMANDS, parser
 from helicon.formats.folder_lock import FolderLock
 from helicon.formats.image import read_image, write_image
 from helicon.training.options import make_parser

@@ -17,7 +17,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from helicon.cli import COMMANDS, parser
+from helicon.cli.options import COMMANDS, parser
 from helicon.presets import FOLDER, preset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from helicon.api.arguments import AnyPath, as_path
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.commands.demo import run_demo
 from helicon.commands.fit import quiet
 from helicon.formats.arguments import checked

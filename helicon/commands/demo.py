@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.commands.fit import quiet
 from helicon.commands.outputs import output_folder
 from helicon.commands.train import run_plan

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from helicon.bundle.storage import load_bundle
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.evaluation.features import folder_features
 from helicon.formats.printable import MAX_QUOTED, print_text, printable
 from helicon.generation.runtime import choose_device, naming_model

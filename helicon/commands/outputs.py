@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.printable import print_text
 from helicon.formats.temporary import clear_abandoned

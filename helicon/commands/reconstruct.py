@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from helicon.cli import CommandError, reason
+from helicon.cli.errors import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.evaluation.reconstruction import codec_of, reconstructed_pictures, sound_codec_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.cli import CommandError, reason
+from helicon.cli.errors import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.evaluation.reconstruction import check_level
 from helicon.evaluation.sound_roundtrip import roundtrip_sound

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helicon.bundle.printed_tokens import decoder, tokens_of
 from helicon.bundle.storage import load_bundle
-from helicon.cli import CommandError, reason
+from helicon.cli.errors import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MAX_QUOTED, print_text, printable

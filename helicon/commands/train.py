@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.commands.fit import quiet, run_or_stop, usage_command
 from helicon.data.prepare import DataSource, Prepared
 from helicon.formats.progress import log

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
-from helicon.cli import CommandError, reason
+from helicon.cli.errors import CommandError, reason
 from helicon.data.corpus import Corpus
 from helicon.evaluation.losses import window_batches
 from helicon.formats.files import json_text, write_text

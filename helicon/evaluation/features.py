@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from helicon.bundle.bundle import Bundle
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.data.batches import scored_windows
 from helicon.data.collate import collate
 from helicon.data.corpus import Corpus

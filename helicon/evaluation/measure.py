@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helicon.bundle.bundle import Bundle
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.data.config import check_held_out
 from helicon.data.labelled import label_numbers
 from helicon.data.prepare import DataSource, Prepared

@@ -16,7 +16,7 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.evaluation.sound_roundtrip import roundtrip_sound
 from helicon.formats.audio import Sound, read_blocks
 from helicon.formats.notebook import html_of

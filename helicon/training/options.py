@@ -21,7 +21,7 @@ import yaml
 from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from pytorch_lightning.cli import LightningArgumentParser
 
-from helicon.cli import CommandError
+from helicon.cli.errors import CommandError
 from helicon.data.config import DataConfig
 from helicon.data.entries import DataError
 from helicon.formats.nearest import unknown

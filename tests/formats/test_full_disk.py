@@ -88,7 +88,7 @@ def test_what_was_there_is_intact_where_something_was(tmp_path, monkeypatch, cap
     if there:
         Path("out.txt").write_text("before")
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out.txt")
-    monkeypatch.setattr("helicon.cli.run", lambda *args: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("helicon.cli.dispatch.run", lambda *args: (_ for _ in ()).throw(error))
     assert main(["detokenize"]) == 1
     intact = "what was there before is intact: " if there else ""
     said = f"helicon: out.txt: No space left on device; {intact}free some space and run it again\n"

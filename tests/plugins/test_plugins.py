@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch._utils import ExceptionWrapper
 
-from helicon.cli import error_line
+from helicon.cli.errors import error_line
 from helicon.data.workers import Workers
 from helicon.plugins import loading
 from helicon.plugins.loading import PluginWarning, load_plugins, require

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helicon.cli import COMMANDS, LIGHTNING, main, parser
+from helicon.cli import main
+from helicon.cli.options import COMMANDS, LIGHTNING, parser
 from helicon.sampling import SamplingOptions
 from helicon.training.errors import TrainingError
 from helicon.training.options import UsageError, check_typed, make_parser

@@ -21,7 +21,7 @@ from helicon.cli import main
 from helicon.cli.options import COMMANDS, parser
 from helicon.formats.folder_lock import FolderLock
 from helicon.formats.image import read_image, write_image
-from helicon.training.options import make_parser
+from helicon.training.parser import make_parser
 from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec

@@ -29,8 +29,10 @@ from helicon.modalities.music import MUSIC, MusicOptions
 from helicon.presets import merge
 from helicon.tokenizers.style import Style
 from helicon.training.learning.data import SequenceData
-from helicon.training.options import UsageError, make_parser, resolve, typed_config
+from helicon.training.options import resolve, typed_config
+from helicon.training.parser import make_parser
 from helicon.training.settings.idle_options import settled_option
+from helicon.training.usage_errors import UsageError
 
 sys.path.append(str(Path(__file__).parent / "commands"))
 from tiny_bundles import music_bundle

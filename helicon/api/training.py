@@ -16,7 +16,6 @@ from helicon.formats.arguments import checked
 from helicon.formats.progress import Progress, log, progress_to
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.options import as_options
-from helicon.training.options import locating_options
 from helicon.training.plan import TrainingPlan
 from helicon.training.process_state import process_state_kept
 from helicon.training.resuming import repeated_config, resumed_config
@@ -27,6 +26,7 @@ from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
 from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stages
 from helicon.training.trainer import Callback
+from helicon.training.usage_errors import locating_options
 
 
 @checked

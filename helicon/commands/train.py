@@ -20,7 +20,8 @@ from helicon.plugins.loading import words as plugin_words
 from helicon.plugins.options import as_options
 from helicon.presets import preset_names
 from helicon.training.codecs.raw_data import RawData
-from helicon.training.options import check_names, locating_options, resolve
+from helicon.training.options import resolve
+from helicon.training.parser import check_names
 from helicon.training.plan import TrainingPlan
 from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
@@ -29,6 +30,7 @@ from helicon.training.runs.trust import check_next
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
 from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stage_lengths, stages
+from helicon.training.usage_errors import locating_options
 
 
 def train(args: Namespace) -> int:

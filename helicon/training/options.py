@@ -1,4 +1,4 @@
-"""Options of a training: the parser of `fit` for each task, its error messages, and configs merged from many sources.
+"""Options of a training: typed words become a config, and configs of many sources are merged and checked.
 
 A config is a nested dict as in a YAML file: options of the run, and the groups `model`, `data` and `trainer`. Presets,
 choices of `helicon train` and typed options are such dicts. Later ones win, and a parser checks the merged config.
@@ -6,33 +6,25 @@ choices of `helicon train` and typed options are such dicts. Later ones win, and
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
-from pytorch_lightning.cli import LightningArgumentParser
+from jsonargparse import Namespace  # type: ignore[attr-defined]
 
-from helicon.cli.errors import CommandError
-from helicon.data.config import DataConfig
-from helicon.data.entries import DataError
 from helicon.formats.nearest import unknown
-from helicon.formats.printable import print_text, printable
+from helicon.formats.printable import printable
 from helicon.plugins.loading import require
-from helicon.presets import Config, chosen, config_path, merge, preset, preset_path
+from helicon.presets import Config, chosen, merge, preset, preset_path
+from helicon.training.parser import make_parser
 from helicon.training.runs.folders import check_format
-from helicon.training.settings.config import OptimizerConfig, RunConfig
 from helicon.training.settings.idle_options import idle_option
 from helicon.training.settings.lightning_options import (
-    DEFAULTS,
     invalid_number,
     unknown_precision,
     unknown_strategy,
@@ -41,201 +33,7 @@ from helicon.training.settings.lightning_options import (
 from helicon.training.settings.user_classes import import_typed
 from helicon.training.settings.words import configs_of, resolve_configs, typed_names, typed_options
 from helicon.training.tasks import TrainConfig, tasks
-from helicon.training.trainer import HeliconTrainer
-
-UNION_ERROR = "Does not validate against any of the Union subtypes"  # part of a message of jsonargparse
-# Parameters of the Trainer's methods that are objects, and no options
-RUNTIME_PARAMETERS = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
-# Options whose values are mappings -> accepted value, for error messages
-MAPPING_EXAMPLES = {
-    "data.changes": "{crop: [0.9, 1], flip: 0.5}",
-    "data.tokenizers": "{text: bytes}",
-    "model.slot_weights": "{text: 0.5}",
-}
-MAX_MESSAGE = 300  # characters of a parser's message, which repeats the value
-
-
-class UsageError(CommandError, ValueError):
-    """Error of an argument that is unknown or not accepted; the message names it and what is accepted.
-
-    Args:
-        message: one line.
-        option: dotted name of the option, such as `model.lr`; None for other arguments.
-    """
-
-    def __init__(self, message: str, option: str | None = None) -> None:
-        super().__init__(message)
-        self.option = option
-
-
-class TrainingParser(LightningArgumentParser):
-    """Parser whose errors are one line and name the nearest option; abbreviations are not accepted.
-
-    Args:
-        task: name of the task whose options it has.
-        command: `fit`, `validate`, `test` or `prepare`.
-    """
-
-    def __init__(self, *args: Any, task: str = "gpt", command: str = "fit", **kwargs: Any) -> None:
-        kwargs["allow_abbrev"] = False
-        super().__init__(*args, **kwargs)
-        self.task, self.command = task, command
-
-    @property
-    def options(self) -> set[str]:
-        """Option strings, such as `--model.lr`."""
-        return {name for action in self._actions for name in action.option_strings if name.startswith("--")}
-
-    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:  # type: ignore[override]
-        """Add a class without sub-config files: a value `auto` would be read from a file of that name."""
-        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        raise usage_error(message, self) from ex
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        print_text(message.rstrip("\n"), file)
-
-
-def usage_error(message: str, parser: TrainingParser) -> UsageError:
-    """Turn a parser's message into one line, which for an unknown option names its tasks or the nearest option.
-
-    Args:
-        message: of jsonargparse.
-        parser: that reports it.
-
-    Returns:
-        The error to raise.
-    """
-    text = " ".join(message.split())
-    # For a union with a class, such as the type of `--trainer.logger`, keep the first error, which is that of the class
-    if nested := re.search(rf"(.*){UNION_ERROR} .*?Errors: - (.+?) - ", text):
-        text = nested[1] + nested[2]
-    line = printable(text, MAX_MESSAGE)
-    # jsonargparse names the merged config, which nobody typed
-    line = re.sub(r'^(?:Parser key "?config"?:|--config:) (?=--)', "", line)
-    line = re.sub(r"^Group '(\w+)' does not accept option '([\w.-]+)'", r"unrecognized arguments: \1.\2", line)
-    line = re.sub(r"^Option '([\w.-]+)'.*", r"unrecognized arguments: \1", line)
-    wrong = re.search(r"(?:[Uu]nrecognized arguments: |[Kk]ey )\"?'?(-*[\w.-]+)|^--([\w.]+): ", line)
-    unrecognized = re.search(r"[Uu]nrecognized|not expected|is not valid|does not (?:exist|accept)|[Nn]o action", line)
-    option = (wrong[1] or wrong[2]).lstrip("-") if wrong else None
-    if option and unrecognized:
-        others = [task for task in tasks() if task != parser.task and _has(task, parser.command, option)]
-        if others:
-            return UsageError(f"--{option} is an option of {' and '.join(others)}; this trains {parser.task}", option)
-        return UsageError(unknown("option", f"--{option}", _similar_options(option, parser)), option)
-    for name, example in MAPPING_EXAMPLES.items():
-        if option and f"{option}.".startswith(f"{name}."):
-            return UsageError(f"--{name}: names and their values are accepted, such as {example}", name)
-    return UsageError(re.sub(r'^Parser key "?([\w.]+)"?', r"--\1", line), option)
-
-
-def _similar_options(option: str, parser: TrainingParser) -> list[str]:
-    """Return the options that end with an unknown name, as `--model.lr` with `lr`; all options where none does."""
-    names = sorted(parser.options)
-    return [name for name in names if re.search(rf"[._]{re.escape(option)}$", name)] or names
-
-
-def check_names(words: Sequence[str]) -> None:
-    """Validate that some task has each option of a command line.
-
-    Raises:
-        UsageError: an unknown option; it may have taken the next word for its value.
-    """
-    for name in typed_names(words):
-        if not any(_has(task, "fit", name) for task in tasks()):
-            raise usage_error(f"unrecognized arguments: --{name}", make_parser("gpt"))
-
-
-def _has(task: str, command: str, option: str) -> bool:
-    return f"--{option}" in make_parser(task, command).options
-
-
-@contextmanager
-def locating_options(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
-    """Add file and line of a refused option to a UsageError or DataError raised within, unless the option was typed.
-
-    Args:
-        configs: files and presets whose options are used.
-        words: of the command line, which can name further configs.
-
-    Raises:
-        UsageError: the error with file and line, in place of the original.
-    """
-    try:
-        yield
-    except (UsageError, DataError) as error:
-        match = re.match(r"--([\w.]+)", str(error))
-        option = error.option if isinstance(error, UsageError) else match and match[1]
-        files = [*map(str, configs), *configs_of(words)]
-        typed = dict(typed_options(words)).get(f"--{option}")
-        if not option or (typed is not None and not _concerns_config(str(error), typed)):
-            raise
-        if places := [place for name in files if (place := _find_option(option, name))]:
-            raise UsageError(f"{error} ({places[-1]})") from error  # a later config overrides earlier ones
-        raise
-
-
-def _concerns_config(message: str, typed: str) -> bool:
-    """Return whether a message refuses another value than the typed one, which then is that of a config."""
-    refused = re.search(r"Got value: (.+)", message)
-    if refused is None or refused[1] == typed:
-        return False
-    try:
-        return float(refused[1]) != float(typed)  # messages print the parsed number, such as 10.0 for 1e1
-    except ValueError:
-        return True
-
-
-def _find_option(option: str, config: str) -> str | None:
-    """Return file and line, in words, where a preset or YAML file sets an option; None where it does not."""
-    if not (path := config_path(config)).is_file():
-        return None
-    node, line = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader), 0
-    for name in option.split("."):
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        entries = [(key, value) for key, value in pairs if key.value.rstrip("+") == name]
-        if not entries:
-            return None
-        line, node = entries[0][0].start_mark.line + 1, entries[0][1]
-    return f"{printable(path)}, line {line}"
-
-
-def make_parser(task: str, command: str = "fit") -> TrainingParser:
-    """Return the parser of a command: the flat groups `model`, `data` and `trainer`, and the options of a run.
-
-    Args:
-        task: name of the task whose config classes make the groups.
-        command: `fit`, `validate`, `test` or `prepare`.
-
-    Returns:
-        Parser, cached.
-    """
-    classes = tasks()[task]
-    return _make_parser(task, command, classes.model(), classes.data())
-
-
-@cache
-def _make_parser(task: str, command: str, model: type[OptimizerConfig], data: type[DataConfig]) -> TrainingParser:
-    method = getattr(HeliconTrainer, command)
-    parser = TrainingParser(
-        task=task,
-        command=command,
-        prog=f"helicon {command}",
-        description=(inspect.getdoc(method) or "").partition("\n")[0],
-    )
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="preset, or file in YAML")
-    parser.add_argument("--seed_everything", type=bool | int, default=False)
-    parser.add_lightning_class_args(HeliconTrainer, "trainer")
-    parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
-    parser.add_class_arguments(model, "model")
-    parser.add_class_arguments(data, "data")
-    parser.add_class_arguments(RunConfig)
-    parser.add_optimizer_args()
-    parser.add_lr_scheduler_args()
-    skip: set[str | int] = {name for name in inspect.signature(method).parameters if name in RUNTIME_PARAMETERS}
-    parser.add_method_arguments(HeliconTrainer, command, skip=skip)
-    return parser
+from helicon.training.usage_errors import UsageError, locating_options
 
 
 def resolve(config: Config) -> TrainConfig:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytorch_lightning as pl
 
 from helicon.formats.printable import MAX_QUOTED, printable
-from helicon.training.options import UsageError
+from helicon.training.usage_errors import UsageError
 
 LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # top-level packages
 

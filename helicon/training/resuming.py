@@ -12,7 +12,7 @@ from helicon.formats.progress import log
 from helicon.presets import dotted, merge
 from helicon.training.changes import PLACE_OPTIONS, check_unchanged
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, typed_config
+from helicon.training.options import typed_config
 from helicon.training.plan import max_time
 from helicon.training.processes import is_first
 from helicon.training.runs.checkpoints import latest_checkpoint
@@ -22,6 +22,7 @@ from helicon.training.runs.trust import check_config, check_data, check_next, ch
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.request import check_minutes
 from helicon.training.stopping import Interrupted
+from helicon.training.usage_errors import UsageError
 
 
 def resumed_config(

@@ -33,17 +33,8 @@ from helicon.training.learning.showing import Progress, SampleWriter
 from helicon.training.learning.user_optimizer import UserOptimizer
 from helicon.training.learning.validating import ValidateInTime
 from helicon.training.memory import keep_freed_memory
-from helicon.training.options import (
-    UNION_ERROR,
-    UsageError,
-    check_options,
-    check_task_name,
-    check_typed,
-    locating_options,
-    make_parser,
-    task_of,
-    usage_error,
-)
+from helicon.training.options import check_options, check_task_name, check_typed, task_of
+from helicon.training.parser import UNION_ERROR, make_parser, usage_error
 from helicon.training.process_state import process_state_kept
 from helicon.training.processes import is_first, launching_ranks
 from helicon.training.refusals import explaining_lightning
@@ -67,6 +58,7 @@ from helicon.training.settings.words import resolve_configs, typed_options
 from helicon.training.stopping import StopOnSignal, StopSiblingRanks
 from helicon.training.tasks import TrainConfig, tasks
 from helicon.training.trainer import HeliconTrainer
+from helicon.training.usage_errors import UsageError, locating_options
 from helicon.training.user_parts import PrintProfile, UserParts
 
 

@@ -21,7 +21,7 @@ from helicon.sequence.layout import Layout
 from helicon.tokenizers.sound_codes import SoundCodesTokenizer
 from helicon.training.codec_plan import codec_stage, plan_codec, planned_data, shared_options, with_codec
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, locating_options, typed_config
+from helicon.training.options import typed_config
 from helicon.training.plan import TrainingPlan, plan_gpt
 from helicon.training.refusals import explaining_lightning
 from helicon.training.runs.folders import choose_run
@@ -31,6 +31,7 @@ from helicon.training.settings.request import MAX_MINUTES, TrainRequest
 from helicon.training.settings.sizes import check_size, shape_of, task_config, trains_codec
 from helicon.training.settings.user_classes import load_plugins_of
 from helicon.training.settings.words import typed_options
+from helicon.training.usage_errors import UsageError, locating_options
 
 UPSAMPLED = "audio"  # the medium whose codecs have levels
 UPSAMPLER = "audio-upsampler"  # preset of each upsampler of --levels

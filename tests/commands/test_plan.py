@@ -21,13 +21,15 @@ from helicon.gpt.config import GPTConfig
 from helicon.presets import GROUPS, dotted, merge, preset, without
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import Sequencer
-from helicon.training.options import TrainingParser, UsageError, resolve, typed_config
+from helicon.training.options import resolve, typed_config
+from helicon.training.parser import TrainingParser
 from helicon.training.plan import TrainingPlan, _fine_tuning_config, check_labels, plan_gpt
 from helicon.training.run import HeliconCLI
 from helicon.training.settings.config import GPTModelConfig
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task, learning_rate, task_config
 from helicon.training.stages import make_request
+from helicon.training.usage_errors import UsageError
 
 
 @pytest.fixture

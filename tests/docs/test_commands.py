@@ -17,7 +17,8 @@ from helicon.demos import composer, shapes, tones
 from helicon.modalities.registry import all_modalities
 from helicon.plugins.loading import load_plugins
 from helicon.presets import preset, preset_path
-from helicon.training.options import check_names, check_typed, make_parser, task_of, typed_config
+from helicon.training.options import check_typed, task_of, typed_config
+from helicon.training.parser import check_names, make_parser
 from helicon.training.settings.sizes import layouts_task
 from helicon.training.settings.words import resolve_configs
 from helicon.training.stages import make_request

@@ -9,8 +9,9 @@ from helicon.modalities import registry
 from helicon.objectives.registry import OBJECTIVES, restored
 from helicon.plugins.loading import load_plugins
 from helicon.plugins.plugin import PluginError
-from helicon.training.options import UsageError, resolve
+from helicon.training.options import resolve
 from helicon.training.tasks import tasks
+from helicon.training.usage_errors import UsageError
 
 OBJECTIVE = """
 from __future__ import annotations

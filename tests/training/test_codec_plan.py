@@ -14,8 +14,9 @@ from helicon.formats.image import write_image
 from helicon.presets import merge, preset
 from helicon.training.codec_plan import codec_stage, plan_codec, planned_data, shared_options, with_codec
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, resolve
+from helicon.training.options import resolve
 from helicon.training.settings.request import TrainRequest
+from helicon.training.usage_errors import UsageError
 from helicon.vqvae.codec import ImageCodec
 from helicon.vqvae.config import ImageCodecConfig
 from helicon.vqvae.storage import CodecBundle, save_codec

@@ -13,11 +13,13 @@ from helicon.cli import main
 from helicon.cli.options import COMMANDS, LIGHTNING, parser
 from helicon.sampling import SamplingOptions
 from helicon.training.errors import TrainingError
-from helicon.training.options import UsageError, check_typed, make_parser
+from helicon.training.options import check_typed
+from helicon.training.parser import make_parser
 from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.settings.idle_options import STAGE_OPTIONS, idle_option
 from helicon.training.settings.lightning_options import UNUSED
 from helicon.training.tasks import tasks
+from helicon.training.usage_errors import UsageError
 
 PARSERS = "help config print_config plugins"
 TRAINER = """accelerator strategy devices num_nodes precision callbacks deterministic benchmark inference_mode plugins

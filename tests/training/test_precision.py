@@ -7,8 +7,8 @@ import torch
 from training_runs import arguments, fit
 
 from helicon.bundle.storage import load_bundle
-from helicon.training.options import UsageError
 from helicon.training.run import HeliconCLI, run_lightning
+from helicon.training.usage_errors import UsageError
 
 PLUGIN = "{class_path: pytorch_lightning.plugins.precision.HalfPrecision, init_args: {precision: 16-true}}"
 

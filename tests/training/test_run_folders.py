@@ -20,12 +20,12 @@ from helicon.training.errors import TrainingError
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.keeping import KeepCheckpoints
 from helicon.training.learning.module import GPTModule
-from helicon.training.options import UsageError
 from helicon.training.resuming import resumed_config
 from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.runs.metrics import read_metrics
 from helicon.training.settings.lightning_options import UNUSED
 from helicon.training.stopping import Interrupted
+from helicon.training.usage_errors import UsageError
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -21,13 +21,13 @@ from helicon.training.learning.epochs import NEVER
 from helicon.training.learning.fsdp2 import FullyShard
 from helicon.training.learning.sharding import unsharded
 from helicon.training.learning.validating import ValidateInTime
-from helicon.training.options import UsageError
 from helicon.training.processes import launching, launching_ranks
 from helicon.training.run import HeliconCLI, run_lightning
 from helicon.training.runs.metrics import read_metrics
 from helicon.training.settings.config import OptimizerConfig
 from helicon.training.settings.sizes import Machine
 from helicon.training.stopping import Interrupted, StopSiblingRanks
+from helicon.training.usage_errors import UsageError
 
 
 def test_a_gpt_in_shards_learns_as_a_whole_one(tmp_path):

@@ -21,7 +21,8 @@ from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
 from helicon.data.batches import val_windows
 from helicon.data.collate import collate
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.evaluation.ngram import WittenBell
 from helicon.objectives.next_token import slot_nats
 from helicon.training.plan import format_duration

@@ -23,7 +23,7 @@ from machine import describe
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.commands.fit import quiet
-from helicon.data.prepare import Prepared
+from helicon.data.prepared import Prepared
 from helicon.demos.pictures import PictureWorld
 from helicon.demos.shape_checker import CHANCE
 from helicon.evaluation.losses import measure_losses

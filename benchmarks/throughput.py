@@ -22,7 +22,8 @@ import torch
 from machine import describe, side_by_side
 from PIL import Image
 
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.formats.audio import Sound, read_audio
 from helicon.formats.image import SUFFIXES, read_image
 from helicon.modalities.audio import AUDIO

@@ -11,7 +11,8 @@ from typing import Any
 
 from helicon.cli.errors import CommandError
 from helicon.commands.fit import quiet, run_or_stop, usage_command
-from helicon.data.prepare import DataSource, Prepared
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.formats.progress import log
 from helicon.objectives.registry import OBJECTIVES
 from helicon.pages.codec_page import next_steps, write_codec_result

@@ -3,5 +3,6 @@
 In come a folder (or a manifest, or tar shards), layouts, and the tokenizers of their slots; out come a `Corpus` of
 token ids for each layout, fitted tokenizers, and an endless stream of `Batch`es. Batch t is a function of
 (data, seed, t) alone, whatever the number of workers or processes, so that a run can be resumed at any step. Nothing
-here knows a network. Open `prepare.py` first (folder to corpus), then `batches.py` (corpus to batches).
+here knows a network. Open `prepare.py` first (folder to corpus, by `build.py` or from `cache.py`), then `batches.py`
+(corpus to batches).
 """

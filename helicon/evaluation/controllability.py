@@ -11,7 +11,7 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.data.files import share
-from helicon.data.prepare import Prepared
+from helicon.data.prepared import Prepared
 from helicon.evaluation.label_classifier import LinearProbe, fit_classifier
 from helicon.evaluation.music_statistics import music_statistics
 from helicon.evaluation.style_sampler import ControllabilityError, RealPiece, SampledPiece, StyleSampler

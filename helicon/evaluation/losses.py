@@ -19,7 +19,9 @@ from helicon.data.collate import collate, gather
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError, scan
 from helicon.data.pairs import pair_windows
-from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource, modalities_of
 from helicon.formats.progress import bar
 from helicon.gpt.model import GPT
 from helicon.gpt.numbers import check_finite

@@ -12,7 +12,8 @@ from helicon.bundle.bundle import Bundle
 from helicon.cli.errors import CommandError
 from helicon.data.config import check_held_out
 from helicon.data.labelled import label_numbers
-from helicon.data.prepare import DataSource, Prepared
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import (
     LayoutLoss,

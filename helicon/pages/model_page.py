@@ -12,7 +12,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
 from helicon.bundle.upsamplers import upsamplers_of
 from helicon.data.corpus import Corpus
-from helicon.data.prepare import Prepared
+from helicon.data.prepared import Prepared
 from helicon.evaluation.measure import objective_reports
 from helicon.evaluation.ngram import baselines
 from helicon.formats.page import PageItem, write_page

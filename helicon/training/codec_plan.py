@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from helicon.data.files import scan
-from helicon.data.prepare import modalities_of
+from helicon.data.source import modalities_of
 from helicon.modalities import registry
 from helicon.presets import chosen, dotted, merge, preset, without
 from helicon.training.codecs.raw_data import RawData

@@ -15,7 +15,8 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.bundle.storage import find_bundle, load_bundle
 from helicon.data.files import DataError, scan
 from helicon.data.labelled import without_style
-from helicon.data.prepare import Prepared, modalities_of
+from helicon.data.prepared import Prepared
+from helicon.data.source import modalities_of
 from helicon.objectives.registry import OBJECTIVES
 from helicon.presets import dotted, merge, preset_names, without
 from helicon.sequence.layout import Layout

@@ -21,7 +21,9 @@ from PIL import Image
 from helicon.data.corpus import CorpusError, read_corpus
 from helicon.data.entries import DataError
 from helicon.data.files import scan
-from helicon.data.prepare import DataSource, Prepared, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.demos.composer import write_folder
 from helicon.modalities import registry
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer

@@ -15,9 +15,10 @@ import pytest
 from harness import attempt, posix
 from torch.utils.data import IterableDataset
 
-from helicon.data import prepare as prepare_module
+from helicon.data import build
 from helicon.data.children import python_command
-from helicon.data.prepare import DataSource
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.data.workers import Workers
 from helicon.modalities import registry
 from helicon.training.learning.loaders import TrainLoader
@@ -191,14 +192,14 @@ def test_others_end_with_who_is_killed(begin: Callable[[Callable[[list[int]], No
 
 
 def _killed_while_building(source: DataSource) -> None:
-    real = prepare_module.write_json
+    real = build.write_json
 
     def write_and_end(path: Path, index: object) -> None:
         real(path, index)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    prepare_module.write_json = write_and_end
-    prepare_module.prepare(source)
+    build.write_json = write_and_end
+    prepare(source)
 
 
 @posix
@@ -212,6 +213,6 @@ def test_a_cache_that_was_being_built_is_cleared(tmp_path: Path) -> None:
     assert attempt(_killed_while_building, source).value == ""
     (half,) = (tmp_path / "cache").iterdir()
     assert half.name.startswith(".")
-    assert prepare_module.prepare(source).files == 1
+    assert prepare(source).files == 1
     (whole,) = (tmp_path / "cache").iterdir()
     assert not whole.name.startswith(".")

@@ -14,8 +14,9 @@ from harness import attempt, command, posix
 from helicon.data.entries import DataError
 from helicon.data.files import scan
 from helicon.data.folders import NOT_REGULAR, walk
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
 from helicon.data.reading import Reader
+from helicon.data.source import DataSource
 from helicon.modalities import registry
 
 pytestmark = posix

@@ -15,8 +15,9 @@ from harness import Outcome, attempt, posix
 from helicon.data import manifest
 from helicon.data.files import scan
 from helicon.data.manifest import MAX_NAMED
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
 from helicon.data.shards import read_shard
+from helicon.data.source import DataSource
 from helicon.modalities import registry
 
 pytestmark = posix

@@ -8,7 +8,7 @@ import pytest
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.commands.train import eval_command
-from helicon.data.prepare import DataSource
+from helicon.data.source import DataSource
 from helicon.demos import music
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page

@@ -15,7 +15,8 @@ from helicon.data.batches import NO_VARIATION, TrainBatches, Variation, WindowSt
 from helicon.data.collate import collate
 from helicon.data.corpus import Corpus, write_corpus
 from helicon.data.packing import GROUP, EpochOrder
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.demos.composer import write_folder
 from helicon.objectives.base import Batch
 from helicon.sequence.layout import Layout

@@ -9,7 +9,9 @@ import pytest
 from guided_worlds import media as media  # a fixture
 
 from helicon.data.batches import NO_VARIATION, Variation, WindowStream, val_windows
-from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource, modalities_of
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.sequencer import NO_TARGET, PackedSequence, Sequencer
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +13,15 @@ import numpy as np
 import pytest
 
 from helicon.data import reading
+from helicon.data.cache import load_cache
 from helicon.data.corpus import CorpusError
 from helicon.data.files import DataError
-from helicon.data.prepare import DataSource, Prepared, _tokenizer_names, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource, tokenizer_names_of
 from helicon.data.workers import Workers
 from helicon.demos.composer import write_folder
 from helicon.modalities.music import MUSIC
-
-prepare_module = sys.modules["helicon.data.prepare"]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_a_build_that_fails_leaves_nothing(source, monkeypatch):
     def fail(path, thing):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("helicon.data.prepare.write_json", fail)
+    monkeypatch.setattr("helicon.data.build.write_json", fail)
     with pytest.raises(OSError, match="No space left"):
         prepare(source)
     assert list(source.cache.iterdir()) == []
@@ -122,7 +122,7 @@ def test_a_build_that_fails_leaves_nothing(source, monkeypatch):
 
 def test_of_two_that_build_one_cache_the_first_is_kept(source, monkeypatch):
     """The second comes to the end of its work when the first one's cache is there, and in use."""
-    first, from_disk = prepared(source)[0], prepare_module._load
+    first, from_disk = prepared(source)[0], load_cache
     (folder,) = source.cache.iterdir()
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     looks = []
@@ -133,7 +133,8 @@ def test_of_two_that_build_one_cache_the_first_is_kept(source, monkeypatch):
             raise CorpusError("not there yet")
         return from_disk(*args)
 
-    monkeypatch.setattr(prepare_module, "_load", too_early)
+    monkeypatch.setattr("helicon.data.prepare.load_cache", too_early)
+    monkeypatch.setattr("helicon.data.build.load_cache", too_early)
     assert ids(prepared(source)[0]) == ids(first)
     assert len(looks) == 2
     assert {path: path.stat().st_mtime_ns for path in source.cache.rglob("*") if path.is_file()} == stamps
@@ -268,8 +269,8 @@ def test_a_folder_of_bad_files_is_refused_when_it_is_read_once_too(tmp_path):
 def test_the_first_tokenizer_of_a_slot_is_its_default():
     layouts = ("style[3] music", "text[8] image[4x4]", "lyrics[8] audio")
     default = {"style": "style", "music": "music", "text": "bpe", "image": "palette", "lyrics": "lyrics"}
-    assert _tokenizer_names(DataSource(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
-    assert _tokenizer_names(DataSource(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
+    assert tokenizer_names_of(DataSource(path=Path(), layouts=layouts)) == {**default, "audio": "mulaw"}
+    assert tokenizer_names_of(DataSource(path=Path(), layouts=layouts, tokenizers={"text": "bytes"})) == {
         **default,
         "text": "bytes",
         "audio": "mulaw",

@@ -15,7 +15,9 @@ from helicon.bundle.bundle import Bundle, make_gpt
 from helicon.cli import main
 from helicon.data.batches import Variation, WindowStream
 from helicon.data.entries import DataError
-from helicon.data.prepare import DataSource, Prepared, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.evaluation.losses import open_folder
 from helicon.formats.image import read_image, write_image
 from helicon.gpt.model import GPTConfig

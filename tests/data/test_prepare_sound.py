@@ -9,7 +9,9 @@ import pytest
 from sound_bundles import noise, sound_codec
 
 from helicon.data.entries import DataError
-from helicon.data.prepare import DataSource, Prepared, modalities_of, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource, modalities_of
 from helicon.formats.audio import write_audio
 from helicon.modalities.audio import AUDIO, codes_tokenizer
 from helicon.sequence.layout import Layout

@@ -16,7 +16,8 @@ from commands.tiny_bundles import text_bundle
 
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.files import atomic_write, write_bytes
 from helicon.formats.image import write_image

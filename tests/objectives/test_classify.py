@@ -19,7 +19,8 @@ from helicon.data.collate import collate
 from helicon.data.corpus import write_corpus
 from helicon.data.entries import DataError
 from helicon.data.labelled import label_numbers, labels_of
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.evaluation.measure import evaluate
 from helicon.modalities.music import MUSIC
 from helicon.objectives.base import NO_LABEL

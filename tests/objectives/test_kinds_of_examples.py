@@ -23,7 +23,8 @@ from helicon.data.entries import DataError
 from helicon.data.files import scan
 from helicon.data.labelled import labels_of
 from helicon.data.pairs import PairStream
-from helicon.data.prepare import DataSource, prepare
+from helicon.data.prepare import prepare
+from helicon.data.source import DataSource
 from helicon.gpt.sampler import sample
 from helicon.modalities.text import TEXT
 from helicon.objectives.base import Network, Rewarded

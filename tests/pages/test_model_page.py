@@ -9,7 +9,9 @@ import pytest
 from image_bundles import image_bundle, write_picture
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.prepare import DataSource, Prepared, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.formats.image import read_image
 from helicon.generation.prompts import make_prompt
 from helicon.pages.model_page import make_items, requests

@@ -10,7 +10,9 @@ import pytest
 from commands.tiny_bundles import text_bundle
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.prepare import DataSource, Prepared, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.generation.item import Item
 from helicon.modalities import registry
 from helicon.plugins.loading import load_plugins

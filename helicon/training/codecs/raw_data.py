@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader
 from helicon.data.config import DataConfig
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
-from helicon.data.prepare import DataSource, Prepared, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
 from helicon.data.raw import RawBatches
+from helicon.data.source import DataSource
 from helicon.formats.progress import log
 from helicon.training.learning.loaders import eval_loader, train_loader
 

@@ -24,7 +24,9 @@ from helicon.data.files import DataError
 from helicon.data.labelled import label_numbers, labels_of
 from helicon.data.packing import full_batches
 from helicon.data.pairs import PairStream
-from helicon.data.prepare import DataSource, Prepared, prepare
+from helicon.data.prepare import prepare
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import log

@@ -1,0 +1,99 @@
+"""Cache folders of prepared sources: their names, and loading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import helicon
+from helicon.data.corpus import MAX_INDEX_BYTES, VERSION, CorpusError, read_corpus
+from helicon.data.entries import FolderScan
+from helicon.data.prepared import Prepared
+from helicon.data.source import DataSource, tokenizer_names_of
+from helicon.formats.files import read_regular
+from helicon.modalities import registry
+from helicon.plugins.plugin import PluginError
+from helicon.sequence.layout import Layout
+from helicon.tokenizers.base import Tokenizer
+
+PREPARED = "prepared.json"  # index of a cache folder: tokenizer states and report
+
+
+def cache_key(source: DataSource, scans: Sequence[FolderScan], adopted: Mapping[str, Tokenizer]) -> str:
+    """Return the name of a cache folder: a hash of all that its contents depend on.
+
+    Args:
+        source: files and options.
+        scans: of each layout, with the stamps of all files.
+        adopted: slot -> tokenizer that is used instead of fitting one.
+
+    Returns:
+        20 hexadecimal digits.
+    """
+    states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
+    tokenizer_names, layouts = tokenizer_names_of(source), [Layout.parse(spec).all_slots for spec in source.layouts]
+    parts = [
+        helicon.__version__, VERSION, source.layouts, tokenizer_names, sorted(source.options.items()),
+        [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, adopted)],
+        source.held_out, str(source.path.resolve()), states, source.grow, source.examples,
+        [[entry.stamps for entry in scanned.entries] for scanned in scans],
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
+    """Return whether a complete cache was made with these tokenizers.
+
+    Args:
+        folder: cache.
+        kept: by slot.
+
+    Returns:
+        True if its tokenizers have the same states.
+    """
+    try:
+        cached = load_cache(folder, kept).tokenizers
+    except CorpusError:
+        return False
+    return {s: t.state() for s, t in cached.items()} == {s: t.state() for s, t in kept.items()}
+
+
+def load_cache(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
+    """Load a cache.
+
+    Args:
+        folder: cache.
+        adopted: slot -> tokenizer, used where its state is that of the cache: codecs have weights that no state has.
+
+    Returns:
+        Tokenizers, corpora and report.
+
+    Raises:
+        CorpusError: the cache is missing or damaged.
+        PluginError: a tokenizer needs a plugin that is not loaded.
+    """
+    try:
+        index = json.loads(read_regular(folder / PREPARED, MAX_INDEX_BYTES, links=False))
+        tokenizer_names, tokenizers = index["choices"], {}
+        for slot, state in index["states"].items():
+            same = slot in adopted and _plain(adopted[slot].state()) == state
+            tokenizers[slot] = adopted[slot] if same else registry.restore_tokenizer(slot, tokenizer_names[slot], state)
+        corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
+        return Prepared(
+            tokenizers=tokenizers,
+            tokenizer_names=tokenizer_names,
+            corpora=corpora,
+            files=index["files"],
+            skipped=index["skipped"],
+            repaired=index["repaired"],
+        )
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise error if isinstance(error, CorpusError | PluginError) else CorpusError(f"{folder}: {error}") from None
+
+
+def _plain(state: Any) -> Any:
+    """Return a state as it comes back from JSON."""
+    return json.loads(json.dumps(state))

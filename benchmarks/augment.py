@@ -41,7 +41,7 @@ OF_CODECS = {
 }  # they start anywhere
 SMALL = ("--config=tiny", "--data.size=16", "--data.colours=64")
 PIXELS = ("--config=image", *SMALL, '--data.layouts=["image[16x16]"]')
-HALF = "--data.held_out=0.5"  # of 400 files, so that 200 are learned from
+HALF = "--data.val_split=0.5"  # of 400 files, so that 200 are learned from
 
 
 @dataclass(frozen=True)

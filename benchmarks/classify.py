@@ -74,7 +74,7 @@ def main() -> None:
             run = helicon.train(
                 labelled, "classify", init_from=base if start == ARMS[0][0] else None, seed=seed, name=name, runs=runs,
                 minutes=1000 if args.steps else minutes, steps=args.steps,
-                options=[*words, *batch, f"--model.auxiliary={auxiliary}", "--data.held_out=0", "--samples=false"],
+                options=[*words, *batch, f"--model.auxiliary={auxiliary}", "--data.val_split=0", "--samples=false"],
             )  # fmt: skip
             (report,) = helicon.evaluate(helicon.load(run), asked).objective.values()
             figures = ("accuracy", "nats_per_label", "pieces")

@@ -153,7 +153,7 @@ class Digits:
         """What RUN held out; 0.05, as by default, of a bundle that does not say."""
         config = getattr(self.args, "run", Path()) / "config.yaml"
         found = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
-        return found.get("data", {}).get("held_out", 0.05)
+        return found.get("data", {}).get("val_split", 0.05)
 
     @cached_property
     def judge(self) -> Judge:

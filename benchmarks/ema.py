@@ -86,7 +86,7 @@ def source(args: argparse.Namespace) -> list[str]:
         return ["--config=music", f"--config={args.size}", f"--data.path={args.path}", "--data.batch_size=8"]
     words = ["--config=text-to-image", f"--config={args.size}", f"--data.path={args.path / 'pictures'}"]
     words += [f"--data.tokenizer={args.path / 'codec'}", "--data.vocabulary=512", "--data.batch_size=64"]
-    return [*words, '--data.layouts=["text[12] image[]"]', "--data.held_out=0.02"]
+    return [*words, '--data.layouts=["text[12] image[]"]', "--data.val_split=0.02"]
 
 
 def figures(args: argparse.Namespace, bundle: Bundle, prepared: Prepared) -> dict[str, float]:

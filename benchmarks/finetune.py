@@ -33,7 +33,7 @@ def main() -> None:
         target = root / "pieces" / args.path.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    common = ["--minutes", str(args.minutes), "--runs", str(root), "--data.held_out", "0.2"]
+    common = ["--minutes", str(args.minutes), "--runs", str(root), "--data.val_split", "0.2"]
     tokenizers = json.loads((_bundle(args.model) / "bundle.json").read_text(encoding="utf-8"))["tokenizers"]
     names = json.dumps({slot: item["name"] for slot, item in tokenizers.items()})
     ways = {"from": ["--from", str(args.model)], "scratch": ["--size", "small", "--data.tokenizers", names]}
@@ -42,7 +42,7 @@ def main() -> None:
         _helicon("train", "music", str(root / "pieces"), "--name", way, *common, *options)
         reached[way] = json.loads((root / way / "model" / "bundle.json").read_text(encoding="utf-8"))["notes"]
     for way, notes in reached.items():
-        print(f"{way:8} {notes['heldout_loss']:.3f} nats a held-out token, best at step {notes['step']}")
+        print(f"{way:8} {notes['val_loss']:.3f} nats a held-out token, best at step {notes['step']}")
 
 
 def _bundle(model: Path) -> Path:

@@ -6,10 +6,10 @@ Equal time is equal CPU time, so that a busy machine does not matter: run with O
 `helicon train TASK PATH --size tiny` has it. Results are kept in DIR/TASK.jsonl, and what is there is not run again.
 The table of docs/explanation/recipes.md, each --minutes 1:
     python benchmarks/recipes.py music ../shared/data/midi/chorales --data.batch_size 8
-    python benchmarks/recipes.py text ../shared/data/text/tinyshakespeare.txt --data.held_out 0.1 --data.batch_size 8
+    python benchmarks/recipes.py text ../shared/data/text/tinyshakespeare.txt --data.val_split 0.1 --data.batch_size 8
     helicon demo text-to-image -o demo
     python benchmarks/recipes.py text-to-image demo/pictures --data.tokenizer demo/codec --data.vocabulary 512 \\
-        --data.layouts '["text[12] image[]"]' --data.batch_size 64 --data.held_out 0.02
+        --data.layouts '["text[12] image[]"]' --data.batch_size 64 --data.val_split 0.02
 """
 
 from __future__ import annotations

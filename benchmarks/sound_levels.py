@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sounds", type=int, default=16)
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--held-out", type=float, default=0.05)
+    parser.add_argument("--val-split", type=float, default=0.05)
     args = parser.parse_args()
     bundle = load_bundle(upsamplers_of(find_bundle(args.run))[0])
     layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
@@ -44,7 +44,7 @@ def main() -> None:
     assert isinstance(coarse, SoundCodesTokenizer)
     entries = scan(args.folder, [registry.get("audio")]).entries
     stems = [str(Path(entry.name).with_suffix("")) for entry in entries]
-    held = [entry for entry, out in zip(entries, split(stems, args.held_out)) if out][: args.sounds]
+    held = [entry for entry, out in zip(entries, split(stems, args.val_split)) if out][: args.sounds]
     sounds = [read_audio(entry.files["audio"], **fine.read_options)[0] for entry in held]  # type: ignore[arg-type]
     guides = [coarse.encode(sound) for sound in sounds]
     sampling = Sampling(chain=logits_processors(SamplingOptions(temperature=args.temperature)), seed=0)

@@ -32,5 +32,5 @@ class Quiet(helicon.NextToken):
     def metrics(self, network: helicon.Network) -> list[str]:
         return [*super().metrics(network), "activation"]
 
-    def held_out_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
-        return super().held_out_loss(network, means) + self.activation * means["activation"]
+    def val_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
+        return super().val_loss(network, means) + self.activation * means["activation"]

@@ -21,7 +21,7 @@ VALIDATION = 0.36  # up to this share of the hash: a fifth of the rest, on which
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # 14 x 14 pixels of 16 colours are 196 tokens a picture; the layers have 1.6 M parameters
 OPTIONS = {
-    "data.size": 14, "data.colours": 16, "data.batch_size": 16, "data.held_out": HELD_OUT,
+    "data.size": 14, "data.colours": 16, "data.batch_size": 16, "data.val_split": HELD_OUT,
     "model.layers": 8, "model.width": 128, "model.heads": 4, "model.dropout": 0.05, "model.lr": 3e-3,
 }  # fmt: skip
 

@@ -26,16 +26,26 @@ def _option(default: Any, text: str, metavar: str | None = None, step: bool = Fa
 class SamplingOptions:
     """Sampling options; each field is one, `--top-k 40` or `top_k=40`. Steps act in the fields' order."""
 
-    repetition_penalty: float | None = _option(None, "above 1, tokens that occurred before are less likely", step=True)
-    temperature: float = _option(1.0, "1 is the model's own distribution, 0 the likeliest token", step=True)
-    top_k: int | None = _option(None, "only the K likeliest tokens", step=True)
-    top_p: float | None = _option(None, "only the likeliest tokens that make up P of the probability", step=True)
-    min_p: float | None = _option(None, "only tokens at least P times as likely as the likeliest", step=True)
-    sampler: Sequence[str] = _option((), "a further step, of a plugin; repeatable", "NAME[:X,Y]")
-    guidance: float = _option(1.0, "above 1, heeds what is given more than the model would")
-    best_of: int | None = _option(None, "make N and keep those that a judge finds best", "N")
-    by: str = _option("fit", "which judge: fit, how well it fits what is given, or that of a plugin", "NAME")
-    overlap: float = _option(0.5, "share of a full context that is kept when the window moves on")
+    repetition_penalty: float | None = _option(
+        None, "above 1, tokens that occurred before become less likely (default: none)", "X", step=True
+    )
+    temperature: float = _option(1.0, "below 1 sharpens the distribution, 0 is greedy (default: 1)", "X", step=True)
+    top_k: int | None = _option(None, "only the K most probable tokens (default: all)", "K", step=True)
+    top_p: float | None = _option(
+        None, "only the most probable tokens, of total probability P (default: all)", "P", step=True
+    )
+    min_p: float | None = _option(
+        None, "only tokens of at least P times the highest probability (default: all)", "P", step=True
+    )
+    sampler: Sequence[str] = _option((), "additional step of a plugin; repeatable", "NAME[:X,Y]")
+    guidance: float = _option(
+        1.0, "scale of classifier-free guidance: above 1, conditions count more (default: 1)", "X"
+    )
+    best_of: int | None = _option(None, "sample N candidates of each item, and keep the best (default: 1)", "N")
+    by: str = _option(
+        "fit", "judge of candidates: fit, how well one fits its conditions, or a plugin's (default: fit)", "NAME"
+    )
+    overlap: float = _option(0.5, "share of the context kept when the window moves on (default: 0.5)", "X")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

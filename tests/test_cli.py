@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 import helicon
 from helicon.cli import main
+from helicon.cli.commands import COMMANDS, LIGHTNING, parser
 from helicon.cli.dispatch import OVERVIEW, SPIN_COUNT, run
-from helicon.cli.options import COMMANDS, LIGHTNING
 
 ROOT = Path(helicon.__file__).parent
 
@@ -68,6 +69,17 @@ def test_a_length_need_not_be_whole(monkeypatch):
     monkeypatch.setattr("helicon.cli.dispatch._call", lambda target, parsed: seen.append(parsed) or 0)
     assert run("generate", ["RUN", "--seconds", "7.5", "--seed", "3"]) == 0
     assert (seen[0].seconds, seen[0].seed, seen[0].count) == (7.5, 3, 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_each_option_and_ends_with_an_example(command):
+    shown, example = parser(command), COMMANDS[command].example
+    assert shown.format_help().rstrip().endswith(f"example: {example}")
+    assert example.startswith(f"helicon {command}")
+    shown.parse_args(shlex.split(example)[2:])
+    assert [action.dest for action in shown._actions if not action.help] == []
+    groups = {group.title: len(group._group_actions) for group in shown._action_groups}
+    assert groups["options"] <= 8  # with --help: those that most people need
 
 
 def test_help_comes_within_a_second():

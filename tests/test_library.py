@@ -18,7 +18,7 @@ from pytorch_lightning import Callback
 import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
-from helicon.cli.options import COMMANDS, parser
+from helicon.cli.commands import COMMANDS, parser
 from helicon.formats.folder_lock import FolderLock
 from helicon.formats.image import read_image, write_image
 from helicon.training.parser import make_parser
@@ -198,8 +198,8 @@ WRONG = {
     "lines 'zzz': a list of texts is accepted": lambda: helicon.detokenize("zzz"),
     "items 'x': a list of Items is accepted": lambda: helicon.save("x", "out"),
     "line 1: 'zzz' has neither `start` nor an event such as piano:v72:G1": lambda: helicon.detokenize(["zzz"]),
-    "--data.held_out must be 0 or more and less than 1, got 2": lambda: helicon.evaluate(
-        "run", "texts", heldout=True, held_out=2
+    "--data.val_split must be 0 or more and less than 1, got 2": lambda: helicon.evaluate(
+        "run", "texts", validation=True, val_split=2
     ),
     "to 'onnx': hf or gguf is accepted": lambda: helicon.export_model("run", "out", "onnx"),
     "options '--x': a list of texts is accepted": lambda: helicon.train("texts", "text", options="--x"),

@@ -17,7 +17,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from helicon.cli.options import COMMANDS, parser
+from helicon.cli.commands import COMMANDS, parser
 from helicon.presets import FOLDER, preset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,10 +99,10 @@ def _fenced(text: str, language: str) -> str:
 def commands() -> str:
     """A section for each command: its line, then a table for each group of options."""
     sections = []
-    for name, (line, _, _) in COMMANDS.items():
+    for name, command in COMMANDS.items():
         found = parser(name)
         words = [_shown(action) for action in found._actions if not action.option_strings]
-        sections += [f"## {name}", f"`{' '.join(['helicon', name, *words])}`: {line}."]
+        sections += [f"## {name}", f"`{' '.join(['helicon', name, *words])}`: {command.summary}."]
         for group in found._action_groups:
             shown = [action for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
             if rows := [_row(found, action) for action in shown if action.help != argparse.SUPPRESS]:

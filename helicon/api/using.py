@@ -96,9 +96,9 @@ def evaluate(
     folder: AnyPath,
     *,
     manifest: AnyPath | None = None,
-    heldout: bool = False,
-    held_out: float | None = None,
-    obedience: int = 0,
+    validation: bool = False,
+    val_split: float | None = None,
+    controllability: int = 0,
     seconds: float | None = None,
     seed: int | None = None,
     device: Device = "auto",
@@ -112,9 +112,9 @@ def evaluate(
         model: loaded, or the folder of a run or bundle.
         folder: of files, searched recursively.
         manifest: list of files, instead of a search.
-        heldout: measure only the validation part of a training on the folder.
-        held_out: share of the files in the validation part; 0.05 unless set.
-        obedience: pieces of each label to sample and judge; 0 for none.
+        validation: measure only the validation part of a training on the folder.
+        val_split: share of the files in the validation part; 0.05 unless set.
+        controllability: pieces of each label to sample and judge; 0 for none.
         seconds: length of each of these pieces; 24 unless set.
         seed: of these pieces; 0 unless set.
         device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
@@ -130,8 +130,8 @@ def evaluate(
     """
     with progress_to(progress):
         return measure(
-            open_model(model, device, dtype, plugins), Path(folder), manifest=as_path(manifest), heldout=heldout,
-            held_out=held_out, obedience=obedience, seconds=seconds, seed=seed,
+            open_model(model, device, dtype, plugins), Path(folder), manifest=as_path(manifest), validation=validation,
+            val_split=val_split, controllability=controllability, seconds=seconds, seed=seed,
         )  # fmt: skip
 
 

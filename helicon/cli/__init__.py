@@ -1,8 +1,9 @@
 """Command line: options of each command, dispatch, and one-line errors.
 
 In come the words of a command line; out comes an exit status. Nothing here imports PyTorch, so that help and wrong
-options are answered at once; the module of a command in `commands/` is imported when it is run. Open `options.py` first
-(commands and their options), then `dispatch.py` (from words to an exit status); `errors.py` is for all rooms above.
+options are answered at once; the module of a command in `commands/` is imported when it is run. Open `commands.py`
+first (the table of all commands; their options are in `options.py`), then `dispatch.py` (from words to an exit status);
+`errors.py` is for all rooms above.
 """
 
 from helicon.cli.dispatch import main

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any
 
 import helicon
+from helicon.cli.commands import COMMANDS, LIGHTNING, parser
 from helicon.cli.errors import CommandError, error_line
-from helicon.cli.options import COMMANDS, LIGHTNING, parser
 from helicon.formats.printable import STANDARD_OUTPUT, print_text, printable
 from helicon.plugins.loading import PluginWarning, load_plugins
 from helicon.plugins.options import with_plugins
@@ -105,7 +105,7 @@ def run(command: str, args: Sequence[str]) -> int:
         parsed, rest = options.parse_known_args(list(args))
         if rest:
             options.unrecognised(rest)
-    return _call(COMMANDS[command][2], parsed)
+    return _call(COMMANDS[command].target, parsed)
 
 
 def _call(target: str, *args: Any) -> int:

@@ -17,15 +17,16 @@ from helicon.generation.runtime import RuntimeConfig, choose_device, naming_mode
 
 def evaluate(args: Namespace) -> int:
     """Run `helicon eval`."""
-    check_options(args.heldout, args.held_out, args.obedience, seconds=args.seconds, seed=args.seed)
+    check_options(args.validation, args.val_split, args.controllability, seconds=args.seconds, seed=args.seed)
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     with naming_model(args.model):
         evaluation = measure(
-            bundle, Path(args.path), manifest=Path(args.manifest) if args.manifest else None, heldout=args.heldout,
-            held_out=args.held_out, obedience=args.obedience, seconds=args.seconds, seed=args.seed,
+            bundle, Path(args.path), manifest=Path(args.manifest) if args.manifest else None,
+            validation=args.validation, val_split=args.val_split, controllability=args.controllability,
+            seconds=args.seconds, seed=args.seed,
         )  # fmt: skip
     if args.json:
-        named = {"model": args.model, "model_hash": bundle.hash(), "data": args.path, "heldout": args.heldout}
+        named = {"model": args.model, "model_hash": bundle.hash(), "data": args.path, "validation": args.validation}
         print_text(json.dumps({**named, **evaluation.as_json()}, indent=1, sort_keys=True))
         return 0
     prepared = evaluation.prepared
@@ -58,7 +59,7 @@ def controllability_table(report: dict[str, Any]) -> list[str]:
     """Format a controllability report as lines: figures of sampled pieces beside those of real ones."""
     words, label, tempo = report["instruments"], report.get("label"), report["tempo"]
     lines = [
-        f"obedience  {report['pieces']} pieces of {report['seconds']:g} s",
+        f"control    {report['pieces']} pieces of {report['seconds']:g} s",
         f"  sounds   {_percent(words['pieces_without_others'])} of pieces have no sound outside the set asked",
         f"  tempo    written: largest error {_percent(tempo['written_largest_error'])}",
         *_tempo_lines(tempo),

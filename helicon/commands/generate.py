@@ -12,8 +12,8 @@ from pathlib import Path
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import find_bundle
 from helicon.bundle.upsamplers import upsamplers_of
+from helicon.cli.commands import parser
 from helicon.cli.errors import CommandError
-from helicon.cli.options import parser
 from helicon.commands.outputs import output_folder, report_older, results_in
 from helicon.formats import progress
 from helicon.formats.printable import print_text

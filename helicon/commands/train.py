@@ -268,7 +268,7 @@ def eval_command(run: Path, source: DataSource) -> str:
     Returns:
         The command, quoted for a shell.
     """
-    words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--heldout"]
+    words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--validation"]
     words += ["--data.manifest", str(source.manifest)] if source.manifest else []
-    words += ["--data.held_out", f"{source.held_out:g}"] if source.held_out != DataSource.held_out else []
+    words += ["--data.val_split", f"{source.val_split:g}"] if source.val_split != DataSource.val_split else []
     return shlex.join([*words, *plugin_words()])

@@ -164,7 +164,7 @@ def _encode(
             entries.append(entry)
         else:
             lost["pieces without anything in them"] += 1
-    val = split(split_units([row[0] for row in rows], entries, source.examples), source.held_out)
+    val = split(split_units([row[0] for row in rows], entries, source.examples), source.val_split)
     examples = ((name, label, out, ids) for (name, label, ids), out in zip(rows, val))
     write_corpus(folder, str(layout), examples, sizes, file_numbers(entries), paired_examples(entries))
     return lost

@@ -38,7 +38,7 @@ def cache_key(source: DataSource, scans: Sequence[FolderScan], adopted: Mapping[
     parts = [
         helicon.__version__, VERSION, source.layouts, tokenizer_names, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, adopted)],
-        source.held_out, str(source.path.resolve()), states, source.grow, source.examples,
+        source.val_split, str(source.path.resolve()), states, source.grow, source.examples,
         [[entry.stamps for entry in scanned.entries] for scanned in scans],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]

@@ -24,7 +24,7 @@ class DataConfig:
         batch_size: examples a step, over all processes; where sequences are shorter than the context, as many more as
             there is room for in the same tokens.
         seed: of batches, augmentation, dropout and noise.
-        held_out: share of the files, by a hash of their names, that is never trained on.
+        val_split: share of the files, by a hash of their names, that is never trained on.
         augment: whether training examples are changed at random.
         changes: ranges of these changes: {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} of music; of pictures
             {crop: [0.9, 1], flip: 0.5}, the part of each side that is kept and how often they are mirrored; of sound
@@ -39,7 +39,7 @@ class DataConfig:
     manifest: str | None = None
     batch_size: int = 32
     seed: int = 0
-    held_out: float = 0.05
+    val_split: float = 0.05
     augment: bool = True
     changes: dict[str, float | list[float]] | None = None
     workers: int = 0
@@ -48,7 +48,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise DataError(f"--data.batch_size must be 1 or more, got {self.batch_size}")
-        check_held_out(self.held_out)
+        check_val_split(self.val_split)
 
     def ranges(self, modalities: Iterable[str]) -> dict[str, AugmentationRanges]:
         """Return modality -> ranges of its augmentations; empty with `augment` off.
@@ -63,10 +63,10 @@ class DataConfig:
         return ranges if self.augment else {}
 
 
-def check_held_out(share: float) -> None:
+def check_val_split(share: float) -> None:
     """Raise DataError for a validation share outside [0, 1), which would leave nothing to train on."""
     if not 0 <= share < 1:
-        raise DataError(f"--data.held_out must be 0 or more and less than 1, got {share}")
+        raise DataError(f"--data.val_split must be 0 or more and less than 1, got {share}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,7 +95,7 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     for label in sorted(counts):
         if label not in trained:
             reason = f"all files of label {printable(label, MAX_QUOTED)} are for validation"
-            raise DataError(f"{path}: {reason}; a smaller --data.held_out leaves some")
+            raise DataError(f"{path}: {reason}; a smaller --data.val_split leaves some")
     return tuple(sorted(counts))
 
 

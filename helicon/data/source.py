@@ -26,7 +26,7 @@ class DataSource:
         tokenizers: slot -> tokenizer name; the modality's first one unless given.
         options: of reading and fitting, by name.
         manifest: lists the files instead of a search.
-        held_out: share of the validation part.
+        val_split: share of the validation part.
         cache: folder of caches; the user's unless given.
         grow: add the labels of the folder to adopted tokenizers; False for measuring.
         examples: kind of example. For `labelled`, only the target slot is read, so that other media are not needed, and
@@ -39,7 +39,7 @@ class DataSource:
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     manifest: Path | None = None
-    held_out: float = 0.05
+    val_split: float = 0.05
     cache: Path | None = None
     grow: bool = True
     examples: Examples = "sequences"
@@ -67,7 +67,7 @@ class DataSource:
             tokenizers=tokenizers,
             options=options,
             manifest=manifest,
-            held_out=config.held_out,
+            val_split=config.val_split,
             cache=cache,
         )
 

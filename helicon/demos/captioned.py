@@ -144,11 +144,11 @@ class CaptionedWorld(World):
     def stages(self, log: Log) -> Iterator[Stage]:
         """Plan the codec, then the tiny preset on captions of a token a word."""
         codec_minutes = self.minutes * self.codec_share
-        options = merge(self.codec_options, {"data": {"held_out": HELD_OUT}})
+        options = merge(self.codec_options, {"data": {"val_split": HELD_OUT}})
         request = self.request(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, options)
         yield Stage(plan_codec(request, log), self.codec_steps, codec_minutes)
         data = {"layouts": [self.layout], "vocabulary": 512, "batch_size": self.batch, "val_batches": 2}
-        data |= {"tokenizer": str(self.codec), "held_out": HELD_OUT}
+        data |= {"tokenizer": str(self.codec), "val_split": HELD_OUT}
         request = self.request(f"text-to-{self.medium}", self.steps, "tiny", self.run.name, {"data": data})
         yield Stage(plan_gpt(request, log), self.steps, self.minutes - codec_minutes)
 

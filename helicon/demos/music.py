@@ -76,7 +76,7 @@ class MusicWorld(World):
             for i, style in enumerate(LABELS)
         ]
         intro = INTRO.format(
-            pieces=self.pieces, millions=plan.parameters / 1e6, gpt=figures["heldout_nats_per_token"],
+            pieces=self.pieces, millions=plan.parameters / 1e6, gpt=figures["val_nats_per_token"],
             unigram=figures.get("unigram_nats_per_token", 0.0), bigram=figures.get("bigram_nats_per_token", 0.0),
         )  # fmt: skip
         write_result(
@@ -95,5 +95,5 @@ class MusicWorld(World):
         val = [int(i) for i in corpus.select(val=True)]
         nats, targets = corpus_nats(bundle.gpt, bundle.sequencer, corpus, layout, val)
         counted = baselines(corpus, layout.target.name, len(bundle.sequencer.tokenizers[layout.target.name].block))
-        figures = {"heldout_nats_per_token": nats / max(1, targets)}
+        figures = {"val_nats_per_token": nats / max(1, targets)}
         return figures | {f"{name}_nats_per_token": value for name, value in counted.items()}

@@ -148,16 +148,16 @@ def label_figures(
     Returns:
         JSON-able figures: rates in [0, 1], and a confusion row a label.
     """
-    held_out = cross_validate(real)
+    cross_validated = cross_validate(real)
     classifier = _fit((label, score) for label, pieces in real.items() for piece in pieces for score in piece.excerpts)
     rows: dict[str, dict[str, Any]] = {}
     for label, pieces in real.items():
         alone = _named(classifier, [piece.score for piece in by_name if piece.requested.label == label])
         header = _named(classifier, [piece.score for piece in by_header if piece.requested.label == label])
         rows[label] = {
-            "real_pieces": len(pieces), "real_recall": _share(held_out[label], label), "asked": alone.total(),
+            "real_pieces": len(pieces), "real_recall": _share(cross_validated[label], label), "asked": alone.total(),
             "hit": _share(alone, label), "hit_whole_header": _share(header, label),
-            "named": dict(alone), "named_whole_header": dict(header), "real_named": dict(held_out[label]),
+            "named": dict(alone), "named_whole_header": dict(header), "real_named": dict(cross_validated[label]),
         }  # fmt: skip
 
     def mean(key: str) -> float:
@@ -165,7 +165,7 @@ def label_figures(
 
     return {
         "chance": 1 / len(rows), "real_accuracy": mean("real_recall"), "hit_rate": mean("hit"),
-        "real_excerpts": sum(names.total() for names in held_out.values()),
+        "real_excerpts": sum(names.total() for names in cross_validated.values()),
         "hit_rate_whole_header": mean("hit_whole_header"), "labels": rows,
     }  # fmt: skip
 

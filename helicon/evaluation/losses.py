@@ -70,7 +70,7 @@ class LayoutLoss:
 
 
 def open_folder(
-    bundle: Bundle, path: Path, manifest: Path | None = None, held_out: float = DataSource.held_out,
+    bundle: Bundle, path: Path, manifest: Path | None = None, val_split: float = DataSource.val_split,
     labels: tuple[str, ...] | None = None,
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """Prepare a folder with the bundle's own tokenizers, for those of its layouts that the folder has files for.
@@ -82,7 +82,7 @@ def open_folder(
         bundle: model.
         path: folder, searched recursively.
         manifest: list of files, instead of searching.
-        held_out: share of the files in the validation part, by a hash of their names.
+        val_split: share of the files in the validation part, by a hash of their names.
         labels: only files with these labels, as in training; None for all.
 
     Returns:
@@ -111,7 +111,7 @@ def open_folder(
         tokenizers=choices,
         options=bundle.reading,
         manifest=manifest,
-        held_out=held_out,
+        val_split=val_split,
         grow=False,
         examples=examples,
         labels=labels,

@@ -10,7 +10,7 @@ from typing import Any
 
 from helicon.bundle.bundle import Bundle
 from helicon.cli.errors import CommandError
-from helicon.data.config import check_held_out
+from helicon.data.config import check_val_split
 from helicon.data.labelled import label_numbers
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource
@@ -71,12 +71,12 @@ class Evaluation:
             "layouts": {loss.layout: loss.as_json() for loss in self.losses},
         }  # fmt: skip
         figures |= {"objective": self.objective} if self.objective else {}
-        return figures if self.controllability is None else {**figures, "obedience": self.controllability}
+        return figures if self.controllability is None else {**figures, "controllability": self.controllability}
 
 
 def evaluate(
-    bundle: Bundle, folder: Path, *, manifest: Path | None = None, heldout: bool = False, held_out: float | None = None,
-    obedience: int = 0, seconds: float | None = None, seed: int | None = None,
+    bundle: Bundle, folder: Path, *, manifest: Path | None = None, validation: bool = False,
+    val_split: float | None = None, controllability: int = 0, seconds: float | None = None, seed: int | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluate a model on all files of a folder, or on its validation part.
 
@@ -84,9 +84,9 @@ def evaluate(
         bundle: model.
         folder: of files, searched recursively.
         manifest: list of files, instead of searching.
-        heldout: only the validation part.
-        held_out: share of the files in the validation part; None for that of a training.
-        obedience: pieces of each label to sample for the controllability figures; 0 for none.
+        validation: only the validation part.
+        val_split: share of the files in the validation part; None for that of a training.
+        controllability: pieces of each label to sample for the controllability figures; 0 for none.
         seconds: length of each of these pieces.
         seed: of their sampling.
 
@@ -98,16 +98,18 @@ def evaluate(
         DataError: no files that the model can read, or none with a label that a classifier knows.
         ControllabilityError: the model takes no style, or no label has enough pieces.
     """
-    options = check_options(heldout, held_out, obedience, seconds=seconds, seed=seed)
+    options = check_options(validation, val_split, controllability, seconds=seconds, seed=seed)
     labels = bundle.labels if bundle.objective.examples == "labelled" else None  # so that the split is that of training
     prepared, layouts = open_folder(
-        bundle, folder, manifest, DataSource.held_out if held_out is None else held_out, labels
+        bundle, folder, manifest, DataSource.val_split if val_split is None else val_split, labels
     )
-    if heldout and not any(len(corpus.select(val=True)) for corpus in prepared.corpora):
-        raise EvaluationError(f"--heldout: nothing of {folder} is left out of training; it has one piece")
-    losses = measure_losses(bundle, prepared, layouts, heldout)
-    figures = measure_controllability(bundle, prepared, layouts, obedience, **options) if obedience else None
-    reports = objective_reports(bundle, prepared, layouts, heldout)
+    if validation and not any(len(corpus.select(val=True)) for corpus in prepared.corpora):
+        raise EvaluationError(f"--validation: nothing of {folder} is left out of training; it has one piece")
+    losses = measure_losses(bundle, prepared, layouts, validation)
+    figures = (
+        measure_controllability(bundle, prepared, layouts, controllability, **options) if controllability else None
+    )
+    reports = objective_reports(bundle, prepared, layouts, validation)
     tables = [table_of(bundle.objective, report) for report in reports.values()]
     return Evaluation(losses=losses, prepared=prepared, controllability=figures, objective=reports, tables=tables)
 
@@ -137,13 +139,13 @@ def objective_reports(
     return {layout: report for layout, report in reports.items() if report}
 
 
-def check_options(heldout: bool, held_out: float | None, obedience: int, **pieces: Any) -> dict[str, Any]:
+def check_options(validation: bool, val_split: float | None, controllability: int, **pieces: Any) -> dict[str, Any]:
     """Check that no option is without effect.
 
     Args:
-        heldout: measure only the validation part.
-        held_out: its share, or None.
-        obedience: pieces of each label to sample.
+        validation: measure only the validation part.
+        val_split: its share, or None.
+        controllability: pieces of each label to sample.
         pieces: options of these pieces, None where not set.
 
     Returns:
@@ -153,9 +155,9 @@ def check_options(heldout: bool, held_out: float | None, obedience: int, **piece
         EvaluationError: an option without effect.
     """
     options = {name: value for name, value in pieces.items() if value is not None}
-    if held_out is not None and not heldout:
-        raise EvaluationError("--data.held_out would have no effect: it says which files --heldout measures")
-    check_held_out(DataSource.held_out if held_out is None else held_out)
-    if options and not obedience:
-        raise EvaluationError(f"--{next(iter(options))} would have no effect: it is of the pieces of --obedience N")
+    if val_split is not None and not validation:
+        raise EvaluationError("--data.val_split would have no effect: it says which files --validation measures")
+    check_val_split(DataSource.val_split if val_split is None else val_split)
+    if options and not controllability:
+        raise EvaluationError(f"--{next(iter(options))} would have no effect without --controllability N")
     return options

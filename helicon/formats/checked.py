@@ -187,7 +187,7 @@ def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any
 
 
 def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the notes in a model's config; only `step` and `heldout_loss`, which are printed, are validated.
+    """Return the notes in a model's config; only `step` and `val_loss`, which are printed, are validated.
 
     Raises:
         ValueError: the notes are not an object, or a validated number is out of range.
@@ -197,8 +197,8 @@ def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"notes {shown(notes)}: an object is accepted")
     if "step" in notes:
         integer("step of the notes", notes["step"], 0, MAX_STEPS)
-    if "heldout_loss" in notes:
-        number("heldout_loss of the notes", notes["heldout_loss"])
+    if "val_loss" in notes:
+        number("val_loss of the notes", notes["val_loss"])
     return notes
 
 

@@ -173,7 +173,7 @@ class Objective(ABC):
         """Return the names of all figures that `loss` may give."""
 
     @abstractmethod
-    def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
+    def val_loss(self, network: Network, means: Mapping[str, float]) -> float:
         """Compute the validation loss, by which checkpoints are compared; lower is better.
 
         Args:

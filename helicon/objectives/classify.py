@@ -108,8 +108,8 @@ class Classify(NextToken):
     def metrics(self, network: Network) -> list[str]:
         return [*super().metrics(network), LABEL, ACCURACY]
 
-    def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
-        return means[LABEL] + self.auxiliary * super().held_out_loss(network, means)
+    def val_loss(self, network: Network, means: Mapping[str, float]) -> float:
+        return means[LABEL] + self.auxiliary * super().val_loss(network, means)
 
     def report(self, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:
         """Measure accuracy, nats a label and the confusion matrix.

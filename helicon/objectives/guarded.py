@@ -147,8 +147,8 @@ def metrics_of(objective: Objective, network: Network) -> Sequence[str]:
     return names
 
 
-def held_out_loss_of(objective: Objective, network: Network, means: Mapping[str, float]) -> float:
-    """Call `objective.held_out_loss` and check its output.
+def val_loss_of(objective: Objective, network: Network, means: Mapping[str, float]) -> float:
+    """Call `objective.val_loss` and check its output.
 
     Args:
         objective: the objective.
@@ -162,9 +162,9 @@ def held_out_loss_of(objective: Objective, network: Network, means: Mapping[str,
         PluginError: another output, or an exception.
     """
     with _running(objective):
-        loss = objective.held_out_loss(network, means)
+        loss = objective.val_loss(network, means)
     if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and not loss.dim()):
-        raise fault(objective, f"held_out_loss gives {_kind(loss)}; a number is needed")
+        raise fault(objective, f"val_loss gives {_kind(loss)}; a number is needed")
     return float(loss)
 
 

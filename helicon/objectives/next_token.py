@@ -86,7 +86,7 @@ class NextToken(Objective):
     def metrics(self, network: Network) -> list[str]:
         return sorted({slot for layout in network.sequencer.schema.layouts for slot in self._weighted(layout)})
 
-    def held_out_loss(self, network: Network, means: Mapping[str, float]) -> float:
+    def val_loss(self, network: Network, means: Mapping[str, float]) -> float:
         """Sum the mean nats a token of all slots by weight.
 
         Args:

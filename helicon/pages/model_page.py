@@ -287,6 +287,6 @@ def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
         "context": f"{bundle.schema.context:,} tokens",
         "steps": f"{notes.get('step', 0):,}",
     }
-    if "heldout_loss" in notes:
-        rows["held-out loss"] = f"{notes['heldout_loss']:.3f} nats a token"
+    if "val_loss" in notes:
+        rows["validation loss"] = f"{notes['val_loss']:.3f} nats a token"
     return {**rows, "model hash": bundle.hash(), "helicon": helicon.__version__}

@@ -38,7 +38,7 @@ CODES = "codes"  # name of the tokenizer that wraps a codec
 # Options that all stages share
 SHARED_OPTIONS = (
     "plugins",
-    "data.held_out",
+    "data.val_split",
     "data.manifest",
     "data.cache",
     "data.workers",
@@ -66,8 +66,8 @@ def codec_stage(request: TrainRequest) -> TrainRequest | None:
         return None
     run = choose_run(request.runs, request.name, request.title)
     # The codec may not learn the files that the task holds out for validation
-    held_out = chosen(request.config, ("plugins", "data.held_out", "data.manifest"))
-    options = merge(held_out, shared_options(request.overrides, _reading_options(medium_of(task))))
+    inherited = chosen(request.config, ("plugins", "data.val_split", "data.manifest"))
+    options = merge(inherited, shared_options(request.overrides, _reading_options(medium_of(task))))
     if options.get("trainer", {}).get("strategy") == FSDP2:  # which shards the layers of a GPT alone
         options["trainer"]["strategy"] = "ddp"
     return replace(

@@ -15,7 +15,7 @@ from helicon.training.runs.checkpoints import read_checkpoint
 
 TINY = [
     "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--data.batch_size=2",
-    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=4", "--trainer.val_check_interval=4",
+    "--data.val_split=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=4", "--trainer.val_check_interval=4",
     "--trainer.log_every_n_steps=1", "--samples=false", "--data.tokenizers={text: bytes}",
 ]  # fmt: skip
 

@@ -252,7 +252,7 @@ JSONS: dict[str, tuple[str, Any]] = {  # kind of bundle, change
     "empty": ("text", lambda _: " "),
     "notes list": ("text", put("notes", [1])),
     "step of the notes": ("text", put("notes", "step", [1])),
-    "loss of the notes": ("text", put("notes", "heldout_loss", "x")),
+    "loss of the notes": ("text", put("notes", "val_loss", "x")),
 }  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def test_stages_without_end(run):
 
 
 def test_what_our_runs_ask_for_is_accepted(run):
-    after = {**stage(), "next": {**stage(trainer={"max_steps": 9}, data={"held_out": 0.1}), "minutes": 5.0}}
+    after = {**stage(), "next": {**stage(trainer={"max_steps": 9}, data={"val_split": 0.1}), "minutes": 5.0}}
     for config in (OWN, {**OWN, "next": after}, {**OWN, "upsampler_of": "runs/other"}, {**OWN, "trainer": None}):
         check_config(run, config)
         check_next(run, config)

@@ -134,9 +134,7 @@ def test_a_checkpoint_elsewhere_does_not_say_where_to_write(honest, sent, tmp_pa
     assert load_bundle(tmp_path / "runs" / "branch").notes["step"] == 6
 
 
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, "[]," * 20_000_000, '{"notes": {"heldout_loss": 1' + "0" * 400 + "}}"]
-)
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]," * 20_000_000, '{"notes": {"val_loss": 1' + "0" * 400 + "}}"])
 def test_the_model_of_a_run_that_is_gone_on_with(tmp_path, content):
     (tmp_path / "bundle.json").write_text(content)
     outcome = harness.attempt(kept_loss, tmp_path)

@@ -21,7 +21,7 @@ from helicon.vqvae.storage import load_codec
 
 TINY = [
     "--model.width", "16", "--model.blocks", "1", "--model.codes", "16", "--data.size", "16", "--data.batch_size", "8",
-    "--data.held_out", "0.2", "--trainer.accelerator", "cpu", "--trainer.max_steps", "12",
+    "--data.val_split", "0.2", "--trainer.accelerator", "cpu", "--trainer.max_steps", "12",
     "--trainer.val_check_interval", "6", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 GPT = [

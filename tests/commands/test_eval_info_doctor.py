@@ -75,8 +75,8 @@ def test_uniform_music_model_by_note_and_second(tmp_path: Path, capsys: pytest.C
 def test_held_out_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_bundle(music_bundle(write_folder(tmp_path / "data")), tmp_path / "model")
     args = ("eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"))
-    assert report_of(capsys, *args, "--heldout")["layouts"]["style[3] music"]["pieces"] < 16
-    assert main([*args, "--heldout"]) == 0
+    assert report_of(capsys, *args, "--validation")["layouts"]["style[3] music"]["pieces"] < 16
+    assert main([*args, "--validation"]) == 0
     assert "nats each" in capsys.readouterr().out
 
 
@@ -98,12 +98,12 @@ def test_a_label_that_the_model_does_not_know_is_left_open(tmp_path: Path, capsy
     assert found["layouts"]["style[3] music"]["pieces"] == 16
 
 
-def test_obedience_of_a_model_that_knows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_controllability_of_a_model_that_knows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_bundle(music_bundle(write_folder(tmp_path / "data")), tmp_path / "model")
     folders = [str(tmp_path / "model"), "--data.path", str(tmp_path / "data")]
-    args = ["eval", *folders, "--obedience", "2", "--seconds", "6"]
+    args = ["eval", *folders, "--controllability", "2", "--seconds", "6"]
 
-    found = report_of(capsys, *args)["obedience"]
+    found = report_of(capsys, *args)["controllability"]
 
     assert found["pieces"] == 8  # 2 labels, 2 by name, 2 by header
     assert found["instruments"]["pieces_without_others"] == 1.0  # by grammar, whatever the weights
@@ -121,15 +121,17 @@ def test_obedience_of_a_model_that_knows_nothing(tmp_path: Path, capsys: pytest.
     assert "no sound outside the set asked" in capsys.readouterr().out
 
 
-def test_obedience_of_what_cannot_obey_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_controllability_of_what_cannot_obey_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_bundle(text_bundle(), tmp_path / "text")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("a")
-    assert main(["eval", str(tmp_path / "text"), "--data.path", str(tmp_path / "data"), "--obedience", "1"]) == 1
+    assert main(["eval", str(tmp_path / "text"), "--data.path", str(tmp_path / "data"), "--controllability", "1"]) == 1
     assert "no layout of this model makes music in a style; it has: text" in capsys.readouterr().err
 
     save_bundle(music_bundle(write_folder(tmp_path / "few", 2)), tmp_path / "few-model")
-    assert main(["eval", str(tmp_path / "few-model"), "--data.path", str(tmp_path / "few"), "--obedience", "1"]) == 1
+    assert (
+        main(["eval", str(tmp_path / "few-model"), "--data.path", str(tmp_path / "few"), "--controllability", "1"]) == 1
+    )
     assert "no label with 8 pieces or more" in capsys.readouterr().err
 
 

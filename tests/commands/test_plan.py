@@ -38,7 +38,7 @@ def request_(tmp_path: Path) -> TrainRequest:
     (tmp_path / "texts").mkdir()
     for i in range(12):
         (tmp_path / "texts" / f"{i}.txt").write_text(f"once upon a time {i} " * 9)
-    data = {"cache": str(tmp_path / "cache"), "held_out": 0.3, "tokenizer": "bytes"}
+    data = {"cache": str(tmp_path / "cache"), "val_split": 0.3, "tokenizer": "bytes"}
     return TrainRequest(
         task="text", path=tmp_path / "texts", size="tiny", runs=tmp_path / "runs", overrides={"data": data}
     )
@@ -93,7 +93,7 @@ def test_pictures_alone_that_are_seen_often_are_cropped(tmp_path, layout, steps,
         path.with_suffix(".txt").write_text(f"red {i}")
     data = {
         "cache": str(tmp_path / "cache"),
-        "held_out": 0.0,
+        "val_split": 0.0,
         "layouts": [layout],
         "batch_size": 4,
         "colours": 8,
@@ -222,7 +222,7 @@ def test_a_task_file_says_how_it_is_trained(request_, tmp_path):
     file = tmp_path / "my.yaml"
     limits = "{precision: 64-true, val_check_interval: 2, max_steps: 4, max_time: '00:00:05:00'}"
     file.write_text(f"task: gpt\ndata: {{layouts: [text]}}\ntrainer: {limits}\n")
-    words = ["--data.cache", str(tmp_path / "cache"), "--data.held_out=0.3", "--data.tokenizer=bytes"]
+    words = ["--data.cache", str(tmp_path / "cache"), "--data.val_split=0.3", "--data.tokenizer=bytes"]
     for asked, ends in (({}, (4, "00:00:05:00")), ({"minutes": 3}, (-1, "00:00:03:00")), ({"steps": 6}, (6, None))):
         request = make_request(str(file), request_.path, words, runs=tmp_path, size="tiny", **asked)
         trainer = planned(request).config.trainer

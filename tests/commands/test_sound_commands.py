@@ -29,7 +29,7 @@ from helicon.vqvae.storage import load_codec, save_codec
 
 TINY = [
     "--model.width", "8", "--model.depth", "1", "--model.codes", "16", "--model.hops", "4,16", "--data.window", "256",
-    "--data.batch_size", "8", "--data.held_out", "0.3", "--trainer.accelerator", "cpu", "--trainer.max_steps", "12",
+    "--data.batch_size", "8", "--data.val_split", "0.3", "--trainer.accelerator", "cpu", "--trainer.max_steps", "12",
     "--trainer.val_check_interval", "6", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 GPT = [

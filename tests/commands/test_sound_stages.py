@@ -38,7 +38,7 @@ model: {layers: 1, width: 16, heads: 2}
 data: {layouts: ["style[1] audio@above"], tokenizers: {style: labels}, batch_size: 4}
 """
 SIZE = ["--model.layers", "1", "--model.width", "16", "--model.heads", "2", "--data.batch_size", "4"]
-OPTIONS = ["--levels", "2", "--minutes", "0.05", "--data.held_out", "0.4", "--samples=false", *SIZE]
+OPTIONS = ["--levels", "2", "--minutes", "0.05", "--data.val_split", "0.4", "--samples=false", *SIZE]
 OPTIONS += ["--trainer.max_steps", "4", "--name", "mine"]
 NAMES = ["mine-codec", "mine", "mine-upsampler-0"]
 
@@ -122,7 +122,7 @@ def test_all_three_stages(capsys):
     assert Path("runs/mine-codec/index.html").is_file()
     assert not Path("runs/mine-upsampler-0/index.html").exists()
     assert [(config_of(name)["next"] or {}).get("task") for name in NAMES] == ["audio", "upsampler.yaml", None]
-    assert [config_of(name)["data"]["held_out"] for name in NAMES] == [0.4, 0.4, 0.4]
+    assert [config_of(name)["data"]["val_split"] for name in NAMES] == [0.4, 0.4, 0.4]
     assert said.count("pieces), `style[1] audio") == 2
     assert (
         len({line.partition("validation (")[2].split()[0] for line in said.splitlines() if "validation (" in line}) == 1
@@ -164,7 +164,7 @@ def told(found: list[TrainRequest]) -> list[tuple[str, str | None, float, str]]:
 
 
 def test_what_is_trained_for_two_levels(wanted):
-    overrides = {"data": {"held_out": 0.3, "rate": 8000}, "model": {"layers": 2}}
+    overrides = {"data": {"val_split": 0.3, "rate": 8000}, "model": {"layers": 2}}
     found = stages(replace(wanted, overrides=overrides, size="tiny"))
     assert told(found) == [
         ("audio-codec", "mine-codec", 3.0, "None"),
@@ -172,12 +172,12 @@ def test_what_is_trained_for_two_levels(wanted):
         ("upsampler.yaml", "mine-upsampler-0", 3.0, "runs/mine"),
     ]
     assert [each.overrides for each in found] == [
-        {"data": {"held_out": 0.3, "rate": 8000}, "model": {"hops": "auto:2"}},
+        {"data": {"val_split": 0.3, "rate": 8000}, "model": {"hops": "auto:2"}},
         {
-            "data": {"held_out": 0.3, "tokenizers": {"style": "labels", "audio": "runs/mine-codec"}},
+            "data": {"val_split": 0.3, "tokenizers": {"style": "labels", "audio": "runs/mine-codec"}},
             "model": {"layers": 2},
         },
-        {"data": {"held_out": 0.3}},
+        {"data": {"val_split": 0.3}},
     ]
     assert [each.size for each in found] == ["auto", "tiny", "tiny"]
     assert [each.levels for each in found[1:]] == [1, 1]

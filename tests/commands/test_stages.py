@@ -20,7 +20,7 @@ from helicon.vqvae.storage import load_codec
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CODEC = "task: codec\nmodel: {factor: 4, width: 8, blocks: 0, codes: 8, code_width: 4}\ndata: {batch_size: 8}\n"
-OPTIONS = ["--codec", "codec.yaml", "--data.size=8", "--data.held_out", "0.2", "--minutes", "0.05"]
+OPTIONS = ["--codec", "codec.yaml", "--data.size=8", "--data.val_split", "0.2", "--minutes", "0.05"]
 OPTIONS += ["--data.tokenizers", "{text: bytes}", "--data.layouts", '["text[8] image[]"]', "--data.batch_size", "4"]
 OPTIONS += ["--model.layers", "1", "--model.width", "16", "--model.heads", "2", "--trainer.max_steps", "6"]
 OPTIONS += ["--samples", "false"]

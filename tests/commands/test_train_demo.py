@@ -28,10 +28,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_that_measures_knows_what_was_held_out():
     assert (
         eval_command(Path("a run"), DataSource(path=Path("x"), layouts=("music",)))
-        == "helicon eval 'a run' --data.path x --heldout"
+        == "helicon eval 'a run' --data.path x --validation"
     )
-    source = DataSource(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), held_out=0.02)
-    assert eval_command(Path("r"), source).endswith("--heldout --data.manifest y.csv --data.held_out 0.02")
+    source = DataSource(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), val_split=0.02)
+    assert eval_command(Path("r"), source).endswith("--validation --data.manifest y.csv --data.val_split 0.02")
 
 
 SHAPE = ["--model.layers", "1", "--model.width", "32", "--model.heads", "2", "--model.context", "64"]
@@ -118,7 +118,7 @@ def test_demo_reports_the_model_and_what_counting_reaches(
     monkeypatch.setattr(music.MusicWorld, "seconds", 1.0)
     assert main(["demo", "music", "-o", "out", "--pieces", "8", "--minutes", "0.01"]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    names = {"heldout_nats_per_token", "unigram_nats_per_token", "bigram_nats_per_token", "seconds"}
+    names = {"val_nats_per_token", "unigram_nats_per_token", "bigram_nats_per_token", "seconds"}
     assert report.keys() == {"model", *names}
     assert all(report[name] > 0 for name in names)
     assert load_bundle(Path(report["model"])).schema.layouts

@@ -34,7 +34,7 @@ def music(tmp_path_factory) -> tuple[list[Corpus], Sequencer]:
     folder = tmp_path_factory.mktemp("music")
     write_folder(folder / "midi", 6, seed=2)
     layouts = ("style[3] music", "music")
-    found = prepare(DataSource(path=folder / "midi", layouts=layouts, held_out=0.4, cache=folder / "cache"))
+    found = prepare(DataSource(path=folder / "midi", layouts=layouts, val_split=0.4, cache=folder / "cache"))
     return found.corpora, Sequencer([Layout.parse(x) for x in layouts], found.tokenizers, 50)
 
 

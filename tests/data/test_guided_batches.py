@@ -31,7 +31,7 @@ def found(tmp_path: Path, media) -> tuple[Prepared, Sequencer]:
     for seed, (length, verse) in enumerate([(30, "abcdeabcde"), (7, "edcba"), (21, "aaaabbbb")]):
         (folder / f"{seed}.tones").write_text(digits(length, seed))
         (folder / f"{seed}.verses").write_text(verse)
-    found = prepare(DataSource(path=folder, layouts=(SPEC,), held_out=0.4, cache=tmp_path / "cache"))
+    found = prepare(DataSource(path=folder, layouts=(SPEC,), val_split=0.4, cache=tmp_path / "cache"))
     return found, Sequencer([Layout.parse(SPEC)], found.tokenizers, 3 + 8)
 
 

@@ -34,7 +34,7 @@ def pieces(tmp_path_factory) -> Path:
 @pytest.fixture
 def source(pieces, tmp_path) -> DataSource:
     shutil.copytree(pieces, tmp_path / "midi")
-    return DataSource(path=tmp_path / "midi", layouts=("style[3] music",), held_out=0.3, cache=tmp_path / "cache")
+    return DataSource(path=tmp_path / "midi", layouts=("style[3] music",), val_split=0.3, cache=tmp_path / "cache")
 
 
 def prepared(source: DataSource, **others) -> tuple[Prepared, list[str]]:

@@ -46,7 +46,7 @@ def captioned(folder: Path, **captions: str) -> Path:
     return folder
 
 
-def prepared(folder: Path, layout: str = PAIR, held_out: float = 0.2, **how) -> Prepared:
+def prepared(folder: Path, layout: str = PAIR, val_split: float = 0.2, **how) -> Prepared:
     slots = {slot.name for slot in Layout.parse(layout).slots}
     chosen = {slot: name for slot, name in TOKENIZERS.items() if slot in slots}
     cache = folder.parent / "cache"
@@ -56,7 +56,7 @@ def prepared(folder: Path, layout: str = PAIR, held_out: float = 0.2, **how) -> 
             layouts=(layout,),
             tokenizers=chosen,
             options={"size": 2},
-            held_out=held_out,
+            val_split=val_split,
             cache=cache,
             **how,
         )
@@ -97,7 +97,7 @@ def coco(folder: Path, *captions: tuple[str, str]) -> Path:
 
 def test_every_caption_is_stored_and_one_is_drawn_each_time(tmp_path):
     manifest = coco(tmp_path / "coco", ("a.png", "a cat"), ("a.png", "it  sleeps"), ("b.png", "a dog"))
-    found = prepared(tmp_path / "coco", held_out=0.0, manifest=manifest)
+    found = prepared(tmp_path / "coco", val_split=0.0, manifest=manifest)
     (corpus,) = found.corpora
     a = corpus.names.index("a.png")
     spoken = [BytesTokenizer().decode(corpus.ids["text"][slice(*pair)])

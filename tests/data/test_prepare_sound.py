@@ -33,7 +33,7 @@ def prepared(folder: Path, layout: str, tokenizers: dict[str, str], adopted: dic
         layouts=(layout,),
         tokenizers=tokenizers,
         options=options,
-        held_out=0.2,
+        val_split=0.2,
         cache=folder.parent / "cache",
     )
     return prepare(source, adopted)

@@ -10,8 +10,8 @@ import pytest
 from docs.commands_of_pages import PAGES, ROOT, blocks, commands
 
 from helicon.cli import main
+from helicon.cli.commands import COMMANDS, LIGHTNING, parser
 from helicon.cli.errors import CommandError
-from helicon.cli.options import COMMANDS, LIGHTNING, parser
 from helicon.commands.generate import slot_values
 from helicon.demos import composer, shapes, tones
 from helicon.modalities.registry import all_modalities

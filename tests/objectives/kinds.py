@@ -41,7 +41,7 @@ class Prefer(helicon.Objective):
     def metrics(self, network: helicon.Network) -> list[str]:
         return ["preference", "right"]
 
-    def held_out_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
+    def val_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
         return means["preference"]
 
 
@@ -67,7 +67,7 @@ class Please(helicon.Rewarded):
     def metrics(self, network: helicon.Network) -> list[str]:
         return ["reward", "kl"]
 
-    def held_out_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
+    def val_loss(self, network: helicon.Network, means: Mapping[str, float]) -> float:
         return -means["reward"]
 
 

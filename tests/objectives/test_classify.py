@@ -179,7 +179,7 @@ def test_trained_resumed_measured_and_asked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(model_page, "ITEMS", 1)
     scores = write_folder(tmp_path / "midi")
     save_bundle(music_bundle(scores), tmp_path / "base")
-    said = ["train", "classify", "midi", "--from", "base", "--name", "told", "--data.held_out=0.3", *FAST]
+    said = ["train", "classify", "midi", "--from", "base", "--name", "told", "--data.val_split=0.3", *FAST]
     assert main(said) == 0
     assert "next       helicon classify runs/told FILE..." in capsys.readouterr().err
     page = (tmp_path / "runs" / "told" / "index.html").read_text()
@@ -252,13 +252,13 @@ def test_what_is_held_out_is_what_training_held_out(bundle, tmp_path, monkeypatc
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{label} {i}")
     source = DataSource(
-        path=tmp_path / "texts", layouts=("text",), tokenizers={"text": "bytes"}, held_out=0.1, examples="labelled",
+        path=tmp_path / "texts", layouts=("text",), tokenizers={"text": "bytes"}, val_split=0.1, examples="labelled",
         labels=(), cache=tmp_path / "cache",
     )  # fmt: skip
     (trained,) = prepare(source).corpora
     bundle.objective = Classify()
     for tables in (1, 0):
-        found = evaluate(bundle, tmp_path / "texts", heldout=True, held_out=0.1)
+        found = evaluate(bundle, tmp_path / "texts", validation=True, val_split=0.1)
         (corpus,) = found.prepared.corpora
         assert (list(corpus.names), list(corpus.val)) == (list(trained.names), list(trained.val))
         assert [loss.pieces for loss in found.losses] == [sum(trained.val)]

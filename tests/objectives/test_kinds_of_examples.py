@@ -61,9 +61,9 @@ def rated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "texts"
 
 
-def prepared(folder: Path, manifest: Path, held_out: float = 0.0, **more: object):
+def prepared(folder: Path, manifest: Path, val_split: float = 0.0, **more: object):
     source = DataSource(
-        path=folder, layouts=("text",), tokenizers={"text": "bytes"}, manifest=manifest, held_out=held_out,
+        path=folder, layouts=("text",), tokenizers={"text": "bytes"}, manifest=manifest, val_split=val_split,
         cache=folder.parent / "cache", **more,
     )  # fmt: skip
     return prepare(source)
@@ -181,7 +181,7 @@ def test_a_batch_has_the_chosen_ones_first(rated, world):
 
 def test_preferences_are_learned_and_measured(rated, capsys):
     """Direct preference optimisation: begins at ln 2, as the reference is what it began from; all come out right."""
-    words = ["train", "prefer", "texts", "--from", "base", "--data.manifest=pairs.jsonl", "--data.held_out=0.3"]
+    words = ["train", "prefer", "texts", "--from", "base", "--data.manifest=pairs.jsonl", "--data.val_split=0.3"]
     assert main([*words, "--name", "liked", "--trainer.max_steps=12", *FAST]) == 0, capsys.readouterr().err
     losses = column("liked", "train/preference")
     assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
@@ -275,7 +275,7 @@ def test_log_probabilities_are_of_the_tokens_as_the_engine_drew_them(spec, most,
 
 def test_what_cannot_be_made_is_said_before_it_is_tried():
     class Lengthy(Rewarded):
-        rewards = loss = metrics = held_out_loss = None  # type: ignore[assignment]
+        rewards = loss = metrics = val_loss = None  # type: ignore[assignment]
 
     bundle = text_bundle()
     assert Lengthy(sample_tokens=16).build(bundle)

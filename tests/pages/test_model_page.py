@@ -31,7 +31,7 @@ def prepared(bundle: Bundle, folder: Path, *captions: str, labels: Sequence[str]
         layouts=layouts,
         tokenizers=bundle.tokenizer_names,
         options={"size": 4},
-        held_out=0.5,
+        val_split=0.5,
         cache=folder.parent / "cache",
         grow=False,
     )

@@ -40,7 +40,7 @@ def test_an_option_of_sampling_is_stated_once(run, home, capsys):
     assert "--top-k 30 --min-p 0.2 --sampler typical:0.9" in Path("out/index.html").read_text()
     (made,) = helicon.sample(run, seed=3, tokens=4, min_p=0.2, top_k=30, sampler=["typical:0.9"])
     assert made.media == Path("out/000.txt").read_text()
-    assert "min_p: only tokens at least P times" in (helicon.sample.__doc__ or "")
+    assert "min_p: only tokens of at least P times" in (helicon.sample.__doc__ or "")
     with pytest.raises(ValueError, match="min_p 'x': a number is accepted"):
         helicon.sample(run, min_p="x")
     with pytest.raises(ValueError, match="style 3: a text is accepted"):

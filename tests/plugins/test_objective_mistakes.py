@@ -12,11 +12,11 @@ from helicon.data.collate import collate
 from helicon.objectives.guarded import (
     build_network,
     drawing_of,
-    held_out_loss_of,
     loss_of,
     metrics_of,
     report_of,
     table_of,
+    val_loss_of,
 )  # fmt: skip
 from helicon.objectives.next_token import NextToken
 from helicon.objectives.registry import OBJECTIVES
@@ -62,8 +62,8 @@ CASES = [
     ),
     ("metrics(self, network)", "return network.x", r"AttributeError: .*'x' \(line 10\)$"),
     ("metrics(self, network)", "return 'text'", r"metrics gives str; a list of names"),
-    ("held_out_loss(self, network, means)", "return means['none']", r"KeyError: 'none' \(line 10\)$"),
-    ("held_out_loss(self, network, means)", "return None", r"held_out_loss gives NoneType; a number"),
+    ("val_loss(self, network, means)", "return means['none']", r"KeyError: 'none' \(line 10\)$"),
+    ("val_loss(self, network, means)", "return None", r"val_loss gives NoneType; a number"),
     ("report(self, network, batches)", "return {}['k']", r"KeyError: 'k' \(line 10\)$"),
     ("report(self, network, batches)", "return [1]", r"report gives list; a dict"),
     ("report(self, network, batches)", "return {'a': torch.ones(1)}", r"report gives what is no JSON \(.*Tensor"),
@@ -85,7 +85,7 @@ def call(method: str, home) -> None:
         "build": lambda: None,
         "loss": lambda: loss_of(objective, network, batch),
         "metrics": lambda: metrics_of(objective, network),
-        "held_out_loss": lambda: held_out_loss_of(objective, network, {"text": 1.0}),
+        "val_loss": lambda: val_loss_of(objective, network, {"text": 1.0}),
         "report": lambda: report_of(objective, network, [batch]),
         "table": lambda: table_of(objective, {}),
         "draw": lambda: drawing_of(objective, {}, home / "a.png"),

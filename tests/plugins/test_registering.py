@@ -30,7 +30,7 @@ NO_DATACLASS = r"a dataclass that inherits from helicon\.Objective is accepted, 
 OBJECTIVES_REFUSED = (
     ("#", "helicon.NextToken", "weight: float = 1", NO_DATACLASS),
     (DATACLASS, "object", "weight: float = 1", NO_DATACLASS),
-    (DATACLASS, "helicon.Objective", "weight: float = 1", "held_out_loss, loss, metrics missing"),
+    (DATACLASS, "helicon.Objective", "weight: float = 1", "loss, metrics, val_loss missing"),
     (
         DATACLASS,
         "helicon.NextToken",

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="kill
 SHARES = {"prepare": 0.2, "fit": 0.4, "train": 0.2, "generate": 0.2}
 STEPS = 24
 GONE_AFTER_S = 5.0
-CACHED = ["--data.held_out=0.2", "--data.tokenizers={music: musenet}"]
+CACHED = ["--data.val_split=0.2", "--data.tokenizers={music: musenet}"]
 TINY = [
     "--model.layers=1", "--model.width=16", "--model.heads=1", "--model.context=32", "--model.pattern=dense", *CACHED,
     "--data.batch_size=4", "--trainer.accelerator=cpu", "--trainer.precision=32-true",

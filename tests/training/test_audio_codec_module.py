@@ -31,7 +31,7 @@ from helicon.vqvae.storage import load_codec
 WINDOW = 256
 TINY = [
     "--model.hops=4,16", "--model.width=8", "--model.depth=1", "--model.codes=16", "--model.code_width=4",
-    f"--data.window={WINDOW}", "--data.batch_size=8", "--data.held_out=0.3", "--trainer.accelerator=cpu",
+    f"--data.window={WINDOW}", "--data.batch_size=8", "--data.val_split=0.3", "--trainer.accelerator=cpu",
     "--trainer.max_steps=20", "--trainer.val_check_interval=7", "--trainer.log_every_n_steps=1", "--samples=false",
 ]  # fmt: skip
 
@@ -75,7 +75,7 @@ def whole(sounds, tmp_path_factory) -> Path:
 
 def held_out(sounds: Path) -> AudioData:
     """The data that runs here have, opened."""
-    data = AudioData(AudioDataConfig(path=str(sounds), window=WINDOW, held_out=0.3))
+    data = AudioData(AudioDataConfig(path=str(sounds), window=WINDOW, val_split=0.3))
     data.setup("fit")
     return data
 
@@ -135,7 +135,7 @@ def test_the_best_codec_is_kept_and_is_as_good_as_was_logged(whole, sounds):
         assert len(used) / 16 == pytest.approx(logged["usage"])
     assert np.mean(losses) == pytest.approx(metrics["val/loss"][1][best], rel=1e-4)
     assert kept.notes["step"] == metrics["val/loss"][0][best] + 1
-    assert kept.notes["heldout_loss"] == pytest.approx(metrics["val/loss"][1][best])
+    assert kept.notes["val_loss"] == pytest.approx(metrics["val/loss"][1][best])
 
 
 def test_the_model_is_a_tokenizer(whole, sounds):
@@ -278,7 +278,7 @@ def test_nothing_but_silence(tmp_path):
 
 
 def test_nothing_held_out(sounds, tmp_path):
-    run = fit(sounds, tmp_path, "run", "--data.held_out=0", "--samples=true")
+    run = fit(sounds, tmp_path, "run", "--data.val_split=0", "--samples=true")
     assert not any(name.startswith("val/") for name in read_metrics(run))
     assert load_codec(run).notes["step"] == 20
     assert (run / "samples" / "step-000007-3-hop16.wav").is_file()
@@ -384,7 +384,7 @@ def test_a_resumed_run_keeps_its_rate(sounds):
 def test_a_validation_listens_to_some_minutes(tmp_path):
     for number in range(30):
         write_audio(tone(100 * (25 if number % 2 else 5), number, 100), tmp_path / f"{number:02}.wav")
-    data = AudioData(AudioDataConfig(path=str(tmp_path), held_out=0.9))
+    data = AudioData(AudioDataConfig(path=str(tmp_path), val_split=0.9))
     data.setup("fit")
     batches = data.make_val_batches()
     seconds = [batch.shape[-1] / 100 for batch in batches]

@@ -31,7 +31,7 @@ from helicon.vqvae.storage import load_codec
 
 TINY = [
     "--model.width=16", "--model.blocks=1", "--model.codes=16", "--data.size=16", "--data.batch_size=8",
-    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=20", "--trainer.val_check_interval=7",
+    "--data.val_split=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=20", "--trainer.val_check_interval=7",
     "--trainer.log_every_n_steps=1", "--samples=false",
 ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_pictures_that_are_all_the_same(tmp_path, quantizer):
 
 def held_out(pictures: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures that were held out, and those that were not, uint8 [B, C, H, W]."""
-    data = ImageData(ImageDataConfig(path=str(pictures), size=16, held_out=0.2))
+    data = ImageData(ImageDataConfig(path=str(pictures), size=16, val_split=0.2))
     data.setup("fit")
     return data.pictures.batch(data.val), data.pictures.batch(data.pictures.corpus.select(val=False))
 
@@ -106,7 +106,7 @@ def test_the_best_codec_is_kept_and_is_as_good_as_was_logged(whole, pictures):
     psnr = 10 * float(torch.log10(4 / error.mean()))
     assert psnr == pytest.approx(metrics["val/psnr"][1][best], abs=1e-3)
     assert kept.notes["step"] == metrics["val/loss"][0][best] + 1
-    assert kept.notes["heldout_loss"] == pytest.approx(metrics["val/loss"][1][best])
+    assert kept.notes["val_loss"] == pytest.approx(metrics["val/loss"][1][best])
     assert (kept.medium, kept.reading["size"], kept.codec.codebook_size) == ("image", 16, 16)
 
 
@@ -234,7 +234,7 @@ def test_two_processes_are_one(pictures, tmp_path):
 
 
 def test_nothing_held_out(pictures, tmp_path):
-    run = fit(pictures, tmp_path, "run", "--data.held_out=0", "--samples=true")
+    run = fit(pictures, tmp_path, "run", "--data.val_split=0", "--samples=true")
     assert read_metrics(run).keys() == {"train/loss", "train/usage", "train/perplexity"}
     assert load_codec(run).notes["step"] == 20
     assert (run / "samples" / "step-000007-reconstructions.png").is_file()

@@ -38,13 +38,13 @@ def wanted(captioned, tmp_path) -> TrainRequest:
 
 
 def test_a_third_of_the_time_goes_to_the_codec(wanted):
-    data = {"held_out": 0.1, "batch_size": 4}
+    data = {"val_split": 0.1, "batch_size": 4}
     overrides = {"data": {"size": 16, **data}, "model": {"layers": 2}}
     wanted = replace(wanted, overrides=overrides, size="tiny", steps=None)
     first = codec_stage(wanted)
     assert first == replace(
         wanted, task="image-codec", name="text-to-image-1-codec", minutes=3.0, size="auto",
-        overrides={"data": {"size": 16, "held_out": 0.1}},
+        overrides={"data": {"size": 16, "val_split": 0.1}},
     )  # fmt: skip
     assert first is not None
     assert with_codec(wanted, first, Path("runs/c")) == replace(
@@ -90,11 +90,11 @@ def test_all_stages_are_on_the_same_devices(wanted, machine, codecs):
 
 def test_what_the_task_holds_out_its_codec_does_not_learn(wanted, tmp_path):
     (tmp_path / "task.yaml").write_text(
-        "codec: image-codec\ndata: {layouts: ['text[8] image[]'], held_out: 0.4, size: 16}\n"
+        "codec: image-codec\ndata: {layouts: ['text[8] image[]'], val_split: 0.4, size: 16}\n"
     )
     first = codec_stage(replace(wanted, task=str(tmp_path / "task.yaml"), overrides={"data": {"workers": 1}}))
     assert first is not None
-    assert first.overrides == {"data": {"held_out": 0.4, "workers": 1}}
+    assert first.overrides == {"data": {"val_split": 0.4, "workers": 1}}
 
 
 def test_a_codec_of_another_medium_is_refused_before_it_is_trained(wanted):

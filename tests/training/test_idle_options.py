@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helicon.cli import main
-from helicon.cli.options import COMMANDS, LIGHTNING, parser
+from helicon.cli.commands import COMMANDS, LIGHTNING, parser
 from helicon.sampling import SamplingOptions
 from helicon.training.errors import TrainingError
 from helicon.training.options import check_typed
@@ -38,7 +38,7 @@ OF_TRAINER = {
 }  # fmt: skip
 GPT = """context positions layers width heads pattern mlp mlp_ratio norm tied bias qk_norm qk_ratio attention_ratio
     slot_weights"""
-SEQUENCES = """path layouts tokenizers tokenizer manifest held_out augment pedal vocabulary size rate channels colours
+SEQUENCES = """path layouts tokenizers tokenizer manifest val_split augment pedal vocabulary size rate channels colours
     max_mb cache adopt"""
 SHAPES = {
     "gpt": GPT, "classify": f"{GPT} auxiliary",
@@ -53,8 +53,8 @@ LEARNING = {
     "audio-codec": f"{RATES} decay rare commitment kl worst spectral mel drop_unused",
 }  # fmt: skip
 CACHED = {  # of the data: what the cache is made by
-    "gpt": SEQUENCES, "classify": SEQUENCES, "codec": "path size held_out manifest cache",
-    "audio-codec": "path rate channels held_out manifest cache",
+    "gpt": SEQUENCES, "classify": SEQUENCES, "codec": "path size val_split manifest cache",
+    "audio-codec": "path rate channels val_split manifest cache",
 }  # fmt: skip
 MEASURED = {**dict.fromkeys(("gpt", "classify", "codec"), "batch_size seed"), "audio-codec": "seed window"}
 CUT = {"gpt": "val_batches", "classify": "val_batches", "codec": "", "audio-codec": ""}
@@ -180,9 +180,12 @@ def test_stages_are_of_train(option):
             "image-codec DIR --trainer.max_steps` trains one",
         ),
         (["train", "image", ".", "--data.augment=False", "--data.changes={}"], "no effect beside --data.augment false"),
-        (["eval", "x", "--data.path", ".", "--seconds", "3"], "--seconds would have no effect: it is of the pieces"),
-        (["eval", "x", "--data.path", ".", "--seed", "0"], "--seed would have no effect: it is of the pieces"),
-        (["eval", "x", "--data.path", ".", "--data.held_out=0.1"], "--data.held_out would have no effect: it says"),
+        (
+            ["eval", "x", "--data.path", ".", "--seconds", "3"],
+            "--seconds would have no effect without --controllability N",
+        ),
+        (["eval", "x", "--data.path", ".", "--seed", "0"], "--seed would have no effect without --controllability N"),
+        (["eval", "x", "--data.path", ".", "--data.val_split=0.1"], "--data.val_split would have no effect: it says"),
     ],
 )
 def test_options_of_what_is_not_asked_for(words, said, tmp_path, monkeypatch, capsys):
@@ -198,7 +201,7 @@ ELSEWHERE = {"reconstruct": ["reconstruct_sound"]}  # further modules of a comma
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_the_other_commands_is_read(command):
-    module = COMMANDS[command][2].partition(":")[0]
+    module = COMMANDS[command].target.partition(":")[0]
     found = set(NAMED.get(command, ()))
     for name in [module, *(f"helicon.commands.{more}" for more in ELSEWHERE.get(command, ()))]:
         spec = find_spec(name)

@@ -125,7 +125,7 @@ def test_a_resumed_run_keeps_what_was_best_before(midi_folder, tmp_path, monkeyp
         fit(midi_folder, tmp_path, "stopped", *extra)
     stopped = tmp_path / "stopped"
     best = load_bundle(stopped)
-    assert (best.notes["step"], best.notes["heldout_loss"]) == (4, 1.0)
+    assert (best.notes["step"], best.notes["val_loss"]) == (4, 1.0)
     run_lightning("fit", resumed_config(stopped))
     assert read_metrics(stopped)["val/loss"] == ([3, 7, 11], [1.0, 2.0, 3.0])
     assert load_bundle(stopped).hash() == best.hash()
@@ -143,8 +143,8 @@ def test_the_last_step_is_kept_where_that_is_asked_for(midi_folder, tmp_path, mo
     best, last = (
         load_bundle(fit(midi_folder, tmp_path, weights, f"--weights={weights}")) for weights in ("best", "last")
     )
-    assert (best.notes["step"], best.notes["heldout_loss"]) == (6, 1.0)
+    assert (best.notes["step"], best.notes["val_loss"]) == (6, 1.0)
     assert last.notes["step"] == 12
-    assert "heldout_loss" not in last.notes
+    assert "val_loss" not in last.notes
     final = weights(tmp_path / "last")
     assert all(torch.equal(tensor, final[f"network.gpt.{name}"]) for name, tensor in last.gpt.state_dict().items())

@@ -49,9 +49,9 @@ def from_checkpoint(run: Path, *extra: str) -> list[str]:
 def test_a_branch_from_a_checkpoint_is_a_run_of_its_own(run, tmp_path):
     """Where the checkpoint lies says nothing of where is written, nor its best loss of what the branch keeps."""
     notes = load_bundle(run).notes
-    assert notes["heldout_loss"] > 0
+    assert notes["val_loss"] > 0
     config = run / "model" / "bundle.json"
-    config.write_text(config.read_text().replace(str(notes["heldout_loss"]), "0.0"))
+    config.write_text(config.read_text().replace(str(notes["val_loss"]), "0.0"))
     before = files(run)
     named = ("--runs", str(tmp_path / "runs"), "--trainer.max_steps=6")
     assert (
@@ -84,7 +84,7 @@ def test_a_run_that_was_stopped_before_its_first_validation_can_be_generated_fro
         fit(midi_folder, tmp_path, "stopped", "--trainer.max_steps=4")
     stopped = load_bundle(tmp_path / "stopped")
     assert stopped.notes["step"] == 2
-    assert "heldout_loss" not in stopped.notes
+    assert "val_loss" not in stopped.notes
     assert (
         load_bundle(run_lightning("fit", resumed_config(tmp_path / "stopped")).run_folder).hash()
         == load_bundle(finished).hash()
@@ -282,7 +282,7 @@ def test_an_odd_value_of_a_config_names_its_line(tmp_path):
         run_lightning("fit", ["--config=text", f"--config={config}", "--data.path=nowhere"])
 
 
-@pytest.mark.parametrize("option", ["model.lr", "model.dropout", "data.held_out", "data.condition_dropout"])
+@pytest.mark.parametrize("option", ["model.lr", "model.dropout", "data.val_split", "data.condition_dropout"])
 def test_a_value_that_is_no_number_names_its_line(tmp_path, option):
     group, name = option.split(".")
     config = tmp_path / "mine.yaml"

@@ -16,7 +16,7 @@ from helicon.training.runs.metrics import read_metrics
 
 OPTIONS = [
     "--data.tokenizers={text: bytes, image: palette}", "--data.colours=4", "--data.size=2", "--data.batch_size=4",
-    "--data.held_out=0.2", "--model.layers=1", "--model.width=16", "--model.heads=2", "--model.dropout=0",
+    "--data.val_split=0.2", "--model.layers=1", "--model.width=16", "--model.heads=2", "--model.dropout=0",
     "--trainer.accelerator=cpu", "--trainer.max_steps=2", "--trainer.log_every_n_steps=1", "--samples=false",
 ]  # fmt: skip
 

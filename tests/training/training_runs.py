@@ -23,7 +23,7 @@ quiet()
 
 TINY = [
     "--model.layers=2", "--model.width=32", "--model.heads=2", "--model.context=64", "--data.batch_size=4",
-    "--data.held_out=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=12", "--trainer.val_check_interval=6",
+    "--data.val_split=0.2", "--trainer.accelerator=cpu", "--trainer.max_steps=12", "--trainer.val_check_interval=6",
     "--trainer.log_every_n_steps=1", "--samples=false",
 ]  # fmt: skip
 

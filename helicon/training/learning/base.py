@@ -78,7 +78,7 @@ class RunModule(pl.LightningModule):
 
         Args:
             folder: of the bundle or codec, which is replaced.
-            notes: facts about the run that are stored beside the weights, such as `step` and `heldout_loss`.
+            notes: facts about the run that are stored beside the weights, such as `step` and `val_loss`.
         """
         raise NotImplementedError
 

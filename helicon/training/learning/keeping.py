@@ -65,7 +65,7 @@ class KeepBundle(pl.Callback):
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RunModule)
         notes: dict[str, Any] = {"step": trainer.global_step, "run": self.run.name, "helicon": helicon.__version__}
-        notes |= {} if self.best == float("inf") else {"heldout_loss": self.best}
+        notes |= {} if self.best == float("inf") else {"val_loss": self.best}
         with averaged_weights(trainer, pl_module):
             pl_module.save(self.run / "model", notes)
 
@@ -97,7 +97,7 @@ def kept_loss(folder: Path) -> float:
     """Return the held-out loss in the notes of a saved bundle or codec; infinity if it has none or is damaged."""
     for name in (bundle.CONFIG, storage.CONFIG):
         try:
-            return checked.number("heldout_loss", read_json(folder / name, links=False)["notes"]["heldout_loss"])
+            return checked.number("val_loss", read_json(folder / name, links=False)["notes"]["val_loss"])
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return float("inf")

@@ -111,7 +111,7 @@ def eval_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) 
     """
     assert trainer is not None
     if not batches and trainer.state.fn != TrainerFn.FITTING:
-        advice = "two files or more, and a --data.held_out above 0, leave some"
+        advice = "two files or more, and a --data.val_split above 0, leave some"
         raise TrainingError(f"nothing is held out that could be measured; {advice}")
     share = getattr(trainer, limit)
     if isinstance(share, float) and 0 < share < 1:

@@ -13,7 +13,7 @@ from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
 from helicon.gpt.model import GPT
 from helicon.objectives.base import Batch, Mean, Network, Objective, Rollouts
-from helicon.objectives.guarded import build_network, held_out_loss_of, loss_of, metrics_of
+from helicon.objectives.guarded import build_network, loss_of, metrics_of, val_loss_of
 from helicon.objectives.registry import OBJECTIVES, name_of, plugin_of
 from helicon.plugins.plugin import Plugin, PluginError
 from helicon.training.errors import TrainingError
@@ -194,7 +194,7 @@ class GPTModule(RunModule):
         for name, mean in means.items():
             self.log(f"val/{name}", mean, rank_zero_only=True)
         if means:
-            self.log("val/loss", held_out_loss_of(self.objective, self.network, means), rank_zero_only=True)
+            self.log("val/loss", val_loss_of(self.objective, self.network, means), rank_zero_only=True)
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start

@@ -125,7 +125,7 @@ def test_tokenize_reads_as_the_training_did(model, song, pedal, capsys):
 def test_fine_tuning_reads_as_the_training_did(model, song, pedal):
     def data(**more: str) -> SequenceData:
         return SequenceData(
-            sequence_data_config()(path=str(song.parent), layouts=["style[3] music"], adopt=str(model), **more)
+            sequence_data_config()(path=str(song.parent), layouts=["style[3] music"], init_from=str(model), **more)
         )  # type: ignore[arg-type]
 
     assert data().source.options["pedal"] == data(pedal=pedal).reading["pedal"] == pedal

@@ -17,6 +17,7 @@ from helicon.demos.pictures import PictureWorld
 from helicon.demos.sound import SoundWorld
 from helicon.demos.world import World
 from helicon.formats.progress import log
+from helicon.formats.quantities import duration, quantity
 from helicon.training.plan import TrainingPlan
 from helicon.training.settings.request import check_minutes
 
@@ -60,19 +61,19 @@ def run_demo(name: str, out: Path, run: Callable[[TrainingPlan, str], int], **se
     if not status:
         log(f"page       {out / 'index.html'}   (open it in a browser)\nreport     {out / 'report.json'}")
         log("next       " + "\n           ".join(world.next_steps()))
-        log(f"           {time.monotonic() - begun:,.0f} s in all")
+        log(f"took       {duration(time.monotonic() - begun)}")
     return status
 
 
 def _run_world(world: World, run: Callable[[TrainingPlan, str], int], begun: float) -> int:
-    log(f"{world.making:<10} {world.pieces} {world.things} into {world.folder}")
+    log(f"{world.making:<10} {world.pieces:,} {world.things} into {world.folder}")
     world.make()
     plan = None
     for plan, steps, minutes in world.stages(log):
-        if status := run(plan, f"{steps} steps, about {round(minutes, 1):g} min on 2 cores"):
+        if status := run(plan, f"{quantity(steps, 'step')}, about {duration(60 * minutes)} on 2 cores"):
             return status
     assert isinstance(plan, TrainingPlan)
     log(f"measuring  {world.measuring}")
     figures = world.show(plan, begun)
-    log("           " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    log("           " + ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items()))
     return 0

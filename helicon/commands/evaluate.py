@@ -12,6 +12,7 @@ from helicon.evaluation.losses import LayoutLoss
 from helicon.evaluation.measure import check_options
 from helicon.evaluation.measure import evaluate as measure
 from helicon.formats.printable import MAX_QUOTED, print_text, printable
+from helicon.formats.quantities import quantity
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 
 
@@ -46,7 +47,7 @@ def evaluate(args: Namespace) -> int:
 def table(loss: LayoutLoss) -> list[str]:
     """Format the loss of a layout as aligned lines, one for each unit: token, note, pixel, second, ..."""
     report = loss.as_json()
-    side = f"{loss.pieces:,} pieces, {loss.targets:,} tokens"
+    side = f"{quantity(loss.pieces, 'piece')}, {quantity(loss.targets, 'token')}; loss, lower is better:"
     lines = [f"layout     {loss.layout}   {side}", f"{'':10} {'number':>12} {'nats each':>12} {'bits each':>12}"]
     for unit, amount in {"token": loss.targets, **loss.units}.items():
         nats, bits = report.get(f"nats_per_{unit}"), report.get(f"bits_per_{unit}")
@@ -59,7 +60,7 @@ def controllability_table(report: dict[str, Any]) -> list[str]:
     """Format a controllability report as lines: figures of sampled pieces beside those of real ones."""
     words, label, tempo = report["instruments"], report.get("label"), report["tempo"]
     lines = [
-        f"control    {report['pieces']} pieces of {report['seconds']:g} s",
+        f"control    {quantity(report['pieces'], 'piece')} of {report['seconds']:g} s",
         f"  sounds   {_percent(words['pieces_without_others'])} of pieces have no sound outside the set asked",
         f"  tempo    written: largest error {_percent(tempo['written_largest_error'])}",
         *_tempo_lines(tempo),
@@ -67,7 +68,7 @@ def controllability_table(report: dict[str, Any]) -> list[str]:
     if not label:
         return [*lines, "  label    not measured: fewer than two labels that the model knows have enough pieces"]
     lines += [
-        f"  label    real excerpts named right: {_percent(label['real_accuracy'])}, chance {_percent(label['chance'])}",
+        f"  label    accuracy on real excerpts: {_percent(label['real_accuracy'])}, chance {_percent(label['chance'])}",
         f"           asked by label alone: {_percent(label['hit_rate'])}; with the whole header of a real piece:"
         f" {_percent(label['hit_rate_whole_header'])}",
         f"  {'':18} {'real pieces':>12} {'real right':>11} {'asked':>7} {'hit':>7} {'hit, header':>12}",

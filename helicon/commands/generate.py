@@ -17,6 +17,7 @@ from helicon.cli.errors import CommandError
 from helicon.commands.outputs import output_folder, report_older, results_in
 from helicon.formats import progress
 from helicon.formats.printable import print_text
+from helicon.formats.quantities import quantity
 from helicon.generation.engine import OnStep
 from helicon.generation.generate import generate as make
 from helicon.generation.item import Item
@@ -180,4 +181,4 @@ class SamplingProgress:
     def _line(self) -> str:
         tokens, seconds, first = self.tokens, time.monotonic() - self.start, self.first or 0.0
         speed = f"{tokens / max(seconds - first, 1e-3):,.0f} a second"
-        return f"{self.name}{tokens:,} tokens, the first after {first:.2f} s, then {speed}"
+        return f"{self.name}{quantity(tokens, 'token')}, the first after {first:.2f} s, then {speed}"

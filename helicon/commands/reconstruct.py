@@ -12,6 +12,7 @@ from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.evaluation.reconstruction import codec_of, reconstructed_pictures, sound_codec_of
 from helicon.formats.files import write_json
 from helicon.formats.printable import print_text
+from helicon.formats.quantities import quantity
 from helicon.formats.sheets import before_and_after
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer
@@ -59,7 +60,10 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
         target = out / f"{number:03d}-{Path(name).stem}.png"
         modality.write(result.after, target)
         report.append({"file": name, "written": target.name, **result.figures, "codes": result.codes})
-        print_text(f"{name}: PSNR {result.figures['psnr']:.2f} dB, {result.codes} codes", sys.stderr)
+        print_text(
+            f"{name}: PSNR {result.figures['psnr']:.2f} dB (higher is better), {quantity(result.codes, 'code')}",
+            sys.stderr,
+        )
     before_and_after([(result.before, result.after) for result in results], out / "before-and-after.png")
     write_json(out / "reconstruct.json", {"model": args.model, "pictures": report})
     print_text(f"wrote {len(report)} to {out}; look at {out / 'before-and-after.png'}", sys.stderr)

@@ -18,6 +18,7 @@ from helicon.evaluation.sound_roundtrip import roundtrip_sound
 from helicon.formats.audio import read_blocks, write_blocks
 from helicon.formats.files import write_json
 from helicon.formats.printable import print_text
+from helicon.formats.quantities import duration, quantity
 from helicon.formats.sound_plots import spectrogram_pairs
 from helicon.vqvae.audio_codec import AudioCodec
 
@@ -65,8 +66,8 @@ def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
                 print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
                 break
             report.append({"file": name, "written": target.name, "hop": level.hop, **figures})
-            quality = f"SI-SDR {figures['si_sdr']:.2f} dB, {figures['codes']:,} codes for {figures['seconds']:,.1f} s"
-            print_text(f"{name}: hop {level.hop}: {quality}", sys.stderr)
+            quality = f"SI-SDR {figures['si_sdr']:.2f} dB (higher is better), {quantity(figures['codes'], 'code')}"
+            print_text(f"{name}: hop {level.hop}: {quality} for {duration(figures['seconds'])}", sys.stderr)
             if not alone and len(pairs) < PAIRS:
                 pairs.append((f"{Path(name).name}, hop {level.hop}", *_shown(Path(name), target, codec)))
     if not report:

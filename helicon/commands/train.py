@@ -14,6 +14,7 @@ from helicon.commands.fit import quiet, run_or_stop, usage_command
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource
 from helicon.formats.progress import log
+from helicon.formats.quantities import duration
 from helicon.objectives.registry import OBJECTIVES
 from helicon.pages.codec_page import next_steps, write_codec_result
 from helicon.pages.model_page import write_result
@@ -205,7 +206,7 @@ def _finish(
             show_upsampled(upsampler_of, settings)
     elif last:
         show(run, data.prepared, data.source, settings, more)
-    log(f"           {time.monotonic() - begun:,.0f} s")
+    log(f"took       {duration(time.monotonic() - begun)}")
 
 
 def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
@@ -218,7 +219,7 @@ def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
     """
     steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
     page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
-    log(f"codec      {run / 'model'}\nheld out   {figures}\npage       {page}\nnext       {steps[0]}")
+    log(f"codec      {run / 'model'}\nquality    {figures}\npage       {page}\nnext       {steps[0]}")
 
 
 def show_upsampled(run: Path, settings: dict[str, object]) -> None:

@@ -31,7 +31,7 @@ from helicon.tokenizers.sequencer import grids
 
 
 def build(
-    source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan], adopted: Mapping[str, Tokenizer],
+    source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan], pretrained: Mapping[str, Tokenizer],
     folder: Path, workers: Workers,
 ) -> Prepared:  # fmt: skip
     """Fit the tokenizers of a source, encode its files, and write both to a cache folder at once.
@@ -40,7 +40,7 @@ def build(
         source: files and options.
         layouts: of the source.
         scans: files of each layout.
-        adopted: slot -> tokenizer that is used instead of fitting one.
+        pretrained: slot -> tokenizer that is used instead of fitting one.
         folder: cache; if another process completes it meanwhile, that one is kept.
         workers: processes that read and encode.
 
@@ -56,14 +56,14 @@ def build(
         for layout, scanned in zip(layouts, scans)
     ]
     surveys: dict[str, list[Any]] = {}
-    if asked := _modalities_to_survey(source, adopted):
+    if asked := _modalities_to_survey(source, pretrained):
         for reader in readers:
             job = StatisticsJob([modality.name for modality in reader.modalities if modality.name in asked])
             for _, surveys_of_entry in reader.read("reading", job):
                 for name, several in surveys_of_entry.items():
                     surveys.setdefault(name, []).extend(several)
         _check_read(source, layouts, readers)
-    tokenizers, tokenizer_names = _fit(source, surveys, adopted)
+    tokenizers, tokenizer_names = _fit(source, surveys, pretrained)
     layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_abandoned(folder.parent)
@@ -104,13 +104,13 @@ def build(
     return load_cache(folder, tokenizers)
 
 
-def _modalities_to_survey(source: DataSource, adopted: Mapping[str, Tokenizer]) -> set[str]:
+def _modalities_to_survey(source: DataSource, pretrained: Mapping[str, Tokenizer]) -> set[str]:
     """Return the modalities whose surveys some tokenizer is fitted to or grows by."""
     layouts = [Layout.parse(spec) for spec in source.layouts]
     modalities = set()
     for slot, name in tokenizer_names_of(source).items():
         spec = registry.spec(slot, name)
-        if (source.grow and spec.extend_vocabulary) if slot in adopted else spec.needs_fit:
+        if (source.grow and spec.extend_vocabulary) if slot in pretrained else spec.needs_fit:
             modalities.add(modality_of(slot, layouts).name)
     return modalities
 
@@ -127,17 +127,19 @@ def _check_read(source: DataSource, layouts: Sequence[Layout], readers: Sequence
 
 
 def _fit(
-    source: DataSource, surveys: Mapping[str, list[Any]], adopted: Mapping[str, Tokenizer]
+    source: DataSource, surveys: Mapping[str, list[Any]], pretrained: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, Tokenizer], dict[str, str]]:
-    """Return slot -> tokenizer, adopted and grown or fitted to the surveys of its medium, and slot -> name."""
+    """Return slot -> tokenizer, pretrained and grown or fitted to the surveys of its medium, and slot -> name."""
     tokenizers: dict[str, Tokenizer] = {}
     tokenizer_names = tokenizer_names_of(source)
     layouts = [Layout.parse(spec) for spec in source.layouts]
     for slot in tokenizer_names:
         modality = modality_of(slot, layouts)
         name, statistics = tokenizer_names[slot], surveys.get(modality.name, [])
-        if slot in adopted:
-            tokenizers[slot] = extend_tokenizer(slot, name, adopted[slot], statistics) if source.grow else adopted[slot]
+        if slot in pretrained:
+            tokenizers[slot] = (
+                extend_tokenizer(slot, name, pretrained[slot], statistics) if source.grow else pretrained[slot]
+            )
         else:
             siblings = {s: source.tokenizers.get(s) or next(iter(modality.slots[s])) for s in modality.slots}
             tokenizers[slot] = fit_tokenizer(slot, name, statistics, {"siblings": siblings, **source.options})

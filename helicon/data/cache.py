@@ -22,22 +22,22 @@ from helicon.tokenizers.base import Tokenizer
 PREPARED = "prepared.json"  # index of a cache folder: tokenizer states and report
 
 
-def cache_key(source: DataSource, scans: Sequence[FolderScan], adopted: Mapping[str, Tokenizer]) -> str:
+def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mapping[str, Tokenizer]) -> str:
     """Return the name of a cache folder: a hash of all that its contents depend on.
 
     Args:
         source: files and options.
         scans: of each layout, with the stamps of all files.
-        adopted: slot -> tokenizer that is used instead of fitting one.
+        pretrained: slot -> tokenizer that is used instead of fitting one.
 
     Returns:
         20 hexadecimal digits.
     """
-    states = {slot: tokenizer.state() for slot, tokenizer in adopted.items()}
+    states = {slot: tokenizer.state() for slot, tokenizer in pretrained.items()}
     tokenizer_names, layouts = tokenizer_names_of(source), [Layout.parse(spec).all_slots for spec in source.layouts]
     parts = [
         helicon.__version__, VERSION, source.layouts, tokenizer_names, sorted(source.options.items()),
-        [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, adopted)],
+        [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, pretrained)],
         source.val_split, str(source.path.resolve()), states, source.grow, source.examples,
         [[entry.stamps for entry in scanned.entries] for scanned in scans],
     ]  # fmt: skip
@@ -61,12 +61,12 @@ def holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
     return {s: t.state() for s, t in cached.items()} == {s: t.state() for s, t in kept.items()}
 
 
-def load_cache(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
+def load_cache(folder: Path, pretrained: Mapping[str, Tokenizer]) -> Prepared:
     """Load a cache.
 
     Args:
         folder: cache.
-        adopted: slot -> tokenizer, used where its state is that of the cache: codecs have weights that no state has.
+        pretrained: slot -> tokenizer, used where its state is that of the cache: codecs have weights that no state has.
 
     Returns:
         Tokenizers, corpora and report.
@@ -79,8 +79,10 @@ def load_cache(folder: Path, adopted: Mapping[str, Tokenizer]) -> Prepared:
         index = json.loads(read_regular(folder / PREPARED, MAX_INDEX_BYTES, links=False))
         tokenizer_names, tokenizers = index["choices"], {}
         for slot, state in index["states"].items():
-            same = slot in adopted and _plain(adopted[slot].state()) == state
-            tokenizers[slot] = adopted[slot] if same else registry.restore_tokenizer(slot, tokenizer_names[slot], state)
+            same = slot in pretrained and _plain(pretrained[slot].state()) == state
+            tokenizers[slot] = (
+                pretrained[slot] if same else registry.restore_tokenizer(slot, tokenizer_names[slot], state)
+            )
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(
             tokenizers=tokenizers,

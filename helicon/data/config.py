@@ -82,7 +82,7 @@ class SequenceDataConfig(DataConfig):
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
         max_mb: MiB that a file may have, 128 of text unless given (docs/explanation/security.md has all bounds).
         val_batches: batches of held-out windows that a validation looks at, spread evenly.
-        adopt: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
+        init_from: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
     """
 
     batch_size: int = 16
@@ -93,7 +93,7 @@ class SequenceDataConfig(DataConfig):
     plan: float = 0.3
     max_mb: int | None = None
     val_batches: int = 16
-    adopt: str | None = None
+    init_from: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,14 +23,15 @@ from helicon.tokenizers.base import Tokenizer
 
 
 def prepare(
-    source: DataSource, adopted: Mapping[str, Tokenizer] | None = None, log: Callable[[str], None] = lambda line: None,
-    kept: Mapping[str, Tokenizer] | None = None, processes: int | None = None,
+    source: DataSource, pretrained: Mapping[str, Tokenizer] | None = None,
+    log: Callable[[str], None] = lambda line: None, kept: Mapping[str, Tokenizer] | None = None,
+    processes: int | None = None,
 ) -> Prepared:  # fmt: skip
     """Fit the tokenizers of a source and encode its files, or load both from the cache.
 
     Args:
         source: files and options.
-        adopted: slot -> tokenizer that is used instead of fitting one, with the folder's labels added if `source.grow`.
+        pretrained: slot -> tokenizer to use instead of fitting one, with the folder's labels added if `source.grow`.
         log: receives progress messages.
         kept: slot -> tokenizer of an earlier call for the same source; used unchanged even if the folder has changed.
         processes: that read and encode where there is much to do; all cores unless given.
@@ -47,24 +48,24 @@ def prepare(
         _check_pairs(source, scanned)
     if source.labels is not None:
         scans = [with_labels(scanned, source.labels, str(source.path)) for scanned in scans]
-    adopted = dict(adopted or {})
-    folder = (source.cache or default_cache()) / cache_key(source, scans, adopted)
+    pretrained = dict(pretrained or {})
+    folder = (source.cache or default_cache()) / cache_key(source, scans, pretrained)
     if kept is not None and not holds(folder, kept):
-        source, adopted = replace(source, grow=False), dict(kept)
-        folder = folder.with_name(cache_key(source, scans, adopted))
+        source, pretrained = replace(source, grow=False), dict(kept)
+        folder = folder.with_name(cache_key(source, scans, pretrained))
     notes = list(dict.fromkeys(line for scanned in scans for line in scanned.notes))
     labels = [[entry.label for entry in scanned.entries] for scanned in scans]
     if source.labels is None and (missing := without_style(layouts, labels)):
         notes.append(f"labels     {missing}")
     try:
-        prepared = replace(load_cache(folder, adopted), notes=notes)
+        prepared = replace(load_cache(folder, pretrained), notes=notes)
         log(f"cache      {folder}")
         return prepared
     except CorpusError as fault:
         if folder.exists():
             log(f"cache      {fault}: built again")
     with safe_path(), Workers(processes) as workers:
-        return replace(build(source, layouts, scans, adopted, folder, workers), notes=notes)
+        return replace(build(source, layouts, scans, pretrained, folder, workers), notes=notes)
 
 
 def _check_pairs(source: DataSource, scanned: FolderScan) -> None:

@@ -28,7 +28,7 @@ class DataSource:
         manifest: lists the files instead of a search.
         val_split: share of the validation part.
         cache: folder of caches; the user's unless given.
-        grow: add the labels of the folder to adopted tokenizers; False for measuring.
+        grow: add the labels of the folder to pretrained tokenizers; False for measuring.
         examples: kind of example. For `labelled`, only the target slot is read, so that other media are not needed, and
             all documents of a file are in one part of the split; for `pairs`, a manifest lists them.
         labels: labels to learn, entries with others are skipped; empty for any, None where labels are not needed.

@@ -12,6 +12,7 @@ import helicon
 from helicon.formats.audio import Sound, write_audio
 from helicon.formats.page import PageItem, write_page
 from helicon.formats.plots import curves
+from helicon.formats.quantities import duration
 from helicon.formats.sound_plots import spectrogram_pairs
 from helicon.plugins.loading import words as plugin_words
 from helicon.training.codecs.audio_codec import reconstructions
@@ -77,7 +78,7 @@ class CodecPage(ABC):
     def summary(self, metrics: Metrics) -> str:
         """Describe the quality on held-out examples at the end of a training in a line, from its metrics."""
         last = {name: values[-1] for name, (_, values) in metrics.items() if values}
-        return self.quality(last) or "not measured: too few steps, or nothing held out"
+        return self.quality(last) or "not measured: too few steps, or no validation files"
 
 
 class PictureCodecPage(CodecPage):
@@ -94,15 +95,16 @@ class PictureCodecPage(CodecPage):
 
     def charts(self, codec: ImageCodec) -> dict[str, Chart]:
         return {
-            "psnr.png": ("PSNR of held-out pictures, dB", {"held out": "val/psnr"}),
-            "codes.png": (PERPLEXITY, {"held out": "val/perplexity", "training": "train/perplexity"}),
+            "psnr.png": ("PSNR of validation pictures, dB; higher is better", {"validation": "val/psnr"}),
+            "codes.png": (PERPLEXITY, {"validation": "val/perplexity", "training": "train/perplexity"}),
         }
 
     def quality(self, last: Mapping[str, float]) -> str:
         if "val/psnr" not in last:
             return ""
         return (
-            f"PSNR {last['val/psnr']:.2f} dB, {last['val/loss']:.4f} of the mean picture's squared error, "
+            f"PSNR {last['val/psnr']:.2f} dB (higher is better), "
+            f"squared error {last['val/loss']:.4f} of that of the mean picture (lower is better), "
             f"{100 * last['val/usage']:.1f} % of the codes used, perplexity {last['val/perplexity']:.0f}"
         )
 
@@ -149,10 +151,10 @@ class SoundCodecPage(CodecPage):
 
     def charts(self, codec: AudioCodec) -> dict[str, Chart]:
         hops = codec.config.hops
-        ends = {f"hop {hop}": f"-{hop}" for hop in hops} if len(hops) > 1 else {"held out": ""}
+        ends = {f"hop {hop}": f"-{hop}" for hop in hops} if len(hops) > 1 else {"validation": ""}
         charts = {
-            "si-sdr.png": ("SI-SDR of held-out sounds, dB", "si_sdr"),
-            "mel.png": ("Mel distance of held-out sounds", "mel_distance"),
+            "si-sdr.png": ("SI-SDR of validation sounds, dB; higher is better", "si_sdr"),
+            "mel.png": ("Mel distance of validation sounds; lower is better", "mel_distance"),
             "codes.png": (PERPLEXITY, "perplexity"),
         }
         return {
@@ -168,7 +170,9 @@ class SoundCodecPage(CodecPage):
             figures = ("si_sdr", "mel_distance", "usage", "perplexity")
             ratio, mel, usage, perplexity = (last[f"val/{name}{end}"] for name in figures)
             used = f"{100 * usage:.1f} % of the codes used, perplexity {perplexity:.0f}"
-            lines.append(f"{hop}SI-SDR {ratio:.2f} dB, mel distance {mel:.3f}, {used}")
+            lines.append(
+                f"{hop}SI-SDR {ratio:.2f} dB (higher is better), mel distance {mel:.3f} (lower is better), {used}"
+            )
         return "; ".join(lines)
 
     def settings(self, codec: AudioCodec, data: AudioData) -> dict[str, object]:
@@ -178,7 +182,7 @@ class SoundCodecPage(CodecPage):
             "codec": f"{config.quantizer}, {codec.level(0).codebook_size} codes, {'; '.join(levels)}",
             "network": f"width {config.width}, {config.depth} blocks after each step, dilated {config.growth}^i",
             "sound": f"{config.rate:,} samples a second, {'mono' if config.channels == 1 else 'stereo'}",
-            "trained on": f"{data.seconds / 60:,.1f} min of sound",
+            "trained on": f"{duration(data.seconds)} of sound",
         }
 
 
@@ -233,7 +237,7 @@ def write_codec_result(
         **content.settings(bundle.codec, data),
         "steps": f"{bundle.notes.get('step', 0):,}",
         "fingerprint": bundle.fingerprint(),
-        "held out": line,
+        "quality": line,
         "helicon": helicon.__version__,
     }
     write_page(page, f"What {run.name} learned", line, items, figures, rows, commands)

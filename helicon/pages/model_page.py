@@ -227,13 +227,13 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
     metrics, pictures = read_metrics(run), {}
     for corpus in prepared.corpora:
         slot = Layout.parse(corpus.layout).target.name
-        names = {"training": f"train/{slot}", "held out": f"val/{slot}"}
+        names = {"training": f"train/{slot}", "validation": f"val/{slot}"}
         series = {shown: metrics[name] for shown, name in names.items() if name in metrics}
         if not series or slot in pictures:
             continue
         few = corpus.tokens(val=False) <= MAX_COUNTED_TOKENS
         counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
-        best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on what is held out" if f"val/{slot}" in metrics else ""
+        best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on validation files" if f"val/{slot}" in metrics else ""
         levels = "; dashed: what counting tokens and pairs of them reaches" if counted else ""
         pictures[slot] = (f"Loss of {slot} over the training{best}{levels}.", folder / f"loss-{slot}.png")
         curves(series, pictures[slot][1], label="loss, nats a token", levels=counted)
@@ -254,7 +254,7 @@ def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) 
     """
     metrics, pictures = read_metrics(run), []
     for figure in set(metrics_of(bundle.objective, bundle.network)) - set(bundle.sequencer.tokenizers):
-        names = {"training": f"train/{figure}", "held out": f"val/{figure}"}
+        names = {"training": f"train/{figure}", "validation": f"val/{figure}"}
         if series := {shown: metrics[name] for shown, name in names.items() if name in metrics}:
             pictures.append((f"The {figure} over the training.", folder / f"{figure}.png"))
             curves(series, pictures[-1][1], label=figure)
@@ -278,8 +278,8 @@ def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
     config, notes = bundle.gpt.config, bundle.notes
     rows: dict[str, object] = {
         "files": f"{prepared.files:,} read, {len(prepared.skipped):,} skipped",
-        "tokens": f"{sum(c.tokens(False) for c in prepared.corpora):,} to train on, "
-        f"{sum(c.tokens(True) for c in prepared.corpora):,} held out",
+        "tokens": f"{sum(c.tokens(False) for c in prepared.corpora):,} for training, "
+        f"{sum(c.tokens(True) for c in prepared.corpora):,} for validation",
         "layouts": "; ".join(map(str, bundle.schema.layouts)),
         "vocabulary": f"{len(bundle.schema.vocabulary):,} tokens",
         "model": f"{config.layers} layers of width {config.width}, {config.heads} heads, pattern {config.pattern}, "

@@ -118,7 +118,7 @@ def planned_data(request: TrainRequest) -> SequenceData:
         DataError: there are no files, or no labels for a user's layout with labels.
     """
     where: dict[str, Any] = {"data": {"path": str(request.path)}, "runs": str(request.runs)}
-    where["data"] |= {"adopt": str(request.init_from)} if request.init_from else {}
+    where["data"] |= {"init_from": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
     scans = [scan(request.path, modalities_of(layout, data.examples), data.source.manifest) for layout in data.layouts]
     check_labels(request, data.layouts, [[entry.label for entry in files.entries] for files in scans])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -41,6 +42,7 @@ from helicon.training.settings.sizes import (
 from helicon.training.tasks import TrainConfig
 
 Log = Callable[[str], None]
+UNCHANGED = "unchanged"  # size of a fine-tuning: that of the source
 MACHINE_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes")  # of the Trainer: the devices that it runs on
 
 
@@ -102,7 +104,7 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     fixed = fixed_length(data.layouts, prepared.tokenizers)
     choice = _choose_size(request, source, machine, tokens, vocabulary, fixed)
     log(f"size       {choice.name}: {choice.reason}")
-    shape = {} if choice.name in (request.task, request.size, "as adopted") else shape_of(choice.name)
+    shape = {} if choice.name in (request.task, request.size, UNCHANGED) else shape_of(choice.name)
     precision = {"trainer": {"precision": "bf16-mixed" if machine.bf16 else "32-true"}}
     named = dotted(merge(request.config, shape, settled))
     config = config.changed(merge(without(precision, named), without(shape, dotted(settled))))
@@ -116,6 +118,9 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
         count = make_gpt(config.model.gpt, data.sequencer.schema).parameter_count()
     on = f"{machine.device}, {config.trainer['precision']}"
     log(f"model      {count / 1e6:.1f} M parameters, {context:,} tokens of context, {on}")
+    guesses = {y.target.name: math.log(len(data.sequencer.tokenizers[y.target.name].block) + 1) for y in data.layouts}
+    shown = ", ".join(f"{nats:.2f} for {slot}" for slot, nats in guesses.items())
+    log(f"loss       in nats a token, lower is better; random guessing: {shown}")
     config = config.changed(without({"trainer": {"val_check_interval": every}}, named))
     changes, reason = augmentation_config(data, min(steps, request.steps or steps))
     if changes and config.data.augment and config.data.changes is None:
@@ -231,7 +236,7 @@ def _choose_size(
     request: TrainRequest, source: Bundle | None, machine: Machine, tokens: int, vocabulary: int, fixed: int | None
 ) -> SizeChoice:  # fmt: skip
     if source is not None:
-        return SizeChoice("as adopted", f"that of {request.init_from}")
+        return SizeChoice(UNCHANGED, f"that of {request.init_from}")
     if request.size != "auto":
         return SizeChoice(request.size, "as asked")
     if (request.config.get("model") or {}).get("layers"):
@@ -260,7 +265,12 @@ def _fine_tuning_config(request: TrainRequest, source: Bundle, log: Log) -> dict
     model = {**asdict(source.gpt.config), "context": source.schema.context, "positions": source.schema.positions}
     model["lr"] = float(f"{learning_rate(source.gpt.config.width) / 2:.2g}")  # half, to keep what is learned already
     # Small batches, as data for fine-tuning are few: many small steps rather than few large ones
-    data = {"batch_size": 8, "layouts": layouts, "tokenizers": tokenizers, "adopt": str(find_bundle(request.init_from))}
+    data = {
+        "batch_size": 8,
+        "layouts": layouts,
+        "tokenizers": tokenizers,
+        "init_from": str(find_bundle(request.init_from)),
+    }
     return {"model": model, "data": data}
 
 

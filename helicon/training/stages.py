@@ -44,7 +44,7 @@ LEARNING_OPTIONS = ("model.dropout", *(f"model.{option.name}" for option in fiel
 # Field of a request -> options of a config that it replaces, beside those of the preset of its size
 FIELD_OPTIONS = {
     "minutes": LIMIT_OPTIONS, "steps": LIMIT_OPTIONS, "seed": ("data.seed",), "manifest": ("data.manifest",),
-    "init_from": ("data.adopt",), "upsampler_of": ("data.layouts", "data.tokenizers"),
+    "init_from": ("data.init_from",), "upsampler_of": ("data.layouts", "data.tokenizers"),
 }  # fmt: skip
 
 

@@ -127,7 +127,7 @@ NEXT: dict[str, Any] = {
     "other files by an override": stage(data={"path": "/home"}),
     "another manifest": {**stage(), "manifest": "/home/list.csv"},
     "another manifest by an override": stage(data={"manifest": "/home/list.csv"}),
-    "weights to begin with by an override": stage(data={"adopt": "/somewhere/music"}),
+    "weights to begin with by an override": stage(data={"init_from": "/somewhere/music"}),
     "a schedule": stage(lr_scheduler=f"{PLANTED}.Class"),
     "runs elsewhere": {**stage(), "runs": "/tmp"},
     "a name that leads elsewhere": {**stage(), "name": "../../x"},

@@ -197,7 +197,7 @@ def test_a_callback_is_made_once(tmp_path, monkeypatch):
         (["--config=run.yaml"], {"steps": 9}, {"steps": 9, "trainer.max_steps": None, "trainer.max_time": None}),
         (["--config=run.yaml"], {"size": "small"}, {"model.layers": None, "model.lr": 0.5, "data.size": 8}),
         (["--config=run.yaml"], {"seed": 2}, {"seed": 2, "data.seed": None}),
-        (["--config=run.yaml"], {"init_from": Path("b")}, {"data.adopt": None, "model.layers": 1}),
+        (["--config=run.yaml"], {"init_from": Path("b")}, {"data.init_from": None, "model.layers": 1}),
         (["--config=run.yaml"], {"manifest": Path("m")}, {"data.manifest": None}),
         (["--model.layers=3", "--config=run.yaml"], {"size": "small"}, {"model.layers": 3, "model.width": None}),
         (["--model.layers", "3", "--config", "run.yaml"], {}, {"model.layers": 3, "model.width": 16}),
@@ -210,7 +210,7 @@ def test_a_flag_goes_before_a_config_and_an_option_before_both(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("run.yaml").write_text(
         "trainer: {max_time: '00:00:05:00', max_steps: 4}\nmodel: {layers: 1, width: 16, lr: 0.5}\n"
-        "data: {seed: 7, batch_size: 3, size: 8, adopt: other, manifest: list.csv}\n"
+        "data: {seed: 7, batch_size: 3, size: 8, init_from: other, manifest: list.csv}\n"
     )
     request = make_request("text", tmp_path, words, **asked)
     found = {f"{group}.{name}": value for group in GROUPS for name, value in request.overrides.get(group, {}).items()}

@@ -254,7 +254,7 @@ def test_files_are_read_once_where_nothing_is_learned_from_them(source, monkeypa
         assert len(read) == 6 * times
     known = prepared(source)[0].tokenizers
     read.clear()
-    prepared(replace(source, layouts=("music",)), adopted=known)
+    prepared(replace(source, layouts=("music",)), pretrained=known)
     assert len(read) == 6
 
 

@@ -27,7 +27,9 @@ def write_sounds(folder: Path) -> Path:
     return folder
 
 
-def prepared(folder: Path, layout: str, tokenizers: dict[str, str], adopted: dict | None = None, **options) -> Prepared:
+def prepared(
+    folder: Path, layout: str, tokenizers: dict[str, str], pretrained: dict | None = None, **options
+) -> Prepared:
     source = DataSource(
         path=folder,
         layouts=(layout,),
@@ -36,7 +38,7 @@ def prepared(folder: Path, layout: str, tokenizers: dict[str, str], adopted: dic
         val_split=0.2,
         cache=folder.parent / "cache",
     )
-    return prepare(source, adopted)
+    return prepare(source, pretrained)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from helicon.training.runs.checkpoints import latest_checkpoint, read_checkpoint
 pytestmark = pytest.mark.usefixtures("one_thread")
 FIT = (
     *(word for word in TINY if not word.startswith("--model.context")), "--model.context=16", "--model.tied=false",
-    "--model.dropout=0", "--data.layouts=[text]", "--data.tokenizer=bytes", "--data.adopt=base", "--task=away",
+    "--model.dropout=0", "--data.layouts=[text]", "--data.tokenizer=bytes", "--data.init_from=base", "--task=away",
     "--name=run", "--trainer.log_every_n_steps=1", "--plugin=away.py",
 )  # fmt: skip
 PLUGIN = """

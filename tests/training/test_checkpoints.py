@@ -158,7 +158,7 @@ def test_a_held_out_loss_that_is_no_number_stops_before_samples_are_made(midi_fo
     options = ("--model.lr=1e30", "--model.warmup=0", "--trainer.val_check_interval=1", "--samples=true")
     assert main(["fit", *arguments(midi_folder, tmp_path, "run", *options)]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("helicon: held-out loss is ")
+    assert said.startswith("helicon: validation loss is ")
     assert "at step 1: training stops, what was saved before is kept" in said
 
 

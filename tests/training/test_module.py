@@ -93,7 +93,7 @@ def test_fine_tuning_starts_from_what_the_bundle_knows(midi_folder, tmp_path):
     mine = tmp_path / "mine"
     write_folder(tmp_path / "more", 4, seed=3)
     shutil.move(next((tmp_path / "more").iterdir()), mine / "my-band")
-    tuned = fit(mine, tmp_path, "tuned", "--data.adopt", str(base), "--model.lr=0", "--trainer.max_steps=1")
+    tuned = fit(mine, tmp_path, "tuned", "--data.init_from", str(base), "--model.lr=0", "--trainer.max_steps=1")
     old, new = load_bundle(base), load_bundle(tuned)
     style = new.schema.vocabulary.slice("style")
     assert new.sequencer.tokenizers["style"].block.tokens.count("my-band") == 1
@@ -111,7 +111,7 @@ def test_fine_tuning_starts_from_what_the_bundle_knows(midi_folder, tmp_path):
 
 def test_a_bundle_of_another_shape_cannot_be_tuned(midi_folder, tmp_path, capsys):
     base = fit(midi_folder, tmp_path, "base", "--trainer.max_steps=1")
-    args = arguments(midi_folder, tmp_path, "other", "--data.adopt", str(base), "--model.width=16")
+    args = arguments(midi_folder, tmp_path, "other", "--data.init_from", str(base), "--model.width=16")
     assert main(["fit", *args]) == 1
     assert "cannot start from that bundle: it has [32" in capsys.readouterr().err
 
@@ -121,7 +121,7 @@ def test_an_adopted_tokenizer_keeps_its_kind(tmp_path):
     (tmp_path / "texts" / "a.txt").write_text("abc " * 100)
     args = ("--data.layouts=[text]", "--trainer.max_steps=1", "--model.slot_weights={}")
     base = fit(tmp_path / "texts", tmp_path, "base", *args, "--data.tokenizers={text: bytes}")
-    tuned = fit(tmp_path / "texts", tmp_path, "tuned", *args, "--data.adopt", str(base))
+    tuned = fit(tmp_path / "texts", tmp_path, "tuned", *args, "--data.init_from", str(base))
     assert load_bundle(tuned).tokenizer_names == {"text": "bytes"}
 
 

@@ -101,7 +101,7 @@ def test_last_is_the_newest_checkpoint_of_a_run(midi_folder, tmp_path, capsys):
     assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
     words = ["fit", "--config", str(run / "config.yaml"), *place, "--ckpt_path"]
     assert main([*words, "best"]) == 1
-    assert f"weights of its best held-out loss are in {run / 'model'}" in capsys.readouterr().err
+    assert f"weights of its best validation loss are in {run / 'model'}" in capsys.readouterr().err
     assert main([*words, "last"]) == 0
     expected = weights(whole)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(run).items())

@@ -152,7 +152,7 @@ class ImageCodecModule(BaseCodecModule):
         """Describe loss, validation error, PSNR in dB and use of the codebook, for the progress line."""
         words = [f"loss {float(metrics['train/loss']):.4f}"] if "train/loss" in metrics else []
         if "val/psnr" in metrics:
-            words += [f"error {float(metrics['val/loss']):.4f}", f"PSNR {float(metrics['val/psnr']):.2f} dB"]
+            words += [f"val/loss {float(metrics['val/loss']):.4f}", f"PSNR {float(metrics['val/psnr']):.2f} dB"]
             words += [f"codes used {100 * float(metrics['val/usage']):.0f} %"]
             words += [f"perplexity {float(metrics['val/perplexity']):.0f}"]
         return words

@@ -125,7 +125,7 @@ class RunModule(pl.LightningModule):
     def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
         """Return the losses of the progress line in words, from Lightning's `callback_metrics`."""
         losses = [f"{name} {float(value):.3f}" for name, value in sorted(metrics.items()) if name.startswith("train/")]
-        return [*losses, *([f"held-out {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else [])]
+        return [*losses, *([f"val/loss {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else [])]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed all noise with (seed, batch, rank) alone, so that a resumed run repeats the uninterrupted one.

@@ -52,7 +52,7 @@ class SequenceData(pl.LightningDataModule):
         examples: kind of examples that the objective needs.
 
     Attributes:
-        init_bundle: bundle of `--data.adopt`, whose tokenizers are used and whose weights are copied; else None.
+        init_bundle: bundle of `--data.init_from`, whose tokenizers are used and whose weights are copied; else None.
         source: files and options that the cache depends on.
         reading: options by which files are read, as the bundle stores them.
         labels: label names of a classifier by number; () for other objectives.
@@ -67,7 +67,7 @@ class SequenceData(pl.LightningDataModule):
         examples: Examples = "sequences",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.init_bundle: Bundle | None = load_bundle(Path(config.adopt)) if config.adopt else None
+        self.init_bundle: Bundle | None = load_bundle(Path(config.init_from)) if config.init_from else None
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
         sources = [layout.all_slots for layout in self.layouts]
         slots = list(dict.fromkeys(slot for names in sources for slot in names))
@@ -82,7 +82,7 @@ class SequenceData(pl.LightningDataModule):
         for name, value in registry.read_options(sources, self.init_bundle.reading).items() if self.init_bundle else []:
             if options.setdefault(name, value) != value:
                 raise DataError(
-                    f"--data.{name} {options[name]}: {config.adopt} was trained on files that are read with {value}"
+                    f"--data.{name} {options[name]}: {config.init_from} was trained on files that are read with {value}"
                 )
         for slot, known in self.pretrained_tokenizers.items():
             for name, value in known.read_options.items():

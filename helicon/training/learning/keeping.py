@@ -51,7 +51,7 @@ class KeepBundle(pl.Callback):
         loss = trainer.strategy.broadcast(None if logged is None else float(logged))
         if loss is None:  # nothing is held out
             return
-        pl_module.stop_unless_finite("held-out loss", torch.tensor(loss))
+        pl_module.stop_unless_finite("validation loss", torch.tensor(loss))
         if loss < self.best:
             self.best = loss
             self._save(trainer, pl_module)

@@ -64,7 +64,7 @@ class GPTModule(RunModule):
         return self.network.gpt
 
     def configure_model(self) -> None:
-        """Build the GPT for the data's vocabulary, with the weights of `--data.adopt` copied by token name.
+        """Build the GPT for the data's vocabulary, with the weights of `--data.init_from` copied by token name.
 
         The objective's modules are built last, as copies of the GPT among them need its initial weights.
         """

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from helicon.formats.progress import stream
+from helicon.formats.quantities import duration
 from helicon.training.learning.averaging import averaged_weights
 from helicon.training.learning.base import RunModule
 from helicon.training.learning.epochs import EpochsToSteps
@@ -56,15 +57,8 @@ class Progress(pl.Callback):
         speed = f"{self.units / max(seconds, 1e-9):,.0f} {module.unit}/s"
         metrics = module.progress_metrics(trainer.callback_metrics)
         parts = [f"{100 * done:3.0f} %", f"step {trainer.global_step:,}", *self.epochs.progress_words(trainer)]
-        parts += [*metrics, speed, f"ETA {clock(left)}"]
+        parts += [*metrics, speed, f"ETA {duration(left)}"]
         print(("\r\x1b[K" if self.terminal else "") + "  ".join(parts), end=end, file=self.out, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as 1:05 or 2:00:05."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
 class SampleWriter(pl.Callback):

@@ -137,6 +137,6 @@ def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
     if not inside:
         raise TrainingError(
             f"--ckpt_path best: no ModelCheckpoint among the callbacks of {printable(run)} has kept one there; the "
-            f"weights of its best held-out loss are in {printable(run / 'model')}, which helicon eval measures"
+            f"weights of its best validation loss are in {printable(run / 'model')}, which helicon eval measures"
         )
     return inside[0]

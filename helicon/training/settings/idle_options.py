@@ -15,7 +15,7 @@ STAGE_OPTIONS = ("--codec", "--next", "--upsampler_of")  # for `helicon train` a
 
 
 # Options settled by the checkpoint that a command resumes from, since it stores tokenizers and optimizer state
-TOKENIZER_OPTIONS = ("data.tokenizers", "data.tokenizer", "data.adopt")  # beside the media's fitting options
+TOKENIZER_OPTIONS = ("data.tokenizers", "data.tokenizer", "data.init_from")  # beside the media's fitting options
 # In `fit` alone: the optimizer's state, and the vocabulary of the layouts
 FIT_OPTIONS = (
     "model.optimizer",

@@ -42,6 +42,7 @@ def _model(parser: argparse.ArgumentParser, kind: str = "folder of a training, o
 
 
 def demo_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon demo` to a parser."""
     parser.add_argument("world", choices=["music", "text-to-image", "audio"], help="world of the demo")
     parser.add_argument("-o", "--out", default="demo", help="folder to write (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="training time (default: 1 of music, 6 of pictures, 3 of sounds)")
@@ -51,6 +52,7 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def train_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon train` to a parser."""
     add = parser.add_argument
     add("task", nargs="?", help="music, text, image, audio, image-codec, audio-codec, text-to-image, text-to-audio ...")
     add("path", nargs="?", help="folder of files, searched recursively")
@@ -77,6 +79,7 @@ Every option of `helicon fit` may follow, such as --data.val_split 0.1, --model.
 
 
 def generate_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon generate` to a parser."""
     add = parser.add_argument
     _model(parser)
     add("-n", "--count", type=int, default=1, help="number of items (default: %(default)s)")
@@ -96,6 +99,7 @@ Each slot of the model's layouts is an option, such as --style 'chopin piano tem
 
 
 def reconstruct_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon reconstruct` to a parser."""
     add = parser.add_argument
     _model(parser, "run or bundle of a codec, or of a model that has one")
     add("files", nargs="+", metavar="FILE", help="pictures, or sounds of any length")
@@ -105,6 +109,7 @@ def reconstruct_options(parser: argparse.ArgumentParser) -> None:
 
 
 def tokenize_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon tokenize` to a parser."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="file of any medium")
     parser.add_argument("--run", metavar="RUN", help="run or bundle whose vocabulary to use (default: MuseNet's)")
     parser.add_argument("--ids", action="store_true", help="print numbers instead of words")
@@ -112,6 +117,7 @@ def tokenize_options(parser: argparse.ArgumentParser) -> None:
 
 
 def detokenize_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon detokenize` to a parser."""
     parser.add_argument("file", metavar="FILE", help="output of `helicon tokenize`; one piece a line")
     parser.add_argument("-o", "--out", required=True, help="file to write; further lines get numbered names")
     parser.add_argument("--run", metavar="RUN", help="run or bundle whose vocabulary it is (default: MuseNet's)")
@@ -120,6 +126,7 @@ def detokenize_options(parser: argparse.ArgumentParser) -> None:
 
 
 def eval_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon eval` to a parser."""
     add = parser.add_argument
     _model(parser)
     add("--data.path", dest="path", required=True, metavar="DIR", help="folder of files to measure the loss on")
@@ -136,6 +143,7 @@ def eval_options(parser: argparse.ArgumentParser) -> None:
 
 
 def features_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon features` to a parser."""
     add = parser.add_argument
     _model(parser)
     add("path", metavar="DIR", help="folder of files, searched recursively")
@@ -148,6 +156,7 @@ def features_options(parser: argparse.ArgumentParser) -> None:
 
 
 def classify_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon classify` to a parser."""
     add = parser.add_argument
     _model(parser, "output of `helicon train classify DIR --from RUN`")
     add("files", nargs="+", metavar="FILE", help="file of the medium it was trained on")
@@ -158,11 +167,13 @@ def classify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def import_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon import` to a parser."""
     parser.add_argument("folder", metavar="FOLDER", help="with config.json and model.safetensors")
     parser.add_argument("-o", "--out", required=True, metavar="BUNDLE", help="folder to write")
 
 
 def export_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon export` to a parser."""
     _model(parser)
     parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder to write, an empty or a new one")
     formats = "hf: folder for transformers; gguf: file for llama.cpp (default: %(default)s)"
@@ -171,10 +182,12 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def info_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon info` to a parser."""
     _model(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     _plugin(parser.add_argument)
 
 
 def doctor_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `helicon doctor` to a parser."""
     parser.add_argument("--json", action="store_true", help="print JSON")

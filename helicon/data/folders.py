@@ -104,7 +104,7 @@ def escapes(name: str, root: Path, resolved: dict[str, Path]) -> bool:
     Args:
         name: of a manifest.
         root: data folder.
-        known: cache of resolved folders; updated in place.
+        resolved: cache of resolved folders; updated in place.
 
     Returns:
         True for names outside of the root, and for those that cannot be resolved.

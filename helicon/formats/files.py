@@ -100,7 +100,7 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
 
 
 def json_text(obj: object, sort_keys: bool = False, indent: int | None = 1) -> str:
-    """Format an object as readable JSON: letters as they are; control, direction and surrogate characters as \\uXXXX.
+    r"""Format an object as readable JSON: letters as they are; control, direction and surrogate characters as \uXXXX.
 
     Args:
         obj: serialisable by `json`.

@@ -205,6 +205,7 @@ def tidy(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as a PNG file; the same figure gives the same bytes."""
     with atomic_write(path) as temporary:
         # Without the drawing program's name and version, the same picture is the same bytes.
         figure.savefig(temporary, format="png", metadata={"Software": None})

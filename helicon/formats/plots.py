@@ -205,7 +205,12 @@ def tidy(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as a PNG file; the same figure gives the same bytes."""
+    """Write a figure as a PNG file; the same figure gives the same bytes.
+
+    Args:
+        figure: of Matplotlib.
+        path: of the file, replaced only once it is whole.
+    """
     with atomic_write(path) as temporary:
         # Without the drawing program's name and version, the same picture is the same bytes.
         figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from helicon.vqvae.quantizers import Quantized, Quantizer, register_quantizer
     from helicon.vqvae.storage import CodecBundle
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # name -> where it is. Imported when first asked for: `import helicon` and `helicon --help` must not load PyTorch.
 _EXPORTS = {

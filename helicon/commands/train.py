@@ -253,7 +253,7 @@ def show(
     log("generating a few items for the page")
     use = usage_command(run)
     page = write_result(
-        run / "index.html", run, prepared, title=f"What {run.name} learned", settings=settings,
+        run / "index.html", run, prepared, title=f"Results of {run.name}", settings=settings,
         next_steps=[use, eval_command(run, source), *more],
     )  # fmt: skip
     log(f"model      {run / 'model'}\npage       {page}\nnext       {use}")

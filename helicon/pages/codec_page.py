@@ -240,7 +240,7 @@ def write_codec_result(
         "quality": line,
         "helicon": helicon.__version__,
     }
-    write_page(page, f"What {run.name} learned", line, items, figures, rows, commands)
+    write_page(page, f"Results of {run.name}", line, items, figures, rows, commands)
     return page, line
 
 

@@ -234,8 +234,8 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
         few = corpus.tokens(val=False) <= MAX_COUNTED_TOKENS
         counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
         best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on validation files" if f"val/{slot}" in metrics else ""
-        levels = "; dashed: what counting tokens and pairs of them reaches" if counted else ""
-        pictures[slot] = (f"Loss of {slot} over the training{best}{levels}.", folder / f"loss-{slot}.png")
+        levels = "; dashed: unigram and bigram baselines" if counted else ""
+        pictures[slot] = (f"Loss of {slot} over the training{best}{levels}. Lower is better.", folder / f"loss-{slot}.png")
         curves(series, pictures[slot][1], label="loss, nats a token", levels=counted)
     return list(pictures.values())
 

@@ -18,7 +18,10 @@ CUBIC = 0.044715 * LINEAR  # of x^3; arXiv:1606.08415, section 2
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Compute x/2 (1 + tanh(sqrt(2/pi) (x + .044715 x^3))), GPT-2's form of GELU (arXiv:1606.08415, section 2)."""
+    """Compute GELU of each number of a float tensor, of any shape, in GPT-2's form (arXiv:1606.08415, section 2).
+
+    It is x/2 (1 + tanh(sqrt(2/pi) (x + .044715 x^3))).
+    """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.requires_grad:
         return _SigmoidGELU.apply(x)  # type: ignore[return-value]  (apply is untyped)
     return F.gelu(x, approximate="tanh")
@@ -46,6 +49,7 @@ def _slope(x: Tensor, cubic: float) -> Tensor:
     return torch.addcmul(torch.tensor(LINEAR, dtype=x.dtype), x, x, value=cubic)
 
 
+# By value of GPTConfig.mlp: [..., features] -> the same shape, but half the features for swiglu
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),  # OpenAI's approximation, as ImageGPT and CLIP use it

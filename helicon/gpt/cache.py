@@ -22,7 +22,7 @@ class Positions(NamedTuple):
     """Write positions of a decode step.
 
     Attributes:
-        position_B: position of each row's new token.
+        position_B: int64, position of each row's new token in its sequence, from 0.
         kv_length: exclusive upper bound of the positions.
         aligned: True if all positions are known to be kv_length - 1, which spares masks. Looked at on a CPU only: on
             a GPU that would synchronise.
@@ -37,11 +37,11 @@ class Positions(NamedTuple):
         """Derive the fields that are not known from the positions.
 
         Args:
-            position_B: position of each row's new token.
+            position_B: int64, position of each row's new token in its sequence, from 0.
             kv_length: exclusive upper bound of the positions; None looks for it, which synchronises with a GPU.
 
         Returns:
-            The positions.
+            `Positions` with all three fields.
         """
         kv_length = int(position_B.max()) + 1 if kv_length is None else kv_length
         aligned = position_B.device.type == "cpu" and bool((position_B == kv_length - 1).all())
@@ -68,7 +68,7 @@ class Cache:
         self.kv = _zeros((layers, 2, batch, heads, length, head_width), torch.device(device), dtype)
 
     def widen(self) -> None:
-        """Make an empty cache one of float32, which PyTorch's CPU products read twice as fast as bfloat16.
+        """Replace the buffers by zeros of float32 or wider, which PyTorch's CPU products read twice as fast as bf16.
 
         Heads are padded with zeros to a multiple of HEAD_MULTIPLE: MKL's order of summation depends on the alignment
         of its operands, and results would depend on a row's place in the batch.
@@ -81,11 +81,11 @@ class Cache:
         """Select rows of the batch.
 
         Args:
-            rows: a slice, or row indices.
-            length: tokens to copy; a slice keeps all.
+            rows: a slice, or row indices, int64.
+            length: first tokens of each row to copy, for indices; a slice keeps all tokens.
 
         Returns:
-            A cache that shares memory with this one for a slice, and is a copy for indices.
+            A `Cache` that shares memory with this one for a slice, and is a copy for indices.
         """
         selected = copy(self)
         is_view = isinstance(rows, slice)
@@ -94,11 +94,14 @@ class Cache:
 
     @property
     def length(self) -> int:
-        """Number of tokens T that fit."""
+        """Number of tokens T that fit in a row."""
         return self.kv.shape[4]
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Return keys and values [B, H, T, D] of a layer."""
+        """Return the keys and the values of the layer with that index, each a view [B, H, T, D].
+
+        H is the number of heads, T the tokens that fit, and D the head width.
+        """
         return self.kv[layer, 0], self.kv[layer, 1]
 
     def store(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> None:
@@ -106,7 +109,7 @@ class Cache:
 
         Args:
             layer: index of the layer.
-            k_BHTD: keys of positions 0 .. T-1, T at most `length`.
+            k_BHTD: keys of H heads of width D at positions 0 .. T-1, T at most `length`.
             v_BHTD: their values.
         """
         length, width = v_BHTD.shape[2:]
@@ -118,9 +121,9 @@ class Cache:
 
         Args:
             layer: index of the layer.
-            k_BHD: keys of the new tokens.
+            k_BHD: keys of the new tokens, one per row, of H heads of width D.
             v_BHD: their values.
-            positions: positions to write to.
+            positions: `Positions` to write to.
         """
         kv, batch = self.kv[layer, ..., : v_BHD.shape[-1]], torch.arange(len(k_BHD), device=k_BHD.device)
         for buffer, new in zip(kv, (k_BHD, v_BHD)):
@@ -133,9 +136,9 @@ class Cache:
         """Copy the first tokens of a row over those of another row.
 
         Args:
-            row: row to read.
-            to: row to overwrite, which is free.
-            length: tokens to copy.
+            row: index of the row to read.
+            to: index of the row to overwrite, which is free.
+            length: number of tokens to copy.
         """
         self.kv[:, :, to, :, :length] = self.kv[:, :, row, :, :length]
 
@@ -144,8 +147,8 @@ class Cache:
 
         Args:
             other: cache to read, no longer than this one.
-            source_rows: rows of `other`.
-            rows: rows of this cache to overwrite, in that order; None for all.
+            source_rows: row indices in `other`; a row may be copied more than once.
+            rows: indices of the rows of this cache to overwrite, one for each of those, in order; None for all.
         """
         index = torch.tensor(source_rows, device=self.kv.device)
         to = slice(None) if rows is None else torch.tensor(rows, device=self.kv.device)

@@ -86,7 +86,7 @@ class GPTConfig:
 
     @property
     def mlp_width(self) -> int:
-        """Hidden width of the feed-forward layers: mlp_ratio x width.
+        """Hidden width of the feed-forward layers in features, an int: mlp_ratio x width.
 
         For swiglu, which has three matrices instead of two, 2/3 of that (arXiv:2002.05202, section 3), rounded up to a
         multiple of SWIGLU_MULTIPLE.
@@ -96,15 +96,15 @@ class GPTConfig:
 
     @property
     def head_width(self) -> int:
-        """Width of the values of one head, and of a head of the KV cache, keys included."""
+        """Features of the values of one head, and of a head of the KV cache, keys included."""
         return int(self.attention_ratio * self.width / self.heads)
 
     @property
     def value_width(self) -> int:
-        """Width of the values of all heads."""
+        """Features of the values of all heads together."""
         return self.heads * self.head_width
 
     @property
     def qk_width(self) -> int:
-        """Width of the queries of all heads, and of the keys."""
+        """Features of the queries of all heads together, and of the keys."""
         return int(self.qk_ratio * self.head_width) * self.heads

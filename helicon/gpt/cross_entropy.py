@@ -30,9 +30,9 @@ class Scored(NamedTuple):
     """Positions to score against one slice of the vocabulary.
 
     Attributes:
-        hidden_NC: hidden states.
+        hidden_NC: hidden states of N positions, of width C.
         vocab_slice: rows of the output matrix that are possible.
-        targets_N: targets, counted from the start of the slice.
+        targets_N: int64 vocabulary ids to predict, counted from the start of the slice.
     """
 
     hidden_NC: Tensor
@@ -44,11 +44,11 @@ def summed_cross_entropy(weight_VC: Tensor, scored: Sequence[Scored]) -> Tensor:
     """Sum -log p of the targets of each slice. Backward can be run once.
 
     Args:
-        weight_VC: the output matrix.
-        scored: positions of each slice; the slices are disjoint.
+        weight_VC: the output matrix: a row of width C for each of V vocabulary ids.
+        scored: one `Scored` for each of S disjoint slices: hidden states and targets of its positions.
 
     Returns:
-        Sums [S] in nats, in float32 at least.
+        Sums [S] in nats, in the order of `scored`, in float32 at least.
 
     Raises:
         ValueError: two slices overlap.

@@ -36,11 +36,11 @@ def make_norm(config: GPTConfig, width: int) -> nn.Module:
     """Make the norm of a config.
 
     Args:
-        config: `norm` and `bias` of it are used.
-        width: features to normalise over.
+        config: `GPTConfig`, of which `norm` and `bias` are used.
+        width: number of features to normalise over, the last axis.
 
     Returns:
-        A LayerNorm or an RMSNorm.
+        An `nn.LayerNorm` or an `RMSNorm`.
     """
     if config.norm == "layer":
         return nn.LayerNorm(width, eps=NORM_EPS, bias=config.bias)
@@ -92,12 +92,12 @@ class Attention(nn.Module):
         """Attend within sequences.
 
         Args:
-            x: normalised hidden states [B, T, C], or [N, C] of the real tokens of `padding`.
-            angles: rotary angles; None without rotary embedding.
-            frame: prefix length and grid width of the layout.
-            cache: KV cache to fill (prefill).
+            x: normalised hidden states [B, T, C] of width C, or [N, C] of the N real tokens of `padding`.
+            angles: rotary `Angles` of positions 0 .. T-1; None without rotary embedding.
+            frame: `PatternContext`, the prefix length and grid width of the layout.
+            cache: KV `Cache` to fill (prefill); None for none.
             layer: index of this layer in the cache.
-            padding: of the batch; None when it is full.
+            padding: `Padding` of the batch; None when it is full.
 
         Returns:
             Output of the branch, of the shape of x.
@@ -115,11 +115,11 @@ class Attention(nn.Module):
         """Attend from one new token per row to the cache, and write its key and value there.
 
         Args:
-            x_BC: normalised hidden states of the new tokens.
-            positions: their positions.
-            angles: rotary angles of the positions.
-            frame: prefix length and grid width of the layout.
-            cache: KV cache of all layers.
+            x_BC: normalised hidden states of the new tokens, of width C.
+            positions: their `Positions`.
+            angles: rotary `Angles` of the positions; None without rotary embedding.
+            frame: `PatternContext`, the prefix length and grid width of the layout.
+            cache: KV `Cache` of all layers.
             layer: index of this layer in the cache.
 
         Returns:
@@ -145,7 +145,7 @@ class MLP(nn.Module):
         return self.out(self.activation(self.up(x)))
 
     def step(self, x_BC: Tensor) -> Tensor:
-        """Compute `forward` for one token per row, with results that do not depend on the batch.
+        """Transform normalised hidden states [B, C], one token per row, to [B, C]; no row depends on the others.
 
         On a CPU rows are activated one by one: vectorised loops round the remainder at the end of a thread's share in
         another way, and that remainder would lie elsewhere in another batch.

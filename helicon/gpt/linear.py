@@ -17,9 +17,9 @@ def linear(x: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor
     speed on AMD processors, and multiplies many rows at three quarters of it (benchmarks/products.py).
 
     Args:
-        x: inputs [..., K].
-        weight_NK: weights of N outputs and K inputs.
-        bias_N: added to the outputs.
+        x: inputs [..., K], float.
+        weight_NK: weights W of N outputs and K inputs.
+        bias_N: added to the outputs; None for none.
 
     Returns:
         Outputs [..., N]. In float32 and bfloat16 without gradients, a row of [B, N] is bitwise the same whatever B is.

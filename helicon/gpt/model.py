@@ -77,7 +77,7 @@ class GPT(nn.Module):
 
     @property
     def head_weight(self) -> Tensor:
-        """Output matrix [V, C]: the token embedding where they are tied."""
+        """Output matrix [V, C], a row of width C for each of V vocabulary ids: the token embedding where tied."""
         if isinstance(self.head, Int8Linear):
             return self.head.dequantize()
         return self.tokens.weight if self.head is None else self.head.weight
@@ -86,11 +86,11 @@ class GPT(nn.Module):
         """Add token embeddings and coordinate embeddings.
 
         Args:
-            ids: token ids [...].
-            coord_ids: rows [..., A] of the coordinate table, one per axis.
+            ids: vocabulary ids int64 [...], of any shape.
+            coord_ids: int64 [..., A], a row of the coordinate table for each of A axes.
 
         Returns:
-            Embeddings [..., C], after dropout.
+            Embeddings [..., C] of the model's width C, after dropout.
         """
         x = self.tokens(ids)
         if coord_ids.shape[-1]:
@@ -104,14 +104,15 @@ class GPT(nn.Module):
         """Compute hidden states of whole sequences.
 
         Args:
-            ids_BT: token ids.
-            coord_ids_BTA: rows of the coordinate table.
-            frame: prefix length and grid width of the layout.
-            cache: KV cache to fill (prefill).
-            lengths_B: real tokens of each right-padded sequence; None for all. Only attention is computed for padding.
+            ids_BT: vocabulary ids, int64.
+            coord_ids_BTA: int64, a row of the coordinate table for each of A axes.
+            frame: `PatternContext`, the prefix length and grid width of the layout.
+            cache: KV `Cache` to fill (prefill); None for none.
+            lengths_B: int64, number of real tokens of each right-padded sequence; None for all. Only attention is
+                computed for padding.
 
         Returns:
-            Hidden states [B, T, C] after the final norm; 0 at padding.
+            Hidden states [B, T, C] of width C after the final norm; 0 at padding.
         """
         angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # shared by the batch
         padding = None if lengths_B is None else Padding.of(lengths_B, ids_BT.shape[1])
@@ -133,13 +134,14 @@ class GPT(nn.Module):
         """Compute features of chosen layers: hidden states after a layer's first norm (iGPT, section 2.2).
 
         Args:
-            ids_BT: token ids.
-            coord_ids_BTA: rows of the coordinate table.
-            frame: prefix length and grid width of the layout.
-            layers: indices; 0 gets the embeddings, the number of layers gets the output of `forward`.
+            ids_BT: vocabulary ids, int64.
+            coord_ids_BTA: int64, a row of the coordinate table for each of A axes.
+            frame: `PatternContext`, the prefix length and grid width of the layout.
+            layers: indices of layers, from 0 on; the number of layers stands for the output of `forward`.
 
         Yields:
-            Layer index and features [B, T, C], in ascending order. Layers above the last of them are not run.
+            Pairs of layer index and features [B, T, C] of the model's width C, in ascending order. Layers above the
+            last of them are not run.
         """
         x, last = self.embed(ids_BT, coord_ids_BTA), max(layers)
         angles = self._angles(torch.arange(ids_BT.shape[1], device=ids_BT.device)[None])  # shared by the batch
@@ -155,11 +157,11 @@ class GPT(nn.Module):
         """Make an empty KV cache on the device of the weights, in the dtype of the embeddings.
 
         Args:
-            batch: rows.
-            length: tokens that fit in a row.
+            batch: number of rows.
+            length: number of tokens that fit in a row.
 
         Returns:
-            The cache.
+            A `Cache` of zeros.
         """
         weights, config = self.tokens.weight, self.config
         return Cache(config.layers, batch, config.heads, length, config.head_width, weights.device, weights.dtype)
@@ -176,15 +178,15 @@ class GPT(nn.Module):
         """Compute hidden states of one new token per row (decode step).
 
         Args:
-            ids_B: ids of the new tokens.
-            coord_ids_BA: rows of the coordinate table.
-            position_B: positions of the new tokens, which may differ.
-            frame: prefix length and grid width of the layout.
-            cache: KV cache of the earlier tokens; the new keys and values are written to it.
+            ids_B: vocabulary ids of the new tokens, int64.
+            coord_ids_BA: int64, a row of the coordinate table for each of A axes.
+            position_B: int64 positions of the new tokens in their sequences, from 0, which may differ.
+            frame: `PatternContext`, the prefix length and grid width of the layout.
+            cache: KV `Cache` of the earlier tokens; the new keys and values are written to it.
             kv_length: exclusive upper bound of the positions; None looks for it, which synchronises with a GPU.
 
         Returns:
-            Hidden states [B, C] after the final norm.
+            Hidden states [B, C] of width C after the final norm.
         """
         positions = Positions.of(position_B, kv_length)
         # One angle shared by aligned rows: its rounding must not depend on the number of rows
@@ -201,18 +203,25 @@ class GPT(nn.Module):
         """Compute logits of one slice of the vocabulary.
 
         Args:
-            hidden: hidden states [..., C].
-            vocab_slice: rows of the output matrix, usually a slot's tokens.
+            hidden: hidden states [..., C] of width C.
+            vocab_slice: range of vocabulary ids, usually of a slot's tokens.
 
         Returns:
-            Logits [..., V] of the slice.
+            Logits [..., V] of the V ids of the slice.
         """
         if isinstance(self.head, Int8Linear):
             return self.head(hidden, vocab_slice)
         return linear(hidden, self.head_weight[vocab_slice])
 
     def nll_sum(self, scored: Sequence[Scored]) -> Tensor:
-        """Return the sums [S] of -log p of each slot's targets, in nats; all logits are never in memory at once."""
+        """Sum -log p of the targets of each slot; all logits are never in memory at once.
+
+        Args:
+            scored: one `Scored` for each of S slots: its hidden states, vocabulary slice and targets.
+
+        Returns:
+            Sums [S] in nats, in the order of `scored`.
+        """
         if isinstance(self.head, Int8Linear):
             # int8 weights have no gradients to compute along the way: the logits of one slice at a time
             pairs = ((self.logits(item.hidden_NC, item.vocab_slice).float(), item.targets_N) for item in scored)
@@ -225,10 +234,10 @@ class GPT(nn.Module):
         """Compute -log p of each target.
 
         Args:
-            hidden_PTC: hidden states.
-            targets_PT: vocabulary ids in `vocab_slice`; negative where there is no target.
-            vocab_slice: rows of the output matrix that are possible.
-            allowed_PTV: True for tokens of the slice that the grammar allows, at least one at each position; None
+            hidden_PTC: hidden states of P sequences of T tokens, of width C.
+            targets_PT: int64 vocabulary ids in `vocab_slice`; negative where there is no target.
+            vocab_slice: range of V vocabulary ids that are possible.
+            allowed_PTV: bool, True for tokens of the slice that the grammar allows, at least one at each position; None
                 allows all.
 
         Returns:
@@ -242,5 +251,5 @@ class GPT(nn.Module):
         return F.cross_entropy(logits_PVT, local_PT, ignore_index=IGNORED, reduction="none")
 
     def parameter_count(self) -> int:
-        """Count the parameters, tied ones once, embeddings included."""
+        """Return the number of parameters, tied ones counted once, embeddings included."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -19,7 +19,7 @@ class NotFiniteError(ValueError):
 
 
 def check_finite(figures: Tensor) -> None:
-    """Raise NotFiniteError for NaN or infinity in outputs of a GPT. Synchronises with a GPU."""
+    """Raise NotFiniteError if a float tensor of a GPT's outputs has NaN or infinity. Synchronises with a GPU."""
     if not torch.isfinite(figures).all():
         raise NotFiniteError("this model computes no finite numbers: damaged weights, or too large for --dtype")
 
@@ -28,11 +28,11 @@ def cast(gpt: GPT, name: str) -> GPT:
     """Cast a GPT to a number format, in place.
 
     Args:
-        gpt: the model.
-        name: key of FORMATS; an int8 model cannot be trained.
+        gpt: `GPT` to cast.
+        name: `fp32`, `bf16`, `fp64` or `int8`, a key of FORMATS; an int8 model cannot be trained.
 
     Returns:
-        The same object.
+        `gpt` itself.
     """
     if name == "int8":
         head = Int8Linear(gpt.head_weight)
@@ -43,7 +43,7 @@ def cast(gpt: GPT, name: str) -> GPT:
 
 @functools.cache
 def has_bf16(device: str) -> bool:
-    """Return True if a device (`cuda`, `cpu`, `mps`) multiplies bfloat16 in hardware, faster than float32."""
+    """Return True if a type of device (`cuda`, `cpu`, `mps`) multiplies bfloat16 in hardware, faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":

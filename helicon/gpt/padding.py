@@ -17,7 +17,7 @@ class Padding(NamedTuple):
     """Position of the padding in a right-padded batch.
 
     Attributes:
-        index_N: indices of the real tokens among the B x T of the batch, ascending.
+        index_N: int64 indices of the N real tokens among the B x T of the batch, ascending.
         shape: (B, T).
     """
 
@@ -29,21 +29,21 @@ class Padding(NamedTuple):
         """Find the padding of a batch.
 
         Args:
-            lengths_B: real tokens of each sequence.
-            length: tokens T of the padded batch.
+            lengths_B: int64, number of real tokens of each sequence.
+            length: number of tokens T of each row of the padded batch.
 
         Returns:
-            The padding; None when there is none, so that a full batch takes the plain path.
+            The `Padding`; None when there is none, so that a full batch takes the plain path.
         """
         real_BT = torch.arange(length, device=lengths_B.device) < lengths_B[:, None]
         index_N = real_BT.flatten().nonzero().squeeze(1)
         return None if len(index_N) == real_BT.numel() else cls(index_N, (len(lengths_B), length))
 
     def unpad(self, x_BT: Tensor) -> Tensor:
-        """Gather the real tokens: [B, T, ...] -> [N, ...]."""
+        """Gather the N real tokens of all rows from a padded tensor of any dtype: [B, T, ...] -> [N, ...]."""
         return x_BT.flatten(0, 1).index_select(0, self.index_N)
 
     def pad(self, x_NC: Tensor) -> Tensor:
-        """Scatter the real tokens into a padded batch: [N, C] -> [B, T, C], 0 at the padding."""
+        """Scatter features [N, C] of the N real tokens into a padded batch [B, T, C], 0 at the padding."""
         tokens = self.shape[0] * self.shape[1]
         return x_NC.new_zeros(tokens, x_NC.shape[1]).index_copy(0, self.index_N, x_NC).view(*self.shape, -1)

@@ -36,18 +36,18 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", None if bias_N is None else bias_N.detach().to(torch.bfloat16))
 
     def dequantize(self) -> Tensor:
-        """Return the weights [N, K] in bfloat16."""
+        """Return the weights [N, K] of N outputs and K inputs, in bfloat16."""
         return self.weight.to(self.scale.dtype) * self.scale[:, None]
 
     def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
         """Compute some or all outputs.
 
         Args:
-            x: inputs [..., K], bfloat16.
-            rows: rows of the weights to multiply by; None for all.
+            x: inputs [..., K] of the layer's K inputs, bfloat16.
+            rows: outputs to compute, rows of the weights; None for all.
 
         Returns:
-            Outputs [..., rows], bfloat16.
+            Outputs [..., N], bfloat16, of the N outputs that `rows` selects.
         """
         weight, scale, bias = self.weight, self.scale, self.bias
         if rows is not None:
@@ -61,7 +61,7 @@ class Int8Linear(nn.Module):
 
 
 def quantize(module: nn.Module) -> None:
-    """Replace all linear layers below a module by int8 ones, in place; they cannot be trained."""
+    """Replace each `nn.Linear` below an `nn.Module` by an `Int8Linear`, in place; they cannot be trained."""
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Linear):
             setattr(module, name, Int8Linear(child.weight, child.bias))

@@ -28,11 +28,11 @@ class Angles(NamedTuple):
         """Compute the angles.
 
         Args:
-            position_BT: integer positions, from 0.
+            position_BT: integer positions in the sequence, from 0; B is 1 where all rows share them.
             width: head width D of queries and keys.
 
         Returns:
-            Angles of the D // 2 pairs.
+            `Angles` of the P = D // 2 pairs of features: cosines and sines [B, 1, T, P].
         """
         pairs = width // 2
         dtype = torch.float32 if position_BT.device.type == "mps" else torch.float64
@@ -45,8 +45,8 @@ def rotate(x_BHTD: Tensor, angles: Angles) -> Tensor:
     """Rotate queries or keys (eq. 34), feature i with feature i + P as in GPT-NeoX, not with its neighbour.
 
     Args:
-        x_BHTD: queries or keys.
-        angles: of their positions.
+        x_BHTD: queries or keys of H heads of width D.
+        angles: `Angles` of their positions.
 
     Returns:
         [B, H, T, D], in the dtype of x; the last feature of an odd D is left as it is.

@@ -28,8 +28,8 @@ class LogitsProcessor(Protocol):
         """Return changed logits.
 
         Args:
-            logits_BV: floats; -inf for tokens that earlier processors or the grammar forbid.
-            seen_BV: True for tokens that occurred in the slot so far.
+            logits_BV: floats of the slot's V tokens; -inf for tokens that earlier processors or the grammar forbid.
+            seen_BV: bool, True for tokens that occurred in the slot so far.
 
         Returns:
             Logits of the same shape, not all -inf in a row.
@@ -39,6 +39,7 @@ class LogitsProcessor(Protocol):
 
 Step = TypeVar("Step", bound=Callable[..., LogitsProcessor])
 
+# By name after `--sampler`: makers of a processor from the numbers that follow the name
 STEPS: Registry[Callable[..., LogitsProcessor]] = Registry("sampler step")
 
 
@@ -46,10 +47,11 @@ def register_sampler_step(name: str) -> Callable[[Step], Step]:
     """Decorate a class or function as a sampler step, used by `--sampler NAME` or `--sampler NAME:0.9,2`.
 
     Args:
-        name: of the step.
+        name: of the step, as typed after `--sampler`.
 
     Returns:
-        A decorator of a class or function that makes a LogitsProcessor from the typed numbers.
+        A decorator of a class or function that makes a LogitsProcessor from the typed numbers, which are floats. It
+        returns that class or function.
 
     Raises:
         PluginError: another step has the name.
@@ -168,7 +170,10 @@ class CheckedProcessor:
 
 
 def logits_processors(options: SamplingOptions) -> tuple[LogitsProcessor, ...]:
-    """Make the chain of logits processors: Helicon's own, then `--sampler` steps. ValueError names a wrong value."""
+    """Make the `LogitsProcessor`s of `SamplingOptions`, in the order in which they are applied.
+
+    Helicon's own come first, then `--sampler` steps. ValueError names a wrong value.
+    """
     values = {name: getattr(options, name) for name in SamplingOptions.steps()}
     built_in = [STEPS.get(name)(value) for name, value in values.items() if value is not None]
     return (*built_in, *map(_parsed, options.sampler))
@@ -195,14 +200,15 @@ def sample(
     """Sample tokens by inverse CDF: the first token whose cumulative probability exceeds the uniform number.
 
     Args:
-        logits_BV: logits of any float dtype.
-        allowed_BV: True for tokens that the grammar allows; None allows all.
-        seen_BV: True for tokens that occurred in the slot so far.
-        uniform_B: uniform numbers in [0, 1).
-        chain: logits processors, applied in order after the grammar.
+        logits_BV: logits of the V tokens of the slot, of any float dtype.
+        allowed_BV: bool, True for tokens that the grammar allows; None allows all.
+        seen_BV: bool, True for tokens that occurred in the slot so far.
+        uniform_B: uniform numbers in [0, 1), one per row.
+        chain: `LogitsProcessor`s, applied in order after the grammar.
 
     Returns:
-        Tokens [B], int64. In float64, so that rounding cannot choose a token of probability 0.
+        Indices [B] into the V tokens, int64. Computed in float64, so that rounding cannot choose a token of
+        probability 0.
     """
     logits = logits_BV.double()
     if allowed_BV is not None:
@@ -224,8 +230,8 @@ class PerItemRNG:
     On the CPU whatever the device, so that an item does not depend on the device or on other items of its batch.
 
     Args:
-        seed: of the request.
-        item: number of the item.
+        seed: of the request, an integer.
+        item: index of the item in the request.
     """
 
     CHUNK = 1024  # numbers drawn at a time, which spares calls and copies to a GPU
@@ -234,7 +240,7 @@ class PerItemRNG:
         self._generator = torch.Generator().manual_seed(_mix(seed, item))
 
     def chunk(self) -> Tensor:
-        """Draw the next CHUNK numbers: float64 in [0, 1), on the CPU."""
+        """Draw the next numbers: float64 [CHUNK] in [0, 1), on the CPU."""
         return torch.rand(self.CHUNK, generator=self._generator, dtype=torch.float64)
 
 

@@ -33,10 +33,10 @@ class DecodeStep(Protocol):
         """Compute logits of the next tokens, and write the new keys and values to the cache.
 
         Args:
-            ids_B: ids of the new tokens.
-            coord_ids_BA: rows of the coordinate table.
-            position_B: positions of the new tokens, which may differ.
-            vocab_slice: rows of the output matrix.
+            ids_B: vocabulary ids of the new tokens, int64.
+            coord_ids_BA: int64, a row of the coordinate table for each of A axes.
+            position_B: int64 positions of the new tokens in their sequences, from 0, which may differ.
+            vocab_slice: range of V vocabulary ids to score.
             kv_length: exclusive upper bound of the positions, so that no GPU is waited for.
 
         Returns:
@@ -108,7 +108,7 @@ class GraphStep:
     def __call__(
         self, ids_B: Tensor, coord_ids_BA: Tensor, position_B: Tensor, vocab_slice: slice, kv_length: int
     ) -> Tensor:
-        """Compute logits as DecodeStep does; the next call overwrites them."""
+        """Compute logits [B, V] as DecodeStep does; the next call overwrites them."""
         new, count = (ids_B, coord_ids_BA, position_B), len(ids_B)
         if self.inputs is None:
             self.inputs = tuple(tensor.new_zeros(self.max_rows, *tensor.shape[1:]) for tensor in new)
@@ -147,13 +147,15 @@ def make_step(gpt: GPT, cache: Cache, frame: PatternContext, backend: DecodeBack
     `auto` never depends on the number of rows: backends round differently, and results would, too.
 
     Args:
-        gpt: the model.
-        cache: an empty KV cache that no other step uses.
-        frame: prefix length and grid width of the layout.
-        backend: `auto` takes the fastest for the device and the weights' dtype.
+        gpt: `GPT` whose tokens are decoded.
+        cache: an empty KV `Cache` that no other step uses.
+        frame: `PatternContext`, the prefix length and grid width of the layout.
+        backend: `eager` (PyTorch), `native` (C on a CPU) or `graph` (CUDA graphs); `auto` takes the fastest for the
+            device and the weights' dtype.
 
     Returns:
-        The step.
+        A `DecodeStep`, called with vocabulary ids, coordinate rows and positions of a new token per row; it returns
+        logits.
 
     Raises:
         ValueError: the backend does not exist for this machine or model.

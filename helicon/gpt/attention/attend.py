@@ -31,11 +31,11 @@ def attend_dense(
     """Attend by all T x T scores, masked by the predicate: the oracle of all backends.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
-        pattern: keys that a query may see.
-        frame: prefix length and grid width of the layout.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
+        pattern: `PatternSpec`, the keys that a query may see.
+        frame: `PatternContext`, the prefix length and grid width of the layout.
 
     Returns:
         Attended values [B, H, T, D].
@@ -52,11 +52,11 @@ def attend(
     """Attend like `attend_dense`, by the fastest backend. With tiles, time grows with the allowed pairs, not T x T.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
-        pattern: keys that a query may see.
-        frame: prefix length and grid width of the layout.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
+        pattern: `PatternSpec`, the keys that a query may see.
+        frame: `PatternContext`, the prefix length and grid width of the layout.
 
     Returns:
         Attended values [B, H, T, D], in autocast's dtype where autocast is on.
@@ -84,12 +84,13 @@ def attend_cached(
     """Attend from one new token per row to the KV cache. A sparse pattern reads only the prefix and its key list.
 
     Args:
-        q_BHD: queries of the new tokens.
-        k_cache_BHTD: cached keys, contiguous; the new tokens' keys are written already.
+        q_BHD: queries of the new tokens, one per row, of H heads of width D.
+        k_cache_BHTD: cached keys, contiguous, of the T tokens that fit; the new tokens' keys are written already. Heads
+            may be padded with zeros.
         v_cache_BHTD: cached values, likewise.
-        positions: positions of the new tokens.
-        pattern: keys that a query may see.
-        frame: prefix length and grid width of the layout.
+        positions: `Positions` of the new tokens.
+        pattern: `PatternSpec`, the keys that a query may see.
+        frame: `PatternContext`, the prefix length and grid width of the layout.
 
     Returns:
         Attended values [B, H, D].

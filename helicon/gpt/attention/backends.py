@@ -40,7 +40,7 @@ class Tiling(NamedTuple):
     """Tiles of a sequence.
 
     Attributes:
-        tiles: cover exactly the allowed pairs.
+        tiles: `AttentionTile`s that cover exactly the allowed pairs.
         disjoint: True if no query is in two tiles and no tile has a mask, so that nothing has to be merged.
     """
 
@@ -53,12 +53,12 @@ def tiling(pattern: AttentionPattern, prefix: int, length: int) -> Tiling:
     """Compute the tiles of a sequence. Cached, so that each mask is copied to the device once.
 
     Args:
-        pattern: of the target slot.
-        prefix: positions before the target slot.
-        length: tokens T of the sequence.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
+        length: tokens T of the sequence, prefix included.
 
     Returns:
-        The tiles.
+        A `Tiling`: the `AttentionTile`s, and whether nothing has to be merged.
     """
     with torch.inference_mode(False):  # a cached mask may first be used in generation, and later in training
         tiles = sequence_tiles(pattern.tiles(length - prefix), length, prefix)
@@ -108,6 +108,7 @@ def _supports_all(q_BHTD: Tensor, pattern: AttentionPattern, prefix: int) -> boo
     return True
 
 
+# By name in the tables of measured times (see `selection`)
 BACKENDS = {
     "disjoint": AttentionBackend(_disjoint, _supports_disjoint),
     "lse_merged": AttentionBackend(_lse_merged, _supports_lse_merged),

@@ -23,7 +23,10 @@ MAX_WEIGHT_BYTES = 4096  # bytes of a query's weights: 2,048 tokens in bfloat16,
 
 
 def supports(q_BHTD: Tensor) -> bool:
-    """Return True for training on a CPU, with weights small enough to be saved for backward."""
+    """Return True if queries [B, H, T, D] are trained on a CPU, with T x T weights small enough to save for backward.
+
+    H is the number of heads, T the number of tokens, D the head width.
+    """
     needs_grad = torch.is_grad_enabled() and q_BHTD.requires_grad
     short = q_BHTD.shape[2] * q_BHTD.element_size() <= MAX_WEIGHT_BYTES
     return needs_grad and short and q_BHTD.device.type == "cpu" and q_BHTD.dtype != torch.float16
@@ -33,9 +36,9 @@ def attend_blocks(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:
     """Attend causally, each query to all keys up to its own.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
 
     Returns:
         Attended values [B, H, T, D].

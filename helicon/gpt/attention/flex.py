@@ -25,7 +25,10 @@ MAX_COMPILED = 256  # combinations of pattern and length to compile for; PyTorch
 
 
 def supports(q_BHTD: Tensor) -> bool:
-    """Return True if the kernels take these queries, and in training only, where compilation pays off."""
+    """Return True if the kernels take queries [B, H, T, D] of H heads of width D, T tokens; False outside training.
+
+    Compilation pays off in training only.
+    """
     fits = MIN_HEAD_WIDTH <= q_BHTD.shape[-1] <= MAX_HEAD_WIDTH
     return q_BHTD.requires_grad and q_BHTD.dtype != torch.float64 and fits
 
@@ -37,11 +40,11 @@ def attend_flex(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: Attenti
     which comes later.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
-        pattern: of the target slot.
-        prefix: positions before the target slot.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
 
     Returns:
         Attended values [B, H, T, D].
@@ -61,13 +64,14 @@ def block_mask(pattern: AttentionPattern, prefix: int, length: int, device: torc
     """Compute the block mask of a pattern. Cached.
 
     Args:
-        pattern: of the target slot.
-        prefix: positions before the target slot.
-        length: tokens of the padded sequence.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
+        length: tokens of the padded sequence, a multiple of BLOCK.
         device: of the mask.
 
     Returns:
-        The mask. On CUDA its computation is compiled, since otherwise all T x T pairs would be in memory.
+        A `BlockMask` of FlexAttention. On CUDA its computation is compiled, since otherwise all T x T pairs would be in
+        memory.
     """
 
     def mask_mod(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:

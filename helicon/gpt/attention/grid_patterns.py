@@ -29,7 +29,7 @@ class RowPattern(NumberedSpec):
     form = "row[:W]"
 
     def resolve(self, grid_width: int | None) -> AttentionPattern:
-        """Return a local pattern of W + 1 keys."""
+        """Return a `LocalPattern` of W + 1 keys, W the `stride`; the grid is not looked at."""
         return LocalPattern(self.stride + 1)
 
 
@@ -48,7 +48,7 @@ class ConvPattern(AttentionPattern):
 
     @property
     def radius(self) -> int:
-        """Radius of the neighbourhood: rows above the query, and columns to either side."""
+        """Radius of the neighbourhood in tokens: rows above the query, and columns to either side."""
         return self.kernel // 2
 
     def mask_mod(self, query: Tensor, key: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class UnresolvedPattern:
         return self.pattern.written(*self.numbers)
 
     def resolve(self, grid_width: int | None) -> AttentionPattern:
-        """Return the pattern of that width."""
+        """Return the `AttentionPattern` for grid rows of that many tokens; a `DensePattern` for None, no grid."""
         if grid_width is None:
             return DensePattern()
         return self.pattern(*self.numbers, grid_width).resolve(grid_width)

@@ -30,7 +30,7 @@ Backward = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, AttentionTi
 
 
 class Kernel(NamedTuple):
-    """Forward and backward of attention over one tile."""
+    """Functions of attention over one tile, with the arguments and results that `Forward` and `Backward` list."""
 
     forward: Forward
     backward: Backward
@@ -40,12 +40,12 @@ def kernel_for(q_NHRD: Tensor, tile: AttentionTile) -> Kernel:
     """Choose the kernel of a tile.
 
     Args:
-        q_NHRD: queries of the tile.
-        tile: the tile.
+        q_NHRD: queries of the tile: N = batch x groups, H heads, R rows, width D.
+        tile: `AttentionTile` to compute.
 
     Returns:
-        On a CPU matrix products for bfloat16, else flash attention; on CUDA flash attention for half precision without
-        a mask, else the memory-efficient kernel.
+        A `Kernel`. On a CPU matrix products for bfloat16, else flash attention; on CUDA flash attention for half
+        precision without a mask, else the memory-efficient kernel.
     """
     if q_NHRD.device.type == "cpu":
         return CPU_PRODUCTS if matmul.supports(q_NHRD, tile) else CPU_FLASH
@@ -57,8 +57,8 @@ def fits_cuda_kernels(q_BHTD: Tensor, tiles: tuple[AttentionTile, ...]) -> bool:
     """Check dtype, alignment and number of groups against the limits of both CUDA kernels.
 
     Args:
-        q_BHTD: queries of the sequence.
-        tiles: its tiles.
+        q_BHTD: queries of the sequence, H heads of width D, T tokens.
+        tiles: `AttentionTile`s of the sequence.
 
     Returns:
         True if both kernels take every tile.

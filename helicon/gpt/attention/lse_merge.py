@@ -24,10 +24,10 @@ def flash_tiles(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, tiles: Sequence[
     """Attend over tiles by the device's fastest kernels, most of which keep no scores, forward or backward.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
-        tiles: tiles of the sequence.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
+        tiles: `AttentionTile`s of the sequence.
 
     Returns:
         Attended values [B, H, T, D].
@@ -39,10 +39,10 @@ def attend_tiles(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, tiles: Sequence
     """Attend over tiles by matrix products and autograd, on any device.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
-        tiles: tiles of the sequence.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
+        tiles: `AttentionTile`s of the sequence.
 
     Returns:
         Attended values [B, H, T, D].
@@ -112,11 +112,11 @@ def gather_rows(rows: StridedView, x_BHTD: Tensor) -> Tensor:
     """Gather rows of a sequence into the batch shape of a kernel.
 
     Args:
-        rows: query or key rows of a tile.
-        x_BHTD: queries, keys or values of the sequence.
+        rows: `StridedView`, the query or key rows of a tile.
+        x_BHTD: queries, keys or values of the sequence: H heads, T tokens, D features.
 
     Returns:
-        [N, H, R, D]: a view where strides allow, else a copy.
+        [N, H, R, D], N = batch x groups of the view and R the rows of a group: a view where strides allow, else a copy.
     """
     return rows.view(x_BHTD).flatten(0, 1).flatten(2, -2)
 
@@ -125,12 +125,12 @@ def scatter_rows(rows: StridedView, rows_NHRD: Tensor, out_BHTD: Tensor) -> Tens
     """Write rows back into a sequence: the inverse of `gather_rows`.
 
     Args:
-        rows: query rows of a tile.
-        rows_NHRD: values to write.
-        out_BHTD: sequence to write to, in place.
+        rows: `StridedView`, the query rows of a tile.
+        rows_NHRD: values to write: N = batch x groups of the view, H heads, R rows of a group, D features.
+        out_BHTD: sequence of T tokens to write to, in place.
 
     Returns:
-        out_BHTD.
+        out_BHTD itself.
     """
     view = rows.view(out_BHTD)
     view.copy_(rows_NHRD.reshape(view.shape))

@@ -24,8 +24,8 @@ def sequence_mask(pattern: AttentionPattern, prefix: int, query: Tensor, key: Te
     The prefix is causal in itself and visible to all later tokens; the pattern's index 0 is position `prefix`.
 
     Args:
-        pattern: of the target slot.
-        prefix: positions before the target slot.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
         query: integer positions that broadcast with `key`.
         key: integer positions.
 
@@ -43,14 +43,15 @@ def full_mask(
     """Compute the mask of a sequence. Cached.
 
     Args:
-        pattern: of the target slot.
-        prefix: positions before the target slot.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
         length: tokens T of the sequence.
         device: of the mask.
 
     Returns:
-        A mask, bool [T, T], and the queries that may attend to any key, bool [T, 1], or None when all may. In the mask
-        the other queries attend to themselves: kernels differ in their output for empty rows.
+        A mask, bool [T, T] of queries x keys, True where a query attends, and the queries that may attend to any key,
+        bool [T, 1], or None when all may. In the mask the other queries attend to themselves: kernels differ in their
+        output for empty rows.
     """
     with torch.inference_mode(False):  # a cached mask may first be used in generation, and later in training
         index_T = torch.arange(length, device=device)
@@ -63,11 +64,11 @@ def attend_masked(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, pattern: Atten
     """Attend by PyTorch's fused attention with the whole mask: all scores are computed, but none are kept.
 
     Args:
-        q_BHTD: queries.
-        k_BHTD: keys.
-        v_BHTD: values.
-        pattern: of the target slot.
-        prefix: positions before the target slot.
+        q_BHTD: queries of H heads of width D, float.
+        k_BHTD: keys, likewise.
+        v_BHTD: values, likewise.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
 
     Returns:
         Attended values [B, H, T, D].

@@ -23,8 +23,8 @@ class AttentionWeights(NamedTuple):
     """Softmax over one tile, not merged with other tiles.
 
     Attributes:
-        weights_NRK: the softmax.
-        lse_NR: log-sum-exp of the scores.
+        weights_NRK: the softmax, N = batch x groups x heads, R query rows, K keys.
+        lse_NR: natural log-sum-exp of the scores.
     """
 
     weights_NRK: Tensor
@@ -35,8 +35,8 @@ def supports(q_NHRD: Tensor, tile: AttentionTile) -> bool:
     """Choose between matrix products and the fused kernel.
 
     Args:
-        q_NHRD: queries of the tile.
-        tile: the tile.
+        q_NHRD: queries of the tile: N = batch x groups, H heads, R rows, width D.
+        tile: `AttentionTile` to compute.
 
     Returns:
         True where products are faster than the fused kernel, and their weights small enough to be saved.
@@ -50,13 +50,14 @@ def forward(
     """Attend over one tile.
 
     Args:
-        q_NHRD: queries of the tile.
-        k_NHKD: its keys.
+        q_NHRD: queries of the tile: N = batch x groups, H heads, R rows, width D.
+        k_NHKD: keys of its K key rows.
         v_NHKD: their values.
-        tile: the tile, for its mask.
+        tile: `AttentionTile`, for its mask.
 
     Returns:
-        Output [N, H, R, D], log-sum-exp [N, H, R], and what backward needs.
+        Output [N, H, R, D], log-sum-exp of the scores [N, H, R], natural and in float32 or wider, and the
+        `AttentionWeights` that backward needs.
     """
     q_NRD, k_NKD, v_NKD = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD))
     scores_NRK = torch.bmm(q_NRD * q_NRD.shape[-1] ** -0.5, k_NKD.mT)
@@ -80,17 +81,17 @@ def backward(
     """Compute the tile's part of the gradients.
 
     Args:
-        grad_NHRD: gradient of the merged output.
+        grad_NHRD: gradient of the merged output: N = batch x groups, H heads, R query rows, width D.
         q_NHRD: queries of the tile.
-        k_NHKD: its keys.
+        k_NHKD: keys of its K key rows.
         v_NHKD: their values.
         out_NHRD: output merged over all tiles.
         lse_NHR: log-sum-exp merged over all tiles.
-        tile: the tile.
-        saved: softmax of this tile alone.
+        tile: not used; for the form of all kernels.
+        saved: `AttentionWeights` of this tile alone, as `forward` returned them.
 
     Returns:
-        Gradients of queries, keys and values.
+        Gradients of queries [N, H, R, D], keys and values [N, H, K, D].
     """
     q_NRD, k_NKD, v_NKD, out_NRD, lse_NR = (x.flatten(0, 1) for x in (q_NHRD, k_NHKD, v_NHKD, out_NHRD, lse_NHR))
     # Merged weights are the tile's own times this factor; applied to the gradient, which is smaller than the weights

@@ -32,7 +32,7 @@ class PatternSpec(Protocol):
     """Attention pattern of a layer, independent of the grid; `str` returns its spec, such as `local:128`."""
 
     def resolve(self, grid_width: int | None) -> AttentionPattern:
-        """Return the pattern for a grid with rows of that many tokens, or for a slot without a grid (None)."""
+        """Return the `AttentionPattern` for a grid with rows of that many tokens; None is a slot without a grid."""
         ...
 
 
@@ -60,7 +60,7 @@ class NumberedSpec:
 
     @classmethod
     def written(cls, *numbers: int) -> str:
-        """Write the spec with numbers: `local:128`."""
+        """Write the spec with these integers as text: `local:128`; without any, the bare name."""
         return ":".join([cls.name(), *([",".join(map(str, numbers))] if numbers else [])])
 
 
@@ -72,8 +72,8 @@ class AttentionPattern(NumberedSpec, ABC):
         """Evaluate the predicate that defines the pattern.
 
         Args:
-            query: integer indices that broadcast with `key`.
-            key: integer indices; later keys than the query are never attended to, whatever is returned for them.
+            query: integer indices in the slot, from 0, that broadcast with `key`.
+            key: integer indices in the slot; keys after the query are never attended to, whatever is returned for them.
 
         Returns:
             A boolean tensor of the broadcast shape: True where the query may attend to the key.
@@ -83,31 +83,31 @@ class AttentionPattern(NumberedSpec, ABC):
         """Evaluate `mask_mod` without later keys.
 
         Args:
-            query: integer indices that broadcast with `key`.
-            key: integer indices.
+            query: integer indices in the slot, from 0, that broadcast with `key`.
+            key: integer indices in the slot.
 
         Returns:
-            A boolean tensor of the broadcast shape.
+            A boolean tensor of the broadcast shape: True where the query may attend to the key.
         """
         return (key <= query) & self.mask_mod(query, key)
 
     def tiles(self, length: int) -> Iterator[AttentionTile]:
-        """Make disjoint tiles that cover exactly the allowed pairs of a slot of `length` tokens."""
+        """Make disjoint `AttentionTile`s that cover exactly the allowed pairs of a slot of `length` tokens."""
         return predicate_tiles(self.allowed, length)
 
     def keys(self, query_B: Tensor, length: int) -> KeyList:
         """List each query's keys, none twice.
 
         Args:
-            query_B: indices of queries, below `length`.
-            length: tokens of the slot so far.
+            query_B: int64 indices of queries in the slot, below `length`.
+            length: number of tokens of the slot so far.
 
         Returns:
-            Key indices [B, K], and a bool mask [B, K] of the valid ones.
+            Indices of K keys of each query in the slot, int64 [B, K], and a bool mask [B, K], True for valid ones.
         """
         index_BK = torch.arange(length, device=query_B.device).expand(len(query_B), -1)
         return index_BK, self.allowed(query_B[:, None], index_BK)
 
     def resolve(self, grid_width: int | None) -> AttentionPattern:
-        """Return itself: its numbers are known, whatever the grid."""
+        """Return the pattern itself: its numbers are known, whatever the grid's width."""
         return self

@@ -22,11 +22,11 @@ def predicate_tiles(allowed: Callable[[Tensor, Tensor], Tensor], length: int) ->
     A run lies within QUERIES tokens, so that a mask of all pairs is never in memory.
 
     Args:
-        allowed: predicate of integer query and key indices that broadcast; False for later keys.
-        length: tokens of the slot.
+        allowed: (query indices, key indices), integers that broadcast -> bool tensor; False for later keys.
+        length: number of tokens of the slot.
 
     Yields:
-        Tiles of the slot, with a mask unless all pairs of the tile are allowed.
+        `AttentionTile`s of the slot, with a mask unless all pairs of the tile are allowed.
     """
     for first in range(0, length, QUERIES):
         query_R, key_K = torch.arange(first, min(first + QUERIES, length)), torch.arange(min(first + QUERIES, length))
@@ -46,11 +46,11 @@ def block_tiles(length: int, stride: int) -> Iterator[AttentionTile]:
     """Make tiles of each block with itself, causal.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
+        length: number of tokens of the slot.
+        stride: block length L in tokens.
 
     Yields:
-        Tiles of the slot.
+        `AttentionTile`s of the slot.
     """
     for view in _blocks(length, stride):
         yield AttentionTile(view, view, causal=True)
@@ -60,11 +60,11 @@ def previous_tiles(length: int, stride: int) -> Iterator[AttentionTile]:
     """Make tiles of each block with the complete block before it.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
+        length: number of tokens of the slot.
+        stride: block length L in tokens.
 
     Yields:
-        Tiles of the slot.
+        `AttentionTile`s of the slot.
     """
     for view in _blocks(length, stride, first=1):
         yield AttentionTile(view, _before(view))
@@ -74,11 +74,11 @@ def previous_tail_tiles(length: int, stride: int) -> Iterator[AttentionTile]:
     """Make tiles of a sliding window of L tokens with the block before: offset o attends to offsets o + 1 .. L - 1.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
+        length: number of tokens of the slot.
+        stride: block length L in tokens.
 
     Yields:
-        Tiles of the slot.
+        `AttentionTile`s of the slot.
     """
     for view in _blocks(length, stride, first=1, high=stride - 1):
         mask_RK = torch.ones(len(view.offsets), stride - 1, dtype=torch.bool).triu()
@@ -89,12 +89,12 @@ def column_tiles(length: int, stride: int, strict: bool = False) -> Iterator[Att
     """Make tiles of each offset with the same offset of all blocks, causal.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
+        length: number of tokens of the slot.
+        stride: block length L in tokens.
         strict: if True, a query does not attend to its own token.
 
     Yields:
-        Tiles of the slot.
+        `AttentionTile`s of the slot.
     """
     complete, rest = divmod(length, stride)
     for offsets, blocks in (range(rest), complete + 1), (range(rest, stride), complete):
@@ -108,12 +108,12 @@ def neighbour_tiles(length: int, stride: int, radius: int) -> Iterator[Attention
     """Make tiles of a square neighbourhood on a grid with rows of L tokens, up to self.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
-        radius: rows above, and columns to either side.
+        length: number of tokens of the slot.
+        stride: row length L in tokens.
+        radius: number of rows above, and of columns to either side.
 
     Yields:
-        Tiles of each row with a row 0 .. radius above: column o attends to columns o - radius .. o + radius.
+        `AttentionTile`s of each row with a row 0 .. radius above: column o attends to columns o - radius .. o + radius.
     """
     for rise in range(min(radius, length // stride) + 1):
         for view in _blocks(length, stride, first=rise):
@@ -127,12 +127,12 @@ def own_summary_tiles(length: int, stride: int, width: int) -> Iterator[Attentio
     """Make tiles of the last C offsets of each block with themselves, causal.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
-        width: summary length C.
+        length: number of tokens of the slot.
+        stride: block length L in tokens.
+        width: summary length C in tokens.
 
     Yields:
-        Tiles of the slot.
+        `AttentionTile`s of the slot.
     """
     for view in _blocks(length, stride, low=stride - width):
         yield AttentionTile(view, view, causal=True)
@@ -145,12 +145,12 @@ def earlier_summary_tiles(length: int, stride: int, width: int) -> Iterator[Atte
     meets at exactly one level, so log2(T / L) unmasked tiles cover exactly the allowed pairs.
 
     Args:
-        length: tokens of the slot.
-        stride: block length L.
-        width: summary length C.
+        length: number of tokens of the slot.
+        stride: block length L in tokens.
+        width: summary length C in tokens.
 
     Yields:
-        Tiles of the slot.
+        `AttentionTile`s of the slot.
     """
     half = stride
     while half < length:

@@ -27,14 +27,17 @@ from helicon.gpt.attention.stride_patterns import (
 from helicon.plugins.plugin import Plugin
 from helicon.plugins.registry import Registry
 
+# Classes of patterns by the name in their `form`
 PATTERNS: Registry[type[Any]] = Registry("attention pattern")
 MAX_SPEC_CHARS = 2000  # characters of a list of patterns, which may come from a stranger's bundle
 TRIAL_TOKENS = 8  # tokens that a plugin's predicate is tried on
+# Next item of a list, up to and with its comma: `(LIST)*TIMES` or a spec without brackets; at most 18 digits, so that a
+# stranger's number is cheap to read
 _ITEM = re.compile(r"(?:\((?P<list>[^()]*)\)\*(?P<times>[1-9][0-9]{0,17})|(?P<item>[^(),*]*)),")
 
 
 def register_pattern(pattern: type[AttentionPattern]) -> type[AttentionPattern]:
-    """Register an attention pattern under the name in its `form`; a class decorator.
+    """Register an attention pattern under the name in its `form`; a class decorator, which returns the class.
 
     Args:
         pattern: a frozen dataclass whose `form` has a letter for each of its fields, such as `dilated:L,N`.
@@ -66,9 +69,9 @@ for _pattern in (
 
 
 def parse_pattern(spec: str) -> PatternSpec:
-    """Parse one pattern: `strided:128` to StridedPattern(128), `column` to an UnresolvedPattern; `str` is the inverse.
+    """Parse the text of one pattern to a `PatternSpec`: `strided:128` to StridedPattern(128); `str` is the inverse.
 
-    ValueError lists the forms.
+    `column`, whose width is left to the grid, becomes an UnresolvedPattern. ValueError lists the forms.
     """
     name, colon, numbers = spec.strip().partition(":")
     if name not in PATTERNS:
@@ -104,12 +107,12 @@ def parse_patterns(spec: str, layers: int) -> tuple[PatternSpec, ...]:
     """Parse a list of patterns and tile it over the layers.
 
     Args:
-        spec: patterns separated by commas, such as `dense,local:128`. A bare number belongs to the item before it, and
-            `(a,b)*3` is a, b, a, b, a, b.
+        spec: text of patterns separated by commas, such as `dense,local:128`. A bare number belongs to the item before
+            it, and `(a,b)*3` is a, b, a, b, a, b.
         layers: number of layers.
 
     Returns:
-        One pattern per layer: the list repeated, or cut if it is longer.
+        One `PatternSpec` per layer: the list repeated, or cut if it is longer.
 
     Raises:
         ValueError: the list or one of its patterns cannot be read.
@@ -123,11 +126,11 @@ def plugins_of_patterns(spec: str, layers: int) -> list[Plugin]:
     """List the plugins that define patterns of a list.
 
     Args:
-        spec: patterns as for `parse_patterns`.
+        spec: text of patterns as for `parse_patterns`.
         layers: number of layers.
 
     Returns:
-        Plugins in the order of their patterns' names.
+        A `Plugin` for each pattern that one registered, in the order of their patterns' names.
     """
     names = {item.partition(":")[0].strip() for item in _items(spec, layers)}
     return [plugin for name in sorted(names) if (plugin := PATTERNS.plugin_of(name))]

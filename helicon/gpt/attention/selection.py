@@ -19,6 +19,7 @@ from torch import Tensor
 from helicon.gpt.attention.backends import BACKENDS
 from helicon.gpt.attention.pattern_base import AttentionPattern
 
+# Measured times on CUDA, which come with the package
 TABLE = Path(__file__).with_name("cuda_backends.json")
 MAX_MASKED_TOKENS = 4096  # a mask of 16 million pairs, 16 MB
 
@@ -41,12 +42,12 @@ class TimingKey(NamedTuple):
         """Make the key of a case.
 
         Args:
-            pattern: of the target slot.
-            prefix: positions before the target slot.
-            dtype: of the queries.
+            pattern: `AttentionPattern` of the target slot.
+            prefix: number of positions before the target slot.
+            dtype: `torch.dtype` of the queries.
 
         Returns:
-            The key.
+            The `TimingKey` of such sequences.
         """
         half = dtype in (torch.bfloat16, torch.float16)
         return TimingKey(str(pattern).partition(":")[0], prefix > 0, "bfloat16" if half else "float32")
@@ -79,13 +80,13 @@ class TimingTable(NamedTuple):
 
     @staticmethod
     def read(path: Path = TABLE) -> TimingTable:
-        """Read a table: the inverse of `write`."""
+        """Read a `TimingTable` from a JSON file: the inverse of `write`."""
         table = json.loads(path.read_text(encoding="utf-8"))
         rows = (Timing(TimingKey(r["pattern"], r["prefixed"], r["dtype"]), r["tokens"], r["ms"]) for r in table["rows"])
         return TimingTable(table["measured_on"], tuple(rows))
 
     def write(self, path: Path = TABLE) -> None:
-        """Write the table as JSON, one row per line."""
+        """Write the table to a JSON file, one row per line."""
         rows = ",\n".join(json.dumps({**row.key._asdict(), "tokens": row.tokens, "ms": row.ms}) for row in self.rows)
         text = f'{{"measured_on": {json.dumps(self.measured_on)},\n"rows": [\n{rows}\n]}}\n'
         path.write_text(text, encoding="utf-8")
@@ -94,11 +95,11 @@ class TimingTable(NamedTuple):
         """Rank the backends of a case by the times at the nearest length, nearest in the logarithm.
 
         Args:
-            key: the case.
+            key: `TimingKey` of the case.
             tokens: length T of the sequence.
 
         Returns:
-            Names of backends, fastest first; empty without measurements of the case.
+            Keys of BACKENDS, fastest first; empty without measurements of the case.
         """
         rows = [row for row in self.rows if row.key == key]
         if not rows:
@@ -111,9 +112,9 @@ def select_backend(pattern: AttentionPattern, prefix: int, q_BHTD: Tensor) -> st
     """Choose the backend for a sequence.
 
     Args:
-        pattern: of the target slot.
-        prefix: positions before the target slot.
-        q_BHTD: queries, for their device, dtype and shape.
+        pattern: `AttentionPattern` of the target slot.
+        prefix: number of positions before the target slot.
+        q_BHTD: queries of H heads of width D, T tokens, for their device, dtype and shape.
 
     Returns:
         Name of the backend, a key of BACKENDS.
@@ -128,5 +129,5 @@ def select_backend(pattern: AttentionPattern, prefix: int, q_BHTD: Tensor) -> st
 
 @cache
 def cuda_table() -> TimingTable:
-    """Read the table that comes with the package. Cached."""
+    """Read the `TimingTable` that comes with the package. Cached."""
     return TimingTable.read()

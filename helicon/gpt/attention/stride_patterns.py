@@ -202,10 +202,10 @@ def ceil_div(length: int, stride: int) -> int:
     """Divide, rounding up.
 
     Args:
-        length: tokens.
-        stride: tokens of a block.
+        length: number of tokens.
+        stride: number of tokens of a block.
 
     Returns:
-        Number of blocks, an incomplete one included.
+        Number of blocks, an int, an incomplete one included.
     """
     return -(-length // stride)

@@ -45,11 +45,14 @@ class StridedView:
 
     @property
     def rows(self) -> int:
-        """Rows of a group, before `summary`."""
+        """Number of rows of a group, before `summary` drops some."""
         return len(self.cells if self.transposed else self.offsets)
 
     def view(self, x_BHTD: Tensor) -> Tensor:
-        """View a sequence [B, H, T, D] as [B, G, H, R, D], or [B, G, H, R / L, C, D] with `summary`; never a copy."""
+        """View a sequence [B, H, T, D] as [B, G, H, R, D], or [B, G, H, R / L, C, D] with `summary`; never a copy.
+
+        It has H heads, T tokens and D features; the view has G groups of R rows, and `summary` is (L, C).
+        """
         start = self.origin + self.cells.start * self.size + self.offsets.start
         stop = self.origin + (self.cells.stop - 1) * self.size + self.offsets.stop
         x_BHcDo = x_BHTD[:, :, start:stop].unfold(2, len(self.offsets), self.size)
@@ -71,7 +74,7 @@ class AttentionTile:
         keys: key rows, in as many groups.
         causal: if True, query row r attends to key rows 0..r. Then there are as many queries as keys: kernels differ
             in how they align the diagonal otherwise.
-        mask_RK: True for allowed pairs; None, without `causal`, allows all.
+        mask_RK: bool [query rows, key rows], True for allowed pairs; None, without `causal`, allows all.
     """
 
     queries: StridedView
@@ -84,12 +87,13 @@ def sequence_tiles(slot_tiles: Iterable[AttentionTile], length: int, prefix: int
     """Extend the tiles of a slot to the whole sequence.
 
     Args:
-        slot_tiles: tiles with positions counted from the start of the slot.
-        length: tokens T of the sequence.
-        prefix: positions before the slot.
+        slot_tiles: `AttentionTile`s with positions counted from the start of the slot.
+        length: tokens T of the sequence, prefix included.
+        prefix: number of positions before the slot.
 
     Returns:
-        Tiles of the prefix with itself and of the slot with the prefix, then the slot's tiles behind the prefix.
+        `AttentionTile`s of the prefix with itself and of the slot with the prefix, then those of the slot behind the
+        prefix.
     """
     if prefix == 0:
         return tuple(slot_tiles)
@@ -106,7 +110,7 @@ def tile_mask(tile: AttentionTile, device: torch.device) -> Tensor | None:
     """Return a tile's mask on a device.
 
     Args:
-        tile: the tile.
+        tile: `AttentionTile` of R query rows and K key rows.
         device: of the mask.
 
     Returns:
@@ -122,11 +126,11 @@ def causal_mask(rows: int, device: torch.device) -> Tensor:
     """Make a causal mask. Cached, and shared by all tiles of that size.
 
     Args:
-        rows: queries, and keys.
+        rows: number of queries, and of keys.
         device: of the mask.
 
     Returns:
-        Lower triangle, bool [rows, rows].
+        Bool [rows, rows], True in the lower triangle, diagonal included.
     """
     with torch.inference_mode(False):  # a cached mask may first be used in generation, and later in training
         return torch.ones(rows, rows, dtype=torch.bool, device=device).tril()
@@ -144,7 +148,7 @@ def disjoint(tiles: Sequence[AttentionTile], length: int) -> bool:
     """Check that no query is in two tiles, so that each tile is a complete softmax.
 
     Args:
-        tiles: tiles of a sequence.
+        tiles: `AttentionTile`s of a sequence.
         length: tokens T of the sequence.
 
     Returns:

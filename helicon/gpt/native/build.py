@@ -29,7 +29,7 @@ HASH_CHARS = 16  # hexadecimal digits of a fingerprint in a file name: 64 bits
 
 
 def compiler() -> list[str] | None:
-    """Find a C compiler: $CC, cc, gcc or clang. Return its path and fixed arguments, or None."""
+    """Find a C compiler: $CC, cc, gcc or clang. Return the words of its command, path first, or None."""
     if os.environ.get(NEVER) or sys.platform == "win32":
         return None
     configured = shlex.split(os.environ.get("CC", ""))
@@ -39,7 +39,7 @@ def compiler() -> list[str] | None:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Load the compiled step, compiling it if need be; None without a compiler, or if it fails (told on stderr)."""
+    """Load the compiled step, a ctypes.CDLL, compiling it if need be; None without a compiler, or if it fails."""
     command = compiler()
     if command is None:
         return None

@@ -77,9 +77,9 @@ class NativeStep:
     """Decode step in C: `GPT.step` and `GPT.logits` on a CPU, for weights in float32, bfloat16 or int8.
 
     Args:
-        gpt: a model for which `supported` is true.
-        cache: its KV cache.
-        frame: prefix length and grid width of the layout.
+        gpt: `GPT` for which `supported` is true.
+        cache: its KV `Cache`.
+        frame: `PatternContext`, the prefix length and grid width of the layout.
         threads: number of threads at most; None for PyTorch's number, or fewer for a small model.
     """
 
@@ -122,7 +122,7 @@ class NativeStep:
     def __call__(
         self, ids_B: Tensor, coord_ids_BA: Tensor, position_B: Tensor, vocab_slice: slice, kv_length: int
     ) -> Tensor:  # fmt: skip
-        """Compute logits as DecodeStep does, in float32."""
+        """Compute logits [B, V] as DecodeStep does, in float32."""
         ids, coord_ids, position = (t.to(torch.int64).contiguous() for t in (ids_B, coord_ids_BA, position_B))
         self._model.axes = coord_ids.shape[1]
         table_rows = self._keys(position)
@@ -203,6 +203,6 @@ class NativeStep:
 
 
 def supported(gpt: GPT) -> bool:
-    """Return True if a GPT can run in C: on a CPU, in float32, bfloat16 or int8, on a machine with a compiler."""
+    """Return True if a `GPT` can run in C: on a CPU, in float32, bfloat16 or int8, on a machine with a compiler."""
     weights = gpt.tokens.weight
     return weights.device.type == "cpu" and weights.dtype in KINDS and library() is not None

@@ -31,7 +31,7 @@ class ThreadTuner:
         self._trial: dict[int, list[float]] = {}  # seconds by candidate that is still in; empty between trials
 
     def record(self, seconds: float) -> None:
-        """Record the time of a step with `threads` threads, and set `threads` for the next step."""
+        """Record how many seconds a step with `threads` threads took, and set `threads` for the next step."""
         if len(self.candidates) == 1:
             return
         if self._trial:

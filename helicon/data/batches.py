@@ -86,11 +86,11 @@ class WindowStream:
         self._state = self._rng.bit_generator.state
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number in the stream, window) of batch t; the windows are of similar length."""
+        """Return the items of batch t, of similar length: a list of (number in the stream, row of the window table)."""
         return self.batches.rows(t)
 
     def example(self, window: int) -> int:
-        """Return the number, in the corpus, of the example that a window is cut from."""
+        """Return the number, in the corpus, of the example that a window (row of the window table) is cut from."""
         return int(self.examples[self.windows.pieces[window]])
 
     def windows_at(self, number: int, window: int) -> Windows:
@@ -101,7 +101,7 @@ class WindowStream:
             window: row of the window table.
 
         Returns:
-            A single (example, packed window).
+            ((example number, `PackedSequence`),): a tuple of one pair.
         """
         return ((self.example(window), self.window(number, window)),)
 
@@ -118,7 +118,7 @@ class WindowStream:
             window: row of the window table.
 
         Returns:
-            The packed window, with targets for its own tokens only.
+            A `PackedSequence` of prefix and window, with targets for the window's own tokens only.
         """
         ids, begin, end = self._cut(self.batches.epoch_of(number), window)
         rng = self._draws(number)
@@ -177,7 +177,7 @@ def chosen_examples(corpus: Corpus, val: bool, labels: np.ndarray | None = None)
         labels: label number of each example, int64 [examples]; examples without a label are left out.
 
     Returns:
-        Example numbers, int64 [N].
+        Numbers of the N chosen examples in the corpus, ascending, int64 [N].
     """
     examples = corpus.select(val)
     return examples if labels is None else examples[labels[examples] != NO_LABEL]
@@ -188,11 +188,11 @@ def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.nda
 
     Args:
         sequencer: of the model.
-        layout: of the sequence.
-        ids: local ids by slot.
+        layout: `Layout` of the sequence.
+        ids: slot -> local ids, int64 [T].
 
     Returns:
-        Local ids by slot: the target as it is, words left open, other slots missing.
+        Slot -> local ids, int64 [T]: the target slot as it is, words left open, other slots missing.
     """
     example = {layout.target.name: ids[layout.target.name]}
     for slot in layout.slots[:-1]:
@@ -209,12 +209,12 @@ def augmented(
 
     Args:
         sequencer: of the model.
-        ids: local ids by slot; changed in place.
+        ids: slot -> local ids, int64 [T]; the dict is changed in place.
         rng: of the draws.
         ranges: modality -> ranges of its augmentation; other modalities stay as they are.
 
     Returns:
-        `ids`.
+        `ids`, the same dict.
 
     Raises:
         ValueError: ids that a slot's block does not have.
@@ -252,7 +252,7 @@ class TrainBatches(NumberedBatches[Batch]):
         self.streams, self.first, self.rank, self.world = list(streams), first, rank, world
 
     def batch(self, t: int) -> Batch:
-        """Return batch t, or this process' shard of it."""
+        """Return batch t, a `Batch`: of several processes, the part of this one."""
         index = t % len(self.streams)
         stream = self.streams[index]
         rows = stream.rows(t // len(self.streams))[self.rank :: self.world]
@@ -261,7 +261,7 @@ class TrainBatches(NumberedBatches[Batch]):
 
     @property
     def epoch(self) -> int:
-        """Batches of an epoch, as many as the layout with the most windows needs."""
+        """Number of batches of an epoch, as many as the layout with the most windows needs."""
         return len(self.streams) * max(stream.batches.epoch for stream in self.streams)
 
 
@@ -275,11 +275,12 @@ def val_windows(
         corpus: the examples.
         sequencer: of the model.
         layout: of the sequences.
-        examples: kind of example; `pairs` gives preference pairs instead of single windows.
-        labels: label number of each example, for classifiers: conditions and examples without a label are left out.
+        examples: kind of example; `pairs` gives preference pairs, all others single windows.
+        labels: label number of each example, int64 [examples], for classifiers: conditions and examples without a label
+            are left out.
 
     Yields:
-        ((example, window),), or both sides of a pair.
+        ((example number, `PackedSequence`),), or for pairs two of these: the chosen and the rejected side.
     """
     if examples == "pairs":
         for pair in corpus.select_pairs(val=True):
@@ -302,10 +303,10 @@ def scored_windows(
         sequencer: of the model.
         layout: of the sequence.
         example: number of the example.
-        blind: leave out the conditions.
+        blind: True leaves out the conditions.
 
     Yields:
-        Packed windows; tokens scored before have no target.
+        `PackedSequence`s; tokens scored before have no target.
     """
     room, name = sequencer.target_capacity(layout), layout.target.name
     half = max(1, room // 2)

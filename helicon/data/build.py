@@ -38,14 +38,14 @@ def build(
 
     Args:
         source: files and options.
-        layouts: of the source.
-        scans: files of each layout.
+        layouts: of the source, parsed.
+        scans: a `FolderScan` of the files of each layout.
         pretrained: slot -> tokenizer that is used instead of fitting one.
-        folder: cache; if another process completes it meanwhile, that one is kept.
+        folder: cache to write; if another process completes it meanwhile, that one is kept.
         workers: processes that read and encode.
 
     Returns:
-        The cache as it is loaded.
+        A `Prepared` (tokenizers, corpora, report), as `load_cache` returns it.
 
     Raises:
         DataError: no file of some layout can be read.

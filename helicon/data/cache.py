@@ -23,11 +23,11 @@ PREPARED = "prepared.json"  # index of a cache folder: tokenizer states and repo
 
 
 def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mapping[str, Tokenizer]) -> str:
-    """Return the name of a cache folder: a hash of all that its contents depend on.
+    """Return the name of the cache folder of a source: a hash of all that its contents depend on.
 
     Args:
         source: files and options.
-        scans: of each layout, with the stamps of all files.
+        scans: a `FolderScan` of each layout, with the stamps of all files.
         pretrained: slot -> tokenizer that is used instead of fitting one.
 
     Returns:
@@ -48,11 +48,11 @@ def holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
     """Return whether a complete cache was made with these tokenizers.
 
     Args:
-        folder: cache.
-        kept: by slot.
+        folder: of the cache.
+        kept: slot -> tokenizer.
 
     Returns:
-        True if its tokenizers have the same states.
+        True if its tokenizers have the same slots and states; False also where the cache is missing or damaged.
     """
     try:
         cached = load_cache(folder, kept).tokenizers
@@ -62,14 +62,14 @@ def holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
 
 
 def load_cache(folder: Path, pretrained: Mapping[str, Tokenizer]) -> Prepared:
-    """Load a cache.
+    """Load a cache folder.
 
     Args:
         folder: cache.
         pretrained: slot -> tokenizer, used where its state is that of the cache: codecs have weights that no state has.
 
     Returns:
-        Tokenizers, corpora and report.
+        A `Prepared`: tokenizers, corpora and report.
 
     Raises:
         CorpusError: the cache is missing or damaged.

@@ -37,12 +37,12 @@ def python_command(module: str, function: str, words: Sequence[str]) -> list[str
     The process has the `sys.path` of this one, without the current folder.
 
     Args:
-        module: that has the function.
+        module: dotted name of the module that has the function.
         function: its name; it takes a list of strings and returns the exit status.
         words: its argument.
 
     Returns:
-        Program and arguments for `subprocess`.
+        List of program and arguments, for `subprocess`.
     """
     paths = [path for path in sys.path if path]
     code = (
@@ -56,7 +56,7 @@ def end_with_parent(parent: int | None = None) -> None:
     """Make this process end when its parent ends, also when the parent is killed.
 
     Args:
-        parent: process id; None where `multiprocessing` started this process.
+        parent: process id of the parent; None where `multiprocessing` started this process.
     """
     threading.Thread(target=_watch, args=(parent,), name="end-with-parent", daemon=True).start()
 

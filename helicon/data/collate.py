@@ -23,13 +23,14 @@ def gather(
     """Collate single windows, or pairs of windows: all chosen sides come first, then all rejected ones.
 
     Args:
-        index: of the layout.
-        items: of the batch, with the same number of sides each.
-        labels: label number of each example of the corpus.
-        sequences: of full context that the batch stands for; as many as there are windows unless given.
+        index: of the layout in the schema.
+        items: `Windows` of the batch: each has one (example number, `PackedSequence`), or in all of them two.
+        labels: label number of each example of the corpus, int64 [examples]; None for NO_LABEL everywhere.
+        sequences: number of full-context sequences that the batch stands for; as many as there are windows unless
+            given.
 
     Returns:
-        The padded batch.
+        `Batch` of all windows, padded as by `collate`.
     """
     examples, packed = zip(*(window for side in zip(*items) for window in side))
     return collate(index, packed, examples, labels, sequences)
@@ -42,15 +43,15 @@ def collate(
     """Pad sequences of one layout to the longest; padding has row 0 and is never a target.
 
     Args:
-        index: of the layout.
-        packed: the sequences.
+        index: of the layout in the schema.
+        packed: the P sequences.
         examples: number of the example of each sequence; 0 .. P - 1 unless given.
-        labels: label number of each example of the corpus.
-        sequences: of full context that the batch stands for; P unless given.
+        labels: label number of each example of the corpus, int64 [examples]; None for NO_LABEL everywhere.
+        sequences: number of full-context sequences that the batch stands for; P unless given.
 
     Returns:
-        Batch with ids and targets int64 [P, T], coordinate rows int64 [P, T, A], and lengths, labels and examples
-        int64 [P].
+        Batch of P sequences of at most T tokens with A coordinate axes: ids and targets int64 [P, T], coordinate rows
+        int64 [P, T, A], and lengths, labels and examples int64 [P].
     """
     lengths = np.array([len(p.ids) for p in packed], np.int64)
     real = np.arange(lengths.max()) < lengths[:, None]

@@ -51,7 +51,10 @@ class DataConfig:
         check_val_split(self.val_split)
 
     def ranges(self, modalities: Iterable[str]) -> dict[str, AugmentationRanges]:
-        """Return modality -> ranges of its augmentations; empty with `augment` off.
+        """Return modality name -> ranges of its augmentations; empty with `augment` off.
+
+        Args:
+            modalities: names of those of the data.
 
         Raises:
             DataError: changes that these modalities do not have.
@@ -64,7 +67,7 @@ class DataConfig:
 
 
 def check_val_split(share: float) -> None:
-    """Raise DataError for a validation share outside [0, 1), which would leave nothing to train on."""
+    """Raise DataError for a share of validation files outside [0, 1), which would leave nothing to train on."""
     if not 0 <= share < 1:
         raise DataError(f"--data.val_split must be 0 or more and less than 1, got {share}")
 
@@ -102,13 +105,13 @@ class SequenceDataConfig(DataConfig):
 
     @property
     def of_media(self) -> dict[str, Any]:
-        """Options declared by media that are set: how files are read and tokenizers fitted."""
+        """Options declared by media that are set, name -> value: how files are read and tokenizers fitted."""
         declared = {option.name for option in fields(self)} - {option.name for option in fields(SequenceDataConfig)}
         return {name: value for name in sorted(declared) if (value := getattr(self, name)) is not None}
 
 
 def sequence_data_config() -> type[SequenceDataConfig]:
-    """Return SequenceDataConfig with a field for each option that a medium declares.
+    """Return a subclass of SequenceDataConfig with a field for each option that a medium declares.
 
     None stands for what the tokenizer asks for, such as the size that a codec was trained on, or else for the medium's
     default.

@@ -18,9 +18,9 @@ from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.sequence.layout import Layout
 
 VERSION = 4  # of the shards; others are built again
-INDEX = "corpus.json"
+INDEX = "corpus.json"  # names, labels, split and checksums
 MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
-SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")
+SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")  # name of a file: slot and kind of array
 MAGIC = b"\x93NUMPY\x01\x00"  # of .npy files, version 1.0 (NEP 1)
 HEADER = re.compile(rb"\{'descr': '([<>|][iu][1248])', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n")
 
@@ -76,7 +76,7 @@ class Corpus:
                 same variant; nothing is drawn where no slot has variants.
 
         Returns:
-            Slot -> ids int64 [T].
+            Slot -> local ids of its T tokens, int64 [T].
         """
         draw = rng.random() if rng is not None and self.variants else 0.0
         example = {}
@@ -87,25 +87,29 @@ class Corpus:
         return example
 
     def lengths(self, slot: str) -> np.ndarray:
-        """Return the tokens of a slot in each example, in its first variant, int64 [examples]."""
+        """Return the number of tokens of a slot (name) in each example, in its first variant, int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return lengths[self.variants[slot][:-1]] if slot in self.variants else lengths
 
     def longest(self, slot: str) -> np.ndarray:
-        """Return the tokens of a slot in each example, in its longest variant, int64 [examples]."""
+        """Return the number of tokens of a slot (name) in each example, in its longest variant, int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return np.maximum.reduceat(lengths, self.variants[slot][:-1]) if slot in self.variants else lengths
 
     def select(self, val: bool) -> np.ndarray:
-        """Return the numbers of the validation examples, or of the training examples, int64 [N]."""
+        """Return the numbers of the N validation examples, or with `val` False of the training examples, int64 [N]."""
         return np.flatnonzero(self.val == val)
 
     def tokens(self, val: bool) -> int:
-        """Count the tokens of the target slot in one part of the split."""
+        """Count the tokens of the target slot in the validation part, or with `val` False in the training part."""
         return int(self.lengths(Layout.parse(self.layout).target.name)[self.select(val)].sum())
 
     def select_pairs(self, val: bool) -> np.ndarray:
-        """Return the validation pairs, or the training pairs, int64 [N, 2]; no pair is in both parts."""
+        """Return the N validation pairs, or with `val` False the training pairs; no pair is in both parts.
+
+        Returns:
+            Example numbers (chosen, rejected), int64 [N, 2].
+        """
         return self.pairs[self.val[self.pairs[:, 0]] == val]
 
 
@@ -117,8 +121,9 @@ def write_corpus(
 
     Args:
         folder: of the shards.
-        layout: of the examples.
-        rows: (name, label, whether it is in the validation part, ids by slot) of each example.
+        layout: of the examples, as text.
+        rows: (name, label or None, True in the validation part, slot -> local ids [T] or a list of variants of them) of
+            each example.
         block_sizes: slot -> tokens of its block.
         files: number of the file of each example; empty where each has its own.
         pairs: (chosen, rejected) example numbers.
@@ -172,7 +177,7 @@ def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
         what: beginning of the error message.
 
     Returns:
-        Unsigned integers [T].
+        The same ids, uint8, uint16, uint32 or uint64 [T].
 
     Raises:
         ValueError: ids outside 0 .. size - 1.
@@ -193,14 +198,14 @@ def _smallest(size: int) -> tuple[np.dtype, bool]:
 
 
 def read_corpus(folder: Path, check: bool = True) -> Corpus:
-    """Open shards; ids are memory-mapped.
+    """Open the shards of a folder; ids are memory-mapped.
 
     Args:
         folder: of the shards.
-        check: compare checksums, for which everything is read once.
+        check: True compares checksums, for which everything is read once.
 
     Returns:
-        The corpus.
+        A `Corpus`.
 
     Raises:
         CorpusError: shards that cannot be used, with the reason.

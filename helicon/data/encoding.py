@@ -29,7 +29,7 @@ ENCODED_AT_ONCE, ENCODED_AT_ONCE_BYTES = 1024, 32 << 20
 
 @dataclass(frozen=True)
 class StatisticsJob:
-    """Job that surveys media for fitting: for each modality, one survey of each variant of an example."""
+    """Job that surveys media for fitting: modality -> list of surveys, one of each variant of an example."""
 
     modalities: Sequence[str]
 
@@ -107,7 +107,7 @@ class EncodingJob:
 
     Attributes:
         layout: of the examples.
-        modalities: slot -> modality.
+        modalities: slot -> name of its modality.
         coders: of the slots that are encoded in this job.
     """
 
@@ -157,12 +157,12 @@ def encode(
     Args:
         reader: of the entries.
         layout: of the examples.
-        modalities: slot -> modality of the slots that are encoded.
-        tokenizers: by slot.
+        modalities: slot -> name of the modality, of the slots that are encoded.
+        tokenizers: slot -> tokenizer.
         names: slot -> name of its tokenizer in the registry, for error messages.
 
     Yields:
-        (entry, encoded document) in order; several documents of one entry follow each other.
+        (`Entry`, `EncodedExample`, its document encoded) in order; several documents of one entry follow each other.
     """
     room = most_ids(layout, tokenizers)
     coders = [
@@ -189,10 +189,10 @@ def grouped(pieces: Iterable[tuple[Entry, EncodedExample]]) -> Iterator[list[tup
     """Group consecutive documents for encoding in batches.
 
     Args:
-        pieces: (entry, document) in order.
+        pieces: (`Entry`, `EncodedExample`) in order.
 
     Yields:
-        Lists of at most ENCODED_AT_ONCE documents that end where their media reach ENCODED_AT_ONCE_BYTES.
+        Lists of the same pairs, at most ENCODED_AT_ONCE, that end where their media reach ENCODED_AT_ONCE_BYTES.
     """
     group: list[tuple[Entry, EncodedExample]] = []
     taken = 0
@@ -211,10 +211,10 @@ def paired(name: str, media: Any) -> Any:
 
     Args:
         name: of the modality.
-        media: an object, or its variants.
+        media: an object of the modality, such as a `str` of text, or `Variants` of it.
 
     Returns:
-        The converted object or variants.
+        The converted object, or `Variants` of converted ones.
     """
     modality = registry.get(name)
     with registry.MODALITIES.running(name):

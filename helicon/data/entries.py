@@ -46,14 +46,14 @@ class Entry:
 
     @property
     def stamps(self) -> list[Any]:
-        """Key of the token cache: name, each file's suffix, size and modification time, label, texts and pair."""
+        """List that is the entry's part of the cache key: name, modality -> stamp of its file, label, texts, side."""
         files = {m: stamp(file) for m, file in sorted(self.files.items())}
         return [self.name, files, self.label, self.texts, self.side]
 
 
 @dataclass
 class FolderScan:
-    """Entries in order of name, skipped files with the reason, and lines for the report."""
+    """Entries in order, skipped file -> reason, and lines for the report."""
 
     entries: list[Entry]
     skipped: dict[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class FolderScan:
 
 
 def stamp(file: File) -> list[Any]:
-    """Return values that change with the file: suffix, size, and modification time in ns."""
+    """Return values that change with the file: [suffix, bytes, modification time in ns], of a `Member` its `stamp`."""
     if isinstance(file, Member):
         return file.stamp
     stat = file.stat()
@@ -69,12 +69,12 @@ def stamp(file: File) -> list[Any]:
 
 
 def size(file: File) -> int:
-    """Return the size of a file in bytes."""
+    """Return the size of a file (path or `Member` of a shard) in bytes."""
     return file.size if isinstance(file, Member) else file.stat().st_size
 
 
 def at_path(file: File) -> AbstractContextManager[Path]:
-    """Provide a path to a file during the block: its own, or a temporary copy out of its shard."""
+    """Provide a `Path` to a file during the `with` block: its own, or for a `Member` a temporary copy."""
     return file.unpacked() if isinstance(file, Member) else nullcontext(file)
 
 
@@ -82,11 +82,11 @@ def accepted(file: File, modalities: Sequence[Modality]) -> Modality | None:
     """Find the modality of a file by its suffix.
 
     Args:
-        file: on disk or in a shard.
+        file: path, or `Member` of a shard.
         modalities: in order of precedence.
 
     Returns:
-        The first modality that reads files of this suffix, or None.
+        The first `Modality` that reads files of this suffix, or None.
     """
     return next((m for m in modalities if file.suffix.lower() in m.suffixes), None)
 
@@ -99,12 +99,12 @@ def matched(
     Args:
         name: of the entry.
         label: of the entry.
-        files: of the stem.
+        files: paths, or `Member`s of a shard, of the stem.
         modalities: all of which are needed.
-        skipped: receives files that are left over, with the reason.
+        skipped: receives file name -> reason for those that are left over.
 
     Returns:
-        The entry, with the file of the first accepted suffix of each modality; None where a modality has no file.
+        An `Entry`, with the file of the first accepted suffix of each modality; None where a modality has no file.
     """
     candidates: dict[str, list[File]] = {}
     for file in files:

@@ -22,11 +22,11 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
 
     Args:
         root: folder, or a single file.
-        modalities: that an entry needs; those that are in no file, such as labels, are passed over.
+        modalities: `Modality` objects that an entry needs; those that are in no file, such as labels, are passed over.
         manifest: file that lists the entries instead (see `scan_manifest`).
 
     Returns:
-        Entries in order of name, and skipped files.
+        `FolderScan`: entries in order of name, and skipped file -> reason.
 
     Raises:
         DataError: nothing is found, or the manifest cannot be read.
@@ -94,7 +94,7 @@ def _label(path: PurePath) -> str | None:
 
 
 def share(name: str) -> float:
-    """Hash a name to a number in [0, 1)."""
+    """Hash a name to a float in [0, 1); names with the smallest numbers are for validation."""
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:7], "big") / 2**56
 
 
@@ -103,10 +103,11 @@ def split(names: Sequence[str], fraction: float) -> list[bool]:
 
     Args:
         names: of the examples; equal names are in one part.
-        fraction: names whose hash is below are in the validation part.
+        fraction: share for validation, 0 to 1: names whose hash (`share`) is below it are in that part.
 
     Returns:
-        True for each name in the validation part. Neither part is empty if there are two names and fraction > 0.
+        List of bool, one for each name: True in the validation part. Neither part is empty if there are two names and
+        fraction > 0.
     """
     shares = {name: share(name) for name in names}
     val = {name for name, x in shares.items() if x < fraction}

@@ -25,7 +25,7 @@ class Walk:
 
 
 def walk(root: Path) -> Walk:
-    """Find all regular files below a folder, except hidden ones and those in hidden folders.
+    """Find all regular files below a folder, except hidden ones and those in hidden folders; return a `Walk`.
 
     Links are followed last, in order of name, after all real folders: a folder is found by its own name if it has one.
     Other kinds of files, and folders that cannot be read, are skipped with the reason.
@@ -87,7 +87,7 @@ def parts_to_follow(name: str, bases: set[Path]) -> int:
     """Count the parts of a name that may lead out of the data folder.
 
     Args:
-        name: of a manifest.
+        name: of a file in a manifest.
         bases: absolute paths of the data folder.
 
     Returns:
@@ -102,9 +102,9 @@ def escapes(name: str, root: Path, resolved: dict[str, Path]) -> bool:
     """Resolve a name below a folder on the disk and return whether it leads out of the folder.
 
     Args:
-        name: of a manifest.
+        name: of a file in a manifest, relative to the root or absolute.
         root: data folder.
-        resolved: cache of resolved folders; updated in place.
+        resolved: cache, folder as written -> resolved path; updated in place.
 
     Returns:
         True for names outside of the root, and for those that cannot be resolved.

@@ -15,12 +15,12 @@ def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Exampl
     part in every stage of a training. Preference pairs that share a prompt or a file are one unit (union-find).
 
     Args:
-        names: of the examples.
-        entries: of the examples.
+        names: of each example.
+        entries: `Entry` of each example.
         examples: kind of example.
 
     Returns:
-        Name of each example's unit.
+        Name of the unit of each example, a list as long as `names`.
     """
     unit_names = [entry.name if examples == "labelled" else name for name, entry in zip(names, entries)]
     stems = [w.removesuffix(next(iter(entry.files.values())).suffix) for w, entry in zip(unit_names, entries)]
@@ -41,14 +41,22 @@ def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Exampl
 
 
 def file_numbers(entries: Sequence[Entry]) -> list[int]:
-    """Return the number of each example's file; empty where each example has its own file."""
+    """Return a list of the number of each example's file, from 0; [] where each example has its own file.
+
+    Args:
+        entries: `Entry` of each example; documents of one file have the same object.
+    """
     numbers: dict[int, int] = {}
     file_ids = [numbers.setdefault(id(entry), len(numbers)) for entry in entries]
     return file_ids if len(numbers) < len(file_ids) else []
 
 
 def paired_examples(entries: Sequence[Entry]) -> list[tuple[int, int]]:
-    """Return the (chosen, rejected) example numbers of each pair whose both sides could be read."""
+    """Return the (chosen, rejected) example numbers of each pair whose both sides could be read.
+
+    Args:
+        entries: `Entry` of each example, in order of the example numbers.
+    """
     sides: dict[str, dict[bool, int]] = {}
     for number, entry in enumerate(entries):
         if entry.side:

@@ -23,10 +23,10 @@ def with_labels(scan: FolderScan, labels: Sequence[str], path: str) -> FolderSca
     Args:
         scan: of a folder.
         labels: accepted labels; empty for any.
-        path: of the folder, for the message.
+        path: name of the folder, for the message.
 
     Returns:
-        The scan with the other entries skipped.
+        A new `FolderScan`, in which the other entries are skipped, with the reason.
 
     Raises:
         DataError: no entry is left.
@@ -51,10 +51,10 @@ def without_style(layouts: Sequence[Layout], labels: Iterable[Iterable[str | Non
 
     Args:
         layouts: of the model.
-        labels: of the files of each layout.
+        labels: for each layout the label of each of its files, None without one.
 
     Returns:
-        A line that names the slot, or None.
+        Message of one line that names slot and layout; None where every such condition has some label.
     """
     for layout, labels_of_layout in zip(layouts, labels):
         of_labels = [s for s in layout.all_slots if not registry.for_slot(s, layout.all_slots).in_files]
@@ -68,10 +68,10 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
 
     Args:
         corpora: of all layouts.
-        path: of the folder, for the message.
+        path: name of the folder, for the message.
 
     Returns:
-        The labels in order of name.
+        Tuple of the different labels, sorted.
 
     Raises:
         DataError: fewer than two or too many labels, a label with one file only, or one that is in the validation part
@@ -107,7 +107,7 @@ def label_numbers(corpus: Corpus, labels: Sequence[str]) -> np.ndarray:
         labels: list that the numbers index.
 
     Returns:
-        int64 [examples]; NO_LABEL where an example has none of the labels.
+        int64 [examples], index of each example's label in `labels`; NO_LABEL where an example has none of the labels.
     """
     numbers = {label: i for i, label in enumerate(labels)}
     return np.array([NO_LABEL if label is None else numbers.get(label, NO_LABEL) for label in corpus.labels], np.int64)

@@ -75,11 +75,11 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
 
     Args:
         root: folder that file names are relative to.
-        modalities: that an entry needs.
+        modalities: `Modality` objects that an entry needs.
         manifest: CSV, JSONL or JSON file.
 
     Returns:
-        Entries in order of the manifest, skipped rows, and notes.
+        `FolderScan`: entries in order of the manifest, skipped row or file -> reason, and notes for the report.
 
     Raises:
         DataError: the manifest cannot be read.

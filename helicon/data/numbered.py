@@ -21,12 +21,12 @@ class NumberedBatches(IterableDataset[BatchT], ABC, Generic[BatchT]):
 
     @abstractmethod
     def batch(self, t: int) -> BatchT:
-        """Return batch t, or this process' shard of it."""
+        """Return batch number t, from 0 on: of several processes, the part of this one."""
 
     @property
     @abstractmethod
     def epoch(self) -> int:
-        """Batches after which every training item has come at least once, up to the random order of batches."""
+        """Number of batches in which every training item comes at least once, up to the random order of batches."""
 
     def __iter__(self) -> Iterator[BatchT]:
         worker = get_worker_info()

@@ -35,7 +35,14 @@ class EpochOrder:
         return len(self.items)
 
     def at(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the items of consecutive numbers, int64 [n]."""
+        """Return the items at consecutive numbers of the endless order.
+
+        Args:
+            numbers: consecutive, ascending, from 0 on, int64 [n].
+
+        Returns:
+            Items, int64 [n].
+        """
         first, last = numbers[0] // len(self), numbers[-1] // len(self)
         orders = np.concatenate([self._order(epoch) for epoch in range(first, last + 1)])
         return orders[numbers - first * len(self)]
@@ -55,7 +62,8 @@ def full_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
         tokens: of a batch at most, padding included.
 
     Returns:
-        Window indices of each batch; a window longer than `tokens` is a batch of its own.
+        List of batches, each the indices of its windows in `lengths`, int64 [n]; a window longer than `tokens` is a
+        batch of its own.
     """
     order, batches = np.argsort(lengths, kind="stable"), []
     while len(order):
@@ -72,8 +80,8 @@ class LengthBucket:
     """Windows of similar length.
 
     Attributes:
-        windows: indices, ascending.
-        size: windows of a batch.
+        windows: indices of the windows, ascending, int64 [n].
+        size: number of windows in a batch.
         limit: tokens that each window of a batch may have.
     """
 
@@ -93,7 +101,8 @@ def buckets(lengths: np.ndarray, batch: int, context: int) -> list[LengthBucket]
         context: tokens of a full sequence; a batch never has more than batch x context tokens, padding included.
 
     Returns:
-        The buckets, which contain each window once.
+        `LengthBucket`s (window indices, windows a batch, tokens a window at most), longest windows first; each window
+        is in one.
     """
     order, tokens = np.argsort(-lengths, kind="stable"), batch * context
     falling = lengths[order]
@@ -135,7 +144,7 @@ class Batches:
         self._tails = list(accumulate(reversed(self._weights)))[::-1]
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number, item) of batch t; no two windows have the same number."""
+        """Return the windows of batch t, a list of (number in the stream, item); no two have the same number."""
         group, place = divmod(t, GROUP)
         order = np.random.default_rng((self.seed, 1, group)).permutation(GROUP)
         k, turn = self._turn(group * GROUP + int(order[place]))
@@ -144,11 +153,11 @@ class Batches:
 
     @property
     def epoch(self) -> int:
-        """Batches of an epoch, in which every item comes once, up to whole batches of each bucket; at least 1."""
+        """Number of batches in which every item comes once, up to whole batches of each bucket; at least 1."""
         return max(1, -(len(self._weights) - self._tails[0] >> 20))  # each share is rounded up by less than one unit
 
     def epoch_of(self, number: int) -> int:
-        """Return the epoch of a window number within its bucket."""
+        """Return the epoch, from 0, that a number of `rows` belongs to; each bucket counts its own epochs."""
         turn, k = divmod(number, len(self.buckets))
         return turn // len(self.epochs[k])
 

@@ -37,11 +37,11 @@ class PairStream:
 
     @property
     def sequences(self) -> int:
-        """Sequences of full context that a batch stands for, two for each pair."""
+        """Number of full-context sequences that a batch stands for, two for each pair."""
         return 2 * self.batch
 
     def rows(self, t: int) -> list[tuple[int, int]]:
-        """(number in the stream, pair) of batch t; the pairs are of similar length."""
+        """Return the items of batch t, of similar length: a list of (number in the stream, row of `pairs`)."""
         return self.batches.rows(t)
 
     def windows_at(self, number: int, pair: int) -> Windows:
@@ -52,7 +52,7 @@ class PairStream:
             pair: row of `pairs`.
 
         Returns:
-            (example, packed window) of the chosen and the rejected side.
+            Two (example number, `PackedSequence`): the chosen and the rejected side.
         """
         return pair_windows(self.corpus, self.sequencer, self.layout, self.pairs[pair])
 
@@ -64,9 +64,9 @@ def pair_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout, pair: Ite
         corpus: the examples.
         sequencer: of the model.
         layout: of the sequences.
-        pair: numbers of the chosen and the rejected example.
+        pair: (chosen, rejected) example numbers.
 
     Returns:
-        (example, packed window) of each, from its beginning, cut at the context.
+        Two (example number, `PackedSequence`), the chosen one first: each from its beginning, cut at the context.
     """
     return tuple((int(i), sequencer.pack(layout, corpus.example(int(i)), plan=False)) for i in pair)

@@ -32,12 +32,12 @@ def prepare(
     Args:
         source: files and options.
         pretrained: slot -> tokenizer to use instead of fitting one, with the folder's labels added if `source.grow`.
-        log: receives progress messages.
+        log: called with each progress message.
         kept: slot -> tokenizer of an earlier call for the same source; used unchanged even if the folder has changed.
-        processes: that read and encode where there is much to do; all cores unless given.
+        processes: number of processes that read and encode where there is much to do; all cores unless given.
 
     Returns:
-        Tokenizers, corpora and report.
+        A `Prepared`: tokenizers, corpora and report.
 
     Raises:
         DataError: nothing can be read, or the folder does not fit the source's kind of example.

@@ -15,9 +15,9 @@ class Prepared:
     """Result of preparing a source.
 
     Attributes:
-        tokenizers: by slot.
+        tokenizers: slot -> tokenizer.
         tokenizer_names: slot -> name in the registry.
-        corpora: one for each layout.
+        corpora: one for each layout, in their order.
         files: number of files read.
         skipped: file -> reason.
         repaired: event -> count, over all files read.
@@ -33,7 +33,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """Return the report: files read and skipped with reasons, repairs, tokens of both parts."""
+        """Return the report as lines of text: files read and skipped with reasons, repairs, tokens of both parts."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
         lines += [
             f"  skipped  {printable(name, MAX_QUOTED)}: {reason}" for name, reason in list(self.skipped.items())[:20]

@@ -20,7 +20,7 @@ from helicon.data.packing import EpochOrder
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.augment_sounds import SoundAugmentation
 
-UNCHANGED = SoundAugmentation()
+UNCHANGED = SoundAugmentation()  # where nothing is drawn
 
 
 class Pictures:
@@ -36,12 +36,12 @@ class Pictures:
         self.corpus, self.slot, self.size = corpus, slot, size
 
     def batch(self, examples: Sequence[int] | np.ndarray) -> Tensor:
-        """Return pictures by example number, uint8 [B, 3, size, size]."""
+        """Return the pictures of B example numbers, RGB 0 .. 255, uint8 [B, 3, size, size]."""
         pixels = np.stack([self.corpus.example(int(i))[self.slot] for i in examples]).astype(np.uint8)
         return rearrange(torch.from_numpy(pixels), "b (h w c) -> b c h w", h=self.size, c=3).contiguous()
 
     def mean(self, examples: Sequence[int] | np.ndarray) -> Tensor:
-        """Return the mean picture, float64 [3, size, size]."""
+        """Return the mean of the pictures of these example numbers, RGB 0 .. 255, float64 [3, size, size]."""
         total = torch.zeros(3, self.size, self.size, dtype=torch.float64)
         for start in range(0, len(examples), 256):
             total += self.batch(examples[start : start + 256]).double().sum(0)
@@ -68,11 +68,11 @@ class Sounds:
 
         Args:
             example: number of the sound.
-            start: first sample.
-            length: samples; to the end unless given.
+            start: number of the first sample.
+            length: number of samples S; to the end unless given.
 
         Returns:
-            float32 [C, S] in [-1, 1], shorter than `length` where the sound ends.
+            float32 [C, S] in [-1, 1], S less than `length` where the sound ends.
         """
         first = self.corpus.offsets[self.slot][example]
         end = int(self.lengths[example]) if length is None else min(start + length, int(self.lengths[example]))
@@ -106,14 +106,14 @@ class RawBatches(NumberedBatches[Tensor]):
         Args:
             chosen: item numbers, int64 [B].
             epochs: epoch of each item, int64 [B]; seeds what is drawn anew in each epoch.
-            changes: augmentation of each item; empty without ranges.
+            changes: augmentation drawn for each item; empty without ranges.
 
         Returns:
-            [B, ...].
+            [B, ...], of a type that the medium has.
         """
 
     def batch(self, t: int) -> Tensor:
-        """Return batch t, or this process' shard of it."""
+        """Return batch t, [B, ...] as `items` loads it: of several processes, the part of this one."""
         numbers, mine = np.arange(t * self.size, (t + 1) * self.size), slice(self.rank, None, self.world)
         rng = np.random.default_rng((self.seed, 1, t))
         changes = [self.ranges.draw(rng) for _ in numbers] if self.ranges else []
@@ -121,7 +121,7 @@ class RawBatches(NumberedBatches[Tensor]):
 
     @property
     def epoch(self) -> int:
-        """Batches of an epoch, rounded up; the last one continues with the next epoch."""
+        """Number of batches of an epoch, rounded up; the last one continues with the next epoch."""
         return -(-len(self.epochs) // self.size)
 
 
@@ -141,10 +141,10 @@ class PictureBatches(RawBatches):
         Args:
             chosen: example numbers, int64 [B].
             epochs: unused.
-            changes: augmentation of each picture; empty for none.
+            changes: `PictureAugmentation` of each picture; empty for none.
 
         Returns:
-            uint8 [B, 3, size, size].
+            RGB 0 .. 255, uint8 [B, 3, size, size].
         """
         pixels = self.pictures.batch(chosen)
         return torch.stack([change.changed(picture) for change, picture in zip(changes, pixels)]) if changes else pixels
@@ -179,10 +179,10 @@ class SoundBatches(RawBatches):
         Args:
             chosen: window numbers, int64 [B].
             epochs: epoch of each window, int64 [B]; seeds its offset.
-            changes: augmentation of each window; where it changes the speed, more or less of the sound is read.
+            changes: `SoundAugmentation` of each window; where it changes the speed, more or less of the sound is read.
 
         Returns:
-            float32 [B, C + 1, S].
+            float32 [B, C + 1, S] of S samples: C channels in [-1, 1], and last the mask, 1 for sound and 0 for padding.
         """
         windows = torch.zeros(len(chosen), self.sounds.channels + 1, self.window)
         for row, (number, epoch) in enumerate(zip(chosen.tolist(), epochs.tolist())):

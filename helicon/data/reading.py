@@ -28,12 +28,12 @@ class Variants(tuple[Any, ...]):
 
 
 def variants(media: Any) -> list[Any]:
-    """Return the media of one example as a list: the variants, or the only one."""
+    """Return the media of one example as a list: the members of a `Variants`, or else `media` as the only one."""
     return list(media) if isinstance(media, Variants) else [media]
 
 
 def is_multimodal(modalities: Iterable[str]) -> bool:
-    """Return True if several of the modalities are in files, so that the files of an example belong together."""
+    """Return True if several of these names are of modalities in files, whose files make one example together."""
     return sum(registry.get(name).in_files for name in modalities) > 1
 
 
@@ -42,7 +42,7 @@ def keep_media(entry: Entry, media: Media) -> Media:
 
     Args:
         entry: unused.
-        media: of the entry.
+        media: modality name -> media of the entry.
 
     Returns:
         `media`.
@@ -129,11 +129,11 @@ class Reader:
 
         Args:
             what: label of the progress bar.
-            make: processes the media of an entry.
-            keep: keep small media for another pass.
+            make: function of an entry and its media (modality name -> media); picklable.
+            keep: True keeps media in memory for another pass, where all are at most KEPT_BYTES.
 
         Yields:
-            (entry, output of `make`) in order.
+            (`Entry`, output of `make`) in order.
 
         Raises:
             PluginError: a plugin fails, which it would for each file.
@@ -169,7 +169,7 @@ class Reader:
 
 
 def bytes_of(entry: Entry) -> int:
-    """Return the size of the files (bytes) and texts (characters) of an entry."""
+    """Return the size of an `Entry`: bytes of its files plus characters of its texts."""
     return sum(map(size, entry.files.values())) + sum(map(len, entry.texts))
 
 
@@ -179,10 +179,11 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
     Args:
         entry: files and texts.
         modalities: names of those that are read.
-        options: of reading, by name.
+        options: of reading, name -> value.
 
     Returns:
-        Media and repairs, or the file that cannot be read and the reason.
+        `ReadResult` with `media` (modality name -> media), `repaired` and `bytes`; or with `file` that cannot be read,
+        and `reason`.
 
     Raises:
         PluginError: a plugin fails.

@@ -17,7 +17,7 @@ SUFFIX = ".tar"
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 COMPRESSED = "compressed shard: refused, its files cannot be read in place; store it as plain .tar"
 MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
-PICKLES = frozenset({".pkl", ".pickle", ".pyd", ".pth", ".pt"})
+PICKLES = frozenset({".pkl", ".pickle", ".pyd", ".pth", ".pt"})  # reading a pickle can run code
 BLOCK = 512  # bytes of a tar header, and alignment of files
 MAX_NAME_BYTES = 1 << 20  # bytes of an extended header, which is read whole
 COPY_BYTES = 1 << 20  # copied at a time
@@ -45,7 +45,7 @@ class Member:
 
     @property
     def suffix(self) -> str:
-        """Last dot of the name and what follows it."""
+        """Last dot of the name and what follows it, such as `.png`."""
         return PurePosixPath(self.name).suffix
 
     @property
@@ -56,13 +56,13 @@ class Member:
 
     @property
     def stamp(self) -> list[Any]:
-        """Suffix, offset and size, and the size and modification time of the shard."""
+        """List of suffix, offset, size, size of the shard (bytes) and its modification time (ns)."""
         shard = self.shard.stat()
         return [self.suffix, self.offset, self.size, shard.st_size, shard.st_mtime_ns]
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """Provide a temporary copy with the same suffix during the block.
+        """Provide the path of a temporary copy with the same suffix during the `with` block.
 
         Raises:
             OSError: the shard cannot be read, or the disk is full.
@@ -104,7 +104,7 @@ def read_shard(shard: Path) -> tuple[list[Member], dict[str, str]]:
         shard: uncompressed tar file.
 
     Returns:
-        The members in order, and skipped name -> reason.
+        (`Member`s in order, name of a skipped file -> reason).
     """
     members: list[Member] = []
     skipped: dict[str, str] = {}

@@ -22,11 +22,11 @@ class DataSource:
 
     Attributes:
         path: folder or file.
-        layouts: specs, one corpus each.
+        layouts: as text, such as `style[3] music`; one corpus each.
         tokenizers: slot -> tokenizer name; the modality's first one unless given.
-        options: of reading and fitting, by name.
+        options: of reading and fitting, name -> value.
         manifest: lists the files instead of a search.
-        val_split: share of the validation part.
+        val_split: share of the validation part, 0 to 1.
         cache: folder of caches; the user's unless given.
         grow: add the labels of the folder to pretrained tokenizers; False for measuring.
         examples: kind of example. For `labelled`, only the target slot is read, so that other media are not needed, and
@@ -53,12 +53,12 @@ class DataSource:
 
         Args:
             config: paths and split.
-            layouts: specs.
+            layouts: as text, such as `style[3] music`.
             tokenizers: slot -> tokenizer name.
-            options: of reading and fitting, by name.
+            options: of reading and fitting, name -> value.
 
         Returns:
-            A source with the other fields at their defaults.
+            A `DataSource` with the other fields at their defaults.
         """
         manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
         return DataSource(
@@ -77,7 +77,7 @@ def slots_of(layout: Layout, examples: Examples = "sequences") -> list[str]:
 
     Args:
         layout: of the examples.
-        examples: kind of example.
+        examples: kind of example, such as `labelled`.
 
     Returns:
         Names of all slots, or of the target alone for `labelled`.
@@ -93,7 +93,7 @@ def modalities_of(layout: Layout, examples: Examples = "sequences") -> list[Moda
         examples: kind of example.
 
     Returns:
-        Each modality once, in order of the slots.
+        List of `Modality` objects, each once, in order of the slots.
 
     Raises:
         DataError: the target slot is in no file, such as a label.
@@ -112,7 +112,7 @@ def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
         layouts: of the model; those without the slot are ignored.
 
     Returns:
-        The modality.
+        The `Modality`.
 
     Raises:
         DataError: the layouts give different modalities.
@@ -125,7 +125,12 @@ def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
 
 
 def tokenizer_names_of(source: DataSource) -> dict[str, str]:
-    """Return slot -> tokenizer name for each slot of the source's layouts."""
+    """Return slot -> tokenizer name for each slot of the layouts of a `DataSource`.
+
+    Raises:
+        DataError: the source names a tokenizer for a slot that no layout has.
+        ValueError: no tokenizer of that name for the slot.
+    """
     layouts = [Layout.parse(spec) for spec in source.layouts]
     slots = dict.fromkeys(slot for layout in layouts for slot in layout.all_slots)
     for slot, name in source.tokenizers.items():

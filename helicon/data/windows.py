@@ -25,7 +25,7 @@ class WindowTable:
 
     Attributes:
         size: targets of a window at most.
-        pieces: example of each window, int64 [N].
+        pieces: number of the example of each of the N windows, int64 [N].
         parts: LONGER, SHORTER, MIDDLE, MIDDLE + 1, ... of its example, int64 [N].
         targets: of each window at most, int64 [N].
         first: bounds of each example in the windows, int64 [P + 1].
@@ -42,11 +42,11 @@ class WindowTable:
         """Divide examples into windows.
 
         Args:
-            targets_P: targets of each example, 1 or more, int64 [P].
+            targets_P: number of targets (tokens to predict) of each of P examples, 1 or more, int64 [P].
             size: targets of a window at most.
 
         Returns:
-            The table.
+            A `WindowTable`.
         """
         full, rest = np.divmod(targets_P - 1, size)
         rest += 1  # targets of the last window where all before it are full
@@ -70,10 +70,11 @@ class WindowTable:
 
         Args:
             piece: number of the example.
-            limits_N: targets that each window may have in its batches, int64 [N]; applies to first and last windows.
+            limits_N: targets that each of the N windows may have in its batches, int64 [N]; applies to first and last
+                windows.
 
         Returns:
-            Targets.
+            Number of targets.
         """
         first, end = self.first[piece : piece + 2]
         return int(limits_N[first:end][:MIDDLE].sum()) + self.size * max(0, int(end - first) - MIDDLE)
@@ -83,12 +84,13 @@ class WindowTable:
 
         Args:
             window: row of the table.
-            targets: of the example as augmented, at most its capacity.
-            limits_N: targets that each window may have in its batches, int64 [N].
+            targets: number of them in the example as augmented, at most its capacity.
+            limits_N: targets that each of the N windows may have in its batches, int64 [N].
             rng: of the cut; the same state for all windows of the example, so that each target is in one of them.
 
         Returns:
-            First target of the window and end of its targets; equal where augmentation has made the example too short.
+            (first target of the window, end of its targets), counted in the example; equal where augmentation has made
+            the example too short.
         """
         piece, part = self.pieces[window], self.parts[window]
         first, count = self.first[piece], self.first[piece + 1] - self.first[piece]

@@ -63,12 +63,12 @@ class Workers:
         """Map a function over tasks.
 
         Args:
-            work: function of a task; picklable.
+            work: function of a task, whose result has a size `bytes`; picklable.
             tasks: taken as they are needed; a caller that takes no results is waited for.
-            sizes: bytes of files of each task, for estimating the time.
+            sizes: of each task, bytes of files it reads, for estimating the time; as many tasks are done.
 
         Yields:
-            work(task) of each task, in order.
+            Results of `work`, one a task, in order.
         """
         tasks, left, done, spent = iter(tasks), sum(sizes), 0, 0.0
         for number, size in enumerate(sizes):
@@ -92,7 +92,7 @@ class Workers:
         return self._pool is not None
 
     def start(self) -> None:
-        """Start the pool in the background."""
+        """Start the processes of the pool, without waiting for them."""
         # Spawned, because a forked child of a process whose threads hold locks can hang
         context = multiprocessing.get_context("spawn")
         with safe_path():
@@ -114,14 +114,14 @@ def shared(
     Tasks are sent in chunks of about CHUNK_BYTES of results, by the size of those that came back so far.
 
     Args:
-        work: function of a task; picklable.
+        work: function of a task, whose result has a size `bytes`; picklable.
         tasks: taken as they are needed.
         count: number of tasks.
         pool: that computes.
-        processes: of the pool.
+        processes: number of them in the pool.
 
     Returns:
-        Generator of work(task) of each task, in order.
+        Generator of the results of `work`, one a task, in order.
     """
     most = max(1, min(MAX_CHUNK_TASKS, count // (4 * processes)))
     packed = pickle.dumps(work)  # once, and by `pickle`: the pool's pickler would share tensors by files that stay open

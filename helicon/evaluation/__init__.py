@@ -3,4 +3,6 @@
 In come a `Bundle` (or an n-gram or codec) and files; out come frozen results that save themselves as JSON or media, and
 that commands print. Nothing here trains. Open `measure.py` first (`helicon eval`), then `losses.py`; the rest are one
 file a measurement.
+
+The columns of `helicon eval`: `losses.LayoutLoss.as_json` has the figures, `commands/evaluate.py` lays them out.
 """

@@ -31,8 +31,8 @@ class Classification:
     """Predicted labels of a file.
 
     Attributes:
-        file: the file.
-        probabilities: probability of each label, the likeliest first.
+        file: path of the file.
+        probabilities: label -> probability in [0, 1], the likeliest label first.
     """
 
     file: Path
@@ -40,20 +40,20 @@ class Classification:
 
     @property
     def label(self) -> str:
-        """Likeliest label."""
+        """Name of the likeliest label."""
         return next(iter(self.probabilities))
 
     @property
     def suffix(self) -> str:
-        """File suffix of what `save` writes, with the dot."""
+        """Suffix `.json`, of the file that `save` writes."""
         return ".json"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the file and its labels, as `helicon classify --json` prints them."""
+        """Return `file` (its path) and `labels` (label -> probability), as `helicon classify --json` prints them."""
         return {"file": str(self.file), "labels": self.probabilities}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write file and labels as JSON, the likeliest label first."""
+        """Write `as_json()` to the file `path`, the likeliest label first."""
         write_text(path, json_text(self.as_json()) + "\n")
 
     def _repr_html_(self) -> str:
@@ -67,13 +67,14 @@ def classify_files(
     """Classify files; conditions are left out, as in training.
 
     Args:
-        bundle: model trained by `helicon train classify`.
-        files: files of the medium that it was trained on.
+        bundle: `Bundle` of a model trained by `helicon train classify`.
+        files: paths of files of the medium that it was trained on.
         batch: sequences in a batch.
         top: number of likeliest labels to keep; None for all.
 
     Returns:
-        Labels of each file, in order; of a file with several documents the mean log-probabilities, renormalised.
+        A `Classification` of each file, in order of `files`; for a file with several documents the log-probabilities
+        are averaged and renormalised.
 
     Raises:
         ClassificationError: another model, an unreadable or empty file, or top or batch below 1.

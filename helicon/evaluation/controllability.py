@@ -31,15 +31,17 @@ def measure_controllability(
     """Sample pieces by their label alone and by headers of real pieces, and measure both.
 
     Args:
-        bundle: model of music with a style slot.
-        prepared: real pieces.
-        layouts: their layouts.
+        bundle: `Bundle` of a model of music with a style slot.
+        prepared: `Prepared` real pieces.
+        layouts: `Layout` of each corpus of `prepared`, in order.
         count: pieces of each label, by either kind of request.
-        seconds: length of each piece, and of the excerpts of real ones.
+        seconds: length in seconds of each piece, and of the excerpts of real ones.
         seed: of the sampling.
 
     Returns:
-        JSON-able figures: `instruments`, `tempo`, and `label` where there are several labels.
+        JSON-able dict: `pieces` (number sampled), `seconds` and `seed` as given, `instruments` (of
+        `instruments_figures`), `tempo` (of `tempo_figures`), and `label` (of `label_figures`) where there are several
+        labels.
 
     Raises:
         ControllabilityError: the model takes no style, or knows no label with MIN_PIECES real pieces.
@@ -65,7 +67,7 @@ def measure_controllability(
 
 
 def by_label(pieces: Iterable[RealPiece]) -> dict[str, list[RealPiece]]:
-    """Group pieces by label, sorted; labels with fewer than MIN_PIECES are left out."""
+    """Group `RealPiece`s: label -> pieces, labels sorted; labels with fewer than MIN_PIECES pieces are left out."""
     groups: dict[str, list[RealPiece]] = defaultdict(list)
     for piece in pieces:
         groups[piece.style.label or ""].append(piece)
@@ -76,11 +78,12 @@ def instruments_figures(pieces: Sequence[SampledPiece], tokenizer: StyleTokenize
     """Measure notes by instruments that were not requested.
 
     Args:
-        pieces: sampled pieces; those without requested instruments are left out.
+        pieces: `SampledPiece`s; those without requested instruments are left out.
         tokenizer: has the table of instruments.
 
     Returns:
-        Counts of pieces and notes, and the share of pieces without such a note (None for no pieces).
+        dict: `pieces` and `notes`, the numbers counted; `notes_of_others`, notes by instruments that were not
+        requested; `pieces_without_others`, the share in [0, 1] of pieces without such a note (None for no pieces).
     """
     asked = [piece for piece in pieces if piece.requested.instruments]
     outside = []
@@ -101,11 +104,12 @@ def tempo_figures(pieces: Sequence[SampledPiece], real: Sequence[RealPiece]) -> 
     compares a sampled piece with the tempo requested for another one: what no control at all would reach.
 
     Args:
-        pieces: sampled pieces; those without a requested tempo are left out.
-        real: real pieces.
+        pieces: `SampledPiece`s; those without a requested tempo are left out.
+        real: `RealPiece`s.
 
     Returns:
-        `written_largest_error`, and `tempo_errors` of `made`, `real` and `another`.
+        dict: `written_largest_error`, the greatest |written / requested - 1| (0.03 is 3 %; None for no pieces), and the
+        dicts of `tempo_errors` for `made` (sampled pieces), `real` and `another`.
     """
     asked = [(piece.score, piece.requested.tempo_bpm) for piece in pieces if piece.requested.tempo_bpm]
     written = [abs(score.tempo_bpm / bpm - 1) for score, bpm in asked]
@@ -121,7 +125,16 @@ def tempo_figures(pieces: Sequence[SampledPiece], real: Sequence[RealPiece]) -> 
 
 
 def tempo_errors(pairs: Iterable[tuple[Score, float]]) -> dict[str, Any]:
-    """Measure estimated tempos against (score, quarter notes a minute); scores without an estimate are left out."""
+    """Measure the errors of tempos that are estimated from onsets.
+
+    Args:
+        pairs: (`Score`, tempo that it should have, in quarter notes a minute).
+
+    Returns:
+        dict: `pieces`, the number of scores with an estimate (others are left out); `median_error`, the median of
+        |estimate / tempo - 1|; `within_3_percent`, the share in [0, 1] of these errors up to 0.03. Both are None for no
+        pieces.
+    """
     estimates = [(estimate_tempo(score, bpm), bpm) for score, bpm in pairs]
     errors = np.array([abs(estimate / bpm - 1) for estimate, bpm in estimates if estimate])
     return {
@@ -141,12 +154,16 @@ def label_figures(
     alone: the instruments of a whole header give some labels away, even with untrained weights.
 
     Args:
-        real: real pieces by label, two labels at least.
-        by_name: pieces requested by their label alone.
-        by_header: pieces requested by the header of a real piece.
+        real: label -> `RealPiece`s, two labels at least.
+        by_name: `SampledPiece`s requested by their label alone.
+        by_header: `SampledPiece`s requested by the header of a real piece.
 
     Returns:
-        JSON-able figures: rates in [0, 1], and a confusion row a label.
+        JSON-able dict of rates in [0, 1]: `chance` (1 / labels), `real_accuracy`, `hit_rate` (of `by_name`) and
+        `hit_rate_whole_header` (of `by_header`); `real_excerpts`, the number of real excerpts; and `labels`, label ->
+        dict of `real_pieces` and `asked` (numbers of real pieces and of `by_name`), the rates `real_recall`, `hit` and
+        `hit_whole_header`, and the confusion rows `real_named`, `named` and `named_whole_header` (predicted label ->
+        number of excerpts or pieces, '' for those without a note).
     """
     cross_validated = cross_validate(real)
     classifier = _fit((label, score) for label, pieces in real.items() for piece in pieces for score in piece.excerpts)
@@ -171,7 +188,14 @@ def label_figures(
 
 
 def cross_validate(real: Mapping[str, list[RealPiece]]) -> dict[str, Counter[str]]:
-    """Predict the labels of real excerpts by label, by cross-validation: pieces, not excerpts, are split into folds."""
+    """Predict the labels of real excerpts by cross-validation: pieces, not excerpts, are split into folds.
+
+    Args:
+        real: label -> `RealPiece`s, two labels at least.
+
+    Returns:
+        True label -> predicted label -> number of excerpts.
+    """
     predictions: dict[str, Counter[str]] = {label: Counter() for label in real}
     folds = {label: [sorted(pieces, key=_by_hash)[i::FOLDS] for i in range(FOLDS)] for label, pieces in real.items()}
     for left_out in range(FOLDS):

@@ -44,14 +44,14 @@ def layer_features(
     in training, so those of a classifier are left out.
 
     Args:
-        bundle: model.
-        corpus: examples of the layout.
-        layout: layout of the model.
-        layers: indices; 0 is the embeddings, the number of layers the output of the final norm.
+        bundle: `Bundle` of the model.
+        corpus: `Corpus` of N examples of the layout.
+        layout: `Layout` of the model.
+        layers: indices of layers; 0 is the embeddings, the number of layers the output of the final norm.
         batch: sequences in a batch.
 
     Returns:
-        Features float32 [N, C] by layer.
+        Index of a layer -> float32 [N, C], C the model's width; rows are in the order of the corpus.
 
     Raises:
         FeaturesError: a layer that the model does not have.
@@ -106,11 +106,11 @@ class Features:
     """Features of each file of a folder.
 
     Attributes:
-        names: of the N files, relative to the folder.
-        labels: of each file, empty where it has none.
-        layers: float32 [N, C] by layer.
+        names: paths of the N files, relative to the folder.
+        labels: label of each file, '' where it has none.
+        layers: index of a layer -> float32 [N, C], C the model's width.
         layout: layout of the files; features are of its target slot.
-        skipped: reason by file that was left out.
+        skipped: file that was left out -> reason.
     """
 
     names: list[str]
@@ -126,9 +126,9 @@ class Features:
         return f"<p>{quantity(labels, 'label')}</p>" + html_table(("layer", "pieces", "numbers each"), rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an .npz without pickles: `names`, `labels`, `layer` and `features`.
+        """Write a NumPy .npz file, no pickles: `names` and `labels` [N], `layer` (an index), `features` float32 [N, C].
 
-        With several layers `layer` lists them all, and the arrays are `features_0`, `features_1` and so on.
+        With several layers `layer` lists their indices, and the arrays are `features_0`, `features_1` and so on.
         """
         arrays: dict[str, Any] = {f"features_{layer}": features for layer, features in self.layers.items()}
         arrays["layer"] = np.array(list(self.layers))
@@ -148,15 +148,15 @@ def folder_features(
     """Compute features of all files of a folder, with the model's own tokenizers.
 
     Args:
-        bundle: model.
-        folder: of files, searched recursively.
+        bundle: `Bundle` of the model.
+        folder: folder of files, searched recursively.
         layers: indices, see `layer_features`; None for all.
-        to: target slot, where the model generates several; None for the first with files.
-        manifest: list of files, instead of searching.
+        to: name of the target slot, where the model generates several; None for the first with files.
+        manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
         batch: sequences in a batch.
 
     Returns:
-        The features.
+        The `Features` of the files that the model can read, an array for each layer.
 
     Raises:
         FeaturesError: an unknown slot or layer, or a batch below 1.

@@ -15,14 +15,14 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """Linear classifier of standardised features.
+    """Linear classifier of F standardised features into K labels.
 
     Attributes:
-        labels: the K labels, sorted.
+        labels: names of the K labels, sorted.
         mean: of the training features [F].
         scale: their standard deviation [F], 1 for constant features.
-        weight: [F, K].
-        bias: [K].
+        weight: float64 [F, K].
+        bias: float64 [K].
     """
 
     labels: tuple[str, ...]
@@ -32,7 +32,7 @@ class LinearProbe:
     bias: np.ndarray
 
     def predict(self, features_NF: np.ndarray) -> list[str]:
-        """Return the likeliest label of each example."""
+        """Return the likeliest label of each of N examples, a list of N strings, from features float64 [N, F]."""
         scores_NK = self._scaled(features_NF) @ self.weight + self.bias
         return [self.labels[i] for i in scores_NK.argmax(1)]
 
@@ -45,12 +45,12 @@ def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: floa
     """Fit a linear classifier by L-BFGS: mean cross-entropy + penalty / 2 * sum of squared weights.
 
     Args:
-        features_NF: float64.
-        labels: of each example, two different ones at least. Each label has the same total weight.
+        features_NF: float64 [N, F], F features of N examples.
+        labels: name of the label of each example, two different ones at least. Each label has the same total weight.
         penalty: of the weights (L2), not of the bias.
 
     Returns:
-        The classifier.
+        The `LinearProbe`.
 
     Raises:
         ValueError: fewer than two labels.

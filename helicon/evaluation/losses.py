@@ -38,12 +38,12 @@ class LayoutLoss:
     """Loss of the target slot of one layout, given its conditions.
 
     Attributes:
-        layout: spec of the layout.
+        layout: spec of the layout, such as `style[3] music`.
         slot: name of the target slot.
         pieces: examples scored.
         targets: tokens predicted, each once, `eos` of each piece included.
         nats: sum of -log p over the targets.
-        units: amount of other units in the media, such as {"note": 812, "second": 90.5}.
+        units: other unit -> its amount in the media, such as {"note": 812, "second": 90.5}.
     """
 
     layout: str
@@ -55,11 +55,16 @@ class LayoutLoss:
 
     @property
     def nats_per_token(self) -> float:
-        """Mean of -log p over the targets."""
+        """Mean of -log p over the targets, in nats a token."""
         return self.nats / max(1, self.targets)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures; keys such as `nats_per_note` and `bits_per_second` for each unit."""
+        """Return the figures of `helicon eval`: amounts, and the loss by each unit (`token` and those of `units`).
+
+        Returns:
+            dict: `slot`, `pieces`, `tokens` (the targets), `nats`, `units`, and for each unit of a positive amount the
+            losses `nats_per_UNIT` and `bits_per_UNIT`, such as `nats_per_note`.
+        """
         figures: dict[str, Any] = {"slot": self.slot, "pieces": self.pieces, "tokens": self.targets, "nats": self.nats}
         figures["units"] = dict(self.units)
         for unit, amount in {"token": self.targets, **self.units}.items():
@@ -79,14 +84,14 @@ def open_folder(
     trained on pairs is measured on pairs if a manifest lists them, else on sequences.
 
     Args:
-        bundle: model.
-        path: folder, searched recursively.
-        manifest: list of files, instead of searching.
-        val_split: share of the files in the validation part, by a hash of their names.
-        labels: only files with these labels, as in training; None for all.
+        bundle: `Bundle` of the model.
+        path: folder of files, searched recursively.
+        manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
+        val_split: share in [0, 1] of the files in the validation part, by a hash of their names.
+        labels: names of the labels whose files alone are read, as in training; None for all.
 
     Returns:
-        The prepared files, and their layouts in the same order as the corpora.
+        The `Prepared` files, and the `Layout` of each of its corpora, in order.
 
     Raises:
         DataError: files for none of the layouts.
@@ -125,14 +130,14 @@ def measure_losses(
     """Measure the loss of each layout.
 
     Args:
-        bundle: model.
-        prepared: files, see `open_folder`.
-        layouts: layouts of the corpora.
-        val: only the validation part; False for all examples.
+        bundle: `Bundle` of the model.
+        prepared: `Prepared` files, as `open_folder` returns them.
+        layouts: `Layout` of each corpus, in order.
+        val: measure only the validation part; False for all examples.
         batch: sequences in a batch.
 
     Returns:
-        A loss for each layout.
+        A `LayoutLoss` for each layout, in order.
     """
     losses = []
     for corpus, layout in zip(prepared.corpora, layouts):
@@ -153,11 +158,11 @@ def measured_examples(corpus: Corpus, val: bool) -> list[int]:
     """List the examples to measure.
 
     Args:
-        corpus: examples.
-        val: only the validation part; False for all examples.
+        corpus: `Corpus` of examples.
+        val: list only the validation part; False for all examples.
 
     Returns:
-        Indices of the examples.
+        Indices of examples in the corpus.
     """
     return [int(i) for i in (corpus.select(val=True) if val else range(len(corpus)))]
 
@@ -170,16 +175,16 @@ def corpus_nats(
     """Sum -log p of the target slot over examples, without dropout and without coordinates that look ahead.
 
     Args:
-        gpt: model, put into eval mode.
-        sequencer: its layouts and tokenizers.
-        corpus: examples of the layout.
-        layout: layout of the corpus.
-        examples: indices of the examples.
+        gpt: `GPT`, put into eval mode.
+        sequencer: `Sequencer` with the model's layouts and tokenizers.
+        corpus: `Corpus` of examples of the layout.
+        layout: `Layout` of the corpus.
+        examples: indices of the examples to measure.
         batch: sequences in a batch.
         blind: leave out the conditions.
 
     Returns:
-        Nats in all, and the number of targets.
+        Sum of -log p in nats, and the number of target tokens.
 
     Raises:
         NotFiniteError: NaN or infinity.
@@ -200,17 +205,17 @@ def window_batches(
     """Batch the windows of examples by like length, on the model's device, with a progress bar.
 
     Args:
-        gpt: model.
-        sequencer: its layouts and tokenizers.
-        corpus: examples of the layout.
-        layout: layout of the corpus.
-        examples: indices of the examples.
+        gpt: `GPT`.
+        sequencer: `Sequencer` with the model's layouts and tokenizers.
+        corpus: `Corpus` of examples of the layout.
+        layout: `Layout` of the corpus.
+        examples: indices of the examples to batch.
         batch: sequences in a batch.
         blind: leave out the conditions.
-        labels: label number of each example of the corpus, int64; None for no labels.
+        labels: int64, number of the label of each example of the corpus, as of `label_numbers`; None for no labels.
 
     Yields:
-        Batches in which every token of the examples is a target once.
+        `Batch`es of up to `batch` windows, in which every token of the examples is a target once.
     """
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
     progress = bar(examples, of="measuring", unit="pieces")
@@ -231,15 +236,15 @@ def pair_batches(
     """Batch pairs of preferred and rejected sequences, on the model's device, with a progress bar.
 
     Args:
-        gpt: model.
-        sequencer: its layouts and tokenizers.
-        corpus: examples with pairs.
-        layout: layout of the corpus.
-        val: only the validation part; False for all pairs.
+        gpt: `GPT`.
+        sequencer: `Sequencer` with the model's layouts and tokenizers.
+        corpus: `Corpus` of examples with pairs.
+        layout: `Layout` of the corpus.
+        val: batch only the validation part; False for all pairs.
         batch: pairs in a batch.
 
     Yields:
-        Batches; the chosen halves of the pairs come first.
+        `Batch`es of up to `batch` pairs: first the preferred sequences of all of them, then the rejected ones.
     """
     index, device = sequencer.schema.layouts.index(layout), gpt.head_weight.device
     pairs = corpus.select_pairs(val=True) if val else corpus.pairs
@@ -249,7 +254,14 @@ def pair_batches(
 
 
 def codebook_figures(counts_K: Tensor) -> tuple[float, float]:
-    """Compute usage (share of codes that occur) and perplexity (exp of the entropy) of code counts [K]."""
+    """Compute how much of a codebook is used.
+
+    Args:
+        counts_K: number of times that each of the K codes occurs, [K].
+
+    Returns:
+        Usage, the share in [0, 1] of codes that occur, and perplexity, the exp of the entropy, 1 .. K.
+    """
     shares = counts_K.double() / counts_K.sum().clamp(min=1)
     entropy = -(shares * shares.clamp(min=1e-300).log()).sum()
     return float((counts_K > 0).double().mean()), float(entropy.exp())

@@ -38,11 +38,11 @@ class Evaluation:
     """Figures of an evaluation.
 
     Attributes:
-        losses: of each layout that the folder has files for.
+        losses: `LayoutLoss` of each layout that the folder has files for.
         prepared: the folder, as the model's own tokenizers prepare it.
-        controllability: figures of sampled pieces; None when none were requested.
-        objective: report of the model's objective by layout, such as accuracy; empty without any.
-        tables: of each of these reports, its lines for people.
+        controllability: figures of `measure_controllability`; None when none were requested.
+        objective: layout -> report of the model's objective, such as accuracy; empty without any.
+        tables: lines for people of each of these reports.
     """
 
     losses: list[LayoutLoss]
@@ -52,7 +52,7 @@ class Evaluation:
     tables: list[Sequence[str]] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all figures as JSON."""
+        """Write `as_json()` to the JSON file `path`."""
         write_json(Path(path), self.as_json())
 
     def _repr_html_(self) -> str:
@@ -65,7 +65,13 @@ class Evaluation:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures by name, as `helicon eval --json` prints them."""
+        """Return all figures, as `helicon eval --json` prints them.
+
+        Returns:
+            dict: `files` (number read), `skipped` (file -> reason), `repaired` (event -> count), `layouts` (layout ->
+            `LayoutLoss.as_json()`), and where there are some `objective` (layout -> report) and `controllability` (of
+            `measure_controllability`).
+        """
         figures: dict[str, Any] = {
             "files": self.prepared.files, "skipped": self.prepared.skipped, "repaired": self.prepared.repaired,
             "layouts": {loss.layout: loss.as_json() for loss in self.losses},
@@ -81,17 +87,17 @@ def evaluate(
     """Evaluate a model on all files of a folder, or on its validation part.
 
     Args:
-        bundle: model.
-        folder: of files, searched recursively.
-        manifest: list of files, instead of searching.
-        validation: only the validation part.
-        val_split: share of the files in the validation part; None for that of a training.
+        bundle: `Bundle` of the model.
+        folder: folder of files, searched recursively.
+        manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
+        validation: measure only the validation part.
+        val_split: share in [0, 1] of the files in the validation part; None for that of a training.
         controllability: pieces of each label to sample for the controllability figures; 0 for none.
-        seconds: length of each of these pieces.
-        seed: of their sampling.
+        seconds: length of each of these pieces in seconds; None for 24.
+        seed: of their sampling; None for 0.
 
     Returns:
-        The figures.
+        The `Evaluation`.
 
     Raises:
         EvaluationError: an option without effect, or an empty validation part.
@@ -120,14 +126,14 @@ def objective_reports(
     """Report what the model's objective measures beside the loss.
 
     Args:
-        bundle: model with its objective.
-        prepared: files, see `open_folder`.
-        layouts: layouts of the corpora.
-        val: only the validation part; False for all examples.
+        bundle: `Bundle` of the model with its objective.
+        prepared: `Prepared` files, as `open_folder` returns them.
+        layouts: `Layout` of each corpus, in order.
+        val: measure only the validation part; False for all examples.
         batch: sequences or pairs in a batch.
 
     Returns:
-        JSON-able report by layout, of the layouts that have one.
+        Layout as text -> JSON-able dict of the objective's figures, for the layouts that have some.
     """
     reports = {}
     for corpus, layout in zip(prepared.corpora, layouts):
@@ -144,12 +150,12 @@ def check_options(validation: bool, val_split: float | None, controllability: in
 
     Args:
         validation: measure only the validation part.
-        val_split: its share, or None.
+        val_split: share of the files in it; None where not set.
         controllability: pieces of each label to sample.
-        pieces: options of these pieces, None where not set.
+        pieces: `seconds` and `seed` of these pieces, None where not set.
 
     Returns:
-        The options of the pieces that are set.
+        Name -> value of those of `pieces` that are set.
 
     Raises:
         EvaluationError: an option without effect.

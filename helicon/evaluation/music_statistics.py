@@ -16,9 +16,10 @@ VELOCITY_EDGES = (24, 40, 52, 64, 76, 88, 104)  # between the bins of MIDI veloc
 
 
 def music_statistics(score: Score) -> np.ndarray:
-    """Compute features float64 [F] of a score.
+    """Compute features of a `Score`, float64 [F]; F is the same for every score.
 
-    Totals first, then shares of pitch classes in the key, intervals, durations, gaps, volumes and instrument families.
+    Totals first, then shares of pitch classes in the key, octaves, intervals of the highest and the lowest voice,
+    intervals and sizes of chords, durations, gaps, velocities and instrument families.
     """
     melodic = score.program != DRUMS
     pitch, onset = score.pitch[melodic].astype(np.int64), score.onset_s[melodic]

@@ -9,7 +9,7 @@ import numpy as np
 
 from helicon.data.corpus import Corpus
 
-BASELINES = {"unigram": 1, "bigram": 2}  # name -> order
+BASELINES = {"unigram": 1, "bigram": 2}  # name -> order, tokens of an n-gram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class WittenBell:
         self._levels: list[_Counts] = []  # by length of context: 0 .. order-1
 
     def fit(self, sequences: Sequence[np.ndarray]) -> WittenBell:
-        """Count the n-grams of sequences of ids, [T] each, replacing earlier counts; return the model itself."""
+        """Count n-grams of sequences, int [T] token ids each; earlier counts are replaced. Return the model itself."""
         self._levels = []
         checked = [ids for ids in map(self._checked, sequences) if len(ids)]
         if not checked:
@@ -72,7 +72,7 @@ class WittenBell:
         return self
 
     def token_nll(self, sequence: np.ndarray) -> np.ndarray:
-        """Compute -log p of each token of a sequence of ids [T] given those before it: nats, float64 [T]."""
+        """Compute -log p of each token of a sequence, int [T] token ids, given those before it: nats, float64 [T]."""
         tokens = self._checked(sequence)
         older = self._older(tokens)
         p = np.full(len(tokens), 1.0 / self.vocabulary_size)
@@ -110,12 +110,12 @@ def baselines(corpus: Corpus, slot: str, tokens: int) -> dict[str, float]:
     """Measure n-grams fitted to the training part on the validation part.
 
     Args:
-        corpus: examples.
-        slot: slot that is predicted.
-        tokens: size of the slot's block without `eos`, which is added.
+        corpus: `Corpus` of examples.
+        slot: name of the slot that is predicted.
+        tokens: number of ids of the slot's block without `eos`, which is added.
 
     Returns:
-        Nats a token by name of the n-gram; empty when the corpus has no validation part.
+        Name of the n-gram, `unigram` or `bigram`, -> mean nats a token; empty when the corpus has no validation part.
     """
     train, val = (list(_sequences(corpus, slot, tokens, val)) for val in (False, True))
     if not train or not val:

@@ -44,9 +44,9 @@ class Reconstruction:
     Attributes:
         before: original as it was read: uint8 [H, W, 3], or a Sound.
         after: reconstruction of the same size.
-        codes: number of codes in between.
+        codes: number of codes that `after` was decoded from.
         figures: `psnr` of pictures or `si_sdr` of sounds, in dB; higher is better.
-        modality: modality of both.
+        modality: `Modality` of both.
     """
 
     before: Any
@@ -57,11 +57,11 @@ class Reconstruction:
 
     @property
     def suffix(self) -> str:
-        """File suffix of the medium, with the dot."""
+        """File suffix of the medium, with the dot, such as `.png`."""
         return self.modality.suffixes[0]
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write the reconstruction to `path` and the original beside it; return both paths."""
+        """Write the reconstruction to the file `path`, the original to `STEM-before` beside it; return both paths."""
         after = Path(path)
         before = after.with_name(f"{after.stem}-before{after.suffix}")
         self.modality.write(self.after, after)
@@ -80,12 +80,12 @@ def reconstruct(tokenizer: Tokenizer, files: Sequence[Path], level: int | None =
     """Reconstruct files by a codec.
 
     Args:
-        tokenizer: a codec, as `codec_of` opens it.
-        files: pictures, or sounds, which are read into memory.
-        level: of a codec of sound, 0 the finest; None for the finest.
+        tokenizer: `Tokenizer` of a codec, as `codec_of` opens it.
+        files: paths of pictures, or of sounds, which are read into memory.
+        level: index of a level of a codec of sound, 0 the finest; None for the finest.
 
     Returns:
-        A reconstruction for each file.
+        A `Reconstruction` for each file, in order.
 
     Raises:
         ReconstructionError: a level that the codec does not have.
@@ -106,11 +106,11 @@ def reconstructed_pictures(tokenizer: Tokenizer, media: Sequence[np.ndarray]) ->
     """Reconstruct pictures that are read.
 
     Args:
-        tokenizer: codec of pictures.
-        media: uint8 [H, W, 3] each.
+        tokenizer: `Tokenizer` of a codec of pictures.
+        media: uint8 [H, W, 3] each, H rows of W pixels.
 
     Returns:
-        A reconstruction for each picture.
+        A `Reconstruction` for each picture, in order.
     """
     ids = [local for local, _ in encode_all(tokenizer, media)]
     return [
@@ -134,7 +134,7 @@ def _reconstructed_sound(codec: AudioCodec, path: Path, level: int) -> Reconstru
 
 
 def sound_codec_of(tokenizer: Tokenizer) -> AudioCodec | None:
-    """Return the codec of sound in a tokenizer; None if there is none."""
+    """Return the `AudioCodec` in a `Tokenizer`; None if there is none."""
     codec = tokenizer.codec if isinstance(tokenizer, CodecTokenizer) else None
     return codec if isinstance(codec, AudioCodec) else None
 
@@ -143,7 +143,7 @@ def check_level(codec: AudioCodec, level: int | None) -> None:
     """Check the level of a codec of sound.
 
     Args:
-        codec: codec of sound.
+        codec: `AudioCodec`.
         level: index, 0 the finest; None for the default.
 
     Raises:
@@ -157,11 +157,11 @@ def codec_of(path: Path, device: str) -> Tokenizer:
     """Open the codec of a run or bundle, or the one in a model.
 
     Args:
-        path: run or bundle.
+        path: folder of a run or bundle.
         device: `auto`, `cuda`, `mps` or `cpu`.
 
     Returns:
-        The codec as a tokenizer.
+        The codec as a `Tokenizer`.
 
     Raises:
         ReconstructionError: a model without a codec.
@@ -176,11 +176,11 @@ def codec_in(model: Bundle | CodecBundle, named: str = "model") -> Tokenizer:
     """Return the codec that a model in memory is or has.
 
     Args:
-        model: of a codec, or of media that a codec encodes.
+        model: `CodecBundle`, or `Bundle` of a model of media that a codec encodes.
         named: name of the model, for messages.
 
     Returns:
-        The codec as a tokenizer.
+        The codec as a `Tokenizer`.
 
     Raises:
         ReconstructionError: a model without a codec.
@@ -201,11 +201,11 @@ def psnr(before: np.ndarray, after: np.ndarray) -> float:
     """Compute the peak signal-to-noise ratio of pictures.
 
     Args:
-        before: uint8.
+        before: uint8 of any shape, such as [H, W, 3].
         after: uint8, of the same shape.
 
     Returns:
-        dB; 99 where they are equal.
+        PSNR in dB, higher is better; 99 where they are equal.
     """
     error = float(np.mean((before.astype(np.float64) - after.astype(np.float64)) ** 2))
     return 10 * float(np.log10(255**2 / error)) if error else 99.0

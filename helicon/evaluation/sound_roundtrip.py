@@ -28,13 +28,14 @@ def roundtrip_sound(
     """Read, encode and decode a sound in blocks; the result has the same number of samples.
 
     Args:
-        level: level of the codec.
-        codec: codec, to whose rate and channels the sound is converted.
-        source: sound file.
-        write: takes the iterator of decoded blocks [S, C].
+        level: `AudioCodecLevel` that encodes and decodes.
+        codec: `AudioCodec` of the level, to whose rate and channels the sound is converted.
+        source: path of a sound file.
+        write: function that is called with the iterator of decoded blocks, float32 [S, C], S samples of C channels.
 
     Returns:
-        `si_sdr` in dB, number of `codes`, `seconds` of sound, and seconds that it `took`.
+        dict: `si_sdr` in dB (higher is better), `codes` (their number), `seconds` of sound, and `took`, the seconds
+        that the round trip lasted.
     """
     rate, channels = codec.config.rate, codec.config.channels
     file_rate, _, frames = audio_info(source)
@@ -61,11 +62,11 @@ def roundtrip_sound(
 
 
 def counted(blocks: Iterator[Tensor], count: Callable[[int], None]) -> Iterator[Tensor]:
-    """Pass blocks on, counting their elements.
+    """Pass blocks on, counting their rows.
 
     Args:
-        blocks: tensors.
-        count: called with the length of each block.
+        blocks: tensors [T, ...], T rows, such as codes, in each.
+        count: called with T, for each block.
 
     Yields:
         The same blocks.
@@ -88,16 +89,16 @@ class StreamingSISDR:
         self._compared = 0
 
     def add_original(self, before: Tensor) -> None:
-        """Add a block [C, S] of the original."""
+        """Add a block of the original, float [C, S], S samples of C channels."""
         self.samples += before.shape[-1]
         self._waiting.append(before)
 
     def add_codes(self, codes: int) -> None:
-        """Count codes."""
+        """Add a number of codes to the count in `codes`."""
         self.codes += codes
 
     def add_decoded(self, after: Tensor) -> Tensor:
-        """Compare a decoded block [C, S] with the original; return it, cut where the original ends."""
+        """Compare a decoded block, float [C, S], with the original; return it, cut where the original ends."""
         before = torch.cat(self._waiting, -1)
         after = after[:, : before.shape[-1]]
         x_CS, y_CS = before[:, : after.shape[-1]].double(), after.double()
@@ -107,7 +108,10 @@ class StreamingSISDR:
         return after
 
     def si_sdr(self) -> float:
-        """Return dB within +-MAX_DB (arXiv:1811.02508, eq. 3, means removed); silence kept silent has MAX_DB."""
+        """Return the SI-SDR in dB, at most MAX_DB either way, of what was added, as a mean over the channels.
+
+        arXiv:1811.02508, eq. 3, means removed; silence kept silent has MAX_DB.
+        """
         return mean(_decibels(self._compared, *sums) for sums in self._sums.T.tolist())
 
 

@@ -37,9 +37,9 @@ class RealPiece:
     """Real piece.
 
     Attributes:
-        name: of its file.
-        style: as its header says.
-        excerpts: at most MAX_EXCERPTS, that do not overlap.
+        name: name of its file.
+        style: `Style` that its header says.
+        excerpts: at most MAX_EXCERPTS `Score`s, that do not overlap.
     """
 
     name: str
@@ -52,8 +52,8 @@ class SampledPiece:
     """Sampled piece.
 
     Attributes:
-        requested: style that was requested.
-        score: read back from the file that was written.
+        requested: `Style` that was requested.
+        score: `Score` read back from the file that was written.
     """
 
     requested: Style
@@ -74,11 +74,11 @@ class StyleSampler:
         """Choose the first layout that has a style slot and generates music.
 
         Args:
-            bundle: model.
-            layouts: layouts to choose from.
+            bundle: `Bundle` of the model.
+            layouts: `Layout`s to choose from.
 
         Returns:
-            The sampler.
+            The `StyleSampler`.
 
         Raises:
             ControllabilityError: none of the layouts does.
@@ -96,11 +96,11 @@ class StyleSampler:
         """Decode the labelled pieces, so that they have lost what tokens cannot hold, as sampled ones have.
 
         Args:
-            corpus: examples with music and style.
-            seconds: length of an excerpt.
+            corpus: `Corpus` of examples with music and style.
+            seconds: length of an excerpt in seconds.
 
         Returns:
-            Pieces with at least one excerpt of MIN_NOTES.
+            `RealPiece`s with at least one excerpt of MIN_NOTES notes.
         """
         pieces = []
         for index, name in enumerate(corpus.names):
@@ -114,20 +114,20 @@ class StyleSampler:
         return pieces
 
     def words(self, style: Style) -> str:
-        """Return the words that a user would type for a style."""
+        """Return the words that a user would type for a `Style`, separated by spaces, such as `bach piano tempo90`."""
         return " ".join(self.style.to_words(self.style.encode(style)))
 
     def sample(self, styles: Sequence[Style], seconds: float, seed: int, first: int = 0) -> list[SampledPiece]:
         """Sample a piece for each style, written to a file and read again; piece i depends on (seed, first + i) alone.
 
         Args:
-            styles: requested styles.
-            seconds: length of a piece.
+            styles: requested `Style`s.
+            seconds: length of a piece in seconds.
             seed: of the sampling.
-            first: number of the first piece.
+            first: number of the first piece, from which the others count on.
 
         Returns:
-            A piece for each style.
+            A `SampledPiece` for each style, in order.
         """
         pieces = []
         prompts = [
@@ -153,11 +153,11 @@ def cut(score: Score, seconds: float) -> list[Score]:
     """Cut excerpts from a score, at most MAX_EXCERPTS, evenly spaced, without overlap.
 
     Args:
-        score: a shorter one is one excerpt.
-        seconds: length of an excerpt.
+        score: `Score`; a shorter one is one excerpt.
+        seconds: length of an excerpt in seconds.
 
     Returns:
-        Excerpts with MIN_NOTES or more.
+        `Score`s with MIN_NOTES notes or more, in order of time.
     """
     count = min(MAX_EXCERPTS, max(1, int(score.seconds // seconds)))
     starts = np.linspace(0, max(0.0, score.seconds - seconds), count)

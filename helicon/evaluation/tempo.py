@@ -22,7 +22,7 @@ def estimate_tempo(score: Score, near_bpm: float) -> float | None:
     Multiples and parts of a beat recur with it, so onsets cannot tell which of them is the beat; `near_bpm` decides.
 
     Args:
-        score: notes; drums count too.
+        score: `Score` whose onsets are used; drums count too.
         near_bpm: tempo to search around, in quarter notes a minute.
 
     Returns:

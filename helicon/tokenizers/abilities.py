@@ -28,11 +28,11 @@ class Augmentable(ABC):
         """Augment an example.
 
         Args:
-            ids: int64 [T], canonical.
-            augmentation: drawn by the modality's `AugmentationRanges`.
+            ids: local ids int64 [T] of T tokens, canonical: as `encode` makes them.
+            augmentation: drawn by the modality's `AugmentationRanges`, such as an `Augmentation` for music.
 
         Returns:
-            Ids int64 [T'], equal to the encoding of the augmented media.
+            Local ids int64 [T'] of T' tokens, equal to the encoding of the augmented media.
         """
 
 
@@ -43,11 +43,11 @@ class AugmentedByMedia(Tokenizer[Media], Augmentable):
         """Augment an example by way of its media.
 
         Args:
-            ids: int64 [T], canonical.
+            ids: local ids int64 [T] of T tokens, canonical: as `encode` makes them.
             augmentation: with a method `apply(media) -> media`.
 
         Returns:
-            Ids int64 [T'] of the augmented media.
+            Local ids int64 [T'] of T' tokens, of the augmented media.
         """
         return self.encode(augmentation.apply(self.decode(ids)))
 
@@ -57,7 +57,10 @@ class CountsLosses(ABC):
 
     @abstractmethod
     def encode_with_report(self, media: Any) -> tuple[np.ndarray, ReadReport]:
-        """Encode media to ids int64 [T]; the report counts losses beyond the usual rounding."""
+        """Encode media of the tokenizer's kind to local ids int64 [T] and a `ReadReport`.
+
+        The report counts losses beyond the usual rounding.
+        """
 
 
 class Words(ABC):
@@ -65,23 +68,33 @@ class Words(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Any:
-        """Parse words that a user types; ValueError names an unknown word and the most similar ones."""
+        """Parse a text of words that a user types to media that `encode` takes, such as a `Style` or a label.
+
+        ValueError names an unknown word and the most similar ones.
+        """
 
     @abstractmethod
     def drop(self, ids: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
         """Apply condition dropout: leave each word open with probability p.
 
         Args:
-            ids: int64 [T].
+            ids: local ids of the words, int64 [T].
             rng: source of the random numbers.
             p: probability for each word; 1 gives the null condition of classifier-free guidance.
 
         Returns:
-            Ids int64 [T].
+            Local ids int64 [T], those of open words where words were left open.
         """
 
     def constraints(self, media: Any) -> Mapping[str, Any]:
-        """Return the constraints on the target's grammar, as arguments of `Automaton.constrain`; by default none."""
+        """Return the constraints that condition words put on the target's grammar; by default none.
+
+        Args:
+            media: result of `parse` or `decode`.
+
+        Returns:
+            Keyword arguments of `Automaton.constrain`, by name.
+        """
         return {}
 
 
@@ -93,12 +106,12 @@ class Sliding(ABC):
         """Cut out the part of a condition that belongs to a window.
 
         Args:
-            ids: int64 [T] of the complete condition.
+            ids: local ids int64 [T] of the complete condition.
             begin_s: start of the window, in seconds from the start of the piece.
             end_s: end of the window, in seconds.
             total_s: duration of the piece, in seconds.
-            length: ids that fit into the slot.
+            length: number of ids that fit into the slot.
 
         Returns:
-            At most `length` ids, int64.
+            Local ids int64, at most `length`.
         """

@@ -28,7 +28,14 @@ class AugmentationRanges(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Any:
-        """Draw the augmentation of an example, uniformly; a range of a single neutral value switches a part off."""
+        """Draw the augmentation of an example, uniformly; a range of a single neutral value switches a part off.
+
+        Args:
+            rng: NumPy generator.
+
+        Returns:
+            An augmentation of the medium, such as `Augmentation`, with a number or flag for each range.
+        """
 
 
 def check_range(name: str, value: Any, low: float, high: float, integers: bool = False) -> None:
@@ -36,7 +43,7 @@ def check_range(name: str, value: Any, low: float, high: float, integers: bool =
 
     Args:
         name: of the option, for the message.
-        value: to be checked.
+        value: to be checked, of any type.
         low: least number that is accepted.
         high: largest number that is accepted.
         integers: accept numbers without a fraction only.
@@ -83,7 +90,10 @@ class MusicRanges(AugmentationRanges):
         check_range("tempo", self.tempo, 0.1, 10)
 
     def draw(self, rng: np.random.Generator) -> Augmentation:
-        """Draw whole semitones and steps, the ends of the ranges included, and a tempo."""
+        """Draw an `Augmentation` from a NumPy generator.
+
+        Semitones and steps are whole, the ends of the ranges included; the tempo is any factor of its range.
+        """
         (lowest, highest), (softest, loudest) = (map(int, ends) for ends in (self.transpose, self.volume))
         return Augmentation(
             int(rng.integers(lowest, highest + 1)),

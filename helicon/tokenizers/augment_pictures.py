@@ -40,12 +40,12 @@ class PictureAugmentation:
     flip: bool = False
 
     def apply(self, pixels_HWC: np.ndarray) -> np.ndarray:
-        """Augment a picture uint8 [H, W, C]; the size stays the same."""
+        """Augment a picture uint8 [H, W, C], H x W pixels, to one of the same size and type."""
         pixels_CHW = rearrange(torch.from_numpy(pixels_HWC), "h w c -> c h w")
         return rearrange(self.changed(pixels_CHW), "c h w -> h w c").contiguous().numpy()
 
     def changed(self, pixels_CHW: Tensor) -> Tensor:
-        """Augment a picture tensor uint8 [C, H, W]; the size stays the same."""
+        """Augment a picture tensor uint8 [C, H, W], H x W pixels, to one of the same size and type."""
         height, width = pixels_CHW.shape[-2:]
         h, w = (max(1, round(self.crop * side)) for side in (height, width))
         if (h, w) != (height, width):
@@ -73,7 +73,10 @@ class PictureRanges(AugmentationRanges):
         return tuple(self.crop) == (1, 1) and not self.flip
 
     def draw(self, rng: np.random.Generator) -> PictureAugmentation:
-        """Draw an augmentation, always from four random numbers, so that no range alters the draws of the others."""
+        """Draw a `PictureAugmentation` from a NumPy generator.
+
+        Always four random numbers are drawn, so that no range alters the draws of the others.
+        """
         crop, top, left, flip = rng.random(4).tolist()
         least, most = self.crop
         return PictureAugmentation(least + (most - least) * crop, top, left, flip < self.flip)

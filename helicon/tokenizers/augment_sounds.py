@@ -33,14 +33,14 @@ class SoundAugmentation:
     shift: float = 0.0
 
     def apply(self, sound: Sound) -> Sound:
-        """Augment a sound; at least one sample is left."""
+        """Augment a `Sound`, and return the new one; at least one sample is left."""
         samples = self.changed(torch.from_numpy(sound.samples.T)).T.numpy()
         moved = round(self.shift * sound.rate)
         samples = samples[min(-moved, len(samples) - 1) :] if moved < 0 else np.pad(samples, ((moved, 0), (0, 0)))
         return replace(sound, samples=samples)
 
     def changed(self, x_CS: Tensor) -> Tensor:
-        """Apply speed and gain, not the shift, to samples float32 [C, S]; the result is [C, S / speed]."""
+        """Apply speed and gain, not the shift, to S samples float32 [C, S]; the result is float32 [C, S / speed]."""
         if self.speed != 1 and x_CS.shape[1]:
             length = max(1, round(x_CS.shape[1] / self.speed))
             resampled_CS = torch.from_numpy(soxr.resample(x_CS.T.numpy(), self.speed, 1.0)).T[:, :length]
@@ -69,5 +69,8 @@ class SoundRanges(AugmentationRanges):
         return [*self.gain, *self.speed, *self.shift] == [0, 0, 1, 1, 0, 0]
 
     def draw(self, rng: np.random.Generator) -> SoundAugmentation:
-        """Draw an augmentation, always from three random numbers, so that no range alters the draws of the others."""
+        """Draw a `SoundAugmentation` from a NumPy generator.
+
+        Always three random numbers are drawn, so that no range alters the draws of the others.
+        """
         return SoundAugmentation(*(float(rng.uniform(a, b)) for a, b in (self.gain, self.speed, self.shift)))

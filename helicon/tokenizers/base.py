@@ -35,19 +35,19 @@ class Automaton(Protocol):
 
     @property
     def axes(self) -> Mapping[str, int]:
-        """Size of the coordinate table of each axis, by name; rows are 0 .. size-1."""
+        """Number of rows of each axis's coordinate table, by name of the axis; rows are 0 .. size-1."""
         ...
 
     def start(self, batch: int) -> State:
-        """State before the first token, on CPU."""
+        """State of `batch` items before the first token: a dict of tensors [batch, ...] by name, on CPU."""
         ...
 
     @property
     def constrain(self) -> Callable[..., State]:
-        """Function `constrain(state, tokens=None, **constraints)` to a state with added constraints.
+        """Function `constrain(state, tokens=None, **constraints)`, which returns the state with added constraints.
 
-        Masks of the new state are subsets of the old ones. `tokens` bounds how many may still come; further constraints
-        depend on the medium. None adds none.
+        Masks of the new state are subsets of the old ones. `tokens` is how many may still come at most; further
+        constraints depend on the medium. None adds none.
         """
         ...
 
@@ -55,32 +55,42 @@ class Automaton(Protocol):
         """Advance each item by a token.
 
         Args:
-            state: of B items.
-            ids_B: int64 [B], 0 .. V-1, or V for `eos`, which changes nothing. A token that the grammar forbids is
-                accepted, too.
+            state: dict of tensors [B, ...], as of `start`.
+            ids_B: local ids int64 [B], 0 .. V-1 for the V tokens of the block, or V for `eos`, which changes nothing. A
+                token that the grammar forbids is accepted, too.
 
         Returns:
-            The next state.
+            The next state, of the same form.
         """
         ...
 
     def allowed(self, state: State) -> Tensor:
-        """Mask of the tokens that may come next, bool [B, V + 1], `eos` last; at least one is always allowed."""
+        """Mask of the tokens that may come next: bool [B, V + 1], True for allowed; at least one always is.
+
+        The columns are the V tokens of the block, then `eos`.
+
+        Args:
+            state: dict of tensors [B, ...], as of `start`.
+        """
         ...
 
     def coords(self, state: State) -> Coords:
-        """Raw coordinates of the last token, counted from the start of the piece: int64 [B] each."""
+        """Raw coordinates of each item's last token, counted from the start of the piece: int64 tensor [B] by axis.
+
+        Args:
+            state: dict of tensors [B, ...], as of `start`.
+        """
         ...
 
     def scan(self, ids_T: np.ndarray, plan: bool = True) -> Coords:
         """Compute `coords` after each token of a piece at once: the fast path of `step` in a loop.
 
         Args:
-            ids_T: int64 [T] of the complete piece.
-            plan: False sets the coordinates that look ahead to 0.
+            ids_T: local ids int64 [T] of the complete piece, T tokens.
+            plan: False sets the coordinates that look ahead, such as the total length, to 0.
 
         Returns:
-            Raw coordinates, int64 [T] each.
+            Raw coordinates, an int64 array [T] by name.
         """
         ...
 
@@ -88,11 +98,11 @@ class Automaton(Protocol):
         """Convert raw coordinates to rows of the tables named in `axes`, relative to a window.
 
         Args:
-            coords: raw coordinates, arrays or tensors of one shape.
-            origin: raw coordinates just before the window; those of `start` for the first window.
+            coords: raw coordinates by name, int64 arrays or tensors of one shape, as of `coords` or `scan`.
+            origin: raw coordinates by name just before the window; those of `start` for the first window.
 
         Returns:
-            Rows by axis, clipped to the size of each table.
+            Rows, int64 of the shape of `coords`, by axis; clipped to the size of each table.
         """
         ...
 
@@ -115,25 +125,28 @@ class Tokenizer(ABC, Generic[Media]):
 
     @abstractmethod
     def encode(self, media: Media) -> np.ndarray:
-        """Encode media to local ids, int64 [T]."""
+        """Encode media of the tokenizer's kind, such as a `str` or a `Score`, to local ids int64 [T]."""
 
     @abstractmethod
     def decode(self, ids: np.ndarray) -> Media:
-        """Decode any id sequence [T] to media; ValueError for ids outside `0 .. V-1`."""
+        """Decode any local ids int64 [T] to media of the tokenizer's kind; ValueError for ids outside `0 .. V-1`."""
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state, from which `TokenizerSpec.from_state` makes an equal tokenizer.
+        """Return the state, a JSON-able dict, from which `TokenizerSpec.from_state` makes an equal tokenizer.
 
         By default the block's name and `read_options`, which suffices for a tokenizer that is not fitted.
         """
         return {"block": self.block.name, **self.read_options}
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units, beside tokens, in which a loss is reported, such as {"note": 812.0, "second": 90.5}."""
+        """Count the units, beside tokens, in which a loss on local ids int64 [T] is reported.
+
+        The result is amount by unit, such as {"note": 812.0, "second": 90.5}; by default empty.
+        """
         return {}
 
     def describe(self) -> dict[str, Any]:
-        """Return a JSON-able summary for users, such as the known labels; by default empty."""
+        """Return a JSON-able dict for users, such as {"labels": ["bach"]}; by default empty."""
         return {}
 
 
@@ -142,11 +155,11 @@ def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, d
 
     Args:
         automaton: grammar of the tokens.
-        state: of one item, B = 1.
-        ids_T: int64 [T].
+        state: of one item, a dict of tensors [1, ...].
+        ids_T: local ids int64 [T].
 
     Returns:
-        The last state, and the raw coordinates int64 [T + 1] of each axis before the first token and after each.
+        The last state, and the raw coordinates before the first token and after each: int64 tensor [T + 1] by axis.
     """
     coords = automaton.coords(state)
     by_axis = {axis: torch.empty(len(ids_T) + 1, dtype=torch.int64) for axis in coords}
@@ -160,7 +173,7 @@ def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, d
 
 
 def rate_of(tokenizer: Tokenizer | None) -> float | None:
-    """Return a tokenizer's tokens a second; None when they have no constant duration."""
+    """Return the tokens a second of a `Tokenizer` or None; None when its tokens have no constant duration."""
     return tokenizer.automaton.rate if tokenizer and tokenizer.automaton else None
 
 
@@ -168,8 +181,8 @@ def check_ids(ids: Any, size: int) -> np.ndarray:
     """Convert ids to an array and check their range.
 
     Args:
-        ids: array-like of integers.
-        size: V.
+        ids: local ids, an array-like of integers.
+        size: number of tokens of the block.
 
     Returns:
         Array int64 of the same shape.

@@ -15,22 +15,23 @@ from tokenizers import Tokenizer
 from helicon.formats.checked import LONGEST_NAME, fields, integer, one_of, sequence, shown, text
 
 MAX_TOKENS = 1 << 20  # of a vocabulary, and merges: a bound on memory for files from elsewhere
-PARTS = (
+PARTS = (  # keys of the library's JSON of a tokenizer
     "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
     "model",
 )  # fmt: skip
 NONE = ("truncation", "padding", "post_processor")  # parts that must be null: they would alter the ids of a text
 UNUSED = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")  # of the model, likewise
-MODEL = ("type", *UNUSED, "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges")
-NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
-BYTE_LEVEL = ("type", "add_prefix_space", "trim_offsets", "use_regex")
-ADDED = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
+MODEL = ("type", *UNUSED, "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges")  # keys of its `model`
+NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")  # Unicode normal forms
+BYTE_LEVEL = ("type", "add_prefix_space", "trim_offsets", "use_regex")  # keys of `pre_tokenizer` and `decoder`
+ADDED = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")  # keys of each added token
 
 
 def check_bpe(described: Any) -> dict[str, Any]:
-    """Check that the library's JSON of a tokenizer is plain byte-level BPE; ValueError names what is not accepted.
+    """Check that the library's JSON of a tokenizer, parsed, is plain byte-level BPE.
 
-    Token numbers, those of added tokens included, have to be 0 .. n-1. The JSON is returned unchanged.
+    Token numbers, those of added tokens included, have to be 0 .. n-1. The dict is returned unchanged. ValueError names
+    what is not accepted.
     """
     parts = fields("tokenizer", described, PARTS)
     for name in NONE:
@@ -54,7 +55,7 @@ def check_bpe(described: Any) -> dict[str, Any]:
 
 
 def load_bpe(described: Any) -> Tokenizer:
-    """Load a tokenizer from JSON; ValueError where `check_bpe` or the library refuses it."""
+    """Load a tokenizer of the library from its parsed JSON, a dict; ValueError where `check_bpe` or it refuses that."""
     try:
         return Tokenizer.from_str(json.dumps(check_bpe(described)))
     except ValueError:

@@ -40,7 +40,7 @@ class CodecTokenizer(Tokenizer[Media]):
 
         Args:
             level: 0 is the finest, -1 the top.
-            block: name of the token block.
+            block: name of the token block, which is the slot's.
 
         Returns:
             A tokenizer that shares the codec.
@@ -51,18 +51,18 @@ class CodecTokenizer(Tokenizer[Media]):
 
     @abstractmethod
     def encode_many(self, media: Sequence[Media]) -> list[np.ndarray]:
-        """Encode several media, as `encode` would each."""
+        """Encode a sequence of media to codes, an int64 array [T] for each, as `encode` would."""
 
     @abstractmethod
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[Media]:
-        """Decode several id sequences, as `decode` would each."""
+        """Decode a sequence of int64 arrays [T] of codes to a medium for each, as `decode` would."""
 
     def encode(self, media: Media) -> np.ndarray:
-        """Encode media to codes int64 [T]; ValueError for media that the codec does not accept."""
+        """Encode a picture or a `Sound` to codes int64 [T]; ValueError for media that the codec does not accept."""
         return self.encode_many([media])[0]
 
     def decode(self, ids: np.ndarray) -> Media:
-        """Decode any number of codes; ValueError for ids outside the block."""
+        """Decode any number of codes, int64 [T], to a picture or a `Sound`; ValueError for ids outside the block."""
         return self.decode_many([ids])[0]
 
     @property
@@ -72,26 +72,26 @@ class CodecTokenizer(Tokenizer[Media]):
         return next((weight.device for weight in weights), torch.device("cpu"))
 
     def to(self, device: torch.device | str) -> Self:
-        """Return a tokenizer with a copy of the codec on a device; this one stays as it is."""
+        """Return a tokenizer with a copy of the codec on a PyTorch device; this one stays as it is."""
         moved = copy(self)
         moved.codec = deepcopy(self.codec).to(device)
         return moved
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: the codec's fingerprint and config."""
+        """Return a JSON-able dict for users: `codec`, the codec's fingerprint, and its config by option."""
         return {"codec": self._config["fingerprint"], **self._config["config"]}
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state, without the weights."""
+        """Return the state without weights, a JSON-able dict: `block`, its name; `codec`, config and fingerprint."""
         return {"block": self.block.name, "codec": self._config}
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the codec's weights by name."""
+        """Return the codec's weight tensors by name."""
         return self._weights
 
 
 def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
-    """Return the tensors that a tokenizer needs beside its `state()`; empty unless it has a codec."""
+    """Return the tensors by name that a `Tokenizer` needs beside its `state()`; empty unless it has a codec."""
     return tokenizer.weights() if isinstance(tokenizer, CodecTokenizer) else {}
 
 
@@ -100,10 +100,10 @@ def encode_all(tokenizer: Tokenizer, media: Sequence[Any]) -> list[tuple[np.ndar
 
     Args:
         tokenizer: of the media.
-        media: any number of them.
+        media: any number of them, of the tokenizer's kind.
 
     Returns:
-        For each its ids int64 [T] and the counts of losses by name.
+        For each its local ids int64 [T], and counts of losses by what was lost.
     """
     if isinstance(tokenizer, CodecTokenizer):
         return [(ids, {}) for ids in tokenizer.encode_many(media)]
@@ -117,10 +117,10 @@ def decode_all(tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
 
     Args:
         tokenizer: of the ids.
-        ids: int64 [T] each.
+        ids: local ids, int64 [T] each.
 
     Returns:
-        The media of each.
+        A medium of the tokenizer's kind for each.
     """
     if isinstance(tokenizer, CodecTokenizer):
         return tokenizer.decode_many(ids)

@@ -54,7 +54,7 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
 
         Args:
             level: 0 or -1, as an image codec has one level.
-            block: name of the token block.
+            block: name of the token block, which is the slot's.
 
         Returns:
             A tokenizer that shares the codec.
@@ -67,7 +67,10 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         return CodesTokenizer(self.codec, self.size, self.factor, self._config, self._weights, block)
 
     def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Encode pictures, in batches of one shape, on the codec's device."""
+        """Encode pictures uint8 [H, W, 3], H x W pixels, to codes int64 [T] each, row by row.
+
+        They are encoded in batches of one shape, on the codec's device.
+        """
         for picture in media:
             check_pixels(picture)
             rows, columns, _ = picture.shape
@@ -81,7 +84,10 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         return ids
 
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Decode codes to pictures, in batches of one shape, on the codec's device."""
+        """Decode arrays of codes, int64 [T] each, to pictures uint8 [H, W, 3], H x W pixels.
+
+        They are decoded in batches of one shape, on the codec's device.
+        """
         columns = self.shape[1]
         grids = []
         for codes in ids:
@@ -104,11 +110,14 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         return max(1, (CPU_PIXELS if self.device.type == "cpu" else GPU_PIXELS) // self.size**2)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Amounts that a loss is told by."""
+        """Count the units in which a loss on codes int64 [T] is reported: {"pixel": ..., "dimension": ...}.
+
+        Dimensions are channel values, 3 a pixel.
+        """
         return {"pixel": float(len(ids) * self.factor**2), "dimension": float(len(ids) * self.factor**2 * 3)}
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: size, and the codec's fingerprint and config."""
+        """Return a JSON-able dict for users: `size`, in pixels, and the codec's fingerprint and config."""
         return {**self.read_options, **super().describe()}
 
 
@@ -116,11 +125,11 @@ def group_by_shape(arrays: Sequence[np.ndarray], max_size: int) -> list[list[np.
     """Group neighbouring arrays of one shape.
 
     Args:
-        arrays: in an order that is kept.
-        max_size: arrays of a group at most.
+        arrays: of any shapes, in an order that is kept.
+        max_size: greatest number of arrays in a group.
 
     Returns:
-        Groups in order.
+        Groups in order, each a list of arrays of one shape.
     """
     groups: list[list[np.ndarray]] = []
     for array in arrays:

@@ -42,8 +42,8 @@ class UpsamplingCondition:
         """Make the condition of a layout whose target has one.
 
         Args:
-            layout: with a guide.
-            tokenizers: by slot.
+            layout: with a guide, the slot of coarse tokens.
+            tokenizers: `Tokenizer` by slot.
 
         Returns:
             The condition.
@@ -63,11 +63,15 @@ class UpsamplingCondition:
 
     @property
     def axes(self) -> dict[str, int]:
-        """Table size of each coordinate axis of the target, without row 0, which stands for no coarse token."""
+        """Table size of each coordinate axis of the target by name, without row 0, which stands for no coarse token."""
         return {f"guide{offset:+}": self.tokens for offset in CONTEXT} | {"phase": self.ratio}
 
     def length(self, conditions: Mapping[str, np.ndarray]) -> int | None:
-        """Return how many target tokens the coarse tokens cover; None when they are left out."""
+        """Return how many target tokens the coarse tokens cover; None when they are left out.
+
+        Args:
+            conditions: local ids int64 [T] by slot.
+        """
         return len(conditions.get(self.name, ())) * self.ratio or None
 
 
@@ -78,10 +82,10 @@ def upsampling_conditions(
 
     Args:
         layouts: of the model.
-        tokenizers: by slot.
+        tokenizers: `Tokenizer` by slot.
 
     Returns:
-        Condition by target slot, of the targets that have one.
+        `UpsamplingCondition` by target slot, of the targets that have one.
 
     Raises:
         ValueError: layouts have different conditions for one target.
@@ -122,9 +126,9 @@ class UpsamplingCoords:
         Row 0 of an axis stays where there is no coarse token; for an item without condition that of all axes.
 
         Args:
-            rows_NA: table rows of N tokens, int64.
-            items_N: item of each token.
-            next_N: number within its piece of the target token that follows each.
+            rows_NA: table rows of N tokens on A axes, int64 [N, A].
+            items_N: index of each token's item, int64 [N].
+            next_N: number, from 0, within its piece of the target token that follows each, int64 [N].
         """
         indices_NT = next_N[:, None] // self.condition.ratio + np.arange(len(CONTEXT))
         context_NT = self._rows[items_N[:, None], indices_NT.clip(max=self._rows.shape[1] - 1)]
@@ -137,10 +141,10 @@ def sliding(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> list[Slot]:
 
     Args:
         layout: of the conditions.
-        tokenizers: by slot.
+        tokenizers: `Tokenizer` by slot.
 
     Returns:
-        Slots; none when target tokens have no constant duration, so that a window's time is unknown.
+        `Slot`s of the layout; none when target tokens have no constant duration, so that a window's time is unknown.
     """
     if rate_of(tokenizers[layout.target.name]) is None:
         return []
@@ -152,7 +156,7 @@ def most_ids(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> dict[str, i
 
     Args:
         layout: of the example.
-        tokenizers: by slot.
+        tokenizers: `Tokenizer` by slot.
 
     Returns:
         Number by slot; None for any number: open slots, upsampling conditions and sliding conditions.
@@ -170,14 +174,14 @@ def slide_conditions(
 
     Args:
         layout: of the conditions.
-        tokenizers: by slot.
-        conditions: complete ids by slot.
-        start: first target token of the window.
-        end: end of the window, exclusive.
-        total: target tokens of the piece.
+        tokenizers: `Tokenizer` by slot.
+        conditions: complete local ids int64 [T] by slot.
+        start: number of the first target token of the window.
+        end: number of the target token after the window's last.
+        total: number of target tokens of the piece.
 
     Returns:
-        Ids by slot; those of other conditions unchanged.
+        Local ids int64 by slot; those of other conditions unchanged.
     """
     windowed, rate = dict(conditions), rate_of(tokenizers[layout.target.name])
     for slot in layout.slots[:-1]:

@@ -29,11 +29,12 @@ FAMILIES = (
     "piano", "chromatic", "organ", "guitar", "bass", "strings", "ensemble", "brass",
     "reed", "pipe", "lead", "pad", "effects", "ethnic", "percussive", "sounds",
 )  # fmt: skip  # eight programs each, in the order of General MIDI
+# Names of the pitches of an octave, from C up
 _STEPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def pitch_name(pitch: int) -> str:
-    """Return the name of a MIDI pitch, with sharps.
+    """Return the name of a MIDI pitch, an int 0 .. 127, with sharps, such as `C#4`.
 
     As in MuseNet's published sample the octave's number turns over at A, not at C: in it B4 is below D4. We read the
     label C4 as middle C (60), which makes the B just below it (59) B4 and the A above it (69) A5.
@@ -72,7 +73,7 @@ class Instrument:
 
     @property
     def volumes(self) -> tuple[int, ...]:
-        """Volumes of the note-ons, ascending."""
+        """Volumes (MIDI velocities) of the note-ons, ascending."""
         return tuple(sorted(level for level in self.levels if level))
 
 
@@ -102,7 +103,7 @@ class InstrumentTable:
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:
-        """Names of all ids, such as `piano:v72:G1` and `wait:12`."""
+        """Token names of all ids, in order of the ids, such as `piano:v72:G1` and `wait:12`."""
         names = [pitch_name(pitch) for pitch in range(PITCHES)]
         events = [f"{row.name}:v{level}:{name}" for row in self.instruments for level in row.levels for name in names]
         return (*events, *(f"wait:{n}" for n in range(1, LONGEST_WAIT + 1)))
@@ -119,28 +120,28 @@ class InstrumentTable:
 
     @cached_property
     def wait(self) -> np.ndarray:
-        """Units of a wait by id, [V]; 0 for events."""
+        """Units of 10 ms that each id waits, int64 [V] for the V ids of the block; 0 for events."""
         waits = np.arange(1, LONGEST_WAIT + 1)
         return np.concatenate([np.zeros(self.first_wait, np.int64), waits])
 
     @cached_property
     def instrument(self) -> np.ndarray:
-        """Index of the instrument by id, [V]; -1 for waits."""
+        """Index of each id's instrument, int64 [V] for the V ids of the block; -1 for waits."""
         return np.concatenate([np.repeat(self._levels[:, 0], PITCHES), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def volume(self) -> np.ndarray:
-        """Volume of a note-on by id, [V]; 0 for note-offs, -1 for waits."""
+        """MIDI velocity of each id's note-on, int64 [V] for the V ids of the block; 0 for note-offs, -1 for waits."""
         return np.concatenate([np.repeat(self._levels[:, 1], PITCHES), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def pitch(self) -> np.ndarray:
-        """MIDI pitch by id, [V]; -1 for waits."""
+        """MIDI pitch of each id, int64 [V] for the V ids of the block; -1 for waits."""
         return np.concatenate([np.tile(np.arange(PITCHES), len(self._levels)), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def rank(self) -> np.ndarray:
-        """Rank by id in the canonical order of events within one tick, [V]; -1 for waits.
+        """Rank of each of the V ids in the canonical order of events within one tick, int64 [V]; -1 for waits.
 
         Drums, then ascending pitch; at one pitch the later instrument of the table first (violin before piano).
         """
@@ -151,12 +152,12 @@ class InstrumentTable:
 
     @cached_property
     def drums(self) -> int:
-        """Index of the drums, or I where there are none."""
+        """Index of the drums among the instruments, or the number of instruments where there are none."""
         return next((i for i, row in enumerate(self.instruments) if row.is_drums), len(self.instruments))
 
     @cached_property
     def by_program(self) -> np.ndarray:
-        """Instrument by program, [129]; -1 where none can play it.
+        """Index of the instrument of each program, int64 [129]: General MIDI 0 .. 127, DRUMS; -1 where none plays it.
 
         A program of no instrument goes to the piano, or else to the first that is not drums; drums have no substitute.
         """
@@ -170,12 +171,15 @@ class InstrumentTable:
 
     @cached_property
     def has_program(self) -> np.ndarray:
-        """Mask of the programs that an instrument of the table names, bool [129]."""
+        """Mask of the programs that an instrument of the table names, bool [129]: General MIDI 0 .. 127, DRUMS."""
         return np.isin(np.arange(DRUMS + 1), [program for row in self.instruments for program in row.programs])
 
     @cached_property
     def on(self) -> np.ndarray:
-        """Id of the note-on at pitch 0 with the volume nearest to a velocity, [I, 128]; halfway rounds up."""
+        """Id of the note-on at pitch 0 with the volume nearest to a velocity; halfway rounds up.
+
+        int64 [I, 128]: I instruments, MIDI velocities 0 .. 127. The note-on at pitch p has the id plus p.
+        """
         velocities = np.arange(PITCHES)[:, None]
         rows = []
         for i, row in enumerate(self.instruments):
@@ -185,7 +189,10 @@ class InstrumentTable:
 
     @cached_property
     def on_by_bin(self) -> np.ndarray:
-        """Id of the note-on at pitch 0 with the n-th lowest volume, [I, max volumes]; -1 beyond the last."""
+        """Id of the note-on at pitch 0 with the n-th lowest volume; -1 beyond the last.
+
+        int64 [I, N]: I instruments, N volumes of the instrument that has most.
+        """
         table = np.full((len(self.instruments), max(len(row.volumes) for row in self.instruments)), -1)
         for i, row in enumerate(self.instruments):
             table[i, : len(row.volumes)] = [self._run(i, volume) for volume in row.volumes]
@@ -193,7 +200,7 @@ class InstrumentTable:
 
     @cached_property
     def bin(self) -> np.ndarray:
-        """Index of a note-on's volume in `on_by_bin` by id, [V]; -1 for all other ids."""
+        """Column of each id's volume in `on_by_bin`, int64 [V] for the V ids of the block; -1 for all but note-ons."""
         bins = np.full(len(self.wait), -1)
         for row in self.on_by_bin:
             for n, first in enumerate(row[row >= 0]):
@@ -202,20 +209,20 @@ class InstrumentTable:
 
     @cached_property
     def off(self) -> np.ndarray:
-        """Id of the note-off at pitch 0, [I]; -1 for drums."""
+        """Id of the note-off at pitch 0, int64 [I] for the I instruments; -1 for drums."""
         return np.array([-1 if row.is_drums else self._run(i, 0) for i, row in enumerate(self.instruments)])
 
     def _run(self, instrument: int, level: int) -> int:
         return PITCHES * int(np.flatnonzero((self._levels == (instrument, level)).all(1))[0])
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state."""
+        """Return the state, a JSON-able dict that `from_state` restores: `instruments` and `groups`, lists in order."""
         rows = [[row.name, list(row.programs), list(row.levels), row.group] for row in self.instruments]
         return {"instruments": rows, "groups": list(self.groups)}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> InstrumentTable:
-        """Restore a table from its `state`; ValueError for anything else."""
+        """Restore a table from the dict that `state` returns; ValueError for anything else."""
         state = fields("table", state, ("instruments", "groups"))  # type: ignore[assignment]
         rows = []
         for row in sequence("instruments", state["instruments"], DRUMS + 1):
@@ -258,7 +265,7 @@ def general_midi(survey: MusicSurvey, margin: int = 1) -> InstrumentTable:
 
     Args:
         survey: counts over the folder's scores.
-        margin: volumes added above and below those that occur, for augmentation.
+        margin: number of volumes, steps of 8 in velocity, added above and below those that occur, for augmentation.
 
     Returns:
         Table with an instrument for each family, which is written with its commonest program.

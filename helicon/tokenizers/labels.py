@@ -15,9 +15,9 @@ from helicon.tokenizers.abilities import Words
 from helicon.tokenizers.base import Tokenizer, check_ids
 from helicon.tokenizers.names import slug
 
-ANY = "any-label"
+ANY = "any-label"  # token of a label that is left open
 MAX_LABELS = 1 << 16  # a bound for states from elsewhere
-_MARK = "-label"
+_MARK = "-label"  # suffix added to the token of a label that ends with it, so that none is ANY
 
 
 class LabelTokenizer(Tokenizer[str], Words):
@@ -38,8 +38,8 @@ class LabelTokenizer(Tokenizer[str], Words):
         """Fit to the commonest labels of some examples.
 
         Args:
-            labels: of each example; None or empty for none.
-            max_labels: labels at most.
+            labels: the label of each example, a text; None or empty for none.
+            max_labels: greatest number of labels.
 
         Returns:
             Tokenizer, the commonest labels first.
@@ -47,17 +47,20 @@ class LabelTokenizer(Tokenizer[str], Words):
         return LabelTokenizer(commonest(Counter(filter(None, labels)), max_labels))
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a label to its id, int64 [1]."""
+        """Encode a label, a text, to its local id, int64 [1]; that of `any-label` if it is empty or unknown."""
         index = self.block.index
         return np.array([index.get(label_word(slug(media)), index[ANY])], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode ids to a label, empty where it is left open; of several ids the last counts."""
+        """Decode local ids int64 [T] to a label, an empty text where it is left open; of several the last counts."""
         words = [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
         return self._label_of.get(words[-1], "") if words else ""
 
     def parse(self, text: str) -> str:
-        """Parse a label that a user types, `Lady Gaga` or `lady-gaga`; ValueError names the most similar labels."""
+        """Parse a text that a user types, `Lady Gaga` or `lady-gaga`, to a label; empty for `any-label`.
+
+        ValueError for an unknown label names the most similar ones.
+        """
         word = slug(text)
         if word in ("", ANY):
             return ""
@@ -71,32 +74,32 @@ class LabelTokenizer(Tokenizer[str], Words):
         """Apply condition dropout, so that the model learns to do without a label.
 
         Args:
-            ids: int64 [T].
+            ids: local ids int64 [T].
             rng: source of the random numbers.
             p: probability that the label is left open.
 
         Returns:
-            Ids int64 [T].
+            Local ids int64 [T], all of them `any-label` where the label was left open.
         """
         return np.where(rng.random(len(ids)) < p, self.block.index[ANY], ids)
 
     def grow(self, labels: Iterable[str | None]) -> LabelTokenizer:
-        """Return a tokenizer with labels appended; tokens keep their names, not their ids."""
+        """Return a tokenizer with texts appended to its labels, as slugs; tokens keep their names, not their ids."""
         slugs = dict.fromkeys(slug(label) for label in labels if label)
         new = [label for label in slugs if label and label not in self.labels]
         return LabelTokenizer((*self.labels, *new), self.block.name)
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: the words."""
+        """Return a JSON-able dict for users: `labels`, the words of their tokens."""
         return {"labels": list(self._label_of)}
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state."""
+        """Return the state, a JSON-able dict that `from_state` restores: `block`, its name, and `labels`."""
         return {"block": self.block.name, "labels": list(self.labels)}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> LabelTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("block", "labels"))  # type: ignore[assignment]
         return LabelTokenizer(texts("labels", state["labels"], MAX_LABELS), text("block", state["block"]))
 
@@ -106,7 +109,7 @@ def commonest(labels: Mapping[str, int], most: int) -> list[str]:
 
     Args:
         labels: number of occurrences by label.
-        most: labels that are returned at most.
+        most: greatest number of labels that are returned.
 
     Returns:
         Slugs, the commonest first; labels with one slug count together.
@@ -119,5 +122,5 @@ def commonest(labels: Mapping[str, int], most: int) -> list[str]:
 
 
 def label_word(label: str) -> str:
-    """Return the word of a label's token."""
+    """Return the word of a label's token, such as `lady-gaga`; the label is a slug."""
     return label + _MARK if label.endswith(_MARK) else label

@@ -24,9 +24,10 @@ from helicon.tokenizers.text import BYTES, BytesTokenizer
 
 MAX_LINES = 10_000  # of a song, each counted as often as it has times: bounds the work on texts from elsewhere
 CACHED_BYTES = 1 << 14  # largest text whose parsed lines are cached for its next window
-_TIME = re.compile(r"\s*\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")
+_TIME = re.compile(r"\s*\[(\d{1,4}):(\d{1,2})(?:[.:](\d{1,3}))?\]")  # a line's time, `[MM:SS.ss]`
+# A time within a line, `<MM:SS.ss>` or `[MM:SS.ss]`
 _WORD_TIME = re.compile(r"[\[<]\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?[\]>]")
-_FACT = re.compile(r"\s*\[([A-Za-z#]+):(.*)\]\s*")
+_FACT = re.compile(r"\s*\[([A-Za-z#]+):(.*)\]\s*")  # about the song, `[ar:The Muses]`
 
 
 class Line(NamedTuple):
@@ -50,14 +51,14 @@ class LyricsTokenizer(BytesTokenizer, Sliding):
         part around the byte that is at the same relative position as the middle of the window.
 
         Args:
-            ids: int64 [T] of the complete lyrics.
+            ids: local ids int64 [T] of the complete lyrics, one a byte.
             begin_s: start of the window, in seconds from the start of the piece.
             end_s: end of the window, in seconds.
             total_s: duration of the piece, in seconds.
-            length: ids that fit into the slot.
+            length: number of ids that fit into the slot.
 
         Returns:
-            At most `length` ids, int64; all of them where the text is short enough.
+            Local ids int64, at most `length`; all of them where the text is short enough.
         """
         data = check_ids(ids, BYTES).astype(np.uint8).tobytes()
         lines, middle_s = _lines_of(data), (begin_s + end_s) / 2
@@ -70,7 +71,7 @@ class LyricsTokenizer(BytesTokenizer, Sliding):
 
 
 def timed_lines(text: str) -> list[Line]:
-    """Parse an `.lrc` text to its lines in order of time; empty for a text without times.
+    """Parse an `.lrc` text to its `Line`s in order of time; empty for a text without times.
 
     A line may have several times; a line without any has those of the line before it. A positive offset means earlier.
     Lines after the first MAX_LINES are left out.
@@ -113,12 +114,12 @@ def around(data: bytes, middle: float, length: int) -> bytes:
     """Cut out the part of a text around a byte, in complete characters.
 
     Args:
-        data: UTF-8.
+        data: UTF-8 bytes.
         middle: index of the byte.
-        length: bytes at most.
+        length: greatest number of bytes of the part.
 
     Returns:
-        UTF-8, all of it where it is short enough.
+        UTF-8 bytes, all of them where they are few enough.
     """
     if len(data) <= length:
         return data

@@ -63,11 +63,14 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         self.automaton = MusicAutomaton(table)
 
     def encode(self, media: Score) -> np.ndarray:
-        """Encode a score to canonical ids, int64 [T]."""
+        """Encode a `Score` to canonical local ids, int64 [T]."""
         return self.encode_with_report(media)[0]
 
     def encode_with_report(self, media: Score) -> tuple[np.ndarray, ReadReport]:
-        """Encode a score to canonical ids int64 [T]; the report counts losses beyond rounding of times and volumes."""
+        """Encode a `Score` to canonical local ids int64 [T] and a `ReadReport`.
+
+        The report counts losses beyond rounding of times and volumes.
+        """
         report = ReadReport()
         played = _Played(media.onset_s, media.end_s, media.pitch, media.velocity, media.program)
         return self._events(self._notes(played, report), report), report
@@ -86,10 +89,10 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP))
 
     def decode(self, ids: np.ndarray) -> Score:
-        """Decode any ids to a score; ValueError for ids outside the block.
+        """Decode any local ids int64 [T] to a `Score`; ValueError for ids outside the block.
 
         A note-off without a sounding note is ignored, a note-on ends the note of its key, and open notes end with the
-        last token. Every note lasts at least a unit.
+        last token. Every note lasts at least a unit of 10 ms.
         """
         return Score.of(*self._played(check_ids(ids, len(self.block))))
 
@@ -124,11 +127,11 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         The transposition is reduced until no melodic note leaves 0 .. 127; volumes stay in their instrument's range.
 
         Args:
-            ids: int64 [T], canonical.
-            augmentation: transposition, volume and tempo.
+            ids: local ids int64 [T], canonical: as `encode` makes them.
+            augmentation: transposition in semitones, steps of volume, and factor of the tempo.
 
         Returns:
-            Canonical ids int64 [T'] of the augmented piece.
+            Canonical local ids int64 [T'] of the augmented piece, T' tokens.
         """
         table, ids = self.table, np.asarray(ids, np.int64)
         melodic = (table.wait[ids] == 0) & (table.instrument[ids] != table.drums)
@@ -147,11 +150,14 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return self._events(self._notes(played, report), report)
 
     def to_words(self, ids: np.ndarray) -> list[str]:
-        """Convert ids to token names; ValueError for ids outside the block."""
+        """Convert local ids int64 [T] to a list of T token names; ValueError for ids outside the block."""
         return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
 
     def from_words(self, words: Iterable[str]) -> np.ndarray:
-        """Convert token names to ids int64 [T]; ValueError names an unknown one and the most similar tokens."""
+        """Convert token names, such as `wait:12`, to local ids int64 [T].
+
+        ValueError names an unknown one and the most similar tokens.
+        """
         index, ids = self.block.index, []
         for word in words:
             if word not in index:
@@ -160,22 +166,25 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return np.array(ids, np.int64)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: notes that begin, and seconds up to the last token."""
+        """Count the units in which a loss on local ids int64 [T] is reported: {"note": ..., "second": ...}.
+
+        Notes that begin are counted, and seconds up to the last token.
+        """
         ids = np.asarray(ids, np.int64)
         notes, waited = np.count_nonzero(self.table.volume[ids] > 0), self.table.wait[ids].sum()
         return {"note": float(notes), "second": float(waited) / UNITS_PER_SECOND}
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: the volumes of each instrument."""
+        """Return a JSON-able dict for users: `instruments`, the volumes (MIDI velocities) by instrument."""
         return {"instruments": {row.name: list(row.volumes) for row in self.table.instruments}}
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state."""
+        """Return the state, a JSON-able dict that `from_state` restores: that of the instrument table."""
         return self.table.state()
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> MidiTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         return MidiTokenizer(InstrumentTable.from_state(state))
 
     def _notes(self, played: _Played, report: ReadReport) -> _Notes:

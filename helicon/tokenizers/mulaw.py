@@ -25,7 +25,10 @@ class MulawTokenizer(SampleTokenizer):
     values = range(LEVELS)
 
     def encode(self, media: Sound) -> np.ndarray:
-        """Encode a sound to levels int64 [S * C], clipped to -1 .. 1; ValueError for another rate or channels."""
+        """Encode a `Sound` of S samples and C channels to local ids int64 [S * C], clipped to -1 .. 1.
+
+        Channels are interleaved. ValueError for another rate or number of channels.
+        """
         samples_N = self._samples(media)
         levels_N = np.empty(len(samples_N), np.int64)
         for i in range(0, len(samples_N), _CHUNK):
@@ -33,17 +36,23 @@ class MulawTokenizer(SampleTokenizer):
         return levels_N
 
     def decode(self, ids: np.ndarray) -> Sound:
-        """Decode any ids to a sound; ValueError for ids outside the block."""
+        """Decode any local ids int64 [T] to a `Sound`; ValueError for ids outside the block."""
         return sound_of(samples_of_levels().take(check_ids(ids, LEVELS)), self.sample_rate, self.channels)
 
 
 def level_of(samples: np.ndarray) -> np.ndarray:
-    """Quantize samples to the nearest levels, int64, by the definition: the oracle of `nearest_levels`."""
+    """Quantize samples, floats of any shape, to the nearest levels, int64 of that shape in 0 .. 255.
+
+    By the definition: the oracle of `nearest_levels`. Samples outside -1 .. 1 are clipped.
+    """
     return np.rint((compressed(samples.astype(np.float64).clip(-1, 1)) + 1) / 2 * MU).astype(np.int64)
 
 
 def nearest_levels(samples_N: np.ndarray) -> np.ndarray:
-    """Quantize samples float32 [N] like `level_of`, but faster: a level for each bin, or the next one; uint8 [N]."""
+    """Quantize N samples, float32 [N], to levels uint8 [N] like `level_of`, but faster.
+
+    Of a bin of samples the level is looked up: it is that, or the next one.
+    """
     first_B, next_B = _bins()
     bins_N = (samples_N * np.float32(_BINS)).clip(-_BINS, _BINS).astype(np.int64)  # towards 0
     bins_N += _BINS
@@ -85,15 +94,18 @@ def _of_rank(ranks: np.ndarray) -> np.ndarray:
 
 @cache
 def samples_of_levels() -> np.ndarray:
-    """Return the sample of each level, float32 [LEVELS]."""
+    """Return the sample in -1 .. 1 of each level, float32 [256]."""
     return expanded(np.arange(LEVELS) / MU * 2 - 1).astype(np.float32)
 
 
 def compressed(samples: np.ndarray) -> np.ndarray:
-    """Compress samples: sign(x) ln(1 + mu |x|) / ln(1 + mu), section 2.2 of arXiv:1609.03499; -1 .. 1 to itself."""
+    """Compress samples, floats in -1 .. 1 of any shape, to that range: sign(x) ln(1 + mu |x|) / ln(1 + mu).
+
+    Section 2.2 of arXiv:1609.03499.
+    """
     return np.sign(samples) * np.log1p(MU * np.abs(samples)) / np.log1p(MU)
 
 
 def expanded(levels: np.ndarray) -> np.ndarray:
-    """Expand levels in -1 .. 1 to samples: the inverse of `compressed`."""
+    """Expand compressed samples, floats in -1 .. 1 of any shape, to samples: the inverse of `compressed`."""
     return np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(MU)) / MU

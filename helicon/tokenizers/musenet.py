@@ -19,8 +19,9 @@ from helicon.tokenizers.instruments import MUSENET
 from helicon.tokenizers.midi import MidiTokenizer
 from helicon.tokenizers.style import START, TEMPOS_BPM, Style, StyleTokenizer, all_sets
 
-END, END_OF_SAMPLE = "end", "end-of-sample"
+END, END_OF_SAMPLE = "end", "end-of-sample"  # words of the deployed table after a piece's events
 LABEL_PLACES = 610  # numbers that the deployed table has for labels, most of them unknown
+# Labels of the service whose names are known; their order, by the alphabet, is our own
 LABELS = (
     "bach", "beethoven", "bluegrass", "brahms", "broadway", "chopin", "clementi", "country", "debussy", "disney",
     "frank-sinatra", "grieg", "haydn", "jazz", "journey", "lady-gaga", "liszt", "mendelssohn", "mozart", "mussorgsky",
@@ -30,13 +31,13 @@ LABELS = (
 
 @cache
 def events() -> MidiTokenizer:
-    """Return the tokenizer of the deployed table."""
+    """Return the `MidiTokenizer` of the deployed MuseNet's instrument table; always the same object."""
     return MidiTokenizer(MUSENET)
 
 
 @cache
 def deployed_words() -> tuple[str, ...]:
-    """Return the word of every number: 0 events, 4096 start, 4099 sets, 4226 labels, 4836 tempos."""
+    """Return the word of every number, in order: from 0 events, 4096 start, 4099 sets, 4226 labels, 4836 tempos."""
     spare = (f"label{n}" for n in range(len(LABELS), LABEL_PLACES))
     tempos = (f"tempo{bpm}" for bpm in TEMPOS_BPM)
     return (*MUSENET.tokens, START, END, END_OF_SAMPLE, *all_sets(MUSENET), *LABELS, *spare, *tempos)
@@ -56,11 +57,11 @@ def header(score: Score, label: str | None = None) -> list[str]:
     """Return the words before a piece's events.
 
     Args:
-        score: the piece.
+        score: the piece, a `Score`.
         label: in place of the score's own.
 
     Returns:
-        Label, instruments set, `start` and tempo; the first two only where the piece has them.
+        Words: label, instruments set, `start` and tempo; the first two only where the piece has them.
     """
     style = _header().style_of(score)
     words = [_header().label_word(label or style.label or ""), _header().set_word(style.instruments)]
@@ -69,7 +70,10 @@ def header(score: Score, label: str | None = None) -> list[str]:
 
 
 def parse_header(text: str) -> Style:
-    """Parse the words of `header`; any word may be the label. ValueError for two words of one kind."""
+    """Parse the words of `header`, in a text separated by spaces, to a `Style`; any word may be the label.
+
+    ValueError for two words of one kind.
+    """
     return _header().parse(text, any_label=True)
 
 
@@ -77,7 +81,7 @@ def musenet_text(score: Score, label: str | None = None) -> str:
     """Write a piece as text.
 
     Args:
-        score: the piece.
+        score: the piece, a `Score`.
         label: in place of the score's own.
 
     Returns:
@@ -87,20 +91,23 @@ def musenet_text(score: Score, label: str | None = None) -> str:
 
 
 def parse_musenet(text: str) -> tuple[Style, np.ndarray]:
-    """Parse a text of `musenet_text` to a style and event ids int64 [T]; ValueError names a word that is no event."""
+    """Parse a text of `musenet_text` to a `Style` and ids int64 [T] of the tokenizer `events()`.
+
+    ValueError names a word that is no event.
+    """
     words = [word for word in text.split() if word not in (END, END_OF_SAMPLE)]
     first = next((i for i, word in enumerate(words) if ":" in word), len(words))
     return parse_header(" ".join(words[:first])), events().from_words(words[first:])
 
 
 def parse_score(text: str) -> Score:
-    """Parse a text to a score, with its label and tempo."""
+    """Parse a text of `musenet_text` to a `Score` with label and tempo; ValueError names a word that is no event."""
     style, ids = parse_musenet(text)
     return style.applied_to(events().decode(ids))
 
 
 def text_to_numbers(text: str) -> np.ndarray:
-    """Convert a text to the deployed table's numbers, int64 [T]; header words without a number are left out.
+    """Convert a text of words to the deployed table's numbers, int64 [T]; header words without a number are left out.
 
     ValueError names an unknown event.
     """
@@ -114,5 +121,8 @@ def text_to_numbers(text: str) -> np.ndarray:
 
 
 def numbers_to_text(numbers: np.ndarray) -> str:
-    """Convert numbers to text: the inverse of `text_to_numbers`; ValueError for numbers outside the table."""
+    """Convert the deployed table's numbers, int64 [T], to a text of words: the inverse of `text_to_numbers`.
+
+    ValueError for numbers outside the table.
+    """
     return " ".join(deployed_words()[n] for n in check_ids(numbers, len(deployed_words())))

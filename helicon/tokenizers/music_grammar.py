@@ -91,7 +91,7 @@ class MusicAutomaton:
         self._lookups = {torch.device("cpu"): _Lookup.of(table)}
 
     def start(self, batch: int) -> State:
-        """Return the state before the first token, on CPU, without constraints."""
+        """Return the state of `batch` items before the first token, on CPU, without constraints."""
         count = len(self.table.instruments)
         state = {name: torch.zeros(batch, dtype=torch.int64) for name in ("time", "gap", "chord")}
         state |= {name: torch.full((batch,), -1) for name in ("rank", "limit", "room")}
@@ -111,13 +111,13 @@ class MusicAutomaton:
         """Add constraints to a state; None adds none.
 
         Args:
-            state: of B items.
-            seconds: exact duration of the piece, from its start.
-            tokens: how many more may come; a piece needs 3.
+            state: of B items, a dict as of `start`.
+            seconds: exact duration of the piece in seconds, from its start.
+            tokens: how many more may come at most; a piece needs 3.
             instruments: names or groups of the table that may play; sounding notes of others may still end.
 
         Returns:
-            State whose masks are subsets of the old ones.
+            State of the same form, whose masks are subsets of the old ones.
 
         Raises:
             ValueError: a duration below a unit, a negative number of tokens, or an unknown or no instrument.
@@ -140,11 +140,11 @@ class MusicAutomaton:
         """Advance each item by a token.
 
         Args:
-            state: of B items.
-            ids_B: int64 [B]; `eos` changes nothing.
+            state: of B items, a dict as of `start`.
+            ids_B: local ids int64 [B]; the number of the block's tokens stands for `eos`, which changes nothing.
 
         Returns:
-            The next state.
+            The next state, of the same form.
         """
         of = self._lookup(ids_B.device)
         wait, rank, keys = of.wait[ids_B], of.rank[ids_B], of.key[ids_B]
@@ -161,7 +161,13 @@ class MusicAutomaton:
         }
 
     def allowed(self, state: State) -> Tensor:
-        """Mask of the tokens that may come next, bool [B, V + 1], `eos` last; at least one is always allowed."""
+        """Mask of the tokens that may come next: bool [B, V + 1], True for allowed; at least one always is.
+
+        The columns are the V tokens of the block, then `eos`.
+
+        Args:
+            state: of B items, a dict as of `start`.
+        """
         held = state["sounding"].sum(1)
         # An open note costs its note-off, and one wait if it began in this tick; any token may open one more.
         short = (state["room"] >= 0) & (state["room"] < held + 3)
@@ -208,10 +214,10 @@ class MusicAutomaton:
         )
 
     def coords(self, state: State) -> Coords:
-        """Raw coordinates [B] of the last token.
+        """Raw coordinates of the last token of each of B items of a state: int64 tensor [B] by name.
 
-        time: units. chord: number of the event within its tick, from 1; 0 after a wait. The plan, 0 without a limit:
-        part, 1 .. 128, of the piece; countdown to its end, quarter seconds from 1.
+        time: units of 10 ms. chord: number of the event within its tick, from 1; 0 after a wait. The plan, 0 without a
+        limit: part, 1 .. 128, of the piece; countdown to its end, quarter seconds from 1.
         """
         return {"time": state["time"], "chord": state["chord"], **_plan(state["time"], state["limit"])}
 
@@ -219,11 +225,11 @@ class MusicAutomaton:
         """Compute `coords` after each token of a piece at once.
 
         Args:
-            ids_T: int64 [T] of the complete piece, whose length the plan states.
-            plan: False sets the plan to 0.
+            ids_T: local ids int64 [T] of the complete piece, whose length the plan states.
+            plan: False sets the plan (`part` and `countdown`) to 0.
 
         Returns:
-            Raw coordinates, int64 [T] each.
+            Raw coordinates, an int64 array [T] by name.
         """
         wait = self.table.wait[ids_T]
         time, events = np.cumsum(wait), np.cumsum(wait == 0)
@@ -235,11 +241,11 @@ class MusicAutomaton:
         """Convert raw coordinates to rows of `axes`.
 
         Args:
-            coords: raw coordinates, arrays or tensors.
-            origin: raw coordinates just before the window, from which `time` and `tick` count.
+            coords: raw coordinates by name, int64 arrays or tensors of one shape.
+            origin: raw coordinates by name just before the window, from which `time` and `tick` count.
 
         Returns:
-            Rows by axis, clipped to the size of each table.
+            Rows, int64 of the shape of `coords`, by axis; clipped to the size of each table.
         """
         time = (coords["time"] - origin["time"]).clip(0)
         rows = {"time": time // COARSE, "tick": time % COARSE}

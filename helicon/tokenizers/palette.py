@@ -63,9 +63,9 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         """Fit a palette to pixels.
 
         Args:
-            samples: pixels uint8 [N, 3] of each picture.
-            size: columns, and rows of a complete picture.
-            colours: of the palette, 1 .. 4096; fewer result where the samples have fewer.
+            samples: some pixels of each picture, uint8 [N, 3], N pixels.
+            size: columns, and rows of a complete picture, in pixels.
+            colours: number of colours of the palette, 1 .. 4096; fewer result where the samples have fewer.
             seed: of k-means.
 
         Returns:
@@ -86,29 +86,29 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         return PaletteTokenizer(centroids_K3[np.argsort(centroids_K3 @ LUMA, kind="stable")], size)
 
     def encode(self, media: np.ndarray) -> np.ndarray:
-        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to int64 [rows * size]; ValueError for others."""
+        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to ids int64 [rows * size]; ValueError for others."""
         return _table(self._key)(check_picture(media, self.shape[1]).reshape(-1, 3))
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """Decode any number of ids to uint8 [rows, size, 3], padded with white; ValueError for other ids."""
+        """Decode any ids int64 [T] to a picture uint8 [rows, size, 3], padded with white; ValueError for other ids."""
         return rows_of(self.colours[check_ids(ids, len(self.block))].ravel(), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: pixels."""
+        """Count the units in which a loss on local ids int64 [T] is reported: {"pixel": T}."""
         return {"pixel": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: number of colours, and size of the pictures."""
+        """Return a JSON-able dict for users: `colours`, their number, and `size`, pixels each way of the pictures."""
         return {"colours": len(self.block), **self.read_options}
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state; its decimals restore float32 exactly."""
+        """Return the state, a JSON-able dict that `from_state` restores; its decimals restore float32 exactly."""
         palette = {"range": list(RANGE), "centroids": self.centroids.tolist()}
         return {**super().state(), **palette}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> PaletteTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else, such as centroids of another range."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("block", "size", "range", "centroids"))  # type: ignore[assignment]
         if tuple(sequence("range", state["range"], 2)) != RANGE:
             raise ValueError(f"the palette's range must be {list(RANGE)}, got {printable(state['range'], 80)}")
@@ -122,7 +122,7 @@ def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
 
     Args:
         picture: uint8 [rows, columns, 3].
-        count: pixels at most.
+        count: greatest number of pixels.
 
     Returns:
         Pixels uint8 [N, 3], N = count, or all pixels where there are fewer.
@@ -134,7 +134,7 @@ def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
 
 
 def shown(centroids_K3: np.ndarray) -> np.ndarray:
-    """Round centroids [K, 3] in [-1, 1] to colours, uint8 [K, 3]."""
+    """Round K centroids, float [K, 3] in [-1, 1], to colours uint8 [K, 3]."""
     return np.rint(127.5 * (centroids_K3.astype(np.float64) + 1)).astype(np.uint8)
 
 

@@ -21,11 +21,14 @@ class PcmTokenizer(SampleTokenizer):
     values = range(-SILENT, SILENT)
 
     def encode(self, media: Sound) -> np.ndarray:
-        """Encode a sound to int64 [S * C], clipped to 16 bits; ValueError for another rate or channels."""
+        """Encode a `Sound` of S samples and C channels to local ids int64 [S * C], clipped to 16 bits.
+
+        Channels are interleaved. ValueError for another rate or number of channels.
+        """
         samples = self._samples(media)
         values = np.rint(samples.astype(np.float64) * SILENT).clip(-SILENT, SILENT - 1)
         return values.astype(np.int64) + SILENT
 
     def decode(self, ids: np.ndarray) -> Sound:
-        """Decode any ids to a sound; ValueError for ids outside the block."""
+        """Decode any local ids int64 [T] to a `Sound`; ValueError for ids outside the block."""
         return sound_of((check_ids(ids, VALUES) - SILENT) / SILENT, self.sample_rate, self.channels)

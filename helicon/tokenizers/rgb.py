@@ -26,24 +26,24 @@ class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
         self.read_options = {"size": size}
 
     def encode(self, media: np.ndarray) -> np.ndarray:
-        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to int64 [rows * size * 3]; ValueError for others."""
+        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to ids int64 [rows * size * 3], else ValueError."""
         return check_picture(media, self.shape[1]).astype(np.int64).ravel()
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """Decode any number of ids to uint8 [rows, size, 3], padded with white; ValueError for other ids."""
+        """Decode any ids int64 [T] to a picture uint8 [rows, size, 3], padded with white; ValueError for other ids."""
         return rows_of(check_ids(ids, VALUES).astype(np.uint8), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: dimensions, that is channel values."""
+        """Count the units in which a loss on local ids int64 [T] is reported: {"dimension": T}, channel values."""
         return {"dimension": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: number of values, and size of the pictures."""
+        """Return a JSON-able dict for users: `values`, their number, and `size`, pixels each way of the pictures."""
         return {"values": VALUES, **self.read_options}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> RgbTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("block", "size"))  # type: ignore[assignment]
         return RgbTokenizer(integer("size", state["size"], 1, MAX_PIXELS), text("block", state["block"]))
 
@@ -52,8 +52,8 @@ def check_picture(picture: np.ndarray, size: int) -> np.ndarray:
     """Check the shape of a picture.
 
     Args:
-        picture: to be checked.
-        size: columns, and rows at most.
+        picture: array to be checked.
+        size: number of columns, and greatest number of rows.
 
     Returns:
         The picture.
@@ -72,8 +72,8 @@ def rows_of(values: np.ndarray, size: int) -> np.ndarray:
     """Arrange values in rows of pixels.
 
     Args:
-        values: uint8 [N], channels interleaved.
-        size: columns.
+        values: N channel values, uint8 [N], red, green and blue interleaved.
+        size: number of columns.
 
     Returns:
         Picture uint8 [rows, size, 3], the last row padded with white.

@@ -36,16 +36,19 @@ class SampleTokenizer(AugmentedByMedia[Sound]):
         return check_sound(sound, self.sample_rate, self.channels).samples.ravel()
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: seconds, and dimensions, that is samples of all channels."""
+        """Count the units in which a loss on local ids int64 [T] is reported: {"second": ..., "dimension": T}.
+
+        Dimensions are samples of all channels.
+        """
         return {"second": len(ids) / self.rate, "dimension": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: number of values, rate and channels."""
+        """Return a JSON-able dict for users: `values`, their number, `rate`, samples a second, and `channels`."""
         return {"values": len(self.values), **self.read_options}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("block", "rate", "channels"))  # type: ignore[assignment]
         channels = integer("channels", state["channels"], 1, MAX_CHANNELS)
         return cls(integer("rate", state["rate"], 1, MAX_RATE), channels, text("block", state["block"]))
@@ -55,12 +58,12 @@ def check_sound(sound: Sound, rate: int, channels: int) -> Sound:
     """Check the format of a sound.
 
     Args:
-        sound: to be checked.
+        sound: `Sound` to be checked.
         rate: samples a second.
         channels: number of channels.
 
     Returns:
-        The sound.
+        The sound, unchanged.
 
     Raises:
         ValueError: another rate or number of channels, or samples that are not finite.
@@ -77,12 +80,12 @@ def sound_of(values: np.ndarray, rate: int, channels: int) -> Sound:
     """Make a sound of interleaved values.
 
     Args:
-        values: [N] in [-1, 1], channels interleaved.
+        values: N values, [N] in [-1, 1], channels interleaved.
         rate: samples a second.
         channels: number of channels.
 
     Returns:
-        Sound, the last sample padded with silence in channels that have no value.
+        `Sound`, the last sample padded with silence in channels that have no value.
     """
     samples = np.zeros((-(-len(values) // channels), channels), np.float32)
     samples.reshape(-1)[: len(values)] = values

@@ -45,7 +45,11 @@ class TargetSpan:
 
 
 def grids(tokenizers: Mapping[str, Tokenizer]) -> dict[str, tuple[int, ...]]:
-    """Return the grid shapes of tokenizers by slot, of those that fill a grid."""
+    """Return the grid shape, such as (rows, columns), by slot, of the tokenizers that fill a grid.
+
+    Args:
+        tokenizers: `Tokenizer` by slot.
+    """
     return {slot: tokenizer.shape for slot, tokenizer in tokenizers.items() if isinstance(tokenizer, Grid)}
 
 
@@ -91,11 +95,11 @@ class Sequencer:
         return np.array(list(self.schema.axis_starts.values()), np.int64)
 
     def automaton(self, layout: Layout) -> Automaton | None:
-        """Return the grammar of the target slot; None when it has none."""
+        """Return the `Automaton`, the grammar, of a `Layout`'s target slot; None when it has none."""
         return self.tokenizers[layout.target.name].automaton
 
     def target_capacity(self, layout: Layout) -> int:
-        """Return how many tokens of the target slot can be fed."""
+        """Return the greatest number of tokens of a `Layout`'s target slot that can be fed."""
         return layout.target_capacity(self.context)
 
     def prefix(self, layout: Layout, conditions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,10 +107,10 @@ class Sequencer:
 
         Args:
             layout: of the sequence.
-            conditions: local ids by slot; a missing slot is padding only.
+            conditions: local ids int64 [T] by slot; a missing slot is padding only.
 
         Returns:
-            Vocabulary rows int64 [prefix] and coordinate rows int64 [prefix, A].
+            Vocabulary rows int64 [prefix] and coordinate rows int64 [prefix, A]: `layout.prefix` tokens, A axes.
 
         Raises:
             ValueError: more ids than the slot holds, a part of a grid, or ids outside the block.
@@ -136,13 +140,13 @@ class Sequencer:
 
         Args:
             layout: of the sequence.
-            conditions: complete local ids by slot.
-            start: first target token of the window.
-            total: target tokens of the piece.
+            conditions: complete local ids int64 [T] by slot.
+            start: number of the first target token of the window.
+            total: number of target tokens of the piece.
 
         Returns:
-            Local ids by slot, for the time of all tokens that the window predicts: from the first one to the one after
-            the last that is fed.
+            Local ids int64 by slot, for the time of all tokens that the window predicts: from the first one to the one
+            after the last that is fed.
         """
         end = max(start, min(start + self.target_capacity(layout) + 1, total))
         return slide_conditions(layout, self.tokenizers, conditions, start, end, max(total, end))
@@ -154,7 +158,7 @@ class Sequencer:
 
         Args:
             layout: of the items.
-            conditions: local ids by slot, of each item.
+            conditions: for each item, local ids int64 [T] by slot.
 
         Returns:
             Coordinates to `mark` in the items' rows; None for a layout without an upsampling condition.
@@ -170,6 +174,12 @@ class Sequencer:
         """Null conditions for classifier-free guidance, as condition dropout makes them in training.
 
         Words are left open, other slots left out.
+
+        Args:
+            conditions: local ids int64 [T] by slot.
+
+        Returns:
+            Local ids int64 [T] by slot, of the slots with words alone.
         """
         nulls = {}
         for slot, ids in conditions.items():
@@ -183,12 +193,12 @@ class Sequencer:
 
         Args:
             layout: of the sequence.
-            coords: raw coordinates of the tokens, [N] each.
-            origin: raw coordinates just before the window: scalars for all tokens, or [N] each.
+            coords: raw coordinates of N tokens, int64 [N] by axis.
+            origin: raw coordinates just before the window by axis: scalars for all tokens, or [N] each.
             positions: of the tokens within the target slot of their window, int64 [N].
 
         Returns:
-            Coordinate rows int64 [N, A].
+            Coordinate rows int64 [N, A] on A axes.
         """
         rows = np.zeros((len(positions), len(self.schema.axes)), np.int64)
         automaton = self.automaton(layout)
@@ -205,8 +215,8 @@ class Sequencer:
 
         Args:
             layout: of the sequence.
-            example: local ids by slot.
-            start: first target token of the window; coordinates are scanned from the start of the piece.
+            example: local ids int64 [T] by slot.
+            start: number of the first target token of the window; coordinates are scanned from the start of the piece.
             plan: False leaves out the coordinates that look ahead, such as the total length.
 
         Returns:
@@ -233,7 +243,7 @@ class Sequencer:
 
         Args:
             layout: of the sequence.
-            fed: tokens of the sequence that are fed.
+            fed: number of tokens of the sequence that are fed.
 
         Returns:
             A span for each slot of the layout, in order.
@@ -253,7 +263,7 @@ class Sequencer:
             local: integers [T].
 
         Returns:
-            Ids int64 [T].
+            Local ids int64 [T].
 
         Raises:
             ValueError: another number of dimensions, another type, or ids outside the block.

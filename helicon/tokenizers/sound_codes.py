@@ -71,7 +71,7 @@ class SoundCodesTokenizer(CodecTokenizer[Sound]):
 
         Args:
             level: 0 is the finest, -1 the top.
-            block: name of the token block.
+            block: name of the token block, which is the slot's.
 
         Returns:
             A tokenizer that shares the codec.
@@ -88,25 +88,25 @@ class SoundCodesTokenizer(CodecTokenizer[Sound]):
         return self.codec.level(self.level)
 
     def encode_many(self, media: Sequence[Sound]) -> list[np.ndarray]:
-        """Encode sounds, in batches on the codec's device."""
+        """Encode `Sound`s to the level's codes, an int64 array [T] each, in batches on the codec's device."""
         sounds = [check_sound(sound, self.sample_rate, self.channels).samples for sound in media]
         tensors = [torch.from_numpy(np.require(x_SC.T, requirements="W")) for x_SC in sounds]
         return [codes.numpy() for codes in self._net.encode_many(tensors)]
 
     def decode_many(self, ids: Sequence[np.ndarray]) -> list[Sound]:
-        """Decode code sequences to sounds, in batches on the codec's device."""
+        """Decode int64 arrays [T] of the level's codes to a `Sound` each, in batches on the codec's device."""
         codes = [torch.from_numpy(check_ids(local, len(self.block))) for local in ids]
         sounds = self._net.decode_many(codes)
         return [Sound(np.ascontiguousarray(sound.numpy().T), self.sample_rate) for sound in sounds]
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: seconds."""
+        """Count the units in which a loss on codes int64 [T] is reported: {"second": ...}."""
         return {"second": len(ids) / self.rate}
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: the codec, level, hop, rate and channels."""
+        """Return a JSON-able dict for users: the codec's, and `level`, `hop` in samples, `rate` and `channels`."""
         return {**super().describe(), "level": self.level, "hop": self.hop, **self.read_options}
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state, without the weights."""
+        """Return the state without the weights, a JSON-able dict: that of `CodecTokenizer`, and `level`."""
         return {**super().state(), "level": self.level}

@@ -25,11 +25,11 @@ from helicon.tokenizers.labels import MAX_LABELS, commonest
 from helicon.tokenizers.names import slug
 from helicon.tokenizers.survey import MusicSurvey
 
-ANY = ("any-label", "any-instruments", "any-tempo")
+ANY = ("any-label", "any-instruments", "any-tempo")  # words that leave label, instruments and tempo open
 START = "start"  # printed between header and events, never a label
 TEMPOS_BPM = tuple(range(20, 301, 5))  # quarters a minute
 _NOT_A_SET = "-label"  # suffix of labels that would mean something else
-_TEMPO = re.compile(r"tempo(\d{1,4}(?:\.\d+)?)")
+_TEMPO = re.compile(r"tempo(\d{1,4}(?:\.\d+)?)")  # word of a tempo in quarters a minute
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Style:
 
     Attributes:
         label: slug.
-        instruments: names, of the table.
+        instruments: names of instruments of the table, such as `piano`.
         tempo_bpm: quarters a minute.
     """
 
@@ -47,7 +47,7 @@ class Style:
     tempo_bpm: float | None = None
 
     def applied_to(self, score: Score) -> Score:
-        """Return the score with this style's label and tempo, where it has them."""
+        """Return a `Score` with this style's label and tempo, where it has them."""
         score = score.at_tempo(self.tempo_bpm) if self.tempo_bpm else score
         return replace(score, label=self.label or score.label)
 
@@ -88,7 +88,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
             table: of the instruments.
             survey: counts over the folder's scores.
             sets: words of the instruments sets; None for those that occur, the commonest first.
-            max_labels: labels at most; the commonest count.
+            max_labels: greatest number of labels; the commonest count.
 
         Returns:
             Tokenizer.
@@ -97,7 +97,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return StyleTokenizer(table, labels, found_sets(table, survey) if sets is None else sets)
 
     def encode(self, media: Score | Style) -> np.ndarray:
-        """Encode to label, instruments and tempo, int64 [3]; values without a word are left open."""
+        """Encode a `Score` or `Style` to ids int64 [3] of label, instruments and tempo; open where no word fits."""
         style = media if isinstance(media, Style) else self.style_of(media)
         words = (
             self._word_of.get(slug(style.label or ""), ""),
@@ -108,7 +108,10 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return np.array([index.get(word, index[open_word]) for word, open_word in zip(words, ANY)], np.int64)
 
     def decode(self, ids: np.ndarray) -> Style:
-        """Decode any ids to a style; of several words of a kind the last counts. Groups mean all their instruments."""
+        """Decode any local ids int64 [T] to a `Style`; of several words of a kind the last counts.
+
+        Groups mean all their instruments.
+        """
         label, instruments, tempo_bpm = None, (), None
         for word in self.to_words(ids):
             kind = self._kind[self.block.index[word]]
@@ -124,11 +127,11 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         """Parse words that a user types in any order, such as `chopin piano_strings tempo93`.
 
         Args:
-            text: words; instruments are groups or names of the table, also in sets that have no word.
-            any_label: accept any word without another meaning as a label.
+            text: words and spaces; instruments are groups or names of the table, also in sets that have no word.
+            any_label: True accepts any word without another meaning as a label.
 
         Returns:
-            Style, with the exact tempo.
+            `Style`, with the exact tempo.
 
         Raises:
             ValueError: an unknown word, with the most similar ones, or two words of one kind.
@@ -143,7 +146,10 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return Style(**values)
 
     def constraints(self, media: Style) -> dict[str, Any]:
-        """Return the style's constraints on the grammar of the music that follows: its instruments."""
+        """Return a `Style`'s constraints on the music that follows, arguments of `MusicAutomaton.constrain`.
+
+        {"instruments": names} if the style has instruments, else empty.
+        """
         return {"instruments": media.instruments} if media.instruments else {}
 
     def _meaning(self, word: str, any_label: bool) -> tuple[str, Any]:
@@ -161,30 +167,34 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return "label", known.removesuffix(_NOT_A_SET)
 
     def style_of(self, score: Score) -> Style:
-        """Return a score's label, tempo, and the instruments of the table that play."""
+        """Return the `Style` of a `Score`: its label, its tempo, and the instruments of the table that play."""
         playing = np.unique(self.table.by_program[np.unique(score.program)])
         names = tuple(self.table.instruments[i].name for i in playing if i >= 0)
         return Style(score.label, names, score.tempo_bpm)
 
     def set_word(self, instruments: Iterable[str]) -> str:
-        """Return the word of the groups that instruments belong to, such as `piano_strings`; empty for none."""
+        """Return the word of the groups that instruments belong to, such as `piano_strings`; empty for none.
+
+        Args:
+            instruments: names of the table, such as `violin`; others are ignored.
+        """
         wanted = set(instruments)
         return _set_word(self.table, {row.group for row in self.table.instruments if row.name in wanted})
 
     def to_words(self, ids: np.ndarray) -> list[str]:
-        """Convert ids to words; ValueError for ids outside the block."""
+        """Convert local ids int64 [T] to a list of T words; ValueError for ids outside the block."""
         return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
 
     def drop(self, ids: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
         """Apply condition dropout, so that the model learns to do without any of the words.
 
         Args:
-            ids: int64 [T].
+            ids: local ids int64 [T].
             rng: source of the random numbers.
             p: probability that a word is left open, for each independently.
 
         Returns:
-            Ids int64 [T].
+            Local ids int64 [T], those of open words where words were left open.
         """
         open_ids = np.array([self.block.index[word] for word in ANY])
         return np.where(rng.random(len(ids)) < p, open_ids[self._kind[ids]], ids)
@@ -193,11 +203,11 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         """Change the tempo word with the tempo of the augmentation.
 
         Args:
-            ids: int64 [T].
+            ids: local ids int64 [T].
             augmentation: of the piece; its factor applies to the rounded tempo of the word.
 
         Returns:
-            Ids int64 [T].
+            Local ids int64 [T].
         """
         ids = np.array(ids, np.int64)
         for i, word in enumerate(self.to_words(ids)):
@@ -206,30 +216,30 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return ids
 
     def grow(self, labels: Iterable[str]) -> StyleTokenizer:
-        """Return a tokenizer with labels appended; tokens keep their names, not their ids."""
+        """Return a tokenizer with texts appended to its labels, as slugs; tokens keep their names, not their ids."""
         new = [label for label in dict.fromkeys(map(slug, labels)) if label and label not in self.labels]
         return StyleTokenizer(self.table, (*self.labels, *new), self.sets, self.tempos_bpm)
 
     def describe(self) -> dict[str, Any]:
-        """Return a summary for users: the words of each kind."""
+        """Return a JSON-able dict for users: `labels` and `instrument sets`, lists of words; `tempos`, a sentence."""
         tempos = f"{min(self.tempos_bpm)} to {max(self.tempos_bpm)} quarters a minute, {len(self.tempos_bpm)} words"
         return {"labels": list(self._label_of), "instrument sets": list(self.sets), "tempos": tempos}
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state."""
+        """Return the state, a JSON-able dict that `from_state` restores: `table`, `labels`, `sets` and `tempos_bpm`."""
         lists = {"labels": list(self.labels), "sets": list(self.sets), "tempos_bpm": list(self.tempos_bpm)}
         return {"table": self.table.state(), **lists}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> StyleTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("table", "labels", "sets", "tempos_bpm"))  # type: ignore[assignment]
         table = InstrumentTable.from_state(state["table"])
         labels, sets = (texts(name, state[name], MAX_LABELS) for name in ("labels", "sets"))
         return StyleTokenizer(table, labels, sets, integers("tempos_bpm", state["tempos_bpm"], 1000, 1, 9999))
 
     def label_word(self, label: str) -> str:
-        """Return the word of a label's token, for known and unknown labels."""
+        """Return the word of a label's token, such as `bach` or `piano-label`; the label is any text, known or not."""
         label = slug(label)
         # A label that already has the suffix gets another one, so that words stay distinct
         taken = label in (*ANY, START) or label.endswith(_NOT_A_SET) or _tempo(label) or self._instruments(label)
@@ -247,7 +257,10 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
 
 
 def all_sets(table: InstrumentTable) -> tuple[str, ...]:
-    """Return the words of all non-empty subsets of a table's groups, by bit mask; the first group is the lowest bit."""
+    """Return the words of all non-empty subsets of the groups of an `InstrumentTable`, such as `piano_strings`.
+
+    They are in order of their bit masks; the first group is the lowest bit.
+    """
     masks = range(1, 1 << len(table.groups))
     return tuple(_set_word(table, [g for i, g in enumerate(table.groups) if mask >> i & 1]) for mask in masks)
 
@@ -260,7 +273,7 @@ def found_sets(table: InstrumentTable, survey: MusicSurvey) -> tuple[str, ...]:
         survey: counts over the folder's scores.
 
     Returns:
-        Words of the sets, the commonest first.
+        Words of the sets, such as `piano_strings`, the commonest first.
     """
     counts: Counter[str] = Counter()
     for programs, pieces in survey.sets.items():

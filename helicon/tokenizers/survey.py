@@ -16,8 +16,8 @@ class MusicSurvey:
     """Counts over scores, which can be merged.
 
     Attributes:
-        notes: number of notes by program.
-        velocities: lowest and highest velocity by program.
+        notes: number of notes by program (General MIDI, or DRUMS).
+        velocities: lowest and highest MIDI velocity by program.
         sets: number of pieces by their programs, ascending.
         labels: number of pieces by label.
     """
@@ -29,7 +29,7 @@ class MusicSurvey:
 
     @staticmethod
     def of(score: Score) -> MusicSurvey:
-        """Count a score."""
+        """Count the notes, velocities, programs and label of a `Score`."""
         programs, notes = np.unique(score.program, return_counts=True)
         survey = MusicSurvey(Counter(dict(zip(programs.tolist(), notes.tolist()))))
         for program in programs.tolist():
@@ -43,7 +43,7 @@ class MusicSurvey:
 
     @staticmethod
     def merged(surveys: Iterable[MusicSurvey]) -> MusicSurvey:
-        """Add up any number of surveys."""
+        """Add up any number of `MusicSurvey`s to a new one."""
         total = MusicSurvey()
         for survey in surveys:
             total.notes.update(survey.notes)

@@ -19,7 +19,7 @@ from helicon.tokenizers.bpe_json import load_bpe
 BYTES = 256  # values of a byte
 MAX_NUMBERS = 1 << 20  # tokens of a `NumbersTokenizer`: a bound for states from elsewhere
 LONGEST_WORD = 1 << 14  # characters: BPE training takes time and memory that grow with the longest word
-_WORD = re.compile(r"\S+")
+_WORD = re.compile(r"\S+")  # a run without white space
 
 
 def _utf8(text: str) -> bytes:
@@ -49,20 +49,20 @@ class BytesTokenizer(Tokenizer[str]):
         self.block = TokenBlock(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a text to int64 [bytes]; ValueError for text that UTF-8 cannot encode."""
+        """Encode a text to ids int64 [T], one for each byte of UTF-8; ValueError for text that UTF-8 cannot encode."""
         return np.frombuffer(_utf8(media), np.uint8).astype(np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode any bytes; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
+        """Decode any ids int64 [T] to a text; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
         return check_ids(ids, BYTES).astype(np.uint8).tobytes().decode(errors="replace")
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: bytes and characters."""
+        """Count the units in which a loss on local ids int64 [T] is reported: {"byte": ..., "character": ...}."""
         return _units(self.decode(ids))
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         return cls(text("block", fields("state", state, ("block",))["block"]))
 
 
@@ -83,7 +83,7 @@ class BpeTokenizer(Tokenizer[str]):
 
         Args:
             texts: training data.
-            size: tokens at most, the 256 bytes included.
+            size: greatest number of tokens, the 256 bytes included.
             block: name of the token block.
 
         Returns:
@@ -105,25 +105,28 @@ class BpeTokenizer(Tokenizer[str]):
         return BpeTokenizer(tokenizer, block)
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a text to int64 [T]; ValueError for text that UTF-8 cannot encode."""
+        """Encode a text to local ids int64 [T]; ValueError for text that UTF-8 cannot encode."""
         _utf8(media)
         return np.array(self._tokenizer.encode(media).ids, np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode any ids; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
+        """Decode any ids int64 [T] to a text; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
         return self._tokenizer.decode(check_ids(ids, len(self.block)).tolist(), skip_special_tokens=False)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units of a loss: bytes and characters."""
+        """Count the units in which a loss on local ids int64 [T] is reported: {"byte": ..., "character": ...}."""
         return _units(self.decode(ids))
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state, in the format of the `tokenizers` library."""
+        """Return the state, a JSON-able dict that `from_state` restores.
+
+        `block` is its name, `bpe` the JSON of the `tokenizers` library, parsed.
+        """
         return {"block": self.block.name, "bpe": json.loads(self._tokenizer.to_str())}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> BpeTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("block", "bpe"))  # type: ignore[assignment]
         return BpeTokenizer(load_bpe(state["bpe"]), text("block", state["block"]))
 
@@ -167,7 +170,7 @@ class NumbersTokenizer(Tokenizer[str]):
         return NumbersTokenizer(largest + 1, block=block)
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a text of numbers to int64 [T]; ValueError for any other word."""
+        """Encode a text of numbers, separated by spaces, to local ids int64 [T]; ValueError for any other word."""
         words, index = media.split(), self.block.index
         for word in words:
             if word not in index:
@@ -176,16 +179,16 @@ class NumbersTokenizer(Tokenizer[str]):
         return np.array([index[word] for word in words], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode ids to numbers, separated by spaces. ValueError for ids outside the block."""
+        """Decode ids int64 [T] to a text of numbers, separated by spaces; ValueError for ids outside the block."""
         return " ".join(self.block.tokens[i] for i in check_ids(ids, len(self.block)))
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON-able state."""
+        """Return the state, a JSON-able dict that `from_state` restores: `block`, its name, `size` and `without`."""
         return {"block": self.block.name, "size": self.size, "without": self.without}
 
     @staticmethod
     def from_state(state: dict[str, Any]) -> NumbersTokenizer:
-        """Restore a tokenizer from its `state`; ValueError for anything else."""
+        """Restore a tokenizer from the dict that `state` returns; ValueError for anything else."""
         state = fields("state", state, ("block", "size", "without"))  # type: ignore[assignment]
         without = integers("without", state["without"], MAX_NUMBERS, 0, MAX_NUMBERS)
         return NumbersTokenizer(integer("size", state["size"], 1, MAX_NUMBERS), without, text("block", state["block"]))

@@ -28,7 +28,7 @@ def tokens_in(seconds: float, rate: float) -> int:
     """Convert a duration to a number of tokens.
 
     Args:
-        seconds: above 0, at most LONGEST_SECONDS.
+        seconds: duration, above 0, at most LONGEST_SECONDS.
         rate: tokens a second.
 
     Returns:
@@ -69,7 +69,7 @@ class TimeAutomaton:
         self._lengths = np.ceil(rate / TICKS_A_SECOND * 2**steps).astype(np.int64)
 
     def start(self, batch: int) -> State:
-        """Return the state before the first token, on CPU, without constraints."""
+        """Return the state of `batch` items before the first token, on CPU, without constraints."""
         return {"time": torch.zeros(batch, dtype=torch.int64)} | {
             name: torch.full((batch,), -1) for name in ("limit", "room")
         }
@@ -89,14 +89,14 @@ class TimeAutomaton:
         that is longer ends at once.
 
         Args:
-            state: of B items.
-            tokens: how many more may come.
-            seconds: exact duration of the piece.
+            state: of B items, a dict as of `start`.
+            tokens: how many more may come at most.
+            seconds: exact duration of the piece in seconds.
             length: exact number of tokens of the piece.
             others: constraints of other media, which are ignored.
 
         Returns:
-            State whose masks are subsets of the old ones.
+            State of the same form, whose masks are subsets of the old ones.
 
         Raises:
             ValueError: a value out of range.
@@ -118,20 +118,26 @@ class TimeAutomaton:
         """Advance each item by a token.
 
         Args:
-            state: of B items.
-            ids_B: int64 [B]; `eos` changes nothing.
+            state: of B items, a dict as of `start`.
+            ids_B: local ids int64 [B]; the number of the block's tokens stands for `eos`, which changes nothing.
 
         Returns:
-            The next state.
+            The next state, of the same form.
         """
         step_B = (ids_B < self.vocabulary).long()  # 0 for `eos`, else 1
         room = torch.where(state["room"] > 0, state["room"] - step_B, state["room"])
         return {**state, "time": state["time"] + step_B, "room": room}
 
     def allowed(self, state: State) -> Tensor:
-        """Mask, bool [B, V + 1]: all tokens until the piece has its length, then `eos` alone.
+        """Mask of the tokens that may come next: all until the piece has its length, then `eos` alone.
 
         Without a length `eos` may come at any time, but not first.
+
+        Args:
+            state: of B items, a dict as of `start`.
+
+        Returns:
+            bool [B, V + 1], True for allowed: the V tokens of the block, then `eos`.
         """
         limit, time = state["limit"], state["time"]
         ended = ((limit >= 0) & (time >= limit)) | (state["room"] == 0)
@@ -139,7 +145,7 @@ class TimeAutomaton:
         return torch.cat([~ended[:, None].expand(-1, self.vocabulary), eos[:, None]], dim=1)
 
     def coords(self, state: State) -> Coords:
-        """Raw coordinates [B] of the last token.
+        """Raw coordinates of the last token of each of B items of a state: int64 tensor [B] by name.
 
         time: tokens. The plan, 0 without a length: total, the row of the piece's length; elapsed, 1 .. 128, its part.
         """
@@ -151,11 +157,11 @@ class TimeAutomaton:
         """Compute `coords` after each token of a piece at once.
 
         Args:
-            ids_T: int64 [T] of the complete piece, whose length the plan states.
-            plan: False sets the plan to 0.
+            ids_T: local ids int64 [T] of the complete piece, whose length the plan states.
+            plan: False sets the plan (`total` and `elapsed`) to 0.
 
         Returns:
-            Raw coordinates, int64 [T] each.
+            Raw coordinates, an int64 array [T] by name.
         """
         time = np.arange(1, len(ids_T) + 1)
         if not plan:
@@ -171,11 +177,11 @@ class TimeAutomaton:
         """Convert raw coordinates to rows of `axes`.
 
         Args:
-            coords: raw coordinates, arrays or tensors.
+            coords: raw coordinates by name, int64 arrays or tensors of one shape.
             origin: not used: `time` counts from the start of the piece in every window, as in Jukebox.
 
         Returns:
-            Rows by axis, clipped to the size of each table; a row of `time` is 1/16 second.
+            Rows, int64 of that shape, by axis, clipped to the size of each table; a row of `time` is 1/16 second.
         """
         rows = {**coords, "time": coords["time"] * self._ticks.numerator // self._ticks.denominator}
         return {name: rows[name].clip(0, size - 1) for name, size in self.axes.items()}

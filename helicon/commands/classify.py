@@ -14,7 +14,7 @@ TOP = 3  # labels on a line, unless --top is set: more do not fit a terminal; --
 
 
 def classify(args: Namespace) -> int:
-    """Run `helicon classify`: print a line for each file, likeliest labels first."""
+    """Run `helicon classify` with its parsed options: print a line of labels for each file; return the exit status."""
     top = TOP if args.top is None and not args.json else args.top
     bundle = RuntimeConfig(choose_device(args.device)).load(Path(args.model))
     with naming_model(args.model):

@@ -26,7 +26,7 @@ WORLDS: dict[str, type[World]] = {"music": MusicWorld, "text-to-image": PictureW
 
 
 def demo(args: Namespace) -> int:
-    """Run `helicon demo`."""
+    """Run `helicon demo` with its parsed options; return the exit status."""
     size = {name: value for name in ("minutes", "pieces") if (value := getattr(args, name)) is not None}
     return run_demo(args.world, Path(args.out), run_plan, seed=args.seed, **size)
 
@@ -36,10 +36,10 @@ def run_demo(name: str, out: Path, run: Callable[[TrainingPlan, str], int], **se
 
     Args:
         name: key of WORLDS.
-        out: output folder, new or empty.
-        run: trains a plan and returns an exit status; its second argument is the length in words. A status other than 0
-            ends the demo.
-        settings: `seed`, `minutes` and `pieces` of the world.
+        out: path of the output folder, new or empty.
+        run: function that trains a `TrainingPlan` and returns an exit status; its second argument is the length in
+            words. A status other than 0 ends the demo.
+        settings: `seed`, `minutes` of training and `pieces`, the number of media, of the world.
 
     Returns:
         Exit status of the last training.

@@ -43,12 +43,12 @@ class Finding:
     fix: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """Return the fields as `helicon doctor --json` prints them; there the result is called `found`."""
+        """Return the texts `name`, `found` (the result) and `fix`, as `helicon doctor --json` prints them."""
         return {"name": self.name, "found": self.result, "fix": self.fix}
 
 
 def doctor(args: Namespace) -> int:
-    """Run `helicon doctor`. The exit status is always 0: something missing is no error."""
+    """Run `helicon doctor` with its parsed options; return 0 always: something missing is no error."""
     findings = examine(Path("runs"))
     if args.json:
         print_text(json_text([finding.as_json() for finding in findings]))
@@ -61,7 +61,7 @@ def doctor(args: Namespace) -> int:
 
 
 def examine(runs: Path) -> list[Finding]:
-    """Run all checks; `runs` is the folder that trainings would write to."""
+    """Run all checks, a `Finding` each; `runs` is the path of the folder that trainings would write to."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _devices, _tools)
     return [finding for part in parts for finding in part()] + [_cache(cache_path()), _run_folder(runs)]
 
@@ -133,7 +133,7 @@ def _run_folder(folder: Path) -> Finding:
 
 
 def unwritable(folder: Path) -> str:
-    """Return why no file can be created in a folder, which may not exist yet; empty where one can."""
+    """Return the reason, as text, why no file can be created in a folder (it may not exist yet); '' where one can."""
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             return ""

@@ -17,7 +17,7 @@ from helicon.generation.runtime import RuntimeConfig, choose_device, naming_mode
 
 
 def evaluate(args: Namespace) -> int:
-    """Run `helicon eval`."""
+    """Run `helicon eval` with its parsed options; return the exit status."""
     check_options(args.validation, args.val_split, args.controllability, seconds=args.seconds, seed=args.seed)
     bundle = RuntimeConfig(choose_device(args.device, args.dtype), args.dtype).load(Path(args.model))
     with naming_model(args.model):
@@ -45,7 +45,11 @@ def evaluate(args: Namespace) -> int:
 
 
 def table(loss: LayoutLoss) -> list[str]:
-    """Format the loss of a layout as aligned lines, one for each unit: token, note, pixel, second, ..."""
+    """Format a `LayoutLoss` as the aligned lines of `helicon eval`.
+
+    A line of the layout, one of the heads of the columns, and one for each unit (token, note, pixel, second, ...): its
+    number, nats each and bits each, `-` where the number is 0.
+    """
     report = loss.as_json()
     side = f"{quantity(loss.pieces, 'piece')}, {quantity(loss.targets, 'token')}; loss, lower is better:"
     lines = [f"layout     {loss.layout}   {side}", f"{'':10} {'number':>12} {'nats each':>12} {'bits each':>12}"]
@@ -57,7 +61,7 @@ def table(loss: LayoutLoss) -> list[str]:
 
 
 def controllability_table(report: dict[str, Any]) -> list[str]:
-    """Format a controllability report as lines: figures of sampled pieces beside those of real ones."""
+    """Format the dict of `measure_controllability` as lines: figures of sampled pieces beside those of real ones."""
     words, label, tempo = report["instruments"], report.get("label"), report["tempo"]
     lines = [
         f"control    {quantity(report['pieces'], 'piece')} of {report['seconds']:g} s",

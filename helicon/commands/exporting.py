@@ -15,7 +15,7 @@ from helicon.objectives.registry import name_of
 
 
 def export(args: Namespace) -> int:
-    """Run `helicon export`."""
+    """Run `helicon export` with its parsed options; return the exit status."""
     out, bundle = Path(args.out), load_bundle(Path(args.model))
     with output_folder(out, new=True):
         family = export_bundle(bundle, out, args.to)

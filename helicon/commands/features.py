@@ -14,7 +14,7 @@ from helicon.generation.runtime import choose_device, naming_model
 
 
 def features(args: Namespace) -> int:
-    """Run `helicon features`."""
+    """Run `helicon features` with its parsed options; return the exit status."""
     out = Path(args.out)
     if out.is_dir():
         raise CommandError(f"-o {out}: is a folder, a file such as features.npz is needed")
@@ -39,11 +39,11 @@ def chosen_layers(text: str, last: int) -> list[int] | None:
     """Parse the value of --layer.
 
     Args:
-        text: a number, several as in `2,4,6`, or `all`.
+        text: an index, several as in `2,4,6`, or `all`.
         last: number of layers of the model, the greatest index, for the message.
 
     Returns:
-        Layers, not checked to be in range; None for `all`.
+        Indices of layers, not checked to be in range; None for `all`.
 
     Raises:
         CommandError: another word.

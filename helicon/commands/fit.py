@@ -42,9 +42,9 @@ def run_or_stop(
 
     Args:
         command: `fit`, `validate`, `test` or `prepare`.
-        args: words of a command line, a config, or a parsed config.
-        data: data module; None to make that of the config.
-        more: options that the resuming command repeats.
+        args: words of a command line after the command, a `Config` (dict), or a parsed `TrainConfig`.
+        data: Lightning data module; None to make that of the config.
+        more: words of options that the resuming command repeats.
 
     Returns:
         The HeliconCLI, None if stopped, and the exit status: 0, or 130 (SIGINT) or 143 (SIGTERM).
@@ -68,7 +68,7 @@ def lightning(command: str, args: list[str]) -> int:
         args: words of the command line after it.
 
     Returns:
-        Exit status.
+        Exit status: 0, or 130 or 143 if a signal stopped it.
     """
     cli, status = run_or_stop(command, args)
     run = cli.run_folder if cli else Path()
@@ -78,7 +78,7 @@ def lightning(command: str, args: list[str]) -> int:
 
 
 def usage_command(run: Path) -> str:
-    """Return the command that uses the model or codec of a run, such as `helicon generate RUN -n 4`."""
+    """Return the command that uses the model or codec of a run folder, such as `helicon generate RUN -n 4`."""
     use = "reconstruct {run} FILE... -o out" if find_codec(run) else load_bundle(run).objective.use
     words = [shlex.quote(str(run)) if word == "{run}" else word for word in use.split()]
     return " ".join(["helicon", *words, shlex.join(plugin_words())]).rstrip()

@@ -39,7 +39,7 @@ REFRESH_S = 0.5  # seconds between updates of the progress line on a terminal
 
 
 def generate(args: Namespace) -> int:
-    """Run `helicon generate`."""
+    """Run `helicon generate` with its parsed options; return the exit status."""
     request = Request(
         count=args.count, seed=args.seed, conditions=slot_values(args.rest), to=args.to,
         prime=Path(args.prime) if args.prime else None, keep=args.keep, seconds=args.seconds, tokens=args.tokens,
@@ -62,14 +62,15 @@ def generate_from_folder(
     """Generate items by the model of a folder and its upsamplers, showing progress.
 
     Args:
-        model: run or bundle.
-        request: conditions, length and sampling options.
-        runtime: device and number format.
+        model: folder of a run or bundle.
+        request: `Request` of conditions, length and sampling options.
+        runtime: `RuntimeConfig` of device and number format.
         out: folder for the levels of a model with upsamplers, which a later call resumes.
-        stream: print tokens as they are sampled.
+        stream: True to print tokens as they are sampled.
 
     Returns:
-        Items, and the hash of the model that made them, for an upsampled sound the last upsampler.
+        `Item`s in order, and the hexadecimal hash of the model that made them, for an upsampled sound the last
+        upsampler.
 
     Raises:
         RequestError: the model cannot fulfil the request.
@@ -96,12 +97,12 @@ def generate_with_progress(bundle: Bundle, request: Request, stream: bool = Fals
     """Generate items by a model in memory, showing progress.
 
     Args:
-        bundle: model.
-        request: conditions, length and sampling options.
-        stream: print tokens as they are sampled.
+        bundle: `Bundle` of the model.
+        request: `Request` of conditions, length and sampling options.
+        stream: True to print tokens as they are sampled.
 
     Returns:
-        The items, in order.
+        The `Item`s, in order.
 
     Raises:
         RequestError: the model cannot fulfil the request.
@@ -113,7 +114,17 @@ def generate_with_progress(bundle: Bundle, request: Request, stream: bool = Fals
 
 
 def slot_values(rest: Sequence[str]) -> dict[str, str]:
-    """Parse the words that no option took as `--SLOT VALUE` pairs; CommandError for anything else."""
+    """Parse the words that no option took as `--SLOT VALUE` pairs.
+
+    Args:
+        rest: words, such as `--text`, `a red apple` or the one word `--text=a red apple`.
+
+    Returns:
+        Name of the slot -> value as typed.
+
+    Raises:
+        CommandError: words that are no such pairs.
+    """
     values, words = {}, list(rest)
     while words:
         name, equals, value = words.pop(0).partition("=")
@@ -126,7 +137,7 @@ def slot_values(rest: Sequence[str]) -> dict[str, str]:
 
 
 def command_line(args: Namespace) -> str:
-    """Return the same command with the next seed."""
+    """Return, quoted for a shell, the `helicon generate` command of parsed options with the next seed."""
     parts = ["helicon", "generate", args.model, "-n", str(args.count), "--seed", str(args.seed + 1)]
     for name, value in slot_values(args.rest).items():
         parts += [f"--{name}", value]
@@ -143,8 +154,8 @@ class SamplingProgress:
     """Progress line of sampling: tokens so far and per second; with `stream` the tokens themselves.
 
     Args:
-        bundle: model.
-        slot: target slot.
+        bundle: `Bundle` of the model.
+        slot: name of the target slot.
         stream: print each token as it is sampled, after its item's number if there are several.
         name: label at the start of the line.
     """
@@ -159,7 +170,7 @@ class SamplingProgress:
         self.terminal = progress.stream().isatty()
 
     def on_step(self, streams: Sequence[TokenStream]) -> None:
-        """Update the counts, after each decode step; `streams` has one stream per item."""
+        """Update the counts after a decode step; `streams` is a list of one `TokenStream` per item."""
         self.first = self.first or time.monotonic() - self.start
         self.tokens = sum(stream.new_tokens for stream in streams)
         if self.stream:

@@ -14,7 +14,7 @@ from helicon.formats.printable import print_text
 
 
 def import_model(args: Namespace) -> int:
-    """Run `helicon import`."""
+    """Run `helicon import` with its parsed options; return the exit status."""
     out = Path(args.out)
     with output_folder(out, new=True):
         bundle = import_folder(Path(args.folder), lambda line: print_text(line, sys.stderr))

@@ -22,7 +22,7 @@ MAX_LISTED = 600  # characters of a value, some six lines; --json prints all of 
 
 
 def info(args: Namespace) -> int:
-    """Run `helicon info`."""
+    """Run `helicon info` with its parsed options; return the exit status."""
     report = report_of(Path(args.model))
     if args.json:
         compact = json_text(report, indent=None)
@@ -34,7 +34,15 @@ def info(args: Namespace) -> int:
 
 
 def report_of(path: Path) -> dict[str, Any]:
-    """Describe the model or codec of a run or bundle; JSON-able."""
+    """Describe what is in the folder of a run or bundle, as `helicon info --json` prints it.
+
+    Args:
+        path: folder of a run or bundle, of a model or a codec.
+
+    Returns:
+        JSON-able dict: of a model its folder (`bundle`), its size (`bytes`), the keys of `describe`, and the folders of
+        its `upsamplers`; of a codec its folder (`codec`) and the keys of `describe_codec`.
+    """
     if codec := find_codec(path):
         return {"codec": str(codec), **describe_codec(load_codec(codec))}
     folder = find_bundle(path)
@@ -44,15 +52,23 @@ def report_of(path: Path) -> dict[str, Any]:
 
 
 def describe_codec(bundle: CodecBundle) -> dict[str, Any]:
-    """Describe a codec: notes, number of parameters, config; JSON-able."""
+    """Describe a `CodecBundle`: JSON-able dict of `notes`, the number of `parameters`, and the keys of its config."""
     total = sum(parameter.numel() for parameter in bundle.codec.parameters())
     return {"notes": bundle.notes, "parameters": total, **bundle.config()}
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """Describe a model; JSON-able.
+    """Describe a `Bundle`.
 
-    `parameters_without_embeddings` leaves out the embeddings of tokens and coordinates, and an untied output matrix.
+    Args:
+        bundle: the model.
+
+    Returns:
+        JSON-able dict: `hash`; `notes` on the training; `layouts` as text; `context` in tokens; `positions`; `gpt`, its
+        config; `parameters` and `parameters_without_embeddings` (of tokens and coordinates, and an untied output
+        matrix), numbers; `objective` with `name`, `options` and `parameters`; `labels`; `vocabulary` with `size` and
+        `fingerprint`; `blocks` (block -> ids); `coordinates` (axis -> size); `tokenizers` (slot -> description);
+        `plugins`.
     """
     gpt, schema = bundle.gpt, bundle.schema
     total = gpt.parameter_count()
@@ -84,7 +100,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """Format the report of a model as lines: a name, then its value, wrapped to a column."""
+    """Format the dict that `report_of` returns for a model as lines: a name, then its value, wrapped to a column."""
     gpt, vocabulary = report["gpt"], report["vocabulary"]
     rest = ", ".join(f"{k} {v}" for k, v in gpt.items() if k not in ("layers", "width", "heads"))
     objective, labels = report["objective"], report["labels"]

@@ -25,8 +25,8 @@ def output_folder(out: Path, new: bool = False) -> Iterator[None]:
     """Create and lock a folder for results until the block ends; remove it again if nothing was written.
 
     Args:
-        out: folder; parents are created, too.
-        new: refuse a folder that has something in it.
+        out: path of the folder; parents are created, too.
+        new: True to refuse a folder that has something in it.
 
     Yields:
         None.
@@ -57,7 +57,7 @@ def output_folder(out: Path, new: bool = False) -> Iterator[None]:
 
 
 def results_in(out: Path) -> dict[str, tuple[int, int]]:
-    """Return name -> (inode, modification time in ns) of the results in a folder; either changes with a rewrite."""
+    """Return name -> (inode, modification time in ns) of a folder's result files; either changes with a rewrite."""
     states = {}
     for path in sorted(out.iterdir()):
         if NUMBERED.fullmatch(path.name):
@@ -67,10 +67,10 @@ def results_in(out: Path) -> dict[str, tuple[int, int]]:
 
 
 def report_older(out: Path, before: dict[str, tuple[int, int]]) -> None:
-    """Print which results of an earlier command are still in the folder.
+    """Print to standard error which results of an earlier command are still in the folder.
 
     Args:
-        out: folder that results were written to.
+        out: path of the folder that results were written to.
         before: `results_in(out)` before that.
     """
     now = results_in(out)

@@ -19,7 +19,10 @@ from helicon.tokenizers.base import Tokenizer
 
 
 def reconstruct(args: Namespace) -> int:
-    """Run `helicon reconstruct`. An unreadable file is named, the others are reconstructed, and the status is 1."""
+    """Run `helicon reconstruct` with its parsed options; return the exit status, 1 if a file is unreadable.
+
+    An unreadable file is named, the others are reconstructed.
+    """
     tokenizer, path = codec_of(Path(args.model), args.device), Path(args.out)
     if sound_codec := sound_codec_of(tokenizer):
         return reconstruct_sounds(sound_codec, args)
@@ -33,12 +36,12 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
     """Write a PNG for each picture, `before-and-after.png` and `reconstruct.json`.
 
     Args:
-        tokenizer: codec of pictures.
-        args: of the command line: `files` and `model`.
-        out: output folder.
+        tokenizer: `Tokenizer` of a codec of pictures.
+        args: parsed options `files` and `model`.
+        out: path of the output folder.
 
     Returns:
-        Exit status: 1 if a file is unreadable.
+        Exit status: 0, or 1 if a file is unreadable.
 
     Raises:
         CommandError: no file is readable.

@@ -30,11 +30,11 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
     """Write a WAV for each file and level, `spectrograms.png` and `reconstruct.json`; or one WAV, where -o names it.
 
     Args:
-        codec: codec of sound.
-        args: of the command line: `files`, `model`, `level` and `out`.
+        codec: `AudioCodec`.
+        args: parsed options `files`, `model`, `level` and `out`.
 
     Returns:
-        Exit status: 1 if a file is unreadable.
+        Exit status: 0, or 1 if a file is unreadable.
 
     Raises:
         CommandError: no file is readable, or one WAV is named for several.
@@ -84,9 +84,9 @@ def write_wav(target: Path, codec: AudioCodec, blocks: Iterator[np.ndarray]) -> 
     """Write a sound as WAV at the sample rate of a codec.
 
     Args:
-        target: file.
-        codec: codec of sound.
-        blocks: float [S, C] each.
+        target: path of the file.
+        codec: `AudioCodec`.
+        blocks: float [S, C] each, S samples of C channels, in -1 .. 1.
     """
     write_blocks(target, blocks, codec.config.rate, codec.config.channels)
 

@@ -18,7 +18,10 @@ MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read into memory; 
 
 
 def tokenize(args: Namespace) -> int:
-    """Run `helicon tokenize`: print a line per file. An unreadable file is named on stderr, and the status is 1."""
+    """Run `helicon tokenize` with its parsed options: print a line per file; return the exit status.
+
+    An unreadable file is named on standard error, and the status is 1.
+    """
     bundle = load_bundle(Path(args.run)) if args.run else None
     faults = 0
     for name in args.files:
@@ -33,7 +36,7 @@ def tokenize(args: Namespace) -> int:
 
 
 def detokenize(args: Namespace) -> int:
-    """Run `helicon detokenize`: write a file for each line."""
+    """Run `helicon detokenize` with its parsed options: write a file for each line; return the exit status."""
     bundle, out = load_bundle(Path(args.run)) if args.run else None, Path(args.out)
     try:
         printed = read_regular(args.file, MAX_BYTES).decode()

@@ -36,7 +36,7 @@ from helicon.training.usage_errors import locating_options
 
 
 def train(args: Namespace) -> int:
-    """Run `helicon train`, with `--resume` and `--repeat`."""
+    """Run `helicon train` with its parsed options, `--resume` and `--repeat` too; return the exit status."""
     quiet()
     if args.resume:
         return _resume(args)
@@ -65,9 +65,9 @@ def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first:
     """Train a stage and those that follow it, until one fails.
 
     Args:
-        request: of the first stage, with the others as its `next`; None for no stage.
-        words: typed options.
-        first: the first stage's title is not printed.
+        request: `TrainRequest` of the first stage, with the others as its `next`; None for no stage.
+        words: options as typed, which every stage gets.
+        first: True to leave out the first stage's title.
 
     Returns:
         Exit status of the last training; 0 for no stage.
@@ -102,11 +102,11 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     """Train a stage and show its result.
 
     Args:
-        request: of the stage.
-        words: typed options.
+        request: `TrainRequest` of the stage.
+        words: options as typed.
 
     Returns:
-        Exit status.
+        Exit status: 0, or 130 or 143 if a signal stopped it.
     """
     begun, plan = time.monotonic(), plan_stage(request, words)
     ends = time.localtime(time.time() + 60 * request.minutes)
@@ -125,7 +125,7 @@ def run_plan(plan: TrainingPlan, how_long: str) -> int:
     """Announce and run a training.
 
     Args:
-        plan: config and data.
+        plan: `TrainingPlan` with config, data and run folder.
         how_long: length of the training, in words.
 
     Returns:
@@ -136,7 +136,7 @@ def run_plan(plan: TrainingPlan, how_long: str) -> int:
 
 
 def fit_command(run: Path) -> str:
-    """Return the `helicon fit` command of a run's training, without its other stages or its page."""
+    """Return, for a shell, the `helicon fit` command of a run folder's training, without other stages or a page."""
     return shlex.join(["helicon", "fit", "--config", str(run / CONFIG)])
 
 
@@ -213,9 +213,9 @@ def show_codec(run: Path, data: RawData, settings: dict[str, object]) -> None:
     """Write the result page of a codec and print the next command.
 
     Args:
-        run: run folder.
-        data: data module of the training.
-        settings: name -> value, for the page.
+        run: path of the run folder.
+        data: `RawData`, the data module of the training.
+        settings: name -> value, rows of the page's table.
     """
     steps = next_steps(data.medium, shlex.quote(str(run)), shlex.quote(str(data.source.path)))
     page, figures = write_codec_result(run / "index.html", run, data, settings, steps)
@@ -226,8 +226,8 @@ def show_upsampled(run: Path, settings: dict[str, object]) -> None:
     """Write the result page of a run whose model has a new upsampler; a bundle without a run has no data for a page.
 
     Args:
-        run: run or bundle of the coarsest level.
-        settings: name -> value, for the page.
+        run: folder of the run or bundle of the coarsest level.
+        settings: name -> value, rows of the page's table.
     """
     if not (run / CONFIG).is_file():
         return log(f"next       {usage_command(run)}")
@@ -244,11 +244,11 @@ def show(
     """Write the result page of a model and print the next command.
 
     Args:
-        run: run folder.
-        prepared: data of the training.
-        source: its files.
-        settings: name -> value, for the page.
-        more: suggested commands for the page, after those to generate and to evaluate.
+        run: path of the run folder.
+        prepared: `Prepared` data of the training.
+        source: `DataSource`, the files of the training.
+        settings: name -> value, rows of the page's table.
+        more: command lines to suggest for the page, after those to generate and to evaluate.
     """
     log("generating a few items for the page")
     use = usage_command(run)
@@ -263,8 +263,8 @@ def eval_command(run: Path, source: DataSource) -> str:
     """Return the `helicon eval` command that measures a model on the validation part of its training.
 
     Args:
-        run: run folder.
-        source: files of the training.
+        run: path of the run folder.
+        source: `DataSource`, the files of the training.
 
     Returns:
         The command, quoted for a shell.

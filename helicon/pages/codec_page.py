@@ -47,28 +47,28 @@ class CodecPage(ABC):
         """Write reconstructions of held-out examples; of training examples where none is held out.
 
         Args:
-            codec: ImageCodec or AudioCodec, in evaluation mode.
+            codec: `ImageCodec` or `AudioCodec`, in evaluation mode.
             data: data module of the same medium, prepared.
-            folder: of the page, below which the files are written.
+            folder: path of the page's folder, below which the files are written.
 
         Returns:
-            Entries of the page.
+            A `PageItem` for each entry of the page.
         """
 
     @abstractmethod
     def charts(self, codec: Any) -> dict[str, Chart]:
-        """Return file name -> chart of metrics over the training."""
+        """Return the charts of an `ImageCodec` or `AudioCodec`: file name of the picture -> `Chart` over the training."""
 
     @abstractmethod
     def quality(self, last: Mapping[str, float]) -> str:
-        """Describe the quality on held-out examples in a line, from metric -> last value; empty without metrics."""
+        """Describe quality on held-out examples in a line, from metric -> last value; empty without metrics."""
 
     @abstractmethod
     def settings(self, codec: Any, data: Any) -> dict[str, object]:
         """Describe the codec and its data.
 
         Args:
-            codec: ImageCodec or AudioCodec.
+            codec: `ImageCodec` or `AudioCodec`.
             data: data module of the same medium.
 
         Returns:
@@ -76,7 +76,7 @@ class CodecPage(ABC):
         """
 
     def summary(self, metrics: Metrics) -> str:
-        """Describe the quality on held-out examples at the end of a training in a line, from its metrics."""
+        """Describe quality on held-out examples after a training in a line, from metric -> (steps, values)."""
         last = {name: values[-1] for name, (_, values) in metrics.items() if values}
         return self.quality(last) or "not measured: too few steps, or no validation files"
 
@@ -193,12 +193,12 @@ def next_steps(medium: str, run: str, folder: str) -> list[str]:
     """List the commands to go on with after the training of a codec.
 
     Args:
-        medium: of the codec: `image` or `audio`.
+        medium: medium of the codec, `image` or `audio`.
         run: folder of the run, quoted for a shell.
         folder: that the codec was trained on, quoted for a shell.
 
     Returns:
-        Commands, with the plugins that are loaded now.
+        Command lines, with the plugins that are loaded now.
     """
     commands = [
         f"helicon reconstruct {run} {PAGES[medium].example} -o out",
@@ -214,14 +214,14 @@ def write_codec_result(
     """Write the page of a codec's training, beside the files that it shows.
 
     Args:
-        page: HTML file.
+        page: path of the HTML file.
         run: folder of the run, with its codec and metrics.
-        data: data module of the training.
+        data: `RawData`, the data module of the training.
         settings: first rows of the page's table, name -> value.
-        commands: to go on with, shown on the page.
+        commands: command lines to go on with, shown on the page.
 
     Returns:
-        `page`, and the quality on held-out examples in a line.
+        `page`, and a line of text on the quality on held-out examples.
 
     Raises:
         CodecError: the run has no codec that can be read.

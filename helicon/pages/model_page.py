@@ -42,9 +42,9 @@ class PageRequest:
     """Request for items of a page.
 
     Attributes:
-        folder: of the items, relative to the page's folder.
-        request: what is generated.
-        title: of the items; `Item N` when empty.
+        folder: folder of the items, relative to the page's folder.
+        request: `Request` of what is generated.
+        title: heading of the items; `Item N` when empty.
     """
 
     folder: str
@@ -60,14 +60,14 @@ def write_result(
     """Generate items, draw the curves and write the page of a model's training.
 
     Args:
-        page: HTML file; items and pictures go to its folder.
+        page: path of the HTML file; items and pictures go to its folder.
         run: folder of the run, with its model and metrics.
-        prepared: data of the training.
+        prepared: `Prepared` data of the training.
         title: heading.
         intro: paragraph below the heading.
-        asked: requests of the items; those of `requests` unless given.
+        asked: `PageRequest`s of the items; those of `requests` unless given.
         settings: first rows of the page's table, name -> value.
-        next_steps: commands to go on with.
+        next_steps: command lines to go on with.
 
     Returns:
         `page`.
@@ -89,12 +89,12 @@ def requests(bundle: Bundle, prepared: Prepared, root: Path) -> list[PageRequest
     Conditions are those of examples, held-out ones first.
 
     Args:
-        bundle: model.
-        prepared: data of its training.
-        root: folder of the page, below which conditions that are files are written.
+        bundle: `Bundle` of the model.
+        prepared: `Prepared` data of its training.
+        root: path of the page's folder, below which conditions that are files are written.
 
     Returns:
-        Requests, in the order of the layouts.
+        `PageRequest`s, in the order of the layouts.
     """
     asked = []
     count = max(1, ITEMS // len(bundle.schema.layouts))
@@ -185,13 +185,13 @@ def make_items(bundle: Bundle, asked: Sequence[PageRequest], folder: Path, model
     """Generate the items of requests, and write each request's into its own folder.
 
     Args:
-        bundle: model.
-        asked: requests.
-        folder: of the page.
+        bundle: `Bundle` of the model.
+        asked: `PageRequest`s.
+        folder: path of the page's folder.
         model: path of the run, recorded with each item; its upsamplers are used, if it has some.
 
     Returns:
-        Entries of the page.
+        A `PageItem` for each generated item, in order of the requests.
     """
     shown, model_hash = [], bundle.hash()
     upsamplers, runtime = upsamplers_of(Path(model) / "model"), RuntimeConfig(bundle.gpt.head_weight.device)
@@ -218,11 +218,11 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
 
     Args:
         run: folder of the run, with its metrics.
-        prepared: data of the training; the n-grams are counted in its training part.
-        folder: of the pictures.
+        prepared: `Prepared` data of the training; the n-grams are counted in its training part.
+        folder: path of the folder that the pictures are written to.
 
     Returns:
-        (caption, picture) of each slot that has metrics.
+        (caption, path of the PNG) of each slot that has metrics.
     """
     metrics, pictures = read_metrics(run), {}
     for corpus in prepared.corpora:
@@ -235,7 +235,10 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
         counted = baselines(corpus, slot, len(prepared.tokenizers[slot].block)) if few else {}
         best = f", at best {min(metrics[f'val/{slot}'][1]):.2f} on validation files" if f"val/{slot}" in metrics else ""
         levels = "; dashed: unigram and bigram baselines" if counted else ""
-        pictures[slot] = (f"Loss of {slot} over the training{best}{levels}. Lower is better.", folder / f"loss-{slot}.png")
+        pictures[slot] = (
+            f"Loss of {slot} over the training{best}{levels}. Lower is better.",
+            folder / f"loss-{slot}.png",
+        )
         curves(series, pictures[slot][1], label="loss, nats a token", levels=counted)
     return list(pictures.values())
 
@@ -244,13 +247,13 @@ def draw_objective(bundle: Bundle, run: Path, prepared: Prepared, folder: Path) 
     """Draw the metrics of an objective beside the losses of slots, and its reports.
 
     Args:
-        bundle: model.
+        bundle: `Bundle` of the model.
         run: folder of the run, with its metrics.
-        prepared: data of the training; reports are made of its validation part.
-        folder: of the pictures.
+        prepared: `Prepared` data of the training; reports are made of its validation part.
+        folder: path of the folder that the pictures are written to.
 
     Returns:
-        (caption, picture), in order of the captions.
+        (caption, path of the PNG), in order of the captions.
     """
     metrics, pictures = read_metrics(run), []
     for figure in set(metrics_of(bundle.objective, bundle.network)) - set(bundle.sequencer.tokenizers):
@@ -269,8 +272,8 @@ def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
     """Describe a model and its data.
 
     Args:
-        bundle: model.
-        prepared: data of its training.
+        bundle: `Bundle` of the model.
+        prepared: `Prepared` data of its training.
 
     Returns:
         Rows of the page's table, name -> value.

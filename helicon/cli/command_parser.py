@@ -30,10 +30,10 @@ class CommandParser(argparse.ArgumentParser):
         `parse_known_args` alone would take the value of an unknown option for a positional argument.
 
         Args:
-            words: of the command line.
+            words: words after the command.
 
         Returns:
-            The parsed options, and all other words.
+            Namespace of the parsed options, and the list of all other words.
         """
         ours, rest, left = [], [], list(words)
         while left:
@@ -49,7 +49,7 @@ class CommandParser(argparse.ArgumentParser):
         return parsed, [*rest, *more]
 
     def unrecognised(self, words: Sequence[str]) -> NoReturn:
-        """Raise CommandError with the first of some unknown words and the options nearest to it."""
+        """Raise CommandError that names the first of a list of unknown words and the options nearest to it."""
         word = words[0].partition("=")[0]
         options = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         near = get_close_matches(word, options, n=3, cutoff=0.5)

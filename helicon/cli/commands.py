@@ -19,7 +19,7 @@ class Command:
     Attributes:
         summary: description, one line.
         example: command line that shows it.
-        add_options: function that adds its options to a parser.
+        add_options: function of an `ArgumentParser` that adds the options to it.
         target: `module:function` that runs it.
     """
 
@@ -29,7 +29,7 @@ class Command:
     target: str
 
 
-_COMMANDS = "helicon.commands"
+_COMMANDS = "helicon.commands"  # package of the modules that run commands
 COMMANDS = {
     "demo": Command(
         "train a model on a small world of generated files, and show samples",
@@ -100,7 +100,7 @@ COMMANDS = {
 
 
 def parser(name: str) -> CommandParser:
-    """Make the parser of a command in COMMANDS; its help ends with an example."""
+    """Make the `CommandParser` of a command, a key of COMMANDS; its help ends with an example."""
     command = COMMANDS[name]
     command_parser = CommandParser(
         prog=f"helicon {name}", description=command.summary, formatter_class=argparse.RawDescriptionHelpFormatter

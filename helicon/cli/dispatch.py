@@ -52,7 +52,14 @@ SPIN_COUNT = "5000"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return the exit status; errors are one line unless HELICON_TRACEBACK is set."""
+    """Run a command line; errors are one line unless HELICON_TRACEBACK is set.
+
+    Args:
+        argv: words after `helicon`; None for those of this process.
+
+    Returns:
+        Exit status: 0, 2 for a wrong command line, 130 if interrupted, 1 for other errors, or what the command returns.
+    """
     if argv is None:
         configure_process()
     args = list(sys.argv[1:] if argv is None else argv)
@@ -87,7 +94,7 @@ def run(command: str, args: Sequence[str]) -> int:
         args: words after it.
 
     Returns:
-        Exit status.
+        Exit status that the command returns.
 
     Raises:
         CommandError: an unknown command, or a wrong option.

@@ -15,7 +15,7 @@ class CommandError(Exception):
 
 
 def error_line(error: Exception) -> str:
-    """Format an exception as one line.
+    """Format an exception as one line of text.
 
     An error in a plugin's code names file and line, one of the operating system its file; an unexpected one its type.
     """
@@ -31,5 +31,5 @@ def error_line(error: Exception) -> str:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Return why a file cannot be used, without its name."""
+    """Return why a file cannot be used, from an OSError or ValueError, as text without the file's name."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

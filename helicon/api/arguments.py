@@ -16,5 +16,5 @@ Numbers = Literal["fp32", "bf16", "int8", "fp64"]
 
 
 def as_path(path: AnyPath | None) -> Path | None:
-    """Convert to a Path; None stays None."""
+    """Convert a path, as text or path-like, to a Path; None stays None."""
     return Path(path) if path is not None else None

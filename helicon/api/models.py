@@ -30,10 +30,11 @@ def load(
         path: folder of a run or bundle.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         dtype: number format of a model: `fp32`, `bf16`, `int8` (weights only) or `fp64`; a codec has `fp32`.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        A model, which all functions accept instead of the folder, or a codec, which `info` and `reconstruct` accept.
+        A model (`Bundle`), which all functions accept instead of the folder, or a codec (`CodecBundle`), which `info`
+        and `reconstruct` accept.
 
     Raises:
         ValueError: no model in the folder, no such device, or a missing plugin.
@@ -53,13 +54,13 @@ def open_model(
     """Load a model, or return one that is loaded already.
 
     Args:
-        model: loaded, or the folder of a run or bundle.
-        device: of a folder's model; a loaded model stays where it is.
-        dtype: of a folder's model.
-        plugins: Python files that the model needs; they are run.
+        model: `Bundle`, or the folder of a run or bundle.
+        device: `cpu`, `cuda`, `mps` or `auto`, of a folder's model; a loaded model stays where it is.
+        dtype: `fp32`, `bf16`, `int8` or `fp64`, of a folder's model.
+        plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        The model.
+        The `Bundle`.
 
     Raises:
         ValueError: a codec, or a folder that cannot be loaded.
@@ -76,11 +77,12 @@ def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> dict[str, Any]:
     """Describe a model or codec, as `helicon info --json` does.
 
     Args:
-        model: loaded, or the folder of a run or bundle.
-        plugins: Python files that the model needs; they are run.
+        model: `Bundle` or `CodecBundle`, or the folder of a run or bundle.
+        plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        JSON-able sizes, layouts, tokenizers, needed plugins and notes on the training; path and size of a folder.
+        JSON-able dict of sizes, layouts, tokenizers, needed plugins and notes on the training; path and size of a
+        folder. The keys are those of `commands.info.describe` (model) or `describe_codec`.
 
     Raises:
         ValueError: no model in the folder, or a missing plugin.
@@ -96,11 +98,11 @@ def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
     """Import a GPT-2 or ImageGPT checkpoint, as `helicon import` does; `save_model` writes the model.
 
     Args:
-        folder: with config.json and model.safetensors, as Hugging Face has them.
-        progress: file or function of a line for notes on the import; None for no messages.
+        folder: path of a folder with config.json and model.safetensors, as Hugging Face has them.
+        progress: text file or function of a line for notes on the import; None for no messages.
 
     Returns:
-        The model, on the CPU.
+        The model as a `Bundle`, on the CPU.
 
     Raises:
         ValueError: another kind of checkpoint, or a damaged one.
@@ -116,10 +118,10 @@ def export_model(
     """Write a model for another program, as `helicon export` does.
 
     Args:
-        model: loaded, or the folder of a run or bundle.
-        folder: output folder, new or empty.
+        model: `Bundle`, or the folder of a run or bundle.
+        folder: path of the output folder, new or empty.
         to: `hf`, a transformers folder, or `gguf`, a file of llama.cpp.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
 
     Raises:
         ValueError: the program cannot compute the model (the message names the options that prevent it), or the folder
@@ -135,8 +137,8 @@ def save_model(model: Bundle, folder: AnyPath) -> None:
     """Write a model as a bundle, which `load` and every command accept.
 
     Args:
-        model: of `fp32`, `bf16` or `fp64`.
-        folder: bundle to write; an existing one is replaced at the end.
+        model: `Bundle` of `fp32`, `bf16` or `fp64`.
+        folder: path of the bundle to write; an existing one is replaced at the end.
 
     Raises:
         OSError: the folder cannot be written; an existing bundle is intact.

@@ -16,11 +16,11 @@ class Result(Protocol):
 
     @property
     def suffix(self) -> str:
-        """File suffix, such as `.mid`."""
+        """File suffix with the dot, such as `.mid`."""
         ...
 
     def save(self, path: AnyPath) -> Any:
-        """Write the file and its previews."""
+        """Write the file `path`, and its previews beside it."""
         ...
 
     def _repr_html_(self) -> str: ...
@@ -30,10 +30,12 @@ Kind = TypeVar("Kind", bound=Result)
 
 
 class Results(list[Kind]):
-    """List of results."""
+    """List of results, such as items, classifications or reconstructions."""
 
     def save(self, folder: AnyPath) -> list[Path]:
-        """Write each result as `folder/NNN.suffix`, previews beside it, and return these paths.
+        """Write each result as `folder/NNN.suffix`, previews beside it, and return the list of these paths.
+
+        The folder is created if it is missing.
 
         Raises:
             OSError: the folder cannot be written, or another process is writing to it.
@@ -62,7 +64,7 @@ class Lines(list[str]):
     """List of text lines, such as the tokens of files."""
 
     def save(self, path: AnyPath) -> None:
-        """Write a text file, which `helicon detokenize` reads."""
+        """Write a text file at `path`, which `helicon detokenize` reads."""
         write_text(path, "".join(f"{line}\n" for line in self))
 
     def _repr_html_(self) -> str:

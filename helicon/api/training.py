@@ -58,7 +58,7 @@ def train(
     stay, by which glibc keeps freed memory for reuse.
 
     Args:
-        folder: of files, searched recursively.
+        folder: folder of files, searched recursively.
         task: preset such as `music` (the default) or `text-to-image`, config file, or layout such as `text[32] music`,
             whose slots may be those of a plugin's modality. `image-codec` and `audio-codec` train a codec, whose run is
             a tokenizer of other trainings: `options=["--data.tokenizer", str(codec)]`.
@@ -74,13 +74,13 @@ def train(
         levels: of sound: the model makes the coarsest one, an upsampler each finer one.
         upsampler_of: run of sound that an upsampler is trained for and attached to.
         config: presets or config files that override the task's.
-        plugins: Python files with code of your own; they are run.
+        plugins: paths of Python files with code of your own; they are run.
         options: of `helicon fit`, as on the command line, such as `["--model.dropout", "0.2"]`.
         callbacks: of Lightning, for the last stage; with one process only.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Run folder of the model, which `load` accepts.
+        Path of the model's run folder, which `load` accepts.
 
     Raises:
         RuntimeError: a process that a training started runs the script again, which lacks the `__main__` guard.
@@ -122,13 +122,13 @@ def demo(
     Args:
         world: `music`, `text-to-image` or `audio`.
         folder: output folder, new or empty.
-        minutes: of training; 1 for music, 6 for pictures, 3 for sound unless set.
-        pieces: media to make; 300 pieces, 20,000 pictures or 6,000 sounds unless set.
+        minutes: length of the training; 1 for music, 6 for pictures, 3 for sound unless set.
+        pieces: number of media to make; 300 pieces, 20,000 pictures or 6,000 sounds unless set.
         seed: of media, training and samples.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        The page; run, media and `report.json` are beside it.
+        Path of the page, an HTML file; run, media and `report.json` are beside it.
 
     Raises:
         ValueError: an argument that is not accepted, such as a folder that is not empty.
@@ -163,16 +163,16 @@ def resume(
     """Resume a stopped run, then train the stages that follow it, as `helicon train --resume` does.
 
     Args:
-        run: run folder.
+        run: path of the run folder.
         minutes: time limit that replaces the run's, time before the stop included.
         upsampler_of: run that an upsampler belongs to; needed only if it was moved.
-        plugins: Python files that the run needs; they are run.
+        plugins: paths of Python files that the run needs; they are run.
         options: of `helicon fit`, which replace the run's, such as `["--trainer.max_steps", "2000"]`.
         callbacks: of Lightning, as in `train`.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Run folder of the model.
+        Path of the model's run folder.
 
     Raises:
         ValueError: no run that can be resumed, or an option that is not accepted.
@@ -218,15 +218,15 @@ def repeat(
     learning rates are on record.
 
     Args:
-        run: run folder.
+        run: path of the run folder.
         name: folder in `runs`, new or empty.
         runs: folder of the new run; that of `run` unless set.
-        plugins: Python files that the run needs; they are run.
+        plugins: paths of Python files that the run needs; they are run.
         options: of `helicon fit`, of those that change no step, such as `["--data.workers", "0"]`.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        The new run folder.
+        Path of the new run folder.
 
     Raises:
         ValueError: no run that can be repeated, or an option that is not accepted.

@@ -54,23 +54,23 @@ def sample(
     """Sample new media, as `helicon generate` does; item i depends on (weights, request, seed, i) alone.
 
     Args:
-        model: folder of a run or bundle, whose upsamplers make the finer levels of its sounds; or a loaded model, which
+        model: folder of a run or bundle, whose upsamplers make the finer levels of its sounds; or a `Bundle`, which
             makes its own level.
         count: number of items.
         seed: with an item's number it determines that item.
         prime: file to continue.
         keep: how much of the prime, `8s` or a share such as `0.5`; all unless set.
-        seconds: exact length.
-        tokens: new tokens at most.
-        to: target slot, where the model generates several.
+        seconds: exact length in seconds, the prime included.
+        tokens: greatest number of new tokens.
+        to: name of the target slot, where the model generates several.
         device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         dtype: of a folder's model: `fp32`, `bf16`, `int8` (weights only) or `fp64`.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
         conditions: words or file of other slots, such as `style="bach piano"` or `text="slow"`; also sampling options.
 
     Returns:
-        The items, which save themselves.
+        `Results`, a list of `Item`s in order, which save themselves.
 
     Raises:
         ValueError: the model cannot fulfil the request, or an argument is not accepted.
@@ -109,21 +109,22 @@ def evaluate(
     """Measure a model's losses on a folder, and its controllability, as `helicon eval` does.
 
     Args:
-        model: loaded, or the folder of a run or bundle.
-        folder: of files, searched recursively.
-        manifest: list of files, instead of a search.
+        model: `Bundle`, or the folder of a run or bundle.
+        folder: folder of files, searched recursively.
+        manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
         validation: measure only the validation part of a training on the folder.
         val_split: share of the files in the validation part; 0.05 unless set.
         controllability: pieces of each label to sample and judge; 0 for none.
-        seconds: length of each of these pieces; 24 unless set.
+        seconds: length of each of these pieces in seconds; 24 unless set.
         seed: of these pieces; 0 unless set.
         device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         dtype: of a folder's model: `fp32`, `bf16`, `int8` (weights only) or `fp64`.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Loss of each layout in nats, files read and skipped, and figures of the sampled pieces; see `as_json()`.
+        An `Evaluation`: loss of each layout in nats, files read and skipped, and figures of the sampled pieces; see
+        `as_json()`.
 
     Raises:
         ValueError: nothing to measure, or an option without effect.
@@ -151,18 +152,19 @@ def features(
     """Compute the mean hidden state of layers for each file of a folder, as `helicon features` does.
 
     Args:
-        model: loaded, or the folder of a run or bundle.
-        folder: of files, searched recursively.
+        model: `Bundle`, or the folder of a run or bundle.
+        folder: folder of files, searched recursively.
         layer: one index or several; 0 is the embeddings, the number of layers the output. All layers unless set.
-        to: target slot, where the model generates several.
-        manifest: list of files, instead of a search.
+        to: name of the target slot, where the model generates several.
+        manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
         batch: sequences in a batch.
         device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Names, labels and an array [N, C] for each layer; `save(path)` writes the file of `helicon features`.
+        `Features` of N files: names, labels, and `layers`, index -> float32 [N, C], C the model's width; `save(path)`
+        writes the file of `helicon features`.
 
     Raises:
         ValueError: a slot or layer that the model does not have, or a folder without files for it.
@@ -183,16 +185,16 @@ def classify(
     """Classify files by a model that `train(folder, "classify", init_from=run)` has trained.
 
     Args:
-        model: loaded, or the folder of a run or bundle.
-        files: of the medium that the model generates.
+        model: `Bundle`, or the folder of a run or bundle.
+        files: paths of files of the medium that the model generates.
         top: number of labels per file, likeliest first; all unless set.
         batch: sequences in a batch.
         device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Labels and their probabilities for each file, likeliest first.
+        `Results`, a list of a `Classification` for each file: label -> probability in [0, 1], likeliest first.
 
     Raises:
         ValueError: a model without labels, or a file that cannot be read.
@@ -211,15 +213,16 @@ def reconstruct(
     """Encode and decode pictures or sounds by a codec, as `helicon reconstruct` does.
 
     Args:
-        model: codec, or model that has one: loaded, or the folder of a run or bundle.
-        files: pictures, or sounds, which are read into memory.
-        level: of a codec of sound; 0, the finest, unless set.
+        model: codec, or model that has one: `CodecBundle` or `Bundle`, or the folder of a run or bundle.
+        files: paths of pictures, or of sounds, which are read into memory.
+        level: index of a level of a codec of sound; 0, the finest, unless set.
         device: of a folder's model: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        plugins: Python files that the model needs; they are run.
+        plugins: paths of Python files that the model needs; they are run.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:
-        Original, reconstruction, number of codes and error (PSNR or SI-SDR in dB, higher is better) of each file.
+        `Results`, a list of a `Reconstruction` for each file: original, reconstruction, number of codes, and PSNR or
+        SI-SDR in dB (higher is better).
 
     Raises:
         ValueError: a model without a codec, or an unreadable file.
@@ -235,16 +238,16 @@ def reconstruct(
 def tokenize(
     files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False, plugins: Iterable[AnyPath] = ()
 ) -> Lines:  # fmt: skip
-    """Print the tokens of files, a line each, as `helicon tokenize` does.
+    """Return the tokens of files, a line each, as `helicon tokenize` does.
 
     Args:
-        files: that the model reads; MIDI files without a model.
-        run: model whose vocabulary is used; MuseNet's unless set.
-        ids: print vocabulary ids instead of words.
-        plugins: Python files that the model needs; they are run.
+        files: paths of files that the model reads; MIDI files without a model.
+        run: `Bundle`, or folder of a run or bundle, whose vocabulary is used; MuseNet's unless set.
+        ids: True for vocabulary ids instead of words.
+        plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        A line for each file, tokens separated by spaces.
+        `Lines`, a list of a text for each file, tokens separated by spaces.
 
     Raises:
         ValueError: a file that the model does not read, or a damaged one.
@@ -262,13 +265,13 @@ def detokenize(
     """Turn lines of tokens into media, as `helicon detokenize` does; inverse of `tokenize`.
 
     Args:
-        lines: of tokens, separated by spaces; an item each.
-        run: model whose vocabulary is used; MuseNet's unless set.
-        ids: read vocabulary ids instead of words.
-        plugins: Python files that the model needs; they are run.
+        lines: texts of tokens, separated by spaces; an item each.
+        run: `Bundle`, or folder of a run or bundle, whose vocabulary is used; MuseNet's unless set.
+        ids: True if they are vocabulary ids instead of words.
+        plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        The items, which `save` writes.
+        `Results`, a list of `Item`s in order, which `save` writes.
 
     Raises:
         ValueError: an unknown token, with the number of its line.
@@ -286,7 +289,7 @@ def detokenize(
 
 
 def doctor() -> list[Finding]:
-    """Check this machine, as `helicon doctor` does: versions, devices, folders, and advice on what is missing."""
+    """Check this machine, as `helicon doctor` does; return `Finding`s on versions, devices, folders, and advice."""
     return examine(Path("runs"))
 
 
@@ -295,8 +298,8 @@ def save(items: Iterable[Item], folder: AnyPath) -> list[Path]:
     """Write items to a folder, previews beside them.
 
     Args:
-        items: as `sample` or `detokenize` returns them.
-        folder: created if missing.
+        items: `Item`s, as `sample` or `detokenize` returns them.
+        folder: path of the output folder, created if missing.
 
     Returns:
         Path of each item, `folder/NNN.suffix`.

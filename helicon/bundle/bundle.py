@@ -38,7 +38,7 @@ class Bundle:
         reading: options that training files were read with, such as {"pedal": "drop"}; all files for the model are read
             with them. Missing ones are filled in from the tokenizers, else from the defaults of the media.
         objective: training objective.
-        labels: of the training examples, in order of their numbers.
+        labels: names of a classifier's labels, in order of their numbers; () for other objectives.
 
     Raises:
         ValueError: `reading` contradicts the options of a tokenizer.
@@ -64,7 +64,7 @@ class Bundle:
 
     @cached_property
     def network(self) -> Network:
-        """GPT with the modules that the objective adds; freshly initialised unless they are loaded."""
+        """`Network`, the GPT with the modules that the objective adds; freshly initialised unless they are loaded."""
         return build_network(self.objective, self)
 
     @property
@@ -73,7 +73,7 @@ class Bundle:
         return self.sequencer.schema
 
     def plugins(self) -> list[Plugin]:
-        """Return the plugins that the media, tokenizers, patterns and objective come from."""
+        """Return the `Plugin`s, each once, that the media, tokenizers, patterns and objective come from."""
         return plugins_of_model(self.gpt.config, self.sequencer, self.tokenizer_names, self.objective)
 
     @property
@@ -85,11 +85,11 @@ class Bundle:
         """Encode an object by the tokenizer of a slot.
 
         Args:
-            slot: name.
+            slot: its name.
             media: object of the slot's modality, such as a `Score`.
 
         Returns:
-            Local ids int64 [T].
+            Ids of T tokens within the slot's vocabulary, int64 [T], without `eos`.
         """
         return encode_media(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
 
@@ -97,16 +97,16 @@ class Bundle:
         """Decode ids by the tokenizer of a slot.
 
         Args:
-            slot: name.
-            ids: local ids [T] of each item.
+            slot: its name.
+            ids: of each item, ids within the slot's vocabulary, integers [T].
 
         Returns:
-            A media object for each item.
+            A list of one media object an item, of the slot's modality, such as `Score`.
         """
         return decode_ids(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], ids)
 
     def hash(self) -> str:
-        """Return the hash of all weights, those of the objective modules included: 16 hexadecimal digits."""
+        """Return the hash of all weights, the objective's included: a string of 16 hexadecimal digits."""
         modules = {f"objective.{name}": tensor for name, tensor in self.objective_modules.state_dict().items()}
         return hash_weights(self.gpt.state_dict() | modules)
 
@@ -119,7 +119,7 @@ def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
         schema: gives the sizes of the vocabulary and the coordinate table.
 
     Returns:
-        The GPT.
+        The GPT, in training mode on the default device.
     """
     return GPT(config, len(schema.vocabulary), schema.coord_table_size, rope=schema.positions == "rope")
 
@@ -132,11 +132,11 @@ def plugins_of_model(
     Args:
         config: architecture, whose attention patterns may be of plugins.
         sequencer: layouts and tokenizers.
-        tokenizer_names: slot -> name in the registry.
+        tokenizer_names: slot -> name of its tokenizer in the registry.
         objective: of the model.
 
     Returns:
-        Each plugin once.
+        List of `Plugin`s, each once.
     """
     layouts = (layout.all_slots for layout in sequencer.schema.layouts)
     media = registry.plugins_of(layouts, tokenizer_names, sequencer.tokenizers)

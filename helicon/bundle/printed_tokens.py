@@ -24,12 +24,12 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> st
     """Encode a file and print its tokens on one line.
 
     Args:
-        path: of a file that the model reads; of a MIDI file without a model.
-        bundle: whose vocabulary is used; MuseNet's without one.
-        ids: print ids of the whole vocabulary instead of words.
+        path: of a file that the model reads; without a model, of a MIDI file.
+        bundle: model whose vocabulary is used; None for MuseNet's.
+        ids: True prints numbers, rows of the whole vocabulary, instead of words.
 
     Returns:
-        Tokens separated by spaces, of all slots that the file has.
+        One string, tokens separated by spaces, of all slots that the file has.
 
     Raises:
         ValueError: the model does not read such files, or the file is damaged.
@@ -67,11 +67,12 @@ def decoder(bundle: Bundle | None = None, ids: bool = False) -> Decode:
     """Build the inverse of `tokens_of`.
 
     Args:
-        bundle: whose vocabulary is used; MuseNet's without one.
-        ids: read ids of the whole vocabulary instead of words.
+        bundle: model whose vocabulary is used; None for MuseNet's.
+        ids: True reads numbers, rows of the whole vocabulary, instead of words.
 
     Returns:
-        Function of a line; it raises ValueError for unknown tokens.
+        Function of a line of tokens; it returns (media object, modality that can write it) and raises ValueError for
+        unknown tokens.
     """
     return _from_musenet(ids) if bundle is None else _from_bundle(bundle, ids)
 

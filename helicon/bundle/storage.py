@@ -90,7 +90,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 
 def find_bundle(path: Path) -> Path:
-    """Return the bundle folder of a run or of a bundle.
+    """Return the bundle folder of a path: the folder itself if it is a bundle, or `model` in a run's folder.
 
     Raises:
         BundleError: there is none, with what was looked for.
@@ -107,11 +107,11 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     """Load a bundle.
 
     Args:
-        path: run or bundle folder.
+        path: folder of a run or bundle.
         device: of the weights.
 
     Returns:
-        The bundle, in evaluation mode.
+        The `Bundle`, in evaluation mode.
 
     Raises:
         BundleError: the folder is no bundle, or a damaged one.
@@ -236,8 +236,8 @@ def check_bundle(folder: Path, named: bool = True, most: int = 1000) -> None:
 
     Args:
         folder: of the bundle.
-        named: see `check_folder`.
-        most: files of the folder at most.
+        named: True where the user named the folder, which may itself be a symbolic link then.
+        most: greatest accepted number of files in the folder.
 
     Raises:
         BundleError: `check_folder` refuses the folder.
@@ -249,7 +249,7 @@ def check_bundle(folder: Path, named: bool = True, most: int = 1000) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the JSON of a bundle.
+    """Read `bundle.json`, whose path is given, to a dict.
 
     Raises:
         BundleError: another format, or too large a file.

@@ -21,7 +21,7 @@ MAX_LEVELS = 32  # of a bundle; the configs of codecs allow 8
 
 
 def upsamplers_of(folder: Path) -> list[Path]:
-    """Return the folders of the upsamplers of a bundle, coarsest first.
+    """Return the folders of the upsamplers in a bundle folder, coarsest first; [] without any.
 
     Raises:
         BundleError: too many files in their folder, or links.
@@ -43,7 +43,7 @@ def attach_bundle(source: Path, folder: Path, level: int) -> Path:
     Args:
         source: bundle folder of the upsampler.
         folder: bundle folder that it is attached to.
-        level: of the codec that it generates, 0 the finest.
+        level: number of the codec's level that it generates, 0 the finest.
 
     Returns:
         Folder of the copy.

@@ -53,16 +53,16 @@ class DecodeBatch:
         """Make a batch of one item after its prime.
 
         Args:
-            prime: local ids int64 [T].
-            grammar: state of the grammar after the prime, one item.
-            coords: raw coordinates [T + 1] by axis.
+            prime: ids within the slot's vocabulary that the item begins with, int64 [T].
+            grammar: state of the grammar after the prime, name -> tensor [1, ...]; {} without a grammar.
+            coords: axis -> raw coordinates after 0 .. T tokens, [T + 1].
             rng: uniform numbers of the item.
-            width: V.
+            width: V, number of tokens of the slot with its `eos`.
             history_device: device of ids, lengths and coordinates, which is that of the grammar.
             device: device that samples.
 
         Returns:
-            The batch.
+            A `DecodeBatch` of one item.
         """
         zero = torch.zeros(1, dtype=torch.int64)
         seen = torch.zeros(1, width, dtype=torch.bool)
@@ -82,7 +82,7 @@ class DecodeBatch:
 
     @classmethod
     def joined(cls, parts: Sequence[DecodeBatch]) -> DecodeBatch:
-        """Concatenate batches, in their order."""
+        """Concatenate `DecodeBatch`es, in their order, to a new one."""
         return cls(
             **{
                 tensor_field.name: _joined([getattr(part, tensor_field.name) for part in parts])
@@ -91,7 +91,7 @@ class DecodeBatch:
         )
 
     def select(self, items: Sequence[int]) -> DecodeBatch:
-        """Return the batch of some items, in the order of `items`."""
+        """Return a new batch of the items with these indices, in their order."""
         return DecodeBatch(
             **{tensor_field.name: _selected(getattr(self, tensor_field.name), items) for tensor_field in fields(self)}
         )
@@ -100,11 +100,11 @@ class DecodeBatch:
         return len(self.length_B)
 
     def history(self, item: int) -> Tensor:
-        """Return the ids int64 [T] of one item so far, on the CPU; synchronises with a GPU."""
+        """Return the local ids int64 [T] so far, prime included, of the item with this index, on the CPU."""
         return self.ids_BT[item, : int(self.length_B[item])].cpu()
 
     def uniform(self) -> Tensor:
-        """Return uniform numbers [B] for this step; each number is used once."""
+        """Return numbers drawn uniformly from [0, 1), one an item, [B]; each call takes the next ones."""
         uniform_B = self.uniforms_BN.gather(1, self.column_B[:, None])[:, 0]
         self.column_B = self.column_B + 1
         return uniform_B
@@ -123,7 +123,7 @@ class DecodeBatch:
         """Append the sampled tokens; an item that samples `eos` has ended.
 
         Args:
-            ids_B: local ids.
+            ids_B: sampled token of each item, ids within the slot's vocabulary, int64 [B].
             eos: local id of `eos`.
             max_length: tokens of the longest item before this step; known on the host, so that no GPU is waited for.
             automaton: grammar of the slot; None without one.

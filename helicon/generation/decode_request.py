@@ -20,7 +20,8 @@ class Prompt:
     """Prompt of one item: condition ids, prime, and constraints of the grammar.
 
     Attributes:
-        conditions: local ids by slot; with an upsampling condition also its coarse codes, for all of the piece.
+        conditions: slot -> local ids, int64 [T]; with an upsampling condition also its coarse codes, for all of the
+            piece.
         prime: local ids int64 [T] that the target slot begins with.
         constraints: keyword arguments of `Automaton.constrain`, such as `seconds`.
         length: tokens of the target slot in all, its prime included; None leaves that to the model. With an upsampling
@@ -78,11 +79,11 @@ class DecodeRequest:
 
     @property
     def cache_rows(self) -> int:
-        """Rows of the KV cache: one, with guidance a conditional and an unconditional one."""
+        """Number of rows of the KV cache: one, with guidance a conditional and an unconditional one."""
         return 1 if self.sampling.guidance == 1 else 2
 
     def checked(self, sequencer: Sequencer) -> DecodeRequest:
-        """Return the request with ids as checked arrays, and with the length that its upsampling condition implies.
+        """Return a `DecodeRequest` with checked int64 ids, and the length that its upsampling condition implies.
 
         Raises:
             ValueError: ids outside a slot's block, too many tokens, or conditions of slots that the layout lacks.
@@ -105,7 +106,7 @@ class DecodeRequest:
 
     @property
     def token_limit(self) -> int | None:
-        """New tokens after which the request is done; None when only `eos` ends it."""
+        """Number of new tokens after which the request is done; None when only `eos` ends it."""
         lengths = (self.layout.target.length, self.prompt.length)
         limits = [length - len(self.prompt.prime) for length in lengths if length is not None]
         if self.sampling.max_tokens is not None:

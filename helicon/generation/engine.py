@@ -62,7 +62,7 @@ class Engine:
         """Queue a request; it joins in the first step that has free rows.
 
         Returns:
-            Stream of the request's tokens.
+            `TokenStream` of the request; its `id` is that of `cancel`.
 
         Raises:
             ValueError: an unknown layout, ids that it does not take, or guidance with a single row.
@@ -88,7 +88,7 @@ class Engine:
 
     @torch.inference_mode()
     def cancel(self, request_id: str) -> None:
-        """Cancel a request: its rows are freed, its stream keeps the tokens so far.
+        """Cancel a request by the `id` of its stream: its rows are freed, its stream keeps the tokens so far.
 
         Raises:
             ValueError: no request with that id is running or waiting.
@@ -105,18 +105,19 @@ def decode(
     """Decode items of one layout with an engine of their own.
 
     Args:
-        gpt: model.
+        gpt: model, put into eval mode.
         sequencer: its layouts and tokenizers.
         layout: layout of all items.
-        prompts: one an item.
+        prompts: a `Prompt` for each item.
         sampling: settings of all items.
         items: numbers of the items, which seed their uniform numbers; None for 0, 1, ...
-        on_step: called after each step with the streams of all items.
+        on_step: called after each step with the `TokenStream`s of all items.
         backend: decode backend; `auto` takes the fastest.
         max_rows: cache rows, and thereby items decoded at a time.
 
     Returns:
-        Local ids int64 [T] of each item's target slot, the prime included, without `eos`.
+        A list of one array an item: ids within the target slot's vocabulary, int64 [T], the prime included, without
+        `eos`.
 
     Raises:
         ValueError: ids outside a slot's block, or more of them than a slot takes.

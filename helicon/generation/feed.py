@@ -28,7 +28,7 @@ class CacheRow(NamedTuple):
 
     Attributes:
         stream: request that it belongs to.
-        conditions: local ids by slot.
+        conditions: slot -> local ids, int64 [T].
         prefix: packed prefix, see `Sequencer.prefix`; None when conditions slide and it changes with the window.
         uncond: True for the second row of a request with guidance, whose conditions are null.
     """
@@ -60,7 +60,14 @@ class Feed:
         self.arrange([])
 
     def rows_of(self, stream: TokenStream) -> list[CacheRow]:
-        """Make the conditional row of a request, and with guidance the unconditional one; ValueError for wrong ids."""
+        """Make the `CacheRow`s of a request: the conditional one, and with guidance the unconditional one.
+
+        Args:
+            stream: of the request.
+
+        Raises:
+            ValueError: ids that a slot does not have.
+        """
         conditions = stream.request.prompt.conditions
         self.sequencer.upsampling_coords(self.layout, [conditions])
         guided = stream.request.cache_rows > 1
@@ -76,7 +83,7 @@ class Feed:
 
         Args:
             rows: in cache order.
-            item_of_row: item index [M] of each row; None when row i belongs to item i.
+            item_of_row: index of the item of each of the M rows, int64 [M]; None when row i belongs to item i.
         """
         self.rows = rows
         conditions = [row.conditions for row in rows]
@@ -88,10 +95,10 @@ class Feed:
 
         Args:
             batch: histories of the items.
-            position_B: position of that token within the target slot of its window.
+            position_B: position of each item's last token within the target slot of its window, from 0, int64 [B].
 
         Returns:
-            Rows of the coordinate table, int64 [M, A], on the model's device.
+            Rows of the coordinate table for M cache rows and A axes, int64 [M, A], on the model's device.
         """
         item_M = self.item_of_row
         if self.automaton is None:
@@ -115,7 +122,7 @@ class Feed:
             number: cache row of that item.
 
         Returns:
-            The window.
+            A `Window` of vocabulary rows and coordinate rows.
         """
         row = self.rows[number]
         first, end = row.stream.window, row.stream.length
@@ -135,10 +142,10 @@ class Feed:
 
         Args:
             row: cache row.
-            first: first target token of the window.
+            first: number of the window's first target token, from 0.
 
         Returns:
-            Vocabulary rows [prefix] and coordinate rows [prefix, A], as `Sequencer.prefix`.
+            (vocabulary rows int64 [prefix], coordinate rows int64 [prefix, A axes]), as `Sequencer.prefix`.
         """
         windowed = self.sequencer.window_conditions(self.layout, row.conditions, first, self._total(row.stream.request))
         return self.sequencer.prefix(self.layout, windowed)

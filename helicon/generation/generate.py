@@ -22,10 +22,10 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     Args:
         bundle: model.
         request: conditions, length and sampling options; `request.count` items are made.
-        on_step: called after each decoding step with the streams of all items.
+        on_step: called after each decoding step with the `TokenStream`s of all items.
 
     Returns:
-        Items by number; with `best_of` the best first.
+        A list of `Item`s, in order of their numbers; with `best_of` the best first.
 
     Raises:
         RequestError: the model has no layout for the request, or cannot make it.

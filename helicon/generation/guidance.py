@@ -16,10 +16,10 @@ class Guidance(NamedTuple):
     """Classifier-free guidance of a batch, of which only some items may have it.
 
     Attributes:
-        cond_B: conditional row of each item.
-        items_G: items with guidance.
-        uncond_G: unconditional row of each of these.
-        scale_G1: 0 is the unconditional model, 1 the conditional one (eq. 6, where w = scale - 1).
+        cond_B: cache row of each of the B items with its conditions.
+        items_G: indices of the G items with guidance.
+        uncond_G: cache row of each of these without conditions.
+        scale_G1: float32 [G, 1]; 0 is the unconditional model, 1 the conditional one (eq. 6, where w = scale - 1).
     """
 
     cond_B: Tensor
@@ -34,13 +34,13 @@ class Guidance(NamedTuple):
         """Make the guidance of a batch.
 
         Args:
-            cond_rows: conditional row of each item.
-            uncond_rows: unconditional row by item, of the items with guidance.
+            cond_rows: number of the cache row of each item with its conditions.
+            uncond_rows: index of an item with guidance -> number of its cache row without conditions.
             scales: guidance scale of each of these, in the same order.
             device: device of the logits.
 
         Returns:
-            The guidance.
+            A `Guidance`, called with the logits of a step.
         """
         cond_B, items_G, uncond_G = (
             torch.tensor(list(rows), device=device) for rows in (cond_rows, uncond_rows.keys(), uncond_rows.values())

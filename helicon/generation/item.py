@@ -35,11 +35,18 @@ class Item:
 
     @property
     def suffix(self) -> str:
-        """File suffix of the medium, with the dot."""
+        """File suffix of the medium, with the dot, such as `.mid`."""
         return self.modality.suffixes[0]
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write the medium and, beside it, its previews, such as piano roll and sound of music; return all paths."""
+        """Write the medium to a file and, beside it, its previews, such as piano roll and sound of music.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            Paths of the previews.
+        """
         path = Path(path)
         with MODALITIES.running(self.modality.name, accepted=(OSError,)):
             self.modality.write(self.media, path)

@@ -78,7 +78,7 @@ class Lane:
         self.steps = 0
 
     def submit(self, stream: TokenStream) -> None:
-        """Queue a request; ValueError for ids or constraints that the layout does not take."""
+        """Queue the request of a `TokenStream`; ValueError for ids or constraints that the layout does not take."""
         waiting = Waiting(stream, tuple(self.feed.rows_of(stream)), self._start(stream.request))
         if stream.request.token_limit == 0:
             stream.end("done")
@@ -86,7 +86,7 @@ class Lane:
             self.waiting.append(waiting)
 
     def cancel(self, request_id: str) -> bool:
-        """Cancel the request with that id; returns False when none waits or runs."""
+        """Cancel the request whose stream has that id; return True, or False when none such waits or runs."""
         for waiting in self.waiting:
             if waiting.stream.id == request_id:
                 self.waiting.remove(waiting)

@@ -18,7 +18,7 @@ from helicon.sequence.layout import PatternContext
 
 
 class Window(NamedTuple):
-    """Vocabulary rows int64 [T] and coordinate rows int64 [T, A] that are fed."""
+    """Vocabulary rows int64 [T] of the T tokens that are fed, and their rows on A coordinate axes, int64 [T, A]."""
 
     ids: np.ndarray
     coord_ids: np.ndarray
@@ -33,14 +33,14 @@ def prefill(
 
     Args:
         gpt: model.
-        frame: prefix length and grid width of the layout.
-        cache: KV cache to fill.
-        windows: one for each row to fill.
+        frame: `PatternContext`, prefix length and grid width of the layout.
+        cache: KV cache, changed in place.
+        windows: a `Window` for each row to fill.
         to: numbers of those rows.
-        vocabulary: rows of the output matrix to compute.
+        vocabulary: slice of the vocabulary's rows whose logits are computed.
 
     Returns:
-        Logits [len(windows), V].
+        Logits of the next token, [len(windows), V], V rows of `vocabulary`.
     """
     different: dict[bytes, int] = {}
     which = [different.setdefault(w.ids.tobytes() + w.coord_ids.tobytes(), len(different)) for w in windows]

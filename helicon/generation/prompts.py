@@ -34,7 +34,7 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
         request: conditions, prime and target slot.
 
     Returns:
-        The layout.
+        The `Layout`, one of the model's.
 
     Raises:
         RequestError: no layout fits; the message lists the layouts or slots of the model.
@@ -67,7 +67,7 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
         request: conditions, prime and length.
 
     Returns:
-        The prompt, and the media of the conditions by slot (None where one is left out).
+        (`Prompt`, slot -> media object of the condition, None where it is left out).
 
     Raises:
         RequestError: a condition or prime that cannot be read, or that the layout has no room for.

@@ -30,11 +30,11 @@ def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np
     Args:
         bundle: model.
         layout: layout of the examples.
-        examples: local ids by slot, one an item; a condition that an example lacks is padding.
-        slot: slot that is scored.
+        examples: B items, each slot -> local ids [T]; a condition that an example lacks is padding.
+        slot: name of the slot that is scored.
 
     Returns:
-        Nats, float64 [B]: sums over the tokens, `eos` included.
+        Nats of each item, 0 or more, float64 [B] on the CPU: sums over the tokens, `eos` included.
     """
     gpt, sequencer = bundle.gpt.eval(), bundle.sequencer
     device, sums = gpt.head_weight.device, []
@@ -63,11 +63,11 @@ def fit_to_conditions(
     Args:
         bundle: model.
         layout: layout that made the candidates.
-        conditions: local ids by slot.
-        candidates: local ids [T] of each candidate's target slot.
+        conditions: slot -> local ids, int64 [T].
+        candidates: B arrays, local ids [T] of each candidate's target slot.
 
     Returns:
-        Scores float64 [B]; higher is better.
+        Scores in nats, float64 [B]; higher is better.
     """
     name = layout.target.name
     for other in bundle.schema.layouts:
@@ -86,8 +86,8 @@ class Candidates:
     Args:
         bundle: model.
         layout: layout that made them; they fill its target slot.
-        conditions: local ids of the conditions, by slot.
-        ids: local ids [T] of each candidate.
+        conditions: slot -> local ids of the condition, int64 [T].
+        ids: local ids [T] of each candidate's target slot.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Candidates:
 
     @cached_property
     def media(self) -> list[Any]:
-        """Decoded medium of each candidate."""
+        """Decoded media object of each candidate, such as a `Score`, in order."""
         return self.bundle.decode(self.layout.target.name, self.ids)
 
 
@@ -122,7 +122,7 @@ def register_judge(name: str) -> Callable[[Judge], Judge]:
 
 @register_judge("fit")
 def fit(candidates: Candidates) -> Tensor:
-    """Judge by the fit to the conditions."""
+    """Score `Candidates` by the fit to their conditions: `fit_to_conditions`, in nats, float64 [B]."""
     return fit_to_conditions(candidates.bundle, candidates.layout, candidates.conditions, candidates.ids)
 
 
@@ -130,11 +130,11 @@ def judge_scores(name: str, candidates: Candidates) -> list[float]:
     """Compute the scores of all candidates.
 
     Args:
-        name: of the judge.
+        name: of the judge, as it is registered.
         candidates: of one request.
 
     Returns:
-        A finite score for each candidate.
+        A finite score for each candidate, a list in their order; higher is better.
 
     Raises:
         PluginError: the judge fails, or does not return one finite number a candidate.

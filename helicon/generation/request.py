@@ -59,7 +59,7 @@ class Request(SamplingOptions):
             raise RequestError("--keep says how much of --prime FILE to keep; no --prime was given")
 
     def record(self) -> dict[str, Any]:
-        """All fields by name, as result files have them; there the conditions are called `given`."""
+        """Return all fields, name -> value, as result files have them; there the conditions are called `given`."""
         return {"given" if name == "conditions" else name: value for name, value in asdict(self).items()}
 
 

@@ -23,11 +23,11 @@ def write_items(
         out: folder, made if missing.
         request: recorded as the settings.
         model: name of the model, recorded.
-        model_hash: of config and weights, recorded.
+        model_hash: hexadecimal hash of config and weights, recorded.
         page_folder: folder of the page that will link to the files; None for `out`.
 
     Returns:
-        The items as a page shows them.
+        A list of a `PageItem` for each item, as a page shows it.
     """
     out.mkdir(parents=True, exist_ok=True)
     page = []
@@ -52,12 +52,12 @@ def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> Pag
 
     Args:
         item: the item.
-        path: file of its medium.
-        previews: files beside it.
+        path: of the file of its medium.
+        previews: paths of the previews beside it.
         folder: folder of the page.
 
     Returns:
-        The entry, with paths relative to the folder.
+        A `PageItem`, with paths relative to the folder.
     """
     of_kind: dict[str, Path] = {}
     for shown in [*([path] if shown_as(path) == "audio" else []), *previews]:
@@ -83,9 +83,9 @@ def write_results(
         items: to write.
         out: folder, made if missing.
         request: shown and recorded as the settings.
-        model: path of the model.
-        model_hash: of config and weights.
-        command: next step that the page proposes.
+        model: path of the model, as text.
+        model_hash: hexadecimal hash of config and weights.
+        command: command line that the page proposes as the next step.
 
     Returns:
         Path of the page.

@@ -44,7 +44,7 @@ class ResumeStore:
             write_json(record, {"key": key})
 
     def record(self, name: str) -> Any:
-        """Read a JSON record; None if it is missing or damaged."""
+        """Read the JSON record `name`.json of the folder; None if it is missing or damaged."""
         try:
             return read_json(self.folder / f"{name}.json", MAX_RECORD_BYTES, links=False)
         except JsonError:
@@ -58,7 +58,7 @@ class ResumeStore:
             place: index of the item in the result.
 
         Returns:
-            Ids int64 [T]; None if they are missing or damaged.
+            Local ids int64 [T]; None if they are missing or damaged.
         """
         try:
             open_regular(self._path(level, place), links=False).close()
@@ -92,7 +92,7 @@ def request_key(folder: Path, request: Request, runtime: RuntimeConfig) -> str:
         runtime: device and number format.
 
     Returns:
-        SHA-256 in hex.
+        SHA-256 as 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([request.record(), str(runtime)], default=str, sort_keys=True).encode())
     paths = [bundle / name for bundle in (folder, *upsamplers_of(folder)) for name in (CONFIG, WEIGHTS)]

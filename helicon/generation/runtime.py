@@ -29,7 +29,7 @@ class RuntimeConfig:
     numbers: str = "fp32"
 
     def load(self, folder: Path) -> Bundle:
-        """Load the bundle of a folder onto the device, in the number format."""
+        """Load the `Bundle` of a bundle or run folder onto the device, in the number format."""
         bundle = load_bundle(folder, self.device)
         cast(bundle.gpt, self.numbers)
         return bundle
@@ -37,7 +37,7 @@ class RuntimeConfig:
 
 @contextmanager
 def naming_model(folder: str) -> Iterator[None]:
-    """Prefix a NotFiniteError with the folder of the model."""
+    """Prefix a NotFiniteError raised in the `with` block with the folder of the model."""
     try:
         yield
     except NotFiniteError as error:

@@ -69,7 +69,7 @@ class TokenStream:
             self._step()
 
     def result(self) -> np.ndarray:
-        """Step the engine until the request is done; return all ids int64 [T], the prime included.
+        """Step the engine until the request is done; return all local ids, int64 [T], the prime included.
 
         Raises:
             RequestCancelled: it was cancelled first.
@@ -81,10 +81,10 @@ class TokenStream:
         return self._ids
 
     def begin(self, so_far: Callable[[TokenStream], np.ndarray]) -> None:
-        """Mark the request as running; `so_far` reads its ids from the batch."""
+        """Mark the request as running; `so_far(stream)` returns its ids so far, int64 [T], from the batch."""
         self.status, self._so_far = "running", so_far
 
     def end(self, status: Literal["done", "cancelled"]) -> None:
-        """Freeze the ids, before the cache row is freed."""
+        """Set the final status, `done` or `cancelled`, and keep a copy of the ids, before the cache row is freed."""
         self._ids, self._so_far, self.status = self.ids, None, status
         self.length = len(self._ids)

@@ -55,14 +55,15 @@ def generate_levels(
     """Generate items by all levels of a model; media without upsamplers have one level.
 
     Args:
-        model: run or bundle of the coarsest level; its upsamplers belong to it.
+        model: folder of the run or bundle of the coarsest level; its upsamplers belong to it.
         request: conditions, length and sampling options.
         runtime: device and number format of all levels.
         out: folder; ids and media of each level are kept in `out`/levels.
-        hook: progress hook, called before each level.
+        hook: called before each level with bundle, layout and name of the level; returns what is called after each
+            decoding step, or None.
 
     Returns:
-        Items of the finest level, trimmed to the requested length.
+        `GenerationResult`: items of the finest level, trimmed to the requested length, and the model's hash.
 
     Raises:
         RequestError: the model cannot make the request.
@@ -153,7 +154,7 @@ def level_name(bundle: Bundle, layout: Layout) -> str:
         layout: layout that it generates.
 
     Returns:
-        `hop-128`, or the name of the target slot.
+        `hop-128`, where a code stands for 128 samples, or the name of the target slot.
     """
     hop = _hop(bundle, layout)
     return f"hop-{hop}" if hop else layout.target.name

@@ -15,7 +15,7 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
 
 
 def byte_pairs(tokenizer: Tokenizer) -> dict[str, Any] | None:
-    """Return the library's JSON of a tokenizer; None unless it is one of bytes or byte pairs."""
+    """Return a tokenizer as parsed JSON of the `tokenizers` library; None unless it is one of bytes or byte pairs."""
     if isinstance(tokenizer, BpeTokenizer):
         return tokenizer.state()["bpe"]
     if not isinstance(tokenizer, BytesTokenizer):
@@ -30,7 +30,11 @@ def byte_pairs(tokenizer: Tokenizer) -> dict[str, Any] | None:
 
 
 def end_token(described: dict[str, Any]) -> str:
-    """Return `<|endoftext|>`, with more bars if the tokenizer has a token of that name."""
+    """Return the name of the end token: `<|endoftext|>`, with more bars if the tokenizer has that already.
+
+    Args:
+        described: parsed JSON of the tokenizer, from `byte_pairs`.
+    """
     names, end = {*described["model"]["vocab"], *(token["content"] for token in described["added_tokens"])}, END
     while end in names:
         end = f"<|{end[1:-1]}|>"
@@ -41,11 +45,11 @@ def with_end(described: dict[str, Any], number: int) -> dict[str, Any]:
     """Add an end token, which also begins each text.
 
     Args:
-        described: the library's JSON of a tokenizer.
-        number: id of the token.
+        described: parsed JSON of a tokenizer, from `byte_pairs`.
+        number: id of the end token.
 
     Returns:
-        New JSON.
+        The parsed JSON with the token; `described` is unchanged.
     """
     end = end_token(described)
     token = {"id": number, "content": end, "special": True}

@@ -24,7 +24,7 @@ def export_bundle(bundle: Bundle, folder: Path, to: str = "hf") -> type[ExportFa
         to: `hf`, a transformers folder, or `gguf`, a file of llama.cpp.
 
     Returns:
-        The family that the model belongs to.
+        The class of the family that the model belongs to, `GPT2` or `Llama`.
 
     Raises:
         ExportingError: the program cannot compute the model, with the options that prevent it; nothing is written.

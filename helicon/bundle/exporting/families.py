@@ -30,17 +30,17 @@ class ExportFamily(ABC):
     @staticmethod
     @abstractmethod
     def lacks(bundle: Bundle) -> Iterator[str]:
-        """Yield the options of a model that the family does not have, each with what it has instead."""
+        """Yield the options of a bundle that the family lacks, as text with what it has instead: `norm rms (layer)`."""
 
     @staticmethod
     @abstractmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
-        """Return the entries of config.json that depend on the family."""
+        """Return the entries of config.json that depend on the family, name -> value."""
 
     @staticmethod
     @abstractmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Return the tensors under the names of the family's class in transformers."""
+        """Return name in the family's class of transformers -> tensor, float32."""
 
 
 class GPT2(ExportFamily):
@@ -55,7 +55,7 @@ class GPT2(ExportFamily):
 
     @staticmethod
     def lacks(bundle: Bundle) -> Iterator[str]:
-        """Yield options for RMSNorm, gated layers, rotary positions, and heads of another total width."""
+        """Yield the options of a bundle that GPT-2 lacks, as text: of positions, norm, gate and width of heads."""
         config = bundle.gpt.config
         if bundle.gpt.rope:
             yield "positions rope (flat, axes or grid)"
@@ -70,7 +70,7 @@ class GPT2(ExportFamily):
 
     @staticmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
-        """Return the entries of a GPT2Config."""
+        """Return the entries of a GPT2Config, name -> value."""
         config = plain.config
         return {
             "model_type": "gpt2", "architectures": [f"GPT2{CLASSIFIER if plain.labels else 'LMHeadModel'}"],
@@ -82,7 +82,7 @@ class GPT2(ExportFamily):
 
     @staticmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Return the tensors of GPT2LMHeadModel, or of GPT2ForSequenceClassification."""
+        """Return name -> tensor (float32) of GPT2LMHeadModel, or of GPT2ForSequenceClassification."""
         assert plain.positions_PC is not None
         tensors = {"transformer.wte.weight": plain.tokens_VC, "transformer.wpe.weight": plain.positions_PC}
         for part in ("weight", "bias"):
@@ -102,7 +102,7 @@ class Llama(ExportFamily):
 
     @staticmethod
     def lacks(bundle: Bundle) -> Iterator[str]:
-        """Yield options for position tables, LayerNorm, biases, layers without a gate, and heads of odd width."""
+        """Yield the options of a bundle that Llama lacks, as text: of positions, norm, biases, gate and odd heads."""
         config = bundle.gpt.config
         if not bundle.gpt.rope:
             yield f"positions {bundle.schema.positions} (rope)"
@@ -119,7 +119,7 @@ class Llama(ExportFamily):
 
     @staticmethod
     def settings(plain: PlainGPT) -> dict[str, Any]:
-        """Return the entries of a LlamaConfig."""
+        """Return the entries of a LlamaConfig, name -> value."""
         config = plain.config
         return {
             "model_type": "llama", "architectures": [f"Llama{CLASSIFIER if plain.labels else 'ForCausalLM'}"],
@@ -132,7 +132,7 @@ class Llama(ExportFamily):
 
     @staticmethod
     def tensors(plain: PlainGPT) -> dict[str, Tensor]:
-        """Return the tensors of LlamaForCausalLM, or of LlamaForSequenceClassification."""
+        """Return name -> tensor (float32) of LlamaForCausalLM, or of LlamaForSequenceClassification."""
         config = plain.config
         tensors = {"model.embed_tokens.weight": plain.tokens_VC, "model.norm.weight": plain.tensor("norm.weight")}
         for layer in range(config.layers):

@@ -21,8 +21,8 @@ def write_folder(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> N
 
     Args:
         plain: the model.
-        family: that it belongs to.
-        folder: receives the files.
+        family: class of the family that it belongs to.
+        folder: receives config.json, model.safetensors and, for text, the tokenizer's files.
     """
     files = _files(plain, family)
     for name in sorted(files, key=lambda name: name != WEIGHTS):

@@ -25,11 +25,11 @@ NO_MERGES = ["€ €"]
 
 
 def write_gguf(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> None:
-    """Write `folder/model.gguf`.
+    """Write a text model to `folder/model.gguf`.
 
     Args:
         plain: the model.
-        family: that it belongs to.
+        family: class of the family that it belongs to.
         folder: receives the file.
 
     Raises:

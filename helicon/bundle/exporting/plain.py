@@ -27,8 +27,8 @@ class PlainGPT:
 
     Args:
         config: of the GPT.
-        layers: our tensor name -> tensor, of the layers and the last norm.
-        tokens_VC: token embeddings.
+        layers: Helicon's tensor name -> tensor, of the layers and the last norm.
+        tokens_VC: embeddings of width C, of the slot's tokens and one more, V in all.
         head_VC: output matrix; equal to `tokens_VC` if tied.
         positions_PC: position embeddings; None with rotary positions.
         context: tokens fed at most, P.
@@ -49,7 +49,7 @@ class PlainGPT:
 
     @property
     def end(self) -> int:
-        """Id of the token before and after a sequence."""
+        """Id of the token before and after a sequence, V - 1, the last row of the token tables."""
         return len(self.tokens_VC) - 1
 
     @property
@@ -59,13 +59,13 @@ class PlainGPT:
 
     @property
     def outputs(self) -> dict[str, Tensor]:
-        """Output matrix by its name in transformers: classification head, language model head, or nothing if tied."""
+        """Name in transformers -> output matrix: classification head, language model head, or {} if tied."""
         if self.score_LC is not None:
             return {"score.weight": self.score_LC}
         return {} if self.tied else {"lm_head.weight": self.head_VC}
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor of the layers by our name; zeros for a bias that the model does not have."""
+        """Return a tensor of the layers by its name, such as `layers.0.norm_1.bias`; zeros for a bias it lacks."""
         module, _, part = name.rpartition(".")
         if part == "bias" and name not in self.layers:
             return torch.zeros(len(self.layers[f"{module}.weight"]))
@@ -74,7 +74,7 @@ class PlainGPT:
     @staticmethod
     @torch.no_grad()
     def of(bundle: Bundle) -> PlainGPT:
-        """Convert a bundle, which must belong to an `ExportFamily`."""
+        """Convert a `Bundle`, which must belong to an `ExportFamily`, to a `PlainGPT` on the CPU."""
         gpt, schema = bundle.gpt, bundle.schema
         slot = schema.layouts[0].target
         rows, weights = schema.vocabulary.slice(slot.name), {n: _plain(w) for n, w in gpt.state_dict().items()}

@@ -16,7 +16,7 @@ class ExportingError(ValueError):
 
 
 def family_of(bundle: Bundle) -> type[ExportFamily]:
-    """Return the family that a model belongs to.
+    """Return the class of the family, `GPT2` or `Llama`, that a `Bundle` belongs to.
 
     Raises:
         ExportingError: none, with the options that each family lacks; or a model in int8.

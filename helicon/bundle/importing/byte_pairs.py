@@ -25,11 +25,11 @@ def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, li
 
     Args:
         folder: with tokenizer.json, or vocab.json and merges.txt.
-        rows: of the embedding matrix; there may be more than tokens.
-        end: row of end-of-text.
+        rows: number of rows of the embedding matrix; there may be more than tokens.
+        end: row of end-of-text, which is left out.
 
     Returns:
-        The tokenizer, and the row of each of its tokens; None when the folder has no tokenizer.
+        (tokenizer, embedding row of each of its tokens in order of their ids); None when the folder has no tokenizer.
 
     Raises:
         ImportingError: the tokenizer is not byte-level BPE, or does not fit the weights.

@@ -34,7 +34,7 @@ class Checkpoint:
     Attributes:
         folder: of the model.
         config: content of config.json.
-        tensors: those not taken yet.
+        tensors: name -> tensor not taken yet.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Checkpoint:
 
     @staticmethod
     def read(folder: Path) -> Checkpoint:
-        """Read a folder.
+        """Read the config and all tensors of a folder, a `Path`, to a `Checkpoint`.
 
         Raises:
             ImportingError: the config or the list of weights is refused.
@@ -52,7 +52,7 @@ class Checkpoint:
         return Checkpoint(folder, read_json(folder / CONFIG), read_tensors(folder))
 
     def fault(self, message: str) -> ImportingError:
-        """Return an error that names config.json."""
+        """Return an error, to be raised, whose text is the path of config.json and the message."""
         return ImportingError(f"{self.folder / CONFIG}: {message}")
 
     def positive_int(self, key: str, default: Any = None) -> int:
@@ -96,7 +96,7 @@ class Checkpoint:
         """Remove and return a tensor.
 
         Args:
-            name: of the tensor.
+            name: of the tensor, without `transformer.`.
             *shape: that it must have.
 
         Returns:
@@ -114,10 +114,10 @@ class Checkpoint:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read an object from a JSON file, which may be a link, as in the cache of the Hugging Face Hub.
+    """Read a JSON file, which may be a link as in the cache of the Hugging Face Hub, to a dict.
 
     Raises:
-        ImportingError: the file is no JSON, too large, or has no object.
+        ImportingError: the file is no JSON, too large, or holds no JSON object.
     """
     try:
         content = json_files.read_json(path)
@@ -129,7 +129,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read the tensors of all weight files, as float32, by name without `transformer.`; causal masks are left out.
+    """Read all weight files of a folder to name -> tensor, float32 on the CPU.
+
+    Names are without `transformer.`; causal masks are left out.
 
     Raises:
         ImportingError: a name occurs twice, or a tensor is not floating point.
@@ -149,7 +151,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return model.safetensors, or the shards that its index names.
+    """Return the paths of the weight files of a folder: model.safetensors, or the sorted shards that its index names.
 
     Raises:
         ImportingError: there are only pickles or none, or the index names files elsewhere.

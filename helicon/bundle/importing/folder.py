@@ -23,10 +23,10 @@ def import_folder(folder: Path, log: Callable[[str], None] = lambda line: None) 
 
     Args:
         folder: with config.json and model.safetensors.
-        log: receives messages, such as which tensors are left out.
+        log: called with each message, such as which tensors are left out.
 
     Returns:
-        The bundle.
+        The `Bundle`, in evaluation mode.
 
     Raises:
         ImportingError: the model is not supported, or a file is refused.

@@ -28,10 +28,10 @@ def import_gpt2(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
 
     Args:
         checkpoint: config and tensors, which are taken from it.
-        log: receives messages.
+        log: called with each message.
 
     Returns:
-        The bundle.
+        The `Bundle`, in evaluation mode.
 
     Raises:
         ImportingError: a setting or tensor that is not supported.

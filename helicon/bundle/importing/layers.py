@@ -34,12 +34,12 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
 
     Args:
         checkpoint: config and tensors.
-        norm: of the family.
-        activation: default where the settings name none.
-        tied: tie the output matrix to the token embedding.
+        norm: `layer` or `rms`, that of the family.
+        activation: name in transformers, such as `gelu_new`, where the settings name none.
+        tied: True ties the output matrix to the token embedding.
 
     Returns:
-        Config of a GPT with the same logits.
+        `GPTConfig` of a GPT with the same logits.
 
     Raises:
         ImportingError: a setting that no GPT here has, or that contradicts the weights.
@@ -78,7 +78,7 @@ def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Map
         checkpoint: its tensors of layers are taken.
         config: architecture.
         schema: vocabulary and coordinate tables.
-        tables: embedding, coordinate and output tables under our names.
+        tables: Helicon's tensor name -> embedding, coordinate or output table.
 
     Returns:
         The GPT, in evaluation mode.
@@ -107,11 +107,11 @@ def coord_table(schema: Schema, wpe_PC: Tensor) -> Tensor:
     """Build the coordinate table from learned positions.
 
     Args:
-        schema: has a `position` axis.
-        wpe_PC: position embeddings.
+        schema: `Schema` with a `position` axis.
+        wpe_PC: embeddings of P positions, width C.
 
     Returns:
-        Float [rows, C]: the positions, and zeros for the other coordinates.
+        float32 [rows, C], one row for each of the schema's coordinates: the positions' rows, and zeros elsewhere.
     """
     table = torch.zeros(schema.coord_table_size, wpe_PC.shape[1])
     start = schema.axis_starts["position"]

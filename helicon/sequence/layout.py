@@ -20,6 +20,7 @@ GRID_AXES = ("row", "column", "channel")  # coordinate axes of a grid, outermost
 MAX_CONTEXT = 1 << 20  # tokens fed, and therefore tokens of a slot
 MAX_LAYOUTS = 256  # each has a task token
 LONGEST_SPEC = 1000  # characters
+# A slot as it is written: name, perhaps [length] or [rowsxcolumns], perhaps @guide. Bounded numbers are cheap to read
 _NAME = r"([a-z][a-z0-9_-]{0,99})"
 _SLOT = re.compile(rf"{_NAME}(?:\[([0-9]{{1,9}}(?:x[0-9]{{1,9}})*|)\])?(?:@{_NAME})?")
 
@@ -46,12 +47,12 @@ class Slot:
 
     @property
     def length(self) -> int | None:
-        """Tokens of a fixed slot; None when open."""
+        """Number of tokens of a fixed slot; None when open."""
         return prod(self.shape) if self.shape else None
 
     @property
     def grid(self) -> dict[str, int]:
-        """Length of each grid axis by name; empty for a slot of fewer than two dimensions."""
+        """Tokens along each grid axis by name, such as {"row": 32, "column": 32}; empty below two dimensions."""
         return dict(zip(GRID_AXES, self.shape)) if self.shape and len(self.shape) > 1 else {}
 
     def __str__(self) -> str:
@@ -83,7 +84,7 @@ class Layout:
 
     @staticmethod
     def parse(spec: str) -> Layout:
-        """Parse a spec such as `text[256] image[32x32]`; ValueError says what is wrong with the spec."""
+        """Parse a text such as `text[256] image[32x32]` to a `Layout`; ValueError says what is wrong with it."""
         if not isinstance(spec, str) or len(spec) > LONGEST_SPEC:
             raise ValueError(f"layout {repr(spec)[:40]}...: a text of at most {LONGEST_SPEC} characters is accepted")
         slots, shown = [], spec if len(spec) <= 100 else f"{spec[:97]}..."
@@ -108,10 +109,10 @@ class Layout:
         return Layout(tuple(slots))
 
     def filled(self, shapes: Mapping[str, tuple[int, ...]]) -> Layout:
-        """Return the layout with slots shaped like the grids of their tokenizers.
+        """Return a `Layout` with slots shaped like the grids of their tokenizers.
 
         Args:
-            shapes: grid shape by slot, of the slots whose tokenizer makes grids.
+            shapes: tokens along each grid axis by name of the slot, of the slots whose tokenizer makes grids.
 
         Raises:
             ValueError: a slot has another shape than its grid, or an empty shape and a tokenizer without a grid.
@@ -132,7 +133,7 @@ class Layout:
 
     @property
     def target(self) -> Slot:
-        """Last slot, the one that is generated; the slots before it are conditions."""
+        """Last `Slot`, the one that is generated; the slots before it are conditions."""
         return self.slots[-1]
 
     @property
@@ -156,7 +157,7 @@ class Layout:
 
     @cached_property
     def frame(self) -> PatternContext:
-        """Pattern context of the layout; `image[32x32]` has rows of 32 tokens, `image[32x32x3]` rows of 96."""
+        """`PatternContext` of the layout; `image[32x32]` has rows of 32 tokens, `image[32x32x3]` rows of 96."""
         shape = self.target.shape or ()
         return PatternContext(self.prefix, prod(shape[1:]) if len(shape) > 1 else None)
 
@@ -169,7 +170,7 @@ class Layout:
         return None if self.target.length is None else self.prefix + self.target.length - 1
 
     def target_capacity(self, context: int) -> int:
-        """Return how many target tokens are fed within `context` tokens; ValueError when the context is too short."""
+        """Return how many target tokens are fed within a context of so many tokens; ValueError when it is too short."""
         if context <= self.prefix:
             raise ValueError(f"layout {str(self)!r} needs a context above {self.prefix} tokens, got {context}")
         capacity = context - self.prefix
@@ -186,9 +187,9 @@ class Schema:
 
     Attributes:
         layouts: one task token each.
-        blocks: token block by slot.
-        slot_axes: table size of each coordinate axis of the slot's grammar, by slot and axis.
-        context: tokens fed at most.
+        blocks: `TokenBlock` by name of the slot.
+        slot_axes: number of values of each coordinate axis of the slot's grammar, by name of slot, then of axis.
+        context: number of tokens fed at most.
         positions: `flat`, `grid:L` (one table for i // L and one for i mod L: Sparse Transformer's "attention
             embeddings", arXiv:1904.10509 section 5.3), `axes` (a table for the position within a slot; a grid has only
             its own axes) or `rope` (no table). Grids have their axes in any case.
@@ -214,14 +215,14 @@ class Schema:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Vocabulary of the model: the block of task tokens, then the block of each slot that is fed, by first use."""
+        """`Vocabulary` of the model: the block of task tokens, then those of the slots that are fed, by first use."""
         names = dict.fromkeys(slot.name for layout in self.layouts for slot in layout.slots)
         slots = (TokenBlock(name, self.blocks[name].tokens) for name in names)
         return Vocabulary((TokenBlock(TASK, tuple(map(str, self.layouts))), *slots))
 
     @cached_property
     def position_axes(self) -> dict[str, int]:
-        """Table size of each axis of the position in the sequence, by axis; ValueError for unknown `positions`."""
+        """Rows of the coordinate table for each axis of the position, by name; ValueError for unknown `positions`."""
         if not isinstance(self.positions, str):
             raise ValueError(f"positions {repr(self.positions)[:40]}: a text is accepted")
         kind, _, length = self.positions[:20].partition(":")
@@ -238,7 +239,9 @@ class Schema:
 
     @cached_property
     def axes(self) -> dict[str, int]:
-        """Table size of every coordinate axis, by axis. Row 0 of a slot's axes marks tokens of other slots.
+        """Rows of the coordinate table for every axis, by its name, such as `position` or `image.row`.
+
+        Row 0 of a slot's axes marks tokens of other slots.
 
         A fixed slot that an example may leave short has an axis `SLOT.filler`: the embedding of its pad tokens,
         learned for each position as in DALL·E (arXiv:2102.12092, section 2.2).
@@ -256,11 +259,11 @@ class Schema:
 
     @cached_property
     def axis_starts(self) -> dict[str, int]:
-        """First row of each axis in the coordinate table, which holds all axes in `coord_table_size` rows."""
+        """First row of each axis, by its name, in the coordinate table, which holds all in `coord_table_size` rows."""
         return dict(zip(self.axes, accumulate(self.axes.values(), initial=0)))
 
     def vocab_slice(self, slot: Slot) -> slice:
-        """Return the vocabulary rows that a slot's tokens can have: its block with `eos`, for a grid without."""
+        """Return the range of vocabulary ids of a `Slot`'s tokens: its block with `eos`, for a grid without."""
         rows = self.vocabulary.slice(slot.name)
         return slice(rows.start, rows.stop - 1) if slot.grid else rows
 
@@ -270,7 +273,7 @@ class Schema:
         return sum(self.axes.values())
 
     def layout(self, spec: str) -> Layout:
-        """Return the layout with that spec; KeyError lists the layouts of the model."""
+        """Return the `Layout` that is written like that, such as `text[32] image[8x8]`; KeyError lists the model's."""
         matches = [layout for layout in self.layouts if str(layout) == spec]
         if not matches:
             raise KeyError(f"no layout {spec!r}; this model has: {'; '.join(map(str, self.layouts))}")

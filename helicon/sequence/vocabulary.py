@@ -28,7 +28,7 @@ class TokenBlock:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Local id by token name."""
+        """Local id, from 0, by token name."""
         return {token: i for i, token in enumerate(self.tokens)}
 
 
@@ -55,28 +55,28 @@ class Vocabulary:
         return sum(len(block) + 1 for block in self.blocks)
 
     def slice(self, name: str) -> slice:
-        """Return the rows of a block, its `eos` included; KeyError lists the blocks."""
+        """Return the range of vocabulary ids of the block of a name, its `eos` included; KeyError lists the blocks."""
         if name not in self._slices:
             raise KeyError(f"no block {name!r}; the vocabulary has {', '.join(self._slices)}")
         return self._slices[name]
 
     def eos(self, name: str) -> int:
-        """Return the row of a block's `eos`, which ends an open slot and pads a fixed one."""
+        """Return the vocabulary id of `eos` in the block of that name; it ends an open slot and pads a fixed one."""
         return self.slice(name).stop - 1
 
     def block(self, name: str) -> TokenBlock:
-        """Return the block of that name; KeyError lists the blocks."""
+        """Return the `TokenBlock` of that name; KeyError lists the blocks."""
         self.slice(name)
         return next(block for block in self.blocks if block.name == name)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all block and token names in order: equal fingerprints mean the same ids."""
+        """SHA-256 hash of all block and token names in order, 16 hexadecimal digits: equal ones mean the same ids."""
         names = json.dumps([[block.name, block.tokens] for block in self.blocks], ensure_ascii=True)
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
     def rows_from(self, other: Vocabulary) -> Iterable[tuple[int, int]]:
-        """Yield (row here, row in `other`) of each token, `eos` included, that blocks of one name share."""
+        """Yield pairs (id here, id in the other `Vocabulary`) of tokens, `eos` too, that blocks of one name share."""
         other_blocks = {block.name: block for block in other.blocks}
         for block in self.blocks:
             if block.name not in other_blocks:

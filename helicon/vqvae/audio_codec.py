@@ -29,8 +29,8 @@ class AudioCodecOutput(NamedTuple):
     """Output of one level in training.
 
     Attributes:
-        sound: reconstruction [B, C, S].
-        codes: int64 [B, T].
+        sound: reconstruction [B, C, S], S samples.
+        codes: int64 [B, T], T = S / hop.
         loss: the quantizer's loss alone, a scalar; the trainer adds the reconstruction's (compare `CodecOutput`).
     """
 
@@ -56,7 +56,11 @@ class AudioCodecLevel(Bottleneck):
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, sound: Tensor) -> AudioCodecOutput:
-        """Reconstruct sound [B, C, S], S a multiple of the hop, with a gradient."""
+        """Reconstruct sound as `AudioCodecOutput`, with a gradient.
+
+        Args:
+            sound: [B, C, S] in [-1, 1] of S samples, a multiple of the hop.
+        """
         decoded, quantized = self.autoencode(self._as_row(sound))
         return AudioCodecOutput(decoded[:, :, 0] * self.scale, quantized.codes[:, 0], quantized.loss)
 
@@ -65,11 +69,12 @@ class AudioCodecLevel(Bottleneck):
         """Encode a batch of sounds at once.
 
         Args:
-            sound: [B, C, S]; an incomplete last hop is padded with silence.
-            codes: number of codes of each sound, where some sounds are padded; codes beyond it are meaningless.
+            sound: [B, C, S] in [-1, 1], S samples; an incomplete last hop is padded with silence.
+            codes: B ints, the number of codes of each sound, where some are padded; codes beyond it are meaningless.
+                None if no sound is padded.
 
         Returns:
-            Codes int64 [B, T].
+            Codes int64 [B, T], one for each `hop` samples.
         """
         row = self._as_row(F.pad(sound, (0, -sound.shape[-1] % self.hop)))
         return self.encode_media(row, *([] if codes is None else [[n * self.hop for n in codes]]))[:, 0]
@@ -79,11 +84,11 @@ class AudioCodecLevel(Bottleneck):
         """Decode a batch of codes at once.
 
         Args:
-            codes: int64 [B, T].
-            lengths: number of codes of each sound, where some are padded to T.
+            codes: int64 [B, T], T codes a sound.
+            lengths: B ints, the number of codes of each sound, where some are padded to T; None if none is.
 
         Returns:
-            Sound [B, C, T hop] in [-1, 1].
+            Sound [B, C, T hop] in [-1, 1], `hop` samples a code.
         """
         decoded = self.decode_codes(codes[:, None], *([] if lengths is None else [lengths]))
         return (decoded[:, :, 0] * self.scale).clamp(-1, 1)
@@ -93,31 +98,38 @@ class AudioCodecLevel(Bottleneck):
         return (sound / self.scale)[:, :, None].contiguous(memory_format=torch.channels_last)
 
     def encode_many(self, sounds: Sequence[Tensor]) -> list[Tensor]:
-        """Encode each sound like `encode_long`, in batches of similar length; codes are on the sounds' device."""
+        """Encode a list of sounds [C, S] in [-1, 1], of any numbers of samples S, to a list of codes int64 [T].
+
+        The codes are those of `encode_long`, one for each `hop` samples, but sounds of similar length are batched.
+        Codes are on the sounds' device.
+        """
         padded = [F.pad(sound, (0, -sound.shape[-1] % self.hop)) for sound in sounds]
         chunks = map_batches(padded, self.encode, **self._batch_limits, width=self.hop)
         return [concatenate(codes, sound.new_zeros(0, dtype=torch.int64)) for sound, codes in zip(sounds, chunks)]
 
     def decode_many(self, codes: Sequence[Tensor]) -> list[Tensor]:
-        """Decode each code sequence like `decode_long`, batched as in `encode_many`."""
+        """Decode a list of code sequences int64 [T] to a list of sounds [C, T hop] in [-1, 1], on the codes' device.
+
+        The sounds are those of `decode_long`, but sequences of similar length are batched.
+        """
         chunks = map_batches(codes, self.decode, **self._batch_limits, output_width=self.hop)
         return [concatenate(sound, self._silence.to(local.device)) for local, sound in zip(codes, chunks)]
 
     def encode_long(self, sound: Tensor) -> Tensor:
-        """Encode a sound [C, S] of any length to int64 [T] in chunks: the codes of `encode`, in bounded memory."""
+        """Encode a sound [C, S] of S samples in [-1, 1] to codes int64 [T] in chunks: `encode` in bounded memory."""
         return torch.cat([sound.new_zeros(0, dtype=torch.int64), *self.encode_stream([sound])])
 
     def decode_long(self, codes: Tensor) -> Tensor:
-        """Decode codes int64 [T] of any number to a sound [C, T hop], in chunks."""
+        """Decode T codes int64 [T] to a sound [C, T hop] in [-1, 1], in chunks: `decode` in bounded memory."""
         return torch.cat([self._silence, *self.decode_stream([codes])], -1)
 
     def encode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Encode a sound that comes in blocks [C, S] of any lengths; yields codes int64 [t], a chunk at a time."""
+        """Encode sound in [-1, 1] that comes in blocks [C, samples] of any length; yields codes int64 [t] in chunks."""
         padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in rechunk(blocks, CHUNK * self.hop))
         return map_chunks(padded, CHUNK * self.hop, self.receptive_field * self.hop, self._encode_chunk)
 
     def decode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Decode codes that come in blocks int64 [t] of any length; yields sound [C, s], a chunk at a time."""
+        """Decode codes that come in blocks int64 [t] of any length; yields sound [C, samples] in [-1, 1] in chunks."""
         return map_chunks(rechunk(blocks, CHUNK), CHUNK, self.receptive_field, self._decode_chunk)
 
     def _encode_chunk(self, sound: Tensor, first: int, last: int) -> Tensor:
@@ -152,7 +164,7 @@ class AudioCodec(nn.Module):
         self._to_channels_last()
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Load weights as any module does, with kernels in channels-last memory, so that rounding stays the same."""
+        """Load weights as `nn.Module` does, with kernels in channels-last memory, so that rounding stays the same."""
         keys = super().load_state_dict(*args, **kwargs)
         self._to_channels_last()
         return keys
@@ -161,7 +173,7 @@ class AudioCodec(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def level(self, number: int) -> AudioCodecLevel:
-        """Return a level: 0 is the finest, -1 the top. ValueError when the codec has no such level."""
+        """Return an `AudioCodecLevel` by number: 0 is the finest, -1 the top. ValueError when there is none such."""
         if not -len(self.levels) <= number < len(self.levels):
             raise ValueError(f"level {number}: this codec has {len(self.levels)}, 0 is the finest")
         return cast(AudioCodecLevel, self.levels[number])

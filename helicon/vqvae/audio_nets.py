@@ -57,7 +57,7 @@ def conv(inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0
         dilation: positions between two taps of the kernel.
 
     Returns:
-        A module [B, inputs, 1, T] -> [B, outputs, 1, T'].
+        A module [B, inputs, 1, T] -> [B, outputs, 1, T'], from T positions to T'.
     """
     return nn.Conv2d(inputs, outputs, (1, size), (1, stride), (0, padding), (1, dilation))
 
@@ -66,11 +66,11 @@ def strides(hop: int, stride: int) -> list[int]:
     """Factorize a hop into the strides of its down-sampling steps.
 
     Args:
-        hop: samples a code.
+        hop: number of samples a code.
         stride: largest step, taken as long as it divides what is left of the hop.
 
     Returns:
-        Strides whose product is the hop, such as [4, 4, 2] for a hop of 32 and a stride of 4.
+        Integer strides whose product is the hop, such as [4, 4, 2] for a hop of 32 and a stride of 4.
     """
     steps: list[int] = []
     while hop > 1:
@@ -84,7 +84,7 @@ def dilations(depth: int, growth: int) -> list[int]:
     """Return the dilation of each residual block after a step.
 
     Args:
-        depth: number of blocks.
+        depth: number of residual blocks.
         growth: dilation of a block as a multiple of the one before.
 
     Returns:
@@ -103,11 +103,11 @@ class MaskedSequential(nn.Sequential):
         at the end of an item that is alone.
 
         Args:
-            x_BC1T: items, padded to the longest; its padding is overwritten when `ends` is set.
-            ends: length of each item, in positions of the input; None when all fill the batch.
+            x_BC1T: items of one row, padded to T positions; the padding is overwritten when `ends` is set.
+            ends: B ints, the length of each item in positions of the input; None when all fill the batch.
 
         Returns:
-            Output of the last layer. Up to its end each item is as if it were alone.
+            Output of the last layer, [B, channels, 1, positions]. Up to its end each item is as if it were alone.
         """
         length = x_BC1T.shape[-1]
         for layer in self:
@@ -121,8 +121,8 @@ def mask_padding_(x_BC1T: Tensor, ends: Sequence[int]) -> None:
     """Set the positions of each item from its end on to 0, in place.
 
     Args:
-        x_BC1T: items, padded to one length.
-        ends: length of each item, in positions.
+        x_BC1T: items of one row, padded to T positions.
+        ends: B ints, the length of each item in positions.
     """
     shortest = min(ends)
     padding_BC1T = x_BC1T[..., shortest:]
@@ -177,8 +177,8 @@ def receptive_field(steps: Sequence[int], depth: int, growth: int) -> int:
     """Bound the receptive field of encoder and decoder, to one side.
 
     Args:
-        steps: strides of the encoder, from the finest on.
-        depth: residual blocks after each step.
+        steps: strides of the encoder's down-sampling steps, from the finest on.
+        depth: number of residual blocks after each step.
         growth: dilation of a block as a multiple of the one before.
 
     Returns:
@@ -197,11 +197,11 @@ def conv_nets(config: AudioCodecConfig, sizes: NetSizes) -> Nets:
     """Make Helicon's own networks of sound, `conv`.
 
     Args:
-        config: strides, width, depth and growth of dilations.
-        sizes: hop and channels that the networks have to fit.
+        config: `AudioCodecConfig`, of which stride, width, depth and growth are used.
+        sizes: `NetSizes`, the hop and channels that the networks have to fit.
 
     Returns:
-        Encoder, decoder and their receptive field.
+        `Nets`: encoder, decoder and their receptive field in codes.
     """
     steps = strides(sizes.step, config.stride)
     shape = (sizes.channels, steps, config.width, config.depth, config.growth)

@@ -45,13 +45,13 @@ def split_item(item: int, codes: int, size: int, halo: int) -> Iterator[Chunk]:
     """Split an item into chunks with overlapping surroundings.
 
     Args:
-        item: its index.
-        codes: its length.
-        size: codes of a chunk's result.
-        halo: codes that are seen to either side, where the item has them.
+        item: index of the item.
+        codes: its length in codes.
+        size: number of codes of a chunk's result.
+        halo: number of codes that are seen to either side, where the item has them.
 
     Yields:
-        Chunks in order; the last one may be shorter.
+        `Chunk`s in order; the last one may be shorter.
     """
     for first in range(0, codes, size):
         last = min(first + size, codes)
@@ -62,11 +62,11 @@ def batch_by_length(chunks: Iterable[Chunk], max_codes: int) -> Iterator[list[Ch
     """Group chunks of similar length into batches.
 
     Args:
-        chunks: in any order.
-        max_codes: codes of a batch, padding included; a longer chunk is a batch of its own.
+        chunks: `Chunk`s in any order.
+        max_codes: number of codes of a batch, padding included; a longer chunk is a batch of its own.
 
     Yields:
-        Batches, the longest chunks first.
+        Batches, lists of `Chunk`s, the longest chunks first.
     """
     batch: list[Chunk] = []
     for chunk in sorted(chunks, key=lambda chunk: -chunk.codes):
@@ -86,17 +86,18 @@ def map_batches(
     """Apply a network to many items, in batches of chunks of similar length.
 
     Args:
-        items: each [..., n], n a multiple of `width`; lengths may differ.
-        work: (batch [B, ..., n] on `device`, codes of each item or None if none is padded) -> [B, ..., m].
+        items: tensors [..., n] of n positions, a multiple of `width`; lengths may differ.
+        work: (batch [B, ..., n] on `device`, B ints, the codes of each item, or None if none is padded) -> [B, ..., m],
+            m = codes x `output_width`.
         device: where batches are processed.
-        size: codes of a chunk's result.
-        halo: codes that are seen to either side of a chunk.
-        max_codes: codes of a batch, padding included.
+        size: number of codes of a chunk's result.
+        halo: number of codes that are seen to either side of a chunk.
+        max_codes: number of codes of a batch, padding included.
         width: input positions of a code.
         output_width: output positions of a code.
 
     Returns:
-        For each item the results of its chunks in order, on the device of the first item.
+        A list for each item: tensors [..., m], the results of its chunks in order, on the device of the first item.
     """
     chunks = [chunk for i, item in enumerate(items) for chunk in split_item(i, item.shape[-1] // width, size, halo)]
     results: dict[Chunk, Tensor] = {}
@@ -118,11 +119,11 @@ def concatenate(parts: Sequence[Tensor], empty: Tensor) -> Tensor:
     """Concatenate tensors along the last axis.
 
     Args:
-        parts: any number of them; a single one is returned as it is.
-        empty: result where there are no parts.
+        parts: tensors [..., positions], any number of them; a single one is returned as it is.
+        empty: tensor to return where there are no parts.
 
     Returns:
-        Tensor [..., n].
+        Tensor [..., n], n the positions of all parts together.
     """
     return torch.cat(list(parts), -1) if len(parts) > 1 else next(iter(parts), empty)
 
@@ -131,8 +132,8 @@ def rechunk(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """Cut a stream of tensors anew along the last axis.
 
     Args:
-        blocks: [..., n] each, of any lengths.
-        size: positions of an output.
+        blocks: tensors [..., n], n any number of positions each.
+        size: number of positions of an output.
 
     Yields:
         Tensors [..., size]; the last one may be shorter, but not empty.
@@ -155,13 +156,14 @@ def map_chunks(
     The surroundings are those of the stream: nothing is padded but at the stream's two ends.
 
     Args:
-        blocks: consecutive parts [..., n] of the stream, of any lengths.
-        size: positions of a chunk.
-        halo: positions that are seen to either side.
-        work: (chunk with its surroundings, first, last) -> result for positions `first` up to `last` of it.
+        blocks: consecutive parts of the stream, tensors [..., n], n any number of positions each.
+        size: number of positions of a chunk.
+        halo: number of positions that are seen to either side.
+        work: (chunk with its surroundings [..., positions], first, last) -> result tensor for positions `first` up to
+            `last` of it, exclusive.
 
     Yields:
-        Results in order, one a chunk.
+        Result tensors in order, one a chunk.
     """
     pending: Tensor | None = None
     first = 0  # where the next chunk begins within `pending`

@@ -1,6 +1,6 @@
 """Codecs: encoder, quantizer and decoder as one network, media tensors in [-1, 1] to codes and back.
 
-Shapes: B items, C channels, `x` the axes of the medium (H x W of pictures), `g` of the code grid, f times smaller.
+Shapes: B items, C channels, H x W pixels, S samples; h x w or 1 x T positions of the latent grid, one for each code.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class CodecOutput(NamedTuple):
     """Output of an image codec in training.
 
     Attributes:
-        media: reconstructions [B, C, x].
-        codes: int64 [B, g].
+        media: reconstructed pictures [B, 3, H, W].
+        codes: int64 [B, h, w].
         loss: reconstruction and quantizer loss together, a scalar (compare `AudioCodecOutput`).
     """
 
@@ -67,7 +67,7 @@ class Bottleneck(nn.Module):
 
     @property
     def codebook_size(self) -> int:
-        """Number of codes, of those that are kept."""
+        """Number of codes that are kept, K: codes are 0 .. K-1."""
         return len(self.kept)
 
     @property
@@ -77,7 +77,11 @@ class Bottleneck(nn.Module):
             return self.quantizer.started
 
     def autoencode(self, media: Tensor) -> tuple[Tensor, Quantized]:
-        """Run encoder, quantizer and decoder on media, with a gradient; return the decoder's output and `Quantized`."""
+        """Run encoder, quantizer and decoder on pictures [B, C, H, W] or sound [B, C, 1, S], with a gradient.
+
+        S is the number of samples. Return the decoder's output, in which only the number of channels may differ, and
+        the `Quantized`, whose codes are the quantizer's, not renumbered.
+        """
         latents = self._encode_latents(media)
         with QUANTIZERS.running(self._names[1]):
             quantized = self.quantizer(latents)
@@ -93,11 +97,11 @@ class Bottleneck(nn.Module):
         """Encode to kept codes, in float32 whatever the precision around.
 
         Args:
-            media: input of the encoder.
-            ends: further arguments of the encoder: the length of each padded item, for networks of sound.
+            media: input of the encoder, pictures [B, C, H, W] or sound [B, C, 1, S] of S samples.
+            ends: nothing, or for padded sounds one sequence of B ints, the samples of each.
 
         Returns:
-            Codes int64 [B, g].
+            Codes int64 on the latent grid, [B, h, w] of pictures or [B, 1, T] of sound, numbered over the kept ones.
         """
         with single_precision(media.device.type):
             latents = self._encode_latents(media, *ends)
@@ -109,11 +113,11 @@ class Bottleneck(nn.Module):
         """Decode kept codes, in float32 whatever the precision around.
 
         Args:
-            codes: int64 [B, g].
-            ends: further arguments of the decoder: the length of each padded item, for networks of sound.
+            codes: int64 on the latent grid, [B, h, w] of pictures or [B, 1, T] of sound, numbered over the kept ones.
+            ends: nothing, or for padded sounds one sequence of B ints, the number of codes of each.
 
         Returns:
-            Output of the decoder.
+            Output of the decoder, [B, channels, H, W] or [B, C, 1, S] of S samples.
         """
         with single_precision(codes.device.type):
             return self._decode_latents(self._lookup(self.kept[codes]), *ends)
@@ -167,7 +171,7 @@ class Bottleneck(nn.Module):
         """Drop unused codes and renumber the others; latents nearest to a dropped code get the nearest kept one.
 
         Args:
-            used: bool [codebook_size].
+            used: bool [codebook_size], True for each code to keep.
 
         Raises:
             ValueError: no code is used, or another number of booleans.
@@ -196,19 +200,19 @@ class ImageCodec(Bottleneck):
         self.config, self.likelihood = config, likelihood
 
     def forward(self, media: Tensor) -> CodecOutput:
-        """Reconstruct media [B, C, x] in [-1, 1], with a gradient."""
+        """Reconstruct pictures [B, 3, H, W] in [-1, 1] as `CodecOutput`, with a gradient."""
         out, quantized = self.autoencode(media)
         loss = self.likelihood.loss(out, media) + quantized.loss
         return CodecOutput(self.likelihood.mean(out), quantized.codes, loss)
 
     @torch.inference_mode()
     def encode(self, media: Tensor) -> Tensor:
-        """Encode media [B, C, x] in [-1, 1] to codes int64 [B, g]."""
+        """Encode pictures [B, 3, H, W] in [-1, 1] to codes int64 [B, h, w], H = factor x h."""
         return self.encode_media(media)
 
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
-        """Decode codes int64 [B, g] to media [B, C, x] in [-1, 1]."""
+        """Decode codes int64 [B, h, w] to pictures [B, 3, H, W] in [-1, 1], H = factor x h."""
         return self.likelihood.mean(self.decode_codes(codes)).clamp(-1, 1)
 
 
@@ -217,11 +221,11 @@ def make_nets(medium: str, config: ImageCodecConfig | AudioCodecConfig, sizes: N
 
     Args:
         medium: registry of the networks, `image` or `audio`.
-        config: of the codec; its `net` is the registered name.
-        sizes: step and channels that the networks have to fit.
+        config: `ImageCodecConfig` or `AudioCodecConfig`; its `net` is the registered name.
+        sizes: `NetSizes`, the step and channels that the networks have to fit.
 
     Returns:
-        Encoder, decoder and receptive field.
+        `Nets`: encoder, decoder and, for sound, the receptive field in codes.
 
     Raises:
         PluginError: the registered function returns something else.
@@ -242,11 +246,12 @@ def make_quantizer(config: QuantizerConfig, learning: QuantizerLearning | None =
     """Make the quantizer that a config names.
 
     Args:
-        config: its `quantizer` is the registered name.
-        learning: training options; the defaults for a codec that is not trained any more.
+        config: `QuantizerConfig` or config of a codec; its `quantizer` is the registered name.
+        learning: `QuantizerLearning`, the training options; None for the defaults, of a codec that is not trained any
+            more.
 
     Returns:
-        An untrained quantizer.
+        An untrained `Quantizer`.
 
     Raises:
         PluginError: the registered function returns something else, or sizes that are no positive integers.

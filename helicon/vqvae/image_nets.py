@@ -21,7 +21,7 @@ IMAGE_NETS = NETS["image"]
 
 
 def group_norm(width: int) -> nn.GroupNorm:
-    """Make a group norm of 8 groups of channels, or fewer where 8 do not divide them."""
+    """Make a group norm of so many channels, in 8 groups, or fewer where 8 do not divide them."""
     return nn.GroupNorm(gcd(8, width), width)
 
 
@@ -50,7 +50,7 @@ def widths(width: int, factor: int) -> list[int]:
         factor: down-sampling factor of the grid, a power of 2.
 
     Returns:
-        Channels at factors 2, 4 ... `factor`: doubling up to `width`, and never below a quarter of it.
+        Ints, the channels at factors 2, 4 ... `factor`: doubling up to `width`, and never below a quarter of it.
     """
     stages = int(log2(factor))
     return [max(width // 4, width >> (stages - 1 - i)) for i in range(stages)]
@@ -88,11 +88,11 @@ def conv_nets(config: ImageCodecConfig, sizes: NetSizes) -> Nets:
     """Make Helicon's own networks of pictures, `conv`.
 
     Args:
-        config: width and number of residual blocks.
-        sizes: factor and channels that the networks have to fit.
+        config: `ImageCodecConfig`, of which the width and the number of residual blocks are used.
+        sizes: `NetSizes`, the factor and channels that the networks have to fit.
 
     Returns:
-        Encoder and decoder.
+        `Nets`: encoder and decoder.
     """
     shape = (sizes.step, config.width, config.blocks)
     return Nets(ImageEncoder(*shape, sizes.inputs), ImageDecoder(*shape, sizes.outputs, sizes.decoder_channels))

@@ -21,7 +21,7 @@ def nearest(rows_ND: Tensor, centroids_KD: Tensor) -> Tensor:
     """Find the centroid at the least squared distance, in the rows' precision even under autocast.
 
     Args:
-        rows_ND: N rows.
+        rows_ND: N rows of D features, float.
         centroids_KD: K centroids.
 
     Returns:
@@ -62,15 +62,15 @@ def kmeans(
     """Run Lloyd's algorithm; centroids of empty clusters move to the rows that are furthest from theirs.
 
     Args:
-        rows_ND: data.
-        start_KD: initial centroids.
-        weights_N: weight of each row; None for 1 each.
+        rows_ND: N rows of D features, float.
+        start_KD: K initial centroids.
+        weights_N: weight of each row, float; None for 1 each.
         rounds: number of rounds at most; None for no limit.
         least_gain: relative decrease of the cost in a round at or below which the algorithm ends.
         assign: faster function of centroids [K, D] to the index of each row's nearest, int64 [N]; None for `nearest`.
 
     Returns:
-        Centroids, their mass and the cost.
+        `Clusters`: centroids [K, D], their mass [K] and the cost.
     """
     weights_N = rows_ND.new_ones(len(rows_ND)) if weights_N is None else weights_N
     assign = assign or partial(nearest, rows_ND)
@@ -94,8 +94,8 @@ def random_rows(rows_ND: Tensor, clusters: int) -> Tensor:
     """Draw initial centroids from the rows, without replacement.
 
     Args:
-        rows_ND: data.
-        clusters: K, at most N.
+        rows_ND: N rows of D features, float.
+        clusters: number of centroids K, at most N.
 
     Returns:
         Rows [K, D].
@@ -110,9 +110,9 @@ def plus_plus(rows_ND: Tensor, clusters: int, weights_N: Tensor, generator: torc
     best of 2 + ln K candidates counts.
 
     Args:
-        rows_ND: data.
-        clusters: K, at most N.
-        weights_N: weight of each row.
+        rows_ND: N rows of D features, float.
+        clusters: number of centroids K, at most N.
+        weights_N: weight of each row, float.
         generator: source of the random numbers, on the rows' device.
 
     Returns:

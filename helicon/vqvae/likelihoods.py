@@ -34,11 +34,11 @@ def logit_laplace_loss(out: Tensor, media: Tensor) -> Tensor:
     """Compute -ln p under the logit-Laplace distribution (eq. 1 and 2, appendix A.3, arXiv:2102.12092).
 
     Args:
-        out: locations and log scales [B, 2 C, x].
+        out: decoder's output [B, 2 C, x]: C channels of locations, then as many of log scales; `x` is any axes.
         media: [B, C, x] in [-1, 1].
 
     Returns:
-        Mean over all values, in nats, up to a constant.
+        Mean over all values in nats, a scalar, up to a constant.
     """
     location, log_scale = out.float().chunk(2, dim=1)
     x = (media.float() + 1) / 2 * (1 - 2 * EPSILON) + EPSILON
@@ -47,7 +47,11 @@ def logit_laplace_loss(out: Tensor, media: Tensor) -> Tensor:
 
 
 def logit_laplace_mean(out: Tensor) -> Tensor:
-    """Return the pixels [B, C, x] that the locations stand for (eq. 3, appendix A.3, arXiv:2102.12092)."""
+    """Return the pixels [B, C, x] of a decoder's output [B, 2 C, x] (eq. 3, appendix A.3, arXiv:2102.12092).
+
+    The output has C channels of locations, which give the pixels, then as many of log scales; `x` is any axes. Pixels
+    are in [-1.25, 1.25], not clamped to the [-1, 1] of media.
+    """
     x = (torch.sigmoid(out.float().chunk(2, dim=1)[0]) - EPSILON) / (1 - 2 * EPSILON)
     return x * 2 - 1
 

@@ -60,7 +60,7 @@ def register_codec_net(medium: str, name: str) -> Callable[[MakeNets], MakeNets]
 
     Args:
         medium: `image` or `audio`.
-        name: of the networks.
+        name: of the networks, as typed after `--model.net`.
 
     Returns:
         A decorator of `make(config, sizes) -> Nets`, called with an ImageCodecConfig or AudioCodecConfig and NetSizes.

@@ -15,7 +15,7 @@ BACKENDS = (_backends.cuda.matmul, _backends.cudnn.conv, _backends.mkldnn.matmul
 
 @contextmanager
 def float32_settings_kept() -> Iterator[None]:
-    """Restore the float32 precision settings of the process on exit."""
+    """Make a context that restores the float32 precision settings of the process on exit."""
     before = [backend.fp32_precision for backend in BACKENDS]
     try:
         yield
@@ -26,7 +26,11 @@ def float32_settings_kept() -> Iterator[None]:
 
 @contextmanager
 def single_precision(device_type: str) -> Iterator[None]:
-    """Compute products and convolutions in full float32 (IEEE) within the block, without TF32 and autocast."""
+    """Make a context for products and convolutions in full float32 (IEEE), without TF32 and autocast.
+
+    Args:
+        device_type: `cpu`, `cuda` or another for which autocast is switched off.
+    """
     with float32_settings_kept(), torch.autocast(device_type, enabled=False):
         for backend in BACKENDS:
             backend.fp32_precision = "ieee"

@@ -61,15 +61,18 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z_BDx: Tensor) -> Quantized:
-        """Quantize latents [B, inputs, x] with a gradient; in training mode the codebook is updated, too."""
+        """Quantize latents [B, inputs, x] on any grid axes `x` to a `Quantized`, with a gradient.
+
+        In training mode the codebook is updated, too.
+        """
 
     @abstractmethod
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Encode latents [B, inputs, x] to codes int64 [B, x]."""
+        """Encode latents [B, inputs, x] on any grid axes `x` to codes int64 [B, x], below `codebook_size`."""
 
     @abstractmethod
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Look up the quantized latents [B, outputs, x] of codes."""
+        """Look up the quantized latents [B, outputs, x] of codes int64 [B, x] on any grid axes `x`."""
 
 
 MakeQuantizer = Callable[["QuantizerConfig", "QuantizerLearning"], Quantizer]
@@ -80,7 +83,7 @@ def register_quantizer(name: str) -> Callable[[MakeQuantizer], MakeQuantizer]:
     """Register a quantizer, for `--model.quantizer NAME`.
 
     Args:
-        name: of the quantizer.
+        name: of the quantizer, as typed after `--model.quantizer`.
 
     Returns:
         A decorator of a class or function, called as `make(config, learning)` with the QuantizerConfig of a codec and
@@ -168,12 +171,12 @@ class EMAQuantizer(Quantizer):
         return Quantized(through_BDx, codes_Bx, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Encode latents [B, D, x] to the nearest codes, int64 [B, x]."""
+        """Encode latents [B, D, x], D channels on any grid axes `x`, to the nearest codes, int64 [B, x]."""
         z_BxD = rearrange(z_BDx.float(), "b d ... -> b ... d")
         return nearest(z_BxD.flatten(0, -2), self.codebook).view(z_BxD.shape[:-1])
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Look up rows of the codebook, [B, D, x]."""
+        """Look up codes int64 [B, x] on any grid axes `x` in the codebook: [B, D, x], D channels."""
         return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
     @torch.no_grad()
@@ -249,7 +252,7 @@ class GumbelQuantizer(Quantizer):
 
     @property
     def tau(self) -> float:
-        """Temperature of the relaxation; constant over the last fifth of the training."""
+        """Temperature of the relaxation, from 1 down to COLDEST; constant over the last fifth of the training."""
         warm = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(1.0, self.progress / 0.8)))).item()
         return self.COLDEST + (1 - self.COLDEST) * warm
 
@@ -270,11 +273,11 @@ class GumbelQuantizer(Quantizer):
         return Quantized(latents_BDx.to(z_BDx.dtype), codes_Bx, loss)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Encode logits [B, K, x] to the likeliest codes, int64 [B, x]."""
+        """Encode logits [B, K, x] of K codes on any grid axes `x` to the likeliest codes, int64 [B, x]."""
         return z_BDx.argmax(1)
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Look up rows of the codebook, [B, D, x]."""
+        """Look up codes int64 [B, x] on any grid axes `x` in the codebook: [B, D, x], D channels."""
         return rearrange(self.codebook[codes_Bx], "b ... d -> b d ...")
 
 
@@ -315,11 +318,14 @@ class FSQuantizer(Quantizer):
         return (rearrange(digits_BDx.detach().round().long(), "b d ... -> b ... d") * self.strides).sum(-1)
 
     def encode(self, z_BDx: Tensor) -> Tensor:
-        """Encode latents [B, D, x] to codes int64 [B, x]: mixed-radix digits, the first channel least significant."""
+        """Encode latents [B, D, x], D channels on any grid axes `x`, to codes int64 [B, x].
+
+        The rounded channels are mixed-radix digits of the code, the first channel least significant.
+        """
         return self._codes(self._digits(z_BDx)[0])
 
     def decode(self, codes_Bx: Tensor) -> Tensor:
-        """Decode codes to their digits, scaled to [-1, 1], [B, D, x]."""
+        """Decode codes int64 [B, x] on any grid axes `x` to their digits, one a channel, [B, D, x] in [-1, 1]."""
         digits_BxD = codes_Bx[..., None] // self.strides % self.levels
         return rearrange(digits_BxD / ((self.levels - 1) / 2) - 1, "b ... d -> b d ...")
 

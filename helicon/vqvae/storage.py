@@ -42,6 +42,7 @@ class CodecFamily(NamedTuple):
     reading: tuple[str, ...]
 
 
+# Keys of CONFIG that a codec is restored from, those of `CodecBundle.config`
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
 MAX_READING = 384_000  # of any reading option: pixels of a side, samples a second, channels
 FAMILIES = {
@@ -67,7 +68,12 @@ class CodecBundle:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def config(self) -> dict[str, Any]:
-        """Return the JSON-able state: everything but the weights, with their fingerprint."""
+        """Return the JSON-able state: everything but the weights, with their fingerprint.
+
+        Returns:
+            `medium`, `reading`, `family` (`image` or `audio`), `config` (fields of the codec's config), `codes` (number
+            of kept codes of each level) and `fingerprint`.
+        """
         family = next(name for name, family in FAMILIES.items() if isinstance(self.codec, family.codec))
         return {
             "medium": self.medium, "reading": self.reading, "family": family, "config": asdict(self.codec.config),
@@ -76,7 +82,7 @@ class CodecBundle:
         }  # fmt: skip
 
     def fingerprint(self) -> str:
-        """Hash the weights needed at inference: equal fingerprints mean the same codes and the same media."""
+        """Hash the weights needed at inference, 16 hexadecimal digits: equal ones mean the same codes and media."""
         return hash_weights(inference_state_dict(self.codec))
 
     @staticmethod
@@ -84,11 +90,11 @@ class CodecBundle:
         """Restore a codec from the results of `config` and `inference_state_dict`.
 
         Args:
-            config: JSON-able state; may come from elsewhere, and is checked.
-            weights: tensor by name.
+            config: JSON-able state with the keys that `config` returns; may come from elsewhere, and is checked.
+            weights: tensor by name; None raises ValueError.
 
         Returns:
-            The codec in evaluation mode, without the buffers that only training needs.
+            A `CodecBundle` with the codec in evaluation mode, without the buffers that only training needs.
 
         Raises:
             ValueError: the config is invalid, or the weights are missing or not those of the config.
@@ -126,7 +132,10 @@ class CodecBundle:
 
 
 def bottlenecks(codec: nn.Module) -> dict[str, Bottleneck]:
-    """Return the bottlenecks of a codec (itself, or its levels) by the prefix of their weights' names."""
+    """Return each `Bottleneck` of a codec (itself, or its levels) by the prefix of its weights' names.
+
+    The prefix is empty for an image codec; `levels.0.` and so on for the levels of an audio codec.
+    """
     modules = {name: module for name, module in codec.named_modules() if isinstance(module, Bottleneck)}
     return {f"{name}." if name else "": module for name, module in modules.items()}
 
@@ -147,7 +156,7 @@ def _drop_transient(codec: nn.Module) -> None:
 
 
 def inference_state_dict(codec: nn.Module) -> dict[str, Tensor]:
-    """Return the weights without the buffers that only training needs (moving sums, recent latents)."""
+    """Return a codec's weights by name, without the buffers that only training needs (moving sums, recent latents)."""
     transient = {
         f"{prefix}quantizer.{name}"
         for prefix, level in bottlenecks(codec).items()
@@ -157,7 +166,7 @@ def inference_state_dict(codec: nn.Module) -> dict[str, Tensor]:
 
 
 def codec_plugins(config: AudioNetConfig | ImageCodecConfig) -> list[Plugin]:
-    """List the plugins that the networks and the quantizer of a codec come from."""
+    """List the `Plugin`s that networks and quantizer of a codec's config come from; Helicon's own are none."""
     nets = IMAGE_NETS if isinstance(config, ImageCodecConfig) else AUDIO_NETS
     plugins = [nets.plugin_of(config.net), QUANTIZERS.plugin_of(config.quantizer)]
     return [plugin for plugin in dict.fromkeys(plugins) if plugin]
@@ -167,8 +176,8 @@ def save_codec(bundle: CodecBundle, folder: Path) -> None:
     """Write a codec to a folder, each file atomically.
 
     Args:
-        bundle: what is stored.
-        folder: of the files CONFIG and WEIGHTS, which are replaced.
+        bundle: `CodecBundle` to store.
+        folder: where the files CONFIG and WEIGHTS go; such files there are replaced.
     """
     content = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
     content["plugins"] = [plugin.placeless for plugin in codec_plugins(bundle.codec.config)]
@@ -180,8 +189,8 @@ def find_codec(path: Path, medium: str | None = None) -> Path | None:
     """Find the folder of a codec.
 
     Args:
-        path: the folder itself, or a run or bundle with the codec in `model/`.
-        medium: that the codec must have; None for any.
+        path: folder of the codec itself, or of a run or bundle with the codec in `model/`.
+        medium: `image` or `audio`, which the codec must have; None for any.
 
     Returns:
         The folder, also of a codec whose medium cannot be read (`load_codec` says what is wrong with it); None when
@@ -201,11 +210,11 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
     """Load a codec.
 
     Args:
-        path: the folder itself, or a run or bundle with the codec in `model/`.
+        path: folder of the codec itself, or of a run or bundle with the codec in `model/`.
         device: where the weights go.
 
     Returns:
-        The codec in evaluation mode.
+        A `CodecBundle` with the codec in evaluation mode.
 
     Raises:
         CodecError: names the file and what is wrong with it.

@@ -49,7 +49,7 @@ class SamplingOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of all options, those of subclasses excluded."""
+        """Return the names of all options, such as `top_k`, those of subclasses excluded."""
         return tuple(option.name for option in fields(SamplingOptions))
 
     @classmethod

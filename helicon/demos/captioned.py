@@ -34,7 +34,7 @@ from helicon.training.runs.metrics import read_metrics
 HELD_OUT = 0.02  # what is asked for is not in the folder at all
 CAPTIONS, SAMPLES, SHOWN = 64, 4, 12  # asked for; made for each; captions on the page
 TEMPERATURE = 0.5  # a model this young errs often
-RIGHT = "all_right"
+RIGHT = "all_right"  # figure: all attributes are as asked
 
 
 class Captioned(Protocol):
@@ -48,7 +48,14 @@ class Captioned(Protocol):
 
 @dataclass(frozen=True)
 class CaptionedSamples:
-    """Samples for a caption, the attributes read from each, and the model's score of how well each fits the caption."""
+    """Samples for a caption, the attributes read from each, and the model's score of how well each fits the caption.
+
+    Attributes:
+        asked: the request.
+        media: decoded media.
+        readings: result of `CaptionedWorld.read` for each.
+        fits: for each, how well it fits the caption: log-probability in nats, up to a constant; higher is better.
+    """
 
     asked: Captioned
     media: Sequence[Any]
@@ -56,7 +63,7 @@ class CaptionedSamples:
     fits: Sequence[float]
 
     def first(self, count: int) -> CaptionedSamples:
-        """Return the first `count` samples."""
+        """Return the first `count` samples, as a `CaptionedSamples`."""
         return replace(self, media=self.media[:count], readings=self.readings[:count], fits=self.fits[:count])
 
 
@@ -66,7 +73,7 @@ class CaptionedWorld(World):
 
     Attributes (of subclasses):
         medium: name of the modality.
-        layout: layout of the model.
+        layout: layout of the model, such as `text -> image`.
         batch: sequences per training step.
         codec_steps_a_minute: training steps of the codec that 2 cores take a minute, so that the result hardly depends
             on the machine.
@@ -95,11 +102,14 @@ class CaptionedWorld(World):
 
     @abstractmethod
     def held_out(self, rng: np.random.Generator) -> Captioned:
-        """Draw a request that is never in training."""
+        """Draw a request, such as a `Scene` or `Tones`, that is never in training, from a NumPy generator."""
 
     @abstractmethod
     def read(self, output: Any) -> Any:
-        """Read the attributes of a sample by a program that knows neither the model nor the maker of the world."""
+        """Read the attributes of a sample, a picture or a `Sound`, by a program that knows neither model nor maker.
+
+        The result is for `obeys`: a list of detected shapes or notes.
+        """
 
     @abstractmethod
     def obeys(self, reading: Any, asked: Any) -> dict[str, bool]:
@@ -107,10 +117,10 @@ class CaptionedWorld(World):
 
         Args:
             reading: result of `read`.
-            asked: the request.
+            asked: the request, such as a `Scene` or `Tones`.
 
         Returns:
-            True by name for each attribute as asked, and `all_right`.
+            By name of each attribute, and for `all_right`: True if it is as asked.
         """
 
     @abstractmethod
@@ -123,7 +133,7 @@ class CaptionedWorld(World):
             stem: path of the files without suffix.
 
         Returns:
-            The entry of the result page.
+            `PageItem` for the result page.
         """
 
     @property
@@ -133,16 +143,20 @@ class CaptionedWorld(World):
 
     @property
     def codec_steps(self) -> int:
-        """Training steps of the codec."""
+        """Number of training steps of the codec."""
         return max(1, round(self.codec_steps_a_minute * self.codec_share * self.minutes))
 
     @property
     def steps(self) -> int:
-        """Training steps of the model."""
+        """Number of training steps of the model."""
         return max(1, round(self.steps_a_minute * (1 - self.codec_share) * self.minutes))
 
     def stages(self, log: Log) -> Iterator[Stage]:
-        """Plan the codec, then the tiny preset on captions of a token a word."""
+        """Plan the codec, then the tiny preset on captions of a token a word: two `Stage`s.
+
+        Args:
+            log: called with each line of progress.
+        """
         codec_minutes = self.minutes * self.codec_share
         options = merge(self.codec_options, {"data": {"val_split": HELD_OUT}})
         request = self.request(f"{self.medium}-codec", self.codec_steps, "auto", self.codec.name, options)
@@ -162,7 +176,7 @@ class CaptionedWorld(World):
         ]
 
     def draw_held_out(self, count: int) -> list[Captioned]:
-        """Draw held-out requests; the same for the same seed."""
+        """Draw `count` held-out requests, such as `Scene`s or `Tones`; the same for the same seed."""
         rng = np.random.default_rng((self.seed, 1))
         return [self.held_out(rng) for _ in range(count)]
 
@@ -170,12 +184,12 @@ class CaptionedWorld(World):
         """Sample media for captions, all in one batch.
 
         Args:
-            bundle: the trained model.
+            bundle: `Bundle` of the trained model.
             asked: requests.
-            per_caption: samples for each request.
+            per_caption: number of samples for each request.
 
         Returns:
-            Samples with readings and fits, for each request.
+            `CaptionedSamples` for each request.
         """
         layout, tokenizers = bundle.schema.layouts[0], bundle.sequencer.tokenizers
         conditions = [{"text": tokenizers["text"].encode(request.caption)} for request in asked]
@@ -198,7 +212,12 @@ class CaptionedWorld(World):
     def figures(self, samples: Sequence[CaptionedSamples]) -> dict[str, float]:
         """Compute the share of samples that have each attribute as asked, and all of them.
 
-        `shuffled`: all attributes against the next caption; `best`: all attributes, of the best fit of each caption.
+        Args:
+            samples: `CaptionedSamples` of several captions.
+
+        Returns:
+            Shares 0 .. 1 by name: each attribute; `all_right`; `shuffled`, all attributes against the next caption; and
+            `best`, all attributes, of the best fit of each caption.
         """
         right = [[self.obeys(reading, item.asked) for reading in item.readings] for item in samples]
         figures = {name: _mean(row[name] for rows in right for row in rows) for name in self.chance}

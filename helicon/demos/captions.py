@@ -33,13 +33,13 @@ def read_words(pattern: re.Pattern[str], text: str, example: str, words: Iterabl
     """Parse a caption.
 
     Args:
-        pattern: with a group for each word.
+        pattern: compiled regular expression with a group for each word.
         text: the caption.
         example: a caption, for the message.
         words: all words, for the message.
 
     Returns:
-        The groups.
+        The groups, a text each, in order.
 
     Raises:
         ValueError: the pattern does not match.
@@ -55,10 +55,10 @@ def fifth(combinations: Iterable[T], caption: Callable[[T], str]) -> frozenset[T
 
     Args:
         combinations: to select from.
-        caption: words of a combination.
+        caption: function from a combination to its words, a text.
 
     Returns:
-        The selected combinations.
+        The selected combinations, a frozen set.
     """
     ordered = sorted(combinations, key=lambda combination: sha256(caption(combination).encode()).digest())
     return frozenset(ordered[: len(ordered) // 5])
@@ -70,11 +70,11 @@ def write_captioned(
     """Write media with captions: `folder/00001.suffix`, `folder/00001.txt`, and on.
 
     Args:
-        folder: target, created if necessary.
+        folder: path of the target, created if necessary.
         count: number of media.
         seed: of the random generators, one for each medium.
-        suffix: of the media.
-        make: `make(path, rng)` writes a medium and returns its caption.
+        suffix: of the media's files, with the dot.
+        make: `make(path, rng)` writes a medium, drawn from the NumPy generator, and returns its caption.
 
     Returns:
         Paths of the media.

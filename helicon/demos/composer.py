@@ -22,7 +22,7 @@ from helicon.formats.midi_write import write_midi
 from helicon.formats.score import DRUMS, Score
 
 BARS = 4  # of a phrase
-_LOUDNESS = {"melody": 88, "bass": 72, "chords": 56, "drums": 56}
+_LOUDNESS = {"melody": 88, "bass": 72, "chords": 56, "drums": 56}  # MIDI velocities
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Theme:
 def compose(seed: int, label: str | None = None) -> Score:
     """Compose a piece of 10 to 30 seconds.
 
-    Onsets and ends lie on a grid of sixteenth notes, rounded to 10 ms; velocities are multiples of 8.
+    Onsets and ends lie on a grid of sixteenth notes, rounded to 10 ms; MIDI velocities are multiples of 8.
 
     Args:
-        seed: the same seed and label give the same piece.
+        seed: an int; the same seed and label give the same piece.
         label: style, of `LABELS`; drawn by the seed unless given.
 
     Returns:
-        The score, labelled with its style.
+        `Score`, labelled with its style.
     """
     return _composed(seed, label)[1]
 
@@ -61,12 +61,12 @@ def write_folder(directory: str | os.PathLike[str], pieces: int, seed: int) -> l
     """Write pieces as `directory/LABEL/LABEL-0001.mid` and on, styles in turn, each with its description as text.
 
     Args:
-        directory: target, created if necessary.
+        directory: path of the target folder, created if necessary.
         pieces: number of files.
         seed: folders of different seeds have no piece in common.
 
     Returns:
-        Paths of the files.
+        Paths of the MIDI files.
     """
     paths = []
     for i in range(pieces):

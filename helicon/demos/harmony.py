@@ -13,7 +13,9 @@ from functools import cache
 
 import numpy as np
 
+# Of pitch classes 0 .. 11
 _NAMES = ("C", "C sharp", "D", "E flat", "E", "F", "F sharp", "G", "A flat", "A", "B flat", "B")
+# Semitones of the degrees of a scale above its tonic
 _MAJOR, _MINOR, _HARMONIC_MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 8, 11)
 TONIC, SUPERTONIC, MEDIANT, SUBDOMINANT, DOMINANT, SUBMEDIANT = range(6)
 
@@ -30,7 +32,12 @@ _RANGES = ((38, 57), (50, 67), (57, 74), (62, 81))  # lowest and highest note of
 
 @dataclass(frozen=True)
 class MusicalKey:
-    """Major or minor key on a pitch class."""
+    """Major or minor key.
+
+    Attributes:
+        tonic: pitch class, 0 (C) to 11.
+        minor: True for minor.
+    """
 
     tonic: int
     minor: bool
@@ -40,7 +47,7 @@ class MusicalKey:
         return f"{_NAMES[self.tonic]} {'minor' if self.minor else 'major'}"
 
     def scale(self, degree: int) -> tuple[int, ...]:
-        """Return the seven pitch classes, from the tonic up, of the scale under the chord on a degree.
+        """Return the pitch classes 0 (C) .. 11, from the tonic up, of the scale under the chord on a degree 0 .. 5.
 
         In minor the dominant raises the seventh of the scale (harmonic minor), so that it leads to the tonic.
         """
@@ -48,7 +55,7 @@ class MusicalKey:
         return tuple((self.tonic + step) % 12 for step in steps)
 
     def chord(self, degree: int) -> tuple[int, int, int]:
-        """Return the pitch classes of the triad on a degree: root, third, fifth."""
+        """Return the pitch classes 0 (C) .. 11 of the triad on a degree 0 (tonic) .. 5: root, third, fifth."""
         scale = self.scale(degree)
         return scale[degree], scale[(degree + 2) % 7], scale[(degree + 4) % 7]
 
@@ -59,14 +66,14 @@ def progression(
     """Draw a chord progression from all that the rules allow.
 
     Args:
-        key: its supertonic is left out if it is minor.
-        starts: degrees that the first chord may have.
+        key: `MusicalKey`; its supertonic is left out if it is minor.
+        starts: degrees, 0 (tonic) .. 5, that the first chord may have.
         length: number of chords.
         then: degrees all of which must be able to follow the last chord.
-        rng: draws.
+        rng: generator of Python's `random`.
 
     Returns:
-        Degrees of the chords.
+        Degrees of the `length` chords.
 
     Raises:
         ValueError: there is no such progression.
@@ -95,14 +102,14 @@ def lead(
     """Lead four voices through chords at the least total cost, by dynamic programming over all voicings.
 
     Args:
-        key: of the chords.
-        degrees: of the chords.
+        key: `MusicalKey` of the chords.
+        degrees: of the chords, 0 (tonic) .. 5.
         contour: MIDI pitch that the soprano should be near to, at each chord.
-        rng: adds noise to the costs, so that equal harmony need not sound equal.
-        before: int [4] voices that sound just before; None at the beginning.
+        rng: generator of Python's `random`; adds noise to the costs, so that equal harmony need not sound equal.
+        before: MIDI pitches int [4] of the voices that sound just before; None at the beginning.
 
     Returns:
-        int [chords, 4] MIDI pitches.
+        MIDI pitches int [chords, 4] of bass, tenor, alto and soprano.
     """
     voicings, costs, parents = [], [], []
     for degree, wish in zip(degrees, contour):

@@ -34,7 +34,7 @@ class MusicWorld(World):
     """Demo of counterpoint in several styles.
 
     Attributes:
-        seconds: duration of each generated piece.
+        seconds: duration of each generated piece, in seconds.
     """
 
     minutes: float = 1.0
@@ -47,7 +47,7 @@ class MusicWorld(World):
         write_folder(self.folder, self.pieces, self.seed)
 
     def stages(self, log: Log) -> Iterator[Stage]:
-        """Plan the tiny preset on MuseNet's vocabulary, a third of General MIDI's.
+        """Plan the tiny preset on MuseNet's vocabulary, a third of General MIDI's: one `Stage`.
 
         Small batches and rare validation, so that a minute has some hundred steps.
         """
@@ -89,7 +89,14 @@ class MusicWorld(World):
         return figures
 
     def measure(self, plan: TrainingPlan) -> dict[str, float]:
-        """Compute held-out nats a token of the model and of n-gram baselines, over the same targets."""
+        """Compute held-out nats a token of the model and of n-gram baselines, over the same targets.
+
+        Args:
+            plan: of the model's training.
+
+        Returns:
+            `val_nats_per_token` of the model, and `NAME_nats_per_token` of each baseline; lower is better.
+        """
         bundle, corpus = load_bundle(plan.run), plan.prepared.corpora[0]
         layout = bundle.schema.layouts[0]
         val = [int(i) for i in corpus.select(val=True)]

@@ -58,12 +58,12 @@ class PictureWorld(CaptionedWorld):
         """Write all pictures of a caption side by side.
 
         Args:
-            samples: samples of one caption.
-            right: for each sample, True if all attributes are as asked.
+            samples: pictures of one caption, with their readings.
+            right: for each picture, True if all attributes are as asked.
             stem: path of the file without suffix.
 
         Returns:
-            The entry of the result page.
+            `PageItem` for the result page.
         """
         sheet = stem.with_suffix(".png")
         contact_sheet(samples.media, sheet, columns=len(samples.media))

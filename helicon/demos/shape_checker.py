@@ -28,11 +28,11 @@ def score(pixels: np.ndarray, scene: Scene) -> dict[str, bool]:
     """Compare a picture with a scene; `CHANCE` has the accuracy of guessing.
 
     Args:
-        pixels: uint8 [S, S, 3].
-        scene: expected.
+        pixels: uint8 [S, S, 3], S pixels each way.
+        scene: the expected `Scene`.
 
     Returns:
-        True for each word that is right, as by `obeys`.
+        By name of each word, as by `obeys`: True if it is right.
     """
     return obeys(read_scene(pixels), scene)
 
@@ -45,11 +45,12 @@ def obeys(things: Sequence[DetectedShape], scene: Scene) -> dict[str, bool]:
     needs two shapes, one of them matched by colour.
 
     Args:
-        things: detected shapes.
-        scene: expected.
+        things: `DetectedShape`s of a picture.
+        scene: the expected `Scene`.
 
     Returns:
-        True for each word that is right: first_size, ..., second_shape, relation; and all_right.
+        By name: True if it is right. The names are first_size, first_colour, first_shape, relation, second_size,
+        second_colour and second_shape; and all_right.
     """
     first, second = (_only(things, thing.colour) for thing in (scene.first, scene.second))
     by_colour, two = first is not None or second is not None, len(things) == 2

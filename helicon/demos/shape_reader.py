@@ -52,11 +52,11 @@ def relation(first: DetectedShape, second: DetectedShape) -> str:
     """Return the relation of two shapes along the axis on which their middles are farther apart.
 
     Args:
-        first: the shape whose position is named.
-        second: the reference.
+        first: the `DetectedShape` whose position is named.
+        second: the `DetectedShape` that it is relative to.
 
     Returns:
-        A word of `RELATIONS`.
+        `above`, `below`, `left of` or `right of`.
     """
     down, right = second.row - first.row, second.column - first.column
     if abs(down) >= abs(right):
@@ -65,7 +65,7 @@ def relation(first: DetectedShape, second: DetectedShape) -> str:
 
 
 def read_scene(pixels: np.ndarray) -> list[DetectedShape]:
-    """Detect all shapes in pixels uint8 [S, S, 3], from the top down.
+    """Detect all shapes in pixels uint8 [S, S, 3], S each way, as `DetectedShape`s from the top down.
 
     Raises:
         ValueError: the array has another shape or type.

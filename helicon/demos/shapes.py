@@ -19,8 +19,8 @@ from PIL import Image
 
 from helicon.demos.captions import check_word, fifth, read_words, write_captioned
 
-BACKGROUND = (248, 247, 243)
-COLOURS = {
+BACKGROUND = (248, 247, 243)  # red, green and blue, 0 .. 255
+COLOURS = {  # red, green and blue, 0 .. 255
     "red": (206, 28, 48),
     "orange": (244, 112, 16),
     "yellow": (246, 198, 10),
@@ -90,7 +90,7 @@ class Scene:
 
     @property
     def turned(self) -> Scene:
-        """The same picture, described from its second thing."""
+        """The `Scene` of the same picture, described from its second thing."""
         return Scene(self.second, OPPOSITES[self.relation], self.first)
 
 
@@ -100,7 +100,7 @@ _CAPTION = re.compile(f"{_THING} ({'|'.join(RELATIONS)}) {_THING}")
 
 
 def parse_caption(text: str) -> Scene:
-    """Parse a caption into a scene.
+    """Parse a text such as "a large red circle above a small blue square" into a `Scene`.
 
     Raises:
         ValueError: the text is not a caption.
@@ -113,11 +113,11 @@ def draw(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Draw a scene at random positions that fit its relation.
 
     Args:
-        scene: to draw.
-        rng: draws the positions.
+        scene: `Scene` to draw.
+        rng: NumPy generator of the positions.
 
     Returns:
-        uint8 [S, S, 3].
+        Pixels uint8 [32, 32, 3].
     """
     ordered = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
     stamps = [stamp(thing.shape, SIZES[thing.size]) for thing in (ordered.first, ordered.second)]
@@ -149,11 +149,11 @@ def stamp(shape: str, side: int) -> np.ndarray:
     """Return a shape's coverage of pixels.
 
     Args:
-        shape: of `SHAPES`.
-        side: N, pixels.
+        shape: name, of `SHAPES`, such as `circle`.
+        side: N, height and width in pixels.
 
     Returns:
-        float [N, N] in 0 .. 1, cached and read only.
+        Covered share of each pixel, float [N, N] in 0 .. 1, cached and read only.
     """
     at = (np.arange(side * _SUBSAMPLES) + 0.5) / (side * _SUBSAMPLES) * 2 - 1
     inside = SHAPES[shape](at[None, :], at[:, None])
@@ -167,17 +167,17 @@ HELD_OUT = fifth(product(THINGS, RELATIONS), lambda pair: f"{pair[0]} {pair[1]}"
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Return True if either thing with its relation to the other is a combination that no training scene shows."""
+    """Return True if either thing of a `Scene` has a relation to the other in which no training scene shows it."""
     return any((view.first, view.relation) in HELD_OUT for view in (scene, scene.turned))
 
 
 def training_scene(rng: np.random.Generator) -> Scene:
-    """Draw a scene uniformly from those that are not held out."""
+    """Draw a `Scene`, uniformly from those that are not held out, from a NumPy generator."""
     return _scene(rng, held_out=False)
 
 
 def held_out_scene(rng: np.random.Generator) -> Scene:
-    """Draw a scene uniformly from the held-out ones."""
+    """Draw a `Scene`, uniformly from the held-out ones, from a NumPy generator."""
     return _scene(rng, held_out=True)
 
 
@@ -193,7 +193,7 @@ def write_folder(folder: str | os.PathLike[str], pictures: int, seed: int) -> li
     """Write training scenes as `folder/00001.png` with captions `00001.txt`, and on.
 
     Args:
-        folder: target, created if necessary.
+        folder: path of the target, created if necessary.
         pictures: number of pictures.
         seed: the same seed gives the same files.
 

@@ -62,12 +62,12 @@ class SoundWorld(CaptionedWorld):
         """Write the first sound of a caption, and a picture of it.
 
         Args:
-            samples: samples of one caption.
-            right: for each sample, True if all attributes are as asked.
+            samples: sounds of one caption, with their readings.
+            right: for each sound, True if all attributes are as asked.
             stem: path of the files without suffix.
 
         Returns:
-            The entry of the result page.
+            `PageItem` for the result page.
         """
         sound, path, picture = samples.media[0], stem.with_suffix(".wav"), stem.with_suffix(".png")
         write_audio(sound, path)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from helicon.demos.harmony import MusicalKey
 
 TICKS_PER_QUARTER = 4  # the grid: sixteenth notes
-LONGEST_S = 29.5
+LONGEST_S = 29.5  # of a piece, in seconds
 
 
 @dataclass(frozen=True)
 class Metre:
-    """Ticks in a bar, and in a slot, the time of one chord."""
+    """Metre: its name, such as "3/4"; ticks (sixteenth notes) in a bar, and in a slot, the time of one chord."""
 
     name: str
     bar: int
@@ -149,11 +149,11 @@ def decide(label: str, rng: random.Random) -> PiecePlan:
     """Draw the plan of a piece.
 
     Args:
-        label: style, of `LABELS`.
-        rng: draws.
+        label: name of the style, of `LABELS`.
+        rng: generator of Python's `random`.
 
     Returns:
-        A plan, its form as long as the tempo allows.
+        A `PiecePlan`, its form as long as the tempo allows.
 
     Raises:
         ValueError: there is no such style.

@@ -11,13 +11,20 @@ import numpy as np
 from helicon.demos.harmony import MusicalKey
 from helicon.demos.styles import Metre
 
-LOWEST_BASS, HIGHEST_MELODY = 36, 84
-KICK, SNARE, HAT, CYMBAL = 36, 38, 42, 49
+LOWEST_BASS, HIGHEST_MELODY = 36, 84  # MIDI pitches
+KICK, SNARE, HAT, CYMBAL = 36, 38, 42, 49  # General MIDI's drum notes
 
 
 @dataclass(frozen=True)
 class ChordSpan:
-    """Time of one chord on the grid, and its voices: pitches [4] of bass, tenor, alto, soprano."""
+    """Time of one chord on the grid of ticks (sixteenth notes), and its notes.
+
+    Attributes:
+        tick: start.
+        ticks: duration.
+        degree: of the chord in its key, 0 (tonic) .. 5.
+        voices: MIDI pitches int [4] of bass, tenor, alto, soprano.
+    """
 
     tick: int
     ticks: int
@@ -27,7 +34,10 @@ class ChordSpan:
 
 @dataclass(frozen=True)
 class Event:
-    """Note on the grid; `part` is "melody", "chords", "bass" or "drums"."""
+    """Note on the grid: start and duration in ticks (sixteenth notes), and MIDI pitch.
+
+    `part` is "melody", "chords", "bass" or "drums".
+    """
 
     tick: int
     ticks: int
@@ -71,13 +81,13 @@ def melody(
     """Decorate the soprano by a rhythm and a figure in each slot; the last slot is one long note.
 
     Args:
-        slots: chords of the phrase.
-        cells: ticks of the notes in each slot.
-        figures: figure of each slot.
-        key: of the phrase.
+        slots: `ChordSpan`s of the phrase.
+        cells: for each slot, durations of its notes in ticks (sixteenth notes).
+        figures: figure of each slot: `WALK`, `TURN_UP`, `TURN_DOWN`, `RISE` or `FALL`.
+        key: `MusicalKey` of the phrase.
 
     Yields:
-        Notes of the melody.
+        `Event`s of the melody.
     """
     for i, slot in enumerate(slots[:-1]):
         tick = slot.tick
@@ -111,14 +121,14 @@ def accompaniment(slots: Sequence[ChordSpan], label: str, metre: Metre, key: Mus
     """Play bass and chords in the style's pattern.
 
     Args:
-        slots: chords of the phrase.
-        label: style.
+        slots: `ChordSpan`s of the phrase.
+        label: name of the style, of `LABELS`.
         metre: of the piece.
-        key: of the piece.
-        held: make the last slot one long chord, as at the end of a piece.
+        key: `MusicalKey` of the piece.
+        held: True makes the last slot one long chord, as at the end of a piece.
 
     Yields:
-        Notes of bass and chords.
+        `Event`s of bass and chords.
     """
     for i, slot in enumerate(slots):
         last = i == len(slots) - 1
@@ -163,14 +173,14 @@ def drums(start_tick: int, bars: int, label: str, metre: Metre, closing: bool) -
     """Play a phrase of drums: a cymbal at its start, a fill at its end.
 
     Args:
-        start_tick: of the phrase.
-        bars: of the phrase.
-        label: style.
+        start_tick: start of the phrase in ticks (sixteenth notes).
+        bars: number of bars of the phrase.
+        label: name of the style, of `LABELS`.
         metre: of the piece.
-        closing: end with one stroke with the last chord instead of the fill.
+        closing: True ends with one stroke with the last chord instead of the fill.
 
     Yields:
-        Drum notes.
+        `Event`s of the drums.
     """
     for bar in range(bars):
         tick, last = start_tick + bar * metre.bar, bar == bars - 1

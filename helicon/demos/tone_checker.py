@@ -9,7 +9,7 @@ import numpy as np
 from helicon.demos.tone_reader import DetectedNote, read_notes
 from helicon.demos.tones import NOTES, PITCHES, TIMBRES, Note, Tones
 
-_PAIRS = len(NOTES) * (len(NOTES) - 1)
+_PAIRS = len(NOTES) * (len(NOTES) - 1)  # number of different `Tones`
 # What is right in a sound of tones drawn at random, whatever was asked for
 CHANCE = {
     "first_timbre": 1 / len(TIMBRES),
@@ -25,12 +25,12 @@ def score(samples: np.ndarray, rate: int, tones: Tones) -> dict[str, bool]:
     """Compare a sound with tones; `CHANCE` has the accuracy of guessing.
 
     Args:
-        samples: float [S] or [S, channels].
+        samples: float [S] or [S, channels], S samples.
         rate: samples a second.
-        tones: expected.
+        tones: the expected `Tones`.
 
     Returns:
-        True for each word that is right, as by `obeys`.
+        By name of each word, as by `obeys`: True if it is right.
     """
     return obeys(read_notes(samples, rate), tones)
 
@@ -43,11 +43,12 @@ def obeys(heard: Sequence[DetectedNote], tones: Tones) -> dict[str, bool]:
     notes are detected.
 
     Args:
-        heard: detected notes.
-        tones: expected.
+        heard: `DetectedNote`s of a sound, in order of time.
+        tones: the expected `Tones`.
 
     Returns:
-        True for each word that is right: first_timbre, first_pitch, second_timbre, second_pitch, order; and all_right.
+        By name: True if it is right. The names are first_timbre, first_pitch, second_timbre, second_pitch, order; and
+        all_right.
     """
     if len(heard) != 2:
         return dict.fromkeys(CHANCE, False)

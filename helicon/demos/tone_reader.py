@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOWEST_RATE = 4000
+LOWEST_RATE = 4000  # samples a second: twice the highest pitch that is looked for
 _WINDOW_S, _HOP_S = 0.016, 0.004  # over which a level is measured, and from one to the next
 _SILENCE = 0.001  # a level that is not heard, whatever else there is; 1 is full scale
 _HISS = 0.05  # the part of the levels that show only what hisses all the time
@@ -42,7 +42,7 @@ class Manner:
     overtones: float
 
     def distance(self, other: Manner) -> float:
-        """Return the squared distance of two timbres, each feature in units of its spread among spoilt notes."""
+        """Return the squared distance to another `Manner`, each feature in units of its spread among spoilt notes."""
         return float(
             ((self.held - other.held) / 0.15) ** 2
             + (np.log(self.attack_s / other.attack_s) / 0.35) ** 2
@@ -80,11 +80,11 @@ def read_notes(samples: np.ndarray, rate: int) -> list[DetectedNote]:
     """Detect the notes of a sound.
 
     Args:
-        samples: float [S] or [S, channels].
+        samples: float [S] or [S, channels], S samples.
         rate: samples a second.
 
     Returns:
-        Notes in order of time; none if a sample is NaN or infinite.
+        `DetectedNote`s in order of time; none if a sample is NaN or infinite.
 
     Raises:
         ValueError: the array has another shape, or the rate is below 4000.
@@ -116,11 +116,12 @@ def levels(samples_S: np.ndarray, rate: int) -> np.ndarray:
     """Measure the level of a sound over time.
 
     Args:
-        samples_S: float [S].
+        samples_S: float [S], S samples.
         rate: samples a second.
 
     Returns:
-        float [L]: root mean square around each `_HOP_S`, less the hiss; all 0 if there is nothing but hiss.
+        float [L], a level every `_HOP_S` seconds: root mean square around it, less the hiss; all 0 if there is nothing
+        but hiss.
     """
     window, hop = round(_WINDOW_S * rate), round(_HOP_S * rate)
     energy = np.cumsum(np.pad(samples_S**2, (window // 2 + 1, window - window // 2)))
@@ -133,7 +134,7 @@ def levels(samples_S: np.ndarray, rate: int) -> np.ndarray:
 
 
 def stretches(level_L: np.ndarray) -> list[tuple[int, int]]:
-    """Return (begin, end) of each note, as indices of levels."""
+    """Find the notes in L levels, float [L] as of `levels`: (begin, end) of each in order, as indices of levels."""
     edges = np.flatnonzero(np.diff(np.pad(level_L > _OFF * level_L.max(), 1))).tolist()
     joined: list[tuple[int, int]] = []
     for begin, end in zip(edges[::2], edges[1::2]):
@@ -148,11 +149,11 @@ def steady_pitch(note_N: np.ndarray, rate: int) -> float | None:
     """Estimate the pitch of a note, which both halves must share within half a semitone.
 
     Args:
-        note_N: float [N].
+        note_N: N samples of the note, float [N].
         rate: samples a second.
 
     Returns:
-        Hz, or None.
+        Fundamental frequency in Hz; None if the halves differ or have no pitch.
     """
     pitch_hz, *halves_hz = (period_pitch(part, rate) for part in (note_N, *np.array_split(note_N, 2)))
     if pitch_hz is None or any(abs(12 * np.log2(half_hz / pitch_hz)) >= 0.5 for half_hz in halves_hz if half_hz):
@@ -167,11 +168,11 @@ def period_pitch(note_N: np.ndarray, rate: int) -> float | None:
     between samples. Multiples of the period are peaks as well: the first high one counts (McLeod and Wyvill, 2005).
 
     Args:
-        note_N: float [N].
+        note_N: N samples of the note, float [N].
         rate: samples a second.
 
     Returns:
-        Hz, or None for a note without a period.
+        Frequency in Hz; None for a note without a period.
     """
     size = 1 << (2 * len(note_N) - 1).bit_length()
     power_F = abs(np.fft.rfft(note_N, size)) ** 2
@@ -191,9 +192,9 @@ def overtones(note_N: np.ndarray, rate: int, pitch_hz: float) -> float:
     """Measure the overtones of a note.
 
     Args:
-        note_N: float [N].
+        note_N: N samples of the note, float [N].
         rate: samples a second.
-        pitch_hz: fundamental.
+        pitch_hz: fundamental frequency in Hz.
 
     Returns:
         Energy of harmonics 2 to `_HARMONICS` as a part of that of harmonics 1 to `_HARMONICS`.
@@ -206,7 +207,7 @@ def overtones(note_N: np.ndarray, rate: int, pitch_hz: float) -> float:
 
 
 def nearest_timbre(manner: Manner) -> str:
-    """Return the timbre of `MANNERS` nearest to these features."""
+    """Return the name of the timbre of `MANNERS`, such as `plucked`, that is nearest to a `Manner`."""
     return min(MANNERS, key=lambda timbre: manner.distance(MANNERS[timbre]))
 
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from helicon.demos.captions import check_word, fifth, read_words, write_captioned
 
-RATE = 8000
+RATE = 8000  # samples a second
 STEP = 128  # samples; the hop of a codec should be a part of it, or all
 REST, NOTE = 2 * STEP, 28 * STEP  # samples of the silence before and after each note, and of the note
-BEAT = REST + NOTE + REST
+BEAT = REST + NOTE + REST  # samples
 SAMPLES = 2 * BEAT  # of a clip: 1.024 s
 
 # Cycles in so many steps, and the key (MIDI's number): "low C" makes 21 cycles in 5 steps, which is 262.5 Hz.
@@ -80,7 +80,7 @@ class Note:
 
     @property
     def key(self) -> int:
-        """MIDI number of its pitch; 60 is middle C."""
+        """MIDI number of its pitch, an int; 60 is middle C."""
         return PITCHES[self.pitch][2]
 
     @property
@@ -115,7 +115,7 @@ class Tones:
 
     @property
     def swapped(self) -> Tones:
-        """The same notes in the other order."""
+        """`Tones` of the same notes in the other order."""
         return Tones(self.second, self.first)
 
 
@@ -125,7 +125,7 @@ _CAPTION = re.compile(f"{_NOTE}, then {_NOTE}")
 
 
 def parse_caption(text: str) -> Tones:
-    """Parse a caption into tones.
+    """Parse a text such as "a plucked low C, then a bowed high G" into `Tones`.
 
     Raises:
         ValueError: the text is not a caption.
@@ -138,11 +138,11 @@ def play(tones: Tones, rng: np.random.Generator) -> np.ndarray:
     """Synthesise a take of tones; takes differ in the loudness of each note and in the hiss.
 
     Args:
-        tones: to play.
-        rng: draws loudness and hiss.
+        tones: `Tones` to play.
+        rng: NumPy generator of loudness and hiss.
 
     Returns:
-        float32 [S], `SAMPLES` at `RATE`.
+        Samples float32 [`SAMPLES`] at `RATE` a second; 1 is full scale.
     """
     take_S = rng.normal(0.0, _HISS, SAMPLES)
     for beat, note in enumerate((tones.first, tones.second)):
@@ -153,7 +153,7 @@ def play(tones: Tones, rng: np.random.Generator) -> np.ndarray:
 
 @cache
 def waveform(note: Note) -> np.ndarray:
-    """Synthesise a note at its loudest, float64 [N], cached and read only."""
+    """Synthesise a `Note` at its loudest: `NOTE` samples float64 at `RATE` a second, cached and read only."""
     timbre, at_N = TIMBRES[note.timbre], np.arange(NOTE)
     harmonic_K = np.arange(1, int(_HIGHEST_HZ / note.frequency_hz) + 1)
     amplitude_K = harmonic_K**-timbre.falloff
@@ -178,25 +178,25 @@ HELD_OUT = fifth((Tones(*notes) for notes in permutations(NOTES, 2)), lambda ton
 
 
 def held_out(tones: Tones) -> bool:
-    """Return True if these two notes, in this order, are never in training."""
+    """Return True if the two notes of a `Tones`, in this order, are never in training."""
     return tones in HELD_OUT
 
 
 def draw_tones(rng: np.random.Generator) -> Tones:
-    """Draw tones uniformly."""
+    """Draw `Tones` uniformly from all, from a NumPy generator."""
     first, second = rng.choice(len(NOTES), 2, replace=False)
     return Tones(NOTES[first], NOTES[second])
 
 
 def training_tones(rng: np.random.Generator) -> Tones:
-    """Draw tones uniformly from those that are not held out."""
+    """Draw `Tones` uniformly from those that are not held out, from a NumPy generator."""
     while held_out(tones := draw_tones(rng)):
         pass
     return tones
 
 
 def held_out_tones(rng: np.random.Generator) -> Tones:
-    """Draw tones uniformly from the held-out ones."""
+    """Draw `Tones` uniformly from the held-out ones, from a NumPy generator."""
     while not held_out(tones := draw_tones(rng)):
         pass
     return tones
@@ -206,7 +206,7 @@ def write_folder(folder: str | os.PathLike[str], count: int, seed: int) -> list[
     """Write training tones as `folder/00001.wav` with captions `00001.txt`, and on.
 
     Args:
-        folder: target, created if necessary.
+        folder: path of the target, created if necessary.
         count: number of sounds.
         seed: the same seed gives the same files.
 

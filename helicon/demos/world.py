@@ -28,11 +28,11 @@ class World(ABC):
     """A demo.
 
     Attributes:
-        out: folder of all files.
+        out: path of the folder of all files.
         minutes: of all trainings, on 2 cores.
         pieces: number of media.
         seed: of media, training and samples.
-        things: (of subclasses) folder of the media.
+        things: (of subclasses) name of the media's folder.
         making: (of subclasses) progress label while media are made.
         measuring: (of subclasses) progress label while the model is measured.
     """
@@ -58,11 +58,15 @@ class World(ABC):
 
     @abstractmethod
     def make(self) -> None:
-        """Write the media; the same for the same seed and number."""
+        """Write the media into `folder`; the same for the same seed and number."""
 
     @abstractmethod
     def stages(self, log: Log) -> Iterator[Stage]:
-        """Plan the trainings, each when those before it are done; the model's is the last."""
+        """Plan the trainings, as `Stage`s, each when those before it are done; the model's is the last.
+
+        Args:
+            log: called with each line of progress.
+        """
 
     @abstractmethod
     def show(self, plan: TrainingPlan, begun: float) -> dict[str, float]:
@@ -70,28 +74,28 @@ class World(ABC):
 
         Args:
             plan: of the model's training.
-            begun: `time.monotonic()` at the start of the demo.
+            begun: `time.monotonic()`, seconds, at the start of the demo.
 
         Returns:
-            Figures by name.
+            Figures by name, as in `report.json`.
         """
 
     @abstractmethod
     def next_steps(self) -> list[str]:
-        """Return commands to go on with."""
+        """Return command lines, `helicon ...`, to go on with."""
 
     def request(self, task: str, steps: int, size: str, name: str, overrides: Config) -> TrainRequest:
         """Return a request for a training on the media.
 
         Args:
-            task: of the training.
-            steps: limit, which only a very slow machine does not reach.
-            size: preset of the size.
-            name: of the run.
-            overrides: further config.
+            task: of the training, such as `music`.
+            steps: limit of training steps, which only a very slow machine does not reach.
+            size: name of the preset of the size, such as `tiny`.
+            name: of the run's folder.
+            overrides: further config, options by name.
 
         Returns:
-            A request of `SLOWEST` times the demo's minutes.
+            `TrainRequest` of `SLOWEST` times the demo's minutes.
         """
         return TrainRequest(
             task=task, path=self.folder, minutes=SLOWEST * self.minutes, steps=steps, size=size, name=name,

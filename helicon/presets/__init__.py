@@ -15,31 +15,33 @@ import yaml
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import MAX_QUOTED, printable
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent  # of the presets' YAML files
 GROUPS = ("model", "data", "trainer")  # of a config, beside the options of a run
 
 Config = Mapping[str, Any]
 
 
 def preset_names() -> list[str]:
-    """List the names that `--config` accepts."""
+    """List the names of presets that `--config` accepts, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def config_path(name: str) -> Path:
-    """Return the file of a preset, or of that name, whether it exists or not."""
+    """Return the path of the file of a preset's name, else the name as a path, whether the file exists or not."""
     return FOLDER / f"{name}.yaml" if name in preset_names() else Path(name)
 
 
 def preset_path(name: str) -> Path:
-    """Return the file of a preset, or a config file itself; ValueError shows the nearest names."""
+    """Return the path of the file of a preset's name, or of a config file; ValueError shows the nearest names."""
     if (path := config_path(name)).is_file():
         return path
     raise ValueError(unknown("preset or config file", name, preset_names()))
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Load a packaged preset, or a config file, to whose folder the paths of its plugins are relative.
+    """Load a packaged preset by name, or a config file by path: a dict of options and groups of options by name.
+
+    Paths of plugins in the file are relative to its folder; the result has them joined to that folder.
 
     Raises:
         ValueError: the file is no config; the message names it.
@@ -93,7 +95,10 @@ def _twice(config: yaml.Node | None) -> yaml.Node | None:
 
 
 def dotted(config: Config) -> list[str]:
-    """List the dotted names of a config's options: `weights`, `model.layers`; deeper levels belong to their values."""
+    """List the dotted names of the options of a config (a nested dict): `weights`, `model.layers`.
+
+    Deeper levels belong to their values.
+    """
     names = []
     for name, value in config.items():
         grouped = name in GROUPS and isinstance(value, Mapping)
@@ -105,8 +110,8 @@ def chosen(config: Config, names: Collection[str]) -> dict[str, Any]:
     """Select options of a config.
 
     Args:
-        config: of a preset or file.
-        names: dotted, of the options to keep.
+        config: options and groups of options by name, of a preset or file.
+        names: dotted names of the options to keep, such as `model.layers`.
 
     Returns:
         Config with these options alone.
@@ -123,8 +128,8 @@ def without(config: Config, names: Collection[str]) -> dict[str, Any]:
     """Remove options from a config.
 
     Args:
-        config: of a preset or file.
-        names: dotted, of the options to remove.
+        config: options and groups of options by name, of a preset or file.
+        names: dotted names of the options to remove, such as `model.layers`.
 
     Returns:
         Config with the other options.
@@ -133,7 +138,7 @@ def without(config: Config, names: Collection[str]) -> dict[str, Any]:
 
 
 def merge(*configs: Config) -> dict[str, Any]:
-    """Merge configs; of several values of an option the last counts."""
+    """Merge configs, nested dicts as of `preset`, to one; of several values of an option the last counts."""
     merged: dict[str, Any] = {}
     for config in configs:
         for name, value in config.items():

@@ -4,4 +4,6 @@ Readers take a file and return an object in memory (`Score`, uint8 pixels, `Soun
 counts repairs; writers take such an object and write a file. Readers are lenient with faults and strict about size;
 writers are atomic and deterministic (same object, same bytes). Start with `score.py`, the music in memory, then
 `midi.py`, `image.py` or `audio.py`, each the entry of one medium.
+
+The HTML of result pages is in `templates/page.html` (its style in `page.css`), which `page.py` fills.
 """

@@ -65,11 +65,11 @@ def with_fields(kind: type[Any], rest: Any) -> Callable[[Callable[..., Result]],
     """Decorate a function to show the fields of a dataclass as keywords of its signature and docstring.
 
     Args:
-        kind: the dataclass, whose fields have defaults and a `help` in their metadata.
+        kind: the dataclass (a class), whose fields have defaults and a `help` in their metadata.
         rest: annotation of the other keywords.
 
     Returns:
-        A decorator, which also adds the help of the fields to the function's docstring.
+        A decorator of functions, which also adds the help of the fields to the function's docstring.
     """
     hints, options = get_type_hints(kind), fields(kind)
 

@@ -36,7 +36,7 @@ class Sound:
     """Sampled sound.
 
     Attributes:
-        samples: float32 [S, C], about -1 .. 1.
+        samples: float32 [S, C], S samples of C channels, about -1 .. 1.
         rate: samples a second.
     """
 
@@ -62,7 +62,7 @@ class Sound:
         return self.samples.nbytes
 
     def cut(self, seconds: float) -> Sound:
-        """Return the first `seconds` of the sound, to the nearest sample."""
+        """Return the first `seconds` of the sound, to the nearest sample, as a `Sound`."""
         return replace(self, samples=self.samples[: round(seconds * self.rate)])
 
 
@@ -72,12 +72,12 @@ def read_audio(path: Path | str, rate: int | None = None, channels: int | None =
     The format is detected by the first bytes, not by the suffix. Of chained OGG or joined MP3 files the first is read.
 
     Args:
-        path: sound file.
+        path: path of a sound file.
         rate: samples a second to resample to; None keeps the file's rate.
         channels: 1 or 2, to which channels are mixed or doubled as by `audio_samples.mix`; None keeps the file's.
 
     Returns:
-        The sound, its samples in [-1, 1], and counts of what was dropped or changed.
+        The `Sound`, its samples in [-1, 1], and a `ReadReport` with counts of what was dropped or changed.
 
     Raises:
         AudioError: the file cannot be read, or is too long for memory.
@@ -117,14 +117,14 @@ def read_blocks(
     """Read a sound file of any length in blocks; concatenated, they are the samples of `read_audio`.
 
     Args:
-        path: sound file.
+        path: path of a sound file.
         rate: samples a second to resample to; None keeps the file's rate.
         channels: 1 or 2 to mix or double to; None keeps the file's.
-        seconds: duration of a block.
-        report: receives counts of dropped or changed samples while blocks are read.
+        seconds: duration of a block in seconds.
+        report: `ReadReport` that receives counts of dropped or changed samples while blocks are read.
 
     Yields:
-        float32 [S, C] blocks of `seconds`; the last may be shorter.
+        float32 [S, C] blocks of `seconds`, S samples of C channels in [-1, 1]; the last may be shorter.
 
     Raises:
         AudioError: the file cannot be read.
@@ -140,7 +140,15 @@ def read_blocks(
 
 
 def audio_info(path: Path | str) -> tuple[int, int, int]:
-    """Return samples a second, channels and samples per channel; the last are counted where the header lacks them.
+    """Return samples a second, number of channels, and samples per channel of a sound file.
+
+    The last are counted by decoding where the header lacks them.
+
+    Args:
+        path: path of a sound file.
+
+    Returns:
+        Three ints, in this order.
 
     Raises:
         AudioError: the file cannot be read.
@@ -154,9 +162,9 @@ def audio_info(path: Path | str) -> tuple[int, int, int]:
 
 
 def common_rate(paths: Iterable[Path | str]) -> int:
-    """Return the most frequent sample rate among files, the higher of two equally frequent ones.
+    """Return the most frequent sample rate among sound files, in samples a second.
 
-    Files that cannot be opened are skipped.
+    The higher of two equally frequent rates counts. Files that cannot be opened are skipped.
 
     Raises:
         ValueError: no file can be opened.
@@ -176,8 +184,8 @@ def write_audio(sound: Sound, path: str | PathLike[str]) -> None:
     16-bit samples that were read are written unchanged.
 
     Args:
-        sound: finite samples.
-        path: file with the suffix `.wav`.
+        sound: `Sound` of finite samples.
+        path: path of the file, with the suffix `.wav`.
 
     Raises:
         ValueError: a sample is NaN or infinite, the suffix is another, or the sound is too long for a WAV file.
@@ -190,10 +198,10 @@ def write_blocks(path: str | PathLike[str], blocks: Iterable[np.ndarray], rate: 
     """Write consecutive blocks of a sound as one 16-bit WAV file, atomically, with one block in memory.
 
     Args:
-        path: file with the suffix `.wav`.
-        blocks: float32 [S, C], finite.
+        path: path of the file, with the suffix `.wav`.
+        blocks: float32 [S, C] each, S samples of C channels, finite.
         rate: samples a second.
-        channels: C.
+        channels: number C of channels.
 
     Raises:
         ValueError: as by `write_audio`.

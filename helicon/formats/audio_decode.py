@@ -121,11 +121,11 @@ class SoundReader:
         """Decode the file once, up to its end or to the point where it is broken.
 
         Args:
-            size: samples per channel of a block, at most.
-            report: counts truncated files and data after the sound.
+            size: greatest number of samples per channel of a block.
+            report: `ReadReport` that counts truncated files and data after the sound.
 
         Yields:
-            float32 [S, C].
+            float32 [S, C] blocks in order, S samples of C channels.
 
         Raises:
             AudioError: the file is broken from the first sample on, or holds more samples than its size allows.
@@ -159,7 +159,7 @@ class SoundReader:
 
 @contextmanager
 def open_audio(path: Path | str) -> Iterator[SoundReader]:
-    """Open a sound file for decoding, for the time of the `with` block.
+    """Open the sound file at a path as a `SoundReader`, for the time of the `with` block.
 
     Raises:
         AudioError: the file is not a readable sound.
@@ -200,8 +200,8 @@ def check_length(samples: int, n_bytes: int, a_byte: int) -> int:
     """Check the number of decoded samples against the size of the file: a few bytes can hold hours of silence.
 
     Args:
-        samples: samples of all channels.
-        n_bytes: size of the file.
+        samples: number of samples of all channels together.
+        n_bytes: size of the file in bytes.
         a_byte: samples accepted per byte of the file, beyond the first `MAX_SAMPLES`.
 
     Returns:
@@ -217,7 +217,7 @@ def check_length(samples: int, n_bytes: int, a_byte: int) -> int:
 
 
 def check_rate(rate: int) -> None:
-    """Raise AudioError for a sample rate out of range."""
+    """Raise AudioError for a sample rate outside SLOWEST .. FASTEST samples a second."""
     if not SLOWEST <= rate <= FASTEST:
         raise AudioError(f"{rate:,} samples a second: {SLOWEST} to {FASTEST:,} are accepted")
 

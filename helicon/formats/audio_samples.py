@@ -19,7 +19,7 @@ NOT_FINITE = "samples not finite (made 0)"
 CLIPPED = "samples beyond full scale (clipped)"
 MIXED = "channels mixed"
 
-_HALF = 0.5**0.5
+_HALF = 0.5**0.5  # gain of -3 dB
 # ITU-R BS.775, table 2, turned down so that nothing clips. Front left, right, centre; bass, left out; rear left, right
 _SURROUND = np.array([[1, 0], [0, 1], [_HALF, _HALF], [0, 0], [_HALF, 0], [0, _HALF]], np.float32) / (1 + 2 * _HALF)
 _OGG_ORDER = [0, 2, 1, 4, 5, 3]  # Vorbis and Opus: front left, centre, front right, two of the rear, bass
@@ -29,8 +29,8 @@ def clean(x_SC: np.ndarray, report: ReadReport) -> np.ndarray:
     """Replace samples that are not finite by 0 and clip the others to [-1, 1].
 
     Args:
-        x_SC: float32 [S, C].
-        report: counts replaced and clipped samples.
+        x_SC: float32 [S, C], S samples of C channels.
+        report: `ReadReport` that counts replaced and clipped samples.
 
     Returns:
         float32 [S, C] in [-1, 1].
@@ -51,9 +51,9 @@ def mix(x_SC: np.ndarray, channels: int, ogg: bool = False) -> np.ndarray:
     other layouts even channels go left and odd ones right.
 
     Args:
-        x_SC: float32 [S, C].
-        channels: M, 1 or 2, or C for no change.
-        ogg: the six channels of 5.1 are in the order of OGG files.
+        x_SC: float32 [S, C], S samples of C channels.
+        channels: number M of channels after, 1 or 2, or C for no change.
+        ogg: True if the six channels of 5.1 are in the order of OGG files.
 
     Returns:
         float32 [S, M].
@@ -91,13 +91,13 @@ def resampled(blocks: Iterator[np.ndarray], channels: int, source_rate: int, rat
     """Resample consecutive blocks by soxr's HQ filter; the result does not depend on the block size.
 
     Args:
-        blocks: float32 [S, M].
-        channels: M.
+        blocks: float32 [S, M] each, S samples of M channels.
+        channels: number M of channels.
         source_rate: samples a second of the blocks.
         rate: samples a second to resample to.
 
     Yields:
-        float32 [S, M] in [-1, 1], `length_at` samples in all.
+        float32 [S, M] blocks in [-1, 1], `length_at` samples per channel in all.
     """
     if source_rate == rate:
         yield from blocks
@@ -127,11 +127,11 @@ def regrouped(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Regroup consecutive blocks into blocks of one size.
 
     Args:
-        blocks: [S, M] each, of any size.
+        blocks: arrays [S, M], S samples of M channels, of any size.
         size: samples per channel of the new blocks.
 
     Yields:
-        [size, M]; the last may be shorter, none is empty.
+        Arrays [size, M]; the last may be shorter, none is empty.
     """
     held: list[np.ndarray] = []
     n = 0

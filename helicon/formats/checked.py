@@ -187,7 +187,9 @@ def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any
 
 
 def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the notes in a model's config; only `step` and `val_loss`, which are printed, are validated.
+    """Return the `notes` in the config of a model (a mapping): name -> value, empty where there are none.
+
+    Only `step` and `val_loss`, which are printed, are validated.
 
     Raises:
         ValueError: the notes are not an object, or a validated number is out of range.

@@ -6,7 +6,7 @@ import os
 import sys
 from unittest.mock import patch
 
-FROM_HERE = "matplotlibrc"  # as it looks for the one of the current folder
+FROM_HERE = "matplotlibrc"  # path by which matplotlib looks for the settings of the current folder
 
 
 def import_matplotlib() -> None:

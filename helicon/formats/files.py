@@ -17,7 +17,7 @@ from helicon.formats.temporary import clear_once, remove_temporary, temporary_pa
 
 
 def cache_path() -> Path:
-    """Return the absolute cache folder: $HELICON_CACHE, or `helicon` in the user's cache; it need not exist."""
+    """Return the absolute path of the cache folder, $HELICON_CACHE or `helicon` in the user's cache; it may not exist."""
     if named := os.environ.get("HELICON_CACHE"):
         return Path(named).absolute()
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -25,7 +25,7 @@ def cache_path() -> Path:
 
 
 def default_cache() -> Path:
-    """Create the cache folder if necessary and return it; it belongs to the user and is closed to others.
+    """Create the folder of `cache_path` if necessary and return its path; it is the user's and closed to others.
 
     Raises:
         NotPrivateError: the folder belongs to another user, or others can write to it.
@@ -35,7 +35,7 @@ def default_cache() -> Path:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, of the same suffix; after the block it is renamed to `path`.
+    """Yield the path of a temporary file beside `path`, of the same suffix, which is renamed to `path` after the block.
 
     Parent folders are created and cleared of temporary files of killed processes. After an error the target is
     unchanged and the temporary file is removed.
@@ -69,7 +69,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write bytes to a file, atomically.
 
     Args:
-        path: target.
+        path: path of the file.
         data: its content.
     """
     with atomic_write(path) as temporary:
@@ -80,7 +80,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write text as UTF-8, atomically; newlines are the same on every system.
 
     Args:
-        path: target.
+        path: path of the file.
         text: its content.
     """
     write_bytes(path, text.encode("utf-8"))
@@ -91,7 +91,7 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
 
     Args:
         path: target.
-        obj: serialisable by `json`.
+        obj: object that `json` can serialise.
 
     Raises:
         ValueError: the object holds NaN or infinity, which JSON does not have.
@@ -121,11 +121,11 @@ def open_regular(path: str | os.PathLike[str], links: bool = True) -> BufferedRe
     """Open a regular file for reading; a FIFO, device or socket is neither waited for nor read.
 
     Args:
-        path: file.
-        links: accept a symbolic link to a regular file; never for files in a folder from elsewhere.
+        path: path of the file.
+        links: True to accept a symbolic link to a regular file; never for files in a folder from elsewhere.
 
     Returns:
-        The open file, in binary mode.
+        The open file, a reader in binary mode.
 
     Raises:
         OSError: `path` is not a regular file or does not exist; the error names it.
@@ -146,12 +146,12 @@ def read_regular(path: str | os.PathLike[str], most: int, links: bool = True) ->
     """Read all bytes of a regular file.
 
     Args:
-        path: file.
+        path: path of the file.
         most: greatest accepted size in bytes.
-        links: accept a symbolic link to a regular file.
+        links: True to accept a symbolic link to a regular file.
 
     Returns:
-        The content.
+        The content as bytes.
 
     Raises:
         OSError: the file is larger than `most`, is not a regular file, or does not exist.
@@ -168,8 +168,8 @@ def check_folder(folder: str | os.PathLike[str], named: bool = True, most: int =
     """Check that a folder, possibly from elsewhere, directly holds nothing but files and folders.
 
     Args:
-        folder: folder to check; its subfolders are not entered.
-        named: the user named the folder, so that it may itself be a symbolic link.
+        folder: path of the folder to check; its subfolders are not entered.
+        named: True if the user named the folder, so that it may itself be a symbolic link.
         most: greatest accepted number of entries.
 
     Raises:

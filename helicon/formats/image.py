@@ -80,12 +80,13 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
     of another format, as often in the wild, but TIFF files, and only they, are named .tif or .tiff.
 
     Args:
-        path: picture file.
+        path: path of a picture file.
         size: side in pixels to which the shorter side is scaled (antialiased, bicubic), the middle cropped; None keeps
             the file's size.
 
     Returns:
-        uint8 [H, W, 3] pixels, or [size, size, 3], and counts of what was dropped or changed.
+        RGB pixels uint8 [H, W, 3], H rows of W, or [size, size, 3], and a `ReadReport` with counts of what was dropped
+        or changed.
 
     Raises:
         ImageError: the file cannot be read.
@@ -119,8 +120,8 @@ def write_image(pixels_HWC: np.ndarray, path: Path | str) -> None:
     """Write pixels as a PNG file, atomically; the same pixels give the same bytes.
 
     Args:
-        pixels_HWC: uint8 [H, W, 3].
-        path: target; PNG whatever its suffix.
+        pixels_HWC: RGB pixels uint8 [H, W, 3], H rows of W.
+        path: path of the file; PNG whatever its suffix.
 
     Raises:
         ValueError: the pixels are of another shape or type.

@@ -83,7 +83,9 @@ def _bmp(data: bytes) -> None:
 
 
 def gif_extent(data: bytes) -> tuple[int, int]:
-    """Return width and height of a GIF's screen, extended by the first frame as Pillow does on opening.
+    """Return width and height in pixels of the screen of a GIF, from the bytes of the file.
+
+    The screen is extended by the first frame, as Pillow does on opening.
 
     Raises:
         IndexError: the file ends before its first frame.

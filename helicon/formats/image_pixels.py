@@ -15,7 +15,7 @@ GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of grey wit
 
 
 def check_pixels(pixels_HWC: np.ndarray) -> None:
-    """Raise ValueError unless the array is uint8 [H, W, 3] and not empty."""
+    """Raise ValueError unless an array of pixels is uint8 [H, W, 3], H rows of W, and not empty."""
     if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3 or not pixels_HWC.size:
         raise ValueError(f"pixels {pixels_HWC.dtype} {list(pixels_HWC.shape)}: uint8 [H, W, 3] is accepted")
 
@@ -24,13 +24,13 @@ def rgb_image(image: Image.Image, levels: tuple[int, int], report: ReadReport) -
     """Convert a picture to RGB, alpha composed on white (before scaling, which would mix hidden colours in).
 
     Args:
-        image: loaded picture of any mode.
+        image: Pillow's image of any mode, loaded.
         levels: sample values of black and white in a grey file. Grey of 16 bits is rounded to 8; Pillow truncates
             colours of 16 bits.
-        report: counts scaled grey and composed alpha.
+        report: `ReadReport` that counts scaled grey and composed alpha.
 
     Returns:
-        A picture of mode RGB and the same size.
+        Pillow's image of mode RGB and the same size.
     """
     if "transparency" in image.info:
         image.info["transparency"] = _in_8_bits(image.info["transparency"], image.mode, levels[1])
@@ -88,12 +88,12 @@ def middle_square(image: Image.Image, extent: tuple[float, float], size: int) ->
     """Scale the shorter side of a picture to `size` (antialiased, bicubic) and crop the middle.
 
     Args:
-        image: picture of mode RGB.
+        image: Pillow's image of mode RGB.
         extent: width and height in pixels, fractional where a decoder rounded them up.
         size: side of the square in pixels.
 
     Returns:
-        A picture of `size` x `size` pixels.
+        Pillow's image of `size` x `size` pixels.
     """
     if image.size == (size, size) == extent:
         return image
@@ -109,11 +109,11 @@ def upright(pixels_HWC: np.ndarray, orientation: int) -> np.ndarray:
     """Turn pixels by EXIF's orientation.
 
     Args:
-        pixels_HWC: [H, W, 3].
+        pixels_HWC: uint8 [H, W, 3], H rows of W pixels.
         orientation: 1 to 8, the sides of the scene that row 0 and column 0 show.
 
     Returns:
-        A view, [H, W, 3] or [W, H, 3].
+        A view of the pixels, [H, W, 3] or [W, H, 3].
     """
     if orientation >= 5:
         pixels_HWC = pixels_HWC.swapaxes(0, 1)

@@ -23,9 +23,9 @@ def read_json(path: str | os.PathLike[str], most: int = LONGEST, links: bool = T
     """Read a JSON file.
 
     Args:
-        path: regular file.
+        path: path of a regular file.
         most: greatest accepted size in bytes.
-        links: accept a symbolic link to a regular file.
+        links: True to accept a symbolic link to a regular file.
 
     Returns:
         The value: dict, list, string, number, bool or None.

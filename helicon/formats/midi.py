@@ -29,11 +29,11 @@ def read_midi(path: Path | str, pedal: Pedal = "extend") -> tuple[Score, ReadRep
     """Read a MIDI file.
 
     Args:
-        path: file of any suffix.
+        path: path of a file of any suffix.
         pedal: `extend` or `drop`, as for `read_midi_bytes`.
 
     Returns:
-        The score, and counts of repairs.
+        The `Score`, and a `ReadReport` with counts of repairs.
 
     Raises:
         MidiError: there is nothing to read.
@@ -55,7 +55,7 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
         pedal: `extend` lets notes ring while the sustain pedal of their channel is down, `drop` ends them at key up.
 
     Returns:
-        The score, and counts of repairs.
+        The `Score`, and a `ReadReport` with counts of repairs.
 
     Raises:
         MidiError: there is nothing to read; the message is one line without the path.

@@ -22,9 +22,11 @@ MAX_TEXT_BYTES = 1_000_000  # of a text: mido, with which others read files, ref
 # By SMPTE's number of frames a second, 29 for 29.97: frames counted, and microseconds of a quarter of half as many
 FRAMES = {24: (24, 500_000), 25: (25, 500_000), 29: (30, 500_500), 30: (30, 500_000)}
 
-DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}  # by the upper half of a status byte
+# Numbers of data bytes: of channel messages by the upper half of the status byte, of system messages by the byte
+DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
-SYSEX, SYSEX_MORE, META = 0xF0, 0xF7, 0xFF
+SYSEX, SYSEX_MORE, META = 0xF0, 0xF7, 0xFF  # status bytes
+# Types of meta events
 TEXT, NAME, LYRIC, MARKER, LAST_TEXT = 0x01, 0x03, 0x05, 0x06, 0x0F  # all kinds from TEXT to LAST_TEXT are texts
 PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x21, 0x2F, 0x51, 0x58, 0x59
 SMPTE_OFFSET, SEQUENCER = 0x54, 0x7F  # when a track begins; what a sequencer keeps for itself
@@ -57,8 +59,8 @@ class MidiScan:
         smpte_tempo_us: microseconds of a quarter where time is counted in frames, else 0; two ticks then make one of
             the file's.
         data: uint8, the file's bytes and LONGEST_STEP zeros.
-        tracks: offset of each track's first event.
-        events: int64, ascending, offsets of all events.
+        tracks: offset in `data` of each track's first event.
+        events: int64, ascending, offsets in `data` of all events.
     """
 
     kind: int
@@ -74,10 +76,10 @@ def scan_midi(data: bytes, report: ReadReport) -> MidiScan:
 
     Args:
         data: bytes of the file.
-        report: counts repaired and skipped parts.
+        report: `ReadReport` that counts repaired and skipped parts.
 
     Returns:
-        The scan, of at least one track.
+        The `MidiScan`, of at least one track.
 
     Raises:
         MidiError: the file is too large, or has no header or no track.

@@ -18,7 +18,7 @@ from helicon.formats.read_report import ReadReport
 from helicon.formats.score import Messages, Text
 
 UNKNOWN_VELOCITY = 64  # of a key-up, from keyboards that do not measure it
-# By status byte
+# By status byte: True for channel messages, and for those of two data bytes
 _OF_CHANNEL = np.isin(np.arange(256) & 0xF0, list(DATA_BYTES))
 _HAS_VALUE = np.isin(np.arange(256) & 0xF0, [status for status, size in DATA_BYTES.items() if size == 2])
 
@@ -28,12 +28,12 @@ class Events:
     """Events of a file, in its order.
 
     Attributes:
-        messages: channel messages.
-        ends: int64 [T], last tick of each track.
-        tempos: as of `Score`.
-        metres: as of `Score`.
-        keys: as of `Score`.
-        texts: titles, lyrics, markers and other texts.
+        messages: channel `Messages`.
+        ends: int64 [T], last tick of each of the T tracks.
+        tempos: rows as of `Score`.
+        metres: rows as of `Score`.
+        keys: rows as of `Score`.
+        texts: `Text`s: titles, lyrics, markers and other texts.
     """
 
     messages: Messages
@@ -44,7 +44,11 @@ class Events:
     texts: list[Text]
 
     def in_turn(self, first_tempo_us: int) -> Events:
-        """Return the tracks one after another, each of which begins with this tempo and `resets`."""
+        """Return the tracks one after another, each of which begins with a tempo and with `resets`.
+
+        Args:
+            first_tempo_us: this tempo, in microseconds a quarter.
+        """
         start = np.cumsum(self.ends) - self.ends
         later = self._with_ticks(lambda tick, track: tick + start[track])
         messages = Messages.joined([resets(later.messages, start), later.messages])
@@ -54,7 +58,11 @@ class Events:
         return replace(later, messages=messages, tempos=tempos[np.lexsort((tempos[:, 1], tempos[:, 0]))])
 
     def in_frames(self, tempo_us: int) -> Events:
-        """Return the events at this one tempo, with ticks doubled, as SMPTE time needs."""
+        """Return the events at one tempo, with ticks doubled, as SMPTE time needs.
+
+        Args:
+            tempo_us: this tempo, in microseconds a quarter.
+        """
         twice = self._with_ticks(lambda tick, _: 2 * tick)
         return replace(twice, tempos=np.array([[0, 0, tempo_us]], np.int64))
 
@@ -78,11 +86,11 @@ def read_events(scan: MidiScan, report: ReadReport) -> Events:
     """Decode all events of a scan.
 
     Args:
-        scan: offsets of the events.
-        report: counts dropped events and data bytes above 127, which are read as 127.
+        scan: `MidiScan` with the offsets of the events.
+        report: `ReadReport` that counts dropped events and data bytes above 127, which are read as 127.
 
     Returns:
-        The events, in the order of the file.
+        The `Events`, in the order of the file.
     """
     data = scan.data
     delta, at = varints(data, scan.events)

@@ -32,16 +32,16 @@ MAX_POWER = 10  # of two, in the denominator of a metre: a 1024th note
 
 @dataclass(frozen=True, kw_only=True)
 class Metas:
-    """Meta events of a file, in its order.
+    """Meta events of a file, in its order; int arrays [M], M meta events.
 
     Attributes:
         data: uint8, the file's bytes.
-        place: [M] index among all events.
-        kind: [M] type byte.
-        content: [M] offset of the content.
-        length: [M] bytes of the content.
-        tick: [M].
-        track: [M].
+        place: index among all events.
+        kind: type byte.
+        content: offset of the content in `data`.
+        length: bytes of the content.
+        tick: time in ticks.
+        track: index of the track.
     """
 
     data: np.ndarray
@@ -57,30 +57,33 @@ class Metas:
 
         Args:
             kind: type byte.
-            size: bytes of content.
+            size: number of bytes of content.
 
         Returns:
-            Indices int64 [n] and contents int64 [n, size].
+            Indices int64 [n] of the n selected events, and the bytes of their contents, int64 [n, size].
         """
         which = np.flatnonzero((self.kind == kind) & (self.length == size))
         return which, self.data[self.content[which][:, None] + np.arange(size)].astype(np.int64)
 
     def tempos(self, report: ReadReport) -> np.ndarray:
-        """Return rows of `Score.tempos`; tempos of 0 are dropped and counted."""
+        """Return rows of `Score.tempos`, int64 [n, 3]; tempos of 0 are dropped and counted in a `ReadReport`."""
         which, byte = self.numbers(SET_TEMPO, 3)
         tempo_us = byte @ _BIG_ENDIAN
         report.add("tempos of 0 ignored", len(tempo_us) - int(np.count_nonzero(tempo_us)))
         return self._rows(which, tempo_us[:, None], tempo_us > 0)
 
     def metres(self, report: ReadReport) -> np.ndarray:
-        """Return rows of `Score.metres`; impossible ones are dropped and counted."""
+        """Return rows of `Score.metres`, int64 [n, 6]; impossible ones are dropped and counted in a `ReadReport`."""
         which, byte = self.numbers(TIME_SIGNATURE, 4)
         good = (byte[:, 0] > 0) & (byte[:, 1] <= MAX_POWER)
         report.add("bad time signatures", len(good) - int(np.count_nonzero(good)))
         return self._rows(which, byte, good)
 
     def keys(self, report: ReadReport) -> np.ndarray:
-        """Return rows of `Score.keys`; impossible ones, for which other programs may refuse a file, are dropped."""
+        """Return rows of `Score.keys`, int64 [n, 4]; impossible ones are dropped and counted in a `ReadReport`.
+
+        Other programs may refuse a file with such a key.
+        """
         which, byte = self.numbers(KEY_SIGNATURE, 2)
         byte[:, 0] = (byte[:, 0] + 128) % 256 - 128  # a signed byte
         good = (np.abs(byte[:, 0]) <= 7) & (byte[:, 1] <= 1)
@@ -89,7 +92,11 @@ class Metas:
         return self._rows(which, byte, good)
 
     def texts(self, report: ReadReport) -> list[Text]:
-        """Return the first MAX_TEXTS texts of all kinds of at most MAX_TEXT_BYTES."""
+        """Return the first MAX_TEXTS `Text`s, of any kind, of at most MAX_TEXT_BYTES each, in the order of the file.
+
+        Args:
+            report: `ReadReport` that counts later ones.
+        """
         which = np.flatnonzero((self.kind >= TEXT) & (self.kind <= LAST_TEXT) & (self.length <= MAX_TEXT_BYTES))
         report.add(f"texts after the first {MAX_TEXTS:,} dropped", max(len(which) - MAX_TEXTS, 0))
         which, data = which[:MAX_TEXTS], self.data.tobytes()
@@ -101,7 +108,7 @@ class Metas:
         ]
 
     def count_unread(self, report: ReadReport) -> None:
-        """Count meta events of the kinds that are dropped."""
+        """Count in a `ReadReport` the meta events of the kinds that are dropped."""
         count = np.bincount(self.kind, minlength=256)
         count[_READ] = 0
         for kind, name in ((SMPTE_OFFSET, "SMPTE offsets"), (SEQUENCER, "sequencers' own events")):
@@ -120,10 +127,10 @@ def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         data: uint8, the file's bytes.
-        at: [n] offsets where the numbers begin.
+        at: int [n], offsets in `data` where the numbers begin.
 
     Returns:
-        Numbers int64 [n] and the offsets [n] after them.
+        The n numbers, int64 [n], and the offsets after them, int [n].
     """
     byte = data[at]
     value, at = (byte & 0x7F).astype(np.int64), at + 1

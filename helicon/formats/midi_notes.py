@@ -14,10 +14,10 @@ from helicon.formats.score import DRUMS, Messages, Notes, narrow
 
 PEDAL_DOWN = 64  # the value from which on the pedal is down
 PITCHES = 128  # of MIDI
-_NEVER = np.iinfo(np.int64).max
+_NEVER = np.iinfo(np.int64).max  # tick of what never comes
 _RANK = np.full(16, 2, np.uint8)  # at one tick, by kind
 _RANK[[PART_MODE, PROGRAM_CHANGE]] = 0, 1
-# By kind, and by number of a control
+# True for messages that affect notes: by kind, and by number of a control
 _MATTERS = np.isin(np.arange(16), [NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, PART_MODE])
 _CONTROL_MATTERS = np.isin(np.arange(128), [SUSTAIN, RESET, BANK])
 
@@ -30,13 +30,13 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
     track where its key went down.
 
     Args:
-        messages: messages in the order of the file.
-        ends: [T] last tick of each track.
-        extend: pedals hold notes.
-        report: counts repairs and ambiguities.
+        messages: channel `Messages` in the order of the file.
+        ends: int64 [T], last tick of each of the T tracks.
+        extend: True if pedals hold notes.
+        report: `ReadReport` that counts repairs and ambiguities.
 
     Returns:
-        The notes, sorted by onset, program and pitch.
+        The `Notes`, sorted by onset, program and pitch.
     """
     track_parts = own_tracks(messages)
     messages = in_time(messages)
@@ -71,7 +71,7 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
 
 
 def in_time(messages: Messages) -> Messages:
-    """Return the messages that affect notes, by time; at one tick system messages, then banks, then programs."""
+    """Return those of `Messages` that affect notes, by time; at one tick system messages, then banks, then programs."""
     matters, rank = _MATTERS[messages.kind], _RANK[messages.kind]
     controls = np.flatnonzero(messages.kind == CONTROL)
     number = messages.number[controls]

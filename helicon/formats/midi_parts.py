@@ -26,18 +26,18 @@ from helicon.formats.general_midi import (
 from helicon.formats.read_report import ReadReport
 from helicon.formats.score import DRUMS, Messages
 
-XG_EFFECTS, XG_DRUMS, GM2_DRUMS, GM2_MELODY = 126, 127, 120, 121  # banks
-DRUM_BANKS = (XG_EFFECTS, XG_DRUMS, GM2_DRUMS)
+XG_EFFECTS, XG_DRUMS, GM2_DRUMS, GM2_MELODY = 126, 127, 120, 121  # banks, of Yamaha's XG and of General MIDI 2
+DRUM_BANKS = (XG_EFFECTS, XG_DRUMS, GM2_DRUMS)  # banks whose programs are drum kits
 
 
 class Parts:
     """Lookups of the last or next message within a part, or within a channel that no part has for itself.
 
     Attributes:
-        messages: messages in order of time.
-        channel: [E].
-        part: [E], below `parts`; the channel itself, below `channels`, where it has no part.
-        shared: some track is a part of its own.
+        messages: the E `Messages` in order of time.
+        channel: int [E], channel of each message.
+        part: int [E], part of each message, below `parts`; the channel itself, below `channels`, where it has no part.
+        shared: True if some track is a part of its own.
     """
 
     def __init__(self, messages: Messages, own_codes: np.ndarray) -> None:
@@ -60,12 +60,12 @@ class Parts:
         """Find the last message before each index, among some messages and within a part.
 
         Args:
-            which: indices of the messages to search, ascending.
-            at: [N] indices before which to search.
-            of: [N] indices of messages; the search is within their parts.
+            which: int, indices of the messages to search, ascending.
+            at: int [N], N indices before which to search.
+            of: int [N], indices of messages; the search is within their parts.
 
         Returns:
-            [N] indices of messages; -1 for none.
+            int [N], indices of messages; -1 for none.
         """
         return self._heard(_last, which, at, of)
 
@@ -73,12 +73,12 @@ class Parts:
         """Find the first message after each index, among some messages and within a part.
 
         Args:
-            which: indices of the messages to search, ascending.
-            at: [N] indices after which to search.
-            of: [N] indices of messages; the search is within their parts.
+            which: int, indices of the messages to search, ascending.
+            at: int [N], N indices after which to search.
+            of: int [N], indices of messages; the search is within their parts.
 
         Returns:
-            [N] indices of messages; E for none.
+            int [N], indices of messages; E, their number, for none.
         """
         return self._heard(_next, which, at, of)
 
@@ -107,11 +107,11 @@ class Parts:
         """Look up the program of each note.
 
         Args:
-            on: [N] indices of messages where keys go down.
-            report: counts notes that take the program of another track.
+            on: int [N], indices of the N messages where keys go down.
+            report: `ReadReport` that counts notes that take the program of another track.
 
         Returns:
-            [N] programs, 0-127, or DRUMS.
+            int [N], General MIDI programs, 0-127, or DRUMS.
         """
         messages = self.messages
         changes = np.flatnonzero(messages.kind == PROGRAM_CHANGE)
@@ -140,7 +140,14 @@ class Parts:
 
 
 def own_tracks(messages: Messages) -> np.ndarray:
-    """Return codes (track and channel), ascending, of tracks that are parts; fastest for messages in file order."""
+    """Find the tracks that are parts; fastest for messages in file order.
+
+    Args:
+        messages: channel `Messages`.
+
+    Returns:
+        Codes of such tracks on a channel, int64, ascending: track * ALL_CHANNELS + channel.
+    """
     changes = np.flatnonzero(messages.kind == PROGRAM_CHANGE)
     if not len(changes) or not messages.track.any():
         return np.zeros(0, np.int64)

@@ -25,11 +25,11 @@ def resets(messages: Messages, start: np.ndarray) -> Messages:
     placed before the track's own.
 
     Args:
-        messages: messages of tracks that follow one another.
-        start: [T] tick where each track begins.
+        messages: channel `Messages` of T tracks that follow one another.
+        start: int64 [T], tick where each track begins.
 
     Returns:
-        The added messages only.
+        The added `Messages` only.
     """
     code = messages.track * ALL_CHANNELS + messages.channel
     used = _of_later_tracks(np.concatenate([code, code + ALL_CHANNELS]), len(start))

@@ -39,10 +39,10 @@ def write_midi(score: Score, path: Path | str, *, text: str = "", seconds: float
     Overlapping notes of one channel and pitch are read back first in, first out: MIDI cannot say more.
 
     Args:
-        score: music to write.
-        path: target.
+        score: `Score` to write.
+        path: path of the file.
         text: text event that `read_midi` returns in its report.
-        seconds: end of the first track, where the piece lasts longer than its notes.
+        seconds: end of the first track in seconds, where the piece lasts longer than its notes.
 
     Raises:
         MidiError: MIDI cannot hold a text or a rest of this length.

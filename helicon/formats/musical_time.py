@@ -29,14 +29,14 @@ class TempoMap:
         self._at_s = np.concatenate([[0.0], np.cumsum(np.diff(self._tick) * self._tick_s[:-1])])
 
     def seconds(self, ticks: np.ndarray | int) -> np.ndarray:
-        """Return the times of ticks in seconds, float64 of the same shape."""
+        """Return the times in seconds of ticks (int or int array), float64 of the same shape."""
         if len(self._tick) == 2 and not self._tick[1]:  # one tempo throughout
             return ticks * self._tick_s[1]
         i = np.searchsorted(self._tick, ticks, side="right") - 1
         return self._at_s[i] + (ticks - self._tick[i]) * self._tick_s[i]
 
     def ticks(self, seconds: np.ndarray | float) -> np.ndarray:
-        """Return the nearest ticks to times in seconds, int64 of the same shape."""
+        """Return the ticks nearest to times in seconds (float or float array), int64 of the same shape."""
         i = np.searchsorted(self._at_s, seconds, side="right") - 1
         return self._tick[i] + np.rint((seconds - self._at_s[i]) / self._tick_s[i]).astype(np.int64)
 
@@ -45,12 +45,12 @@ def bars(ticks: np.ndarray, metres: np.ndarray, ticks_per_quarter: int) -> np.nd
     """Number the bar of each tick from 0; a metre begins a new bar, and 4/4 holds before the first metre.
 
     Args:
-        ticks: int64 [N].
-        metres: int64 [n, 6] in any order; the last one at a tick holds.
+        ticks: int64 [N], N times in ticks.
+        metres: int64 [n, 6], n rows of `Score.metres` in any order; the last one at a tick holds.
         ticks_per_quarter: ticks of a quarter note.
 
     Returns:
-        int64 [N].
+        int64 [N], number of the bar of each tick.
     """
     metres = metres[np.argsort(metres[:, 0], kind="stable")]
     start = np.concatenate([[0], metres[:, 0]])

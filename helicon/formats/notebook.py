@@ -11,12 +11,15 @@ SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav", ".flac"
 
 
 def shown_as(path: Path) -> str:
-    """Return `image` or `audio` for a file that a browser shows or plays, else an empty string."""
+    """Return, by the suffix of a path, `image` or `audio` for a file that a browser shows or plays, else ''."""
     return SHOWN.get(path.suffix, "").partition("/")[0]
 
 
 def html_of(paths: Iterable[Path]) -> str:
-    """Return the last picture (the largest of a preview) and the first sound; empty where there is neither."""
+    """Return HTML of the last picture (the largest of a preview) and the first sound of paths, with the files embedded.
+
+    The text is empty where there is neither.
+    """
     files = list(paths)
     pictures = [_tag(path) for path in files if shown_as(path) == "image"]
     sounds = [_tag(path) for path in files if shown_as(path) == "audio"]
@@ -27,23 +30,23 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Format an HTML table.
 
     Args:
-        heads: titles of the columns.
+        heads: titles of the columns, as text.
         rows: cells of each row, shown by `str`.
 
     Returns:
-        A `<table>` element.
+        A `<table>` element as text.
     """
     lines = [_row("th", heads), *(_row("td", row) for row in rows)]
     return f"<table>{''.join(lines)}</table>"
 
 
 def html_figures(figures: Mapping[str, object]) -> str:
-    """Format a table of names and values, numbers to four digits."""
+    """Format a table of names and values as an HTML `<table>`, numbers to four digits."""
     return html_table(("", ""), [(name, plain(value)) for name, value in figures.items()])
 
 
 def html_lines(lines: Iterable[str]) -> str:
-    """Format printed lines as preformatted text, so that columns stay aligned."""
+    """Format printed lines as preformatted HTML text, so that columns stay aligned."""
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
 
 

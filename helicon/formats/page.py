@@ -1,4 +1,7 @@
-"""Result page: one HTML file that opens from disk, without scripts and without network access."""
+"""Result page: one HTML file that opens from disk, without scripts and without network access.
+
+The HTML is in `templates/page.html`, its style in `templates/page.css`.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +51,13 @@ def write_page(
     """Write a result page, atomically; empty sections are left out.
 
     Args:
-        path: target.
+        path: path of the HTML file.
         title: heading of the page.
         intro: a paragraph below it, whose line ends are kept.
-        items: results, in a grid.
-        figures: (caption, image path).
+        items: `PageItem`s, results in a grid.
+        figures: (caption, path of a picture relative to the page's folder).
         settings: rows of a table, name -> value.
-        next_steps: commands, each in a box.
+        next_steps: command lines, each in a box.
 
     Raises:
         ValueError: an image, audio or file path is not relative to the page's folder, and would break when the folder

@@ -29,6 +29,7 @@ _COLORS = (  # one for each family, in their order: those most often heard toget
 )  # fmt: skip
 LONGEST_LABEL, MAX_WRITTEN = 16, 20  # characters of a label, and labels whose counts are written into a picture
 MAX_SHOWN = 1e30  # of what is drawn as a curve, for Matplotlib squares it
+# Colours of curves, in their order
 LINES = ("#2f6fb7", "#d64541", "#2e9e5b", "#e08214", "#8c6bb1", "#7a4a2b")
 
 
@@ -38,8 +39,8 @@ def piano_roll(score: Score, path: str | os.PathLike[str]) -> None:
     Louder notes are more opaque. Drums have a strip below, a row for each drum.
 
     Args:
-        score: music to draw.
-        path: target.
+        score: `Score` to draw.
+        path: path of the PNG.
     """
     figure = new_figure(4.6)
     pitched, drums = score.program != DRUMS, score.program == DRUMS
@@ -72,7 +73,7 @@ def curves(
     Args:
         series: name -> (steps, values); of many points a running mean is drawn over the faint values. Values that are
             not finite or too large to draw are left out.
-        path: target.
+        path: path of the PNG.
         label: of the vertical axis, with its unit.
         levels: name -> value of a reference such as a baseline, drawn as a dashed line.
     """
@@ -102,9 +103,9 @@ def confusion(counts_KK: ArrayLike, labels: Sequence[str], path: str | os.PathLi
     """Write a confusion matrix as a PNG, 1000 pixels wide; colours show each row's shares.
 
     Args:
-        counts_KK: counts, a row for each true label, a column for each predicted one.
+        counts_KK: counts [K, K], a row for each true label, a column for each predicted one.
         labels: names of the K labels, in order.
-        path: target.
+        path: path of the PNG.
     """
     counts = np.asarray(counts_KK)
     figure = new_figure(min(20.0, 2.0 + 0.45 * len(labels)))
@@ -185,7 +186,7 @@ def _legend(figure: Figure, families: list[str]) -> None:
 
 
 def new_figure(height: float) -> Figure:
-    """Return an empty figure, 1000 pixels wide and 100 pixels high per unit of `height`."""
+    """Return an empty Matplotlib figure, 1000 pixels wide and 100 pixels high per unit of `height`."""
     import_matplotlib()
     from matplotlib.figure import Figure
 
@@ -193,7 +194,7 @@ def new_figure(height: float) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Style axes: a faint grid and no frame."""
+    """Style Matplotlib axes in place: a faint grid and no frame."""
     axes.set_facecolor("white")
     axes.grid(color=_FAINT, linewidth=0.8)
     axes.set_axisbelow(True)

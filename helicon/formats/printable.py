@@ -23,7 +23,7 @@ def printable(text: object, limit: int | None = None) -> str:
         limit: greatest length in characters, kept by leaving out the middle; None for any.
 
     Returns:
-        The line.
+        The line as text.
     """
     line = _cut(str(text), limit)
     return line if line.isprintable() else _cut("".join(map(_character, line)), limit)
@@ -45,7 +45,7 @@ def print_text(text: object, file: TextIO | None = None) -> None:
 
     Args:
         text: anything that `str` takes, of one or more lines.
-        file: target; standard output unless given.
+        file: open text file; standard output unless given.
 
     Raises:
         OSError: the file cannot be written to; the error names standard output.

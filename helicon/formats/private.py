@@ -10,7 +10,7 @@ import stat
 import sys
 from pathlib import Path
 
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH  # bits of a mode
 # Advice at the end of messages
 NAME_ANOTHER = "set HELICON_CACHE to a folder of yours"
 
@@ -20,7 +20,7 @@ class NotPrivateError(ValueError):
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder with mode 0700, or check an existing one.
+    """Create a folder with mode 0700, or check an existing one; return its path.
 
     Raises:
         NotPrivateError: `folder` is a file, or another user owns it or can write to it.
@@ -36,7 +36,9 @@ def private_folder(folder: Path) -> Path:
 
 
 def open_private(file: Path) -> int:
-    """Open a regular file and return its descriptor; the checked file is the one read, even if its name is replaced.
+    """Open the regular file at a path for reading and return its descriptor, an int.
+
+    The checked file is the one read, even if its name is replaced.
 
     Raises:
         NotPrivateError: a link, no regular file, or a file that another user owns or can write to.

@@ -44,14 +44,18 @@ _redirected: ContextVar[Any] = ContextVar("_redirected", default=None)
 
 
 def stream() -> Any:
-    """Return the file that progress is currently written to."""
+    """Return the open text file that progress is currently written to, standard error unless redirected."""
     target = _redirected.get()
     return sys.stderr if target is None else target
 
 
 @contextmanager
 def progress_to(where: Progress) -> Iterator[None]:
-    """Redirect progress and the messages of training libraries to `where` for the time of the block."""
+    """Redirect progress and the messages of training libraries for the time of the block.
+
+    Args:
+        where: open text file, or function of a line; None for no messages.
+    """
     if where is None or not isinstance(where, Writable):
         where = _Lines(where or (lambda line: None))
     before = _redirected.set(where)
@@ -67,7 +71,7 @@ def is_redirected() -> bool:
 
 
 def log(line: object) -> None:
-    """Print a progress message."""
+    """Print a progress message: anything that `str` takes, of one or more lines."""
     print_text(line, stream())
 
 
@@ -76,9 +80,9 @@ def bar(over: Iterable[Any] | None = None, *, of: str, unit: str, total: int | N
 
     Args:
         over: iterable to wrap and count; None for manual updates.
-        of: label.
-        unit: of the count.
-        total: number of steps, where `over` has no length.
+        of: label at its start.
+        unit: unit of the count, such as `tokens` or `s`.
+        total: count at the end, where `over` has no length.
 
     Returns:
         A `tqdm` bar.

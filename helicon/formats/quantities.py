@@ -17,7 +17,7 @@ def quantity(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration of at least 0 s in its two largest units: `0.25 s`, `42 s`, `6 min 40 s`, `2 h 5 min`."""
+    """Return seconds, at least 0, as text in the two largest units: `0.25 s`, `42 s`, `6 min 40 s`, `2 h 5 min`."""
     if seconds < 9.5:
         return f"{seconds:.2g} s"
     minutes, second = divmod(round(seconds), 60)

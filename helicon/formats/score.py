@@ -42,12 +42,12 @@ class Columns:
     """Dataclass of arrays of one length."""
 
     def take(self: _Columns, which: np.ndarray | slice) -> _Columns:
-        """Return the selected rows, in the order of the selection."""
+        """Return the rows selected by int indices, a bool mask or a slice, in the order of the selection."""
         return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})  # type: ignore[arg-type]
 
     @staticmethod
     def joined(parts: list[_Columns]) -> _Columns:
-        """Concatenate the rows of all parts."""
+        """Concatenate the rows of all parts, a list of objects of one class, into an object of it."""
         columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(parts[0])}  # type: ignore[arg-type]
         return type(parts[0])(**{name: np.concatenate(values) for name, values in columns.items()})
 
@@ -57,9 +57,9 @@ class Messages(Columns):
     """Channel messages of MIDI, integer arrays [M].
 
     Attributes:
-        tick: time.
+        tick: time in ticks.
         track: index of the track.
-        channel: 16 for each port.
+        channel: 0 .. 15 of the first port, 16 more for each further one.
         kind: upper half of the status byte.
         number: first data byte, such as a pitch.
         value: second data byte, such as a velocity.
@@ -76,7 +76,7 @@ class Messages(Columns):
 
     @staticmethod
     def of(rows: list[tuple[int, ...]]) -> Messages:
-        """Build messages from rows of the seven values."""
+        """Build messages from tuples of ints (tick, track, channel, kind, number, value, place), one a message."""
         columns = np.array(rows, np.int64).reshape(-1, 7).T
         return Messages(**{column.name: values for column, values in zip(fields(Messages), columns)})
 
@@ -86,15 +86,15 @@ class Notes(Columns):
     """Notes, integer arrays [N], sorted by onset, then program, then pitch.
 
     Attributes:
-        onset_tick: key down.
-        off_tick: key up.
-        end_tick: end of the sound, later than `off_tick` if a pedal holds it.
+        onset_tick: tick of the key down.
+        off_tick: tick of the key up.
+        end_tick: tick where the sound ends, later than `off_tick` if a pedal holds it.
         pitch: 0-127.
         velocity: 1-127.
-        program: 0-127, or DRUMS.
-        track: track of the key down.
-        off_track: track of the key up.
-        channel: 16 for each port.
+        program: of General MIDI, 0-127, or DRUMS.
+        track: index of the track of the key down.
+        off_track: index of the track of the key up.
+        channel: 0 .. 15 of the first port, 16 more for each further one.
         on_place: rank of the key down in the file, as `Messages.place`; 0 without a file.
         off_place: rank of the key up, likewise.
     """
@@ -126,13 +126,13 @@ class Score:
 
     Attributes:
         ticks_per_quarter: ticks of a quarter note.
-        notes: sorted notes.
-        tracks: names and ends.
+        notes: sorted `Notes`.
+        tracks: a `Track` each: name and end.
         tempos: int64 [n, 3], columns as in `musical_time`.
         metres: int64 [n, 6], columns as in `musical_time`.
         keys: int64 [n, 4]: tick, track, sharps (flats are negative), 1 for minor.
-        messages: programs, pedal, other controllers, bends, pressure.
-        texts: lyrics, markers and others.
+        messages: `Messages`: programs, pedal, other controllers, bends, pressure.
+        texts: `Text`s: lyrics, markers and others.
         label: composer, genre or folder of the piece.
     """
 
@@ -151,32 +151,32 @@ class Score:
 
     @property
     def pitch(self) -> np.ndarray:
-        """MIDI pitches [N], 0-127."""
+        """MIDI pitches of the N notes, integers [N], 0-127."""
         return self.notes.pitch
 
     @property
     def velocity(self) -> np.ndarray:
-        """Velocities [N], 1-127."""
+        """Velocities of the N notes, integers [N], 1-127."""
         return self.notes.velocity
 
     @property
     def program(self) -> np.ndarray:
-        """General MIDI programs [N], 0-127, or DRUMS."""
+        """General MIDI programs of the N notes, integers [N], 0-127, or DRUMS."""
         return self.notes.program
 
     @cached_property
     def clock(self) -> TempoMap:
-        """Conversion of ticks to seconds and back."""
+        """Conversion of ticks to seconds and back, a `TempoMap`."""
         return TempoMap(self.tempos, self.ticks_per_quarter)
 
     @cached_property
     def onset_s(self) -> np.ndarray:
-        """Onsets in seconds, float64 [N], ascending."""
+        """Onsets of the N notes in seconds, float64 [N], ascending."""
         return self.clock.seconds(self.notes.onset_tick)
 
     @cached_property
     def end_s(self) -> np.ndarray:
-        """Ends in seconds, float64 [N], later than `onset_s`."""
+        """Ends of the N notes in seconds, float64 [N], later than `onset_s`."""
         end_s = self.clock.seconds(self.notes.end_tick)
         return np.where(end_s > self.onset_s, end_s, self.onset_s + SHORTEST_S)
 
@@ -193,7 +193,7 @@ class Score:
 
     @property
     def bars(self) -> np.ndarray:
-        """Bar of each onset, counted from 0, int64 [N]."""
+        """Bar of the onset of each of the N notes, counted from 0, int64 [N]."""
         return bars(self.notes.onset_tick, self.metres, self.ticks_per_quarter)
 
     @staticmethod
@@ -207,16 +207,16 @@ class Score:
         rounded to ticks; every note has at least one. The first track holds no notes.
 
         Args:
-            onset_s: [N] seconds.
-            end_s: [N] seconds.
-            pitch: [N] MIDI pitches.
-            velocity: [N] 1-127.
-            program: [N] 0-127, or DRUMS.
+            onset_s: [N], onsets of N notes in seconds.
+            end_s: [N], their ends in seconds.
+            pitch: [N], MIDI pitches, 0-127.
+            velocity: [N], 1-127.
+            program: [N], of General MIDI, 0-127, or DRUMS.
             tempo_bpm: quarters a minute.
             label: label of the piece.
 
         Returns:
-            A score of FINE ticks a quarter.
+            A `Score` of FINE ticks a quarter.
         """
         tempo_us = min(max(round(60e6 / tempo_bpm), 1), MAX_TEMPO_US)
         ticks_per_second = FINE * 1e6 / tempo_us
@@ -257,7 +257,7 @@ class Score:
         )
 
     def at_tempo(self, tempo_bpm: float) -> Score:
-        """Return the notes alone, sounding as before, with ticks of another tempo (quarters a minute)."""
+        """Return a `Score` of the notes alone, sounding as before, with ticks of another tempo (quarters a minute)."""
         columns = (self.onset_s, self.end_s, self.pitch, self.velocity, self.program)
         return Score.of(*columns, tempo_bpm=tempo_bpm, label=self.label)
 
@@ -278,7 +278,7 @@ class Score:
             end_s: end in seconds, exclusive; longer notes are cut there.
 
         Returns:
-            The notes with onsets in [start_s, end_s).
+            A `Score` of the notes with onsets in [start_s, end_s).
         """
         fine = self.finer()
         start, end = fine.clock.ticks(np.array([start_s, end_s])).tolist()
@@ -313,5 +313,5 @@ class Score:
 
 
 def narrow(numbers: np.ndarray) -> np.ndarray:
-    """Cast whole numbers from 0 on to the smallest type that holds them: NumPy sorts up to 16 bits in linear time."""
+    """Cast an array of ints from 0 on to the smallest type that holds them: NumPy sorts 16 bits in linear time."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))

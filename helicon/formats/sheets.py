@@ -23,7 +23,7 @@ def enlarged(pixels_HWC: np.ndarray, smallest: int = 256) -> np.ndarray:
     """Enlarge a small picture by a whole factor, without interpolation.
 
     Args:
-        pixels_HWC: uint8 [H, W, 3].
+        pixels_HWC: uint8 [H, W, 3], H rows of W pixels.
         smallest: pixels that the longer side has at least afterwards.
 
     Returns:
@@ -40,9 +40,9 @@ def contact_sheet(
     """Write pictures in a grid as a PNG; small ones are `enlarged`, each is centred in its cell.
 
     Args:
-        pictures: uint8 [H, W, 3] each, of any sizes.
-        path: target.
-        columns: of the grid; chosen for a nearly square sheet unless given.
+        pictures: uint8 [H, W, 3] each, H rows of W pixels, of any sizes.
+        path: path of the PNG.
+        columns: number of columns of the grid; chosen for a nearly square sheet unless given.
         smallest: pixels that a picture's longer side has at least.
 
     Raises:
@@ -55,8 +55,8 @@ def before_and_after(pairs: Sequence[tuple[np.ndarray, np.ndarray]], path: Path 
     """Write pairs of pictures in a grid as a PNG, the first picture of each pair left, the second right.
 
     Args:
-        pairs: (before, after), uint8 [H, W, 3] each.
-        path: target.
+        pairs: (before, after), uint8 [H, W, 3] each, H rows of W pixels.
+        path: path of the PNG.
 
     Raises:
         ValueError: there is no pair.

@@ -24,6 +24,7 @@ COLUMNS = 480  # of a spectrogram
 MOMENTS = 4  # windows that a column is the mean of: of hours of sound no more is looked at
 WIDEST = 4096  # samples of a window
 RANGE_DB = 80.0  # from the brightest colour to the darkest
+# On the axis of frequencies
 _TICKS_HZ = (100, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000)
 _LEAST_S = 1e-3  # width of the picture of a single sample
 
@@ -36,8 +37,8 @@ def spectrogram_pairs(
     A row for each pair, before left and after right.
 
     Args:
-        pairs: (title, before [S, C], after [S, C], samples a second).
-        path: target.
+        pairs: (title, before, after, samples a second), sounds as float [S, C], S samples of C channels.
+        path: path of the PNG.
 
     Raises:
         ValueError: there is no pair, or a sound has no sample.
@@ -67,9 +68,9 @@ def sound_picture(samples: np.ndarray, rate: int, path: str | os.PathLike[str]) 
     """Write a sound's waveform over its mel spectrogram as a PNG, 1000 pixels wide.
 
     Args:
-        samples: float [S, C].
+        samples: float [S, C], S samples of C channels.
         rate: samples a second.
-        path: target.
+        path: path of the PNG.
 
     Raises:
         ValueError: there is no sample.

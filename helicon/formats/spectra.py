@@ -27,13 +27,13 @@ def spectrogram(x: Tensor, n_fft: int, hop: int, window: int | None = None) -> T
     Frame t is centred at sample t * hop. Ends are mirrored; a signal shorter than n_fft is zero-padded to it first.
 
     Args:
-        x: signals [..., S].
-        n_fft: samples of a transform.
-        hop: samples from frame to frame.
+        x: signals [..., S], S samples each.
+        n_fft: number of samples of a transform.
+        hop: number of samples from frame to frame.
         window: samples of the Hann window; n_fft unless given.
 
     Returns:
-        float32 [..., F, T], F = n_fft / 2 + 1, T = 1 + S // hop.
+        Magnitudes, float32 [..., F, T], of F = n_fft / 2 + 1 frequencies in T = 1 + S // hop frames.
     """
     with torch.autocast(x.device.type, enabled=False):
         flat = x.float().reshape(-1, x.shape[-1])
@@ -45,14 +45,17 @@ def spectrogram(x: Tensor, n_fft: int, hop: int, window: int | None = None) -> T
 
 
 def hz_to_mel(hz: Tensor) -> Tensor:
-    """Convert Hz to mel on Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz (15 mel), then logarithmic."""
+    """Convert frequencies in Hz, a tensor of any shape, to mel on Slaney's scale (Auditory Toolbox, 1998).
+
+    It is linear up to 1 kHz (15 mel), then logarithmic.
+    """
     return torch.where(
         hz < _KNEE_HZ, hz / _HZ_PER_MEL, 15 + torch.log(hz.clamp(min=_KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
     )  # fmt: skip
 
 
 def mel_to_hz(mel: Tensor) -> Tensor:
-    """Convert mel to Hz; inverse of `hz_to_mel`."""
+    """Convert mel, a tensor of any shape, to Hz; inverse of `hz_to_mel`."""
     return torch.where(mel < 15, mel * _HZ_PER_MEL, _KNEE_HZ * torch.exp((mel - 15) * _LOG_STEP))
 
 
@@ -67,11 +70,11 @@ def mel_filters(rate: int, n_fft: int, bands: int = BANDS, device: torch.device 
     Args:
         rate: samples a second.
         n_fft: samples of a transform.
-        bands: M.
+        bands: number M of mel bands.
         device: of the result.
 
     Returns:
-        float32 [M, F].
+        float32 [M, F], weights of F = n_fft / 2 + 1 frequencies.
     """
     top = hz_to_mel(torch.tensor(rate / 2, dtype=torch.float64)).item()
     edges_hz = mel_to_hz(torch.linspace(0, top, bands + 2, dtype=torch.float64))[:, None]
@@ -83,7 +86,7 @@ def mel_filters(rate: int, n_fft: int, bands: int = BANDS, device: torch.device 
 
 
 def mel_window(rate: int) -> int:
-    """Return the window in samples of about `WINDOW_S` seconds: a power of 2, at least 32."""
+    """Return the window of about `WINDOW_S` seconds at a sample rate, in samples: a power of 2, at least 32."""
     return max(32, 2 ** round(torch.tensor(WINDOW_S * rate).log2().item()))
 
 
@@ -91,14 +94,14 @@ def log_mel(x: Tensor, rate: int, n_fft: int | None = None, hop: int | None = No
     """Compute log10 mel magnitudes, at least log10(FLOOR).
 
     Args:
-        x: signals [..., S].
+        x: signals [..., S], S samples each.
         rate: samples a second.
         n_fft: samples of a transform; `mel_window` of the rate unless given.
         hop: samples from frame to frame; a quarter of n_fft unless given.
-        bands: M.
+        bands: number M of mel bands.
 
     Returns:
-        float32 [..., M, T].
+        float32 [..., M, T], T = 1 + S // hop frames.
     """
     n_fft = n_fft or mel_window(rate)
     magnitudes = spectrogram(x, n_fft, hop or n_fft // 4)
@@ -113,12 +116,12 @@ def mel_distance(a: Tensor, b: Tensor, rate: int) -> Tensor:
     The windows have the paper's sizes in samples at every rate: compare figures at equal rates only.
 
     Args:
-        a: signals [..., S].
-        b: signals [..., S].
+        a: signals [..., S], S samples each.
+        b: signals to compare with, [..., S].
         rate: samples a second.
 
     Returns:
-        Scalar: mean absolute difference of log10 mel magnitudes, summed over seven windows.
+        Scalar tensor: mean absolute difference of log10 mel magnitudes, summed over seven windows.
     """
     parts = [
         F.l1_loss(log_mel(a, rate, n_fft, bands=bands), log_mel(b, rate, n_fft, bands=bands))
@@ -134,11 +137,11 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     Deviations: clamped to -100 .. 100; 100 where both are silent (constant), -100 where one is, without a gradient.
 
     Args:
-        reference: signals [..., S].
-        estimate: signals [..., S].
+        reference: signals [..., S], S samples each.
+        estimate: signals to compare with, [..., S].
 
     Returns:
-        float32 [...].
+        dB of each signal, float32 [...].
     """
     with torch.autocast(reference.device.type, enabled=False):
         (s, s_silent), (e, e_silent) = _standardized(reference.float()), _standardized(estimate.float())

@@ -18,7 +18,7 @@ def suppress_output(needed: bool = True) -> Iterator[None]:
     Both belong to the whole process, hence a re-entrant lock: one thread at a time.
 
     Args:
-        needed: False makes this a no-op.
+        needed: True to suppress; False makes this a no-op.
     """
     if not needed:
         yield

@@ -37,11 +37,11 @@ def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
     Loud pieces are turned down, soft ones stay soft. Pitches above half the sample rate are silent.
 
     Args:
-        score: music to play.
+        score: `Score` to play.
         sample_rate: samples a second.
 
     Returns:
-        float32 [S] in [-1, 1], `TAIL_S` longer than the score; silence if it has no notes.
+        Mono samples, float32 [S] in [-1, 1], `TAIL_S` seconds longer than the score; silence if it has no notes.
     """
     mix_S = np.zeros(int(np.ceil((score.seconds + TAIL_S) * sample_rate)), np.float32)
     if not len(score):
@@ -67,7 +67,7 @@ def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
 
 
 def beginning(score: Score) -> Score:
-    """Cut a score to a preview: MAX_S of it, or less where its notes are too many or too long.
+    """Cut a `Score` to a preview, a `Score` of MAX_S seconds, or less where its notes are too many or too long.
 
     A final rest is left out.
     """
@@ -93,8 +93,8 @@ def write_wav(samples: np.ndarray, path: str | os.PathLike[str], sample_rate: in
     """Write samples as a 16-bit WAV file, atomically.
 
     Args:
-        samples: float [S] or [S, channels], in [-1, 1].
-        path: file with the suffix `.wav`.
+        samples: float [S], or [S, C] with C channels, S samples in [-1, 1].
+        path: path of the file, with the suffix `.wav`.
         sample_rate: samples a second.
     """
     write_audio(Sound(samples[:, None] if samples.ndim == 1 else samples, sample_rate), path)

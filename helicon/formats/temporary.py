@@ -26,14 +26,15 @@ def _host() -> str:
     return f"{zlib.crc32(f'{platform.node()} {numbers}'.encode()) & 0xFFFF:04x}"
 
 
-_HOST = _host()
+_HOST = _host()  # four hexadecimal digits
+# Names of `temporary_path`: stem, machine, process, random digits, suffix
 _NAME = re.compile(r"\..*-([0-9a-f]{4})-(\d+)-[0-9a-f]{12}(\.\w+)?", re.DOTALL)
 _OTHERS_S = 24 * 3600.0  # age from which a file of another machine is taken for abandoned
 _ours: set[str] = set()  # paths that this process is writing
 
 
 def temporary_path(target: Path) -> Path:
-    """Return a hidden path beside `target`, of the same suffix, whose name identifies this process."""
+    """Return a hidden path beside the path `target`, of the same suffix, whose name identifies this process."""
     name = f".{target.stem[:40]}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:12]}{target.suffix}"
     _ours.add(name)
     return target.with_name(name)
@@ -50,9 +51,10 @@ def remove_temporary(path: Path) -> None:
 
 @contextmanager
 def scratch_file(suffix: str) -> Iterator[Path]:
-    """Yield an empty file of this suffix in the system's temporary folder, with mode 0600; it is removed afterwards.
+    """Yield the path of an empty file of a suffix, such as `.mid`, with mode 0600; it is removed afterwards.
 
-    The first call of a process also removes files that killed processes left there.
+    The file is in the system's temporary folder. The first call of a process also removes files that killed processes
+    left there.
     """
     folder = Path(tempfile.gettempdir())
     clear_once(folder)
@@ -65,7 +67,7 @@ def scratch_file(suffix: str) -> Iterator[Path]:
 
 
 def clear_abandoned(folder: Path) -> list[Path]:
-    """Remove temporary files of killed processes directly in a folder and return their paths.
+    """Remove temporary files of killed processes directly in the folder at a path; return the list of their paths.
 
     Files of live processes, and of those that cannot be known to have ended, are kept.
     """
@@ -81,7 +83,7 @@ def clear_abandoned(folder: Path) -> list[Path]:
 
 @cache
 def clear_once(folder: Path) -> None:
-    """Call `clear_abandoned` for a folder once per process."""
+    """Call `clear_abandoned` for the path of a folder once per process."""
     clear_abandoned(folder)
 
 

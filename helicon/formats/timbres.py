@@ -15,7 +15,7 @@ class FamilyTimbre:
         harmonics: amplitudes of the fundamental, its octave, ...; the first is the largest, so that the pitch is clear.
         attack_s: rise time in seconds.
         release_s: fall time after the note's end, in seconds.
-        ring_s: time for a struck or plucked middle C to fall to 1/e, longer below and shorter above; None for tones
+        ring_s: seconds for a struck or plucked middle C to fall to 1/e, longer below and shorter above; None for tones
             that last as long as they are held.
         damping: decay rate of each further harmonic beyond the fundamental's, per second.
         vibrato: depth as a part of the frequency.
@@ -103,12 +103,12 @@ _SOUNDS_LIKE = {6: "guitar", 45: "guitar", 46: "guitar", 47: "percussive"}
 
 
 def family_of(program: int) -> str:
-    """Return the General MIDI family of a program, 0-127, or of DRUMS."""
+    """Return the name of the General MIDI family of a program, 0-127, or of DRUMS."""
     return FAMILY_NAMES[min(program, DRUMS) // 8]
 
 
 def timbre_of(program: int) -> FamilyTimbre:
-    """Return the synthesis parameters of a program, 0-127."""
+    """Return the `FamilyTimbre` that a program, 0-127, is synthesised with."""
     return FAMILIES[_SOUNDS_LIKE.get(program, family_of(program))]
 
 
@@ -118,11 +118,11 @@ class Drum:
 
     Attributes:
         name: row of the drum in a piano roll.
-        start_hz: initial frequency of the tone.
-        end_hz: final frequency of the tone.
+        start_hz: initial frequency of the tone in Hz.
+        end_hz: final frequency of the tone in Hz.
         tone: amplitude of the tone.
         noise: amplitude of the noise.
-        ring_s: time to fall to 1/e.
+        ring_s: time to fall to 1/e, in seconds.
         brightness: times the noise is differentiated, which removes low frequencies.
     """
 
@@ -155,6 +155,7 @@ def _skin(name: str, end_hz: float) -> Drum:
     return Drum(name=name, start_hz=1.5 * end_hz, end_hz=end_hz, tone=0.75, noise=0.06, ring_s=0.13)
 
 
+# By note number of General MIDI's percussion key map
 _DRUM_KIT: dict[int, Drum] = {
     35: _KICK, 36: _KICK, 37: _RIM, 38: _SNARE, 39: _CLAP, 40: _SNARE, 42: _HAT, 44: _HAT, 46: _OPEN_HAT,
     41: _skin("tom", 75), 43: _skin("tom", 90), 45: _skin("tom", 110), 47: _skin("tom", 130), 48: _skin("tom", 155),
@@ -168,5 +169,5 @@ DRUM_NAMES = tuple(dict.fromkeys(drum.name for drum in (*_DRUM_KIT.values(), _OT
 
 
 def drum_of(note: int) -> Drum:
-    """Return the drum of a note on the percussion channel."""
+    """Return the `Drum` of a note number, 0-127, on the percussion channel."""
     return _DRUM_KIT.get(note, _OTHER)

@@ -14,8 +14,10 @@ from typing import BinaryIO
 MAX_VALUES = 1 << 20  # numbers that all codebooks have; the encoders that there are make some ten thousand
 MAX_BYTES = 64 << 20  # of header pages, of which pictures of an album are a part
 HEADERS = 3  # packets: what it is, comments, setup
+# Head of a page (RFC 3533, section 6): mark, version, flags, position, stream, number, checksum, count of segments
 _PAGE = struct.Struct("<4sBBqLLLB")
 _CONTINUED = 1  # flag of a page that begins within a packet
+# By byte: the same bits from last to first
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -24,7 +26,7 @@ class VorbisError(ValueError):
 
 
 def check_vorbis(file: BinaryIO) -> None:
-    """Raise VorbisError if the codebooks of an OGG file are too large; other contents than Vorbis pass."""
+    """Raise VorbisError if codebooks of an OGG file, open in binary mode, are too large; others than Vorbis pass."""
     packets: list[bytes] = []
     for packet in _packets(file):
         packets.append(packet)

@@ -20,8 +20,8 @@ from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.json_files import parse_json
 from helicon.formats.printable import MAX_QUOTED, printable
 
+# Number formats in safetensors' names: those with fractions, and bytes of a number
 FLOATS = {"F64", "F32", "F16", "BF16"}
-# Bytes of a number
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 SIZES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 LONGEST_HEADER = 8_000_000  # bytes
@@ -33,17 +33,17 @@ class WeightsError(ValueError):
 
 
 class Claim(NamedTuple):
-    """Shape and number format of a tensor by the file's header."""
+    """Shape and number format, in safetensors' names such as `F32`, of a tensor by the file's header."""
 
     shape: tuple[int, ...]
     dtype: str
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors, atomically.
+    """Write named tensors as a safetensors file, atomically.
 
     Args:
-        path: target.
+        path: path of the file.
         tensors: name -> tensor on any device.
     """
     with atomic_write(path) as temporary:
@@ -51,7 +51,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def hash_weights(tensors: Mapping[str, Tensor]) -> str:
-    """Return a SHA-256 hash of names and values, 16 hexadecimal digits."""
+    """Return a SHA-256 hash, 16 hexadecimal digits, of the names and values of tensors, name -> tensor."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
@@ -65,10 +65,11 @@ def read_weights(
     """Read the tensors of a safetensors file.
 
     Args:
-        path: file.
-        expected: tensors with the names, shapes and kinds (floating or not) that the file must have; None for any.
+        path: path of the file.
+        expected: name -> tensor, with the names, shapes and kinds (floating or not) that the file must have; None for
+            any.
         device: of the result.
-        links: accept a symbolic link to a regular file.
+        links: True to accept a symbolic link to a regular file.
 
     Returns:
         Name -> tensor.
@@ -109,11 +110,11 @@ def read_header(path: Path, links: bool = False) -> dict[str, Claim]:
     Tensors must follow one another and fill the file: the library itself accepts some trailing bytes.
 
     Args:
-        path: file, of which the header alone is read.
-        links: accept a symbolic link to a regular file.
+        path: path of the file, of which the header alone is read.
+        links: True to accept a symbolic link to a regular file.
 
     Returns:
-        Name -> shape and number format.
+        Name -> `Claim` (shape, and number format such as `F32`).
 
     Raises:
         WeightsError: header and file do not agree, or the header is longer than 8 MB.

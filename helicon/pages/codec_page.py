@@ -57,7 +57,7 @@ class CodecPage(ABC):
 
     @abstractmethod
     def charts(self, codec: Any) -> dict[str, Chart]:
-        """Return the charts of an `ImageCodec` or `AudioCodec`: file name of the picture -> `Chart` over the training."""
+        """Return the charts of an `ImageCodec` or `AudioCodec`: file name of the picture -> `Chart` of metrics."""
 
     @abstractmethod
     def quality(self, last: Mapping[str, float]) -> str:

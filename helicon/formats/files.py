@@ -17,7 +17,10 @@ from helicon.formats.temporary import clear_once, remove_temporary, temporary_pa
 
 
 def cache_path() -> Path:
-    """Return the absolute path of the cache folder, $HELICON_CACHE or `helicon` in the user's cache; it may not exist."""
+    """Return the absolute path of the cache folder: $HELICON_CACHE, or `helicon` in the user's cache.
+
+    The folder need not exist.
+    """
     if named := os.environ.get("HELICON_CACHE"):
         return Path(named).absolute()
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -59,7 +59,7 @@ def read_file(path: Path, options: AudioOptions) -> tuple[Sound, ReadReport]:
         options: rate and channels that the sound is resampled, and mixed or doubled, to.
 
     Returns:
-        Sound float32 [S, C], and a report of what was repaired.
+        `Sound` of float32 [S, C], S samples and C channels, and a `ReadReport` of what was repaired.
 
     Raises:
         OSError: the file cannot be read.
@@ -72,11 +72,11 @@ def preview(media: Sound, path: Path) -> list[Path]:
     """Draw loudness and spectrogram; the sound file itself can be played.
 
     Args:
-        media: any sound.
-        path: of the sound file; the picture is beside it.
+        media: any `Sound`.
+        path: of the sound file; the picture is beside it, a PNG.
 
     Returns:
-        The picture's path; nothing for an empty sound.
+        The picture's path in a list; an empty list for an empty sound.
     """
     from helicon.formats.sound_plots import sound_picture  # loads plotting, which reading does not need
 
@@ -91,11 +91,11 @@ def keep(media: Sound, amount: str) -> Sound:
     """Cut a sound to its beginning.
 
     Args:
-        media: to be cut.
+        media: `Sound` to be cut.
         amount: seconds, such as `8s`, or a share, such as `0.5`.
 
     Returns:
-        The beginning.
+        `Sound` of the beginning.
 
     Raises:
         ValueError: an invalid amount.
@@ -112,7 +112,7 @@ def codes_tokenizer(bundle: CodecBundle, level: int = TOP_LEVEL, block: str = "a
     """Make the tokenizer of a level of a codec.
 
     Args:
-        bundle: of an audio codec.
+        bundle: `CodecBundle` of an audio codec.
         level: 0 the finest, -1 the top.
         block: name of its token block, which is the slot's.
 
@@ -133,8 +133,8 @@ def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None
     """Restore the tokenizer: the inverse of its `state` and `weights`.
 
     Args:
-        state: with the codec's config, and the fingerprint of its weights.
-        weights: of the codec.
+        state: JSON-able dict with the codec's config, and the fingerprint of its weights.
+        weights: tensors of the codec by name.
 
     Returns:
         The tokenizer.
@@ -151,8 +151,8 @@ def open_codes(path: Path, device: torch.device | str = "cpu", block: str = "aud
     """Open a codec's run or bundle as a tokenizer.
 
     Args:
-        path: of the run or bundle, for the top level; `PATH@N` for level N.
-        device: of the codec.
+        path: folder of the run or bundle, for the top level; `PATH@N` for level N.
+        device: PyTorch device of the codec.
         block: name of the token block, which is the slot's.
 
     Returns:

@@ -91,7 +91,7 @@ class TokenizerSpec:
         """Make the tokenizer.
 
         Args:
-            surveys: of the training media; unused without `needs_fit`.
+            surveys: results of `Modality.survey` for the training media; unused without `needs_fit`.
             **options: by name. Those that `make` has no parameter for belong to other tokenizers and are ignored.
 
         Returns:
@@ -164,11 +164,11 @@ class Modality:
 
         Args:
             path: of a regular file.
-            label: for media that have none in their file; None for no label.
+            label: a text, for media that have none in their file; None for no label.
             options: of reading, by name, over the defaults. Those of other media are ignored.
 
         Returns:
-            Media, and counts of what was dropped or repaired, by what it was.
+            Media in memory, such as a `Score`, and counts of what was dropped or repaired, by what it was.
 
         Raises:
             OSError: no regular file, or it cannot be read.
@@ -191,7 +191,7 @@ class Modality:
 
         Args:
             size: of the file in bytes.
-            options: of reading; `max_mb`, in MiB, replaces `max_bytes`.
+            options: of reading, by name; `max_mb`, in MiB, replaces `max_bytes`.
 
         Raises:
             ValueError: the size is above the limit.
@@ -214,13 +214,16 @@ class Modality:
         return tuple(field.name for field in fields(self.options)) if self.options else ()
 
     def read_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all options of reading: values by name, else defaults; ValueError for an invalid value."""
+        """Return the value of all options of reading, by name: from a mapping by name, else the default.
+
+        Options of other media are ignored. ValueError for an invalid value.
+        """
         if self.options is None:
             return {}
         return asdict(self.options(**{name: values[name] for name in self.option_names if name in values}))
 
     def from_text(self, text: str) -> Any:
-        """Make media from a caption or typed text; ValueError if text cannot be this medium."""
+        """Make media of the kind, such as a label, from a text; ValueError if the text cannot be such media."""
         if self.typed is None:
             raise ValueError(f"{self.name} is not made from text")
         with MODALITIES.running(self.name, accepted=(ValueError,)):
@@ -235,10 +238,10 @@ def with_label(media: Any, label: str) -> Any:
 
     Args:
         media: a dataclass with a field `label`.
-        label: as in a folder's name; it becomes a slug, and None if nothing of it is left.
+        label: text, as in a folder's name; it becomes a slug, and None if nothing of it is left.
 
     Returns:
-        The media with a label.
+        The media, or a copy with the label.
     """
     return media if media.label else replace(media, label=slug(label) or None)
 
@@ -248,7 +251,7 @@ def parse_amount(amount: str, total: float, unit: str = "") -> float:
 
     Args:
         amount: a number with the unit, such as `8s`, or a share above 0 and at most 1, such as `0.5`.
-        total: size of the media that shares refer to.
+        total: size of the media that shares refer to, such as its seconds or characters.
         unit: accepted suffix; shares alone are accepted if empty.
 
     Returns:

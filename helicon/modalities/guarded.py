@@ -21,9 +21,9 @@ def fit_tokenizer(slot: str, name: str, surveys: Sequence[Any], options: Mapping
     """Make a tokenizer, and try it if it is a plugin's.
 
     Args:
-        slot: that it tokenizes.
+        slot: name of the slot that it tokenizes.
         name: of the tokenizer.
-        surveys: of the training media; unused if it needs no fitting.
+        surveys: results of `Modality.survey` for the training media; unused if it needs no fitting.
         options: by name; those of other tokenizers are ignored.
 
     Returns:
@@ -51,10 +51,10 @@ def extend_tokenizer(slot: str, name: str, tokenizer: Tokenizer, surveys: Sequen
     """Add the tokens that more media need, if the vocabulary can grow.
 
     Args:
-        slot: that it tokenizes.
+        slot: name of the slot that it tokenizes.
         name: of the tokenizer.
         tokenizer: to be extended.
-        surveys: of the new training media.
+        surveys: results of `Modality.survey` for the new training media.
 
     Returns:
         The extended tokenizer, whose old ids keep their meaning; the same one if its vocabulary is fixed.
@@ -78,13 +78,13 @@ def encode_media(
     """Encode media.
 
     Args:
-        slot: that the tokenizer is for.
+        slot: name of the slot that the tokenizer is for.
         name: of the tokenizer; an unregistered one counts as Helicon's own, and is not checked.
-        tokenizer: encodes.
+        tokenizer: `Tokenizer` that encodes.
         media: of its slot.
 
     Returns:
-        For each medium, local ids int64 [T] and counts of what was lost, by what it was.
+        For each medium, local ids int64 [T], T tokens, and counts of what was lost, by what it was.
 
     Raises:
         PluginError: a plugin's tokenizer fails, or returns other than ids of its block.
@@ -104,13 +104,13 @@ def decode_ids(slot: str, name: str, tokenizer: Tokenizer, ids: Sequence[np.ndar
     """Decode id sequences.
 
     Args:
-        slot: that the tokenizer is for.
+        slot: name of the slot that the tokenizer is for.
         name: of the tokenizer; an unregistered one counts as Helicon's own, and is not checked.
-        tokenizer: decodes.
-        ids: local, int64 [T] each.
+        tokenizer: `Tokenizer` that decodes.
+        ids: local ids, int64 [T] each, T tokens.
 
     Returns:
-        The media of each.
+        A medium of the slot for each.
 
     Raises:
         PluginError: a plugin's tokenizer fails, or returns None.

@@ -62,7 +62,7 @@ def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport
         options: size that the picture is scaled and cropped to, around its middle.
 
     Returns:
-        Pixels uint8 [size, size, 3], and a report of what was repaired.
+        Pixels uint8 [size, size, 3], and a `ReadReport` of what was repaired.
 
     Raises:
         OSError: the file cannot be read.
@@ -75,11 +75,11 @@ def preview(media: np.ndarray, path: Path) -> list[Path]:
     """Write the picture with enlarged pixels.
 
     Args:
-        media: the picture.
+        media: the picture, uint8 [H, W, 3], H x W pixels.
         path: of the picture file; the preview is beside it.
 
     Returns:
-        The preview's path; nothing for an empty picture.
+        The preview's path in a list; an empty list for an empty picture.
     """
     from helicon.formats.sheets import enlarged
 
@@ -94,8 +94,8 @@ def sheet(media: Sequence[np.ndarray], path: Path) -> Path | None:
     """Write a contact sheet.
 
     Args:
-        media: pictures; empty ones are left out.
-        path: of the sheet.
+        media: pictures uint8 [H, W, 3], H x W pixels; empty ones are left out.
+        path: of the sheet, a PNG file.
 
     Returns:
         The path; None if there is nothing to show.
@@ -112,11 +112,11 @@ def keep(media: np.ndarray, amount: str) -> np.ndarray:
     """Cut a picture to its upper part.
 
     Args:
-        media: the picture.
+        media: the picture, uint8 [H, W, 3], H x W pixels.
         amount: share of the rows, such as `0.5`.
 
     Returns:
-        The upper rows, at least 1.
+        The upper rows, at least 1, uint8 [rows, W, 3].
 
     Raises:
         ValueError: an invalid share.
@@ -128,9 +128,9 @@ def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = 
     """Fit a palette by clustering colours.
 
     Args:
-        surveys: pixels of training pictures, as `sample_pixels` draws them.
+        surveys: pixels uint8 [N, 3] of each training picture, N pixels, as `sample_pixels` draws them.
         size: pixels each way of the pictures that are tokenized.
-        colours: clusters.
+        colours: number of clusters.
 
     Returns:
         The tokenizer.
@@ -147,7 +147,7 @@ def codes_tokenizer(bundle: CodecBundle, block: str = "image") -> CodesTokenizer
     """Make the tokenizer of a codec.
 
     Args:
-        bundle: of an image codec.
+        bundle: `CodecBundle` of an image codec.
         block: name of its token block, which is the slot's.
 
     Returns:
@@ -167,8 +167,8 @@ def codes_from_state(state: dict[str, Any], weights: Mapping[str, Tensor] | None
     """Restore the tokenizer: the inverse of its `state` and `weights`.
 
     Args:
-        state: with the codec's config, and the fingerprint of its weights.
-        weights: of the codec.
+        state: JSON-able dict with the codec's config, and the fingerprint of its weights.
+        weights: tensors of the codec by name.
 
     Returns:
         The tokenizer.
@@ -184,8 +184,8 @@ def open_codes(path: Path, device: torch.device | str = "cpu") -> CodesTokenizer
     """Open a codec's run or bundle as a tokenizer.
 
     Args:
-        path: of the run or bundle.
-        device: of the codec.
+        path: folder of the run or bundle.
+        device: PyTorch device of the codec.
 
     Returns:
         The tokenizer; None if there is no image codec at the path.

@@ -13,7 +13,7 @@ from helicon.tokenizers.labels import LabelTokenizer
 
 
 def read_file(path: Path) -> NoReturn:
-    """Refuse to read: a label is not in a file."""
+    """Refuse to read a path: a label is not in a file. Always raises ValueError."""
     raise ValueError("a label is the name of a folder, or said by a manifest")
 
 
@@ -21,7 +21,7 @@ def write(media: str, path: Path) -> NoReturn:
     """Refuse to write: a label is not in a file.
 
     Args:
-        media: the label.
+        media: the label, a text.
         path: of a file that is not written.
 
     Returns:

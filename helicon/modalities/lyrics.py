@@ -10,7 +10,7 @@ MAX_BYTES = 4 << 20  # of a file: enough for the lyrics of a day
 
 
 def paired(media: str) -> str:
-    """Normalize line ends, and strip white space before the first line and after the last."""
+    """Normalize the line ends of lyrics, a text, and strip white space before the first line and after the last."""
     return "\n".join(media.splitlines()).strip()
 
 

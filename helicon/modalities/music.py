@@ -47,7 +47,7 @@ def read_file(path: Path, options: MusicOptions) -> tuple[Score, ReadReport]:
         options: how the sustain pedal is treated.
 
     Returns:
-        Score, with a label if Helicon wrote the file, and a report of what was dropped and repaired.
+        `Score`, with a label if Helicon wrote the file, and a `ReadReport` of what was dropped and repaired.
 
     Raises:
         OSError: the file cannot be read.
@@ -65,7 +65,7 @@ def write(media: Score, path: Path) -> None:
     """Write a MIDI file, with the words of MuseNet's header in a text event.
 
     Args:
-        media: the score.
+        media: the `Score`.
         path: of the file.
     """
     write_midi(media, path, text=" ".join(header(media)))
@@ -75,11 +75,11 @@ def preview(media: Score, path: Path) -> list[Path]:
     """Draw a piano roll and render a plain sound, of the first minutes at most.
 
     Args:
-        media: the score.
+        media: the `Score`.
         path: of the MIDI file; the preview is beside it.
 
     Returns:
-        Paths of the picture and the sound.
+        Paths of the picture (PNG) and the sound (WAV).
     """
     from helicon.formats.plots import piano_roll  # these load plotting and sound, which reading does not need
     from helicon.formats.synth import beginning, render, write_wav
@@ -95,11 +95,11 @@ def keep(media: Score, amount: str) -> Score:
     """Cut a piece to its beginning.
 
     Args:
-        media: the score.
+        media: the `Score`.
         amount: seconds, such as `8s`, or a share of the duration, such as `0.5`.
 
     Returns:
-        The notes that begin before the cut, shortened to it.
+        `Score` of the notes that begin before the cut, shortened to it.
 
     Raises:
         ValueError: an invalid amount.
@@ -108,7 +108,10 @@ def keep(media: Score, amount: str) -> Score:
 
 
 def join(parts: Mapping[str, Any]) -> Score:
-    """Combine the score decoded from `music` with label and tempo decoded from `style`, if the layout has it."""
+    """Combine the media decoded from each slot, by name of the slot, to a `Score`.
+
+    It is the `Score` of `music`, with label and tempo of the `Style` of `style`, if the layout has it.
+    """
     return parts["style"].applied_to(parts["music"]) if "style" in parts else parts["music"]
 
 
@@ -116,8 +119,8 @@ def fit_music(surveys: Iterable[MusicSurvey], volume_margin: int = 1) -> MidiTok
     """Make the tokenizer of the General MIDI families that occur.
 
     Args:
-        surveys: of the training pieces.
-        volume_margin: steps of volume beyond those that occur, for augmentation.
+        surveys: `MusicSurvey`s of the training pieces.
+        volume_margin: number of volumes, steps of 8 in velocity, beyond those that occur, for augmentation.
 
     Returns:
         The tokenizer.
@@ -133,7 +136,7 @@ def fit_style(
     With General MIDI instruments it has words for the sets that occur, with MuseNet's for all sets.
 
     Args:
-        surveys: of the training pieces.
+        surveys: `MusicSurvey`s of the training pieces.
         siblings: slot -> name of the tokenizer of each slot of the layout; that of `music` decides the instruments.
         max_labels: greatest number of labels.
 
@@ -151,7 +154,7 @@ def extend_style(tokenizer: StyleTokenizer, surveys: Iterable[MusicSurvey]) -> S
 
     Args:
         tokenizer: of the slot `style`.
-        surveys: of pieces with new labels.
+        surveys: `MusicSurvey`s of pieces with new labels.
 
     Returns:
         The tokenizer with the old labels, then the new ones.

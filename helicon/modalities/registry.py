@@ -35,7 +35,7 @@ def register_modality(modality: Modality) -> Modality:
     """Register a medium.
 
     Args:
-        modality: registered under its name.
+        modality: `Modality`, registered under its name.
 
     Returns:
         The modality.
@@ -70,7 +70,7 @@ def register_tokenizer(slot: str, name: str, spec: TokenizerSpec) -> TokenizerSp
     Args:
         slot: of the medium, such as `text` or `music`.
         name: of the tokenizer.
-        spec: makes and restores it.
+        spec: `TokenizerSpec`, which makes and restores it.
 
     Returns:
         The spec.
@@ -92,12 +92,12 @@ for _modality in (AUDIO, IMAGE, LABEL, LYRICS, MUSIC, TEXT):
 
 
 def all_modalities() -> dict[str, Modality]:
-    """Return all modalities by name, sorted."""
+    """Return all `Modality` objects by name, sorted by it."""
     return dict(sorted(MODALITIES.items().items()))
 
 
 def get(name: str) -> Modality:
-    """Return the modality of a name; ValueError shows the nearest names."""
+    """Return the `Modality` of a name, such as `music`; ValueError shows the nearest names."""
     return MODALITIES.get(name)
 
 
@@ -105,7 +105,7 @@ def for_slot(slot: str, layout_slots: Iterable[str] = ()) -> Modality:
     """Find the modality of a slot.
 
     Args:
-        slot: name.
+        slot: its name.
         layout_slots: names of all slots of its layout. If several media have the slot, such as `style`, the medium is
             the one with another slot in the layout, else labels.
 
@@ -127,7 +127,10 @@ def for_slot(slot: str, layout_slots: Iterable[str] = ()) -> Modality:
 
 
 def option_classes() -> tuple[tuple[str, type[Any]], ...]:
-    """List the dataclasses of options of all media: (name of the medium, its `options` or `fitting`), in its order."""
+    """List the dataclasses of options of all media as pairs: (name of the medium, its `options` or `fitting`).
+
+    They are in order of the media's names.
+    """
     media = all_modalities().items()
     return tuple((name, kind) for name, modality in media for kind in (modality.options, modality.fitting) if kind)
 
@@ -142,8 +145,8 @@ def read_options(layouts: Iterable[Iterable[str]], values: Mapping[str, Any]) ->
     """Return all options with which the files of some layouts are read.
 
     Args:
-        layouts: names of the slots of each.
-        values: by option name; those of other media are ignored.
+        layouts: for each, the names of its slots.
+        values: value by option name; those of other media are ignored.
 
     Returns:
         Option name -> value, or default, of all media of the layouts.
@@ -162,11 +165,11 @@ def augmentation_ranges(modalities: Iterable[str], changes: Mapping[str, Any]) -
     """Build the ranges that augmentations are drawn from.
 
     Args:
-        modalities: names.
-        changes: range name -> its value, over the defaults.
+        modalities: names of modalities.
+        changes: range name -> its value, such as [LEAST, MOST], over the defaults.
 
     Returns:
-        Modality name -> ranges, of those modalities that are augmented at all.
+        Modality name -> `AugmentationRanges`, of those modalities that are augmented at all.
 
     Raises:
         ValueError: a change that none of the modalities has, or an invalid value.
@@ -188,12 +191,12 @@ def specs(slot: str, layout_slots: Iterable[str] | None = None) -> dict[str, Tok
     """Return the tokenizers of a slot.
 
     Args:
-        slot: name.
+        slot: its name.
         layout_slots: names of all slots of its layout, which decide between several media with such a slot; None for
             the tokenizers of all these media.
 
     Returns:
-        Tokenizer name -> spec.
+        Tokenizer name -> `TokenizerSpec`.
 
     Raises:
         ValueError: as `for_slot`.
@@ -205,7 +208,7 @@ def specs(slot: str, layout_slots: Iterable[str] | None = None) -> dict[str, Tok
 
 
 def is_slot(name: Any) -> bool:
-    """Return True if a medium has a slot of that name."""
+    """Return True if a medium has a slot of that name, unvalidated."""
     return any(name in modality.slots for modality in all_modalities().values())
 
 
@@ -213,12 +216,12 @@ def spec(slot: str, name: str, layout_slots: Iterable[str] | None = None) -> Tok
     """Look up a tokenizer of a slot.
 
     Args:
-        slot: name.
+        slot: its name.
         name: of the tokenizer.
         layout_slots: as in `specs`.
 
     Returns:
-        Its spec.
+        Its `TokenizerSpec`.
 
     Raises:
         ValueError: no such tokenizer; the message shows the nearest names.
@@ -235,10 +238,10 @@ def restore_tokenizer(
     """Restore a tokenizer.
 
     Args:
-        slot: that it tokenizes.
+        slot: name of the slot that it tokenizes.
         name: of the tokenizer.
-        state: from its `state()`.
-        weights: from its `weights()`, of a codec; else None or empty.
+        state: JSON-able dict, from its `state()`.
+        weights: tensors by name from its `weights()`, of a codec; else None or empty.
 
     Returns:
         The tokenizer.
@@ -259,12 +262,12 @@ def registration(slot: str, name: str) -> tuple[Registry[Any], str]:
     """Find what registered a tokenizer, for `Registry.running` and messages.
 
     Args:
-        slot: that it tokenizes.
+        slot: name of the slot that it tokenizes.
         name: of the tokenizer.
 
     Returns:
-        Registry and key: SLOT/NAME of a tokenizer registered by itself, else the name of its modality; an empty key for
-        an unknown tokenizer.
+        `Registry` and key: SLOT/NAME of a tokenizer registered by itself, else the name of its modality; an empty key
+        for an unknown tokenizer.
     """
     if (key := f"{slot}/{name}") in TOKENIZERS:
         return TOKENIZERS, key
@@ -278,9 +281,9 @@ def open_tokenizer(slot: str, path: Path, device: Any = "cpu") -> tuple[str, Tok
     """Open a run or bundle as a tokenizer, such as that of a codec.
 
     Args:
-        slot: that it shall tokenize.
-        path: of the run or bundle.
-        device: of its network.
+        slot: name of the slot that it shall tokenize.
+        path: folder of the run or bundle.
+        device: PyTorch device of its network.
 
     Returns:
         Name and tokenizer; None if there is no tokenizer of the slot at the path.
@@ -301,12 +304,12 @@ def plugins_of(
     """List the plugins that the media, tokenizers and codecs of a model come from.
 
     Args:
-        layouts: names of the slots of each.
+        layouts: for each, the names of its slots.
         names: slot -> name of its tokenizer.
         tokenizers: slot -> tokenizer, as far as there are any yet; the network and quantizer of a codec count, too.
 
     Returns:
-        Plugins, each once.
+        `Plugin`s, each once.
     """
     media = {for_slot(slot, layout).name for layout in map(list, layouts) for slot in layout}
     plugins = [MODALITIES.plugin_of(name) for name in sorted(media)]

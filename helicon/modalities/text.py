@@ -29,7 +29,10 @@ class TextFitting:
 
 
 def read_file(path: Path) -> tuple[str, ReadReport]:
-    """Read a UTF-8 file without its byte order mark; ValueError for other encodings, OSError if it cannot be read."""
+    """Read a UTF-8 file without its byte order mark to a text, and an empty `ReadReport`.
+
+    ValueError for other encodings, OSError if it cannot be read.
+    """
     try:
         with open_regular(path) as file:
             # No more than the size: what grows meanwhile, or has none as in /proc, need not end
@@ -50,7 +53,7 @@ def write(media: str, path: Path) -> None:
 
 
 def documents(media: str) -> list[str]:
-    """Split text into parts of at most DOCUMENT_BYTES, after the last line end if there is one, else a character."""
+    """Split a text into texts of at most DOCUMENT_BYTES, after the last line end if there is one, else a character."""
     data, start, parts = media.encode(), 0, []
     while start < len(data):
         end = start + DOCUMENT_BYTES
@@ -68,8 +71,8 @@ def fit_bpe(texts: Iterable[str], vocabulary: int = VOCABULARY) -> BpeTokenizer:
     """Learn byte pairs (byte-level BPE, as GPT-2's).
 
     Args:
-        texts: of the training files.
-        vocabulary: tokens.
+        texts: content of the training files.
+        vocabulary: greatest number of tokens.
 
     Returns:
         The tokenizer.
@@ -78,7 +81,7 @@ def fit_bpe(texts: Iterable[str], vocabulary: int = VOCABULARY) -> BpeTokenizer:
 
 
 def paired(media: str) -> str:
-    """Normalize a caption: each run of white space, line ends included, becomes one space."""
+    """Normalize a caption, a text: each run of white space, line ends included, becomes one space."""
     return " ".join(media.split())
 
 
@@ -90,7 +93,7 @@ def keep(media: str, amount: str) -> str:
         amount: share of the characters, such as `0.5`.
 
     Returns:
-        The beginning.
+        Text of the beginning.
 
     Raises:
         ValueError: an invalid share.

@@ -31,10 +31,10 @@ def tokenizer_fault(tokenizer: Any, from_state: Callable[..., Tokenizer]) -> Fau
 
     Args:
         tokenizer: as returned by `make`.
-        from_state: of its spec.
+        from_state: function of its `TokenizerSpec` that restores it.
 
     Returns:
-        The fault, empty if there is none.
+        The fault, a clause of text; empty if there is none.
     """
     if not isinstance(tokenizer, Tokenizer):
         return f"make gives {kind_of(tokenizer)}; a helicon.Tokenizer is needed"
@@ -48,11 +48,11 @@ def ids_fault(ids: Any, size: int) -> Fault:
     """Find the fault of what should be local ids, int64 [T].
 
     Args:
-        ids: as returned by a tokenizer.
-        size: tokens of its block.
+        ids: anything, as returned by a tokenizer.
+        size: number of tokens of its block.
 
     Returns:
-        The fault, empty if there is none.
+        The fault, a clause of text; empty if there is none.
     """
     needed = f"; int64 [T] from 0 to {size - 1} is needed"
     if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu":

@@ -39,9 +39,9 @@ class Batch(NamedTuple):
 
     Attributes:
         layout: index of the layout in the schema.
-        ids: [P, T].
-        coord_ids: [P, T, A].
-        targets: [P, T]; NO_TARGET where nothing is learned.
+        ids: [P, T], vocabulary rows that are fed.
+        coord_ids: [P, T, A], rows of the coordinate table.
+        targets: [P, T], vocabulary row that comes next; NO_TARGET where nothing is learned.
         lengths: [P], tokens of each sequence.
         labels: [P], label number of each sequence; NO_LABEL where it is unknown or not requested.
         examples: [P], index of each sequence's example in its corpus.
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
     allowed: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on a device."""
+        """Return the batch with its tensors on a PyTorch device."""
         moved = {name: value.to(device) for name, value in self._asdict().items() if isinstance(value, Tensor)}
         return self._replace(**moved)
 
@@ -103,22 +103,25 @@ class Network(nn.Module):
         self.gpt, self.sequencer, self.labels = bundle.gpt, bundle.sequencer, bundle.labels
 
     def layout(self, batch: Batch) -> Layout:
-        """Return the layout of a batch."""
+        """Return the `Layout` of a `Batch`."""
         return self.sequencer.schema.layouts[batch.layout]
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Compute the GPT's hidden states [P, T, C] after its final norm; 0 at padding."""
+        """Compute the GPT's hidden states of a `Batch` after its final norm: [P, T, C], 0 at padding.
+
+        P sequences of T tokens, C the GPT's width.
+        """
         return self.gpt(batch.ids, batch.coord_ids, self.layout(batch).frame, lengths_B=batch.lengths)
 
     def log_probabilities(self, batch: Batch, gpt: GPT | None = None) -> Tensor:
         """Compute the log-probability of each target of the target slot.
 
         Args:
-            batch: sequences; of rollouts only the allowed tokens have a probability, so forced tokens have 0.
+            batch: a `Batch`; of rollouts only the allowed tokens have a probability, so forced tokens have 0.
             gpt: another GPT, such as a frozen reference; None for the network's own.
 
         Returns:
-            float32 [P, T]; 0 where there is no target.
+            Nats, float32 [P, T] for P sequences of T tokens; 0 where there is no target.
         """
         model, layout = gpt or self.gpt, self.layout(batch)
         span = self.sequencer.target_spans(layout, batch.ids.shape[1])[-1]
@@ -149,7 +152,7 @@ class Objective(ABC):
         return self.examples == "labelled"
 
     def build(self, bundle: Bundle) -> Network:
-        """Make the network: the bundle's GPT with freshly initialised modules beside it.
+        """Make the `Network`: the GPT of a `Bundle` with freshly initialised modules beside it.
 
         Raises:
             ValueError: an option that does not fit the bundle's layouts; one line that names it.
@@ -162,15 +165,15 @@ class Objective(ABC):
 
         Args:
             network: of `build`.
-            batch: a `Batch`, or `Rollouts`.
+            batch: a `Batch`; `Rollouts` if `examples` says so.
 
         Returns:
-            Loss, a scalar with a gradient, and figures to log by name.
+            Loss, a scalar tensor with a gradient, and figures to log by name, a `Mean` each.
         """
 
     @abstractmethod
     def metrics(self, network: Network) -> Sequence[str]:
-        """Return the names of all figures that `loss` may give."""
+        """Return the names of all figures that `loss` may give for a `Network` of `build`."""
 
     @abstractmethod
     def val_loss(self, network: Network, means: Mapping[str, float]) -> float:
@@ -178,7 +181,7 @@ class Objective(ABC):
 
         Args:
             network: of `build`.
-            means: mean of each figure over the validation part.
+            means: mean of each figure over the validation part, by name.
 
         Returns:
             The loss.
@@ -189,22 +192,22 @@ class Objective(ABC):
 
         Args:
             network: of `build`.
-            batches: windows of all examples.
+            batches: `Batch`es of windows of all examples.
 
         Returns:
-            JSON-able figures; empty for none.
+            JSON-able figures by name; empty for none.
         """
         return {}
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
-        """Format a report as lines for people."""
+        """Format a report, the result of `report`, as lines for people."""
         return []
 
     def draw(self, report: Mapping[str, Any], path: Path) -> str:
         """Draw a report as a PNG.
 
         Args:
-            report: of `report`.
+            report: result of `report`.
             path: file to write.
 
         Returns:
@@ -221,7 +224,9 @@ class Referred(Network):
         self.reference = deepcopy(bundle.gpt).requires_grad_(False)
 
     def reference_log_probabilities(self, batch: Batch) -> Tensor:
-        """Compute `log_probabilities` by the frozen reference, float32 [P, T], without gradient and dropout.
+        """Compute `log_probabilities` of a `Batch` by the frozen reference, without gradient and dropout.
+
+        The result is nats, float32 [P, T] for P sequences of T tokens; 0 where there is no target.
 
         Raises:
             ValueError: the network comes from a bundle that has not stored the reference.
@@ -267,8 +272,8 @@ class Rewarded(Objective):
 
         Args:
             network: of `build`.
-            candidates: `samples` sequences of one example.
+            candidates: `Candidates`, `samples` sequences for the conditions of one example.
 
         Returns:
-            Rewards [samples]; higher is better.
+            Rewards, floats [samples] in order of the sequences; higher is better.
         """

@@ -49,11 +49,11 @@ class Classifier(Network):
         """Compute the logits of the labels.
 
         Args:
-            batch: sequences.
-            hidden_PTC: hidden states of the batch.
+            batch: `Batch` of P sequences of T tokens.
+            hidden_PTC: hidden states of the batch, [P, T, C], C the GPT's width.
 
         Returns:
-            Logits float32 [P, K], from the last fed token of each sequence.
+            Logits float32 [P, K] of K labels, from the last fed token of each sequence.
         """
         last_PC = hidden_PTC[torch.arange(len(batch.lengths), device=hidden_PTC.device), batch.lengths - 1]
         return self.head(self.dropout(last_PC.to(self.head.weight.dtype))).float()
@@ -89,10 +89,10 @@ class Classify(NextToken):
 
         Args:
             network: a `Classifier`.
-            batch: sequences with labels; those with NO_LABEL count only for the next token.
+            batch: `Batch` of sequences with labels; those with NO_LABEL count only for the next token.
 
         Returns:
-            Loss, and figures: nats of each slot and of the label, accuracy.
+            Loss, a scalar tensor, and a `Mean` by name: nats of each slot by its name, nats of the `label`; `accuracy`.
         """
         assert isinstance(network, Classifier)
         hidden = network.hidden(batch)
@@ -116,10 +116,12 @@ class Classify(NextToken):
 
         Args:
             network: a `Classifier`.
-            batches: windows of all examples.
+            batches: `Batch`es of windows of all examples.
 
         Returns:
-            JSON-able figures of the examples with a label, empty without any; `confusion` has a row a true label.
+            JSON-able figures of the examples with a label, empty without any: `pieces`, their number; `labels`, names;
+            `confusion`, counts with a row a true label and a column a predicted one; `accuracy`, 0 .. 1; and
+            `nats_per_label`, lower is better.
         """
         labels: dict[int, int] = {}
 
@@ -174,10 +176,11 @@ def log_probabilities(network: Network, batches: Iterable[Batch]) -> dict[int, T
 
     Args:
         network: a `Classifier`, put into eval mode.
-        batches: windows of the examples.
+        batches: `Batch`es of windows of the examples.
 
     Returns:
-        float64 [K] by example; of several windows the mean, renormalised.
+        Nats, a tensor float64 [K] of K labels by index of the example in its corpus; of several windows the mean,
+        renormalised.
 
     Raises:
         ValueError: NaN or infinity.

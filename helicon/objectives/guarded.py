@@ -29,10 +29,10 @@ def build_network(objective: Objective, bundle: Bundle) -> Network:
 
     Args:
         objective: the objective.
-        bundle: GPT, layouts, tokenizers and labels.
+        bundle: `Bundle` of GPT, layouts, tokenizers and labels.
 
     Returns:
-        Network with all the modules that the objective keeps.
+        `Network` with all the modules that the objective keeps.
 
     Raises:
         PluginError: no such network, or an exception.
@@ -58,7 +58,7 @@ def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
 
     Args:
         objective: names them in `kept`.
-        network: of the objective.
+        network: result of `build_network`.
 
     Returns:
         The modules by name.
@@ -71,11 +71,11 @@ def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> 
 
     Args:
         objective: the objective.
-        network: of the objective.
-        batch: of the kind that the objective learns from.
+        network: result of `build_network`.
+        batch: `Batch` or `Rollouts`, as the objective learns from.
 
     Returns:
-        Loss, a scalar (with a gradient where gradients are enabled), and figures by name.
+        Loss, a scalar tensor (with a gradient where gradients are enabled), and figures by name, a `Mean` each.
 
     Raises:
         PluginError: another output, or an exception.
@@ -106,11 +106,11 @@ def rewards_of(objective: Rewarded, network: Network, candidates: Candidates) ->
 
     Args:
         objective: the objective.
-        network: of the objective.
-        candidates: sequences sampled under the same conditions.
+        network: result of `build_network`.
+        candidates: `Candidates`: sequences sampled under the same conditions.
 
     Returns:
-        Rewards float32 [samples], finite, on the CPU, without gradient.
+        Rewards, a tensor float32 [samples], finite, on the CPU, without gradient.
 
     Raises:
         PluginError: another output, or an exception.
@@ -132,10 +132,10 @@ def metrics_of(objective: Objective, network: Network) -> Sequence[str]:
 
     Args:
         objective: the objective.
-        network: of the objective.
+        network: result of `build_network`.
 
     Returns:
-        Names of the figures.
+        Names of the figures that `loss` may give.
 
     Raises:
         PluginError: another output, or an exception.
@@ -152,11 +152,11 @@ def val_loss_of(objective: Objective, network: Network, means: Mapping[str, floa
 
     Args:
         objective: the objective.
-        network: of the objective.
-        means: mean of each figure over the validation part.
+        network: result of `build_network`.
+        means: mean of each figure over the validation part, by name.
 
     Returns:
-        Validation loss.
+        Validation loss, a float; lower is better.
 
     Raises:
         PluginError: another output, or an exception.
@@ -173,11 +173,11 @@ def report_of(objective: Objective, network: Network, batches: Iterable[Batch]) 
 
     Args:
         objective: the objective.
-        network: of the objective.
-        batches: windows of all examples.
+        network: result of `build_network`.
+        batches: `Batch`es of windows of all examples.
 
     Returns:
-        JSON-able figures.
+        JSON-able figures by name.
 
     Raises:
         PluginError: another output, or an exception.
@@ -198,7 +198,7 @@ def table_of(objective: Objective, report: Mapping[str, Any]) -> Sequence[str]:
 
     Args:
         objective: the objective.
-        report: of the objective.
+        report: result of `report_of`.
 
     Returns:
         Lines for people.
@@ -218,8 +218,8 @@ def drawing_of(objective: Objective, report: Mapping[str, Any], path: Path) -> s
 
     Args:
         objective: the objective.
-        report: of the objective.
-        path: PNG to write.
+        report: result of `report_of`.
+        path: PNG file to write.
 
     Returns:
         Caption; empty if no picture was drawn.
@@ -240,10 +240,10 @@ def fault(objective: Objective | type[Objective], what: str) -> PluginError:
 
     Args:
         objective: the objective, or its class.
-        what: fault and what is needed instead.
+        what: text that says the fault and what is needed instead.
 
     Returns:
-        The error, which names the registration.
+        The error, to be raised, which names the registration.
     """
     return OBJECTIVES.fault(name_of(objective), what)
 

@@ -58,10 +58,10 @@ class NextToken(Objective):
 
         Args:
             network: of `build`.
-            batch: sequences.
+            batch: `Batch` of sequences.
 
         Returns:
-            Loss, and mean nats a token by slot.
+            Loss, a scalar tensor with a gradient, and nats a token by slot, a `Mean` each.
         """
         return self.language_loss(network, batch, network.hidden(batch))
 
@@ -70,11 +70,11 @@ class NextToken(Objective):
 
         Args:
             network: of `build`.
-            batch: sequences.
-            hidden_PTC: hidden states of the batch.
+            batch: `Batch` of P sequences of T tokens.
+            hidden_PTC: hidden states of the batch, [P, T, C], C the GPT's width.
 
         Returns:
-            Loss, and mean nats a token by slot.
+            Loss, a scalar tensor with a gradient, and nats a token by slot, a `Mean` each.
         """
         layout, sequencer = network.layout(batch), network.sequencer
         nats = slot_nats(network.gpt, sequencer, batch, self._weighted(layout), hidden_PTC)
@@ -91,7 +91,7 @@ class NextToken(Objective):
 
         Args:
             network: of `build`.
-            means: mean of each figure; those that are no slot's count for nothing.
+            means: mean of each figure, by name; those that are no slot's count for nothing.
 
         Returns:
             The validation loss.
@@ -112,14 +112,14 @@ def slot_nats(
     """Sum -log p of each slot's targets. Only positions with a target, and the slot's rows, reach the output matrix.
 
     Args:
-        gpt: model.
-        sequencer: its layouts.
-        batch: sequences.
-        slots: slots to score.
-        hidden_PTC: hidden states of the batch; None computes them.
+        gpt: the model.
+        sequencer: `Sequencer` of the model's layouts.
+        batch: `Batch` of P sequences of T tokens.
+        slots: names of the slots to score.
+        hidden_PTC: hidden states of the batch, [P, T, C], C the GPT's width; None computes them.
 
     Returns:
-        Nats (a scalar) and number of targets, by slot.
+        By name of the slot: total nats, a scalar tensor, and the number of targets.
     """
     layout = sequencer.schema.layouts[batch.layout]
     states_PTC = hidden_PTC

@@ -56,7 +56,7 @@ def _wrong_with(kind: Any) -> str:
 
 
 def name_of(objective: Objective | type[Objective]) -> str:
-    """Return the registered name of an objective or of its class; PluginError if it has none."""
+    """Return the registered name of an `Objective` or of its class; PluginError if it has none."""
     sought = objective if isinstance(objective, type) else type(objective)
     for name, kind in OBJECTIVES.items().items():
         if sought is kind:
@@ -65,7 +65,7 @@ def name_of(objective: Objective | type[Objective]) -> str:
 
 
 def plugin_of(objective: Objective) -> list[Plugin]:
-    """Return the plugin that an objective comes from, as a list; empty for Helicon's own."""
+    """Return the `Plugin` that an `Objective` comes from, in a list; empty for Helicon's own."""
     plugin = OBJECTIVES.plugin_of(name_of(objective))
     return [plugin] if plugin else []
 
@@ -75,10 +75,10 @@ def restored(name: Any, options: Any) -> Objective:
 
     Args:
         name: of the objective; unchecked.
-        options: values of all its fields; unchecked.
+        options: values of all its fields by name; unchecked.
 
     Returns:
-        The objective.
+        The `Objective`.
 
     Raises:
         ValueError: an unknown name or wrong options.
@@ -95,7 +95,7 @@ def configured(kind: type[Each], options: Mapping[str, Any]) -> Each:
 
     Args:
         kind: class of the objective.
-        options: values by field; others have their default.
+        options: values by name of the field; others have their default.
 
     Returns:
         The objective.

@@ -18,11 +18,11 @@ def located_message(error: BaseException, files: Collection[str]) -> str | None:
     """Describe an error by the last line of some files in its traceback.
 
     Args:
-        error: whose traceback is searched, also that of another process, which comes as text.
-        files: paths as Python writes them in tracebacks.
+        error: exception whose traceback is searched, also that of another process, which comes as text.
+        files: paths as texts, as Python writes them in tracebacks.
 
     Returns:
-        `FILE, line N: TYPE: MESSAGE`; None when none of the files is in the traceback.
+        Text `FILE, line N: TYPE: MESSAGE`; None when none of the files is in the traceback.
     """
     if place := _place_in(files, error):
         return f"{printable(place[0])}, line {place[1]}: {in_one_line(error)}"
@@ -38,8 +38,8 @@ def line_in(file: str, error: BaseException) -> int | None:
     """Return the last line of a file in the traceback of an error.
 
     Args:
-        file: path as Python writes it in tracebacks.
-        error: whose traceback is searched.
+        file: path as a text, as Python writes it in tracebacks.
+        error: exception whose traceback is searched.
 
     Returns:
         Line number, from 1; None when the file is not in the traceback.
@@ -59,7 +59,7 @@ def _place_in(files: Collection[str], error: BaseException) -> tuple[str, int] |
 
 
 def place_of(method: Callable[..., object]) -> str:
-    """Return file and line of a function or method written in Python."""
+    """Return the place of a function or method written in Python, as `FILE, line N`."""
     function = method.__func__ if isinstance(method, MethodType) else method
     assert isinstance(function, FunctionType)
     code = function.__code__
@@ -67,7 +67,7 @@ def place_of(method: Callable[..., object]) -> str:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Format an error as `TYPE: MESSAGE`, without line breaks."""
+    """Format an exception as `TYPE: MESSAGE`, without line breaks; a long message is cut."""
     return f"{type(error).__name__}: {_short(str(error))}"
 
 
@@ -76,5 +76,5 @@ def _short(text: str) -> str:
 
 
 def speaks_for_itself(error: BaseException) -> bool:
-    """Return True for errors whose message suffices: of Helicon's own types, or of a device out of memory."""
+    """Return True for exceptions whose message suffices: of Helicon's own types, or of a device out of memory."""
     return type(error).__module__.partition(".")[0] == OURS or type(error).__name__ == FULL_DEVICE

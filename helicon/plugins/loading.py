@@ -38,7 +38,7 @@ class Forgetful(Protocol):
     def files(self) -> set[str]: ...
 
 
-registries: list[Forgetful] = []
+registries: list[Forgetful] = []  # all there are, so that a plugin can be removed from each
 _named: dict[str, Plugin] = {}  # files, by name
 _seen: dict[str, Plugin] = {}  # all that have registered something, by name
 _loading: list[Plugin] = []  # the last of them registers
@@ -48,10 +48,11 @@ def load_plugins(files: Iterable[str | os.PathLike[str]]) -> list[Plugin]:
     """Run plugin files that the user named; a file that is loaded and unchanged is not run again.
 
     Args:
-        files: Python files; with `#sha256=...` one that the file is expected to have, else a warning says so.
+        files: paths of Python files; `#sha256=...` after one is the hash that it is expected to have, else a warning
+        says so.
 
     Returns:
-        The plugins, in order.
+        `Plugin`s, in order.
 
     Raises:
         PluginError: a file is no Python file, raises, or has the name of another plugin; with file and line.
@@ -128,9 +129,9 @@ def _forget(plugin: Plugin) -> None:
 
 
 def plugin_error_message(error: Exception) -> str | None:
-    """Describe an error by the last line of a plugin's code in its traceback.
+    """Describe an exception by the last line of a plugin's code in its traceback: `FILE, line N: TYPE: MESSAGE`.
 
-    None for an error without plugin code in its traceback, and for one of Helicon's own types.
+    None for an exception without plugin code in its traceback, and for one of Helicon's own types.
     """
     if speaks_for_itself(error):
         return None
@@ -179,7 +180,10 @@ def _of_package(point: EntryPoint) -> Plugin:
 
 
 def origin(frame: FrameType) -> Plugin | None:
-    """Return the plugin whose code runs in a frame; None for Helicon's own, and for an interactive interpreter."""
+    """Return the `Plugin` whose code runs in a frame of Python's stack.
+
+    None for Helicon's own code, and for an interactive interpreter.
+    """
     if is_python(frame):
         return None
     if _loading:
@@ -200,17 +204,17 @@ def _module(frame: FrameType) -> str:
 
 
 def is_python(frame: FrameType) -> bool:
-    """Return True for a frame of Python's import machinery, as while a module of Helicon is imported."""
+    """Return True for a stack frame of Python's import machinery, as while a module of Helicon is imported."""
     return frame.f_code.co_filename.startswith("<frozen")
 
 
 def files() -> list[str]:
-    """List the files that were named, so that another process can load them."""
+    """List the paths of the plugin files that were named, so that another process can load them."""
     return [str(plugin.file) for plugin in _named.values()]
 
 
 def words() -> list[str]:
-    """Return the command-line options that name the same files: `--plugin /home/me/my.py`."""
+    """Return the command-line words that name the same files: `--plugin`, `/home/me/my.py`, and on."""
     return [word for file in files() for word in ("--plugin", file)]
 
 
@@ -218,10 +222,10 @@ def require(recorded: Iterable[str]) -> list[Plugin]:
     """Find the loaded plugins for those that a run or bundle recorded; none is loaded by this.
 
     Args:
-        recorded: as `str(plugin)` writes them.
+        recorded: texts as `str(plugin)` writes them.
 
     Returns:
-        The loaded plugins of these names; a PluginWarning says where one has changed.
+        The loaded `Plugin`s of these names, in order; a PluginWarning says where one has changed.
 
     Raises:
         PluginError: one is missing, with what to type, or two have the same name.

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 
 def as_options(files: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return the options that add files to a training's list of plugins."""
+    """Return the options, `--plugins+=FILE` each, that add paths of files to a training's list of plugins."""
     return [f"--plugins+={os.fspath(file)}" for file in files]
 
 
 def with_plugins(words: Iterable[str]) -> list[str]:
-    """Convert each `--plugin FILE` of a command line to an option that adds FILE to the list."""
+    """Convert each `--plugin FILE` among the words of a command line to `--plugins+=FILE`, and return all words."""
     options, words = [], iter(words)
     for word in words:
         name, equals, file = word.partition("=")

@@ -11,7 +11,9 @@ from typing import Any
 from helicon.formats.checked import texts
 from helicon.formats.printable import MAX_QUOTED, printable
 
+# A plugin's file as a run, bundle or user names it
 _FILE = re.compile(r"(?P<file>.+\.py)(#sha256=(?P<stamp>[0-9a-f]{64}))?")
+# An installed plugin as a run or bundle names it
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]{0,100})==(?P<stamp>[\w.+!-]{1,60})")
 SHOWN = 12  # digits of a hash in messages
 MAX_PLUGINS = 32  # that a config, run, bundle or codec lists; they may come from a stranger
@@ -37,12 +39,12 @@ class Plugin:
 
     @staticmethod
     def of_file(file: Path) -> Plugin:
-        """Make the plugin of a file, stamped with its present hash; OSError if it cannot be read."""
+        """Make the `Plugin` of a Python file's path, stamped with its present hash; OSError if it cannot be read."""
         return Plugin(file.stem, hashlib.sha256(file.read_bytes()).hexdigest(), file.absolute())
 
     @staticmethod
     def parse(text: str) -> Plugin:
-        """Parse `str(plugin)`, or a path that a user types, `my.py`; PluginError for anything else."""
+        """Parse `str(plugin)`, or a path that a user types, `my.py`, to a `Plugin`; PluginError for anything else."""
         if isinstance(text, str) and (match := _FILE.fullmatch(text)):
             return Plugin(Path(match["file"]).stem, match["stamp"] or "", Path(match["file"]))
         if isinstance(text, str) and (match := _PACKAGE.fullmatch(text)):
@@ -71,5 +73,8 @@ class Plugin:
 
 
 def plugin_list(value: Any) -> list[str]:
-    """Validate a list of plugins, as a config or bundle has it; ValueError unless it is up to MAX_PLUGINS texts."""
+    """Validate a list of plugins, as a config or bundle has it, and return it.
+
+    ValueError unless it is a list of up to MAX_PLUGINS texts.
+    """
     return texts("plugins", value, MAX_PLUGINS)

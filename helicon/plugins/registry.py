@@ -47,7 +47,7 @@ class Registry(Generic[Thing]):
 
         Args:
             name: letters, digits, `_`, `.`, `-`, and a `/` between two of these.
-            thing: what it names.
+            thing: of the registry's kind, such as a function or a class.
 
         Returns:
             The thing.
@@ -66,7 +66,7 @@ class Registry(Generic[Thing]):
         return thing
 
     def get(self, name: str) -> Thing:
-        """Return the thing of a name; ValueError shows the nearest names."""
+        """Return the thing that a name, a text, is registered for; ValueError shows the nearest names."""
         if name not in self:
             raise ValueError(unknown(self.kind, name, self.names()))
         return self._entries[name].thing
@@ -86,11 +86,11 @@ class Registry(Generic[Thing]):
         return list(self.items())
 
     def plugin_of(self, name: str) -> Plugin | None:
-        """Return the plugin that registered a name; None for Helicon's own."""
+        """Return the `Plugin` that registered a name; None for Helicon's own, and for an unknown name."""
         return self._entries[name].plugin if name in self else None
 
     def title(self, name: str) -> str:
-        """Return kind, name and place of registration, for messages about a faulty plugin."""
+        """Return a text of kind, name and place of registration of a name, for messages about a faulty plugin."""
         place = f" ({self._entries[name].place})" if name in self._entries else ""
         return f"{self.kind} {name!r}{place}"
 
@@ -128,7 +128,7 @@ class Registry(Generic[Thing]):
 
         Args:
             name: of the thing.
-            what: is wrong, a clause.
+            what: clause that says what is wrong.
 
         Returns:
             The error, to be raised.
@@ -140,7 +140,7 @@ class Registry(Generic[Thing]):
 
         Args:
             name: that was to be registered.
-            what: is wrong, a clause.
+            what: clause that says what is wrong.
 
         Returns:
             The error, to be raised, with file and line of the registering code.
@@ -148,16 +148,19 @@ class Registry(Generic[Thing]):
         return PluginError(f"{_place(_caller())}: {self.kind} {printable(repr(name), 80)}: {what}")
 
     def forget(self, plugin: Plugin) -> None:
-        """Remove everything that a plugin registered."""
+        """Remove everything that a `Plugin` registered."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.plugin != plugin}
 
     def files(self) -> set[str]:
-        """Return the files in which plugins registered something."""
+        """Return the paths, as texts, of the files in which plugins registered something."""
         return {entry.file for entry in self._entries.values() if entry.plugin}
 
 
 def wrong_types(kind: type[Any]) -> str:
-    """Return why a class cannot hold options, empty if it can: a dataclass with resolvable types is needed."""
+    """Return why a class cannot hold options, as a clause; an empty text if it can.
+
+    A dataclass with resolvable types is needed.
+    """
     if not is_dataclass(kind):
         return "a dataclass is needed"
     try:

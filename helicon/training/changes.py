@@ -62,7 +62,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_unchanged(run: Path) -> None:
-    """Validate that a run was never resumed with other options than those of its config.
+    """Validate that the run in a folder was never resumed with other options than those of its config.
 
     Raises:
         TrainingError: the run has a record of changes.

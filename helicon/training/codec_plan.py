@@ -48,7 +48,7 @@ SHARED_OPTIONS = (
 
 
 def codec_stage(request: TrainRequest) -> TrainRequest | None:
-    """Return the request of the codec that has to be trained first; None where none is needed or one is named.
+    """Return the `TrainRequest` of the codec to train before that of a GPT; None where none is needed or one is named.
 
     Errors that would stop the second stage are raised now, before the first one takes its time.
 
@@ -79,11 +79,11 @@ def shared_options(overrides: Any, more: Collection[str] = ()) -> dict[str, Any]
     """Return the part of a config that all stages share.
 
     Args:
-        overrides: typed config.
+        overrides: config (nested dict) of the typed options.
         more: dotted names of further options to keep.
 
     Returns:
-        Config with these options alone.
+        A new config (nested dict) with these options alone.
     """
     return chosen(overrides, (*SHARED_OPTIONS, *more))
 
@@ -99,7 +99,7 @@ def _tokenizer_named(data: SequenceData, slot: str) -> bool:
 
 
 def medium_of(task: str) -> str:
-    """Return the medium of a codec's preset: `image` or `audio`.
+    """Return the medium of a codec's preset (name or file): `image` or `audio`.
 
     Raises:
         ValueError: a preset that trains no codec.
@@ -111,7 +111,7 @@ def medium_of(task: str) -> str:
 
 
 def planned_data(request: TrainRequest) -> SequenceData:
-    """Return the data module of a request, not prepared.
+    """Return the data module, `SequenceData`, of a GPT's `TrainRequest`, not prepared.
 
     Raises:
         ValueError: an option is not accepted.
@@ -126,15 +126,15 @@ def planned_data(request: TrainRequest) -> SequenceData:
 
 
 def with_codec(request: TrainRequest, first: TrainRequest, codec: Path) -> TrainRequest:
-    """Return the request of the second stage, whose tokenizer is the codec of the first.
+    """Return the `TrainRequest` of the second stage, whose tokenizer is the codec of the first.
 
     Args:
         request: of both stages.
         first: request of the codec, from `codec_stage`.
-        codec: run of the codec.
+        codec: folder of the codec's run.
 
     Returns:
-        The request with the codec named, in the minutes that the first stage leaves.
+        A new request with the codec named, in the minutes that the first stage leaves.
     """
     medium = medium_of(first.task)
     overrides = without(request.overrides, ("codec", *_reading_options(medium)))
@@ -153,10 +153,10 @@ def plan_codec(request: TrainRequest, log: Log) -> TrainingPlan:
 
     Args:
         request: of a codec's task.
-        log: called with progress messages.
+        log: called with each progress message.
 
     Returns:
-        The plan, its data prepared.
+        A `TrainingPlan`, its data prepared.
 
     Raises:
         TrainingError: a size or a run to fine-tune is named, which codecs do not have.

@@ -37,7 +37,7 @@ from helicon.training.usage_errors import UsageError, locating_options
 
 
 def resolve(config: Config) -> TrainConfig:
-    """Return the typed form of a config, with defaults for options that it leaves out.
+    """Return the `TrainConfig` of a config (nested dict), with defaults for options that it leaves out.
 
     Raises:
         UsageError: an option is unknown, of another type, or without effect.
@@ -54,7 +54,7 @@ def check_options(task: str, config: Namespace) -> None:
 
     Args:
         task: name of the task.
-        config: parsed.
+        config: Namespace of all options, parsed.
 
     Raises:
         UsageError: an option without effect, a value out of range, or a precision or strategy unfit for the task.
@@ -90,12 +90,13 @@ def typed_config(
 
     Args:
         words: options of `fit`, configs and presets among them.
-        base: config that the words add to, such as a preset: `--data.layouts+ music` appends to its layouts.
-        source: file or preset of `base`, for messages.
+        base: config (nested dict) that the words add to, such as a preset: `--data.layouts+ music` appends to its
+            layouts.
+        source: file or preset that `base` is from, for messages.
         supported: options that the caller uses itself, though `fit` does not.
 
     Returns:
-        Config of the named options alone, with their values after `base`.
+        Config (nested dict) of the named options alone, with their values after `base`.
 
     Raises:
         UsageError: a word is not accepted; with file and line where a config has it.
@@ -114,7 +115,7 @@ def typed_config(
 
 
 def task_of(args: Sequence[str]) -> str:
-    """Return the task of a command line: that of --task, else of its configs, else `gpt`.
+    """Return the name of the task of a command line's words: that of --task, else of its configs, else `gpt`.
 
     Raises:
         UsageError: an unknown task, or configs of two tasks.
@@ -148,7 +149,7 @@ def check_typed(command: str, args: Sequence[str], supported: Collection[str] = 
 
     Args:
         command: `fit`, `validate`, `test` or `prepare`.
-        args: words of the command line.
+        args: words of the command line, after the command.
         supported: options that the caller uses itself, though the command does not; not empty for `helicon train`.
 
     Raises:

@@ -48,7 +48,7 @@ class TrainingParser(LightningArgumentParser):
 
     @property
     def options(self) -> set[str]:
-        """Option strings, such as `--model.lr`."""
+        """Option strings of the command, such as `--model.lr`."""
         return {name for action in self._actions for name in action.option_strings if name.startswith("--")}
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:  # type: ignore[override]
@@ -70,7 +70,7 @@ def make_parser(task: str, command: str = "fit") -> TrainingParser:
         command: `fit`, `validate`, `test` or `prepare`.
 
     Returns:
-        Parser, cached.
+        The `TrainingParser`, cached: the same for equal arguments.
     """
     classes = tasks()[task]
     return _make_parser(task, command, classes.model(), classes.data())
@@ -103,11 +103,11 @@ def usage_error(message: str, parser: TrainingParser) -> UsageError:
     """Turn a parser's message into one line, which for an unknown option names its tasks or the nearest option.
 
     Args:
-        message: of jsonargparse.
+        message: of jsonargparse, of any number of lines.
         parser: that reports it.
 
     Returns:
-        The error to raise.
+        The `UsageError` to raise.
     """
     text = " ".join(message.split())
     # For a union with a class, such as the type of `--trainer.logger`, keep the first error, which is that of the class
@@ -139,7 +139,7 @@ def _similar_options(option: str, parser: TrainingParser) -> list[str]:
 
 
 def check_names(words: Sequence[str]) -> None:
-    """Validate that some task has each option of a command line.
+    """Validate that some task has each option among the words of a command line.
 
     Raises:
         UsageError: an unknown option; it may have taken the next word for its value.

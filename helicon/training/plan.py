@@ -51,7 +51,7 @@ class TrainingPlan:
     """Planned training.
 
     Args:
-        config: of `fit`.
+        config: `TrainConfig` of `fit`.
         run: folder of the run, not made yet.
         data: data module, prepared.
         parameters: number of parameters of the network.
@@ -64,7 +64,7 @@ class TrainingPlan:
 
     @property
     def prepared(self) -> Prepared:
-        """Tokenizers and corpora."""
+        """`Prepared` of the data module: tokenizers, corpora and report."""
         return self.data.prepared
 
 
@@ -75,10 +75,10 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
 
     Args:
         request: of a GPT's task.
-        log: called with progress messages.
+        log: called with each progress message.
 
     Returns:
-        The plan, its data prepared.
+        A `TrainingPlan`, its data prepared.
 
     Raises:
         TrainingError: the request leaves out what is needed, or a fine-tuning does not fit its bundle.
@@ -139,7 +139,7 @@ def _set_up(config: TrainConfig, prepared: Prepared) -> Any:
 
 
 def check_request(request: TrainRequest) -> None:
-    """Validate that a request's folder exists, and that its config says how files are read.
+    """Validate that the folder of a `TrainRequest` exists, and that its config says how files are read.
 
     Raises:
         ValueError: no such folder.
@@ -161,7 +161,7 @@ def check_labels(
     Args:
         request: of the training.
         layouts: of the model.
-        labels: label of each file, None without any, by layout.
+        labels: for each layout the label of each file, None without any.
 
     Raises:
         DataError: no file has a label.
@@ -180,8 +180,8 @@ def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
         run: folder of the run.
 
     Returns:
-        Config with `data.path`, `data.seed`, `name`, `runs` and, where the request has them, the manifest,
-        `upsampler_of` and `next`.
+        Config (nested dict) with `data.path`, `data.seed`, `name`, `runs` and, where the request has them, the
+        manifest, `upsampler_of` and `next`.
     """
     data = {"path": str(request.path), "seed": request.seed}
     data |= {"manifest": str(request.manifest)} if request.manifest else {}
@@ -191,7 +191,7 @@ def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
 
 
 def limit_config(request: TrainRequest) -> dict[str, Any]:
-    """Return the part of a config with the limits of time and steps."""
+    """Return the part of a config with the limits of a `TrainRequest`: `trainer.max_time` and `trainer.max_steps`."""
     return {"trainer": {"max_time": max_time(request.minutes), "max_steps": request.steps or -1}}
 
 
@@ -200,10 +200,10 @@ def validation_interval(request: TrainRequest, expected: int) -> int | str:
 
     Args:
         request: of the training.
-        expected: optimizer steps in its minutes, about.
+        expected: number of optimizer steps in its minutes, about.
 
     Returns:
-        Steps, a tenth of the request's, where it limits them; else a duration DD:HH:MM:SS.
+        Number of steps (int), a tenth of the request's, where it limits them; else a duration DD:HH:MM:SS (str).
     """
     if request.steps:
         return max(1, request.steps // 10)
@@ -211,7 +211,7 @@ def validation_interval(request: TrainRequest, expected: int) -> int | str:
 
 
 def machine_of(config: TrainConfig) -> Machine:
-    """Return the machine that the Trainer of a config runs on, as Lightning detects it."""
+    """Return the `Machine` that the Trainer of a `TrainConfig` runs on, as Lightning detects it."""
     silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with explaining_lightning():
         trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE_OPTIONS}, **silent)
@@ -223,10 +223,10 @@ def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer])
 
     Args:
         layouts: of the model.
-        tokenizers: by slot.
+        tokenizers: slot -> tokenizer.
 
     Returns:
-        Tokens fed, of the longest layout; None where a slot is of open length.
+        Number of tokens fed, of the longest layout; None where a slot is of open length.
     """
     lengths = [layout.filled(grids(tokenizers)).input_length for layout in layouts]
     return None if None in lengths else max(length for length in lengths if length is not None)
@@ -296,12 +296,12 @@ def _layouts_with_files(request: TrainRequest, source: Bundle, log: Log) -> list
 
 
 def max_time(minutes: float) -> str:
-    """Return a time limit as a duration of Lightning's; a second at least."""
+    """Return minutes as a time limit of Lightning's, DD:HH:MM:SS; a second at least."""
     return format_duration(max(1, round(60 * minutes)))
 
 
 def format_duration(seconds: int) -> str:
-    """Return seconds as DD:HH:MM:SS, Lightning's format of durations."""
+    """Return whole seconds as a string DD:HH:MM:SS, Lightning's format of durations."""
     span = timedelta(seconds=seconds)
     hours, rest = divmod(span.seconds, 3600)
     return f"{span.days:02d}:{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"

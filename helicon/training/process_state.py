@@ -21,7 +21,7 @@ LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # Python loggers with han
 
 @contextmanager
 def process_state_kept() -> Iterator[None]:
-    """Restore random states, environment, threads, warning filters, log levels and matmul precision on leaving."""
+    """Restore random states, environment, threads, warning filters, log levels and matmul precision after the block."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(_matmul_precision_kept())

@@ -21,13 +21,13 @@ RANK_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORL
 
 
 def is_first() -> bool:
-    """Return whether this process is rank 0, which logs and writes files; True also for a single process."""
+    """Return True if this process is rank 0, which logs and writes files; True also for a single process."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
 def launching_ranks(words: Sequence[str]) -> Iterator[None]:
-    """Let Lightning start sibling ranks as `helicon WORDS` within the context; leave the process group afterwards.
+    """Let Lightning start sibling ranks as `helicon WORDS` within the `with` block; leave the process group then.
 
     Lightning would repeat the command line of this process, which would plan and write pages once more, or run the
     user's script. It has no public option for another command line, so that a private function is replaced.
@@ -61,7 +61,7 @@ def _signals_as_exceptions() -> Iterator[None]:
 
 
 def leave_on_sigterm() -> bool:
-    """Install a SIGTERM handler that raises SystemExit(143); return False in a thread, where none can be installed."""
+    """Install a SIGTERM handler that raises SystemExit(143); return True, or False in a thread, which cannot."""
     if threading.current_thread() is not threading.main_thread():
         return False
     signal.signal(signal.SIGTERM, _leave)

@@ -17,7 +17,7 @@ LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # top-level packages
 
 @contextmanager
 def explaining_lightning() -> Iterator[None]:
-    """Turn exceptions that Lightning's code raises within the context into a UsageError of the option that they name.
+    """Turn exceptions of Lightning's code in the `with` block into a UsageError of the option that they name.
 
     Exceptions raised by Helicon, PyTorch and the user's classes pass unchanged, and so does any OSError.
     """

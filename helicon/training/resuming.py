@@ -34,10 +34,10 @@ def resumed_config(
         run: folder of the run.
         words: typed options of `helicon fit`, whose values replace the run's.
         minutes: time limit of the training, its part before the checkpoint included; None for the run's.
-        upsampler_of: run that was typed after --for, which the upsampler is attached to.
+        upsampler_of: folder of the run that was typed after --for, which the upsampler is attached to.
 
     Returns:
-        Config of `fit`, with `ckpt_path`.
+        Config of `fit` (nested dict), with `ckpt_path`.
 
     Raises:
         TrainingError: the run's config could run code or exceeds a limit, or no checkpoint is readable.
@@ -69,12 +69,12 @@ def repeated_config(
 
     Args:
         run: folder of the run.
-        runs: folder of the new run; None for that of `run`.
+        runs: folder in which the new run's folder is made; None for that of `run`.
         name: of the new run; None for NAME-repeat-N.
         words: typed options of `helicon fit`: those of machine and places alone.
 
     Returns:
-        Config of `fit`, with `repeat`.
+        Config of `fit` (nested dict), with `repeat`.
 
     Raises:
         TrainingError: the run's config could run code or exceeds a limit, or the run has no step or changed options.
@@ -113,5 +113,8 @@ def _typed(run: Path, config: dict[str, Any], words: Sequence[str]) -> dict[str,
 
 
 def exit_status(interrupted: Interrupted) -> int:
-    """Return 130 for Ctrl-C and 143 for SIGTERM; 0 in a sibling rank, as Lightning ends all ranks when one fails."""
+    """Return the exit status, 130 for Ctrl-C and 143 for SIGTERM, but 0 in a sibling rank.
+
+    Lightning ends all ranks when one fails.
+    """
     return 128 + signal.Signals(interrupted.number).value if is_first() else 0

@@ -34,8 +34,9 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
         seed: of the sampler.
 
     Returns:
-        The packed pieces, samples of an example side by side; their log probabilities under the model and the
-        reference; and a reward for each.
+        `Rollouts` of P pieces of T tokens: `pieces`, a `Batch`, samples of an example side by side; `old` and
+        `reference`, log probability of each target under the model and the reference, float32 [P, T]; `rewards`,
+        float32 [P].
 
     Raises:
         PluginError: rewards are not one finite number for each piece.

@@ -67,7 +67,7 @@ class HeliconCLI(LightningCLI):
 
     Args:
         command: `fit`, `validate`, `test` or `prepare`.
-        args: words of a command line, a config, or a parsed config.
+        args: words of a command line, a config (nested dict), or a `TrainConfig`.
         data: data module; None to make that of the config.
         callbacks: of Lightning, beside those of the config.
     """
@@ -112,7 +112,7 @@ class HeliconCLI(LightningCLI):
             self.config = parser.parse_args(resolve_configs(args))
 
     def chosen(self, name: str) -> Any:
-        """Return the value of an option; None where the command has no such option."""
+        """Return the value of an option by its dotted name; None where the command has no such option."""
         return self.config.get(name)
 
     def before_instantiate_classes(self) -> None:
@@ -181,7 +181,11 @@ class HeliconCLI(LightningCLI):
         return re.sub(r"[^\w-]+", "-", name).strip("-") or "run"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Make the trainer with a run's callbacks, its metrics.csv and atomic checkpoints."""
+        """Make the trainer with a run's callbacks, its metrics.csv and atomic checkpoints.
+
+        Args:
+            **kwargs: arguments of the Trainer, in place of the config's.
+        """
         config = self.config_init.trainer
         settings = json.loads(self._dumped())
         text = run_text(settings)
@@ -241,11 +245,11 @@ def keep_of_checkpoint(checkpoint: Path, data: Any) -> ExpectedWeights:
     """Restore the state of a data module, such as its tokenizers, from a checkpoint.
 
     Args:
-        checkpoint: file, which may be somebody else's.
+        checkpoint: path of the file, which may be somebody else's.
         data: data module; its state is changed.
 
     Returns:
-        Names and shapes of the checkpoint's weights, which the module has to match.
+        `ExpectedWeights`: names and shapes of the checkpoint's weights, which the module has to match.
 
     Raises:
         TrainingError: the checkpoint is damaged, or has no state of such a data module.
@@ -274,12 +278,12 @@ def run_lightning(
 
     Args:
         command: `fit`, `validate`, `test` or `prepare`.
-        args: words of a command line, a config, or a parsed config.
+        args: words of a command line, a config (nested dict), or a `TrainConfig`.
         data: data module; None to make that of the config.
         callbacks: of Lightning, beside those of the config.
 
     Returns:
-        The CLI after its run, with `run_folder`, `model`, `datamodule` and `trainer`.
+        The `HeliconCLI` after its run, with `run_folder`, `model`, `datamodule` and `trainer`.
 
     Raises:
         UsageError: an argument is not accepted.

@@ -58,7 +58,7 @@ def make_request(task: str, path: Path, words: Sequence[str] = (), **asked: Any)
         asked: other fields of TrainRequest; None for those that were not given.
 
     Returns:
-        The request, whose overrides are the typed options.
+        A `TrainRequest`, whose overrides are the typed options.
 
     Raises:
         UsageError: a word is not accepted; with file and line where a config has it.
@@ -110,7 +110,9 @@ def _minutes(config: Config) -> float | None:
 
 
 def stages(request: TrainRequest) -> list[TrainRequest]:
-    """Split a request into its stages, in order; errors of later stages are raised now, as far as they can be known.
+    """Split a `TrainRequest` into a list of those of its stages, in order.
+
+    Errors of later stages are raised now, as far as they can be known.
 
     Raises:
         ValueError: an option would have no effect (UsageError), or the request cannot be trained.
@@ -169,7 +171,7 @@ def _check_sound(request: TrainRequest) -> None:
 
 
 def chain_stages(trainings: Sequence[TrainRequest]) -> TrainRequest:
-    """Return the first stage, with the others as its `next`, and so on."""
+    """Return the first of these requests, with the second as its `next`, the third as the `next` of that, and so on."""
     *before, chain = trainings
     for stage in reversed(before):
         chain = replace(stage, next=chain)
@@ -177,7 +179,7 @@ def chain_stages(trainings: Sequence[TrainRequest]) -> TrainRequest:
 
 
 def stage_lengths(trainings: Sequence[TrainRequest]) -> str:
-    """Return title and limits of all stages in words."""
+    """Return title and limits of all stages in words, one text."""
     return ", then ".join(f"{stage.title} in {stage.length}" for stage in trainings)
 
 
@@ -189,7 +191,7 @@ def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> TrainingPlan
         words: typed options of the command line, by whose configs errors name file and line.
 
     Returns:
-        The plan, its data prepared.
+        A `TrainingPlan`, its data prepared.
 
     Raises:
         ValueError: an option is not accepted.
@@ -242,7 +244,7 @@ def _upsamples(task: str) -> bool:
 
 
 def finest_level(run: Path) -> int:
-    """Return the finest level of codes that a run and its upsamplers make, 1 or more.
+    """Return the number of the finest level of codes that a run (folder) and its upsamplers make, 1 or more.
 
     Raises:
         TrainingError: the run makes no codes of sound, or level 0 already.
@@ -261,7 +263,7 @@ def attach_upsampler(run: Path, target: Path) -> Path:
 
     Args:
         run: folder of the upsampler's run.
-        target: run or bundle of the model.
+        target: folder of the run or bundle of the model.
 
     Returns:
         Folder of the upsampler in the bundle.

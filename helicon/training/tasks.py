@@ -63,7 +63,7 @@ CODECS = {
 
 
 def tasks() -> dict[str, Task]:
-    """Return all tasks by name: the objectives of a GPT, and the codecs."""
+    """Return name -> `Task`: the objectives of a GPT, and the codecs."""
     return {**{name: _of_objective(kind) for name, kind in OBJECTIVES.items().items()}, **CODECS}
 
 
@@ -87,12 +87,12 @@ class TrainConfig:
 
     @property
     def task(self) -> Task:
-        """Classes of the training."""
+        """`Task`, the classes of the training."""
         return tasks()[self.values.task]
 
     @property
     def run(self) -> RunConfig:
-        """Options of the run."""
+        """`RunConfig`, the options of the run."""
         return RunConfig(**{option.name: self.values[option.name] for option in fields(RunConfig)})
 
     @property
@@ -107,11 +107,11 @@ class TrainConfig:
 
     @property
     def trainer(self) -> Mapping[str, Any]:
-        """Arguments of Lightning's Trainer."""
+        """Arguments of Lightning's Trainer, name -> value."""
         return self.values.trainer.as_dict()
 
     def changed(self, config: Mapping[str, Any]) -> TrainConfig:
-        """Return a copy with other values, which are not parsed: those of a packaged preset or of code."""
+        """Return a copy with the values of a nested dict, of a packaged preset or of code, which are not parsed."""
         values = self.values.clone()
         for name, value in config.items():
             for option, setting in value.items() if name in GROUPS else [("", value)]:

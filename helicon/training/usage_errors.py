@@ -31,7 +31,7 @@ class UsageError(CommandError, ValueError):
 
 @contextmanager
 def locating_options(*configs: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
-    """Add file and line of a refused option to a UsageError or DataError raised within, unless the option was typed.
+    """Add file and line of a refused option, unless it was typed, to a UsageError or DataError of the `with` block.
 
     Args:
         configs: files and presets whose options are used.

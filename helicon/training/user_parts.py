@@ -21,7 +21,7 @@ class UserParts:
     loggers: list[Logger]
 
     def options(self, trainer: Mapping[str, Any]) -> dict[str, bool]:
-        """Return the Trainer options that the user's callbacks need: enable_checkpointing and enable_progress_bar.
+        """Return {"enable_checkpointing": bool, "enable_progress_bar": bool}, as the user's callbacks need them.
 
         Lightning refuses a ModelCheckpoint or progress bar where its option is False, as by default here.
         """

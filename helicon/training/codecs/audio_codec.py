@@ -54,7 +54,7 @@ class AudioCodecModule(BaseCodecModule):
         return data
 
     def codec_config(self, data: AudioData) -> AudioCodecConfig:
-        """Return the config of a codec of these sounds."""
+        """Return the `AudioCodecConfig` of a codec of these sounds: hops, rate, channels and networks."""
         return self._codec_config(data.rate, data.channels)
 
     def _codec_config(self, rate: int, channels: int) -> AudioCodecConfig:
@@ -62,20 +62,27 @@ class AudioCodecModule(BaseCodecModule):
         return AudioCodecConfig(**asdict(self.config.nets), hops=hops, rate=rate, channels=channels)
 
     def check(self, data: AudioData) -> None:
-        """Raise ValueError for windows that are no multiple of the top hop, or hold fewer than 4 of its codes."""
+        """Raise ValueError for `data.window` (samples) that is no multiple of the top hop, or less than 4 times it."""
         hop = self.codec_config(data).hops[-1]
         if data.window % hop or data.window < 4 * hop:
             raise ValueError(f"--data.window {data.window} is not a multiple, at least 4 times, of the top hop {hop}")
 
     def plan(self, data: AudioData) -> tuple[nn.Module, str]:
-        """Make the codec that would be trained, and describe its sounds and codes in a line, for the log."""
+        """Make the `AudioCodec` that would be trained, and a line for the log on its sounds and codes.
+
+        Args:
+            data: sounds to train on.
+
+        Returns:
+            (codec with random weights, line).
+        """
         codec = AudioCodec(self.codec_config(data))
         speeds = ", ".join(f"{data.rate / hop:,.0f}" for hop in codec.config.hops)
         size = codec.level(0).codebook_size
         return codec, f"{data.rate:,} samples a second to {speeds} of {self.describe_codes(size)}"
 
     def make_codec(self) -> nn.Module:
-        """Make a codec with random weights, whose networks get the sounds at a standard deviation of 1."""
+        """Make an `AudioCodec` with random weights, whose networks get the sounds at a standard deviation of 1."""
         config, options = self.codec_config(self.data), self.config
         learning = QuantizerLearning(
             decay=options.decay, commitment=options.commitment, kl=options.kl, rare=options.rare
@@ -109,7 +116,8 @@ class AudioCodecModule(BaseCodecModule):
         """Compute the loss of a batch, log it and count the codes.
 
         Args:
-            batch: windows [B, C + 1, S], the last channel the mask.
+            batch: B windows of S samples, float32 [B, C + 1, S], the last channel the mask, 1 for sound and 0 for
+                padding.
             batch_idx: number of the batch, for the message when the loss is not finite.
 
         Returns:
@@ -137,7 +145,7 @@ class AudioCodecModule(BaseCodecModule):
         """Add a sound's squared error, energy, SI-SDR and mel distance at each level, and its codes.
 
         Args:
-            batch: a sound [1, C, S].
+            batch: a sound of S samples in [-1, 1], float32 [1, C, S].
             batch_idx: not used.
         """
         for name, level in self.parts.items():
@@ -176,7 +184,7 @@ class AudioCodecModule(BaseCodecModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def used_codes(self, codec: nn.Module) -> dict[str, Tensor]:
-        """Return level name -> bool [K]: True for codes that some training sound has."""
+        """Return name of a level of the codec -> bool [K codes]: True for codes that some training sound has."""
         used = {}
         for name, level in bottlenecks(codec).items():
             assert isinstance(level, AudioCodecLevel)
@@ -187,7 +195,7 @@ class AudioCodecModule(BaseCodecModule):
         return used
 
     def write_samples(self, path: Path) -> None:
-        """Write PATH-N-before.wav and PATH-N-hopH.wav of some held-out sounds.
+        """Write PATH-N-before.wav and, of each level, PATH-N-hopH.wav of some held-out sounds, where `path` is PATH.
 
         Training sounds where none is held out.
         """
@@ -201,11 +209,18 @@ class AudioCodecModule(BaseCodecModule):
                 write_audio(Sound(version.T.cpu().numpy(), self.data.rate), target)
 
     def throughput_units(self, batch: Tensor) -> float:
-        """Return the seconds of sound of a batch, without padding."""
+        """Return the seconds of sound, padding left out, of a batch [B, C + 1, S] with its mask."""
         return float(batch[:, -1].sum()) / self.data.rate
 
     def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
-        """Describe loss, and SI-SDR in dB and use of the codebook of each level, for the progress line."""
+        """Describe loss, and SI-SDR in dB and use of the codebook of each level, for the progress line.
+
+        Args:
+            metrics: name -> last logged value, Lightning's `callback_metrics`.
+
+        Returns:
+            Phrases such as `loss 1.234`.
+        """
         words = [f"loss {float(metrics['train/loss']):.3f}"] if "train/loss" in metrics else []
         for part in self.parts:
             names = [self.metric_name(f"val/{name}", part) for name in ("si_sdr", "usage", "perplexity")]
@@ -220,11 +235,11 @@ def reconstructions(codec: AudioCodec, sound: Tensor) -> list[tuple[str, Tensor]
     """Reconstruct a sound from the codes of each level.
 
     Args:
-        codec: in evaluation mode.
-        sound: [C, S] in [-1, 1], of any length.
+        codec: `AudioCodec` in evaluation mode.
+        sound: S samples in [-1, 1], float32 [C, S], of any length.
 
     Returns:
-        (`hopH`, reconstruction [C, S]) of each level, finest first.
+        List of (`hopH`, reconstruction float32 [C, S]), one a level of H samples a code, finest first.
     """
     versions = []
     for level in codec.levels:

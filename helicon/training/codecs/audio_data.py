@@ -45,12 +45,12 @@ class AudioData(RawData):
 
     @property
     def reading(self) -> dict[str, int]:
-        """Options with which sound files are read, as a codec stores them."""
+        """Options with which sound files are read, as a codec stores them: `rate` (samples a second) and `channels`."""
         return {"rate": self.rate, "channels": self.channels}
 
     @cached_property
     def sounds(self) -> Sounds:
-        """All sounds, training and held out; available once prepared."""
+        """`Sounds` of the folder, training and held out; available once prepared."""
         return Sounds(self.corpus, self.medium, self.channels)
 
     @property
@@ -66,33 +66,36 @@ class AudioData(RawData):
             world: number of processes.
 
         Returns:
-            Batches float32 [B, C + 1, S], the last channel the mask.
+            `SoundBatches` of B windows of S samples, float32 [B, C + 1, S], the last channel the mask.
         """
         return SoundBatches(self.sounds, self.window, self.batch_size, self.seed, self.ranges, rank, world)
 
     def sample(self, count: int) -> Tensor:
-        """Draw training windows, float32 [count, C + 1, S], the same on every process."""
+        """Draw training windows of S samples, the last channel the mask, float32 [count, C + 1, S].
+
+        They are the same on every process.
+        """
         return SoundBatches(self.sounds, self.window, count, self.seed).batch(0)
 
     def make_val_batches(self) -> list[Tensor]:
-        """Load held-out sounds, float32 [1, C, S], spread evenly over all; they are cut at MAX_SOUND_S only."""
+        """Load held-out sounds, each of S samples float32 [1, C, S], spread evenly; cut at MAX_SOUND_S only."""
         lengths = np.minimum(self.sounds.lengths[self.val], round(MAX_SOUND_S * self.rate))
         share = min(1.0, MAX_VAL_S * self.rate / max(1, int(lengths.sum())))
         chosen = self.val[:: max(1, round(1 / share))]
         return [self.sounds.stretch(int(i), 0, round(MAX_SOUND_S * self.rate))[None] for i in chosen]
 
     def sound_groups(self) -> Iterator[list[Tensor]]:
-        """Yield all training sounds, float32 [C, S], in groups of about GROUP_SAMPLES."""
+        """Yield all training sounds of S samples, float32 [C, S] each, in lists of about GROUP_SAMPLES."""
         group_of = np.cumsum(self.channels * self.sounds.lengths[self.train]) // GROUP_SAMPLES
         for group in np.split(self.train, np.flatnonzero(np.diff(group_of)) + 1):
             yield [self.sounds.stretch(int(i)) for i in group]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of a checkpoint: the rate, which a resumed run keeps whatever the folder now holds."""
+        """Return the state for a checkpoint, {"rate": samples a second}, which a resumed run keeps."""
         return {"rate": self.rate}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint; inverse of `state_dict`."""
+        """Set the rate from a checkpoint's `state_dict`, whatever the folder now holds."""
         self.rate = int(state["rate"])
         self.source.options["rate"] = self.rate  # type: ignore[index]
 
@@ -102,7 +105,7 @@ def folder_rate(path: Path, manifest: Path | None = None) -> int:
 
     Args:
         path: folder, searched recursively, or one file.
-        manifest: list of files, instead of searching.
+        manifest: file that lists the sounds, instead of searching.
 
     Returns:
         Samples a second; the higher of two that are equally common.

@@ -41,7 +41,7 @@ class LossScales:
 
     Attributes:
         variance: mean square of the training sounds, without their padding.
-        spectra: mean square of their magnitudes at each of `resolutions`.
+        spectra: mean square of their Fourier magnitudes, one for each window length of `resolutions`.
     """
 
     variance: float
@@ -49,7 +49,7 @@ class LossScales:
 
 
 def resolutions(rate: int) -> list[int]:
-    """Return the samples of the Fourier windows at a sampling rate: powers of 2, at least 32."""
+    """Return the lengths in samples of the three Fourier windows at a rate (samples a second): powers of 2 from 32."""
     return [max(32, 1 << round(torch.tensor(span * rate).log2().item())) for span in WINDOWS_S]
 
 
@@ -57,12 +57,12 @@ def measure_scales(sound: Tensor, mask: Tensor, rate: int) -> LossScales:
     """Measure the scales of training sounds.
 
     Args:
-        sound: windows [B, C, S].
-        mask: [B, 1, S], 1 for samples of the sound and 0 for padding.
+        sound: B windows of S samples in [-1, 1], float32 [B, C, S].
+        mask: float32 [B, 1, S], 1 for samples of the sound and 0 for padding.
         rate: samples a second.
 
     Returns:
-        Scales of at least MIN_SCALE.
+        `LossScales`, each at least MIN_SCALE.
     """
     sound = sound * mask
     variance = float(sound.double().square().sum() / (mask.sum() * sound.shape[1]).clamp(min=1))
@@ -79,15 +79,15 @@ def sound_loss(
     as long as their transforms, and log-mel is compared, too.
 
     Args:
-        reconstruction: output of the decoder [B, C, S].
-        sound: windows [B, C, S] in [-1, 1].
-        mask: [B, 1, S], 1 for samples of the sound and 0 for padding.
+        reconstruction: output of the decoder for B windows of S samples, float [B, C, S].
+        sound: the windows in [-1, 1], float32 [B, C, S].
+        mask: float32 [B, 1, S], 1 for samples of the sound and 0 for padding.
         rate: samples a second.
-        scales: of the training sounds.
+        scales: of the training sounds, from `measure_scales`.
         weights: of the parts.
 
     Returns:
-        Scalar: mean squared error over the variance, plus the other parts by weight.
+        Scalar tensor: mean squared error over the variance, plus the other parts by weight.
     """
     reconstruction, sound = reconstruction.float() * mask, sound.float() * mask
     mel = F.l1_loss(log_mel(reconstruction, rate), log_mel(sound, rate)) if weights.mel else sound.new_zeros(())

@@ -44,12 +44,19 @@ class ImageCodecModule(BaseCodecModule):
         return data
 
     def check(self, data: ImageData) -> None:
-        """Raise ValueError for pictures whose sides are no multiple of a code's."""
+        """Raise ValueError for pictures whose sides (`data.size`, pixels) are no multiple of those that a code has."""
         if data.size % self.config.factor:
             raise ValueError(f"--data.size {data.size} is not a multiple of --model.factor {self.config.factor}")
 
     def plan(self, data: ImageData) -> tuple[nn.Module, str]:
-        """Make the codec that would be trained, and describe its pictures and codes in a line, for the log."""
+        """Make the `ImageCodec` that would be trained, and a line for the log on its pictures and codes.
+
+        Args:
+            data: pictures to train on.
+
+        Returns:
+            (codec with random weights, line).
+        """
         codec, grid = ImageCodec(self.config.codec), data.size // self.config.factor
         return (
             codec,
@@ -57,7 +64,7 @@ class ImageCodecModule(BaseCodecModule):
         )
 
     def make_codec(self) -> nn.Module:
-        """Make a codec with random weights, kernels channels-last in memory."""
+        """Make an `ImageCodec` with random weights, kernels channels-last in memory."""
         config = self.config
         learning = QuantizerLearning(decay=config.decay, commitment=config.commitment, kl=config.kl)
         quantizer = make_quantizer(config, learning)
@@ -68,7 +75,7 @@ class ImageCodecModule(BaseCodecModule):
         """Compute the loss of a batch, log it and count the codes.
 
         Args:
-            batch: pictures uint8 [B, C, H, W].
+            batch: pictures of H x W pixels, uint8 [B, C, H, W].
             batch_idx: number of the batch, for the message when the loss is not finite.
 
         Returns:
@@ -93,7 +100,7 @@ class ImageCodecModule(BaseCodecModule):
         """Add a batch's squared error, the squared error of the mean picture, and the codes.
 
         Args:
-            batch: pictures uint8 [B, C, H, W].
+            batch: pictures of H x W pixels, uint8 [B, C, H, W].
             batch_idx: not used.
         """
         media = pixels_to_tensor(batch)
@@ -123,7 +130,7 @@ class ImageCodecModule(BaseCodecModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def used_codes(self, codec: nn.Module) -> dict[str, Tensor]:
-        """Return bool [K] of the only part: True for codes that some training picture has."""
+        """Return {"": bool [K codes]} of a codec: True for codes that some training picture has."""
         assert isinstance(codec, ImageCodec)
         pictures = self.data.pictures
         used = torch.zeros(codec.codebook_size, dtype=torch.bool)
@@ -134,7 +141,7 @@ class ImageCodecModule(BaseCodecModule):
         return {ONLY_PART: used}
 
     def write_samples(self, path: Path) -> None:
-        """Write PATH-reconstructions.png: some held-out pictures and their reconstructions.
+        """Write PATH-reconstructions.png, where `path` is PATH: some held-out pictures and their reconstructions.
 
         Training pictures where none is held out.
         """
@@ -145,11 +152,18 @@ class ImageCodecModule(BaseCodecModule):
         write_reconstructions(self.codec, before, path.with_name(f"{path.name}-reconstructions.png"))
 
     def throughput_units(self, batch: Tensor) -> int:
-        """Return the number of pictures of a batch."""
+        """Return the number of pictures of a batch [B, C, H, W], B."""
         return len(batch)
 
     def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
-        """Describe loss, validation error, PSNR in dB and use of the codebook, for the progress line."""
+        """Describe loss, validation error, PSNR in dB and use of the codebook, for the progress line.
+
+        Args:
+            metrics: name -> last logged value, Lightning's `callback_metrics`.
+
+        Returns:
+            Phrases such as `loss 1.234`.
+        """
         words = [f"loss {float(metrics['train/loss']):.4f}"] if "train/loss" in metrics else []
         if "val/psnr" in metrics:
             words += [f"val/loss {float(metrics['val/loss']):.4f}", f"PSNR {float(metrics['val/psnr']):.2f} dB"]
@@ -162,8 +176,8 @@ def write_reconstructions(codec: ImageCodec, before: Tensor, path: Path) -> None
     """Write a PNG of pictures and their reconstructions side by side.
 
     Args:
-        codec: in evaluation mode.
-        before: pictures uint8 [B, C, H, W].
+        codec: `ImageCodec` in evaluation mode.
+        before: pictures of H x W pixels, uint8 [B, C, H, W].
         path: of the PNG.
     """
     after = codec.decode(codec.encode(pixels_to_tensor(before)))

@@ -42,11 +42,18 @@ class BaseCodecModule(RunModule):
         self.codec: Any = None
 
     def check(self, data: Any) -> None:
-        """Raise ValueError, its message a line, for data that this codec cannot be trained on."""
+        """Raise ValueError, its message a line, for a data module that this codec cannot be trained on."""
         raise NotImplementedError
 
     def plan(self, data: Any) -> tuple[nn.Module, str]:
-        """Make the codec that would be trained, and describe its input and codes in a line, for the log."""
+        """Make the codec that would be trained, and a line for the log on its input and codes.
+
+        Args:
+            data: data module of the codec's medium.
+
+        Returns:
+            (codec with random weights, line).
+        """
         raise NotImplementedError
 
     def make_codec(self) -> nn.Module:
@@ -54,7 +61,7 @@ class BaseCodecModule(RunModule):
         raise NotImplementedError
 
     def used_codes(self, codec: nn.Module) -> Mapping[str, Tensor]:
-        """Return part -> bool [K]: True for codes that some training example has."""
+        """Return name of a bottleneck of the codec -> bool [K codes]: True for those that a training example has."""
         raise NotImplementedError
 
     def metric_name(self, name: str, part: str) -> str:
@@ -71,7 +78,7 @@ class BaseCodecModule(RunModule):
 
     @property
     def parts(self) -> dict[str, Bottleneck]:
-        """Bottlenecks of the codec, by name."""
+        """Name -> `Bottleneck` of the codec."""
         return bottlenecks(self.codec)
 
     @property
@@ -91,11 +98,11 @@ class BaseCodecModule(RunModule):
         self.check(self.raw_data)
 
     def plugins(self) -> list[Plugin]:
-        """List the plugins that the networks and the quantizer come from."""
+        """Return the list of `Plugin`s that the networks and the quantizer come from."""
         return codec_plugins(self.config)
 
     def bundle(self, notes: dict[str, Any]) -> CodecBundle:
-        """Return the codec as it is now, with its medium and these remarks on the training."""
+        """Return a `CodecBundle` of the codec as it is now, its medium, and JSON-able notes on the training."""
         return CodecBundle(self.codec, self.raw_data.medium, self.raw_data.reading, notes)
 
     def configure_model(self) -> None:
@@ -111,12 +118,12 @@ class BaseCodecModule(RunModule):
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
 
     def describe_codes(self, size: int) -> str:
-        """Describe the number of codes, and why it is not `--model.codes` where the quantizer sets its own."""
+        """Describe a number of codes as `512 codes`, with a reason where the quantizer overrides `--model.codes`."""
         reason = f", as many as {self.config.quantizer} makes, not the {self.config.codes} of --model.codes"
         return f"{size} codes{reason if size != self.config.codes else ''}"
 
     def zero_counts(self) -> dict[str, Tensor]:
-        """Return part -> zeros int64 [K], counts of codes."""
+        """Return name of a bottleneck -> zeros int64 [K], to count its K codes in."""
         return {name: torch.zeros(part.codebook_size, dtype=torch.int64) for name, part in self.parts.items()}
 
     def update_quantizers(self) -> None:
@@ -130,8 +137,8 @@ class BaseCodecModule(RunModule):
 
         Args:
             part: name of the bottleneck.
-            codes: int64 of any shape.
-            counts: part -> int64 [K], updated in place; those of the training unless given.
+            codes: of 0 .. K - 1, int64 of any shape.
+            counts: name of a bottleneck -> int64 [K], updated in place; those of the training unless given.
         """
         counts = self._counts if counts is None else counts
         counts[part] = counts[part].to(codes.device).index_add_(0, codes.flatten(), torch.ones_like(codes).flatten())
@@ -144,7 +151,7 @@ class BaseCodecModule(RunModule):
             batch_idx: number of the batch, for the message.
 
         Returns:
-            Scalar, without a gradient.
+            Scalar tensor, without a gradient.
 
         Raises:
             TrainingError: the loss is NaN or infinite.
@@ -158,6 +165,13 @@ class BaseCodecModule(RunModule):
         """Compute usage and perplexity of validation counts, and of the training since the last validation.
 
         The training's counts start again at 0.
+
+        Args:
+            val: name of a bottleneck -> counts of its K codes in the validation, int64 [K], of this process.
+
+        Returns:
+            `val/usage` and `train/usage`, the share of codes that occur, and `val/perplexity` and `train/perplexity`,
+            as `metric_name` names them for each bottleneck; none of a side without codes.
         """
         figures: dict[str, float] = {}
         for side, all_counts in {"val": val, "train": self._counts}.items():
@@ -171,23 +185,23 @@ class BaseCodecModule(RunModule):
         return figures
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
-        """Log figures that are equal on all processes, by name."""
+        """Log figures, metric name -> value, that are equal on all processes."""
         for name, value in figures.items():
             self.log(name, value, rank_zero_only=True)
 
     def sum_over_ranks(self, counts: Tensor) -> Tensor:
-        """Sum counts [K] over all processes, to float64 on the CPU."""
+        """Sum counts of K codes, int64 [K], over all processes; return float64 [K] on the CPU."""
         return self.trainer.strategy.reduce(counts.float().to(self.device), reduce_op="sum").cpu().double()  # type: ignore[union-attr]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the code counts since the last validation, so that a resumed run logs what an uninterrupted run does."""
+        """Add to the checkpoint, a dict, the code counts since the last validation, as a resumed run logs them."""
         super().on_save_checkpoint(checkpoint)
         # A validation that is due now takes these counts, and a resumed run does not repeat it
         due = validation_is_due(self.trainer)
         checkpoint["counts"] = {part: self.sum_over_ranks(counts) * (not due) for part, counts in self._counts.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore code counts; the first process takes the sums over all processes.
+        """Restore code counts from a checkpoint, a dict; the first process takes the sums over all processes.
 
         Raises:
             ValueError: the counts, or integer tensors such as tables of kept codes, are not those of this codec.
@@ -208,7 +222,10 @@ class BaseCodecModule(RunModule):
             self._counts = {part: counts.long() for part, counts in stored.items()}
 
     def configure_optimizers(self) -> Any:
-        """Make the optimizer, with weight decay on convolution kernels but not on norms, biases and codebooks."""
+        """Return Lightning's dictionary of `optimizer` and `lr_scheduler`.
+
+        Weight decay is on convolution kernels but not on norms, biases and codebooks.
+        """
         kernels = [p for p in self.codec.parameters() if p.dim() > 2]
         return self.scheduled_optimizer(kernels, [p for p in self.codec.parameters() if p.dim() <= 2])
 

@@ -29,12 +29,12 @@ class ImageData(RawData):
 
     @property
     def reading(self) -> dict[str, int]:
-        """Options with which picture files are read, as a codec stores them."""
+        """Options with which picture files are read, as a codec stores them: `size`, pixels of each side."""
         return {"size": self.size}
 
     @cached_property
     def pictures(self) -> Pictures:
-        """All pictures, training and held out; available once prepared."""
+        """`Pictures` of the folder, training and held out; available once prepared."""
         return Pictures(self.corpus, self.medium, self.size)
 
     @cached_property
@@ -50,10 +50,10 @@ class ImageData(RawData):
             world: number of processes.
 
         Returns:
-            Batches uint8 [B, 3, size, size].
+            `PictureBatches` of RGB 0 .. 255, uint8 [B, 3, size, size].
         """
         return PictureBatches(self.pictures, self.batch_size, self.seed, self.ranges, rank, world)
 
     def make_val_batches(self) -> list[Tensor]:
-        """Load all held-out pictures, uint8 [B, 3, size, size]."""
+        """Load all held-out pictures as a list of batches, RGB 0 .. 255, uint8 [B, 3, size, size]."""
         return [self.pictures.batch(group) for group in chunks(self.val.tolist(), self.batch_size)]

@@ -47,7 +47,7 @@ class RawData(pl.LightningDataModule):
 
     @property
     def reading(self) -> dict[str, int]:
-        """Options with which files are read, as a codec stores them."""
+        """Options with which files are read, name -> value, as a codec stores them."""
         raise NotImplementedError
 
     def make_batches(self, rank: int, world: int) -> RawBatches:
@@ -58,17 +58,17 @@ class RawData(pl.LightningDataModule):
             world: number of processes.
 
         Returns:
-            Batches [B / world, ...].
+            `RawBatches`, each a tensor [B / world, ...].
         """
         raise NotImplementedError
 
     def make_val_batches(self) -> Sequence[Tensor]:
-        """Load the batches of a validation."""
+        """Load the batches of a validation, a tensor each."""
         raise NotImplementedError
 
     @property
     def corpus(self) -> Corpus:
-        """Cached files, training and held out; available once prepared."""
+        """`Corpus` of the cached files, training and held out; available once prepared."""
         assert self.prepared is not None, "setup() comes first"
         return self.prepared.corpora[0]
 
@@ -77,7 +77,7 @@ class RawData(pl.LightningDataModule):
         self.prepared = self.prepared or prepare(self.source, log=log)
 
     def setup(self, stage: str) -> None:
-        """Open the cache.
+        """Open the cache, built by `prepare_data`, whatever the stage (`fit`, `validate` ...).
 
         Raises:
             DataError: every file is held out.
@@ -100,15 +100,15 @@ class RawData(pl.LightningDataModule):
         return self.make_batches(trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Load training batches from the trainer's current step on."""
+        """Return the loader of training batches, from the trainer's current step on."""
         return train_loader(self.batches, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Load validation batches."""
+        """Return the loader of validation batches."""
         return eval_loader(self.make_val_batches(), self.trainer, "limit_val_batches")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Load the same batches as validation does."""
+        """Return a loader of the same batches as for validation."""
         return eval_loader(self.make_val_batches(), self.trainer, "limit_test_batches")
 
     @property
@@ -122,6 +122,6 @@ class RawData(pl.LightningDataModule):
         return self.corpus.select(val=True)
 
     def examples(self, count: int) -> np.ndarray:
-        """Pick up to `count` example numbers, spread evenly: held out, or for training where none is."""
+        """Return at most `count` example numbers, spread evenly, int64 [N]: held out, or for training where none is."""
         val = self.val if len(self.val) else self.train
         return val[:: max(1, len(val) // count)][:count]

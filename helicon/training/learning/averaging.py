@@ -49,7 +49,7 @@ def averaged_weights(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iter
     Lightning swaps them in and out by the validation hooks of the callback, which are called here as well.
 
     Args:
-        trainer: whose callbacks are searched.
+        trainer: Trainer whose callbacks are searched.
         pl_module: module whose parameters are swapped; unchanged without such a callback.
 
     Yields:

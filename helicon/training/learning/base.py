@@ -44,13 +44,13 @@ class RunModule(pl.LightningModule):
         config: optimizer and learning-rate schedule.
 
     Attributes:
-        unit: of `throughput_units`, for the progress line.
+        unit: name of the unit of `throughput_units`, such as `tokens`, for the progress line.
         ema: decay of the average of the weights that is validated and saved; 0 for the weights themselves.
         record: progress before each step so far.
         replayed: record of the run that this one repeats, from which progress is read instead of the clock.
         expected: weights of the checkpoint that the run starts from.
         user_optimizer: `--optimizer` and `--lr_scheduler`.
-        seconds: limit of `--trainer.max_time`; None without any.
+        seconds: limit of `--trainer.max_time`, in seconds; None without any.
     """
 
     unit = "tokens"
@@ -66,7 +66,7 @@ class RunModule(pl.LightningModule):
         self.seconds: float | None = None
 
     def setup(self, stage: str) -> None:
-        """Read the time limit of the run from Lightning's Timer, before it starts."""
+        """Read the time limit of the run from Lightning's Timer, before it starts, in any stage such as `fit`."""
         timer = self._timer()
         self.seconds = timer.time_remaining() if timer is not None else None
 
@@ -83,11 +83,11 @@ class RunModule(pl.LightningModule):
         raise NotImplementedError
 
     def plugins(self) -> list[Plugin]:
-        """Return the plugins that parts of the model come from."""
+        """Return the `Plugin`s that parts of the model come from."""
         raise NotImplementedError
 
     def write_samples(self, path: Path) -> None:
-        """Write samples of the current model, as `path` with endings that depend on the medium."""
+        """Write samples of the current model to files that begin with `path`; endings depend on the medium."""
         raise NotImplementedError
 
     def check_expected(self, prefix: str, make: Callable[[], nn.Module], layers: int = 0) -> None:
@@ -119,11 +119,11 @@ class RunModule(pl.LightningModule):
                 raise TrainingError(f"{refused}: {printable(name, 80)} is {there}, {here} here")
 
     def throughput_units(self, batch: Any) -> float:
-        """Return the size of a batch in `unit`."""
+        """Return the size of a batch of this module, a number in `unit`."""
         raise NotImplementedError
 
     def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
-        """Return the losses of the progress line in words, from Lightning's `callback_metrics`."""
+        """Return phrases of the progress line, such as `loss 1.234`, from metric name -> last logged value."""
         losses = [f"{name} {float(value):.3f}" for name, value in sorted(metrics.items()) if name.startswith("train/")]
         return [*losses, *([f"val/loss {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else [])]
 
@@ -145,8 +145,8 @@ class RunModule(pl.LightningModule):
 
         Args:
             name: of the value, for the message.
-            value: scalar.
-            batch_idx: batch for the message; None to name the step alone.
+            value: scalar tensor.
+            batch_idx: number of the batch, for the message; None to name the step alone.
 
         Raises:
             TrainingError: NaN or infinity; names the step and gives advice.
@@ -212,7 +212,7 @@ class RunModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Make an optimizer step, and record the progress after it, whatever schedule is used."""
+        """Make an optimizer step by the arguments of Lightning's hook, and record the progress after it."""
         super().optimizer_step(*args, **kwargs)
         self.progress_at(self.global_step + 1)
 
@@ -229,7 +229,7 @@ class RunModule(pl.LightningModule):
         return learning.final_lr + (1 - learning.final_lr) * left
 
     def progress_at(self, step: int) -> float:
-        """Return the share of the run done before a step, 0 to 1: from the record if it is there, else measured.
+        """Return the share of the run, 0 to 1, done before a step: from the record if it is there, else measured.
 
         The clock is read once a step and all ranks agree on the result, so that a run can be resumed and repeated.
         """
@@ -242,13 +242,13 @@ class RunModule(pl.LightningModule):
         return share
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the progress records."""
+        """Add the progress records to a checkpoint, a dict that is changed in place."""
         checkpoint["record"] = self.record.state()
         if self.replayed:
             checkpoint["replayed"] = self.replayed.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the progress records.
+        """Restore the progress records of a checkpoint, a dict.
 
         Raises:
             TrainingError: no valid record, or another one than that of the run that is repeated.

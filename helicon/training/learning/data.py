@@ -117,13 +117,13 @@ class SequenceData(pl.LightningDataModule):
 
     @property
     def sequencer(self) -> Sequencer:
-        """Layouts and tokenizers, once prepared."""
+        """`Sequencer` of the layouts and tokenizers, once prepared."""
         assert self._sequencer is not None, "setup() comes first"
         return self._sequencer
 
     @property
     def tokenizer_names(self) -> dict[str, str]:
-        """Slot -> name of its tokenizer."""
+        """Slot -> name of its tokenizer in the registry, once prepared."""
         assert self.prepared is not None
         return self.prepared.tokenizer_names
 
@@ -140,6 +140,9 @@ class SequenceData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the cache and make the sequencer.
+
+        Args:
+            stage: Lightning's; only in `fit` training examples are needed.
 
         Raises:
             DataError: a layout has no training examples, or no labels where they are needed.
@@ -160,7 +163,7 @@ class SequenceData(pl.LightningDataModule):
         return chosen_examples(corpus, val=False, labels=self.label_ids(corpus))
 
     def label_ids(self, corpus: Corpus) -> np.ndarray | None:
-        """Return the label number of each example, int64 [examples]; None unless the examples are labelled."""
+        """Return the label number of each example of a `Corpus`, int64 [examples]; None unless they are labelled."""
         return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
     def _prepare(self, log: Any = lambda line: None) -> Prepared:
@@ -168,7 +171,12 @@ class SequenceData(pl.LightningDataModule):
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:
-        """Return tokenizers and labels for a checkpoint, so that a resumed run does not fit them again."""
+        """Return tokenizers and labels for a checkpoint, so that a resumed run does not fit them again.
+
+        Returns:
+            `choices`: slot -> tokenizer name; `states`: JSON of slot -> state; `weights`: slot -> tensors of a codec;
+            `labels`: list of names.
+        """
         tokenizers = self.sequencer.tokenizers
         states = {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()}
         weights = {slot: tokenizer_weights(tokenizer) for slot, tokenizer in tokenizers.items()}
@@ -185,7 +193,7 @@ class SequenceData(pl.LightningDataModule):
 
     @cached_property
     def batches(self) -> TrainBatches:
-        """Training batches of this rank, drawn from the streams of all layouts.
+        """`TrainBatches` of this rank, drawn from the streams of all layouts.
 
         Raises:
             DataError: the batch size is no multiple of the number of processes.

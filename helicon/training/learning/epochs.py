@@ -37,14 +37,18 @@ class Intervals:
 
     @staticmethod
     def of(trainer: Mapping[str, Any]) -> Intervals:
-        """Return the intervals of `--trainer.*`."""
+        """Return the `Intervals` that `--trainer.*` says, a mapping option -> value."""
         interval, least = trainer["val_check_interval"], trainer["min_epochs"] or 0
         seconds = None if isinstance(interval, int | float | None) else Timer(interval).time_remaining()
         share = 1.0 if interval is None else interval if isinstance(interval, float) else None
         return Intervals(seconds, share, least, trainer["overfit_batches"])
 
     def options(self, trainer: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the Trainer options in place of those that Helicon applies itself."""
+        """Return values of val_check_interval and overfit_batches in place of those that Helicon applies itself.
+
+        Args:
+            trainer: options of `--trainer.*`, name -> value.
+        """
         interval = trainer["val_check_interval"] if self.seconds is self.share is None else NEVER
         return {"val_check_interval": interval, "overfit_batches": 0.0}
 
@@ -56,7 +60,7 @@ class EpochsToSteps(pl.Callback):
         intervals: of the run.
 
     Attributes:
-        batches: of an epoch; 0 if no option is in epochs.
+        batches: number of batches of an epoch; 0 if no option is in epochs.
     """
 
     def __init__(self, intervals: Intervals) -> None:
@@ -92,7 +96,7 @@ class EpochsToSteps(pl.Callback):
             trainer.val_check_interval = max(1, round(self.intervals.share * self.batches))
 
     def progress_words(self, trainer: pl.Trainer) -> list[str]:
-        """Return epochs done and in all for the progress line; [] for a run whose length is not in epochs."""
+        """Return [`epoch 1.5 of 4`] for the progress line; [] for a run whose length is not in epochs."""
         if not self.batches or (trainer.max_epochs or -1) < 0:
             return []
         done = trainer.global_step * trainer.accumulate_grad_batches / self.batches

@@ -60,7 +60,7 @@ def distribute_optimizer_state(state: Mapping[str, Any], optimizer: Optimizer) -
     """Shard the full state of an optimizer: tensors of a parameter's shape are distributed as the parameter is.
 
     Args:
-        state: full state_dict, on all ranks.
+        state: full state_dict of the optimizer, on all ranks.
         optimizer: whose parameters are sharded.
 
     Returns:

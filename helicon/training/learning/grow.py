@@ -18,7 +18,7 @@ def init_weights_from(gpt: GPT, schema: Schema, source: Bundle) -> None:
 
     Args:
         gpt: changed in place.
-        schema: of the GPT.
+        schema: vocabulary and coordinates of the GPT.
         source: bundle to copy from.
 
     Raises:

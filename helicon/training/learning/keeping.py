@@ -89,12 +89,12 @@ class KeepBundle(pl.Callback):
 
 
 def has_model(run: Path) -> bool:
-    """Return whether a run has saved a bundle or a codec yet."""
+    """Return True if there is a bundle or codec in a run's folder yet."""
     return any((run / "model" / name).is_file() for name in (bundle.CONFIG, storage.CONFIG))
 
 
 def kept_loss(folder: Path) -> float:
-    """Return the held-out loss in the notes of a saved bundle or codec; infinity if it has none or is damaged."""
+    """Return the held-out loss in the notes of the bundle or codec in a folder; infinity without one or if damaged."""
     for name in (bundle.CONFIG, storage.CONFIG):
         try:
             return checked.number("val_loss", read_json(folder / name, links=False)["notes"]["val_loss"])
@@ -145,7 +145,7 @@ class KeepCheckpoints(pl.Callback):
             pl_module.record.write(self.run)
 
     def save(self, trainer: pl.Trainer) -> Path:
-        """Save a checkpoint now and return its path; once it is complete, the one before becomes previous.ckpt."""
+        """Save last.ckpt now and return its path; once it is complete, the one before becomes previous.ckpt."""
         last, following = self.folder / "last.ckpt", self.folder / "next.ckpt"
         # Write the step's metrics now, as Lightning would after this hook: a run that is killed in between lacks them.
         # No public member has the metrics of this step

@@ -25,7 +25,7 @@ class TrainLoader(DataLoader[Any]):
     Args:
         batches: functions of their number.
         first_batch: returns the number of the batch to begin with.
-        workers: loader processes.
+        workers: number of loader processes; 0 for a thread.
     """
 
     dataset: NumberedBatches[Any]  # type: ignore[assignment]
@@ -47,10 +47,10 @@ def train_loader(batches: NumberedBatches[Any], trainer: pl.Trainer | None, work
     Args:
         batches: of this rank.
         trainer: whose step says where to begin; a step takes `accumulate_grad_batches` batches.
-        workers: loader processes.
+        workers: number of loader processes; 0 for a thread.
 
     Returns:
-        The loader.
+        A `TrainLoader`.
     """
     assert trainer is not None
     return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, workers)
@@ -67,7 +67,7 @@ def prefetch(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
 
     Args:
         items: to iterate over.
-        by: items that are made ahead. 2: one ready while the next is made.
+        by: number of items that are made ahead. 2: one ready while the next is made.
 
     Yields:
         The same items in order; an error of the iterator is raised in its place.
@@ -99,12 +99,12 @@ def eval_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) 
     is a share of the batches is replaced in the trainer by their number.
 
     Args:
-        batches: of all ranks.
+        batches: of all ranks, in order.
         trainer: whose rank and limit are used.
         limit: name of the Trainer option, `limit_val_batches` or `limit_test_batches`.
 
     Returns:
-        The loader.
+        A DataLoader of this rank's batches, as they are.
 
     Raises:
         TrainingError: there are no batches, in another command than `fit`, which trains without a validation then.
@@ -127,6 +127,6 @@ def chunks(items: list[Any], size: int) -> list[list[Any]]:
         size: length of each part but the last, which may be shorter.
 
     Returns:
-        The parts in order.
+        The parts, lists, in order.
     """
     return [items[i : i + size] for i in range(0, len(items), size)]

@@ -103,7 +103,7 @@ class GPTModule(RunModule):
         )  # fmt: skip
 
     def bundle(self, notes: dict[str, Any]) -> Bundle:
-        """Return the current network as a bundle with notes."""
+        """Return the current network as a `Bundle`, with notes (JSON-able remarks on the training)."""
         assert self.network is not None
         bundle = self._make_bundle(self.gpt, notes)
         bundle.network = self.network
@@ -116,15 +116,15 @@ class GPTModule(RunModule):
             save_bundle(bundle, folder)
 
     def plugins(self) -> list[Plugin]:
-        """Return the plugins that media, tokenizers, patterns and objective come from."""
+        """Return the `Plugin`s that media, tokenizers, patterns and objective come from."""
         return plugins_of_model(self.config.gpt, self.data.sequencer, self.data.tokenizer_names, self.objective)
 
     def write_samples(self, path: Path) -> None:
-        """Write a sample of each layout, seeded by the step."""
+        """Write a sample of each layout, seeded by the step, to `path`-SLOT with the suffix of its medium."""
         write_samples(self.bundle({}), path, self.global_step)
 
     def throughput_units(self, batch: Batch) -> int:
-        """Return the input tokens of a batch, without padding."""
+        """Return the number of input tokens of a `Batch`, without padding."""
         return int(batch.lengths.sum())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -132,10 +132,10 @@ class GPTModule(RunModule):
 
         Args:
             batch: of this rank.
-            batch_idx: of Lightning's epoch.
+            batch_idx: number of the batch in Lightning's epoch.
 
         Returns:
-            Scalar loss.
+            Loss of this rank, a scalar tensor.
 
         Raises:
             TrainingError: the loss is not finite on some rank.
@@ -201,7 +201,7 @@ class GPTModule(RunModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def configure_optimizers(self) -> Any:
-        """Return optimizer and schedule.
+        """Return Lightning's dictionary of `optimizer` and `lr_scheduler`.
 
         Weight decay and Muon are for the matrices of the layers and the head; embeddings, norms, biases and the
         objective's modules have neither.

@@ -20,7 +20,7 @@ def named_tokenizer(slots: Sequence[str], name: str | None) -> dict[str, str]:
     """Find the slot that `--data.tokenizer` is for.
 
     Args:
-        slots: of all layouts.
+        slots: names of those of all layouts.
         name: of a tokenizer, or path of a codec's run; None for no option.
 
     Returns:
@@ -45,8 +45,9 @@ def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
     """Load the tokenizer of a codec.
 
     Args:
-        slot: that it is for.
-        name: run or bundle of a codec, or of a model whose tokenizer is a codec; `RUN@N` is level N of a sound codec.
+        slot: name of the slot that it is for.
+        name: path of the run or bundle of a codec, or of a model whose tokenizer is a codec; `RUN@N` is level N of a
+            sound codec.
 
     Returns:
         (name in the registry, tokenizer); None if `name` is of a registered tokenizer, or no codec for this slot.

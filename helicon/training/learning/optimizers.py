@@ -24,8 +24,8 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     Plain products: on a CPU the fused forms (addmm) of bfloat16 are many times slower.
 
     Args:
-        matrix: [M, N].
-        steps: iterations; 5 as in the source.
+        matrix: floating point, M x N.
+        steps: number of iterations; 5 as in the source.
 
     Returns:
         Matrix [M, N] of the same dtype; its singular values are about .7 to 1.2.
@@ -44,7 +44,7 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 def orthogonalise_across_ranks(matrices: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield `orthogonalise` of each matrix; of as many matrices as there are ranks, each rank computes one.
+    """Yield `orthogonalise` of each matrix, in order; of as many as there are ranks, each rank computes one.
 
     All ranks pass the same matrices, sharded or not. Shards are gathered, and results broadcast, in the dtype of the
     products.

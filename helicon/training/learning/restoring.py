@@ -113,9 +113,9 @@ def check_structure(name: str, value: Any, reference: Any, any_number: bool = Fa
 
     Args:
         name: of the value, for messages.
-        value: from a checkpoint.
+        value: from a checkpoint; dicts, lists, tensors and plain values.
         reference: value of this training.
-        any_number: whether any numbers are accepted, as in the state of a user's scheduler.
+        any_number: True accepts any number, as in the state of a user's scheduler.
 
     Raises:
         ValueError: the structure differs; names the place.
@@ -155,7 +155,7 @@ def check_optimizer(name: str, saved: Any, optimizer: Optimizer) -> None:
 
     Args:
         name: of the state, for messages.
-        saved: state from a checkpoint.
+        saved: state_dict of an optimizer from a checkpoint.
         optimizer: to be restored.
 
     Raises:

@@ -33,7 +33,7 @@ def shard(gpt: GPT, mesh: DeviceMesh) -> None:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """Return a tensor, gathered if it is sharded; all ranks have to call this."""
+    """Return a tensor itself, or the full tensor gathered if it is sharded; all ranks have to call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -58,7 +58,7 @@ def gather_full(tree: Any, keep: bool) -> Any:
 
     Args:
         tree: dicts and lists with tensors; all ranks have to call this.
-        keep: whether this rank needs the result, as rank 0 does.
+        keep: True where this rank needs the result, as rank 0 does.
 
     Returns:
         The tree with full tensors on the CPU in place of sharded ones; empty tensors without `keep`.
@@ -75,9 +75,9 @@ def unsharded(gpt: GPT, make: Callable[[], GPT], keep: bool) -> GPT:
     """Return a GPT, or an unsharded copy on the CPU if it is sharded.
 
     Args:
-        gpt: all ranks have to call this.
+        gpt: the same on all ranks, which have to call this.
         make: builds a GPT of the same config.
-        keep: whether this rank needs the weights; the copy is on the meta device otherwise.
+        keep: True where this rank needs the weights; the copy is on the meta device otherwise.
 
     Returns:
         The GPT or its copy.

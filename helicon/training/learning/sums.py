@@ -13,7 +13,7 @@ class Sums(Metric):
     The sums stay on the device, so that adding to them does not synchronise with it.
 
     Args:
-        count: of the sums.
+        count: number of sums.
         device: of the sums.
     """
 
@@ -26,9 +26,9 @@ class Sums(Metric):
         self.to(device)
 
     def update(self, *figures: Tensor | float) -> None:
-        """Add the `count` figures of a batch, scalars."""
+        """Add the figures of a batch, as many scalars as `count` says."""
         self.total += torch.stack([torch.as_tensor(figure, device=self.device).to(self.total) for figure in figures])
 
     def compute(self) -> Tensor:
-        """Return the sums [count]."""
+        """Return the sums over all ranks, [count] of the device's float64 or float32."""
         return self.total

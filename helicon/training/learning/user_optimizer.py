@@ -51,7 +51,8 @@ class UserOptimizer:
             trainer: says how many batches are between validations.
 
         Returns:
-            Lightning's `lr_scheduler` config.
+            Lightning's `lr_scheduler` dictionary: scheduler, interval and, for ReduceLROnPlateau, frequency and
+            monitor.
 
         Raises:
             TrainingError: the class does not accept its arguments, or validations are not counted in batches.

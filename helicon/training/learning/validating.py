@@ -42,13 +42,13 @@ class ValidateInTime(pl.Callback):
 
 
 def between_steps(trainer: pl.Trainer) -> bool:
-    """Return whether no accumulated gradients wait for an optimizer step; a checkpoint does not store them."""
+    """Return True if no accumulated gradients wait for an optimizer step; a checkpoint does not store them."""
     done = trainer.fit_loop.batch_idx + 1  # batches of Lightning's epoch, at whose end it always makes a step
     return done % trainer.accumulate_grad_batches == 0 or done == trainer.num_training_batches
 
 
 def validation_is_due(trainer: pl.Trainer) -> bool:
-    """Return whether a validation follows this batch, by `trainer.val_check_batch` or because the run stops."""
+    """Return True if a validation follows this batch, by `trainer.val_check_batch` or because the run stops."""
     loop = trainer.fit_loop
     enough = loop.epoch_progress.current.processed >= (loop.min_epochs or 0)  # type: ignore[attr-defined]
     if trainer.should_stop and enough and trainer.global_step >= (loop.min_steps or 0):

@@ -82,7 +82,7 @@ def check_pickle(content: bytes, storages: Mapping[str, int]) -> None:
 
     Args:
         content: bytes of the pickle.
-        storages: size in bytes of each tensor storage of the archive, by its key.
+        storages: size in bytes of each tensor storage of the archive, by its key, the digits of its name.
 
     Raises:
         UnsafeError: the pickle names anything but tensors and plain values.

@@ -31,7 +31,7 @@ class ZipEntry(NamedTuple):
 
 
 def read_archive(file: BinaryIO) -> tuple[bytes, dict[str, int]]:
-    """Return the bytes of `data.pkl`, and the size in bytes of each tensor storage by its key.
+    """Return (bytes of `data.pkl`, key of a tensor storage -> its size in bytes) of an open checkpoint file.
 
     Raises:
         ValueError: the file is no archive that torch.save writes.

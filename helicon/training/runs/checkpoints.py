@@ -49,7 +49,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the tensors, on CPU, and plain values of a checkpoint file.
+    """Return the content of a checkpoint file, a dict of plain values and tensors on the CPU.
 
     Raises:
         TrainingError: the file is missing or damaged, no training checkpoint, or could run code when loaded.
@@ -81,7 +81,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """Return the newest readable checkpoint of a run, and messages of why newer ones are unreadable.
+    """Return (path of the newest readable checkpoint in a run's folder, messages why newer ones are unreadable).
 
     Raises:
         TrainingError: no checkpoint of the run is readable.
@@ -112,7 +112,7 @@ def named_checkpoint(name: str, runs: Sequence[Path]) -> Path:
     Args:
         name: `last` for the newest readable checkpoint; `best` for the best of a ModelCheckpoint among the run's
             callbacks, as recorded in the newest checkpoint.
-        runs: folders that may be the run; the first that exists is taken.
+        runs: paths that may be the run's folder; the first that exists is taken.
 
     Returns:
         Path of the checkpoint.

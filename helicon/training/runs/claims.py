@@ -34,11 +34,11 @@ def excessive_setting(config: Mapping[str, Any], typed: Collection[str] = ()) ->
     """Find the first setting of a config that exceeds a limit.
 
     Args:
-        config: of a run.
+        config: of a run, a nested dict.
         typed: dotted names of options that the user typed, whose values in the config do not count.
 
     Returns:
-        Refusal in one line, with the setting and its limit; None where all are within their limits.
+        Refusal, a text of one line, with the setting and its limit; None where all are within their limits.
     """
     settings = {
         f"{group}.{name}": value

@@ -43,7 +43,7 @@ def choose_run(runs: Path, name: str | None, default: str) -> Path:
         default: prefix of the first free DEFAULT-1, DEFAULT-2, ..., where there is no name.
 
     Returns:
-        `runs / name`, not made.
+        Path of the run's folder, `runs / name`, not made yet.
 
     Raises:
         TrainingError: the folder `name` has files.
@@ -61,7 +61,7 @@ def choose_run(runs: Path, name: str | None, default: str) -> Path:
 
 
 def owns_checkpoint(run: Path, checkpoint: Path) -> bool:
-    """Return whether a checkpoint lies in the run's folder `checkpoints`.
+    """Return True if a checkpoint lies in the run's folder `checkpoints`.
 
     Args:
         run: folder of the run.
@@ -77,7 +77,7 @@ def owns_checkpoint(run: Path, checkpoint: Path) -> bool:
 
 
 def check_regular_files(run: Path) -> None:
-    """Validate that a run has regular files and folders alone: links of a stranger's run could lead out of it.
+    """Validate that a run's folder has regular files and folders alone: links of a stranger's run could lead out of it.
 
     Raises:
         TrainingError: a link, pipe, socket or device, or an unreadable folder.
@@ -96,13 +96,13 @@ def _raise(error: OSError) -> None:
 
 
 def run_text(config: Mapping[str, Any]) -> str:
-    """Return the text of a run's config.yaml: the config without `name` and `runs`, to start other runs by."""
+    """Return the text of a run's config.yaml: the nested dict without `name` and `runs`, to start other runs by."""
     kept = {name: value for name, value in config.items() if name not in ("name", "runs")}
     return HEADER + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
 def check_format(config: Path) -> None:
-    """Validate the format of a config file: that of this version, or none, as hand-written configs have.
+    """Validate the format of a config file (path): that of this version, or none, as hand-written configs have.
 
     Raises:
         TrainingError: the config is of a run of another format.
@@ -114,7 +114,7 @@ def check_format(config: Path) -> None:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """Return the config of a run, as a nested dict.
+    """Return the config of the run in a folder, as a nested dict.
 
     Raises:
         TrainingError: config.yaml is missing, damaged, of another format, too large, or repeats itself by aliases.
@@ -164,7 +164,7 @@ def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
 
 
 def folder_options(run: Path) -> dict[str, str]:
-    """Return the options `runs` and `name` that choose a run's folder."""
+    """Return {"runs": parent folder, "name": name}, the options that choose a run's folder."""
     run = run if run.name not in ("", "..") else Path(os.path.abspath(run))
     return {"runs": str(run.parent), "name": run.name}
 
@@ -193,11 +193,11 @@ def write_failure(error: OSError, run: Path) -> TrainingError:
     """Return the error of a failed write: which file, what is safe, and how to resume.
 
     Args:
-        error: of the write.
+        error: `OSError` of the write.
         run: folder of the run.
 
     Returns:
-        The error to raise.
+        The `TrainingError` to raise.
     """
     last = run / "checkpoints" / "last.ckpt"
     remedy = "free some space" if error.errno in DISK_FULL else "see that it can be written"

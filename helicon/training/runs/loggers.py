@@ -19,7 +19,7 @@ def user_loggers(asked: Logger | Iterable[Logger] | bool | None, run: Path) -> l
         run: folder of the run.
 
     Returns:
-        Loggers, to stand before the run's metrics.csv in the trainer: callbacks write pictures and sounds to
+        List of loggers, to stand before the run's metrics.csv in the trainer: callbacks write pictures and sounds to
         `trainer.logger`, which is the first one.
 
     Raises:

@@ -82,7 +82,7 @@ class MetricsTable:
 
         Args:
             step: optimizer steps done; not below that of the last call.
-            values: metric -> value.
+            values: name of a metric -> its value at the step.
         """
         if not self._opened:
             self._truncate_from(step)
@@ -128,7 +128,9 @@ class MetricsTable:
 
 
 def read_metrics(run: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Return metric -> (steps, values), by ascending step; of several rows of a step the last value counts.
+    """Return metrics.csv of a run's folder: metric name -> (steps, values), two lists by ascending step.
+
+    Of several rows of a step the last value counts.
 
     Incomplete lines, such as the last one of a killed run, are left out, and so is all but the last MAX_READ_BYTES.
 

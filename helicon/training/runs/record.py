@@ -39,11 +39,11 @@ class ProgressRecord:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps done."""
+        """Number of optimizer steps done."""
         return max(0, len(self.progress) - 1)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the record as a checkpoint stores it: float64 [steps + 1] and int64 [validations]."""
+        """Return the record as a checkpoint stores it: `progress` float64 [steps + 1] and `validations` int64 [N]."""
         return {
             "progress": torch.tensor(self.progress, dtype=torch.float64),
             "validations": torch.tensor(self.validations, dtype=torch.int64),
@@ -51,7 +51,7 @@ class ProgressRecord:
 
     @staticmethod
     def from_state(state: Any) -> ProgressRecord:
-        """Return the record of a `state`.
+        """Return the `ProgressRecord` of a `state()` from a checkpoint.
 
         Raises:
             ValueError: a damaged state.
@@ -68,14 +68,14 @@ class ProgressRecord:
         return ProgressRecord(progress.double().tolist(), validations.long().tolist())
 
     def write(self, run: Path) -> None:
-        """Write progress.csv of a run."""
+        """Write the record to progress.csv in a run's folder."""
         validated = set(self.validations)
         rows = (f"{step},{share!r},{int(step in validated)}\n" for step, share in enumerate(self.progress))
         write_text(run / FILE, HEADER + "".join(rows))
 
 
 def read_record(run: Path) -> ProgressRecord:
-    """Read progress.csv of a run.
+    """Read progress.csv in a run's folder to a `ProgressRecord`.
 
     Raises:
         TrainingError: the file is missing or damaged.

@@ -47,8 +47,8 @@ def check_config(
 
     Args:
         run: folder of the run.
-        config: of the run.
-        upsampler_of: run that the user typed after --for, which the upsampler is attached to.
+        config: of the run, a nested dict.
+        upsampler_of: folder of the run that the user typed after --for, which the upsampler is attached to.
         typed: dotted names of options that the user typed, whose values replace the config's.
 
     Raises:
@@ -70,7 +70,7 @@ def check_plain(run: Path, config: dict[str, Any]) -> None:
 
     Args:
         run: folder of the run, for the message.
-        config: of the run.
+        config: of the run, a nested dict.
 
     Raises:
         TrainingError: a setting names code or another config.
@@ -87,7 +87,7 @@ def check_plugins(run: Path, config: Mapping[str, Any]) -> list[str]:
 
     Args:
         run: folder of the run, for the message.
-        config: of the run.
+        config: of the run, a nested dict.
 
     Returns:
         Names of the loaded plugins, as a config has them.
@@ -106,7 +106,7 @@ def check_data(run: Path, config: dict[str, Any]) -> None:
 
     Args:
         run: folder of the run, for the message.
-        config: of the run.
+        config: of the run, a nested dict.
 
     Raises:
         TrainingError: data.path is missing.
@@ -120,7 +120,7 @@ def check_start(run: Path, config: dict[str, Any], typed: Collection[str] = ()) 
 
     Args:
         run: folder of the run.
-        config: of the run.
+        config: of the run, a nested dict.
         typed: dotted names of options that the user typed; a typed ckpt_path is trusted.
 
     Raises:
@@ -142,10 +142,10 @@ def check_next(run: Path, config: dict[str, Any]) -> TrainRequest | None:
 
     Args:
         run: folder of the run.
-        config: of the run.
+        config: of the run, a nested dict.
 
     Returns:
-        The request, all of whose stages lie beside the run; None without a next stage.
+        The `TrainRequest`, all of whose stages lie beside the run; None without a next stage.
 
     Raises:
         TrainingError: the stage is no training of the same files beside the run by plain settings.

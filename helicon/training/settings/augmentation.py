@@ -22,10 +22,10 @@ def augmentation_config(data: Any, steps: int) -> tuple[dict[str, Any], str]:
 
     Args:
         data: data module of the training, set up.
-        steps: of the optimizer, about.
+        steps: number of optimizer steps, about.
 
     Returns:
-        Config, empty for none; reason in words.
+        (config `data.changes`, {} for none; reason in words).
     """
     for layout in data.layouts:
         media = {registry.for_slot(slot, layout.all_slots).name for slot in layout.all_slots}

@@ -90,13 +90,13 @@ class GPTModelConfig(GPTConfig, OptimizerConfig):
 
     @property
     def gpt(self) -> GPTConfig:
-        """The network alone."""
+        """`GPTConfig` of the network alone."""
         return part(GPTConfig, self)
 
 
 @cache
 def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
-    """Return GPTModelConfig extended by the options of an objective.
+    """Return a subclass of GPTModelConfig with the options of an objective class.
 
     Raises:
         PluginError: a field of the objective has the name of another option.
@@ -121,7 +121,7 @@ def model_config(objective: type[Objective]) -> type[GPTModelConfig]:
 
 
 def default_of(option: Field[Any]) -> Any:
-    """Return a new dataclass field with the default of another."""
+    """Return a new dataclass field with the default of another, for use in a class body."""
     if option.default_factory is not MISSING:
         return field(default_factory=option.default_factory)
     return field(default=option.default)
@@ -158,7 +158,7 @@ class ImageCodecModelConfig(ImageCodecConfig, CodecLearningConfig):
 
     @property
     def codec(self) -> ImageCodecConfig:
-        """The network alone."""
+        """`ImageCodecConfig` of the network alone."""
         return part(ImageCodecConfig, self)
 
 
@@ -186,7 +186,7 @@ class AudioCodecModelConfig(AudioNetConfig, CodecLearningConfig):
 
     @property
     def nets(self) -> AudioNetConfig:
-        """The networks alone."""
+        """`AudioNetConfig` of the networks alone."""
         return part(AudioNetConfig, self)
 
 
@@ -204,13 +204,13 @@ def part(kind: type[Part], config: Any) -> Part:
 
 
 def part_of(kind: type[Any], config: Any) -> dict[str, Any]:
-    """Return the fields of a base dataclass as a derived config has them.
+    """Return the values that a derived config has in the fields of a base dataclass.
 
     Args:
         kind: base dataclass.
         config: instance of a class that has all of its fields.
 
     Returns:
-        Name -> value.
+        Field name -> value.
     """
     return {option.name: getattr(config, option.name) for option in fields(kind)}

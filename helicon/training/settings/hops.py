@@ -15,10 +15,10 @@ def parse_hops(hops: str | int | list[int] | None, rate: int) -> tuple[int, ...]
 
     Args:
         hops: `8,32,128`, `auto`, `auto:N` for N levels, or numbers; None as `auto`.
-        rate: samples per second.
+        rate: samples a second.
 
     Returns:
-        Samples per code of each level, finest first.
+        Tuple of samples per code, one a level, finest first.
 
     Raises:
         ValueError: other words.

@@ -113,7 +113,7 @@ def idle_option(
         supported: options that the caller uses itself, though the command does not.
 
     Returns:
-        Refusal in one line; None without any.
+        Refusal, a text of one line; None without such an option.
     """
     values = dict(typed)
     if "--data.changes" in values and values.get("--data.augment", "").lower() in FALSE_WORDS:
@@ -139,7 +139,7 @@ def settled_option(command: str, task: str, names: Iterable[str]) -> str | None:
         names: dotted names of typed options.
 
     Returns:
-        Dotted name of the option; None without any.
+        Dotted name of the option, such as `model.width`; None without any.
     """
     learned = [f"data.{name}" for name in registry.fitting_options()]
     checked = (*(FIT_OPTIONS if command == "fit" else ()), *(("data.rate",) if task == "audio-codec" else ()))

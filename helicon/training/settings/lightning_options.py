@@ -55,7 +55,7 @@ PRECISION_ALIASES = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16"
 
 
 def unused_option(config: Mapping[str, Any]) -> str | None:
-    """Return the refusal, in one line, of the first Lightning option that would have no effect; None without any."""
+    """Return a one-line refusal of the first option in a config that would have no effect in Lightning, or None."""
     signature = inspect.signature(pl.Trainer.__init__).parameters
     trainer = config.get("trainer") or {}
     for name, reason in UNUSED.items():
@@ -70,7 +70,7 @@ def unused_option(config: Mapping[str, Any]) -> str | None:
 
 
 def invalid_number(config: Mapping[str, Any]) -> str | None:
-    """Return the refusal, in one line, of the first number that is not finite or out of bounds; else None."""
+    """Return a one-line refusal of the first number in a config that is not finite or out of bounds, or None."""
     for name, value in config["trainer"].items():
         least = MIN_VALUES.get(name, -MAX_COUNT)
         if isinstance(value, int | float) and not least <= value <= MAX_COUNT:  # nor NaN
@@ -99,7 +99,7 @@ def unknown_precision(task: str, precision: Any) -> str | None:
         precision: value of --trainer.precision.
 
     Returns:
-        Refusal in one line; None for a precision that the task supports.
+        Refusal, a text of one line; None for a precision that the task supports.
     """
     accepted = PRECISIONS.get(task, GPT_PRECISIONS)
     if PRECISION_ALIASES.get(str(precision), str(precision)) in accepted:
@@ -113,10 +113,10 @@ def unknown_strategy(task: str, name: str, averaged: bool = False) -> str | None
     Args:
         task: name of an objective or a codec task.
         name: value of --trainer.strategy.
-        averaged: whether weights are averaged (--model.ema).
+        averaged: True where weights are averaged (--model.ema).
 
     Returns:
-        Refusal in one line; None for a strategy that the task supports.
+        Refusal, a text of one line; None for a strategy that the task supports.
     """
     if name.startswith("fsdp") and name != FSDP2:
         return f"--trainer.strategy {name} takes parameters apart that Muon needs whole; use {FSDP2}"

@@ -77,7 +77,7 @@ class TrainRequest:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Config of the task, and of the size unless it is `auto`."""
+        """Config (nested dict) of the task, and of the size unless it is `auto`."""
         return merge(task_config(self.task), {} if self.size == "auto" else shape_of(self.size))
 
     @property
@@ -101,13 +101,13 @@ class TrainRequest:
         return part * self.minutes if self.timed else MAX_MINUTES
 
     def longer(self, times: int) -> TrainRequest:
-        """Return the request of a new run, `times` as long, without the next stages."""
+        """Return a `TrainRequest` of a new run, `times` (a factor) as long, without the next stages."""
         minutes = min(MAX_MINUTES, self.share(times))
         steps = None if self.steps is None else min(MAX_STEPS, times * self.steps)
         return replace(self, minutes=minutes, steps=steps, name=None, next=None)
 
     def as_config(self) -> dict[str, Any]:
-        """Return plain values by field, without defaults: inverse of `from_config`."""
+        """Return field name -> plain value, without defaults: inverse of `from_config`."""
         values = {option.name: getattr(self, option.name) for option in fields(self)}
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
         defaults = {**{option.name: option.default for option in fields(self)}, "overrides": {}, "runs": "runs"}
@@ -116,7 +116,7 @@ class TrainRequest:
 
     @staticmethod
     def from_config(config: Any) -> TrainRequest:
-        """Return the request of a mapping of plain values.
+        """Return the `TrainRequest` of a mapping, field name -> plain value: inverse of `as_config`.
 
         Raises:
             ValueError: the values are no request; the message is one line.
@@ -137,7 +137,7 @@ class TrainRequest:
         return TrainRequest(**values, next=None if following is None else TrainRequest.from_config(following))
 
     def words(self) -> list[str]:
-        """Return the words of a `helicon train` command that asks for the same, but for the next stages."""
+        """Return the words after `helicon train` that ask for the same, a list, but for the next stages."""
         config = self.as_config()
         words = [config.pop("task"), config.pop("path")]
         overrides = dict(config.pop("overrides", {}))

@@ -58,7 +58,7 @@ class Machine:
             gpus: ranks that share a batch.
 
         Returns:
-            The machine with the threads that PyTorch uses.
+            A `Machine` with the threads that PyTorch uses.
         """
         return Machine(device, torch.get_num_threads() or os.cpu_count() or 1, has_bf16(device), gpus)
 
@@ -79,14 +79,14 @@ def choose_size(
 
     Args:
         machine: that trains.
-        tokens: training tokens of the folder.
+        tokens: number of training tokens of the folder.
         minutes: time limit.
-        vocabulary: rows of the token embedding.
+        vocabulary: number of rows of the token embedding.
         fixed: tokens of a sequence, where the layouts settle it; None where each size has its own context.
         max_steps: limit of optimizer steps, if any.
 
     Returns:
-        Name of the size, and why not a larger one.
+        `SizeChoice`: name of the size, and why not a larger one.
     """
     chosen = SizeChoice("tiny", "the smallest")
     for name in list(MIN_TOKENS)[1:]:
@@ -109,8 +109,8 @@ def expected_steps(machine: Machine, config: dict[str, Any], vocabulary: int, mi
 
     Args:
         machine: that trains.
-        config: preset with `model.layers`, `model.width` and `model.context`; `data.batch_size` is 16 unless set.
-        vocabulary: rows of the token embedding; the output matrix counts among the parameters.
+        config: nested dict with `model.layers`, `model.width` and `model.context`; `data.batch_size` is 16 unless set.
+        vocabulary: number of rows of the token embedding; the output matrix counts among the parameters.
         minutes: time limit.
 
     Returns:
@@ -128,7 +128,7 @@ def validation_seconds(minutes: float, steps: int) -> int:
 
     Args:
         minutes: time limit.
-        steps: expected in the minutes.
+        steps: number expected in the minutes.
 
     Returns:
         Whole seconds, 1 or more.
@@ -137,22 +137,22 @@ def validation_seconds(minutes: float, steps: int) -> int:
 
 
 def learning_rate(width: int) -> float:
-    """Return the peak learning rate for a width: 1 / width, at most 6e-3. The packaged shapes have about these."""
+    """Return the peak learning rate for a GPT's width: 1 / width, at most 6e-3. The packaged shapes have such."""
     return min(6e-3, 1 / width)
 
 
 def is_task(config: Mapping[str, Any]) -> bool:
-    """Return True if a config says what is trained; configs of a shape or a machine do not."""
+    """Return True if a config (nested dict) says what is trained; configs of a shape or a machine do not."""
     return config.get("task", "gpt") != "gpt" or bool((config.get("data") or {}).get("layouts"))
 
 
 def trains_codec(config: Mapping[str, Any]) -> bool:
-    """Return True if a config trains a codec, False for a GPT."""
+    """Return True if a config (nested dict) trains a codec, False for a GPT."""
     return config.get("task") in CODECS
 
 
 def check_size(name: str) -> None:
-    """Validate a size.
+    """Validate the name of a size.
 
     Raises:
         ValueError: neither `auto` nor a preset with a shape.
@@ -165,14 +165,14 @@ def check_size(name: str) -> None:
 
 
 def shape_of(size: str) -> dict[str, Any]:
-    """Return the part of a preset about the model and its steps, without task, codec and files."""
+    """Return the config of a size, the name of a preset, without its task, codec and files."""
     config = preset(size)
     files = [f"data.{name}" for name in config["data"] if name != "batch_size"]
     return without(config, ("task", "codec", *files))
 
 
 def layouts_task(layouts: Iterable[str]) -> str:
-    """Join layouts to a task for `task_config`, so that none is taken for a preset of the same name.
+    """Join layouts, as text, to a task for `task_config`, so that none is taken for a preset of the same name.
 
     Raises:
         ValueError: a layout is the name of a task.
@@ -186,7 +186,10 @@ def layouts_task(layouts: Iterable[str]) -> str:
 
 
 def task_config(task: str) -> dict[str, Any]:
-    """Return the config of a task: name of a preset or objective, YAML file, or layouts such as `text[32] music; text`.
+    """Return the config of a task, a nested dict.
+
+    Args:
+        task: name of a preset or objective, YAML file, or layouts such as `text[32] music; text`.
 
     Raises:
         ValueError: another name, or a config that does not say what is trained.

@@ -73,7 +73,7 @@ def load_plugins_of(config: str) -> None:
 
 
 def plugins_of(config: Mapping[str, Any]) -> list[str]:
-    """Return the plugins that a config names; ValueError as `plugin_list` raises it."""
+    """Return the plugins that a config names, files or modules as text; ValueError as `plugin_list` raises it."""
     return plugin_list(config.get("plugins") or [])
 
 
@@ -115,7 +115,7 @@ def _import_user_module(name: str, option: str) -> None:
 
 
 def user_class_options(config: Mapping[str, Any]) -> list[str]:
-    """Return the class options of a config as words of a command line, which a sibling rank trusts as typed."""
+    """Return the class options of a config (nested dict) as words of a command line, for a sibling rank to trust."""
     named = {f"--trainer.{name}": value for name, value in (config.get("trainer") or {}).items()}
     named |= {f"--{name}": value for name, value in config.items()}
     return [f"{name}={json.dumps(named[name])}" for name in CLASS_OPTIONS if isinstance(named.get(name), list | dict)]

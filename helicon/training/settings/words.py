@@ -11,7 +11,9 @@ from helicon.presets import GROUPS, dotted, preset, preset_path
 
 
 def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield name and value of each option, `--model.lr` and `0.1`; without `=` the value is the word that follows.
+    """Yield (name, value) of each option in the words of a command line, such as (`--model.lr`, `0.1`).
+
+    Without `=` the value is the word that follows.
 
     A group that is typed in JSON, `--trainer '{"max_steps": 9}'`, yields each option in it.
     """
@@ -35,7 +37,7 @@ def _options_of(group: str, value: str) -> Iterator[tuple[str, str]]:
 
 
 def typed_names(words: Sequence[str]) -> Iterator[str]:
-    """Yield the dotted names of typed options, and of those of typed configs."""
+    """Yield the dotted names, `model.lr`, of the options of a command line, and of those of its configs."""
     for name, value in typed_options(words):
         option = name.removeprefix("--")
         if option == "config" or option in GROUPS:
@@ -46,12 +48,12 @@ def typed_names(words: Sequence[str]) -> Iterator[str]:
 
 
 def configs_of(args: Sequence[str]) -> list[str]:
-    """Return the presets and files that a command line names by --config."""
+    """Return the presets and files that the words of a command line name by --config, in their order."""
     return [value for name, value in typed_options(args) if name == "--config" and not value.startswith("{")]
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Return the arguments with configs moved to the front, as typed options win, and presets replaced by files."""
+    """Return the words with configs moved to the front, as typed options win, and presets replaced by their files."""
     configs, others, words = [], [], iter(args)
     for word in words:
         name, equals, value = word.partition("=")

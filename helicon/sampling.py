@@ -54,5 +54,5 @@ class SamplingOptions:
 
     @classmethod
     def steps(cls) -> tuple[str, ...]:
-        """Return the names of the options that are sampler steps, in their order."""
+        """Return the names of the options that are sampler steps, such as `top_k`, in their order."""
         return tuple(option.name for option in fields(SamplingOptions) if option.metadata["step"])

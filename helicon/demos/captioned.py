@@ -42,7 +42,7 @@ class Captioned(Protocol):
 
     @property
     def caption(self) -> str:
-        """Caption in words."""
+        """Caption in words, a text such as "a large red circle above a small blue square"."""
         ...
 
 
@@ -138,7 +138,7 @@ class CaptionedWorld(World):
 
     @property
     def codec(self) -> Path:
-        """Run folder of the codec."""
+        """Path of the codec's run folder."""
         return self.out / "codec"
 
     @property

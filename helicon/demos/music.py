@@ -50,6 +50,9 @@ class MusicWorld(World):
         """Plan the tiny preset on MuseNet's vocabulary, a third of General MIDI's: one `Stage`.
 
         Small batches and rare validation, so that a minute has some hundred steps.
+
+        Args:
+            log: called with each line of progress.
         """
         # The composer itself varies keys, tempos and volumes
         data = {"tokenizers": {"music": "musenet"}, "batch_size": 8, "val_batches": 8, "augment": False}
@@ -92,7 +95,7 @@ class MusicWorld(World):
         """Compute held-out nats a token of the model and of n-gram baselines, over the same targets.
 
         Args:
-            plan: of the model's training.
+            plan: `TrainingPlan` of the model.
 
         Returns:
             `val_nats_per_token` of the model, and `NAME_nats_per_token` of each baseline; lower is better.

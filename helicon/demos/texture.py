@@ -123,7 +123,7 @@ def accompaniment(slots: Sequence[ChordSpan], label: str, metre: Metre, key: Mus
     Args:
         slots: `ChordSpan`s of the phrase.
         label: name of the style, of `LABELS`.
-        metre: of the piece.
+        metre: `Metre` of the piece.
         key: `MusicalKey` of the piece.
         held: True makes the last slot one long chord, as at the end of a piece.
 
@@ -176,7 +176,7 @@ def drums(start_tick: int, bars: int, label: str, metre: Metre, closing: bool) -
         start_tick: start of the phrase in ticks (sixteenth notes).
         bars: number of bars of the phrase.
         label: name of the style, of `LABELS`.
-        metre: of the piece.
+        metre: `Metre` of the piece.
         closing: True ends with one stroke with the last chord instead of the fill.
 
     Yields:

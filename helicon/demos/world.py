@@ -48,12 +48,12 @@ class World(ABC):
 
     @property
     def folder(self) -> Path:
-        """Folder of the media."""
+        """Path of the media's folder."""
         return self.out / self.things
 
     @property
     def run(self) -> Path:
-        """Run folder of the model."""
+        """Path of the model's run folder."""
         return self.out / "run"
 
     @abstractmethod
@@ -73,7 +73,7 @@ class World(ABC):
         """Measure the model, and write `index.html` and `report.json`.
 
         Args:
-            plan: of the model's training.
+            plan: `TrainingPlan` of the model.
             begun: `time.monotonic()`, seconds, at the start of the demo.
 
         Returns:

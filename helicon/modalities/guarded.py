@@ -53,7 +53,7 @@ def extend_tokenizer(slot: str, name: str, tokenizer: Tokenizer, surveys: Sequen
     Args:
         slot: name of the slot that it tokenizes.
         name: of the tokenizer.
-        tokenizer: to be extended.
+        tokenizer: `Tokenizer` to be extended.
         surveys: results of `Modality.survey` for the new training media.
 
     Returns:

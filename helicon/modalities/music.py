@@ -153,7 +153,7 @@ def extend_style(tokenizer: StyleTokenizer, surveys: Iterable[MusicSurvey]) -> S
     """Add labels to a tokenizer.
 
     Args:
-        tokenizer: of the slot `style`.
+        tokenizer: `StyleTokenizer` of the slot `style`.
         surveys: `MusicSurvey`s of pieces with new labels.
 
     Returns:

@@ -136,7 +136,7 @@ def option_classes() -> tuple[tuple[str, type[Any]], ...]:
 
 
 def fitting_options() -> set[str]:
-    """Return the names of the options of fitting tokenizers, of all media."""
+    """Return the names of the options of fitting tokenizers, of all media, as a set."""
     kinds = [modality.fitting for modality in all_modalities().values() if modality.fitting]
     return {field.name for kind in kinds for field in fields(kind)}
 

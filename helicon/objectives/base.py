@@ -164,7 +164,7 @@ class Objective(ABC):
         """Compute the loss of a batch.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             batch: a `Batch`; `Rollouts` if `examples` says so.
 
         Returns:
@@ -180,7 +180,7 @@ class Objective(ABC):
         """Compute the validation loss, by which checkpoints are compared; lower is better.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             means: mean of each figure over the validation part, by name.
 
         Returns:
@@ -191,7 +191,7 @@ class Objective(ABC):
         """Report measurements beside the loss, for `helicon eval`.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             batches: `Batch`es of windows of all examples.
 
         Returns:
@@ -200,7 +200,7 @@ class Objective(ABC):
         return {}
 
     def table(self, report: Mapping[str, Any]) -> list[str]:
-        """Format a report, the result of `report`, as lines for people."""
+        """Format a report, the result of `report`, as a list of lines for people."""
         return []
 
     def draw(self, report: Mapping[str, Any], path: Path) -> str:
@@ -271,7 +271,7 @@ class Rewarded(Objective):
         """Compute the rewards of sequences sampled under the same conditions.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             candidates: `Candidates`, `samples` sequences for the conditions of one example.
 
         Returns:

@@ -28,7 +28,7 @@ def build_network(objective: Objective, bundle: Bundle) -> Network:
     """Call `objective.build` and check the network.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         bundle: `Bundle` of GPT, layouts, tokenizers and labels.
 
     Returns:
@@ -57,7 +57,7 @@ def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
     """Return the modules that a bundle stores beside the GPT.
 
     Args:
-        objective: names them in `kept`.
+        objective: `Objective` that names them in `kept`.
         network: result of `build_network`.
 
     Returns:
@@ -70,7 +70,7 @@ def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> 
     """Call `objective.loss` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         network: result of `build_network`.
         batch: `Batch` or `Rollouts`, as the objective learns from.
 
@@ -105,7 +105,7 @@ def rewards_of(objective: Rewarded, network: Network, candidates: Candidates) ->
     """Call `objective.rewards` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         network: result of `build_network`.
         candidates: `Candidates`: sequences sampled under the same conditions.
 
@@ -131,7 +131,7 @@ def metrics_of(objective: Objective, network: Network) -> Sequence[str]:
     """Call `objective.metrics` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         network: result of `build_network`.
 
     Returns:
@@ -151,7 +151,7 @@ def val_loss_of(objective: Objective, network: Network, means: Mapping[str, floa
     """Call `objective.val_loss` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         network: result of `build_network`.
         means: mean of each figure over the validation part, by name.
 
@@ -172,7 +172,7 @@ def report_of(objective: Objective, network: Network, batches: Iterable[Batch]) 
     """Call `objective.report` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         network: result of `build_network`.
         batches: `Batch`es of windows of all examples.
 
@@ -197,7 +197,7 @@ def table_of(objective: Objective, report: Mapping[str, Any]) -> Sequence[str]:
     """Call `objective.table` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         report: result of `report_of`.
 
     Returns:
@@ -217,7 +217,7 @@ def drawing_of(objective: Objective, report: Mapping[str, Any], path: Path) -> s
     """Call `objective.draw` and check its output.
 
     Args:
-        objective: the objective.
+        objective: the `Objective`.
         report: result of `report_of`.
         path: PNG file to write.
 
@@ -239,7 +239,7 @@ def fault(objective: Objective | type[Objective], what: str) -> PluginError:
     """Make the error of an objective with a wrong output.
 
     Args:
-        objective: the objective, or its class.
+        objective: the `Objective`, or its class.
         what: text that says the fault and what is needed instead.
 
     Returns:

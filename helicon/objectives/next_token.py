@@ -57,7 +57,7 @@ class NextToken(Objective):
         targets in this batch. So a token has the same weight in every batch.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             batch: `Batch` of sequences.
 
         Returns:
@@ -69,7 +69,7 @@ class NextToken(Objective):
         """Compute `loss` from hidden states that are there already.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             batch: `Batch` of P sequences of T tokens.
             hidden_PTC: hidden states of the batch, [P, T, C], C the GPT's width.
 
@@ -90,7 +90,7 @@ class NextToken(Objective):
         """Sum the mean nats a token of all slots by weight.
 
         Args:
-            network: of `build`.
+            network: the `Network` that `build` made.
             means: mean of each figure, by name; those that are no slot's count for nothing.
 
         Returns:

@@ -28,7 +28,7 @@ def register_objective(name: str) -> Callable[[Kind], Kind]:
         name: of the objective.
 
     Returns:
-        A decorator of a frozen, keyword-only dataclass that inherits from `helicon.Objective`.
+        A decorator of a frozen, keyword-only dataclass that inherits from `helicon.Objective`; it returns the class.
 
     Raises:
         PluginError: another objective has the name, or the class is no such dataclass, lacks a method, or has fields of

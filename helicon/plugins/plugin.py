@@ -58,17 +58,17 @@ class Plugin:
 
     @property
     def placeless(self) -> str:
-        """As a bundle records it, which may go anywhere: `my.py#sha256=...`."""
+        """Text as a bundle records it, which may go anywhere: `my.py#sha256=...`."""
         return f"{self.file.name}#sha256={self.stamp}" if self.file else str(self)
 
     @property
     def title(self) -> str:
-        """Path or name with the version, for messages."""
+        """Text of path or name with the version, for messages."""
         return f"{printable(self.file or self.name, MAX_QUOTED)} ({self.version})"
 
     @property
     def version(self) -> str:
-        """Abbreviated hash, or version, for messages."""
+        """Text of the abbreviated hash or the version, for messages."""
         return f"sha256 {self.stamp[:SHOWN]}" if self.file else f"version {self.stamp}"
 
 

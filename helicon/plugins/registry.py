@@ -77,7 +77,7 @@ class Registry(Generic[Thing]):
         return name in self._entries
 
     def items(self) -> dict[str, Thing]:
-        """Return all things by name."""
+        """Return a dict of all things by name."""
         load_installed()
         return {name: entry.thing for name, entry in self._entries.items()}
 
@@ -95,13 +95,14 @@ class Registry(Generic[Thing]):
         return f"{self.kind} {name!r}{place}"
 
     def running(self, name: str, accepted: tuple[type[Exception], ...] = ()) -> AbstractContextManager[None]:
-        """Convert errors of a plugin's code to PluginError, with kind, name, place of registration and line.
+        """Make a context in which errors of a plugin's code become PluginError.
 
-        Errors of Helicon's own types pass, and so do all errors of Helicon's own things.
+        The message says kind, name, place of registration and line. Errors of Helicon's own types pass, and so do all
+        errors of Helicon's own things.
 
         Args:
             name: of the thing that runs.
-            accepted: error types that are part of the thing's interface, and pass too.
+            accepted: exception types that are part of the thing's interface, and pass too.
 
         Returns:
             Context manager around the call.

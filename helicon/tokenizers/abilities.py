@@ -79,7 +79,7 @@ class Words(ABC):
 
         Args:
             ids: local ids of the words, int64 [T].
-            rng: source of the random numbers.
+            rng: NumPy generator of the random numbers.
             p: probability for each word; 1 gives the null condition of classifier-free guidance.
 
         Returns:

@@ -154,7 +154,7 @@ def stepped(automaton: Automaton, state: State, ids_T: Tensor) -> tuple[State, d
     """Advance an automaton by the tokens of a piece, one at a time.
 
     Args:
-        automaton: grammar of the tokens.
+        automaton: `Automaton`, the grammar of the tokens.
         state: of one item, a dict of tensors [1, ...].
         ids_T: local ids int64 [T].
 

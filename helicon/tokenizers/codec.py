@@ -99,7 +99,7 @@ def encode_all(tokenizer: Tokenizer, media: Sequence[Any]) -> list[tuple[np.ndar
     """Encode several media, batched where the tokenizer has a codec.
 
     Args:
-        tokenizer: of the media.
+        tokenizer: `Tokenizer` of the media.
         media: any number of them, of the tokenizer's kind.
 
     Returns:
@@ -116,7 +116,7 @@ def decode_all(tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
     """Decode several id sequences, batched where the tokenizer has a codec.
 
     Args:
-        tokenizer: of the ids.
+        tokenizer: `Tokenizer` of the ids.
         ids: local ids, int64 [T] each.
 
     Returns:

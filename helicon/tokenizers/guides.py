@@ -42,7 +42,7 @@ class UpsamplingCondition:
         """Make the condition of a layout whose target has one.
 
         Args:
-            layout: with a guide, the slot of coarse tokens.
+            layout: `Layout` with a guide, the slot of coarse tokens.
             tokenizers: `Tokenizer` by slot.
 
         Returns:
@@ -81,7 +81,7 @@ def upsampling_conditions(
     """Collect the upsampling conditions of a model.
 
     Args:
-        layouts: of the model.
+        layouts: `Layout`s of the model.
         tokenizers: `Tokenizer` by slot.
 
     Returns:
@@ -140,7 +140,7 @@ def sliding(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> list[Slot]:
     """List the conditions of which each window sees a part: those with a `Sliding` tokenizer.
 
     Args:
-        layout: of the conditions.
+        layout: `Layout` of the conditions.
         tokenizers: `Tokenizer` by slot.
 
     Returns:
@@ -155,7 +155,7 @@ def most_ids(layout: Layout, tokenizers: Mapping[str, Tokenizer]) -> dict[str, i
     """Return how many ids an example may have for each slot.
 
     Args:
-        layout: of the example.
+        layout: `Layout` of the example.
         tokenizers: `Tokenizer` by slot.
 
     Returns:
@@ -173,7 +173,7 @@ def slide_conditions(
     """Cut sliding conditions to the part that belongs to a window.
 
     Args:
-        layout: of the conditions.
+        layout: `Layout` of the conditions.
         tokenizers: `Tokenizer` by slot.
         conditions: complete local ids int64 [T] by slot.
         start: number of the first target token of the window.

@@ -98,7 +98,7 @@ class InstrumentTable:
 
     @cached_property
     def names(self) -> set[str]:
-        """Names of instruments and of groups."""
+        """Set of the names of instruments and of groups."""
         return {row.name for row in self.instruments} | set(self.groups)
 
     @cached_property
@@ -264,7 +264,7 @@ def general_midi(survey: MusicSurvey, margin: int = 1) -> InstrumentTable:
     """Make a table of the General MIDI families that occur in a folder.
 
     Args:
-        survey: counts over the folder's scores.
+        survey: `MusicSurvey`, counts over the folder's scores.
         margin: number of volumes, steps of 8 in velocity, added above and below those that occur, for augmentation.
 
     Returns:

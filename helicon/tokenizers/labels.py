@@ -75,7 +75,7 @@ class LabelTokenizer(Tokenizer[str], Words):
 
         Args:
             ids: local ids int64 [T].
-            rng: source of the random numbers.
+            rng: NumPy generator of the random numbers.
             p: probability that the label is left open.
 
         Returns:

@@ -115,7 +115,7 @@ def around(data: bytes, middle: float, length: int) -> bytes:
 
     Args:
         data: UTF-8 bytes.
-        middle: index of the byte.
+        middle: index of the byte, a float.
         length: greatest number of bytes of the part.
 
     Returns:

@@ -57,7 +57,7 @@ class Sequencer:
     """Layouts, the tokenizer of each slot, and the schema that follows from both.
 
     Args:
-        layouts: of the model.
+        layouts: `Layout`s of the model.
         tokenizers: by slot.
         context: tokens fed at most; ignored where all layouts have a fixed length, which then counts.
         positions: see `Schema`.
@@ -83,7 +83,7 @@ class Sequencer:
 
     @property
     def context(self) -> int:
-        """Tokens that are fed at most."""
+        """Number of tokens that are fed at most."""
         return self.schema.context
 
     @cached_property
@@ -106,7 +106,7 @@ class Sequencer:
         """Pack the task token and the condition slots.
 
         Args:
-            layout: of the sequence.
+            layout: `Layout` of the sequence.
             conditions: local ids int64 [T] by slot; a missing slot is padding only.
 
         Returns:
@@ -139,7 +139,7 @@ class Sequencer:
         """Cut sliding conditions, such as lyrics, to the part of a window.
 
         Args:
-            layout: of the sequence.
+            layout: `Layout` of the sequence.
             conditions: complete local ids int64 [T] by slot.
             start: number of the first target token of the window.
             total: number of target tokens of the piece.
@@ -157,7 +157,7 @@ class Sequencer:
         """Prepare the upsampling condition of some items.
 
         Args:
-            layout: of the items.
+            layout: `Layout` of the items.
             conditions: for each item, local ids int64 [T] by slot.
 
         Returns:
@@ -192,7 +192,7 @@ class Sequencer:
         """Compute the coordinate rows of target tokens.
 
         Args:
-            layout: of the sequence.
+            layout: `Layout` of the sequence.
             coords: raw coordinates of N tokens, int64 [N] by axis.
             origin: raw coordinates just before the window by axis: scalars for all tokens, or [N] each.
             positions: of the tokens within the target slot of their window, int64 [N].
@@ -214,7 +214,7 @@ class Sequencer:
         """Pack a window of an example, cut at the context.
 
         Args:
-            layout: of the sequence.
+            layout: `Layout` of the sequence.
             example: local ids int64 [T] by slot.
             start: number of the first target token of the window; coordinates are scanned from the start of the piece.
             plan: False leaves out the coordinates that look ahead, such as the total length.
@@ -242,7 +242,7 @@ class Sequencer:
         """Return the positions that predict each slot.
 
         Args:
-            layout: of the sequence.
+            layout: `Layout` of the sequence.
             fed: number of tokens of the sequence that are fed.
 
         Returns:

@@ -56,7 +56,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
     """Tokenizer of scores and styles to three ids: label, instruments set and tempo.
 
     Args:
-        table: of the instruments.
+        table: `InstrumentTable` of the instruments.
         labels: slugs. A label with another meaning (`piano`, `tempo90`) gets a suffix `-label` in its token.
         sets: words such as `piano_strings`, groups of the table joined in its order.
         tempos_bpm: quarters a minute of the tempo words.
@@ -85,8 +85,8 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         """Fit to the statistics of a folder.
 
         Args:
-            table: of the instruments.
-            survey: counts over the folder's scores.
+            table: `InstrumentTable` of the instruments.
+            survey: `MusicSurvey`, counts over the folder's scores.
             sets: words of the instruments sets; None for those that occur, the commonest first.
             max_labels: greatest number of labels; the commonest count.
 
@@ -190,7 +190,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
 
         Args:
             ids: local ids int64 [T].
-            rng: source of the random numbers.
+            rng: NumPy generator of the random numbers.
             p: probability that a word is left open, for each independently.
 
         Returns:
@@ -269,8 +269,8 @@ def found_sets(table: InstrumentTable, survey: MusicSurvey) -> tuple[str, ...]:
     """Rank the instruments sets of a folder by frequency.
 
     Args:
-        table: of the instruments.
-        survey: counts over the folder's scores.
+        table: `InstrumentTable` of the instruments.
+        survey: `MusicSurvey`, counts over the folder's scores.
 
     Returns:
         Words of the sets, such as `piano_strings`, the commonest first.

@@ -29,7 +29,7 @@ class MusicSurvey:
 
     @staticmethod
     def of(score: Score) -> MusicSurvey:
-        """Count the notes, velocities, programs and label of a `Score`."""
+        """Count the notes, velocities, programs and label of a `Score`, and return a `MusicSurvey`."""
         programs, notes = np.unique(score.program, return_counts=True)
         survey = MusicSurvey(Counter(dict(zip(programs.tolist(), notes.tolist()))))
         for program in programs.tolist():

@@ -153,7 +153,7 @@ class NumbersTokenizer(Tokenizer[str]):
         """Fit to the largest number in some texts.
 
         Args:
-            texts: numbers, separated by spaces.
+            texts: several texts of numbers, separated by spaces.
             block: name of the token block.
 
         Returns:

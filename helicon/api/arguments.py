@@ -12,7 +12,7 @@ from helicon.vqvae.storage import CodecBundle
 AnyPath = str | os.PathLike[str]
 Model = Bundle | CodecBundle | AnyPath  # loaded, or the folder of a run or bundle
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Numbers = Literal["fp32", "bf16", "int8", "fp64"]
+Numbers = Literal["fp32", "bf16", "int8", "fp64"]  # number format of weights and arithmetic
 
 
 def as_path(path: AnyPath | None) -> Path | None:

@@ -67,12 +67,12 @@ def train(
         minutes: time limit of all stages together; 10 unless it or `steps` is set.
         steps: limit of each stage, in optimizer steps; the learning rate follows the limit that is reached first.
         name: folder in `runs`, new or empty.
-        runs: folder of all runs; `runs` unless set.
-        init_from: run or bundle to fine-tune.
-        manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
+        runs: path of the folder of all runs; `runs` unless set.
+        init_from: path of the run or bundle to fine-tune.
+        manifest: path of a CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
         seed: of batches and noise; 0 unless set.
         levels: of sound: the model makes the coarsest one, an upsampler each finer one.
-        upsampler_of: run of sound that an upsampler is trained for and attached to.
+        upsampler_of: path of the run of sound that an upsampler is trained for and attached to.
         config: presets or config files that override the task's.
         plugins: paths of Python files with code of your own; they are run.
         options: of `helicon fit`, as on the command line, such as `["--model.dropout", "0.2"]`.
@@ -124,7 +124,7 @@ def demo(
         folder: output folder, new or empty.
         minutes: length of the training; 1 for music, 6 for pictures, 3 for sound unless set.
         pieces: number of media to make; 300 pieces, 20,000 pictures or 6,000 sounds unless set.
-        seed: of media, training and samples.
+        seed: seed of media, training and samples.
         progress: file such as `sys.stderr`, or function of a line such as `print`; None for no messages.
 
     Returns:

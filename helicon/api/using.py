@@ -58,7 +58,7 @@ def sample(
             makes its own level.
         count: number of items.
         seed: with an item's number it determines that item.
-        prime: file to continue.
+        prime: path of a file to continue.
         keep: how much of the prime, `8s` or a share such as `0.5`; all unless set.
         seconds: exact length in seconds, the prime included.
         tokens: greatest number of new tokens.

@@ -79,7 +79,7 @@ def instruments_figures(pieces: Sequence[SampledPiece], tokenizer: StyleTokenize
 
     Args:
         pieces: `SampledPiece`s; those without requested instruments are left out.
-        tokenizer: has the table of instruments.
+        tokenizer: `StyleTokenizer`, which has the table of instruments.
 
     Returns:
         dict: `pieces` and `notes`, the numbers counted; `notes_of_others`, notes by instruments that were not

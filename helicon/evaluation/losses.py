@@ -181,7 +181,7 @@ def corpus_nats(
         layout: `Layout` of the corpus.
         examples: indices of the examples to measure.
         batch: sequences in a batch.
-        blind: leave out the conditions.
+        blind: True to leave out the conditions.
 
     Returns:
         Sum of -log p in nats, and the number of target tokens.
@@ -211,7 +211,7 @@ def window_batches(
         layout: `Layout` of the corpus.
         examples: indices of the examples to batch.
         batch: sequences in a batch.
-        blind: leave out the conditions.
+        blind: True to leave out the conditions.
         labels: int64, number of the label of each example of the corpus, as of `label_numbers`; None for no labels.
 
     Yields:
@@ -260,7 +260,7 @@ def codebook_figures(counts_K: Tensor) -> tuple[float, float]:
         counts_K: number of times that each of the K codes occurs, [K].
 
     Returns:
-        Usage, the share in [0, 1] of codes that occur, and perplexity, the exp of the entropy, 1 .. K.
+        Two floats: usage, the share in [0, 1] of codes that occur, and perplexity, the exp of the entropy, 1 .. K.
     """
     shares = counts_K.double() / counts_K.sum().clamp(min=1)
     entropy = -(shares * shares.clamp(min=1e-300).log()).sum()

@@ -18,8 +18,8 @@ from helicon.formats.progress import Writable
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-LISTS = (Sequence, Collection, Iterable)
-# One, and several
+LISTS = (Sequence, Collection, Iterable)  # annotations for which any iterable but text is accepted
+# Words of messages for a type: for one value, and for several
 WORDS: dict[Any, tuple[str, str]] = {
     str: ("a text", "texts"), int: ("a whole number", "whole numbers"), float: ("a number", "numbers"),
     bool: ("True or False", "True or False"), os.PathLike: ("a path", "paths"), Writable: ("a file", "files"),

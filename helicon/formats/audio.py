@@ -166,6 +166,9 @@ def common_rate(paths: Iterable[Path | str]) -> int:
 
     The higher of two equally frequent rates counts. Files that cannot be opened are skipped.
 
+    Args:
+        paths: paths of sound files.
+
     Raises:
         ValueError: no file can be opened.
     """

@@ -25,6 +25,7 @@ from helicon.formats.read_report import ReadReport
 from helicon.formats.suppress_output import suppress_output
 from helicon.formats.vorbis import VorbisError, check_vorbis
 
+# Suffixes of files that are accepted; the first bytes decide which of the formats `KINDS` a file has
 SUFFIXES = (
     ".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
 )  # fmt: skip

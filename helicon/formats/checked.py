@@ -16,13 +16,13 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     """Validate a whole number.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything; True and 2.0 are refused.
         low: least accepted number.
         high: greatest accepted number.
 
     Returns:
-        The value.
+        The value, an int.
 
     Raises:
         ValueError: any other value.
@@ -36,7 +36,7 @@ def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf
     """Validate a finite number.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything; booleans are refused.
         low: least accepted number.
         high: greatest accepted number.
@@ -56,11 +56,11 @@ def flag(name: str, value: Any) -> bool:
     """Validate a boolean.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything; 0 and 1 are refused.
 
     Returns:
-        The value.
+        The value, a bool.
 
     Raises:
         ValueError: any other value.
@@ -74,12 +74,12 @@ def text(name: str, value: Any, most: int = LONGEST_NAME) -> str:
     """Validate a string.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything.
         most: greatest accepted length in characters.
 
     Returns:
-        The value.
+        The value, a str.
 
     Raises:
         ValueError: any other value.
@@ -93,12 +93,12 @@ def one_of(name: str, value: Any, accepted: Collection[str]) -> str:
     """Validate a word of a set.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything.
-        accepted: the words.
+        accepted: the words of the set.
 
     Returns:
-        The value.
+        The value, a str.
 
     Raises:
         ValueError: any other value.
@@ -112,7 +112,7 @@ def sequence(name: str, value: Any, most: int) -> list[Any]:
     """Validate a list or tuple; its items are not checked.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything.
         most: greatest accepted number of items.
 
@@ -131,7 +131,7 @@ def texts(name: str, value: Any, most: int) -> list[str]:
     """Validate a list of strings of at most `LONGEST_NAME` characters.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything.
         most: greatest accepted number of strings.
 
@@ -148,7 +148,7 @@ def integers(name: str, value: Any, most: int, low: int, high: int) -> list[int]
     """Validate a list of whole numbers.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything.
         most: greatest accepted number of items.
         low: least accepted number.
@@ -167,7 +167,7 @@ def fields(name: str, value: Any, accepted: Collection[str]) -> Mapping[str, Any
     """Validate an object of exactly the accepted fields.
 
     Args:
-        name: of the value, for the message.
+        name: name of the value, for the message.
         value: anything.
         accepted: names of the fields.
 
@@ -205,7 +205,7 @@ def notes_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """Format a value for an error message: at most 80 characters; of large lists and objects the length alone."""
+    """Format a value of any type for an error message: at most 80 characters; of large containers the length alone."""
     if isinstance(value, str):
         return printable(repr(value[:MAX_QUOTED]), 80) if len(value) <= MAX_QUOTED else f"of {len(value):,} characters"
     if isinstance(value, list) and len(value) <= 8 and all(type(item) in (int, float) for item in value):

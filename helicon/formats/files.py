@@ -73,7 +73,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
     Args:
         path: path of the file.
-        data: its content.
+        data: content of the file, as bytes.
     """
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
@@ -93,7 +93,7 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
     """Write an object as JSON with sorted keys, atomically; equal objects give equal bytes.
 
     Args:
-        path: target.
+        path: path of the file.
         obj: object that `json` can serialise.
 
     Raises:

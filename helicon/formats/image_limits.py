@@ -30,7 +30,7 @@ def excess(data: bytes, kind: str) -> str:
         kind: format, in Pillow's names; only JPEG and TIFF are checked.
 
     Returns:
-        A line for people; empty for a file within the limits, and for a broken one.
+        A line of text for people; empty for a file within the limits, and for a broken one.
     """
     try:
         return {"JPEG": _jpeg, "TIFF": _tiff}.get(kind, lambda data: "")(data)

@@ -51,7 +51,7 @@ def parse_json(content: bytes, most_containers: int = MAX_CONTAINERS, most_value
     estimated by counting brackets and commas, also those within strings.
 
     Args:
-        content: UTF-8 bytes.
+        content: JSON text as UTF-8 bytes.
         most_containers: greatest accepted number of lists and objects.
         most_values: greatest accepted number of values.
 

@@ -44,7 +44,7 @@ class Events:
     texts: list[Text]
 
     def in_turn(self, first_tempo_us: int) -> Events:
-        """Return the tracks one after another, each of which begins with a tempo and with `resets`.
+        """Return the `Events` with the tracks one after another, each of which begins with a tempo and `resets`.
 
         Args:
             first_tempo_us: this tempo, in microseconds a quarter.
@@ -58,7 +58,7 @@ class Events:
         return replace(later, messages=messages, tempos=tempos[np.lexsort((tempos[:, 1], tempos[:, 0]))])
 
     def in_frames(self, tempo_us: int) -> Events:
-        """Return the events at one tempo, with ticks doubled, as SMPTE time needs.
+        """Return the `Events` at one tempo, with ticks doubled, as SMPTE time needs.
 
         Args:
             tempo_us: this tempo, in microseconds a quarter.

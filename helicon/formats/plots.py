@@ -74,7 +74,7 @@ def curves(
         series: name -> (steps, values); of many points a running mean is drawn over the faint values. Values that are
             not finite or too large to draw are left out.
         path: path of the PNG.
-        label: of the vertical axis, with its unit.
+        label: label of the vertical axis, with its unit.
         levels: name -> value of a reference such as a baseline, drawn as a dashed line.
     """
     figure, last = new_figure(4.0), 1.0

@@ -7,11 +7,11 @@ def quantity(number: int, noun: str) -> str:
     """Return a number with its noun, plural unless the number is 1.
 
     Args:
-        number: how many.
+        number: how many, an int.
         noun: singular of a regular noun, such as `token`.
 
     Returns:
-        `1 token` or `2,000 tokens`.
+        Text such as `1 token` or `2,000 tokens`.
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 

@@ -112,7 +112,7 @@ class Notes(Columns):
     off_place: np.ndarray
 
     def in_order(self) -> Notes:
-        """Return the notes sorted by onset, then program, then pitch."""
+        """Return the `Notes` sorted by onset, then program, then pitch."""
         return self.take(np.lexsort((self.pitch, self.program, self.onset_tick)))
 
 
@@ -207,7 +207,7 @@ class Score:
         rounded to ticks; every note has at least one. The first track holds no notes.
 
         Args:
-            onset_s: [N], onsets of N notes in seconds.
+            onset_s: array or list [N], onsets of N notes in seconds.
             end_s: [N], their ends in seconds.
             pitch: [N], MIDI pitches, 0-127.
             velocity: [N], 1-127.
@@ -262,7 +262,7 @@ class Score:
         return Score.of(*columns, tempo_bpm=tempo_bpm, label=self.label)
 
     def finer(self) -> Score:
-        """Return the score with FINE ticks a quarter or more."""
+        """Return the same `Score` with FINE ticks a quarter or more."""
         factor = -(-FINE // self.ticks_per_quarter)
         if factor == 1:
             return self
@@ -313,5 +313,5 @@ class Score:
 
 
 def narrow(numbers: np.ndarray) -> np.ndarray:
-    """Cast an array of ints from 0 on to the smallest type that holds them: NumPy sorts 16 bits in linear time."""
+    """Cast an array of ints from 0 on to the smallest unsigned type that holds them: 16 bits sort in linear time."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))

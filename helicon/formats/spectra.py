@@ -27,7 +27,7 @@ def spectrogram(x: Tensor, n_fft: int, hop: int, window: int | None = None) -> T
     Frame t is centred at sample t * hop. Ends are mirrored; a signal shorter than n_fft is zero-padded to it first.
 
     Args:
-        x: signals [..., S], S samples each.
+        x: signals, tensor [..., S], S samples each.
         n_fft: number of samples of a transform.
         hop: number of samples from frame to frame.
         window: samples of the Hann window; n_fft unless given.
@@ -94,7 +94,7 @@ def log_mel(x: Tensor, rate: int, n_fft: int | None = None, hop: int | None = No
     """Compute log10 mel magnitudes, at least log10(FLOOR).
 
     Args:
-        x: signals [..., S], S samples each.
+        x: signals, tensor [..., S], S samples each.
         rate: samples a second.
         n_fft: samples of a transform; `mel_window` of the rate unless given.
         hop: samples from frame to frame; a quarter of n_fft unless given.
@@ -116,8 +116,8 @@ def mel_distance(a: Tensor, b: Tensor, rate: int) -> Tensor:
     The windows have the paper's sizes in samples at every rate: compare figures at equal rates only.
 
     Args:
-        a: signals [..., S], S samples each.
-        b: signals to compare with, [..., S].
+        a: signals, tensor [..., S], S samples each.
+        b: signals to compare with, tensor [..., S].
         rate: samples a second.
 
     Returns:
@@ -137,11 +137,11 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     Deviations: clamped to -100 .. 100; 100 where both are silent (constant), -100 where one is, without a gradient.
 
     Args:
-        reference: signals [..., S], S samples each.
-        estimate: signals to compare with, [..., S].
+        reference: signals, tensor [..., S], S samples each.
+        estimate: signals to compare with, tensor [..., S].
 
     Returns:
-        dB of each signal, float32 [...].
+        dB of each signal, float32 tensor [...].
     """
     with torch.autocast(reference.device.type, enabled=False):
         (s, s_silent), (e, e_silent) = _standardized(reference.float()), _standardized(estimate.float())

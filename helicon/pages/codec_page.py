@@ -48,7 +48,7 @@ class CodecPage(ABC):
 
         Args:
             codec: `ImageCodec` or `AudioCodec`, in evaluation mode.
-            data: data module of the same medium, prepared.
+            data: `ImageData` or `AudioData`, data module of the same medium, prepared.
             folder: path of the page's folder, below which the files are written.
 
         Returns:
@@ -69,7 +69,7 @@ class CodecPage(ABC):
 
         Args:
             codec: `ImageCodec` or `AudioCodec`.
-            data: data module of the same medium.
+            data: `ImageData` or `AudioData`, data module of the same medium.
 
         Returns:
             Rows of the page's table, name -> value.

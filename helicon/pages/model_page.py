@@ -63,8 +63,8 @@ def write_result(
         page: path of the HTML file; items and pictures go to its folder.
         run: folder of the run, with its model and metrics.
         prepared: `Prepared` data of the training.
-        title: heading.
-        intro: paragraph below the heading.
+        title: heading of the page.
+        intro: text of the paragraph below the heading.
         asked: `PageRequest`s of the items; those of `requests` unless given.
         settings: first rows of the page's table, name -> value.
         next_steps: command lines to go on with.

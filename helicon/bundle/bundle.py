@@ -69,7 +69,7 @@ class Bundle:
 
     @property
     def schema(self) -> Schema:
-        """Layouts, vocabulary and coordinate axes."""
+        """`Schema` of the model: layouts, vocabulary and coordinate axes."""
         return self.sequencer.schema
 
     def plugins(self) -> list[Plugin]:
@@ -78,7 +78,7 @@ class Bundle:
 
     @property
     def objective_modules(self) -> nn.ModuleDict:
-        """Modules that the objective adds to the GPT and keeps in the bundle, by name."""
+        """Modules that the objective adds to the GPT and keeps in the bundle, name -> module."""
         return kept_parts(self.objective, self.network)
 
     def encode(self, slot: str, media: Any) -> np.ndarray:

@@ -47,7 +47,7 @@ class Variation:
     plan: float = 0.3
 
 
-NO_VARIATION = Variation(condition_dropout=0.0, plan=0.0)
+NO_VARIATION = Variation(condition_dropout=0.0, plan=0.0)  # examples as they are
 
 
 class WindowStream:
@@ -107,7 +107,7 @@ class WindowStream:
 
     @property
     def sequences(self) -> int:
-        """Sequences of full context that a batch stands for."""
+        """Number of full-context sequences that a batch stands for."""
         return self.batch
 
     def window(self, number: int, window: int) -> PackedSequence:

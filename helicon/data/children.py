@@ -16,7 +16,7 @@ POLL_S = 1.0  # seconds between checks of the parent, where the system does not 
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Keep the current folder off the module search path of processes started during the block.
+    """Keep the current folder off the module search path of processes started during the `with` block.
 
     Spawned processes search it first, before they receive the `sys.path` of their parent.
     """

@@ -22,6 +22,7 @@ INDEX = "corpus.json"  # names, labels, split and checksums
 MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
 SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")  # name of a file: slot and kind of array
 MAGIC = b"\x93NUMPY\x01\x00"  # of .npy files, version 1.0 (NEP 1)
+# Header of a .npy file with one axis of integers: their type and number
 HEADER = re.compile(rb"\{'descr': '([<>|][iu][1248])', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n")
 
 Ids = np.ndarray | Sequence[np.ndarray]  # local ids of a slot: one array, or one for each variant

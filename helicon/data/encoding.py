@@ -95,7 +95,7 @@ class SlotEncoder:
             return False
 
     def ready(self) -> SlotEncoder:
-        """Return the encoder with a codec moved to the GPU, if there is one."""
+        """Return this encoder, or one with its codec moved to the GPU, if there is a codec and a GPU."""
         if isinstance(self.tokenizer, CodecTokenizer) and torch.cuda.is_available():
             return replace(self, tokenizer=self.tokenizer.to("cuda"))
         return self

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helicon.formats.printable import printable
 
+# Reasons for which a path is skipped
 NOT_REGULAR = "no regular file (a pipe, device or socket): not opened"
 SEARCHED = "a link to a folder that is searched already: not followed"
 HOLDS = "a link to a folder that holds this one: not followed"

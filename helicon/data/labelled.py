@@ -14,6 +14,7 @@ from helicon.modalities import registry
 from helicon.objectives.base import MAX_LABELS, NO_LABEL
 from helicon.sequence.layout import Layout
 
+# End of error messages
 ACCEPTED = "a folder for each label, or a manifest with a column label, is accepted"
 
 

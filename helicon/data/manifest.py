@@ -20,6 +20,7 @@ from helicon.formats.json_files import JsonError, parse_json
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.modalities.base import Modality
 
+# Accepted manifests in words, and an example of each kind, for error messages
 KINDS = "a CSV or JSONL file with columns file, label, text (or caption), or COCO-style JSON"
 PAIRS = "a CSV or JSONL file with columns chosen, rejected, prompt"
 ROW = '{"file": "a.mid", "label": "bach", "text": ["slow", "quiet"]}'

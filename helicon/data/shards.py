@@ -13,7 +13,7 @@ from helicon.formats.files import open_regular
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.temporary import scratch_file
 
-SUFFIX = ".tar"
+SUFFIX = ".tar"  # of a shard
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 COMPRESSED = "compressed shard: refused, its files cannot be read in place; store it as plain .tar"
 MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
@@ -26,8 +26,8 @@ MAX_COPIED_BYTES = 1 << 30  # of a file: a sparse shard could claim more than th
 # Types of headers (POSIX.1-2001 and GNU's)
 PLAIN, FOLDER = (b"0", b"\0", b"7"), b"5"
 WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes, whatever size they give
-LONG_NAME, LONG_LINK = b"L", b"K"
-EXTENDED, EXTENDED_FOR_ALL = (b"x", b"X"), b"g"
+LONG_NAME, LONG_LINK = b"L", b"K"  # GNU's: the data are the name, or link target, of the next header
+EXTENDED, EXTENDED_FOR_ALL = (b"x", b"X"), b"g"  # POSIX's: the data are records for the next file, or all
 RECORDS = ("path", "size")  # of extended headers, that are looked at
 
 
@@ -50,7 +50,7 @@ class Member:
 
     @property
     def key(self) -> str:
-        """Sample name (webdataset): the name up to the first dot of its last part."""
+        """Sample name (webdataset): the name up to the first dot of its last part, `a/b` of `a/b.mask.png`."""
         folder, slash, base = self.name.rpartition("/")
         return folder + slash + base.partition(".")[0]
 

@@ -37,7 +37,7 @@ class Sized(Protocol):
     def bytes(self) -> int: ...
 
 
-Work = Callable[[Any], Sized]
+Work = Callable[[Any], Sized]  # task -> result
 
 
 class Workers:

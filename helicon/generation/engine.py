@@ -82,7 +82,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Sample one token of every running request, after waiting ones have taken the free rows."""
+        """Sample one token of every running request, waiting ones joining first; their streams have the tokens."""
         for lane in self._lanes.values():
             lane.step()
 

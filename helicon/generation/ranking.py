@@ -101,8 +101,8 @@ class Candidates:
         return self.bundle.decode(self.layout.target.name, self.ids)
 
 
-Judge = Callable[[Candidates], Tensor | Sequence[float]]
-JUDGES: Registry[Judge] = Registry("judge")
+Judge = Callable[[Candidates], Tensor | Sequence[float]]  # candidates -> score of each, higher is better
+JUDGES: Registry[Judge] = Registry("judge")  # the names of `--by`
 
 
 def register_judge(name: str) -> Callable[[Judge], Judge]:
@@ -112,7 +112,8 @@ def register_judge(name: str) -> Callable[[Judge], Judge]:
         name: of the judge.
 
     Returns:
-        A decorator of a function from Candidates to a score for each of them; higher is better.
+        A decorator of a function from `Candidates` to a score for each of them, a tensor [B] or floats; higher is
+        better.
 
     Raises:
         PluginError: another judge has the name.

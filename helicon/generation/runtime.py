@@ -49,10 +49,10 @@ def choose_device(name: str, numbers: str = "fp32") -> torch.device:
 
     Args:
         name: `auto`, `cuda`, `mps` or `cpu`.
-        numbers: key of `helicon.gpt.numbers.FORMATS`.
+        numbers: number format, a key of `helicon.gpt.numbers.FORMATS`.
 
     Returns:
-        The device.
+        The `torch.device`.
 
     Raises:
         RequestError: the device is not on this machine, or lacks the number format.

@@ -134,7 +134,7 @@ def task_of(args: Sequence[str]) -> str:
 
 
 def check_task_name(task: Any) -> str:
-    """Validate the name of a task and return it; `gpt` for None.
+    """Validate the name of a task and return it, a string; `gpt` for None.
 
     Raises:
         UsageError: an unknown task.

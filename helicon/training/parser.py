@@ -52,7 +52,10 @@ class TrainingParser(LightningArgumentParser):
         return {name for action in self._actions for name in action.option_strings if name.startswith("--")}
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:  # type: ignore[override]
-        """Add a class without sub-config files: a value `auto` would be read from a file of that name."""
+        """Add the options of a class, as jsonargparse does, but none that reads a file; return their names.
+
+        A value `auto` would be read from a file of that name.
+        """
         return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
 
     def error(self, message: str, ex: Exception | None = None) -> Any:

@@ -41,7 +41,7 @@ from helicon.training.settings.sizes import (
 )
 from helicon.training.tasks import TrainConfig
 
-Log = Callable[[str], None]
+Log = Callable[[str], None]  # takes a progress message
 UNCHANGED = "unchanged"  # size of a fine-tuning: that of the source
 MACHINE_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes")  # of the Trainer: the devices that it runs on
 

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from helicon.data.children import python_command, safe_path
 
-launching: Any = subprocess_script
+launching: Any = subprocess_script  # Any, as a private function of it is replaced
 # Environment variables that Lightning sets for the ranks
 RANK_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 

@@ -38,7 +38,7 @@ UPSAMPLER = "audio-upsampler"  # preset of each upsampler of --levels
 # Options that are fields of a request, or that resume or repeat a run; no request overrides them
 REQUEST_OPTIONS = ("task", "name", "runs", "next", "upsampler_of", "repeat", "ckpt_path")
 UNSUPPORTED = {"task", "ckpt_path"}  # of these: refused when typed, as `train` has other words for them
-LIMIT_OPTIONS = ("trainer.max_time", "trainer.max_steps")
+LIMIT_OPTIONS = ("trainer.max_time", "trainer.max_steps")  # that end a training
 # Options of a size's preset that a config may override: how the model learns, not how large it is
 LEARNING_OPTIONS = ("model.dropout", *(f"model.{option.name}" for option in fields(OptimizerConfig)))
 # Field of a request -> options of a config that it replaces, beside those of the preset of its size

@@ -119,9 +119,9 @@ class TrainConfig:
         return TrainConfig(values)
 
     def make_module(self) -> Any:
-        """Return the Lightning module; its network is built once the data are there."""
+        """Return the Lightning module, a `RunModule`; its network is built once the data are there."""
         return self.task.module(self.model)
 
     def make_data(self) -> Any:
-        """Return the data module, not prepared."""
+        """Return the Lightning data module of the task, not prepared."""
         return self.task.datamodule(self.data, self.model)

@@ -12,7 +12,7 @@ from helicon.bundle.exporting.plain import PlainGPT
 from helicon.bundle.exporting.refusals import ExportingError, family_of
 from helicon.formats.nearest import unknown
 
-WRITERS = {"hf": write_folder, "gguf": write_gguf}
+WRITERS = {"hf": write_folder, "gguf": write_gguf}  # word of `--to` -> what writes it
 
 
 def export_bundle(bundle: Bundle, folder: Path, to: str = "hf") -> type[ExportFamily]:

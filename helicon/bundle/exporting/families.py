@@ -160,4 +160,4 @@ def _reaches(network: Classifier) -> bool:
     return bool((reached_L - bias_L).abs().max() < EXACT)
 
 
-FAMILIES: tuple[type[ExportFamily], ...] = (GPT2, Llama)
+FAMILIES: tuple[type[ExportFamily], ...] = (GPT2, Llama)  # tried in this order

@@ -14,10 +14,10 @@ from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.tokenizers.bpe_json import PARTS, load_bpe
 from helicon.tokenizers.text import BpeTokenizer
 
-WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
+WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"  # the first, or both others (GPT-2's own)
 # Bytes and lines of merges.txt; GPT-2 has 50,000 lines in 0.5 MB
 MAX_MERGES_BYTES, MAX_MERGES = 32_000_000, 1 << 20
-INSTEAD = "without tokenizer files, tokens are named by their numbers"
+INSTEAD = "without tokenizer files, tokens are named by their numbers"  # what helps, in error messages
 
 
 def read_byte_pairs(folder: Path, rows: int, end: int) -> tuple[BpeTokenizer, list[int]] | None:

@@ -17,9 +17,9 @@ from helicon.formats.printable import printable
 from helicon.formats.weights import read_weights
 
 CONFIG = "config.json"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"  # one file, or the list of several
 MAX_NAME = 200  # characters of a shard's file name
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")  # suffixes of weights that are refused
 BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")  # causal masks, which old versions of transformers saved
 
 
@@ -59,8 +59,8 @@ class Checkpoint:
         """Return a setting that is a positive integer.
 
         Args:
-            key: of config.json.
-            default: where the key is missing.
+            key: name of the setting in config.json.
+            default: value where the key is missing.
 
         Returns:
             The number.
@@ -77,12 +77,12 @@ class Checkpoint:
         """Return a setting that changes the computation.
 
         Args:
-            key: of config.json.
-            default: of transformers, where the key is missing.
+            key: name of the setting in config.json.
+            default: value of transformers, where the key is missing.
             accepted: values that a GPT here supports.
 
         Returns:
-            The value.
+            The value, one of `accepted`.
 
         Raises:
             ImportingError: any other value.

@@ -17,7 +17,7 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import Sequencer
 from helicon.tokenizers.text import NumbersTokenizer
 
-SLOT = "text"
+SLOT = "text"  # the only one of the layout
 END = 50256  # default row of end-of-text, in GPT2Config too
 
 

@@ -17,7 +17,7 @@ from helicon.sequence.layout import TASK, Layout
 from helicon.tokenizers.palette import PaletteTokenizer
 from helicon.tokenizers.sequencer import Sequencer
 
-SLOT = "image"
+SLOT = "image"  # the only one of the layout
 PALETTE = "preprocessor_config.json"  # has the k-means clusters of colours that are the tokens
 
 

@@ -48,7 +48,7 @@ class AudioCodecModule(BaseCodecModule):
 
     @property
     def data(self) -> AudioData:
-        """Data module of the trainer."""
+        """`AudioData`, the data module of the trainer."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, AudioData)
         return data
@@ -103,7 +103,7 @@ class AudioCodecModule(BaseCodecModule):
             part: name of the level.
 
         Returns:
-            The name, followed by the level's hop where there are several levels.
+            The name; where there are several levels, followed by the level's hop in samples, `val/usage-128`.
         """
         return name if len(self.parts) == 1 else f"{name}-{self._hop(part)}"
 

@@ -38,7 +38,7 @@ class ImageCodecModule(BaseCodecModule):
 
     @property
     def data(self) -> ImageData:
-        """Data module of the trainer."""
+        """`ImageData`, the data module of the trainer."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ImageData)
         return data

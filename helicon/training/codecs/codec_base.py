@@ -88,7 +88,7 @@ class BaseCodecModule(RunModule):
 
     @property
     def raw_data(self) -> RawData:
-        """Data module of the trainer, of whatever medium."""
+        """`RawData`, the data module of the trainer, of whatever medium."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, RawData)
         return data

@@ -39,7 +39,7 @@ class ImageData(RawData):
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean training picture, float64 [3, size, size] of 0 .. 255: the baseline of `val/loss`."""
+        """Mean training picture, RGB 0 .. 255, float64 [3, size, size]: the baseline of `val/loss`."""
         return self.pictures.mean(self.train)
 
     def make_batches(self, rank: int, world: int) -> PictureBatches:

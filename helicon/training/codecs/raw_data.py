@@ -88,7 +88,7 @@ class RawData(pl.LightningDataModule):
 
     @cached_property
     def batches(self) -> RawBatches:
-        """Training batches, or this process' shard of them.
+        """`RawBatches` of training: of several processes, the part of this one.
 
         Raises:
             DataError: the batch size is not a multiple of the number of processes.

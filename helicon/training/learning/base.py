@@ -264,7 +264,7 @@ class RunModule(pl.LightningModule):
             raise TrainingError(f"{self.trainer.ckpt_path}: has changed since the run that is repeated began from it")
 
     def max_over_ranks(self, value: float) -> float:
-        """Return the maximum of a value over all ranks: their clocks differ, and their learning rates must not."""
+        """Return the maximum of a number over all ranks: their clocks differ, and their learning rates must not."""
         if self.trainer.world_size == 1:
             return value
         return float(self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op="max"))
@@ -273,7 +273,7 @@ class RunModule(pl.LightningModule):
         """Return the share of the run that is done, 0 to 1: of its steps or of its time, whichever is larger.
 
         Args:
-            step: optimizer steps done; None for the current number.
+            step: number of optimizer steps done; None for the current number.
         """
         trainer, shares = self.trainer, [0.0]
         if trainer.max_steps and trainer.max_steps > 0:

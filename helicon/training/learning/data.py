@@ -129,7 +129,7 @@ class SequenceData(pl.LightningDataModule):
 
     @property
     def corpora(self) -> list[Corpus]:
-        """Corpora of the layouts, in their order, once prepared."""
+        """`Corpus` of each layout, in their order, once prepared."""
         assert self.prepared is not None, "prepare_data() comes first"
         return self.prepared.corpora
 

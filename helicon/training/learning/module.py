@@ -52,7 +52,7 @@ class GPTModule(RunModule):
 
     @property
     def data(self) -> SequenceData:
-        """Data module of the trainer."""
+        """`SequenceData`, the data module of the trainer."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, SequenceData)
         return data

@@ -41,8 +41,8 @@ def distribute_like(tensor: Tensor, parameter: Tensor) -> Tensor:
     """Shard a full tensor as a parameter is.
 
     Args:
-        tensor: full, equal on all ranks.
-        parameter: of the same shape.
+        tensor: full tensor, equal on all ranks.
+        parameter: of the same shape, sharded or not.
 
     Returns:
         DTensor with the parameter's placements; the tensor itself if the parameter is not sharded.

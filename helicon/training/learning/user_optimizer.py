@@ -35,7 +35,7 @@ class UserOptimizer:
         return self.scheduler is not None and self.scheduler["class_path"].endswith("ReduceLROnPlateau")
 
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """Make the optimizer, in one group of all parameters, as LightningCLI does.
+        """Make the optimizer of these parameters, all in one group, as LightningCLI does.
 
         Raises:
             TrainingError: the class does not accept its arguments.

@@ -62,7 +62,7 @@ def any_rank(trainer: pl.Trainer, holds: bool) -> bool:
 
     Args:
         trainer: of the run; all ranks have to call this.
-        holds: condition on this rank.
+        holds: True where the condition holds on this rank.
 
     Returns:
         True if the condition holds on any rank.

@@ -23,12 +23,12 @@ ELEMENT_BYTES = {  # by storage class of PyTorch
     "DoubleStorage": 8, "LongStorage": 8, "FloatStorage": 4, "IntStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2,
     "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
 }  # fmt: skip
-ORDERED, TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
+ORDERED, TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"  # called in pickles
 GLOBALS = {ORDERED, TENSOR, *(f"torch {name}" for name in ELEMENT_BYTES)}  # accepted names, as pickletools spells them
 # Opcodes by pickletools' names
 LITERAL_OPCODES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
-CONSTANT_OPCODES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-TUPLE_OPCODES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+CONSTANT_OPCODES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}  # opcode -> value that it pushes
+TUPLE_OPCODES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}  # opcode -> length of the tuple
 
 
 class UnsafeError(ValueError):

@@ -21,7 +21,7 @@ from helicon.training.errors import TrainingError
 CONFIG = "config.yaml"
 FORMAT = 3  # of run folders; raised where an older version could not read a run right
 HEADER_PREFIX = "# A run of helicon, format "
-HEADER = f"{HEADER_PREFIX}{FORMAT}\n"
+HEADER = f"{HEADER_PREFIX}{FORMAT}\n"  # first line of config.yaml
 # Limits of a config, which may come from a stranger; ours have some hundred values in a few KB
 MAX_CONFIG_BYTES = 1 << 17
 MAX_VALUES = 2_000  # with YAML aliases expanded ("billion laughs")

@@ -19,7 +19,7 @@ from helicon.formats.printable import printable
 from helicon.training.errors import TrainingError
 
 FILE = "progress.csv"
-HEADER = "step,progress,validated\n"
+HEADER = "step,progress,validated\n"  # first line: columns
 MAX_STEPS = 10_000_000  # read at most, into memory
 MAX_LINE_BYTES = 60  # a step, a float's repr of up to 24 characters, and a digit need less
 

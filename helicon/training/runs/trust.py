@@ -26,7 +26,7 @@ from helicon.training.runs.folders import CONFIG
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.user_classes import plugins_of
 
-PLAIN_TYPES = (str, int, float, bool, type(None))
+PLAIN_TYPES = (str, int, float, bool, type(None))  # of settings that cannot name code
 # Options of the trainer whose texts jsonargparse imports as classes; and options of the run that name classes
 CODE_OPTIONS = ("logger", "callbacks", "profiler", "plugins")
 CLASS_OPTIONS = ("optimizer", "lr_scheduler")

@@ -191,7 +191,7 @@ class AudioCodecModelConfig(AudioNetConfig, CodecLearningConfig):
 
 
 def part(kind: type[Part], config: Any) -> Part:
-    """Return a base dataclass with the fields that a derived config has inherited from it.
+    """Return an instance of a base dataclass with the fields that a derived config has inherited from it.
 
     Args:
         kind: base dataclass, such as GPTConfig.

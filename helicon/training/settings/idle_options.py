@@ -55,6 +55,7 @@ def _options(group: str, names: str) -> tuple[str, ...]:
     return tuple(f"--{group}.{name}" for name in names.split())
 
 
+# Options of learning, of measuring, of what varies examples, and of batches; IDLE_RULES has the commands
 _LEARNING = (
     *_options(
         "model",

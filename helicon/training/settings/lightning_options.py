@@ -50,7 +50,7 @@ PRECISIONS = {
 }
 # Bounds of the Trainer's numbers, such as steps; those without a minimum may be negative (-1: no limit)
 MIN_VALUES = {"val_check_interval": 1e-6, "overfit_batches": 0, "gradient_clip_val": 0, "accumulate_grad_batches": 1}
-MAX_COUNT = 10**12
+MAX_COUNT = 10**12  # far above any training, and exact as a float
 PRECISION_ALIASES = {"None": "32-true", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}  # Lightning's
 
 

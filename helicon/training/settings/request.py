@@ -16,10 +16,10 @@ from helicon.presets import merge
 from helicon.training.settings.sizes import check_size, shape_of, task_config
 
 MIN_MINUTES, MAX_MINUTES = 1e-6, 1e6  # 1e6 minutes are two years; as limit they mean that steps alone end a training
-MAX_STEPS = 10**12
+MAX_STEPS = 10**12  # far above any training, and exact as a float
 MAX_LEVELS = 8  # of a codec
 MAX_SEED = (1 << 32) - 1  # NumPy's limit
-PATH_FIELDS = ("path", "runs", "init_from", "manifest", "upsampler_of")
+PATH_FIELDS = ("path", "runs", "init_from", "manifest", "upsampler_of")  # fields of a request that are paths
 FLAGS = {"init_from": "--from", "upsampler_of": "--for"}  # field -> flag, where it is not the field's name
 
 
@@ -82,7 +82,7 @@ class TrainRequest:
 
     @property
     def title(self) -> str:
-        """Prefix of a run's default name, from the task."""
+        """Prefix of a run's default name, from the task: `music` of `music.yaml`."""
         return re.sub(r"[^\w-]+", "-", Path(self.task).stem).strip("-")
 
     @property
@@ -97,7 +97,7 @@ class TrainRequest:
         return " or ".join([*ends, *([] if self.steps is None else [quantity(self.steps, "step")])])
 
     def share(self, part: float) -> float:
-        """Return the minutes of a stage that takes `part` (0 to 1) of the time; MAX_MINUTES where none is limited."""
+        """Return the minutes of a stage that takes `part` (a factor) of the time; MAX_MINUTES without a limit."""
         return part * self.minutes if self.timed else MAX_MINUTES
 
     def longer(self, times: int) -> TrainRequest:

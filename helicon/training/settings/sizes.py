@@ -43,7 +43,7 @@ class Machine:
 
     @property
     def flops(self) -> float:
-        """Floating-point operations per second that training reaches, about."""
+        """Floating-point operations a second that training reaches, about."""
         if self.device in GPU_FLOPS:
             return GPU_FLOPS[self.device] * self.gpus
         # bfloat16 instructions about double a CPU's

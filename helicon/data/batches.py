@@ -64,7 +64,7 @@ class WindowStream:
         sequencer: packs the ids of a window.
         layout: of the sequences.
         seed: of order, cuts, augmentation and dropout.
-        batch: sequences of full context in a batch, over all processes.
+        batch: number of full-context sequences in a batch, over all processes.
         how: augmentation and dropout.
         labels: label number of each example, int64 [examples], for classifiers: examples without a label and all
             conditions are left out then.

@@ -85,7 +85,7 @@ def _identity(folder: Path | str) -> tuple[int, int]:
 
 
 def parts_to_follow(name: str, bases: set[Path]) -> int:
-    """Count the parts of a name that may lead out of the data folder.
+    """Count the path parts of a name that may lead out of the data folder.
 
     Args:
         name: of a file in a manifest.

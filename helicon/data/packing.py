@@ -97,7 +97,7 @@ def buckets(lengths: np.ndarray, batch: int, context: int) -> list[LengthBucket]
 
     Args:
         lengths: tokens of each window, int64 [N].
-        batch: sequences of full context in a batch.
+        batch: number of full-context sequences in a batch.
         context: tokens of a full sequence; a batch never has more than batch x context tokens, padding included.
 
     Returns:
@@ -128,7 +128,7 @@ class Batches:
     Args:
         items: number of each window, int64 [N].
         lengths: tokens of each window, int64 [N].
-        batch: sequences of full context in a batch.
+        batch: number of full-context sequences in a batch.
         context: tokens of a full sequence.
         seed: of the order.
     """

@@ -23,7 +23,7 @@ class PairStream:
         sequencer: packs the ids.
         layout: of the sequences.
         seed: of the order.
-        batch: pairs of full context in a batch, over all processes.
+        batch: number of full-context pairs in a batch, over all processes.
     """
 
     labels = None

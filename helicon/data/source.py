@@ -52,7 +52,7 @@ class DataSource:
         """Make the source of a data config.
 
         Args:
-            config: paths and split.
+            config: `DataConfig` with the paths and the split.
             layouts: as text, such as `style[3] music`.
             tokenizers: slot -> tokenizer name.
             options: of reading and fitting, name -> value.

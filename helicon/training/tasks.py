@@ -97,12 +97,12 @@ class TrainConfig:
 
     @property
     def model(self) -> Any:
-        """Config of network and optimizer, of the task's class."""
+        """`OptimizerConfig` of network and optimizer, of the task's class."""
         return self.task.model()(**self.values.model.as_dict())
 
     @property
     def data(self) -> Any:
-        """Config of files and batches, of the task's class."""
+        """`DataConfig` of files and batches, of the task's class."""
         return self.task.data()(**self.values.data.as_dict())
 
     @property

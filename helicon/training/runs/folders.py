@@ -39,7 +39,7 @@ def choose_run(runs: Path, name: str | None, default: str) -> Path:
 
     Args:
         runs: folder of all runs.
-        name: of the run; its folder has to be empty or new.
+        name: of the run, whose folder has to be empty or new; None for the default.
         default: prefix of the first free DEFAULT-1, DEFAULT-2, ..., where there is no name.
 
     Returns:
@@ -65,10 +65,10 @@ def owns_checkpoint(run: Path, checkpoint: Path) -> bool:
 
     Args:
         run: folder of the run.
-        checkpoint: file, which need not exist.
+        checkpoint: path of the file, which need not exist.
 
     Returns:
-        False also where one of the folders is missing.
+        True if it does; False also where one of the folders is missing.
     """
     try:
         return os.path.samefile(run / "checkpoints", checkpoint.parent)

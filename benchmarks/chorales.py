@@ -25,7 +25,7 @@ from helicon.data.prepare import prepare
 from helicon.data.source import DataSource
 from helicon.evaluation.ngram import WittenBell
 from helicon.objectives.next_token import slot_nats
-from helicon.training.plan import format_duration
+from helicon.training.plan_config import format_duration
 from helicon.training.run import run_lightning
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from helicon.commands.fit import quiet
-from helicon.training.plan import format_duration
+from helicon.training.plan_config import format_duration
 from helicon.training.run import run_lightning
 from helicon.training.runs.metrics import read_metrics
 

@@ -25,7 +25,7 @@ from helicon.bundle.storage import load_bundle
 from helicon.cli import main as helicon
 from helicon.commands.fit import quiet
 from helicon.evaluation.losses import measure_losses, open_folder
-from helicon.training.plan import format_duration
+from helicon.training.plan_config import format_duration
 from helicon.training.runs.metrics import read_metrics
 
 

@@ -14,7 +14,7 @@ from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.plugins.plugin import Plugin
 from helicon.presets import GROUPS
 from helicon.training.errors import TrainingError
-from helicon.training.plan import MACHINE_OPTIONS
+from helicon.training.plan_config import MACHINE_OPTIONS
 from helicon.training.runs.folders import CONFIG, read_config
 
 FILE = "changes.txt"  # in the folder of a run

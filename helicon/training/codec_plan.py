@@ -17,17 +17,8 @@ from helicon.training.codecs.raw_data import RawData
 from helicon.training.errors import TrainingError
 from helicon.training.learning.data import SequenceData
 from helicon.training.options import check_task_name, resolve
-from helicon.training.plan import (
-    MACHINE_OPTIONS,
-    Log,
-    TrainingPlan,
-    check_labels,
-    check_request,
-    limit_config,
-    machine_of,
-    place_config,
-    validation_interval,
-)
+from helicon.training.plan import Log, TrainingPlan, check_labels, check_request
+from helicon.training.plan_config import MACHINE_OPTIONS, limit_config, machine_of, place_config, validation_interval
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.lightning_options import FSDP2
 from helicon.training.settings.request import TrainRequest

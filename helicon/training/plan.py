@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
@@ -25,7 +23,7 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.sequencer import grids
 from helicon.training.errors import TrainingError
 from helicon.training.options import resolve
-from helicon.training.refusals import explaining_lightning
+from helicon.training.plan_config import limit_config, machine_of, place_config, validation_interval
 from helicon.training.runs.folders import choose_run
 from helicon.training.settings.augmentation import augmentation_config
 from helicon.training.settings.request import TrainRequest
@@ -37,13 +35,11 @@ from helicon.training.settings.sizes import (
     learning_rate,
     shape_of,
     trains_codec,
-    validation_seconds,
 )
 from helicon.training.tasks import TrainConfig
 
 Log = Callable[[str], None]  # takes a progress message
 UNCHANGED = "unchanged"  # size of a fine-tuning: that of the source
-MACHINE_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes")  # of the Trainer: the devices that it runs on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,52 +168,6 @@ def check_labels(
         raise DataError(f"{request.path}: {missing}")
 
 
-def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
-    """Return the part of a config about files, seed, run folder and next stage.
-
-    Args:
-        request: of the training.
-        run: folder of the run.
-
-    Returns:
-        Config (nested dict) with `data.path`, `data.seed`, `name`, `runs` and, where the request has them, the
-        manifest, `upsampler_of` and `next`.
-    """
-    data = {"path": str(request.path), "seed": request.seed}
-    data |= {"manifest": str(request.manifest)} if request.manifest else {}
-    config: dict[str, Any] = {"name": run.name, "runs": str(request.runs), "data": data}
-    config |= {"upsampler_of": str(request.upsampler_of)} if request.upsampler_of else {}
-    return config | ({"next": request.next.as_config()} if request.next else {})
-
-
-def limit_config(request: TrainRequest) -> dict[str, Any]:
-    """Return the part of a config with the limits of a `TrainRequest`: `trainer.max_time` and `trainer.max_steps`."""
-    return {"trainer": {"max_time": max_time(request.minutes), "max_steps": request.steps or -1}}
-
-
-def validation_interval(request: TrainRequest, expected: int) -> int | str:
-    """Return the interval between validations, a value of Lightning's `val_check_interval`.
-
-    Args:
-        request: of the training.
-        expected: number of optimizer steps in its minutes, about.
-
-    Returns:
-        Number of steps (int), a tenth of the request's, where it limits them; else a duration DD:HH:MM:SS (str).
-    """
-    if request.steps:
-        return max(1, request.steps // 10)
-    return format_duration(validation_seconds(request.minutes, expected))
-
-
-def machine_of(config: TrainConfig) -> Machine:
-    """Return the `Machine` that the Trainer of a `TrainConfig` runs on, as Lightning detects it."""
-    silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    with explaining_lightning():
-        trainer = pl.Trainer(**{name: config.trainer[name] for name in MACHINE_OPTIONS}, **silent)
-    return Machine.of(trainer.strategy.root_device.type, trainer.world_size)
-
-
 def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer]) -> int | None:
     """Return the length of a sequence where the layouts settle it, so that no size has a context of its own.
 
@@ -293,15 +243,3 @@ def _layouts_with_files(request: TrainRequest, source: Bundle, log: Log) -> list
         choice = f"{layouts[0]}, the first of {'; '.join(layouts)}"
         log(f"layout     {choice}; --data.layouts '[\"{layouts[1]}\"]' names another")
     return layouts
-
-
-def max_time(minutes: float) -> str:
-    """Return minutes as a time limit of Lightning's, DD:HH:MM:SS; a second at least."""
-    return format_duration(max(1, round(60 * minutes)))
-
-
-def format_duration(seconds: int) -> str:
-    """Return whole seconds as a string DD:HH:MM:SS, Lightning's format of durations."""
-    span = timedelta(seconds=seconds)
-    hours, rest = divmod(span.seconds, 3600)
-    return f"{span.days:02d}:{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"

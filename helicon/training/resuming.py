@@ -13,7 +13,7 @@ from helicon.presets import dotted, merge
 from helicon.training.changes import PLACE_OPTIONS, check_unchanged
 from helicon.training.errors import TrainingError
 from helicon.training.options import typed_config
-from helicon.training.plan import max_time
+from helicon.training.plan_config import max_time
 from helicon.training.processes import is_first
 from helicon.training.runs.checkpoints import latest_checkpoint
 from helicon.training.runs.folders import CONFIG, check_regular_files, choose_run, folder_options, read_config

@@ -12,7 +12,7 @@ from helicon.data.source import DataSource
 from helicon.demos import music
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page
-from helicon.training.plan import format_duration
+from helicon.training.plan_config import format_duration
 from helicon.training.runs.metrics import read_metrics
 
 

@@ -4,5 +4,5 @@ In come a `Bundle` (or an n-gram or codec) and files; out come frozen results th
 that commands print. Nothing here trains. Open `measure.py` first (`helicon eval`), then `losses.py`; the rest are one
 file a measurement.
 
-The columns of `helicon eval`: `losses.LayoutLoss.as_json` has the figures, `commands/evaluate.py` lays them out.
+A column that `helicon eval` prints is in `table` of `commands/evaluate.py`, its figure in `losses.LayoutLoss.as_json`.
 """

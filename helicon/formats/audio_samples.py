@@ -91,9 +91,9 @@ def resampled(blocks: Iterator[np.ndarray], channels: int, source_rate: int, rat
     """Resample consecutive blocks by soxr's HQ filter; the result does not depend on the block size.
 
     Args:
-        blocks: float32 [S, M] each, S samples of M channels.
+        blocks: float32 [S, M] each, S samples of M channels, finite and in [-1, 1] (see `clean`).
         channels: number M of channels.
-        source_rate: samples a second of the blocks.
+        source_rate: samples a second of the blocks; if it is `rate`, the blocks are yielded unchanged.
         rate: samples a second to resample to.
 
     Yields:

@@ -66,7 +66,7 @@ class NextToken(Objective):
         return self.language_loss(network, batch, network.hidden(batch))
 
     def language_loss(self, network: Network, batch: Batch, hidden_PTC: Tensor) -> tuple[Tensor, dict[str, Mean]]:
-        """Compute `loss` from hidden states that are there already.
+        """Compute `loss`, the weighted mean nats of all slots, from hidden states that are there already.
 
         Args:
             network: the `Network` that `build` made.

@@ -67,9 +67,10 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         return CodesTokenizer(self.codec, self.size, self.factor, self._config, self._weights, block)
 
     def encode_many(self, media: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Encode pictures uint8 [H, W, 3], H x W pixels, to codes int64 [T] each, row by row.
+        """Encode pictures, NumPy arrays uint8 [H, W, 3], to codes int64 [T] each, row by row.
 
-        They are encoded in batches of one shape, on the codec's device.
+        W is `size`, and H a multiple of `factor` up to `size`; other sizes raise ValueError. Pictures are encoded in
+        batches of one shape, on the codec's device.
         """
         for picture in media:
             check_pixels(picture)

@@ -124,7 +124,10 @@ class AudioCodecLevel(Bottleneck):
         return torch.cat([self._silence, *self.decode_stream([codes])], -1)
 
     def encode_stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Encode sound in [-1, 1] that comes in blocks [C, samples] of any length; yields codes int64 [t] in chunks."""
+        """Encode sound that comes in blocks [C, samples] of any length; yields codes int64 [t] in chunks.
+
+        Samples are in [-1, 1], at the codec's rate and on its device.
+        """
         padded = (F.pad(block, (0, -block.shape[-1] % self.hop)) for block in rechunk(blocks, CHUNK * self.hop))
         return map_chunks(padded, CHUNK * self.hop, self.receptive_field * self.hop, self._encode_chunk)
 

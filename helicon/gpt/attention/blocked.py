@@ -25,7 +25,7 @@ MAX_WEIGHT_BYTES = 4096  # bytes of a query's weights: 2,048 tokens in bfloat16,
 def supports(q_BHTD: Tensor) -> bool:
     """Return True if queries [B, H, T, D] are trained on a CPU, with T x T weights small enough to save for backward.
 
-    H is the number of heads, T the number of tokens, D the head width.
+    Never in float16. H is the number of heads, T the number of tokens, D the head width.
     """
     needs_grad = torch.is_grad_enabled() and q_BHTD.requires_grad
     short = q_BHTD.shape[2] * q_BHTD.element_size() <= MAX_WEIGHT_BYTES

@@ -50,10 +50,10 @@ def forward(
     """Attend over one tile.
 
     Args:
-        q_NHRD: queries of the tile: N = batch x groups, H heads, R rows, width D.
+        q_NHRD: queries of the tile, not scaled: N = batch x groups, H heads, R rows, width D; scores are q k / sqrt(D).
         k_NHKD: keys of its K key rows.
         v_NHKD: their values.
-        tile: `AttentionTile`, for its mask.
+        tile: `AttentionTile`, for its mask; all tensors are on the CPU if it has one.
 
     Returns:
         Output [N, H, R, D], log-sum-exp of the scores [N, H, R], natural and in float32 or wider, and the

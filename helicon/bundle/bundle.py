@@ -89,7 +89,7 @@ class Bundle:
             media: object of the slot's modality, such as a `Score`.
 
         Returns:
-            Ids of T tokens within the slot's vocabulary, int64 [T], without `eos`.
+            Ids of T tokens within the slot's vocabulary, NumPy int64 [T], without `eos`.
         """
         return encode_media(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
 
@@ -98,7 +98,7 @@ class Bundle:
 
         Args:
             slot: its name.
-            ids: of each item, ids within the slot's vocabulary, integers [T].
+            ids: of each item, ids within the slot's vocabulary, NumPy integers [T].
 
         Returns:
             A list of one media object an item, of the slot's modality, such as `Score`.

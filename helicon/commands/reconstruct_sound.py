@@ -86,7 +86,7 @@ def write_wav(target: Path, codec: AudioCodec, blocks: Iterator[np.ndarray]) -> 
     Args:
         target: path of the file.
         codec: `AudioCodec`.
-        blocks: float [S, C] each, S samples of C channels, in -1 .. 1.
+        blocks: NumPy float [S, C] each, S samples of C channels, in -1 .. 1.
     """
     write_blocks(target, blocks, codec.config.rate, codec.config.channels)
 

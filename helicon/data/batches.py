@@ -174,10 +174,10 @@ def chosen_examples(corpus: Corpus, val: bool, labels: np.ndarray | None = None)
     Args:
         corpus: the examples.
         val: True for the validation part, False for the training part.
-        labels: label number of each example, int64 [examples]; examples without a label are left out.
+        labels: label number of each example, NumPy int64 [examples]; examples without a label are left out.
 
     Returns:
-        Numbers of the N chosen examples in the corpus, ascending, int64 [N].
+        Numbers of the N chosen examples in the corpus, ascending, NumPy int64 [N].
     """
     examples = corpus.select(val)
     return examples if labels is None else examples[labels[examples] != NO_LABEL]
@@ -189,10 +189,10 @@ def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.nda
     Args:
         sequencer: of the model.
         layout: `Layout` of the sequence.
-        ids: slot -> local ids, int64 [T].
+        ids: slot -> local ids, NumPy int64 [T].
 
     Returns:
-        Slot -> local ids, int64 [T]: the target slot as it is, words left open, other slots missing.
+        Slot -> local ids, NumPy int64 [T]: the target slot as it is, words left open, other slots missing.
     """
     example = {layout.target.name: ids[layout.target.name]}
     for slot in layout.slots[:-1]:
@@ -209,7 +209,7 @@ def augmented(
 
     Args:
         sequencer: of the model.
-        ids: slot -> local ids, int64 [T]; the dict is changed in place.
+        ids: slot -> local ids, NumPy int64 [T]; the dict is changed in place.
         rng: of the draws.
         ranges: modality -> ranges of its augmentation; other modalities stay as they are.
 
@@ -276,8 +276,8 @@ def val_windows(
         sequencer: of the model.
         layout: of the sequences.
         examples: kind of example; `pairs` gives preference pairs, all others single windows.
-        labels: label number of each example, int64 [examples], for classifiers: conditions and examples without a label
-            are left out.
+        labels: label number of each example, NumPy int64 [examples], for classifiers: conditions and examples without a
+            label are left out.
 
     Yields:
         ((example number, `PackedSequence`),), or for pairs two of these: the chosen and the rejected side.

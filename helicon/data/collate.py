@@ -25,7 +25,7 @@ def gather(
     Args:
         index: of the layout in the schema.
         items: `Windows` of the batch: each has one (example number, `PackedSequence`), or in all of them two.
-        labels: label number of each example of the corpus, int64 [examples]; None for NO_LABEL everywhere.
+        labels: label number of each example of the corpus, NumPy int64 [examples]; None for NO_LABEL everywhere.
         sequences: number of full-context sequences that the batch stands for; as many as there are windows unless
             given.
 
@@ -46,7 +46,7 @@ def collate(
         index: of the layout in the schema.
         packed: the P sequences.
         examples: number of the example of each sequence; 0 .. P - 1 unless given.
-        labels: label number of each example of the corpus, int64 [examples]; None for NO_LABEL everywhere.
+        labels: label number of each example of the corpus, NumPy int64 [examples]; None for NO_LABEL everywhere.
         sequences: number of full-context sequences that the batch stands for; P unless given.
 
     Returns:

@@ -77,7 +77,7 @@ class Corpus:
                 same variant; nothing is drawn where no slot has variants.
 
         Returns:
-            Slot -> local ids of its T tokens, int64 [T].
+            Slot -> local ids of its T tokens, NumPy int64 [T].
         """
         draw = rng.random() if rng is not None and self.variants else 0.0
         example = {}
@@ -88,17 +88,17 @@ class Corpus:
         return example
 
     def lengths(self, slot: str) -> np.ndarray:
-        """Return the number of tokens of a slot (name) in each example, in its first variant, int64 [examples]."""
+        """Return the number of tokens of a slot (name) in the first variant of each example, NumPy int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return lengths[self.variants[slot][:-1]] if slot in self.variants else lengths
 
     def longest(self, slot: str) -> np.ndarray:
-        """Return the number of tokens of a slot (name) in each example, in its longest variant, int64 [examples]."""
+        """Return the number of tokens of a slot (name) in the longest variant of each example, NumPy int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return np.maximum.reduceat(lengths, self.variants[slot][:-1]) if slot in self.variants else lengths
 
     def select(self, val: bool) -> np.ndarray:
-        """Return the numbers of the N validation examples, or with `val` False of the training examples, int64 [N]."""
+        """Return the numbers of the N validation examples, with `val` False of the training ones, NumPy int64 [N]."""
         return np.flatnonzero(self.val == val)
 
     def tokens(self, val: bool) -> int:
@@ -109,7 +109,7 @@ class Corpus:
         """Return the N validation pairs, or with `val` False the training pairs; no pair is in both parts.
 
         Returns:
-            Example numbers (chosen, rejected), int64 [N, 2].
+            Example numbers (chosen, rejected), NumPy int64 [N, 2].
         """
         return self.pairs[self.val[self.pairs[:, 0]] == val]
 
@@ -123,8 +123,8 @@ def write_corpus(
     Args:
         folder: of the shards.
         layout: of the examples, as text.
-        rows: (name, label or None, True in the validation part, slot -> local ids [T] or a list of variants of them) of
-            each example.
+        rows: (name, label or None, True in the validation part, slot -> local ids, NumPy [T], or a list of variants of
+            them) of each example.
         block_sizes: slot -> tokens of its block.
         files: number of the file of each example; empty where each has its own.
         pairs: (chosen, rejected) example numbers.
@@ -173,12 +173,12 @@ def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
     """Cast ids to the smallest integer type that holds a block.
 
     Args:
-        ids: of the block, integers [T].
+        ids: of the block, NumPy integers [T].
         size: tokens of the block.
         what: beginning of the error message.
 
     Returns:
-        The same ids, uint8, uint16, uint32 or uint64 [T].
+        The same ids, NumPy uint8, uint16, uint32 or uint64 [T].
 
     Raises:
         ValueError: ids outside 0 .. size - 1.

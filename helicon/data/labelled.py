@@ -108,7 +108,8 @@ def label_numbers(corpus: Corpus, labels: Sequence[str]) -> np.ndarray:
         labels: list that the numbers index.
 
     Returns:
-        int64 [examples], index of each example's label in `labels`; NO_LABEL where an example has none of the labels.
+        NumPy int64 [examples], index of each example's label in `labels`; NO_LABEL where an example has none of the
+        labels.
     """
     numbers = {label: i for i, label in enumerate(labels)}
     return np.array([NO_LABEL if label is None else numbers.get(label, NO_LABEL) for label in corpus.labels], np.int64)

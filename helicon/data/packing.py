@@ -38,10 +38,10 @@ class EpochOrder:
         """Return the items at consecutive numbers of the endless order.
 
         Args:
-            numbers: consecutive, ascending, from 0 on, int64 [n].
+            numbers: consecutive, ascending, from 0 on, NumPy int64 [n].
 
         Returns:
-            Items, int64 [n].
+            Items, NumPy int64 [n].
         """
         first, last = numbers[0] // len(self), numbers[-1] // len(self)
         orders = np.concatenate([self._order(epoch) for epoch in range(first, last + 1)])
@@ -58,12 +58,12 @@ def full_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
     """Batch windows for measuring: from the shortest on, neighbours in length together.
 
     Args:
-        lengths: tokens of each window, int64 [N].
+        lengths: tokens of each window, NumPy int64 [N].
         tokens: of a batch at most, padding included.
 
     Returns:
-        List of batches, each the indices of its windows in `lengths`, int64 [n]; a window longer than `tokens` is a
-        batch of its own.
+        List of batches, each the indices of its windows in `lengths`, NumPy int64 [n]; a window longer than `tokens` is
+        a batch of its own.
     """
     order, batches = np.argsort(lengths, kind="stable"), []
     while len(order):
@@ -96,7 +96,7 @@ def buckets(lengths: np.ndarray, batch: int, context: int) -> list[LengthBucket]
     Each bucket has enough windows for a batch: a bucket with too few gets shorter ones, the last one longer ones.
 
     Args:
-        lengths: tokens of each window, int64 [N].
+        lengths: tokens of each window, NumPy int64 [N].
         batch: number of full-context sequences in a batch.
         context: tokens of a full sequence; a batch never has more than batch x context tokens, padding included.
 

@@ -104,8 +104,8 @@ class RawBatches(NumberedBatches[Tensor]):
         """Load the items of a batch.
 
         Args:
-            chosen: item numbers, int64 [B].
-            epochs: epoch of each item, int64 [B]; seeds what is drawn anew in each epoch.
+            chosen: item numbers, NumPy int64 [B].
+            epochs: epoch of each item, NumPy int64 [B]; seeds what is drawn anew in each epoch.
             changes: augmentation drawn for each item; empty without ranges.
 
         Returns:
@@ -139,7 +139,7 @@ class PictureBatches(RawBatches):
         """Load pictures and augment them.
 
         Args:
-            chosen: example numbers, int64 [B].
+            chosen: example numbers, NumPy int64 [B].
             epochs: unused.
             changes: `PictureAugmentation` of each picture; empty for none.
 
@@ -177,8 +177,8 @@ class SoundBatches(RawBatches):
         """Load windows of sounds and augment them.
 
         Args:
-            chosen: window numbers, int64 [B].
-            epochs: epoch of each window, int64 [B]; seeds its offset.
+            chosen: window numbers, NumPy int64 [B].
+            epochs: epoch of each window, NumPy int64 [B]; seeds its offset.
             changes: `SoundAugmentation` of each window; where it changes the speed, more or less of the sound is read.
 
         Returns:

@@ -42,7 +42,7 @@ class WindowTable:
         """Divide examples into windows.
 
         Args:
-            targets_P: number of targets (tokens to predict) of each of P examples, 1 or more, int64 [P].
+            targets_P: number of targets (tokens to predict) of each of P examples, 1 or more, NumPy int64 [P].
             size: targets of a window at most.
 
         Returns:
@@ -70,8 +70,8 @@ class WindowTable:
 
         Args:
             piece: number of the example.
-            limits_N: targets that each of the N windows may have in its batches, int64 [N]; applies to first and last
-                windows.
+            limits_N: targets that each of the N windows may have in its batches, NumPy int64 [N]; applies to first and
+                last windows.
 
         Returns:
             Number of targets.
@@ -85,7 +85,7 @@ class WindowTable:
         Args:
             window: row of the table.
             targets: number of them in the example as augmented, at most its capacity.
-            limits_N: targets that each of the N windows may have in its batches, int64 [N].
+            limits_N: targets that each of the N windows may have in its batches, NumPy int64 [N].
             rng: of the cut; the same state for all windows of the example, so that each target is in one of them.
 
         Returns:

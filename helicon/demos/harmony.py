@@ -106,10 +106,10 @@ def lead(
         degrees: of the chords, 0 (tonic) .. 5.
         contour: MIDI pitch that the soprano should be near to, at each chord.
         rng: generator of Python's `random`; adds noise to the costs, so that equal harmony need not sound equal.
-        before: MIDI pitches int [4] of the voices that sound just before; None at the beginning.
+        before: MIDI pitches NumPy int [4] of the voices that sound just before; None at the beginning.
 
     Returns:
-        MIDI pitches int [chords, 4] of bass, tenor, alto and soprano.
+        MIDI pitches NumPy int [chords, 4] of bass, tenor, alto and soprano.
     """
     voicings, costs, parents = [], [], []
     for degree, wish in zip(degrees, contour):

@@ -28,7 +28,7 @@ def score(pixels: np.ndarray, scene: Scene) -> dict[str, bool]:
     """Compare a picture with a scene; `CHANCE` has the accuracy of guessing.
 
     Args:
-        pixels: uint8 [S, S, 3], S pixels each way.
+        pixels: NumPy uint8 [S, S, 3], S pixels each way.
         scene: the expected `Scene`.
 
     Returns:

@@ -65,7 +65,7 @@ def relation(first: DetectedShape, second: DetectedShape) -> str:
 
 
 def read_scene(pixels: np.ndarray) -> list[DetectedShape]:
-    """Detect all shapes in pixels uint8 [S, S, 3], S each way, as `DetectedShape`s from the top down.
+    """Detect all shapes in pixels NumPy uint8 [S, S, 3], S each way, as `DetectedShape`s from the top down.
 
     Raises:
         ValueError: the array has another shape or type.

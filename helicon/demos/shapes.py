@@ -117,7 +117,7 @@ def draw(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         rng: NumPy generator of the positions.
 
     Returns:
-        Pixels uint8 [32, 32, 3].
+        Pixels NumPy uint8 [32, 32, 3].
     """
     ordered = scene if scene.relation in ("above", "left of") else scene.turned  # begins at the top or left
     stamps = [stamp(thing.shape, SIZES[thing.size]) for thing in (ordered.first, ordered.second)]
@@ -153,7 +153,7 @@ def stamp(shape: str, side: int) -> np.ndarray:
         side: N, height and width in pixels.
 
     Returns:
-        Covered share of each pixel, float [N, N] in 0 .. 1, cached and read only.
+        Covered share of each pixel, NumPy float [N, N] in 0 .. 1, cached and read only.
     """
     at = (np.arange(side * _SUBSAMPLES) + 0.5) / (side * _SUBSAMPLES) * 2 - 1
     inside = SHAPES[shape](at[None, :], at[:, None])

@@ -25,7 +25,7 @@ def score(samples: np.ndarray, rate: int, tones: Tones) -> dict[str, bool]:
     """Compare a sound with tones; `CHANCE` has the accuracy of guessing.
 
     Args:
-        samples: float [S] or [S, channels], S samples.
+        samples: NumPy float [S] or [S, channels], S samples.
         rate: samples a second.
         tones: the expected `Tones`.
 

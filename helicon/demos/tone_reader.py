@@ -80,7 +80,7 @@ def read_notes(samples: np.ndarray, rate: int) -> list[DetectedNote]:
     """Detect the notes of a sound.
 
     Args:
-        samples: float [S] or [S, channels], S samples.
+        samples: NumPy float [S] or [S, channels], S samples.
         rate: samples a second.
 
     Returns:
@@ -116,12 +116,12 @@ def levels(samples_S: np.ndarray, rate: int) -> np.ndarray:
     """Measure the level of a sound over time.
 
     Args:
-        samples_S: float [S], S samples.
+        samples_S: NumPy float [S], S samples.
         rate: samples a second.
 
     Returns:
-        float [L], a level every `_HOP_S` seconds: root mean square around it, less the hiss; all 0 if there is nothing
-        but hiss.
+        NumPy float [L], a level every `_HOP_S` seconds: root mean square around it, less the hiss; all 0 if there is
+        nothing but hiss.
     """
     window, hop = round(_WINDOW_S * rate), round(_HOP_S * rate)
     energy = np.cumsum(np.pad(samples_S**2, (window // 2 + 1, window - window // 2)))
@@ -134,7 +134,7 @@ def levels(samples_S: np.ndarray, rate: int) -> np.ndarray:
 
 
 def stretches(level_L: np.ndarray) -> list[tuple[int, int]]:
-    """Find the notes in L levels, float [L] as of `levels`: (begin, end) of each in order, as indices of levels."""
+    """Find the notes in L levels, NumPy float [L] as of `levels`: (begin, end) of each, in order, as their indices."""
     edges = np.flatnonzero(np.diff(np.pad(level_L > _OFF * level_L.max(), 1))).tolist()
     joined: list[tuple[int, int]] = []
     for begin, end in zip(edges[::2], edges[1::2]):
@@ -149,7 +149,7 @@ def steady_pitch(note_N: np.ndarray, rate: int) -> float | None:
     """Estimate the pitch of a note, which both halves must share within half a semitone.
 
     Args:
-        note_N: N samples of the note, float [N].
+        note_N: N samples of the note, NumPy float [N].
         rate: samples a second.
 
     Returns:
@@ -168,7 +168,7 @@ def period_pitch(note_N: np.ndarray, rate: int) -> float | None:
     between samples. Multiples of the period are peaks as well: the first high one counts (McLeod and Wyvill, 2005).
 
     Args:
-        note_N: N samples of the note, float [N].
+        note_N: N samples of the note, NumPy float [N].
         rate: samples a second.
 
     Returns:
@@ -192,7 +192,7 @@ def overtones(note_N: np.ndarray, rate: int, pitch_hz: float) -> float:
     """Measure the overtones of a note.
 
     Args:
-        note_N: N samples of the note, float [N].
+        note_N: N samples of the note, NumPy float [N].
         rate: samples a second.
         pitch_hz: fundamental frequency in Hz.
 

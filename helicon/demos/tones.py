@@ -142,7 +142,7 @@ def play(tones: Tones, rng: np.random.Generator) -> np.ndarray:
         rng: NumPy generator of loudness and hiss.
 
     Returns:
-        Samples float32 [`SAMPLES`] at `RATE` a second; 1 is full scale.
+        Samples NumPy float32 [`SAMPLES`] at `RATE` a second; 1 is full scale.
     """
     take_S = rng.normal(0.0, _HISS, SAMPLES)
     for beat, note in enumerate((tones.first, tones.second)):

@@ -51,7 +51,7 @@ def layer_features(
         batch: sequences in a batch.
 
     Returns:
-        Index of a layer -> float32 [N, C], C the model's width; rows are in the order of the corpus.
+        Index of a layer -> NumPy float32 [N, C], C the model's width; rows are in the order of the corpus.
 
     Raises:
         FeaturesError: a layer that the model does not have.

@@ -32,7 +32,7 @@ class LinearProbe:
     bias: np.ndarray
 
     def predict(self, features_NF: np.ndarray) -> list[str]:
-        """Return the likeliest label of each of N examples, a list of N strings, from features float64 [N, F]."""
+        """Return the likeliest label of each of N examples, a list of N strings, from features NumPy float64 [N, F]."""
         scores_NK = self._scaled(features_NF) @ self.weight + self.bias
         return [self.labels[i] for i in scores_NK.argmax(1)]
 
@@ -45,7 +45,7 @@ def fit_classifier(features_NF: np.ndarray, labels: Sequence[str], penalty: floa
     """Fit a linear classifier by L-BFGS: mean cross-entropy + penalty / 2 * sum of squared weights.
 
     Args:
-        features_NF: float64 [N, F], F features of N examples.
+        features_NF: NumPy float64 [N, F], F features of N examples.
         labels: name of the label of each example, two different ones at least. Each label has the same total weight.
         penalty: of the weights (L2), not of the bias.
 

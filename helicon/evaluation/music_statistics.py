@@ -16,7 +16,7 @@ VELOCITY_EDGES = (24, 40, 52, 64, 76, 88, 104)  # between the bins of MIDI veloc
 
 
 def music_statistics(score: Score) -> np.ndarray:
-    """Compute features of a `Score`, float64 [F]; F is the same for every score.
+    """Compute features of a `Score`, NumPy float64 [F]; F is the same for every score.
 
     Totals first, then shares of pitch classes in the key, octaves, intervals of the highest and the lowest voice,
     intervals and sizes of chords, durations, gaps, velocities and instrument families.

@@ -55,7 +55,10 @@ class WittenBell:
         self._levels: list[_Counts] = []  # by length of context: 0 .. order-1
 
     def fit(self, sequences: Sequence[np.ndarray]) -> WittenBell:
-        """Count n-grams of sequences, int [T] token ids each; earlier counts are replaced. Return the model itself."""
+        """Count n-grams of sequences, NumPy int [T] token ids each.
+
+        Earlier counts are replaced. Return the model itself.
+        """
         self._levels = []
         checked = [ids for ids in map(self._checked, sequences) if len(ids)]
         if not checked:
@@ -72,7 +75,7 @@ class WittenBell:
         return self
 
     def token_nll(self, sequence: np.ndarray) -> np.ndarray:
-        """Compute -log p of each token of a sequence, int [T] token ids, given those before it: nats, float64 [T]."""
+        """Compute -log p in nats of each token of a sequence, NumPy int [T], given those before it: NumPy float64 [T]."""
         tokens = self._checked(sequence)
         older = self._older(tokens)
         p = np.full(len(tokens), 1.0 / self.vocabulary_size)

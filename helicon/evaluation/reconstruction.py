@@ -107,7 +107,7 @@ def reconstructed_pictures(tokenizer: Tokenizer, media: Sequence[np.ndarray]) ->
 
     Args:
         tokenizer: `Tokenizer` of a codec of pictures.
-        media: uint8 [H, W, 3] each, H rows of W pixels.
+        media: NumPy uint8 [H, W, 3] each, H rows of W pixels.
 
     Returns:
         A `Reconstruction` for each picture, in order.
@@ -173,10 +173,10 @@ def codec_of(path: Path, device: str) -> Tokenizer:
 
 
 def codec_in(model: Bundle | CodecBundle, named: str = "model") -> Tokenizer:
-    """Return the codec that a model in memory is or has.
+    """Return the tokenizer by which a model in memory reconstructs media.
 
     Args:
-        model: `CodecBundle`, or `Bundle` of a model of media that a codec encodes.
+        model: `CodecBundle`, or `Bundle` of a model of pictures or of sound.
         named: name of the model, for messages.
 
     Returns:

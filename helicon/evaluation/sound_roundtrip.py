@@ -31,7 +31,8 @@ def roundtrip_sound(
         level: `AudioCodecLevel` that encodes and decodes.
         codec: `AudioCodec` of the level, to whose rate and channels the sound is converted.
         source: path of a sound file.
-        write: function that is called with the iterator of decoded blocks, float32 [S, C], S samples of C channels.
+        write: function that is called with the iterator of decoded blocks, NumPy float32 [S, C], S samples of C
+            channels.
 
     Returns:
         dict: `si_sdr` in dB (higher is better), `codes` (their number), `seconds` of sound, and `took`, the seconds

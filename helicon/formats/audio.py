@@ -124,7 +124,7 @@ def read_blocks(
         report: `ReadReport` that receives counts of dropped or changed samples while blocks are read.
 
     Yields:
-        float32 [S, C] blocks of `seconds`, S samples of C channels in [-1, 1]; the last may be shorter.
+        NumPy float32 [S, C] blocks of `seconds`, S samples of C channels in [-1, 1]; the last may be shorter.
 
     Raises:
         AudioError: the file cannot be read.
@@ -202,7 +202,7 @@ def write_blocks(path: str | PathLike[str], blocks: Iterable[np.ndarray], rate: 
 
     Args:
         path: path of the file, with the suffix `.wav`.
-        blocks: float32 [S, C] each, S samples of C channels, finite.
+        blocks: NumPy float32 [S, C] each, S samples of C channels, finite.
         rate: samples a second.
         channels: number C of channels.
 

@@ -126,7 +126,7 @@ class SoundReader:
             report: `ReadReport` that counts truncated files and data after the sound.
 
         Yields:
-            float32 [S, C] blocks in order, S samples of C channels.
+            NumPy float32 [S, C] blocks in order, S samples of C channels.
 
         Raises:
             AudioError: the file is broken from the first sample on, or holds more samples than its size allows.

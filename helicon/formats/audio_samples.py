@@ -29,11 +29,11 @@ def clean(x_SC: np.ndarray, report: ReadReport) -> np.ndarray:
     """Replace samples that are not finite by 0 and clip the others to [-1, 1].
 
     Args:
-        x_SC: float32 [S, C], S samples of C channels.
+        x_SC: NumPy float32 [S, C], S samples of C channels.
         report: `ReadReport` that counts replaced and clipped samples.
 
     Returns:
-        float32 [S, C] in [-1, 1].
+        NumPy float32 [S, C] in [-1, 1].
     """
     if x_SC.max(initial=0) <= 1 and x_SC.min(initial=0) >= -1:  # not so if anything is NaN
         return x_SC
@@ -51,12 +51,12 @@ def mix(x_SC: np.ndarray, channels: int, ogg: bool = False) -> np.ndarray:
     other layouts even channels go left and odd ones right.
 
     Args:
-        x_SC: float32 [S, C], S samples of C channels.
+        x_SC: NumPy float32 [S, C], S samples of C channels.
         channels: number M of channels after, 1 or 2, or C for no change.
         ogg: True if the six channels of 5.1 are in the order of OGG files.
 
     Returns:
-        float32 [S, M].
+        NumPy float32 [S, M].
     """
     channels_in = x_SC.shape[1]
     return x_SC if channels == channels_in else x_SC @ _weights(channels_in, channels, ogg)
@@ -91,13 +91,13 @@ def resampled(blocks: Iterator[np.ndarray], channels: int, source_rate: int, rat
     """Resample consecutive blocks by soxr's HQ filter; the result does not depend on the block size.
 
     Args:
-        blocks: float32 [S, M] each, S samples of M channels, finite and in [-1, 1] (see `clean`).
+        blocks: NumPy float32 [S, M] each, S samples of M channels, finite and in [-1, 1] (see `clean`).
         channels: number M of channels.
         source_rate: samples a second of the blocks; if it is `rate`, the blocks are yielded unchanged.
         rate: samples a second to resample to.
 
     Yields:
-        float32 [S, M] blocks in [-1, 1], `length_at` samples per channel in all.
+        NumPy float32 [S, M] blocks in [-1, 1], `length_at` samples per channel in all.
     """
     if source_rate == rate:
         yield from blocks

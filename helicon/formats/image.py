@@ -85,8 +85,8 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
             the file's size.
 
     Returns:
-        RGB pixels uint8 [H, W, 3], H rows of W, or [size, size, 3], and a `ReadReport` with counts of what was dropped
-        or changed.
+        RGB pixels NumPy uint8 [H, W, 3], H rows of W, or [size, size, 3], and a `ReadReport` with counts of what was
+        dropped or changed.
 
     Raises:
         ImageError: the file cannot be read.
@@ -120,7 +120,7 @@ def write_image(pixels_HWC: np.ndarray, path: Path | str) -> None:
     """Write pixels as a PNG file, atomically; the same pixels give the same bytes.
 
     Args:
-        pixels_HWC: RGB pixels uint8 [H, W, 3], H rows of W.
+        pixels_HWC: RGB pixels NumPy uint8 [H, W, 3], H rows of W.
         path: path of the file; PNG whatever its suffix.
 
     Raises:

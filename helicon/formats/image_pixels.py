@@ -109,7 +109,7 @@ def upright(pixels_HWC: np.ndarray, orientation: int) -> np.ndarray:
     """Turn pixels by EXIF's orientation.
 
     Args:
-        pixels_HWC: uint8 [H, W, 3], H rows of W pixels.
+        pixels_HWC: NumPy uint8 [H, W, 3], H rows of W pixels.
         orientation: 1 to 8, the sides of the scene that row 0 and column 0 show.
 
     Returns:

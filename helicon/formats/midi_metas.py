@@ -60,27 +60,30 @@ class Metas:
             size: number of bytes of content.
 
         Returns:
-            Indices int64 [n] of the n selected events, and the bytes of their contents, int64 [n, size].
+            Indices NumPy int64 [n] of the n selected events, and the bytes of their contents, int64 [n, size].
         """
         which = np.flatnonzero((self.kind == kind) & (self.length == size))
         return which, self.data[self.content[which][:, None] + np.arange(size)].astype(np.int64)
 
     def tempos(self, report: ReadReport) -> np.ndarray:
-        """Return rows of `Score.tempos`, int64 [n, 3]; tempos of 0 are dropped and counted in a `ReadReport`."""
+        """Return rows of `Score.tempos`, NumPy int64 [n, 3]; tempos of 0 are dropped and counted in a `ReadReport`."""
         which, byte = self.numbers(SET_TEMPO, 3)
         tempo_us = byte @ _BIG_ENDIAN
         report.add("tempos of 0 ignored", len(tempo_us) - int(np.count_nonzero(tempo_us)))
         return self._rows(which, tempo_us[:, None], tempo_us > 0)
 
     def metres(self, report: ReadReport) -> np.ndarray:
-        """Return rows of `Score.metres`, int64 [n, 6]; impossible ones are dropped and counted in a `ReadReport`."""
+        """Return rows of `Score.metres`, NumPy int64 [n, 6].
+
+        Impossible ones are dropped and counted in a `ReadReport`.
+        """
         which, byte = self.numbers(TIME_SIGNATURE, 4)
         good = (byte[:, 0] > 0) & (byte[:, 1] <= MAX_POWER)
         report.add("bad time signatures", len(good) - int(np.count_nonzero(good)))
         return self._rows(which, byte, good)
 
     def keys(self, report: ReadReport) -> np.ndarray:
-        """Return rows of `Score.keys`, int64 [n, 4]; impossible ones are dropped and counted in a `ReadReport`.
+        """Return rows of `Score.keys`, NumPy int64 [n, 4]; impossible ones are dropped and counted in a `ReadReport`.
 
         Other programs may refuse a file with such a key.
         """
@@ -127,10 +130,10 @@ def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         data: uint8, the file's bytes.
-        at: int [n], offsets in `data` where the numbers begin.
+        at: NumPy int [n], offsets in `data` where the numbers begin.
 
     Returns:
-        The n numbers, int64 [n], and the offsets after them, int [n].
+        The n numbers, NumPy int64 [n], and the offsets after them, int [n].
     """
     byte = data[at]
     value, at = (byte & 0x7F).astype(np.int64), at + 1

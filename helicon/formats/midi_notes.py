@@ -31,7 +31,7 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
 
     Args:
         messages: channel `Messages` in the order of the file.
-        ends: int64 [T], last tick of each of the T tracks.
+        ends: NumPy int64 [T], last tick of each of the T tracks.
         extend: True if pedals hold notes.
         report: `ReadReport` that counts repairs and ambiguities.
 

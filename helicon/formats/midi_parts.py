@@ -61,11 +61,11 @@ class Parts:
 
         Args:
             which: int, indices of the messages to search, ascending.
-            at: int [N], N indices before which to search.
-            of: int [N], indices of messages; the search is within their parts.
+            at: NumPy int [N], N indices before which to search.
+            of: NumPy int [N], indices of messages; the search is within their parts.
 
         Returns:
-            int [N], indices of messages; -1 for none.
+            NumPy int [N], indices of messages; -1 for none.
         """
         return self._heard(_last, which, at, of)
 
@@ -74,11 +74,11 @@ class Parts:
 
         Args:
             which: int, indices of the messages to search, ascending.
-            at: int [N], N indices after which to search.
-            of: int [N], indices of messages; the search is within their parts.
+            at: NumPy int [N], N indices after which to search.
+            of: NumPy int [N], indices of messages; the search is within their parts.
 
         Returns:
-            int [N], indices of messages; E, their number, for none.
+            NumPy int [N], indices of messages; E, their number, for none.
         """
         return self._heard(_next, which, at, of)
 
@@ -107,11 +107,11 @@ class Parts:
         """Look up the program of each note.
 
         Args:
-            on: int [N], indices of the N messages where keys go down.
+            on: NumPy int [N], indices of the N messages where keys go down.
             report: `ReadReport` that counts notes that take the program of another track.
 
         Returns:
-            int [N], General MIDI programs, 0-127, or DRUMS.
+            NumPy int [N], General MIDI programs, 0-127, or DRUMS.
         """
         messages = self.messages
         changes = np.flatnonzero(messages.kind == PROGRAM_CHANGE)

@@ -26,7 +26,7 @@ def resets(messages: Messages, start: np.ndarray) -> Messages:
 
     Args:
         messages: channel `Messages` of T tracks that follow one another.
-        start: int64 [T], tick where each track begins.
+        start: NumPy int64 [T], tick where each track begins.
 
     Returns:
         The added `Messages` only.

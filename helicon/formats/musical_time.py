@@ -45,12 +45,12 @@ def bars(ticks: np.ndarray, metres: np.ndarray, ticks_per_quarter: int) -> np.nd
     """Number the bar of each tick from 0; a metre begins a new bar, and 4/4 holds before the first metre.
 
     Args:
-        ticks: int64 [N], N times in ticks.
-        metres: int64 [n, 6], n rows of `Score.metres` in any order; the last one at a tick holds.
+        ticks: NumPy int64 [N], N times in ticks.
+        metres: NumPy int64 [n, 6], n rows of `Score.metres` in any order; the last one at a tick holds.
         ticks_per_quarter: ticks of a quarter note.
 
     Returns:
-        int64 [N], number of the bar of each tick.
+        NumPy int64 [N], number of the bar of each tick.
     """
     metres = metres[np.argsort(metres[:, 0], kind="stable")]
     start = np.concatenate([[0], metres[:, 0]])

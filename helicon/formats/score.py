@@ -151,17 +151,17 @@ class Score:
 
     @property
     def pitch(self) -> np.ndarray:
-        """MIDI pitches of the N notes, integers [N], 0-127."""
+        """MIDI pitches of the N notes, NumPy integers [N], 0-127."""
         return self.notes.pitch
 
     @property
     def velocity(self) -> np.ndarray:
-        """Velocities of the N notes, integers [N], 1-127."""
+        """Velocities of the N notes, NumPy integers [N], 1-127."""
         return self.notes.velocity
 
     @property
     def program(self) -> np.ndarray:
-        """General MIDI programs of the N notes, integers [N], 0-127, or DRUMS."""
+        """General MIDI programs of the N notes, NumPy integers [N], 0-127, or DRUMS."""
         return self.notes.program
 
     @cached_property
@@ -171,12 +171,12 @@ class Score:
 
     @cached_property
     def onset_s(self) -> np.ndarray:
-        """Onsets of the N notes in seconds, float64 [N], ascending."""
+        """Onsets of the N notes in seconds, NumPy float64 [N], ascending."""
         return self.clock.seconds(self.notes.onset_tick)
 
     @cached_property
     def end_s(self) -> np.ndarray:
-        """Ends of the N notes in seconds, float64 [N], later than `onset_s`."""
+        """Ends of the N notes in seconds, NumPy float64 [N], later than `onset_s`."""
         end_s = self.clock.seconds(self.notes.end_tick)
         return np.where(end_s > self.onset_s, end_s, self.onset_s + SHORTEST_S)
 
@@ -193,7 +193,7 @@ class Score:
 
     @property
     def bars(self) -> np.ndarray:
-        """Bar of the onset of each of the N notes, counted from 0, int64 [N]."""
+        """Bar of the onset of each of the N notes, counted from 0, NumPy int64 [N]."""
         return bars(self.notes.onset_tick, self.metres, self.ticks_per_quarter)
 
     @staticmethod

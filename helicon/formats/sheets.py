@@ -23,11 +23,11 @@ def enlarged(pixels_HWC: np.ndarray, smallest: int = 256) -> np.ndarray:
     """Enlarge a small picture by a whole factor, without interpolation.
 
     Args:
-        pixels_HWC: uint8 [H, W, 3], H rows of W pixels.
+        pixels_HWC: NumPy uint8 [H, W, 3], H rows of W pixels.
         smallest: pixels that the longer side has at least afterwards.
 
     Returns:
-        uint8 [H * factor, W * factor, 3].
+        NumPy uint8 [H * factor, W * factor, 3].
     """
     check_pixels(pixels_HWC)
     factor = max(1, math.ceil(smallest / max(pixels_HWC.shape[:2])))
@@ -40,7 +40,7 @@ def contact_sheet(
     """Write pictures in a grid as a PNG; small ones are `enlarged`, each is centred in its cell.
 
     Args:
-        pictures: uint8 [H, W, 3] each, H rows of W pixels, of any sizes.
+        pictures: NumPy uint8 [H, W, 3] each, H rows of W pixels, of any sizes.
         path: path of the PNG.
         columns: number of columns of the grid; chosen for a nearly square sheet unless given.
         smallest: pixels that a picture's longer side has at least.
@@ -55,7 +55,7 @@ def before_and_after(pairs: Sequence[tuple[np.ndarray, np.ndarray]], path: Path 
     """Write pairs of pictures in a grid as a PNG, the first picture of each pair left, the second right.
 
     Args:
-        pairs: (before, after), uint8 [H, W, 3] each, H rows of W pixels.
+        pairs: (before, after), NumPy uint8 [H, W, 3] each, H rows of W pixels.
         path: path of the PNG.
 
     Raises:

@@ -37,7 +37,7 @@ def spectrogram_pairs(
     A row for each pair, before left and after right.
 
     Args:
-        pairs: (title, before, after, samples a second), sounds as float [S, C], S samples of C channels.
+        pairs: (title, before, after, samples a second), sounds as NumPy float [S, C], S samples of C channels.
         path: path of the PNG.
 
     Raises:
@@ -68,7 +68,7 @@ def sound_picture(samples: np.ndarray, rate: int, path: str | os.PathLike[str]) 
     """Write a sound's waveform over its mel spectrogram as a PNG, 1000 pixels wide.
 
     Args:
-        samples: float [S, C], S samples of C channels.
+        samples: NumPy float [S, C], S samples of C channels.
         rate: samples a second.
         path: path of the PNG.
 

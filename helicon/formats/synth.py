@@ -41,7 +41,7 @@ def render(score: Score, sample_rate: int = 22050) -> np.ndarray:
         sample_rate: samples a second.
 
     Returns:
-        Mono samples, float32 [S] in [-1, 1], `TAIL_S` seconds longer than the score; silence if it has no notes.
+        Mono samples, NumPy float32 [S] in [-1, 1], `TAIL_S` seconds longer than the score; silence if it has no notes.
     """
     mix_S = np.zeros(int(np.ceil((score.seconds + TAIL_S) * sample_rate)), np.float32)
     if not len(score):
@@ -93,7 +93,7 @@ def write_wav(samples: np.ndarray, path: str | os.PathLike[str], sample_rate: in
     """Write samples as a 16-bit WAV file, atomically.
 
     Args:
-        samples: float [S], or [S, C] with C channels, S samples in [-1, 1].
+        samples: NumPy float [S], or [S, C] with C channels, S samples in [-1, 1].
         path: path of the file, with the suffix `.wav`.
         sample_rate: samples a second.
     """

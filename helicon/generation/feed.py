@@ -82,8 +82,8 @@ class Feed:
         """Set the rows in use.
 
         Args:
-            rows: in cache order.
-            item_of_row: index of the item of each of the M rows, int64 [M]; None when row i belongs to item i.
+            rows: M `CacheRow`s in the order of the cache.
+            item_of_row: index of the item of each row, tensor int64 [M]; None when row i belongs to item i.
         """
         self.rows = rows
         conditions = [row.conditions for row in rows]
@@ -145,7 +145,7 @@ class Feed:
             first: number of the window's first target token, from 0.
 
         Returns:
-            (vocabulary rows int64 [prefix], coordinate rows int64 [prefix, A axes]), as `Sequencer.prefix`.
+            (vocabulary rows NumPy int64 [prefix], coordinate rows int64 [prefix, A axes]), as `Sequencer.prefix`.
         """
         windowed = self.sequencer.window_conditions(self.layout, row.conditions, first, self._total(row.stream.request))
         return self.sequencer.prefix(self.layout, windowed)

@@ -30,7 +30,7 @@ def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np
     Args:
         bundle: model.
         layout: layout of the examples.
-        examples: B items, each slot -> local ids [T]; a condition that an example lacks is padding.
+        examples: B items, each slot -> local ids, NumPy [T]; a condition that an example lacks is padding.
         slot: name of the slot that is scored.
 
     Returns:
@@ -63,7 +63,7 @@ def fit_to_conditions(
     Args:
         bundle: model.
         layout: layout that made the candidates.
-        conditions: slot -> local ids, int64 [T].
+        conditions: slot -> local ids, NumPy int64 [T].
         candidates: B arrays, local ids [T] of each candidate's target slot.
 
     Returns:

@@ -58,7 +58,7 @@ class ResumeStore:
             place: index of the item in the result.
 
         Returns:
-            Local ids int64 [T]; None if they are missing or damaged.
+            Local ids NumPy int64 [T]; None if they are missing or damaged.
         """
         try:
             open_regular(self._path(level, place), links=False).close()
@@ -74,7 +74,7 @@ class ResumeStore:
         Args:
             level: name of the level.
             place: index of the item in the result.
-            ids: local ids [T].
+            ids: local ids, NumPy [T].
         """
         with atomic_write(self._path(level, place)) as temporary, open(temporary, "wb") as file:
             np.save(file, ids.astype(np.int32))

@@ -49,7 +49,7 @@ class TokenStream:
 
     @property
     def ids(self) -> np.ndarray:
-        """Local ids int64 [T] so far, the prime included, without `eos`; synchronises with a GPU."""
+        """Local ids NumPy int64 [T] so far, the prime included, without `eos`; synchronises with a GPU."""
         return self._ids if self._so_far is None else self._so_far(self)
 
     @property
@@ -69,7 +69,7 @@ class TokenStream:
             self._step()
 
     def result(self) -> np.ndarray:
-        """Step the engine until the request is done; return all local ids, int64 [T], the prime included.
+        """Step the engine until the request is done; return all local ids, NumPy int64 [T], the prime included.
 
         Raises:
             RequestCancelled: it was cancelled first.
@@ -81,7 +81,7 @@ class TokenStream:
         return self._ids
 
     def begin(self, so_far: Callable[[TokenStream], np.ndarray]) -> None:
-        """Mark the request as running; `so_far(stream)` returns its ids so far, int64 [T], from the batch."""
+        """Mark the request as running; `so_far(stream)` returns its ids so far, NumPy int64 [T], from the batch."""
         self.status, self._so_far = "running", so_far
 
     def end(self, status: Literal["done", "cancelled"]) -> None:

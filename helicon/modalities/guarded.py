@@ -84,7 +84,7 @@ def encode_media(
         media: of its slot.
 
     Returns:
-        For each medium, local ids int64 [T], T tokens, and counts of what was lost, by what it was.
+        For each medium, local ids NumPy int64 [T], T tokens, and counts of what was lost, by what it was.
 
     Raises:
         PluginError: a plugin's tokenizer fails, or returns other than ids of its block.
@@ -107,7 +107,7 @@ def decode_ids(slot: str, name: str, tokenizer: Tokenizer, ids: Sequence[np.ndar
         slot: name of the slot that the tokenizer is for.
         name: of the tokenizer; an unregistered one counts as Helicon's own, and is not checked.
         tokenizer: `Tokenizer` that decodes.
-        ids: local ids, int64 [T] each, T tokens.
+        ids: local ids, NumPy int64 [T] each, T tokens.
 
     Returns:
         A medium of the slot for each.

@@ -62,7 +62,7 @@ def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport
         options: size that the picture is scaled and cropped to, around its middle.
 
     Returns:
-        Pixels uint8 [size, size, 3], and a `ReadReport` of what was repaired.
+        Pixels NumPy uint8 [size, size, 3], and a `ReadReport` of what was repaired.
 
     Raises:
         OSError: the file cannot be read.
@@ -72,10 +72,10 @@ def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport
 
 
 def preview(media: np.ndarray, path: Path) -> list[Path]:
-    """Write the picture with enlarged pixels.
+    """Write the picture with enlarged pixels as NAME-large.png beside NAME.png.
 
     Args:
-        media: the picture, uint8 [H, W, 3], H x W pixels.
+        media: the picture, NumPy uint8 [H, W, 3], H x W pixels.
         path: of the picture file; the preview is beside it.
 
     Returns:
@@ -94,7 +94,7 @@ def sheet(media: Sequence[np.ndarray], path: Path) -> Path | None:
     """Write a contact sheet.
 
     Args:
-        media: pictures uint8 [H, W, 3], H x W pixels; empty ones are left out.
+        media: pictures NumPy uint8 [H, W, 3], H x W pixels; empty ones are left out.
         path: of the sheet, a PNG file.
 
     Returns:
@@ -112,11 +112,11 @@ def keep(media: np.ndarray, amount: str) -> np.ndarray:
     """Cut a picture to its upper part.
 
     Args:
-        media: the picture, uint8 [H, W, 3], H x W pixels.
+        media: the picture, NumPy uint8 [H, W, 3], H x W pixels.
         amount: share of the rows, such as `0.5`.
 
     Returns:
-        The upper rows, at least 1, uint8 [rows, W, 3].
+        The upper rows, at least 1, NumPy uint8 [rows, W, 3].
 
     Raises:
         ValueError: an invalid share.
@@ -128,7 +128,7 @@ def fit_palette(surveys: Iterable[np.ndarray], size: int = SIZE, colours: int = 
     """Fit a palette by clustering colours.
 
     Args:
-        surveys: pixels uint8 [N, 3] of each training picture, N pixels, as `sample_pixels` draws them.
+        surveys: pixels NumPy uint8 [N, 3] of each training picture, N pixels, as `sample_pixels` draws them.
         size: pixels each way of the pictures that are tokenized.
         colours: number of clusters.
 

@@ -28,11 +28,11 @@ class Augmentable(ABC):
         """Augment an example.
 
         Args:
-            ids: local ids int64 [T] of T tokens, canonical: as `encode` makes them.
+            ids: local ids NumPy int64 [T] of T tokens, canonical: as `encode` makes them.
             augmentation: drawn by the modality's `AugmentationRanges`, such as an `Augmentation` for music.
 
         Returns:
-            Local ids int64 [T'] of T' tokens, equal to the encoding of the augmented media.
+            Local ids NumPy int64 [T'] of T' tokens, equal to the encoding of the augmented media.
         """
 
 
@@ -43,11 +43,11 @@ class AugmentedByMedia(Tokenizer[Media], Augmentable):
         """Augment an example by way of its media.
 
         Args:
-            ids: local ids int64 [T] of T tokens, canonical: as `encode` makes them.
+            ids: local ids NumPy int64 [T] of T tokens, canonical: as `encode` makes them.
             augmentation: with a method `apply(media) -> media`.
 
         Returns:
-            Local ids int64 [T'] of T' tokens, of the augmented media.
+            Local ids NumPy int64 [T'] of T' tokens, of the augmented media.
         """
         return self.encode(augmentation.apply(self.decode(ids)))
 
@@ -57,7 +57,7 @@ class CountsLosses(ABC):
 
     @abstractmethod
     def encode_with_report(self, media: Any) -> tuple[np.ndarray, ReadReport]:
-        """Encode media of the tokenizer's kind to local ids int64 [T] and a `ReadReport`.
+        """Encode media of the tokenizer's kind to local ids NumPy int64 [T] and a `ReadReport`.
 
         The report counts losses beyond the usual rounding.
         """
@@ -78,12 +78,12 @@ class Words(ABC):
         """Apply condition dropout: leave each word open with probability p.
 
         Args:
-            ids: local ids of the words, int64 [T].
+            ids: local ids of the words, NumPy int64 [T].
             rng: NumPy generator of the random numbers.
             p: probability for each word; 1 gives the null condition of classifier-free guidance.
 
         Returns:
-            Local ids int64 [T], those of open words where words were left open.
+            Local ids NumPy int64 [T], those of open words where words were left open.
         """
 
     def constraints(self, media: Any) -> Mapping[str, Any]:
@@ -106,7 +106,7 @@ class Sliding(ABC):
         """Cut out the part of a condition that belongs to a window.
 
         Args:
-            ids: local ids int64 [T] of the complete condition.
+            ids: local ids NumPy int64 [T] of the complete condition.
             begin_s: start of the window, in seconds from the start of the piece.
             end_s: end of the window, in seconds.
             total_s: duration of the piece, in seconds.

@@ -40,7 +40,7 @@ class PictureAugmentation:
     flip: bool = False
 
     def apply(self, pixels_HWC: np.ndarray) -> np.ndarray:
-        """Augment a picture uint8 [H, W, C], H x W pixels, to one of the same size and type."""
+        """Augment a picture NumPy uint8 [H, W, C], H x W pixels, to one of the same size and type."""
         pixels_CHW = rearrange(torch.from_numpy(pixels_HWC), "h w c -> c h w")
         return rearrange(self.changed(pixels_CHW), "c h w -> h w c").contiguous().numpy()
 

@@ -86,7 +86,7 @@ class Automaton(Protocol):
         """Compute `coords` after each token of a piece at once: the fast path of `step` in a loop.
 
         Args:
-            ids_T: local ids int64 [T] of the complete piece, T tokens.
+            ids_T: local ids NumPy int64 [T] of the complete piece, T tokens.
             plan: False sets the coordinates that look ahead, such as the total length, to 0.
 
         Returns:
@@ -125,11 +125,14 @@ class Tokenizer(ABC, Generic[Media]):
 
     @abstractmethod
     def encode(self, media: Media) -> np.ndarray:
-        """Encode media of the tokenizer's kind, such as a `str` or a `Score`, to local ids int64 [T]."""
+        """Encode media of the tokenizer's kind, such as a `str` or a `Score`, to local ids NumPy int64 [T]."""
 
     @abstractmethod
     def decode(self, ids: np.ndarray) -> Media:
-        """Decode any local ids int64 [T] to media of the tokenizer's kind; ValueError for ids outside `0 .. V-1`."""
+        """Decode any local ids NumPy int64 [T] to media of the tokenizer's kind.
+
+        ValueError for ids outside `0 .. V-1`.
+        """
 
     def state(self) -> dict[str, Any]:
         """Return the state, a JSON-able dict, from which `TokenizerSpec.from_state` makes an equal tokenizer.
@@ -139,7 +142,7 @@ class Tokenizer(ABC, Generic[Media]):
         return {"block": self.block.name, **self.read_options}
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units, beside tokens, in which a loss on local ids int64 [T] is reported.
+        """Count the units, beside tokens, in which a loss on local ids NumPy int64 [T] is reported.
 
         The result is amount by unit, such as {"note": 812.0, "second": 90.5}; by default empty.
         """

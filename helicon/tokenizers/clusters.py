@@ -27,7 +27,7 @@ _ROUGH, _FINE = 1e-3, 3e-5
 
 
 def pack(colours_N3: np.ndarray) -> np.ndarray:
-    """Pack N colours, uint8 [N, 3], to codes int64 [N]: red * 65536 + green * 256 + blue."""
+    """Pack N colours, NumPy uint8 [N, 3], to codes int64 [N]: red * 65536 + green * 256 + blue."""
     codes_N = colours_N3[:, 0].astype(np.int64)
     for channel in (1, 2):
         codes_N <<= 8
@@ -36,7 +36,7 @@ def pack(colours_N3: np.ndarray) -> np.ndarray:
 
 
 def unpack(codes_N: np.ndarray) -> np.ndarray:
-    """Unpack N codes, int64 [N], to colours uint8 [N, 3]: the inverse of `pack`."""
+    """Unpack N codes, NumPy int64 [N], to colours uint8 [N, 3]: the inverse of `pack`."""
     return np.stack([codes_N >> 16, codes_N >> 8 & 255, codes_N & 255], axis=1).astype(np.uint8)
 
 
@@ -143,13 +143,13 @@ def fit_colours(colours_N3: np.ndarray, weights_N: np.ndarray, k: int, seed: int
     """Fit centroids to colours by k-means: several runs on a sample, then Lloyd's rounds on all from the best.
 
     Args:
-        colours_N3: N distinct colours, uint8 [N, 3], N > k.
+        colours_N3: N distinct colours, NumPy uint8 [N, 3], N > k.
         weights_N: number of pixels of each colour, [N].
         k: number of centroids.
         seed: of the initializations.
 
     Returns:
-        Centroids float64 [k, 3] in [-1, 1].
+        Centroids NumPy float64 [k, 3] in [-1, 1].
     """
     generator = torch.Generator().manual_seed(seed)
     by_cell = np.argsort(pack(colours_N3) & _CELL_BITS, kind="stable")
@@ -166,7 +166,7 @@ def lloyd(colours_N3: np.ndarray, start_K3: Tensor, weights_N: Tensor, least_gai
     """Run k-means on colours, with `NearestCentroid` as the search.
 
     Args:
-        colours_N3: N distinct colours, uint8 [N, 3].
+        colours_N3: N distinct colours, NumPy uint8 [N, 3].
         start_K3: K initial centroids, float64 tensor [K, 3] in [-1, 1].
         weights_N: weight of each colour, float64 tensor [N].
         least_gain: relative decrease of the cost at or below which the rounds end.

@@ -58,11 +58,17 @@ class CodecTokenizer(Tokenizer[Media]):
         """Decode a sequence of int64 arrays [T] of codes to a medium for each, as `decode` would."""
 
     def encode(self, media: Media) -> np.ndarray:
-        """Encode a picture or a `Sound` to codes int64 [T]; ValueError for media that the codec does not accept."""
+        """Encode a picture or a `Sound` to codes NumPy int64 [T].
+
+        ValueError for media that the codec does not accept.
+        """
         return self.encode_many([media])[0]
 
     def decode(self, ids: np.ndarray) -> Media:
-        """Decode any number of codes, int64 [T], to a picture or a `Sound`; ValueError for ids outside the block."""
+        """Decode any number of codes, NumPy int64 [T], to a picture or a `Sound`.
+
+        ValueError for ids outside the block.
+        """
         return self.decode_many([ids])[0]
 
     @property
@@ -103,7 +109,7 @@ def encode_all(tokenizer: Tokenizer, media: Sequence[Any]) -> list[tuple[np.ndar
         media: any number of them, of the tokenizer's kind.
 
     Returns:
-        For each its local ids int64 [T], and counts of losses by what was lost.
+        For each its local ids NumPy int64 [T], and counts of losses by what was lost.
     """
     if isinstance(tokenizer, CodecTokenizer):
         return [(ids, {}) for ids in tokenizer.encode_many(media)]
@@ -117,7 +123,7 @@ def decode_all(tokenizer: Tokenizer, ids: Sequence[np.ndarray]) -> list[Any]:
 
     Args:
         tokenizer: `Tokenizer` of the ids.
-        ids: local ids, int64 [T] each.
+        ids: local ids, NumPy int64 [T] each.
 
     Returns:
         A medium of the tokenizer's kind for each.

@@ -111,7 +111,7 @@ class CodesTokenizer(CodecTokenizer[np.ndarray], Grid):
         return max(1, (CPU_PIXELS if self.device.type == "cpu" else GPU_PIXELS) // self.size**2)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on codes int64 [T] is reported: {"pixel": ..., "dimension": ...}.
+        """Count the units in which a loss on codes NumPy int64 [T] is reported: {"pixel": ..., "dimension": ...}.
 
         Dimensions are channel values, 3 a pixel.
         """

@@ -70,7 +70,7 @@ class UpsamplingCondition:
         """Return how many target tokens the coarse tokens cover; None when they are left out.
 
         Args:
-            conditions: local ids int64 [T] by slot.
+            conditions: local ids NumPy int64 [T] by slot.
         """
         return len(conditions.get(self.name, ())) * self.ratio or None
 
@@ -126,9 +126,9 @@ class UpsamplingCoords:
         Row 0 of an axis stays where there is no coarse token; for an item without condition that of all axes.
 
         Args:
-            rows_NA: table rows of N tokens on A axes, int64 [N, A].
-            items_N: index of each token's item, int64 [N].
-            next_N: number, from 0, within its piece of the target token that follows each, int64 [N].
+            rows_NA: table rows of N tokens on A axes, NumPy int64 [N, A].
+            items_N: index of each token's item, NumPy int64 [N].
+            next_N: number, from 0, within its piece of the target token that follows each, NumPy int64 [N].
         """
         indices_NT = next_N[:, None] // self.condition.ratio + np.arange(len(CONTEXT))
         context_NT = self._rows[items_N[:, None], indices_NT.clip(max=self._rows.shape[1] - 1)]
@@ -175,7 +175,7 @@ def slide_conditions(
     Args:
         layout: `Layout` of the conditions.
         tokenizers: `Tokenizer` by slot.
-        conditions: complete local ids int64 [T] by slot.
+        conditions: complete local ids NumPy int64 [T] by slot.
         start: number of the first target token of the window.
         end: number of the target token after the window's last.
         total: number of target tokens of the piece.

@@ -120,28 +120,31 @@ class InstrumentTable:
 
     @cached_property
     def wait(self) -> np.ndarray:
-        """Units of 10 ms that each id waits, int64 [V] for the V ids of the block; 0 for events."""
+        """Units of 10 ms that each id waits, NumPy int64 [V] for the V ids of the block; 0 for events."""
         waits = np.arange(1, LONGEST_WAIT + 1)
         return np.concatenate([np.zeros(self.first_wait, np.int64), waits])
 
     @cached_property
     def instrument(self) -> np.ndarray:
-        """Index of each id's instrument, int64 [V] for the V ids of the block; -1 for waits."""
+        """Index of each id's instrument, NumPy int64 [V] for the V ids of the block; -1 for waits."""
         return np.concatenate([np.repeat(self._levels[:, 0], PITCHES), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def volume(self) -> np.ndarray:
-        """MIDI velocity of each id's note-on, int64 [V] for the V ids of the block; 0 for note-offs, -1 for waits."""
+        """MIDI velocity of each id's note-on, NumPy int64 [V] for the V ids of the block.
+
+        0 for note-offs, -1 for waits.
+        """
         return np.concatenate([np.repeat(self._levels[:, 1], PITCHES), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def pitch(self) -> np.ndarray:
-        """MIDI pitch of each id, int64 [V] for the V ids of the block; -1 for waits."""
+        """MIDI pitch of each id, NumPy int64 [V] for the V ids of the block; -1 for waits."""
         return np.concatenate([np.tile(np.arange(PITCHES), len(self._levels)), np.full(LONGEST_WAIT, -1)])
 
     @cached_property
     def rank(self) -> np.ndarray:
-        """Rank of each of the V ids in the canonical order of events within one tick, int64 [V]; -1 for waits.
+        """Rank of each of the V ids in the canonical order of events within one tick, NumPy int64 [V]; -1 for waits.
 
         Drums, then ascending pitch; at one pitch the later instrument of the table first (violin before piano).
         """
@@ -157,7 +160,7 @@ class InstrumentTable:
 
     @cached_property
     def by_program(self) -> np.ndarray:
-        """Index of the instrument of each program, int64 [129]: General MIDI 0 .. 127, DRUMS; -1 where none plays it.
+        """Index of the instrument of each program, NumPy int64 [129]: General MIDI 0 .. 127, DRUMS; -1 without any.
 
         A program of no instrument goes to the piano, or else to the first that is not drums; drums have no substitute.
         """
@@ -171,14 +174,17 @@ class InstrumentTable:
 
     @cached_property
     def has_program(self) -> np.ndarray:
-        """Mask of the programs that an instrument of the table names, bool [129]: General MIDI 0 .. 127, DRUMS."""
+        """Mask of the programs that an instrument of the table names, NumPy bool [129]: General MIDI 0 .
+
+        127, DRUMS.
+        """
         return np.isin(np.arange(DRUMS + 1), [program for row in self.instruments for program in row.programs])
 
     @cached_property
     def on(self) -> np.ndarray:
         """Id of the note-on at pitch 0 with the volume nearest to a velocity; halfway rounds up.
 
-        int64 [I, 128]: I instruments, MIDI velocities 0 .. 127. The note-on at pitch p has the id plus p.
+        NumPy int64 [I, 128]: I instruments, MIDI velocities 0 .. 127. The note-on at pitch p has the id plus p.
         """
         velocities = np.arange(PITCHES)[:, None]
         rows = []
@@ -191,7 +197,7 @@ class InstrumentTable:
     def on_by_bin(self) -> np.ndarray:
         """Id of the note-on at pitch 0 with the n-th lowest volume; -1 beyond the last.
 
-        int64 [I, N]: I instruments, N volumes of the instrument that has most.
+        NumPy int64 [I, N]: I instruments, N volumes of the instrument that has most.
         """
         table = np.full((len(self.instruments), max(len(row.volumes) for row in self.instruments)), -1)
         for i, row in enumerate(self.instruments):
@@ -200,7 +206,10 @@ class InstrumentTable:
 
     @cached_property
     def bin(self) -> np.ndarray:
-        """Column of each id's volume in `on_by_bin`, int64 [V] for the V ids of the block; -1 for all but note-ons."""
+        """Column of each id's volume in `on_by_bin`, NumPy int64 [V] for the V ids of the block.
+
+        -1 for all but note-ons.
+        """
         bins = np.full(len(self.wait), -1)
         for row in self.on_by_bin:
             for n, first in enumerate(row[row >= 0]):
@@ -209,7 +218,7 @@ class InstrumentTable:
 
     @cached_property
     def off(self) -> np.ndarray:
-        """Id of the note-off at pitch 0, int64 [I] for the I instruments; -1 for drums."""
+        """Id of the note-off at pitch 0, NumPy int64 [I] for the I instruments; -1 for drums."""
         return np.array([-1 if row.is_drums else self._run(i, 0) for i, row in enumerate(self.instruments)])
 
     def _run(self, instrument: int, level: int) -> int:

@@ -47,12 +47,15 @@ class LabelTokenizer(Tokenizer[str], Words):
         return LabelTokenizer(commonest(Counter(filter(None, labels)), max_labels))
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a label, a text, to its local id, int64 [1]; that of `any-label` if it is empty or unknown."""
+        """Encode a label, a text, to its local id, NumPy int64 [1]; that of `any-label` if it is empty or unknown."""
         index = self.block.index
         return np.array([index.get(label_word(slug(media)), index[ANY])], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode local ids int64 [T] to a label, an empty text where it is left open; of several the last counts."""
+        """Decode local ids NumPy int64 [T] to a label, an empty text where it is left open.
+
+        Of several the last counts.
+        """
         words = [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
         return self._label_of.get(words[-1], "") if words else ""
 
@@ -74,12 +77,12 @@ class LabelTokenizer(Tokenizer[str], Words):
         """Apply condition dropout, so that the model learns to do without a label.
 
         Args:
-            ids: local ids int64 [T].
+            ids: local ids NumPy int64 [T].
             rng: NumPy generator of the random numbers.
             p: probability that the label is left open.
 
         Returns:
-            Local ids int64 [T], all of them `any-label` where the label was left open.
+            Local ids NumPy int64 [T], all of them `any-label` where the label was left open.
         """
         return np.where(rng.random(len(ids)) < p, self.block.index[ANY], ids)
 

@@ -51,7 +51,7 @@ class LyricsTokenizer(BytesTokenizer, Sliding):
         part around the byte that is at the same relative position as the middle of the window.
 
         Args:
-            ids: local ids int64 [T] of the complete lyrics, one a byte.
+            ids: local ids NumPy int64 [T] of the complete lyrics, one a byte.
             begin_s: start of the window, in seconds from the start of the piece.
             end_s: end of the window, in seconds.
             total_s: duration of the piece, in seconds.

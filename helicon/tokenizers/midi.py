@@ -63,11 +63,11 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         self.automaton = MusicAutomaton(table)
 
     def encode(self, media: Score) -> np.ndarray:
-        """Encode a `Score` to canonical local ids, int64 [T]."""
+        """Encode a `Score` to canonical local ids, NumPy int64 [T]."""
         return self.encode_with_report(media)[0]
 
     def encode_with_report(self, media: Score) -> tuple[np.ndarray, ReadReport]:
-        """Encode a `Score` to canonical local ids int64 [T] and a `ReadReport`.
+        """Encode a `Score` to canonical local ids NumPy int64 [T] and a `ReadReport`.
 
         The report counts losses beyond rounding of times and volumes.
         """
@@ -89,7 +89,7 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return self._with_waits(ids_E[order], np.minimum(gaps_E, LONGEST_GAP))
 
     def decode(self, ids: np.ndarray) -> Score:
-        """Decode any local ids int64 [T] to a `Score`; ValueError for ids outside the block.
+        """Decode any local ids NumPy int64 [T] to a `Score`; ValueError for ids outside the block.
 
         A note-off without a sounding note is ignored, a note-on ends the note of its key, and open notes end with the
         last token. Every note lasts at least a unit of 10 ms.
@@ -127,11 +127,11 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         The transposition is reduced until no melodic note leaves 0 .. 127; volumes stay in their instrument's range.
 
         Args:
-            ids: local ids int64 [T], canonical: as `encode` makes them.
+            ids: local ids NumPy int64 [T], canonical: as `encode` makes them.
             augmentation: transposition in semitones, steps of volume, and factor of the tempo.
 
         Returns:
-            Canonical local ids int64 [T'] of the augmented piece, T' tokens.
+            Canonical local ids NumPy int64 [T'] of the augmented piece, T' tokens.
         """
         table, ids = self.table, np.asarray(ids, np.int64)
         melodic = (table.wait[ids] == 0) & (table.instrument[ids] != table.drums)
@@ -150,11 +150,11 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return self._events(self._notes(played, report), report)
 
     def to_words(self, ids: np.ndarray) -> list[str]:
-        """Convert local ids int64 [T] to a list of T token names; ValueError for ids outside the block."""
+        """Convert local ids NumPy int64 [T] to a list of T token names; ValueError for ids outside the block."""
         return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
 
     def from_words(self, words: Iterable[str]) -> np.ndarray:
-        """Convert token names, such as `wait:12`, to local ids int64 [T].
+        """Convert token names, such as `wait:12`, to local ids NumPy int64 [T].
 
         ValueError names an unknown one and the most similar tokens.
         """
@@ -166,7 +166,7 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
         return np.array(ids, np.int64)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on local ids int64 [T] is reported: {"note": ..., "second": ...}.
+        """Count the units in which a loss on local ids NumPy int64 [T] is reported: {"note": ..., "second": ...}.
 
         Notes that begin are counted, and seconds up to the last token.
         """

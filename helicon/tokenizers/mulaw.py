@@ -25,7 +25,7 @@ class MulawTokenizer(SampleTokenizer):
     values = range(LEVELS)
 
     def encode(self, media: Sound) -> np.ndarray:
-        """Encode a `Sound` of S samples and C channels to local ids int64 [S * C], clipped to -1 .. 1.
+        """Encode a `Sound` of S samples and C channels to local ids NumPy int64 [S * C], clipped to -1 .. 1.
 
         Channels are interleaved. ValueError for another rate or number of channels.
         """
@@ -36,7 +36,7 @@ class MulawTokenizer(SampleTokenizer):
         return levels_N
 
     def decode(self, ids: np.ndarray) -> Sound:
-        """Decode any local ids int64 [T] to a `Sound`; ValueError for ids outside the block."""
+        """Decode any local ids NumPy int64 [T] to a `Sound`; ValueError for ids outside the block."""
         return sound_of(samples_of_levels().take(check_ids(ids, LEVELS)), self.sample_rate, self.channels)
 
 
@@ -49,7 +49,7 @@ def level_of(samples: np.ndarray) -> np.ndarray:
 
 
 def nearest_levels(samples_N: np.ndarray) -> np.ndarray:
-    """Quantize N samples, float32 [N], to levels uint8 [N] like `level_of`, but faster.
+    """Quantize N samples, NumPy float32 [N], to levels uint8 [N] like `level_of`, but faster.
 
     Of a bin of samples the level is looked up: it is that, or the next one.
     """
@@ -94,7 +94,7 @@ def _of_rank(ranks: np.ndarray) -> np.ndarray:
 
 @cache
 def samples_of_levels() -> np.ndarray:
-    """Return the sample in -1 .. 1 of each level, float32 [256]."""
+    """Return the sample in -1 .. 1 of each level, NumPy float32 [256]."""
     return expanded(np.arange(LEVELS) / MU * 2 - 1).astype(np.float32)
 
 

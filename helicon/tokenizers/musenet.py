@@ -91,7 +91,7 @@ def musenet_text(score: Score, label: str | None = None) -> str:
 
 
 def parse_musenet(text: str) -> tuple[Style, np.ndarray]:
-    """Parse a text of `musenet_text` to a `Style` and ids int64 [T] of the tokenizer `events()`.
+    """Parse a text of `musenet_text` to a `Style` and ids NumPy int64 [T] of the tokenizer `events()`.
 
     ValueError names a word that is no event.
     """
@@ -107,7 +107,7 @@ def parse_score(text: str) -> Score:
 
 
 def text_to_numbers(text: str) -> np.ndarray:
-    """Convert a text of words to the deployed table's numbers, int64 [T]; header words without a number are left out.
+    """Convert a text of words to the deployed table's numbers, NumPy int64 [T], less header words without a number.
 
     ValueError names an unknown event.
     """
@@ -121,7 +121,7 @@ def text_to_numbers(text: str) -> np.ndarray:
 
 
 def numbers_to_text(numbers: np.ndarray) -> str:
-    """Convert the deployed table's numbers, int64 [T], to a text of words: the inverse of `text_to_numbers`.
+    """Convert the deployed table's numbers, NumPy int64 [T], to a text of words: the inverse of `text_to_numbers`.
 
     ValueError for numbers outside the table.
     """

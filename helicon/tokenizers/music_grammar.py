@@ -225,7 +225,7 @@ class MusicAutomaton:
         """Compute `coords` after each token of a piece at once.
 
         Args:
-            ids_T: local ids int64 [T] of the complete piece, whose length the plan states.
+            ids_T: local ids NumPy int64 [T] of the complete piece, whose length the plan states.
             plan: False sets the plan (`part` and `countdown`) to 0.
 
         Returns:

@@ -63,7 +63,7 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         """Fit a palette to pixels.
 
         Args:
-            samples: some pixels of each picture, uint8 [N, 3], N pixels.
+            samples: some pixels of each picture, NumPy uint8 [N, 3], N pixels.
             size: columns, and rows of a complete picture, in pixels.
             colours: number of colours of the palette, 1 .. 4096; fewer result where the samples have fewer.
             seed: of k-means.
@@ -86,15 +86,21 @@ class PaletteTokenizer(AugmentedByMedia[np.ndarray], Grid):
         return PaletteTokenizer(centroids_K3[np.argsort(centroids_K3 @ LUMA, kind="stable")], size)
 
     def encode(self, media: np.ndarray) -> np.ndarray:
-        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to ids int64 [rows * size]; ValueError for others."""
+        """Encode a picture NumPy uint8 [rows, size, 3], 1 .. size rows, to ids int64 [rows * size].
+
+        ValueError for others.
+        """
         return _table(self._key)(check_picture(media, self.shape[1]).reshape(-1, 3))
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """Decode any ids int64 [T] to a picture uint8 [rows, size, 3], padded with white; ValueError for other ids."""
+        """Decode any ids NumPy int64 [T] to a picture uint8 [rows, size, 3], padded with white.
+
+        ValueError for other ids.
+        """
         return rows_of(self.colours[check_ids(ids, len(self.block))].ravel(), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on local ids int64 [T] is reported: {"pixel": T}."""
+        """Count the units in which a loss on local ids NumPy int64 [T] is reported: {"pixel": T}."""
         return {"pixel": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
@@ -121,11 +127,11 @@ def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
     """Sample pixels of a picture, the same ones on each call.
 
     Args:
-        picture: uint8 [rows, columns, 3].
+        picture: NumPy uint8 [rows, columns, 3].
         count: greatest number of pixels.
 
     Returns:
-        Pixels uint8 [N, 3], N = count, or all pixels where there are fewer.
+        Pixels NumPy uint8 [N, 3], N = count, or all pixels where there are fewer.
     """
     pixels_N3 = picture.reshape(-1, 3)
     if len(pixels_N3) <= count:
@@ -134,7 +140,7 @@ def sample_pixels(picture: np.ndarray, count: int = 1024) -> np.ndarray:
 
 
 def shown(centroids_K3: np.ndarray) -> np.ndarray:
-    """Round K centroids, float [K, 3] in [-1, 1], to colours uint8 [K, 3]."""
+    """Round K centroids, NumPy float [K, 3] in [-1, 1], to colours uint8 [K, 3]."""
     return np.rint(127.5 * (centroids_K3.astype(np.float64) + 1)).astype(np.uint8)
 
 

@@ -21,7 +21,7 @@ class PcmTokenizer(SampleTokenizer):
     values = range(-SILENT, SILENT)
 
     def encode(self, media: Sound) -> np.ndarray:
-        """Encode a `Sound` of S samples and C channels to local ids int64 [S * C], clipped to 16 bits.
+        """Encode a `Sound` of S samples and C channels to local ids NumPy int64 [S * C], clipped to 16 bits.
 
         Channels are interleaved. ValueError for another rate or number of channels.
         """
@@ -30,5 +30,5 @@ class PcmTokenizer(SampleTokenizer):
         return values.astype(np.int64) + SILENT
 
     def decode(self, ids: np.ndarray) -> Sound:
-        """Decode any local ids int64 [T] to a `Sound`; ValueError for ids outside the block."""
+        """Decode any local ids NumPy int64 [T] to a `Sound`; ValueError for ids outside the block."""
         return sound_of((check_ids(ids, VALUES) - SILENT) / SILENT, self.sample_rate, self.channels)

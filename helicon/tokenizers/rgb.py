@@ -26,15 +26,21 @@ class RgbTokenizer(AugmentedByMedia[np.ndarray], Grid):
         self.read_options = {"size": size}
 
     def encode(self, media: np.ndarray) -> np.ndarray:
-        """Encode a picture uint8 [rows, size, 3], 1 .. size rows, to ids int64 [rows * size * 3], else ValueError."""
+        """Encode a picture NumPy uint8 [rows, size, 3], 1 .
+
+        Size rows, to ids int64 [rows * size * 3], else ValueError.
+        """
         return check_picture(media, self.shape[1]).astype(np.int64).ravel()
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """Decode any ids int64 [T] to a picture uint8 [rows, size, 3], padded with white; ValueError for other ids."""
+        """Decode any ids NumPy int64 [T] to a picture uint8 [rows, size, 3], padded with white.
+
+        ValueError for other ids.
+        """
         return rows_of(check_ids(ids, VALUES).astype(np.uint8), self.shape[1])
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on local ids int64 [T] is reported: {"dimension": T}, channel values."""
+        """Count the units of a loss on local ids, NumPy int64 [T]: {"dimension": T}, the number of channel values."""
         return {"dimension": float(len(ids))}
 
     def describe(self) -> dict[str, Any]:
@@ -72,11 +78,11 @@ def rows_of(values: np.ndarray, size: int) -> np.ndarray:
     """Arrange values in rows of pixels.
 
     Args:
-        values: N channel values, uint8 [N], red, green and blue interleaved.
+        values: N channel values, NumPy uint8 [N], red, green and blue interleaved.
         size: number of columns.
 
     Returns:
-        Picture uint8 [rows, size, 3], the last row padded with white.
+        Picture NumPy uint8 [rows, size, 3], the last row padded with white.
     """
     rows = -(-len(values) // (size * 3))
     picture = np.full(rows * size * 3, WHITE, np.uint8)

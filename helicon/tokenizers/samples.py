@@ -36,7 +36,7 @@ class SampleTokenizer(AugmentedByMedia[Sound]):
         return check_sound(sound, self.sample_rate, self.channels).samples.ravel()
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on local ids int64 [T] is reported: {"second": ..., "dimension": T}.
+        """Count the units in which a loss on local ids NumPy int64 [T] is reported: {"second": ..., "dimension": T}.
 
         Dimensions are samples of all channels.
         """

@@ -107,10 +107,10 @@ class Sequencer:
 
         Args:
             layout: `Layout` of the sequence.
-            conditions: local ids int64 [T] by slot; a missing slot is padding only.
+            conditions: local ids NumPy int64 [T] by slot; a missing slot is padding only.
 
         Returns:
-            Vocabulary rows int64 [prefix] and coordinate rows int64 [prefix, A]: `layout.prefix` tokens, A axes.
+            Vocabulary rows NumPy int64 [prefix] and coordinate rows int64 [prefix, A]: `layout.prefix` tokens, A axes.
 
         Raises:
             ValueError: more ids than the slot holds, a part of a grid, or ids outside the block.
@@ -140,7 +140,7 @@ class Sequencer:
 
         Args:
             layout: `Layout` of the sequence.
-            conditions: complete local ids int64 [T] by slot.
+            conditions: complete local ids NumPy int64 [T] by slot.
             start: number of the first target token of the window.
             total: number of target tokens of the piece.
 
@@ -158,7 +158,7 @@ class Sequencer:
 
         Args:
             layout: `Layout` of the items.
-            conditions: for each item, local ids int64 [T] by slot.
+            conditions: for each item, local ids NumPy int64 [T] by slot.
 
         Returns:
             Coordinates to `mark` in the items' rows; None for a layout without an upsampling condition.
@@ -176,10 +176,10 @@ class Sequencer:
         Words are left open, other slots left out.
 
         Args:
-            conditions: local ids int64 [T] by slot.
+            conditions: local ids NumPy int64 [T] by slot.
 
         Returns:
-            Local ids int64 [T] by slot, of the slots with words alone.
+            Local ids NumPy int64 [T] by slot, of the slots with words alone.
         """
         nulls = {}
         for slot, ids in conditions.items():
@@ -195,10 +195,10 @@ class Sequencer:
             layout: `Layout` of the sequence.
             coords: raw coordinates of N tokens, int64 [N] by axis.
             origin: raw coordinates just before the window by axis: scalars for all tokens, or [N] each.
-            positions: of the tokens within the target slot of their window, int64 [N].
+            positions: of the tokens within the target slot of their window, NumPy int64 [N].
 
         Returns:
-            Coordinate rows int64 [N, A] on A axes.
+            Coordinate rows NumPy int64 [N, A] on A axes.
         """
         rows = np.zeros((len(positions), len(self.schema.axes)), np.int64)
         automaton = self.automaton(layout)
@@ -215,7 +215,7 @@ class Sequencer:
 
         Args:
             layout: `Layout` of the sequence.
-            example: local ids int64 [T] by slot.
+            example: local ids NumPy int64 [T] by slot.
             start: number of the first target token of the window; coordinates are scanned from the start of the piece.
             plan: False leaves out the coordinates that look ahead, such as the total length.
 
@@ -263,7 +263,7 @@ class Sequencer:
             local: integers [T].
 
         Returns:
-            Local ids int64 [T].
+            Local ids NumPy int64 [T].
 
         Raises:
             ValueError: another number of dimensions, another type, or ids outside the block.

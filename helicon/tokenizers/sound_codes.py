@@ -100,7 +100,7 @@ class SoundCodesTokenizer(CodecTokenizer[Sound]):
         return [Sound(np.ascontiguousarray(sound.numpy().T), self.sample_rate) for sound in sounds]
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on codes int64 [T] is reported: {"second": ...}."""
+        """Count the units in which a loss on codes NumPy int64 [T] is reported: {"second": ...}."""
         return {"second": len(ids) / self.rate}
 
     def describe(self) -> dict[str, Any]:

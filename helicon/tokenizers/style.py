@@ -97,7 +97,10 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return StyleTokenizer(table, labels, found_sets(table, survey) if sets is None else sets)
 
     def encode(self, media: Score | Style) -> np.ndarray:
-        """Encode a `Score` or `Style` to ids int64 [3] of label, instruments and tempo; open where no word fits."""
+        """Encode a `Score` or `Style` to ids NumPy int64 [3] of label, instruments and tempo.
+
+        Open where no word fits.
+        """
         style = media if isinstance(media, Style) else self.style_of(media)
         words = (
             self._word_of.get(slug(style.label or ""), ""),
@@ -108,7 +111,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return np.array([index.get(word, index[open_word]) for word, open_word in zip(words, ANY)], np.int64)
 
     def decode(self, ids: np.ndarray) -> Style:
-        """Decode any local ids int64 [T] to a `Style`; of several words of a kind the last counts.
+        """Decode any local ids NumPy int64 [T] to a `Style`; of several words of a kind the last counts.
 
         Groups mean all their instruments.
         """
@@ -182,19 +185,19 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         return _set_word(self.table, {row.group for row in self.table.instruments if row.name in wanted})
 
     def to_words(self, ids: np.ndarray) -> list[str]:
-        """Convert local ids int64 [T] to a list of T words; ValueError for ids outside the block."""
+        """Convert local ids NumPy int64 [T] to a list of T words; ValueError for ids outside the block."""
         return [self.block.tokens[i] for i in check_ids(ids, len(self.block))]
 
     def drop(self, ids: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
         """Apply condition dropout, so that the model learns to do without any of the words.
 
         Args:
-            ids: local ids int64 [T].
+            ids: local ids NumPy int64 [T].
             rng: NumPy generator of the random numbers.
             p: probability that a word is left open, for each independently.
 
         Returns:
-            Local ids int64 [T], those of open words where words were left open.
+            Local ids NumPy int64 [T], those of open words where words were left open.
         """
         open_ids = np.array([self.block.index[word] for word in ANY])
         return np.where(rng.random(len(ids)) < p, open_ids[self._kind[ids]], ids)
@@ -203,11 +206,11 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
         """Change the tempo word with the tempo of the augmentation.
 
         Args:
-            ids: local ids int64 [T].
+            ids: local ids NumPy int64 [T].
             augmentation: of the piece; its factor applies to the rounded tempo of the word.
 
         Returns:
-            Local ids int64 [T].
+            Local ids NumPy int64 [T].
         """
         ids = np.array(ids, np.int64)
         for i, word in enumerate(self.to_words(ids)):

@@ -49,15 +49,21 @@ class BytesTokenizer(Tokenizer[str]):
         self.block = TokenBlock(block, tuple(chr(b) if 0x21 <= b <= 0x7E else f"0x{b:02X}" for b in range(BYTES)))
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a text to ids int64 [T], one for each byte of UTF-8; ValueError for text that UTF-8 cannot encode."""
+        """Encode a text to ids NumPy int64 [T], one for each byte of UTF-8.
+
+        ValueError for text that UTF-8 cannot encode.
+        """
         return np.frombuffer(_utf8(media), np.uint8).astype(np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode any ids int64 [T] to a text; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
+        """Decode any ids NumPy int64 [T] to a text.
+
+        Invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block.
+        """
         return check_ids(ids, BYTES).astype(np.uint8).tobytes().decode(errors="replace")
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on local ids int64 [T] is reported: {"byte": ..., "character": ...}."""
+        """Count the units in which a loss on local ids NumPy int64 [T] is reported: {"byte": ..., "character": ...}."""
         return _units(self.decode(ids))
 
     @classmethod
@@ -105,16 +111,19 @@ class BpeTokenizer(Tokenizer[str]):
         return BpeTokenizer(tokenizer, block)
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a text to local ids int64 [T]; ValueError for text that UTF-8 cannot encode."""
+        """Encode a text to local ids NumPy int64 [T]; ValueError for text that UTF-8 cannot encode."""
         _utf8(media)
         return np.array(self._tokenizer.encode(media).ids, np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode any ids int64 [T] to a text; invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block."""
+        """Decode any ids NumPy int64 [T] to a text.
+
+        Invalid UTF-8 becomes U+FFFD. ValueError for ids outside the block.
+        """
         return self._tokenizer.decode(check_ids(ids, len(self.block)).tolist(), skip_special_tokens=False)
 
     def units(self, ids: np.ndarray) -> dict[str, float]:
-        """Count the units in which a loss on local ids int64 [T] is reported: {"byte": ..., "character": ...}."""
+        """Count the units in which a loss on local ids NumPy int64 [T] is reported: {"byte": ..., "character": ...}."""
         return _units(self.decode(ids))
 
     def state(self) -> dict[str, Any]:
@@ -170,7 +179,10 @@ class NumbersTokenizer(Tokenizer[str]):
         return NumbersTokenizer(largest + 1, block=block)
 
     def encode(self, media: str) -> np.ndarray:
-        """Encode a text of numbers, separated by spaces, to local ids int64 [T]; ValueError for any other word."""
+        """Encode a text of numbers, separated by spaces, to local ids NumPy int64 [T].
+
+        ValueError for any other word.
+        """
         words, index = media.split(), self.block.index
         for word in words:
             if word not in index:
@@ -179,7 +191,10 @@ class NumbersTokenizer(Tokenizer[str]):
         return np.array([index[word] for word in words], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
-        """Decode ids int64 [T] to a text of numbers, separated by spaces; ValueError for ids outside the block."""
+        """Decode ids NumPy int64 [T] to a text of numbers, separated by spaces.
+
+        ValueError for ids outside the block.
+        """
         return " ".join(self.block.tokens[i] for i in check_ids(ids, len(self.block)))
 
     def state(self) -> dict[str, Any]:

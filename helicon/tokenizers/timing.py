@@ -157,7 +157,7 @@ class TimeAutomaton:
         """Compute `coords` after each token of a piece at once.
 
         Args:
-            ids_T: local ids int64 [T] of the complete piece, whose length the plan states.
+            ids_T: local ids NumPy int64 [T] of the complete piece, whose length the plan states.
             plan: False sets the plan (`total` and `elapsed`) to 0.
 
         Returns:

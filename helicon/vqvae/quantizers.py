@@ -76,6 +76,7 @@ class Quantizer(nn.Module, ABC):
 
 
 MakeQuantizer = Callable[["QuantizerConfig", "QuantizerLearning"], Quantizer]
+# Name, a value of --model.quantizer -> function (config, learning) -> quantizer
 QUANTIZERS: Registry[MakeQuantizer] = Registry("quantizer")
 
 

@@ -27,7 +27,7 @@ from helicon.vqvae.image_nets import IMAGE_NETS
 from helicon.vqvae.quantizers import QUANTIZERS
 
 FORMAT = 4  # version of the files; others are refused
-CONFIG, WEIGHTS = "codec.json", "codec.safetensors"
+CONFIG, WEIGHTS = "codec.json", "codec.safetensors"  # files in the folder of a codec
 
 
 class CodecError(ValueError):
@@ -45,6 +45,7 @@ class CodecFamily(NamedTuple):
 # Keys of CONFIG that a codec is restored from, those of `CodecBundle.config`
 FIELDS = ("medium", "reading", "family", "config", "codes", "fingerprint")
 MAX_READING = 384_000  # of any reading option: pixels of a side, samples a second, channels
+# Medium -> its config and codec classes, and the options that its files are read with
 FAMILIES = {
     "image": CodecFamily(ImageCodecConfig, ImageCodec, ("size",)),
     "audio": CodecFamily(AudioCodecConfig, AudioCodec, ("rate", "channels")),

@@ -72,7 +72,7 @@ def _palette(checkpoint: Checkpoint, colours: int, log: Callable[[str], None]) -
 
 
 def evenly_spaced(colours: int) -> np.ndarray:
-    """Return that many different colours on a regular grid, RGB in [-1, 1], float64 [colours, 3]."""
+    """Return that many different colours on a regular grid, RGB in [-1, 1], NumPy float64 [colours, 3]."""
     levels = max(2, ceil(round(colours ** (1 / 3), 9)))
     axes = list(np.meshgrid(*[np.linspace(-1, 1, levels)] * 3, indexing="ij"))
     grid = rearrange(axes, "channel r g b -> (r g b) channel")

@@ -54,7 +54,7 @@ class AudioCodecModule(BaseCodecModule):
         return data
 
     def codec_config(self, data: AudioData) -> AudioCodecConfig:
-        """Return the `AudioCodecConfig` of a codec of these sounds: hops, rate, channels and networks."""
+        """Return the `AudioCodecConfig` for an `AudioData`: its rate and channels, our hops and networks."""
         return self._codec_config(data.rate, data.channels)
 
     def _codec_config(self, rate: int, channels: int) -> AudioCodecConfig:

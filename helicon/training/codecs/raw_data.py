@@ -113,15 +113,15 @@ class RawData(pl.LightningDataModule):
 
     @property
     def train(self) -> np.ndarray:
-        """Example numbers of the training part, int64 [N]."""
+        """Example numbers of the training part, NumPy int64 [N]."""
         return self.corpus.select(val=False)
 
     @property
     def val(self) -> np.ndarray:
-        """Example numbers of the validation part, int64 [N]."""
+        """Example numbers of the validation part, NumPy int64 [N]."""
         return self.corpus.select(val=True)
 
     def examples(self, count: int) -> np.ndarray:
-        """Return at most `count` example numbers, spread evenly, int64 [N]: held out, or for training where none is."""
+        """Return at most `count` numbers of validation examples, else of training ones, evenly spread, NumPy int64 [N]."""
         val = self.val if len(self.val) else self.train
         return val[:: max(1, len(val) // count)][:count]

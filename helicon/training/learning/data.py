@@ -163,7 +163,10 @@ class SequenceData(pl.LightningDataModule):
         return chosen_examples(corpus, val=False, labels=self.label_ids(corpus))
 
     def label_ids(self, corpus: Corpus) -> np.ndarray | None:
-        """Return the label number of each example of a `Corpus`, int64 [examples]; None unless they are labelled."""
+        """Return the label number of each example of a `Corpus`, NumPy int64 [examples].
+
+        None unless they are labelled.
+        """
         return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
     def _prepare(self, log: Any = lambda line: None) -> Prepared:

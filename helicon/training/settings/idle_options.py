@@ -70,7 +70,7 @@ _LEARNING = (
     *USER_CLASS_OPTIONS,
 )
 _MEASURING = ("validate", "test")
-_TESTING = _options("trainer", "limit_test_batches")
+_TESTING = _options("trainer", "limit_test_batches")  # of `helicon test` alone
 _VALIDATING = (*_options("trainer", "limit_val_batches"), *_options("data", "val_batches"))
 _VARYING = _options(
     "data", "changes augment condition_dropout plan"

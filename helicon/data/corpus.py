@@ -88,12 +88,12 @@ class Corpus:
         return example
 
     def lengths(self, slot: str) -> np.ndarray:
-        """Return the number of tokens of a slot (name) in the first variant of each example, NumPy int64 [examples]."""
+        """Return the number of tokens of a slot (name) in each example's first variant, NumPy int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return lengths[self.variants[slot][:-1]] if slot in self.variants else lengths
 
     def longest(self, slot: str) -> np.ndarray:
-        """Return the number of tokens of a slot (name) in the longest variant of each example, NumPy int64 [examples]."""
+        """Return the number of tokens of a slot (name) in each example's longest variant, NumPy int64 [examples]."""
         lengths = np.diff(self.offsets[slot])
         return np.maximum.reduceat(lengths, self.variants[slot][:-1]) if slot in self.variants else lengths
 

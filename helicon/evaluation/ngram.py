@@ -75,7 +75,7 @@ class WittenBell:
         return self
 
     def token_nll(self, sequence: np.ndarray) -> np.ndarray:
-        """Compute -log p in nats of each token of a sequence, NumPy int [T], given those before it: NumPy float64 [T]."""
+        """Compute -log p in nats of each token of a sequence, NumPy int [T], given those before: NumPy float64 [T]."""
         tokens = self._checked(sequence)
         older = self._older(tokens)
         p = np.full(len(tokens), 1.0 / self.vocabulary_size)

@@ -180,10 +180,10 @@ def codec_in(model: Bundle | CodecBundle, named: str = "model") -> Tokenizer:
         named: name of the model, for messages.
 
     Returns:
-        The codec as a `Tokenizer`.
+        The codec as a `Tokenizer`; of a model of pictures without a codec, its tokenizer of pixels or palette colours.
 
     Raises:
-        ReconstructionError: a model without a codec.
+        ReconstructionError: a model without pictures and sound, or of sound samples without a codec.
     """
     if isinstance(model, CodecBundle):
         return MEDIA[model.medium](model)

@@ -122,6 +122,6 @@ class RawData(pl.LightningDataModule):
         return self.corpus.select(val=True)
 
     def examples(self, count: int) -> np.ndarray:
-        """Return at most `count` numbers of validation examples, else of training ones, evenly spread, NumPy int64 [N]."""
+        """Return at most `count` numbers of validation (else training) examples, evenly spread, NumPy int64 [N]."""
         val = self.val if len(self.val) else self.train
         return val[:: max(1, len(val) // count)][:count]

@@ -115,8 +115,8 @@ def make_gpt(config: GPTConfig, schema: Schema) -> GPT:
     """Build a freshly initialised GPT.
 
     Args:
-        config: architecture.
-        schema: gives the sizes of the vocabulary and the coordinate table.
+        config: `GPTConfig`, architecture.
+        schema: `Schema`, gives the sizes of the vocabulary and the coordinate table.
 
     Returns:
         The GPT, in training mode on the default device.
@@ -130,10 +130,10 @@ def plugins_of_model(
     """Return the plugins that a model needs.
 
     Args:
-        config: architecture, whose attention patterns may be of plugins.
-        sequencer: layouts and tokenizers.
+        config: `GPTConfig`, architecture, whose attention patterns may be of plugins.
+        sequencer: `Sequencer`, layouts and tokenizers.
         tokenizer_names: slot -> name of its tokenizer in the registry.
-        objective: of the model.
+        objective: `Objective` of the model.
 
     Returns:
         List of `Plugin`s, each once.

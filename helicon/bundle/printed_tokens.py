@@ -25,7 +25,7 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> st
 
     Args:
         path: of a file that the model reads; without a model, of a MIDI file.
-        bundle: model whose vocabulary is used; None for MuseNet's.
+        bundle: `Bundle`, model whose vocabulary is used; None for MuseNet's.
         ids: True prints numbers, rows of the whole vocabulary, instead of words.
 
     Returns:
@@ -67,7 +67,7 @@ def decoder(bundle: Bundle | None = None, ids: bool = False) -> Decode:
     """Build the inverse of `tokens_of`.
 
     Args:
-        bundle: model whose vocabulary is used; None for MuseNet's.
+        bundle: `Bundle`, model whose vocabulary is used; None for MuseNet's.
         ids: True reads numbers, rows of the whole vocabulary, instead of words.
 
     Returns:

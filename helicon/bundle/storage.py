@@ -50,7 +50,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle. Each file is replaced atomically, the weights first: a new JSON never stands beside old weights.
 
     Args:
-        bundle: the model.
+        bundle: `Bundle`, the model.
         folder: is created if needed.
 
     Raises:

@@ -136,7 +136,7 @@ def run_plan(plan: TrainingPlan, how_long: str) -> int:
 
 
 def fit_command(run: Path) -> str:
-    """Return, for a shell, the `helicon fit` command of a run folder's training, without other stages or a page."""
+    """Return, for a shell, the `helicon fit` command that repeats the training of a run folder (a `Path`)."""
     return shlex.join(["helicon", "fit", "--config", str(run / CONFIG)])
 
 

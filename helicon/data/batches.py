@@ -172,7 +172,7 @@ def chosen_examples(corpus: Corpus, val: bool, labels: np.ndarray | None = None)
     """Select the examples of one part of the split.
 
     Args:
-        corpus: the examples.
+        corpus: `Corpus`, the examples.
         val: True for the validation part, False for the training part.
         labels: label number of each example, NumPy int64 [examples]; examples without a label are left out.
 
@@ -187,7 +187,7 @@ def unconditioned(sequencer: Sequencer, layout: Layout, ids: Mapping[str, np.nda
     """Remove the conditions of an example, which could give its label away to a classifier.
 
     Args:
-        sequencer: of the model.
+        sequencer: `Sequencer` of the model.
         layout: `Layout` of the sequence.
         ids: slot -> local ids, NumPy int64 [T].
 
@@ -208,7 +208,7 @@ def augmented(
     """Augment all slots of a medium alike: its notes are transposed and its tempo word moved by the same draw.
 
     Args:
-        sequencer: of the model.
+        sequencer: `Sequencer` of the model.
         ids: slot -> local ids, NumPy int64 [T]; the dict is changed in place.
         rng: of the draws.
         ranges: modality -> ranges of its augmentation; other modalities stay as they are.
@@ -272,10 +272,10 @@ def val_windows(
     """Pack all windows of the validation part.
 
     Args:
-        corpus: the examples.
-        sequencer: of the model.
-        layout: of the sequences.
-        examples: kind of example; `pairs` gives preference pairs, all others single windows.
+        corpus: `Corpus`, the examples.
+        sequencer: `Sequencer` of the model.
+        layout: `Layout` of the sequences.
+        examples: `Examples`, kind of example; `pairs` gives preference pairs, all others single windows.
         labels: label number of each example, NumPy int64 [examples], for classifiers: conditions and examples without a
             label are left out.
 
@@ -299,9 +299,9 @@ def scored_windows(
     Windows overlap by half, so that a scored token has at least half a window before it, except at the beginning.
 
     Args:
-        corpus: the examples.
-        sequencer: of the model.
-        layout: of the sequence.
+        corpus: `Corpus`, the examples.
+        sequencer: `Sequencer` of the model.
+        layout: `Layout` of the sequence.
         example: number of the example.
         blind: True leaves out the conditions.
 

@@ -37,12 +37,12 @@ def build(
     """Fit the tokenizers of a source, encode its files, and write both to a cache folder at once.
 
     Args:
-        source: files and options.
-        layouts: of the source, parsed.
+        source: `DataSource`, files and options.
+        layouts: `Layout`s of the source, parsed.
         scans: a `FolderScan` of the files of each layout.
         pretrained: slot -> tokenizer that is used instead of fitting one.
         folder: cache to write; if another process completes it meanwhile, that one is kept.
-        workers: processes that read and encode.
+        workers: `Workers`, processes that read and encode.
 
     Returns:
         A `Prepared` (tokenizers, corpora, report), as `load_cache` returns it.

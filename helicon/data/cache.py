@@ -26,7 +26,7 @@ def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mappi
     """Return the name of the cache folder of a source: a hash of all that its contents depend on.
 
     Args:
-        source: files and options.
+        source: `DataSource`, files and options.
         scans: a `FolderScan` of each layout, with the stamps of all files.
         pretrained: slot -> tokenizer that is used instead of fitting one.
 

@@ -44,7 +44,7 @@ def collate(
 
     Args:
         index: of the layout in the schema.
-        packed: the P sequences.
+        packed: `PackedSequence`s, the P sequences.
         examples: number of the example of each sequence; 0 .. P - 1 unless given.
         labels: label number of each example of the corpus, NumPy int64 [examples]; None for NO_LABEL everywhere.
         sequences: number of full-context sequences that the batch stands for; P unless given.

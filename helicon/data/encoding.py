@@ -155,8 +155,8 @@ def encode(
     """Encode all entries of a layout.
 
     Args:
-        reader: of the entries.
-        layout: of the examples.
+        reader: `Reader` of the entries.
+        layout: `Layout` of the examples.
         modalities: slot -> name of the modality, of the slots that are encoded.
         tokenizers: slot -> tokenizer.
         names: slot -> name of its tokenizer in the registry, for error messages.

@@ -100,7 +100,7 @@ def matched(
         name: of the entry.
         label: of the entry.
         files: paths, or `Member`s of a shard, of the stem.
-        modalities: all of which are needed.
+        modalities: each a `Modality`, all of which are needed.
         skipped: receives file name -> reason for those that are left over.
 
     Returns:

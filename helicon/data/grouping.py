@@ -17,7 +17,7 @@ def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Exampl
     Args:
         names: of each example.
         entries: `Entry` of each example.
-        examples: kind of example.
+        examples: `Examples`, kind of example.
 
     Returns:
         Name of the unit of each example, a list as long as `names`.

@@ -51,7 +51,7 @@ def without_style(layouts: Sequence[Layout], labels: Iterable[Iterable[str | Non
     """Describe the first layout whose label condition would always be empty.
 
     Args:
-        layouts: of the model.
+        layouts: `Layout`s of the model.
         labels: for each layout the label of each of its files, None without one.
 
     Returns:
@@ -68,7 +68,7 @@ def labels_of(corpora: Sequence[Corpus], path: str) -> tuple[str, ...]:
     """Collect the labels of corpora.
 
     Args:
-        corpora: of all layouts.
+        corpora: each `Corpus` of all layouts.
         path: name of the folder, for the message.
 
     Returns:
@@ -104,7 +104,7 @@ def label_numbers(corpus: Corpus, labels: Sequence[str]) -> np.ndarray:
     """Number the labels of examples.
 
     Args:
-        corpus: the examples.
+        corpus: `Corpus`, the examples.
         labels: list that the numbers index.
 
     Returns:

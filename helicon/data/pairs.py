@@ -61,9 +61,9 @@ def pair_windows(corpus: Corpus, sequencer: Sequencer, layout: Layout, pair: Ite
     """Pack both sides of a pair.
 
     Args:
-        corpus: the examples.
-        sequencer: of the model.
-        layout: of the sequences.
+        corpus: `Corpus`, the examples.
+        sequencer: `Sequencer` of the model.
+        layout: `Layout` of the sequences.
         pair: (chosen, rejected) example numbers.
 
     Returns:

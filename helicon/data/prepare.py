@@ -30,7 +30,7 @@ def prepare(
     """Fit the tokenizers of a source and encode its files, or load both from the cache.
 
     Args:
-        source: files and options.
+        source: `DataSource`, files and options.
         pretrained: slot -> tokenizer to use instead of fitting one, with the folder's labels added if `source.grow`.
         log: called with each progress message.
         kept: slot -> tokenizer of an earlier call for the same source; used unchanged even if the folder has changed.

@@ -41,7 +41,7 @@ def keep_media(entry: Entry, media: Media) -> Media:
     """Return the media unprocessed.
 
     Args:
-        entry: unused.
+        entry: `Entry`, unused.
         media: modality name -> media of the entry.
 
     Returns:
@@ -177,7 +177,7 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
     """Read the media of one entry.
 
     Args:
-        entry: files and texts.
+        entry: `Entry`, files and texts.
         modalities: names of those that are read.
         options: of reading, name -> value.
 

@@ -76,8 +76,8 @@ def slots_of(layout: Layout, examples: Examples = "sequences") -> list[str]:
     """Return the slots of a layout that are read.
 
     Args:
-        layout: of the examples.
-        examples: kind of example, such as `labelled`.
+        layout: `Layout` of the examples.
+        examples: `Examples`, kind of example, such as `labelled`.
 
     Returns:
         Names of all slots, or of the target alone for `labelled`.
@@ -89,8 +89,8 @@ def modalities_of(layout: Layout, examples: Examples = "sequences") -> list[Moda
     """Return the modalities of the slots that are read.
 
     Args:
-        layout: of the examples.
-        examples: kind of example.
+        layout: `Layout` of the examples.
+        examples: `Examples`, kind of example.
 
     Returns:
         List of `Modality` objects, each once, in order of the slots.
@@ -109,7 +109,7 @@ def modality_of(slot: str, layouts: Iterable[Layout]) -> Modality:
 
     Args:
         slot: name.
-        layouts: of the model; those without the slot are ignored.
+        layouts: `Layout`s of the model; those without the slot are ignored.
 
     Returns:
         The `Modality`.

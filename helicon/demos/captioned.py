@@ -128,7 +128,7 @@ class CaptionedWorld(World):
         """Write the samples of a caption to files.
 
         Args:
-            samples: samples of one caption.
+            samples: `CaptionedSamples`, samples of one caption.
             right: for each sample, True if all attributes are as asked.
             stem: path of the files without suffix.
 

@@ -58,7 +58,7 @@ class PictureWorld(CaptionedWorld):
         """Write all pictures of a caption side by side.
 
         Args:
-            samples: pictures of one caption, with their readings.
+            samples: `CaptionedSamples`, pictures of one caption, with their readings.
             right: for each picture, True if all attributes are as asked.
             stem: path of the file without suffix.
 

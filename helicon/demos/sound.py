@@ -62,7 +62,7 @@ class SoundWorld(CaptionedWorld):
         """Write the first sound of a caption, and a picture of it.
 
         Args:
-            samples: sounds of one caption, with their readings.
+            samples: `CaptionedSamples`, sounds of one caption, with their readings.
             right: for each sound, True if all attributes are as asked.
             stem: path of the files without suffix.
 

@@ -209,7 +209,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as a PNG file; the same figure gives the same bytes.
 
     Args:
-        figure: of Matplotlib.
+        figure: `Figure` of Matplotlib.
         path: of the file, replaced only once it is whole.
     """
     with atomic_write(path) as temporary:

@@ -56,7 +56,7 @@ class DecodeBatch:
             prime: ids within the slot's vocabulary that the item begins with, int64 [T].
             grammar: state of the grammar after the prime, name -> tensor [1, ...]; {} without a grammar.
             coords: axis -> raw coordinates after 0 .. T tokens, [T + 1].
-            rng: uniform numbers of the item.
+            rng: `PerItemRNG`, uniform numbers of the item.
             width: V, number of tokens of the slot with its `eos`.
             history_device: device of ids, lengths and coordinates, which is that of the grammar.
             device: device that samples.
@@ -114,7 +114,7 @@ class DecodeBatch:
 
         Args:
             item: index in the batch.
-            rng: uniform numbers of that item.
+            rng: `PerItemRNG`, uniform numbers of that item.
         """
         self.uniforms_BN[item] = rng.chunk().to(self.uniforms_BN.device)
         self.column_B[item] = 0
@@ -126,7 +126,7 @@ class DecodeBatch:
             ids_B: sampled token of each item, ids within the slot's vocabulary, int64 [B].
             eos: local id of `eos`.
             max_length: tokens of the longest item before this step; known on the host, so that no GPU is waited for.
-            automaton: grammar of the slot; None without one.
+            automaton: `Automaton`, grammar of the slot; None without one.
         """
         growth = max(MORE_TOKENS, self.ids_BT.shape[1]) if max_length + 1 >= self.ids_BT.shape[1] else 0
         item_B = torch.arange(len(ids_B), device=ids_B.device)

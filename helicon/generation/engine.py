@@ -105,11 +105,11 @@ def decode(
     """Decode items of one layout with an engine of their own.
 
     Args:
-        gpt: model, put into eval mode.
-        sequencer: its layouts and tokenizers.
-        layout: layout of all items.
+        gpt: `GPT`, model, put into eval mode.
+        sequencer: `Sequencer`, its layouts and tokenizers.
+        layout: `Layout` of all items.
         prompts: a `Prompt` for each item.
-        sampling: settings of all items.
+        sampling: `Sampling`, settings of all items.
         items: numbers of the items, which seed their uniform numbers; None for 0, 1, ...
         on_step: called after each step with the `TokenStream`s of all items.
         backend: decode backend; `auto` takes the fastest.

@@ -63,7 +63,7 @@ class Feed:
         """Make the `CacheRow`s of a request: the conditional one, and with guidance the unconditional one.
 
         Args:
-            stream: of the request.
+            stream: `TokenStream` of the request.
 
         Raises:
             ValueError: ids that a slot does not have.
@@ -94,7 +94,7 @@ class Feed:
         """Compute the coordinate rows of each row's last token.
 
         Args:
-            batch: histories of the items.
+            batch: `DecodeBatch`, histories of the items.
             position_B: position of each item's last token within the target slot of its window, from 0, int64 [B].
 
         Returns:
@@ -117,7 +117,7 @@ class Feed:
         """Pack all that a row is fed: its prefix and the target tokens of its window.
 
         Args:
-            batch: histories of the items.
+            batch: `DecodeBatch`, histories of the items.
             item: index in the batch.
             number: cache row of that item.
 
@@ -141,7 +141,7 @@ class Feed:
         """Pack the prefix of a window whose conditions slide, such as lyrics.
 
         Args:
-            row: cache row.
+            row: the `CacheRow`.
             first: number of the window's first target token, from 0.
 
         Returns:

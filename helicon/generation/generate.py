@@ -20,7 +20,7 @@ def generate(bundle: Bundle, request: Request, on_step: OnStep | None = None) ->
     """Generate items; each depends on (weights, request, seed, item number) alone.
 
     Args:
-        bundle: model.
+        bundle: `Bundle`, model.
         request: conditions, length and sampling options; `request.count` items are made.
         on_step: called after each decoding step with the `TokenStream`s of all items.
 

@@ -125,7 +125,7 @@ class Lane:
         """End requests: their streams keep their ids, their cache rows are freed.
 
         Args:
-            leaving: running requests.
+            leaving: `TokenStream`s, running requests.
             status: new status of their streams.
         """
         if not leaving:

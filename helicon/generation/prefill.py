@@ -32,9 +32,9 @@ def prefill(
     On a CPU different windows go one by one, so that a row's logits do not depend on the others; on a GPU together.
 
     Args:
-        gpt: model.
+        gpt: `GPT`, model.
         frame: `PatternContext`, prefix length and grid width of the layout.
-        cache: KV cache, changed in place.
+        cache: `Cache`, KV cache, changed in place.
         windows: a `Window` for each row to fill.
         to: numbers of those rows.
         vocabulary: slice of the vocabulary's rows whose logits are computed.

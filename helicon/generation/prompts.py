@@ -30,7 +30,7 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
     A layout that has the condition before its target slot wins over one that continues it.
 
     Args:
-        bundle: model.
+        bundle: `Bundle`, model.
         request: conditions, prime and target slot.
 
     Returns:
@@ -62,8 +62,8 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
     """Make the prompt of all items of a request.
 
     Args:
-        bundle: model.
-        layout: layout of the items.
+        bundle: `Bundle`, model.
+        layout: `Layout` of the items.
         request: conditions, prime and length.
 
     Returns:

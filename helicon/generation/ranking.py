@@ -28,8 +28,8 @@ def item_nats(bundle: Bundle, layout: Layout, examples: Sequence[Mapping[str, np
     """Compute -log p of a slot's tokens given all that comes before them.
 
     Args:
-        bundle: model.
-        layout: layout of the examples.
+        bundle: `Bundle`, model.
+        layout: `Layout` of the examples.
         examples: B items, each slot -> local ids, NumPy [T]; a condition that an example lacks is padding.
         slot: name of the slot that is scored.
 
@@ -61,8 +61,8 @@ def fit_to_conditions(
     model, CLIP); otherwise by Bayes' rule, log p(candidate | conditions) - log p(candidate).
 
     Args:
-        bundle: model.
-        layout: layout that made the candidates.
+        bundle: `Bundle`, model.
+        layout: `Layout` that made the candidates.
         conditions: slot -> local ids, NumPy int64 [T].
         candidates: B arrays, local ids [T] of each candidate's target slot.
 
@@ -132,7 +132,7 @@ def judge_scores(name: str, candidates: Candidates) -> list[float]:
 
     Args:
         name: of the judge, as it is registered.
-        candidates: of one request.
+        candidates: `Candidates` of one request.
 
     Returns:
         A finite score for each candidate, a list in their order; higher is better.

@@ -19,9 +19,9 @@ def write_items(
     """Write each item as NNN.suffix with its previews and a JSON record; several items of some media also on one sheet.
 
     Args:
-        items: to write.
+        items: `Item`s to write.
         out: folder, made if missing.
-        request: recorded as the settings.
+        request: `Request`, recorded as the settings.
         model: name of the model, recorded.
         model_hash: hexadecimal hash of config and weights, recorded.
         page_folder: folder of the page that will link to the files; None for `out`.
@@ -51,7 +51,7 @@ def page_item(item: Item, path: Path, previews: list[Path], folder: Path) -> Pag
     """Make the entry of an item on a page: first preview of each kind, text or player, links to the files.
 
     Args:
-        item: the item.
+        item: the `Item`.
         path: of the file of its medium.
         previews: paths of the previews beside it.
         folder: folder of the page.
@@ -80,9 +80,9 @@ def write_results(
     """Write all items and the page `index.html`.
 
     Args:
-        items: to write.
+        items: `Item`s to write.
         out: folder, made if missing.
-        request: shown and recorded as the settings.
+        request: `Request`, shown and recorded as the settings.
         model: path of the model, as text.
         model_hash: hexadecimal hash of config and weights.
         command: command line that the page proposes as the next step.

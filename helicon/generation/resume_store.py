@@ -88,8 +88,8 @@ def request_key(folder: Path, request: Request, runtime: RuntimeConfig) -> str:
 
     Args:
         folder: bundle of the coarsest level, whose upsamplers count too.
-        request: the request.
-        runtime: device and number format.
+        request: the `Request`.
+        runtime: `RuntimeConfig`, device and number format.
 
     Returns:
         SHA-256 as 64 hexadecimal digits.

@@ -57,7 +57,7 @@ def generate_levels(
     Args:
         model: folder of the run or bundle of the coarsest level; its upsamplers belong to it.
         request: conditions, length and sampling options.
-        runtime: device and number format of all levels.
+        runtime: `RuntimeConfig`, device and number format of all levels.
         out: folder; ids and media of each level are kept in `out`/levels.
         hook: called before each level with bundle, layout and name of the level; returns what is called after each
             decoding step, or None.
@@ -150,8 +150,8 @@ def level_name(bundle: Bundle, layout: Layout) -> str:
     """Name a level after its codec's hop, or after the slot for media of one level.
 
     Args:
-        bundle: model of the level.
-        layout: layout that it generates.
+        bundle: `Bundle`, model of the level.
+        layout: `Layout` that it generates.
 
     Returns:
         `hop-128`, where a code stands for 128 samples, or the name of the target slot.

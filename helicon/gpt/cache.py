@@ -146,7 +146,7 @@ class Cache:
         """Copy rows from another cache.
 
         Args:
-            other: cache to read, no longer than this one.
+            other: `Cache` to read, no longer than this one.
             source_rows: row indices in `other`; a row may be copied more than once.
             rows: indices of the rows of this cache to overwrite, one for each of those, in order; None for all.
         """

@@ -56,7 +56,7 @@ def read_file(path: Path, options: AudioOptions) -> tuple[Sound, ReadReport]:
 
     Args:
         path: of the file.
-        options: rate and channels that the sound is resampled, and mixed or doubled, to.
+        options: `AudioOptions`, rate and channels that the sound is resampled, and mixed or doubled, to.
 
     Returns:
         `Sound` of float32 [S, C], S samples and C channels, and a `ReadReport` of what was repaired.

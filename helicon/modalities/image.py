@@ -59,7 +59,7 @@ def read_file(path: Path, options: ImageOptions) -> tuple[np.ndarray, ReadReport
 
     Args:
         path: of the file.
-        options: size that the picture is scaled and cropped to, around its middle.
+        options: `ImageOptions`, size that the picture is scaled and cropped to, around its middle.
 
     Returns:
         Pixels NumPy uint8 [size, size, 3], and a `ReadReport` of what was repaired.

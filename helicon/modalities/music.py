@@ -44,7 +44,7 @@ def read_file(path: Path, options: MusicOptions) -> tuple[Score, ReadReport]:
 
     Args:
         path: of the file.
-        options: how the sustain pedal is treated.
+        options: `MusicOptions`, how the sustain pedal is treated.
 
     Returns:
         `Score`, with a label if Helicon wrote the file, and a `ReadReport` of what was dropped and repaired.

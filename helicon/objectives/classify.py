@@ -88,7 +88,7 @@ class Classify(NextToken):
         """Compute L3 = L2 + auxiliary L1: mean cross-entropy of the labels, and the weighted next-token loss.
 
         Args:
-            network: a `Classifier`.
+            network: `Network`, a `Classifier`.
             batch: `Batch` of sequences with labels; those with NO_LABEL count only for the next token.
 
         Returns:
@@ -115,7 +115,7 @@ class Classify(NextToken):
         """Measure accuracy, nats a label and the confusion matrix.
 
         Args:
-            network: a `Classifier`.
+            network: `Network`, a `Classifier`.
             batches: `Batch`es of windows of all examples.
 
         Returns:
@@ -175,7 +175,7 @@ def log_probabilities(network: Network, batches: Iterable[Batch]) -> dict[int, T
     """Compute log-probabilities of the labels of each example.
 
     Args:
-        network: a `Classifier`, put into eval mode.
+        network: `Network`, a `Classifier`, put into eval mode.
         batches: `Batch`es of windows of the examples.
 
     Returns:

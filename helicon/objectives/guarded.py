@@ -58,7 +58,7 @@ def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
 
     Args:
         objective: `Objective` that names them in `kept`.
-        network: result of `build_network`.
+        network: `Network`, result of `build_network`.
 
     Returns:
         The modules by name.
@@ -71,7 +71,7 @@ def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> 
 
     Args:
         objective: the `Objective`.
-        network: result of `build_network`.
+        network: `Network`, result of `build_network`.
         batch: `Batch` or `Rollouts`, as the objective learns from.
 
     Returns:
@@ -105,8 +105,8 @@ def rewards_of(objective: Rewarded, network: Network, candidates: Candidates) ->
     """Call `objective.rewards` and check its output.
 
     Args:
-        objective: the `Objective`.
-        network: result of `build_network`.
+        objective: the `Rewarded` objective.
+        network: `Network`, result of `build_network`.
         candidates: `Candidates`: sequences sampled under the same conditions.
 
     Returns:
@@ -132,7 +132,7 @@ def metrics_of(objective: Objective, network: Network) -> Sequence[str]:
 
     Args:
         objective: the `Objective`.
-        network: result of `build_network`.
+        network: `Network`, result of `build_network`.
 
     Returns:
         Names of the figures that `loss` may give.
@@ -152,7 +152,7 @@ def val_loss_of(objective: Objective, network: Network, means: Mapping[str, floa
 
     Args:
         objective: the `Objective`.
-        network: result of `build_network`.
+        network: `Network`, result of `build_network`.
         means: mean of each figure over the validation part, by name.
 
     Returns:
@@ -173,7 +173,7 @@ def report_of(objective: Objective, network: Network, batches: Iterable[Batch]) 
 
     Args:
         objective: the `Objective`.
-        network: result of `build_network`.
+        network: `Network`, result of `build_network`.
         batches: `Batch`es of windows of all examples.
 
     Returns:

@@ -47,7 +47,7 @@ class Registry(Generic[Thing]):
 
         Args:
             name: letters, digits, `_`, `.`, `-`, and a `/` between two of these.
-            thing: of the registry's kind, such as a function or a class.
+            thing: `Thing` of the registry's kind, such as a function or a class.
 
         Returns:
             The thing.

@@ -128,7 +128,7 @@ class MidiTokenizer(Tokenizer[Score], Augmentable, CountsLosses):
 
         Args:
             ids: local ids NumPy int64 [T], canonical: as `encode` makes them.
-            augmentation: transposition in semitones, steps of volume, and factor of the tempo.
+            augmentation: `Augmentation`, transposition in semitones, steps of volume, and factor of the tempo.
 
         Returns:
             Canonical local ids NumPy int64 [T'] of the augmented piece, T' tokens.

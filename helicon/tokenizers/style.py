@@ -207,7 +207,7 @@ class StyleTokenizer(Tokenizer[Score | Style], Words, Augmentable):
 
         Args:
             ids: local ids NumPy int64 [T].
-            augmentation: of the piece; its factor applies to the rounded tempo of the word.
+            augmentation: `Augmentation` of the piece; its factor applies to the rounded tempo of the word.
 
         Returns:
             Local ids NumPy int64 [T].

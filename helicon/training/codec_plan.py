@@ -143,7 +143,7 @@ def plan_codec(request: TrainRequest, log: Log) -> TrainingPlan:
     Nothing is written but the cache.
 
     Args:
-        request: of a codec's task.
+        request: `TrainRequest` of a codec's task.
         log: called with each progress message.
 
     Returns:

@@ -107,7 +107,7 @@ def usage_error(message: str, parser: TrainingParser) -> UsageError:
 
     Args:
         message: of jsonargparse, of any number of lines.
-        parser: that reports it.
+        parser: `TrainingParser` that reports it.
 
     Returns:
         The `UsageError` to raise.

@@ -70,7 +70,7 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     Nothing is written but the token cache.
 
     Args:
-        request: of a GPT's task.
+        request: `TrainRequest` of a GPT's task.
         log: called with each progress message.
 
     Returns:
@@ -155,8 +155,8 @@ def check_labels(
     """Validate that there are labels for a user's layout with a slot of them; a preset's layouts can do without.
 
     Args:
-        request: of the training.
-        layouts: of the model.
+        request: `TrainRequest` of the training.
+        layouts: `Layout`s of the model.
         labels: for each layout the label of each file, None without any.
 
     Raises:
@@ -172,7 +172,7 @@ def fixed_length(layouts: Sequence[Layout], tokenizers: Mapping[str, Tokenizer])
     """Return the length of a sequence where the layouts settle it, so that no size has a context of its own.
 
     Args:
-        layouts: of the model.
+        layouts: `Layout`s of the model.
         tokenizers: slot -> tokenizer.
 
     Returns:

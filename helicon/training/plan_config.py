@@ -20,7 +20,7 @@ def place_config(request: TrainRequest, run: Path) -> dict[str, Any]:
     """Return the part of a config about files, seed, run folder and next stage.
 
     Args:
-        request: of the training.
+        request: `TrainRequest` of the training.
         run: folder of the run.
 
     Returns:
@@ -43,7 +43,7 @@ def validation_interval(request: TrainRequest, expected: int) -> int | str:
     """Return the interval between validations, a value of Lightning's `val_check_interval`.
 
     Args:
-        request: of the training.
+        request: `TrainRequest` of the training.
         expected: number of optimizer steps in its minutes, about.
 
     Returns:

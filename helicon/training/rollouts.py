@@ -28,8 +28,8 @@ def roll_out(bundle: Bundle, corpora: list[Corpus], batch: Batch, seed: int) -> 
     """Sample `objective.samples` pieces under the conditions of each example of a batch, and rate them.
 
     Args:
-        bundle: current model, whose objective is `Rewarded` and whose network is `Referred`.
-        corpora: of the bundle's layouts, in their order.
+        bundle: `Bundle`, current model, whose objective is `Rewarded` and whose network is `Referred`.
+        corpora: each `Corpus` of the bundle's layouts, in their order.
         batch: whose examples give the conditions; an example counts once, and at most `batch.sequences` are taken.
         seed: of the sampler.
 

@@ -101,7 +101,7 @@ class HeliconCLI(LightningCLI):
         """Set the config from parsed values, a mapping or words.
 
         Args:
-            parser: of the command.
+            parser: `LightningArgumentParser` of the command.
             args: Namespace of parsed values, mapping, or words of a command line.
         """
         if isinstance(args, Namespace):

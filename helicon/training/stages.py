@@ -187,7 +187,7 @@ def plan_stage(request: TrainRequest, words: Sequence[str] = ()) -> TrainingPlan
     """Plan a stage, right before it is trained.
 
     Args:
-        request: of the stage.
+        request: `TrainRequest` of the stage.
         words: typed options of the command line, by whose configs errors name file and line.
 
     Returns:

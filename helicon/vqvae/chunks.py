@@ -119,7 +119,7 @@ def concatenate(parts: Sequence[Tensor], empty: Tensor) -> Tensor:
     """Concatenate tensors along the last axis.
 
     Args:
-        parts: tensors [..., positions], any number of them; a single one is returned as it is.
+        parts: list of tensors [..., positions], possibly empty; a single one is returned as it is.
         empty: tensor to return where there are no parts.
 
     Returns:

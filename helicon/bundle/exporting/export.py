@@ -19,7 +19,7 @@ def export_bundle(bundle: Bundle, folder: Path, to: str = "hf") -> type[ExportFa
     """Write a model for another program.
 
     Args:
-        bundle: the model.
+        bundle: `Bundle`, the model.
         folder: receives the files.
         to: `hf`, a transformers folder, or `gguf`, a file of llama.cpp.
 

@@ -20,7 +20,7 @@ def write_folder(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> N
     """Write the files that `from_pretrained` opens, the weights first.
 
     Args:
-        plain: the model.
+        plain: `PlainGPT`, the model.
         family: class of the family that it belongs to.
         folder: receives config.json, model.safetensors and, for text, the tokenizer's files.
     """

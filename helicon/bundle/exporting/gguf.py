@@ -28,7 +28,7 @@ def write_gguf(plain: PlainGPT, family: type[ExportFamily], folder: Path) -> Non
     """Write a text model to `folder/model.gguf`.
 
     Args:
-        plain: the model.
+        plain: `PlainGPT`, the model.
         family: class of the family that it belongs to.
         folder: receives the file.
 

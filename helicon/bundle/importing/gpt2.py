@@ -27,7 +27,7 @@ def import_gpt2(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundle:
     Rows of the vocabulary without a token are left out.
 
     Args:
-        checkpoint: config and tensors, which are taken from it.
+        checkpoint: `Checkpoint`, config and tensors, which are taken from it.
         log: called with each message.
 
     Returns:

@@ -25,7 +25,7 @@ def import_imagegpt(checkpoint: Checkpoint, log: Callable[[str], None]) -> Bundl
     """Import an ImageGPT: logits after (task, a, b ...) are its logits after (start-of-image, a, b ...).
 
     Args:
-        checkpoint: config and tensors, which are taken from it.
+        checkpoint: `Checkpoint`, config and tensors, which are taken from it.
         log: called with each message.
 
     Returns:

@@ -33,7 +33,7 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
     """Convert the settings of a checkpoint.
 
     Args:
-        checkpoint: config and tensors.
+        checkpoint: `Checkpoint`, config and tensors.
         norm: `layer` or `rms`, that of the family.
         activation: name in transformers, such as `gelu_new`, where the settings name none.
         tied: True ties the output matrix to the token embedding.
@@ -75,9 +75,9 @@ def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Map
     """Build a GPT from the layers of a checkpoint.
 
     Args:
-        checkpoint: its tensors of layers are taken.
-        config: architecture.
-        schema: vocabulary and coordinate tables.
+        checkpoint: `Checkpoint`, its tensors of layers are taken.
+        config: `GPTConfig`, architecture.
+        schema: `Schema`, vocabulary and coordinate tables.
         tables: Helicon's tensor name -> embedding, coordinate or output table.
 
     Returns:

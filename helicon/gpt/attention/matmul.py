@@ -87,7 +87,7 @@ def backward(
         v_NHKD: their values.
         out_NHRD: output merged over all tiles.
         lse_NHR: log-sum-exp merged over all tiles.
-        tile: not used; for the form of all kernels.
+        tile: `AttentionTile`, not used; for the form of all kernels.
         saved: `AttentionWeights` of this tile alone, as `forward` returned them.
 
     Returns:

@@ -71,7 +71,7 @@ class AudioCodecModule(BaseCodecModule):
         """Make the `AudioCodec` that would be trained, and a line for the log on its sounds and codes.
 
         Args:
-            data: sounds to train on.
+            data: `AudioData`, sounds to train on.
 
         Returns:
             (codec with random weights, line).

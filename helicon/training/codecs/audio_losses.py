@@ -83,8 +83,8 @@ def sound_loss(
         sound: the windows in [-1, 1], float32 [B, C, S].
         mask: float32 [B, 1, S], 1 for samples of the sound and 0 for padding.
         rate: samples a second.
-        scales: of the training sounds, from `measure_scales`.
-        weights: of the parts.
+        scales: `LossScales` of the training sounds, from `measure_scales`.
+        weights: `LossWeights` of the parts.
 
     Returns:
         Scalar tensor: mean squared error over the variance, plus the other parts by weight.

@@ -52,7 +52,7 @@ class ImageCodecModule(BaseCodecModule):
         """Make the `ImageCodec` that would be trained, and a line for the log on its pictures and codes.
 
         Args:
-            data: pictures to train on.
+            data: `ImageData`, pictures to train on.
 
         Returns:
             (codec with random weights, line).

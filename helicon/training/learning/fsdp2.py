@@ -61,7 +61,7 @@ def distribute_optimizer_state(state: Mapping[str, Any], optimizer: Optimizer) -
 
     Args:
         state: full state_dict of the optimizer, on all ranks.
-        optimizer: whose parameters are sharded.
+        optimizer: `Optimizer` whose parameters are sharded.
 
     Returns:
         state_dict for `optimizer.load_state_dict`.

@@ -18,8 +18,8 @@ def init_weights_from(gpt: GPT, schema: Schema, source: Bundle) -> None:
 
     Args:
         gpt: changed in place.
-        schema: vocabulary and coordinates of the GPT.
-        source: bundle to copy from.
+        schema: `Schema`, vocabulary and coordinates of the GPT.
+        source: `Bundle` to copy from.
 
     Raises:
         TrainingError: the shapes of the layers differ.

@@ -131,7 +131,7 @@ class GPTModule(RunModule):
         """Compute the objective's loss of a batch, and log its metrics over all ranks as `train/NAME`.
 
         Args:
-            batch: of this rank.
+            batch: `Batch` of this rank.
             batch_idx: number of the batch in Lightning's epoch.
 
         Returns:
@@ -180,7 +180,7 @@ class GPTModule(RunModule):
         """Add a batch's metrics to the sums.
 
         Args:
-            batch: of this rank.
+            batch: `Batch` of this rank.
             batch_idx: not used.
         """
         for name, (total, count) in self._loss(batch)[1].items():

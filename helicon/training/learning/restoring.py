@@ -156,7 +156,7 @@ def check_optimizer(name: str, saved: Any, optimizer: Optimizer) -> None:
     Args:
         name: of the state, for messages.
         saved: state_dict of an optimizer from a checkpoint.
-        optimizer: to be restored.
+        optimizer: `Optimizer` to be restored.
 
     Raises:
         ValueError: the state does not fit; names the place.

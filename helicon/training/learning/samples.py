@@ -15,7 +15,7 @@ def write_samples(bundle: Bundle, path: Path, seed: int) -> None:
     """Generate and write one item of each layout, as PATH-SLOT with the suffix of its medium.
 
     Args:
-        bundle: model that samples.
+        bundle: `Bundle`, model that samples.
         path: beginning of the file names; its folder is made.
         seed: of sampling.
     """

@@ -25,7 +25,7 @@ def shard(gpt: GPT, mesh: DeviceMesh) -> None:
 
     Args:
         gpt: changed in place.
-        mesh: one-dimensional mesh of all ranks.
+        mesh: `DeviceMesh`, one-dimensional mesh of all ranks.
     """
     for layer in gpt.layers:
         fully_shard(layer, mesh=mesh)

@@ -47,7 +47,7 @@ class UserOptimizer:
         """Make the scheduler, stepped after every optimizer step, or after every validation (ReduceLROnPlateau).
 
         Args:
-            optimizer: whose learning rates it sets.
+            optimizer: `Optimizer` whose learning rates it sets.
             trainer: says how many batches are between validations.
 
         Returns:

@@ -78,7 +78,7 @@ def choose_size(
     """Choose the largest size that has enough tokens in the folder and gets enough steps in the minutes.
 
     Args:
-        machine: that trains.
+        machine: `Machine` that trains.
         tokens: number of training tokens of the folder.
         minutes: time limit.
         vocabulary: number of rows of the token embedding.
@@ -108,7 +108,7 @@ def expected_steps(machine: Machine, config: dict[str, Any], vocabulary: int, mi
     """Estimate the optimizer steps in a time: 6 operations per parameter and token (arXiv:2001.08361, section 2.1).
 
     Args:
-        machine: that trains.
+        machine: `Machine` that trains.
         config: nested dict with `model.layers`, `model.width` and `model.context`; `data.batch_size` is 16 unless set.
         vocabulary: number of rows of the token embedding; the output matrix counts among the parameters.
         minutes: time limit.

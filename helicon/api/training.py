@@ -175,7 +175,8 @@ def resume(
         Path of the model's run folder.
 
     Raises:
-        ValueError: no run that can be resumed, or an option that is not accepted.
+        TrainingError (a RuntimeError): no run that can be resumed.
+        ValueError: an option that is not accepted.
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]
@@ -229,7 +230,8 @@ def repeat(
         Path of the new run folder.
 
     Raises:
-        ValueError: no run that can be repeated, or an option that is not accepted.
+        TrainingError (a RuntimeError): no run that can be repeated.
+        ValueError: an option that is not accepted.
     """
     load_plugins(plugins)
     words = [*as_options(plugins), *options]

@@ -34,6 +34,7 @@ from helicon.sequence.layout import MAX_CONTEXT, MAX_LAYOUTS, Layout
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import Sequencer
+from helicon.vqvae.storage import find_codec
 
 FORMAT = 4  # of bundle.json; others are refused
 WEIGHTS, CONFIG = "model.safetensors", "bundle.json"
@@ -100,6 +101,9 @@ def find_bundle(path: Path) -> Path:
             return folder
     if not path.exists():
         raise BundleError(f"{printable(path)}: no such run or bundle")
+    if find_codec(path):
+        use = "helicon reconstruct shows what it keeps, and --data.tokenizer trains a model of its codes"
+        raise BundleError(f"{printable(path)}: a codec, not a model; {use}")
     raise BundleError(f"{printable(path)}: neither a bundle ({CONFIG}, {WEIGHTS}) nor a run with one in model/")
 
 

@@ -167,6 +167,7 @@ def _condition(prepared: Prepared, corpus: Corpus, example: int, layout: Layout,
                     return {}
             elif slot.name == modality.name:  # a part of a medium, such as its coarse codes, has no file
                 path = prefix.with_name(f"{prefix.name}{slot.name}{modality.suffixes[0]}")
+                path.parent.mkdir(parents=True, exist_ok=True)
                 modality.write(media, path)
                 values[slot.name] = str(path)
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Plugin:
     @staticmethod
     def of_file(file: Path) -> Plugin:
         """Make the `Plugin` of a Python file's path, stamped with its present hash; OSError if it cannot be read."""
-        return Plugin(file.stem, hashlib.sha256(file.read_bytes()).hexdigest(), file.absolute())
+        return Plugin(file.stem, hashlib.sha256(file.read_bytes()).hexdigest(), Path(os.path.abspath(file)))
 
     @staticmethod
     def parse(text: str) -> Plugin:

@@ -253,7 +253,7 @@ def test_levels_that_there_are_not_are_told_before_anything_is_trained(wanted, c
         ("text", {}, TrainingError, "--for text: a model of sound by the codes of a codec is needed"),
         ("mulaw", {}, TrainingError, "--for mulaw: a model of sound by the codes of a codec is needed"),
         ("whole", {}, TrainingError, "--for whole: it makes the finest level of its codec already"),
-        ("codec", {}, ValueError, r"codec: neither a bundle \(bundle.json, model.safetensors\) nor a run"),
+        ("codec", {}, ValueError, r"codec: a codec, not a model; helicon reconstruct shows"),
         ("nowhere", {}, ValueError, "nowhere: no such run or bundle"),
         ("top", {"task": "audio"}, ValueError, "--for top: one of audio-upsampler, .* is needed, without --from"),
         ("top", {"task": "music"}, ValueError, "--for top: one of audio-upsampler, .* is needed, without --from"),

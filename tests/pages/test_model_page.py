@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource
 from helicon.formats.image import read_image
 from helicon.generation.prompts import make_prompt
+from helicon.modalities import registry
 from helicon.pages.model_page import make_items, requests
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,6 +56,16 @@ def test_captions_are_typed_and_pictures_written(tmp_path):
     items = make_items(bundle, asked, tmp_path / "out", "model")
     assert [item.title for item in items] == [*captions, "0-image.png", "1-image.png"]
     assert all((tmp_path / "out" / file).is_file() for item in items for file in item.files)
+
+
+def test_media_that_make_no_folders_are_written_as_conditions(tmp_path, monkeypatch):
+    bundle = image_bundle("image[] text[4]")
+    found = prepared(bundle, tmp_path / "data", *("a b", "dog", "owl", "cat", "bee", "ant"))
+    plain = replace(registry.get("image"), write=lambda media, path: path.write_bytes(media.tobytes()))
+    monkeypatch.setattr(registry, "for_slot", lambda slot, beside=(): plain)
+    paths = [Path(each.request.conditions["image"]) for each in requests(bundle, found, tmp_path / "out")]
+    assert paths
+    assert all(path.is_file() for path in paths)
 
 
 def test_a_caption_that_was_cut_within_a_character_is_passed_over(tmp_path):

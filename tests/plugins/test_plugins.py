@@ -46,6 +46,14 @@ def test_a_plugin_registers_by_name(home, colours):
         colours.get("rd")
 
 
+def test_one_file_is_one_plugin_however_it_is_named(home, colours):
+    write(home / "mine.py", "import colours\ncolours.register('red', 2)\n")
+    (home / "sub").mkdir()
+    (plugin,) = load_plugins(["mine.py"])
+    assert load_plugins([Path("sub", "..", "mine.py")]) == [plugin]
+    assert plugin.file == home / "mine.py"
+
+
 def test_one_name_is_one_thing(home, colours):
     write(home / "one.py", "import colours\n\ncolours.register('red', [])\n")
     write(home / "two.py", "import colours\ncolours.register('green', 1)\ncolours.register('red', [])\n")

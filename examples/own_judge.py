@@ -10,12 +10,12 @@ import helicon
 
 @helicon.register_judge("colourful")
 def colourful(candidates: helicon.Candidates) -> list[float]:
-    """How much the two colour differences vary over a picture, and how far from grey they are; of pictures alone."""
+    """Score the colourfulness of each picture, the higher the more; for models of pictures alone."""
     return [colourfulness(np.asarray(picture, np.float64)) for picture in candidates.media]
 
 
 def colourfulness(picture_HWC: np.ndarray) -> float:
-    """Of values from 0 to 255."""
+    """Compute the colourfulness of a picture [H, W, 3] of values 0 to 255."""
     red, green, blue = np.moveaxis(picture_HWC, -1, 0)
     differences = red - green, (red + green) / 2 - blue
     spread = np.hypot(*(difference.std() for difference in differences))

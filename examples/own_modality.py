@@ -29,7 +29,7 @@ class StepTokenizer(helicon.Tokenizer[Pattern]):
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How patterns are read: each is a flag, here --data.longest.
+    """Reading options; each field is a flag, here --data.longest.
 
     Args:
         longest: steps of a pattern that are read.

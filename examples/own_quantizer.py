@@ -43,5 +43,5 @@ class LookupFree(helicon.Quantizer):
 
 
 def entropy(p: Tensor) -> Tensor:
-    """Of a coin that falls on its head so often, in nats."""
+    """Compute the entropy, in nats, of Bernoulli variables with probabilities p."""
     return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p))

@@ -84,7 +84,7 @@ class SequenceDataConfig(DataConfig):
         condition_dropout: how often each word of a style, or a caption or another condition as a whole, is left out.
         plan: how often the model is told where in the piece it is (needed by `generate --seconds` to end well).
         max_mb: MiB that a file may have, 128 of text unless given (docs/explanation/security.md has all bounds).
-        val_batches: batches of held-out windows that a validation looks at, spread evenly.
+        val_batches: batches of a validation, spread evenly over the validation part.
         init_from: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
     """
 

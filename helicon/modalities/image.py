@@ -48,7 +48,7 @@ class ImageFitting:
     """Options of fitting a palette.
 
     Args:
-        colours: of a palette that is learned.
+        colours: number of colours of a palette that is fitted.
     """
 
     colours: int = COLOURS

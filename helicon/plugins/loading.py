@@ -249,4 +249,4 @@ def require(recorded: Iterable[str]) -> list[Plugin]:
 
 def _warn_of_change(plugin: Plugin, asked: Plugin) -> None:
     if asked.stamp not in ("", plugin.stamp):
-        warnings.warn(f"plugin {plugin.title} is not as it was, {asked.version}", PluginWarning, stacklevel=3)
+        warnings.warn(f"plugin {plugin.title} has changed since, it was {asked.version}", PluginWarning, stacklevel=3)

@@ -1,6 +1,9 @@
 """Packaged YAML configs: tasks (what is trained) and shapes (published models and their tiny twins).
 
 `--config NAME` takes any of them; several are merged, the later ones winning: `--config music --config small`.
+
+In come names of presets or paths of YAML files; out come configs, nested dicts, and functions that merge them. Open
+`music.yaml` (a task) and `tiny.yaml` (a shape) first.
 """
 
 from __future__ import annotations

@@ -30,6 +30,12 @@ MAPPING_EXAMPLES = {
     "data.tokenizers": "{text: bytes}",
     "model.slot_weights": "{text: 0.5}",
 }
+# Beginning of a group's title -> title in the help
+GROUP_TITLES = {
+    "Base class for all optimizers": "Optimizer, in place of --model.optimizer",
+    "(<class": "Learning-rate scheduler, in place of --model.schedule",
+    "Runs the full optimization routine": "Checkpoint to resume from",
+}
 MAX_MESSAGE = 300  # characters of a parser's message, which repeats the value
 
 
@@ -62,7 +68,7 @@ class TrainingParser(LightningArgumentParser):
         raise usage_error(message, self) from ex
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        print_text(message.rstrip("\n"), file)
+        print_text(message.rstrip("\n").replace(" \b", ""), file)  # jsonargparse takes a space back
 
 
 def make_parser(task: str, command: str = "fit") -> TrainingParser:
@@ -87,18 +93,22 @@ def _make_parser(task: str, command: str, model: type[OptimizerConfig], data: ty
         command=command,
         prog=f"helicon {command}",
         description=(inspect.getdoc(method) or "").partition("\n")[0],
+        epilog=f"example: helicon {command} --config music --data.path ~/midi",
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="preset, or file in YAML")
     parser.add_argument("--seed_everything", type=bool | int, default=False)
+    parser.add_class_arguments(data, "data")
+    parser.add_class_arguments(model, "model")
+    parser.add_class_arguments(RunConfig)
     parser.add_lightning_class_args(HeliconTrainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in DEFAULTS.items()})
-    parser.add_class_arguments(model, "model")
-    parser.add_class_arguments(data, "data")
-    parser.add_class_arguments(RunConfig)
     parser.add_optimizer_args()
     parser.add_lr_scheduler_args()
     skip: set[str | int] = {name for name in inspect.signature(method).parameters if name in RUNTIME_PARAMETERS}
     parser.add_method_arguments(HeliconTrainer, command, skip=skip)
+    for group in parser._action_groups:  # titles that jsonargparse takes from classes of PyTorch and Lightning
+        for start, title in GROUP_TITLES.items():
+            group.title = title if group.title and group.title.startswith(start) else group.title
     return parser
 
 

@@ -257,7 +257,7 @@ def keep_of_checkpoint(checkpoint: Path, data: Any) -> ExpectedWeights:
     content, kind = read_checkpoint(checkpoint), type(data)
     kept = content.get(kind.__qualname__)
     if kept is None and kind.state_dict is not pl.LightningDataModule.state_dict:
-        raise TrainingError(f"{printable(checkpoint)}: keeps nothing of the data, as those of such a task do")
+        raise TrainingError(f"{printable(checkpoint)}: no state of the data, which this task needs")
     if kept:
         try:
             data.restore(kept)

@@ -166,7 +166,7 @@ def test_what_our_runs_ask_for_is_accepted(run):
 @pytest.mark.parametrize("text", ["", "# A run of helicon, format 1\n"])
 def test_a_run_of_another_format(run, text):
     (run / "config.yaml").write_text(text + yaml.safe_dump(OWN))
-    attempt(resumed_config, run).is_refusal(run / "config.yaml", "not of a run of format 3")
+    attempt(resumed_config, run).is_refusal(run / "config.yaml", "config of another format than 3")
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])

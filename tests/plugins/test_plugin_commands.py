@@ -100,10 +100,10 @@ def test_a_plugin_that_has_changed_is_told(trained, home):
     run = str(home / "runs" / "drums")
     with open(trained, "a", encoding="utf-8") as file:
         file.write("# changed\n")
-    with pytest.warns(PluginWarning, match=r"own_modality\.py \(sha256 .*\) is not as it was, sha256 "):
+    with pytest.warns(PluginWarning, match=r"own_modality\.py \(sha256 .*\) has changed since, it was sha256 "):
         assert main(["generate", run, "--plugin", trained]) == 0
     fresh()
-    with pytest.warns(PluginWarning, match="is not as it was"):
+    with pytest.warns(PluginWarning, match="has changed since"):
         assert main(["train", "--resume", run, "--trainer.max_steps=3", "--plugin", trained]) == 0
     assert (home / "runs" / "drums" / "changes.txt").read_text() == "plugins from step 2 on\n"
 

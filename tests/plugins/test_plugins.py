@@ -104,7 +104,9 @@ def test_a_plugin_that_has_changed_takes_the_place_of_what_it_was(home, colours)
     before = load_plugins([write(home / "mine.py", "import colours\ncolours.register('red', 2)\n")])
     after = load_plugins([write(home / "mine.py", "import colours\ncolours.register('red', 3)\n")])
     assert colours.get("red") == 3
-    with pytest.warns(PluginWarning, match=rf"mine\.py \(sha256 {after[0].stamp[:12]}\) is not as it was, sha256 "):
+    with pytest.warns(
+        PluginWarning, match=rf"mine\.py \(sha256 {after[0].stamp[:12]}\) has changed since, it was sha256 "
+    ):
         assert require([str(before[0])]) == after
 
 
@@ -152,7 +154,7 @@ def test_installed_plugins_are_found_without_being_named(package, colours):
         assert colours.get("red") == 2
     assert str(colours.plugin_of("red")) == "paint==1.2"
     assert require(["paint==1.2"])
-    with pytest.warns(PluginWarning, match=r"plugin paint \(version 1\.2\) is not as it was, version 1\.0"):
+    with pytest.warns(PluginWarning, match=r"plugin paint \(version 1\.2\) has changed since, it was version 1\.0"):
         require(["paint==1.0"])
 
 

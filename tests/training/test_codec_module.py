@@ -239,7 +239,7 @@ def test_nothing_held_out(pictures, tmp_path):
     assert load_codec(run).notes["step"] == 20
     assert (run / "samples" / "step-000007-reconstructions.png").is_file()
     for command in ("validate", "test"):
-        with pytest.raises(TrainingError, match=r"^nothing is held out that could be measured; two files or more, and"):
+        with pytest.raises(TrainingError, match=r"^no validation files to measure; two files or more, and"):
             run_lightning(command, [f"--config={run / 'config.yaml'}", "--ckpt_path=last"])
 
 

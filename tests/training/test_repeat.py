@@ -90,7 +90,7 @@ def test_what_is_typed_beside_a_run_is_on_record(midi_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"), [("record", "no record of its progress"), ("SequenceData", "keeps nothing of the data")]
+    ("lost", "said"), [("record", "no record of its progress"), ("SequenceData", "no state of the data")]
 )
 def test_a_checkpoint_of_another_format_is_refused(midi_folder, tmp_path, lost, said):
     """What it lacks is not made up: neither the progress that rates followed, nor tokenizers that are fitted anew."""

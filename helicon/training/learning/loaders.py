@@ -112,7 +112,7 @@ def eval_loader(batches: Sequence[Any], trainer: pl.Trainer | None, limit: str) 
     assert trainer is not None
     if not batches and trainer.state.fn != TrainerFn.FITTING:
         advice = "two files or more, and a --data.val_split above 0, leave some"
-        raise TrainingError(f"nothing is held out that could be measured; {advice}")
+        raise TrainingError(f"no validation files to measure; {advice}")
     share = getattr(trainer, limit)
     if isinstance(share, float) and 0 < share < 1:
         setattr(trainer, limit, max(1, int(share * len(batches) / trainer.world_size)))

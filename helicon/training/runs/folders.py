@@ -126,7 +126,7 @@ def read_config(run: Path) -> dict[str, Any]:
     try:
         text = read_regular(path, MAX_CONFIG_BYTES, links=False).decode("utf-8")
         if not text.startswith(HEADER):
-            raise TrainingError(f"{printable(path)}: not of a run of format {FORMAT}, which this version goes on with")
+            raise TrainingError(f"{printable(path)}: config of another format than {FORMAT}, the one of this version")
         if text.count("[") + text.count("{") > MAX_BRACKETS:  # nested, they take PyYAML quadratic time
             raise TrainingError(f"{printable(path)}: more than {MAX_BRACKETS:,} brackets; no config of a run")
         if (node := yaml.compose(text, yaml.SafeLoader)) is not None and _count_values(node, {}) > MAX_VALUES:

@@ -24,15 +24,15 @@ class RunConfig:
     """Options of a run: what is trained, and where it is kept.
 
     Args:
-        task: which classes are configured; presets say.
+        task: gpt, codec, audio-codec or an objective's name; presets set it.
         name: folder in --runs; else TASK-N.
         runs: folder of all runs.
         codec: preset that `helicon train` trains first.
-        next: what `helicon train` goes on with.
+        next: request for the next run, which `helicon train` writes.
         upsampler_of: run whose upsampler this is.
-        weights: those in the bundle: of the least held-out loss, or of the last step.
+        weights: weights in the bundle: of the lowest validation loss (best), or of the last step.
         samples: whether samples are made as it trains.
-        repeat: run whose learning rates are used.
+        repeat: run to repeat step by step, with its learning rates.
         plugins: files with code of one's own that it needs, which `--plugin FILE` adds to.
     """
 

@@ -93,7 +93,7 @@ IDLE_RULES = (
     IdleRule((*_MEASURING, "prepare"), _options("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
     IdleRule(_MEASURING, _options("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     IdleRule(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),
-    IdleRule(("test",), _VALIDATING, "all that is held out is looked at, or --trainer.limit_test_batches of it"),
+    IdleRule(("test",), _VALIDATING, "a test measures all validation files, or --trainer.limit_test_batches of them"),
     IdleRule(
         ("prepare",),
         ("--trainer", "--model", "--ckpt_path", "--weights_only", *_BATCHES, *USER_CLASS_OPTIONS),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from helicon.formats.nearest import unknown
+from helicon.formats.printable import printable
 from helicon.modalities.audio import AUDIO
 from helicon.modalities.base import MODALITIES, Modality, TokenizerSpec
 from helicon.modalities.image import IMAGE
@@ -58,9 +59,15 @@ def _modality_fault(modality: Modality) -> str:
         # Slots have one owner each, except that a medium may have its own `style`, which is the labels' slot, too
         if owners and not (modality.in_files and any(not owner.in_files for owner in owners)):
             return f"its slot {slot!r} is one of {MODALITIES.title(owners[0].name)}; give yours another name"
+    suffixes = modality.suffixes
+    if isinstance(suffixes, str) or not all(isinstance(suffix, str) and suffix[:1] == "." for suffix in suffixes):
+        return f"suffixes {printable(repr(suffixes), 80)}: a tuple of suffixes is needed, such as ('.mid', '.midi')"
     for name, kind in (("options", modality.options), ("fitting", modality.fitting)):
         if kind and (fault := wrong_types(kind)):
             return f"{name}: {fault}"
+        for option in fields(kind) if kind else ():
+            if option.default is MISSING and option.default_factory is MISSING:
+                return f"{name}: {option.name} needs a default"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
 
 from helicon.formats import checked
@@ -85,9 +85,18 @@ def restored(name: Any, options: Any) -> Objective:
         PluginError: a plugin's class refuses them.
     """
     kind = OBJECTIVES.get(checked.text("objective", name))
-    values = checked.fields("options of the objective", options, [option.name for option in fields(kind)])
+    names = [option.name for option in fields(kind)]
+    if OBJECTIVES.plugin_of(name) and isinstance(options, Mapping):  # which may have got options since, with defaults
+        optional = {option.name for option in fields(kind) if not _needed(option)}
+        names = [option for option in names if option in options or option not in optional]
+    values = checked.fields("options of the objective", options, names)
     with OBJECTIVES.running(name):
         return kind(**values)
+
+
+def _needed(option: Field[Any]) -> bool:
+    """Return True for a field of a dataclass without a default."""
+    return option.default is MISSING and option.default_factory is MISSING
 
 
 def configured(kind: type[Each], options: Mapping[str, Any]) -> Each:

@@ -83,6 +83,13 @@ def test_options_that_an_objective_refuses(home, body, trained, opened):
         restored("mine", {"slot_weights": None, "weight": 1.0})
 
 
+def test_an_option_that_a_plugin_has_got_since_has_its_default(home):
+    load(home, OBJECTIVE.format(decorator=DATACLASS, base="helicon.NextToken", body="weight: float = 1"))
+    assert restored("mine", {"slot_weights": None}).weight == 1
+    with pytest.raises(ValueError, match=r"^options of the objective with 'wait': slot_weights, weight is accepted$"):
+        restored("mine", {"slot_weights": None, "weight": 2.0, "wait": 3})
+
+
 MEDIUM = """
 from __future__ import annotations
 import helicon
@@ -110,6 +117,9 @@ MEDIA_REFUSED = (
     ({"slots": "{'mine': {}}"}, r"slot 'mine': tokenizers by name are needed, each a helicon\.TokenizerSpec"),
     ({"slots": "{'mine': {'a': no}}"}, r"slot 'mine': tokenizers by name"),
     ({"options": "no"}, r"options: a dataclass is needed"),
+    ({"suffixes": "'steps'"}, r"suffixes 'steps': a tuple of suffixes is needed, such as"),
+    ({"suffixes": "('mine',)"}, r"suffixes \('mine',\): a tuple of suffixes is needed"),
+    ({"field": "most: int"}, r"options: most needs a default"),
     ({"field": "file: Path | None = None"}, r"options: types that cannot be told, NameError: name 'Path'"),
 )  # fmt: skip
 RIGHT = {"slots": "{'mine': {'a': spec}}", "suffixes": "('.mine',)", "options": "Options", "field": "most: int = 3"}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from helicon.formats.notebook import html_of
+from helicon.formats.printable import printable
 from helicon.modalities.base import MODALITIES, Modality
 
 
@@ -50,6 +51,8 @@ class Item:
         path = Path(path)
         with MODALITIES.running(self.modality.name, accepted=(OSError,)):
             self.modality.write(self.media, path)
+            if not path.is_file():
+                raise MODALITIES.fault(self.modality.name, f"write gives no file {printable(path.name)}")
             return self.modality.preview(self.media, path)
 
     def _repr_html_(self) -> str:

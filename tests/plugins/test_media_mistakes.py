@@ -128,8 +128,12 @@ def test_a_bad_file_is_passed_over_as_ever(home):
     assert list(found.skipped.values()) == ["invalid literal for int() with base 10: 'x'"]
 
 
-def test_a_medium_that_is_written_amiss(home):
-    write(home, write=KEY)
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [(KEY, r"KeyError: 'k' \(line 18\)$"), ("media) if not media else (0", r"write gives no file a\.steps$")],
+)
+def test_a_medium_that_is_written_amiss(home, written, said):
+    write(home, write=written)
     item = Item(number=0, media="abc", ids=np.zeros(3, np.int64), modality=registry.get("steps"))
-    with pytest.raises(PluginError, match=rf"^{MEDIUM}KeyError: 'k' \(line 18\)$"):
+    with pytest.raises(PluginError, match=rf"^{MEDIUM}{said}"):
         item.save(home / "a.steps")

@@ -41,7 +41,7 @@ class MusicWorld(World):
     pieces: int = 300
     seconds: float = 20.0
 
-    things, making, measuring = "pieces", "composing", "on the pieces held out, and generating one of each style"
+    things, making, measuring = "pieces", "composing", "on the validation pieces, and generating one of each style"
 
     def make(self) -> None:
         write_folder(self.folder, self.pieces, self.seed)

@@ -190,7 +190,7 @@ def test_an_option_of_a_modality_of_ones_own_is_a_flag(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"--data\.grid: .*accepted are --data\.pedal"):
         resolve({"data": {"path": "x", "layouts": ["style[3] music"], "grid": 8}}).make_data()
     more = {"more": MUSIC.slots["music"]}
-    registry.register_modality(replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int)]), slots=more))
+    registry.register_modality(replace(MUSIC, name="more", options=make_dataclass("A", [("seed", int, 0)]), slots=more))
     with pytest.raises(ValueError, match=r"--data\.seed is another option already"):
         make_parser("gpt")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from helicon.modalities.lyrics import LYRICS
 from helicon.modalities.music import MUSIC
 from helicon.modalities.text import TEXT
 from helicon.plugins.plugin import Plugin
-from helicon.plugins.registry import Registry, wrong_types
+from helicon.plugins.registry import Registry, required_options, wrong_types
 from helicon.tokenizers.augment import AugmentationRanges
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
@@ -65,9 +65,8 @@ def _modality_fault(modality: Modality) -> str:
     for name, kind in (("options", modality.options), ("fitting", modality.fitting)):
         if kind and (fault := wrong_types(kind)):
             return f"{name}: {fault}"
-        for option in fields(kind) if kind else ():
-            if option.default is MISSING and option.default_factory is MISSING:
-                return f"{name}: {option.name} needs a default"
+        if kind and (required := required_options(kind)):
+            return f"{name}: {required[0]} needs a default"
     return ""
 
 

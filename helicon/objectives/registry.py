@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from helicon.formats import checked
@@ -11,7 +11,7 @@ from helicon.objectives.base import Objective
 from helicon.objectives.classify import Classify
 from helicon.objectives.next_token import NextToken
 from helicon.plugins.plugin import Plugin, PluginError
-from helicon.plugins.registry import Registry, wrong_types
+from helicon.plugins.registry import Registry, required_options, wrong_types
 
 Kind = TypeVar("Kind", bound=type[Objective])
 Each = TypeVar("Each", bound=Objective)
@@ -87,16 +87,10 @@ def restored(name: Any, options: Any) -> Objective:
     kind = OBJECTIVES.get(checked.text("objective", name))
     names = [option.name for option in fields(kind)]
     if OBJECTIVES.plugin_of(name) and isinstance(options, Mapping):  # which may have got options since, with defaults
-        optional = {option.name for option in fields(kind) if not _needed(option)}
-        names = [option for option in names if option in options or option not in optional]
+        names = [option for option in names if option in options or option in required_options(kind)]
     values = checked.fields("options of the objective", options, names)
     with OBJECTIVES.running(name):
         return kind(**values)
-
-
-def _needed(option: Field[Any]) -> bool:
-    """Return True for a field of a dataclass without a default."""
-    return option.default is MISSING and option.default_factory is MISSING
 
 
 def configured(kind: type[Each], options: Mapping[str, Any]) -> Each:

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import FrameType
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -169,6 +169,11 @@ def wrong_types(kind: type[Any]) -> str:
     except Exception as error:  # whatever somebody's annotations come upon
         return f"types that cannot be told, {in_one_line(error)}; what is imported for type checkers alone is not there"
     return ""
+
+
+def required_options(kind: type[Any]) -> list[str]:
+    """Return the names of a dataclass's fields that have no default."""
+    return [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
 
 
 def _is_ours(error: Exception) -> bool:

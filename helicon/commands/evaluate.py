@@ -11,7 +11,7 @@ from typing import Any
 from helicon.evaluation.losses import LayoutLoss
 from helicon.evaluation.measure import check_options
 from helicon.evaluation.measure import evaluate as measure
-from helicon.formats.printable import MAX_QUOTED, print_text, printable
+from helicon.formats.printable import print_text
 from helicon.formats.quantities import quantity
 from helicon.generation.runtime import RuntimeConfig, choose_device, naming_model
 
@@ -30,12 +30,7 @@ def evaluate(args: Namespace) -> int:
         named = {"model": args.model, "model_hash": bundle.hash(), "data": args.path, "validation": args.validation}
         print_text(json.dumps({**named, **evaluation.as_json()}, indent=1, sort_keys=True))
         return 0
-    prepared = evaluation.prepared
-    print_text(f"files      {prepared.files} read, {len(prepared.skipped)} skipped")
-    for name, reason in prepared.skipped.items():
-        print_text(f"  skipped  {printable(name)}: {printable(reason, MAX_QUOTED)}")
-    if prepared.repaired:
-        print_text("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(prepared.repaired.items())))
+    print_text("\n".join(evaluation.prepared.reading()))
     print_text("\n".join(line for loss in evaluation.losses for line in table(loss)))
     for lines in evaluation.tables:
         print_text("\n".join(lines))

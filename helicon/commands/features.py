@@ -9,7 +9,7 @@ from pathlib import Path
 from helicon.bundle.storage import load_bundle
 from helicon.cli.errors import CommandError
 from helicon.evaluation.features import folder_features
-from helicon.formats.printable import MAX_QUOTED, print_text, printable
+from helicon.formats.printable import print_text
 from helicon.generation.runtime import choose_device, naming_model
 
 
@@ -24,11 +24,10 @@ def features(args: Namespace) -> int:
     with naming_model(args.model):
         result = folder_features(bundle, Path(args.path), layers, to=args.to, manifest=manifest, batch=args.batch)
     result.save(out)
-    for name, reason in result.skipped.items():
-        print_text(f"skipped    {printable(name)}: {printable(reason, MAX_QUOTED)}", sys.stderr)
+    print_text("\n".join(result.reading), sys.stderr)
     labels = len(set(filter(None, result.labels)))
     print_text(
-        f"layout     {result.layout}\nfiles      {len(result.names):,} pieces, {labels} labels\n"
+        f"layout     {result.layout}\npieces     {len(result.names):,}, {labels} labels\n"
         f"wrote      {out}: {bundle.gpt.config.width} numbers each of layer {', '.join(map(str, result.layers))}",
         sys.stderr,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helicon.data.passed import MAX_NAMED, count
 from helicon.data.shards import Member
 from helicon.formats.printable import printable
 from helicon.modalities.base import Modality
@@ -53,11 +55,31 @@ class Entry:
 
 @dataclass
 class FolderScan:
-    """Entries in order, skipped file -> reason, and lines for the report."""
+    """Result of a search.
+
+    Attributes:
+        entries: in order.
+        skipped: file -> reason, of the first MAX_NAMED.
+        notes: lines for the report.
+        passed: kind of what else was passed over -> count.
+    """
 
     entries: list[Entry]
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+
+    def skip(self, file: object, reason: str) -> None:
+        """Skip a file.
+
+        Args:
+            file: path, or `Member` of a shard.
+            reason: in a few words.
+        """
+        if len(self.skipped) < MAX_NAMED:
+            self.skipped[printable(str(file))] = reason
+        else:
+            count(self.passed, f"more skipped ({reason})")
 
 
 def stamp(file: File) -> list[Any]:
@@ -88,11 +110,15 @@ def accepted(file: File, modalities: Sequence[Modality]) -> Modality | None:
     Returns:
         The first `Modality` that reads files of this suffix, or None.
     """
-    return next((m for m in modalities if file.suffix.lower() in m.suffixes), None)
+    return next((m for m in modalities if m.accepted_suffix(file.name)), None)
 
 
 def matched(
-    name: str, label: str | None, files: Iterable[File], modalities: Sequence[Modality], skipped: dict[str, str]
+    name: str,
+    label: str | None,
+    files: Iterable[File],
+    modalities: Sequence[Modality],
+    skip: Callable[[File, str], None],
 ) -> Entry | None:
     """Combine the files of one stem into an entry.
 
@@ -101,7 +127,7 @@ def matched(
         label: of the entry.
         files: paths, or `Member`s of a shard, of the stem.
         modalities: each a `Modality`, all of which are needed.
-        skipped: receives file name -> reason for those that are left over.
+        skip: called with each file that is left over, and the reason.
 
     Returns:
         An `Entry`, with the file of the first accepted suffix of each modality; None where a modality has no file.
@@ -114,14 +140,17 @@ def matched(
     missing = [m.name for m in modalities if m.name not in candidates]
     if missing:
         reason = f"no {' or '.join(missing)} file of the same stem"
-        skipped.update({printable(str(file)): reason for group in candidates.values() for file in group})
+        for file in (file for group in candidates.values() for file in group):
+            skip(file, reason)
         return None
     for modality in modalities:
         first, *others = candidates[modality.name] = sorted(candidates[modality.name], key=_rank(modality))
-        skipped.update({printable(str(file)): f"the {first.suffix} file of the same stem is used" for file in others})
+        for file in others:
+            skip(file, f"the {modality.accepted_suffix(first.name)} file of the same stem is used")
     return Entry(name=name, files={m: group[0] for m, group in candidates.items()}, label=label)
 
 
 def _rank(modality: Modality) -> Callable[[File], tuple[int, int, str]]:
     """Sort key: by suffix, then by fewer dots: of `a.png` and `a.mask.png` in a shard, the picture is `a.png`."""
-    return lambda file: (modality.suffixes.index(file.suffix.lower()), file.name.count("."), str(file))
+    order = modality.suffixes.index
+    return lambda file: (order(modality.accepted_suffix(file.name)), file.name.count("."), str(file))

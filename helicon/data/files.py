@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
-from helicon.data.entries import DataError, FolderScan, accepted, matched
+from helicon.data.entries import DataError, Entry, FolderScan, accepted, matched
 from helicon.data.folders import NOT_REGULAR, Walk, walk
 from helicon.data.manifest import scan_manifest
+from helicon.data.passed import count, kind_unread, passed_over
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.modalities.base import Modality
+
+MAX_EMPTY = 100  # empty files of a folder that are named; more are counted, without an example for each
 
 
 def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> FolderScan:
@@ -38,39 +42,64 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
     if not result.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
         pairs = " as pairs of equal stem, or named by --manifest" if len(modalities) > 1 and not manifest else ""
-        passed = [
-            f"; passed over: {printable(name, MAX_QUOTED)}: {printable(reason, MAX_QUOTED)}"
+        first = [
+            f"passed over: {printable(name, MAX_QUOTED)}: {printable(reason, MAX_QUOTED)}"
             for name, reason in result.skipped.items()
         ][:1]
-        raise DataError(
-            f"{manifest or root}: no files to train on{pairs}; accepted suffixes are {suffixes}{''.join(passed)}"
-        )
+        message = f"{manifest or root}: no files to train on{pairs}; accepted suffixes are {suffixes}"
+        raise DataError("; ".join([message, *first, *filter(None, [passed_over(result.passed)])]))
     result.entries.sort(key=lambda entry: entry.name)
+    result.notes += filter(None, [_alike(result.entries)])
     return result
 
 
 def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
     is_folder = root.is_dir()
     base = root if is_folder else root.parent
-    inside = walk(root) if is_folder else Walk([(root.name,)] if root.is_file() else [])
-    result, groups = FolderScan([], inside.skipped), {}
+    result, groups = FolderScan([]), {}
+    empty: list[tuple[str, ...]] = []  # the first, as path parts
+    n_empty = 0
+
+    def take(entry: os.DirEntry[str]) -> bool:
+        nonlocal n_empty
+        if entry.name.lower().endswith((SUFFIX, *COMPRESSED_SUFFIXES)):
+            return True
+        if not any(modality.accepted_suffix(entry.name) for modality in modalities):
+            if kind := kind_unread(entry.name, modalities):
+                count(result.passed, kind)
+            return False
+        if entry.stat().st_size:
+            return True
+        n_empty += 1
+        if n_empty <= MAX_EMPTY:
+            empty.append(Path(entry.path).relative_to(root).parts)
+        return False
+
+    inside = walk(root, take) if is_folder else Walk([(root.name,)] if root.is_file() else [])
+    if n_empty > MAX_EMPTY:
+        count(result.passed, "empty files", n_empty)
+    else:  # their readers say what is wrong with them
+        inside.files = sorted([*inside.files, *empty])
+    for name, reason in inside.skipped.items():
+        result.skip(name, reason)
+    result.passed += inside.passed
     if not is_folder and not inside.files:
-        result.skipped[printable(str(root))] = NOT_REGULAR
+        result.skip(root, NOT_REGULAR)
     if inside.links:
         result.notes.append(f"links      {inside.links:,} in {printable(root, MAX_QUOTED)} followed")
     for parts in inside.files:
         relative, name = Path(*parts), parts[-1].lower()
         path = base / relative
         if name.endswith(COMPRESSED_SUFFIXES):
-            result.skipped[printable(str(path))] = COMPRESSED
+            result.skip(path, COMPRESSED)
         elif name.endswith(SUFFIX):
             _scan_shard(path, relative, modalities, result)
-        elif accepted(path, modalities):
+        elif modality := accepted(path, modalities):
             # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
-            stem = relative.with_suffix("") if len(modalities) > 1 else relative
-            groups.setdefault(stem, []).append(path)
+            stem = relative.with_name(relative.name[: -len(modality.accepted_suffix(name))])
+            groups.setdefault(stem if len(modalities) > 1 else relative, []).append(path)
     for stem, files in groups.items():
-        entry = matched(stem.as_posix(), _label(stem), files, modalities, result.skipped)
+        entry = matched(stem.as_posix(), _label(stem), files, modalities, result.skip)
         result.entries += [entry] if entry else []
     return result
 
@@ -78,15 +107,38 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
 def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], result: FolderScan) -> None:
     """Add the samples of a shard. Their names begin with the shard's name, which gives no label."""
     members, faults = read_shard(shard)
-    result.skipped.update(faults)
+    for name, reason in faults.items():
+        result.skip(name, reason)
     groups: dict[str, list[Member]] = {}
     for member in members:
         if accepted(member, modalities):
             groups.setdefault(member.key, []).append(member)
+        elif kind := kind_unread(member.name, modalities):
+            count(result.passed, f"{kind} in shards")
     for key, files in groups.items():
         label = _label(PurePosixPath(relative.parent.as_posix()) / key)
-        entry = matched(f"{relative.with_suffix('').as_posix()}/{key}", label, files, modalities, result.skipped)
+        entry = matched(f"{relative.with_suffix('').as_posix()}/{key}", label, files, modalities, result.skip)
         result.entries += [entry] if entry else []
+
+
+def _alike(entries: Sequence[Entry]) -> str:
+    """Describe names, of files or folders, that differ only in case: on other systems they are one."""
+    names = {name for entry in entries for name in _with_folders(entry.name)}
+    if len({hash(name.casefold()) for name in names}) == len(names):  # a quarter of the memory of what follows
+        return ""
+    spelled: dict[str, str] = {}
+    alike = [(first, name) for name in sorted(names) if (first := spelled.setdefault(name.casefold(), name)) != name]
+    if not alike:
+        return ""
+    first, second = (printable(name, MAX_QUOTED) for name in alike[0])
+    return f"names      {len(alike):,} that differ only in case from another, such as {first} and {second}"
+
+
+def _with_folders(name: str) -> Iterator[str]:
+    """Yield a name and those of the folders that it is in."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
 
 
 def _label(path: PurePath) -> str | None:

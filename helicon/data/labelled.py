@@ -32,19 +32,19 @@ def with_labels(scan: FolderScan, labels: Sequence[str], path: str) -> FolderSca
     Raises:
         DataError: no entry is left.
     """
-    kept, skipped = [], dict(scan.skipped)
+    result = FolderScan([], dict(scan.skipped), scan.notes, scan.passed.copy())
     for entry in scan.entries:
         if entry.label is not None and (not labels or entry.label in labels):
-            kept.append(entry)
+            result.entries.append(entry)
             continue
         other = (
             "no label" if entry.label is None else f"label {printable(entry.label, MAX_QUOTED)}, which the run has not"
         )
-        skipped[printable(str(next(iter(entry.files.values()))))] = other
-    if not kept:
+        result.skip(next(iter(entry.files.values())), other)
+    if not result.entries:
         accepted = f"the run has {printable(', '.join(labels), MAX_QUOTED)}" if labels else ACCEPTED
         raise DataError(f"{path}: no labels{' that the run has' if labels else ''}; {accepted}")
-    return FolderScan(kept, skipped, scan.notes)
+    return result
 
 
 def without_style(layouts: Sequence[Layout], labels: Iterable[Iterable[str | None]]) -> str | None:

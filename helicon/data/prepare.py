@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import and_
 
 from helicon.data.build import build
 from helicon.data.cache import cache_key, holds, load_cache
@@ -54,18 +56,20 @@ def prepare(
         source, pretrained = replace(source, grow=False), dict(kept)
         folder = folder.with_name(cache_key(source, scans, pretrained))
     notes = list(dict.fromkeys(line for scanned in scans for line in scanned.notes))
+    # A file that some layout reads is not passed over
+    passed = reduce(and_, (scanned.passed for scanned in scans))
     labels = [[entry.label for entry in scanned.entries] for scanned in scans]
     if source.labels is None and (missing := without_style(layouts, labels)):
         notes.append(f"labels     {missing}")
     try:
-        prepared = replace(load_cache(folder, pretrained), notes=notes)
+        prepared = replace(load_cache(folder, pretrained), notes=notes, passed=passed)
         log(f"cache      {folder}")
         return prepared
     except CorpusError as fault:
         if folder.exists():
             log(f"cache      {fault}: built again")
     with safe_path(), Workers(processes) as workers:
-        return replace(build(source, layouts, scans, pretrained, folder, workers), notes=notes)
+        return replace(build(source, layouts, scans, pretrained, folder, workers), notes=notes, passed=passed)
 
 
 def _check_pairs(source: DataSource, scanned: FolderScan) -> None:

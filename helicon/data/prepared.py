@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from helicon.data.corpus import Corpus
+from helicon.data.passed import passed_over
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.quantities import quantity
+from helicon.formats.read_report import repaired
 from helicon.tokenizers.base import Tokenizer
+
+MAX_LISTED = 20  # skipped files in a report for people
 
 
 @dataclass(kw_only=True)
@@ -22,6 +27,7 @@ class Prepared:
         skipped: file -> reason.
         repaired: event -> count, over all files read.
         notes: lines for the report.
+        passed: kind of files that were passed over, unread -> count.
     """
 
     tokenizers: dict[str, Tokenizer]
@@ -31,17 +37,21 @@ class Prepared:
     skipped: dict[str, str]
     repaired: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    passed: Mapping[str, int] = field(default_factory=dict)
 
-    def summary(self) -> str:
-        """Return the report as lines of text: files read and skipped with reasons, repairs, tokens of both parts."""
+    def reading(self) -> list[str]:
+        """Return the lines of the report on reading: files read, skipped and passed over, notes, repairs."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
         lines += [
-            f"  skipped  {printable(name, MAX_QUOTED)}: {reason}" for name, reason in list(self.skipped.items())[:20]
+            f"  skipped  {printable(name, MAX_QUOTED)}: {printable(reason, MAX_QUOTED)}"
+            for name, reason in list(self.skipped.items())[:MAX_LISTED]
         ]
-        lines += [f"  ... and {len(self.skipped) - 20} more"] if len(self.skipped) > 20 else []
-        lines += self.notes
-        if self.repaired:
-            lines.append("repaired   " + ", ".join(f"{n:,} {what}" for what, n in sorted(self.repaired.items())))
+        lines += [f"  ... and {len(self.skipped) - MAX_LISTED} more"] if len(self.skipped) > MAX_LISTED else []
+        return [*lines, *filter(None, [passed_over(self.passed), *self.notes, repaired(self.repaired)])]
+
+    def summary(self) -> str:
+        """Return the report as lines of text: those on reading, and the tokens of both parts."""
+        lines = self.reading()
         for corpus in self.corpora:
             train, val = corpus.tokens(val=False), corpus.tokens(val=True)
             pieces = f"{len(corpus.select(True)):,} of {quantity(len(corpus), 'piece')}"

@@ -6,7 +6,7 @@ Shapes: N examples, B sequences, T tokens, C width.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -111,6 +111,7 @@ class Features:
         layers: index of a layer -> float32 [N, C], C the model's width.
         layout: layout of the files; features are of its target slot.
         skipped: file that was left out -> reason.
+        reading: lines of the report on reading, for people.
     """
 
     names: list[str]
@@ -118,6 +119,7 @@ class Features:
     layers: dict[int, np.ndarray]
     layout: Layout
     skipped: dict[str, str]
+    reading: Sequence[str] = ()
 
     def _repr_html_(self) -> str:
         """Show the number of labels, and the shape of each layer's features."""
@@ -178,4 +180,5 @@ def folder_features(
     return Features(
         names=list(corpus.names), labels=[label or "" for label in corpus.labels], layout=layout,
         layers=layer_features(bundle, corpus, layout, chosen, batch), skipped=prepared.skipped,
+        reading=prepared.reading(),
     )  # fmt: skip

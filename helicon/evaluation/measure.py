@@ -68,12 +68,13 @@ class Evaluation:
         """Return all figures, as `helicon eval --json` prints them.
 
         Returns:
-            dict: `files` (number read), `skipped` (file -> reason), `repaired` (event -> count), `layouts` (layout ->
-            `LayoutLoss.as_json()`), and where there are some `objective` (layout -> report) and `controllability` (of
-            `measure_controllability`).
+            dict: `files` (number read), `skipped` (file -> reason), `passed_over` (kind of file -> count), `repaired`
+            (event -> count), `layouts` (layout -> `LayoutLoss.as_json()`), and where there are some `objective` (layout
+            -> report) and `controllability` (of `measure_controllability`).
         """
         figures: dict[str, Any] = {
-            "files": self.prepared.files, "skipped": self.prepared.skipped, "repaired": self.prepared.repaired,
+            "files": self.prepared.files, "skipped": self.prepared.skipped,
+            "passed_over": dict(self.prepared.passed), "repaired": self.prepared.repaired,
             "layouts": {loss.layout: loss.as_json() for loss in self.losses},
         }  # fmt: skip
         figures |= {"objective": self.objective} if self.objective else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -29,3 +30,9 @@ class ReadReport:
 
     def __str__(self) -> str:
         return ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items())) or "nothing lost"
+
+
+def repaired(counts: Mapping[str, int]) -> str:
+    """Format counts of events (name -> count) as the line `repaired   3 ..., 1 ...` of a report; empty for none."""
+    counted = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items()))
+    return f"repaired   {counted}" if counted else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ class Modality:
         sheet: `sheet(media, path)` writes a PNG that shows many media, and returns its path, None if nothing was shown.
         max_bytes: greatest accepted file size.
         raw: name of the tokenizer that takes media without loss, which codecs learn from.
+        remedies: suffix of files of the medium that are not read -> what to do, such as `pip install av`.
     """
 
     name: str
@@ -156,6 +157,11 @@ class Modality:
     sheet: Callable[[Sequence[Any], Path], Path | None] = _no_sheet
     max_bytes: int = 1 << 30
     raw: str | None = None
+    remedies: Mapping[str, str] = field(default_factory=dict)
+
+    def accepted_suffix(self, name: str) -> str:
+        """Return the suffix of a file name (or path) by which it is of this medium, such as `.mid.gz`; else ''."""
+        return next((ending for ending in endings(name) if ending in self.suffixes), "")
 
     def read(
         self, path: Path, label: str | None = None, options: Mapping[str, Any] | None = None
@@ -231,6 +237,25 @@ class Modality:
 
 
 MODALITIES: Registry[Modality] = Registry("modality")
+
+
+def endings(name: str) -> list[str]:
+    """List what a file name (or path) may be known by, lower case: `.mid.gz` and `.gz`, or `.mid`, or nothing."""
+    _, *parts = name.replace("\\", "/").rpartition("/")[2].lower().rsplit(".", 2)
+    return [f".{'.'.join(parts[start:])}" for start in range(len(parts))]
+
+
+def remedy(name: str, modalities: Iterable[Modality]) -> str:
+    """Find what to do about a file that no modality reads.
+
+    Args:
+        name: of the file, or its path.
+        modalities: of which its suffix may be.
+
+    Returns:
+        A few words, such as `pip install av`; empty for none.
+    """
+    return next((m.remedies[ending] for m in modalities for ending in endings(name) if ending in m.remedies), "")
 
 
 def with_label(media: Any, label: str) -> Any:

@@ -92,7 +92,6 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     data.prepare_data()
     prepared: Prepared = data.prepared
     check_labels(request, data.layouts, [corpus.labels for corpus in prepared.corpora])
-    log(prepared.summary())
 
     machine = machine_of(config)
     vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in prepared.tokenizers.values())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from helicon.formats.progress import log
-
 Callback = pl.Callback  # for rooms outside training/, which do not import Lightning
 
 
@@ -16,7 +14,7 @@ class HeliconTrainer(pl.Trainer):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, ckpt_path: str | None = None,
         weights_only: bool | None = None,
     ) -> None:  # fmt: skip
-        """Fit the tokenizers, build the token cache and log a summary of the data.
+        """Fit the tokenizers and build the token cache; the data module logs a summary of it.
 
         Args:
             model: unused; all commands of the Trainer have these parameters.
@@ -25,4 +23,3 @@ class HeliconTrainer(pl.Trainer):
             weights_only: unused.
         """
         datamodule.prepare_data()
-        log(datamodule.prepared.summary())  # type: ignore[attr-defined]

@@ -130,7 +130,8 @@ def test_features_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["features", str(tmp_path / "model"), str(folder), "--layer", "all", "-o", str(out)]) == 0
     said = capsys.readouterr().err
     assert "broken.png" in said
-    assert "layout     image[4x4]\nfiles      6 pieces, 2 labels" in said
+    assert "files      6 read, 1 skipped" in said
+    assert "layout     image[4x4]\npieces     6, 2 labels" in said
     with np.load(out, allow_pickle=False) as found:
         assert found["layer"].tolist() == [0, 1, 2]
         assert found["features_2"].shape == (6, 16)

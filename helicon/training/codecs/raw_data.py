@@ -73,8 +73,10 @@ class RawData(pl.LightningDataModule):
         return self.prepared.corpora[0]
 
     def prepare_data(self) -> None:
-        """Read the files into the cache; Lightning calls this on one process."""
-        self.prepared = self.prepared or prepare(self.source, log=log)
+        """Read the files into the cache, and log what was read; Lightning calls this on one process."""
+        if self.prepared is None:
+            self.prepared = prepare(self.source, log=log)
+            log(self.prepared.summary())
 
     def setup(self, stage: str) -> None:
         """Open the cache, built by `prepare_data`, whatever the stage (`fit`, `validate` ...).

@@ -134,9 +134,9 @@ class SequenceData(pl.LightningDataModule):
         return self.prepared.corpora
 
     def prepare_data(self) -> None:
-        """Fit the tokenizers and build the token cache, on rank 0 alone."""
+        """Fit the tokenizers and build the token cache, on rank 0 alone, and log what was read."""
         if self.prepared is None:
-            self._prepare(log)
+            log(self._prepare(log).summary())
 
     def setup(self, stage: str) -> None:
         """Open the cache and make the sequencer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,15 @@ from helicon.training.processes import is_first
 from helicon.training.runs.checkpoints import latest_checkpoint
 from helicon.training.runs.folders import CONFIG, check_regular_files, choose_run, folder_options, read_config
 from helicon.training.runs.record import read_record
-from helicon.training.runs.trust import check_config, check_data, check_next, check_plain, check_plugins, check_start
+from helicon.training.runs.trust import (
+    PATH_OPTIONS,
+    check_config,
+    check_data,
+    check_next,
+    check_plain,
+    check_plugins,
+    check_start,
+)
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.request import check_minutes
 from helicon.training.stopping import Interrupted
@@ -59,7 +67,30 @@ def resumed_config(
     for fault in faults:
         log(f"{fault}; going on from {checkpoint}")
     longer = {} if minutes is None else {"trainer": {"max_time": max_time(minutes)}}
+    config = on_same_files(config, typed.get("data") or {})
     return merge(config, folder_options(run), {"ckpt_path": str(checkpoint)}, typed, longer)
+
+
+def on_same_files(config: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config whose next stages train on the files that are typed beside `--resume`, such as moved ones.
+
+    Args:
+        config: of a run, or request of a stage, a nested dict that was checked.
+        data: typed options of the group `data`.
+
+    Returns:
+        A new config.
+    """
+    if not config.get("next"):
+        return config
+    files = {name: data[name] for name in PATH_OPTIONS if name in data}
+    stage = on_same_files(config["next"], data)
+    stage = {**stage, **{name: path for name, path in files.items() if name in stage}}
+    if overrides := stage.get("overrides"):
+        theirs = overrides.get("data") or {}
+        known = {name: path for name, path in files.items() if name in theirs}
+        stage["overrides"] = merge(overrides, {"data": known} if known else {})
+    return {**config, "next": stage}
 
 
 def repeated_config(

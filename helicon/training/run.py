@@ -53,6 +53,7 @@ from helicon.training.runs.metrics import MetricsLogger
 from helicon.training.runs.record import read_record
 from helicon.training.settings.idle_options import settled_option
 from helicon.training.settings.lightning_options import unknown_precision
+from helicon.training.settings.places import BEGUN_IN, way_back
 from helicon.training.settings.user_classes import import_typed, user_class_options
 from helicon.training.settings.words import resolve_configs, typed_options
 from helicon.training.stopping import StopOnSignal, StopSiblingRanks
@@ -139,7 +140,8 @@ class HeliconCLI(LightningCLI):
         """Resolve `last` and `best`: in the run whose config is typed, else in that of --runs and --name."""
         if named not in CHECKPOINT_WORDS:
             return named
-        typed = [Path(str(path)).parent for path in self.chosen("config") or () if Path(str(path)).name == CONFIG]
+        configs = [Path(value) for name, value in self.typed if name == "--config"]
+        typed = [config.parent for config in configs if config.name == CONFIG]
         name = self.chosen("name")
         runs = [*reversed(typed), *([Path(self.chosen("runs")) / name] if name else [])]
         return str(named_checkpoint(named, runs))
@@ -172,7 +174,7 @@ class HeliconCLI(LightningCLI):
     def _record(self, settings: Config) -> str:
         """Return the text of the run's config.yaml, with the plugins of the module, known once the data are there."""
         plugins = dict.fromkeys([*settings["plugins"], *map(str, self.model.plugins())])
-        return run_text({**settings, "plugins": list(plugins)})
+        return run_text({**settings, "plugins": list(plugins), BEGUN_IN: way_back(self.run_folder)})
 
     def _default_name(self) -> str:
         raw = tasks()[self.task].data_class

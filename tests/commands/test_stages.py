@@ -104,8 +104,10 @@ def test_a_codec_that_was_stopped_goes_on_and_the_model_follows(tmp_path, monkey
     assert main(["train", "text-to-image", "pictures", "--name", "text-to-image-1", *OPTIONS]) == 1
     assert "has something in it; choose another --name" in capsys.readouterr().err
 
-    assert main(["train", "--resume", "runs/text-to-image-1-codec"]) == 0
-    assert "next stage helicon train text-to-image pictures" in capsys.readouterr().err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "--resume", "../runs/text-to-image-1-codec"]) == 0
+    assert f"next stage helicon train text-to-image {tmp_path}/pictures" in capsys.readouterr().err
     check_model(tmp_path / "runs" / "text-to-image-1", codec)
 
 

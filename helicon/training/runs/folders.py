@@ -17,6 +17,7 @@ from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.printable import printable
 from helicon.formats.temporary import clear_abandoned
 from helicon.training.errors import TrainingError
+from helicon.training.settings.places import found_from_here
 
 CONFIG = "config.yaml"
 FORMAT = 3  # of run folders; raised where an older version could not read a run right
@@ -114,7 +115,7 @@ def check_format(config: Path) -> None:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """Return the config of the run in a folder, as a nested dict.
+    """Return the config of the run in a folder, as a nested dict; its paths are as seen from the current folder.
 
     Raises:
         TrainingError: config.yaml is missing, damaged, of another format, too large, or repeats itself by aliases.
@@ -141,7 +142,10 @@ def read_config(run: Path) -> dict[str, Any]:
         raise TrainingError(f"{printable(path)}: no config of a run")
     if not _fits_64_bits(config):  # Python refuses to print huge integers, which YAML can have in hexadecimal
         raise TrainingError(f"{printable(path)}: a whole number beyond 64 bits; no config of a run")
-    return config
+    try:
+        return found_from_here(config, run)
+    except ValueError as error:
+        raise TrainingError(f"{printable(path)}: {error}") from None
 
 
 def _fits_64_bits(value: Any) -> bool:

@@ -13,13 +13,13 @@ from typing import Any
 from helicon.formats.checked import integer, number, text
 from helicon.formats.quantities import duration, quantity
 from helicon.presets import merge
+from helicon.training.settings.places import REQUEST_PATHS
 from helicon.training.settings.sizes import check_size, shape_of, task_config
 
 MIN_MINUTES, MAX_MINUTES = 1e-6, 1e6  # 1e6 minutes are two years; as limit they mean that steps alone end a training
 MAX_STEPS = 10**12  # far above any training, and exact as a float
 MAX_LEVELS = 8  # of a codec
 MAX_SEED = (1 << 32) - 1  # NumPy's limit
-PATH_FIELDS = ("path", "runs", "init_from", "manifest", "upsampler_of")  # fields of a request that are paths
 FLAGS = {"init_from": "--from", "upsampler_of": "--for"}  # field -> flag, where it is not the field's name
 
 
@@ -127,12 +127,12 @@ class TrainRequest:
         names = [option.name for option in fields(TrainRequest)]
         if wrong := [name for name in values if name not in names] or [n for n in ("task", "path") if n not in values]:
             raise ValueError(f"not a training ({text('field', wrong[0])})")
-        for name in ("task", "size", "name", *PATH_FIELDS):
+        for name in ("task", "size", "name", *REQUEST_PATHS):
             if values.get(name) is not None:
                 text(name, values[name])
         if not isinstance(values.get("overrides", {}), Mapping):
             raise ValueError("overrides: a config is accepted")
-        values |= {name: Path(values[name]) for name in PATH_FIELDS if values.get(name) is not None}
+        values |= {name: Path(values[name]) for name in REQUEST_PATHS if values.get(name) is not None}
         following = values.pop("next", None)
         return TrainRequest(**values, next=None if following is None else TrainRequest.from_config(following))
 

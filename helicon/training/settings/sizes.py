@@ -15,7 +15,8 @@ from helicon.formats.quantities import duration
 from helicon.gpt.numbers import has_bf16
 from helicon.modalities import registry
 from helicon.objectives.registry import OBJECTIVES
-from helicon.presets import preset, preset_names, without
+from helicon.presets import config_path, preset, preset_names, without
+from helicon.training.settings.places import found_from_here
 
 # Size -> training tokens below which a model of that size overfits before it has learned anything general
 MIN_TOKENS = {"tiny": 0, "small": 30_000, "medium": 5_000_000, "large": 200_000_000}
@@ -195,7 +196,7 @@ def task_config(task: str) -> dict[str, Any]:
         ValueError: another name, or a config that does not say what is trained.
     """
     if task in preset_names() or task.endswith((".yaml", ".yml")):
-        if is_task(config := preset(task)):
+        if is_task(config := found_from_here(preset(task), config_path(task).parent)):
             return config
     elif registry.is_slot(task) or re.search(r"[\[\s;]", task):
         return {"task": "gpt", "data": {"layouts": [layout.strip() for layout in task.removesuffix(";").split(";")]}}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import yaml
 
 from helicon.presets import GROUPS, dotted, preset, preset_path
+from helicon.training.settings.places import BEGUN_IN, found_from_here
 
 
 def typed_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -65,10 +66,13 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 
 
 def _config_file(name: str) -> str:
-    """Return the file of a preset or path, `{}` for an empty one; a config in JSON stays.
+    """Return the file of a preset or path, `{}` for an empty one; a config in JSON stays, and that of a run becomes it.
 
     ValueError for a file that is no config; the parser's error would not name it.
     """
     if name.startswith("{"):
         return name
-    return str(preset_path(name)) if preset(name) else "{}"
+    config = preset(name)
+    if BEGUN_IN in config:
+        return json.dumps(found_from_here(config, preset_path(name).parent), default=str)
+    return str(preset_path(name)) if config else "{}"

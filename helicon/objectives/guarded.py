@@ -92,6 +92,8 @@ def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> 
     if not isinstance(figures, dict):
         raise fault(objective, f"its figures are {_kind(figures)}; a dict of helicon.Mean by name is needed")
     known = metrics_of(objective, network)
+    if known and not figures:
+        raise fault(objective, f"its loss gives no figure, its metrics are {', '.join(known)}; one or more are needed")
     for name, figure in figures.items():
         if name not in known:
             raise fault(objective, f"its loss gives a figure {name!r}, its metrics are {', '.join(known)}")
@@ -159,13 +161,20 @@ def val_loss_of(objective: Objective, network: Network, means: Mapping[str, floa
         Validation loss, a float; lower is better.
 
     Raises:
-        PluginError: another output, or an exception.
+        PluginError: another output, or an exception, also where it asks for a figure that `loss` did not give.
     """
     with _running(objective):
-        loss = objective.val_loss(network, means)
+        loss = objective.val_loss(network, _Means(means))
     if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and not loss.dim()):
         raise fault(objective, f"val_loss gives {_kind(loss)}; a number is needed")
     return float(loss)
+
+
+class _Means(dict[str, float]):
+    """Means by name, whose KeyError says which there are."""
+
+    def __missing__(self, name: object) -> float:
+        raise KeyError(f"no figure {name!r} in the validation; its loss gave {', '.join(self) or 'none'}")
 
 
 def report_of(objective: Objective, network: Network, batches: Iterable[Batch]) -> dict[str, Any]:

@@ -145,6 +145,9 @@ def test_an_objective_of_a_plugin(home, capsys):
     assert main(["generate", "runs/run", "--tokens=4", "--plugin", plugin]) == 0
 
 
+NAN = "{'text': helicon.Mean(loss.detach() * float('nan'), 1)"
+
+
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
@@ -154,6 +157,11 @@ def test_an_objective_of_a_plugin(home, capsys):
             r"objective 'wrong' \(.*wrong\.py, line 2\): its loss is nan at step 0, batch 0: .* A look at .*wrong\.py ",
         ),
         ("figures['x']", r"objective 'wrong' \(.*wrong\.py, line 2\): KeyError: 'x' \(line 7\)$"),
+        (f"loss, {NAN}}} #", r"wrong\.py, line 2\): its metric 'text' is nan at step 0, batch 0: "),
+        (
+            f"loss, figures if network.training else {NAN}}} #",
+            r"wrong\.py, line 2\): its metric 'text' of the validation is nan at step \d: ",
+        ),
     ],
 )
 def test_an_objective_that_gives_nonsense(home, capsys, loss, said):

@@ -54,6 +54,7 @@ CASES = [
     (ONE, LOSS + "loss.detach(), figures", r"its loss has no gradient"),
     (ONE, LOSS + "loss, None", r"its figures are NoneType; a dict"),
     (ONE, LOSS + "loss, {'other': figures['text']}", r"its loss gives a figure 'other', its metrics are text"),
+    (ONE, LOSS + "loss, {}", r"its loss gives no figure, its metrics are text; one or more are needed"),
     (ONE, LOSS + "loss, {'text': 3.0}", rf"its figure 'text' is float; {NO_MEAN}"),
     (ONE, LOSS + "loss, {'text': (loss, 1, 2)}", rf"its figure 'text' is tuple; {NO_MEAN}"),
     (
@@ -62,7 +63,10 @@ CASES = [
     ),
     ("metrics(self, network)", "return network.x", r"AttributeError: .*'x' \(line 10\)$"),
     ("metrics(self, network)", "return 'text'", r"metrics gives str; a list of names"),
-    ("val_loss(self, network, means)", "return means['none']", r"KeyError: 'none' \(line 10\)$"),
+    (
+        "val_loss(self, network, means)", "return means['none']",
+        r"KeyError: .no figure 'none' in the validation; its loss gave text. \(line 10\)$",
+    ),
     ("val_loss(self, network, means)", "return None", r"val_loss gives NoneType; a number"),
     ("report(self, network, batches)", "return {}['k']", r"KeyError: 'k' \(line 10\)$"),
     ("report(self, network, batches)", "return [1]", r"report gives list; a dict"),

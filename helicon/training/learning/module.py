@@ -138,23 +138,26 @@ class GPTModule(RunModule):
             Loss of this rank, a scalar tensor.
 
         Raises:
-            TrainingError: the loss is not finite on some rank.
+            TrainingError: the loss or a metric is not finite on some rank.
         """
         loss, metrics = self._loss(batch)
         # Summed over ranks, so that all log the same and all stop if one has to
         pairs = [(loss.detach(), 1), *metrics.values()]
         sums = torch.stack([torch.stack([total.to(loss), loss.new_tensor(number)]) for total, number in pairs])
         sums = self.trainer.strategy.reduce(sums, reduce_op="sum") if self.trainer.world_size > 1 else sums
-        self.stop_unless_finite(self._loss_title, sums[:, 0].sum(), batch_idx)
+        finite = sums[:, 0].isfinite()
+        if not finite.all():  # asked once, as each question synchronises with the GPU
+            index = int(finite.int().argmin())
+            title = self._title(["loss", *(f"metric {name!r}" for name in metrics)][index])
+            self.stop_unless_finite(title, sums[index, 0], batch_idx)
         for name, (total, count) in zip(metrics, sums[1:]):
             self.log(f"train/{name}", total / count.clamp(min=1), batch_size=1)
         return loss
 
-    @property
-    def _loss_title(self) -> str:
-        """Name of the loss in messages, with the objective's file and line if it comes from a plugin."""
+    def _title(self, what: str) -> str:
+        """Name the loss or a metric in messages, with the objective's file and line if it comes from a plugin."""
         plugin = plugin_of(self.objective)
-        return f"{OBJECTIVES.title(name_of(self.objective))}: its loss" if plugin else "loss"
+        return f"{OBJECTIVES.title(name_of(self.objective))}: its {what}" if plugin else what
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Mean]]:
         assert self.network is not None
@@ -193,6 +196,10 @@ class GPTModule(RunModule):
         means = {name: total / count for name, (total, count) in sums.items() if count}
         for name, mean in means.items():
             self.log(f"val/{name}", mean, rank_zero_only=True)
+            if self.trainer.state.fn == "fit" and plugin_of(
+                self.objective
+            ):  # which need not be a part of the validation loss
+                self.stop_unless_finite(self._title(f"metric {name!r} of the validation"), torch.tensor(mean))
         if means:
             self.log("val/loss", val_loss_of(self.objective, self.network, means), rank_zero_only=True)
 

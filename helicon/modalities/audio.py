@@ -179,6 +179,7 @@ AUDIO = Modality(
     trim=Sound.cut,
     augmentation=SoundRanges,
     raw="pcm",
+    media={"audio": Sound, "above": Sound},
     slots={
         "audio": {
             "mulaw": TokenizerSpec(make=MulawTokenizer, from_state=MulawTokenizer.from_state, needs_fit=False),

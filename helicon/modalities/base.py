@@ -114,6 +114,7 @@ class Modality:
             ValueError of one line without the path. With `options` it is called as `read_file(path, options)`.
         write: `write(media, path)` writes a file atomically.
         slots: slot -> tokenizer name -> spec; the first tokenizer is the default.
+        media: slot -> class of the media that its tokenizers decode to, such as `str`; unchecked where none is named.
         options: dataclass of how files are read, such as the size of pictures. Its fields have defaults, are validated
             in `__post_init__` and described under `Args:`; each is a flag, `--data.NAME`. A model stores their values.
         fitting: dataclass of the same form, with parameters of `TokenizerSpec.make`.
@@ -142,6 +143,7 @@ class Modality:
     read_file: Callable[..., tuple[Any, ReadReport]]
     write: Callable[[Any, Path], None]
     slots: Mapping[str, Mapping[str, TokenizerSpec]]
+    media: Mapping[str, type[Any]] = field(default_factory=dict)
     options: type[Any] | None = None
     fitting: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview

@@ -5,14 +5,16 @@ Exceptions, and outputs of a wrong type or range, become a PluginError that name
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from helicon.modalities.registry import registration, spec
-from helicon.modalities.trial import ids_fault, tokenizer_fault
-from helicon.plugins.errors import in_one_line
+from helicon.modalities.registry import media_class, registration, spec
+from helicon.modalities.trial import ids_fault, media_fault, tokenizer_fault
+from helicon.plugins.errors import in_one_line, speaks_for_itself
+from helicon.plugins.registry import Registry
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import decode_all, encode_all
 
@@ -37,11 +39,8 @@ def fit_tokenizer(slot: str, name: str, surveys: Sequence[Any], options: Mapping
         tokenizer = tokenizer_spec.fit(surveys, **options)
     if registry.is_own(key):
         return tokenizer
-    try:
-        with registry.running(key):
-            fault = tokenizer_fault(tokenizer, tokenizer_spec.from_state)
-    except (TypeError, AttributeError) as error:  # a method of another signature, or none
-        raise registry.fault(key, in_one_line(error)) from error
+    with _running(registry, key):
+        fault = tokenizer_fault(tokenizer, tokenizer_spec.from_state, media_class(slot))
     if fault:
         raise registry.fault(key, fault)
     return tokenizer
@@ -90,10 +89,12 @@ def encode_media(
         PluginError: a plugin's tokenizer fails, or returns other than ids of its block.
     """
     registry, key = registration(slot, name)
-    with registry.running(key):
+    with _running(registry, key):
         encodings = encode_all(tokenizer, media)
     if registry.is_own(key):
         return encodings
+    if len(encodings) != len(media):
+        raise registry.fault(key, f"encode_many gives a list of {len(encodings)} arrays; {len(media)} are needed")
     for ids, _ in encodings:
         if fault := ids_fault(ids, len(tokenizer.block)):
             raise registry.fault(key, f"encode gives {fault}")
@@ -113,11 +114,43 @@ def decode_ids(slot: str, name: str, tokenizer: Tokenizer, ids: Sequence[np.ndar
         A medium of the slot for each.
 
     Raises:
-        PluginError: a plugin's tokenizer fails, or returns None.
+        PluginError: a plugin's tokenizer fails, or returns other than media of the slot.
     """
     registry, key = registration(slot, name)
-    with registry.running(key):
-        media = decode_all(tokenizer, ids)
-    if not registry.is_own(key) and any(medium is None for medium in media):
-        raise registry.fault(key, "decode gives None; media are needed")
+    with _running(registry, key):
+        media = list(decode_all(tokenizer, ids))
+    if registry.is_own(key):
+        return media
+    if len(media) != len(ids):
+        raise registry.fault(key, f"decode_many gives a list of {len(media)} media; {len(ids)} are needed")
+    for medium in media:
+        if fault := media_fault(medium, media_class(slot)):
+            raise registry.fault(key, fault)
     return media
+
+
+def check_any_ids(slot: str, name: str) -> None:
+    """Refuse a plugin's tokenizer that has encoded all media to no ids.
+
+    Args:
+        slot: name of the slot that it tokenizes.
+        name: of the tokenizer.
+
+    Raises:
+        PluginError: it is a plugin's.
+    """
+    registry, key = registration(slot, name)
+    if not registry.is_own(key):
+        raise registry.fault(key, "encode gives no ids for any piece; one or more are needed")
+
+
+@contextmanager
+def _running(registry: Registry[Any], key: str) -> Iterator[None]:
+    """Locate errors as `Registry.running` does, and those of a method of another signature or with unusable output."""
+    try:
+        with registry.running(key):
+            yield
+    except (TypeError, AttributeError, ValueError) as error:
+        if registry.is_own(key) or speaks_for_itself(error):
+            raise
+        raise registry.fault(key, in_one_line(error)) from error

@@ -210,6 +210,7 @@ IMAGE = Modality(
     augmentation=PictureRanges,
     max_bytes=MAX_BYTES,
     raw="rgb",
+    media={"image": np.ndarray},
     slots={
         "image": {
             "palette": TokenizerSpec(make=fit_palette, from_state=PaletteTokenizer.from_state),

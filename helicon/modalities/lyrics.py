@@ -23,6 +23,7 @@ LYRICS = Modality(
     typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
+    media={"lyrics": str},
     slots={
         "lyrics": {
             "lyrics": TokenizerSpec(make=LyricsTokenizer, from_state=LyricsTokenizer.from_state, needs_fit=False)

@@ -175,6 +175,7 @@ MUSIC = Modality(
     max_bytes=MAX_BYTES,
     join=join,
     augmentation=MusicRanges,
+    media={"music": Score},
     slots={
         "music": {
             "music": TokenizerSpec(make=fit_music, from_state=MidiTokenizer.from_state),

@@ -238,6 +238,11 @@ def spec(slot: str, name: str, layout_slots: Iterable[str] | None = None) -> Tok
     return available[name]
 
 
+def media_class(slot: str) -> type[Any]:
+    """Return the class of media that tokenizers of a slot decode to; `object` where no medium says one."""
+    return next((modality.media[slot] for modality in _owners(slot) if slot in modality.media), object)
+
+
 def restore_tokenizer(
     slot: str, name: str, state: dict[str, Any], weights: Mapping[str, Tensor] | None = None
 ) -> Tokenizer:  # fmt: skip

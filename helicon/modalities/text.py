@@ -112,6 +112,7 @@ TEXT = Modality(
     keep=keep,
     max_bytes=MAX_BYTES,
     fitting=TextFitting,
+    media={"text": str},
     slots={
         "text": {
             "bpe": TokenizerSpec(make=fit_bpe, from_state=BpeTokenizer.from_state),

@@ -26,12 +26,13 @@ MAX_TOKENS = 8  # length limit of the trial, in tokens; any small number serves
 Fault = str  # what a tokenizer returned and what is needed, a clause; empty if nothing is wrong
 
 
-def tokenizer_fault(tokenizer: Any, from_state: Callable[..., Tokenizer]) -> Fault:
-    """Find the first fault of a tokenizer: block, state, units, dropout or automaton. Its exceptions pass.
+def tokenizer_fault(tokenizer: Any, from_state: Callable[..., Tokenizer], media: type[Any] = object) -> Fault:
+    """Find the first fault of a tokenizer: block, state, units, dropout, media or automaton. Its exceptions pass.
 
     Args:
         tokenizer: as returned by `make`.
         from_state: function of its `TokenizerSpec` that restores it.
+        media: class of the media that it should decode to.
 
     Returns:
         The fault, a clause of text; empty if there is none.
@@ -41,6 +42,8 @@ def tokenizer_fault(tokenizer: Any, from_state: Callable[..., Tokenizer]) -> Fau
     if not isinstance(tokenizer.block, TokenBlock) or not len(tokenizer.block):
         return f"its block is {kind_of(tokenizer.block)}; a helicon.TokenBlock of at least one token is needed"
     fault = _state_fault(tokenizer, from_state) or _units_fault(tokenizer) or _dropout_fault(tokenizer)
+    if not fault and not isinstance(tokenizer, CodecTokenizer):  # whose network may take long
+        fault = media_fault(tokenizer.decode(np.zeros(1, np.int64)), media)
     return fault or (_automaton_fault(tokenizer.automaton, len(tokenizer.block)) if tokenizer.automaton else "")
 
 
@@ -59,6 +62,22 @@ def ids_fault(ids: Any, size: int) -> Fault:
         return f"{kind_of(ids)}{needed}"
     outside = len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size
     return f"ids from {ids.min()} to {ids.max()}{needed}" if outside else ""
+
+
+def media_fault(media: Any, kind: type[Any]) -> Fault:
+    """Find the fault of decoded media.
+
+    Args:
+        media: anything, as returned by a tokenizer.
+        kind: class of media that is needed; `object` for any but None.
+
+    Returns:
+        The fault, a clause of text; empty if there is none.
+    """
+    if media is not None and isinstance(media, kind):
+        return ""
+    needed = "media are" if kind is object else f"{kind.__name__} is"
+    return f"decode gives {kind_of(media)}; {needed} needed"
 
 
 def _state_fault(tokenizer: Tokenizer, from_state: Callable[..., Tokenizer]) -> Fault:

@@ -31,6 +31,7 @@ from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import log
 from helicon.modalities import registry
+from helicon.modalities.guarded import check_any_ids
 from helicon.objectives.base import MAX_LABELS, NO_LABEL, Batch, Examples
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -152,7 +153,9 @@ class SequenceData(pl.LightningDataModule):
             self._sequencer = Sequencer(self.layouts, self.prepared.tokenizers, self.context, self.positions)
         if self.examples == "labelled" and not self.labels:
             self.labels = labels_of(self.prepared.corpora, str(self.source.path))
-        for corpus in self.prepared.corpora if stage == "fit" else ():
+        for corpus, layout in zip(self.prepared.corpora, self.layouts) if stage == "fit" else ():
+            if not len(corpus):
+                check_any_ids(layout.target.name, self.tokenizer_names[layout.target.name])
             if not len(self._training_examples(corpus)):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
 

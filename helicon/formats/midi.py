@@ -75,12 +75,11 @@ def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadRe
     if scan.kind == 2:
         report.add("patterns of a type 2 file joined", len(scan.tracks))
         events = events.in_turn(scan.smpte_tempo_us or DEFAULT_TEMPO_US)
-    messages = events.messages
+    messages, patterns = events.messages, [events.messages]
     if scan.kind == 2:
         patterns = [messages.take(messages.track == track) for track in range(len(scan.tracks))]
-        notes = Notes.joined([play(pattern, events.ends, pedal == "extend", report) for pattern in patterns]).in_order()
-    else:
-        notes = play(messages, events.ends, pedal == "extend", report)
+    played = [play(pattern, events.ends, pedal == "extend", report, scan.ticks_per_quarter) for pattern in patterns]
+    notes = Notes.joined(played).in_order() if scan.kind == 2 else played[0]
     named = {text.track: text for text in reversed(texts) if text.kind == NAME and text.text}  # the first of each track
     names = [named[i].text if i in named else "" for i in range(len(events.ends))]
     score = Score(

@@ -31,6 +31,8 @@ TEXT, NAME, LYRIC, MARKER, LAST_TEXT = 0x01, 0x03, 0x05, 0x06, 0x0F  # all kinds
 PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x21, 0x2F, 0x51, 0x58, 0x59
 SMPTE_OFFSET, SEQUENCER = 0x54, 0x7F  # when a track begins; what a sequencer keeps for itself
 CUT, NO_END = "tracks cut short", "tracks without an end"  # entries of the report
+NUMBER_BYTES, NUMBER_MASK = 4, (1 << 28) - 1  # longest variable-length number of the standard, and its greatest value
+MAX_NUMBER_BYTES = 10  # of one that is read, all of 64 bits: Ardour wrote 9, others pad with leading zeros
 
 PLAIN_DATA = 2  # data bytes of notes, controls and bends
 PLAIN_META = 4  # most bytes of tempos, metres, keys and ports
@@ -245,10 +247,14 @@ def _event(data: bytes, at: int, limit: int, running: int) -> tuple[int, int, bo
 
 
 def _read_varint(data: bytes, at: int, limit: int) -> tuple[int, int]:
-    """Parse a variable-length number of up to four bytes, seven bits in each; also return the offset after it."""
+    """Parse a variable-length number, seven bits in a byte; also return the offset after it.
+
+    Of one that is longer than the standard's the last 28 bits count, as `midi_metas.varints` has it.
+    """
     value = 0
-    for i in range(at, min(at + 4, limit)):
+    for i in range(at, min(at + MAX_NUMBER_BYTES, limit)):
         value = value << 7 | data[i] & 0x7F
         if data[i] < 0x80:
-            return value, i + 1
-    raise _Broken(CUT if at + 4 > limit else "tracks broken off at a number of five bytes")
+            return value & NUMBER_MASK, i + 1
+    is_cut = at + MAX_NUMBER_BYTES > limit
+    raise _Broken(CUT if is_cut else f"tracks broken off at a number of more than {MAX_NUMBER_BYTES} bytes")

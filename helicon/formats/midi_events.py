@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from helicon.formats.general_midi import CHANNELS, DRUM_CHANNEL, NOTE_OFF
-from helicon.formats.midi_bytes import DATA_BYTES, META, PORT, SYSEX, MidiScan
+from helicon.formats.midi_bytes import DATA_BYTES, META, NUMBER_BYTES, PORT, SYSEX, MidiScan
 from helicon.formats.midi_metas import Metas, varints
 from helicon.formats.midi_patterns import resets
 from helicon.formats.read_report import ReadReport
@@ -94,6 +94,8 @@ def read_events(scan: MidiScan, report: ReadReport) -> Events:
     """
     data = scan.data
     delta, at = varints(data, scan.events)
+    n_long = np.count_nonzero(at - scan.events > NUMBER_BYTES)
+    report.add(f"times of more than {NUMBER_BYTES} bytes (the last 28 bits read)", int(n_long))
     first = np.searchsorted(scan.events, [*scan.tracks, len(data)])  # event of each track, and of the file's end
     elapsed = np.concatenate([[0], np.cumsum(delta)])
     track = np.repeat(np.arange(len(scan.tracks)), np.diff(first))

@@ -15,6 +15,7 @@ from helicon.formats.midi_bytes import (
     LAST_TEXT,
     MAX_TEXT_BYTES,
     MAX_TEXTS,
+    NUMBER_MASK,
     PORT,
     SEQUENCER,
     SET_TEMPO,
@@ -126,7 +127,7 @@ class Metas:
 
 
 def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decode variable-length numbers of one to four bytes, seven bits in each, all at once.
+    """Decode variable-length numbers, seven bits in a byte, all at once; of longer ones the last 28 bits count.
 
     Args:
         data: uint8, the file's bytes.
@@ -140,7 +141,7 @@ def varints(data: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     more = np.flatnonzero(byte >= 0x80)
     while len(more):
         byte = data[at[more]]
-        value[more] = value[more] << 7 | byte & 0x7F
+        value[more] = (value[more] << 7 | byte & 0x7F) & NUMBER_MASK
         at[more] += 1
         more = more[byte >= 0x80]
     return value, at

@@ -14,6 +14,9 @@ from helicon.formats.score import DRUMS, Messages, Notes, narrow
 
 PEDAL_DOWN = 64  # the value from which on the pedal is down
 PITCHES = 128  # of MIDI
+# Quarters that a note sounds whose key never goes up, at most, and that anything sounds after the last message: four
+# bars. An end of track may be an hour later; players that do not count on it drop such notes
+LONGEST_HANGING = 16
 _NEVER = np.iinfo(np.int64).max  # tick of what never comes
 _RANK = np.full(16, 2, np.uint8)  # at one tick, by kind
 _RANK[[PART_MODE, PROGRAM_CHANGE]] = 0, 1
@@ -22,23 +25,26 @@ _MATTERS = np.isin(np.arange(16), [NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, PART_MODE]
 _CONTROL_MATTERS = np.isin(np.arange(128), [SUSTAIN, RESET, BANK])
 
 
-def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport) -> Notes:
+def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport, ticks_per_quarter: int) -> Notes:
     """Pair the key messages of a file into notes.
 
     Key up ends the oldest note of its part and pitch. With `extend` a pedal that is down holds that note until the
     pedal goes up or the pitch is struck again with the same program. A note that nothing ends lasts to the end of the
-    track where its key went down.
+    track where its key went down, but at most LONGEST_HANGING quarters; one that a pedal holds, at most that long after
+    the last message.
 
     Args:
         messages: channel `Messages` in the order of the file.
         ends: NumPy int64 [T], last tick of each of the T tracks.
         extend: True if pedals hold notes.
         report: `ReadReport` that counts repairs and ambiguities.
+        ticks_per_quarter: ticks of a quarter note.
 
     Returns:
         The `Notes`, sorted by onset, program and pitch.
     """
-    track_parts = own_tracks(messages)
+    track_parts, longest = own_tracks(messages), LONGEST_HANGING * ticks_per_quarter
+    ends = np.minimum(ends, messages.tick.max(initial=0) + longest)
     messages = in_time(messages)
     parts, never = Parts(messages, track_parts), len(messages.tick)
     on, off = _pairs(messages, parts, report)
@@ -53,8 +59,10 @@ def play(messages: Messages, ends: np.ndarray, extend: bool, report: ReadReport)
     off_track = np.append(messages.track, -1)[off]
     hangs, rings = np.flatnonzero(off == never), np.flatnonzero(end == never)
     report.add("hanging notes", len(hangs))
-    off_tick[hangs], off_track[hangs] = ends[track[hangs]], track[hangs]
+    off_tick[hangs] = np.minimum(ends[track[hangs]], onset_tick[order][hangs] + longest)
+    off_track[hangs] = track[hangs]
     end_tick[rings] = np.maximum(ends[track[rings]], off_tick[rings])
+    end_tick[hangs] = off_tick[hangs]
     return Notes(
         onset_tick=onset_tick[order],
         off_tick=off_tick,

@@ -22,7 +22,7 @@ from helicon.formats.general_midi import (
     RESET,
     SUSTAIN,
 )
-from helicon.formats.midi_notes import PEDAL_DOWN
+from helicon.formats.midi_notes import LONGEST_HANGING, PEDAL_DOWN
 from helicon.formats.score import DRUMS, Messages
 
 Row = tuple[int, int, int, int, int, int]  # tick, track, channel, kind, number, value
@@ -118,7 +118,7 @@ class Room:
 
 
 def play_by_hand(
-    events: Iterable[Row], ends: list[int], extend: bool
+    events: Iterable[Row], ends: list[int], extend: bool, ticks_per_quarter: int
 ) -> tuple[list[tuple[int, int, int, int, int]], Counter[str]]:
     """Notes (onset tick, end tick, pitch, velocity, program), sorted, and what is counted.
 
@@ -155,7 +155,9 @@ def play_by_hand(
     for on, off in off_of.items():
         tick, track, _, _, pitch, velocity = room.rows[on]
         counts["hanging notes"] += off == never
-        last = max(ends[track], room.rows[off][0] if off < never else -1)
+        longest = LONGEST_HANGING * ticks_per_quarter
+        last = min(ends[track], room.rows[-1][0] + longest)
+        last = max(last, room.rows[off][0]) if off < never else min(last, tick + longest)
         end = room.rows[end_of[on]][0] if end_of[on] < never else last
         notes.append((tick, end, pitch, velocity, program[on]))
     return sorted(notes), +counts

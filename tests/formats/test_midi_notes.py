@@ -33,12 +33,12 @@ def messages_of(found: list[Row]) -> Messages:
     return Messages.of([(*row, place) for place, row in enumerate(found)])
 
 
-def check(messages: Messages, ends: list[int], extend: bool) -> None:
+def check(messages: Messages, ends: list[int], extend: bool, ticks_per_quarter: int = 1) -> None:
     report = ReadReport()
-    notes = play(messages, np.array(ends), extend, report)
+    notes = play(messages, np.array(ends), extend, report, ticks_per_quarter)
     columns = (notes.onset_tick, notes.end_tick, notes.pitch, notes.velocity, notes.program)
     found = sorted(zip(*(column.tolist() for column in columns)))
-    assert (found, report.counts) == play_by_hand(rows(messages), ends, extend)
+    assert (found, report.counts) == play_by_hand(rows(messages), ends, extend, ticks_per_quarter)
 
 
 # Few keys, times and programs, because that is where notes meet
@@ -102,9 +102,10 @@ def test_bars_by_hand() -> None:
 
 def plays_as_by_hand(path: Path) -> None:
     report = ReadReport()
-    events = read_events(scan_midi(path.read_bytes(), report), report)
+    scan = scan_midi(path.read_bytes(), report)
+    events = read_events(scan, report)
     for extend in (False, True):
-        check(events.messages, events.ends.tolist(), extend)
+        check(events.messages, events.ends.tolist(), extend, scan.ticks_per_quarter)
 
 
 def test_sample_of_real_files(shared_data: Path) -> None:

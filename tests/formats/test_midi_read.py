@@ -406,8 +406,40 @@ def test_huge_delta() -> None:
     assert found == [(pytest.approx(279620.265625), pytest.approx(279620.765625), 60, 64, 0)]
 
 
-def test_number_of_five_bytes_ends_the_track() -> None:
-    assert read(track(C_FOR_A_QUARTER, "FF FF FF FF 7F 90 3C 40", END))[0] == [C]
+@pytest.mark.parametrize("delta", ["80 80 80 83 60 | padded", "81 80 80 80 80 80 80 83 60 | 2^56 + 480, as of Ardour"])
+def test_number_of_more_than_four_bytes_is_its_last_28_bits(delta: str) -> None:
+    found, report = read(track(C_FOR_A_QUARTER, delta.replace("|", "90 40 40 | E on,"), "83 60 80 40 40 | E off", END))
+    assert found == [C, (1.0, 1.5, 64, 64, 0)]
+    assert report.counts == {"times of more than 4 bytes (the last 28 bits read)": 1}
+
+
+def test_length_of_more_than_four_bytes() -> None:
+    found, report = read(track("00 FF 01 80 80 80 80 02 68 69 | a text", C_FOR_A_QUARTER, END))
+    assert (found, report.counts) == ([C], {})
+
+
+def test_number_of_eleven_bytes_ends_the_track() -> None:
+    found, report = read(track(C_FOR_A_QUARTER, "80 " * 10 + "00 90 3C 40", END))
+    assert (found, report.counts) == ([C], {"tracks broken off at a number of more than 10 bytes": 1})
+
+
+AN_HOUR_LATER = "81 D2 E9 00 FF 2F 00 | end of track after 3,454,080 ticks"
+
+
+def test_hanging_note_before_a_late_end_of_track_is_no_drone() -> None:
+    found, report = read(track("00 90 3C 40 | C on, never off", AN_HOUR_LATER))
+    assert (found, report.counts) == ([(0.0, 8.0, 60, 64, 0)], {"hanging notes": 1})  # 16 quarters
+
+
+def test_hanging_note_ends_though_the_piece_goes_on() -> None:
+    second = track("D6 00 90 40 40 | E on after 23 quarters", "83 60 80 40 40 | E off", END)
+    found, report = read(track("00 90 3C 40 | C on, never off", "D6 00 FF 2F 00 | end after 23"), second)
+    assert (found, report.counts) == ([(0.0, 8.0, 60, 64, 0), (11.466667, 11.966667, 64, 64, 0)], {"hanging notes": 1})
+
+
+def test_pedal_that_is_never_lifted_holds_no_drone() -> None:
+    found, report = read(track("00 B0 40 7F | pedal down", C_FOR_A_QUARTER, AN_HOUR_LATER))
+    assert (found, report.counts) == ([(0.0, 8.5, 60, 64, 0)], {})  # 16 quarters after the last message
 
 
 @pytest.mark.parametrize("text", ["café".encode("latin1"), b"\xff\xfe", b"helicon: \xff"], ids=repr)

@@ -158,6 +158,19 @@ def test_the_rest_of_the_files_goes_on(capsys, tmp_path):
     assert f"{tmp_path / 'bad.mid'}: " in said.err
 
 
+def test_tokenize_prints_what_reading_lost(capsys, tmp_path):
+    import helicon
+
+    hangs = bytes.fromhex("4d546864 00000006 0000 0001 01e0 4d54726b 00000010 00903c40 8360ff2f00")
+    (tmp_path / "hangs.mid").write_bytes(hangs)
+    counts = {"hanging notes": 1, "wrong track lengths": 1}
+    assert main(["tokenize", str(tmp_path / "hangs.mid")]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"repaired   {tmp_path / 'hangs.mid'}: 1 hanging notes, 1 wrong track lengths\n"
+    lines = helicon.tokenize([tmp_path / "hangs.mid"])
+    assert (printed.out.splitlines(), [counts]) == (lines, lines.repaired)
+
+
 def test_a_traceback_comes_when_asked_for(monkeypatch):
     monkeypatch.setenv("HELICON_TRACEBACK", "1")
     with pytest.raises(ValueError, match="no such run or bundle"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, SupportsIndex, TypeVar, overload
 
@@ -61,7 +62,17 @@ class Results(list[Kind]):
 
 
 class Lines(list[str]):
-    """List of text lines, such as the tokens of files."""
+    """List of text lines, such as the tokens of files.
+
+    Attributes:
+        repaired: for each line, counts of what reading its file dropped or repaired, by what it was; empty for lines
+            that are of no file.
+    """
+
+    def __init__(self, lines: Iterable[str] = (), repaired: Iterable[Mapping[str, int]] = ()) -> None:
+        """List lines; the arguments are `lines`, of text, and `repaired`, the attribute."""
+        super().__init__(lines)
+        self.repaired = list(repaired)
 
     def save(self, path: AnyPath) -> None:
         """Write a text file at `path`, which `helicon detokenize` reads."""

@@ -247,7 +247,8 @@ def tokenize(
         plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        `Lines`, a list of a text for each file, tokens separated by spaces.
+        `Lines`, a list of a text for each file, tokens separated by spaces; its `repaired` has counts of what reading
+        dropped or repaired.
 
     Raises:
         ValueError: a file that the model does not read, or a damaged one.
@@ -255,7 +256,8 @@ def tokenize(
     """
     load_plugins(plugins)
     model = None if run is None else open_model(run, "cpu")
-    return Lines(tokens_of(Path(file), model, ids) for file in files)
+    printed = [tokens_of(Path(file), model, ids) for file in files]
+    return Lines([tokens.line for tokens in printed], [tokens.report.counts for tokens in printed])
 
 
 @checked

@@ -91,7 +91,19 @@ class Bundle:
         Returns:
             Ids of T tokens within the slot's vocabulary, NumPy int64 [T], without `eos`.
         """
-        return encode_media(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0][0]
+        return self.encode_with_report(slot, media)[0]
+
+    def encode_with_report(self, slot: str, media: Any) -> tuple[np.ndarray, dict[str, int]]:
+        """Encode an object as `encode` does, with counts of what that loses.
+
+        Args:
+            slot: its name.
+            media: object of the slot's modality.
+
+        Returns:
+            Ids NumPy int64 [T] of T tokens, without `eos`, and counts of what was lost, by what it was.
+        """
+        return encode_media(slot, self.tokenizer_names[slot], self.sequencer.tokenizers[slot], [media])[0]
 
     def decode(self, slot: str, ids: Sequence[np.ndarray]) -> list[Any]:
         """Decode ids by the tokenizer of a slot.

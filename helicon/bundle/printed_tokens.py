@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.formats.printable import printable
+from helicon.formats.read_report import ReadReport
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.sequence.layout import Layout
@@ -20,7 +21,14 @@ MAX_DIGITS = 18  # of an id: more may not fit into 64 bits
 Decode = Callable[[str], tuple[Any, Modality]]  # line -> media object, and the modality that can write it
 
 
-def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> str:
+class PrintedTokens(NamedTuple):
+    """Line of a file's tokens, separated by spaces, and counts of what reading and encoding dropped or repaired."""
+
+    line: str
+    report: ReadReport
+
+
+def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> PrintedTokens:
     """Encode a file and print its tokens on one line.
 
     Args:
@@ -29,24 +37,27 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> st
         ids: True prints numbers, rows of the whole vocabulary, instead of words.
 
     Returns:
-        One string, tokens separated by spaces, of all slots that the file has.
+        `PrintedTokens` of all slots that the file has.
 
     Raises:
         ValueError: the model does not read such files, or the file is damaged.
         OSError: the file cannot be opened.
     """
     if bundle is None:
-        score, _ = registry.get("music").read(path)
-        text = musenet.musenet_text(score)
-        return " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
+        score, counts = registry.get("music").read(path)
+        text, report = musenet.musenet_text_with_report(score)
+        line = " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
+        return PrintedTokens(line, ReadReport.total([counts, report.counts]))
     layout, modality = _layout_for(bundle, path.suffix.lower())
-    media, _ = modality.read(path, options=bundle.reading)
+    media, counts = modality.read(path, options=bundle.reading)
     slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
+    encodings = [bundle.encode_with_report(slot, media) for slot in slots]
     numbers = [
-        int(i) + bundle.schema.vocabulary.slice(slot).start for slot in slots for i in bundle.encode(slot, media)
+        int(i) + bundle.schema.vocabulary.slice(slot).start for slot, (ids_, _) in zip(slots, encodings) for i in ids_
     ]
     names = _names(bundle)
-    return " ".join(str(n) if ids else names[n] for n in numbers)
+    line = " ".join(str(n) if ids else names[n] for n in numbers)
+    return PrintedTokens(line, ReadReport.total([counts, *(lost for _, lost in encodings)]))
 
 
 def _layout_for(bundle: Bundle, suffix: str) -> tuple[Layout, Modality]:

@@ -12,6 +12,7 @@ from helicon.cli.errors import CommandError, reason
 from helicon.commands.outputs import output_folder
 from helicon.formats.files import read_regular
 from helicon.formats.printable import MAX_QUOTED, print_text, printable
+from helicon.formats.read_report import repaired
 from helicon.modalities.base import MODALITIES
 
 MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read into memory; some million tokens
@@ -20,17 +21,20 @@ MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read into memory; 
 def tokenize(args: Namespace) -> int:
     """Run `helicon tokenize` with its parsed options: print a line per file; return the exit status.
 
-    An unreadable file is named on standard error, and the status is 1.
+    What reading dropped or repaired is printed on standard error, a line per file. An unreadable file is named there,
+    and the status is 1.
     """
     bundle = load_bundle(Path(args.run)) if args.run else None
     faults = 0
     for name in args.files:
         try:
-            line = tokens_of(Path(name), bundle, args.ids)
+            line, report = tokens_of(Path(name), bundle, args.ids)
         except (OSError, ValueError) as error:
             faults += 1
             print_text(f"helicon: {name}: {printable(reason(error), MAX_QUOTED)}", sys.stderr)
             continue
+        if report.counts:
+            print_text(repaired(report.counts, printable(name, MAX_QUOTED)), sys.stderr)
         print_text(line)  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from helicon.data.corpus import Corpus
 from helicon.data.passed import passed_over
-from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.printable import MAX_QUOTED, distinguished, printable
 from helicon.formats.quantities import quantity
 from helicon.formats.read_report import repaired
 from helicon.tokenizers.base import Tokenizer
@@ -43,8 +43,8 @@ class Prepared:
         """Return the lines of the report on reading: files read, skipped and passed over, notes, repairs."""
         lines = [f"files      {self.files} read, {len(self.skipped)} skipped"]
         lines += [
-            f"  skipped  {printable(name, MAX_QUOTED)}: {printable(reason, MAX_QUOTED)}"
-            for name, reason in list(self.skipped.items())[:MAX_LISTED]
+            f"  skipped  {name}: {printable(reason, MAX_QUOTED)}"
+            for name, reason in zip(distinguished(list(self.skipped)[:MAX_LISTED], MAX_QUOTED), self.skipped.values())
         ]
         lines += [f"  ... and {len(self.skipped) - MAX_LISTED} more"] if len(self.skipped) > MAX_LISTED else []
         return [*lines, *filter(None, [passed_over(self.passed), *self.notes, repaired(self.repaired)])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from helicon.formats.printable import printable
+from helicon.formats.printable import distinguished
 
 LONGEST_WORD, MAX_NAMES = 60, 50_000  # of a message, and among which near ones are looked for
 
@@ -25,5 +25,6 @@ def unknown(what: str, word: str, names: Iterable[str]) -> str:
     # To look for near names among very many takes longer than it helps
     near = get_close_matches(word, names, n=3, cutoff=0.5) if len(names) <= MAX_NAMES else []
     hint, listed = ("nearest", near) if near else ("known", names[:8])
-    shown = ", ".join(printable(name, LONGEST_WORD) for name in listed)
-    return f"unknown {what} {word!r}; {hint}: {shown}{', ...' if not near and len(names) > 8 else ''}"
+    quoted, *shown = distinguished([word, *listed], LONGEST_WORD + len("..."))
+    more = ", ..." if not near and len(names) > 8 else ""
+    return f"unknown {what} '{quoted}'; {hint}: {', '.join(shown)}{more}"

@@ -6,11 +6,19 @@ Terminals obey control characters, and direction marks make a name read as anoth
 from __future__ import annotations
 
 import sys
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import TextIO
 
 MAX_QUOTED = 200  # characters of somebody else's text in a message of ours
 STANDARD_OUTPUT = "standard output"
 JOINERS = "\u200c\u200d"  # parts of words and of emoji, which change nothing around them
+# Cyrillic and Greek letters that most fonts draw as the Latin ones (of Unicode's confusables.txt, those on keyboards)
+_LATIN = str.maketrans(
+    "асеорхуіјѕАВЕКМНОРСТХУІЈЅοΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "aceopxyijsABEKMHOPCTXYIJSoABEZHIKMNOPTYX",
+)
 
 
 def printable(text: object, limit: int | None = None) -> str:
@@ -40,6 +48,23 @@ def printable_text(text: str) -> str:
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
+def distinguished(names: Iterable[object], limit: int | None = None) -> list[str]:
+    """Format names for one message as `printable` does; of different names that look alike, all but ASCII is escaped.
+
+    Args:
+        names: anything that `str` takes, such as file names.
+        limit: greatest length of each in characters, as for `printable`.
+
+    Returns:
+        A line for each name, in order.
+    """
+    texts = list(map(str, names))
+    alike: dict[str, set[str]] = defaultdict(set)
+    for text in texts:
+        alike[_looks(text)].add(text)
+    return [printable(ascii(text)[1:-1] if len(alike[_looks(text)]) > 1 else text, limit) for text in texts]
+
+
 def print_text(text: object, file: TextIO | None = None) -> None:
     """Print escaped text; the only way of our text to a terminal or log.
 
@@ -56,6 +81,12 @@ def print_text(text: object, file: TextIO | None = None) -> None:
         if file in (None, sys.stdout):
             error.filename = STANDARD_OUTPUT
         raise
+
+
+def _looks(text: str) -> str:
+    """Return a text that is the same for names that look alike: composed letters, other scripts, hidden characters."""
+    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", visible).translate(_LATIN).split())
 
 
 def _character(character: str) -> str:

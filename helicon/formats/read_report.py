@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -28,11 +28,31 @@ class ReadReport:
         if n:
             self.counts[what] = self.counts.get(what, 0) + int(n)
 
+    @staticmethod
+    def total(parts: Iterable[Mapping[str, int]]) -> ReadReport:
+        """Return the `ReadReport` of the sum of several counts, event name -> count."""
+        report = ReadReport()
+        for counts in parts:
+            for what, n in counts.items():
+                report.add(what, n)
+        return report
+
     def __str__(self) -> str:
-        return ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items())) or "nothing lost"
+        return _listed(self.counts) or "nothing lost"
 
 
-def repaired(counts: Mapping[str, int]) -> str:
-    """Format counts of events (name -> count) as the line `repaired   3 ..., 1 ...` of a report; empty for none."""
-    counted = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items()))
-    return f"repaired   {counted}" if counted else ""
+def repaired(counts: Mapping[str, int], file: str = "") -> str:
+    """Format counts of events (name -> count) as the line `repaired   3 ..., 1 ...` of a report; empty for none.
+
+    Args:
+        counts: name of an event -> count.
+        file: printable name of the file whose counts they are; empty for those of several files.
+
+    Returns:
+        The line, a text.
+    """
+    return f"repaired   {f'{file}: ' if file else ''}{_listed(counts)}" if counts else ""
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items()))

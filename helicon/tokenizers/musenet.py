@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from helicon.formats.nearest import unknown
+from helicon.formats.read_report import ReadReport
 from helicon.formats.score import Score
 from helicon.tokenizers.base import check_ids
 from helicon.tokenizers.instruments import MUSENET
@@ -87,7 +88,21 @@ def musenet_text(score: Score, label: str | None = None) -> str:
     Returns:
         Words of the header and the events, separated by spaces.
     """
-    return " ".join([*header(score, label), *events().to_words(events().encode(score))])
+    return musenet_text_with_report(score, label)[0]
+
+
+def musenet_text_with_report(score: Score, label: str | None = None) -> tuple[str, ReadReport]:
+    """Write a piece as `musenet_text` does, with a report.
+
+    Args:
+        score: the piece, a `Score`.
+        label: in place of the score's own.
+
+    Returns:
+        The text, and a `ReadReport` of what the events cannot say.
+    """
+    ids, report = events().encode_with_report(score)
+    return " ".join([*header(score, label), *events().to_words(ids)]), report
 
 
 def parse_musenet(text: str) -> tuple[Style, np.ndarray]:

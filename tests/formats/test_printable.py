@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from helicon.formats.printable import printable, printable_text
+from helicon.formats.nearest import unknown
+from helicon.formats.printable import distinguished, printable, printable_text
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,14 @@ def test_a_long_text_keeps_both_ends():
 
 def test_lines_and_tabs_of_a_text_stay():
     assert printable_text("one\ttwo\n\x1b[2Jthree\r\n") == "one\ttwo\n\\x1b[2Jthree\\r\n"
+
+
+@pytest.mark.parametrize("other", ["caf\u00e9", "cafe\u0301 ", "c\u0430f\u00e9", "cafe\u0301\u200b"])
+def test_names_that_look_alike_are_escaped(other):
+    first, second, third = distinguished(["cafe\u0301", other, "th\u00e9"])
+    assert (first, second, third) == ("cafe\\u0301", ascii(other)[1:-1], "th\u00e9")
+
+
+def test_an_unknown_name_differs_from_its_nearest():
+    assert unknown("label", "caf\u00e9", ["cafe\u0301"]) == "unknown label 'caf\\xe9'; nearest: cafe\\u0301"
+    assert unknown("label", "caf\u00e8", ["caf\u00e9"]) == "unknown label 'caf\u00e8'; nearest: caf\u00e9"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache
@@ -11,6 +12,8 @@ from typing import Any, ClassVar, get_type_hints
 
 from helicon.data.files import DataError
 from helicon.modalities import registry
+from helicon.plugins.loading import PluginWarning
+from helicon.plugins.plugin import PluginError
 from helicon.tokenizers.augment import AugmentationRanges
 
 
@@ -88,6 +91,8 @@ class SequenceDataConfig(DataConfig):
         init_from: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
     """
 
+    FAULTS: ClassVar[Mapping[str, str]] = MappingProxyType({})  # medium of a package whose options clash -> message
+
     batch_size: int = 16
     layouts: list[str] = field(default_factory=list)
     tokenizers: dict[str, str] | None = None
@@ -103,6 +108,15 @@ class SequenceDataConfig(DataConfig):
         if not self.layouts:
             raise DataError("--data.layouts: one or more, such as `style[3] music`; presets have some: --config music")
 
+    def check_media(self, names: Iterable[str]) -> None:
+        """Refuse media, by their names, whose options clash with others: they could not be read as asked.
+
+        Raises:
+            PluginError: the first of them.
+        """
+        if clashing := [name for name in names if name in self.FAULTS]:
+            raise PluginError(self.FAULTS[clashing[0]])
+
     @property
     def of_media(self) -> dict[str, Any]:
         """Options declared by media that are set, name -> value: how files are read and tokenizers fitted."""
@@ -114,7 +128,10 @@ def sequence_data_config() -> type[SequenceDataConfig]:
     """Return a subclass of SequenceDataConfig with a field for each option that a medium declares.
 
     None stands for what the tokenizer asks for, such as the size that a codec was trained on, or else for the medium's
-    default.
+    default. An option of an installed package that there is already is a PluginWarning, as nobody may want its medium.
+
+    Raises:
+        PluginError: such an option of a plugin that was named.
     """
     return _with_options(registry.option_classes())
 
@@ -124,19 +141,26 @@ def _with_options(declared: tuple[tuple[str, type[Any]], ...]) -> type[SequenceD
     """Build the config class. declared: (medium, dataclass of its options)."""
     taken = {option.name for option in fields(SequenceDataConfig)}
     types_by_name: dict[str, Any] = {}
+    described, faults = [], {}
     for medium, options in sorted(declared, key=lambda item: not registry.MODALITIES.is_own(item[0])):  # ours go first
-        types = get_type_hints(options)
-        for name in (option.name for option in fields(options)):
-            if name in taken or types_by_name.setdefault(name, types[name]) != types[name]:
-                what = f"--data.{name} is another option already; give its field another name"
-                raise registry.MODALITIES.fault(medium, what)
-    # jsonargparse takes its help from docstrings
-    described = [(inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip() for _, options in declared]
+        hints = get_type_hints(options)
+        types = {option.name: hints[option.name] for option in fields(options)}
+        if clash := [name for name, kind in types.items() if name in taken or types_by_name.get(name, kind) != kind]:
+            what = f"--data.{clash[0]} is another option already; give its field another name"
+            fault, plugin = registry.MODALITIES.fault(medium, what), registry.MODALITIES.plugin_of(medium)
+            if plugin is None or plugin.file:
+                raise fault
+            warnings.warn(f"plugin {plugin.title}: {fault}; until then it trains nothing", PluginWarning, stacklevel=3)
+            faults[medium] = str(fault)
+            continue
+        types_by_name |= types
+        # jsonargparse takes its help from docstrings
+        described.append((inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip())
     text = "\n".join(["Token sequences, and how their files are read.", "", "Args:", *filter(None, described)])
     names = [(name, kind | None, field(default=None)) for name, kind in types_by_name.items()]
     return make_dataclass(
         "SequenceDataConfig", names, bases=(SequenceDataConfig,), frozen=True, kw_only=True,
-        namespace={"__doc__": text, "__module__": __name__},
+        namespace={"__doc__": text, "__module__": __name__, "FAULTS": MappingProxyType(faults)},
     )  # fmt: skip
 
 

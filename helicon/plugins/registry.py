@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -14,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from helicon.formats.nearest import unknown
 from helicon.formats.printable import printable
 from helicon.plugins.errors import OURS, in_one_line, line_in, speaks_for_itself
-from helicon.plugins.loading import is_python, load_installed, origin, registries
+from helicon.plugins.loading import PluginWarning, is_python, load_installed, origin, registries
 from helicon.plugins.plugin import Plugin, PluginError
 
 Thing = TypeVar("Thing")
@@ -45,6 +46,8 @@ class Registry(Generic[Thing]):
     def register(self, name: str, thing: Thing) -> Thing:
         """Register a thing; the same one may be registered again.
 
+        A PluginWarning says that a thing comes from no file, as in a notebook: no run or bundle can record that.
+
         Args:
             name: letters, digits, `_`, `.`, `-`, and a `/` between two of these.
             thing: `Thing` of the registry's kind, such as a function or a class.
@@ -60,7 +63,12 @@ class Registry(Generic[Thing]):
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise self.refusal(name, "a name of letters, digits, _ is needed")
         if known is None:
-            self._entries[name] = _Entry(thing, frame.f_code.co_filename, place, origin(frame))
+            plugin = origin(frame)
+            if plugin is None and not is_python(frame):
+                what = "comes from no file NAME.py, so no run or bundle records that it needs this"
+                advice = "save it as one, and say plugins=[file] or --plugin"
+                warnings.warn(f"{place}: {self.kind} {name!r} {what}; {advice}", PluginWarning, stacklevel=3)
+            self._entries[name] = _Entry(thing, frame.f_code.co_filename, place, plugin)
         elif known.thing is not thing:
             raise PluginError(f"{place}: {self.kind} {name!r} is registered already, by {known.place}")
         return thing

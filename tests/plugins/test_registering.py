@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from helicon.data.config import sequence_data_config
 from helicon.modalities import registry
 from helicon.objectives.registry import OBJECTIVES, restored
-from helicon.plugins.loading import load_plugins
-from helicon.plugins.plugin import PluginError
+from helicon.plugins.loading import PluginWarning, load_plugins, registries
+from helicon.plugins.plugin import Plugin, PluginError
+from helicon.training.learning.data import SequenceData
 from helicon.training.options import resolve
 from helicon.training.tasks import tasks
 from helicon.training.usage_errors import UsageError
@@ -146,6 +149,24 @@ def test_an_option_of_reading_that_there_is_already(home):
             sequence_data_config()
 
 
+@pytest.mark.parametrize("field", ["batch_size: int = 3", "size: str = 'large'"])
+def test_an_option_of_an_installed_package_that_there_is_already(home, monkeypatch, field):
+    """It is warned of once, and refused where its medium is trained on."""
+    load(home, MEDIUM.format(**{**RIGHT, "field": field}))
+    entry = registry.MODALITIES._entries["mine"]
+    monkeypatch.setitem(registry.MODALITIES._entries, "mine", replace(entry, plugin=Plugin("paint", "1.2")))
+    place = (
+        rf"modality 'mine' \({home}/mine\.py, line 17\): --data\.{field.partition(':')[0]} is another option already"
+    )
+    with pytest.warns(PluginWarning, match=rf"^plugin paint \(version 1\.2\): {place}; give .*; until then") as caught:
+        kind = sequence_data_config()
+    assert sequence_data_config() is kind
+    assert len(caught) == 1
+    SequenceData(kind(path="x", layouts=["text"]))
+    with pytest.raises(PluginError, match=f"^{place}"):
+        SequenceData(kind(path="x", layouts=["mine"]))
+
+
 @pytest.mark.parametrize(
     ("name", "made", "said"),
     [
@@ -169,3 +190,36 @@ def test_a_tokenizer_s_name_is_one_s(home):
         PluginError, match=r"/mine\.py, line 2: tokenizer 'text/a' is registered already, by .*/first\.py"
     ):
         load(home, text)
+
+
+CELL = """
+import dataclasses, helicon
+@helicon.register_judge("celled")
+def judge(candidates): return [0.0]
+@helicon.register_quantizer("celled")
+def quantizer(config): return None
+@helicon.register_objective("celled")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mine(helicon.NextToken): pass
+"""
+
+
+@pytest.mark.parametrize("file", ["<ipython-input-1>", "/tmp/ipykernel_7/1234.py", "<stdin>"])
+def test_what_comes_from_no_file_is_warned_of(home, monkeypatch, file):
+    """As a notebook's cell, whose things no run or bundle can name."""
+    for things in registries:
+        monkeypatch.setattr(things, "_entries", dict(things._entries))
+    with pytest.warns(PluginWarning) as caught:
+        exec(compile(CELL, file, "exec"), {"__name__": "__main__"})
+    lines = [str(warning.message) for warning in caught]
+    assert len(lines) == 3
+    for line, start in zip(lines, ("judge 'celled'", "quantizer 'celled'", "objective 'celled'")):
+        assert line.startswith(f"{file}, line ")
+        assert f"{start} comes from no file NAME.py" in line
+        assert line.endswith("save it as one, and say plugins=[file] or --plugin")
+    assert "celled" in OBJECTIVES
+
+
+def test_what_comes_from_a_file_is_not_warned_of(home, recwarn):
+    load(home, CELL)
+    assert not [warning for warning in recwarn if warning.category is PluginWarning]

@@ -72,6 +72,8 @@ class SequenceData(pl.LightningDataModule):
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
         sources = [layout.all_slots for layout in self.layouts]
         slots = list(dict.fromkeys(slot for names in sources for slot in names))
+        media = {registry.for_slot(slot, names).name: None for names in sources for slot in names}
+        config.check_media(media)
         chosen = {**(config.tokenizers or {}), **named_tokenizer(slots, config.tokenizer)}
         self._codecs = {slot: pair for slot, name in chosen.items() if (pair := codec_tokenizer(slot, name))}
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._codecs.items()}}
@@ -104,7 +106,6 @@ class SequenceData(pl.LightningDataModule):
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.val_batches = config.val_batches
-        media = {registry.for_slot(slot, names).name: None for names in sources for slot in names}
         self.variation = Variation(config.ranges(media), config.condition_dropout, config.plan)
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None

@@ -13,8 +13,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from helicon.data.entries import DataError, Entry, File, FolderScan, Side, accepted
+from helicon.data.entries import DataError, Entry, File, FolderScan, Side
 from helicon.data.folders import NOT_REGULAR, escapes, parts_to_follow
+from helicon.data.passed import count, kind_unread
 from helicon.formats.files import open_regular, read_regular
 from helicon.formats.json_files import JsonError, parse_json
 from helicon.formats.printable import MAX_QUOTED, printable
@@ -94,13 +95,15 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
     caption_modality = next((m for m in modalities if m.typed is not None), None)
     passed, followed = Passed(result.skipped), 0
     folders: dict[str, Path] = {}  # cache: folder of a name -> resolved
-    suffixes = {suffix for modality in modalities for suffix in modality.suffixes}
     for row in _merged(manifest, passed):
-        if os.path.splitext(row.file)[1].lower() not in suffixes:
+        modality = next((m for m in modalities if m.accepted_suffix(row.file)), None)  # no Path yet: rows may be many
+        if modality is None:
             passed(os.path.join(root, row.file), "not of an accepted suffix")
+            if kind := kind_unread(row.file, modalities):
+                count(result.passed, kind)
             continue
         path = root / row.file
-        modality, to_follow = accepted(path, modalities), parts_to_follow(row.file, bases)
+        to_follow = parts_to_follow(row.file, bases)
         followed += to_follow * (os.path.dirname(row.file) not in folders)
         if came_along and followed > MAX_FOLLOWED:
             names = "names that have `..` or begin outside of the folder, in which it lies"
@@ -109,11 +112,11 @@ def scan_manifest(root: Path, modalities: Sequence[Modality], manifest: Path) ->
         if reason := _unusable(path, is_outside and came_along):
             passed(path, reason)
             continue
-        assert modality is not None
+        stem = path.name[: -len(modality.accepted_suffix(row.file))]
         files: dict[str, File] = {modality.name: path}
         others = [m for m in modalities if m is not modality and not (m is caption_modality and row.texts)]
         for other in others:
-            beside = [p for p in map(path.with_suffix, other.suffixes) if _is_file(p)]
+            beside = [p for p in (path.with_name(stem + suffix) for suffix in other.suffixes) if _is_file(p)]
             files |= {other.name: beside[0]} if beside else {}
         missing = [m for m in others if m.name not in files]
         if missing:

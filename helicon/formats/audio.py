@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from helicon.formats.audio_decode import SUFFIXES, AudioError, SoundReader, check_length, check_rate, open_audio
+from helicon.formats.audio_av import AvReader
+from helicon.formats.audio_decode import SUFFIXES, SoundReader, open_audio
+from helicon.formats.audio_limits import AudioError, check_length, check_rate
 from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
 from helicon.formats.files import atomic_write
 from helicon.formats.read_report import ReadReport
@@ -239,7 +241,7 @@ def _pcm16(x_SC: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(x_SC * np.float32(32768)).clip(-32768, 32767).astype(np.int16)
 
 
-def _rate_and_channels(source: SoundReader, rate: int | None, channels: int | None) -> tuple[int, int]:
+def _rate_and_channels(source: SoundReader | AvReader, rate: int | None, channels: int | None) -> tuple[int, int]:
     """Return the sample rate and channels to read a file with; raise ValueError for unsupported ones."""
     if channels not in (None, 1, 2):
         raise ValueError(f"{channels} channels: 1, 2 or None, for as many as there are, are accepted")
@@ -248,7 +250,7 @@ def _rate_and_channels(source: SoundReader, rate: int | None, channels: int | No
     return rate, channels or source.channels
 
 
-def _samples(source: SoundReader, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
+def _samples(source: SoundReader | AvReader, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
     """Yield a file's samples in blocks [S, C] of varying size, mixed and resampled."""
     report.add(MIXED, source.channels if channels < source.channels else 0)
     # Resampled to a higher rate, a block is larger afterwards than before
@@ -256,7 +258,7 @@ def _samples(source: SoundReader, rate: int, channels: int, report: ReadReport) 
     yield from resampled(_mixed(source, size, channels, report), channels, source.rate, rate)
 
 
-def _mixed(source: SoundReader, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
+def _mixed(source: SoundReader | AvReader, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
     """Yield mixed samples at the file's rate; raise AudioError if there was no sample, or no finite one."""
     heard, before = 0, report.counts.get(NOT_FINITE, 0)
     for block_SC in source.blocks(size, report):

@@ -20,6 +20,16 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from helicon.formats import audio_av
+from helicon.formats.audio_av import AvReader, open_av
+from helicon.formats.audio_limits import (
+    MAX_SAMPLES_A_BYTE,
+    TRUNCATED,
+    AudioError,
+    check_channels,
+    check_length,
+    check_rate,
+)
 from helicon.formats.files import open_regular
 from helicon.formats.read_report import ReadReport
 from helicon.formats.suppress_output import suppress_output
@@ -28,15 +38,17 @@ from helicon.formats.vorbis import VorbisError, check_vorbis
 # Suffixes of files that are accepted; the first bytes decide which of the formats `KINDS` a file has
 SUFFIXES = (
     ".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
+    *(audio_av.SUFFIXES if audio_av.THERE else ()),
 )  # fmt: skip
+# Suffixes of sounds that are not read -> what to do
+_OTHERS: tuple[str, ...] = (
+    ".mp4", ".mov", ".mkv", ".avi", ".ape", ".wv", ".amr", ".ac3", ".dsf", ".mpc", ".ra", ".tta", ".aup3",
+)  # fmt: skip
+REMEDIES: dict[str, str] = dict.fromkeys(_OTHERS, "convert to .flac or .wav")
+if not audio_av.THERE:
+    REMEDIES |= dict.fromkeys(audio_av.SUFFIXES, audio_av.INSTALL)
 TALKATIVE = ("MP3", "WAV", "W64")  # libmpg123, which decodes MP3, also in WAV, comments on every fault
 KINDS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")
-MAX_CHANNELS = 64  # of a file; more are refused
-SLOWEST, FASTEST = 100, 768_000  # samples a second
-# Samples of all channels that are decoded of any file, and how many more for each of its bytes: speech at 6 kbit/s has
-# 64 of them, silence thousands
-MAX_SAMPLES, MAX_SAMPLES_A_BYTE = 48_000_000, 128
-TRUNCATED = "truncated or broken file (read up to there)"
 LEFT_OVER = "file longer than its header says (the rest left out)"
 # Whether libsndfile reads files itself, which is quicker; on Windows its file descriptors are others than Python's
 DESCRIPTORS = os.name == "posix"
@@ -50,11 +62,12 @@ _SIGNATURES = {  # what a file begins with
     "AU": rb"\.snd|dns\.",
     "CAF": rb"caff",
     "W64": rb"riff\x2e\x91\xcf\x11",
-    # Known by name only, so that people see what they have
+    # Of PyAV
     "AAC": rb"\xff[\xf0\xf1\xf8\xf9]",
-    "MPEG-4 (M4A, AAC, video)": rb"....ftyp",
+    "MPEG-4": rb"....ftyp",
     "Windows Media": rb"\x30\x26\xb2\x75",
     "Matroska or WebM": rb"\x1a\x45\xdf\xa3",
+    # Known by name only, so that people see what they have
     "AVI": rb"RIFF....AVI ",
     "WavPack": rb"wvpk",
     "Monkey's Audio": rb"MAC ",
@@ -72,10 +85,6 @@ _SHORT = re.compile(r": (\d+) \(should be (\d+)\)")  # libsndfile's note of a si
 # Bytes and number of tags before the first frame of an MP3 file: libmpg123 goes through their parts one by one
 MAX_ID3_BYTES, MAX_ID3_TAGS = 16 << 20, 64
 _TAGS = 1 << 16  # bytes that may follow the last frame: titles, and what the decoder has read ahead
-
-
-class AudioError(ValueError):
-    """A file that is not a readable sound; the message is one line without the path."""
 
 
 class _File(io.BufferedReader):
@@ -159,8 +168,8 @@ class SoundReader:
 
 
 @contextmanager
-def open_audio(path: Path | str) -> Iterator[SoundReader]:
-    """Open the sound file at a path as a `SoundReader`, for the time of the `with` block.
+def open_audio(path: Path | str) -> Iterator[SoundReader | AvReader]:
+    """Open the sound file at a path as a `SoundReader` or `AvReader`, for the time of the `with` block.
 
     Raises:
         AudioError: the file is not a readable sound.
@@ -168,10 +177,15 @@ def open_audio(path: Path | str) -> Iterator[SoundReader]:
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
-        raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
+        hint = f"; {REMEDIES[suffix]}" if suffix in REMEDIES else ""
+        raise AudioError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted{hint}")
     raw: Any = open_regular(path).detach()
     with raw if DESCRIPTORS else _File(raw) as file:
         kind, says_length = _kind(file)
+        if kind in audio_av.DEMUXERS:
+            with open_av(file, kind) as reader:
+                yield reader
+            return
         # libsndfile is given no name: it would guess by the suffix where the bytes tell it nothing
         try:
             with suppress_output(kind in TALKATIVE):
@@ -182,8 +196,7 @@ def open_audio(path: Path | str) -> Iterator[SoundReader]:
             if decoder.format not in _FORMATS:
                 raise AudioError(f"a {kind} file that holds {decoder.format}: {_accepted()}")
             check_rate(decoder.samplerate)
-            if not 1 <= decoder.channels <= MAX_CHANNELS:
-                raise AudioError(f"{decoder.channels:,} channels: 1 to {MAX_CHANNELS} are accepted")
+            check_channels(decoder.channels)
             if decoder.frames < 1:
                 raise AudioError("no sound in it")
             frames = decoder.frames if says_length and decoder.frames < _UNKNOWN else None
@@ -197,39 +210,13 @@ def open_audio(path: Path | str) -> Iterator[SoundReader]:
             )
 
 
-def check_length(samples: int, n_bytes: int, a_byte: int) -> int:
-    """Check the number of decoded samples against the size of the file: a few bytes can hold hours of silence.
-
-    Args:
-        samples: number of samples of all channels together.
-        n_bytes: size of the file in bytes.
-        a_byte: samples accepted per byte of the file, beyond the first `MAX_SAMPLES`.
-
-    Returns:
-        The most samples that a file of this size may have.
-
-    Raises:
-        AudioError: `samples` is more.
-    """
-    most = MAX_SAMPLES + a_byte * n_bytes
-    if samples > most:
-        raise AudioError(f"{samples:,} samples are more than the {most:,} that a file of {n_bytes:,} bytes may have")
-    return most
-
-
-def check_rate(rate: int) -> None:
-    """Raise AudioError for a sample rate outside SLOWEST .. FASTEST samples a second."""
-    if not SLOWEST <= rate <= FASTEST:
-        raise AudioError(f"{rate:,} samples a second: {SLOWEST} to {FASTEST:,} are accepted")
-
-
 def _kind(file: BinaryIO) -> tuple[str, bool]:
     """Detect the format by the first bytes, and if its header states the length; rewind the file."""
     head = file.read(64) if os.fstat(file.fileno()).st_size else b""
     if not head:
         raise AudioError("the file is empty")
     kind = next((kind for kind, begin in _SIGNATURES.items() if re.match(begin, head, re.DOTALL)), None)
-    if kind not in KINDS:
+    if kind not in (*KINDS, *audio_av.DEMUXERS):
         raise AudioError(f"{f'a {kind} file' if kind else 'not a sound file'}: {_accepted()}")
     says_length = True
     if kind == "MP3":
@@ -253,7 +240,7 @@ def _kind(file: BinaryIO) -> tuple[str, bool]:
 
 
 def _accepted() -> str:
-    return f"{', '.join(KINDS)} are accepted"
+    return f"{', '.join([*KINDS, *(audio_av.DEMUXERS if audio_av.THERE else ())])} are accepted"
 
 
 def _error_text(error: soundfile.LibsndfileError) -> str:

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.TiffTags import TAGS_V2_GROUPS
-from PIL.WebPImagePlugin import WebPImageFile
 
 from helicon.formats.files import atomic_write, open_regular
+from helicon.formats.image_kinds import DECODERS, ImageError, check_suffix, kind_of
 from helicon.formats.image_limits import excess
 from helicon.formats.image_parts import check_parts, gif_extent
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
@@ -42,19 +39,6 @@ MAX_EXIF = 1 << 16  # bytes of EXIF data, as a segment of JPEG can have: objects
 DRAFT = 4  # a JPEG is decoded at 1/2, 1/4 or 1/8 as long as this many times the size asked for is left
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 258, 262, 274, 322, 323  # TIFF's and EXIF's tags
 
-# Decoders are called directly: Image.open would warn of large pictures before it could be asked how large they are.
-_DECODERS: dict[str, Callable[[BytesIO], ImageFile]] = {
-    "PNG": PngImageFile, "JPEG": JpegImageFile, "WEBP": WebPImageFile, "GIF": GifImageFile, "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-}  # fmt: skip
-_SIGNATURES = (  # offset, bytes there, what the file is
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"), (0, b"\xff\xd8\xff", "JPEG"), (0, b"GIF8", "GIF"), (8, b"WEBP", "WEBP"),
-    (0, b"BM", "BMP"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"), (0, b"II+\0", "TIFF"), (0, b"MM\0+", "TIFF"),
-    # Known by name only, so that people see what they have
-    (0, b"%!PS", "PostScript (EPS)"), (0, b"\xc5\xd0\xd3\xc6", "PostScript (EPS)"), (0, b"%PDF", "PDF"),
-    (0, b"8BPS", "Photoshop"), (4, b"ftyp", "HEIC, AVIF or video"), (0, b"\0\0\1\0", "Windows icon"),
-    (0, b"<", "web page or SVG"),
-)  # fmt: skip
 _ONE_FRAME = ("PNG", "JPEG", "BMP")  # unless they are animated: others change as their frames are counted
 _BYTES = {
     "1": 1,
@@ -65,12 +49,6 @@ _BYTES = {
     "I;16L": 2,
     "I;16N": 2,
 }  # of a pixel by mode, or else 4
-_TIFF_SUFFIXES = (".tif", ".tiff")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", *_TIFF_SUFFIXES)
-
-
-class ImageError(ValueError):
-    """A file that is not a readable picture; the message is one line without the path."""
 
 
 def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, ReadReport]:
@@ -96,14 +74,13 @@ def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, R
     if size is not None and not 1 <= size <= MAX_SQUARE:
         raise ValueError(f"a size of {size} pixels: 1 to {MAX_SQUARE} are accepted")
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in SUFFIXES:
-        raise ImageError(f"suffix {suffix!r}: {' '.join(SUFFIXES)} are accepted")
+    check_suffix(suffix)
     with open_regular(path) as file:
         n_bytes = os.fstat(file.fileno()).st_size
         if n_bytes > MAX_BYTES:
             raise ImageError(f"{n_bytes:,} bytes are more than the {MAX_BYTES:,} that a picture file may have")
         data = file.read(n_bytes)
-    kind, report = _kind(data, suffix), ReadReport()
+    kind, report = kind_of(data, suffix), ReadReport()
     try:
         with suppress_output(kind == "TIFF"):  # libtiff comments on every fault
             image, extent, orientation = _decode(data, kind, size, report)
@@ -129,18 +106,6 @@ def write_image(pixels_HWC: np.ndarray, path: Path | str) -> None:
     check_pixels(pixels_HWC)
     with atomic_write(path) as temporary:
         Image.fromarray(pixels_HWC).save(temporary, format="PNG")
-
-
-def _kind(data: bytes, suffix: str) -> str:
-    """Detect the decoder by the first bytes; raise ImageError for an unknown format or a wrong suffix."""
-    if not data:
-        raise ImageError("the file is empty")
-    kind = next((kind for at, start, kind in _SIGNATURES if data.startswith(start, at)), None)
-    accepted = [kind for kind in _DECODERS if (kind == "TIFF") == (suffix in _TIFF_SUFFIXES)]
-    if kind not in accepted:
-        kind_words = f"a {kind} file named {suffix}" if kind else "not a picture file"
-        raise ImageError(f"{kind_words}: accepted under that name: {', '.join(accepted)}")
-    return kind
 
 
 def _reason(error: Exception) -> str:
@@ -171,7 +136,7 @@ def _decode(
     if kind == "GIF":
         _check_size(*gif_extent(data))
     with suppress_output():  # Pillow warns of faults in EXIF data
-        image = _DECODERS[kind](BytesIO(data))
+        image = DECODERS[kind](BytesIO(data))
     _check_size(*image.size)
     drafted, levels, turned = None, (0, 255), 1
     if isinstance(image, PngImageFile):
@@ -217,7 +182,7 @@ def _tiff_levels(image: TiffImageFile) -> tuple[int, int]:
 
 def _orientation(image: ImageFile, report: ReadReport) -> int:
     """Return EXIF's orientation, 1 to 8; 1 (upright) for missing, broken or too large EXIF data."""
-    if len(image.info.get("exif", b"")) > MAX_EXIF or len(image.info.get("Raw profile type exif", "")) > 3 * MAX_EXIF:
+    if len(image.info.get("exif") or b"") > MAX_EXIF or len(image.info.get("Raw profile type exif", "")) > 3 * MAX_EXIF:
         report.add("EXIF data of more than 64 KiB left out")
         return 1
     with suppress(Exception), suppress_output():

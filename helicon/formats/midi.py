@@ -7,6 +7,7 @@ key-up velocities) are dropped and counted.
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +20,11 @@ from helicon.formats.midi_events import read_events
 from helicon.formats.midi_notes import play
 from helicon.formats.midi_write import TEXT_PREFIX
 from helicon.formats.musical_time import DEFAULT_TEMPO_US
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.read_report import ReadReport
 from helicon.formats.score import Notes, Score, Text, Track
 
+GZIP = b"\x1f\x8b"  # that its files begin with
 Pedal = Literal["extend", "drop"]
 
 
@@ -29,7 +32,7 @@ def read_midi(path: Path | str, pedal: Pedal = "extend") -> tuple[Score, ReadRep
     """Read a MIDI file.
 
     Args:
-        path: path of a file of any suffix.
+        path: path of a file of any suffix, plain or compressed by gzip.
         pedal: `extend` or `drop`, as for `read_midi_bytes`.
 
     Returns:
@@ -41,7 +44,23 @@ def read_midi(path: Path | str, pedal: Pedal = "extend") -> tuple[Score, ReadRep
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        return read_midi_bytes(file.read(min(size, MAX_BYTES + 1)), pedal)  # one byte too many is enough to be refused
+        data = file.read(min(size, MAX_BYTES + 1))  # one byte too many is enough to be refused
+    complete = True
+    if data.startswith(GZIP):
+        data, complete = _unzipped(data)
+    score, report = read_midi_bytes(data, pedal)
+    report.add("gzip files cut off (read up to there)", not complete)
+    return score, report
+
+
+def _unzipped(data: bytes) -> tuple[bytes, bool]:
+    """Decompress a gzip file, up to one byte more than is accepted; return the bytes, and False if it is cut off."""
+    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        unzipped = unzip.decompress(data, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise MidiError(f"a broken gzip file: {printable(error, MAX_QUOTED)}") from None
+    return unzipped, unzip.eof or len(unzipped) > MAX_BYTES
 
 
 def read_midi_bytes(data: bytes, pedal: Pedal = "extend") -> tuple[Score, ReadReport]:

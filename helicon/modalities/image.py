@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from helicon.formats.checked import fields, integer, text
-from helicon.formats.image import MAX_BYTES, SUFFIXES, read_image, write_image
+from helicon.formats.image import MAX_BYTES, read_image, write_image
+from helicon.formats.image_kinds import REMEDIES, SUFFIXES
 from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.augment_pictures import PictureRanges
@@ -211,6 +212,7 @@ IMAGE = Modality(
     max_bytes=MAX_BYTES,
     raw="rgb",
     media={"image": np.ndarray},
+    remedies=REMEDIES,
     slots={
         "image": {
             "palette": TokenizerSpec(make=fit_palette, from_state=PaletteTokenizer.from_state),

@@ -22,6 +22,11 @@ from helicon.tokenizers.musenet import header, parse_header
 from helicon.tokenizers.style import StyleTokenizer, all_sets
 from helicon.tokenizers.survey import MusicSurvey
 
+# Suffixes of music in other forms: notation, tablature, modules of samples
+NOTATION: tuple[str, ...] = (
+    ".musicxml", ".mxl", ".xml", ".mscz", ".mscx", ".abc", ".krn", ".ly", ".sib", ".mus", ".musx", ".ptb", ".gp",
+    ".gp3", ".gp4", ".gp5", ".gpx", ".mod", ".xm", ".it", ".s3m",
+)  # fmt: skip
 SAMPLE_RATE = 22050  # samples a second of a preview's sound: half of a CD's, for half of the time and size
 
 
@@ -164,7 +169,8 @@ def extend_style(tokenizer: StyleTokenizer, surveys: Iterable[MusicSurvey]) -> S
 
 MUSIC = Modality(
     name="music",
-    suffixes=(".mid", ".midi", ".kar", ".rmi"),
+    suffixes=(".mid", ".midi", ".kar", ".rmi", ".smf", ".mid.gz", ".midi.gz"),
+    remedies=dict.fromkeys(NOTATION, "export as .mid"),
     read_file=read_file,
     options=MusicOptions,
     write=write,

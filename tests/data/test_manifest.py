@@ -65,6 +65,16 @@ def test_a_manifest_lists_the_files(tmp_path, name, content):
     assert reasons(tmp_path, captioned)["a.mid"] == "no caption and no text file of the same stem"
 
 
+def test_rows_of_other_suffixes_are_counted_and_suffixes_may_have_two_parts(tmp_path):
+    touch(tmp_path, "a.mid.gz", "a.txt", "b.abc", "c.abc", "d.json")
+    (tmp_path / "m.csv").write_text("file\na.mid.gz\nb.abc\nc.abc\nd.json\n")
+    found = scan(tmp_path, [TEXT, MUSIC], tmp_path / "m.csv")
+    (entry,) = found.entries
+    assert entry.files == {"music": tmp_path / "a.mid.gz", "text": tmp_path / "a.txt"}
+    assert found.passed == {".abc (export as .mid)": 2}
+    assert len(found.skipped) == 3
+
+
 ROWS = {
     "text.csv": "file,text\na.png,a cat\nb.png,a dog\n",
     "caption.csv": "\ufefffile,caption,licence\nb.png,a dog,MIT\na.png,a cat,\n",

@@ -14,9 +14,10 @@ from sounds import FLOAT, chirp, encoded, read, small_files, wav
 
 from helicon.formats import audio_decode
 from helicon.formats.audio import AudioError, audio_info, read_audio, read_blocks
-from helicon.formats.audio_decode import LEFT_OVER, MAX_CHANNELS, TRUNCATED
+from helicon.formats.audio_decode import LEFT_OVER
+from helicon.formats.audio_limits import MAX_CHANNELS, TRUNCATED
 
-ACCEPTED = "WAV, FLAC, OGG, MP3, AIFF, AU, CAF, W64 are accepted"
+ACCEPTED = "WAV, FLAC, OGG, MP3, AIFF, AU, CAF, W64"  # and more where PyAV is installed
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,6 @@ ACCEPTED = "WAV, FLAC, OGG, MP3, AIFF, AU, CAF, W64 are accepted"
         (b"samples without a header" * 100, "a.au", f"not a sound file: {ACCEPTED}"),  # mu-law to libsndfile, by name
         (wav(bytes(10)), "a.txt", "suffix '.txt': .wav .flac .ogg .mp3"),
         (wav(bytes(10)), "a", "suffix '': .wav .flac"),
-        (b"\0\0\0\x20ftypM4A \0\0\0\0", "a.mp3", f"a MPEG-4 (M4A, AAC, video) file: {ACCEPTED}"),
-        (b"\xff\xf1\x50\x80" + bytes(100), "a.mp3", f"a AAC file: {ACCEPTED}"),
-        (b"\x1a\x45\xdf\xa3" + bytes(100), "a.ogg", f"a Matroska or WebM file: {ACCEPTED}"),
         (b"MThd\0\0\0\6\0\1\0\1\1\xe0", "a.wav", f"a MIDI file: {ACCEPTED}"),
         (b"RIFF\x40\0\0\0AVI LIST" + bytes(50), "a.wav", f"a AVI file: {ACCEPTED}"),
         (b"<!DOCTYPE html><title>404 Not Found</title>", "a.wav", f"a web page file: {ACCEPTED}"),

@@ -4,6 +4,7 @@ In all of them a quarter has 480 ticks (83 60 = 480, 81 70 = 240, 87 40 = 960) a
 says otherwise; 3C is middle C, 40 a velocity of 64.
 """
 
+import gzip
 import struct
 import tracemalloc
 from contextlib import suppress
@@ -315,6 +316,30 @@ def test_what_is_not_midi_is_skipped(data: bytes, counts: int) -> None:
     score, report = read_midi_bytes(data)
     assert notes(score) == [C]
     assert len(report.counts) == counts
+
+
+@pytest.mark.parametrize("name", ["a.mid.gz", "a.midi.gz", "a.mid", "a.smf"])
+def test_gzip_is_unpacked_whatever_the_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(GOOD))
+    score, report = read_midi(tmp_path / name)
+    assert (notes(score), report.counts) == ([C], {})
+
+
+def test_gzip_that_is_cut_off_or_broken_or_a_bomb(tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.mid.gz", gzip.compress(GOOD + bytes(range(256)) * 9)
+    path.write_bytes(whole[:-20])
+    score, report = read_midi(path)
+    assert notes(score) == [C]
+    assert report.counts["gzip files cut off (read up to there)"] == 1
+    path.write_bytes(whole[:2] + b"?" + whole[3:])
+    with pytest.raises(MidiError, match=r"a broken gzip file: .*unknown compression method"):
+        read_midi(path)
+    path.write_bytes(gzip.compress(GOOD + bytes(40 * MAX_BYTES), 9))
+    tracemalloc.start()
+    with pytest.raises(MidiError, match="more than"):
+        read_midi(path)
+    assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BYTES
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("size", [0, 5, 7, 1000, 0xFFFFFFFF])

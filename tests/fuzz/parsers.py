@@ -38,7 +38,7 @@ from helicon.data.entries import DataError
 from helicon.data.files import scan
 from helicon.data.shards import Member, read_shard
 from helicon.formats.audio import read_audio
-from helicon.formats.audio_decode import AudioError
+from helicon.formats.audio_limits import AudioError
 from helicon.formats.image import ImageError, read_image
 from helicon.formats.midi_bytes import MidiError
 from helicon.formats.midi_write import write_midi

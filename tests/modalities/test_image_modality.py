@@ -38,7 +38,8 @@ def codec() -> CodecBundle:
 
 def test_it_is_registered():
     assert registry.get("image") is registry.for_slot("image")
-    assert registry.get("image").suffixes == (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+    expected = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+    assert registry.get("image").suffixes[:10] == expected  # others as there are libraries
     assert list(registry.get("image").slots["image"]) == ["palette", "rgb", "codes"]
     assert registry.get("image").raw == "rgb"
 

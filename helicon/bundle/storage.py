@@ -27,7 +27,7 @@ from helicon.gpt.quantized import Int8Linear
 from helicon.modalities import registry
 from helicon.objectives import registry as objectives
 from helicon.objectives.base import MAX_LABELS
-from helicon.objectives.guarded import build_network, kept_parts
+from helicon.objectives.guarded import build_network, kept_parts, parts_left_out
 from helicon.plugins.loading import require
 from helicon.plugins.plugin import PluginError, plugin_list
 from helicon.sequence.layout import MAX_CONTEXT, MAX_LAYOUTS, Layout
@@ -182,7 +182,7 @@ def _restore_network(bundle: Bundle, weights: Mapping[str, Tensor], device: torc
         # Of the CPU alone, where the network is built; the caller's generator is restored after the block
         torch.default_generator.manual_seed(0)
         network = bundle.network
-    for name in {key.partition(".")[0] for key in network.state_dict()} - {"gpt", *bundle.objective.kept}:
+    for name in parts_left_out(bundle.objective, network):
         delattr(network, name)
     bundle.objective_modules.load_state_dict(weights, assign=True)
     network.to(device).eval()

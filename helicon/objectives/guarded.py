@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from helicon.objectives.base import Batch, Examples, Mean, Network, Objective, Referred, Rewarded, Rollouts
 from helicon.objectives.registry import OBJECTIVES, name_of
+from helicon.plugins.errors import in_one_line
 from helicon.plugins.plugin import PluginError
 
 if TYPE_CHECKING:
@@ -64,6 +66,53 @@ def kept_parts(objective: Objective, network: Network) -> nn.ModuleDict:
         The modules by name.
     """
     return nn.ModuleDict({name: network.get_submodule(name) for name in objective.kept})
+
+
+def parts_left_out(objective: Objective, network: Network) -> list[str]:
+    """Return the names of parts of a network with weights that a bundle does not store.
+
+    Args:
+        objective: `Objective` that names in `kept` those which are stored.
+        network: `Network`, result of `build_network`.
+
+    Returns:
+        Names of child modules, parameters and buffers.
+    """
+    names = dict.fromkeys(key.partition(".")[0] for key in network.state_dict())
+    return [name for name in names if name not in ("gpt", *objective.kept)]
+
+
+def try_report(objective: Objective, network: Network, batch: Batch) -> None:
+    """Try the report on a network as it will be in the bundle, without the parts that are left out.
+
+    Args:
+        objective: the `Objective`.
+        network: `Network`, result of `build_network`; not changed.
+        batch: any `Batch` that the objective learns from.
+
+    Raises:
+        PluginError: the report needs a part that the bundle will not have.
+    """
+    if type(objective).report is Objective.report or not (absent := parts_left_out(objective, network)):
+        return
+    alone = copy(network)
+    alone.__dict__ |= {group: dict(vars(network)[group]) for group in ("_modules", "_parameters", "_buffers")}
+    for name in absent:
+        delattr(alone, name)
+    modes = {module: module.training for module in network.modules()}
+    try:
+        report_of(objective, alone.eval(), [batch])
+    except PluginError as error:
+        try:
+            report_of(objective, network.eval(), [batch])
+        except PluginError:
+            return  # it fails of something else, perhaps of so small a batch
+        cause = in_one_line(error.__cause__ or error)
+        what = f"report fails without {', '.join(absent)}, which the bundle lacks ({cause})"
+        raise fault(objective, f"{what}; name what it needs in kept") from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def loss_of(objective: Objective, network: Network, batch: Batch | Rollouts) -> tuple[Tensor, dict[str, Mean]]:

@@ -15,8 +15,11 @@ from test_plugin_commands import TINY, texts
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle, save_bundle
 from helicon.cli import main
+from helicon.data.collate import collate
+from helicon.objectives.guarded import try_report
 from helicon.objectives.registry import OBJECTIVES
 from helicon.plugins.loading import load_plugins
+from helicon.plugins.plugin import PluginError
 from helicon.training.runs.checkpoints import latest_checkpoint, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,6 +102,45 @@ def test_a_reference_is_what_a_run_begins_from(base, home):
     state = read_checkpoint(path)["state_dict"]
     for name, weight in base.gpt.state_dict().items():
         assert torch.equal(state[f"network.reference.{name}"], weight), name
+
+
+REPORTS = (  # what a report does with parts that are not kept
+    ("return {'value': float(network.reference.head_weight.sum())}", "AttributeError: .* no attribute 'reference'"),
+    ("return {'value': float(self.loss(network, next(iter(batches)))[0])}", "AttributeError: .* attribute 'reference'"),
+    ("return {'value': float(network.reference is None)}", "AttributeError: .*"),
+    ("return {'value': hasattr(network, 'reference')}", None),
+    ("return {'value': network.head.nothing}", None),  # fails of something else, which is found when it is asked for
+)
+
+
+@pytest.mark.parametrize(("report", "said"), REPORTS)
+def test_a_report_of_what_is_not_kept_is_refused_before_the_training(base, home, report, said):
+    objective = OBJECTIVES.get("away")
+    own = {}
+    exec(f"def report(self, network, batches):\n    {report}", own)
+    bundle = replace(base, objective=objective())
+    batch = collate(0, [bundle.sequencer.pack(bundle.schema.layouts[0], {"text": torch.arange(9).numpy()})])
+    network = bundle.network.train()
+    network.reference.eval()
+    modes = {name: module.training for name, module in network.named_modules()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "report", own["report"])
+        if said is None:
+            try_report(objective(), network, batch)
+        else:
+            what = rf"report fails without reference, which the bundle lacks \({said}\); name what it needs in kept$"
+            with pytest.raises(PluginError, match=rf"^objective 'away' \(.*away\.py, line 13\): {what}"):
+                try_report(objective(), network, batch)
+    assert {name: module.training for name, module in network.named_modules()} == modes
+    assert "reference" in dict(network.named_children())
+
+
+def test_a_training_begins_with_the_trial(base, home, capsys):
+    text = PLUGIN.replace("network.act(network.head", "network.reference and network.act(network.head")
+    (home / "away.py").write_text(text)
+    assert main(["fit", "--data.path=texts", *FIT]) == 1
+    assert "report fails without reference, which the bundle lacks" in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("runs/run/checkpoints").exists()
 
 
 def test_what_is_kept_is_whole_and_what_is_not_is_absent(base, home, capsys):

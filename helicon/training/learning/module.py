@@ -13,7 +13,7 @@ from helicon.bundle.bundle import Bundle, make_gpt, plugins_of_model
 from helicon.bundle.storage import save_bundle
 from helicon.gpt.model import GPT
 from helicon.objectives.base import Batch, Mean, Network, Objective, Rollouts
-from helicon.objectives.guarded import build_network, loss_of, metrics_of, val_loss_of
+from helicon.objectives.guarded import build_network, loss_of, metrics_of, try_report, val_loss_of
 from helicon.objectives.registry import OBJECTIVES, name_of, plugin_of
 from helicon.plugins.plugin import Plugin, PluginError
 from helicon.training.errors import TrainingError
@@ -48,6 +48,7 @@ class GPTModule(RunModule):
         super().__init__(config)
         self.config, self.ema, self.objective = config, config.ema, objective
         self.network: Network | None = None
+        self._report_tried = False
         self._sums: dict[str, Sums] = {}  # name of a metric -> its sum, and the count to divide by
 
     @property
@@ -126,6 +127,22 @@ class GPTModule(RunModule):
     def throughput_units(self, batch: Batch) -> int:
         """Return the number of input tokens of a `Batch`, without padding."""
         return int(batch.lengths.sum())
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed all noise; before the first step try the report of a plugin's objective, which comes after the training.
+
+        Args:
+            batch: `Batch` of this rank.
+            batch_idx: number of the batch in Lightning's epoch.
+
+        Raises:
+            PluginError: the report needs what the bundle will not have.
+        """
+        if not self._report_tried and self.device_mesh is None and plugin_of(self.objective):
+            assert self.network is not None
+            try_report(self.objective, self.network, batch)
+        self._report_tried = True
+        super().on_train_batch_start(batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the objective's loss of a batch, and log its metrics over all ranks as `train/NAME`.

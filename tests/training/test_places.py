@@ -65,6 +65,14 @@ def test_run_and_files_that_move_together_are_found(run, tmp_path, monkeypatch):
     assert read_config(Path("moved/runs/mine"))["data"]["path"] == f"{tmp_path}/moved/pictures"
 
 
+def test_a_run_that_has_moved_alone_finds_what_is_there_from_here(run, tmp_path):
+    run.rename(tmp_path / "moved")
+    for name in ("pictures", "runs/codec", "runs/sound"):
+        Path(name).mkdir()
+    data = read_config(tmp_path / "moved")["data"]
+    assert (data["path"], data["tokenizers"]) == ("pictures", TYPED["data"]["tokenizers"])
+
+
 def test_a_folder_of_runs_behind_a_link(tmp_path, monkeypatch):
     (tmp_path / "disk" / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "project").mkdir()

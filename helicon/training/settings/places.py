@@ -8,6 +8,7 @@ that nobody typed.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ BEGUN_IN = "begun_in"  # option of a run's config alone
 MAX_PATH = 4096  # characters of `begun_in`, as Linux accepts in a path
 RUN_PATHS = ("upsampler_of", "repeat", "ckpt_path")  # options of a run that are paths
 DATA_PATHS = ("path", "manifest", "cache", "init_from")  # those of the group `data`
+_AT_LEVEL = re.compile(r"@\d+$")  # of a codec, after the path of its run
 REQUEST_PATHS = ("path", "runs", "init_from", "manifest", "upsampler_of")  # fields of a TrainRequest that are paths
 
 
@@ -70,11 +72,17 @@ def _moved(config: Config, folder: str) -> dict[str, Any]:
 
 def _joined(config: Config, names: tuple[str, ...], folder: str) -> dict[str, Any]:
     paths = {name: config[name] for name in names if isinstance(config.get(name), str)}
-    return {**config, **{name: os.path.join(folder, path) for name, path in paths.items()}}
+    return {**config, **{name: _found(path, folder) for name, path in paths.items()}}
+
+
+def _found(path: str, folder: str) -> str:
+    """Join a path to a folder, unless it is there only from here, as where the run alone has moved."""
+    joined, only = os.path.join(folder, path), _AT_LEVEL.sub("", path)
+    return path if os.path.exists(only) and not os.path.exists(os.path.join(folder, only)) else joined
 
 
 def _tokenizer(name: Any, folder: str) -> Any:
     """Join the path of a codec's run to a folder; names of registered tokenizers stay, and what is no text."""
     known = {kind for medium in registry.all_modalities().values() for slot in medium.slots
              for kind in registry.specs(slot)}  # fmt: skip
-    return os.path.join(folder, name) if isinstance(name, str) and name not in known else name
+    return _found(name, folder) if isinstance(name, str) and name not in known else name

@@ -18,7 +18,7 @@ from pytorch_lightning import Callback
 import helicon
 from helicon.bundle.storage import save_bundle
 from helicon.cli import main
-from helicon.cli.commands import COMMANDS, parser
+from helicon.cli.commands import COMMANDS, LIGHTNING, parser
 from helicon.formats.folder_lock import FolderLock
 from helicon.formats.image import read_image, write_image
 from helicon.training.parser import make_parser
@@ -53,6 +53,9 @@ def pairs() -> list[tuple[str, str, str]]:
 
 def test_every_command_has_its_function():
     assert {command for command, *_ in pairs()} == set(COMMANDS)
+    rows = re.findall(r"^\| (`helicon .*?) \| no function: `\w+` ", DOC.read_text(), re.MULTILINE)
+    assert re.findall(r"`helicon (\w+)`", " ".join(rows)) == ["fit", "prepare", "validate", "test"]
+    assert {"fit", "prepare", "validate", "test"} == set(LIGHTNING)
 
 
 @pytest.mark.parametrize(("command", "option", "function"), pairs())
@@ -305,6 +308,15 @@ def test_every_result_shows_and_saves_itself(function):
     for each in (get_origin(kind) or kind, *get_args(kind)):
         assert callable(each.save)
         assert callable(each._repr_html_)
+
+
+def test_what_describes_shows_itself(model):
+    opened = helicon.load("run")
+    codec = CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8})
+    shown = [helicon.info("run"), helicon.info(opened), opened, codec, helicon.info(codec), helicon.doctor()]
+    for thing in shown:
+        assert thing._repr_html_().startswith("<table>")
+    assert json.loads(json.dumps(shown[0])) == shown[0]
 
 
 def test_the_demo_is_a_function_too(tmp_path, monkeypatch, capfd):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from helicon.api.arguments import AnyPath, Device, Model, Numbers
 from helicon.bundle.bundle import Bundle
@@ -14,6 +14,7 @@ from helicon.bundle.storage import save_bundle
 from helicon.commands.info import describe, describe_codec, report_of
 from helicon.commands.outputs import output_folder
 from helicon.formats.arguments import checked
+from helicon.formats.notebook import Figures
 from helicon.formats.progress import Progress, log, progress_to
 from helicon.generation.runtime import RuntimeConfig, choose_device
 from helicon.plugins.loading import load_plugins
@@ -73,7 +74,7 @@ def open_model(
 
 
 @checked
-def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> dict[str, Any]:
+def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> Figures:
     """Describe a model or codec, as `helicon info --json` does.
 
     Args:
@@ -81,16 +82,17 @@ def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> dict[str, Any]:
         plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        JSON-able dict of sizes, layouts, tokenizers, needed plugins and notes on the training; path and size of a
-        folder. The keys are those of `commands.info.describe` (model) or `describe_codec`.
+        `Figures`, a JSON-able dict that a notebook shows as a table, of sizes, layouts, tokenizers, needed plugins and
+        notes on the training; path and size of a folder. The keys are those of `commands.info.describe` (model) or
+        `describe_codec`.
 
     Raises:
         ValueError: no model in the folder, or a missing plugin.
     """
     load_plugins(plugins)
     if isinstance(model, CodecBundle):
-        return describe_codec(model)
-    return describe(model) if isinstance(model, Bundle) else report_of(Path(model))
+        return Figures(describe_codec(model))
+    return Figures(describe(model) if isinstance(model, Bundle) else report_of(Path(model)))
 
 
 @checked

@@ -15,7 +15,7 @@ from helicon.api.models import open_model
 from helicon.api.results import Lines, Results
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.printed_tokens import decoder, tokens_of
-from helicon.commands.doctor import Finding, examine
+from helicon.commands.doctor import Findings, examine
 from helicon.commands.generate import generate_from_folder, generate_with_progress
 from helicon.evaluation.classification import Classification, classify_files
 from helicon.evaluation.features import Features, folder_features
@@ -290,7 +290,7 @@ def detokenize(
     return items
 
 
-def doctor() -> list[Finding]:
+def doctor() -> Findings:
     """Check this machine, as `helicon doctor` does; return `Finding`s on versions, devices, folders, and advice."""
     return examine(Path("runs"))
 

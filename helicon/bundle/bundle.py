@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from helicon.formats.checked import shown
+from helicon.formats.notebook import html_figures
 from helicon.formats.weights import hash_weights
 from helicon.gpt.attention.patterns import plugins_of_patterns
 from helicon.gpt.config import GPTConfig
@@ -61,6 +62,12 @@ class Bundle:
         self.reading = registry.read_options(
             (y.all_slots for y in self.schema.layouts), self.reading | tokenizer_options
         )
+
+    def _repr_html_(self) -> str:
+        layouts, tokenizers = map(str, self.schema.layouts), self.tokenizer_names.items()
+        figures = {"layouts": "; ".join(layouts), "parameters": f"{self.gpt.parameter_count():,}"}
+        figures |= {"tokenizers": ", ".join(f"{name} of {slot}" for slot, name in tokenizers)}
+        return html_figures({**figures, "context": self.schema.context, **self.notes})
 
     @cached_property
     def network(self) -> Network:

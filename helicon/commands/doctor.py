@@ -16,6 +16,7 @@ import torch
 
 import helicon
 from helicon.formats.files import cache_path, json_text
+from helicon.formats.notebook import html_table
 from helicon.formats.printable import print_text
 from helicon.formats.private import NAME_ANOTHER, NotPrivateError, private_folder
 from helicon.gpt.native.build import compiler
@@ -47,6 +48,13 @@ class Finding:
         return {"name": self.name, "found": self.result, "fix": self.fix}
 
 
+class Findings(list[Finding]):
+    """List of `Finding`s, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return html_table(("", "found", "advice"), [(finding.name, finding.result, finding.fix) for finding in self])
+
+
 def doctor(args: Namespace) -> int:
     """Run `helicon doctor` with its parsed options; return 0 always: something missing is no error."""
     findings = examine(Path("runs"))
@@ -60,10 +68,10 @@ def doctor(args: Namespace) -> int:
     return 0
 
 
-def examine(runs: Path) -> list[Finding]:
+def examine(runs: Path) -> Findings:
     """Run all checks, a `Finding` each; `runs` is the path of the folder that trainings would write to."""
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _devices, _tools)
-    return [finding for part in parts for finding in part()] + [_cache(cache_path()), _run_folder(runs)]
+    return Findings([*(finding for part in parts for finding in part()), _cache(cache_path()), _run_folder(runs)])
 
 
 def _python() -> Iterator[Finding]:

@@ -84,7 +84,8 @@ def train_stages(request: TrainRequest | None, words: Sequence[str] = (), first:
 def _check_folder(args: Namespace) -> None:
     """Raise CommandError unless exactly one word, the folder, was typed beside --layout."""
     if args.path and args.task in [*preset_names(), *OBJECTIVES.items()]:
-        raise CommandError(f"--layout is in the place of the task {args.task}: leave one of them out")
+        example = f"helicon train --layout '{args.layout[-1]}' {args.path}"
+        raise CommandError(f"--layout is in the place of the task {args.task}: leave one of them out, as in {example}")
     if args.path:
         quoted = f"a layout of several slots is put in quotes: --layout '{args.layout[-1]} {args.task}'"
         raise CommandError(f"--layout takes one folder, not {args.task} and {args.path}; {quoted}")

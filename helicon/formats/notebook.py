@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav", ".flac": "audio/flac"}  # by a browser
 
@@ -43,6 +44,13 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def html_figures(figures: Mapping[str, object]) -> str:
     """Format a table of names and values as an HTML `<table>`, numbers to four digits."""
     return html_table(("", ""), [(name, plain(value)) for name, value in figures.items()])
+
+
+class Figures(dict[str, Any]):
+    """Dict of names and values, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return html_figures(self)
 
 
 def html_lines(lines: Iterable[str]) -> str:

@@ -124,7 +124,9 @@ class Layout:
                 raise ValueError(f"layout {str(self)!r}: the tokenizer of {slot.name} makes no grid; give its length")
             if slot.shape and shape and slot.shape != shape:
                 grid = "x".join(map(str, shape))
-                raise ValueError(f"layout {str(self)!r}: the tokenizer of {slot.name} makes grids of {grid}")
+                accepted = f"{slot.name}[{grid}] or {slot.name}[] is accepted, or media of another --data.size"
+                fault = f"the tokenizer of {slot.name} makes grids of {grid}"
+                raise ValueError(f"layout {str(self)!r}: {fault}; {accepted}")
             slots.append(replace(slot, shape=shape or slot.shape))
         return Layout(tuple(slots))
 

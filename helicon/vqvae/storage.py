@@ -15,6 +15,7 @@ import helicon
 from helicon.formats.checked import fields, integer, notes_of, one_of, sequence, shown, text
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
+from helicon.formats.notebook import html_figures
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.weights import hash_weights, read_weights, write_weights
 from helicon.plugins.loading import require
@@ -67,6 +68,9 @@ class CodecBundle:
     medium: str
     reading: dict[str, int]
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        return html_figures({"medium": self.medium, **self.reading, "codes": self.config()["codes"], **self.notes})
 
     def config(self) -> dict[str, Any]:
         """Return the JSON-able state: everything but the weights, with their fingerprint.

@@ -329,7 +329,10 @@ def test_layouts_are_learned_in_the_place_of_a_task(tmp_path, monkeypatch, capsy
     assert list(map(str, load_bundle(tmp_path / "runs" / "both").schema.layouts)) == ["style[1] music", "music"]
     capsys.readouterr()
     for words, said in (
-        (["--layout", "text", "music", "midi"], "--layout is in the place of the task music: leave one of them out"),
+        (
+            ["--layout", "text", "music", "midi"],
+            "--layout is in the place of the task music: leave one of them out, as in helicon train",
+        ),
         (["--layout", "foo[3] text", "midi"], "unknown slot 'foo'"),
         (["--layout", "text", "--resume", "runs/both"], "keeps the run's own settings; leave out --layout"),
         (["--layout", "text[8]", "music", "midi"], "music: leave one of them out"),

@@ -12,7 +12,7 @@ from helicon.bundle.bundle import Bundle
 from helicon.formats.printable import printable
 from helicon.formats.read_report import ReadReport
 from helicon.modalities import registry
-from helicon.modalities.base import Modality
+from helicon.modalities.base import Modality, remedy
 from helicon.sequence.layout import Layout
 from helicon.tokenizers import musenet
 
@@ -48,7 +48,7 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> Pr
         text, report = musenet.musenet_text_with_report(score)
         line = " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
         return PrintedTokens(line, ReadReport.total([counts, report.counts]))
-    layout, modality = _layout_for(bundle, path.suffix.lower())
+    layout, modality = _layout_for(bundle, path.name)
     media, counts = modality.read(path, options=bundle.reading)
     slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
     encodings = [bundle.encode_with_report(slot, media) for slot in slots]
@@ -60,13 +60,15 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> Pr
     return PrintedTokens(line, ReadReport.total([counts, *(lost for _, lost in encodings)]))
 
 
-def _layout_for(bundle: Bundle, suffix: str) -> tuple[Layout, Modality]:
+def _layout_for(bundle: Bundle, name: str) -> tuple[Layout, Modality]:
     for layout in bundle.schema.layouts:
         modality = registry.for_slot(layout.target.name, layout.all_slots)
-        if suffix in modality.suffixes:
+        if modality.accepted_suffix(name):
             return layout, modality
-    accepted = [s for y in bundle.schema.layouts for s in registry.for_slot(y.target.name, y.all_slots).suffixes]
-    raise ValueError(f"this model takes {' '.join(accepted)} files")
+    modalities = [registry.for_slot(y.target.name, y.all_slots) for y in bundle.schema.layouts]
+    accepted = " ".join(suffix for modality in modalities for suffix in modality.suffixes)
+    hint = remedy(name, modalities)
+    raise ValueError(f"this model takes {accepted} files{f'; {hint}' if hint else ''}")
 
 
 def _names(bundle: Bundle) -> list[str]:

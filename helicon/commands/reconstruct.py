@@ -11,8 +11,9 @@ from helicon.commands.outputs import output_folder
 from helicon.commands.reconstruct_sound import reconstruct_sounds
 from helicon.evaluation.reconstruction import codec_of, reconstructed_pictures, sound_codec_of
 from helicon.formats.files import write_json
-from helicon.formats.printable import print_text
+from helicon.formats.printable import print_text, printable
 from helicon.formats.quantities import quantity
+from helicon.formats.read_report import repaired
 from helicon.formats.sheets import before_and_after
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer
@@ -51,8 +52,11 @@ def reconstruct_pictures(tokenizer: Tokenizer, args: Namespace, out: Path) -> in
     faults = 0
     for name in args.files:
         try:
-            media.append(modality.read(Path(name), options=tokenizer.read_options)[0])
+            picture, counts = modality.read(Path(name), options=tokenizer.read_options)
+            media.append(picture)
             names.append(name)
+            if counts:
+                print_text(repaired(counts, printable(name)), sys.stderr)
         except (OSError, ValueError) as error:
             faults += 1
             print_text(f"helicon: {name}: {reason(error)}", sys.stderr)

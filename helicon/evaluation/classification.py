@@ -17,7 +17,10 @@ from helicon.evaluation.losses import window_batches
 from helicon.formats.files import json_text, write_text
 from helicon.formats.notebook import html_table, plain
 from helicon.formats.printable import printable
+from helicon.formats.progress import log
+from helicon.formats.read_report import repaired
 from helicon.modalities import registry
+from helicon.modalities.base import remedy
 from helicon.objectives.classify import Classify, log_probabilities
 from helicon.sequence.layout import Layout
 
@@ -103,16 +106,19 @@ def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
     """Encode a file's documents as examples of the layout that generates its medium."""
     for layout in bundle.schema.layouts:
         slot, modality = layout.target, registry.for_slot(layout.target.name, layout.all_slots)
-        if file.suffix.lower() in modality.suffixes:
+        if modality.accepted_suffix(file.name):
             break
     else:
-        media = (registry.for_slot(y.target.name, y.all_slots).suffixes for y in bundle.schema.layouts)
-        accepted = " ".join(sorted({suffix for suffixes in media for suffix in suffixes}))
-        raise ClassificationError(f"{printable(file)}: {accepted} files are accepted")
+        modalities = [registry.for_slot(y.target.name, y.all_slots) for y in bundle.schema.layouts]
+        accepted = " ".join(sorted({suffix for modality in modalities for suffix in modality.suffixes}))
+        hint = remedy(file.name, modalities)
+        raise ClassificationError(f"{printable(file)}: {accepted} files are accepted{f'; {hint}' if hint else ''}")
     try:
-        media = modality.read(file, options=bundle.reading)[0]
+        media, counts = modality.read(file, options=bundle.reading)
     except (OSError, ValueError) as error:
         raise ClassificationError(f"{printable(file)}: {reason(error)}") from error
+    if counts:
+        log(repaired(counts, printable(file)))
     documents = modality.documents(media) if slot.length is None else [media]
     pieces = [bundle.encode(slot.name, document)[: slot.length] for document in documents]
     pieces = [piece for piece in pieces if len(piece)]

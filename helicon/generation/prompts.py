@@ -12,11 +12,14 @@ import numpy as np
 
 from helicon.bundle.bundle import Bundle
 from helicon.formats.nearest import unknown
+from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.progress import log
 from helicon.formats.quantities import quantity
+from helicon.formats.read_report import repaired
 from helicon.generation.decode_request import Prompt
 from helicon.generation.request import Request, RequestError
 from helicon.modalities import registry
-from helicon.modalities.base import Modality
+from helicon.modalities.base import Modality, remedy
 from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.abilities import Words
@@ -46,11 +49,14 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
             raise RequestError(f"{unknown('slot', name, sorted(slots))} (this model: {'; '.join(map(str, layouts))})")
     candidates = [layout for layout in layouts if request.to in (None, layout.target.name)]
     if request.prime is not None:
-        suffix = request.prime.suffix.lower()
-        candidates = [y for y in candidates if suffix in registry.for_slot(y.target.name, y.all_slots).suffixes]
+        modality_of = {layout: registry.for_slot(layout.target.name, layout.all_slots) for layout in layouts}
+        candidates = [y for y in candidates if modality_of[y].accepted_suffix(request.prime.name)]
         if not candidates:
-            accepted = {s for y in layouts for s in registry.for_slot(y.target.name, y.all_slots).suffixes}
-            raise RequestError(f"--prime {request.prime}: this model continues {' '.join(sorted(accepted))} files")
+            accepted = " ".join(sorted({s for modality in modality_of.values() for s in modality.suffixes}))
+            hint = remedy(request.prime.name, modality_of.values())
+            raise RequestError(
+                f"--prime {request.prime}: this model continues {accepted} files{f'; {hint}' if hint else ''}"
+            )
     fitting = [layout for layout in candidates if set(request.conditions) <= set(layout.all_slots)]
     if fitting:
         return min(fitting, key=lambda layout: layout.target.name in request.conditions)
@@ -106,7 +112,7 @@ def _typed(bundle: Bundle, layout: Layout, slot: str, request: Request) -> Any:
     text = request.conditions.get(slot)
     path = Path("" if slot in request.words else text or "")
     # os.path, because a text of a megabyte, which names no file, is an error to Path.is_file
-    if text and path.suffix.lower() in modality.suffixes and os.path.isfile(path):
+    if text and modality.accepted_suffix(path.name) and os.path.isfile(path):
         return _read(modality, path, bundle)
     parse = tokenizer.parse if isinstance(tokenizer, Words) else modality.typed
     if parse is None:
@@ -130,9 +136,12 @@ def _refusing() -> Iterator[None]:
 
 def _read(modality: Modality, path: Path, bundle: Bundle) -> Any:
     try:
-        return modality.read(path, options=bundle.reading)[0]
+        media, counts = modality.read(path, options=bundle.reading)
     except ValueError as error:
         raise RequestError(f"{path}: {error}") from error
+    if counts:
+        log(repaired(counts, printable(path, MAX_QUOTED)))
+    return media
 
 
 def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:

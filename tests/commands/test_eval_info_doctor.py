@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from math import log
 from pathlib import Path
@@ -218,3 +219,22 @@ def test_doctor_says_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert findings["runs"].fix
     assert unwritable(tmp_path / "new" / "deeper") == ""
     assert not (tmp_path / "new").exists()
+
+
+def test_primes_and_printed_tokens_of_gzip_and_of_files_that_are_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = write_folder(tmp_path / "data")
+    save_bundle(uniform(music_bundle(scores)), tmp_path / "model")
+    first, *_ = sorted((tmp_path / "data").rglob("*.mid"))
+    packed = tmp_path / "a.mid.gz"
+    packed.write_bytes(gzip.compress(first.read_bytes()))
+    packed.write_bytes(packed.read_bytes()[:-4])  # the end of its check sum
+    model = str(tmp_path / "model")
+    assert main(["tokenize", str(packed), "--run", model]) == 0
+    assert main(["generate", model, "--prime", str(packed), "--tokens", "2", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("1 gzip files cut off (read up to there)") == 2
+    (tmp_path / "a.abc").write_text("X:1")
+    assert main(["tokenize", str(tmp_path / "a.abc"), "--run", model]) == 1
+    assert main(["generate", model, "--prime", str(tmp_path / "a.abc"), "-o", str(tmp_path / "out")]) != 0
+    assert capsys.readouterr().err.count("files; export as .mid") == 2

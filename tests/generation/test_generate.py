@@ -208,7 +208,10 @@ def test_words_that_a_slot_has_no_place_for_are_left_out_where_they_say_nothing(
         (["--styl", "x"], "unknown slot 'styl'; nearest: style"),
         (["--to", "musik"], "unknown slot 'musik'; nearest: music"),
         (["--prime", "nowhere.mid"], "--prime nowhere.mid: no such file"),
-        (["--prime", "song.mp3"], "--prime song.mp3: this model continues .kar .mid .midi .rmi files"),
+        (
+            ["--prime", "song.mp3"],
+            "--prime song.mp3: this model continues .kar .mid .mid.gz .midi .midi.gz .rmi .smf files",
+        ),
         (["--keep", "8s"], "--keep says how much of --prime FILE to keep"),
         (["--text", "more than eight letters"], "--text: 23 tokens, this model takes 8"),
         (["-n", "0"], "-n must be 1 to 10,000, got 0"),

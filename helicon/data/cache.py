@@ -19,6 +19,7 @@ from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 
+READING = 2  # version of what readers make of files, such as of colour profiles; others are read again
 PREPARED = "prepared.json"  # index of a cache folder: tokenizer states and report
 
 
@@ -36,7 +37,7 @@ def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mappi
     states = {slot: tokenizer.state() for slot, tokenizer in pretrained.items()}
     tokenizer_names, layouts = tokenizer_names_of(source), [Layout.parse(spec).all_slots for spec in source.layouts]
     parts = [
-        helicon.__version__, VERSION, source.layouts, tokenizer_names, sorted(source.options.items()),
+        helicon.__version__, VERSION, READING, source.layouts, tokenizer_names, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, pretrained)],
         source.val_split, str(source.path.resolve()), states, source.grow, source.examples,
         [[entry.stamps for entry in scanned.entries] for scanned in scans],

@@ -24,9 +24,11 @@ from PIL.TiffTags import TAGS_V2_GROUPS
 
 from helicon.formats.files import atomic_write, open_regular
 from helicon.formats.image_kinds import DECODERS, ImageError, check_suffix, kind_of
-from helicon.formats.image_limits import excess
+from helicon.formats.image_limits import MAX_FRACTION_PIXELS, excess
 from helicon.formats.image_parts import check_parts, gif_extent
 from helicon.formats.image_pixels import check_pixels, middle_square, rgb_image, upright
+from helicon.formats.image_profiles import rgb_by_profile
+from helicon.formats.image_salvage import LEAST_SHARE, missing_bytes, salvage
 from helicon.formats.read_report import ReadReport
 from helicon.formats.suppress_output import suppress_output
 
@@ -54,8 +56,9 @@ _BYTES = {
 def read_image(path: Path | str, size: int | None = None) -> tuple[np.ndarray, ReadReport]:
     """Read a picture file, scaled and cropped to a square if requested.
 
-    Of an animation or a file of several pages the first is read; colour profiles are not applied. A suffix may be that
-    of another format, as often in the wild, but TIFF files, and only they, are named .tif or .tiff.
+    Of an animation or a file of several pages the first is read; colours are converted to sRGB by the file's profile.
+    Of a file that is cut short or broken the rows that are there are read, if they are an eighth or more. A suffix may
+    be that of another format, as often in the wild, but TIFF files, and only they, are named .tif or .tiff.
 
     Args:
         path: path of a picture file.
@@ -130,44 +133,76 @@ def _decode(
 
     Width and height are fractional where a JPEG was decoded at a fraction of its size.
     """
+    missing = missing_bytes(data, kind)
+    if len(data) < LEAST_SHARE * (len(data) + missing):
+        raise ImageError(f"a broken {kind} file: {len(data):,} of its {len(data) + missing:,} bytes are there")
     check_parts(data, kind)
     if over := excess(data, kind):
         raise ImageError(f"a {kind} file with too much in it: {over}")
     if kind == "GIF":
         _check_size(*gif_extent(data))
-    with suppress_output():  # Pillow warns of faults in EXIF data
-        image = DECODERS[kind](BytesIO(data))
-    _check_size(*image.size)
-    drafted, levels, turned = None, (0, 255), 1
-    if isinstance(image, PngImageFile):
-        levels = (0, 2 ** data[24] - 1)  # its bit depth
-    elif isinstance(image, JpegImageFile) and size is not None:
-        drafted = image.draft(None, (DRAFT * size, DRAFT * size))
-    elif isinstance(image, TiffImageFile):
-        levels = _tiff_levels(image)
-        turned = _orientation(image, report)  # Pillow turns these itself, as it loads them
-        exif = image.getexif()
-        for directory in exif.keys() & TAGS_V2_GROUPS.keys():  # it would read them then, however large they are
-            del exif[directory]
+    image, extent, levels, turned = _opened(data + bytes(missing), kind, size, report)
     as_it_is = kind in _ONE_FRAME and image.mode == "RGB" and not image.info.get("transparency")
     as_it_is = as_it_is and not getattr(image, "is_animated", False)
     memory = image.width * image.height * (_BYTES.get(image.mode, 4) + (0 if as_it_is else 4))
     if memory > MAX_MEMORY:
         what = f"{image.width:,} x {image.height:,} pixels of mode {image.mode}"
         raise ImageError(f"{what} take {memory:,} bytes, more than the {MAX_MEMORY:,} that a picture may")
-    image.load()
+    pixels: Image.Image = image
+    try:
+        if missing:
+            raise OSError(f"image file is truncated ({missing:,} bytes are missing)")
+        image.load()
+    except (OSError, SyntaxError, struct.error) as error:
+        reopen = lambda end: _opened(data + end, kind, size, ReadReport())[0]  # noqa: E731
+        image, pixels = salvage(reopen, kind, missing, _reason(error), report)
+        extent = (extent[0], min(extent[1], pixels.height))
     orientation = _orientation(image, report)
     report.add("turned as its EXIF says", (turned, orientation) != (1, 1))
-    rgb = image if as_it_is else rgb_image(image, levels, report)
+    to_rgb = lambda: pixels if as_it_is else rgb_image(pixels, levels, report)  # noqa: E731
+    rgb = rgb_by_profile(pixels, to_rgb, image.info.get("icc_profile"), report)
     with suppress(Exception):  # faults in what follows the first frame
         if getattr(image, "is_animated", False):
             report.add("first page of several" if kind == "TIFF" else "first frame of an animation")
-    return rgb, drafted[1][2:] if drafted else image.size, orientation
+    return rgb, extent, orientation
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        most = f"{MAX_PIXELS:,} in all or {MAX_SIDE:,} a side"
+def _opened(
+    data: bytes, kind: str, size: int | None, report: ReadReport
+) -> tuple[ImageFile, tuple[float, float], tuple[int, int], int]:
+    """Open a picture; also return its width and height, the levels of black and white, and the turn of a TIFF."""
+    with suppress_output():  # Pillow warns of faults in EXIF data
+        image = DECODERS[kind](BytesIO(data))
+    extent, levels, turned = image.size, (0, 255), 1
+    if isinstance(image, JpegImageFile) and size is not None:
+        extent = _drafted(image, size, report)
+    else:
+        _check_size(*image.size)
+    if isinstance(image, PngImageFile):
+        levels = (0, 2 ** data[24] - 1)  # its bit depth
+    elif isinstance(image, TiffImageFile):
+        levels = _tiff_levels(image)
+        turned = _orientation(image, report)  # Pillow turns these itself, as it loads them
+        exif = image.getexif()
+        for directory in exif.keys() & TAGS_V2_GROUPS.keys():  # it would read them then, however large they are
+            del exif[directory]
+    return image, extent, levels, turned
+
+
+def _drafted(image: JpegImageFile, size: int, report: ReadReport) -> tuple[float, float]:
+    """Let a JPEG be decoded at the fraction that suits a size in pixels; return its width and height then."""
+    width, height = image.size
+    _check_size(width, height, MAX_FRACTION_PIXELS)
+    is_large = width * height > MAX_PIXELS
+    most = DRAFT * size
+    drafted = image.draft(None, (min(most, width // 2), min(most, height // 2)) if is_large else (most, most))
+    report.add("large pictures decoded at a fraction", is_large)
+    return drafted[1][2:] if drafted else image.size
+
+
+def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        most = f"{max_pixels:,} in all or {MAX_SIDE:,} a side"
         raise ImageError(f"{width:,} x {height:,} pixels are more than a picture may have, {most}")
 
 

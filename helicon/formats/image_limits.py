@@ -9,7 +9,8 @@ import re
 import struct
 
 MAX_SCANNED = 1_000_000_000  # pixels of a JPEG in all of its scans, each of which goes through all of them
-MAX_COEFFICIENT_BYTES = 240_000_000  # of a progressive JPEG, all of which are kept
+MAX_COEFFICIENT_BYTES = 240_000_000  # of a JPEG of several scans, all of which are kept
+MAX_FRACTION_PIXELS = MAX_SCANNED // 4  # of a JPEG that is decoded at a fraction: phones have up to 200 megapixels
 SCAN_PIXELS = 10_000  # that a scan takes at least, however small the picture
 MAX_TAG_BYTES = 16 << 20  # of the tags of a TIFF
 MAX_TAG_NUMBERS = 1 << 16  # of one of them: as many strips, or tiles, each of which takes objects of Python's
@@ -39,7 +40,7 @@ def excess(data: bytes, kind: str) -> str:
 
 
 def _jpeg(data: bytes) -> str:
-    at, pixels, scanned = 2, 0, 0
+    at, pixels, scanned, components, coefficient_bytes = 2, 0, 0, 0, 0
     while match := _MARKER.search(data, at):
         kind, at = data[match.end() - 1], match.end()
         if kind == 0xD9:  # what follows is no part of the picture
@@ -47,11 +48,14 @@ def _jpeg(data: bytes) -> str:
         if kind in _FRAMES:
             height, width, components = struct.unpack_from(">HHB", data, at + 3)
             pixels = width * height
-            if pixels > MAX_SCANNED // 10:  # refused for that
+            if pixels > MAX_FRACTION_PIXELS:  # refused for that
                 return ""
             sampling = [(byte >> 4) * (byte & 15) for byte in data[at + 9 : at + 8 + 3 * components : 3]]
-            if kind in _PROGRESSIVE and 2 * pixels * sum(sampling) // max([1, *sampling]) > MAX_COEFFICIENT_BYTES:
-                return f"{width:,} x {height:,} pixels, progressive, take more than {MAX_COEFFICIENT_BYTES:,} bytes"
+            coefficient_bytes = 2 * pixels * sum(sampling) // max([1, *sampling])
+        # libjpeg keeps all coefficients if the first scan has not all components, and of progressive files
+        keeps_all = kind in _PROGRESSIVE or (kind == 0xDA and data[at + 2] < components)
+        if keeps_all and coefficient_bytes > MAX_COEFFICIENT_BYTES:
+            return f"its pixels, in several scans, take more than {MAX_COEFFICIENT_BYTES:,} bytes"
         if kind == 0xDA:
             scanned += max(pixels, SCAN_PIXELS)
             if scanned > MAX_SCANNED:

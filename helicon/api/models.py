@@ -97,10 +97,11 @@ def info(model: Model, *, plugins: Iterable[AnyPath] = ()) -> Figures:
 
 @checked
 def import_model(folder: AnyPath, *, progress: Progress = None) -> Bundle:
-    """Import a GPT-2 or ImageGPT checkpoint, as `helicon import` does; `save_model` writes the model.
+    """Import a GPT-2, nanoGPT or ImageGPT checkpoint, as `helicon import` does; `save_model` writes the model.
 
     Args:
-        folder: path of a folder with config.json and model.safetensors, as Hugging Face has them.
+        folder: path of a folder with config.json and model.safetensors, as Hugging Face has them, or with ckpt.pt of
+            nanoGPT.
         progress: text file or function of a line for notes on the import; None for no messages.
 
     Returns:

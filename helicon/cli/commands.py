@@ -77,7 +77,7 @@ COMMANDS = {
         options.classify_options, f"{_COMMANDS}.classify:classify",
     ),
     "import": Command(
-        "make a bundle of GPT-2 or ImageGPT weights",
+        "make a bundle of GPT-2, nanoGPT or ImageGPT weights",
         "helicon import FOLDER -o gpt2",
         options.import_options, f"{_COMMANDS}.importing:import_model",
     ),

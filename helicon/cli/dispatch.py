@@ -37,7 +37,7 @@ Helicon: one GPT for every medium. Files become tokens, a GPT learns them, what 
   helicon eval RUN --data.path DIR          how well a model knows other files
   helicon features RUN DIR --layer 8        what a layer makes of each file, as numbers for a classifier
   helicon train classify DIR --from RUN     learn a label for each folder in it; then classify RUN FILE...
-  helicon import FOLDER -o BUNDLE           GPT-2 and ImageGPT from Hugging Face's files
+  helicon import FOLDER -o BUNDLE           GPT-2, nanoGPT and ImageGPT from their files
   helicon export RUN --to hf -o FOLDER      a model of text for transformers, or --to gguf for llama.cpp
   helicon info RUN                          what is in a model
   helicon doctor                            what this machine has, and what would help

@@ -168,7 +168,7 @@ def classify_options(parser: argparse.ArgumentParser) -> None:
 
 def import_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `helicon import` to a parser."""
-    parser.add_argument("folder", metavar="FOLDER", help="with config.json and model.safetensors")
+    parser.add_argument("folder", metavar="FOLDER", help="with config.json and model.safetensors, or nanoGPT's ckpt.pt")
     parser.add_argument("-o", "--out", required=True, metavar="BUNDLE", help="folder to write")
 
 

@@ -1,4 +1,4 @@
-"""`helicon import`: make a bundle of a GPT-2 or ImageGPT checkpoint."""
+"""`helicon import`: make a bundle of a GPT-2, nanoGPT or ImageGPT checkpoint."""
 
 from __future__ import annotations
 

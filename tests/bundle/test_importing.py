@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +364,7 @@ def test_pickles_are_never_opened(folder, tmp_path):
         assert_refused(harmed, "weight_map must name files of weights beside it")
     (harmed / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "a.safetensors"}}))
     assert_refused(harmed, "a.safetensors: missing")
-    with pytest.raises(ImportingError, match="no such folder"):
+    with pytest.raises(ImportingError, match="no such file or folder"):
         import_folder(tmp_path / "nowhere")
 
 
@@ -373,3 +374,140 @@ def test_evenly_spaced_colours_differ(colours):
     assert found.shape == (colours, 3)
     assert len(np.unique(found, axis=0)) == colours
     assert np.abs(found).max() == 1
+
+
+class NanoGPT(torch.nn.Module):
+    """nanoGPT's model.py, as far as logits need it."""
+
+    def __init__(self, rows: int, context: int, width: int, layers: int, heads: int, bias: bool) -> None:
+        super().__init__()
+        norm = partial(torch.nn.LayerNorm, width, bias=bias)
+        block, linear = torch.nn.ModuleDict, partial(torch.nn.Linear, bias=bias)
+        self.heads = heads
+        self.transformer = block({
+            "wte": torch.nn.Embedding(rows, width), "wpe": torch.nn.Embedding(context, width), "ln_f": norm(),
+            "h": torch.nn.ModuleList(
+                block({
+                    "ln_1": norm(), "ln_2": norm(),
+                    "attn": block({"c_attn": linear(width, 3 * width), "c_proj": linear(width, width)}),
+                    "mlp": block({"c_fc": linear(width, 4 * width), "c_proj": linear(4 * width, width)}),
+                }) for _ in range(layers)
+            ),
+        })  # fmt: skip
+        self.lm_head = torch.nn.Linear(width, rows, bias=False)
+        self.lm_head.weight = self.transformer["wte"].weight
+
+    def forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        parts, (batch, length) = self.transformer, ids_BT.shape
+        x = parts["wte"](ids_BT) + parts["wpe"](torch.arange(length))
+        for layer in parts["h"]:
+            q, k, v = (
+                part.view(batch, length, self.heads, -1).transpose(1, 2)
+                for part in layer["attn"]["c_attn"](layer["ln_1"](x)).chunk(3, -1)
+            )
+            mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + layer["attn"]["c_proj"](mixed.transpose(1, 2).reshape(batch, length, -1))
+            x = x + layer["mlp"]["c_proj"](torch.nn.functional.gelu(layer["mlp"]["c_fc"](layer["ln_2"](x))))
+        return self.lm_head(parts["ln_f"](x))
+
+
+def nano_checkpoint(folder: Path, bias: bool = False, prefix: str = "_orig_mod.", rows: int = 50) -> NanoGPT:
+    """A random model, written to ckpt.pt as train.py writes it, with the state of its optimizer."""
+    torch.manual_seed(0)
+    model = NanoGPT(rows, 24, 32, 2, 4, bias)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.zeros(1, 3, dtype=torch.int64)).sum().backward()
+    optimizer.step()
+    arguments = {"n_layer": 2, "n_head": 4, "n_embd": 32, "block_size": 24, "bias": bias, "vocab_size": rows}
+    folder.mkdir(exist_ok=True)
+    torch.save(
+        {
+            "model": {prefix + name: tensor for name, tensor in model.state_dict().items()},
+            "optimizer": optimizer.state_dict(), "model_args": {**arguments, "dropout": 0.1}, "iter_num": 7,
+            "best_val_loss": torch.tensor(1.5), "config": {"dataset": "shakespeare_char", "beta1": 0.9},
+        },
+        folder / "ckpt.pt",
+    )  # fmt: skip
+    return model
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module._orig_mod."])
+def test_logits_are_those_of_nanogpt(tmp_path, bias, prefix):
+    model = nano_checkpoint(tmp_path / "out", bias, prefix)
+    lines: list[str] = []
+    for path in (tmp_path / "out", tmp_path / "out" / "ckpt.pt"):
+        bundle = import_folder(path, lines.append)
+        local = np.random.default_rng(1).integers(0, 49, 23).tolist()
+        with torch.inference_mode():
+            expected = model(torch.tensor([[0, *(i + 1 for i in local)]]))[0]
+        assert expected.std() > 1
+        torch.testing.assert_close(our_logits(bundle, local), expected[:, [*range(1, 50), 0]], rtol=2e-2, atol=2e-2)
+    assert "number 0 ends a text" in " ".join(lines)
+
+
+def test_nanogpt_of_gpt2s_tokens_ends_as_gpt2_does(tmp_path):
+    model = nano_checkpoint(tmp_path / "out", rows=50304)
+    bundle = import_folder(tmp_path / "out")
+    with torch.inference_mode():
+        expected = model(torch.tensor([[50256, 5, 50300]]))[0]
+    ours = our_logits(bundle, [5, 50299])
+    torch.testing.assert_close(ours[:, -1], expected[:, 50256], rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(ours[:, 5], expected[:, 5], rtol=2e-2, atol=2e-2)
+
+
+def test_logits_of_a_compiled_model_are_those_of_gpt2(tmp_path):
+    model = random_model()
+    folder = saved(tmp_path / "a", model)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({f"_orig_mod.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    assert_same_text_model(import_folder(folder), model)
+
+
+class Runs:
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": Runs(), "model_args": {}}, "objects that would run code"),
+        ({"state_dict": {}, "pytorch-lightning_version": "2.5"}, "a checkpoint of Lightning"),
+        ({"a.weight": torch.zeros(2)}, "weights without their settings"),
+        ({"net": 1, "args": 2}, "another program, with net, args"),
+        ([1], "it holds list"),
+        ({"model": {"wte.weight": torch.zeros(2)}, "model_args": {}}, "ckpt.pt: n_layer None: a whole number above 0"),
+        ({"model": {"wte.weight": 3}, "model_args": {}}, "wte.weight is no tensor of numbers with fractions"),
+    ],
+    ids=["code", "Lightning", "weights", "keys", "list", "settings", "number"],
+)
+def test_other_checkpoints_are_named(tmp_path, capsys, content, message):
+    torch.save(content, tmp_path / "ckpt.pt")
+    for path in (tmp_path, tmp_path / "ckpt.pt"):
+        with pytest.raises(ValueError, match=r"ckpt\.pt: ") as error:
+            import_folder(path)
+        assert message in str(error.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_what_else_a_path_is_is_named(tmp_path):
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "outer" / "inner" / "config.json").write_text("{}")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "bundle.json").write_text("{}")
+    (tmp_path / "a.gguf").write_bytes(b"GGUF\3\0\0\0")
+    (tmp_path / "model.safetensors").write_bytes(bytes(9))
+    for name, message in {
+        "outer": f"no config.json in it, but in {tmp_path / 'outer' / 'inner'}",
+        "empty": "an empty folder",
+        "bundle": "a bundle of Helicon, which needs no import",
+        "a.gguf": "a file of llama.cpp",
+        "model.safetensors": "weights without their settings; their folder, with config.json, is imported",
+        ".": "no config.json in it, but a.gguf, bundle, empty, model.safetensors, outer",
+        "nowhere": "no such file or folder",
+    }.items():
+        assert_refused(tmp_path / name, message)

@@ -33,13 +33,15 @@ class Checkpoint:
 
     Attributes:
         folder: of the model.
-        config: content of config.json.
+        config: content of config.json, or the same settings of another file.
         tensors: name -> tensor not taken yet.
+        source: name of the file with the settings, for messages.
     """
 
     folder: Path
     config: dict[str, Any]
     tensors: dict[str, Tensor]
+    source: str = CONFIG
 
     @staticmethod
     def read(folder: Path) -> Checkpoint:
@@ -52,8 +54,8 @@ class Checkpoint:
         return Checkpoint(folder, read_json(folder / CONFIG), read_tensors(folder))
 
     def fault(self, message: str) -> ImportingError:
-        """Return an error, to be raised, whose text is the path of config.json and the message."""
-        return ImportingError(f"{self.folder / CONFIG}: {message}")
+        """Return an error, to be raised, whose text is the path of the settings and the message."""
+        return ImportingError(f"{self.folder / self.source}: {message}")
 
     def positive_int(self, key: str, default: Any = None) -> int:
         """Return a setting that is a positive integer.
@@ -109,7 +111,7 @@ class Checkpoint:
             raise ImportingError(f"{self.folder}: no weights named {name}")
         tensor = self.tensors.pop(name)
         if tuple(tensor.shape) != shape:
-            raise ImportingError(f"{self.folder}: {name} is {list(tensor.shape)}, {CONFIG} says {list(shape)}")
+            raise ImportingError(f"{self.folder}: {name} is {list(tensor.shape)}, {self.source} says {list(shape)}")
         return tensor
 
 
@@ -131,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Read all weight files of a folder to name -> tensor, float32 on the CPU.
 
-    Names are without `transformer.`; causal masks are left out.
+    Names are those of `tensor_name`; causal masks are left out.
 
     Raises:
         ImportingError: a name occurs twice, or a tensor is not floating point.
@@ -139,7 +141,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
         for full, tensor in read_weights(path, links=True).items():
-            name = full.removeprefix("transformer.")
+            name = tensor_name(full)
             if BUFFERS.fullmatch(name):
                 continue
             if name in tensors or not tensor.is_floating_point():
@@ -148,6 +150,12 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
                 )
             tensors[name] = tensor.to(torch.float32)
     return tensors
+
+
+def tensor_name(full: str) -> str:
+    """Return the name of a tensor without what wraps a model: torch.compile, DistributedDataParallel, its own class."""
+    name = ".".join(part for part in full.split(".") if part != "_orig_mod")
+    return name.removeprefix("module.").removeprefix("transformer.")
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -57,8 +57,9 @@ def gpt_config(checkpoint: Checkpoint, norm: Literal["layer", "rms"], activation
         raise checkpoint.fault(f"resid_pdrop {shown(dropout)}: a share from 0 to below 1 is accepted")
     heads = checkpoint.positive_int("n_head")
     parts = {"layers": layers, "width": width, "heads": heads, "mlp_ratio": ratio}
+    bias = checkpoint.option("bias", True, [True, False])  # a setting of nanoGPT's alone
     try:
-        return GPTConfig(**parts, mlp=mlp, norm=norm, tied=tied, dropout=float(dropout))
+        return GPTConfig(**parts, mlp=mlp, norm=norm, tied=tied, dropout=float(dropout), bias=bias)
     except ValueError as error:
         raise checkpoint.fault(str(error)) from None
 
@@ -94,7 +95,7 @@ def build(checkpoint: Checkpoint, config: GPTConfig, schema: Schema, tables: Map
             weights[name] = _taken(checkpoint, name, expected)
     for layer in range(config.layers):
         factor = _query_factor(checkpoint, layer, config.head_width)
-        for part in ("weight", "bias"):
+        for part in ("weight", "bias") if config.bias else ("weight",):
             weights[f"layers.{layer}.attention.qkv.{part}"][: config.qk_width] *= factor
     left = [name for name in sorted(checkpoint.tensors) if name.startswith("h.")]
     if left:

@@ -12,12 +12,11 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from helicon.formats.checked import shown
-from helicon.formats.files import atomic_write, check_folder, open_regular
-from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.checkpoint_file import CheckpointError, load_checkpoint
+from helicon.formats.files import atomic_write, check_folder
+from helicon.formats.printable import printable
 from helicon.formats.progress import log
 from helicon.training.errors import TrainingError
-from helicon.training.runs.checkpoint_pickle import UnsafeError, check_pickle
-from helicon.training.runs.checkpoint_zip import read_archive
 
 CHECKPOINT_WORDS = ("last", "best")  # words that stand for a checkpoint of a run
 # Versions as packages have them (2.5.0.post0); Lightning parses any text, and its errors for others are long
@@ -56,21 +55,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     name = printable(path)
     try:
-        with open_regular(path, links=False) as file:
-            check_pickle(*read_archive(file))
-            file.seek(0)
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)  # the open file that was checked
+        checkpoint = load_checkpoint(path)
     except FileNotFoundError:
         raise TrainingError(f"{name}: no such checkpoint") from None
-    except UnsafeError:
-        accepted = "only tensors and plain values are accepted"
-        raise TrainingError(
-            f"{name}: refused, the file holds objects that would run code when loaded; {accepted}"
-        ) from None
-    except Exception as error:  # readers of zip files and pickles raise errors of many types for damaged bytes
-        strerror = error.strerror if isinstance(error, OSError) else None
-        reason = printable(strerror or str(error) or type(error).__name__, MAX_QUOTED)
-        raise TrainingError(f"{name}: refused, damaged or no checkpoint ({reason})") from None
+    except CheckpointError as error:
+        raise TrainingError(str(error)) from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise TrainingError(f"{name}: refused, not a training checkpoint")

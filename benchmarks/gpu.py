@@ -121,9 +121,13 @@ def media(bench: Bench) -> None:
     """Codes to pixels and waveforms, arrays in and arrays out: all items together against one after the other."""
     size = bench.sizes
     codec = ImageCodec(ImageCodecConfig(factor=8, width=128)).eval()
-    pictures = picture_codes_tokenizer(CodecBundle(codec, "image", {"size": size.side})).to(bench.device)
+    pictures = picture_codes_tokenizer(CodecBundle(codec=codec, medium="image", reading={"size": size.side})).to(
+        bench.device
+    )
     shape = AudioCodecConfig(hops=(8, 32, 128), rate=44100, stride=2, width=64)
-    sounds = sound_codes_tokenizer(CodecBundle(AudioCodec(shape).eval(), "audio", {"rate": 44100, "channels": 1}))
+    sounds = sound_codes_tokenizer(
+        CodecBundle(codec=AudioCodec(shape).eval(), medium="audio", reading={"rate": 44100, "channels": 1})
+    )
     sounds, rng = sounds.to(bench.device), np.random.default_rng(0)
     grid, codes = (size.side // 8) ** 2, round(size.sound_s * 44100 / 128)
     print("| codes of | x a loop | items a second |\n|---|---:|---:|")

@@ -167,7 +167,9 @@ def sound(args: argparse.Namespace) -> None:
         "librosa.mu_compress": lambda: librosa.mu_compress(long.samples[:, 0].clip(-1, 1)),
     })  # fmt: skip
     bundle = CodecBundle(
-        made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
+        codec=made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))),
+        medium="audio",
+        reading={"rate": RATE, "channels": 1},
     )
     codes = sound_codes_tokenizer(bundle).to(args.device)
     show("sounds to codes of hop 16", "seconds of sound", seconds, {
@@ -266,10 +268,12 @@ def decoding(args: argparse.Namespace) -> None:
     size, items, seconds = (64, 16, 2) if small else (256, 64, 10)
     rng = np.random.default_rng(0)
     picture_bundle = CodecBundle(
-        made(ImageCodec(ImageCodecConfig(factor=8, width=128, blocks=2))), "image", {"size": size}
+        codec=made(ImageCodec(ImageCodecConfig(factor=8, width=128, blocks=2))), medium="image", reading={"size": size}
     )
     sound_bundle = CodecBundle(
-        made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))), "audio", {"rate": RATE, "channels": 1}
+        codec=made(AudioCodec(AudioCodecConfig(hops=(16,), rate=RATE))),
+        medium="audio",
+        reading={"rate": RATE, "channels": 1},
     )
     pictures = picture_codes_tokenizer(picture_bundle).to(args.device)
     sounds = sound_codes_tokenizer(sound_bundle).to(args.device)

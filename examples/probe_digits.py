@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 import helicon
-from helicon.data.files import share
+from helicon.data.split import hash_fraction
 from helicon.formats.image import read_image
 
 HELD_OUT = 0.2
-VALIDATION = 0.36  # up to this share of the hash: a fifth of the rest, on which the strength C is chosen
+CHOOSE = 0.36  # up to this hash: a fifth of the rest, on which the strength C is chosen
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # 14 x 14 pixels of 16 colours are 196 tokens a picture; the layers have 1.6 M parameters
 OPTIONS = {
@@ -40,8 +40,8 @@ def main(folder: Path, run: Path | None, minutes: float, steps: int | None) -> N
         sys.exit(f"{folder}: a label is the name of a folder in it; {found.names[found.labels.index('')]} has none")
 
     labels, size = np.array(found.labels), found.layout.target.grid["column"]
-    hashes = np.array([share(name) for name in found.names])
-    parts = np.where(hashes < HELD_OUT, "test", np.where(hashes < VALIDATION, "choose", "fit"))
+    hashes = np.array([hash_fraction(name) for name in found.names])
+    parts = np.where(found.val, "test", np.where(hashes < CHOOSE, "choose", "fit"))
     for part in ("fit", "choose", "test"):
         if len(set(labels[parts == part])) < 2:
             sys.exit(f"{folder}: too few pictures for a part to {part} on")

@@ -34,7 +34,7 @@ def sound_codec(seed: int = 0, hops: tuple[int, ...] = (4, 16)) -> CodecBundle:
     codec = AudioCodec(shape).eval()
     for parameter in codec.parameters():
         parameter.data.mul_(3)
-    return CodecBundle(codec, "audio", {"rate": RATE, "channels": 1})
+    return CodecBundle(codec=codec, medium="audio", reading={"rate": RATE, "channels": 1})
 
 
 def noise(samples: int, seed: int = 0) -> Sound:

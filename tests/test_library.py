@@ -127,7 +127,10 @@ def test_tokens_go_there_and_back(model, capsys):
 def test_pictures_before_and_after(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_codec(
-        CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec")
+        CodecBundle(
+            codec=ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), medium="image", reading={"size": 8}
+        ),
+        Path("codec"),
     )
     write_image(np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8), "a.png")
     (found,) = helicon.reconstruct("codec", ["a.png"])
@@ -145,7 +148,7 @@ def test_what_is_in_a_model(model):
     assert "helicon" in {finding.name for finding in helicon.doctor()}
     with pytest.raises(ValueError, match="a model in int8 cannot be written"):
         helicon.save_model(helicon.load("run", dtype="int8"), "int8")
-    with pytest.raises(ValueError, match=r"again/config\.json: No such file"):
+    with pytest.raises(ValueError, match=r"again: a bundle of Helicon, which needs no import"):
         helicon.import_model("again")
 
 
@@ -230,7 +233,10 @@ def test_numbers_and_lists_of_any_kind_are_taken(model):
 def test_a_codec_is_opened_and_taken_in_the_place_of_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_codec(
-        CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec")
+        CodecBundle(
+            codec=ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), medium="image", reading={"size": 8}
+        ),
+        Path("codec"),
     )
     write_image(np.zeros((8, 8, 3), np.uint8), "a.png")
     codec = helicon.load("codec", "cpu")
@@ -248,7 +254,10 @@ def test_a_codec_is_opened_and_taken_in_the_place_of_its_folder(tmp_path, monkey
 
 def test_results_show_themselves_in_a_notebook(model, tmp_path):
     save_codec(
-        CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8}), Path("codec")
+        CodecBundle(
+            codec=ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), medium="image", reading={"size": 8}
+        ),
+        Path("codec"),
     )
     write_image(np.full((8, 8, 3), 200, np.uint8), tmp_path / "a.png")
     (kept,) = helicon.reconstruct("codec", ["a.png"])
@@ -312,7 +321,9 @@ def test_every_result_shows_and_saves_itself(function):
 
 def test_what_describes_shows_itself(model):
     opened = helicon.load("run")
-    codec = CodecBundle(ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), "image", {"size": 8})
+    codec = CodecBundle(
+        codec=ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0)), medium="image", reading={"size": 8}
+    )
     shown = [helicon.info("run"), helicon.info(opened), opened, codec, helicon.info(codec), helicon.doctor()]
     for thing in shown:
         assert thing._repr_html_().startswith("<table>")

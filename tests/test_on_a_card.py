@@ -14,7 +14,7 @@ from pretend_card import Card
 from sound_bundles import RATE, noise, sound_bundle
 
 from helicon.data.collate import collate
-from helicon.data.corpus import write_corpus
+from helicon.data.corpus_writer import write_corpus
 from helicon.evaluation.features import layer_features
 from helicon.evaluation.losses import corpus_nats
 from helicon.formats.spectra import log_mel, mel_distance, si_sdr

@@ -113,7 +113,7 @@ def evaluate(
         folder: folder of files, searched recursively.
         manifest: CSV or JSONL file that lists the files, or COCO JSON, instead of a search.
         validation: measure only the validation part of a training on the folder.
-        val_split: share of the files in the validation part; 0.05 unless set.
+        val_split: share of the validation part; the files that the model was not trained on unless set.
         controllability: pieces of each label to sample and judge; 0 for none.
         seconds: length of each of these pieces in seconds; 24 unless set.
         seed: of these pieces; 0 unless set.

@@ -12,6 +12,7 @@ from torch import nn
 
 from helicon.formats.checked import shown
 from helicon.formats.notebook import html_figures
+from helicon.formats.validation import ValidationRecord
 from helicon.formats.weights import hash_weights
 from helicon.gpt.attention.patterns import plugins_of_patterns
 from helicon.gpt.config import GPTConfig
@@ -40,6 +41,7 @@ class Bundle:
             with them. Missing ones are filled in from the tokenizers, else from the defaults of the media.
         objective: training objective.
         labels: names of a classifier's labels, in order of their numbers; () for other objectives.
+        record: `ValidationRecord` of the pieces that the model was not trained on, so that others leave them out too.
 
     Raises:
         ValueError: `reading` contradicts the options of a tokenizer.
@@ -52,6 +54,7 @@ class Bundle:
     reading: dict[str, Any] = field(default_factory=dict)
     objective: Objective = field(default_factory=NextToken)
     labels: tuple[str, ...] = ()
+    record: ValidationRecord = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         options = [tokenizer.read_options for tokenizer in self.sequencer.tokenizers.values()]

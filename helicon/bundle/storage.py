@@ -21,6 +21,7 @@ from helicon.formats.checked import fields, integer, notes_of, sequence, shown, 
 from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.validation import record_state, restore_record
 from helicon.formats.weights import WeightsError, read_header, read_weights, write_weights
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.quantized import Int8Linear
@@ -79,6 +80,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
             "reading": bundle.reading,
             "objective": {"name": objectives.name_of(bundle.objective), "options": asdict(bundle.objective)},
             "labels": list(bundle.labels),
+            "validation": record_state(bundle.record),
             "vocabulary": {"size": len(schema.vocabulary), "fingerprint": schema.vocabulary.fingerprint},
             "tokenizers": {
                 slot: {"name": name, "state": bundle.sequencer.tokenizers[slot].state()}
@@ -150,6 +152,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
             reading=dict(options),
             objective=objectives.restored(objective["name"], objective["options"]),
             labels=tuple(texts("labels", config["labels"], MAX_LABELS)),
+            record=restore_record(config.get("validation")),
         )
         with torch.device("meta"):
             expected = kept_parts(bundle.objective, build_network(bundle.objective, bundle)).state_dict()

@@ -134,7 +134,13 @@ def eval_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print JSON")
     add = parser.add_argument_group("data").add_argument
     add("--data.manifest", dest="manifest", metavar="FILE", help="CSV or JSONL with columns file, label, text")
-    add("--data.val_split", dest="val_split", type=float, metavar="SHARE", help="as in that training (default: 0.05)")
+    add(
+        "--data.val_split",
+        dest="val_split",
+        type=float,
+        metavar="SHARE",
+        help="other files (default: those not trained on)",
+    )
     add = parser.add_argument_group("controllability").add_argument
     add("--controllability", type=int, default=0, metavar="N", help="sample N pieces of each label, and classify them")
     add("--seconds", type=float, help="length of each of these pieces (default: 24)")

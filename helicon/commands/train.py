@@ -272,5 +272,4 @@ def eval_command(run: Path, source: DataSource) -> str:
     """
     words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--validation"]
     words += ["--data.manifest", str(source.manifest)] if source.manifest else []
-    words += ["--data.val_split", f"{source.val_split:g}"] if source.val_split != DataSource.val_split else []
     return shlex.join([*words, *plugin_words()])

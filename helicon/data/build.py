@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from helicon.data.cache import PREPARED, load_cache
-from helicon.data.corpus import CorpusError, Ids, write_corpus
+from helicon.data.corpus import CorpusError
+from helicon.data.corpus_writer import CorpusWriter
 from helicon.data.encoding import StatisticsJob, encode
 from helicon.data.entries import DataError, Entry, FolderScan
-from helicon.data.files import split
-from helicon.data.grouping import file_numbers, paired_examples, split_units
+from helicon.data.grouping import file_numbers, paired_examples
 from helicon.data.prepared import Prepared
 from helicon.data.reading import Reader
 from helicon.data.source import DataSource, modalities_of, modality_of, slots_of, tokenizer_names_of
+from helicon.data.split import record_of, split_scans
 from helicon.data.workers import Workers
 from helicon.formats.files import write_json
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.temporary import clear_abandoned, remove_temporary, temporary_path
+from helicon.formats.validation import join_records, record_state
 from helicon.modalities import registry
 from helicon.modalities.guarded import extend_tokenizer, fit_tokenizer
 from helicon.sequence.layout import Layout
@@ -39,7 +41,7 @@ def build(
     Args:
         source: `DataSource`, files and options.
         layouts: `Layout`s of the source, parsed.
-        scans: a `FolderScan` of the files of each layout.
+        scans: a `FolderScan` of the files of each layout, split; split again if no file of a part can be read.
         pretrained: slot -> tokenizer that is used instead of fitting one.
         folder: cache to write; if another process completes it meanwhile, that one is kept.
         workers: `Workers`, processes that read and encode.
@@ -63,25 +65,30 @@ def build(
                 for name, several in surveys_of_entry.items():
                     surveys.setdefault(name, []).extend(several)
         _check_read(source, layouts, readers)
+        if again := _split_again(source, layouts, scans, [reader.good for reader in readers]):
+            return build(source, layouts, again, pretrained, folder, workers)
     tokenizers, tokenizer_names = _fit(source, surveys, pretrained)
-    layouts = [layout.filled(grids(tokenizers)) for layout in layouts]
+    filled = [layout.filled(grids(tokenizers)) for layout in layouts]
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_abandoned(folder.parent)
     building = temporary_path(folder)
     try:
-        counts = [
+        encoded = [
             _encode(building / str(i), layout, reader, tokenizers, tokenizer_names, source)
-            for i, (layout, reader) in enumerate(zip(layouts, readers))
+            for i, (layout, reader) in enumerate(zip(filled, readers))
         ]
         _check_read(source, layouts, readers)
+        if again := _split_again(source, layouts, scans, [entries for entries, _ in encoded]):
+            return build(source, layouts, again, pretrained, folder, workers)
         skipped = {name: reason for part in [*scans, *readers] for name, reason in part.skipped.items()}
         repaired: dict[str, int] = {}
-        for count in [*counts, *(reader.repaired for reader in readers)]:
+        for count in [*(lost for _, lost in encoded), *(reader.repaired for reader in readers)]:
             for what, n in count.items():
                 repaired[what] = repaired.get(what, 0) + n
         index = {
             "corpora": len(layouts), "choices": tokenizer_names, "files": sum(len(reader.good) for reader in readers),
             "skipped": skipped, "repaired": repaired,
+            "validation": record_state(join_records(*(record_of(entries) for entries, _ in encoded))),
             "states": {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()},
         }  # fmt: skip
         write_json(building / PREPARED, index)
@@ -126,6 +133,23 @@ def _check_read(source: DataSource, layouts: Sequence[Layout], readers: Sequence
             )
 
 
+def _split_again(
+    source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan], kept: Sequence[Sequence[Entry]]
+) -> list[FolderScan] | None:
+    """Return the scans split without the entries that are not kept, where a part has lost all of its entries."""
+    if all(not entries or _parts(scanned.entries) == _parts(entries) for scanned, entries in zip(scans, kept)):
+        return None
+    names = {entry.name for entries in kept for entry in entries}
+    bad = {entry.name for scanned in scans for entry in scanned.entries} - names
+    return split_scans(source, layouts, scans, bad)
+
+
+def _parts(entries: Sequence[Entry]) -> tuple[bool, bool]:
+    """Return whether there are entries in the training and in the validation part."""
+    starts = {entry.val_start for entry in entries}
+    return bool(starts - {0}), bool(starts - {None})
+
+
 def _fit(
     source: DataSource, surveys: Mapping[str, list[Any]], pretrained: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, Tokenizer], dict[str, str]]:
@@ -149,24 +173,22 @@ def _fit(
 def _encode(
     folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer],
     tokenizer_names: Mapping[str, str], source: DataSource,
-) -> dict[str, int]:  # fmt: skip
-    """Write the corpus of a layout and return counts of what encoding lost."""
+) -> tuple[list[Entry], dict[str, int]]:  # fmt: skip
+    """Write the corpus of a layout and return the entries of its examples, and counts of what encoding lost."""
     slots = slots_of(layout, source.examples)
     sizes = {slot: len(tokenizers[slot].block) for slot in slots}
     modalities = {slot: modality_of(slot, [layout]).name for slot in slots}
-    rows: list[tuple[str, str | None, Mapping[str, Ids]]] = []
     entries: list[Entry] = []
     lost: Counter[str] = Counter()
-    for entry, piece in encode(reader, layout, modalities, tokenizers, tokenizer_names):
-        for coded in (coded for several in piece.ids.values() for coded in several):
-            lost.update(coded.lost)
-        if any(len(coded.ids) for coded in piece.ids[layout.target.name]):
-            ids = {slot: [coded.ids for coded in several] for slot, several in piece.ids.items()}
-            rows.append((piece.name, entry.label, ids))
-            entries.append(entry)
-        else:
-            lost["pieces without anything in them"] += 1
-    val = split(split_units([row[0] for row in rows], entries, source.examples), source.val_split)
-    examples = ((name, label, out, ids) for (name, label, ids), out in zip(rows, val))
-    write_corpus(folder, str(layout), examples, sizes, file_numbers(entries), paired_examples(entries))
-    return lost
+    with CorpusWriter(folder, str(layout), sizes) as writer:
+        for entry, piece in encode(reader, layout, modalities, tokenizers, tokenizer_names):
+            for coded in (coded for several in piece.ids.values() for coded in several):
+                lost.update(coded.lost)
+            if any(len(coded.ids) for coded in piece.ids[layout.target.name]):
+                ids = {slot: [coded.ids for coded in several] for slot, several in piece.ids.items()}
+                writer.append(piece.name, entry.label, piece.val, ids)
+                entries.append(entry)
+            else:
+                lost["pieces without anything in them"] += 1
+        writer.finish(file_numbers(entries), paired_examples(entries))
+    return entries, lost

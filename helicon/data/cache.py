@@ -14,6 +14,7 @@ from helicon.data.entries import FolderScan
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource, tokenizer_names_of
 from helicon.formats.files import read_regular
+from helicon.formats.validation import restore_record
 from helicon.modalities import registry
 from helicon.plugins.plugin import PluginError
 from helicon.sequence.layout import Layout
@@ -28,7 +29,7 @@ def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mappi
 
     Args:
         source: `DataSource`, files and options.
-        scans: a `FolderScan` of each layout, with the stamps of all files.
+        scans: a `FolderScan` of each layout, split, with the stamps of all files.
         pretrained: slot -> tokenizer that is used instead of fitting one.
 
     Returns:
@@ -39,7 +40,7 @@ def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mappi
     parts = [
         helicon.__version__, VERSION, READING, source.layouts, tokenizer_names, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, pretrained)],
-        source.val_split, str(source.path.resolve()), states, source.grow, source.examples,
+        str(source.path.resolve()), states, source.grow, source.examples,
         [[entry.stamps for entry in scanned.entries] for scanned in scans],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
@@ -92,6 +93,7 @@ def load_cache(folder: Path, pretrained: Mapping[str, Tokenizer]) -> Prepared:
             files=index["files"],
             skipped=index["skipped"],
             repaired=index["repaired"],
+            record=restore_record(index["validation"]),
         )
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError | PluginError) else CorpusError(f"{folder}: {error}") from None

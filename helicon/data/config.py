@@ -27,7 +27,7 @@ class DataConfig:
         batch_size: examples a step, over all processes; where sequences are shorter than the context, as many more as
             there is room for in the same tokens.
         seed: of batches, augmentation, dropout and noise.
-        val_split: share of the files, by a hash of their names, that is never trained on.
+        val_split: share of the data, by size, that is never trained on: whole files, or the end of a single text.
         augment: whether training examples are changed at random.
         changes: ranges of these changes: {transpose: [-5, 6], volume: [-1, 1], tempo: [0.9, 1.1]} of music; of pictures
             {crop: [0.9, 1], flip: 0.5}, the part of each side that is kept and how often they are mirrored; of sound

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from helicon.formats.files import atomic_write, open_regular, read_regular, write_json
+from helicon.formats.files import open_regular, read_regular
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.sequence.layout import Layout
 
@@ -24,8 +24,6 @@ SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")  # name of a file: slo
 MAGIC = b"\x93NUMPY\x01\x00"  # of .npy files, version 1.0 (NEP 1)
 # Header of a .npy file with one axis of integers: their type and number
 HEADER = re.compile(rb"\{'descr': '([<>|][iu][1248])', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n")
-
-Ids = np.ndarray | Sequence[np.ndarray]  # local ids of a slot: one array, or one for each variant
 
 
 class CorpusError(ValueError):
@@ -114,61 +112,6 @@ class Corpus:
         return self.pairs[self.val[self.pairs[:, 0]] == val]
 
 
-def write_corpus(
-    folder: Path, layout: str, rows: Iterable[tuple[str, str | None, bool, Mapping[str, Ids]]],
-    block_sizes: Mapping[str, int], files: Sequence[int] = (), pairs: Sequence[tuple[int, int]] = (),
-) -> Corpus:  # fmt: skip
-    """Write shards; the index, with checksums, comes last.
-
-    Args:
-        folder: of the shards.
-        layout: of the examples, as text.
-        rows: (name, label or None, True in the validation part, slot -> local ids, NumPy [T], or a list of variants of
-            them) of each example.
-        block_sizes: slot -> tokens of its block.
-        files: number of the file of each example; empty where each has its own.
-        pairs: (chosen, rejected) example numbers.
-
-    Returns:
-        The corpus, memory-mapped.
-
-    Raises:
-        ValueError: a slot without ids, or ids that its block does not have.
-    """
-    names, labels, val = [], [], []
-    parts: dict[str, list[np.ndarray]] = {slot: [] for slot in block_sizes}
-    counts: dict[str, list[int]] = {slot: [0] for slot in block_sizes}
-    for name, label, is_val, ids in rows:
-        names.append(name)
-        labels.append(label)
-        val.append(bool(is_val))
-        for slot, size in block_sizes.items():
-            slot_ids = ids[slot]
-            variants = [slot_ids] if isinstance(slot_ids, np.ndarray) else list(slot_ids)
-            if not variants:
-                raise ValueError(f"{name}: no ids for the slot {slot}")
-            parts[slot] += [narrow(variant, size, f"{name}: {slot}") for variant in variants]
-            counts[slot].append(len(variants))
-    arrays = {}
-    for slot, arrays_of_slot in parts.items():
-        arrays[f"{slot}.ids"] = np.concatenate(arrays_of_slot) if arrays_of_slot else np.zeros(0, np.uint8)
-        arrays[f"{slot}.offsets"] = np.array([0, *map(len, arrays_of_slot)], np.int64).cumsum()
-        if len(arrays_of_slot) > len(names):
-            arrays[f"{slot}.variants"] = np.array(counts[slot], np.int64).cumsum()
-    checksums = {}
-    for name, array in arrays.items():
-        path = folder / f"{name}.npy"
-        with atomic_write(path) as temporary:
-            np.save(temporary, array)
-        checksums[path.name] = _checksum(path)
-    index = {
-        "version": VERSION, "layout": layout, "names": names, "labels": labels, "held": val, "checksums": checksums,
-        "files": list(files), "pairs": [list(pair) for pair in pairs],
-    }  # fmt: skip
-    write_json(folder / INDEX, index)
-    return read_corpus(folder)
-
-
 def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
     """Cast ids to the smallest integer type that holds a block.
 
@@ -183,7 +126,7 @@ def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
     Raises:
         ValueError: ids outside 0 .. size - 1.
     """
-    kind, is_exact = _smallest(size)
+    kind, is_exact = smallest_type(size)
     if is_exact and ids.dtype == kind:  # the type has no other values
         return ids
     if len(ids) and int(ids.view(f"u{ids.itemsize}").max()) >= size:  # as unsigned, negative ids are large
@@ -192,7 +135,7 @@ def narrow(ids: np.ndarray, size: int, what: str) -> np.ndarray:
 
 
 @cache
-def _smallest(size: int) -> tuple[np.dtype, bool]:
+def smallest_type(size: int) -> tuple[np.dtype, bool]:
     """Return the smallest type for ids below `size`, and whether all of its values are below."""
     kind = np.min_scalar_type(max(0, size - 1))
     return kind, int(np.iinfo(kind).max) == size - 1
@@ -216,13 +159,13 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
         if index["version"] != VERSION:
             raise CorpusError(f"{folder}: version {printable(index['version'], MAX_QUOTED)}, this is {VERSION}")
         arrays: dict[str, dict[str, np.ndarray]] = {"ids": {}, "offsets": {}, "variants": {}}
-        for name, checksum in sorted(index["checksums"].items()):
+        for name, stored in sorted(index["checksums"].items()):
             shard = SHARD.fullmatch(name)
             if not shard:  # it may be a path out of the folder
                 raise CorpusError(f"{folder / INDEX}: {printable(name, MAX_QUOTED)!r} is no name of a shard")
             slot, kind = shard.groups()
             arrays[kind][slot] = _mapped(folder / name, "u" if kind == "ids" else "i")  # of the length in its header
-            if check and _checksum(folder / name) != checksum:
+            if check and checksum(folder / name) != stored:
                 raise CorpusError(f"{folder / name}: checksum differs")
         names, labels, val = index["names"], index["labels"], np.array(index["held"], bool)
         files, pairs = np.array(index["files"], np.int64), np.array(index["pairs"], np.int64).reshape(-1, 2)
@@ -267,7 +210,8 @@ def _mapped(path: Path, kind: str) -> np.ndarray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # plain arrays of the file are sliced faster
 
 
-def _checksum(path: Path) -> int:
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file."""
     value = 0
     with open_regular(path, links=False) as file:
         while block := file.read(1 << 24):

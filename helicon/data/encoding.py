@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from helicon.data.corpus import narrow
-from helicon.data.entries import Entry
+from helicon.data.entries import Entry, size
 from helicon.data.reading import Media, Reader, Variants, is_multimodal, variants
 from helicon.modalities import registry
 from helicon.modalities.guarded import encode_media
@@ -29,16 +29,19 @@ ENCODED_AT_ONCE, ENCODED_AT_ONCE_BYTES = 1024, 32 << 20
 
 @dataclass(frozen=True)
 class StatisticsJob:
-    """Job that surveys media for fitting: modality -> list of surveys, one of each variant of an example."""
+    """Job that surveys the training part for fitting: modality -> list of surveys, one for each variant."""
 
     modalities: Sequence[str]
 
     def __call__(self, entry: Entry, media: Media) -> dict[str, list[Any]]:
+        if entry.val_start == 0:
+            return {}
         paired_media = {name: paired(name, thing) if is_multimodal(media) else thing for name, thing in media.items()}
         surveys = {}
         for name in self.modalities:
             with registry.MODALITIES.running(name):
-                surveys[name] = [registry.get(name).survey(medium) for medium in variants(paired_media[name])]
+                of_training = (divided(name, entry, medium)[0] for medium in variants(paired_media[name]))
+                surveys[name] = [registry.get(name).survey(medium) for medium in of_training]
         return surveys
 
 
@@ -50,11 +53,12 @@ class EncodedIds(NamedTuple):
 
 
 class EncodedExample(NamedTuple):
-    """Document of an entry: slot -> ids of each variant; modality -> media of slots not encoded yet."""
+    """Document of an entry: slot -> ids of each variant; modality -> media of slots not encoded yet; part of it."""
 
     name: str
     ids: dict[str, list[EncodedIds]]
     media: Media
+    val: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +125,9 @@ class EncodingJob:
                 name,
                 {coder.slot: coder(variants(media_by_name[coder.modality])) for coder in self.coders},
                 {name: media_by_name[name] for name in self._later},
+                val,
             )
-            for name, media_by_name in self._documents(entry, media)
+            for name, val, media_by_name in self._documents(entry, media)
         ]
 
     @cached_property
@@ -131,21 +136,26 @@ class EncodingJob:
         coded = {coder.slot for coder in self.coders}
         return {name for slot, name in self.modalities.items() if slot not in coded}
 
-    def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, Media]]:
+    def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, bool, Media]]:
         """Split an entry into documents: several only for a medium in parts, such as long text, alone in an open slot.
 
         A side of a preference pair is judged as one document.
         """
+        val = entry.val_start is not None
         if is_multimodal(media):
-            return [(entry.name, {name: paired(name, medium) for name, medium in media.items()})]
+            return [(entry.name, val, {name: paired(name, medium) for name, medium in media.items()})]
         if self.layout.target.length is not None or entry.side:
-            return [(entry.name, media)]
+            return [(entry.name, val, media)]
         name = self.modalities[self.layout.target.name]
         with registry.MODALITIES.running(name):
-            parts = registry.get(name).documents(media[name])
+            parts = [
+                (val, {**media, name: document})
+                for val, part in zip((False, True), divided(name, entry, media[name]))
+                for document in (registry.get(name).documents(part) if part is not None else ())
+            ]
         if len(parts) == 1:
-            return [(entry.name, {**media, name: parts[0]})]
-        return [(f"{entry.name}#{i}", {**media, name: part}) for i, part in enumerate(parts)]
+            return [(entry.name, *parts[0])]
+        return [(f"{entry.name}#{i}", *part) for i, part in enumerate(parts)]
 
 
 def encode(
@@ -219,3 +229,24 @@ def paired(name: str, media: Any) -> Any:
     modality = registry.get(name)
     with registry.MODALITIES.running(name):
         return Variants(map(modality.paired, media)) if isinstance(media, Variants) else modality.paired(media)
+
+
+def divided(name: str, entry: Entry, media: Any) -> tuple[Any, Any]:
+    """Divide the media of an entry into their training and their validation part.
+
+    Args:
+        name: of the modality.
+        entry: `Entry`, marked.
+        media: of its file.
+
+    Returns:
+        (part for training, part for validation), None where there is none.
+    """
+    if entry.val_start == 0:
+        return None, media
+    if entry.val_start is None or name not in entry.files:  # a label has no parts
+        return media, None
+    divide = registry.get(name).divide
+    assert divide is not None, "only divisible media are divided"
+    with registry.MODALITIES.running(name):
+        return divide(media, entry.val_start / size(entry.files[name]))

@@ -38,6 +38,7 @@ class Entry:
         label: from the folder or the manifest.
         texts: captions of the manifest.
         side: of the preference pair that it belongs to, if any.
+        val_start: first byte in the validation part, 0 where all of it is; None in the training part.
     """
 
     name: str
@@ -45,12 +46,13 @@ class Entry:
     label: str | None = None
     texts: tuple[str, ...] = ()
     side: Side | None = None
+    val_start: int | None = None
 
     @property
     def stamps(self) -> list[Any]:
-        """List that is the entry's part of the cache key: name, modality -> stamp of its file, label, texts, side."""
+        """List that is the entry's part of the cache key: name, modality -> stamp of its file, and the other fields."""
         files = {m: stamp(file) for m, file in sorted(self.files.items())}
-        return [self.name, files, self.label, self.texts, self.side]
+        return [self.name, files, self.label, self.texts, self.side, self.val_start]
 
 
 @dataclass

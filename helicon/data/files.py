@@ -1,8 +1,7 @@
-"""Scan a folder for entries with their labels, and split them into training and validation part."""
+"""Scan a folder for entries with their labels."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
@@ -143,28 +142,3 @@ def _with_folders(name: str) -> Iterator[str]:
 
 def _label(path: PurePath) -> str | None:
     return path.parts[0] if len(path.parts) > 1 else None
-
-
-def share(name: str) -> float:
-    """Hash a name to a float in [0, 1); names with the smallest numbers are for validation."""
-    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:7], "big") / 2**56
-
-
-def split(names: Sequence[str], fraction: float) -> list[bool]:
-    """Choose the validation part by the hash of names, so that the split stays the same as a folder grows.
-
-    Args:
-        names: of the examples; equal names are in one part.
-        fraction: share for validation, 0 to 1: names whose hash (`share`) is below it are in that part.
-
-    Returns:
-        List of bool, one for each name: True in the validation part. Neither part is empty if there are two names and
-        fraction > 0.
-    """
-    shares = {name: share(name) for name in names}
-    val = {name for name, x in shares.items() if x < fraction}
-    if fraction > 0 and len(shares) > 1 and not val:
-        val = {min(shares, key=shares.__getitem__)}
-    if len(val) == len(shares):  # something is needed to train on
-        val.discard(max(shares, key=shares.__getitem__, default=""))
-    return [name in val for name in names]

@@ -1,43 +1,10 @@
-"""Grouping of examples: those of one file, of one pair, and of one unit of the split."""
+"""Grouping of examples: those of one file, and those of one pair."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from helicon.data.entries import Entry
-from helicon.objectives.base import Examples
-
-
-def split_units(names: Sequence[str], entries: Sequence[Entry], examples: Examples) -> list[str]:
-    """Name the unit of each example that the split keeps in one part.
-
-    The unit is the file stem, with a document's number unless examples are labelled: the media of one stem are in one
-    part in every stage of a training. Preference pairs that share a prompt or a file are one unit (union-find).
-
-    Args:
-        names: of each example.
-        entries: `Entry` of each example.
-        examples: `Examples`, kind of example.
-
-    Returns:
-        Name of the unit of each example, a list as long as `names`.
-    """
-    unit_names = [entry.name if examples == "labelled" else name for name, entry in zip(names, entries)]
-    stems = [w.removesuffix(next(iter(entry.files.values())).suffix) for w, entry in zip(unit_names, entries)]
-    heads: dict[tuple[str, ...], tuple[str, ...]] = {}  # union-find forest: child -> parent
-
-    def head(key: tuple[str, ...]) -> tuple[str, ...]:
-        while key != (above := heads.setdefault(key, key)):
-            heads[key] = heads[above]
-            key = above
-        return key
-
-    for stem, entry in zip(stems, entries):
-        if entry.side:
-            for other in (("pair", entry.side.pair), *([("prompt", *entry.texts)] if entry.texts else ())):
-                first, second = sorted((head(other), head(("file", stem))))
-                heads[second] = first
-    return ["\n".join(head(("file", s))) if entry.side else s for s, entry in zip(stems, entries)]
 
 
 def file_numbers(entries: Sequence[Entry]) -> list[int]:

@@ -17,9 +17,11 @@ from helicon.data.labelled import with_labels, without_style
 from helicon.data.manifest import KINDS, PAIRS
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource, modalities_of
+from helicon.data.split import split_scans
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.validation import join_records
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
 
@@ -50,6 +52,7 @@ def prepare(
         _check_pairs(source, scanned)
     if source.labels is not None:
         scans = [with_labels(scanned, source.labels, str(source.path)) for scanned in scans]
+    scans = split_scans(source, layouts, scans)
     pretrained = dict(pretrained or {})
     folder = (source.cache or default_cache()) / cache_key(source, scans, pretrained)
     if kept is not None and not holds(folder, kept):
@@ -59,17 +62,22 @@ def prepare(
     # A file that some layout reads is not passed over
     passed = reduce(and_, (scanned.passed for scanned in scans))
     labels = [[entry.label for entry in scanned.entries] for scanned in scans]
+    ends = {e.name: e.val_start for scanned in scans for e in scanned.entries if e.val_start}
+    notes += [
+        f"validation the end of {printable(name, MAX_QUOTED)}, from byte {start:,} on: there are too few files"
+        for name, start in ends.items()
+    ]
     if source.labels is None and (missing := without_style(layouts, labels)):
         notes.append(f"labels     {missing}")
     try:
-        prepared = replace(load_cache(folder, pretrained), notes=notes, passed=passed)
+        prepared = load_cache(folder, pretrained)
         log(f"cache      {folder}")
-        return prepared
     except CorpusError as fault:
         if folder.exists():
             log(f"cache      {fault}: built again")
-    with safe_path(), Workers(processes) as workers:
-        return replace(build(source, layouts, scans, pretrained, folder, workers), notes=notes, passed=passed)
+        with safe_path(), Workers(processes) as workers:
+            prepared = build(source, layouts, scans, pretrained, folder, workers)
+    return replace(prepared, notes=notes, passed=passed, record=join_records(source.record, prepared.record))
 
 
 def _check_pairs(source: DataSource, scanned: FolderScan) -> None:

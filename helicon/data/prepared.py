@@ -10,6 +10,7 @@ from helicon.data.passed import passed_over
 from helicon.formats.printable import MAX_QUOTED, distinguished, printable
 from helicon.formats.quantities import quantity
 from helicon.formats.read_report import repaired
+from helicon.formats.validation import ValidationRecord
 from helicon.tokenizers.base import Tokenizer
 
 MAX_LISTED = 20  # skipped files in a report for people
@@ -26,6 +27,7 @@ class Prepared:
         files: number of files read.
         skipped: file -> reason.
         repaired: event -> count, over all files read.
+        record: `ValidationRecord` of the validation part, and of earlier trainings.
         notes: lines for the report.
         passed: kind of files that were passed over, unread -> count.
     """
@@ -36,6 +38,7 @@ class Prepared:
     files: int
     skipped: dict[str, str]
     repaired: dict[str, int]
+    record: ValidationRecord = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     passed: Mapping[str, int] = field(default_factory=dict)
 
@@ -54,6 +57,7 @@ class Prepared:
         lines = self.reading()
         for corpus in self.corpora:
             train, val = corpus.tokens(val=False), corpus.tokens(val=True)
-            pieces = f"{len(corpus.select(True)):,} of {quantity(len(corpus), 'piece')}"
+            share = f"{100 * val / max(1, train + val):.1f} %"
+            pieces = f"{share}, {len(corpus.select(True)):,} of {quantity(len(corpus), 'piece')}"
             lines.append(f"tokens     {train:,} for training, {val:,} for validation ({pieces}), `{corpus.layout}`")
         return "\n".join(lines)

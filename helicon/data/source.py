@@ -10,6 +10,7 @@ from typing import Any
 from helicon.data.config import DataConfig
 from helicon.data.entries import DataError
 from helicon.formats.nearest import unknown
+from helicon.formats.validation import ValidationRecord
 from helicon.modalities import registry
 from helicon.modalities.base import Modality
 from helicon.objectives.base import Examples
@@ -26,7 +27,8 @@ class DataSource:
         tokenizers: slot -> tokenizer name; the modality's first one unless given.
         options: of reading and fitting, name -> value.
         manifest: lists the files instead of a search.
-        val_split: share of the validation part, 0 to 1.
+        val_split: share of the validation part by size, 0 to 1; None for the pieces of the record alone.
+        record: `ValidationRecord` of earlier trainings, whose validation pieces stay in that part.
         cache: folder of caches; the user's unless given.
         grow: add the labels of the folder to pretrained tokenizers; False for measuring.
         examples: kind of example. For `labelled`, only the target slot is read, so that other media are not needed, and
@@ -39,7 +41,8 @@ class DataSource:
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     manifest: Path | None = None
-    val_split: float = 0.05
+    val_split: float | None = 0.05
+    record: ValidationRecord = field(default_factory=dict)
     cache: Path | None = None
     grow: bool = True
     examples: Examples = "sequences"

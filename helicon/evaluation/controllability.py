@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from helicon.bundle.bundle import Bundle
-from helicon.data.files import share
 from helicon.data.prepared import Prepared
+from helicon.data.split import hash_fraction
 from helicon.evaluation.label_classifier import LinearProbe, fit_classifier
 from helicon.evaluation.music_statistics import music_statistics
 from helicon.evaluation.style_sampler import ControllabilityError, RealPiece, SampledPiece, StyleSampler
@@ -212,7 +212,7 @@ def cross_validate(real: Mapping[str, list[RealPiece]]) -> dict[str, Counter[str
 
 
 def _by_hash(piece: RealPiece) -> float:
-    return share(piece.name)
+    return hash_fraction(piece.name)
 
 
 def _fit(pairs: Iterable[tuple[str, Score]]) -> LinearProbe:

@@ -108,6 +108,7 @@ class Features:
     Attributes:
         names: paths of the N files, relative to the folder.
         labels: label of each file, '' where it has none.
+        val: bool [N], True for the files that the model was not trained on.
         layers: index of a layer -> float32 [N, C], C the model's width.
         layout: layout of the files; features are of its target slot.
         skipped: file that was left out -> reason.
@@ -116,6 +117,7 @@ class Features:
 
     names: list[str]
     labels: list[str]
+    val: np.ndarray
     layers: dict[int, np.ndarray]
     layout: Layout
     skipped: dict[str, str]
@@ -128,7 +130,9 @@ class Features:
         return f"<p>{quantity(labels, 'label')}</p>" + html_table(("layer", "pieces", "numbers each"), rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a NumPy .npz file, no pickles: `names` and `labels` [N], `layer` (an index), `features` float32 [N, C].
+        """Write a NumPy .npz file without pickles.
+
+        It has `names`, `labels` and `val` [N], `layer` (an index), `features` float32 [N, C].
 
         With several layers `layer` lists their indices, and the arrays are `features_0`, `features_1` and so on.
         """
@@ -137,7 +141,7 @@ class Features:
         if len(self.layers) == 1:
             ((layer, features),) = self.layers.items()
             arrays = {"features": features, "layer": np.array(layer)}
-        arrays |= {"names": np.array(self.names, np.str_), "labels": np.array(self.labels, np.str_)}
+        arrays |= {"names": np.array(self.names, np.str_), "labels": np.array(self.labels, np.str_), "val": self.val}
         # To an open file, since NumPy would add .npz to a path
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
@@ -179,6 +183,6 @@ def folder_features(
     corpus, layout = matches[0]
     return Features(
         names=list(corpus.names), labels=[label or "" for label in corpus.labels], layout=layout,
-        layers=layer_features(bundle, corpus, layout, chosen, batch), skipped=prepared.skipped,
+        layers=layer_features(bundle, corpus, layout, chosen, batch), skipped=prepared.skipped, val=corpus.val,
         reading=prepared.reading(),
     )  # fmt: skip

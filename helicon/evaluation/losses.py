@@ -75,7 +75,7 @@ class LayoutLoss:
 
 
 def open_folder(
-    bundle: Bundle, path: Path, manifest: Path | None = None, val_split: float = DataSource.val_split,
+    bundle: Bundle, path: Path, manifest: Path | None = None, val_split: float | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> tuple[Prepared, list[Layout]]:  # fmt: skip
     """Prepare a folder with the bundle's own tokenizers, for those of its layouts that the folder has files for.
@@ -87,7 +87,7 @@ def open_folder(
         bundle: `Bundle` of the model.
         path: folder of files, searched recursively.
         manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
-        val_split: share in [0, 1] of the files in the validation part, by a hash of their names.
+        val_split: share in [0, 1] of the validation part; None for the files that the model was not trained on.
         labels: names of the labels whose files alone are read, as in training; None for all.
 
     Returns:
@@ -117,6 +117,7 @@ def open_folder(
         options=bundle.reading,
         manifest=manifest,
         val_split=val_split,
+        record=bundle.record,
         grow=False,
         examples=examples,
         labels=labels,

@@ -13,7 +13,6 @@ from helicon.cli.errors import CommandError
 from helicon.data.config import check_val_split
 from helicon.data.labelled import label_numbers
 from helicon.data.prepared import Prepared
-from helicon.data.source import DataSource
 from helicon.evaluation.controllability import measure_controllability
 from helicon.evaluation.losses import (
     LayoutLoss,
@@ -92,7 +91,7 @@ def evaluate(
         folder: folder of files, searched recursively.
         manifest: CSV, JSONL or COCO JSON file that lists the files, instead of searching.
         validation: measure only the validation part.
-        val_split: share in [0, 1] of the files in the validation part; None for that of a training.
+        val_split: share in [0, 1] of the validation part; None for the files that the model was not trained on.
         controllability: pieces of each label to sample for the controllability figures; 0 for none.
         seconds: length of each of these pieces in seconds; None for 24.
         seed: of their sampling; None for 0.
@@ -107,11 +106,12 @@ def evaluate(
     """
     options = check_options(validation, val_split, controllability, seconds=seconds, seed=seed)
     labels = bundle.labels if bundle.objective.examples == "labelled" else None  # so that the split is that of training
-    prepared, layouts = open_folder(
-        bundle, folder, manifest, DataSource.val_split if val_split is None else val_split, labels
-    )
+    prepared, layouts = open_folder(bundle, folder, manifest, val_split, labels)
     if validation and not any(len(corpus.select(val=True)) for corpus in prepared.corpora):
-        raise EvaluationError(f"--validation: nothing of {folder} is left out of training; it has one piece")
+        raise EvaluationError(
+            f"--validation: no file of {folder} was left out of the model's training; "
+            "--data.val_split 0.05 takes a part of it"
+        )
     losses = measure_losses(bundle, prepared, layouts, validation)
     figures = (
         measure_controllability(bundle, prepared, layouts, controllability, **options) if controllability else None
@@ -164,7 +164,8 @@ def check_options(validation: bool, val_split: float | None, controllability: in
     options = {name: value for name, value in pieces.items() if value is not None}
     if val_split is not None and not validation:
         raise EvaluationError("--data.val_split would have no effect: it says which files --validation measures")
-    check_val_split(DataSource.val_split if val_split is None else val_split)
+    if val_split is not None:
+        check_val_split(val_split)
     if options and not controllability:
         raise EvaluationError(f"--{next(iter(options))} would have no effect without --controllability N")
     return options

@@ -121,6 +121,8 @@ class Modality:
         preview: `preview(media, path)` writes files that show or play the media, beside `path` with other suffixes, and
             returns their paths.
         documents: `documents(media)` splits media into parts, one training example each.
+        divide: `divide(media, share)` divides media into beginning and end, of which the end is for validation where
+            files are too few; share is that of the beginning, 0 to 1. None if media cannot be divided.
         paired: `paired(media)` normalizes media that are a condition or share an example with another medium: a caption
             loses its line end.
         typed: `typed(text)` makes media from text, of a caption file or the command line; None if text cannot be media.
@@ -148,6 +150,7 @@ class Modality:
     fitting: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview
     documents: Callable[[Any], list[Any]] = _single_document
+    divide: Callable[[Any, float], tuple[Any, Any]] | None = None
     paired: Callable[[Any], Any] = _unchanged
     typed: Callable[[str], Any] | None = None
     keep: Callable[[Any, str], Any] = _keep_refused

@@ -67,6 +67,24 @@ def documents(media: str) -> list[str]:
     return parts
 
 
+def divide(media: str, share: float) -> tuple[str, str]:
+    """Divide a text into its beginning and its end, at a line end where one is near.
+
+    Args:
+        media: the text.
+        share: of its UTF-8 bytes before the end, 0 to 1.
+
+    Returns:
+        (beginning, end). The end is longer than asked for by at most a quarter.
+    """
+    data = media.encode()
+    at = round(share * len(data))
+    at = data.rfind(b"\n", at - (len(data) - at) // 4, at) + 1 or at
+    while at < len(data) and data[at] & 0xC0 == 0x80:  # a continuation byte of UTF-8
+        at -= 1
+    return data[:at].decode(), data[at:].decode()
+
+
 def fit_bpe(texts: Iterable[str], vocabulary: int = VOCABULARY) -> BpeTokenizer:
     """Learn byte pairs (byte-level BPE, as GPT-2's).
 
@@ -107,6 +125,7 @@ TEXT = Modality(
     read_file=read_file,
     write=write,
     documents=documents,
+    divide=divide,
     paired=paired,
     typed=str,
     keep=keep,

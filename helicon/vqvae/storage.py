@@ -17,6 +17,7 @@ from helicon.formats.files import check_folder, write_json
 from helicon.formats.json_files import read_json
 from helicon.formats.notebook import html_figures
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.validation import ValidationRecord, record_state, restore_record
 from helicon.formats.weights import hash_weights, read_weights, write_weights
 from helicon.plugins.loading import require
 from helicon.plugins.plugin import Plugin, PluginError, plugin_list
@@ -53,7 +54,7 @@ FAMILIES = {
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CodecBundle:
     """Codec with the medium that it was trained on.
 
@@ -62,12 +63,14 @@ class CodecBundle:
         medium: name of the modality.
         reading: options with which media files have to be read, such as {"size": 64}.
         notes: JSON-able remarks on the training.
+        record: `ValidationRecord` of the files that the codec was not trained on, so that models leave them out too.
     """
 
     codec: ImageCodec | AudioCodec
     medium: str
     reading: dict[str, int]
     notes: dict[str, Any] = field(default_factory=dict)
+    record: ValidationRecord = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         return html_figures({"medium": self.medium, **self.reading, "codes": self.config()["codes"], **self.notes})
@@ -125,7 +128,7 @@ class CodecBundle:
             level.kept = weights[f"{name}kept"]
         codec.load_state_dict(dict(weights), assign=True, strict=False)
         _drop_transient(codec)
-        bundle = CodecBundle(codec.eval(), medium, reading)
+        bundle = CodecBundle(codec=codec.eval(), medium=medium, reading=reading)
         if bundle.fingerprint() != text("fingerprint", config["fingerprint"]):
             trained = f"{printable(config['fingerprint'], 40)} was trained with"
             raise ValueError(
@@ -185,6 +188,7 @@ def save_codec(bundle: CodecBundle, folder: Path) -> None:
         folder: where the files CONFIG and WEIGHTS go; such files there are replaced.
     """
     content = {"format": FORMAT, "helicon": helicon.__version__, **bundle.config(), "notes": bundle.notes}
+    content["validation"] = record_state(bundle.record)
     content["plugins"] = [plugin.placeless for plugin in codec_plugins(bundle.codec.config)]
     write_weights(folder / WEIGHTS, inference_state_dict(bundle.codec))
     write_json(folder / CONFIG, content)
@@ -236,7 +240,7 @@ def load_codec(path: Path, device: torch.device | str = "cpu") -> CodecBundle:
         require(plugin_list(config["plugins"]))
         restored = {name: config[name] for name in FIELDS}
         bundle = CodecBundle.restore(restored, read_weights(folder / WEIGHTS, device=device))
-        bundle.notes = notes_of(config)
+        bundle.notes, bundle.record = notes_of(config), restore_record(config.get("validation"))
     except OSError as error:
         raise CodecError(f"{printable(error.filename)}: {error.strerror}") from None
     except PluginError as error:

@@ -50,12 +50,14 @@ def made(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     save_codec(
         CodecBundle(
-            ImageCodec(ImageCodecConfig(factor=2, width=8, blocks=1, codes=4, code_width=2)), "image", {"size": 8}
+            codec=ImageCodec(ImageCodecConfig(factor=2, width=8, blocks=1, codes=4, code_width=2)),
+            medium="image",
+            reading={"size": 8},
         ),
         folder / "image",
     )
     sound = AudioCodec(AudioCodecConfig(hops=(4, 8), width=8, depth=1, codes=4, code_width=2))
-    save_codec(CodecBundle(sound, "audio", {"rate": 8000, "channels": 1}), folder / "audio")
+    save_codec(CodecBundle(codec=sound, medium="audio", reading={"rate": 8000, "channels": 1}), folder / "audio")
     load_bundle(folder / "bundle")
     load_codec(folder / "image")
     load_codec(folder / "audio")

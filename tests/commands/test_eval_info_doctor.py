@@ -76,9 +76,12 @@ def test_uniform_music_model_by_note_and_second(tmp_path: Path, capsys: pytest.C
 def test_held_out_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_bundle(music_bundle(write_folder(tmp_path / "data")), tmp_path / "model")
     args = ("eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"))
-    assert report_of(capsys, *args, "--validation")["layouts"]["style[3] music"]["pieces"] < 16
-    assert main([*args, "--validation"]) == 0
+    args = (*args, "--validation")
+    assert report_of(capsys, *args, "--data.val_split", "0.1")["layouts"]["style[3] music"]["pieces"] < 16
+    assert main([*args, "--data.val_split", "0.1"]) == 0
     assert "nats each" in capsys.readouterr().out
+    assert main([*args]) != 0  # the model was not trained, and has no record
+    assert "no file of " in capsys.readouterr().err
 
 
 def test_the_share_that_is_held_out_may_be_another(tmp_path: Path) -> None:
@@ -87,7 +90,7 @@ def test_the_share_that_is_held_out_may_be_another(tmp_path: Path) -> None:
         sum(len(corpus.select(val=True)) for corpus in open_folder(bundle, tmp_path / "data", None, share)[0].corpora)
         for share in (0.0, 0.5, 1.0)
     ]
-    assert 0 == counts[0] < counts[1] < counts[2] == 15  # one is left to train on
+    assert 0 == counts[0] < counts[1] < counts[2] == 14  # one of each label is left to train on
 
 
 def test_a_label_that_the_model_does_not_know_is_left_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

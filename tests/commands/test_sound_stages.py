@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,7 @@ def check_model() -> None:
     for bundle, slot, level in ((top, "audio", 1), (finer, "audio", 0), (finer, "above", 1)):
         told = bundle.sequencer.tokenizers[slot].describe()
         assert (told["codec"], told["level"]) == (codec.fingerprint(), level)
-        assert bundle.sequencer.tokenizers["style"].block.tokens == ("bell", "gong", "any-label")
+        assert set(bundle.sequencer.tokenizers["style"].block.tokens) == {"bell", "gong", "any-label"}
     page = Path("runs/mine/index.html").read_text(encoding="utf-8")
     assert 'src="generated/0/000.wav"' in page
     assert finer.hash() in Path("runs/mine/generated/0/000.json").read_text()
@@ -123,10 +124,8 @@ def test_all_three_stages(capsys):
     assert not Path("runs/mine-upsampler-0/index.html").exists()
     assert [(config_of(name)["next"] or {}).get("task") for name in NAMES] == ["audio", "upsampler.yaml", None]
     assert [config_of(name)["data"]["val_split"] for name in NAMES] == [0.4, 0.4, 0.4]
-    assert said.count("pieces), `style[1] audio") == 2
-    assert (
-        len({line.partition("validation (")[2].split()[0] for line in said.splitlines() if "validation (" in line}) == 1
-    )
+    assert said.count("pieces), `style[1] audio") == 3  # fit reports, too
+    assert len(set(re.findall(r"(\d+ of \d+) pieces", said))) == 1
     check_model()
     assert main(["generate", "runs/mine", "--style", "gong", "--seconds", "0.123", "-o", "out"]) == 0
     assert len(read_audio("out/000.wav")[0]) == 984

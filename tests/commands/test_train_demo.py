@@ -31,7 +31,7 @@ def test_the_command_that_measures_knows_what_was_held_out():
         == "helicon eval 'a run' --data.path x --validation"
     )
     source = DataSource(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), val_split=0.02)
-    assert eval_command(Path("r"), source).endswith("--validation --data.manifest y.csv --data.val_split 0.02")
+    assert eval_command(Path("r"), source).endswith("--validation --data.manifest y.csv")
 
 
 SHAPE = ["--model.layers", "1", "--model.width", "32", "--model.heads", "2", "--model.context", "64"]

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 import helicon.data.batches as batches_module
 from helicon.data.batches import NO_VARIATION, TrainBatches, Variation, WindowStream, val_windows
 from helicon.data.collate import collate
-from helicon.data.corpus import Corpus, write_corpus
+from helicon.data.corpus import Corpus
+from helicon.data.corpus_writer import write_corpus
 from helicon.data.packing import GROUP, EpochOrder
 from helicon.data.prepare import prepare
 from helicon.data.source import DataSource

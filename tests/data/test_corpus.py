@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helicon.data.corpus import INDEX, Corpus, CorpusError, read_corpus, write_corpus
+from helicon.data.corpus import INDEX, Corpus, CorpusError, read_corpus
+from helicon.data.corpus_writer import write_corpus
 
 
 def ids(*numbers: int) -> np.ndarray:

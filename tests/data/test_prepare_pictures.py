@@ -154,7 +154,7 @@ def test_about_a_tenth_of_the_captions_is_left_out_as_a_whole(tmp_path):
 
 
 def test_an_empty_caption_is_not_one_that_is_left_out(tmp_path):
-    found = prepared(captioned(tmp_path / "pairs", a="", b="dog"))
+    found = prepared(captioned(tmp_path / "pairs", a="", b="dog"), val_split=0)
     window = stream(found, condition_dropout=0.0).window(0, 0)
     vocabulary = found.tokenizers["text"].block
     assert window.targets[0] == 2 + len(vocabulary)  # `eos`, after the task's two rows
@@ -195,9 +195,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, monkeypatch
     lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert "files      3 read, 6 skipped" in lines
     skipped = [line.removeprefix("skipped").strip() for line in lines if line.startswith("skipped")]
-    picture = "accepted under that name: PNG, JPEG, WEBP, GIF, BMP"
+    picture = "accepted under that name: PNG, JPEG, WEBP, GIF, BMP, AVIF"
     assert sorted(skipped) == [
-        "pairs/cut.png: a broken PNG file: image file is truncated",
+        "pairs/cut.png: a broken PNG file: image file is truncated; 0 of 2 rows are there",
         "pairs/huge.png: 100,000 x 100,000 pixels are more than a picture may have, 64,000,000 in all or 65,535 a side",
         "pairs/lonely.txt: no image file of the same stem",
         "pairs/mute.png: no text file of the same stem",

@@ -61,10 +61,10 @@ def test_samples_with_the_folders_as_labels(tmp_path, name, tokens, rate):
     found = prepared(write_sounds(tmp_path / "data"), "style[1] audio", {"audio": name}, rate=rate)
     assert found.tokenizer_names == {"style": "labels", "audio": name}
     style, audio = found.tokenizers["style"], found.tokenizers["audio"]
-    assert style.block.tokens == ("ada", "bob", "any-label")
+    assert set(style.block.tokens) == {"ada", "bob", "any-label"}
     corpus = found.corpora[0]
     assert corpus.labels == ["Ada", "Ada", "bob", "bob"]
-    assert [int(corpus.example(i)["style"][0]) for i in range(4)] == [0, 0, 1, 1]
+    assert [style.block.tokens[int(corpus.example(i)["style"][0])] for i in range(4)] == ["ada", "ada", "bob", "bob"]
     assert len(corpus.example(0)["audio"]) == tokens
     heard = audio.decode(np.asarray(corpus.example(0)["audio"]))
     assert heard.rate == rate

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from helicon.data.corpus import write_corpus
+from helicon.data.corpus_writer import write_corpus
 from helicon.data.raw import PictureBatches, Pictures
 from helicon.tokenizers.augment_pictures import PictureRanges
 

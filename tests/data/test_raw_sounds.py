@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from helicon.data.corpus import write_corpus
+from helicon.data.corpus_writer import write_corpus
 from helicon.data.raw import SoundBatches, Sounds
 from helicon.tokenizers.augment_sounds import SoundRanges
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from helicon.bundle.bundle import Bundle, make_gpt
-from helicon.data.corpus import Corpus, write_corpus
+from helicon.data.corpus import Corpus
+from helicon.data.corpus_writer import write_corpus
 from helicon.evaluation.features import Features, layer_features
 from helicon.gpt.config import GPTConfig
 from helicon.gpt.numbers import NotFiniteError
@@ -135,17 +136,23 @@ def test_files_hold_no_pickles(tmp_path):
     corpus = corpus_of(bundle, tmp_path / "corpus")
     found = {layer: np.full((8, 16), layer, np.float32) for layer in (1, 3)}
     labels = [label or "" for label in corpus.labels]
-    said = {"names": corpus.names, "labels": labels, "layout": bundle.schema.layouts[0], "skipped": {}}
+    said = {
+        "names": corpus.names,
+        "val": corpus.val,
+        "labels": labels,
+        "layout": bundle.schema.layouts[0],
+        "skipped": {},
+    }
     Features(layers={3: found[3]}, **said).save(tmp_path / "one")
     Features(layers=found, **said).save(tmp_path / "two.npz")
     with np.load(tmp_path / "one", allow_pickle=False) as one:
-        assert sorted(one) == ["features", "labels", "layer", "names"]
+        assert sorted(one) == ["features", "labels", "layer", "names", "val"]
         assert one["layer"] == 3
         assert one["features"].shape == (8, 16)
         assert one["names"].tolist() == list("01234567")
         assert one["labels"].tolist() == ["", *"bababab"]
     with np.load(tmp_path / "two.npz", allow_pickle=False) as two:
-        assert sorted(two) == ["features_1", "features_3", "labels", "layer", "names"]
+        assert sorted(two) == ["features_1", "features_3", "labels", "layer", "names", "val"]
         assert two["layer"].tolist() == [1, 3]
         assert (two["features_3"] == 3).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "one", "two.npz"]

@@ -334,7 +334,11 @@ def codec_seeds() -> list[bytes]:
     folder = own_folder("codec")
     torch.manual_seed(0)
     save_codec(
-        CodecBundle(ImageCodec(ImageCodecConfig(width=8, blocks=0, codes=8, code_width=4)), "image", {"size": 8}),
+        CodecBundle(
+            codec=ImageCodec(ImageCodecConfig(width=8, blocks=0, codes=8, code_width=4)),
+            medium="image",
+            reading={"size": 8},
+        ),
         folder,
     )
     return [(folder / CODEC).read_bytes()]

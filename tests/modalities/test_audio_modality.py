@@ -142,7 +142,7 @@ def test_what_is_no_level_of_a_codec_of_sound(run):
 
 def test_codecs_of_other_media_are_not_for_it(run, tmp_path):
     shape = ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))
-    save_codec(CodecBundle(ImageCodec(shape).eval(), "image", {"size": 8}), tmp_path / "pictures")
+    save_codec(CodecBundle(codec=ImageCodec(shape).eval(), medium="image", reading={"size": 8}), tmp_path / "pictures")
     assert registry.open_tokenizer("audio", tmp_path / "pictures") is None
     assert registry.open_tokenizer("image", tmp_path / "pictures") is not None
     assert registry.open_tokenizer("image", run) is None

@@ -30,9 +30,9 @@ PIXELS = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype(np.uint8)
 def codec() -> CodecBundle:
     torch.manual_seed(0)
     return CodecBundle(
-        ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(),
-        "image",
-        {"size": 8},
+        codec=ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3))).eval(),
+        medium="image",
+        reading={"size": 8},
     )
 
 

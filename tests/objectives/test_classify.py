@@ -16,7 +16,7 @@ from helicon.bundle.storage import BundleError, load_bundle, save_bundle
 from helicon.cli import main
 from helicon.data.batches import NO_VARIATION, WindowStream, scored_windows
 from helicon.data.collate import collate
-from helicon.data.corpus import write_corpus
+from helicon.data.corpus_writer import write_corpus
 from helicon.data.entries import DataError
 from helicon.data.labelled import label_numbers, labels_of
 from helicon.data.prepare import prepare

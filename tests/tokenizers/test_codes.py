@@ -132,7 +132,7 @@ def test_codes_of_real_pictures_do_not_depend_on_who_goes_with_them(shared_data,
     if kind == "ema":  # codes that are met
         latents = codec.encoder(pixels_to_tensor(stacked(pictures)))
         codec.quantizer.codebook.copy_(latents.permute(0, 2, 3, 1).flatten(0, 2)[::29][:64])  # type: ignore[attr-defined]
-    tokenizer = codes_tokenizer(CodecBundle(codec, "image", {"size": 32}))
+    tokenizer = codes_tokenizer(CodecBundle(codec=codec, medium="image", reading={"size": 32}))
     together, alone = tokenizer.encode_many(pictures), [tokenizer.encode(picture) for picture in pictures]
     assert len(np.unique(np.stack(alone))) > 20
     assert (np.stack(together) != np.stack(alone)).mean() < 1e-3
@@ -177,7 +177,7 @@ def real(seed: int = 0) -> CodesTokenizer:
     torch.manual_seed(seed)
     codec = ImageCodec(ImageCodecConfig(factor=4, width=16, blocks=1, quantizer="fsq", levels=(4, 2, 2))).eval()
     codec.keep(torch.arange(16) != 3)
-    return codes_tokenizer(CodecBundle(codec, "image", {"size": 16}), "photo")
+    return codes_tokenizer(CodecBundle(codec=codec, medium="image", reading={"size": 16}), "photo")
 
 
 def test_state_and_weights_survive_the_registry():

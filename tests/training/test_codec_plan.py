@@ -122,7 +122,7 @@ def test_what_names_a_tokenizer_of_pictures_needs_no_codec(wanted, tmp_path):
     for named in ({"tokenizer": "palette"}, {"tokenizer": "rgb"}, {"tokenizers": {"image": "rgb"}}):
         assert codec_stage(replace(wanted, overrides={"data": named})) is None
     codec = ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
-    save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
+    save_codec(CodecBundle(codec=codec, medium="image", reading={"size": 8}), tmp_path / "codec")
     assert codec_stage(replace(wanted, overrides={"data": {"tokenizer": str(tmp_path / "codec")}})) is None
     assert codec_stage(replace(wanted, task="image")) is None
     assert codec_stage(replace(wanted, init_from=Path("runs/model"))) is None
@@ -135,7 +135,7 @@ def test_a_tokenizer_of_captions_does_not_stand_for_a_codec(wanted, captioned, t
     assert first is not None
     torch.manual_seed(0)
     codec = ImageCodec(ImageCodecConfig(factor=4, width=8, blocks=0, quantizer="fsq", levels=(3, 3)))
-    save_codec(CodecBundle(codec, "image", {"size": 8}), tmp_path / "codec")
+    save_codec(CodecBundle(codec=codec, medium="image", reading={"size": 8}), tmp_path / "codec")
     data = planned_data(with_codec(wanted, first, tmp_path / "codec"))
     assert data.source.tokenizers == {"text": "bytes", "image": "codes"}
 

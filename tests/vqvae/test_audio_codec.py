@@ -147,7 +147,9 @@ def test_steps_multiply_to_the_hop():
 def test_it_comes_back_from_disk_to_the_bit(kind, tmp_path):
     codec = make(SHAPES[kind])
     codec.level(0).keep(torch.arange(codec.level(0).codebook_size) % 3 > 0)
-    saved = CodecBundle(codec, "audio", {"rate": 8000, "channels": codec.config.channels}, {"step": 3})
+    saved = CodecBundle(
+        codec=codec, medium="audio", reading={"rate": 8000, "channels": codec.config.channels}, notes={"step": 3}
+    )
     save_codec(saved, tmp_path)
     again = load_codec(tmp_path)
     assert (again.medium, again.reading, again.notes) == ("audio", saved.reading, {"step": 3})

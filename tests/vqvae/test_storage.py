@@ -37,7 +37,7 @@ def bundle(shape: ImageCodecConfig = SHAPE, seed: int = 0) -> CodecBundle:
     if isinstance(codec.quantizer, EMAQuantizer):
         while not codec.quantizer.started:
             codec.quantizer(torch.randn(40, 4, 4, 4))
-    return CodecBundle(codec.eval(), "image", {"size": 16}, {"step": 7})
+    return CodecBundle(codec=codec.eval(), medium="image", reading={"size": 16}, notes={"step": 7})
 
 
 @pytest.fixture

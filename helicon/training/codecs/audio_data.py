@@ -91,11 +91,12 @@ class AudioData(RawData):
             yield [self.sounds.stretch(int(i)) for i in group]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for a checkpoint, {"rate": samples a second}, which a resumed run keeps."""
-        return {"rate": self.rate}
+        """Return the state for a checkpoint: that of `RawData`, and `rate`, samples a second."""
+        return {**super().state_dict(), "rate": self.rate}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Set the rate from a checkpoint's `state_dict`, whatever the folder now holds."""
+        """Set the rate and the files held out from the dict that `state_dict` put into a checkpoint."""
+        super().restore(state)
         self.rate = int(state["rate"])
         self.source.options["rate"] = self.rate  # type: ignore[index]
 

@@ -103,7 +103,13 @@ class BaseCodecModule(RunModule):
 
     def bundle(self, notes: dict[str, Any]) -> CodecBundle:
         """Return a `CodecBundle` of the codec as it is now, its medium, and JSON-able notes on the training."""
-        return CodecBundle(self.codec, self.raw_data.medium, self.raw_data.reading, notes)
+        return CodecBundle(
+            codec=self.codec,
+            medium=self.raw_data.medium,
+            reading=self.raw_data.reading,
+            notes=notes,
+            record=self.raw_data.record,
+        )
 
     def configure_model(self) -> None:
         """Make the codec from the data's seed, once; TrainingError unless a checkpoint to resume fits it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +20,7 @@ from helicon.data.prepared import Prepared
 from helicon.data.raw import RawBatches
 from helicon.data.source import DataSource
 from helicon.formats.progress import log
+from helicon.formats.validation import ValidationRecord, record_state, restore_record
 from helicon.training.learning.loaders import eval_loader, train_loader
 
 
@@ -71,6 +73,24 @@ class RawData(pl.LightningDataModule):
         """`Corpus` of the cached files, training and held out; available once prepared."""
         assert self.prepared is not None, "setup() comes first"
         return self.prepared.corpora[0]
+
+    @property
+    def record(self) -> ValidationRecord:
+        """`ValidationRecord` of the files held out; available once prepared."""
+        assert self.prepared is not None, "setup() comes first"
+        return self.prepared.record
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the `ValidationRecord` for a checkpoint, so that a resumed run holds out the same files.
+
+        Returns:
+            `validation`, the result of `record_state`.
+        """
+        return {"validation": record_state(self.record)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Set the files held out from the dict that `state_dict` put into a checkpoint."""
+        self.source = replace(self.source, record=restore_record(state.get("validation")))
 
     def prepare_data(self) -> None:
         """Read the files into the cache, and log what was read; Lightning calls this on one process."""

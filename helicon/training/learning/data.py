@@ -30,6 +30,7 @@ from helicon.data.source import DataSource
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import log
+from helicon.formats.validation import join_records, record_state, restore_record
 from helicon.modalities import registry
 from helicon.modalities.guarded import check_any_ids
 from helicon.objectives.base import MAX_LABELS, NO_LABEL, Batch, Examples
@@ -38,7 +39,7 @@ from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import tokenizer_weights
 from helicon.tokenizers.sequencer import NO_TARGET, Sequencer
 from helicon.training.learning.loaders import eval_loader, train_loader
-from helicon.training.learning.named import codec_tokenizer, named_tokenizer
+from helicon.training.learning.named import codec_tokenizer, named_tokenizer, record_at
 
 
 class SequenceData(pl.LightningDataModule):
@@ -76,6 +77,8 @@ class SequenceData(pl.LightningDataModule):
         config.check_media(media)
         chosen = {**(config.tokenizers or {}), **named_tokenizer(slots, config.tokenizer)}
         self._codecs = {slot: pair for slot, name in chosen.items() if (pair := codec_tokenizer(slot, name))}
+        records = [record_at(chosen[slot]) for slot in self._codecs]
+        records += [self.init_bundle.record] if self.init_bundle else []
         choices = {**chosen, **{slot: kind for slot, (kind, _) in self._codecs.items()}}
         if self.init_bundle:
             choices |= {slot: name for slot, name in self.init_bundle.tokenizer_names.items() if slot in slots}
@@ -96,7 +99,7 @@ class SequenceData(pl.LightningDataModule):
         labelled = examples == "labelled"
         self.source = replace(
             DataSource.of(config, tuple(config.layouts), choices, options), grow=not labelled, examples=examples,
-            labels=() if labelled else None,
+            labels=() if labelled else None, record=join_records(*records),
         )  # fmt: skip
         self.reading = registry.read_options(sources, options)
         for name in config.of_media.keys() - self.reading.keys() - registry.fitting_options():
@@ -182,21 +185,23 @@ class SequenceData(pl.LightningDataModule):
 
         Returns:
             `choices`: slot -> tokenizer name; `states`: JSON of slot -> state; `weights`: slot -> tensors of a codec;
-            `labels`: list of names.
+            `labels`: list of names; `validation`: state of the `ValidationRecord`.
         """
         tokenizers = self.sequencer.tokenizers
         states = {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()}
         weights = {slot: tokenizer_weights(tokenizer) for slot, tokenizer in tokenizers.items()}
         kept = {"choices": dict(self.tokenizer_names), "states": json.dumps(states), "weights": weights}
-        return {**kept, "labels": list(self.labels)}
+        assert self.prepared is not None
+        return {**kept, "labels": list(self.labels), "validation": record_state(self.prepared.record)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Set tokenizers and labels from a checkpoint's `state_dict`, whatever the folder now holds."""
+        """Set tokenizers, labels and validation files from a checkpoint's `state_dict`, whatever the folder has now."""
         choices, states, weights = state["choices"], parse_json(state["states"].encode()), state["weights"]
         self._restored = {s: registry.restore_tokenizer(s, choices[s], states[s], weights.get(s)) for s in choices}
         self.labels = tuple(texts("labels", state["labels"], MAX_LABELS))
         known = self.labels if self.examples == "labelled" else None
-        self.source = replace(self.source, tokenizers=choices, labels=known)
+        record = restore_record(state.get("validation"))
+        self.source = replace(self.source, tokenizers=choices, labels=known, record=record)
 
     @cached_property
     def batches(self) -> TrainBatches:

@@ -101,6 +101,7 @@ class GPTModule(RunModule):
         return Bundle(
             gpt=gpt, sequencer=self.data.sequencer, tokenizer_names=self.data.tokenizer_names, notes=notes or {},
             reading=self.data.reading, objective=self.objective, labels=self.data.labels,
+            record=self.data.prepared.record if self.data.prepared else {},
         )  # fmt: skip
 
     def bundle(self, notes: dict[str, Any]) -> Bundle:

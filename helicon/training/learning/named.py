@@ -6,11 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from helicon.bundle.storage import CONFIG as BUNDLE_CONFIG
 from helicon.bundle.storage import BundleError, find_bundle, load_bundle
 from helicon.data.files import DataError
+from helicon.formats.json_files import read_json
+from helicon.formats.validation import ValidationRecord, restore_record
 from helicon.modalities import registry
 from helicon.tokenizers.base import Tokenizer
 from helicon.tokenizers.codec import CodecTokenizer
+from helicon.vqvae.storage import CONFIG as CODEC_CONFIG
+from helicon.vqvae.storage import find_codec
 
 # Path, then perhaps a level of the codec
 _AT_LEVEL = re.compile(r"(.+?)(?:@(\d+))?")
@@ -55,6 +60,19 @@ def codec_tokenizer(slot: str, name: str) -> tuple[str, Tokenizer] | None:
     if name in registry.specs(slot):
         return None
     return registry.open_tokenizer(slot, Path(name)) or _tokenizer_of_model(slot, name)
+
+
+def record_at(name: str) -> ValidationRecord:
+    """Read the `ValidationRecord` of a codec or model, from the path of its run or bundle; `RUN@N` as for a tokenizer.
+
+    Raises:
+        ValueError: there is none, or a damaged one.
+    """
+    match = _AT_LEVEL.fullmatch(name)
+    path = Path(match[1] if match else name)
+    codec = find_codec(path)
+    config = codec / CODEC_CONFIG if codec else find_bundle(path) / BUNDLE_CONFIG
+    return restore_record(read_json(config, links=False).get("validation"))
 
 
 def _tokenizer_of_model(slot: str, name: str) -> tuple[str, Tokenizer] | None:

@@ -31,7 +31,8 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
 
     Args:
         codec: `AudioCodec`.
-        args: parsed options `files`, `model`, `level` and `out`.
+        args: parsed options: `files`, list of paths (str); `model`, path (str); `level`, index of a level, 0 the finest,
+            or None for all; `out`, path of a folder, or of one `.wav` for one file.
 
     Returns:
         Exit status: 0, or 1 if a file is unreadable.

@@ -34,7 +34,7 @@ def choose_layout(bundle: Bundle, request: Request) -> Layout:
 
     Args:
         bundle: `Bundle`, model.
-        request: conditions, prime and target slot.
+        request: `Request`: conditions, prime and target slot.
 
     Returns:
         The `Layout`, one of the model's.
@@ -70,7 +70,7 @@ def make_prompt(bundle: Bundle, layout: Layout, request: Request) -> tuple[Promp
     Args:
         bundle: `Bundle`, model.
         layout: `Layout` of the items.
-        request: conditions, prime and length.
+        request: `Request`: conditions, prime and length.
 
     Returns:
         (`Prompt`, slot -> media object of the condition, None where it is left out).

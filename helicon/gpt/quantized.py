@@ -44,7 +44,7 @@ class Int8Linear(nn.Module):
 
         Args:
             x: inputs [..., K] of the layer's K inputs, bfloat16.
-            rows: outputs to compute, rows of the weights; None for all.
+            rows: slice of the outputs to compute, which are rows of the weights; None for all.
 
         Returns:
             Outputs [..., N], bfloat16, of the N outputs that `rows` selects.

@@ -48,6 +48,8 @@ class QuantizerConfig:
 class QuantizerLearning:
     """Training options of a quantizer; a trained codec does not depend on them.
 
+    Trainings pass their own values, whose defaults are in training/settings/config.py.
+
     Args:
         decay: of the moving averages of ema.
         commitment: weight of ema's pull on the encoder.

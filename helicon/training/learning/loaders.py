@@ -66,7 +66,7 @@ def prefetch(items: Iterator[Any], by: int = 2) -> Generator[Any, None, None]:
     """Iterate ahead in a thread.
 
     Args:
-        items: to iterate over.
+        items: iterator, such as `iter(batches)`, not a list; it is advanced in another thread.
         by: number of items that are made ahead. 2: one ready while the next is made.
 
     Yields:

@@ -31,7 +31,7 @@ def reconstruct_sounds(codec: AudioCodec, args: Namespace) -> int:
 
     Args:
         codec: `AudioCodec`.
-        args: parsed options: `files`, list of paths (str); `model`, path (str); `level`, index of a level, 0 the finest,
+        args: parsed options: `files`, list of paths (str); `model`, str; `level`, index of a level, 0 the finest,
             or None for all; `out`, path of a folder, or of one `.wav` for one file.
 
     Returns:

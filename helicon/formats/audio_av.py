@@ -71,7 +71,7 @@ class AvReader:
         yield from regrouped(self._checked(report), size)
 
     def _checked(self, report: ReadReport) -> Iterator[np.ndarray]:
-        import av  # pyright: ignore[reportMissingImports]
+        from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
 
         read, broken = 0, False
         try:
@@ -79,7 +79,7 @@ class AvReader:
                 read += len(block_SC)
                 check_length(read * self.channels, self.n_bytes, MAX_SAMPLES_A_BYTE)
                 yield block_SC
-        except av.FFmpegError:
+        except FFmpegError:
             broken = True
         report.add(TRUNCATED, broken or read / self.rate < self._seconds - SLACK_S)
 
@@ -101,10 +101,11 @@ def open_av(file: BinaryIO, kind: str) -> Iterator[AvReader]:
     if not THERE:
         raise AudioError(f"a {kind} file, which PyAV reads: {INSTALL}")
     import av  # pyright: ignore[reportMissingImports]
+    from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
 
     try:
-        container = av.open(file, format=DEMUXERS[kind], metadata_errors="ignore")
-    except (av.FFmpegError, ValueError) as error:
+        container: Any = av.open(file, format=DEMUXERS[kind], metadata_errors="ignore")
+    except (FFmpegError, ValueError) as error:
         raise AudioError(f"a broken {kind} file: {_reason(error)}") from None
     with container:
         if not container.streams.audio:
@@ -113,7 +114,7 @@ def open_av(file: BinaryIO, kind: str) -> Iterator[AvReader]:
         frames = _frames(container, stream)
         try:
             first = next(frames, None)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise AudioError(f"a broken {kind} file: {_reason(error)}") from None
         if first is None:
             raise AudioError("no sound in it")
@@ -137,11 +138,12 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
 def _samples(frames: Iterator[Any], rate: int, channels: int) -> Iterator[np.ndarray]:
     """Yield frames as float32 [S, C], up to the first of another rate or number of channels."""
     import av  # pyright: ignore[reportMissingImports]
+    from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
 
     to_float = av.AudioResampler(format="fltp")
     for frame in frames:
         if frame.sample_rate != rate or len(frame.layout.channels) != channels:
-            raise av.FFmpegError(0, "sample rate or channels change")
+            raise FFmpegError(0, "sample rate or channels change")
         for converted in to_float.resample(frame):
             yield np.ascontiguousarray(converted.to_ndarray().T)
 

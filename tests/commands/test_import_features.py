@@ -96,9 +96,9 @@ def test_import_writes_over_nothing(tmp_path: Path, theirs: Path, capsys: pytest
     assert main(["import", str(theirs), "-o", str(tmp_path / "new")]) == 0
     assert "has something in it" in error_of(capsys, 2, "import", theirs, "-o", tmp_path / "new")
     assert "is a file, a folder is needed" in error_of(capsys, 2, "import", theirs, "-o", theirs / "config.json")
-    assert "no such folder" in error_of(capsys, 1, "import", tmp_path / "nothing", "-o", tmp_path / "other")
+    assert "no such file or folder" in error_of(capsys, 1, "import", tmp_path / "nothing", "-o", tmp_path / "other")
     (theirs / "config.json").unlink()
-    assert "config.json: No such file" in error_of(capsys, 1, "import", theirs, "-o", tmp_path / "other")
+    assert "no config.json in it" in error_of(capsys, 1, "import", theirs, "-o", tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 

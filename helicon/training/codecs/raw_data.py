@@ -76,9 +76,8 @@ class RawData(pl.LightningDataModule):
 
     @property
     def record(self) -> ValidationRecord:
-        """`ValidationRecord` of the files held out; available once prepared."""
-        assert self.prepared is not None, "setup() comes first"
-        return self.prepared.record
+        """`ValidationRecord` of the files held out, once prepared; before, of earlier trainings."""
+        return self.prepared.record if self.prepared else self.source.record
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the `ValidationRecord` for a checkpoint, so that a resumed run holds out the same files.

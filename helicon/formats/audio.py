@@ -19,7 +19,8 @@ import numpy as np
 import soundfile
 
 from helicon.formats.audio_av import AvReader
-from helicon.formats.audio_decode import SUFFIXES, SoundReader, open_audio
+from helicon.formats.audio_decode import SoundReader, open_audio
+from helicon.formats.audio_kinds import SUFFIXES
 from helicon.formats.audio_limits import AudioError, check_length, check_rate
 from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
 from helicon.formats.files import atomic_write

@@ -9,14 +9,16 @@ import struct
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
+from os import SEEK_END
 from typing import BinaryIO
 
 MAX_VALUES = 1 << 20  # numbers that all codebooks have; the encoders that there are make some ten thousand
 MAX_BYTES = 64 << 20  # of header pages, of which pictures of an album are a part
+_MAX_PAGE = 27 + 255 + 255 * 255  # bytes of a page
 HEADERS = 3  # packets: what it is, comments, setup
 # Head of a page (RFC 3533, section 6): mark, version, flags, position, stream, number, checksum, count of segments
 _PAGE = struct.Struct("<4sBBqLLLB")
-_CONTINUED = 1  # flag of a page that begins within a packet
+_CONTINUED, _LAST = 1, 4  # flags of a page that begins within a packet, and of a stream's last
 # By byte: the same bits from last to first
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -34,6 +36,19 @@ def check_vorbis(file: BinaryIO) -> None:
             break
     if len(packets) == HEADERS and _values(packets[-1]) > MAX_VALUES:
         raise VorbisError(f"its codebooks have more than {MAX_VALUES:,} values")
+
+
+def has_last_page(file: BinaryIO) -> bool:
+    """Return whether an OGG file, open in binary mode, ends with a whole page that is marked as its stream's last."""
+    size = file.seek(0, SEEK_END)
+    file.seek(max(0, size - _MAX_PAGE))
+    data = file.read()
+    page = data[max(0, data.rfind(b"OggS")) :]
+    if len(page) < _PAGE.size:
+        return False
+    *_, flags, _, _, _, _, segments = _PAGE.unpack_from(page)
+    end = _PAGE.size + segments
+    return bool(flags & _LAST) and len(page) >= end + sum(page[_PAGE.size : end])
 
 
 def _packets(file: BinaryIO) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from helicon.formats.audio import MAX_CHANNELS, MAX_RATE, SUFFIXES, Sound, read_audio, write_audio
-from helicon.formats.audio_decode import REMEDIES
+from helicon.formats.audio_kinds import REMEDIES
 from helicon.formats.checked import fields, integer, text
 from helicon.formats.read_report import ReadReport
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount

@@ -10,7 +10,7 @@ import pytest
 
 from helicon.formats import audio_av
 from helicon.formats.audio import audio_info, read_audio, read_blocks
-from helicon.formats.audio_decode import REMEDIES, SUFFIXES
+from helicon.formats.audio_kinds import REMEDIES, SUFFIXES
 from helicon.formats.audio_limits import TRUNCATED, AudioError
 from helicon.modalities.audio import AUDIO
 

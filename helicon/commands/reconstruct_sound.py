@@ -17,8 +17,9 @@ from helicon.evaluation.reconstruction import check_level
 from helicon.evaluation.sound_roundtrip import roundtrip_sound
 from helicon.formats.audio import read_blocks, write_blocks
 from helicon.formats.files import write_json
-from helicon.formats.printable import print_text
+from helicon.formats.printable import print_text, printable
 from helicon.formats.quantities import duration, quantity
+from helicon.formats.read_report import ReadReport, repaired
 from helicon.formats.sound_plots import spectrogram_pairs
 from helicon.vqvae.audio_codec import AudioCodec
 
@@ -59,13 +60,16 @@ def _written(codec: AudioCodec, args: Namespace, out: Path, alone: bool) -> int:
     for place, name in enumerate(args.files):
         for number in numbers:
             level = codec.level(number)
+            lost = ReadReport()
             target = out if alone else out / f"{place:03d}-{Path(name).stem}-hop{level.hop}.wav"
             try:
-                figures = roundtrip_sound(level, codec, Path(name), partial(write_wav, target, codec))
+                figures = roundtrip_sound(level, codec, Path(name), partial(write_wav, target, codec), lost)
             except (OSError, ValueError) as error:
                 faults += 1
                 print_text(f"helicon: {name}: {reason(error)}", sys.stderr)
                 break
+            if lost.counts and number == numbers[0]:
+                print_text(repaired(lost.counts, printable(name)), sys.stderr)
             report.append({"file": name, "written": target.name, "hop": level.hop, **figures})
             quality = f"SI-SDR {figures['si_sdr']:.2f} dB (higher is better), {quantity(figures['codes'], 'code')}"
             print_text(f"{name}: hop {level.hop}: {quality} for {duration(figures['seconds'])}", sys.stderr)

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from helicon.formats.audio import audio_info, read_blocks
 from helicon.formats.progress import bar
+from helicon.formats.read_report import ReadReport
 from helicon.formats.spectra import MAX_DB
 from helicon.vqvae.audio_codec import AudioCodec, AudioCodecLevel
 
 
 def roundtrip_sound(
-    level: AudioCodecLevel, codec: AudioCodec, source: Path, write: Callable[[Iterator[np.ndarray]], None]
+    level: AudioCodecLevel, codec: AudioCodec, source: Path, write: Callable[[Iterator[np.ndarray]], None],
+    report: ReadReport | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Read, encode and decode a sound in blocks; the result has the same number of samples.
 
@@ -33,6 +35,7 @@ def roundtrip_sound(
         source: path of a sound file.
         write: function that is called with the iterator of decoded blocks, NumPy float32 [S, C], S samples of C
             channels.
+        report: `ReadReport` that receives counts of what reading dropped or changed.
 
     Returns:
         dict: `si_sdr` in dB (higher is better), `codes` (their number), `seconds` of sound, and `took`, the seconds
@@ -45,7 +48,7 @@ def roundtrip_sound(
 
     def blocks() -> Iterator[Tensor]:
         with bar(of=source.name, unit="s", total=round(frames / file_rate)) as progress:
-            for block in read_blocks(source, rate, channels):
+            for block in read_blocks(source, rate, channels, report=report):
                 before = torch.from_numpy(np.ascontiguousarray(block.T))
                 sisdr.add_original(before)
                 progress.update(min(round(block.shape[0] / rate), progress.total - progress.n))

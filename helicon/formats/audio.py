@@ -22,8 +22,9 @@ from helicon.formats.audio_av import AvReader
 from helicon.formats.audio_decode import SoundReader, open_audio
 from helicon.formats.audio_kinds import SUFFIXES
 from helicon.formats.audio_limits import AudioError, check_length, check_rate
-from helicon.formats.audio_samples import MIXED, NOT_FINITE, clean, length_at, mix, regrouped, resampled
+from helicon.formats.audio_samples import NOT_FINITE, QUIET, clean, length_at, mix, regrouped, resampled
 from helicon.formats.files import atomic_write
+from helicon.formats.quantities import quantity
 from helicon.formats.read_report import ReadReport
 
 LONGEST_S = 4 * 3600.0  # of a sound that is read whole
@@ -31,6 +32,8 @@ MAX_BYTES = 1 << 30  # of its samples in memory
 MAX_MADE_A_BYTE = 16  # samples for each byte of the file, at the rate that is asked for, beyond the first 48 million
 MAX_WAV_BYTES = (1 << 32) - (1 << 10)  # of samples in a WAV file, whose sizes have 32 bits
 MAX_RATE, MAX_CHANNELS = 384_000, 2  # samples a second, and how many at a time, of a sound for a model
+HEARD_RATE = 44_100  # samples a second from which on none that people hear is lost
+QUIET_PEAK = 0.01  # of full scale, -40 dB: a sound that is nowhere louder is mostly noise in 8 or 16 bits
 _BLOCK = 1 << 18  # samples of all channels that are decoded or resampled at a time
 
 
@@ -253,7 +256,7 @@ def _rate_and_channels(source: SoundReader | AvReader, rate: int | None, channel
 
 def _samples(source: SoundReader | AvReader, rate: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
     """Yield a file's samples in blocks [S, C] of varying size, mixed and resampled."""
-    report.add(MIXED, source.channels if channels < source.channels else 0)
+    report.add(f"sounds of more than {rate:,} Hz (resampled)", rate < min(source.rate, HEARD_RATE))
     # Resampled to a higher rate, a block is larger afterwards than before
     size = max(1, _BLOCK // max(source.channels, channels * -(-rate // source.rate)))
     yield from resampled(_mixed(source, size, channels, report), channels, source.rate, rate)
@@ -261,12 +264,17 @@ def _samples(source: SoundReader | AvReader, rate: int, channels: int, report: R
 
 def _mixed(source: SoundReader | AvReader, size: int, channels: int, report: ReadReport) -> Iterator[np.ndarray]:
     """Yield mixed samples at the file's rate; raise AudioError if there was no sample, or no finite one."""
-    heard, before = 0, report.counts.get(NOT_FINITE, 0)
+    heard, before, peak, differ = 0, report.counts.get(NOT_FINITE, 0), 0.0, False
     for block_SC in source.blocks(size, report):
         heard += block_SC.size
-        yield mix(clean(block_SC, report), channels, source.kind == "OGG")
+        block_SC = clean(block_SC, report)
+        peak = max(peak, block_SC.max(initial=0), -block_SC.min(initial=0))
+        differ = differ or (channels < source.channels and not (block_SC[:, 1:] == block_SC[:, :1]).all())
+        yield mix(block_SC, channels, source.kind == "OGG")
     if heard == report.counts.get(NOT_FINITE, 0) - before:
         raise AudioError("no sound in it" + (": all of its samples are NaN or infinite" if heard else ""))
+    report.add(QUIET, peak < QUIET_PEAK)
+    report.add(f"sounds of more than {quantity(channels, 'channel')} (mixed)", differ)  # not of one sound twice
 
 
 def _too_long(most: int, rate: int) -> AudioError:

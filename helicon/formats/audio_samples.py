@@ -17,7 +17,7 @@ from helicon.formats.read_report import ReadReport
 
 NOT_FINITE = "samples not finite (made 0)"
 CLIPPED = "samples beyond full scale (clipped)"
-MIXED = "channels mixed"
+QUIET = "sounds nowhere above -40 dB of full scale (kept so)"
 
 _HALF = 0.5**0.5  # gain of -3 dB
 # ITU-R BS.775, table 2, turned down so that nothing clips. Front left, right, centre; bass, left out; rear left, right

@@ -125,8 +125,9 @@ def test_sounds_through_a_codec_and_a_bad_one(home: Path, capsys: pytest.Capture
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("sounds/3.wav: hop 4: SI-SDR ")
     assert said[2].startswith("helicon: sounds/broken.wav: not a sound file")
-    assert said[5] == "helicon: nowhere.wav: No such file or directory"
-    assert said[6].startswith("wrote 4 to out/deeper")
+    assert said[3] == "repaired   other.wav: 1 sounds of more than 8,000 Hz (resampled)"
+    assert said[6] == "helicon: nowhere.wav: No such file or directory"
+    assert said[7].startswith("wrote 4 to out/deeper")
 
     out, codec = home / "out" / "deeper", codec_at(home / "random")
     names = [f"{place}-hop{hop}.wav" for place in ("000-3", "002-other") for hop in (4, 16)]

@@ -75,8 +75,8 @@ def test_missing_files_and_folders_are_what_python_says_they_are(tmp_path: Path)
 
 
 def test_headers_may_claim_anything(tmp_path: Path) -> None:
-    samples = [[1 / 32768]] * 100
-    data = b"\1\0" * 100
+    samples = [[1028 / 32768]] * 100
+    data = b"\4\4" * 100
     for claim in (0, 0xFFFFFFFF, 0xFFFFFFF0, 0x7FFFF000):  # as programs write that do not know how much will come
         assert read(tmp_path, wav(data, claim=claim)) == (samples, 8000, {UNSTATED: 1})
     titled = wav(data, claim=0).replace(b"data", b"LIST\3\0\0\0abc\0data")  # chunks have an even number of bytes

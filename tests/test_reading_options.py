@@ -147,6 +147,22 @@ def test_a_training_keeps_how_it_read(song):
         read(["image[]"], size=8, pedal="drop")
 
 
+def test_the_encoding_of_a_folder_is_not_the_models(tmp_path):
+    def read(layouts: list[str], **options: Any) -> SequenceData:
+        return SequenceData(sequence_data_config()(path=str(tmp_path), layouts=layouts, **options))
+
+    for layouts in (["text"], ["text[8] image[]"], ["lyrics[8] music"]):
+        data = read(layouts, encoding="cp1251")
+        assert "encoding" not in data.reading
+        assert data.source.options["encoding"] == "cp1251"
+    with pytest.raises(ValueError, match=r"^encoding 'cp9999': auto, or one that Python has"):
+        read(["text"], encoding="cp9999")
+    with pytest.raises(DataError, match=r"--data\.encoding: .*accepted are --data\.pedal"):
+        read(["music"], encoding="cp1251")
+    help_text = " ".join(make_parser("gpt").format_help().split())
+    assert "--data.encoding ENCODING of texts, captions and manifests that are not UTF-8" in help_text
+
+
 @dataclass(frozen=True)
 class DrumOptions:
     """How drums are read.

@@ -156,7 +156,8 @@ def _with_options(declared: tuple[tuple[str, type[Any]], ...]) -> type[SequenceD
         types_by_name |= types
         # jsonargparse takes its help from docstrings
         described.append((inspect.getdoc(options) or "").partition("Args:\n")[2].rstrip())
-    text = "\n".join(["Token sequences, and how their files are read.", "", "Args:", *filter(None, described)])
+    described = list(dict.fromkeys(filter(None, described)))  # media may share a class, such as that of encodings
+    text = "\n".join(["Token sequences, and how their files are read.", "", "Args:", *described])
     names = [(name, kind | None, field(default=None)) for name, kind in types_by_name.items()]
     return make_dataclass(
         "SequenceDataConfig", names, bases=(SequenceDataConfig,), frozen=True, kw_only=True,

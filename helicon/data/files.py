@@ -12,12 +12,15 @@ from helicon.data.manifest import scan_manifest
 from helicon.data.passed import count, kind_unread, passed_over
 from helicon.data.shards import COMPRESSED, COMPRESSED_SUFFIXES, SUFFIX, Member, read_shard
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.text_files import AUTO
 from helicon.modalities.base import Modality
 
 MAX_EMPTY = 100  # empty files of a folder that are named; more are counted, without an example for each
 
 
-def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = None) -> FolderScan:
+def scan(
+    root: Path, modalities: Sequence[Modality], manifest: Path | None = None, encoding: str = AUTO
+) -> FolderScan:  # fmt: skip
     """Find the entries that have a file of each modality, of equal stem in the same folder, searched recursively.
 
     Links are followed, each folder is searched once, and only regular files are opened (see `folders.walk`). Tar files
@@ -27,6 +30,7 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
         root: folder, or a single file.
         modalities: `Modality` objects that an entry needs; those that are in no file, such as labels, are passed over.
         manifest: file that lists the entries instead (see `scan_manifest`).
+        encoding: of the manifest, as in `text_files.read_text`.
 
     Returns:
         `FolderScan`: entries in order of name, and skipped file -> reason.
@@ -37,7 +41,7 @@ def scan(root: Path, modalities: Sequence[Modality], manifest: Path | None = Non
     modalities = [modality for modality in modalities if modality.in_files]
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
-    result = scan_manifest(root, modalities, manifest) if manifest else _scan_folder(root, modalities)
+    result = scan_manifest(root, modalities, manifest, encoding) if manifest else _scan_folder(root, modalities)
     if not result.entries:
         suffixes = "; ".join(f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities)
         pairs = " as pairs of equal stem, or named by --manifest" if len(modalities) > 1 and not manifest else ""

@@ -14,13 +14,14 @@ from helicon.data.corpus import CorpusError
 from helicon.data.entries import DataError, FolderScan
 from helicon.data.files import scan
 from helicon.data.labelled import with_labels, without_style
-from helicon.data.manifest import KINDS, PAIRS
+from helicon.data.manifest_rows import KINDS, PAIRS
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource, modalities_of
 from helicon.data.split import split_scans
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.text_files import AUTO
 from helicon.formats.validation import join_records
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -47,7 +48,8 @@ def prepare(
         DataError: nothing can be read, or the folder does not fit the source's kind of example.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    scans = [scan(source.path, modalities_of(layout, source.examples), source.manifest) for layout in layouts]
+    encoding = source.options.get("encoding", AUTO)
+    scans = [scan(source.path, modalities_of(layout, source.examples), source.manifest, encoding) for layout in layouts]
     for scanned in scans:
         _check_pairs(source, scanned)
     if source.labels is not None:

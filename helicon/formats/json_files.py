@@ -44,14 +44,14 @@ def read_json(path: str | os.PathLike[str], most: int = LONGEST, links: bool = T
         raise JsonError(f"{name}: {error}") from None
 
 
-def parse_json(content: bytes, most_containers: int = MAX_CONTAINERS, most_values: int = MAX_VALUES) -> Any:
+def parse_json(content: bytes | str, most_containers: int = MAX_CONTAINERS, most_values: int = MAX_VALUES) -> Any:
     """Parse JSON text, with limits that are checked before any object is allocated.
 
     Numbers must be finite, whole ones of at most 25 digits; duplicate keys are refused. Containers and values are
     estimated by counting brackets and commas, also those within strings.
 
     Args:
-        content: JSON text as UTF-8 bytes.
+        content: JSON text, or its UTF-8 bytes.
         most_containers: greatest accepted number of lists and objects.
         most_values: greatest accepted number of values.
 
@@ -61,12 +61,11 @@ def parse_json(content: bytes, most_containers: int = MAX_CONTAINERS, most_value
     Raises:
         JsonError: the text is malformed or beyond a limit.
     """
-    containers, values = content.count(b"[") + content.count(b"{"), content.count(b",")
-    if containers > most_containers or values > most_values:
-        accepted = f"{most_containers:,} lists and objects and {most_values:,} values"
-        raise JsonError(f"not JSON as it is accepted, of at most {accepted}")
     try:
-        return _DECODER.decode(content.decode("utf-8"))
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        if text.count("[") + text.count("{") > most_containers or text.count(",") > most_values:
+            raise ValueError(f"of at most {most_containers:,} lists and objects and {most_values:,} values")
+        return _DECODER.decode(text)
     except RecursionError:
         raise JsonError("not JSON as it is accepted: nested too deep") from None
     except json.JSONDecodeError as error:

@@ -47,6 +47,11 @@ def _no_preview(media: Any, path: Path) -> list[Path]:
     return []
 
 
+def _with_values(options: type[Any], values: Mapping[str, Any]) -> Any:
+    """Make options of values by name, over the defaults; other names are ignored. ValueError for an invalid value."""
+    return options(**{option.name: values[option.name] for option in fields(options) if option.name in values})
+
+
 def _check_call(name: str, method: Any, arguments: Sequence[str]) -> None:
     """Raise TypeError unless a function can be called with these positional arguments."""
     if not callable(method):
@@ -117,6 +122,8 @@ class Modality:
         media: slot -> class of the media that its tokenizers decode to, such as `str`; unchecked where none is named.
         options: dataclass of how files are read, such as the size of pictures. Its fields have defaults, are validated
             in `__post_init__` and described under `Args:`; each is a flag, `--data.NAME`. A model stores their values.
+        source_options: dataclass of the same form, of how the files of a folder are written, such as the encoding of
+            texts. `read_file` gets it as its last argument. No model stores it: its next folder may be another's.
         fitting: dataclass of the same form, with parameters of `TokenizerSpec.make`.
         preview: `preview(media, path)` writes files that show or play the media, beside `path` with other suffixes, and
             returns their paths.
@@ -147,6 +154,7 @@ class Modality:
     slots: Mapping[str, Mapping[str, TokenizerSpec]]
     media: Mapping[str, type[Any]] = field(default_factory=dict)
     options: type[Any] | None = None
+    source_options: type[Any] | None = None
     fitting: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview
     documents: Callable[[Any], list[Any]] = _single_document
@@ -176,7 +184,7 @@ class Modality:
         Args:
             path: of a regular file.
             label: a text, for media that have none in their file; None for no label.
-            options: of reading, by name, over the defaults. Those of other media are ignored.
+            options: of reading and of the source, by name, over the defaults. Those of other media are ignored.
 
         Returns:
             Media in memory, such as a `Score`, and counts of what was dropped or repaired, by what it was.
@@ -188,9 +196,9 @@ class Modality:
         """
         with open_regular(path) as file:
             self.check_size(os.fstat(file.fileno()).st_size, options)
-        arguments = (path, self.options(**self.read_options(options or {}))) if self.options else (path,)
+        read_options = (_with_values(kind, options or {}) for kind in (self.options, self.source_options) if kind)
         with MODALITIES.running(self.name, accepted=(OSError, ValueError)):
-            result = self.read_file(*arguments)
+            result = self.read_file(path, *read_options)
         if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], ReadReport):
             needed = "(media, helicon.ReadReport) are needed"
             raise MODALITIES.fault(self.name, f"read_file gives {type(result).__name__}; {needed}")
@@ -229,9 +237,11 @@ class Modality:
 
         Options of other media are ignored. ValueError for an invalid value.
         """
-        if self.options is None:
-            return {}
-        return asdict(self.options(**{name: values[name] for name in self.option_names if name in values}))
+        return asdict(_with_values(self.options, values)) if self.options else {}
+
+    def source_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the value of all options of the source, by name, as `read_options` does those of reading."""
+        return asdict(_with_values(self.source_options, values)) if self.source_options else {}
 
     def from_text(self, text: str) -> Any:
         """Make media of the kind, such as a label, from a text; ValueError if the text cannot be such media."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helicon.modalities.base import Modality, TokenizerSpec
-from helicon.modalities.text import keep, read_file, write
+from helicon.modalities.text import TextSource, keep, read_file, write
 from helicon.tokenizers.lyrics import LyricsTokenizer
 
 MAX_BYTES = 4 << 20  # of a file: enough for the lyrics of a day
@@ -23,6 +23,7 @@ LYRICS = Modality(
     typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
+    source_options=TextSource,
     media={"lyrics": str},
     slots={
         "lyrics": {

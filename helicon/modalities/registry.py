@@ -62,10 +62,10 @@ def _modality_fault(modality: Modality) -> str:
     suffixes = modality.suffixes
     if isinstance(suffixes, str) or not all(isinstance(suffix, str) and suffix[:1] == "." for suffix in suffixes):
         return f"suffixes {printable(repr(suffixes), 80)}: a tuple of suffixes is needed, such as ('.mid', '.midi')"
-    for name, kind in (("options", modality.options), ("fitting", modality.fitting)):
-        if kind and (fault := wrong_types(kind)):
+    for name, kind in _option_kinds(modality).items():
+        if fault := wrong_types(kind):
             return f"{name}: {fault}"
-        if kind and (required := required_options(kind)):
+        if required := required_options(kind):
             return f"{name}: {required[0]} needs a default"
     return ""
 
@@ -133,12 +133,18 @@ def for_slot(slot: str, layout_slots: Iterable[str] = ()) -> Modality:
 
 
 def option_classes() -> tuple[tuple[str, type[Any]], ...]:
-    """List the dataclasses of options of all media as pairs: (name of the medium, its `options` or `fitting`).
+    """List the dataclasses of options of all media as pairs: (name of the medium, one of its dataclasses).
 
     They are in order of the media's names.
     """
     media = all_modalities().items()
-    return tuple((name, kind) for name, modality in media for kind in (modality.options, modality.fitting) if kind)
+    return tuple((name, kind) for name, modality in media for kind in _option_kinds(modality).values())
+
+
+def _option_kinds(modality: Modality) -> dict[str, type[Any]]:
+    """Return the dataclasses of options of a medium, by the names of its attributes."""
+    kinds = {name: getattr(modality, name) for name in ("options", "source_options", "fitting")}
+    return {name: kind for name, kind in kinds.items() if kind}
 
 
 def fitting_options() -> set[str]:
@@ -164,6 +170,26 @@ def read_options(layouts: Iterable[Iterable[str]], values: Mapping[str, Any]) ->
     for layout in map(list, layouts):
         for slot in layout:
             options |= for_slot(slot, layout).read_options(values)
+    return options
+
+
+def source_values(layouts: Iterable[Iterable[str]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of how the files of some layouts are written.
+
+    Args:
+        layouts: for each, the names of its slots.
+        values: value by option name; those of other media are ignored.
+
+    Returns:
+        Option name -> value, or default, of all media of the layouts.
+
+    Raises:
+        ValueError: an invalid value.
+    """
+    options: dict[str, Any] = {}
+    for layout in map(list, layouts):
+        for slot in layout:
+            options |= for_slot(slot, layout).source_values(values)
     return options
 
 

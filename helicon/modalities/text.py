@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from helicon.formats.files import open_regular, write_text
+from helicon.formats.files import write_text
 from helicon.formats.read_report import ReadReport
+from helicon.formats.text_files import AUTO, check_encoding, read_text
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
 
 DOCUMENT_BYTES = 1 << 14  # of UTF-8 in a training example at most: a few contexts of 1024 byte pairs
 MAX_BYTES = 128 << 20  # of a file, all of which is in memory while it is tokenized
 VOCABULARY = 4096  # tokens; GPT-2's 50,257 would be most of the weights of a small model
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSource:
+    """Options of how files of text are written.
+
+    Args:
+        encoding: of texts, captions and manifests that are not UTF-8 and have no byte order mark, such as cp1252;
+            unless given, that of each file is estimated.
+    """
+
+    encoding: str = AUTO
+
+    def __post_init__(self) -> None:
+        check_encoding(self.encoding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +43,21 @@ class TextFitting:
     vocabulary: int = VOCABULARY
 
 
-def read_file(path: Path) -> tuple[str, ReadReport]:
-    """Read a UTF-8 file without its byte order mark to a text, and an empty `ReadReport`.
+def read_file(path: Path, source: TextSource) -> tuple[str, ReadReport]:
+    """Read a file of any encoding.
 
-    ValueError for other encodings, OSError if it cannot be read.
+    Args:
+        path: of a regular file.
+        source: `TextSource`, its encoding.
+
+    Returns:
+        The text, as `text_files.read_text` returns it, and the report.
+
+    Raises:
+        ValueError: no text in any encoding that can be estimated.
+        OSError: the file cannot be read.
     """
-    try:
-        with open_regular(path) as file:
-            # No more than the size: what grows meanwhile, or has none as in /proc, need not end
-            data = file.read(os.fstat(file.fileno()).st_size)
-        return data.decode().removeprefix("\ufeff"), ReadReport()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    return read_text(path, source.encoding)
 
 
 def write(media: str, path: Path) -> None:
@@ -130,6 +148,7 @@ TEXT = Modality(
     typed=str,
     keep=keep,
     max_bytes=MAX_BYTES,
+    source_options=TextSource,
     fitting=TextFitting,
     media={"text": str},
     slots={

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from harness import Outcome, attempt, posix
 
-from helicon.data import manifest
+from helicon.data import manifest, manifest_rows
 from helicon.data.files import scan
 from helicon.data.manifest import MAX_NAMED
 from helicon.data.prepare import prepare
@@ -57,7 +57,7 @@ def test_a_long_name_in_a_shard_is_told_in_short(tmp_path: Path) -> None:
         for name in (f"{long}.pkl", f"{long}.txt", "a.txt"):
             info = tarfile.TarInfo(name)
             info.size = 10
-            tar.addfile(info, io.BytesIO(b"\xff" * 10 if name.startswith("x") else b"some words"))
+            tar.addfile(info, io.BytesIO(b"\xff" * 9 + b"\0" if name.startswith("x") else b"some words"))
     source = DataSource(path=tmp_path, layouts=("text",), tokenizers={"text": "bytes"}, cache=tmp_path / "cache")
     found = prepare(source)
     assert len(found.skipped) == 2
@@ -96,7 +96,7 @@ def test_rows_that_are_passed_over_are_named_or_counted(tmp_path: Path) -> None:
 
 
 def test_a_table_of_more_rows_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "MAX_LINES", 20_000)
+    monkeypatch.setattr(manifest_rows, "MAX_LINES", 20_000)
     lines(tmp_path, "a.txt\n" * 20_000).is_refusal(tmp_path / "m.csv", "more than 20,000 lines")
     assert lines(tmp_path, "a.txt\n" * 19_999).value == "(1, 0, [])"
     images = {"images": [{"id": 1, "file_name": "a.txt"}], "annotations": [{"image_id": 1}] * 20_000}

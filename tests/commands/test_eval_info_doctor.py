@@ -38,7 +38,7 @@ def test_uniform_text_model_costs_log_257_nats_a_byte_and_a_stop(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("Où est le mont Hélicon ? En Béotie.", encoding="utf-8")  # 35 characters
     (tmp_path / "data" / "b.txt").write_text("short", encoding="utf-8")
-    (tmp_path / "data" / "c.txt").write_bytes(b"\xff\xfe not UTF-8")
+    (tmp_path / "data" / "c.txt").write_bytes(b"\xff\0 no text")
 
     report = report_of(capsys, "eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"))
 
@@ -49,9 +49,10 @@ def test_uniform_text_model_costs_log_257_nats_a_byte_and_a_stop(
     assert found["nats_per_token"] == pytest.approx(log(257), rel=1e-5)
     assert found["bits_per_character"] == pytest.approx(45 * log(257) / log(2) / 40, rel=1e-5)
     assert report["files"] == 2
-    assert list(report["skipped"].values()) == ["not UTF-8 at byte 0"]
+    reason = "no text: neither UTF-8 nor another encoding that can be estimated; --data.encoding names one"
+    assert list(report["skipped"].values()) == [reason]
     assert main(["eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data")]) == 0
-    assert "c.txt: not UTF-8 at byte 0" in capsys.readouterr().out
+    assert f"c.txt: {reason}" in capsys.readouterr().out
 
 
 def test_uniform_music_model_by_note_and_second(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helicon.data import manifest
+from helicon.data import manifest_rows
 from helicon.data.entries import DataError, FolderScan
 from helicon.data.files import scan
 from helicon.formats.read_report import ReadReport
@@ -207,12 +207,11 @@ BAD = {
     ("m.json", b"[]"): r'm\.json: not COCO-style JSON such as \{"images": ',
     ("m.json", b'{"images": []}'): r"m\.json: not COCO-style JSON such as ",
     ("m.json", b"[" * 100_000): r"m\.json: not JSON as it is accepted: nested too deep",
-    ("m.json", b"\xff"): r"m\.json: not JSON as it is accepted \('utf-8' .* invalid start byte",
+    ("m.json", b"\xff\0"): r"m\.json: no text: neither UTF-8 nor another encoding that can be estimated; --data",
     ("m.csv", b"image,caption\na.png,x\n"): r"m\.csv: no column `file`, nor .* of pairs; there are: image, caption",
     ("m.csv", b""): r"m\.csv: no column `file`, nor .* of pairs; there are: none",
-    ("m.csv", b"file,text\na.png,\xe9\n"): r"m\.csv: not UTF-8 \(",
+    ("m.csv", b"file,text\na.png,\xe9\0"): r"m\.csv: no text: neither UTF-8 ",
     ("m.csv", b"file,text\na.png," + b"x" * 200_000): r"m\.csv, line 2: field larger than field limit",
-    ("m.jsonl", b'{"file": "\xe9"}'): r"m\.jsonl: not UTF-8 \(",
 }  # fmt: skip
 
 
@@ -232,7 +231,7 @@ def test_values_are_counted_before_any_is_made(tmp_path, value):
     for name, content in {"m.json": coco, "m.jsonl": row}.items():
         (tmp_path / name).write_bytes(content)
         tracemalloc.start()
-        with pytest.raises(DataError, match=r"^\S+m\.json.*: not JSON as it is accepted, of at most .* lists and obj"):
+        with pytest.raises(DataError, match=r"^\S+m\.json.*: not JSON as it is accepted \(of at most .* lists and obj"):
             scan(tmp_path, [PICTURE], tmp_path / name)
         assert tracemalloc.get_traced_memory()[1] < 3 * len(content) + (1 << 20)
         tracemalloc.stop()
@@ -243,8 +242,8 @@ def test_as_many_pictures_and_captions_as_are_accepted_fit_the_counts():
                "date_captured": "2013-11-14 16:28:13", "flickr_url": "http://b", "id": 1}  # fmt: skip
     captions = [{"image_id": 1, "id": i, "caption": "A clean, well lit room"} for i in range(5)]
     content = json.dumps([picture, *captions])
-    assert content.count(",") * manifest.MAX_LINES <= manifest.MAX_VALUES * 6
-    assert content.count("{") * manifest.MAX_LINES <= manifest.MAX_CONTAINERS * 6
+    assert content.count(",") * manifest_rows.MAX_LINES <= manifest_rows.MAX_VALUES * 6
+    assert content.count("{") * manifest_rows.MAX_LINES <= manifest_rows.MAX_CONTAINERS * 6
 
 
 def test_there_must_be_a_manifest(tmp_path):
@@ -275,3 +274,25 @@ def test_a_long_name_that_is_passed_over_is_told_in_short(tmp_path):
     with pytest.raises(DataError, match=r"passed over: .*: not a file") as caught:
         scan(tmp_path, [PICTURE], tmp_path / "m.jsonl")
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["text.csv", "text.jsonl"])
+@pytest.mark.parametrize("codec", ["utf-16", "cp1252"])
+def test_a_manifest_may_have_any_encoding_and_line_ends(tmp_path, name, codec):
+    content = ROWS[name].replace("a dog", "un café à la crème").replace("\n", "\r\n")
+    touch(tmp_path, "a.png", "b.png")
+    (tmp_path / name).write_bytes(content.encode(codec))
+    found = scan(tmp_path, [TEXT, PICTURE], tmp_path / name)
+    assert texts(found) == {"a.png": ("a cat",), "b.png": ("un café à la crème",)}
+    assert found.notes == [
+        f"manifest   {tmp_path / name}: {'in UTF-16' if codec == 'utf-16' else 'estimated to be in cp1252'}"
+    ]
+    if codec == "cp1252":
+        found = scan(tmp_path, [TEXT, PICTURE], tmp_path / name, encoding="cp1251")
+        assert texts(found)["b.png"] == ("un cafй а la crиme",)
+
+
+def test_a_coco_list_may_be_utf16(tmp_path):
+    touch(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "m.json").write_bytes(json.dumps(COCO).encode("utf-16"))
+    assert texts(scan(tmp_path, [TEXT, PICTURE], tmp_path / "m.json"))["b.png"] == ("a dog",)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from helicon.data.files import scan
 from helicon.modalities import registry
 from helicon.modalities.lyrics import LYRICS
@@ -17,14 +15,20 @@ def test_it_is_registered():
 
 
 def test_files_come_back_exactly(tmp_path):
-    for content in ("", "[00:01.00]one\r\n", "🎵 שלום\n\n"):
+    for content in ("", "[00:01.00]one\n", "🎵 שלום\n\n"):
         LYRICS.write(content, tmp_path / "a.lrc")
         assert LYRICS.read(tmp_path / "a.lrc") == (content, {})
     (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfone")
     assert LYRICS.read(tmp_path / "b.txt")[0] == "one"
-    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(ValueError, match=r"^not UTF-8 at byte 3$"):
-        LYRICS.read(tmp_path / "b.txt")
+
+
+def test_lyrics_of_any_encoding_are_read(tmp_path):
+    words = "[00:01.00]café, s'il vous plaît\n[00:02.00]où êtes-vous\n"
+    (tmp_path / "a.lrc").write_bytes(words.replace("\n", "\r\n").encode("cp1252"))
+    ends = {"line ends CR LF or CR, read as LF": 2}
+    assert LYRICS.read(tmp_path / "a.lrc") == (words, {"files estimated to be in cp1252": 1, **ends})
+    named = {"encoding": "cp1251"}
+    assert LYRICS.read(tmp_path / "a.lrc", options=named)[0].startswith("[00:01.00]cafй")
 
 
 def test_lines_are_kept_beside_a_sound():

@@ -12,7 +12,7 @@ from helicon.modalities.text import TEXT
 
 def test_files_come_back_exactly(tmp_path):
     path = tmp_path / "a.txt"
-    for content in ("", "one\r\ntwo\n", "🎵 שלום\0"):
+    for content in ("", "one\n\ntwo\n", "🎵 שלום\0"):
         TEXT.write(content, path)
         assert TEXT.read(path) == (content, {})
 
@@ -23,10 +23,16 @@ def test_a_byte_order_mark_is_left_out(tmp_path):
     assert TEXT.read(path)[0] == "hello"
 
 
-def test_other_encodings_are_refused_with_the_place(tmp_path):
+def test_other_encodings_are_read_and_counted(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes(b"caf\xe9")
-    with pytest.raises(ValueError, match=r"^not UTF-8 at byte 3$"):
+    path.write_bytes(b"caf\xe9\r\n")
+    for named in ("cp1252", "latin-1"):
+        counts = {f"files in {named}": 1, "line ends CR LF or CR, read as LF": 1}
+        assert TEXT.read(path, options={"encoding": named}) == ("café\n", counts)
+    with pytest.raises(ValueError, match=r"^encoding 'cp9999': auto, or one that Python has, such as cp1252"):
+        TEXT.read(path, options={"encoding": "cp9999"})
+    path.write_bytes(b"caf\xe9\0")
+    with pytest.raises(ValueError, match=r"^no text: .*; --data\.encoding names one$"):
         TEXT.read(path)
 
 

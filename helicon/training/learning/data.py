@@ -102,10 +102,9 @@ class SequenceData(pl.LightningDataModule):
             labels=() if labelled else None, record=join_records(*records),
         )  # fmt: skip
         self.reading = registry.read_options(sources, options)
-        for name in config.of_media.keys() - self.reading.keys() - registry.fitting_options():
-            raise DataError(
-                f"--data.{name}: files of {', '.join(slots)} are not read with it; {_accepted(self.reading)}"
-            )
+        known = self.reading | registry.source_values(sources, options)
+        for name in config.of_media.keys() - known.keys() - registry.fitting_options():
+            raise DataError(f"--data.{name}: files of {', '.join(slots)} are not read with it; {_accepted(known)}")
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.val_batches = config.val_batches
@@ -268,6 +267,6 @@ class SequenceData(pl.LightningDataModule):
         return eval_loader(batches, self.trainer, option)
 
 
-def _accepted(reading: Mapping[str, Any]) -> str:
-    """Return the reading options in words, for an error message."""
-    return f"accepted are {', '.join(f'--data.{name}' for name in reading)}" if reading else "none of a medium is"
+def _accepted(options: Mapping[str, Any]) -> str:
+    """Return the names of options in words, for an error message."""
+    return f"accepted are {', '.join(f'--data.{name}' for name in options)}" if options else "none of a medium is"

@@ -128,7 +128,7 @@ def test_one_column_of_a_pair_beside_files_says_nothing_of_pairs(rated, column):
 
 
 def test_pairs_come_whole_and_all_of_a_prompt_is_on_one_side(rated):
-    (rated / "b0.txt").write_bytes(b"\xff\xfe\xff")  # cannot be read: its pair is left out
+    (rated / "b0.txt").write_bytes(b"\x81\x00\x8d")  # cannot be read: its pair is left out
     with open("pairs.jsonl", "a") as file:
         more = {"prompt": PROMPTS[3], "chosen": "a1.txt", "rejected": "b2.txt"}
         file.write(json.dumps(more) + "\n")

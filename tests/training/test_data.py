@@ -73,7 +73,7 @@ def test_a_run_on_short_pieces_resumes_to_the_bit(sayings, tmp_path, workers):
 @pytest.mark.parametrize(
     ("layout", "option", "accepted"),
     [
-        ("text", {"pedal": "drop"}, "none of a medium is"),
+        ("text", {"pedal": "drop"}, "accepted are --data.encoding"),
         ("style[3] music", {"size": 64}, "accepted are --data.pedal"),
         ("image[8x8]", {"channels": 2}, "accepted are --data.size"),
     ],

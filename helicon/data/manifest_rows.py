@@ -156,7 +156,9 @@ def _row(row: dict[str, Any], file: Any, manifest: Path, number: int, skip: Skip
     elif not all(map(_is_text, texts)):
         skip(f"{manifest}, line {number}", f"its text is {NO_TEXT}")
     else:
-        return ManifestRow(_posix(file), None if label in (None, "") else str(label), [text for text in texts if text])
+        return ManifestRow(
+            _posix(file), None if label in (None, "") else str(label), [text for text in texts if text.strip()]
+        )
     return None
 
 
@@ -193,8 +195,10 @@ def _coco(file: TextIOWrapper, manifest: Path, skip: Skip) -> Iterator[ManifestR
         row, text = rows.get(str(caption.get("image_id"))), caption["caption"]
         if row is None:
             skip(f"{manifest}, annotations[{number}]", "a caption of no image: its image_id is not in the list")
-        elif not text or not _is_text(text):
+        elif not _is_text(text):
             skip(f"{manifest}, annotations[{number}]", f"its caption is {NO_TEXT}")
+        elif not text.strip():
+            skip(f"{manifest}, annotations[{number}]", "its caption is empty")
         else:
             row.texts.append(text)
     yield from rows.values()

@@ -203,6 +203,8 @@ def read_entry(entry: Entry, modalities: Sequence[str], options: Mapping[str, An
                 modality.check_size(size(file), options)  # before a shard is unpacked
                 with at_path(file) as path:
                     media[name], counts = modality.read(path, entry.label, options)
+                if is_multimodal(modalities) and isinstance(media[name], str) and not media[name].strip():
+                    raise ValueError("an empty caption")
                 taken += getattr(media[name], "nbytes", None) or size(file)
             else:
                 captions = [modality.from_text(text) for text in entry.texts]

@@ -163,7 +163,8 @@ def test_coco_parts_that_do_not_fit_are_named(tmp_path):
         "m.json, images[2]": "no id or no file_name",
         "m.json, images[3]": "no id or no file_name",
         "m.json, images[4]": "no id or no file_name",
-        **{f"m.json, annotations[{i}]": no_text for i in range(1, 6)},
+        "m.json, annotations[1]": "its caption is empty",
+        **{f"m.json, annotations[{i}]": no_text for i in range(2, 6)},
         "m.json, annotations[7]": "a caption of no image: its image_id is not in the list",
     }
 
@@ -296,3 +297,16 @@ def test_a_coco_list_may_be_utf16(tmp_path):
     touch(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "m.json").write_bytes(json.dumps(COCO).encode("utf-16"))
     assert texts(scan(tmp_path, [TEXT, PICTURE], tmp_path / "m.json"))["b.png"] == ("a dog",)
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.json"])
+def test_a_caption_of_spaces_is_none(tmp_path, name):
+    annotations = [{"id": 1, "image_id": 3, "caption": " \n"}, {"id": 2, "image_id": 7, "caption": "a dog"}]
+    content = {
+        "m.csv": 'file,text\na.png,"  "\nb.png,a dog\n',
+        "m.jsonl": '{"file": "a.png", "text": [" ", "\\n"]}\n{"file": "b.png", "text": ["", "a dog"]}\n',
+        "m.json": json.dumps({**COCO, "annotations": annotations}),
+    }
+    found = captioned(tmp_path, name, content[name])
+    assert texts(found) == {"b.png": ("a dog",)}
+    assert reasons(tmp_path, found)["a.png"] == "no caption and no text file of the same stem"

@@ -194,13 +194,20 @@ def test_texts_in_any_script_and_names_in_none(tmp_path):
     assert all(len(path.name) < 60 for path in (tmp_path / "cache").rglob("*"))
 
 
-def test_captions_may_all_be_empty(source):
-    for path in list(source.path.rglob("*.mid")):
-        path.with_suffix(".txt").write_text("")
-    found, _ = prepared(
-        DataSource(path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache)
+def test_empty_captions_are_named_and_not_learned(source):
+    paths = sorted(source.path.rglob("*.mid"))
+    for path, caption in zip(paths, ("", " \r\n\t", *["slow"] * len(paths))):
+        path.with_suffix(".txt").write_text(caption, newline="")
+    captioned = DataSource(
+        path=source.path, layouts=("text[4] music",), tokenizers={"text": "bytes"}, cache=source.cache
     )
-    assert found.corpora[0].lengths("text").tolist() == [0] * 6
+    found, _ = prepared(captioned)
+    assert found.corpora[0].lengths("text").tolist() == [4] * 4
+    assert found.skipped == {str(path.with_suffix(".txt")): "an empty caption" for path in paths[:2]}
+    for path in paths:
+        path.with_suffix(".txt").write_text("\ufeff\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"none of 6 files for `text\[4\] music` can be used; .*: an empty caption$"):
+        prepared(captioned)
 
 
 def test_a_caption_longer_than_its_slot_is_cut_and_counted(source):

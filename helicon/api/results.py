@@ -65,8 +65,8 @@ class Lines(list[str]):
     """List of text lines, such as the tokens of files.
 
     Attributes:
-        repaired: for each line, counts of what reading its file dropped or repaired, by what it was; empty for lines
-            that are of no file.
+        repaired: for each file, counts of what reading it dropped or repaired, by what it was; empty for lines that are
+            of no file.
     """
 
     def __init__(self, lines: Iterable[str] = (), repaired: Iterable[Mapping[str, int]] = ()) -> None:

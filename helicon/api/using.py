@@ -238,7 +238,7 @@ def reconstruct(
 def tokenize(
     files: Iterable[AnyPath], *, run: Model | None = None, ids: bool = False, plugins: Iterable[AnyPath] = ()
 ) -> Lines:  # fmt: skip
-    """Return the tokens of files, a line each, as `helicon tokenize` does.
+    """Return the tokens of files, as `helicon tokenize` does: a line each, of a text one for each of its documents.
 
     Args:
         files: paths of files that the model reads; MIDI files without a model.
@@ -247,8 +247,8 @@ def tokenize(
         plugins: paths of Python files that the model needs; they are run.
 
     Returns:
-        `Lines`, a list of a text for each file, tokens separated by spaces; its `repaired` has counts of what reading
-        dropped or repaired.
+        `Lines`, a list of a text for each document, tokens separated by spaces; its `repaired` has counts of what
+        reading dropped or repaired, for each file.
 
     Raises:
         ValueError: a file that the model does not read, or a damaged one.
@@ -257,7 +257,7 @@ def tokenize(
     load_plugins(plugins)
     model = None if run is None else open_model(run, "cpu")
     printed = [tokens_of(Path(file), model, ids) for file in files]
-    return Lines([tokens.line for tokens in printed], [tokens.report.counts for tokens in printed])
+    return Lines([line for tokens in printed for line in tokens.lines], [tokens.report.counts for tokens in printed])
 
 
 @checked

@@ -22,14 +22,14 @@ Decode = Callable[[str], tuple[Any, Modality]]  # line -> media object, and the 
 
 
 class PrintedTokens(NamedTuple):
-    """Line of a file's tokens, separated by spaces, and counts of what reading and encoding dropped or repaired."""
+    """Lines of a file's tokens, separated by spaces, and counts of what reading and encoding dropped or repaired."""
 
-    line: str
+    lines: list[str]
     report: ReadReport
 
 
 def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> PrintedTokens:
-    """Encode a file and print its tokens on one line.
+    """Encode a file and print its tokens on a line, or on one for each document between marks in a text.
 
     Args:
         path: of a file that the model reads; without a model, of a MIDI file.
@@ -37,7 +37,7 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> Pr
         ids: True prints numbers, rows of the whole vocabulary, instead of words.
 
     Returns:
-        `PrintedTokens` of all slots that the file has.
+        `PrintedTokens` of all slots that the file has, a line for each document.
 
     Raises:
         ValueError: the model does not read such files, or the file is damaged.
@@ -47,17 +47,18 @@ def tokens_of(path: Path, bundle: Bundle | None = None, ids: bool = False) -> Pr
         score, counts = registry.get("music").read(path)
         text, report = musenet.musenet_text_with_report(score)
         line = " ".join(map(str, musenet.text_to_numbers(text))) if ids else text
-        return PrintedTokens(line, ReadReport.total([counts, report.counts]))
+        return PrintedTokens([line], ReadReport.total([counts, report.counts]))
     layout, modality = _layout_for(bundle, path.name)
     media, counts = modality.read(path, options=bundle.reading)
     slots = [slot.name for slot in layout.slots if slot.name in modality.slots]
-    encodings = [bundle.encode_with_report(slot, media) for slot in slots]
-    numbers = [
-        int(i) + bundle.schema.vocabulary.slice(slot).start for slot, (ids_, _) in zip(slots, encodings) for i in ids_
-    ]
-    names = _names(bundle)
-    line = " ".join(str(n) if ids else names[n] for n in numbers)
-    return PrintedTokens(line, ReadReport.total([counts, *(lost for _, lost in encodings)]))
+    names, starts = _names(bundle), {slot: bundle.schema.vocabulary.slice(slot).start for slot in slots}
+    lines, losses = [], [counts]
+    for document in modality.separate(media):
+        encodings = {slot: bundle.encode_with_report(slot, document) for slot in slots}
+        numbers = [int(i) + starts[slot] for slot, (local_ids, _) in encodings.items() for i in local_ids]
+        lines.append(" ".join(str(n) if ids else names[n] for n in numbers))
+        losses += [lost for _, lost in encodings.values()]
+    return PrintedTokens(lines, ReadReport.total(losses))
 
 
 def _layout_for(bundle: Bundle, name: str) -> tuple[Layout, Modality]:

@@ -19,7 +19,7 @@ MAX_BYTES = 16 << 20  # of a file of printed tokens, which is read into memory; 
 
 
 def tokenize(args: Namespace) -> int:
-    """Run `helicon tokenize` with its parsed options: print a line per file; return the exit status.
+    """Run `helicon tokenize` with its parsed options: print a line per document; return the exit status.
 
     What reading dropped or repaired is printed on standard error, a line per file. An unreadable file is named there,
     and the status is 1.
@@ -28,14 +28,14 @@ def tokenize(args: Namespace) -> int:
     faults = 0
     for name in args.files:
         try:
-            line, report = tokens_of(Path(name), bundle, args.ids)
+            lines, report = tokens_of(Path(name), bundle, args.ids)
         except (OSError, ValueError) as error:
             faults += 1
             print_text(f"helicon: {name}: {printable(reason(error), MAX_QUOTED)}", sys.stderr)
             continue
         if report.counts:
             print_text(repaired(report.counts, printable(name, MAX_QUOTED)), sys.stderr)
-        print_text(line)  # not within `try`: a reader that has gone away is no fault of the file
+        print_text("\n".join(lines))  # not within `try`: a reader that has gone away is no fault of the file
     return 1 if faults else 0
 
 

@@ -137,21 +137,23 @@ class EncodingJob:
         return {name for slot, name in self.modalities.items() if slot not in coded}
 
     def _documents(self, entry: Entry, media: Media) -> Iterable[tuple[str, bool, Media]]:
-        """Split an entry into documents: several only for a medium in parts, such as long text, alone in an open slot.
+        """Split an entry into documents: those of a medium alone, such as text, and in an open slot parts of long ones.
 
-        A side of a preference pair is judged as one document.
+        A side of a preference pair is judged as one document, its first.
         """
         val = entry.val_start is not None
         if is_multimodal(media):
             return [(entry.name, val, {name: paired(name, medium) for name, medium in media.items()})]
-        if self.layout.target.length is not None or entry.side:
-            return [(entry.name, val, media)]
         name = self.modalities[self.layout.target.name]
+        modality = registry.get(name)
         with registry.MODALITIES.running(name):
+            if entry.side:
+                return [(entry.name, val, {**media, name: modality.separate(media[name])[0]})]
+            split = modality.documents if self.layout.target.length is None else modality.separate
             parts = [
                 (val, {**media, name: document})
                 for val, part in zip((False, True), divided(name, entry, media[name]))
-                for document in (registry.get(name).documents(part) if part is not None else ())
+                for document in (split(part) if part is not None else ())
             ]
         if len(parts) == 1:
             return [(entry.name, *parts[0])]

@@ -119,7 +119,7 @@ def _corpus(bundle: Bundle, file: Path) -> tuple[Corpus, Layout]:
         raise ClassificationError(f"{printable(file)}: {reason(error)}") from error
     if counts:
         log(repaired(counts, printable(file)))
-    documents = modality.documents(media) if slot.length is None else [media]
+    documents = (modality.documents if slot.length is None else modality.separate)(media)
     pieces = [bundle.encode(slot.name, document)[: slot.length] for document in documents]
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:

@@ -151,7 +151,7 @@ def _prime(bundle: Bundle, layout: Layout, request: Request) -> np.ndarray:
     if request.prime is not None:
         if not request.prime.is_file():
             raise RequestError(f"--prime {request.prime}: no such file")
-        media = _read(modality, request.prime, bundle)
+        *_, media = modality.separate(_read(modality, request.prime, bundle))  # the last document is continued
         if request.keep:
             with _refusing():
                 media = modality.keep(media, request.keep)

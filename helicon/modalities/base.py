@@ -127,7 +127,10 @@ class Modality:
         fitting: dataclass of the same form, with parameters of `TokenizerSpec.make`.
         preview: `preview(media, path)` writes files that show or play the media, beside `path` with other suffixes, and
             returns their paths.
-        documents: `documents(media)` splits media into parts, one training example each.
+        separate: `separate(media)` returns the documents that a file holds, one at least, such as those between marks
+            in a text. Each is tokenized alone.
+        documents: `documents(media)` splits media into parts, one training example each: the documents of a file, and
+            parts of the long ones.
         divide: `divide(media, share)` divides media into beginning and end, of which the end is for validation where
             files are too few; share is that of the beginning, 0 to 1. None if media cannot be divided.
         paired: `paired(media)` normalizes media that are a condition or share an example with another medium: a caption
@@ -157,6 +160,7 @@ class Modality:
     source_options: type[Any] | None = None
     fitting: type[Any] | None = None
     preview: Callable[[Any, Path], list[Path]] = _no_preview
+    separate: Callable[[Any], list[Any]] = _single_document
     documents: Callable[[Any], list[Any]] = _single_document
     divide: Callable[[Any, float], tuple[Any, Any]] | None = None
     paired: Callable[[Any], Any] = _unchanged

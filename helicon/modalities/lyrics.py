@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from helicon.formats.text_documents import unmarked
 from helicon.modalities.base import Modality, TokenizerSpec
 from helicon.modalities.text import TextSource, keep, read_file, write
 from helicon.tokenizers.lyrics import LyricsTokenizer
@@ -10,8 +11,8 @@ MAX_BYTES = 4 << 20  # of a file: enough for the lyrics of a day
 
 
 def paired(media: str) -> str:
-    """Normalize the line ends of lyrics, a text, and strip white space before the first line and after the last."""
-    return "\n".join(media.splitlines()).strip()
+    """Normalize lyrics, a text: line ends, also for marks; white space at the beginning and end goes."""
+    return "\n".join(unmarked(media).splitlines()).strip()
 
 
 LYRICS = Modality(

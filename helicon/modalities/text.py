@@ -8,6 +8,7 @@ from pathlib import Path
 
 from helicon.formats.files import write_text
 from helicon.formats.read_report import ReadReport
+from helicon.formats.text_documents import END_OF_TEXT, check_separator, mark, separate, unmarked
 from helicon.formats.text_files import AUTO, check_encoding, read_text
 from helicon.modalities.base import Modality, TokenizerSpec, parse_amount
 from helicon.tokenizers.text import BpeTokenizer, BytesTokenizer, NumbersTokenizer
@@ -19,17 +20,20 @@ VOCABULARY = 4096  # tokens; GPT-2's 50,257 would be most of the weights of a sm
 
 @dataclass(frozen=True, kw_only=True)
 class TextSource:
-    """Options of how files of text are written.
+    r"""Options of how files of text are written.
 
     Args:
         encoding: of texts, captions and manifests that are not UTF-8 and have no byte order mark, such as cp1252;
             unless given, that of each file is estimated.
+        separator: text between the documents of a file, beside <|endoftext|>, which always is; `\n` is a line end.
     """
 
     encoding: str = AUTO
+    separator: str = END_OF_TEXT
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding)
+        check_separator(self.separator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +52,19 @@ def read_file(path: Path, source: TextSource) -> tuple[str, ReadReport]:
 
     Args:
         path: of a regular file.
-        source: `TextSource`, its encoding.
+        source: `TextSource`, its encoding and separator.
 
     Returns:
-        The text, as `text_files.read_text` returns it, and the report.
+        The text, as `text_files.read_text` returns it, with END_OF_TEXT between documents; and the report.
 
     Raises:
         ValueError: no text in any encoding that can be estimated.
         OSError: the file cannot be read.
     """
-    return read_text(path, source.encoding)
+    text, report = read_text(path, source.encoding)
+    text, marks = mark(text, check_separator(source.separator))
+    report.add("marks between documents", marks)
+    return text, report
 
 
 def write(media: str, path: Path) -> None:
@@ -71,8 +78,13 @@ def write(media: str, path: Path) -> None:
 
 
 def documents(media: str) -> list[str]:
-    """Split a text into texts of at most DOCUMENT_BYTES, after the last line end if there is one, else a character."""
-    data, start, parts = media.encode(), 0, []
+    """Split a text into its documents, and these into texts of at most DOCUMENT_BYTES."""
+    return [part for document in separate(media) for part in _parts(document)]
+
+
+def _parts(document: str) -> list[str]:
+    """Split a document at DOCUMENT_BYTES, after the last line end if there is one, else a character."""
+    data, start, parts = document.encode(), 0, []
     while start < len(data):
         end = start + DOCUMENT_BYTES
         if end < len(data):
@@ -86,7 +98,7 @@ def documents(media: str) -> list[str]:
 
 
 def divide(media: str, share: float) -> tuple[str, str]:
-    """Divide a text into its beginning and its end, at a line end where one is near.
+    """Divide a text into its beginning and its end, after a mark between documents or a line end where one is near.
 
     Args:
         media: the text.
@@ -97,7 +109,9 @@ def divide(media: str, share: float) -> tuple[str, str]:
     """
     data = media.encode()
     at = round(share * len(data))
-    at = data.rfind(b"\n", at - (len(data) - at) // 4, at) + 1 or at
+    near, end = max(0, at - (len(data) - at) // 4), END_OF_TEXT.encode()
+    marked = data.rfind(end, max(0, near - len(end)), at + len(end) - 1)  # one that stands across is not cut
+    at = marked + len(end) if marked >= 0 else data.rfind(b"\n", near, at) + 1 or at
     while at < len(data) and data[at] & 0xC0 == 0x80:  # a continuation byte of UTF-8
         at -= 1
     return data[:at].decode(), data[at:].decode()
@@ -117,8 +131,13 @@ def fit_bpe(texts: Iterable[str], vocabulary: int = VOCABULARY) -> BpeTokenizer:
 
 
 def paired(media: str) -> str:
-    """Normalize a caption, a text: each run of white space, line ends included, becomes one space."""
-    return " ".join(media.split())
+    """Normalize a caption, a text: each run of white space, line ends and marks included, becomes one space."""
+    return " ".join(unmarked(media).split())
+
+
+def survey(media: str) -> str:
+    """Return a text that tokenizers are fitted to: the documents of a text without the marks between them."""
+    return "\n".join(separate(media))
 
 
 def keep(media: str, amount: str) -> str:
@@ -142,11 +161,13 @@ TEXT = Modality(
     suffixes=(".txt", ".md"),
     read_file=read_file,
     write=write,
+    separate=separate,
     documents=documents,
     divide=divide,
     paired=paired,
     typed=str,
     keep=keep,
+    survey=survey,
     max_bytes=MAX_BYTES,
     source_options=TextSource,
     fitting=TextFitting,

@@ -55,6 +55,22 @@ def test_uniform_text_model_costs_log_257_nats_a_byte_and_a_stop(
     assert f"c.txt: {reason}" in capsys.readouterr().out
 
 
+def test_documents_between_marks_have_a_stop_each_and_a_line_of_tokens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_bundle(uniform(text_bundle(context=16)), tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "a.txt"
+    file.write_bytes(b"ab\r\n<|endoftext|>\r\ncd<|endoftext|>e")
+    report = report_of(capsys, "eval", str(tmp_path / "model"), "--data.path", str(tmp_path / "data"))
+    assert report["layouts"]["text"]["tokens"] == 3 + 2 + 1 + 3  # bytes, and a stop for each document
+    assert report["repaired"]["marks between documents"] == 2
+    assert main(["tokenize", str(file), "--run", str(tmp_path / "model")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "a b 0x0A\nc d\ne\n"
+    assert "2 marks between documents" in printed.err
+
+
 def test_uniform_music_model_by_note_and_second(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores = write_folder(tmp_path / "data")
     bundle = uniform(music_bundle(scores))

@@ -16,7 +16,7 @@ from sound_bundles import noise, sound_codec
 
 from helicon.data import encoding
 from helicon.data.encoding import EncodedExample, EncodingJob, SlotEncoder, StatisticsJob, encode, grouped
-from helicon.data.entries import Entry
+from helicon.data.entries import Entry, Side
 from helicon.data.reading import Reader, Variants
 from helicon.demos.composer import write_folder
 from helicon.formats.audio import write_audio
@@ -169,6 +169,24 @@ def test_long_text_is_several_pieces():
     assert [piece.name for piece in made] == ["book#0", "book#1", "book#2"]
     assert b"".join(bytes(piece.ids["text"][0].ids) for piece in made).decode() == lines
     assert all(len(a.ids["text"][0].ids) > len(b.ids["text"][0].ids) - 99 for a, b in pairwise(made))
+
+
+@pytest.mark.parametrize(("spec", "names"), [("text", ["a#0", "a#1"]), ("text[8]", ["a#0", "a#1"])])
+def test_documents_between_marks_are_examples_of_their_own(spec, names):
+    tokenizer = BytesTokenizer()
+    job = EncodingJob(
+        Layout.parse(spec),
+        {"text": "text"},
+        [SlotEncoder(slot="text", modality="text", tokenizer=tokenizer, room=8)],
+    )
+    text = "one\n<|endoftext|>\ntwo\n"
+    entry = Entry(name="a", files={"text": Path("a.txt")})
+    found = job(entry, {"text": text})
+    assert [piece.name for piece in found] == names
+    assert [tokenizer.decode(piece.ids["text"][0].ids) for piece in found] == ["one\n", "two\n"]
+    (side,) = job(Entry(name="a", files={"text": Path("a.txt")}, side=Side("p", True)), {"text": text})
+    assert tokenizer.decode(side.ids["text"][0].ids) == "one\n"
+    assert StatisticsJob(["text"])(entry, {"text": text})["text"] == ["one\n\ntwo\n"]
 
 
 def test_surveys_are_of_what_is_asked_and_of_each_alternative():

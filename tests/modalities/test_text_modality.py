@@ -55,6 +55,26 @@ def test_documents_join_to_the_whole(content):
     assert all(0 < len(part.encode()) <= 7 for part in parts)
 
 
+def test_marks_part_documents_and_are_not_learned(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\r\n<|endoftext|>\r\ntwo\r\n%%\r\nthree")
+    content, counts = TEXT.read(path, options={"separator": r"%%\n"})
+    assert counts == {"line ends CR LF or CR, read as LF": 4, "marks between documents": 2}
+    assert TEXT.documents(content) == TEXT.separate(content) == ["one\n", "two\n", "three"]
+    assert TEXT.survey(content) == "one\n\ntwo\n\nthree"
+    assert TEXT.paired(content) == "one two three"
+
+
+def test_a_text_is_divided_at_a_mark_if_one_is_near():
+    parts = ["a" * 90, "b" * 10, "c" * 20]
+    content = "<|endoftext|>".join(parts)
+    for share in (0.8, 0.85, 0.87):
+        assert TEXT.divide(content, share) == (content[:-20], parts[2])
+    mark = content.index("<|endoftext|>")
+    for at in range(mark + 1, mark + 14):
+        assert TEXT.divide(content, at / len(content))[0] == content[: mark + 13]
+
+
 def test_a_caption_is_text_and_fits_ignore_options_of_others():
     assert TEXT.from_text("a red apple") == "a red apple"
     assert TEXT.keep("a red apple", "0.5") == "a red "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from helicon.data.collate import Windows, gather
 from helicon.data.corpus import Corpus
 from helicon.data.numbered import NumberedBatches
 from helicon.data.packing import Batches
-from helicon.data.pairs import PairStream, pair_windows
+from helicon.data.pairs import pair_windows
 from helicon.data.windows import WindowTable
 from helicon.modalities import registry
 from helicon.modalities.trial import ids_fault
@@ -50,6 +50,41 @@ class Variation:
 NO_VARIATION = Variation(condition_dropout=0.0, plan=0.0)  # examples as they are
 
 
+class Stream(Protocol):
+    """Endless items of one layout in numbered batches."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Label number of each example of the corpus, int64 [examples]; None without labels."""
+        ...
+
+    @property
+    def sequences(self) -> int:
+        """Number of full-context sequences that a batch stands for."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Number of batches of an epoch."""
+        ...
+
+    def rows(self, t: int) -> list[Any]:
+        """Return the items of batch t, each the two arguments of `windows_at`."""
+        ...
+
+    def windows_at(self, number: Any, window: int, /) -> Windows:
+        """Return one item of a batch.
+
+        Args:
+            number: of the item in the stream.
+            window: number of the window, or of the pair.
+
+        Returns:
+            `Windows`: one or two (example number, `PackedSequence`).
+        """
+        ...
+
+
 class WindowStream:
     """Endless training windows of one corpus: in each epoch every token of every example is a target once.
 
@@ -68,11 +103,12 @@ class WindowStream:
         how: augmentation and dropout.
         labels: label number of each example, int64 [examples], for classifiers: examples without a label and all
             conditions are left out then.
+        passes: True keeps the batches of each epoch among themselves, for callers that take one epoch at a time.
     """
 
     def __init__(
         self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation,
-        labels: np.ndarray | None = None,
+        labels: np.ndarray | None = None, passes: bool = False,
     ) -> None:  # fmt: skip
         self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
         self.batch, self.labels = batch, labels
@@ -80,7 +116,7 @@ class WindowStream:
         longest, size = corpus.longest(layout.target.name)[self.examples], sequencer.target_capacity(layout) + 1
         self.windows = WindowTable.of(self._targets(longest), size)
         fed = layout.prefix - 1 + self.windows.targets
-        self.batches = Batches(np.arange(len(fed)), fed, batch, layout.prefix - 1 + size, seed)
+        self.batches = Batches(np.arange(len(fed)), fed, batch, layout.prefix - 1 + size, seed, passes)
         self.limits = self.batches.limits - (layout.prefix - 1)  # targets of each window
         self._rng = np.random.Generator(np.random.Philox(key=seed))
         self._state = self._rng.bit_generator.state
@@ -109,6 +145,11 @@ class WindowStream:
     def sequences(self) -> int:
         """Number of full-context sequences that a batch stands for."""
         return self.batch
+
+    @property
+    def epoch(self) -> int:
+        """Number of batches of an epoch."""
+        return self.batches.epoch
 
     def window(self, number: int, window: int) -> PackedSequence:
         """Pack a window of the table.
@@ -246,9 +287,7 @@ class TrainBatches(NumberedBatches[Batch]):
         world: number of processes.
     """
 
-    def __init__(
-        self, streams: Sequence[WindowStream | PairStream], first: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, streams: Sequence[Stream], first: int = 0, rank: int = 0, world: int = 1) -> None:
         self.streams, self.first, self.rank, self.world = list(streams), first, rank, world
 
     def batch(self, t: int) -> Batch:
@@ -262,7 +301,7 @@ class TrainBatches(NumberedBatches[Batch]):
     @property
     def epoch(self) -> int:
         """Number of batches of an epoch, as many as the layout with the most windows needs."""
-        return len(self.streams) * max(stream.batches.epoch for stream in self.streams)
+        return len(self.streams) * max(stream.epoch for stream in self.streams)
 
 
 def val_windows(

@@ -74,7 +74,7 @@ def build(
     building = temporary_path(folder)
     try:
         encoded = [
-            _encode(building / str(i), layout, reader, tokenizers, tokenizer_names, source)
+            encode_layout(building / str(i), layout, reader, tokenizers, tokenizer_names, source)
             for i, (layout, reader) in enumerate(zip(filled, readers))
         ]
         _check_read(source, layouts, readers)
@@ -170,11 +170,23 @@ def _fit(
     return tokenizers, tokenizer_names
 
 
-def _encode(
+def encode_layout(
     folder: Path, layout: Layout, reader: Reader, tokenizers: Mapping[str, Tokenizer],
     tokenizer_names: Mapping[str, str], source: DataSource,
 ) -> tuple[list[Entry], dict[str, int]]:  # fmt: skip
-    """Write the corpus of a layout and return the entries of its examples, and counts of what encoding lost."""
+    """Write the corpus of a layout.
+
+    Args:
+        folder: of the corpus.
+        layout: `Layout` of the examples, filled.
+        reader: `Reader` of the entries.
+        tokenizers: slot -> tokenizer.
+        tokenizer_names: slot -> name of its tokenizer in the registry.
+        source: `DataSource` with the kind of examples.
+
+    Returns:
+        (entry of each example, event -> count of what encoding lost).
+    """
     slots = slots_of(layout, source.examples)
     sizes = {slot: len(tokenizers[slot].block) for slot in slots}
     modalities = {slot: modality_of(slot, [layout]).name for slot in slots}

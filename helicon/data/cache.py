@@ -35,13 +35,26 @@ def cache_key(source: DataSource, scans: Sequence[FolderScan], pretrained: Mappi
     Returns:
         20 hexadecimal digits.
     """
+    return key_of(source, [[entry.stamps for entry in scanned.entries] for scanned in scans], pretrained)
+
+
+def key_of(source: DataSource, stamps: Any, pretrained: Mapping[str, Tokenizer]) -> str:
+    """Return a hash of a source, its tokenizers and its files.
+
+    Args:
+        source: `DataSource`, files and options.
+        stamps: JSON-able values that change with the files and their split.
+        pretrained: slot -> tokenizer that is used instead of fitting one.
+
+    Returns:
+        20 hexadecimal digits.
+    """
     states = {slot: tokenizer.state() for slot, tokenizer in pretrained.items()}
     tokenizer_names, layouts = tokenizer_names_of(source), [Layout.parse(spec).all_slots for spec in source.layouts]
     parts = [
         helicon.__version__, VERSION, READING, source.layouts, tokenizer_names, sorted(source.options.items()),
         [plugin.stamp for plugin in registry.plugins_of(layouts, tokenizer_names, pretrained)],
-        str(source.path.resolve()), states, source.grow, source.examples,
-        [[entry.stamps for entry in scanned.entries] for scanned in scans],
+        str(source.path.resolve()), states, source.grow, source.examples, stamps,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:20]
 

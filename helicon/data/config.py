@@ -89,6 +89,8 @@ class SequenceDataConfig(DataConfig):
         max_mb: MiB that a file may have, 128 of text unless given (docs/explanation/security.md has all bounds).
         val_batches: batches of a validation, spread evenly over the validation part.
         init_from: bundle whose tokenizers and weights are the start (fine-tuning); files are read as for that.
+        stream: whether the tar shards of the folder are tokenised while training, ahead of it, rather than before: for
+            a set that does not fit on the disk.
     """
 
     FAULTS: ClassVar[Mapping[str, str]] = MappingProxyType({})  # medium of a package whose options clash -> message
@@ -102,11 +104,14 @@ class SequenceDataConfig(DataConfig):
     max_mb: int | None = None
     val_batches: int = 16
     init_from: str | None = None
+    stream: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.layouts:
             raise DataError("--data.layouts: one or more, such as `style[3] music`; presets have some: --config music")
+        if self.stream and self.manifest is not None:
+            raise DataError("--data.stream true reads tar shards, without a --data.manifest")
 
     def check_media(self, names: Iterable[str]) -> None:
         """Refuse media, by their names, whose options clash with others: they could not be read as asked.

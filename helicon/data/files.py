@@ -96,7 +96,7 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
         if name.endswith(COMPRESSED_SUFFIXES):
             result.skip(path, COMPRESSED)
         elif name.endswith(SUFFIX):
-            _scan_shard(path, relative, modalities, result)
+            scan_shard(path, relative, modalities, result)
         elif modality := accepted(path, modalities):
             # Alone, two files of one stem (a.mid, a.midi) are two examples; in pairs the stem is what joins them.
             stem = relative.with_name(relative.name[: -len(modality.accepted_suffix(name))])
@@ -107,8 +107,15 @@ def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:
     return result
 
 
-def _scan_shard(shard: Path, relative: Path, modalities: Sequence[Modality], result: FolderScan) -> None:
-    """Add the samples of a shard. Their names begin with the shard's name, which gives no label."""
+def scan_shard(shard: Path, relative: PurePath, modalities: Sequence[Modality], result: FolderScan) -> None:
+    """Add the samples of a shard to a scan. Their names begin with the shard's name, which gives no label.
+
+    Args:
+        shard: path of the tar file.
+        relative: its path within the root.
+        modalities: `Modality` objects that an entry needs.
+        result: `FolderScan` that entries and what is skipped are added to.
+    """
     members, faults = read_shard(shard)
     for name, reason in faults.items():
         result.skip(name, reason)

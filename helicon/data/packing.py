@@ -131,10 +131,13 @@ class Batches:
         batch: number of full-context sequences in a batch.
         context: tokens of a full sequence.
         seed: of the order.
+        passes: True keeps the batches of each epoch among themselves, for callers that take one epoch at a time.
     """
 
-    def __init__(self, items: np.ndarray, lengths: np.ndarray, batch: int, context: int, seed: int) -> None:
-        self.buckets, self.seed = buckets(lengths, batch, context), seed
+    def __init__(
+        self, items: np.ndarray, lengths: np.ndarray, batch: int, context: int, seed: int, passes: bool = False
+    ) -> None:  # fmt: skip
+        self.buckets, self.seed, self.passes = buckets(lengths, batch, context), seed, passes
         self.epochs = [EpochOrder(items[bucket.windows], seed, k) for k, bucket in enumerate(self.buckets)]
         self.limits = np.empty(len(items), np.int64)  # tokens that each item may have in its batches
         for bucket in self.buckets:
@@ -145,9 +148,9 @@ class Batches:
 
     def rows(self, t: int) -> list[tuple[int, int]]:
         """Return the windows of batch t, a list of (number in the stream, item); no two have the same number."""
-        group, place = divmod(t, GROUP)
-        order = np.random.default_rng((self.seed, 1, group)).permutation(GROUP)
-        k, turn = self._turn(group * GROUP + int(order[place]))
+        first, count, key = self._group(t)
+        order = np.random.default_rng((self.seed, *key)).permutation(count)
+        k, turn = self._turn(first + int(order[t - first]))
         numbers = np.arange(turn * self.buckets[k].size, (turn + 1) * self.buckets[k].size)
         return list(zip((numbers * len(self.buckets) + k).tolist(), self.epochs[k].at(numbers).tolist()))
 
@@ -160,6 +163,14 @@ class Batches:
         """Return the epoch, from 0, that a number of `rows` belongs to; each bucket counts its own epochs."""
         turn, k = divmod(number, len(self.buckets))
         return turn // len(self.epochs[k])
+
+    def _group(self, t: int) -> tuple[int, int, tuple[int, int]]:
+        """Return the first batch of the group of batch t, the number of batches in it, and a key of its order."""
+        if not self.passes:
+            return t - t % GROUP, GROUP, (1, t // GROUP)
+        begin = t - t % self.epoch
+        first = t - (t - begin) % GROUP
+        return first, min(GROUP, begin + self.epoch - first), (2, first)
 
     def _turn(self, number: int) -> tuple[int, int]:
         """Return the bucket of a batch, and how many batches of that bucket come before it.

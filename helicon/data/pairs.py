@@ -40,6 +40,11 @@ class PairStream:
         """Number of full-context sequences that a batch stands for, two for each pair."""
         return 2 * self.batch
 
+    @property
+    def epoch(self) -> int:
+        """Number of batches of an epoch."""
+        return self.batches.epoch
+
     def rows(self, t: int) -> list[tuple[int, int]]:
         """Return the items of batch t, of similar length: a list of (number in the stream, row of `pairs`)."""
         return self.batches.rows(t)

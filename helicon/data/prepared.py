@@ -30,6 +30,8 @@ class Prepared:
         record: `ValidationRecord` of the validation part, and of earlier trainings.
         notes: lines for the report.
         passed: kind of files that were passed over, unread -> count.
+        scale: size of the training part as a multiple of that of the corpora, about; above 1 where they are the
+            beginning of a stream.
     """
 
     tokenizers: dict[str, Tokenizer]
@@ -41,6 +43,12 @@ class Prepared:
     record: ValidationRecord = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     passed: Mapping[str, int] = field(default_factory=dict)
+    scale: float = 1.0
+
+    @property
+    def train_tokens(self) -> int:
+        """Number of tokens for training, of all target slots; of a stream an estimate."""
+        return round(self.scale * sum(corpus.tokens(val=False) for corpus in self.corpora))
 
     def reading(self) -> list[str]:
         """Return the lines of the report on reading: files read, skipped and passed over, notes, repairs."""
@@ -57,6 +65,10 @@ class Prepared:
         lines = self.reading()
         for corpus in self.corpora:
             train, val = corpus.tokens(val=False), corpus.tokens(val=True)
+            if self.scale > 1:
+                about = f"about {round(self.scale * train):,} for training"
+                lines.append(f"tokens     {about}, {val:,} for validation, `{corpus.layout}`")
+                continue
             share = f"{100 * val / max(1, train + val):.1f} %"
             pieces = f"{share}, {len(corpus.select(True)):,} of {quantity(len(corpus), 'piece')}"
             lines.append(f"tokens     {train:,} for training, {val:,} for validation ({pieces}), `{corpus.layout}`")

@@ -12,9 +12,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
 from itertools import islice
+from math import inf
 from typing import Any, Protocol
 
 from helicon.data.children import end_with_parent, safe_path
@@ -27,6 +28,7 @@ GUESS = 100e6  # bytes of files a second, assumed until then
 LITTLE_S = 0.25  # seconds of work left that are not worth sending to other processes
 CHUNK_BYTES = 2 << 20  # target size of the results of a chunk
 MAX_CHUNK_TASKS = 32  # of a chunk, so that progress is shown and work stays balanced
+BACKGROUND = 10  # niceness of processes in the background: about a tenth of the share of a core of others
 PREFETCH = 2  # chunks a process that may be in flight: one being computed, one waiting
 
 
@@ -45,12 +47,14 @@ class Workers:
 
     Args:
         processes: of the pool; as many as there are cores unless given. 1 does all work in the calling process.
+        background: True leaves all work to the pool, even of 1 process, and the cores to others that want them.
     """
 
-    def __init__(self, processes: int | None = None) -> None:
-        self.processes = processes or _cores()
+    def __init__(self, processes: int | None = None, background: bool = False) -> None:
+        self.processes, self.background = processes or cores(), background
         self._pool: Executor | None = None
         self._starting: list[Future[None]] = []
+        self._cancelled = False
 
     def __enter__(self) -> Workers:
         return self
@@ -69,7 +73,20 @@ class Workers:
 
         Yields:
             Results of `work`, one a task, in order.
+
+        Raises:
+            CancelledError: `cancel` was called.
         """
+        for result in self._do(work, tasks, sizes):
+            if self._cancelled:
+                raise CancelledError
+            yield result
+
+    def cancel(self) -> None:
+        """End the maps that another thread takes results of, by a CancelledError there."""
+        self._cancelled = True
+
+    def _do(self, work: Work, tasks: Iterable[Any], sizes: Sequence[int]) -> Iterator[Any]:
         tasks, left, done, spent = iter(tasks), sum(sizes), 0, 0.0
         for number, size in enumerate(sizes):
             if self._help(spent / max(1, done) * left if spent > TRIED_S else left / GUESS):
@@ -83,12 +100,15 @@ class Workers:
 
     def _help(self, seconds: float) -> bool:
         """Return True if the pool is to do work of so many seconds. It is started for the first long work."""
-        if self._pool is None and self.processes > 1 and seconds > WORTH_S:
+        seconds = inf if self.background else seconds
+        if self._pool is None and (self.processes > 1 or self.background) and seconds > WORTH_S:
             self.start()
+        if self.background:
+            wait(self._starting)
         if seconds <= LITTLE_S or self._pool is None or not self._started:
             return False
         if any(started.exception() for started in self._starting):  # they have printed the reason
-            self._pool, self._starting, self.processes = None, [], 1
+            self._pool, self._starting, self.processes, self.background = None, [], 1, False
         return self._pool is not None
 
     def start(self) -> None:
@@ -97,7 +117,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         with safe_path():
             self._pool = ProcessPoolExecutor(
-                self.processes, mp_context=context, initializer=_begun, initargs=(files(),)
+                self.processes, mp_context=context, initializer=_begun, initargs=(files(), self.background)
             )
             self._starting = [self._pool.submit(_imported) for _ in range(self.processes)]
 
@@ -142,8 +162,10 @@ def shared(
             future.cancel()
 
 
-def _begun(plugins: list[str]) -> None:
+def _begun(plugins: list[str], background: bool) -> None:
     """Initialise a process of the pool. Plugins are loaded before tasks that need them are unpickled."""
+    if background and sys.platform != "win32":
+        os.nice(BACKGROUND)
     end_with_parent()
     load_plugins(plugins)
 
@@ -161,7 +183,7 @@ def _unpacked(packed: bytes) -> Work:
     return pickle.loads(packed)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use; 1 where processes cannot be spawned, as in an interactive session."""
     if not hasattr(sys.modules["__main__"], "__file__"):
         return 1

@@ -282,7 +282,7 @@ def model_settings(bundle: Bundle, prepared: Prepared) -> dict[str, object]:
     config, notes = bundle.gpt.config, bundle.notes
     rows: dict[str, object] = {
         "files": f"{prepared.files:,} read, {len(prepared.skipped):,} skipped",
-        "tokens": f"{sum(c.tokens(False) for c in prepared.corpora):,} for training, "
+        "tokens": f"{'about ' if prepared.scale > 1 else ''}{prepared.train_tokens:,} for training, "
         f"{sum(c.tokens(True) for c in prepared.corpora):,} for validation",
         "layouts": "; ".join(map(str, bundle.schema.layouts)),
         "vocabulary": f"{len(bundle.schema.vocabulary):,} tokens",

@@ -55,6 +55,9 @@ def codec_stage(request: TrainRequest) -> TrainRequest | None:
         raise ValueError(f"--codec {task}: {request.task} has no {medium_of(task)}")
     if _tokenizer_named(data, medium_of(task)):
         return None
+    if data.stream:
+        trained = f"--data.tokenizers.{medium_of(task)} RUN names one that was trained on a part of the set"
+        raise ValueError(f"--data.stream true: a codec is not trained on a stream; {trained}")
     run = choose_run(request.runs, request.name, request.title)
     # The codec may not learn the files that the task holds out for validation
     inherited = chosen(request.config, ("plugins", "data.val_split", "data.manifest"))
@@ -106,11 +109,13 @@ def planned_data(request: TrainRequest) -> SequenceData:
 
     Raises:
         ValueError: an option is not accepted.
-        DataError: there are no files, or no labels for a user's layout with labels.
+        DataError: there are no files, or no labels for a user's layout with labels. Of a stream both are seen later.
     """
     where: dict[str, Any] = {"data": {"path": str(request.path)}, "runs": str(request.runs)}
     where["data"] |= {"init_from": str(request.init_from)} if request.init_from else {}
     data: SequenceData = resolve(merge(request.config, where, request.overrides)).make_data()
+    if data.stream:
+        return data
     scans = [scan(request.path, modalities_of(layout, data.examples), data.source.manifest) for layout in data.layouts]
     check_labels(request, data.layouts, [[entry.label for entry in files.entries] for files in scans])
     return data

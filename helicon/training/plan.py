@@ -95,7 +95,7 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
 
     machine = machine_of(config)
     vocabulary = sum(len(tokenizer.block) + 1 for tokenizer in prepared.tokenizers.values())
-    tokens = sum(corpus.tokens(val=False) for corpus in prepared.corpora)
+    tokens = prepared.train_tokens
     fixed = fixed_length(data.layouts, prepared.tokenizers)
     choice = _choose_size(request, source, machine, tokens, vocabulary, fixed)
     log(f"size       {choice.name}: {choice.reason}")

@@ -27,6 +27,7 @@ from helicon.training.errors import TrainingError
 from helicon.training.learning.averaging import AverageWeights
 from helicon.training.learning.base import ExpectedWeights
 from helicon.training.learning.epochs import EpochsToSteps, Intervals
+from helicon.training.learning.following import FollowStream
 from helicon.training.learning.keeping import EndWithCheckpoint, KeepBundle, KeepCheckpoints
 from helicon.training.learning.restoring import CheckingConnector
 from helicon.training.learning.showing import Progress, SampleWriter
@@ -210,6 +211,7 @@ class HeliconCLI(LightningCLI):
             ours += [SampleWriter(self.run_folder)] if self.chosen("samples") else []
             ours += [ValidateInTime(intervals.seconds)] if intervals.seconds else []
             ours += [keep, StopOnSignal(keep, best)]
+            ours += [FollowStream(keep)] if self.chosen("data").get("stream") else []
             user.loggers.append(MetricsLogger(self.run_folder))
         config["callbacks"] = [*first, *user.callbacks, *ours]
         kwargs |= {**user.options(config), **intervals.options(config), "logger": user.loggers}

@@ -116,3 +116,20 @@ def test_every_bucket_has_an_order_of_its_own():
     first, second = (EpochOrder(np.arange(50), seed=1, stream=stream).at(np.arange(50)).tolist() for stream in (0, 1))
     assert sorted(first) == sorted(second) == list(range(50))
     assert first != second
+
+
+@pytest.mark.parametrize("count", [3, 50, 333])
+def test_batches_of_one_pass_have_each_window_once(count):
+    """Up to whole batches of each bucket, and in other orders in other passes."""
+    lengths = np.random.default_rng(1).integers(1, 65, count)
+    batches = Batches(np.arange(count), lengths, batch=2, context=64, seed=5, passes=True)
+    orders = []
+    for epoch in range(3):
+        numbers = range(epoch * batches.epoch, (epoch + 1) * batches.epoch)
+        orders.append([window for t in numbers for _, window in batches.rows(t)])
+    spare = sum(bucket.size for bucket in batches.buckets)
+    for order in orders:
+        times = np.bincount(order, minlength=count)
+        assert np.abs(times - 1).sum() <= spare
+    assert count == 3 or orders[0] != orders[1]
+    assert sorted(batches.rows(0)) == sorted(Batches(np.arange(count), lengths, 2, 64, 5, passes=True).rows(0))

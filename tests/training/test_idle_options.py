@@ -53,7 +53,7 @@ LEARNING = {
     "audio-codec": f"{RATES} decay rare commitment kl worst spectral mel drop_unused",
 }  # fmt: skip
 CACHED = {  # of the data: what the cache is made by
-    "gpt": SEQUENCES, "classify": SEQUENCES, "codec": "path size val_split manifest cache",
+    "gpt": f"{SEQUENCES} stream", "classify": SEQUENCES, "codec": "path size val_split manifest cache",
     "audio-codec": "path rate channels val_split manifest cache",
 }  # fmt: skip
 MEASURED = {**dict.fromkeys(("gpt", "classify", "codec"), "batch_size seed"), "audio-codec": "seed window"}

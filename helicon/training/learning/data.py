@@ -27,6 +27,10 @@ from helicon.data.pairs import PairStream
 from helicon.data.prepare import prepare
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource
+from helicon.data.streaming.feeder import Feeder
+from helicon.data.streaming.head import prepare_stream
+from helicon.data.streaming.opening import open_stream
+from helicon.data.workers import cores
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
 from helicon.formats.progress import log
@@ -58,7 +62,9 @@ class SequenceData(pl.LightningDataModule):
         source: files and options that the cache depends on.
         reading: options by which files are read, as the bundle stores them.
         labels: label names of a classifier by number; () for other objectives.
-        prepared: tokenizers and corpora; None before `prepare_data`.
+        prepared: tokenizers and corpora; None before `prepare_data`. Of a stream they are those of its beginning.
+        stream: whether the training part is tokenised while training.
+        feeder: of a stream, once there are batches.
 
     Raises:
         DataError: an option is unknown to these media, or contradicts a tokenizer that is there already.
@@ -69,6 +75,10 @@ class SequenceData(pl.LightningDataModule):
         examples: Examples = "sequences",
     ) -> None:  # fmt: skip
         super().__init__()
+        if config.stream and examples != "sequences":
+            raise DataError(f"--data.stream true: {examples} are not read from a stream; a GPT's sequences are")
+        self.stream = config.stream
+        self.feeder: Feeder | None = None
         self.init_bundle: Bundle | None = load_bundle(Path(config.init_from)) if config.init_from else None
         self.layouts = [Layout.parse(layout) for layout in config.layouts]
         sources = [layout.all_slots for layout in self.layouts]
@@ -176,7 +186,8 @@ class SequenceData(pl.LightningDataModule):
         return label_numbers(corpus, self.labels) if self.examples == "labelled" else None
 
     def _prepare(self, log: Any = lambda line: None) -> Prepared:
-        self.prepared = prepare(self.source, self.pretrained_tokenizers, log, self._restored)
+        make = prepare_stream if self.stream else prepare
+        self.prepared = make(self.source, self.pretrained_tokenizers, log, self._restored)
         return self.prepared
 
     def state_dict(self) -> dict[str, Any]:
@@ -214,9 +225,15 @@ class SequenceData(pl.LightningDataModule):
         assert self.prepared is not None
         if self.batch_size % trainer.world_size:
             raise DataError(f"--data.batch_size {self.batch_size} is not a multiple of {trainer.world_size} processes")
-        streams = [
-            self._stream(corpus, layout) for corpus, layout in zip(self.prepared.corpora, self.sequencer.schema.layouts)
-        ]
+        if self.stream:
+            # Loader processes make two batches each ahead, the thread without them two, and Lightning one
+            near, processes = 2 * max(1, self.workers) + 2, max(1, cores() // trainer.num_devices)
+            streams, self.feeder = open_stream(
+                self.source, self.prepared, self.sequencer, self.seed, self.batch_size, self.variation, near, processes
+            )
+        else:
+            layouts = self.sequencer.schema.layouts
+            streams = [self._stream(corpus, layout) for corpus, layout in zip(self.prepared.corpora, layouts)]
         return TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
 
     def _stream(self, corpus: Corpus, layout: Layout) -> WindowStream | PairStream:
@@ -227,7 +244,16 @@ class SequenceData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of training batches, which begins at the trainer's current step."""
-        return train_loader(self.batches, self.trainer, self.workers)
+        return train_loader(self.batches, self.trainer, self.workers, self.feeder)
+
+    def teardown(self, stage: str) -> None:
+        """End the thread that feeds a stream, after Lightning's stage."""
+        self.close()
+
+    def close(self) -> None:
+        """End the thread that feeds a stream, if there is one, and remove what it has made."""
+        if self.feeder is not None:
+            self.feeder.stop()
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of held-out windows, at most `val_batches` batches spread evenly over all of them."""

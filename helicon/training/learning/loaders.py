@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from helicon.data.children import end_with_parent, safe_path
 from helicon.data.numbered import NumberedBatches
+from helicon.data.streaming.feeder import Feeder
 from helicon.training.errors import TrainingError
 
 
@@ -41,19 +44,65 @@ class TrainLoader(DataLoader[Any]):
         return batches if self.num_workers else prefetch(batches)
 
 
-def train_loader(batches: NumberedBatches[Any], trainer: pl.Trainer | None, workers: int) -> TrainLoader:
+class StreamLoader(TrainLoader):
+    """Loader of a stream: begins and moves its feeder, and measures how long the training waits for a batch.
+
+    Args:
+        batches: functions of their number.
+        first_batch: returns the number of the batch to begin with.
+        workers: number of loader processes; 0 for a thread.
+        feeder: makes what the batches are cut from.
+    """
+
+    def __init__(
+        self, batches: NumberedBatches[Any], first_batch: Callable[[], int], workers: int, feeder: Feeder
+    ) -> None:  # fmt: skip
+        super().__init__(batches, first_batch, workers)
+        self.feeder = feeder
+
+    def __iter__(self) -> Any:
+        batches = super().__iter__()  # forks the loader processes before there is a thread
+        return self._fed(batches, self.dataset.first)
+
+    def _fed(self, batches: Iterator[Any], first: int) -> Generator[Any, None, None]:
+        repeated = self.dataset.repeated
+        self.feeder.start(first % repeated if repeated else first)
+        for t in count(first + 1):
+            asked = time.perf_counter()
+            try:
+                batch = next(batches)
+            except Exception:
+                # A loader process ends with the feeder's error, too, in many lines
+                if self.feeder.failure is not None:
+                    raise self.feeder.failure from None
+                raise
+            self.feeder.waited += time.perf_counter() - asked
+            self.feeder.reached(t % repeated if repeated else t)
+            yield batch
+
+
+def train_loader(
+    batches: NumberedBatches[Any], trainer: pl.Trainer | None, workers: int, feeder: Feeder | None = None
+) -> TrainLoader:  # fmt: skip
     """Make the loader of training batches.
 
     Args:
         batches: of this rank.
         trainer: whose step says where to begin; a step takes `accumulate_grad_batches` batches.
         workers: number of loader processes; 0 for a thread.
+        feeder: of a stream; None for batches of a corpus that is there.
 
     Returns:
         A `TrainLoader`.
     """
     assert trainer is not None
-    return TrainLoader(batches, lambda: trainer.global_step * trainer.accumulate_grad_batches, workers)
+
+    def first_batch() -> int:
+        return trainer.global_step * trainer.accumulate_grad_batches
+
+    if feeder is None:
+        return TrainLoader(batches, first_batch, workers)
+    return StreamLoader(batches, first_batch, workers, feeder)
 
 
 def _ignore_sigint(worker: int) -> None:

@@ -33,7 +33,7 @@ def augmentation_config(data: Any, steps: int) -> tuple[dict[str, Any], str]:
             return {}, ""
     if any(tokenizer_weights(tokenizer) for tokenizer in data.sequencer.tokenizers.values()):
         return {}, ""
-    pictures = sum(len(corpus.select(val=False)) for corpus in data.corpora)
+    pictures = round(data.prepared.scale * sum(len(corpus.select(val=False)) for corpus in data.corpora))
     repeats = steps * data.batch_size // pictures
     if repeats < MIN_REPEATS:
         return {}, ""

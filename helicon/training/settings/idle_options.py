@@ -90,6 +90,12 @@ IDLE_RULES = (
     ),
     IdleRule(("fit",), _VARYING, "pairs are learned from as they are", ("pairs",)),
     IdleRule(("fit",), _VARYING, "pieces are made under conditions as they are", ("rollouts",)),
+    IdleRule(
+        ("fit", *_MEASURING, "prepare"),
+        _options("data", "stream"),
+        "a stream has sequences alone, without labels, pairs or rewards",
+        ("labelled", "pairs", "rollouts"),
+    ),
     IdleRule((*_MEASURING, "prepare"), _options("data", "augment"), "nothing is trained", ("codec", "audio-codec")),
     IdleRule(_MEASURING, _options("data", "batch_size"), "each sound is listened to by itself", ("audio-codec",)),
     IdleRule(("fit", "validate"), _TESTING, "--trainer.limit_val_batches is what cuts a validation"),

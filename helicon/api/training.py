@@ -22,6 +22,7 @@ from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import run_lightning
 from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
+from helicon.training.settings.mixed_paths import with_sources
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
 from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stages
@@ -97,8 +98,9 @@ def train(
     load_plugins(plugins)
     with progress_to(progress), process_state_kept():
         quiet()
+        path, words = with_sources(words, os.fspath(folder))
         request = make_request(
-            task, Path(folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=as_path(runs),
+            task, Path(path or folder), words, size=size, minutes=minutes, steps=steps, name=name, runs=as_path(runs),
             init_from=as_path(init_from), manifest=as_path(manifest), seed=seed, levels=levels,
             upsampler_of=as_path(upsampler_of),
         )  # fmt: skip

@@ -16,6 +16,7 @@ from helicon.presets import Config
 from helicon.training.processes import is_first
 from helicon.training.resuming import exit_status
 from helicon.training.run import run_lightning
+from helicon.training.settings.mixed_paths import with_sources
 from helicon.training.stopping import Interrupted
 from helicon.training.tasks import TrainConfig
 from helicon.vqvae.storage import find_codec
@@ -70,7 +71,8 @@ def lightning(command: str, args: list[str]) -> int:
     Returns:
         Exit status: 0, or 130 or 143 if a signal stopped it.
     """
-    cli, status = run_or_stop(command, args)
+    path, words = with_sources(args)
+    cli, status = run_or_stop(command, [*words, *([f"--data.path={path}"] if path else [])])
     run = cli.run_folder if cli else Path()
     if command == "fit" and not status and is_first() and (run / "model").is_dir():  # a fast_dev_run saves none
         print_text(f"model      {run / 'model'}\nnext       {usage_command(run)}", sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from helicon.cli.errors import CommandError
 from helicon.commands.fit import quiet, run_or_stop, usage_command
+from helicon.data.entries import Origin
 from helicon.data.prepared import Prepared
 from helicon.data.source import DataSource
 from helicon.formats.progress import log
@@ -29,6 +30,7 @@ from helicon.training.resuming import repeated_config, resumed_config
 from helicon.training.run import keep_of_checkpoint
 from helicon.training.runs.folders import CONFIG
 from helicon.training.runs.trust import check_next
+from helicon.training.settings.mixed_paths import with_sources
 from helicon.training.settings.request import TrainRequest
 from helicon.training.settings.sizes import layouts_task
 from helicon.training.stages import attach_upsampler, chain_stages, make_request, plan_stage, stage_lengths, stages
@@ -45,10 +47,10 @@ def train(args: Namespace) -> int:
     if args.layout:
         _check_folder(args)
         args.task, args.path = layouts_task(args.layout), args.task
+    args.path, words = with_sources([*args.rest, *as_options(args.plugin)], args.path)
     if not args.task or not args.path:
         check_names(args.rest)
         raise CommandError("train needs a task and a folder, e.g. `helicon train music DIR`, or --resume RUN")
-    words = [*args.rest, *as_options(args.plugin)]
     request = make_request(
         args.task, Path(args.path), words, size=args.size, minutes=args.minutes, steps=args.steps, name=args.name,
         runs=_path(args.runs), init_from=_path(args.init_from), manifest=_path(args.manifest), seed=args.seed,
@@ -114,8 +116,9 @@ def train_stage(request: TrainRequest, words: Sequence[str] = ()) -> int:
     done = f", done at about {time.strftime('%H:%M', ends)}" if request.timed else ""
     if status := run_plan(plan, f"{request.length}{done}"):
         return status
+    paths = [f"--data.path={origin.path}" for origin in plan.data.source.origins] or [str(request.path)]
     settings: dict[str, object] = {
-        "command": shlex.join(["helicon", "train", request.task, str(request.path), *plugin_words()]),
+        "command": shlex.join(["helicon", "train", request.task, *paths, *plugin_words()]),
         "at most": request.length,
     }
     _finish(plan.run, plan.data, begun, request.upsampler_of, request.next is None, settings, [str(request.longer(10))])
@@ -255,21 +258,21 @@ def show(
     use = usage_command(run)
     page = write_result(
         run / "index.html", run, prepared, title=f"Results of {run.name}", settings=settings,
-        next_steps=[use, eval_command(run, source), *more],
+        next_steps=[use, *(eval_command(run, origin) for origin in source.all_origins), *more],
     )  # fmt: skip
     log(f"model      {run / 'model'}\npage       {page}\nnext       {use}")
 
 
-def eval_command(run: Path, source: DataSource) -> str:
+def eval_command(run: Path, origin: Origin) -> str:
     """Return the `helicon eval` command that measures a model on the validation part of its training.
 
     Args:
         run: path of the run folder.
-        source: `DataSource`, the files of the training.
+        origin: `Origin`, the files of the training, or those of one of several sources.
 
     Returns:
         The command, quoted for a shell.
     """
-    words = ["helicon", "eval", str(run), "--data.path", str(source.path), "--validation"]
-    words += ["--data.manifest", str(source.manifest)] if source.manifest else []
+    words = ["helicon", "eval", str(run), "--data.path", str(origin.path), "--validation"]
+    words += ["--data.manifest", str(origin.manifest)] if origin.manifest else []
     return shlex.join([*words, *plugin_words()])

@@ -72,7 +72,7 @@ class Stream(Protocol):
         """Return the items of batch t, each the two arguments of `windows_at`."""
         ...
 
-    def windows_at(self, number: Any, window: int, /) -> Windows:
+    def windows_at(self, number: Any, window: Any, /) -> Windows:
         """Return one item of a batch.
 
         Args:
@@ -104,15 +104,16 @@ class WindowStream:
         labels: label number of each example, int64 [examples], for classifiers: examples without a label and all
             conditions are left out then.
         passes: True keeps the batches of each epoch among themselves, for callers that take one epoch at a time.
+        origin: number of the source whose examples are read; None for all sources.
     """
 
     def __init__(
         self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int, how: Variation,
-        labels: np.ndarray | None = None, passes: bool = False,
+        labels: np.ndarray | None = None, passes: bool = False, origin: int | None = None,
     ) -> None:  # fmt: skip
         self.corpus, self.sequencer, self.layout, self.how = corpus, sequencer, layout, how
         self.batch, self.labels = batch, labels
-        self.examples = chosen_examples(corpus, val=False, labels=labels)
+        self.examples = chosen_examples(corpus, val=False, labels=labels, origin=origin)
         longest, size = corpus.longest(layout.target.name)[self.examples], sequencer.target_capacity(layout) + 1
         self.windows = WindowTable.of(self._targets(longest), size)
         fed = layout.prefix - 1 + self.windows.targets
@@ -209,18 +210,23 @@ class WindowStream:
                 del ids[slot]
 
 
-def chosen_examples(corpus: Corpus, val: bool, labels: np.ndarray | None = None) -> np.ndarray:
+def chosen_examples(
+    corpus: Corpus, val: bool, labels: np.ndarray | None = None, origin: int | None = None
+) -> np.ndarray:  # fmt: skip
     """Select the examples of one part of the split.
 
     Args:
         corpus: `Corpus`, the examples.
         val: True for the validation part, False for the training part.
         labels: label number of each example, NumPy int64 [examples]; examples without a label are left out.
+        origin: number of the source that they are from; None for any.
 
     Returns:
         Numbers of the N chosen examples in the corpus, ascending, NumPy int64 [N].
     """
     examples = corpus.select(val)
+    if origin is not None:
+        examples = examples[corpus.of_origin(origin)[examples]]
     return examples if labels is None else examples[labels[examples] != NO_LABEL]
 
 
@@ -281,7 +287,7 @@ class TrainBatches(NumberedBatches[Batch]):
     """Endless training batches from number `first` on; layouts take turns.
 
     Args:
-        streams: one for each layout.
+        streams: one for each layout, of one source or of several.
         first: number of the first batch, for resuming.
         rank: of this process; it takes every `world`-th item of a batch from `rank` on.
         world: number of processes.

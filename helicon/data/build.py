@@ -88,7 +88,7 @@ def build(
         index = {
             "corpora": len(layouts), "choices": tokenizer_names, "files": sum(len(reader.good) for reader in readers),
             "skipped": skipped, "repaired": repaired,
-            "validation": record_state(join_records(*(record_of(entries) for entries, _ in encoded))),
+            "validation": record_state(join_records(*(record_of(source, entries) for entries, _ in encoded))),
             "states": {slot: tokenizer.state() for slot, tokenizer in tokenizers.items()},
         }  # fmt: skip
         write_json(building / PREPARED, index)
@@ -139,8 +139,8 @@ def _split_again(
     """Return the scans split without the entries that are not kept, where a part has lost all of its entries."""
     if all(not entries or _parts(scanned.entries) == _parts(entries) for scanned, entries in zip(scans, kept)):
         return None
-    names = {entry.name for entries in kept for entry in entries}
-    bad = {entry.name for scanned in scans for entry in scanned.entries} - names
+    readable = {(entry.origin, entry.name) for entries in kept for entry in entries}
+    bad = {(entry.origin, entry.name) for scanned in scans for entry in scanned.entries} - readable
     return split_scans(source, layouts, scans, bad)
 
 
@@ -202,5 +202,6 @@ def encode_layout(
                 entries.append(entry)
             else:
                 lost["pieces without anything in them"] += 1
-        writer.finish(file_numbers(entries), paired_examples(entries))
+        origins = [entry.origin for entry in entries] if source.origins else []
+        writer.finish(file_numbers(entries), paired_examples(entries), origins)
     return entries, lost

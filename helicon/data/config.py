@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache
+from math import inf
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, get_type_hints
 
 from helicon.data.files import DataError
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.modalities import registry
 from helicon.plugins.loading import PluginWarning
 from helicon.plugins.plugin import PluginError
@@ -76,10 +81,31 @@ def check_val_split(share: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One of several sources of a training.
+
+    Args:
+        path: folder (or one file), searched recursively.
+        weight: its share of the training batches, in proportion to those of the others.
+        manifest: list of its files, instead of searching the folder.
+        name: in the report and figures; that of the folder unless given.
+    """
+
+    path: str
+    weight: float | None = None
+    manifest: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SequenceDataConfig(DataConfig):
     """Token sequences of one or more media: `--data.*` of the task `gpt`.
 
     Args:
+        sources: folders that are mixed, e.g. [{path: books, weight: 0.7}, {path: code, weight: 0.3}]; the same as
+            --data.path books --data.path code --data.weights .7,.3. Each is split by itself.
+        temperature: of mixing sources without weights, by their tokens to the power 1/temperature: 1 as they are,
+            larger ones show small sources more often.
         layouts: what a sequence is, e.g. `style[3] music`; several make one model of several tasks, trained in turn.
         tokenizers: slot -> tokenizer, e.g. {music: musenet} or {text: bytes}, or the run of a codec, e.g.
             {image: runs/image-codec-1}; the first of a slot unless named.
@@ -96,6 +122,8 @@ class SequenceDataConfig(DataConfig):
     FAULTS: ClassVar[Mapping[str, str]] = MappingProxyType({})  # medium of a package whose options clash -> message
 
     batch_size: int = 16
+    sources: list[SourceConfig] | None = None
+    temperature: float | None = None
     layouts: list[str] = field(default_factory=list)
     tokenizers: dict[str, str] | None = None
     tokenizer: str | None = None
@@ -112,6 +140,46 @@ class SequenceDataConfig(DataConfig):
             raise DataError("--data.layouts: one or more, such as `style[3] music`; presets have some: --config music")
         if self.stream and self.manifest is not None:
             raise DataError("--data.stream true reads tar shards, without a --data.manifest")
+        if self.stream and self.sources:
+            raise DataError("--data.stream true reads the shards of one source; without it several are mixed")
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        """Raise DataError for sources, weights or a temperature that make no mixture."""
+        if self.sources:  # as a parser checks them, they are dictionaries still
+            parsed = [SourceConfig(**source) if isinstance(source, dict) else source for source in self.sources]
+            object.__setattr__(self, "sources", parsed)
+        sources = self.sources or []
+        if self.temperature is not None and not sources:
+            raise DataError("--data.temperature: one source alone; several --data.path, or --data.sources, are mixed")
+        if self.temperature is not None and not 0 < self.temperature < inf:
+            raise DataError(f"--data.temperature must be above 0, got {self.temperature}")
+        if self.sources is None:
+            return
+        if not sources or self.path != sources[0].path:
+            first = f", {sources[0].path}, not {self.path}" if sources else ""
+            raise DataError(f"--data.sources: one or more, of which --data.path is the first{first}")
+        if self.manifest:
+            raise DataError("--data.manifest: of several sources each has its own, `manifest` in --data.sources")
+        weights = [source.weight for source in sources if source.weight is not None]
+        if weights and len(weights) < len(sources):
+            raise DataError(f"--data.sources: {len(weights)} weights of {len(sources)} sources; of all or of none")
+        if wrong := [weight for weight in weights if not 0 < weight < inf]:
+            raise DataError(f"--data.sources: weights must be above 0, got {wrong[0]:g}")
+        if weights and self.temperature is not None:
+            raise DataError("--data.temperature: the sources have weights; one of both is accepted")
+        names = [name for name, _ in self.origins]
+        if same := [name for name, n in Counter(names).items() if n > 1]:
+            raise DataError(f"--data.sources: two are called {same[0]}; `name` gives another")
+        if wrong := [name for name in names if not re.fullmatch(r"[^/\x00-\x1f]{1,60}", name)]:
+            shown = printable(wrong[0], MAX_QUOTED)
+            raise DataError(f"--data.sources: name {shown!r}; 1 to 60 characters without / are accepted, set by `name`")
+
+    @property
+    def origins(self) -> list[tuple[str, SourceConfig]]:
+        """Name and config of each of several sources; empty for one."""
+        names = [source.name or Path(source.path).name for source in self.sources or ()]
+        return list(zip(names, self.sources or ()))
 
     def check_media(self, names: Iterable[str]) -> None:
         """Refuse media, by their names, whose options clash with others: they could not be read as asked.

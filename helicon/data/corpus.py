@@ -17,7 +17,7 @@ from helicon.formats.files import open_regular, read_regular
 from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.sequence.layout import Layout
 
-VERSION = 4  # of the shards; others are built again
+VERSION = 5  # of the shards; others are built again
 INDEX = "corpus.json"  # names, labels, split and checksums
 MAX_INDEX_BYTES = 1 << 30  # names of ten million examples
 SHARD = re.compile(r"(\w+)\.(ids|offsets|variants)\.npy")  # name of a file: slot and kind of array
@@ -46,6 +46,7 @@ class Corpus:
         files: number of the file of each example, int64 [examples], the same for all documents of a long text; empty
             where each example has its own file.
         pairs: int64 [pairs, 2], the chosen and the rejected example of preference pairs.
+        origins: number of the source of each example, int64 [examples]; empty where all are from one.
         folder: of the shards, if they are on disk.
     """
 
@@ -58,6 +59,7 @@ class Corpus:
     variants: Mapping[str, np.ndarray] = field(default_factory=dict)
     files: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     pairs: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    origins: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     folder: Path | None = None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -99,9 +101,26 @@ class Corpus:
         """Return the numbers of the N validation examples, with `val` False of the training ones, NumPy int64 [N]."""
         return np.flatnonzero(self.val == val)
 
-    def tokens(self, val: bool) -> int:
-        """Count the tokens of the target slot in the validation part, or with `val` False in the training part."""
-        return int(self.lengths(Layout.parse(self.layout).target.name)[self.select(val)].sum())
+    def origin(self, index: int) -> int:
+        """Return the number of the source that the example of this number is from."""
+        return int(self.origins[index]) if len(self.origins) else 0
+
+    def of_origin(self, number: int) -> np.ndarray:
+        """Return whether each example is from the source of this number, bool [examples]."""
+        return self.origins == number if len(self.origins) else np.full(len(self), number == 0)
+
+    def tokens(self, val: bool, origin: int | None = None) -> int:
+        """Count the tokens of the target slot.
+
+        Args:
+            val: in the validation part; False for the training part.
+            origin: number of a source; None for all sources.
+
+        Returns:
+            Number of tokens, in the first variant of each example.
+        """
+        lengths = self.lengths(Layout.parse(self.layout).target.name)
+        return int(lengths[(self.val == val) & (True if origin is None else self.of_origin(origin))].sum())
 
     def select_pairs(self, val: bool) -> np.ndarray:
         """Return the N validation pairs, or with `val` False the training pairs; no pair is in both parts.
@@ -169,7 +188,8 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
                 raise CorpusError(f"{folder / name}: checksum differs")
         names, labels, val = index["names"], index["labels"], np.array(index["held"], bool)
         files, pairs = np.array(index["files"], np.int64), np.array(index["pairs"], np.int64).reshape(-1, 2)
-        consistent = len(names) == len(labels) == len(val) and len(files) in (0, len(names))
+        origins = np.array(index["origins"], np.int64)
+        consistent = len(names) == len(labels) == len(val) and {len(files), len(origins)} <= {0, len(names)}
         consistent &= bool(((pairs >= 0) & (pairs < len(names))).all())
         for slot, ids in arrays["ids"].items():
             variants = arrays["variants"].get(slot, np.arange(len(names) + 1))
@@ -180,7 +200,7 @@ def read_corpus(folder: Path, check: bool = True) -> Corpus:
             raise CorpusError(f"{folder}: names, offsets and ids do not fit together")
         return Corpus(
             layout=index["layout"], names=names, labels=labels, val=val, **arrays, files=files, pairs=pairs,
-            folder=folder,
+            origins=origins, folder=folder,
         )  # fmt: skip
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise (

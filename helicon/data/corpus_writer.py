@@ -64,12 +64,15 @@ class CorpusWriter:
         for slot, writer in self._slots.items():
             writer.append(name, ids[slot])
 
-    def finish(self, files: Sequence[int] = (), pairs: Sequence[tuple[int, int]] = ()) -> Corpus:
+    def finish(
+        self, files: Sequence[int] = (), pairs: Sequence[tuple[int, int]] = (), origins: Sequence[int] = ()
+    ) -> Corpus:
         """Complete the shards and open them.
 
         Args:
             files: number of the file of each example; empty where each has its own.
             pairs: (chosen, rejected) example numbers.
+            origins: number of the source of each example; empty where all are from one.
 
         Returns:
             The `Corpus`, memory-mapped.
@@ -85,7 +88,7 @@ class CorpusWriter:
         index = {
             "version": VERSION, "layout": self.layout, "names": self.names, "labels": self.labels, "held": self.val,
             "checksums": {path.name: checksum(path) for path in paths},
-            "files": list(files), "pairs": [list(pair) for pair in pairs],
+            "files": list(files), "pairs": [list(pair) for pair in pairs], "origins": list(origins),
         }  # fmt: skip
         write_json(self.folder / INDEX, index)
         return read_corpus(self.folder)

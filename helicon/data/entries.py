@@ -21,6 +21,21 @@ class DataError(ValueError):
     """A folder or manifest that cannot be trained on; the message names it and says what is accepted."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """One of the places that the files of a source come from.
+
+    Attributes:
+        name: in reports and figures.
+        path: folder or file.
+        manifest: lists the files instead of a search.
+    """
+
+    name: str
+    path: Path
+    manifest: Path | None = None
+
+
 class Side(NamedTuple):
     """Side of a preference pair of a manifest: name of the pair, and whether it was preferred."""
 
@@ -39,6 +54,7 @@ class Entry:
         texts: captions of the manifest.
         side: of the preference pair that it belongs to, if any.
         val_start: first byte in the validation part, 0 where all of it is; None in the training part.
+        origin: number of the source that it is from, in the order of `DataSource.all_origins`.
     """
 
     name: str
@@ -47,12 +63,13 @@ class Entry:
     texts: tuple[str, ...] = ()
     side: Side | None = None
     val_start: int | None = None
+    origin: int = 0
 
     @property
     def stamps(self) -> list[Any]:
         """List that is the entry's part of the cache key: name, modality -> stamp of its file, and the other fields."""
         files = {m: stamp(file) for m, file in sorted(self.files.items())}
-        return [self.name, files, self.label, self.texts, self.side, self.val_start]
+        return [self.name, files, self.label, self.texts, self.side, self.val_start, self.origin]
 
 
 @dataclass

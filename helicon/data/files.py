@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
-from helicon.data.entries import DataError, Entry, FolderScan, accepted, matched
+from helicon.data.entries import DataError, Entry, FolderScan, Origin, accepted, matched
 from helicon.data.folders import NOT_REGULAR, Walk, walk
 from helicon.data.manifest import scan_manifest
 from helicon.data.passed import count, kind_unread, passed_over
@@ -54,6 +55,38 @@ def scan(
     result.entries.sort(key=lambda entry: entry.name)
     result.notes += filter(None, [_alike(result.entries)])
     return result
+
+
+def scan_origins(origins: Sequence[Origin], modalities: Sequence[Modality], encoding: str = AUTO) -> FolderScan:
+    """Find the entries of several places, one after the other; a place without files of these modalities adds none.
+
+    Args:
+        origins: `Origin`s.
+        modalities: as in `scan`.
+        encoding: as in `scan`.
+
+    Returns:
+        `FolderScan` of all, with `Entry.origin` set.
+
+    Raises:
+        DataError: there are files of these modalities in none of them, or one of them does not exist.
+    """
+    joined, faults = FolderScan([]), []
+    for number, origin in enumerate(origins):
+        try:
+            scanned = scan(origin.path, modalities, origin.manifest, encoding)
+        except DataError as fault:
+            if not origin.path.exists():
+                raise
+            faults.append(fault)
+            continue
+        joined.entries += [replace(entry, origin=number) for entry in scanned.entries] if number else scanned.entries
+        joined.skipped |= scanned.skipped
+        joined.notes += scanned.notes
+        joined.passed += scanned.passed
+    if not joined.entries:
+        raise faults[0]
+    return joined
 
 
 def _scan_folder(root: Path, modalities: Sequence[Modality]) -> FolderScan:

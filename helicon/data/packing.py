@@ -7,6 +7,7 @@ computed from its number alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -122,6 +123,38 @@ def buckets(lengths: np.ndarray, batch: int, context: int) -> list[LengthBucket]
     return [LengthBucket(np.sort(order[first:end]), size, tokens // size) for (first, size), end in zip(starts, ends)]
 
 
+class Turns:
+    """Endless turns of several streams by their weights, spread evenly, and shuffled in groups of GROUP.
+
+    Args:
+        weights: of each stream, whole numbers above 0.
+        seed: of the order.
+        stream: distinguishes orders of one seed.
+    """
+
+    def __init__(self, weights: Sequence[int], seed: int, stream: int = 1) -> None:
+        self.weights, self.seed, self.stream = list(weights), seed, stream
+        self._tails = list(accumulate(reversed(self.weights)))[::-1]  # weights of each stream and those after it
+
+    def at(self, t: int) -> tuple[int, int]:
+        """Return the stream whose turn t is, and its own number of that turn, from 0; no two turns have the same."""
+        group, place = divmod(t, GROUP)
+        order = np.random.default_rng((self.seed, self.stream, group)).permutation(GROUP)
+        return self.in_order(group * GROUP + int(order[place]))
+
+    def in_order(self, number: int) -> tuple[int, int]:
+        """Return the same as `at`, of turns that are not shuffled.
+
+        Of n turns, the first stream has the integer part of its share, the second of what is left, and so on.
+        """
+        for k, (weight, tail) in enumerate(zip(self.weights, self._tails)):
+            before = number * weight // tail
+            if (number + 1) * weight // tail > before:
+                return k, before
+            number -= before
+        raise AssertionError("the last stream has all that is left")
+
+
 class Batches:
     """Endless batches of windows.
 
@@ -142,44 +175,30 @@ class Batches:
         self.limits = np.empty(len(items), np.int64)  # tokens that each item may have in its batches
         for bucket in self.buckets:
             self.limits[bucket.windows] = bucket.limit
-        # Share of each bucket in the batches left over by the buckets before it; 20-bit fixed point, to be exact
-        self._weights = [-(-(len(bucket.windows) << 20) // bucket.size) for bucket in self.buckets]
-        self._tails = list(accumulate(reversed(self._weights)))[::-1]
+        # 20-bit fixed point, to be exact
+        self.turns = Turns([-(-(len(bucket.windows) << 20) // bucket.size) for bucket in self.buckets], seed)
 
     def rows(self, t: int) -> list[tuple[int, int]]:
         """Return the windows of batch t, a list of (number in the stream, item); no two have the same number."""
-        first, count, key = self._group(t)
-        order = np.random.default_rng((self.seed, *key)).permutation(count)
-        k, turn = self._turn(first + int(order[t - first]))
+        k, turn = self._turn_of_pass(t) if self.passes else self.turns.at(t)
         numbers = np.arange(turn * self.buckets[k].size, (turn + 1) * self.buckets[k].size)
         return list(zip((numbers * len(self.buckets) + k).tolist(), self.epochs[k].at(numbers).tolist()))
 
     @property
     def epoch(self) -> int:
         """Number of batches in which every item comes once, up to whole batches of each bucket; at least 1."""
-        return max(1, -(len(self._weights) - self._tails[0] >> 20))  # each share is rounded up by less than one unit
+        # Each share is rounded up by less than one unit
+        return max(1, -(len(self.buckets) - sum(self.turns.weights) >> 20))
 
     def epoch_of(self, number: int) -> int:
         """Return the epoch, from 0, that a number of `rows` belongs to; each bucket counts its own epochs."""
         turn, k = divmod(number, len(self.buckets))
         return turn // len(self.epochs[k])
 
-    def _group(self, t: int) -> tuple[int, int, tuple[int, int]]:
-        """Return the first batch of the group of batch t, the number of batches in it, and a key of its order."""
-        if not self.passes:
-            return t - t % GROUP, GROUP, (1, t // GROUP)
+    def _turn_of_pass(self, t: int) -> tuple[int, int]:
+        """Return what `Turns.at` does, shuffled in groups that end with each epoch."""
         begin = t - t % self.epoch
         first = t - (t - begin) % GROUP
-        return first, min(GROUP, begin + self.epoch - first), (2, first)
-
-    def _turn(self, number: int) -> tuple[int, int]:
-        """Return the bucket of a batch, and how many batches of that bucket come before it.
-
-        Of n batches, the first bucket has the integer part of its share, the second of what is left, and so on.
-        """
-        for k, (weight, tail) in enumerate(zip(self._weights, self._tails)):
-            before = number * weight // tail
-            if (number + 1) * weight // tail > before:
-                return k, before
-            number -= before
-        raise AssertionError("the last bucket has all that is left")
+        count = min(GROUP, begin + self.epoch - first)
+        order = np.random.default_rng((self.seed, 2, first)).permutation(count)
+        return self.turns.in_order(first + int(order[t - first]))

@@ -26,7 +26,7 @@ class PairStream:
         batch: number of full-context pairs in a batch, over all processes.
     """
 
-    labels = None
+    labels: np.ndarray | None = None
 
     def __init__(self, corpus: Corpus, sequencer: Sequencer, layout: Layout, seed: int, batch: int) -> None:
         self.corpus, self.sequencer, self.layout, self.batch = corpus, sequencer, layout, batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import and_
@@ -12,7 +12,7 @@ from helicon.data.cache import cache_key, holds, load_cache
 from helicon.data.children import safe_path
 from helicon.data.corpus import CorpusError
 from helicon.data.entries import DataError, FolderScan
-from helicon.data.files import scan
+from helicon.data.files import scan, scan_origins
 from helicon.data.labelled import with_labels, without_style
 from helicon.data.manifest_rows import KINDS, PAIRS
 from helicon.data.prepared import Prepared
@@ -49,7 +49,8 @@ def prepare(
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
     encoding = source.options.get("encoding", AUTO)
-    scans = [scan(source.path, modalities_of(layout, source.examples), source.manifest, encoding) for layout in layouts]
+    scans = [scan_origins(source.all_origins, modalities_of(layout, source.examples), encoding) for layout in layouts]
+    _check_origins(source, layouts, scans)
     for scanned in scans:
         _check_pairs(source, scanned)
     if source.labels is not None:
@@ -64,10 +65,10 @@ def prepare(
     # A file that some layout reads is not passed over
     passed = reduce(and_, (scanned.passed for scanned in scans))
     labels = [[entry.label for entry in scanned.entries] for scanned in scans]
-    ends = {e.name: e.val_start for scanned in scans for e in scanned.entries if e.val_start}
+    ends = {(e.origin, e.name): e.val_start for scanned in scans for e in scanned.entries if e.val_start}
     notes += [
         f"validation the end of {printable(name, MAX_QUOTED)}, from byte {start:,} on: there are too few files"
-        for name, start in ends.items()
+        for (_, name), start in ends.items()
     ]
     if source.labels is None and (missing := without_style(layouts, labels)):
         notes.append(f"labels     {missing}")
@@ -80,6 +81,16 @@ def prepare(
         with safe_path(), Workers(processes) as workers:
             prepared = build(source, layouts, scans, pretrained, folder, workers)
     return replace(prepared, notes=notes, passed=passed, record=join_records(source.record, prepared.record))
+
+
+def _check_origins(source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan]) -> None:
+    """Raise DataError for one of several places that has files for none of the layouts, or for pairs in several."""
+    if source.origins and source.examples == "pairs":
+        raise DataError(f"{len(source.origins)} sources of pairs; one, with a manifest, is accepted")
+    missing = set(range(len(source.origins))) - {entry.origin for scanned in scans for entry in scanned.entries}
+    if missing:
+        origin = source.origins[min(missing)]
+        scan(origin.path, modalities_of(layouts[0], source.examples), origin.manifest)  # which says what is accepted
 
 
 def _check_pairs(source: DataSource, scanned: FolderScan) -> None:

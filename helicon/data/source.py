@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helicon.data.config import DataConfig
-from helicon.data.entries import DataError
+from helicon.data.config import DataConfig, SequenceDataConfig
+from helicon.data.entries import DataError, Origin
 from helicon.formats.nearest import unknown
 from helicon.formats.validation import ValidationRecord
 from helicon.modalities import registry
@@ -22,11 +22,12 @@ class DataSource:
     """Files to prepare and the options that the cache depends on.
 
     Attributes:
-        path: folder or file.
+        path: folder or file; of several origins the first one's.
         layouts: as text, such as `style[3] music`; one corpus each.
         tokenizers: slot -> tokenizer name; the modality's first one unless given.
         options: of reading and fitting, name -> value.
         manifest: lists the files instead of a search.
+        origins: where the files come from, if there are several places, whose files are split each by themselves.
         val_split: share of the validation part by size, 0 to 1; None for the pieces of the record alone.
         record: `ValidationRecord` of earlier trainings, whose validation pieces stay in that part.
         cache: folder of caches; the user's unless given.
@@ -41,12 +42,18 @@ class DataSource:
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     manifest: Path | None = None
+    origins: tuple[Origin, ...] = ()
     val_split: float | None = 0.05
     record: ValidationRecord = field(default_factory=dict)
     cache: Path | None = None
     grow: bool = True
     examples: Examples = "sequences"
     labels: tuple[str, ...] | None = None
+
+    @property
+    def all_origins(self) -> tuple[Origin, ...]:
+        """The origins, of which there is one at least."""
+        return self.origins or (Origin(name=self.path.name, path=self.path, manifest=self.manifest),)
 
     @staticmethod
     def of(
@@ -64,12 +71,18 @@ class DataSource:
             A `DataSource` with the other fields at their defaults.
         """
         manifest, cache = (Path(name) if name else None for name in (config.manifest, config.cache))
+        named = config.origins if isinstance(config, SequenceDataConfig) else []
+        origins = [
+            Origin(name=name, path=Path(origin.path), manifest=Path(origin.manifest) if origin.manifest else None)
+            for name, origin in named
+        ]
         return DataSource(
             path=Path(config.path),
             layouts=layouts,
             tokenizers=tokenizers,
             options=options,
             manifest=manifest,
+            origins=tuple(origins),
             val_split=config.val_split,
             cache=cache,
         )

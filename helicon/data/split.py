@@ -78,9 +78,10 @@ def split(
 
 
 def split_scans(
-    source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan], bad: Collection[str] = ()
-) -> list[FolderScan]:
-    """Mark the entries of the validation part, the same pieces in all layouts of a model.
+    source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan],
+    bad: Collection[tuple[int, str]] = (),
+) -> list[FolderScan]:  # fmt: skip
+    """Mark the entries of the validation part, the same pieces in all layouts of a model, of each source by itself.
 
     Sizes are those of the files; they are the number of entries where a file is one example, whatever its size: of a
     target of fixed length, such as a picture, and for labelled examples and pairs.
@@ -89,22 +90,39 @@ def split_scans(
         source: `DataSource` with the share, the record of an earlier training, and the kind of examples.
         layouts: `Layout`s of the source, parsed.
         scans: a `FolderScan` of the files of each layout.
-        bad: names of entries that cannot be read; they are in no part.
+        bad: (number of its source, name) of entries that cannot be read; they are in no part.
 
     Returns:
         The scans, with `Entry.val_start` set.
     """
+    by_origin = [
+        _split_origin(source, layouts, [[e for e in s.entries if e.origin == number] for s in scans], number, bad)
+        for number in range(len(source.all_origins))
+    ]
+    return [
+        replace(scanned, entries=[entry for entries in by_origin for entry in entries[i]])
+        for i, scanned in enumerate(scans)
+    ]
+
+
+def _split_origin(
+    source: DataSource, layouts: Sequence[Layout], entries_of: Sequence[Sequence[Entry]], number: int,
+    bad: Collection[tuple[int, str]],
+) -> list[list[Entry]]:  # fmt: skip
+    """Return the entries of one source for each layout, marked."""
     starts: dict[str, int] = {}
     trained: set[str] = set()
-    pieces = [pieces_of(scanned.entries) for scanned in scans]
-    for i in sorted(range(len(scans)), key=lambda i: len(pieces[i])):  # the smallest has the least choice
-        entries, layout = scans[i].entries, layouts[i]
+    pieces = [pieces_of(entries) for entries in entries_of]
+    record = _record_of_origin(source, number, {piece for names in pieces for piece in names})
+    for i in sorted(range(len(pieces)), key=lambda i: len(pieces[i])):  # the smallest has the least choice
+        entries, layout = entries_of[i], layouts[i]
         modality = modality_of(layout.target.name, [layout])
         counted = source.examples != "sequences" or layout.target.length is not None
         sizes: Counter[str] = Counter()
         for entry, piece in zip(entries, pieces[i]):
-            sizes[piece] += 0 if entry.name in bad else 1 if counted else sum(map(size, entry.files.values()))
-        known = {**source.record, **{name_hash(name): start for name, start in starts.items()}}
+            left_out = (number, entry.name) in bad
+            sizes[piece] += 0 if left_out else 1 if counted else sum(map(size, entry.files.values()))
+        known = {**record, **{name_hash(name): start for name, start in starts.items()}}
         chosen = split(
             sizes,
             source.val_split,
@@ -116,15 +134,34 @@ def split_scans(
         trained |= sizes.keys() - chosen.keys()
         starts |= chosen
     return [
-        replace(scanned, entries=[replace(e, val_start=starts.get(p)) for e, p in zip(scanned.entries, names)])
-        for scanned, names in zip(scans, pieces)
+        [replace(entry, val_start=starts.get(piece)) for entry, piece in zip(entries, names)]
+        for entries, names in zip(entries_of, pieces)
     ]
 
 
-def record_of(entries: Sequence[Entry]) -> ValidationRecord:
-    """Return the `ValidationRecord` of marked entries, each an `Entry` as `split_scans` returns it."""
+def record_of(source: DataSource, entries: Sequence[Entry]) -> ValidationRecord:
+    """Record the validation part of a source. Of several origins, the names on record begin with that of the origin.
+
+    Args:
+        source: `DataSource` of the entries.
+        entries: list of `Entry`, as `split_scans` returns them.
+
+    Returns:
+        The `ValidationRecord`.
+    """
+    titles = [f"{origin.name}/" for origin in source.origins] or [""]
     named = zip(entries, pieces_of(entries))
-    return {name_hash(piece): entry.val_start for entry, piece in named if entry.val_start is not None}
+    return {name_hash(titles[e.origin] + piece): e.val_start for e, piece in named if e.val_start is not None}
+
+
+def _record_of_origin(source: DataSource, number: int, pieces: Collection[str]) -> ValidationRecord:
+    """Return the record of one source's pieces by their names in that source alone.
+
+    They are on record with the name of the source, if the earlier training had several, or else without.
+    """
+    title = f"{source.all_origins[number].name}/"
+    named = {name_hash(p): source.record[key] for p in pieces if (key := name_hash(title + p)) in source.record}
+    return named or source.record
 
 
 def pieces_of(entries: Sequence[Entry]) -> list[str]:

@@ -47,6 +47,7 @@ class Batch(NamedTuple):
         examples: [P], index of each sequence's example in its corpus.
         sequences: full-context sequences that the batch stands for, a constant that losses are divided by.
         allowed: bool [P, N, V]; of rollouts under a grammar, the tokens that could be sampled; None for all.
+        origin: number of the source that a validation batch is from, where there are several.
     """
 
     layout: int
@@ -58,6 +59,7 @@ class Batch(NamedTuple):
     examples: Tensor
     sequences: int
     allowed: Tensor | None = None
+    origin: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on a PyTorch device."""

@@ -229,6 +229,8 @@ def draw_losses(run: Path, prepared: Prepared, folder: Path) -> list[tuple[str, 
     for corpus in prepared.corpora:
         slot = Layout.parse(corpus.layout).target.name
         names = {"training": f"train/{slot}", "validation": f"val/{slot}"}
+        by_source = [name for name in metrics if name.startswith(f"val/{slot}/")]
+        names |= {f"validation, {name.removeprefix(f'val/{slot}/')}": name for name in sorted(by_source)}
         series = {shown: metrics[name] for shown, name in names.items() if name in metrics}
         if not series or slot in pictures:
             continue

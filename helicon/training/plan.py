@@ -88,7 +88,8 @@ def plan_gpt(request: TrainRequest, log: Log) -> TrainingPlan:
     settled = merge(chosen, limit_config(request), request.overrides)
     config = resolve(merge(request.config, settled))
     data = config.make_data()
-    log(f"run        {run}\nreading    {request.path}")
+    paths = [str(origin.path) for origin in data.source.all_origins]
+    log(f"run        {run}\nreading    {', '.join(paths)}")
     data.prepare_data()
     prepared: Prepared = data.prepared
     check_labels(request, data.layouts, [corpus.labels for corpus in prepared.corpora])

@@ -428,7 +428,10 @@ def test_of_several_configs_the_one_that_counts_is_named(tmp_path, monkeypatch, 
     words = ["text", ".", *words] if command == "train" else ["--config", "text", *words, "--data.path", "."]
     for text, message in (
         ("model: {layers: many}", "--model.layers: Expected a <class 'int'>. Got value: many"),
-        ("data: {size: 32}", "--data.size: files of text are not read with it; accepted are --data.encoding"),
+        (
+            "data: {size: 32}",
+            "--data.size: files of text are not read with it; accepted are --data.encoding, --data.separator",
+        ),
     ):
         (tmp_path / "my.yaml").write_text(f"# of mine\n{text}")
         assert main([command, *words]) == 2

@@ -1,6 +1,7 @@
 """The front door and the demo, in miniature."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from helicon.bundle.storage import load_bundle
 from helicon.cli import main
 from helicon.commands.train import eval_command
-from helicon.data.source import DataSource
+from helicon.data.entries import Origin
 from helicon.demos import music
 from helicon.demos.composer import write_folder
 from helicon.pages import model_page
@@ -26,12 +27,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_that_measures_knows_what_was_held_out():
-    assert (
-        eval_command(Path("a run"), DataSource(path=Path("x"), layouts=("music",)))
-        == "helicon eval 'a run' --data.path x --validation"
-    )
-    source = DataSource(path=Path("x"), layouts=("music",), manifest=Path("y.csv"), val_split=0.02)
-    assert eval_command(Path("r"), source).endswith("--validation --data.manifest y.csv")
+    origin = Origin(name="x", path=Path("x"))
+    assert eval_command(Path("a run"), origin) == "helicon eval 'a run' --data.path x --validation"
+    listed = replace(origin, manifest=Path("y.csv"))
+    assert eval_command(Path("r"), listed).endswith("--validation --data.manifest y.csv")
 
 
 SHAPE = ["--model.layers", "1", "--model.width", "32", "--model.heads", "2", "--model.context", "64"]

@@ -81,7 +81,7 @@ def test_turns_are_counted_as_if_one_by_one():
     rates = np.array([len(bucket.windows) / bucket.size for bucket in batches.buckets])
     seen = np.zeros(len(rates), int)
     for n in range(3000):
-        k, before = batches._turn(n)
+        k, before = batches.turns.in_order(n)
         assert before == seen[k]
         seen[k] += 1
         assert np.abs(seen - (n + 1) * rates / rates.sum()).max() < 3

@@ -154,14 +154,6 @@ def test_about_a_tenth_of_the_captions_is_left_out_as_a_whole(tmp_path):
     assert np.array_equal(dropped.ids[13:], whole.ids[13:])
 
 
-def test_an_empty_caption_is_not_one_that_is_left_out(tmp_path):
-    found = prepared(captioned(tmp_path / "pairs", a="", b="dog"), val_split=0)
-    window = stream(found, condition_dropout=0.0).window(0, 0)
-    vocabulary = found.tokenizers["text"].block
-    assert window.targets[0] == 2 + len(vocabulary)  # `eos`, after the task's two rows
-    assert (window.targets[1:12] == NO_TARGET).all()
-
-
 def test_a_folder_is_read_at_the_size_that_the_model_was_made_for(tmp_path, monkeypatch):
     monkeypatch.setenv("HELICON_CACHE", str(tmp_path / "cache"))
     found = prepared(captioned(tmp_path / "small", a="cat", b="dog"))

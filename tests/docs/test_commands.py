@@ -19,6 +19,7 @@ from helicon.plugins.loading import load_plugins
 from helicon.presets import preset, preset_path
 from helicon.training.options import check_typed, task_of, typed_config
 from helicon.training.parser import check_names, make_parser
+from helicon.training.settings.mixed_paths import with_sources
 from helicon.training.settings.sizes import layouts_task
 from helicon.training.settings.words import resolve_configs
 from helicon.training.stages import make_request
@@ -47,11 +48,12 @@ def check(words: list[str]) -> None:
         known = {slot for modality in all_modalities().values() for slot in modality.slots}
         assert set(slot_values(rest)) <= known, rest
         return
-    check_names(rest)
     if parsed.resume or parsed.repeat:
         typed_config(rest, preset("run.yaml"))
         return
     task, path = (layouts_task(parsed.layout), parsed.task) if parsed.layout else (parsed.task, parsed.path)
+    path, rest = with_sources(rest, path)
+    check_names(rest)
     assert path, words
     assert not (parsed.layout and parsed.path), words
     make_request(task, Path(path), rest, size=parsed.size, minutes=parsed.minutes, levels=parsed.levels)

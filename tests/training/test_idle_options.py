@@ -39,7 +39,7 @@ OF_TRAINER = {
 GPT = """context positions layers width heads pattern mlp mlp_ratio norm tied bias qk_norm qk_ratio attention_ratio
     slot_weights"""
 SEQUENCES = """path layouts tokenizers tokenizer manifest val_split augment pedal vocabulary size rate channels colours
-    encoding max_mb cache init_from"""
+    encoding separator sources max_mb cache init_from"""
 SHAPES = {
     "gpt": GPT, "classify": f"{GPT} auxiliary",
     "codec": "net factor width blocks quantizer codes code_width levels likelihood",
@@ -59,7 +59,7 @@ CACHED = {  # of the data: what the cache is made by
 MEASURED = {**dict.fromkeys(("gpt", "classify", "codec"), "batch_size seed"), "audio-codec": "seed window"}
 CUT = {"gpt": "val_batches", "classify": "val_batches", "codec": "", "audio-codec": ""}
 TRAINED = {
-    "gpt": "changes condition_dropout plan workers", "classify": "changes plan workers",
+    "gpt": "changes condition_dropout plan workers temperature", "classify": "changes plan workers temperature",
     "codec": "augment changes workers", "audio-codec": "augment changes batch_size workers",
 }  # fmt: skip
 

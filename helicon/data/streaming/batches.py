@@ -22,7 +22,7 @@ from helicon.data.corpus import Corpus
 from helicon.data.entries import DataError
 from helicon.data.packing import EpochOrder
 from helicon.data.streaming.encode import StreamError
-from helicon.data.streaming.live import Counts, LiveCorpora
+from helicon.data.streaming.live import BatchCounts, LiveCorpora
 from helicon.data.streaming.shards import Unit
 from helicon.formats.files import read_regular
 from helicon.sequence.layout import Layout
@@ -77,7 +77,7 @@ class UnitStream:
         self.sequencer, self.layout, self.seed, self.sequences, self.how = sequencer, layout, seed, batch, how
         self.live, self.counts = (
             LiveCorpora(place.folder),
-            Counts(place.counts.with_name(f"{place.counts.name}-{index}")),
+            BatchCounts(place.counts.with_name(f"{place.counts.name}-{index}")),
         )
         self._order = EpochOrder(np.arange(len(units)), seed)
         self._ends = [0]  # number of batches before each unit

@@ -71,7 +71,7 @@ def prepare_stream(
         with ExitStack() as files, safe_path(), Workers(processes) as workers:
             scans, head = _scan_head(source, layouts, shards, files)
             # Pieces that are not in the record are for training, in the other shards as in these
-            record = join_records(*(record_of(scanned.entries) for scanned in scans))
+            record = join_records(*(record_of(source, scanned.entries) for scanned in scans))
             part = replace(source, val_split=None, record=record)
             prepared = build(part, layouts, scans, pretrained, folder, workers)
         write_json(folder / HEAD, head)

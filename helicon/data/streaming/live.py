@@ -147,7 +147,7 @@ def _unlock(file: FileIO) -> None:
     file.close()
 
 
-class Counts:
+class BatchCounts:
     """File of the number of batches of each unit; grows by a line a unit, written by any process.
 
     Args:

@@ -16,12 +16,13 @@ from torch.utils.data import DataLoader
 
 from helicon.bundle.bundle import Bundle
 from helicon.bundle.storage import load_bundle
-from helicon.data.batches import TrainBatches, Variation, WindowStream, chosen_examples, val_windows
+from helicon.data.batches import Stream, TrainBatches, Variation, WindowStream, chosen_examples, val_windows
 from helicon.data.collate import gather
 from helicon.data.config import SequenceDataConfig
 from helicon.data.corpus import Corpus
 from helicon.data.files import DataError
 from helicon.data.labelled import label_numbers, labels_of
+from helicon.data.mixture import MixedStream, shares_of
 from helicon.data.packing import full_batches
 from helicon.data.pairs import PairStream
 from helicon.data.prepare import prepare
@@ -33,6 +34,7 @@ from helicon.data.streaming.opening import open_stream
 from helicon.data.workers import cores
 from helicon.formats.checked import texts
 from helicon.formats.json_files import parse_json
+from helicon.formats.printable import MAX_QUOTED, printable
 from helicon.formats.progress import log
 from helicon.formats.validation import join_records, record_state, restore_record
 from helicon.modalities import registry
@@ -118,6 +120,7 @@ class SequenceData(pl.LightningDataModule):
         self.context, self.positions = context, positions
         self.batch_size, self.seed, self.workers = config.batch_size, config.seed, config.workers
         self.val_batches = config.val_batches
+        self._weights, self._temperature = [s.weight for s in config.sources or ()], config.temperature or 1.0
         self.variation = Variation(config.ranges(media), config.condition_dropout, config.plan)
         self.prepared: Prepared | None = None
         self._sequencer: Sequencer | None = None
@@ -151,6 +154,9 @@ class SequenceData(pl.LightningDataModule):
         """Fit the tokenizers and build the token cache, on rank 0 alone, and log what was read."""
         if self.prepared is None:
             log(self._prepare(log).summary())
+            for corpus in self.corpora:
+                if shares := self.shares(corpus):
+                    log(f"mixture    {self._mixture(corpus, shares)}, `{corpus.layout}`")
 
     def setup(self, stage: str) -> None:
         """Open the cache and make the sequencer.
@@ -171,6 +177,17 @@ class SequenceData(pl.LightningDataModule):
                 check_any_ids(layout.target.name, self.tokenizer_names[layout.target.name])
             if not len(self._training_examples(corpus)):
                 raise DataError(f"{self.source.path}: nothing is left to train on for `{corpus.layout}`")
+        for number, origin in enumerate(self.source.origins) if stage == "fit" else ():
+            if not any(corpus.tokens(val=False, origin=number) for corpus in self.prepared.corpora):
+                raise DataError(f"{origin.path}: nothing is left to train on")
+
+    def _mixture(self, corpus: Corpus, shares: Mapping[int, float]) -> str:
+        """Describe the mixture of sources: share of the batches, and how many tokens each has."""
+        return ", ".join(
+            f"{share:.1%} of {printable(self.source.origins[i].name, MAX_QUOTED)} "
+            f"({corpus.tokens(val=False, origin=i):,} tokens)"
+            for i, share in shares.items()
+        )
 
     def _training_examples(self, corpus: Corpus) -> np.ndarray:
         """Return the training pairs, or the indices of the training examples."""
@@ -236,11 +253,31 @@ class SequenceData(pl.LightningDataModule):
             streams = [self._stream(corpus, layout) for corpus, layout in zip(self.prepared.corpora, layouts)]
         return TrainBatches(streams, 0, trainer.global_rank, trainer.world_size)
 
-    def _stream(self, corpus: Corpus, layout: Layout) -> WindowStream | PairStream:
+    def _stream(self, corpus: Corpus, layout: Layout) -> Stream:
         if self.examples == "pairs":
             return PairStream(corpus, self.sequencer, layout, self.seed, self.batch_size)
-        labels = self.label_ids(corpus)
-        return WindowStream(corpus, self.sequencer, layout, self.seed, self.batch_size, self.variation, labels)
+        labels, how = self.label_ids(corpus), self.variation
+        shares = self.shares(corpus)
+        streams = [
+            WindowStream(corpus, self.sequencer, layout, self.seed, self.batch_size, how, labels, origin=origin)
+            for origin in shares or (None,)
+        ]
+        return MixedStream(streams, list(shares.values()), self.seed) if shares else streams[0]
+
+    def shares(self, corpus: Corpus) -> dict[int, float]:
+        """Return the share of each of several sources in the training batches of a corpus.
+
+        Args:
+            corpus: `Corpus` of a layout.
+
+        Returns:
+            Number of the source -> share, without sources that have nothing to train on for this layout; {} where all
+            examples are from one source.
+        """
+        tokens = {i: corpus.tokens(val=False, origin=i) for i in range(len(self.source.origins))}
+        tokens = {i: n for i, n in tokens.items() if n}
+        weights = [weight for i in tokens if (weight := self._weights[i]) is not None]  # of all sources, or of none
+        return dict(zip(tokens, shares_of(list(tokens.values()), weights or None, self._temperature)))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of training batches, which begins at the trainer's current step."""
@@ -268,23 +305,34 @@ class SequenceData(pl.LightningDataModule):
         assert self.prepared is not None
         assert self.trainer is not None
         sources = list(zip(self.prepared.corpora, self.sequencer.schema.layouts))
-        groups: list[tuple[int, list[int]]] = []  # of each batch: index of the layout, indices of its windows
+        # Of each batch: index of the layout, number of the source, indices of its windows
+        groups: list[tuple[int, int, list[int]]] = []
         for index, (corpus, layout) in enumerate(sources):
             packed = val_windows(corpus, self.sequencer, layout, self.examples, self.label_ids(corpus))
-            lengths = [max(len(window.ids) for _, window in windows) for windows in packed]
+            lengths, origins = [], []
+            for windows in packed:
+                lengths.append(max(len(window.ids) for _, window in windows))
+                origins.append(corpus.origin(windows[0][0]))
             tokens = self.batch_size * (layout.prefix + self.sequencer.target_capacity(layout))
-            groups += [(index, list(map(int, group))) for group in full_batches(np.array(lengths), tokens)]
+            origins = np.array(origins)
+            for origin in np.unique(origins):
+                (of_origin,) = np.nonzero(origins == origin)
+                batches_of_origin = full_batches(np.array(lengths)[of_origin], tokens)
+                groups += [(index, int(origin), of_origin[group].tolist()) for group in batches_of_origin]
         if limit is not None and len(groups) > limit:
             groups = [groups[i * len(groups) // limit] for i in range(limit)]
         batches: list[Batch] = []
         for index, (corpus, layout) in enumerate(sources):
-            layout_groups = [group for group_layout, group in groups if group_layout == index]
-            selected = {i for group in layout_groups for i in group}
+            layout_groups = [(origin, group) for group_layout, origin, group in groups if group_layout == index]
+            selected = {i for _, group in layout_groups for i in group}
             # Pack all windows a second time, so that memory holds the selected ones alone
             numbers = self.label_ids(corpus)
             packed = val_windows(corpus, self.sequencer, layout, self.examples, numbers) if selected else ()
             windows = {i: window for i, window in enumerate(packed) if i in selected}
-            batches += [gather(index, [windows[i] for i in group], numbers) for group in layout_groups]
+            batches += [
+                gather(index, [windows[i] for i in group], numbers)._replace(origin=origin)
+                for origin, group in layout_groups
+            ]
         # As many batches on each rank, the last ones without targets: a sharded model needs all ranks in each forward
         while len(batches) % self.trainer.world_size:
             last = batches[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,14 @@ class GPTModule(RunModule):
         """Write a sample of each layout, seeded by the step, to `path`-SLOT with the suffix of its medium."""
         write_samples(self.bundle({}), path, self.global_step)
 
+    def progress_metrics(self, metrics: Mapping[str, Tensor]) -> list[str]:
+        by_source = [
+            f"{name.removeprefix('val/')} {float(value):.3f}"
+            for name, value in sorted(metrics.items())
+            if name.count("/") == 2
+        ]
+        return [*super().progress_metrics(metrics), *by_source]
+
     def throughput_units(self, batch: Batch) -> int:
         """Return the number of input tokens of a `Batch`, without padding."""
         return int(batch.lengths.sum())
@@ -195,7 +204,9 @@ class GPTModule(RunModule):
         """Reset the sums of the objective's metrics."""
         assert self.network is not None
         # Sorted, as all ranks have to reduce them in the same order, whatever batches each of them has
-        self._sums = {name: Sums(2, self.device) for name in sorted(metrics_of(self.objective, self.network))}
+        metrics, origins = sorted(metrics_of(self.objective, self.network)), self.data.source.origins
+        names = [*metrics, *(f"{name}/{origin.name}" for name in metrics for origin in origins)]
+        self._sums = {name: Sums(2, self.device) for name in names}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch's metrics to the sums.
@@ -204,11 +215,17 @@ class GPTModule(RunModule):
             batch: `Batch` of this rank.
             batch_idx: not used.
         """
+        origins = self.data.source.origins
         for name, (total, count) in self._loss(batch)[1].items():
             self._sums[name].update(total, count)
+            if origins:
+                self._sums[f"{name}/{origins[batch.origin].name}"].update(total, count)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean of each metric over all held-out batches, and `val/loss`, by which the best model is chosen."""
+        """Log the mean of each metric over all held-out batches, and `val/loss`, by which the best model is chosen.
+
+        Of several sources each has its own means, too, `val/METRIC/SOURCE`.
+        """
         assert self.network is not None
         sums = {name: metric.compute().tolist() for name, metric in self._sums.items()}
         means = {name: total / count for name, (total, count) in sums.items() if count}
@@ -218,6 +235,7 @@ class GPTModule(RunModule):
                 self.objective
             ):  # which need not be a part of the validation loss
                 self.stop_unless_finite(self._title(f"metric {name!r} of the validation"), torch.tensor(mean))
+        means = {name: mean for name, mean in means.items() if name in metrics_of(self.objective, self.network)}
         if means:
             self.log("val/loss", val_loss_of(self.objective, self.network, means), rank_zero_only=True)
 

@@ -30,7 +30,7 @@ PLAIN_TYPES = (str, int, float, bool, type(None))  # of settings that cannot nam
 # Options of the trainer whose texts jsonargparse imports as classes; and options of the run that name classes
 CODE_OPTIONS = ("logger", "callbacks", "profiler", "plugins")
 CLASS_OPTIONS = ("optimizer", "lr_scheduler")
-PATH_OPTIONS = ("path", "manifest", "init_from")  # of the group `data`: places of files and of a bundle
+PATH_OPTIONS = ("path", "sources", "manifest", "init_from")  # of the group `data`: places of files and of a bundle
 # Options of the trainer -> pattern of Lightning's words for them; any other text could be a class path
 TRAINER_WORDS = {
     "strategy": r"auto|fsdp2|[a-z]{3,6}(_[a-z_]{1,40})?", "accelerator": "auto|cpu|gpu|cuda|mps",

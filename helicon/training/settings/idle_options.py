@@ -62,7 +62,7 @@ _LEARNING = (
         "optimizer lr final_lr warmup weight_decay beta2 schedule dropout ema activation_checkpointing head_dropout",
     ),
     *_options("model", "decay rare commitment kl worst spectral mel drop_unused"),
-    *_options("data", "changes condition_dropout plan workers"),
+    *_options("data", "changes condition_dropout plan workers temperature"),
     *_options("trainer", "max_steps min_steps max_time max_epochs min_epochs limit_train_batches val_check_interval"),
     *_options("trainer", "check_val_every_n_epoch num_sanity_val_steps log_every_n_steps accumulate_grad_batches"),
     *_options("trainer", "gradient_clip_val gradient_clip_algorithm detect_anomaly enable_model_summary"),
@@ -75,7 +75,7 @@ _VALIDATING = (*_options("trainer", "limit_val_batches"), *_options("data", "val
 _VARYING = _options(
     "data", "changes augment condition_dropout plan"
 )  # augmentation of training examples, and condition dropout
-_BATCHES = _options("data", "batch_size seed changes condition_dropout plan window workers val_batches")
+_BATCHES = _options("data", "batch_size seed changes condition_dropout plan window workers val_batches temperature")
 
 IDLE_RULES = (
     IdleRule(("fit",), STAGE_OPTIONS, "only `helicon train` trains what goes before or after a run"),

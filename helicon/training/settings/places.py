@@ -59,6 +59,10 @@ def _moved(config: Config, folder: str) -> dict[str, Any]:
     moved = _joined(config, RUN_PATHS, folder)
     if isinstance(data := moved.get("data"), Mapping):
         moved["data"] = _joined(data, DATA_PATHS, folder)
+        if isinstance(sources := data.get("sources"), list):
+            moved["data"]["sources"] = [
+                _joined(source, DATA_PATHS, folder) if isinstance(source, Mapping) else source for source in sources
+            ]
         if isinstance(names := data.get("tokenizers"), Mapping):
             moved["data"]["tokenizers"] = {slot: _tokenizer(name, folder) for slot, name in names.items()}
         if data.get("tokenizer") is not None:

@@ -33,7 +33,7 @@ class Feeder:
     and trainings on the same stream share corpora, each of which is made by one of them.
 
     Args:
-        streams: one for each layout, which take turns.
+        streams: one for each layout, which take turns; used by its thread alone.
         units: all `Unit`s of the source.
         encoder: of units.
         place: files on disk.

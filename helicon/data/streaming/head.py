@@ -13,16 +13,18 @@ from helicon.data.build import build
 from helicon.data.cache import holds, key_of, load_cache
 from helicon.data.children import safe_path
 from helicon.data.corpus import CorpusError
-from helicon.data.entries import Entry, FolderScan
+from helicon.data.entries import DataError, Entry, FolderScan
 from helicon.data.labelled import without_style
+from helicon.data.passed import passed_over
 from helicon.data.prepared import Prepared
 from helicon.data.reading import bytes_of
-from helicon.data.source import DataSource
+from helicon.data.source import DataSource, modalities_of
 from helicon.data.split import hash_fraction, pieces_of, record_of
 from helicon.data.streaming.encode import earlier_record, scan_shards
 from helicon.data.streaming.shards import Shard, find_shards
 from helicon.data.workers import Workers
 from helicon.formats.files import default_cache, read_regular, write_json
+from helicon.formats.quantities import quantity
 from helicon.formats.validation import join_records
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
@@ -112,6 +114,14 @@ def _scan_head(
         size += shard.size
     scans, scales, notes = [], [], []
     for layout, scanned in zip(layouts, scan_shards(source, layouts, first, files)):
+        if not scanned.entries:
+            suffixes = "; ".join(
+                f"{m.name}: {' '.join(sorted(m.suffixes))}" for m in modalities_of(layout) if m.in_files
+            )
+            reasons = "; ".join([f"{name}: {reason}" for name, reason in scanned.skipped.items()][:1])
+            seen = "; ".join(filter(None, [reasons, passed_over(scanned.passed)]))
+            where = f"{source.path}: no files for `{layout}` in the first {quantity(len(first), 'shard')}"
+            raise DataError(f"{where}; accepted suffixes are {suffixes}{'; ' if seen else ''}{seen}")
         fitted, val, train_bytes = _parts(scanned.entries)
         scales.append(train_bytes / max(1, sum(map(bytes_of, fitted))))
         scans.append(replace(scanned, entries=sorted([*fitted, *val], key=lambda entry: entry.name)))

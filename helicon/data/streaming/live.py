@@ -24,7 +24,7 @@ except ImportError:  # Windows, where each process has corpora of its own
 
 SHARED = fcntl is not None  # whether processes can share a folder
 LOCK = ".lock"  # suffix of a corpus's lock file
-COUNT = re.compile(rb"([0-9a-f]{16}) (\d{1,15})\n")  # line of a file of counts; another one was cut off by a crash
+COUNT = re.compile(rb"([0-9a-f]{16}) (\d{1,15}) batches\n")  # line of a file of counts; others were cut off by a crash
 
 
 class LiveCorpora:
@@ -70,6 +70,7 @@ class LiveCorpora:
                 self._make(name, make)
             _flock(lock, shared=True)
         except BaseException:
+            self._remove(name)
             _unlock(lock)
             raise
         if not (self.folder / name).is_dir():  # removed in the moment between both kinds of lock
@@ -174,7 +175,7 @@ class BatchCounts:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab", buffering=0) as file:
-            file.write(f"\n{name} {count}\n".encode())  # at once, after a line that may have been cut off
+            file.write(f"\n{name} {count} batches\n".encode())  # at once, after a line that may have been cut off
 
     def _read_more(self) -> None:
         with suppress(FileNotFoundError), self.path.open("rb") as file:

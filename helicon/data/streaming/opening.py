@@ -50,12 +50,19 @@ def open_stream(
         counts=folder / f"counts-{cut}",
         sign=temporary_path(folder / "feeding"),
     )
-    streams = []
-    for index, (corpus, layout) in enumerate(zip(prepared.corpora, layouts)):
-        first = WindowStream(corpus, sequencer, layout, seed, batch, how)
-        epoch = max(1, round(prepared.scale * first.epoch))
-        streams.append(UnitStream(units, index, place, epoch, sequencer, layout, seed, batch, how))
+    epochs = [
+        max(1, round(prepared.scale * WindowStream(corpus, sequencer, layout, seed, batch, how).epoch))
+        for corpus, layout in zip(prepared.corpora, layouts)
+    ]
+
+    def make_streams() -> list[UnitStream]:
+        return [
+            UnitStream(units, index, place, epoch, sequencer, layout, seed, batch, how)
+            for index, (layout, epoch) in enumerate(zip(layouts, epochs))
+        ]
+
     encoder = UnitEncoder(
         source=source, layouts=layouts, tokenizers=prepared.tokenizers, tokenizer_names=prepared.tokenizer_names
     )
-    return streams, Feeder(streams, units, encoder, place, near, processes)
+    # Each thread has streams of its own, as they learn the numbers of batches as they go
+    return make_streams(), Feeder(make_streams(), units, encoder, place, near, processes)

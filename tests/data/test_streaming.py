@@ -24,7 +24,7 @@ from helicon.data.streaming import encode, feeder, shards
 from helicon.data.streaming.encode import StreamError
 from helicon.data.streaming.feeder import AHEAD, Feeder
 from helicon.data.streaming.head import prepare_stream
-from helicon.data.streaming.live import Counts, LiveCorpora
+from helicon.data.streaming.live import BatchCounts, LiveCorpora
 from helicon.data.streaming.opening import open_stream
 from helicon.data.workers import Workers
 from helicon.objectives.base import Batch
@@ -252,10 +252,10 @@ def test_a_corpus_is_made_by_one_and_removed_by_the_last(tmp_path):
 
 def test_counts_outlast_a_line_that_was_cut_off(tmp_path):
     path = tmp_path / "counts"
-    counts, key = Counts(path), "0123456789abcdef"
+    counts, key = BatchCounts(path), "0123456789abcdef"
     assert counts.get(key) is None
     counts.add(key, 12)
     with path.open("ab") as file:
         file.write(b"fedcba9876543210 1")
-    Counts(path).add("a" * 16, 7)
+    BatchCounts(path).add("a" * 16, 7)
     assert [counts.get(name) for name in (key, "a" * 16, "fedcba9876543210")] == [12, 7, None]

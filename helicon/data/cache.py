@@ -76,6 +76,22 @@ def holds(folder: Path, kept: Mapping[str, Tokenizer]) -> bool:
     return {s: t.state() for s, t in cached.items()} == {s: t.state() for s, t in kept.items()}
 
 
+def is_complete(folder: Path, tokenizers: Mapping[str, Tokenizer]) -> bool:
+    """Check that a folder is a whole cache, undamaged.
+
+    Args:
+        folder: of the cache.
+        tokenizers: slot -> tokenizer, as in `load_cache`.
+
+    Returns:
+        True if it can be loaded.
+    """
+    try:
+        return bool(load_cache(folder, tokenizers).tokenizers)
+    except CorpusError:
+        return False
+
+
 def load_cache(folder: Path, pretrained: Mapping[str, Tokenizer]) -> Prepared:
     """Load a cache folder.
 
@@ -92,12 +108,8 @@ def load_cache(folder: Path, pretrained: Mapping[str, Tokenizer]) -> Prepared:
     """
     try:
         index = json.loads(read_regular(folder / PREPARED, MAX_INDEX_BYTES, links=False))
-        tokenizer_names, tokenizers = index["choices"], {}
-        for slot, state in index["states"].items():
-            same = slot in pretrained and _plain(pretrained[slot].state()) == state
-            tokenizers[slot] = (
-                pretrained[slot] if same else registry.restore_tokenizer(slot, tokenizer_names[slot], state)
-            )
+        tokenizer_names = index["choices"]
+        tokenizers = restore_tokenizers(index["states"], tokenizer_names, pretrained)
         corpora = [read_corpus(folder / str(i)) for i in range(index["corpora"])]
         return Prepared(
             tokenizers=tokenizers,
@@ -110,6 +122,26 @@ def load_cache(folder: Path, pretrained: Mapping[str, Tokenizer]) -> Prepared:
         )
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise error if isinstance(error, CorpusError | PluginError) else CorpusError(f"{folder}: {error}") from None
+
+
+def restore_tokenizers(
+    states: Mapping[str, Any], names: Mapping[str, str], pretrained: Mapping[str, Tokenizer]
+) -> dict[str, Tokenizer]:
+    """Restore the tokenizers of a cache.
+
+    Args:
+        states: slot -> state, as it comes back from JSON.
+        names: slot -> name of the tokenizer in the registry.
+        pretrained: slot -> tokenizer, used where its state is the same: codecs have weights that no state has.
+
+    Returns:
+        Slot -> tokenizer.
+    """
+    tokenizers = {}
+    for slot, state in states.items():
+        same = slot in pretrained and _plain(pretrained[slot].state()) == state
+        tokenizers[slot] = pretrained[slot] if same else registry.restore_tokenizer(slot, names[slot], state)
+    return tokenizers
 
 
 def _plain(state: Any) -> Any:

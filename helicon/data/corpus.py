@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ class Corpus:
             start, stop = self.offsets[slot][first + int(draw * (end - first)) :][:2]
             example[slot] = np.asarray(ids[start:stop], np.int64)
         return example
+
+    def variants_of(self, index: int) -> dict[str, list[np.ndarray]]:
+        """Return slot -> local ids of each variant of an example, given its number, as they are stored."""
+        several = {}
+        for slot, ids in self.ids.items():
+            first, end = self.variants[slot][index : index + 2] if slot in self.variants else (index, index + 1)
+            bounds = self.offsets[slot][first : end + 1]
+            several[slot] = [ids[start:stop] for start, stop in pairwise(bounds)]
+        return several
 
     def lengths(self, slot: str) -> np.ndarray:
         """Return the number of tokens of a slot (name) in each example's first variant, NumPy int64 [examples]."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
+from pathlib import Path
 
 from helicon.data.build import build
 from helicon.data.cache import cache_key, holds, load_cache
@@ -25,6 +26,58 @@ from helicon.formats.text_files import AUTO
 from helicon.formats.validation import join_records
 from helicon.sequence.layout import Layout
 from helicon.tokenizers.base import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Plan of a cache: the files that were found, and where it will be.
+
+    Attributes:
+        source: `DataSource`, without growing where kept tokenizers are used.
+        layouts: parsed, of the source.
+        scans: a `FolderScan` of each layout, split.
+        pretrained: slot -> tokenizer that is used instead of fitting one.
+        folder: of the cache.
+    """
+
+    source: DataSource
+    layouts: list[Layout]
+    scans: list[FolderScan]
+    pretrained: dict[str, Tokenizer]
+    folder: Path
+
+
+def plan_cache(
+    source: DataSource, pretrained: Mapping[str, Tokenizer] | None = None, kept: Mapping[str, Tokenizer] | None = None
+) -> Plan:  # fmt: skip
+    """Search the files of a source and name its cache.
+
+    Args:
+        source: `DataSource`, files and options.
+        pretrained: as in `prepare`.
+        kept: as in `prepare`.
+
+    Returns:
+        The `Plan`.
+
+    Raises:
+        DataError: as `prepare` does.
+    """
+    layouts = [Layout.parse(spec) for spec in source.layouts]
+    encoding = source.options.get("encoding", AUTO)
+    scans = [scan_origins(source.all_origins, modalities_of(layout, source.examples), encoding) for layout in layouts]
+    _check_origins(source, layouts, scans)
+    for scanned in scans:
+        _check_pairs(source, scanned)
+    if source.labels is not None:
+        scans = [with_labels(scanned, source.labels, str(source.path)) for scanned in scans]
+    scans = split_scans(source, layouts, scans)
+    pretrained = dict(pretrained or {})
+    folder = (source.cache or default_cache()) / cache_key(source, scans, pretrained)
+    if kept is not None and not holds(folder, kept):
+        source, pretrained = replace(source, grow=False), dict(kept)
+        folder = folder.with_name(cache_key(source, scans, pretrained))
+    return Plan(source=source, layouts=layouts, scans=scans, pretrained=pretrained, folder=folder)
 
 
 def prepare(
@@ -47,40 +100,40 @@ def prepare(
     Raises:
         DataError: nothing can be read, or the folder does not fit the source's kind of example.
     """
-    layouts = [Layout.parse(spec) for spec in source.layouts]
-    encoding = source.options.get("encoding", AUTO)
-    scans = [scan_origins(source.all_origins, modalities_of(layout, source.examples), encoding) for layout in layouts]
-    _check_origins(source, layouts, scans)
-    for scanned in scans:
-        _check_pairs(source, scanned)
-    if source.labels is not None:
-        scans = [with_labels(scanned, source.labels, str(source.path)) for scanned in scans]
-    scans = split_scans(source, layouts, scans)
-    pretrained = dict(pretrained or {})
-    folder = (source.cache or default_cache()) / cache_key(source, scans, pretrained)
-    if kept is not None and not holds(folder, kept):
-        source, pretrained = replace(source, grow=False), dict(kept)
-        folder = folder.with_name(cache_key(source, scans, pretrained))
-    notes = list(dict.fromkeys(line for scanned in scans for line in scanned.notes))
+    plan = plan_cache(source, pretrained, kept)
+    try:
+        prepared = load_cache(plan.folder, plan.pretrained)
+        log(f"cache      {plan.folder}")
+    except CorpusError as fault:
+        if plan.folder.exists():
+            log(f"cache      {fault}: built again")
+        with safe_path(), Workers(processes) as workers:
+            prepared = build(plan.source, plan.layouts, plan.scans, plan.pretrained, plan.folder, workers)
+    return reported(plan, prepared)
+
+
+def reported(plan: Plan, prepared: Prepared) -> Prepared:
+    """Add to what was prepared the report on its search.
+
+    Args:
+        plan: `Plan` of the search.
+        prepared: `Prepared`, as the cache has it.
+
+    Returns:
+        A `Prepared` with notes, counts of what was passed over, and the record of earlier trainings.
+    """
+    notes = list(dict.fromkeys(line for scanned in plan.scans for line in scanned.notes))
     # A file that some layout reads is not passed over
-    passed = reduce(and_, (scanned.passed for scanned in scans))
-    labels = [[entry.label for entry in scanned.entries] for scanned in scans]
-    ends = {(e.origin, e.name): e.val_start for scanned in scans for e in scanned.entries if e.val_start}
+    passed = reduce(and_, (scanned.passed for scanned in plan.scans))
+    labels = [[entry.label for entry in scanned.entries] for scanned in plan.scans]
+    ends = {(e.origin, e.name): e.val_start for scanned in plan.scans for e in scanned.entries if e.val_start}
     notes += [
         f"validation the end of {printable(name, MAX_QUOTED)}, from byte {start:,} on: there are too few files"
         for (_, name), start in ends.items()
     ]
-    if source.labels is None and (missing := without_style(layouts, labels)):
+    if plan.source.labels is None and (missing := without_style(plan.layouts, labels)):
         notes.append(f"labels     {missing}")
-    try:
-        prepared = load_cache(folder, pretrained)
-        log(f"cache      {folder}")
-    except CorpusError as fault:
-        if folder.exists():
-            log(f"cache      {fault}: built again")
-        with safe_path(), Workers(processes) as workers:
-            prepared = build(source, layouts, scans, pretrained, folder, workers)
-    return replace(prepared, notes=notes, passed=passed, record=join_records(source.record, prepared.record))
+    return replace(prepared, notes=notes, passed=passed, record=join_records(plan.source.record, prepared.record))
 
 
 def _check_origins(source: DataSource, layouts: Sequence[Layout], scans: Sequence[FolderScan]) -> None:

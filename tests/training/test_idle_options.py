@@ -30,7 +30,7 @@ FITTING = """max_steps min_steps max_time max_epochs min_epochs limit_train_batc
     enable_autolog_hparams"""
 OWN = {  # but for options of the trainer, the model and the data
     "fit": "task name runs weights samples repeat ckpt_path optimizer lr_scheduler",
-    "validate": "task ckpt_path verbose", "test": "task ckpt_path verbose", "prepare": "task",
+    "validate": "task ckpt_path verbose", "test": "task ckpt_path verbose", "prepare": "task part on",
 }  # fmt: skip
 OF_TRAINER = {
     "fit": f"{TRAINER} {FITTING}", "validate": f"{TRAINER} limit_val_batches enable_progress_bar",

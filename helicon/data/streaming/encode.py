@@ -86,7 +86,7 @@ class UnitEncoder:
             entries = [entry for entry in scanned.entries if entry.val_start != 0]
             modalities = modalities_of(layout, self.source.examples)
             reader = Reader(entries, modalities, self.source.options, workers)
-            _, lost = encode_layout(folder, layout, reader, self.tokenizers, self.tokenizer_names, self.source)
+            lost = encode_layout(folder, layout, reader, self.tokenizers, self.source).lost
         names = {shard.name for shard in unit.shards}
         damaged = {name: reason for name, reason in scanned.skipped.items() if name in names}
         skipped = {name: reason for name, reason in {**scanned.skipped, **reader.skipped}.items() if name not in names}

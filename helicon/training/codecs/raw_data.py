@@ -21,6 +21,7 @@ from helicon.data.raw import RawBatches
 from helicon.data.source import DataSource
 from helicon.formats.progress import log
 from helicon.formats.validation import ValidationRecord, record_state, restore_record
+from helicon.tokenizers.base import Tokenizer
 from helicon.training.learning.loaders import eval_loader, train_loader
 
 
@@ -90,6 +91,11 @@ class RawData(pl.LightningDataModule):
     def restore(self, state: dict[str, Any]) -> None:
         """Set the files held out from the dict that `state_dict` put into a checkpoint."""
         self.source = replace(self.source, record=restore_record(state.get("validation")))
+
+    @property
+    def pretrained_tokenizers(self) -> dict[str, Tokenizer]:
+        """Slot -> tokenizer that is not fitted: none, as the files are kept as they are."""
+        return {}
 
     def prepare_data(self) -> None:
         """Read the files into the cache, and log what was read; Lightning calls this on one process."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -111,7 +112,9 @@ def main() -> None:
 
 def compare_processes(data: Path, source: dict, repeats: int) -> None:
     """Print the ratio of the times of 1 and 2 processes, medians, for music and for pictures."""
-    write_folder(data / "music", 400, seed=1)
+    write_folder(data / "music" / "0", 400, seed=1)
+    for i in range(1, 30):
+        shutil.copytree(data / "music" / "0", data / "music" / str(i))
     (data / "pictures").mkdir()
     write_pictures(data / "pictures", 3000, 512)
     cases = {

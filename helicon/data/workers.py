@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import time
 from collections import deque
@@ -164,6 +165,8 @@ def shared(
 
 def _begun(plugins: list[str], background: bool) -> None:
     """Initialise a process of the pool. Plugins are loaded before tasks that need them are unpickled."""
+    if background:  # a terminal sends Ctrl-C to all processes: the main one stops when it has come to an end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if background and sys.platform != "win32":
         os.nice(BACKGROUND)
     end_with_parent()

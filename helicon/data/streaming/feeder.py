@@ -42,7 +42,8 @@ class Feeder:
 
     Attributes:
         failure: error that ended it, if any.
-        waited: seconds that the training has waited for batches.
+        waited: seconds that the training has waited for batches, but for the first one.
+        begin_s: seconds that it has waited for the first batch.
     """
 
     def __init__(
@@ -53,12 +54,12 @@ class Feeder:
         write_text(place.sign, "")
         self.near, self.workers = near, Workers(processes, background=True)
         self.failure: Exception | None = None
-        self.waited, self.begun = 0.0, time.monotonic()
+        self.waited, self.begin_s, self.begun = 0.0, 0.0, time.monotonic()
         self._t = 0
         self._moved, self._stopped = Event(), Event()
         self._thread: Thread | None = None
         self._held: set[tuple[int, str]] = set()  # layout and corpus
-        self._files, self._skipped, self._units = 0, 0, 0
+        self._files, self._skipped, self.units_read = 0, 0, 0
         self._damaged: dict[str, str] = {}
         self._lost: Counter[str] = Counter()
 
@@ -74,6 +75,13 @@ class Feeder:
         """Take note that the training has got all batches before number t."""
         self._t = t
         self._moved.set()
+
+    def note_wait(self, seconds: float) -> None:
+        """Add the seconds that the training has waited for a batch."""
+        if self.begin_s:
+            self.waited += seconds
+        else:
+            self.begin_s = seconds
 
     def stop(self) -> None:
         """End the thread, and whoever waits for it, and remove what it has made."""
@@ -144,7 +152,7 @@ class Feeder:
 
         def make(folder: Path) -> None:
             encoded = self.encoder(unit, index, folder, self.workers, self._stopped.wait)
-            self._units += 1
+            self.units_read += 1
             self._files += encoded.files
             self._skipped += len(encoded.skipped)
             self._lost += encoded.lost
@@ -160,13 +168,14 @@ class Feeder:
 
     def report(self) -> list[str]:
         """Return lines on what was read, and on the time that the training has waited."""
-        seconds = time.monotonic() - self.begun
+        seconds = time.monotonic() - self.begun - self.begin_s
         share = 100 * self.waited / max(seconds, 1e-9)
         damaged = f", {len(self._damaged):,} of their shards damaged" if self._damaged else ""
         lines = [
-            f"stream     {quantity(self._units, 'part')} read{damaged}; {self._files:,} files read, {self._skipped:,} "
-            "skipped",
-            f"idle       {self.waited:.1f} s of {seconds:.0f} s, waiting for tokens ({share:.1f} %)",
+            f"stream     {quantity(self.units_read, 'part')} read{damaged}; "
+            f"{self._files:,} files read, {self._skipped:,} skipped",
+            f"idle       {self.waited:.1f} s of {seconds:.0f} s, waiting for tokens ({share:.1f} %); before, "
+            f"{self.begin_s:.1f} s for the first of them",
         ]
         lines += [
             f"  damaged  {printable(name, MAX_QUOTED)}: {printable(reason, MAX_QUOTED)}"

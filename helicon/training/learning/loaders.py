@@ -76,7 +76,7 @@ class StreamLoader(TrainLoader):
                 if self.feeder.failure is not None:
                     raise self.feeder.failure from None
                 raise
-            self.feeder.waited += time.perf_counter() - asked
+            self.feeder.note_wait(time.perf_counter() - asked)
             self.feeder.reached(t % repeated if repeated else t)
             yield batch
 

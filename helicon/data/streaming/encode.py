@@ -54,13 +54,11 @@ class UnitEncoder:
         source: `DataSource` of the stream.
         layouts: `Layout`s, filled.
         tokenizers: slot -> tokenizer.
-        tokenizer_names: slot -> name in the registry.
     """
 
     source: DataSource
     layouts: Sequence[Layout]
     tokenizers: Mapping[str, Tokenizer]
-    tokenizer_names: Mapping[str, str]
 
     def __call__(
         self, unit: Unit, index: int, folder: Path, workers: Workers, pause: Callable[[float], object]

@@ -58,7 +58,7 @@ def prepare_stream(
         DataError: no shards, or nothing in them can be read.
     """
     layouts = [Layout.parse(spec) for spec in source.layouts]
-    shards, notes = find_shards(source.path)
+    shards, notes = find_shards(source.path, source.cache)
     pretrained = dict(pretrained or {})
     folder = stream_folder(source, shards, pretrained)
     if kept is not None and not holds(folder, kept):

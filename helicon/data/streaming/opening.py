@@ -39,7 +39,7 @@ def open_stream(
     Returns:
         (a stream of each layout, the `Feeder` of them all).
     """
-    units, layouts = units_of(find_shards(source.path)[0]), sequencer.schema.layouts
+    units, layouts = units_of(find_shards(source.path, source.cache)[0]), sequencer.schema.layouts
     folder = prepared.corpora[0].folder
     assert folder is not None, "a stream is on disk"
     folder = folder.parent
@@ -61,8 +61,6 @@ def open_stream(
             for index, (layout, epoch) in enumerate(zip(layouts, epochs))
         ]
 
-    encoder = UnitEncoder(
-        source=source, layouts=layouts, tokenizers=prepared.tokenizers, tokenizer_names=prepared.tokenizer_names
-    )
+    encoder = UnitEncoder(source=source, layouts=layouts, tokenizers=prepared.tokenizers)
     # Each thread has streams of its own, as they learn the numbers of batches as they go
     return make_streams(), Feeder(make_streams(), units, encoder, place, near, processes)

@@ -17,6 +17,9 @@ from helicon.data.folders import walk
 from helicon.data.shards import COMPRESSED_SUFFIXES, SUFFIX
 from helicon.data.split import hash_fraction
 from helicon.formats.printable import MAX_QUOTED, printable
+from helicon.formats.quantities import quantity
+from helicon.sources.places import is_elsewhere
+from helicon.sources.shards import remote_shards
 
 # Shards below this size are taken together, so that examples are mixed among enough others; 32 MiB are some hundred
 # photographs or ten million tokens of text
@@ -91,18 +94,25 @@ def _digest(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def find_shards(root: Path) -> tuple[list[Shard], list[str]]:
-    """Find the tar shards of a folder, searched recursively.
+def find_shards(root: Path | str, cache: Path | None = None) -> tuple[list[Shard], list[str]]:
+    """Find the tar shards of a folder, searched recursively, or of a place elsewhere.
 
     Args:
-        root: folder, or a single shard.
+        root: folder, or a single shard; or a URL of those.
+        cache: folder of caches, where shards from elsewhere are while they are read; the user's unless given.
 
     Returns:
         (shards in an order by the hash of their names, lines for the report).
 
     Raises:
         DataError: there is none.
+        SourceError: a place that cannot be read.
     """
+    if isinstance(root, str) and is_elsewhere(root):
+        remote, gone = remote_shards(root, cache)
+        missing = f", such as {printable(gone[0], MAX_QUOTED)}" if gone else ""
+        return in_order(remote), [f"passed over: {quantity(len(gone), 'shard')}{missing}"] if gone else []
+    root = Path(root)
     if not root.exists():
         raise DataError(f"{root}: no such file or folder")
     others, compressed = 0, 0

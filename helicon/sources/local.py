@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,25 +13,32 @@ from fsspec.spec import AbstractFileSystem
 from helicon.formats.folder_lock import FolderInUse, FolderLock
 from helicon.formats.progress import log as log_progress
 from helicon.formats.quantities import quantity
-from helicon.modalities import registry
 from helicon.sources.download import download_all
-from helicon.sources.places import FORMS, HTTP, SourceError, files_named, is_elsewhere, path_of, scheme_of, shown
-from helicon.sources.record import FILES, PARTS, Record, folder_of, read_record
+from helicon.sources.kinds import COMPRESSED, SHARD, is_read, kind_of, suffixes
+from helicon.sources.places import (
+    FORMS,
+    HTTP,
+    SourceError,
+    files_named,
+    is_elsewhere,
+    is_rows,
+    path_of,
+    scheme_of,
+    shown,
+)
+from helicon.sources.record import FILES, PARTS, Log, Record, folder_of, read_record
 from helicon.sources.remote import Broken, Gone, Listing, list_folder, open_server
+from helicon.sources.rows import bring_rows, identity
 
-SHARD = ".tar"
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")  # which are not read in place
-BESIDE = (".json", ".jsonl", ".csv", ".tsv", ".caption")  # captions and manifests beside media
 POLL_S = 0.5  # between looks at whether another process is done
-
-Log = Callable[[str], None]  # takes a message of one line
 
 
 def local_path(place: str, cache: Path | None = None, log: Log = log_progress) -> Path:
     """Return the local path of a place; what is elsewhere is brought to the cache, unless it was before.
 
     Args:
-        place: path, URL of a file or folder, or URL with braces such as `https://HOST/train-{000..015}.tar`.
+        place: path; URL of a file or folder, or with braces such as `https://HOST/train-{000..015}.tar`; or dataset of
+            the Hugging Face hub, `hf:USER/DATASET[/CONFIG][:SPLIT]`.
         cache: folder of caches; the user's unless given.
         log: called with each message.
 
@@ -44,12 +51,12 @@ def local_path(place: str, cache: Path | None = None, log: Log = log_progress) -
     """
     if not is_elsewhere(place):
         return path_of(place)
-    folder = folder_of(place, cache)
+    folder = _folder(place, cache)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, place, log):
         record = read_record(folder)
         if record is None:
-            record = _bring(place, folder, log)
+            record = bring_rows(place, folder, log) if is_rows(place) else _bring(place, folder, log)
             record.save(folder)
     for line in record.lines():
         log(line)
@@ -66,7 +73,11 @@ def is_brought(place: str, cache: Path | None = None) -> bool:
     Returns:
         True if it would not: the place is local, or was brought completely.
     """
-    return not is_elsewhere(place) or read_record(folder_of(place, cache)) is not None
+    return not is_elsewhere(place) or read_record(_folder(place, cache)) is not None
+
+
+def _folder(place: str, cache: Path | None) -> Path:
+    return folder_of(identity(place) if is_rows(place) else place, cache)
 
 
 def _bring(place: str, folder: Path, log: Log) -> Record:
@@ -119,22 +130,6 @@ def find_files(server: AbstractFileSystem, place: str) -> tuple[Listing, bool]:
         what = f"only {there}" if passed else "no list of files" if scheme_of(place) in HTTP else "nothing"
         raise SourceError(f"{shown(place)}: {what} there; accepted are {SHARD} and {' '.join(sorted(suffixes()))}")
     return Listing(wanted, passed), False
-
-
-def suffixes() -> set[str]:
-    """Return the suffixes of the files of all media, plugins' too."""
-    return {suffix for modality in registry.all_modalities().values() for suffix in modality.suffixes}
-
-
-def is_read(name: str) -> bool:
-    """Return True for the name of a file of a medium, a shard, a caption or a manifest."""
-    return name.lower().endswith((SHARD, *BESIDE, *suffixes()))
-
-
-def kind_of(name: str) -> str:
-    """Return the suffix of a file's name, or words for a file without one."""
-    base = name.rpartition("/")[2].lower()
-    return f".{base.rpartition('.')[2]}" if "." in base else "without a suffix"
 
 
 @contextmanager

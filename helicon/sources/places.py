@@ -13,7 +13,9 @@ from urllib.request import url2pathname
 
 from helicon.formats.printable import MAX_QUOTED, printable
 
-FORMS = "https://HOST/train-{000..015}.tar, https://HOST/FOLDER/, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER"
+FORMS = (
+    "https://HOST/train-{000..015}.tar, https://HOST/FOLDER/, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, hf:USER/DATASET"
+)
 MAX_FILES = 1_000_000  # of a place: a listing, or a pattern, may be a mistake or a stranger's
 MAX_PART_BYTES = 255  # of a file's name, as most file systems accept
 HTTP = ("http", "https")
@@ -37,8 +39,13 @@ class RemoteFile(NamedTuple):
 
 
 def is_elsewhere(place: str) -> bool:
-    """Return True for a URL other than that of a local file; False for a path."""
-    return scheme_of(place) not in ("", "file")
+    """Return True for a dataset of a hub, and for a URL other than that of a local file; False for a path."""
+    return is_rows(place) or scheme_of(place) not in ("", "file")
+
+
+def is_rows(place: str) -> bool:
+    """Return True for a dataset of rows, `hf:USER/DATASET`; False for a URL, `hf://datasets/...`, and for a path."""
+    return place.startswith("hf:") and not scheme_of(place)
 
 
 def scheme_of(place: str) -> str:

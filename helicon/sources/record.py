@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from helicon.sources.places import key_of, shown
 DOWNLOADS = "downloads"  # folder of the cache
 RECORD, FILES, PARTS = "source.json", "files", "parts"  # in the folder of a place: record, complete and partial files
 MAX_RECORDED = 1000  # files that were not to be had, with their reasons
+
+Log = Callable[[str], None]  # takes a message of one line
 
 
 @dataclass(kw_only=True)
